@@ -1,0 +1,22 @@
+"""Length of the inputs: free, and often not far behind what costs money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from tierwise.difficulty._base import register
+from tierwise.strategies import Draw
+
+
+@register
+class Length:
+    """Minus the number of white-space separated words over all inputs: longer is harder."""
+
+    kind: ClassVar[str] = "length"
+    probes: ClassVar[bool] = False
+    logprobs: ClassVar[bool] = False
+
+    def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
+        """Minus the count of words."""
+        return -float(sum(len(text.split()) for text in inputs.values()))

@@ -1,0 +1,22 @@
+"""No signal: every request is in the one bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from tierwise.difficulty._base import register
+from tierwise.strategies import Draw
+
+
+@register
+class NoSignal:
+    """Always 0."""
+
+    kind: ClassVar[str] = "none"
+    probes: ClassVar[bool] = False
+    logprobs: ClassVar[bool] = False
+
+    def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
+        """0."""
+        return 0.0

@@ -1,0 +1,1 @@
+"""Policies judged on stored draws: numpy only, no I/O, no money."""

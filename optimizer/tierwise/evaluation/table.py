@@ -1,0 +1,123 @@
+"""Stored draws as arrays: what every trial of a generation is judged on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tierwise.recipe import Arm
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int16]
+
+ABSTAINED = -1
+_COLUMNS = ("answers", "score", "prompt_usd", "completion_usd", "latency_s")
+
+
+@dataclass(frozen=True)
+class ArmTable:
+    """Draws of one arm; every array is (n_items, n_draws), column d is draw d.
+
+    A draw that is not there (not bought, failed for good, not recorded) has ``score`` NaN.
+
+    Attributes:
+        answers: the canonical answer's code within its item, the same code over all arms of the
+            table; ``ABSTAINED`` where none could be extracted.
+        score: the metric, in [0, 1].
+        prompt_usd: dollars for the prompt of the draw's call.
+        completion_usd: dollars for the draw's own tokens.
+        latency_s: seconds.
+        scores: verifier scores by name (``mean_logprob`` …), NaN where there is none.
+        takes_n: draws of one round share one call.
+    """
+
+    answers: Codes
+    score: Floats
+    prompt_usd: Floats
+    completion_usd: Floats
+    latency_s: Floats
+    scores: Mapping[str, Floats] = field(default_factory=dict)
+    takes_n: bool = True
+
+    @property
+    def depth(self) -> int:
+        """Draws that some item has."""
+        return int(self.answers.shape[1])
+
+    @property
+    def complete(self) -> npt.NDArray[np.bool_]:
+        """(n_items,): items that have all ``depth`` draws; the others are unsupported here."""
+        full: npt.NDArray[np.bool_] = ~np.isnan(self.score).any(axis=1)
+        return full
+
+    def rows(self, keep: npt.NDArray[np.intp], depth: int | None = None) -> ArmTable:
+        """The same draws of some items, and of the first ``depth`` draws."""
+        cut = slice(depth)
+        arrays = {name: getattr(self, name)[keep, cut] for name in _COLUMNS}
+        scores = {name: values[keep, cut] for name, values in self.scores.items()}
+        return ArmTable(**arrays, scores=scores, takes_n=self.takes_n)
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """Arms over the same items, in the same order."""
+
+    item_ids: tuple[str, ...]
+    inputs: tuple[Mapping[str, str], ...]
+    arms: Mapping[Arm, ArmTable]
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return len(self.item_ids)
+
+    def rows(self, keep: npt.NDArray[np.intp]) -> SampleTable:
+        """The table of some items."""
+        return SampleTable(
+            item_ids=tuple(self.item_ids[i] for i in keep),
+            inputs=tuple(self.inputs[i] for i in keep),
+            arms={arm: table.rows(keep) for arm, table in self.arms.items()},
+        )
+
+    def save(self, path: Path) -> None:
+        """Write as compressed ``.npz`` without pickles."""
+        arrays: dict[str, npt.NDArray[np.generic]] = {}
+        index = []
+        for i, (arm, table) in enumerate(self.arms.items()):
+            index.append({"arm": list(arm), "scores": list(table.scores), "takes_n": table.takes_n})
+            arrays |= {f"{i}.{name}": getattr(table, name) for name in _COLUMNS}
+            arrays |= {f"{i}.scores.{name}": v for name, v in table.scores.items()}
+        meta = {
+            "item_ids": list(self.item_ids),
+            "inputs": [dict(i) for i in self.inputs],
+            "arms": index,
+        }
+        np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path) -> SampleTable:
+        """Read what ``save`` wrote."""
+        with np.load(path, allow_pickle=False) as data:
+            meta = json.loads(str(data["meta"]))
+            arms = {
+                Arm(*entry["arm"]): ArmTable(
+                    **{name: data[f"{i}.{name}"] for name in _COLUMNS},
+                    scores={name: data[f"{i}.scores.{name}"] for name in entry["scores"]},
+                    takes_n=entry["takes_n"],
+                )
+                for i, entry in enumerate(meta["arms"])
+            }
+        return cls(tuple(meta["item_ids"]), tuple(meta["inputs"]), arms)
+
+
+def encode_answers(answers: Sequence[Sequence[str | None]]) -> list[list[int]]:
+    """Codes of one item's answers over all its arms: 0, 1, 2 … in order of first sight."""
+    seen: dict[str, int] = {}
+    return [
+        [ABSTAINED if a is None else seen.setdefault(a, len(seen)) for a in row] for row in answers
+    ]

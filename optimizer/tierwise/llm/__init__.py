@@ -1,0 +1,17 @@
+"""Language models behind one seam: embedded, recorded, and any that LiteLLM reaches."""
+
+from tierwise.llm._base import (
+    Call,
+    Completion,
+    Failure,
+    LanguageModel,
+    Request,
+    Result,
+    base_seed,
+    build_request,
+)
+
+__all__ = [
+    "Call", "Completion", "Failure", "LanguageModel", "Request", "Result", "base_seed",
+    "build_request",
+]  # fmt: skip

@@ -1,0 +1,120 @@
+"""The seam to language models: requests in, completions or failures out.
+
+A draw is (request, index). The seed of draw i is ``base_seed(job seed, request) + i``, and choice j
+of a call with seed s is the draw of seed s + j: so draws do not depend on how calls are grouped, and
+a provider that refuses ``n`` gives the draws that one that takes it would.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from tierwise.recipe import Arm, Message, PromptTemplate, Tier
+
+SEED_SPACE = 2**31 - 2**12
+"""Seeds stay below 2**31, the most that some providers take, with room for 4,096 draws."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One exact request: model, messages and every parameter that can change the output."""
+
+    model: str
+    messages: tuple[Message, ...]
+    params: Mapping[str, object]
+    address: str = ""
+
+    @functools.cached_property
+    def key(self) -> str:
+        """SHA-256 over everything that can change the output; what the pool is keyed by."""
+        content = [self.model, self.address, [list(m) for m in self.messages], dict(self.params)]
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def build_request(
+    tier: Tier, prompt: PromptTemplate, arm: Arm, inputs: Mapping[str, str], address: str = ""
+) -> Request:
+    """The request of ``arm`` for one item's inputs; the same bytes in search and in serving."""
+    params = {**tier.mode(arm.mode), "temperature": arm.temperature}
+    messages = list(prompt.render(inputs))
+    suffix = params.pop("suffix", None)
+    if suffix:
+        messages[-1] = Message(messages[-1].role, f"{messages[-1].content}{suffix}")
+    return Request(tier.model, tuple(messages), params, address)
+
+
+def base_seed(seed: int, request: Request) -> int:
+    """Seed of draw 0 of ``request``; draw i has ``base_seed + i``."""
+    digest = hashlib.sha256(f"{seed}:{request.key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % SEED_SPACE
+
+
+class Call(NamedTuple):
+    """Buy draws ``first_draw … first_draw + n - 1`` of a request."""
+
+    request: Request
+    first_draw: int
+    n: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One output of a model, with what was billed for it.
+
+    ``prompt_tokens`` is that of its call. Log-probabilities are natural, of the tokens that the
+    model chose; None where the provider gives none.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    mean_logprob: float | None = None
+    min_logprob: float | None = None
+    latency_s: float = 0.0
+    finish_reason: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call that failed for good: a third outcome, never scored and never dropped."""
+
+    error_class: str
+    message: str
+    latency_s: float = 0.0
+
+
+Result = Completion | Failure
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """One model behind one address.
+
+    ``chunk`` is the number of draws that are bought and made durable together.
+    """
+
+    chunk: int
+
+    def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
+        """Answer whole chunks, each as soon as it is there, in the order given.
+
+        A chunk's answer holds for each of its calls the results of its ``n`` draws.
+        """
+        ...
+
+    async def answer(self, call: Call) -> list[Result]:
+        """Answer one live call."""
+        ...
+
+    def close(self) -> None:
+        """Give back processes and connections."""
+        ...

@@ -1,0 +1,121 @@
+"""A policy's decisions: difficulty, and for each bucket the arms and the strategy.
+
+Ids only; the deployable file (``policy_file``) adds the exact messages, modes and evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Param = int | float | str | bool | None
+
+
+class Arm(NamedTuple):
+    """What draws are bought for: prompt x mode x temperature, on this tier or a named one."""
+
+    prompt: str
+    mode: str
+    temperature: float
+    tier: str | None = None
+
+    @property
+    def label(self) -> str:
+        """``prompt/mode/temperature``, with ``@tier`` where it is another one."""
+        where = f"@{self.tier}" if self.tier else ""
+        return f"{self.prompt}/{self.mode}/{self.temperature:g}{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class StrategySpec:
+    """The kind of a strategy and its parameters, sorted: hashable, and plain data in a file."""
+
+    kind: str
+    params: tuple[tuple[str, Param], ...] = ()
+
+    @classmethod
+    def of(
+        cls, kind: str, params: Mapping[str, Param] | None = None, /, **more: Param
+    ) -> StrategySpec:
+        """``StrategySpec.of("self_consistency", draws=5)``."""
+        return cls(kind, tuple(sorted({**(params or {}), **more}.items())))
+
+    def __str__(self) -> str:
+        inside = ", ".join(
+            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.params
+        )
+        return f"{self.kind}({inside})"
+
+
+class Recipe(NamedTuple):
+    """One bucket's way to an answer: one or more arms, whose draws vote together, and a strategy."""
+
+    arms: tuple[Arm, ...]
+    strategy: StrategySpec
+
+
+class Probe(NamedTuple):
+    """The draws that a difficulty signal looks at before the bucket is known."""
+
+    arm: Arm
+    draws: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """A signal (higher is easier) and where it is cut; ``>=`` goes to the easier side.
+
+    ``thresholds`` are descending, one fewer than buckets.
+    """
+
+    signal: str = "none"
+    thresholds: tuple[float, ...] = ()
+    probe: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What ends a request early, in search as in serving."""
+
+    max_usd_per_request: float | None = None
+    max_draws: int | None = None
+    timeout_s: float | None = 60.0
+    on_error: Literal["answer_with_what_arrived", "fail"] = "answer_with_what_arrived"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Buckets, easiest first, and how a request finds its bucket."""
+
+    buckets: tuple[Recipe, ...]
+    difficulty: Difficulty = Difficulty()
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if len(self.difficulty.thresholds) != len(self.buckets) - 1:
+            raise ValueError(
+                f"{len(self.buckets)} buckets need {len(self.buckets) - 1} thresholds, "
+                f"got {len(self.difficulty.thresholds)}"
+            )
+        cuts = self.difficulty.thresholds
+        if any(a <= b for a, b in zip(cuts, cuts[1:], strict=False)):
+            raise ValueError(f"thresholds must fall from the easiest bucket on, got {cuts}")
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Every arm that a request may draw from, the probe's first."""
+        probe = (self.difficulty.probe.arm,) if self.difficulty.probe else ()
+        return tuple(dict.fromkeys((*probe, *(a for b in self.buckets for a in b.arms))))
+
+    def bucket_of(self, signal: float) -> int:
+        """Index of the bucket for a signal's value."""
+        for i, cut in enumerate(self.difficulty.thresholds):
+            if signal >= cut:
+                return i
+        return len(self.buckets) - 1
+
+
+def uniform(arm: Arm, strategy: StrategySpec) -> Policy:
+    """The policy of one bucket and one arm."""
+    return Policy(buckets=(Recipe((arm,), strategy),))

@@ -1,0 +1,31 @@
+"""Inference strategies: one small file each, behind ``step(seen) -> Ask | Return``.
+
+A new strategy is one file with a registered frozen dataclass, one import line here and one test
+class; see docs/add_a_strategy.md.
+"""
+
+from tierwise.strategies._base import (
+    REGISTRY,
+    Ask,
+    Draw,
+    Return,
+    Seen,
+    Strategy,
+    build,
+    deal,
+    plurality,
+    register,
+)
+from tierwise.strategies._voting import Vote
+from tierwise.strategies.adaptive_consistency import AdaptiveConsistency, leader_confidence
+from tierwise.strategies.best_of_n import BestOfN
+from tierwise.strategies.early_stopping import EarlyStopping
+from tierwise.strategies.self_consistency import SelfConsistency
+from tierwise.strategies.single import Single
+from tierwise.strategies.weighted_consistency import WeightedConsistency
+
+__all__ = [
+    "REGISTRY", "AdaptiveConsistency", "Ask", "BestOfN", "Draw", "EarlyStopping", "Return", "Seen",
+    "SelfConsistency", "Single", "Strategy", "Vote", "WeightedConsistency", "build", "deal",
+    "leader_confidence", "plurality", "register",
+]  # fmt: skip

@@ -1,0 +1,147 @@
+"""The contract of a strategy: one pure method, driven twice.
+
+``evaluation`` replays ``step`` over stored draws, ``serving`` drives the same object with live
+calls. A strategy is a frozen dataclass whose fields are its searchable parameters::
+
+    step(seen) -> Ask(n, arm=None, turn="answer", parent=None) | Return(index)
+
+Ask with ``arm=None`` deals the draws over the recipe's arms: each goes to the arm with the fewest
+draws so far (the first of them on a tie), which is round-robin. All draws of one Ask go out at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from tierwise.errors import InputError, unknown_name
+from tierwise.recipe import StrategySpec
+
+
+class Draw(NamedTuple):
+    """What a strategy may see of one output; never the gold answer.
+
+    ``scores`` are verifier scores by name (``mean_logprob`` …), higher is better; a verifier that
+    has no score for the draw is missing. ``answer`` is canonical, None for an abstention.
+    """
+
+    answer: str | None
+    scores: Mapping[str, float] = {}
+    arm: int = 0
+    turn: str = "answer"
+    parent: int | None = None
+    text: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All draws of a request so far, in the order in which they were asked for."""
+
+    draws: tuple[Draw, ...] = ()
+    n_arms: int = 1
+
+
+class Ask(NamedTuple):
+    """Ask for ``n`` draws, all at once."""
+
+    n: int
+    arm: int | None = None
+    turn: str = "answer"
+    parent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """End the request with the answer of draw ``index``."""
+
+    index: int
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """What ``tierwise.testing`` checks every strategy against.
+
+    ``step`` depends on nothing but ``seen`` and ends after at most ``max_draws`` draws. ``choose``
+    is the answer if the request had to end now (at least one draw has been seen).
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def max_draws(self) -> int: ...
+
+    def step(self, seen: Seen) -> Ask | Return: ...
+
+    def choose(self, seen: Seen) -> int: ...
+
+
+def deal(counts: Sequence[int], n: int) -> list[int]:
+    """Arms of the next ``n`` draws, given how many draws each arm has had."""
+    have, dealt = list(counts), []
+    for _ in range(n):
+        arm = have.index(min(have))
+        have[arm] += 1
+        dealt.append(arm)
+    return dealt
+
+
+def plurality(draws: Sequence[Draw]) -> int:
+    """Index of the first draw with the plurality answer; on a tie the answer seen first wins.
+
+    Abstentions and failed draws never beat an extracted answer; where there is nothing else, the
+    first draw that did not fail is returned, else the first.
+    """
+    counts: dict[str, int] = {}
+    first: dict[str, int] = {}
+    for i, draw in enumerate(draws):
+        if draw.answer is not None:
+            counts[draw.answer] = counts.get(draw.answer, 0) + 1
+            first.setdefault(draw.answer, i)
+    if not counts:
+        return next((i for i, d in enumerate(draws) if not d.failed), 0)
+    return min((-count, first[answer]) for answer, count in counts.items())[1]
+
+
+def whole(name: str, value: Any, low: int) -> None:
+    """Raise InputError unless ``value`` is a whole number of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InputError(f"{name} must be a whole number of at least {low}, got {value!r}")
+
+
+@dataclass
+class Registry:
+    """Strategies by kind; unknown kinds and parameters are named with the near ones."""
+
+    classes: dict[str, type[Any]] = field(default_factory=dict)
+
+    def register(self, cls: type[Any]) -> type[Any]:
+        """Add a strategy class under its ``kind``."""
+        self.classes[cls.kind] = cls
+        return cls
+
+    def build(self, spec: StrategySpec) -> Strategy:
+        """The strategy that ``spec`` describes.
+
+        Raises:
+            InputError: no such kind, no such parameter, or a value out of range.
+        """
+        if spec.kind not in self.classes:
+            raise unknown_name("strategy", spec.kind, self.classes)
+        cls = self.classes[spec.kind]
+        known = {f.name for f in fields(cls)}
+        for name, _ in spec.params:
+            if name not in known:
+                raise unknown_name(f"parameter of {spec.kind}", name, known)
+        try:
+            strategy: Strategy = cls(**dict(spec.params))
+        except TypeError:
+            missing = known - {name for name, _ in spec.params}
+            raise InputError(f"{spec.kind} needs {', '.join(sorted(missing))}") from None
+        return strategy
+
+
+REGISTRY = Registry()
+register = REGISTRY.register
+build = REGISTRY.build

@@ -1,0 +1,36 @@
+"""What the votes have in common: they look only at how far the leader leads.
+
+A vote is a rule ``more(lead, runner_up, seen)``: how many draws to ask for next, 0 to stop. It
+drives ``step`` draw by draw, and ``evaluation`` tabulates it over all reachable counts: so the fast
+path and the live path cannot disagree about when to stop.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tierwise.strategies._base import Ask, Return, Seen, plurality
+
+
+def uncatchable(lead: int, runner_up: int, left: int) -> bool:
+    """Whether ``left`` more draws cannot change the winner (not even by a tie)."""
+    return lead - runner_up > left
+
+
+class Vote:
+    """Plurality vote; a subclass says when there is enough."""
+
+    def more(self, lead: int, runner_up: int, seen: int) -> int:
+        """Draws to ask for next; 0 ends the vote. ``seen`` counts abstentions too."""
+        raise NotImplementedError
+
+    def step(self, seen: Seen) -> Ask | Return:
+        """Ask for what ``more`` says, or return the plurality answer."""
+        counts = Counter(d.answer for d in seen.draws if d.answer is not None)
+        top = [count for _, count in counts.most_common(2)] + [0, 0]
+        n = self.more(top[0], top[1], len(seen.draws))
+        return Ask(n) if n else Return(self.choose(seen))
+
+    def choose(self, seen: Seen) -> int:
+        """The first draw with the plurality answer."""
+        return plurality(seen.draws)
