@@ -1,1 +1,11 @@
 """Policies judged on stored draws: numpy only, no I/O, no money."""
+
+from tierwise.evaluation.evaluator import Evaluation, Evaluator, Rows
+from tierwise.evaluation.orders import STORED, Orders
+from tierwise.evaluation.replay import column_of, replay
+from tierwise.evaluation.table import ABSTAINED, ArmTable, SampleTable, encode_answers
+
+__all__ = [
+    "ABSTAINED", "STORED", "ArmTable", "Evaluation", "Evaluator", "Orders", "Rows", "SampleTable",
+    "column_of", "encode_answers", "replay",
+]  # fmt: skip

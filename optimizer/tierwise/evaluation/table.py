@@ -52,8 +52,7 @@ class ArmTable:
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
         """(n_items,): items that have all ``depth`` draws; the others are unsupported here."""
-        full: npt.NDArray[np.bool_] = ~np.isnan(self.score).any(axis=1)
-        return full
+        return np.logical_not(np.isnan(self.score).any(axis=1))
 
     def rows(self, keep: npt.NDArray[np.intp], depth: int | None = None) -> ArmTable:
         """The same draws of some items, and of the first ``depth`` draws."""

@@ -8,6 +8,7 @@ path and the live path cannot disagree about when to stop.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 
 from tierwise.strategies._base import Ask, Return, Seen, plurality
 
@@ -34,3 +35,7 @@ class Vote:
     def choose(self, seen: Seen) -> int:
         """The first draw with the plurality answer."""
         return plurality(seen.draws)
+
+    def behaviour(self) -> Hashable:
+        """Votes with equal behaviour have the same ``more`` everywhere; evaluation keys on it."""
+        return self

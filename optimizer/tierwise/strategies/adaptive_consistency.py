@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
 from tierwise.strategies._base import register, whole
-from tierwise.strategies._voting import Vote, uncatchable
+from tierwise.strategies._voting import Vote
 
 
 @functools.cache
@@ -17,6 +18,15 @@ def leader_confidence(lead: int, runner_up: int) -> float:
     """P(Bin(lead + runner_up + 1, 1/2) <= lead): mass of Beta(lead+1, runner_up+1) above 1/2."""
     n = lead + runner_up + 1
     return float(sum(math.comb(n, k) for k in range(lead + 1)) / 2**n)
+
+
+@functools.lru_cache(maxsize=4096)
+def confident_lead(threshold: float, runner_up: int) -> int:
+    """The smallest count at which a leader is confident against ``runner_up`` votes."""
+    lead = runner_up
+    while leader_confidence(lead, runner_up) < threshold:
+        lead += 1
+    return lead
 
 
 @register
@@ -46,16 +56,16 @@ class AdaptiveConsistency(Vote):
     def more(self, lead: int, runner_up: int, seen: int) -> int:
         """0 once the leader is confident or cannot be caught."""
         left = self.max_draws - seen
-        if seen and self._settled(lead, runner_up, left):
-            return 0
         if left <= 0:
             return 0
-        could_stop = next(
-            (m for m in range(1, left) if self._settled(lead + m, runner_up, left - m)), left
-        )
+        confident = confident_lead(self.threshold, runner_up) - lead
+        settled = (left - lead + runner_up) // 2 + 1
+        could_stop = min(confident, settled)
+        if could_stop <= 0 and seen:
+            return 0
         return min(left, max(self.window, could_stop))
 
-    def _settled(self, lead: int, runner_up: int, left: int) -> bool:
-        return leader_confidence(lead, runner_up) >= self.threshold or uncatchable(
-            lead, runner_up, left
-        )
+    def behaviour(self) -> Hashable:
+        """Thresholds that no reachable count tells apart are the same vote."""
+        leads = (confident_lead(self.threshold, r) for r in range(self.max_draws // 2 + 1))
+        return self.kind, tuple(min(n, self.max_draws + 1) for n in leads), self.max_draws, self.window

@@ -1,0 +1,94 @@
+"""How many distinct random policies a second the evaluation judges, on one core.
+
+    python benchmarks/evaluation_speed.py
+
+500 items x 40 draws x 32 orders, eight arms, all strategies, signals and bucket counts. Also prints
+the ratio to the plain replay, measured in the same run.
+"""
+
+from __future__ import annotations
+
+import os
+
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import resource
+import time
+
+import numpy as np
+
+from tierwise.evaluation import ArmTable, Evaluator, Orders, SampleTable, replay
+from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe, StrategySpec
+
+N_ITEMS, N_DRAWS, N_ORDERS = 500, 40, 32
+ARMS = tuple(Arm(f"prompt{i}", "think" if i % 2 else "direct", 0.8) for i in range(8))
+
+
+def table(rng: np.random.Generator) -> SampleTable:
+    arms = {}
+    ability = rng.normal(size=(N_ITEMS, 1))
+    for arm in ARMS:
+        right = rng.random((N_ITEMS, N_DRAWS)) < 1 / (1 + np.exp(-ability - rng.normal()))
+        answers = np.where(right, 0, rng.geometric(0.3, right.shape)).astype(np.int16)
+        arms[arm] = ArmTable(
+            answers, right.astype(float), np.full(right.shape, 1e-6),
+            rng.integers(5, 80, right.shape) * 1e-6, rng.random(right.shape),
+            {"mean_logprob": -rng.exponential(size=right.shape) - ~right},
+        )  # fmt: skip
+    inputs = tuple({"question": "word " * int(n)} for n in rng.integers(5, 60, N_ITEMS))
+    return SampleTable(tuple(map(str, range(N_ITEMS))), inputs, arms)
+
+
+def strategy(rng: np.random.Generator) -> StrategySpec:
+    kind = rng.integers(6)
+    draws, cap = int(2 ** rng.uniform(1, 4.1)), int(rng.integers(3, 18))
+    if kind == 0:
+        return StrategySpec.of("single")
+    if kind == 1:
+        return StrategySpec.of("self_consistency", draws=draws)
+    if kind == 2:
+        return StrategySpec.of("best_of_n", draws=draws)
+    if kind == 3:
+        return StrategySpec.of("weighted_consistency", draws=draws)
+    if kind == 4:
+        return StrategySpec.of("early_stopping", window=int(rng.integers(2, 6)),
+                               max_draws=int(rng.integers(6, 17)))  # fmt: skip
+    return StrategySpec.of("adaptive_consistency", threshold=float(rng.uniform(0.7, 0.99)),
+                           max_draws=cap, window=int(rng.integers(1, 5)))  # fmt: skip
+
+
+def policy(rng: np.random.Generator, evaluator: Evaluator) -> Policy:
+    kind = str(rng.choice(["none", "length", "probe_agreement", "probe_confidence"]))
+    n = 1 if kind == "none" else int(rng.integers(1, 4))
+    probe = Probe(ARMS[rng.integers(8)], int(rng.integers(2, 5))) if "probe" in kind else None
+    values = np.unique(evaluator.signal(Difficulty(kind, (), probe)))
+    cuts = np.unique(np.quantile(values, np.sort(rng.random(n - 1))))[::-1]
+    buckets = tuple(
+        Recipe(tuple(ARMS[i] for i in rng.permutation(8)[: rng.integers(1, 3)]), strategy(rng))
+        for _ in range(len(cuts) + 1)
+    )
+    return Policy(buckets, Difficulty(kind, tuple(map(float, cuts)), probe))
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    evaluator = Evaluator(table(rng), Orders(N_ORDERS))
+    for label, n in (("cold", 1000), ("warm", 4000), ("warm", 4000)):
+        policies = list(dict.fromkeys(policy(rng, evaluator) for _ in range(n)))
+        start = time.process_time()
+        for p in policies:
+            evaluator.evaluate(p)
+        took = time.process_time() - start
+        print(f"{label}: {len(policies)} distinct policies, {len(policies) / took:,.0f} a second")
+    one = policies[0]
+    start = time.process_time()
+    for i in range(200):
+        replay(one, evaluator.table, i, evaluator.orders, 0)
+    plain = (time.process_time() - start) / 200 * evaluator.n_rows
+    print(f"plain replay of one policy: {plain:.1f} s, {plain / (took / len(policies)):,.0f} x")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""One request answered under a policy: the pure part, driven twice.
+
+``evaluation`` drives an episode with stored draws, ``serving`` with live calls. Probe, bucket,
+dealing, strategy, limits and bill are all decided here, so the two cannot drift apart::
+
+    rounds = episode(policy, strategies, inputs)
+    round_ = next(rounds)                       # which arms to draw from, all at once
+    round_ = rounds.send([Drawn(...), ...])     # one Drawn for each draw asked for, in order
+    ...                                         # StopIteration carries the Outcome
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from tierwise.difficulty import signal
+from tierwise.errors import UnsupportedError
+from tierwise.recipe import Arm, DrawBill, Policy, price
+from tierwise.strategies import Draw, Return, Seen, Strategy, build, deal
+
+Ended = Literal["answered", "max_usd_per_request", "max_draws", "timeout", "failed"]
+
+
+class Round(NamedTuple):
+    """Draws to make at once: one arm a draw. What is not there after ``timeout_s`` has failed."""
+
+    arms: tuple[Arm, ...]
+    timeout_s: float | None
+
+
+class Drawn(NamedTuple):
+    """What came back for one draw. ``bill`` is None for a failure that nobody billed."""
+
+    draw: Draw
+    bill: DrawBill | None
+    latency_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an episode ended.
+
+    ``index`` points into ``draws`` (all of them, the probe's first), None where nothing arrived.
+    ``rounds`` holds the number of draws of each round.
+    """
+
+    index: int | None
+    bucket: int
+    signal: float
+    draws: tuple[Drawn, ...]
+    arms: tuple[Arm, ...]
+    rounds: tuple[int, ...]
+    usd: float
+    latency_s: float
+    ended: Ended
+
+
+def strategies_of(policy: Policy) -> tuple[Strategy, ...]:
+    """The strategy of each bucket, built once."""
+    return tuple(build(recipe.strategy) for recipe in policy.buckets)
+
+
+def episode(
+    policy: Policy, strategies: Sequence[Strategy], inputs: Mapping[str, str]
+) -> Generator[Round, Sequence[Drawn], Outcome]:
+    """Answer one request; see the module docstring for the protocol.
+
+    Raises:
+        UnsupportedError: a strategy asks for a turn that the policy has no prompt for.
+    """
+    request = _Request(policy)
+    probe = policy.difficulty.probe
+    if probe:
+        yield from request.round((probe.arm,) * probe.draws)
+    seen_by_probe = [d.draw for d in request.drawn]
+    value = signal(policy.difficulty.signal).value(inputs, seen_by_probe)
+    bucket = policy.bucket_of(value)
+    arms, strategy = policy.buckets[bucket].arms, strategies[bucket]
+
+    # Probe draws of an arm of this bucket are its first draws; others are paid for and not seen.
+    known = [i for i, arm in enumerate(request.arms) if arm in arms]
+    draws = [request.drawn[i].draw._replace(arm=arms.index(request.arms[i])) for i in known]
+    while True:
+        seen = Seen(tuple(draws), len(arms))
+        if request.ended:
+            break
+        move = strategy.step(seen)
+        if isinstance(move, Return):
+            return request.outcome(known[move.index], bucket, value)
+        if move.turn != "answer" or move.parent is not None:
+            raise UnsupportedError(f"{strategy.kind} asks for a {move.turn!r} turn: not supported")
+        if move.arm is None:
+            dealt = deal([sum(d.arm == a for d in draws) for a in range(len(arms))], move.n)
+        else:
+            dealt = [move.arm] * move.n
+        before = len(request.drawn)
+        yield from request.round(tuple(arms[a] for a in dealt))
+        for i in range(before, len(request.drawn)):
+            known.append(i)
+            draws.append(request.drawn[i].draw._replace(arm=dealt[i - before]))
+    if not draws:  # the probe ended it, with draws of an arm that this bucket does not have
+        known = list(range(len(request.drawn)))
+        seen = Seen(tuple(d.draw for d in request.drawn), len(arms))
+    index = known[strategy.choose(seen)] if known else None
+    return request.outcome(index, bucket, value)
+
+
+def _in_time(drawn: Drawn, timeout_s: float | None) -> Drawn:
+    """``drawn``, or a failure where it took longer: it was sent and is billed, but came too late."""
+    if timeout_s is None or drawn.latency_s <= timeout_s:
+        return drawn
+    return Drawn(Draw(None, failed=True), drawn.bill, timeout_s)
+
+
+class _Request:
+    """What an episode has drawn and spent so far, and which limit it has reached."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.limits = policy.limits
+        self.drawn: list[Drawn] = []
+        self.arms: list[Arm] = []
+        self.rounds: list[list[DrawBill]] = []
+        self.sizes: list[int] = []
+        self.latency_s = 0.0
+        self.ended: Ended | None = None
+
+    @property
+    def usd(self) -> float:
+        return price(self.rounds)
+
+    def round(self, arms: tuple[Arm, ...]) -> Generator[Round, Sequence[Drawn], None]:
+        limits = self.limits
+        if limits.max_draws is not None:
+            arms = arms[: limits.max_draws - len(self.drawn)]
+            if not arms:
+                self.ended = "max_draws"
+                return
+        left = None if limits.timeout_s is None else limits.timeout_s - self.latency_s
+        drawn = [_in_time(d, left) for d in (yield Round(arms, left))]
+        self.drawn += drawn
+        self.arms += arms
+        self.rounds.append([d.bill for d in drawn if d.bill is not None])
+        self.sizes.append(len(arms))
+        self.latency_s += max(d.latency_s for d in drawn)
+        if limits.on_error == "fail" and any(d.draw.failed for d in drawn):
+            self.ended = "failed"
+        elif limits.timeout_s is not None and self.latency_s >= limits.timeout_s:
+            self.ended = "timeout"
+        elif limits.max_usd_per_request is not None and self.usd >= limits.max_usd_per_request:
+            self.ended = "max_usd_per_request"
+
+    def outcome(self, index: int | None, bucket: int, value: float) -> Outcome:
+        failed = index is None or self.ended == "failed" or self.drawn[index].draw.failed
+        return Outcome(
+            index=None if failed else index,
+            bucket=bucket,
+            signal=value,
+            draws=tuple(self.drawn),
+            arms=tuple(self.arms),
+            rounds=tuple(self.sizes),
+            usd=self.usd,
+            latency_s=self.latency_s,
+            ended="failed" if failed else self.ended or "answered",
+        )

@@ -1,0 +1,31 @@
+"""Whether a policy's limits could end an episode early on these draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tierwise.evaluation.table import SampleTable
+from tierwise.recipe import Policy
+from tierwise.strategies import Strategy
+
+
+def may_bind(policy: Policy, strategies: Sequence[Strategy], table: SampleTable) -> bool:
+    """False where no limit can be reached, so that the vectorised path may leave them out."""
+    limits = policy.limits
+    probe = policy.difficulty.probe
+    most = max(s.max_draws for s in strategies) + (probe.draws if probe else 0)
+    if limits.max_draws is not None and limits.max_draws < most:
+        return True
+    arms = [table.arms[arm] for arm in policy.arms if arm in table.arms]
+    if limits.max_usd_per_request is not None:
+        dearest = max(float(np.nanmax(a.prompt_usd + a.completion_usd)) for a in arms)
+        if limits.max_usd_per_request <= dearest * most:
+            return True
+    if limits.timeout_s is not None:
+        slowest = max(float(np.nanmax(a.latency_s)) for a in arms)
+        # Every round has at least one draw.
+        if limits.timeout_s <= slowest * most:
+            return True
+    return False

@@ -1,0 +1,41 @@
+"""Orders in which stored draws are looked at, common to all policies of a comparison."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Columns = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """``n`` random orders of each item's draws, a pure function of (seed, depth).
+
+    ``shuffled=False`` is the order in which the draws were bought, which is what a runtime sees.
+    """
+
+    n: int = 32
+    seed: int = 0
+    shuffled: bool = True
+
+    def columns(self, n_items: int, depth: int) -> Columns:
+        """(n_items, n, depth): column of the k-th draw under each order."""
+        return _columns(self, n_items, depth)
+
+
+STORED = Orders(n=1, shuffled=False)
+"""The one order in which the draws were bought."""
+
+
+@functools.lru_cache(maxsize=16)
+def _columns(orders: Orders, n_items: int, depth: int) -> Columns:
+    columns = np.broadcast_to(np.arange(depth), (n_items, orders.n, depth)).copy()
+    if orders.shuffled:
+        rng = np.random.default_rng([orders.seed, depth])
+        rng.permuted(columns, axis=-1, out=columns)
+    columns.setflags(write=False)
+    return columns

@@ -1,0 +1,72 @@
+"""Random tables and policies to compare the two evaluations on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tierwise.evaluation import ArmTable, SampleTable
+from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe, StrategySpec
+
+ARMS = (Arm("plain", "direct", 0.8), Arm("steps", "think", 0.8), Arm("totals", "think", 0.3))
+
+
+def random_table(seed: int, n_items: int = 12, depth: int = 14, missing: bool = False) -> SampleTable:
+    rng = np.random.default_rng(seed)
+    arms = {}
+    gold = rng.integers(0, 4, n_items)
+    for i, arm in enumerate(ARMS):
+        answers = rng.integers(-1, 4, (n_items, depth)).astype(np.int16)
+        right = rng.random((n_items, depth)) < rng.random((n_items, 1))
+        answers = np.where(right, gold[:, None], answers).astype(np.int16)
+        logprob = np.round(-rng.exponential(1.0, answers.shape), 1)
+        logprob[rng.random(answers.shape) < 0.1] = np.nan
+        score = (answers == gold[:, None]).astype(float)
+        if missing:
+            score[0, 0] = np.nan
+        arms[arm] = ArmTable(
+            answers=answers,
+            score=score,
+            prompt_usd=np.repeat(rng.random((n_items, 1)), depth, axis=1),
+            completion_usd=rng.random(answers.shape),
+            latency_s=rng.random(answers.shape),
+            scores={"mean_logprob": logprob},
+            takes_n=i != 1,
+        )
+    inputs = tuple({"question": "word " * int(rng.integers(1, 9))} for _ in range(n_items))
+    return SampleTable(tuple(f"i{k}" for k in range(n_items)), inputs, arms)
+
+
+def random_strategy(rng: np.random.Generator, cap: int = 9) -> StrategySpec:
+    n = int(rng.integers(1, cap + 1))
+    window = int(rng.integers(1, 5))
+    return [
+        StrategySpec.of("single"),
+        StrategySpec.of("self_consistency", draws=n),
+        StrategySpec.of("self_consistency", draws=n, window=window),
+        StrategySpec.of("adaptive_consistency", threshold=float(rng.uniform(0.6, 0.99)),
+                        max_draws=n, window=window),
+        StrategySpec.of("early_stopping", window=min(window, n), max_draws=n),
+        StrategySpec.of("best_of_n", draws=n),
+        StrategySpec.of("weighted_consistency", draws=n),
+    ][int(rng.integers(7))]  # fmt: skip
+
+
+def random_recipe(rng: np.random.Generator) -> Recipe:
+    n_arms = int(rng.integers(1, 4))
+    arms = tuple(ARMS[i] for i in rng.permutation(3)[:n_arms])
+    return Recipe(arms, random_strategy(rng))
+
+
+def random_policy(rng: np.random.Generator) -> Policy:
+    kind = str(rng.choice(["none", "length", "probe_agreement", "probe_confidence"]))
+    n_buckets = 1 if kind == "none" else int(rng.integers(1, 4))
+    probe = None
+    if kind.startswith("probe"):
+        probe = Probe(ARMS[int(rng.integers(3))], int(rng.integers(1, 5)))
+    ranges = {"none": (0.0, 1.0), "length": (-8.5, -1.5), "probe_agreement": (0.1, 0.95),
+              "probe_confidence": (-2.0, -0.2)}  # fmt: skip
+    cuts = np.sort(rng.uniform(*ranges[kind], n_buckets - 1))[::-1]
+    return Policy(
+        buckets=tuple(random_recipe(rng) for _ in range(n_buckets)),
+        difficulty=Difficulty(kind, tuple(float(c) for c in cuts), probe),
+    )
