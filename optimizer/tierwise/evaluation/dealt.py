@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -95,58 +95,65 @@ class Dealt:
         self.counts = self.counts.cumsum(axis=0)
         self._position_at = self.counts[np.arange(self.length), self._arm_at]
         self.n_rows = arms[0].answers.shape[1]
+        self.all_rows = np.arange(self.n_rows)
         self.complete = np.logical_and.reduce([arm.complete for arm in arms])
+        self._votes: VoteStates | None = None
 
     @property
     def nbytes(self) -> int:
-        """What its lazily built arrays take at most."""
-        return self.length * int(self.n_rows) * (6 if len(self.arms) == 1 else 24)
+        """What its lazily built arrays take, about."""
+        return min(self.length, 24) * int(self.n_rows) * 4
 
-    def merge(self, values: Sequence[npt.NDArray[Scalar]]) -> npt.NDArray[Scalar]:
-        """(length, n_rows) from one (depth, n_rows) array an arm."""
+    def merge(self, values: Sequence[npt.NDArray[Scalar]], upto: int) -> npt.NDArray[Scalar]:
+        """(upto, n_rows), the first ``upto`` dealt, from one (depth, n_rows) array an arm."""
         if len(values) == 1:
-            return values[0][: self.length]
-        merged = np.empty((self.length, self.n_rows), dtype=values[0].dtype)
-        for a, rows in enumerate(values):
-            at = self._arm_at == a
-            merged[at] = rows[self._position_at[at]]
+            return values[0][:upto]
+        merged = np.empty((upto, self.n_rows), dtype=values[0].dtype)
+        for t in range(upto):
+            merged[t] = values[self._arm_at[t]][self._position_at[t]]
         return merged
 
-    @functools.cached_property
-    def answers(self) -> Codes:
-        """(length, n_rows): answer codes."""
-        return self.merge([arm.answers for arm in self.arms])
+    def answers(self, upto: int) -> Codes:
+        """(upto, n_rows): answer codes."""
+        return self.merge([arm.answers for arm in self.arms], upto)
 
-    @functools.cached_property
-    def score(self) -> Floats:
-        """(length, n_rows): the metric of each draw."""
-        return self.merge([arm.score for arm in self.arms])
+    def verifier(self, name: str, upto: int) -> Floats:
+        """(upto, n_rows): a verifier's scores."""
+        return self.merge([arm.verifier(name) for arm in self.arms], upto)
 
-    def verifier(self, name: str) -> Floats:
-        """(length, n_rows): a verifier's scores."""
-        return self.merge([arm.verifier(name) for arm in self.arms])
+    def score_at(self, chosen: Positions) -> Floats:
+        """(n_rows,): the metric of the draw at ``chosen``."""
+        position = self._position_at[chosen]
+        score = self.arms[0].score[_within(position, self.arms[0]), self.all_rows]
+        for a, arm in enumerate(self.arms[1:], start=1):
+            other = arm.score[_within(position, arm), self.all_rows]
+            score = np.where(self._arm_at[chosen] == a, other, score)
+        return score
 
-    @functools.cached_property
-    def votes(self) -> VoteStates:
-        """The state of a plurality vote after each draw."""
-        return VoteStates(self.answers)
+    def votes(self, upto: int) -> VoteStates:
+        """The states of a plurality vote over at least the first ``upto`` draws."""
+        if self._votes is None or len(self._votes.code) < upto:
+            length = min(self.length, max(upto, 17))  # most caps: one computation for all of them
+            self._votes = VoteStates(self.answers(length))
+        return self._votes
 
     @functools.cached_property
     def agreeing(self) -> Codes:
         """(length, n_rows): how many draws up to this one gave its answer without a break."""
-        runs = np.ones(self.answers.shape, dtype=np.int16)
-        for t in range(self.length):
-            if t:
-                runs[t] += np.where(self.answers[t] == self.answers[t - 1], runs[t - 1], 0)
-            runs[t][self.answers[t] == ABSTAINED] = 0
+        answers = self.answers(self.length)
+        runs = np.ones(answers.shape, dtype=np.int16)
+        for t in range(1, self.length):
+            runs[t] += runs[t - 1] * (answers[t] == answers[t - 1])
+        runs *= answers != ABSTAINED
         return runs
 
-    def completion_usd(self, start: int, end: Positions, rows: Positions) -> Floats:
-        """(len(rows),): dollars for the completions of draws ``start`` to ``end - 1``."""
-        total = np.zeros(len(rows))
+    def completion_usd(self, end: Positions) -> Floats:
+        """(n_rows,): dollars for the completions of draws ``prefill`` to ``end - 1``."""
+        total = np.zeros(self.n_rows)
         for a, arm in enumerate(self.arms):
             paid = arm.completion_paid
-            total += paid[self.counts[end, a], rows] - paid[self.counts[start, a], rows]
+            total += paid[self.counts[end, a], self.all_rows]
+            total -= paid[self.counts[self.prefill, a]]
         return total
 
     def prompt_usd(self, start: Positions, end: Positions, rows: Positions) -> Floats:
@@ -155,7 +162,7 @@ class Dealt:
         for a, arm in enumerate(self.arms):
             first, last = self.counts[start, a], self.counts[end, a]
             if arm.takes_n:
-                bill = arm.prompt_usd[np.minimum(first, arm.depth - 1), rows]
+                bill = arm.prompt_usd[_within(first, arm), rows]
                 total += bill if len(self.arms) == 1 else np.where(last > first, bill, 0.0)
             else:
                 total += arm.prompt_paid[last, rows] - arm.prompt_paid[first, rows]
@@ -175,32 +182,37 @@ class VoteStates:
     def __init__(self, answers: Codes) -> None:
         length, n_rows = answers.shape
         self.base = length + 1
-        self.code = np.empty((length, n_rows), dtype=np.int32)
-        self.winner = np.empty((length, n_rows), dtype=np.int16)
-        never = length
-        n_answers = int(answers.max(initial=0)) + 1
-        rows = np.arange(n_rows)
-        counts = np.zeros((n_answers, n_rows), dtype=np.int16)
-        first = np.full((n_answers, n_rows), never, dtype=np.int16)
-        leader = np.full(n_rows, ABSTAINED, dtype=np.int16)
-        lead, runner_up, winner = (np.zeros(n_rows, dtype=np.int16) for _ in range(3))
-        for t, answer in enumerate(answers):
-            voted = answer != ABSTAINED
-            at = np.where(voted, answer, 0)
-            count = counts[at, rows] + voted
-            counts[at, rows] = count
-            seen_at = np.minimum(first[at, rows], np.where(voted, t, never).astype(np.int16))
-            first[at, rows] = seen_at
-            leads = voted & (at == leader)
-            other = voted & ~leads
-            passes = other & (count > lead)
-            overtakes = passes | (other & (count == lead) & (seen_at < winner))
-            runner_up = np.where(other, np.maximum(runner_up, np.minimum(count, lead)), runner_up)
-            lead = np.where(leads | passes, count, lead)
-            leader = np.where(overtakes, at, leader)
-            winner = np.where(overtakes, seen_at, winner)
-            self.code[t] = lead.astype(np.int32) * self.base + runner_up
+        small: type[np.int8 | np.int16] = np.int8 if length < 127 else np.int16
+        narrow = answers.astype(np.int8) if answers.max(initial=0) < 127 else answers
+        self.code = np.empty((length, n_rows), dtype=np.int16 if length < 180 else np.int32)
+        self.winner = np.empty((length, n_rows), dtype=small)
+        earliest = np.arange(length, 0, -1, dtype=small)[:, None]
+        lead: npt.NDArray[Any] = np.zeros(n_rows, dtype=small)
+        runner_up, winner = lead.copy(), lead.copy()
+        for t in range(length):
+            # Comparing with every earlier draw is quadratic, and yet many times as fast as counting
+            # by scattered indices, because it is branch-free arithmetic on small integers; so is
+            # all that follows, where np.where would read more plainly and take ten times as long.
+            same = (narrow[: t + 1] == narrow[t]).view(np.int8)
+            count: npt.NDArray[Any] = np.zeros(n_rows, dtype=small)
+            for earlier in same:
+                count += earlier
+            first = length - (same * earliest[: t + 1]).max(axis=0)
+            voted = narrow[t] != ABSTAINED
+            count *= voted
+            other = voted & ~((first == winner) & (lead > 0))
+            overtakes = other & ((count > lead) | ((count == lead) & (first < winner)))
+            np.maximum(runner_up, np.minimum(count, lead) * other, out=runner_up)
+            np.maximum(lead, count, out=lead)
+            winner += (first - winner) * overtakes
+            np.multiply(lead, self.base, out=self.code[t], dtype=self.code.dtype)
+            self.code[t] += runner_up
             self.winner[t] = winner
+
+
+def _within(position: Positions, arm: ArmRows) -> Positions:
+    """``position`` where the arm has such a draw; elsewhere any, since it is not looked at."""
+    return np.minimum(position, arm.depth - 1)
 
 
 def _running(values: Floats) -> Floats:

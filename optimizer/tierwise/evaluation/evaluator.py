@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,12 @@ from tierwise.evaluation.paths import path
 from tierwise.evaluation.replay import replay
 from tierwise.evaluation.signals import signal_rows
 from tierwise.evaluation.table import SampleTable
-from tierwise.recipe import Arm, Difficulty, Policy, Recipe
+from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
 from tierwise.strategies import Strategy, Vote
+
+
+Measures = npt.NDArray[np.floating[Any]]
+PROBING = "probe_agreement"
 
 
 class Rows(NamedTuple):
@@ -72,10 +76,10 @@ class Evaluator:
         self.orders = orders or Orders()
         self.n_rows = table.n_items * self.orders.n
         self._arms: dict[Arm, ArmRows] = {}
-        self._dealt: Cache[Dealt] = Cache(cache_bytes // 3)
-        self._components: Cache[Rows] = Cache(cache_bytes)
-        self._means: Cache[Rows] = Cache(cache_bytes // 10)
-        self._signals: Cache[Floats] = Cache(cache_bytes // 5)
+        self._dealt: Cache[Dealt] = Cache(cache_bytes // 2)
+        self._components: Cache[Measures] = Cache(cache_bytes)
+        self._means: Cache[Rows] = Cache(cache_bytes // 4)
+        self._signals: Cache[Floats] = Cache(cache_bytes // 8)
 
     def evaluate(self, policy: Policy) -> Evaluation:
         """Score, dollars, draws and rounds of each item under ``policy``."""
@@ -95,17 +99,15 @@ class Evaluator:
             self._component(recipe, strategy, policy.difficulty)
             for recipe, strategy in zip(policy.buckets, strategies, strict=True)
         ]
-        bucket = self.bucket_rows(policy.difficulty)
-        total = [_select(bucket, [c[i] for c in components]) for i in range(4)]
+        total = _select(self.bucket_rows(policy.difficulty), components)
         probe = policy.difficulty.probe
         if probe:
             arm = self._arm(probe.arm)
             if probe.draws > arm.depth:
-                return Rows(*(np.full(self.n_rows, np.nan) for _ in range(4)))
-            prompt = arm.prompt_usd[0] if arm.takes_n else arm.prompt_paid[probe.draws]
-            total[1] = total[1] + prompt + arm.completion_paid[probe.draws]
-            total[2] = total[2] + probe.draws
-            total[3] = total[3] + 1
+                return self._unsupported()
+            total[1] += self._probe_usd(probe)
+            total[2] += probe.draws
+            total[3] += 1
         return Rows(*total)
 
     def signal(self, difficulty: Difficulty) -> Floats:
@@ -121,8 +123,9 @@ class Evaluator:
         if not difficulty.thresholds:
             return np.zeros(self.n_rows, dtype=np.intp)
         values = self.signal(difficulty)
-        cuts = np.array(difficulty.thresholds)
-        bucket: npt.NDArray[np.intp] = (values[:, None] < cuts).sum(axis=1)
+        bucket = np.zeros(self.n_rows, dtype=np.intp)
+        for cut in difficulty.thresholds:
+            bucket += values < cut
         return bucket
 
     def _rows_share(self, policy: Policy) -> tuple[float, ...]:
@@ -142,76 +145,68 @@ class Evaluator:
         if len(means) == 1:
             return Evaluation(*means[0], (1.0,))
         bucket = self.bucket_rows(policy.difficulty)[:: self.orders.n]
-        score, usd, draws, rounds = (_select(bucket, [m[i] for m in means]) for i in range(4))
+        score, usd, draws, rounds = _select(bucket, [np.array(m) for m in means])
         counts = np.bincount(bucket, minlength=len(means))
         shares = tuple(float(c) / len(bucket) for c in counts)
         return Evaluation(score, usd, draws, rounds, shares)
 
     def _component_mean(self, recipe: Recipe, strategy: Strategy) -> Rows:
-        key = (recipe.arms, _behaviour(strategy))
-
         def compute() -> Rows:
             exact = expected(strategy, [self.table.arms[a] for a in self._known(recipe.arms)])
             if exact is not None:
                 return Rows(*exact)
-            rows = self._component(recipe, strategy, Difficulty())
+            rows = self._walk(recipe, strategy, None)
             return Rows(*(v.reshape(-1, self.orders.n).mean(axis=1) for v in rows))
 
-        return self._means.get(key, compute)
+        return self._means.get((recipe.arms, _behaviour(strategy)), compute)
 
-    def _component(self, recipe: Recipe, strategy: Strategy, difficulty: Difficulty) -> Rows:
+    def _component(self, recipe: Recipe, strategy: Strategy, difficulty: Difficulty) -> Measures:
+        """(4, n_rows): the measures of ``Rows`` for one bucket's recipe, without the probe."""
         probe = difficulty.probe
-        reused = probe.draws if probe and probe.arm in recipe.arms else 0
-        prefilled = recipe.arms.index(probe.arm) if probe and reused else 0
-        dealing = (recipe.arms, prefilled, reused)
-        key = (*dealing, _behaviour(strategy))
+        if probe and probe.arm not in recipe.arms:
+            probe = None
+        key = (recipe.arms, probe, _behaviour(strategy))
+        return self._components.get(
+            key, lambda: np.array(self._walk(recipe, strategy, probe), dtype=np.float32)
+        )
 
-        def deal() -> Dealt:
-            arms = [self._arm(a) for a in recipe.arms]
-            return Dealt(arms, prefilled, reused)
-
-        def compute() -> Rows:
-            return self._walk(recipe, strategy, difficulty, self._dealt.get(dealing, deal))
-
-        return self._components.get(key, compute)
-
-    def _walk(
-        self, recipe: Recipe, strategy: Strategy, difficulty: Difficulty, dealt: Dealt
-    ) -> Rows:
+    def _walk(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Rows:
+        """What a strategy does after ``probe``, whose draws are its first."""
+        prefilled = recipe.arms.index(probe.arm) if probe else 0
+        dealing = (recipe.arms, prefilled, probe.draws if probe else 0)
+        dealt = self._dealt.get(
+            dealing, lambda: Dealt([self._arm(a) for a in recipe.arms], *dealing[1:])
+        )
         if max(strategy.max_draws, dealt.prefill) > dealt.length:
-            return Rows(*(np.full(self.n_rows, np.nan) for _ in range(4)))
+            return self._unsupported()
         went = path(strategy, dealt)
         if went is None:
-            return self._bucket_replayed(recipe, strategy, difficulty, dealt)
-        all_rows = np.arange(self.n_rows)
-        usd = went.prompt_usd + dealt.completion_usd(dealt.prefill, went.end, all_rows)
-        score = dealt.score[went.chosen, all_rows]
+            return self._walk_replayed(recipe, strategy, probe)
         supported = np.where(dealt.complete, 0.0, np.nan)
         return Rows(
-            score + supported,
-            usd + supported,
+            dealt.score_at(went.chosen) + supported,
+            went.prompt_usd + dealt.completion_usd(went.end) + supported,
             supported + (went.end - dealt.prefill),
             supported + went.rounds,
         )
 
-    def _bucket_replayed(
-        self, recipe: Recipe, strategy: Strategy, difficulty: Difficulty, dealt: Dealt
-    ) -> Rows:
-        """A strategy without a vectorised path: one bucket, replayed plainly."""
-        probe = difficulty.probe if dealt.prefill else None
-        kind = difficulty.signal if probe else "none"
-        alone = Policy((recipe,), Difficulty(kind, (), probe))
+    def _walk_replayed(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Rows:
+        """The same for a strategy without a vectorised path."""
+        alone = Policy((recipe,), Difficulty(PROBING if probe else "none", (), probe))
         rows = self._replayed(alone, (strategy,))
         if probe is None:
             return rows
+        usd = rows.usd - self._probe_usd(probe)
+        return Rows(rows.score, usd, rows.draws - probe.draws, rows.rounds - 1)
+
+    def _probe_usd(self, probe: Probe) -> Floats:
         arm = self._arm(probe.arm)
         prompt = arm.prompt_usd[0] if arm.takes_n else arm.prompt_paid[probe.draws]
-        return Rows(
-            rows.score,
-            rows.usd - prompt - arm.completion_paid[probe.draws],
-            rows.draws - probe.draws,
-            rows.rounds - 1,
-        )
+        usd: Floats = prompt + arm.completion_paid[probe.draws]
+        return usd
+
+    def _unsupported(self) -> Rows:
+        return Rows(*np.full((4, self.n_rows), np.nan))
 
     def _replayed(self, policy: Policy, strategies: tuple[Strategy, ...]) -> Rows:
         measures = np.full((4, self.table.n_items, self.orders.n), np.nan)
@@ -250,8 +245,9 @@ def _behaviour(strategy: Strategy) -> Hashable:
     return strategy.behaviour() if isinstance(strategy, Vote) else (strategy,)
 
 
-def _select(bucket: npt.NDArray[np.intp], values: list[Floats]) -> Floats:
-    chosen = values[-1]
-    for b in range(len(values) - 2, -1, -1):
-        chosen = np.where(bucket == b, values[b], chosen)
+def _select(bucket: npt.NDArray[np.intp], measures: list[Measures]) -> Floats:
+    """(4, n): for each column the measures of its bucket, easiest first."""
+    chosen = measures[0].astype(np.float64)
+    for b, other in enumerate(measures[1:], start=1):
+        np.copyto(chosen, other, where=bucket == b)
     return chosen

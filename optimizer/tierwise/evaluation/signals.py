@@ -25,7 +25,7 @@ def signal_rows(
     if k > arm.depth:
         return np.full(n_rows, np.nan)
     if isinstance(kind, ProbeAgreement):
-        votes = Dealt([arm]).votes
+        votes = Dealt([arm]).votes(k)
         agreement: Floats = (votes.code[k - 1] // votes.base) / k
         return agreement
     if isinstance(kind, ProbeConfidence):

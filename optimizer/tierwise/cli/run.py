@@ -1,0 +1,92 @@
+"""``tierwise run POLICY``: answer one request the way the policy says, and show what it took."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tierwise.serving import Answer, PolicyRuntime
+
+
+@click.command("run")
+@click.argument("policy", type=click.Path(dir_okay=False))
+@click.option(
+    "--input", "inputs", multiple=True, metavar="[NAME=]TEXT",
+    help="An input; NAME= where the policy has several. Left out: read from stdin.",
+)  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer and its trace as JSON.")
+@click.option("--quiet", is_flag=True, help="Print the answer's text alone.")
+def command(policy: str, inputs: tuple[str, ...], seed: int, as_json: bool, quiet: bool) -> None:
+    """Answer one request the way POLICY says, with a trace of what it did and cost.
+
+    Exits with 4 where the provider gave no answer.
+    """
+    from tierwise.serving import PolicyRuntime
+
+    with PolicyRuntime.load(policy, seed=seed) as runtime:
+        given = _named(inputs or (sys.stdin.read(),), runtime)
+        answer = runtime.answer_sync(given)
+        if as_json:
+            import json
+
+            click.echo(json.dumps(answer.as_dict(), ensure_ascii=False, indent=2))
+        elif quiet:
+            click.echo(answer.text)
+        else:
+            _show(answer, runtime)
+    if answer.failed:
+        if answer.error:
+            click.echo(f"no answer: {answer.error}", err=True)
+        raise SystemExit(4)
+
+
+def _named(inputs: tuple[str, ...], runtime: PolicyRuntime) -> dict[str, str]:
+    """The inputs by name; a text without one fills the policy's only input."""
+    from tierwise.errors import InputError
+
+    wanted = runtime.file.inputs
+    given: dict[str, str] = {}
+    for text in inputs:
+        name, equals, value = text.partition("=")
+        if not (equals and name in wanted):
+            if len(wanted) != 1:
+                names = ", ".join(f"{name}=…" for name in wanted)
+                raise InputError(f"the policy takes several inputs: --input {names}")
+            name, value = wanted[0], text.removesuffix("\n")
+        if name in given:
+            raise InputError(f"input {name!r} is given twice")
+        given[name] = value
+    return given
+
+
+def _show(answer: Answer, runtime: PolicyRuntime) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    console.print(Text(answer.text or "(no answer)"))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("", "round", "arm", "answer", "tokens", "usd", "s"):
+        right = heading in ("round", "tokens", "usd", "s")
+        table.add_column(heading, justify="right" if right else "left")
+    for i, draw in enumerate(answer.trace):
+        said = "(none)" if draw.answer is None else draw.answer
+        if draw.error:
+            said = draw.error.partition(":")[0]
+        table.add_row(
+            "→" if i == answer.chosen else "", str(draw.round + 1), Text(draw.arm), Text(said),
+            f"{draw.prompt_tokens + draw.completion_tokens}", f"{draw.usd:.3g}",
+            f"{draw.latency_s:.2f}",
+        )  # fmt: skip
+    console.print(table)
+    nominal = " (nominal)" if runtime.file.tier.price.nominal else ""
+    console.print(
+        f"bucket {answer.bucket} · {answer.draws} draws in {answer.rounds} rounds · "
+        f"${answer.usd:.3g}{nominal} · {answer.ended}",
+        style="dim", highlight=False,
+    )  # fmt: skip

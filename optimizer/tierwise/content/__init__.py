@@ -1,0 +1,22 @@
+"""Finds, loads and checks what people write: tasks, prompts, search spaces and jobs."""
+
+from tierwise.content.check import check
+from tierwise.content.find import find_space, find_task, names_of, shipped
+from tierwise.content.job import (
+    CHOSEN_BY,
+    OPERATING_POINTS,
+    Budget,
+    Job,
+    TierSpec,
+    default_job,
+    override,
+)
+from tierwise.content.job_file import dump_job, load_job
+from tierwise.content.space_file import load_space
+from tierwise.content.task_file import LoadedTask, load_task
+
+__all__ = [
+    "CHOSEN_BY", "OPERATING_POINTS", "Budget", "Job", "LoadedTask", "TierSpec", "check",
+    "default_job", "dump_job", "find_space", "find_task", "load_job", "load_space", "load_task",
+    "names_of", "override", "shipped",
+]  # fmt: skip

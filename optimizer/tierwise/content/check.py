@@ -1,0 +1,150 @@
+"""Every fault of a file, whatever it is: task, prompts, search space, job or policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from tierwise.content.find import TASK_FILE, find_space, find_task
+from tierwise.content.job_file import JobModel, job_of
+from tierwise.content.prompts import load_prompts
+from tierwise.content.space_file import SpaceModel, load_space
+from tierwise.content.task_file import TaskModel, load_task
+from tierwise.difficulty import SIGNALS
+from tierwise.errors import InputError, unknown_name
+from tierwise.recipe import Arm, StrategySpec
+from tierwise.recipe._policy_read import PolicyModel
+from tierwise.recipe._policy_read import read as read_policy
+from tierwise.recipe._schema import keys_of
+from tierwise.recipe._yaml import Document, Loc, faults_of, raise_any, read
+from tierwise.recipe.policy_file import PolicyFile
+from tierwise.strategies import build
+
+_KINDS: dict[str, type[BaseModel]] = {
+    "task": TaskModel, "policy": PolicyModel, "job": JobModel, "space": SpaceModel,
+}  # fmt: skip
+
+
+def check(path: Path | str) -> list[InputError]:
+    """All that is wrong with a file or a task's folder, in the order of lines; [] where nothing is.
+
+    What a job names is looked at too. The kind of a file is told by its keys.
+    """
+    try:
+        check_kind(Path(path))
+    except InputError as error:
+        return list(faults_of(error))
+    return []
+
+
+def check_kind(path: Path) -> str:
+    """Check, and say what the file is: task, prompts, policy, job or space.
+
+    Raises:
+        InputError: every fault.
+    """
+    if path.is_dir():
+        path = find_task(path)
+    document = read(path)
+    kind = _kind_of(document, path)
+    match kind:
+        case "task":
+            load_task(path)
+        case "prompts":
+            load_prompts(path)
+        case "space":
+            load_space(path)
+        case "job":
+            _check_job(document)
+        case "policy":
+            raise_any([document.placed(e, loc) for loc, e in policy_faults(read_policy(document))])
+    return kind
+
+
+def policy_faults(file: PolicyFile) -> Iterator[tuple[Loc, InputError]]:
+    """What only the strategies and signals know to be wrong, each with its place in the file.
+
+    A strategy that cannot be built, an unknown signal, and log-probabilities or a probe that are
+    needed and not there.
+    """
+    difficulty = file.policy.difficulty
+    if difficulty.signal not in SIGNALS:
+        error = unknown_name("difficulty signal", difficulty.signal, SIGNALS)
+        yield ("difficulty", "signal"), error
+    else:
+        signal = SIGNALS[difficulty.signal]
+        probe = difficulty.probe
+        if signal.probes and probe is None:
+            yield ("difficulty",), InputError(f"{difficulty.signal} needs a probe")
+        if signal.logprobs and probe is not None:
+            yield from _needs_logprobs(
+                file, difficulty.signal, (probe.arm,), ("difficulty", "signal")
+            )
+    for i, recipe in enumerate(file.policy.buckets):
+        loc: Loc = ("buckets", i, "strategy")
+        try:
+            build(recipe.strategy)
+        except InputError as error:
+            yield loc, error
+            continue
+        if verifier := _verifier(recipe.strategy):
+            yield from _needs_logprobs(file, f"verifier {verifier}", recipe.arms, loc)
+
+
+def _verifier(strategy: StrategySpec) -> str | None:
+    """The log-probability that a strategy scores by, if it does."""
+    name = getattr(build(strategy), "verifier", None)
+    return name if isinstance(name, str) and name.endswith("logprob") else None
+
+
+def _needs_logprobs(
+    file: PolicyFile, what: str, arms: tuple[Arm, ...], loc: Loc
+) -> Iterator[tuple[Loc, InputError]]:
+    for name in sorted({t.name for t in map(file.tier_of, arms) if not t.logprobs}):
+        yield loc, InputError(f"{what} needs log-probabilities, which tier {name!r} does not offer")
+
+
+def _kind_of(document: Document, path: Path) -> str:
+    if path.name == TASK_FILE:
+        return "task"
+    data = document.data
+    if isinstance(data, list):
+        return "prompts"
+    if not isinstance(data, dict):
+        raise document.fault("neither a task, prompts, a search space, a job nor a policy")
+    if "schema" in data:
+        return "policy"
+    shared = {kind: len(set(keys_of(model)) & set(data)) for kind, model in _KINDS.items()}
+    kind = max(shared, key=lambda k: shared[k])
+    if not shared[kind]:
+        raise document.fault("neither a task, prompts, a search space, a job nor a policy")
+    return kind
+
+
+def _check_job(document: Document) -> None:
+    job = job_of(document)
+    faults: list[InputError] = []
+    space = None
+    try:
+        find_space(job.space)
+        space = load_space(job.space)
+    except InputError as error:
+        faults += [document.placed(e, ("space",)) for e in faults_of(error)]
+    try:
+        loaded = load_task(job.task, space)
+        known = [v.id for p in (*loaded.own, *loaded.prompts) for v in p.variants()]
+        if job.baseline is not None and job.baseline not in known:
+            unknown = unknown_name("prompt", job.baseline, known)
+            faults.append(document.placed(unknown, ("baseline",)))
+    except InputError as error:
+        faults += [document.placed(e, ("task",)) for e in faults_of(error)]
+    for name, tier in job.tiers.items():
+        if space and tier.modes and not set(tier.modes) & set(space.modes):
+            message = (
+                f"tier {name!r} has none of the space's modes ({', '.join(space.modes)}); "
+                f"it has {', '.join(tier.modes)}"
+            )
+            faults.append(document.fault(message, ("tiers", name, "modes")))
+    raise_any(faults)

@@ -1,0 +1,142 @@
+"""A task's items from JSON lines (also gzipped) or CSV."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tierwise.errors import InputError, unknown_name
+from tierwise.recipe._yaml import raise_any
+from tierwise.task import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Which columns of a flat row are the inputs (input -> column), the target and the id."""
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    target: str = "target"
+    id: str = "id"
+
+
+def load_items(path: Path, inputs: Sequence[str], fields: Fields | None = None) -> tuple[Item, ...]:
+    """The items of a ``.jsonl``, ``.jsonl.gz`` or ``.csv`` file.
+
+    A JSON line is ``{"id", "inputs": {…}, "target"}``; a flat row has the inputs by name, or by the
+    column that ``fields`` says. Without an id an item gets one from its content. Other columns are
+    not read.
+
+    Raises:
+        InputError: every fault, with its line: bad JSON, no target, an input missing, the same id
+            twice, no items at all.
+    """
+    text = _text(path)
+    rows = _csv_rows if ".csv" in path.suffixes else _json_rows
+    faults: list[InputError] = []
+    items: list[Item] = []
+    line_of: dict[str, int] = {}
+    for line, row in rows(text, path, faults):
+        try:
+            item = _item(row, inputs, fields)
+        except InputError as error:
+            faults.append(InputError(error.message, path=path, line=line))
+            continue
+        if item.id in line_of:
+            first = f"item id {item.id!r} is here twice: first in line {line_of[item.id]}"
+            faults.append(InputError(first, path=path, line=line))
+            continue
+        line_of[item.id] = line
+        items.append(item)
+    raise_any(faults)
+    if not items:
+        raise InputError("there are no items in it", path=path)
+    return tuple(items)
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError("no such file of items", path=path) from None
+    except UnicodeDecodeError:
+        raise InputError("is not text in UTF-8", path=path) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"cannot be read: {error}", path=path) from None
+
+
+_Rows = Iterator[tuple[int, dict[str, Any]]]
+
+
+def _json_rows(text: str, path: Path, faults: list[InputError]) -> _Rows:
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except ValueError as error:
+            reason = getattr(error, "msg", "not readable")
+            faults.append(InputError(f"not JSON: {reason}", path=path, line=line))
+            continue
+        except RecursionError:
+            faults.append(InputError("not JSON: nested too deep", path=path, line=line))
+            continue
+        if isinstance(row, dict):
+            yield line, row
+        else:
+            message = "an item is a JSON object, {…}"
+            faults.append(InputError(message, path=path, line=line))
+
+
+def _csv_rows(text: str, path: Path, faults: list[InputError]) -> _Rows:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        before = 1  # a quoted field may run over lines: a row begins after the one before
+        for row in reader:
+            line, before = before + 1, reader.line_num
+            if None in row:
+                message = "more fields than there are columns in the first line"
+                faults.append(InputError(message, path=path, line=line))
+                continue
+            yield line, {key: value for key, value in row.items() if value is not None}
+    except csv.Error as error:
+        faults.append(InputError(f"not CSV: {error}", path=path, line=reader.line_num))
+
+
+def _item(row: dict[str, Any], inputs: Sequence[str], fields: Fields | None) -> Item:
+    nested = row.get("inputs") if fields is None else None
+    if nested is not None and not isinstance(nested, dict):
+        raise InputError("'inputs' must be an object of the inputs by name")
+    source = row if nested is None else nested
+    fields = fields or Fields()
+    values = {name: _value(source, fields.inputs.get(name, name), "input") for name in inputs}
+    target = _value(row, fields.target, "target")
+    if not target.strip():
+        raise InputError("the target is empty")
+    if row.get(fields.id) not in (None, ""):
+        return Item(_value(row, fields.id, "id"), values, target)
+    nameless = Item("", values, target)
+    return Item(nameless.content_sha256[:12], values, target)
+
+
+def _value(source: Mapping[str, Any], column: str, what: str) -> str:
+    if column not in source:
+        if what == "target":
+            raise InputError(f"the target is missing: no {column!r}")
+        raise InputError(f"an input is missing: {unknown_name('field', column, source).message}")
+    value = source[column]
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    kind = {dict: "an object", list: "a list", bool: "true or false"}.get(type(value), "nothing")
+    raise InputError(f"{what} {column!r} must be text or a number, got {kind}")

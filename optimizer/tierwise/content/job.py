@@ -1,0 +1,172 @@
+"""A job: what to tune, on which tiers, within which budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tierwise.content.find import resolved
+from tierwise.errors import InputError, unknown_name
+from tierwise.recipe import Price
+
+OPERATING_POINTS = ("economy", "balanced", "quality")
+"""By name; the others are {max_usd_per_item: …}, {min_score: …} and {usd_per_point: …}."""
+
+CHOSEN_BY = ("max_usd_per_item", "min_score", "usd_per_point")
+ENGINES = ("local", "ray")
+
+OperatingPoint = str | Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TierSpec:
+    """A tier as a job describes it; what is None, ``llm.resolve_tier`` fills in."""
+
+    model: str
+    price: Price | None = None
+    modes: Mapping[str, Mapping[str, object]] | None = None
+    takes_n: bool | None = None
+    logprobs: bool | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    recordings: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a job may use at most, over all tiers; None: no such cap."""
+
+    usd: float | None = None
+    calls: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("usd", "calls", "tokens", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(
+                    f"budget.{name} must be above 0, got {value:g}; leave it out for no cap"
+                )
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a study depends on, apart from the pool.
+
+    ``baseline`` names a prompt of the task (None: its first). ``gate_margin`` is the score that a
+    cheaper policy may lose and still count as equal.
+
+    Raises:
+        InputError: no tiers, or a value out of range.
+    """
+
+    task: str = "arithmetic"
+    space: str = "default"
+    tiers: Mapping[str, TierSpec] = field(default_factory=dict)
+    baseline: str | None = None
+    seed: int = 0
+    budget: Budget = Budget()
+    trials: int = 150
+    operating_point: OperatingPoint = "balanced"
+    storage: str | None = None
+    engine: str = "local"
+    gate_margin: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not self.tiers:
+            raise InputError(
+                "tiers: a job needs at least one, such as small: {model: embedded/small}"
+            )
+        if self.trials < 1:
+            raise InputError(f"trials must be at least 1, got {self.trials}")
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, got {self.seed}")
+        if self.engine not in ENGINES:
+            raise unknown_name("engine", self.engine, ENGINES)
+        if not 0 <= self.gate_margin < 1:
+            raise InputError(f"gate_margin must be in [0, 1), got {self.gate_margin:g}")
+        check_operating_point(self.operating_point)
+
+
+def check_operating_point(point: object) -> None:
+    """Raise an InputError unless ``point`` is one of the names, or one bound with its number."""
+    if isinstance(point, str):
+        if point not in OPERATING_POINTS:
+            raise unknown_name("operating point", point, (*OPERATING_POINTS, *CHOSEN_BY))
+        return
+    if not isinstance(point, Mapping) or len(point) != 1:
+        raise InputError(
+            f"operating_point must be {', '.join(OPERATING_POINTS)}, or one of "
+            + ", ".join(f"{{{name}: …}}" for name in CHOSEN_BY)
+        )
+    ((name, value),) = point.items()
+    if name not in CHOSEN_BY:
+        raise unknown_name("operating point", str(name), (*OPERATING_POINTS, *CHOSEN_BY))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not value > 0:
+        raise InputError(f"operating_point.{name} must be a number above 0, got {value!r}")
+    if name == "min_score" and value > 1:
+        raise InputError(f"operating_point.min_score must be at most 1, got {value:g}")
+
+
+def default_job() -> Job:
+    """The embedded tiers on the shipped task: needs no key and no network."""
+    names = ("small", "medium", "large")
+    return Job(tiers={name: TierSpec(f"embedded/{name}") for name in names})
+
+
+_PLAIN = {"task", "space", "baseline", "seed", "trials", "storage", "engine", "gate_margin"}
+_BUDGET = {
+    "budget_usd": "usd", "max_calls": "calls", "max_tokens": "tokens", "seconds": "seconds",
+}  # fmt: skip
+
+
+def override(job: Job, **options: object) -> Job:
+    """``job`` with what the command line says; an option that is None was not given.
+
+    Options are the job's own fields, ``budget_usd``, ``max_calls``, ``max_tokens``, ``seconds``,
+    ``operating_point`` or one of ``max_usd_per_item``, ``min_score`` and ``usd_per_point``, and
+    ``tiers``: name -> model, which replace the job's (one that keeps its model keeps the rest).
+
+    Raises:
+        InputError: no such option, a value out of range, or two operating points.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    changes: dict[str, object] = {}
+    budget: dict[str, object] = {}
+    points: list[object] = []
+    for name, value in given.items():
+        if name in ("task", "space"):
+            changes[name] = resolved(str(value), Path())
+        elif name in _PLAIN:
+            changes[name] = value
+        elif name in _BUDGET:
+            budget[_BUDGET[name]] = value
+        elif name in CHOSEN_BY:
+            points.append({name: value})
+        elif name == "operating_point":
+            points.append(value)
+        elif name == "tiers":
+            changes[name] = _tiers(job, value)
+        else:
+            known = {*_PLAIN, *_BUDGET, *CHOSEN_BY, "operating_point", "tiers"}
+            raise unknown_name("option", name, known)
+    if len(points) > 1:
+        raise InputError("give one operating point: a name, or one of " + ", ".join(CHOSEN_BY))
+    if points:
+        changes["operating_point"] = points[0]
+    if budget:
+        changes["budget"] = replace(job.budget, **budget)  # type: ignore[arg-type]  # by the table
+    return replace(job, **changes)  # type: ignore[arg-type]  # fields by the set above
+
+
+def _tiers(job: Job, tiers: object) -> dict[str, TierSpec]:
+    if not isinstance(tiers, Mapping) or not tiers:
+        raise InputError("a tier is NAME=MODEL, such as small=openai/gpt-4o-mini")
+    found: dict[str, TierSpec] = {}
+    for name, model in tiers.items():
+        spec = model if isinstance(model, TierSpec) else TierSpec(str(model))
+        same = job.tiers.get(str(name))
+        found[str(name)] = same if same and spec == TierSpec(same.model) else spec
+    return found

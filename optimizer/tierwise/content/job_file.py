@@ -1,0 +1,155 @@
+"""A job's YAML, both ways."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from tierwise.content.find import resolved
+from tierwise.content.job import Budget, Job, TierSpec, check_operating_point
+from tierwise.errors import InputError
+from tierwise.recipe._policy_write import shown_price
+from tierwise.recipe._schema import (
+    Count,
+    ModelString,
+    Modes,
+    Positive,
+    PriceModel,
+    Strict,
+    Text,
+    validate,
+)
+from tierwise.recipe._yaml import Document, Flow, dump, raise_any, read
+
+
+class LimitsModel(Strict):
+    """What a provider allows, and how long a call may take."""
+
+    rpm: Positive | None = None
+    tpm: Positive | None = None
+    concurrency: Count | None = None
+    timeout_s: Positive | None = None
+
+
+class TierModel(Strict):
+    """A tier."""
+
+    model: ModelString
+    price: PriceModel | None = None
+    modes: Modes | None = None
+    takes_n: bool | None = None
+    logprobs: bool | None = None
+    limits: LimitsModel = LimitsModel()
+    recordings: Text | None = None
+
+
+class BudgetModel(Strict):
+    """Caps over all tiers."""
+
+    usd: Positive | None = None
+    calls: Count | None = None
+    tokens: Count | None = None
+    seconds: Positive | None = None
+
+
+class JobModel(Strict):
+    """A job."""
+
+    description: str = ""
+    baseline: Text | None = None
+    task: Text = "arithmetic"
+    space: Text = "default"
+    seed: Annotated[int, Field(ge=0)] = 0
+    tiers: Annotated[dict[Text, TierModel], Field(min_length=1)]
+    budget: BudgetModel = BudgetModel()
+    trials: Count = 150
+    operating_point: Any = "balanced"
+    storage: Text | None = None
+    engine: Literal["local", "ray"] = "local"
+    gate_margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
+
+
+def load_job(path: Path | str) -> Job:
+    """A job's file; relative paths in it are relative to it.
+
+    Raises:
+        InputError: every fault, with its line.
+    """
+    return job_of(read(path))
+
+
+def job_of(document: Document) -> Job:
+    """The job in a document; see ``load_job``."""
+    model = validate(JobModel, document)
+    folder = Path(str(document.path)).parent if document.path else Path()
+    faults: list[InputError] = []
+    try:
+        check_operating_point(model.operating_point)
+    except InputError as error:
+        faults.append(document.placed(error, ("operating_point",)))
+    tiers = {name: _tier(tier, folder) for name, tier in model.tiers.items()}
+    for name, tier in tiers.items():
+        if tier.recordings and not Path(tier.recordings).is_file():
+            message = f"no such file: {tier.recordings}"
+            faults.append(document.fault(message, ("tiers", name, "recordings")))
+    raise_any(sorted(faults, key=lambda f: f.line or 0))
+    point = model.operating_point
+    if not isinstance(point, str):
+        point = {name: float(bound) for name, bound in point.items()}
+    return Job(
+        task=resolved(model.task, folder), space=resolved(model.space, folder), tiers=tiers,
+        baseline=model.baseline, seed=model.seed, budget=Budget(**model.budget.model_dump()),
+        trials=model.trials, storage=model.storage, engine=model.engine,
+        operating_point=point,
+        gate_margin=float(model.gate_margin),
+    )  # fmt: skip
+
+
+def dump_job(job: Job) -> str:
+    """The job as YAML, as resolved; ``load_job`` reads it back equal."""
+    shown: dict[str, Any] = {} if job.baseline is None else {"baseline": job.baseline}
+    budget = {name: value for name, value in asdict(job.budget).items() if value is not None}
+    shown |= {
+        "task": job.task, "space": job.space, "seed": job.seed,
+        "tiers": {name: _shown(tier) for name, tier in job.tiers.items()},
+    }  # fmt: skip
+    if budget:
+        shown["budget"] = budget
+    shown["trials"] = job.trials
+    point = job.operating_point
+    shown["operating_point"] = point if isinstance(point, str) else Flow(point)
+    if job.storage is not None:
+        shown["storage"] = job.storage
+    return dump({**shown, "engine": job.engine, "gate_margin": float(job.gate_margin)})
+
+
+def _tier(model: TierModel, folder: Path) -> TierSpec:
+    limits = {k: float(v) for k, v in model.limits.model_dump(exclude_none=True).items()}
+    recordings = model.recordings
+    return TierSpec(
+        model.model, model.price.value() if model.price else None, model.modes, model.takes_n,
+        model.logprobs, limits, None if recordings is None else _absolute(recordings, folder),
+    )  # fmt: skip
+
+
+def _shown(tier: TierSpec) -> dict[str, Any]:
+    shown: dict[str, Any] = {"model": tier.model}
+    if tier.price is not None:
+        shown["price"] = shown_price(tier.price)
+    if tier.modes is not None:
+        shown["modes"] = {name: Flow(sent) for name, sent in tier.modes.items()}
+    for name in ("takes_n", "logprobs"):
+        if getattr(tier, name) is not None:
+            shown[name] = getattr(tier, name)
+    if tier.limits:
+        shown["limits"] = {k: int(v) if k == "concurrency" else v for k, v in tier.limits.items()}
+    if tier.recordings is not None:
+        shown["recordings"] = tier.recordings
+    return shown
+
+
+def _absolute(name: str, folder: Path) -> str:
+    return str((folder / name).resolve())

@@ -1,0 +1,169 @@
+"""Prompt files: a task's own prompts, and the library of techniques that is shipped.
+
+The library knows no task: ``{{ instruction }}`` stands for the task's instruction, ``{{ input }}``
+for its input (for all of them, each with its name, where there are several). Both are written out
+on loading, so that a template holds nothing but the task's own fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tierwise.content.find import shipped
+from tierwise.errors import InputError, unknown_name
+from tierwise.recipe import Message, PromptTemplate, substitute
+from tierwise.recipe._schema import Strict, Text, validate
+from tierwise.recipe._yaml import Document, raise_any, read
+
+INSTRUCTION, INPUT = "instruction", "input"
+
+
+class MessageModel(Strict):
+    """One chat message."""
+
+    role: Literal["system", "user", "assistant", "developer"]
+    content: str
+
+
+class PromptModel(Strict):
+    """A prompt: ``system`` and ``user``, or ``messages``."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
+    family: Text = "baseline"
+    modes: list[Text] = Field(default_factory=list)
+    system: str | None = None
+    user: str | None = None
+    messages: list[MessageModel] | None = None
+    paraphrases: list[Text] = Field(default_factory=list)
+
+
+class PromptsModel(Strict):
+    """A prompt file, as if its list had a name."""
+
+    prompts: Annotated[list[PromptModel], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a task gives its prompts: the fields that they may use, and its instruction."""
+
+    inputs: tuple[str, ...]
+    instruction: str | None = None
+
+
+def load_prompts(
+    path: Path, setting: Setting | None = None, origin: str = "task"
+) -> tuple[PromptTemplate, ...]:
+    """The prompts of a file; with a ``setting`` their placeholders must be among its inputs.
+
+    Raises:
+        InputError: every fault, with its line.
+    """
+    document = read(path)
+    if not isinstance(document.data, list):
+        raise document.fault("a prompt file is a list: each prompt begins with '- id: …'")
+    model = validate(PromptsModel, _named(document))
+    faults: list[InputError] = []
+    prompts: dict[str, PromptTemplate] = {}
+    for i, prompt in enumerate(model.prompts):
+        try:
+            if prompt.id in prompts:
+                raise InputError(f"prompt id {prompt.id!r} is here twice")
+            template = _template(prompt, origin)
+            prompts[prompt.id] = template
+            if setting is not None:
+                check_fields(template, setting.inputs)
+        except InputError as error:
+            faults.append(document.placed(error, (i, "id")))
+    raise_any(faults)
+    return tuple(prompts.values())
+
+
+def load_library(
+    setting: Setting, families: Iterable[str] | None, folder: Path | None = None
+) -> tuple[PromptTemplate, ...]:
+    """The shipped prompts, all or those of some families, written out for a task.
+
+    Raises:
+        InputError: the task has no instruction, or there is no such family.
+    """
+    folder = folder or shipped("search_spaces") / "prompts"
+    prompts = [
+        p for path in sorted(folder.glob("*.yaml")) for p in load_prompts(path, None, "library")
+    ]
+    chosen = prompts if families is None else choose(prompts, families)
+    return tuple(written_out(prompt, setting) for prompt in chosen)
+
+
+def choose(prompts: Sequence[PromptTemplate], families: Iterable[str]) -> list[PromptTemplate]:
+    """The prompts of ``families``; one without prompts is an InputError with the near names."""
+    wanted, known = list(families), {p.family for p in prompts}
+    for family in wanted:
+        if family not in known:
+            raise unknown_name("prompt family", family, known)
+    return [p for p in prompts if p.family in wanted]
+
+
+def written_out(prompt: PromptTemplate, setting: Setting) -> PromptTemplate:
+    """``prompt`` with ``{{ instruction }}`` and ``{{ input }}`` replaced by what the task says."""
+    fields = {name: f"{{{{ {name} }}}}" for name in setting.inputs}
+    if len(fields) == 1:
+        whole = next(iter(fields.values()))
+    else:
+        whole = "\n".join(f"{name}: {field}" for name, field in fields.items())
+    known = {INPUT: whole, **fields}
+    if setting.instruction is not None:
+        known[INSTRUCTION] = setting.instruction
+    elif INSTRUCTION in prompt.fields:
+        raise InputError(
+            "the library's prompts need the task's 'instruction' (what to do, and how to write the "
+            "answer): add it to task.yaml, or set prompts.library: false in the search space"
+        )
+    messages = tuple(Message(m.role, substitute(m.content, known)) for m in prompt.messages)
+    paraphrases = tuple(substitute(text, known) for text in prompt.paraphrases)
+    return replace(prompt, messages=messages, paraphrases=paraphrases)
+
+
+def check_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> None:
+    """Raise an InputError if a wording of ``prompt`` uses a field that is not among ``inputs``."""
+    for variant in prompt.variants():
+        for name in variant.fields:
+            if name not in inputs:
+                hint = unknown_name("input", name, inputs).message
+                raise InputError(f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}")
+
+
+def _named(document: Document) -> Document:
+    """The list as the value of ``prompts``; its lines are found by their own places too."""
+    lines = {("prompts", *loc): line for loc, line in document.lines.items()}
+    traps = {("prompts", *loc): fault for loc, fault in document.traps.items()}
+    return Document({"prompts": document.data}, document.path, lines, traps)
+
+
+def _template(prompt: PromptModel, origin: str) -> PromptTemplate:
+    if (prompt.user is None) == (prompt.messages is None):
+        raise InputError(f"prompt {prompt.id!r} needs either 'user' (and 'system') or 'messages'")
+    if prompt.messages is not None and prompt.system is not None:
+        raise InputError(f"prompt {prompt.id!r} has 'messages': write 'system' as one of them")
+    if prompt.messages is not None:
+        messages = [Message(m.role, m.content) for m in prompt.messages]
+    else:
+        messages = [Message("system", prompt.system)] if prompt.system else []
+        messages.append(Message("user", prompt.user or ""))
+    if not messages or messages[-1].role != "user":
+        raise InputError(f"prompt {prompt.id!r} must end with a message of the user")
+    if not any(m.content.strip() for m in messages):
+        raise InputError(f"prompt {prompt.id!r} is empty")
+    if prompt.paraphrases and messages[0].role != "system":
+        raise InputError(
+            f"prompt {prompt.id!r} has paraphrases, other wordings of 'system', and no 'system'"
+        )
+    return PromptTemplate(
+        prompt.id, tuple(messages), prompt.family, tuple(prompt.modes),
+        tuple(prompt.paraphrases), origin,
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""A task's ``task.yaml`` with its items and prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from tierwise.content.find import find_task
+from tierwise.content.items import Fields, load_items
+from tierwise.content.prompts import Setting, check_fields, choose, load_library, load_prompts
+from tierwise.errors import InputError, unknown_name
+from tierwise.recipe import Message, PromptTemplate
+from tierwise.recipe._schema import AnswerModel, NotNegative, Strict, Text, answer_spec, validate
+from tierwise.recipe._yaml import Document, faults_of, raise_any, read
+from tierwise.recipe.space import SearchSpace
+from tierwise.task import METRICS, SPLITS, AnswerSpec, Item, Task
+from tierwise.task.task import DEFAULT_SHARES
+
+
+class FieldsModel(Strict):
+    """Columns of flat rows."""
+
+    inputs: dict[str, str] = Field(default_factory=dict)
+    target: Text = "target"
+    id: Text = "id"
+
+
+class TaskModel(Strict):
+    """``task.yaml``."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    version: int = 1
+    description: str = ""
+    inputs: Annotated[
+        list[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]], Field(min_length=1)
+    ]
+    items: Text
+    fields: FieldsModel | None = None
+    splits: dict[str, NotNegative] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
+    answer: AnswerModel = AnswerModel()
+    metric: str = "exact_match"
+    instruction: Text | None = None
+    prompts: Text | None = None
+    demonstration: dict[str, Text] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """A task and the prompts that a study may choose from.
+
+    ``own`` are the task's prompts whatever the space chooses: the first is the baseline of a job
+    that names none. ``path`` is that of ``task.yaml``.
+    """
+
+    task: Task
+    prompts: tuple[PromptTemplate, ...]
+    path: Path
+    own: tuple[PromptTemplate, ...] = ()
+
+
+def load_task(name_or_path: Path | str, space: SearchSpace | None = None) -> LoadedTask:
+    """A task by name, folder or file; with a ``space``, the prompts that the space chooses.
+
+    Without a space, or where the space does not say, the library takes part only if the task brings
+    no prompts of its own.
+
+    Raises:
+        InputError: no such task, or every fault of its files with file and line.
+    """
+    path = find_task(name_or_path)
+    document = read(path)
+    model = validate(TaskModel, document)
+    faults: list[InputError] = []
+    answer = answer_spec(model.answer, document, faults)
+    _check(model, document, faults)
+    setting = Setting(tuple(model.inputs), model.instruction)
+    items: tuple[Item, ...] = ()
+    own: tuple[PromptTemplate, ...] = ()
+    try:
+        items = _items(model, document)
+    except InputError as error:
+        faults += faults_of(error)
+    try:
+        own = _own(model, document, setting)
+    except InputError as error:
+        faults += faults_of(error)
+    raise_any(faults)
+    try:
+        prompts = _chosen(own, setting, space)
+    except InputError as error:
+        raise document.placed(error, ("prompts",)) from None
+    return LoadedTask(_task(model, items, answer), prompts, path, own or prompts)
+
+
+def _task(model: TaskModel, items: tuple[Item, ...], answer: AnswerSpec) -> Task:
+    return Task(
+        name=model.name, version=model.version, inputs=tuple(model.inputs), items=items,
+        answer=answer, metric=model.metric, shares={k: float(v) for k, v in model.splits.items()},
+        demonstration=model.demonstration,
+    )  # fmt: skip
+
+
+def _check(model: TaskModel, document: Document, faults: list[InputError]) -> None:
+    if model.metric not in METRICS:
+        faults.append(document.placed(unknown_name("metric", model.metric, METRICS), ("metric",)))
+    for name in model.splits:
+        if name not in SPLITS:
+            faults.append(document.placed(unknown_name("split", name, SPLITS), ("splits", name)))
+    if not sum(model.splits.values()) > 0:
+        faults.append(document.fault("the splits' shares must not all be 0", ("splits",)))
+    if repeated := sorted({n for n in model.inputs if model.inputs.count(n) > 1}):
+        faults.append(document.fault(f"input {repeated[0]!r} is here twice", ("inputs",)))
+    for name in model.fields.inputs if model.fields else ():
+        if name not in model.inputs:
+            error = unknown_name("input", name, model.inputs)
+            faults.append(document.placed(error, ("fields", "inputs", name)))
+    for mode, text in model.demonstration.items():
+        try:
+            shown = PromptTemplate(mode, (Message("assistant", text),))
+            check_fields(shown, (*model.inputs, "target"))
+        except InputError as error:
+            message = error.message.replace("prompt", "demonstration", 1)
+            faults.append(document.fault(message, ("demonstration", mode)))
+
+
+def _items(model: TaskModel, document: Document) -> tuple[Item, ...]:
+    fields = None if model.fields is None else Fields(**model.fields.model_dump())
+    path = _beside(document, model.items)
+    if not path.is_file():
+        raise document.fault(f"no such file: {model.items}", ("items",))
+    return load_items(path, model.inputs, fields)
+
+
+def _own(model: TaskModel, document: Document, setting: Setting) -> tuple[PromptTemplate, ...]:
+    if model.prompts is None:
+        return ()
+    path = _beside(document, model.prompts)
+    if not path.is_file():
+        raise document.fault(f"no such file: {model.prompts}", ("prompts",))
+    return load_prompts(path, setting)
+
+
+def _chosen(
+    own: tuple[PromptTemplate, ...], setting: Setting, space: SearchSpace | None
+) -> tuple[PromptTemplate, ...]:
+    wanted = None if space is None else space.library
+    library: tuple[PromptTemplate, ...] = ()
+    if wanted is True or (wanted is None and not own):
+        library = load_library(setting, None)
+    elif wanted:
+        library = load_library(setting, wanted)
+    prompts = (*own, *(p for p in library if p.id not in {q.id for q in own}))
+    if not prompts:
+        raise InputError("there are no prompts: add a prompt file, or let the library take part")
+    return tuple(choose(prompts, space.families)) if space and space.families else prompts
+
+
+def _beside(document: Document, name: str) -> Path:
+    return Path(str(document.path)).parent / name

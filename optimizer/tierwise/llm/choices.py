@@ -1,0 +1,79 @@
+"""Reading a provider's answer: its choices as draws, its bill dealt over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tierwise.llm._base import Completion, Failure, Result
+from tierwise.llm.retries import Fault
+
+
+def read_choices(response: Any, n: int, latency_s: float) -> list[Result]:
+    """The ``n`` draws of a chat completion, in the order of their indices.
+
+    The usage of a call is the sum over its choices. It is dealt by the length in bytes of what each
+    said: reasoning tokens by reasoning text, the others by the visible text; so the shares add up
+    to exactly what was billed, and those of a single choice are exact. Prompt and cached tokens are
+    the call's. A choice that the provider cut by its content filter is a completion, since it was
+    billed; ``finish_reason`` says so.
+
+    Raises:
+        Fault: there is no choice, or no usage (a call whose bill is not known).
+    """
+    choices = sorted(response.choices or [], key=lambda choice: int(choice.index or 0))[:n]
+    if not choices:
+        raise Fault("malformed", "the answer holds no choices", billed=True)
+    usage = getattr(response, "usage", None)
+    if usage is None or not usage.prompt_tokens:
+        raise Fault("no_usage", "the provider's answers carry no token usage", billed=True)
+    texts = [choice.message.content or "" for choice in choices]
+    thoughts = [getattr(choice.message, "reasoning_content", None) or "" for choice in choices]
+    billed = int(usage.completion_tokens or 0)
+    thought = min(billed, _detail(usage, "completion_tokens_details", "reasoning_tokens"))
+    reasoning = share(thought, [len(t.encode()) for t in thoughts])
+    visible = share(billed - thought, [len(t.encode()) for t in texts])
+    results: list[Result] = []
+    for i, choice in enumerate(choices):
+        logprobs = _logprobs(choice)
+        results.append(
+            Completion(
+                text=texts[i],
+                prompt_tokens=int(usage.prompt_tokens),
+                completion_tokens=visible[i] + reasoning[i],
+                reasoning_tokens=reasoning[i],
+                cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
+                mean_logprob=sum(logprobs) / len(logprobs) if logprobs else None,
+                min_logprob=min(logprobs) if logprobs else None,
+                latency_s=latency_s,
+                finish_reason=str(choice.finish_reason or "stop"),
+            )
+        )
+    message = (
+        f"the provider returned {len(choices)} of {n} choices; where it always does, "
+        "set takes_n: false for this tier"
+    )
+    return results + [Failure("missing_choice", message, latency_s)] * (n - len(choices))
+
+
+def share(total: int, weights: Sequence[int]) -> list[int]:
+    """``total`` dealt by ``weights`` in whole numbers that add up to it (largest remainders).
+
+    Weights of zero share alike; the first of equal remainders gets the odd one.
+    """
+    known = list(weights) if sum(weights) else [1] * len(weights)
+    whole = sum(known)
+    dealt = [total * w // whole for w in known]
+    by_remainder = sorted(range(len(known)), key=lambda i: (-(total * known[i] % whole), i))
+    for i in by_remainder[: total - sum(dealt)]:
+        dealt[i] += 1
+    return dealt
+
+
+def _detail(usage: Any, group: str, name: str) -> int:
+    return int(getattr(getattr(usage, group, None), name, None) or 0)
+
+
+def _logprobs(choice: Any) -> list[float]:
+    content = getattr(getattr(choice, "logprobs", None), "content", None) or []
+    return [float(token.logprob) for token in content]

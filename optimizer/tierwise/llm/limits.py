@@ -1,0 +1,98 @@
+"""Rate and concurrency limits of one tier: calls queue here, none is refused.
+
+``rpm`` and ``tpm`` are kept over every 60 s, not on average: a leaky bucket that lets a tenth of
+the minute's allowance through at once and leaks the other nine tenths evenly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tierwise.errors import InputError, unknown_name
+from tierwise.recipe import Message
+
+if TYPE_CHECKING:
+    from aiolimiter import AsyncLimiter
+
+NAMES = ("rpm", "tpm", "concurrency", "timeout_s")
+CONCURRENCY = 16
+TIMEOUT_S = 120.0
+TOKENS_A_MESSAGE = 16
+"""More than any chat format spends on the frame of one message."""
+
+
+def check_limits(limits: Mapping[str, float], tier: str) -> None:
+    """Raise InputError unless every limit is known and positive."""
+    for name, value in limits.items():
+        if name not in NAMES:
+            raise unknown_name(f"limit of tier {tier!r}", name, NAMES)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise InputError(f"limit {name} of tier {tier!r} must be above 0, got {value!r}")
+        if name == "concurrency" and value < 1:
+            raise InputError(f"limit concurrency of tier {tier!r} must be at least 1, got {value}")
+
+
+def prompt_tokens_bound(messages: Sequence[Message]) -> int:
+    """More tokens than ``messages`` can have: a token is at least one byte of UTF-8."""
+    return sum(len(m.content.encode()) + TOKENS_A_MESSAGE for m in messages)
+
+
+def prompt_tokens_estimate(messages: Sequence[Message]) -> int:
+    """About as many tokens as ``messages`` have: four characters each, as providers count them
+    for their own rate limits before a call."""
+    return sum(len(m.content) // 4 + 4 for m in messages)
+
+
+class Gate:
+    """What every attempt at a call passes: a free slot, then tokens, the pause and requests.
+
+    Belongs to one event loop. A waiting attempt holds its slot, and attempts go out in the order in
+    which they came.
+    """
+
+    def __init__(self, limits: Mapping[str, float]) -> None:
+        self.concurrency = int(limits.get("concurrency", CONCURRENCY))
+        self.timeout_s = float(limits.get("timeout_s", TIMEOUT_S))
+        self._slots = asyncio.Semaphore(self.concurrency)
+        self._turn = asyncio.Lock()
+        self._requests = _bucket(limits["rpm"]) if "rpm" in limits else None
+        self._tokens = _bucket(limits["tpm"]) if "tpm" in limits else None
+        self._resume_at_s = 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing more out for ``seconds``: the provider asked for it."""
+        self._resume_at_s = max(self._resume_at_s, asyncio.get_running_loop().time() + seconds)
+
+    @contextlib.asynccontextmanager
+    async def slot(self, tokens: int) -> AsyncIterator[None]:
+        """Wait until a call of about ``tokens`` tokens may go out, and hold its slot."""
+        async with self._slots:
+            async with self._turn:
+                if self._tokens:
+                    await _take(self._tokens, tokens)
+                while (left_s := self._resume_at_s - asyncio.get_running_loop().time()) > 0:
+                    await asyncio.sleep(left_s)
+                if self._requests:
+                    await _take(self._requests, 1)
+            yield
+
+
+def _bucket(per_minute: float) -> AsyncLimiter:
+    from aiolimiter import AsyncLimiter
+
+    burst = max(1, int(per_minute // 10))
+    # A bucket of one spaces its calls by 60/rate s; a larger one adds its burst to a window.
+    leak_per_s = (per_minute if burst == 1 else per_minute - burst) / 60
+    return AsyncLimiter(burst, burst / leak_per_s)
+
+
+async def _take(bucket: AsyncLimiter, units: int) -> None:
+    """Wait for ``units``; more than the bucket holds are taken in parts."""
+    left = units
+    while left > 0:
+        part = min(left, int(bucket.max_rate))
+        await bucket.acquire(part)
+        left -= part

@@ -1,0 +1,191 @@
+"""What LiteLLM knows of a model: provider, parameters, price; and LiteLLM itself, kept quiet.
+
+The one place of ``llm/`` that imports LiteLLM, inside a function. Keys and addresses come from the
+environment alone, the way LiteLLM reads them (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``,
+``HOSTED_VLLM_API_BASE`` …).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import urllib.parse
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from tierwise.errors import InputError, ProviderError, unknown_name
+from tierwise.recipe import Price, Tier
+
+OURS = ("n", "seed", "temperature", "logprobs", "top_logprobs", "stream", "stream_options")
+"""Parameters that tierwise sends itself; a mode that names one is refused."""
+CAPS = ("max_tokens", "max_completion_tokens")
+_LOGPROBS_KEPT = ("openai", "azure", "hosted_vllm")
+"""Providers that give log-probabilities where LiteLLM's table says so; others are asked for them
+only where the job does, since for them the table promises more than some models keep."""
+
+
+@functools.cache
+def library() -> Any:
+    """LiteLLM, imported (seconds) without network, ``.env`` files, telemetry or prints."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # any other mode reads ./.env
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import litellm
+
+        litellm.ModelResponse(choices=[{"message": {"content": ""}}])  # its schema warns once
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    litellm.drop_params = False
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return litellm
+
+
+@functools.cache
+def provider_of(model: str) -> tuple[str, str]:
+    """(provider, the model's name there), or an InputError with the near names."""
+    litellm = library()
+    providers = {getattr(p, "value", str(p)) for p in litellm.provider_list}
+    prefix, slash, _ = model.partition("/")
+    if not slash:
+        if model not in litellm.model_cost:
+            raise unknown_name("model", model, (m for m in litellm.model_cost if "/" not in m))
+    elif prefix not in providers:
+        raise unknown_name("provider", prefix, {*providers, "embedded", "recorded"})
+    name, provider, _, _ = litellm.get_llm_provider(model)
+    return str(provider), str(name)
+
+
+@functools.cache
+def supported_params(model: str) -> frozenset[str]:
+    """The parameters of OpenAI's chat interface that LiteLLM passes on to the model."""
+    provider, name = provider_of(model)
+    listed = library().get_supported_openai_params(model=name, custom_llm_provider=provider)
+    return frozenset(listed or ())
+
+
+def api_base(model: str) -> str | None:
+    """The address that the environment gives for the model's provider, or None."""
+    prefix = provider_of(model)[0].upper()
+    return os.environ.get(f"{prefix}_BASE_URL") or os.environ.get(f"{prefix}_API_BASE")
+
+
+def address_of(model: str) -> str:
+    """``Request.address`` of the model: where the environment sends it, without any password."""
+    parts = urllib.parse.urlsplit(api_base(model) or "")
+    host = parts.netloc.rpartition("@")[2]
+    return urllib.parse.urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+
+def litellm_price(model: str) -> Price | None:
+    """The model's price in LiteLLM's table, dated by its version; None where it has none."""
+    import importlib.metadata
+
+    litellm = library()
+    provider, name = provider_of(model)
+    for key in (model, f"{provider}/{name}", name):
+        row = litellm.model_cost.get(key, {})
+        prompt, completion = row.get("input_cost_per_token"), row.get("output_cost_per_token")
+        if prompt is None or completion is None or row.get("litellm_provider") != provider:
+            continue
+        cached = row.get("cache_read_input_token_cost")
+        return Price(
+            prompt_usd_per_mtok=_usd_per_mtok(prompt),
+            completion_usd_per_mtok=_usd_per_mtok(completion),
+            cached_usd_per_mtok=None if cached is None else _usd_per_mtok(cached),
+            as_of=f"litellm {importlib.metadata.version('litellm')}",
+        )
+    return None
+
+
+def _usd_per_mtok(usd_per_token: float) -> float:
+    return round(usd_per_token * 1e6, 9)  # 1.5e-07 is $0.15, not 0.15000000000000002
+
+
+def litellm_tier(name: str, model: str, price: Price) -> Tier:
+    """The tier of a model for which the job says nothing but the price.
+
+    ``think`` sends a reasoning effort where the model takes one, else asks for steps in words.
+    """
+    offered = supported_params(model)
+    think: dict[str, object] = {"max_tokens": 4096}
+    if "reasoning_effort" in offered:
+        think["reasoning_effort"] = "medium"
+    else:
+        think["suffix"] = "\n\nThink step by step before you answer."
+    return Tier(
+        name, model, price,
+        modes={"direct": {"max_tokens": 1024}, "think": think},
+        takes_n="n" in offered,
+        logprobs="logprobs" in offered and provider_of(model)[0] in _LOGPROBS_KEPT,
+    )  # fmt: skip
+
+
+def check_tier(tier: Tier) -> None:
+    """Raise InputError where a mode sends what the provider does not take, or no token cap."""
+    for name, mode in tier.modes.items():
+        where = f"mode {name!r} of tier {tier.name!r}"
+        if not any(isinstance(mode.get(cap), int) for cap in CAPS):
+            raise InputError(
+                f"{where} has no token cap, so a call has no worst case: add max_tokens"
+            )
+        if own := [p for p in mode if p in OURS]:
+            raise InputError(f"{where} sends {own[0]}, which is set by the recipe or the tier")
+        check_params(tier, {k: v for k, v in mode.items() if k != "suffix"}, where)
+    for flag, param in (("takes_n", "n"), ("logprobs", "logprobs")):
+        if getattr(tier, flag) and param not in supported_params(tier.model):
+            raise InputError(
+                f"tier {tier.name!r}: {tier.model} does not take {param}: {flag}: false"
+            )
+
+
+def check_params(tier: Tier, params: Mapping[str, object], where: str) -> None:
+    """Raise InputError where ``params`` holds what the provider does not take, by name or value."""
+    litellm = library()
+    provider, name = provider_of(tier.model)
+    allowed = params.get("allowed_openai_params", ())
+    extra = {*(allowed if isinstance(allowed, list | tuple) else ()), "extra_body"}
+    known = {*supported_params(tier.model), *extra, "allowed_openai_params"}
+    for param in params:
+        if param not in known:
+            hint = unknown_name("parameter", param, known).message
+            raise InputError(
+                f"{where}: {tier.model} does not take {param!r} ({hint}); what only the server "
+                f"knows goes into extra_body: {{{param}: …}}"
+            )
+    refusal = None
+    try:
+        litellm.utils.get_optional_params(model=name, custom_llm_provider=provider, **params)
+    except litellm.UnsupportedParamsError as error:
+        refusal = (
+            str(error).removeprefix("litellm.UnsupportedParamsError: ").partition(" To drop")[0]
+        )
+    if refusal is not None:
+        raise InputError(f"{where}: {refusal}")
+
+
+def check_key(model: str) -> None:
+    """Raise ProviderError where the environment lacks the provider's key."""
+    found = library().validate_environment(model)
+    missing = [str(name) for name in found["missing_keys"]]
+    if not found["keys_in_environment"] and missing and all(m.endswith("_KEY") for m in missing):
+        raise ProviderError(f"no key for {model}: set {' or '.join(missing)} in the environment")
+
+
+async def close_clients() -> None:
+    """Close what LiteLLM opened on the loop that runs here, and end its logging queue."""
+    from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+
+    await GLOBAL_LOGGING_WORKER.flush()
+    await GLOBAL_LOGGING_WORKER.stop()
+    cache = library().in_memory_llm_clients_cache
+    mine = f"-{id(asyncio.get_running_loop())}"
+    for key in [k for k in cache.cache_dict if str(k).endswith(mine)]:
+        client = cache.cache_dict.pop(key)
+        closing = getattr(client, "close", None) or getattr(client, "aclose", None)
+        if closing is not None:
+            await closing()

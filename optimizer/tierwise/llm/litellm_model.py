@@ -1,0 +1,203 @@
+"""Any model that LiteLLM reaches, over HTTP.
+
+LiteLLM translates and sends; queueing, retries, fan-out and the dealing of the bill are ours
+(``limits``, ``retries``, ``choices``), since its own retries multiply calls and its limits refuse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from tierwise.errors import ProviderError
+from tierwise.llm._base import Call, Failure, Request, Result
+from tierwise.llm.choices import read_choices
+from tierwise.llm.limits import Gate, prompt_tokens_bound, prompt_tokens_estimate
+from tierwise.llm.litellm import (
+    CAPS,
+    address_of,
+    api_base,
+    check_key,
+    check_params,
+    check_tier,
+    close_clients,
+    library,
+    supported_params,
+)
+from tierwise.llm.loop import LoopThread
+from tierwise.llm.retries import FATAL, Fault, Retry, Traffic, classify
+from tierwise.recipe import Tier
+
+T = TypeVar("T")
+
+
+class LiteLLMModel:
+    """A tier's model. Draw i of a request has seed ``base + i`` where the provider takes seeds.
+
+    Calls for several draws go out as one where ``tier.takes_n``, else as one call a draw. Retries,
+    limits and the classes of failures are described in ``retries`` and ``limits``. ``chunk`` does
+    not follow the limits, since how draws share calls, and so the bill, must not either.
+
+    Attributes:
+        address: what ``Request.address`` must be for this model.
+        traffic: counts of attempts, faults, and what may have been billed without an answer.
+    """
+
+    chunk = 64
+
+    def __init__(self, tier: Tier, *, retry: Retry | None = None) -> None:
+        """Raises InputError for what the provider does not take, ProviderError without a key."""
+        check_tier(tier)
+        check_key(tier.model)
+        self.tier, self.address, self.traffic = tier, address_of(tier.model), Traffic()
+        self._retry = retry or Retry()
+        self._gate = Gate(tier.limits)
+        self._ahead = 2 * self._gate.concurrency + self.chunk
+        self._base = api_base(tier.model)
+        self._seeds = "seed" in supported_params(tier.model)
+        self._checked: set[str] = set()
+        self._dead: str | None = None
+        self._loop: LoopThread | None = LoopThread.join()
+
+    def __repr__(self) -> str:
+        return f"LiteLLMModel({self.tier.model!r})"
+
+    def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
+        """Answer chunks in order; as many are under way as keep all slots busy.
+
+        Raises:
+            ProviderError: wrong key, unknown model, no quota, host not reachable, or a provider
+                that fails again and again.
+            InputError: a parameter that the provider does not take, before its first call.
+        """
+        source, under_way = iter(chunks), deque[tuple[int, Future[list[list[Result]]]]]()
+        try:
+            while True:
+                while sum(calls for calls, _ in under_way) < self._ahead:
+                    chunk = next(source, None)
+                    if chunk is None:
+                        break
+                    calls = len(chunk) if self.tier.takes_n else sum(call.n for call in chunk)
+                    under_way.append((calls, self._start(self._all(chunk))))
+                if not under_way:
+                    return
+                results = under_way[0][1].result()
+                under_way.popleft()
+                yield results
+        finally:
+            for _, future in under_way:
+                future.cancel()
+
+    async def answer(self, call: Call) -> list[Result]:
+        """Answer one live call; raises as ``complete`` does."""
+        return (await asyncio.wrap_future(self._start(self._all([call]))))[0]
+
+    def close(self) -> None:
+        """Close the connections with the last model of the process."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.leave(close_clients)
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        if self._loop is None:
+            work.close()
+            raise RuntimeError(f"{self!r} is closed")
+        return self._loop.submit(work)
+
+    async def _all(self, calls: Sequence[Call]) -> list[list[Result]]:
+        for call in calls:
+            self._check(call.request)
+        return await _together(self._draws(call) for call in calls)
+
+    def _check(self, request: Request) -> None:
+        key = repr(sorted(request.params.items(), key=lambda kv: kv[0]))
+        if key not in self._checked:
+            check_params(self.tier, request.params, f"a request to tier {self.tier.name!r}")
+            self._checked.add(key)
+
+    async def _draws(self, call: Call) -> list[Result]:
+        if self.tier.takes_n or call.n == 1:
+            return await self._one(call.request, call.seed, call.n)
+        singles = (self._one(call.request, call.seed + j, 1) for j in range(call.n))
+        return [result for part in await _together(singles) for result in part]
+
+    async def _one(self, request: Request, seed: int, n: int) -> list[Result]:
+        """One call for ``n`` draws, tried until it is answered or lost for good."""
+        started_s = time.perf_counter()
+        fault: Fault | None = None
+        try:
+            results = await self._retry.run(lambda: self._attempt(request, seed, n))
+        except Fault as error:
+            fault = error
+        if fault is None:
+            return results
+        # Raised outside of ``except``, so that no exception of LiteLLM hangs on as its context.
+        message = fault.message
+        if fault.kind == "bad_request" and n > 1:
+            message += f" (it was asked for {n} draws in one call; takes_n: false asks one by one)"
+        if fault.kind in FATAL or self.traffic.given_up(fault.kind):
+            self._dead = f"{self.tier.model}: {fault.kind}: {message}"
+            raise ProviderError(self._dead)
+        return [Failure(fault.kind, message, time.perf_counter() - started_s)] * n
+
+    async def _attempt(self, request: Request, seed: int, n: int) -> list[Result]:
+        cap = next((v for c in CAPS if isinstance(v := request.params.get(c), int)), 0)
+        async with self._gate.slot(prompt_tokens_estimate(request.messages) + n * cap):
+            if self._dead:
+                raise ProviderError(self._dead)
+            self.traffic.attempts += 1
+            fault: Fault
+            try:
+                results = await self._send(request, seed, n)
+            except Fault as error:
+                fault = error
+            except asyncio.CancelledError:
+                self._note(Fault("cancelled", "", billed=True), request, n * cap)
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a row
+                fault = classify(error)
+            else:
+                self.traffic.answer()
+                return results
+        self._note(fault, request, n * cap)
+        raise fault
+
+    async def _send(self, request: Request, seed: int, n: int) -> list[Result]:
+        own: dict[str, object] = {"n": n} if n > 1 else {}
+        if self._seeds:
+            own["seed"] = seed
+        if self.tier.logprobs:
+            own["logprobs"] = True
+        if self._base:
+            own["api_base"] = self._base
+        started_s = time.perf_counter()
+        async with asyncio.timeout(self._gate.timeout_s):
+            response = await library().acompletion(
+                model=request.model, messages=[m._asdict() for m in request.messages],
+                timeout=self._gate.timeout_s, num_retries=0, max_retries=0, drop_params=False,
+                **{"no-log": True}, **own, **request.params,
+            )  # fmt: skip
+        return read_choices(response, n, time.perf_counter() - started_s)
+
+    def _note(self, fault: Fault, request: Request, completion_tokens: int) -> None:
+        self.traffic.faults[fault.kind] += 1
+        if fault.kind == "rate_limit" and fault.retry_after_s is not None:
+            self._gate.pause(min(fault.retry_after_s, self._retry.longest_wait_s))
+        if fault.possibly_billed:
+            self.traffic.possibly_billed_calls += 1
+            self.traffic.possibly_billed_prompt_tokens += prompt_tokens_bound(request.messages)
+            self.traffic.possibly_billed_completion_tokens += completion_tokens
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results, in order; the first that raises ends the others."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,150 @@
+"""From a model string to a tier and to the model behind it, by prefix.
+
+``embedded/NAME`` runs in this process, ``recorded/MODEL`` answers from a file, and everything else
+is a LiteLLM model string (``openai/gpt-4o-mini``, ``anthropic/…``, ``hosted_vllm/…``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tierwise.errors import InputError
+from tierwise.llm._base import LanguageModel
+from tierwise.llm.limits import check_limits
+from tierwise.recipe import Price, Tier
+
+EMBEDDED, RECORDED = "embedded", "recorded"
+
+Modes = Mapping[str, Mapping[str, object]]
+
+
+def kind_of(model: str) -> str:
+    """``embedded``, ``recorded`` or ``litellm``."""
+    prefix, slash, rest = model.partition("/")
+    if slash and prefix in (EMBEDDED, RECORDED):
+        if not rest:
+            raise InputError(f"model {model!r} names no model: write {prefix}/NAME")
+        return prefix
+    return "litellm"
+
+
+def resolve_tier(
+    name: str,
+    model: str,
+    *,
+    price: Price | None = None,
+    modes: Modes | None = None,
+    takes_n: bool | None = None,
+    logprobs: bool | None = None,
+    limits: Mapping[str, float] | None = None,
+    recordings: Path | str | None = None,
+) -> Tier:
+    """The tier that a job describes; what is None is filled in by the kind of model.
+
+    Embedded tiers know their modes and nominal prices. A recorded tier has the modes of its
+    recording, whose draws are billed a call each unless ``takes_n`` says otherwise. For the others
+    LiteLLM's tables say the price, and whether ``n`` is taken and log-probabilities are given.
+
+    Raises:
+        InputError: an unknown model, provider or limit; a model without a price; a mode that sends
+            what the provider does not take; a recorded tier without a recording.
+    """
+    check_limits(limits or {}, name)
+    tier = _default_tier(name, model, price, modes, recordings)
+    tier = replace(
+        tier,
+        modes=tier.modes if modes is None else modes,
+        price=price or tier.price,
+        takes_n=tier.takes_n if takes_n is None else takes_n,
+        logprobs=tier.logprobs if logprobs is None else logprobs,
+        limits=limits or {},
+    )
+    if kind_of(model) == "litellm":
+        from tierwise.llm.litellm import check_tier
+
+        check_tier(tier)
+    return tier
+
+
+def _default_tier(
+    name: str,
+    model: str,
+    price: Price | None,
+    modes: Modes | None,
+    recordings: Path | str | None,
+) -> Tier:
+    match kind_of(model):
+        case "embedded":
+            from tierwise.llm.embedded_model import embedded_tier
+
+            return embedded_tier(name, model)
+        case "recorded":
+            from tierwise.llm.recorded import Recording, recorded_tier
+
+            if price is None:
+                raise _without_price(name, model)
+            recording = Recording.load(_required(name, model, recordings), model)
+            if unknown := set(modes or {}) - set(recording.modes):
+                raise InputError(
+                    f"tier {name!r} has mode {sorted(unknown)[0]!r}, which is not recorded; "
+                    f"recorded: {', '.join(recording.modes)}"
+                )
+            return recorded_tier(name, recording, price)
+        case _:
+            from tierwise.llm.litellm import litellm_price, litellm_tier
+
+            price = price or litellm_price(model)
+            if price is None:
+                raise _without_price(name, model)
+            return litellm_tier(name, model, price)
+
+
+def open_model(tier: Tier, *, recordings: Path | str | None = None) -> LanguageModel:
+    """The model behind ``tier``; the caller closes it.
+
+    Raises:
+        InputError: a recorded tier without a recording, or a recording that cannot be read.
+    """
+    match kind_of(tier.model):
+        case "embedded":
+            from tierwise.llm.embedded_model import EmbeddedModel
+
+            return EmbeddedModel(tier.model)
+        case "recorded":
+            from tierwise.llm.recorded import RecordedModel, Recording
+
+            return RecordedModel(
+                Recording.load(_required(tier.name, tier.model, recordings), tier.model)
+            )
+        case _:
+            from tierwise.llm.litellm_model import LiteLLMModel
+
+            return LiteLLMModel(tier)
+
+
+def address_of(tier: Tier) -> str:
+    """``Request.address`` for the tier's requests: where the environment sends them, or ``""``."""
+    if kind_of(tier.model) != "litellm":
+        return ""
+    from tierwise.llm import litellm
+
+    return litellm.address_of(tier.model)
+
+
+def _required(name: str, model: str, recordings: Path | str | None) -> Path:
+    if recordings is None:
+        raise InputError(
+            f"tier {name!r} ({model}) needs its recording; add to the job:\n"
+            f"  tiers:\n    {name}:\n      model: {model}\n      recordings: FILE.jsonl.gz"
+        )
+    return Path(recordings)
+
+
+def _without_price(name: str, model: str) -> InputError:
+    return InputError(
+        f"no price is known for {model!r}, and nothing is bought without one; add to the job:\n"
+        f"  tiers:\n    {name}:\n      model: {model}\n"
+        "      price: {prompt_usd_per_mtok: …, completion_usd_per_mtok: …}"
+    )

@@ -1,0 +1,170 @@
+"""The file format of recorded completions: lines of items and lines of draws, maybe gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tierwise.errors import InputError
+from tierwise.llm._base import Completion, Failure, Result
+from tierwise.recipe import Arm
+from tierwise.task import Item
+
+NUMBERS = (
+    "score", "prompt_tokens", "completion_tokens", "verifier_score", "mean_logprob", "confidence",
+    "latency_s",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDraw:
+    """One completion of a recording; ``error`` where the call failed for good.
+
+    ``answered``: the recording says what the answer is, ``answer``, None for an abstention; else it
+    is to be read from the text.
+    """
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    answered: bool = False
+    answer: str | None = None
+    score: float | None = None
+    verifier_score: float | None = None
+    mean_logprob: float | None = None
+    confidence: float | None = None
+    latency_s: float = 0.0
+    tokens_estimated: bool = False
+    error: str | None = None
+
+    @property
+    def result(self) -> Result:
+        """The draw as a model's result."""
+        if self.error is not None:
+            return Failure("recorded_error", self.error, self.latency_s)
+        return Completion(
+            self.text, self.prompt_tokens, self.completion_tokens,
+            mean_logprob=self.mean_logprob, latency_s=self.latency_s,
+        )  # fmt: skip
+
+
+class DrawLine(NamedTuple):
+    """A draw, ``at`` its index, and where it stands."""
+
+    line: int
+    model: str
+    item_id: str
+    arm: Arm
+    at: int
+    draw: RecordedDraw
+
+
+def read_recording(path: Path) -> tuple[dict[str, Item], list[DrawLine]]:
+    """All items by id and all draws, of every model, in the file and its ``.items`` sibling.
+
+    Raises:
+        InputError: a file is missing or broken, a line is not what it should be, an id stands for
+            two different items, or there are no items.
+    """
+    if not path.is_file():
+        raise InputError("there is no such recording", path=path)
+    items: dict[str, Item] = {}
+    draws: list[DrawLine] = []
+    for file in (path, *items_files(path)):
+        for line, row in _rows(file):
+            if "item_id" in row:
+                draws.append(_draw_line(row, file, line))
+                continue
+            item = _item(row, file, line)
+            if items.setdefault(item.id, item).content_sha256 != item.content_sha256:
+                raise InputError(f"another item has the id {item.id!r} too", path=file, line=line)
+    if not items:
+        stem = _stem(path)
+        raise InputError(
+            f'no items: add their lines ({{"id", "inputs", "target"}}), or {stem}.items.jsonl',
+            path=path,
+        )
+    return items, draws
+
+
+def items_files(path: Path) -> list[Path]:
+    """The files of items beside ``NAME.jsonl``: ``NAME.items.jsonl`` or ``NAME.items.jsonl.gz``."""
+    both = (path.with_name(f"{_stem(path)}.items.jsonl{end}") for end in ("", ".gz"))
+    return [file for file in both if file.is_file()][:1]
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".jsonl")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    line = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            for line, text in enumerate(file, start=1):
+                if text.strip():
+                    row = json.loads(text.decode("utf-8-sig"))
+                    if not isinstance(row, dict):
+                        raise InputError("a line must be a JSON object", path=path, line=line)
+                    yield line, row
+    except json.JSONDecodeError as error:
+        raise InputError(f"not JSON: {error.msg}", path=path, line=line) from None
+    except UnicodeDecodeError:
+        raise InputError("not UTF-8", path=path, line=line) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"cannot be read: {error}", path=path) from None
+
+
+def _item(row: Mapping[str, Any], path: Path, line: int) -> Item:
+    inputs = row.get("inputs")
+    if "id" not in row or "target" not in row or not isinstance(inputs, dict):
+        raise InputError(
+            'neither an item ({"id", "inputs": {…}, "target"}) nor a completion ({"item_id", …})',
+            path=path,
+            line=line,
+        )
+    fields = {str(name): str(value) for name, value in inputs.items()}
+    return Item(str(row["id"]), fields, str(row["target"]))
+
+
+def _draw_line(row: Mapping[str, Any], path: Path, line: int) -> DrawLine:
+    for name in ("model", "prompt_id", "mode", "temperature", "draw"):
+        if name not in row:
+            raise InputError(f"a completion needs {name!r}", path=path, line=line)
+    for name in ("temperature", *NUMBERS):
+        value = row.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InputError(f"{name} must be a number, got {value!r}", path=path, line=line)
+    index = row["draw"]
+    if isinstance(index, bool) or not isinstance(index, int) or index < 0:
+        raise InputError(f"draw must be 0, 1, 2 …, got {index!r}", path=path, line=line)
+    score = row.get("score")
+    if score is not None and not 0 <= score <= 1:
+        raise InputError(f"score must be in [0, 1], got {score!r}", path=path, line=line)
+    if row.get("text") is None and row.get("error") is None:
+        raise InputError("a completion needs 'text', or 'error'", path=path, line=line)
+    arm = Arm(str(row["prompt_id"]), str(row["mode"]), float(row["temperature"]))
+    return DrawLine(line, str(row["model"]), str(row["item_id"]), arm, index, _draw(row))
+
+
+def _draw(row: Mapping[str, Any]) -> RecordedDraw:
+    answer, error = row.get("answer"), row.get("error")
+    return RecordedDraw(
+        text=str(row.get("text") or ""),
+        prompt_tokens=int(row.get("prompt_tokens") or 0),
+        completion_tokens=int(row.get("completion_tokens") or 0),
+        answered="answer" in row,
+        answer=None if answer is None else str(answer),
+        score=row.get("score"),
+        verifier_score=row.get("verifier_score"),
+        mean_logprob=row.get("mean_logprob"),
+        confidence=row.get("confidence"),
+        latency_s=float(row.get("latency_s") or 0.0),
+        tokens_estimated=bool(row.get("tokens_estimated", False)),
+        error=None if error is None else str(error),
+    )

@@ -1,0 +1,9 @@
+"""All bought draws: the store, buying what is missing, and loading it as arrays."""
+
+from tierwise.pool.fill import Cap, Filled, Need, Progress, fill, plan
+from tierwise.pool.load import load
+from tierwise.pool.store import SamplePool, Spent
+
+__all__ = [
+    "Cap", "Filled", "Need", "Progress", "SamplePool", "Spent", "fill", "load", "plan",
+]  # fmt: skip

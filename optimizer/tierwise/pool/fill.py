@@ -1,0 +1,267 @@
+"""Buying what is missing, and nothing twice.
+
+The only place, beside serving, that spends money. Before a chunk is sent, its worst case is set
+aside in the pool; its draws, its failures and its bill are then stored in one transaction. So a
+completion is durable before anybody uses it, and kill -9 at any moment costs at most the chunks in
+flight, which stay on the bill at their worst case.
+
+What is computed together can matter (the float noise of a batched matrix product can change a
+token), so chunks are cells of a grid laid over all the needs, not over the missing draws: a cell is
+stored as a whole or not at all, and an interrupted fill that starts again sends the cells that the
+uninterrupted one would have sent. That holds without buying a draw of a half-filled cell twice,
+because what was there before the fill is there in both.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import NamedTuple
+
+from tierwise.errors import ProviderError, UnsupportedError
+from tierwise.llm import Call, Completion, LanguageModel, Request, Result, base_seed
+from tierwise.pool.bill import bill, worst_case
+from tierwise.pool.store import Answered, Limit, SamplePool, Spent
+from tierwise.recipe import Tier
+
+
+class Need(NamedTuple):
+    """Draws ``first … first + draws - 1`` of a request must be there."""
+
+    request: Request
+    draws: int
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Cap:
+    """The most that a run may spend on a tier, over all fills and all earlier starts of the run.
+
+    ``seconds`` alone is of this fill: after that time no further chunk is sent.
+    """
+
+    usd: float | None = None
+    calls: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+class Progress(NamedTuple):
+    """How far a fill is; draws that failed count as done."""
+
+    draws_done: int
+    draws_planned: int
+    calls: int
+    usd: float
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a fill bought.
+
+    ``complete`` says that no cap ended it, and ``short`` which one did (usd, calls, tokens or
+    seconds). ``failures`` counts draws that failed for good in this fill: they are rows in the
+    pool, and not there in a table.
+    """
+
+    bought: int
+    calls: int
+    usd: float
+    tokens: int
+    failures: int
+    complete: bool
+    short: str = ""
+
+
+def plan(
+    pool: SamplePool, needs: Sequence[Need], takes_n: bool = True, *, seed: int = 0
+) -> list[Call]:
+    """The calls that buy what is missing, each of them one call on the bill.
+
+    Missing draws of a request that follow one another share a call where the tier takes ``n``.
+    """
+    have = pool.present(need.request.key for need in needs)
+    total = sum(need.draws for need in needs)
+    return [c for cell in _grid(needs, have, max(total, 1)) for c in _calls(cell, takes_n, seed)]
+
+
+def fill(
+    pool: SamplePool,
+    model: LanguageModel | None,
+    tier: Tier,
+    needs: Sequence[Need],
+    *,
+    seed: int,
+    cap: Cap = Cap(),
+    run: str = "",
+    progress: Callable[[Progress], None] | None = None,
+) -> Filled:
+    """Buy what is missing of ``needs``; draw i has the seed ``base_seed(seed, request) + i``.
+
+    A draw that failed for good is a row of its own and is not bought again in the same ``run``,
+    resumed or not, so that a run judges one snapshot; a later run on the same pool tries it again.
+    An empty ``run`` is a run of its own.
+
+    ``model=None`` is a replay: nothing is bought, and a draw that failed once has failed.
+
+    Raises:
+        UnsupportedError: draws are missing and there is no model.
+        InputError: a cap on dollars or tokens, and a mode without ``max_tokens``: no worst case.
+        ProviderError: the provider failed for good as a whole (wrong key, unknown model).
+    """
+    settled = _settled(pool, needs, run, replay=model is None)
+    if model is None:
+        missing = sum(len(cell) for cell in _grid(needs, settled, 1))
+        if missing:
+            raise UnsupportedError(
+                f"{missing} of {sum(n.draws for n in needs)} draws of tier {tier.name!r} are not "
+                f"in {pool.path.name}, and a replay buys nothing: `tierwise tune --resume` does"
+            )
+        return Filled(0, 0, 0.0, 0, 0, complete=True)
+    cells = _grid(needs, settled, model.chunk)
+    chunks = deque(_calls(cell, tier.takes_n, seed) for cell in cells if cell)
+    planned = sum(call.n for calls in chunks for call in calls)
+    purchase = _Purchase(pool, tier, run or uuid.uuid4().hex, cap, chunks)
+    for _ in purchase.buy(model):
+        if progress is not None:
+            so_far = purchase.filled
+            done = so_far.bought + so_far.failures
+            progress(Progress(done, planned, so_far.calls, so_far.usd))
+    return purchase.filled
+
+
+class _Draw(NamedTuple):
+    request: Request
+    at: int
+
+
+def _settled(
+    pool: SamplePool, needs: Sequence[Need], run: str, *, replay: bool
+) -> dict[str, set[int]]:
+    """Draws that this run need not buy: they are there, or failed in it, by request key."""
+    keys = [need.request.key for need in needs]
+    settled = pool.present(keys)
+    if run or replay:
+        for key, draws in pool.failed(keys, None if replay else run).items():
+            settled.setdefault(key, set()).update(draws)
+    return settled
+
+
+def _grid(
+    needs: Sequence[Need], settled: Mapping[str, set[int]], chunk: int
+) -> Iterator[list[_Draw]]:
+    """What is missing in each cell of the grid over all needs, empty cells too.
+
+    A cell has at most ``chunk`` draws; a request is cut only where it alone has more, so that its
+    prompt is billed once.
+    """
+    seen: dict[str, set[int]] = {}
+    cell: list[_Draw] = []
+    room = chunk
+    for request, draws, first in needs:
+        there = seen.setdefault(request.key, set(settled.get(request.key, ())))
+        if room < min(draws, chunk):
+            yield cell
+            cell, room = [], chunk
+        for index in range(first, first + draws):
+            if room == 0:
+                yield cell
+                cell, room = [], chunk
+            room -= 1
+            if index not in there:
+                there.add(index)
+                cell.append(_Draw(request, index))
+    yield cell
+
+
+def _calls(draws: Sequence[_Draw], takes_n: bool, seed: int) -> list[Call]:
+    """Calls for draws that are in order of request and index."""
+    calls: list[Call] = []
+    for request, index in draws:
+        last = calls[-1] if calls else None
+        if (
+            last is not None and takes_n
+            and last.request is request and last.first_draw + last.n == index
+        ):  # fmt: skip
+            calls[-1] = last._replace(n=last.n + 1)
+        else:
+            calls.append(Call(request, index, 1, base_seed(seed, request) + index))
+    return calls
+
+
+class _Purchase:
+    """One fill under way: chunks to send, chunks in flight, and what came of the others."""
+
+    def __init__(
+        self, pool: SamplePool, tier: Tier, run: str, cap: Cap, chunks: deque[list[Call]]
+    ) -> None:
+        self._pool, self._tier, self._run, self._chunks = pool, tier, run, chunks
+        self._limit = Limit(cap.usd, cap.calls, cap.tokens)
+        self._bounded = cap.usd is not None or cap.tokens is not None
+        self._deadline = None if cap.seconds is None else monotonic() + cap.seconds
+        self._in_flight: deque[tuple[int, list[Call]]] = deque()
+        self._bought = self._failures = 0
+        self._spent = Spent(0.0, 0, 0)
+        self._short = ""
+
+    @property
+    def filled(self) -> Filled:
+        """What came of it so far."""
+        short = self._short if self._chunks else ""
+        return Filled(
+            self._bought, self._spent.calls, self._spent.usd, self._spent.tokens, self._failures,
+            complete=not short, short=short,
+        )  # fmt: skip
+
+    def buy(self, model: LanguageModel) -> Iterator[None]:
+        """Send chunk after chunk; yields after each that is stored.
+
+        A chunk that does not fit the cap beside the worst cases in flight waits until these are
+        settled: so where a fill ends does not depend on timing.
+        """
+        before = len(self._chunks) + 1
+        while 0 < len(self._chunks) < before and self._short != "seconds":
+            before = len(self._chunks)
+            answers = model.complete(self._affordable())
+            try:
+                for results in answers:
+                    self._store(results)
+                    yield
+            finally:  # an interrupted model gives back what it was doing now, not when collected
+                if isinstance(answers, Generator):
+                    answers.close()
+            if self._in_flight:
+                raise ProviderError(
+                    f"{type(model).__name__} left {len(self._in_flight)} chunks unanswered"
+                )
+
+    def _affordable(self) -> Iterator[list[Call]]:
+        while self._chunks:
+            if self._deadline is not None and monotonic() >= self._deadline:
+                self._short = "seconds"
+                return
+            worst = worst_case(self._chunks[0], self._tier, bounded=self._bounded)
+            reserved = self._pool.reserve(self._tier.name, self._run, worst, self._limit)
+            if isinstance(reserved, str):
+                self._short = reserved
+                return
+            calls = self._chunks.popleft()
+            self._in_flight.append((reserved, calls))
+            yield calls
+
+    def _store(self, results: Sequence[Sequence[Result]]) -> None:
+        reservation, calls = self._in_flight[0]
+        answered = [Answered(call, own) for call, own in zip(calls, results, strict=True)]
+        for call, own in answered:
+            if len(own) != call.n:
+                raise ProviderError(f"a call for {call.n} draws was answered with {len(own)}")
+        spent = bill(answered, self._tier)
+        self._pool.settle(reservation, answered, spent)
+        self._in_flight.popleft()
+        self._spent = self._spent.plus(spent)
+        bought = sum(isinstance(result, Completion) for own in results for result in own)
+        self._bought += bought
+        self._failures += sum(call.n for call in calls) - bought

@@ -1,0 +1,226 @@
+"""From the YAML of a policy file to its value; every fault at once, with its line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from tierwise.errors import InputError, unknown_name
+from tierwise.recipe._schema import (
+    AnswerModel,
+    Count,
+    ModelString,
+    Modes,
+    NotNegative,
+    Positive,
+    PriceModel,
+    Strict,
+    Text,
+    answer_spec,
+    keys_of,
+    validate,
+)
+from tierwise.recipe._yaml import Document, raise_any
+from tierwise.recipe.policy import Arm, Difficulty, Limits, Policy, Probe, Recipe, StrategySpec
+from tierwise.recipe.policy_file import SCHEMA, PolicyFile, TaskRef, dangling, newer_schema
+from tierwise.recipe.prompt import Message, PromptTemplate
+from tierwise.recipe.tier import Tier
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        raise ValueError("must be a number, a text, true or false")
+    return value
+
+
+def _with_kind(strategy: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(strategy.get("kind"), str):
+        raise ValueError("needs a 'kind', such as {kind: self_consistency, draws: 5}")
+    return strategy
+
+
+Scalar = Annotated[Any, AfterValidator(_scalar)]
+
+
+class MessageModel(Strict):
+    """One chat message."""
+
+    role: Literal["system", "user", "assistant", "developer"]
+    content: str
+
+
+class PromptModel(Strict):
+    """The exact messages; ``{{ field }}`` is the only placeholder."""
+
+    messages: Annotated[list[MessageModel], Field(min_length=1)]
+    family: str = "baseline"
+    origin: str = "library"
+
+
+class TaskModel(Strict):
+    """The task that the policy was tuned on."""
+
+    name: str
+    version: int
+    metric: str
+    items_sha256: str
+
+
+class ArmModel(Strict):
+    """Prompt x mode x temperature, on the file's tier or one of ``other_tiers``."""
+
+    prompt: str
+    mode: str
+    temperature: NotNegative
+    tier: str | None = None
+
+    def value(self) -> Arm:
+        """As an arm."""
+        return Arm(self.prompt, self.mode, float(self.temperature), self.tier)
+
+
+class ProbeModel(ArmModel):
+    """The draws that the signal looks at."""
+
+    draws: Count
+
+
+class DifficultyModel(Strict):
+    """The signal, and where it is cut: ``>=`` goes to the easier bucket."""
+
+    signal: str = "none"
+    probe: ProbeModel | None = None
+    thresholds: list[float] = Field(default_factory=list)
+
+
+class BucketModel(Strict):
+    """A bucket's arms, which vote together, and its strategy."""
+
+    name: str = ""
+    share: Annotated[float, Field(ge=0, le=1)] | None = None
+    arms: Annotated[list[ArmModel], Field(min_length=1)]
+    strategy: Annotated[dict[str, Scalar], AfterValidator(_with_kind)]
+
+
+class LimitsModel(Strict):
+    """What ends a request early."""
+
+    max_usd_per_request: Positive | None = None
+    max_draws: Count | None = None
+    timeout_s: Positive | None = 60.0
+    on_error: Literal["answer_with_what_arrived", "fail"] = "answer_with_what_arrived"
+
+
+class TierModel(Strict):
+    """A model, what it costs and what each mode sends."""
+
+    model: ModelString
+    price: PriceModel
+    takes_n: bool = True
+    logprobs: bool = False
+    modes: Modes
+    rate_limits: dict[str, float] = Field(default_factory=dict)
+
+    def value(self, name: str) -> Tier:
+        """As a tier."""
+        return Tier(name, self.model, self.price.value(), dict(self.modes), self.takes_n,
+                    self.logprobs, dict(self.rate_limits))  # fmt: skip
+
+
+class PolicyModel(Strict):
+    """A policy file, ``tierwise/policy/v1``."""
+
+    schema_: Literal["tierwise/policy/v1"] = Field(alias="schema")
+    name: Text
+    deployable: bool = True
+    notes: list[str] = Field(default_factory=list)
+    tier: Text
+    model: ModelString
+    price: PriceModel
+    takes_n: bool = True
+    logprobs: bool = False
+    rate_limits: dict[str, float] = Field(default_factory=dict)
+    task: TaskModel
+    inputs: list[str]
+    prompts: Annotated[dict[str, PromptModel], Field(min_length=1)]
+    modes: Modes
+    other_tiers: dict[str, TierModel] = Field(default_factory=dict)
+    difficulty: DifficultyModel = DifficultyModel()
+    buckets: Annotated[list[BucketModel], Field(min_length=1)]
+    answer: AnswerModel = AnswerModel()
+    limits: LimitsModel = LimitsModel()
+    expected: dict[str, Any] = Field(default_factory=dict)
+    evidence: dict[str, Any] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+def read(document: Document) -> PolicyFile:
+    """The policy of a document, or an InputError with every fault and its line."""
+    _check_schema(document)
+    model = validate(PolicyModel, document)
+    faults: list[InputError] = []
+    answer = answer_spec(model.answer, document, faults)
+    tier = TierModel(**{k: getattr(model, k) for k in keys_of(TierModel)}).value(model.tier)
+    others = {name: other.value(name) for name, other in model.other_tiers.items()}
+    prompts = {
+        name: PromptTemplate(
+            name, tuple(Message(m.role, m.content) for m in prompt.messages),
+            prompt.family, origin=prompt.origin,
+        )
+        for name, prompt in model.prompts.items()
+    }  # fmt: skip
+    inputs = tuple(model.inputs)
+    policy = _policy(model, document, faults)
+    if policy:
+        for loc, error in dangling(policy, prompts, tier, others, inputs):
+            faults.append(document.placed(error, loc))
+    shares = tuple(float(b.share) for b in model.buckets if b.share is not None)
+    if len(shares) not in (0, len(model.buckets)):
+        faults.append(document.fault("give each bucket a share, or none", ("buckets",)))
+    raise_any(sorted(faults, key=lambda f: f.line or 0))
+    assert policy is not None  # else there was a fault
+    return PolicyFile(
+        name=model.name, tier=tier, task=TaskRef(**model.task.model_dump()), inputs=inputs,
+        prompts=prompts, policy=policy, shares=shares, answer=answer, expected=model.expected,
+        evidence=model.evidence, provenance=model.provenance, deployable=model.deployable,
+        notes=tuple(model.notes), other_tiers=others,
+    )  # fmt: skip
+
+
+def _check_schema(document: Document) -> None:
+    if not isinstance(document.data, dict):
+        return
+    schema = document.data.get("schema")
+    if schema is None:
+        raise document.fault(f"'schema' is missing: a policy file begins with schema: {SCHEMA}")
+    if isinstance(schema, str) and newer_schema(schema):
+        raise document.fault(
+            f"this policy was written for {schema}, by a newer tierwise; this one reads {SCHEMA}: "
+            "upgrade tierwise, or export the policy again",
+            ("schema",),
+        )
+    if schema != SCHEMA:
+        raise document.placed(unknown_name("schema", str(schema), [SCHEMA]), ("schema",))
+
+
+def _policy(model: PolicyModel, document: Document, faults: list[InputError]) -> Policy | None:
+    buckets = tuple(
+        Recipe(
+            tuple(arm.value() for arm in bucket.arms),
+            StrategySpec.of(
+                str(bucket.strategy["kind"]),
+                {name: value for name, value in bucket.strategy.items() if name != "kind"},
+            ),
+        )
+        for bucket in model.buckets
+    )
+    cut = model.difficulty
+    probe = Probe(cut.probe.value(), cut.probe.draws) if cut.probe else None
+    thresholds = tuple(float(t) for t in cut.thresholds)
+    try:
+        difficulty = Difficulty(cut.signal, thresholds, probe)
+        return Policy(buckets, difficulty, Limits(**model.limits.model_dump()))
+    except ValueError as error:
+        faults.append(document.fault(str(error), ("difficulty", "thresholds")))
+    return None

@@ -1,0 +1,124 @@
+"""From a policy file's value to its YAML: keys in one order, short maps on one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tierwise.recipe._yaml import Flow, FlowList, dump
+from tierwise.recipe.policy import Arm, Difficulty, Limits
+from tierwise.recipe.policy_file import SCHEMA, PolicyFile
+from tierwise.recipe.prompt import PromptTemplate
+from tierwise.recipe.tier import Price, Tier
+
+
+def write(file: PolicyFile) -> str:
+    """A policy file's text."""
+    head: dict[str, Any] = {"schema": SCHEMA, "name": file.name}
+    if not file.deployable:
+        head["deployable"] = False
+    if file.notes:
+        head["notes"] = list(file.notes)
+    tier = _tier(file.tier)
+    modes = tier.pop("modes")
+    body: dict[str, Any] = {
+        "tier": file.tier.name,
+        **tier,
+        "task": file.task._asdict(),
+        "inputs": list(file.inputs),
+        "prompts": {name: _prompt(prompt) for name, prompt in file.prompts.items()},
+        "modes": modes,
+    }
+    if file.other_tiers:
+        body["other_tiers"] = {name: _tier(other) for name, other in file.other_tiers.items()}
+    body |= {
+        "difficulty": _difficulty(file.policy.difficulty),
+        "buckets": _buckets(file),
+        "answer": _answer(file),
+        "limits": _limits(file.policy.limits),
+        "expected": file.expected,
+        "evidence": file.evidence,
+        "provenance": file.provenance,
+    }
+    return dump({**head, **body})
+
+
+def shown_price(price: Price) -> dict[str, Any]:
+    """A price without what it leaves open."""
+    shown: dict[str, Any] = {
+        "prompt_usd_per_mtok": float(price.prompt_usd_per_mtok),
+        "completion_usd_per_mtok": float(price.completion_usd_per_mtok),
+    }
+    if price.cached_usd_per_mtok is not None:
+        shown["cached_usd_per_mtok"] = float(price.cached_usd_per_mtok)
+    if price.as_of:
+        shown["as_of"] = price.as_of
+    if price.nominal:
+        shown["nominal"] = True
+    return Flow(shown)
+
+
+def _tier(tier: Tier) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "model": tier.model, "price": shown_price(tier.price), "takes_n": tier.takes_n,
+        "logprobs": tier.logprobs,
+    }  # fmt: skip
+    if tier.limits:
+        shown["rate_limits"] = {name: float(limit) for name, limit in tier.limits.items()}
+    shown["modes"] = {name: Flow(sent) for name, sent in tier.modes.items()}
+    return shown
+
+
+def _prompt(prompt: PromptTemplate) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    if prompt.family != "baseline":
+        shown["family"] = prompt.family
+    if prompt.origin != "library":
+        shown["origin"] = prompt.origin
+    shown["messages"] = [m._asdict() for m in prompt.messages]
+    return shown
+
+
+def _arm(arm: Arm) -> dict[str, Any]:
+    where = {} if arm.tier is None else {"tier": arm.tier}
+    return {"prompt": arm.prompt, "mode": arm.mode, "temperature": float(arm.temperature), **where}
+
+
+def _difficulty(difficulty: Difficulty) -> dict[str, Any]:
+    shown: dict[str, Any] = {"signal": difficulty.signal}
+    if difficulty.probe:
+        shown["probe"] = {**_arm(difficulty.probe.arm), "draws": difficulty.probe.draws}
+    return {**shown, "thresholds": [float(cut) for cut in difficulty.thresholds]}
+
+
+_BUCKET_NAMES = {1: ("all",), 2: ("easy", "hard"), 3: ("easy", "medium", "hard")}
+
+
+def _buckets(file: PolicyFile) -> list[dict[str, Any]]:
+    recipes = file.policy.buckets
+    names = _BUCKET_NAMES.get(len(recipes), [f"b{i}" for i in range(1, len(recipes) + 1)])
+    shown = []
+    for i, recipe in enumerate(recipes):
+        bucket: dict[str, Any] = {"name": names[i]}
+        if file.shares:
+            bucket["share"] = file.shares[i]
+        arms = FlowList([_arm(arm) for arm in recipe.arms])
+        strategy = {"kind": recipe.strategy.kind, **dict(recipe.strategy.params)}
+        shown.append({**bucket, "arms": arms, "strategy": Flow(strategy)})
+    return shown
+
+
+def _answer(file: PolicyFile) -> dict[str, Any]:
+    answer = file.answer
+    extract = {} if answer.regex is None else {"regex": answer.regex}
+    shown = {**extract, "take": answer.take}
+    return {"extract": shown, "normalise": answer.normalise, "return": answer.returns}
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    if limits.max_usd_per_request is not None:
+        shown["max_usd_per_request"] = float(limits.max_usd_per_request)
+    if limits.max_draws is not None:
+        shown["max_draws"] = limits.max_draws
+    timeout_s = None if limits.timeout_s is None else float(limits.timeout_s)
+    return {**shown, "timeout_s": timeout_s, "on_error": limits.on_error}

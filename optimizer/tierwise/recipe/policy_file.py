@@ -1,0 +1,210 @@
+"""The deployable file of one tier: a policy with the exact messages, modes, prices and evidence.
+
+Readable and complete without tierwise, and safe to load from a stranger: plain data, no import
+paths, no addresses, no keys. ``PolicyFile.loads(file.dumps()) == file``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tierwise.errors import InputError, unknown_name
+from tierwise.recipe.policy import Arm, Policy
+from tierwise.recipe.prompt import PromptTemplate
+from tierwise.recipe.tier import Tier
+from tierwise.task import AnswerSpec
+
+SCHEMA = "tierwise/policy/v1"
+
+
+class TaskRef(NamedTuple):
+    """The task that a policy was tuned on."""
+
+    name: str
+    version: int
+    metric: str
+    items_sha256: str
+
+
+@dataclass(frozen=True)
+class PolicyFile:
+    """A policy and all that serving it needs.
+
+    Only the prompts and modes that the policy uses are kept. ``shares`` is the part of the requests
+    that each bucket got on the held-out items (empty: not known). ``expected`` and ``evidence`` are
+    rounded to six digits, a number that is not finite becomes None; everything else is exact.
+    ``other_tiers`` are those that an arm names.
+
+    Raises:
+        InputError: the policy uses a prompt, mode, tier or field that is not there.
+    """
+
+    name: str
+    tier: Tier
+    task: TaskRef
+    inputs: tuple[str, ...]
+    prompts: Mapping[str, PromptTemplate]
+    policy: Policy
+    shares: tuple[float, ...] = ()
+    answer: AnswerSpec = AnswerSpec()
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    deployable: bool = True
+    notes: tuple[str, ...] = ()
+    other_tiers: Mapping[str, Tier] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for _, error in dangling(
+            self.policy, self.prompts, self.tier, self.other_tiers, self.inputs
+        ):
+            raise error
+        if len(self.shares) not in (0, len(self.policy.buckets)):
+            raise InputError(f"{len(self.policy.buckets)} buckets, but {len(self.shares)} shares")
+        used = {arm.prompt for arm in self.policy.arms}
+        kept = {
+            "prompts": {i: _bare(i, p) for i, p in sorted(self.prompts.items()) if i in used},
+            "tier": self._with_used_modes(self.tier),
+            "other_tiers": {
+                name: self._with_used_modes(tier)
+                for name, tier in sorted(self.other_tiers.items())
+                if any(arm.tier == name for arm in self.policy.arms)
+            },
+            "shares": tuple(float(share) for share in self.shares),
+            "expected": _plain(self.expected, digits=6),
+            "evidence": _plain(self.evidence, digits=6),
+            "provenance": _plain(self.provenance),
+        }
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
+
+    def tier_of(self, arm: Arm) -> Tier:
+        """The tier that ``arm`` draws from."""
+        return self.other_tiers.get(arm.tier or "", self.tier)
+
+    def dumps(self) -> str:
+        """The file's text; the same bytes for the same policy."""
+        from tierwise.recipe._policy_write import write
+
+        return write(self)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the file, whole or not at all; gives back its path."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(self.dumps())
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a server's user out
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return path
+
+    @classmethod
+    def loads(cls, text: str, path: Path | str | None = None) -> PolicyFile:
+        """The policy in ``text``; ``path`` is for messages.
+
+        Raises:
+            InputError: every fault of the file, with its line.
+        """
+        from tierwise.recipe import _yaml
+        from tierwise.recipe._policy_read import read
+
+        return read(_yaml.parse(text, path))
+
+    @classmethod
+    def load(cls, path: Path | str) -> PolicyFile:
+        """The policy in a file; see ``loads``."""
+        from tierwise.recipe import _yaml
+        from tierwise.recipe._policy_read import read
+
+        return read(_yaml.read(path))
+
+    def _with_used_modes(self, tier: Tier) -> Tier:
+        used = {arm.mode for arm in self.policy.arms if self.tier_of(arm).name == tier.name}
+        modes = {name: _plain(sent) for name, sent in sorted(tier.modes.items()) if name in used}
+        return replace(tier, modes=modes, limits=dict(sorted(tier.limits.items())))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a policy file, for editors and other languages."""
+    from tierwise.recipe._policy_read import PolicyModel
+
+    return {"$id": SCHEMA, **PolicyModel.model_json_schema(by_alias=True)}
+
+
+def dangling(
+    policy: Policy,
+    prompts: Mapping[str, PromptTemplate],
+    tier: Tier,
+    other_tiers: Mapping[str, Tier],
+    inputs: tuple[str, ...],
+) -> Iterator[tuple[tuple[str | int, ...], InputError]]:
+    """Each name that a policy uses and nobody defines, with its place in the file."""
+    places: list[tuple[tuple[str | int, ...], Arm]] = [
+        (("buckets", b, "arms", a), arm)
+        for b, bucket in enumerate(policy.buckets)
+        for a, arm in enumerate(bucket.arms)
+    ]
+    if policy.difficulty.probe:
+        places.append((("difficulty", "probe"), policy.difficulty.probe.arm))
+    for loc, arm in places:
+        if arm.prompt not in prompts:
+            yield (*loc, "prompt"), unknown_name("prompt", arm.prompt, prompts)
+        if arm.tier not in (None, tier.name, *other_tiers):
+            yield (*loc, "tier"), unknown_name("tier", str(arm.tier), other_tiers)
+            continue
+        of = other_tiers.get(arm.tier, tier) if arm.tier else tier
+        if arm.mode not in of.modes:
+            yield (*loc, "mode"), unknown_name(f"mode of tier {of.name!r}", arm.mode, of.modes)
+    for prompt in {
+        arm.prompt: prompts[arm.prompt] for _, arm in places if arm.prompt in prompts
+    }.values():
+        for name in prompt.fields:
+            if name not in inputs:
+                error = unknown_name("input", name, inputs)
+                message = f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {error.message}"
+                yield ("prompts", prompt.id), InputError(message)
+
+
+def newer_schema(schema: str) -> bool:
+    """Whether this is a later version of the schema that we read."""
+    base, _, ours = SCHEMA.rpartition("/v")
+    match = re.fullmatch(re.escape(base) + r"/v([0-9]{1,6})", schema)
+    return match is not None and int(match.group(1)) > int(ours)
+
+
+def _bare(key: str, prompt: PromptTemplate) -> PromptTemplate:
+    return replace(prompt, id=key, modes=(), paraphrases=())
+
+
+def _plain(value: Any, digits: int | None = None) -> Any:
+    """``value`` as what YAML holds: dicts with text keys, lists, numbers, texts, None."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner, digits) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, digits) for inner in value]
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        number = float(value)
+        if number != number or number in (float("inf"), float("-inf")):
+            return None
+        return number if digits is None else float(f"{number:.{digits}g}")
+    if hasattr(value, "tolist"):  # numpy's arrays and booleans
+        return _plain(value.tolist(), digits)
+    raise InputError(f"a policy file holds plain data only, not {type(value).__name__}")

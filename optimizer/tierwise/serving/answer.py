@@ -1,0 +1,163 @@
+"""What a runtime hands back for one request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+from tierwise.episode import Drawn, Ended, Outcome
+from tierwise.llm import Completion, Failure, Result
+from tierwise.recipe import Arm
+from tierwise.recipe.policy_file import PolicyFile
+
+
+@dataclass(frozen=True, slots=True)
+class TracedDraw:
+    """One draw of a request, in the order in which they were asked for.
+
+    ``round`` counts from 0. ``error`` says what went wrong with a draw that failed; ``usd`` is the
+    draw's own: where draws share a call, its prompt is with the first.
+    """
+
+    arm: str
+    round: int
+    answer: str | None
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float
+    latency_s: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer, what it took to get there, and what it cost.
+
+    Attributes:
+        text: what the policy hands out: the chosen draw's text, or its extracted answer where the
+            policy says ``return: extracted`` and there is one. Empty where nothing arrived.
+        answer: the extracted canonical answer, None for an abstention.
+        bucket: name of the bucket that the request fell into.
+        signal: the difficulty signal's value; higher is easier.
+        draws, rounds, calls: how many of each; ``calls`` are those sent to the model.
+        prompt_tokens, completion_tokens: billed, over all draws; a call's prompt counts once.
+            Reasoning tokens are part of the completion tokens, cached ones of the prompt's.
+        usd: the bill, at the policy file's prices.
+        latency_s: seconds from question to answer.
+        ended: ``answered``, the limit that ended the request, or ``failed``: no draw to return.
+        trace: every draw; ``chosen`` is the index of the one that was returned.
+    """
+
+    text: str
+    answer: str | None
+    bucket: str
+    signal: float
+    draws: int
+    rounds: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cached_tokens: int
+    usd: float
+    latency_s: float
+    ended: Ended
+    finish_reason: str
+    chosen: int | None
+    trace: tuple[TracedDraw, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no answer to return."""
+        return self.ended == "failed"
+
+    @property
+    def error(self) -> str | None:
+        """The first fault of a draw; None where every draw arrived."""
+        return next((d.error for d in self.trace if d.error), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        return asdict(self)
+
+
+def answer_of(
+    file: PolicyFile, outcome: Outcome, results: Sequence[Result], calls: int, latency_s: float
+) -> Answer:
+    """The answer that an episode ended with; ``results`` are what its draws came from, in order."""
+    chosen = None if outcome.index is None else outcome.draws[outcome.index].draw
+    result = None if outcome.index is None else results[outcome.index]
+    text = ""
+    if chosen is not None:
+        extracted = file.answer.returns == "extracted" and chosen.answer is not None
+        text = str(chosen.answer) if extracted else chosen.text
+    trace, prompts, completions = [], [], []
+    for i, (round_, pays) in enumerate(_rounds_and_payers(outcome)):
+        drawn, got = outcome.draws[i], results[i]
+        trace.append(_traced(outcome.arms[i], round_, drawn, got, pays))
+        if isinstance(got, Completion):
+            completions.append(got)
+            if pays:
+                prompts.append(got)
+    return Answer(
+        text=text,
+        answer=None if chosen is None else chosen.answer,
+        bucket=bucket_names(file)[outcome.bucket],
+        signal=outcome.signal,
+        draws=len(outcome.draws),
+        rounds=len(outcome.rounds),
+        calls=calls,
+        prompt_tokens=sum(c.prompt_tokens for c in prompts),
+        completion_tokens=sum(c.completion_tokens for c in completions),
+        reasoning_tokens=sum(c.reasoning_tokens for c in completions),
+        cached_tokens=sum(c.cached_tokens for c in prompts),
+        usd=outcome.usd,
+        latency_s=latency_s,
+        ended=outcome.ended,
+        finish_reason=result.finish_reason if isinstance(result, Completion) else "stop",
+        chosen=outcome.index,
+        trace=tuple(trace),
+    )
+
+
+def bucket_names(file: PolicyFile) -> tuple[str, ...]:
+    """The names that the policy file's YAML gives its buckets, easiest first."""
+    n = len(file.policy.buckets)
+    named = {1: ("all",), 2: ("easy", "hard"), 3: ("easy", "medium", "hard")}
+    return named.get(n, tuple(f"b{i}" for i in range(1, n + 1)))
+
+
+def _rounds_and_payers(outcome: Outcome) -> list[tuple[int, bool]]:
+    """Each draw's round, and whether it carries its call's prompt, as ``recipe.price`` bills it."""
+    shown, draws = [], zip(outcome.arms, outcome.draws, strict=True)
+    for round_, size in enumerate(outcome.rounds):
+        billed: set[Arm] = set()
+        for arm, drawn in islice(draws, size):
+            bill = drawn.bill
+            pays = bill is not None and not (bill.takes_n and arm in billed)
+            if pays:
+                billed.add(arm)
+            shown.append((round_, pays))
+    return shown
+
+
+def _traced(arm: Arm, round_: int, drawn: Drawn, result: Result, pays: bool) -> TracedDraw:
+    error = None
+    if isinstance(result, Failure):
+        error = f"{result.error_class}: {result.message}"
+    elif drawn.draw.failed:
+        error = f"timeout: came after {result.latency_s:.3g} s"
+    prompt_tokens = completion_tokens = 0
+    usd = 0.0
+    if isinstance(result, Completion) and drawn.bill is not None:
+        prompt_tokens = result.prompt_tokens if pays else 0
+        completion_tokens = result.completion_tokens
+        usd = drawn.bill.completion_usd + (drawn.bill.prompt_usd if pays else 0.0)
+    return TracedDraw(
+        arm=arm.label, round=round_, answer=drawn.draw.answer, text=drawn.draw.text,
+        prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, usd=usd,
+        latency_s=drawn.latency_s, error=error,
+    )  # fmt: skip

@@ -1,0 +1,161 @@
+"""A policy answers live requests, exactly as it was tuned.
+
+::
+
+    answer = PolicyRuntime.load("small.yaml").answer_sync(question="What is 2 + 2?")
+
+Every decision is ``tierwise.episode``'s, which the offline evaluation drives too; what is here only
+makes the calls. Over the draws of a pool that was bought with the same seed, the runtime gives the
+answer, the draws and the cost that the evaluation said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+
+from tierwise.difficulty import signal
+from tierwise.episode import Outcome, episode, strategies_of
+from tierwise.errors import InputError, unknown_name
+from tierwise.llm import LanguageModel, build_request
+from tierwise.recipe import Arm
+from tierwise.recipe.policy_file import PolicyFile
+from tierwise.serving.answer import Answer, answer_of
+from tierwise.serving.live import LiveDraws, Source
+from tierwise.serving.reopening import ReopeningModel
+
+Models = Mapping[str, LanguageModel]
+
+
+class PolicyRuntime:
+    """Runs one policy file.
+
+    ``model`` is the policy's model, or one for each tier by name; what is not given is opened from
+    the policy file's model strings and closed with the runtime. ``seed`` is the seed of all draws.
+
+    Raises:
+        InputError: the policy names a strategy, a signal or a model that there is not.
+        ProviderError: there is no key for the model.
+    """
+
+    def __init__(
+        self, policy: PolicyFile, model: LanguageModel | Models | None = None, *, seed: int = 0
+    ) -> None:
+        self.file, self.seed = policy, seed
+        self._strategies = strategies_of(policy.policy)
+        difficulty = policy.policy.difficulty
+        if signal(difficulty.signal).probes and difficulty.probe is None:
+            raise InputError(f"policy {policy.name!r}: {difficulty.signal} needs a probe")
+        given = model if isinstance(model, Mapping) else {policy.tier.name: model}
+        self._models = {name: given for name, given in given.items() if given is not None}
+        self._opened: list[ReopeningModel] = []
+        tiers = {tier.name: tier for tier in map(policy.tier_of, policy.policy.arms)}
+        try:
+            for tier in tiers.values():
+                if tier.name not in self._models:
+                    self._opened.append(ReopeningModel(tier))
+                    self._models[tier.name] = self._opened[-1]
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def fault(self) -> str | None:
+        """Why a provider is given up at present; None where all can be called."""
+        return next((model.fault for model in self._opened if model.fault), None)
+
+    @classmethod
+    def load(
+        cls, path: Path | str, model: LanguageModel | Models | None = None, *, seed: int = 0
+    ) -> PolicyRuntime:
+        """The runtime of a policy file.
+
+        Raises:
+            InputError: every fault of the file, with its line.
+        """
+        return cls(PolicyFile.load(path), model, seed=seed)
+
+    async def answer(
+        self, inputs: Mapping[str, str] | None = None, /, *, seed: int | None = None, **fields: str
+    ) -> Answer:
+        """Answer one request; ``inputs`` as a mapping, as keywords, or both.
+
+        A request that a limit ends is answered with what arrived (or has failed, where the policy
+        says so); cancelling this cancels the calls that are out.
+
+        Raises:
+            InputError: an input is missing, unknown or not text.
+        """
+        given = self.checked({**(inputs or {}), **fields})
+        started_s = monotonic()
+        policy = self.file.policy
+        live = LiveDraws(
+            self, given, self.file.answer, self.seed if seed is None else seed,
+            policy.limits.timeout_s,
+        )  # fmt: skip
+        rounds = episode(policy, self._strategies, given)
+        try:
+            round_ = next(rounds)
+            while True:
+                round_ = rounds.send(await live.draw(round_))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+        latency_s = monotonic() - started_s
+        return answer_of(self.file, outcome, live.results, live.calls, latency_s)
+
+    def answer_sync(
+        self, inputs: Mapping[str, str] | None = None, /, *, seed: int | None = None, **fields: str
+    ) -> Answer:
+        """``answer`` for code without an event loop; in a notebook it waits in a thread."""
+        answer = self.answer(inputs, seed=seed, **fields)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(answer)
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, answer).result()
+
+    def checked(self, inputs: Mapping[str, object]) -> dict[str, str]:
+        """``inputs``, if they are the policy's inputs, all of them and as text.
+
+        Raises:
+            InputError: they are not.
+        """
+        wanted = self.file.inputs
+        for name in inputs:
+            if name not in wanted:
+                raise unknown_name("input", name, wanted)
+        for name in wanted:
+            if name not in inputs:
+                raise InputError(f"input {name!r} is missing; the policy takes {', '.join(wanted)}")
+            if not isinstance(inputs[name], str):
+                raise InputError(f"input {name!r} must be text")
+        return {name: str(inputs[name]) for name in wanted}
+
+    def source(self, arm: Arm, inputs: Mapping[str, str]) -> Source:
+        """Where the draws of ``arm`` come from, for these inputs."""
+        tier = self.file.tier_of(arm)
+        model = self._models[tier.name]
+        address = str(getattr(model, "address", ""))  # part of what a draw's seed depends on
+        request = build_request(tier, self.file.prompts[arm.prompt], arm, inputs, address)
+        return Source(model, tier, request)
+
+    def close(self) -> None:
+        """Close the models that this runtime opened."""
+        while self._opened:
+            self._opened.pop().close()
+
+    def __enter__(self) -> PolicyRuntime:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

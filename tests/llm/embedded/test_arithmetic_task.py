@@ -1,0 +1,114 @@
+"""The shipped task and the embedded models belong together: what is asked was never trained on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tierwise.llm.embedded import Engine, encode
+from tierwise.recipe import Message, substitute
+from tierwise.task import AnswerSpec
+
+ROOT = Path(__file__).parents[3]
+TASK = ROOT / "tasks" / "arithmetic"
+SPEC = yaml.safe_load((TASK / "task.yaml").read_text())
+PROMPTS = {p["id"]: p for p in yaml.safe_load((TASK / "prompts.yaml").read_text())}
+ITEMS = [json.loads(line) for line in (TASK / "items.jsonl").read_text().splitlines()]
+EXTRACT = SPEC["answer"]["extract"]
+ANSWER = AnswerSpec(EXTRACT["regex"], EXTRACT["take"], SPEC["answer"]["normalise"])
+MODES = {
+    "direct": {"reasoning_effort": "none", "max_tokens": 40},
+    "think": {"reasoning_effort": "high", "max_tokens": 160},
+}
+
+
+def operations(item):
+    return len(item["inputs"]["question"].split()) // 2
+
+
+def messages(prompt, item, system=None):
+    return [
+        Message("system", prompt["system"] if system is None else system),
+        Message("user", substitute(prompt["user"], item["inputs"])),
+    ]
+
+
+def test_every_item_is_held_out_of_training_and_stands_once():
+    texts = [i["inputs"]["question"] for i in ITEMS]
+    assert len(set(texts)) == len(texts) >= 1800
+    assert len({i["id"] for i in ITEMS}) == len(ITEMS)
+    assert all(zlib.crc32(t.encode()) % 8 == 0 for t in texts)
+
+
+def test_every_target_is_right_and_the_value_stays_in_range():
+    for item in ITEMS:
+        pieces = item["inputs"]["question"].split()
+        value = int(pieces[0])
+        for sign, size in zip(pieces[1::2], pieces[2::2], strict=True):
+            value += int(size) if sign == "+" else -int(size)
+            assert 0 <= value <= 30
+        assert str(value) == item["target"]
+
+
+def test_items_spread_over_one_to_twelve_operations():
+    counts = Counter(map(operations, ITEMS))
+    assert sorted(counts) == list(range(1, 13))
+    assert min(counts[n] for n in range(2, 13)) >= 100
+
+
+def test_prompts_have_the_baseline_first_and_distinct_families():
+    assert next(iter(PROMPTS)) == "plain"
+    assert PROMPTS["plain"]["family"] == "baseline"
+    assert len({p["family"] for p in PROMPTS.values()}) == len(PROMPTS) == 8
+    assert all(len(p["paraphrases"]) >= 3 for p in PROMPTS.values())
+    assert SPEC["prompts"] == "prompts.yaml"
+
+
+def test_every_wording_encodes_for_the_longest_item_and_under_demonstrations():
+    longest = max(ITEMS, key=operations)
+    for prompt in PROMPTS.values():
+        for system in (prompt["system"], *prompt["paraphrases"]):
+            for params in MODES.values():
+                bare = messages(prompt, longest, system)
+                target = {"target": longest["target"]}
+                answer = substitute(SPEC["demonstration"]["direct"], target)
+                shots = [m for _ in range(4) for m in (bare[1], Message("assistant", answer))]
+                encode([bare[0], *shots, bare[1]], params)
+
+
+def test_every_wording_is_one_that_the_models_were_trained_on():
+    place = ROOT / "tools" / "embedded" / "wordings.py"
+    if not place.exists():
+        pytest.skip("the training tools are not part of this installation")
+    spec = importlib.util.spec_from_file_location("wordings", place)
+    wordings = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(wordings)
+    trained = {w.replace(" ?", "?") for t in wordings.TEMPLATES.values() for w in t.wordings}
+    for prompt in PROMPTS.values():
+        for system in (prompt["system"], *prompt["paraphrases"]):
+            assert system.casefold().rstrip(".:") in trained
+
+
+def accuracy(name, prompt_id, mode, shortest, longest, draws=4, temperature=0.8):
+    """Over 16 items of each length from ``shortest`` to ``longest``."""
+    seen, chosen = Counter(), []
+    for item in ITEMS:
+        n = operations(item)
+        seen[n] += 1
+        if shortest <= n <= longest and seen[n] <= 16:
+            chosen.append(item)
+    params = {**MODES[mode], "temperature": temperature}
+    pairs = [(i, s) for i in chosen for s in range(draws)]
+    prompts = [encode(messages(PROMPTS[prompt_id], i), params) for i, _ in pairs]
+    drawn = Engine.load(name).generate(prompts, [s for _, s in pairs])
+    right = [ANSWER.extract(g.text) == i["target"] for g, (i, _) in zip(drawn, pairs, strict=True)]
+    return sum(right) / len(right)
+
+
+# BANDS

@@ -1,0 +1,65 @@
+"""The runtime over recorded draws gives exactly what the offline evaluation said."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.serving.worlds import SEED, Recorded, policy_file, random_policy
+from tierwise.difficulty import SIGNALS
+from tierwise.evaluation import replay
+from tierwise.serving import Answer, PolicyRuntime
+from tierwise.serving.answer import bucket_names
+from tierwise.strategies import REGISTRY
+
+N_POLICIES = 252
+N_WORLDS = 4
+
+
+def world(number: int) -> Recorded:
+    return Recorded.random(number % N_WORLDS)
+
+
+@pytest.mark.parametrize("number", range(N_POLICIES))
+async def test_same_answer_same_draws_same_rounds_same_cost(number: int) -> None:
+    policy, recorded = random_policy(number), world(number)
+    table, models = recorded.table(), recorded.models()
+    runtime = PolicyRuntime(policy_file(policy), models, seed=SEED)
+    for item, question in enumerate(recorded.questions):
+        said = replay(policy, table, item)
+        got = await runtime.answer(question=question)
+        assert seen_of(got) == said_of(said, bucket_names(runtime.file))
+
+
+def said_of(said, buckets: tuple[str, ...]) -> dict:
+    chosen = None if said.index is None else said.draws[said.index].draw
+    return {
+        "answer": chosen and chosen.answer, "chosen": said.index, "ended": said.ended,
+        "bucket": buckets[said.bucket], "signal": said.signal, "usd": said.usd,
+        "draws": [(a.label, d.draw.answer, d.latency_s) for a, d in
+                  zip(said.arms, said.draws, strict=True)],
+        "rounds": list(said.rounds),
+    }  # fmt: skip
+
+
+def seen_of(got: Answer) -> dict:
+    return {
+        "answer": got.answer, "chosen": got.chosen, "ended": got.ended,
+        "bucket": got.bucket, "signal": got.signal, "usd": got.usd,
+        "draws": [(d.arm, d.answer, d.latency_s) for d in got.trace],
+        "rounds": list(Counter(d.round for d in got.trace).values()),
+    }  # fmt: skip
+
+
+def test_the_policies_cover_every_strategy_signal_bucket_count_and_limit() -> None:
+    policies = [random_policy(i) for i in range(N_POLICIES)]
+    cells = {
+        (bucket.strategy.kind, p.difficulty.signal, len(p.buckets))
+        for p in policies
+        for bucket in p.buckets
+    }
+    assert len(cells) == len(REGISTRY.classes) * len(SIGNALS) * 3
+    ended = Counter(replay(p, world(i).table(), 0).ended for i, p in enumerate(policies))
+    assert set(ended) == {"answered", "max_usd_per_request", "max_draws", "timeout", "failed"}
+    assert any(len(b.arms) == 2 for p in policies for b in p.buckets)
