@@ -154,6 +154,7 @@ def test_a_refusal_is_a_row_at_once(
         (Fault("status", 403), "auth"),
         (Fault("status", 404, error={"message": "no such model"}), "not_found"),
         (Fault("status", 429, error={"message": "You exceeded your current quota"}), "quota"),
+        (Fault("status", 429, error={"message": "no", "code": "insufficient_quota"}), "quota"),
         (Fault("silent"), "no_usage"),
     ],
 )

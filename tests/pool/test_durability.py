@@ -60,8 +60,8 @@ def test_after_kill_9_all_that_was_reported_is_there_and_only_the_rest_is_bought
         rest = fill(pool, model, world.tier, needs, seed=0, run="r")
         assert rest.bought == model.draws == 3000 - there
         assert pool.counts("draws") == 3000
-        # Both chunks in flight stay on the bill at their worst case, whatever became of them.
-        assert before.calls * 3 - there in range(0, 13)
+        # The chunks in flight (two, of two calls each) stay on the bill at their worst case.
+        assert before.calls - there // 3 in range(5)
         again = [row[2] for row in pool.draws([n.request.key for n in needs], 0, 3)]
     with SamplePool.open(tmp_path / "uninterrupted") as pool:
         fill(pool, ScriptedModel(SAY, chunk=6), world.tier, needs, seed=0)
@@ -70,23 +70,19 @@ def test_after_kill_9_all_that_was_reported_is_there_and_only_the_rest_is_bought
 
 def test_threads_fill_their_tiers_into_one_pool(pool, world):
     tiers = [replace(world.tier, name=n, model=f"scripted/{n}") for n in ("a", "b", "c")]
-    filled, errors = {}, []
+    filled = {}
 
-    def buy(tier):
-        try:
-            for depth in range(1, 30):
-                needs = [Need(r, depth) for r in world.requests(0, tier)]
-                model = ScriptedModel(SAY, chunk=5)
-                filled[tier.name, depth] = fill(pool, model, tier, needs, seed=0, run="r")
-        except Exception as error:
-            errors.append(error)
+    def buy(tier):  # an error in a thread is a warning of pytest's, and so fails the test
+        for depth in range(1, 30):
+            needs = [Need(r, depth) for r in world.requests(0, tier)]
+            model = ScriptedModel(SAY, chunk=5)
+            filled[tier.name, depth] = fill(pool, model, tier, needs, seed=0, run="r")
 
     threads = [threading.Thread(target=buy, args=(tier,)) for tier in tiers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert errors == []
     assert pool.counts("draws") == 3 * 6 * 29
     for tier in tiers:
         mine = [f for (name, _), f in filled.items() if name == tier.name]

@@ -50,7 +50,7 @@ def test_nothing_stored_can_be_changed_or_removed(pool, world, table, statement)
         statement = f"UPDATE {table} SET {column or 'rowid'} = 7"
     with (
         sqlite3.connect(pool.path) as other,
-        pytest.raises(sqlite3.IntegrityError, match="append-only|never changed"),
+        pytest.raises(sqlite3.IntegrityError, match=r"append-only|never changed"),
     ):
         other.execute(statement.format(table))
     other.close()
@@ -177,6 +177,19 @@ def test_a_pool_opened_to_read_cannot_be_written(tmp_path, world):
     SamplePool.open(tmp_path / "pool.sqlite").close()
     with (
         SamplePool.open(tmp_path / "pool.sqlite", read_only=True) as pool,
-        pytest.raises(sqlite3.OperationalError, match="readonly"),
+        pytest.raises(InputError, match="read only"),
     ):
         store(pool, world.requests()[0], Completion("a", 1, 1))
+
+
+def test_a_full_disk_is_an_input_error_and_what_was_stored_stays(pool, world):
+    a, b = world.requests()[:2]
+    store(pool, a, Completion("a", 1, 1))
+    pages = pool._db.execute("PRAGMA page_count").fetchone()[0]
+    pool._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(InputError, match=r"cannot write the pool: .*full"):
+        store(pool, b, Completion("b" * 100_000, 1, 1))
+    assert pool.present([a.key, b.key]) == {a.key: {0}}
+    pool._db.execute("PRAGMA max_page_count = 100000")
+    store(pool, b, Completion("b" * 100_000, 1, 1))
+    assert pool.counts("draws") == 2

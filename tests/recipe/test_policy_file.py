@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.recipe.policies import WORKED, example
 from tierwise.errors import InputError
 from tierwise.recipe import (
     Arm,
@@ -27,40 +29,6 @@ from tierwise.recipe import (
 )
 from tierwise.recipe.policy_file import PolicyFile, TaskRef, json_schema
 from tierwise.task import AnswerSpec
-
-WORKED = Arm("worked", "direct", 0.8)
-THINK = Arm("worked", "think", 0.8)
-TOTALS = Arm("totals", "think", 0.8)
-
-
-def example(**changes) -> PolicyFile:
-    policy = Policy(
-        (
-            Recipe((WORKED,), StrategySpec.of("self_consistency", draws=3)),
-            Recipe((THINK, TOTALS), StrategySpec.of("adaptive_consistency", threshold=0.9, max_draws=17)),
-        ),
-        Difficulty("probe_agreement", (0.75,), Probe(WORKED, 2)),
-        Limits(max_usd_per_request=0.02, max_draws=20),
-    )
-    tier = Tier(
-        "small", "openai/gpt-4o-mini", Price(0.15, 0.6, as_of="2026-11-01"),
-        {"direct": {"max_tokens": 32}, "think": {"reasoning_effort": "low", "max_tokens": 1024}},
-    )
-    worked = (Message("system", "Work.\nEnd with 'A: N'."), Message("user", "{{ question }}"))
-    fields = {
-        "name": "arithmetic-small", "tier": tier,
-        "task": TaskRef("arithmetic", 1, "exact_match", "1e5"), "inputs": ("question",),
-        "prompts": {
-            "worked": PromptTemplate("worked", worked),
-            "totals": PromptTemplate("totals", (Message("user", "{{ question }}"),), "rephrase"),
-        },
-        "policy": policy, "shares": (0.61, 0.39),
-        "answer": AnswerSpec(r"A: (-?\d+)", normalise="integer"),
-        "expected": {"items": 300, "score": 0.91, "score_ci95": [0.88, 0.94]},
-        "evidence": {"gate": "passed", "comparisons": [{"against": "baseline", "p": None}]},
-        "provenance": {"tierwise": "0.1.0", "created": "2026-11-23T12:30:00", "seed": 0},
-    }  # fmt: skip
-    return PolicyFile(**{**fields, **changes})
 
 
 def faults(text: str) -> list[str]:
@@ -131,10 +99,13 @@ def test_a_bucket_on_another_tier_reads_back_equal():
 # words that YAML 1.1 or 1.2 would read as something else, breaks, indents and quotes
 _TEXT = st.one_of(
     st.text(max_size=30),
-    st.sampled_from(["no", "1e3", "12:30:00", "010", "null", "~", "=", "<<", "- a", "a: b", "2024-01-01",
-                     " x\n  y\n", "\n\n", "x \n", "\ttab\n", "\x85", "a\u2028b", "'\"", "#", "{{ q }}", ".nan"]),
-)  # fmt: skip
-_WORD = st.one_of(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.sampled_from(["no", "1e3", "010"]))
+    st.sampled_from(["no", "1e3", "12:30:00", "010", "null", "~", "=", "<<", ".nan", "2024-01-01"]),
+    st.sampled_from([" x\n  y\n", "\n\n", "x \n", "\ttab\n", "\x85", "a\u2028b", "- a", "a: b"]),
+    st.sampled_from(["'\"", "#", "{{ q }}", "...", "---", "? x", "!!str x", "&a", "*a", "%", "`"]),
+)
+_WORD = st.one_of(
+    st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.sampled_from(["no", "1e3", "010"])
+)
 _FINITE = st.floats(allow_nan=False, allow_infinity=False)
 _POSITIVE = st.floats(min_value=1e-9, max_value=1e9)
 _LEAF = st.one_of(st.none(), st.booleans(), st.integers(), _FINITE, _TEXT)
@@ -156,7 +127,9 @@ def policy_files(draw) -> PolicyFile:
     )
     recipes = st.builds(Recipe, st.lists(arms, min_size=1, max_size=3).map(tuple), specs)
     buckets = tuple(draw(st.lists(recipes, min_size=1, max_size=4)))
-    cuts = draw(st.lists(_FINITE, min_size=len(buckets) - 1, max_size=len(buckets) - 1, unique=True))
+    cuts = draw(
+        st.lists(_FINITE, min_size=len(buckets) - 1, max_size=len(buckets) - 1, unique=True)
+    )
     probe = draw(st.none() | st.builds(Probe, arms, st.integers(1, 4)))
     limits = draw(st.builds(
         Limits, st.none() | _POSITIVE, st.none() | st.integers(1, 99), st.none() | _POSITIVE,
@@ -169,7 +142,9 @@ def policy_files(draw) -> PolicyFile:
     }
     modes = {m: {"max_tokens": draw(st.integers(1, 99)), "stop": draw(st.lists(_TEXT, max_size=2))}
              for m in mode_names}  # fmt: skip
-    price = draw(st.builds(Price, _POSITIVE, _POSITIVE, st.none() | _POSITIVE, _TEXT, st.booleans()))
+    price = draw(
+        st.builds(Price, _POSITIVE, _POSITIVE, st.none() | _POSITIVE, _TEXT, st.booleans())
+    )
     tier = Tier(draw(_TEXT.filter(bool)), "openai/m", price, modes, draw(st.booleans()),
                 draw(st.booleans()), {"rpm": draw(_POSITIVE)})  # fmt: skip
     difficulty = Difficulty(draw(_WORD), tuple(sorted(cuts, reverse=True)), probe)
@@ -185,7 +160,7 @@ def policy_files(draw) -> PolicyFile:
 
 
 @given(policy_files())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 def test_any_policy_reads_back_equal(file):
     text = file.dumps()
     assert PolicyFile.loads(text) == file
@@ -217,18 +192,29 @@ def test_all_faults_are_told_at_once_in_order_of_lines():
         ("[0.75]", "[0.75, 0.9]", "2 buckets need 1 thresholds, got 2"),
         (r"(-?\d+)", "(?=x)", "linear time"),
         ("integer", "intger", "did you mean 'integer'"),
-        ("probe: {prompt: worked", "probe: {prompt: work", "unknown prompt 'work'; did you mean 'worked'"),
-        ("[{prompt: worked, mode: direct", "[{prompt: worked, mode: drect",
-         "unknown mode of tier 'small' 'drect'; did you mean 'direct'"),
+        (
+            "probe: {prompt: worked",
+            "probe: {prompt: work",
+            "unknown prompt 'work'; did you mean 'worked'",
+        ),
+        (
+            "[{prompt: worked, mode: direct",
+            "[{prompt: worked, mode: drect",
+            "unknown mode of tier 'small' 'drect'; did you mean 'direct'",
+        ),
         ("share: 0.61", "share: 1.5", "at most 1"),
         ("share: 0.61", "name: eazy", "here twice"),
-        ("{max_tokens: 32}", "{max_tokens: 32, api_base: 'http://x'}", "unknown parameter of a mode 'api_base'"),
+        (
+            "{max_tokens: 32}",
+            "{max_tokens: 32, api_base: 'http://x'}",
+            "unknown parameter of a mode 'api_base'",
+        ),
         ("{max_tokens: 32}", "{temperature: 0.1}", "an arm and its draws set it"),
         ("{max_tokens: 32}", "{extra_body: {api_base: x}}", "no addresses"),
         ("{max_tokens: 32}", "{extra_body: {x: ['http://x']}}", "address"),
         ("openai/gpt-4o-mini", "http://host/v1", "not an address"),
         ("name: arithmetic-small", "name: no", "write it in quotes: 'no'"),
-        ("items_sha256: \"1e5\"", "items_sha256: 1e5", "write it in quotes: '1e5'"),
+        ('items_sha256: "1e5"', "items_sha256: 1e5", "write it in quotes: '1e5'"),
         ("'2026-11-23T12:30:00'", "12:30:00", "write it in quotes: '12:30:00'"),
         ("name: arithmetic-small", "name: 010", "write it in quotes: '010'"),
         ("name: arithmetic-small", "name: 12", "must be text"),
@@ -240,7 +226,7 @@ def test_all_faults_are_told_at_once_in_order_of_lines():
         ("draws: 3}", "draws: [3]}", "must be a number, a text"),
         ("role: system", "role: sytem", "did you mean 'system'"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_named_with_its_line(old, new, says):
     text = example().dumps()
     assert old in text
@@ -250,12 +236,30 @@ def test_a_fault_is_named_with_its_line(old, new, says):
     assert fault.startswith("p.yaml:")
     assert int(fault.split(":")[1]) == line_of(text, new.split("\n")[-1])
 
+
 def test_a_prompt_must_not_use_a_field_that_the_inputs_lack():
     text = example().dumps().replace("inputs: [question]", "inputs: [query]")
     first, second = faults(text)
     assert "prompt 'totals' uses {{ question }}: unknown input 'question'; known: query" in first
     assert first.startswith(f"p.yaml:{line_of(text, '  totals:')}: ")
     assert "'worked'" in second
+
+
+_JUNK = ["", "{", "]", ": ", "- ", "9" * 400, "1.0e+999", "null", "'", "x: ", "[[]]", "!", "\t"]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_a_spoilt_file_is_never_more_than_an_input_error(data):
+    lines = example().dumps().split("\n")
+    number = data.draw(st.integers(0, len(lines) - 2))
+    line = lines[number]
+    cut = data.draw(st.integers(0, len(line)))
+    junk = data.draw(st.sampled_from(_JUNK))
+    keep = data.draw(st.booleans())
+    lines[number] = line[:cut] + junk + (line[cut:] if keep else "")
+    with contextlib.suppress(InputError):
+        PolicyFile.loads("\n".join(lines), "p.yaml")
 
 
 def test_a_newer_schema_is_not_a_heap_of_unknown_keys():

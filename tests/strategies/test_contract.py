@@ -15,8 +15,8 @@ from tierwise.strategies import REGISTRY, Draw, build, deal, plurality
 
 @pytest.mark.parametrize(
     ("counts", "n", "arms"),
-    [([0], 3, [0, 0, 0]), ([0, 0], 3, [0, 1, 0]), ([2, 0], 3, [1, 1, 0]), ([1, 0, 0], 4, [1, 2, 0, 1]),
-     ([5, 0], 0, [])],
+    [([0], 3, [0, 0, 0]), ([0, 0], 3, [0, 1, 0]), ([2, 0], 3, [1, 1, 0]),
+     ([1, 0, 0], 4, [1, 2, 0, 1]), ([5, 0], 0, [])],
 )  # fmt: skip
 def test_draws_are_dealt_to_the_arm_that_has_fewest(counts, n, arms):
     assert deal(counts, n) == arms

@@ -1,8 +1,9 @@
 """Measure the embedded tiers on ``tasks/arithmetic`` and print Markdown tables.
 
-``python tools/embedded/measure.py small medium --items 15 --draws 8`` (the package installed).
-Accuracies are of single draws; votes are plurality over subsets of the same draws, the first seen
-answer winning a tie; best-of-n picks by mean log-probability.
+``python tools/embedded/measure.py small medium --items 15 --draws 17`` (the package installed).
+Single draws by length of the question; votes of 1 … 17 over all items and over the hard ones (9
+operations and more); best of the most draws by mean log-probability; which prompts change places
+under a vote. ``+2`` are prompts with two demonstrations before the question.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,36 +20,43 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import yaml
+from estimates import Arm, best_of, flips, vote
 from numpy.typing import NDArray
 
-from tierwise.llm.embedded import Engine, Generation, Prompt, encode
-from tierwise.recipe import Message
+from tierwise.llm.embedded import Engine, Prompt, encode
+from tierwise.llm.embedded.checkpoint import WEIGHTS
+from tierwise.recipe import Message, substitute
 from tierwise.task import AnswerSpec
 
 TASK = Path(__file__).parents[2] / "tasks" / "arithmetic"
-MODES = {
+MODES: dict[str, dict[str, object]] = {
     "direct": {"reasoning_effort": "none", "max_tokens": 40},
     "think": {"reasoning_effort": "high", "max_tokens": 160},
 }
-GROUPS = {"1-2": (1, 2), "3-4": (3, 4), "5-6": (5, 6), "7-8": (7, 8), "9-10": (9, 10),
-          "11-12": (11, 12)}  # fmt: skip
+GROUPS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12))
+HARD = 9
 VOTES = (1, 3, 5, 9, 17)
 ANSWER = AnswerSpec(r"answer\s*:\s*(-?\d+)", "last", "integer")
-
-
-class Arm(NamedTuple):
-    """Draws of one prompt in one mode; arrays are (items, draws)."""
-
-    right: NDArray[np.bool_]
-    answers: list[list[str | None]]
-    logprob: NDArray[np.float64]
-    tokens: NDArray[np.int64]
 
 
 class Item(NamedTuple):
     operations: int
     question: str
     target: str
+
+
+class Wording(NamedTuple):
+    """A system text, with demonstrations before the question."""
+
+    label: str
+    system: str
+    shown: tuple[Item, ...] = ()
+
+    def encode(self, item: Item, params: dict[str, object]) -> Prompt:
+        chat = [Message("system", self.system)]
+        for one in self.shown:
+            chat += [Message("user", one.question), Message("assistant", f"answer : {one.target}")]
+        return encode([*chat, Message("user", item.question)], params)
 
 
 def load_items(each: int) -> list[Item]:
@@ -60,91 +67,81 @@ def load_items(each: int) -> list[Item]:
     return [i for i in items if not (seen.update([i.operations]) or seen[i.operations] > each)]
 
 
-def prompt_of(system: str, user: str, item: Item, params: dict[str, object]) -> Prompt:
-    content = user.replace("{{ question }}", item.question)
-    return encode([Message("system", system), Message("user", content)], params)
+def wordings(prompts: list[dict[str, str]]) -> dict[Wording, list[str]]:
+    """The task's prompts and two of them with demonstrations; the modes of each."""
+    shown = {i.operations: i for i in load_items(50)}  # the last of fifty: none that is asked
+    found = {}
+    for prompt in prompts:
+        system = substitute(prompt["system"], {})
+        found[Wording(prompt["id"], system)] = list(prompt.get("modes", MODES))
+        if prompt["id"] in ("steps", "examples"):
+            demonstrated = Wording(f"{prompt['id']}+2", system, (shown[3], shown[5]))
+            found[demonstrated] = list(prompt.get("modes", MODES))
+    return found
 
 
 def sample(engine: Engine, prompts: list[Prompt], items: list[Item], draws: int) -> Arm:
-    pairs = [(p, s) for p in prompts for s in range(draws)]
-    flat = engine.generate([p for p, _ in pairs], [s for _, s in pairs])
-    grid: list[list[Generation]] = [flat[i : i + draws] for i in range(0, len(flat), draws)]
+    flat = engine.generate(
+        [p for p in prompts for _ in range(draws)], [*range(draws)] * len(prompts)
+    )
+    grid = [flat[i : i + draws] for i in range(0, len(flat), draws)]
     answers = [[ANSWER.extract(g.text) for g in row] for row in grid]
-    right = [[a == i.target for a in row] for row, i in zip(answers, items, strict=True)]
     return Arm(
-        np.array(right),
+        np.array([[a == i.target for a in r] for r, i in zip(answers, items, strict=True)]),
         answers,
         np.array([[g.logprob_sum / max(1, g.n_own_tokens) for g in row] for row in grid]),
         np.array([[g.completion_tokens for g in row] for row in grid]),
     )
 
 
-def vote(arm: Arm, n: int, rounds: int = 10) -> NDArray[np.float64]:
-    """Share of ``rounds`` random subsets of ``n`` draws whose plurality is right, per item."""
-    rng, wins = random.Random(0), np.zeros(len(arm.answers))
-    for row, answers in enumerate(arm.answers):
-        for _ in range(rounds):
-            drawn = rng.sample(range(len(answers)), n)
-            counts = Counter(answers[i] for i in drawn if answers[i] is not None)
-            if counts:
-                leader = counts.most_common(1)[0][0]
-                wins[row] += arm.right[row, answers.index(leader)]
-    return wins / rounds
-
-
-def best_of(arm: Arm, n: int, rounds: int = 10) -> NDArray[np.float64]:
-    """As ``vote``, the draw of the highest mean log-probability instead."""
-    rng, wins = random.Random(0), np.zeros(len(arm.answers))
-    for row in range(len(arm.answers)):
-        for _ in range(rounds):
-            pick = max(rng.sample(range(arm.right.shape[1]), n), key=lambda i: arm.logprob[row, i])
-            wins[row] += arm.right[row, pick]
-    return wins / rounds
-
-
-def _line(cells: list[object]) -> str:
-    shown = [f"{c:.2f}".lstrip("0") if isinstance(c, float) and c < 1 else
-             "1.0" if isinstance(c, float) else str(c) for c in cells]  # fmt: skip
+def row(cells: list[object]) -> str:
+    shown = [f"{c:.2f}" if isinstance(c, float) else str(c) for c in cells]
     return "| " + " | ".join(shown) + " |"
 
 
-def _head(cells: list[str]) -> str:
-    return _line(list(cells)) + "\n|" + "---|" * len(cells)
+def head(cells: list[str]) -> str:
+    return row(list(cells)) + "\n|" + "---|" * len(cells)
 
 
 def by_length(values: NDArray[np.float64], items: list[Item]) -> list[object]:
     """Means by group of operations, then over all."""
     operations = np.array([i.operations for i in items])
-    rows = [values[(operations >= low) & (operations <= high)] for low, high in GROUPS.values()]
-    return [float(r.mean()) if len(r) else float("nan") for r in rows] + [float(values.mean())]
+    groups = [values[(operations >= low) & (operations <= high)] for low, high in GROUPS]
+    return [*(float(g.mean()) for g in groups), float(values.mean())]
 
 
-def report(name: str, items: list[Item], draws: int, temperature: float, all_modes: bool) -> None:
-    engine = Engine.load(name)
-    library = yaml.safe_load((TASK / "prompts.yaml").read_text())
-    arms: dict[tuple[str, str], Arm] = {}
-    cpu_s, tokens = time.process_time(), 0
-    for prompt in library:
-        for mode in MODES if all_modes else prompt.get("modes", MODES):
+def report(engine: Engine, items: list[Item], draws: int, temperature: float) -> None:
+    library = wordings(yaml.safe_load((TASK / "prompts.yaml").read_text()))
+    arms: dict[str, Arm] = {}
+    cpu_s = time.process_time()
+    for wording, modes in library.items():
+        for mode in modes:
             params = {**MODES[mode], "temperature": temperature}
-            prompts = [prompt_of(prompt["system"], prompt["user"], i, params) for i in items]
-            arms[prompt["id"], mode] = sample(engine, prompts, items, draws)
-            tokens += int(arms[prompt["id"], mode].tokens.sum())
-    rate = tokens / (time.process_time() - cpu_s)
-    print(f"\n### {name}: {engine.parameters:,} parameters, {rate:,.0f} tokens per CPU-second\n")
-    print(_head(["prompt", "mode", *GROUPS, "all", "tokens"]))
-    for (prompt_id, mode), arm in arms.items():
+            prompts = [wording.encode(i, params) for i in items]
+            arms[f"{wording.label} | {mode}"] = sample(engine, prompts, items, draws)
+    rate = sum(int(a.tokens.sum()) for a in arms.values()) / (time.process_time() - cpu_s)
+    print(f"\n### {engine.name}")
+    print(f"{engine.parameters:,} parameters, {rate:,.0f} tokens per CPU-second\n")
+    print(head(["prompt", "mode", *(f"{low}–{high}" for low, high in GROUPS), "all", "tokens"]))
+    for label, arm in arms.items():
         cells = by_length(arm.right.mean(1), items)
-        print(_line([prompt_id, mode, *cells, f"{arm.tokens.mean():.1f}"]))
-    counts = [n for n in VOTES if n <= draws]
-    titles = [f"{which}{n}" for which in ("vote ", "hard, vote ") for n in counts]
-    print("\n" + _head(["prompt", "mode", *titles, f"best of {counts[-1]}"]))
-    hard = np.array([i.operations >= 9 for i in items])
-    for (prompt_id, mode), arm in arms.items():
-        votes = [vote(arm, n) for n in counts]
-        best = best_of(arm, counts[-1])
-        print(_line([prompt_id, mode, *(float(v.mean()) for v in votes),
-                     *(float(v[hard].mean()) for v in votes), float(best.mean())]))  # fmt: skip
+        print(row([label, *cells, f"{arm.tokens.mean():.1f}"]))
+    votes = {n: {label: vote(arm, n) for label, arm in arms.items()} for n in VOTES if n <= draws}
+    most = max(votes)
+    hard = np.array([i.operations >= HARD for i in items])
+    titles = [f"{which}{n}" for which in ("vote ", "hard, vote ") for n in votes]
+    print("\n" + head(["prompt", "mode", *titles, f"best of {most}", f"hard, best of {most}"]))
+    for label, arm in arms.items():
+        voted = [votes[n][label] for n in votes]
+        best = best_of(arm, most)
+        print(row([label, *(float(v.mean()) for v in voted), *(float(v[hard].mean()) for v in voted),
+                   float(best.mean()), float(best[hard].mean())]))  # fmt: skip
+    print()
+    one = {label: arm.right.mean(1) for label, arm in arms.items()}
+    for flip in flips(one, votes[most]):
+        told = [f"{gap:+.3f} ± {half:.3f}" for gap, half in (flip.one, flip.voted)]
+        names = " − ".join(name.replace(" | ", "/") for name in (flip.a, flip.b))
+        print(f"- {names}: {told[0]} at one draw, {told[1]} at {most}")
 
 
 def main() -> None:
@@ -153,11 +150,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=15, help="items of each length")
     parser.add_argument("--draws", type=int, default=17)
     parser.add_argument("--temperature", type=float, default=0.8)
-    parser.add_argument("--all-modes", action="store_true", help="also modes a prompt is not for")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="another folder of weights")
     options = parser.parse_args()
+    items = load_items(options.items)
     for name in options.names:
-        report(name, load_items(options.items), options.draws, options.temperature,
-               options.all_modes)  # fmt: skip
+        engine = Engine.load(name, options.weights)
+        report(engine, items, options.draws, options.temperature)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Copy trained weights into the package and write the manifest of their SHA-256.
 
-``PYTHONPATH=optimizer python tools/embedded/publish.py small=small-0.npz medium=… large=…``
+``PYTHONPATH=optimizer python tools/embedded/publish.py small=small-0.npz medium=… large=…``,
+``--weights FOLDER`` first to fill another folder than the package's.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ import hashlib
 import json
 import shutil
 import sys
+from pathlib import Path
 
 from tierwise.llm.embedded.checkpoint import MANIFEST, WEIGHTS
 
 
 def main() -> None:
-    for pair in sys.argv[1:]:
+    arguments, folder = sys.argv[1:], WEIGHTS
+    if arguments[:1] == ["--weights"]:
+        folder, arguments = Path(arguments[1]), arguments[2:]
+        folder.mkdir(parents=True, exist_ok=True)
+    for pair in arguments:
         name, _, source = pair.partition("=")
-        shutil.copyfile(source, WEIGHTS / f"{name}.npz")
-    files = sorted(WEIGHTS.glob("*.npz"))
+        shutil.copyfile(source, folder / f"{name}.npz")
+    files = sorted(folder.glob("*.npz"))
     hashes = {f.stem: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
-    (WEIGHTS / MANIFEST).write_text(json.dumps(hashes, indent=1) + "\n")
+    (folder / MANIFEST).write_text(json.dumps(hashes, indent=1) + "\n")
     total = sum(f.stat().st_size for f in files)
     print(f"{len(files)} models, {total:,} bytes")
 

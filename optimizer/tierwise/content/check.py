@@ -134,7 +134,7 @@ def _check_job(document: Document) -> None:
         faults += [document.placed(e, ("space",)) for e in faults_of(error)]
     try:
         loaded = load_task(job.task, space)
-        known = [v.id for p in (*loaded.own, *loaded.prompts) for v in p.variants()]
+        known = {v.id for p in (*loaded.own, *loaded.prompts) for v in p.variants()}
         if job.baseline is not None and job.baseline not in known:
             unknown = unknown_name("prompt", job.baseline, known)
             faults.append(document.placed(unknown, ("baseline",)))

@@ -135,6 +135,8 @@ def _value(source: Mapping[str, Any], column: str, what: str) -> str:
         raise InputError(f"an input is missing: {unknown_name('field', column, source).message}")
     value = source[column]
     if isinstance(value, str):
+        if any("\ud800" <= c <= "\udfff" for c in value):
+            raise InputError(f"{what} {column!r} holds half of a surrogate pair")
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)

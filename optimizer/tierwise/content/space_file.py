@@ -83,7 +83,7 @@ class _Reading:
             if signal not in SIGNALS:
                 error = unknown_name("difficulty signal", signal, SIGNALS)
                 self._add(error, ("difficulty", "signals", i))
-        if 1 not in model.difficulty.buckets and set(model.difficulty.signals) == {"none"}:
+        if max(model.difficulty.buckets) > 1 and set(model.difficulty.signals) == {"none"}:
             message = "more than one bucket needs a signal other than none"
             self.faults.append(self.document.fault(message, ("difficulty", "buckets")))
         for loc, values in self._lists():
@@ -182,9 +182,9 @@ class _Reading:
                 errors |= dict.fromkeys(params.items(), error)
         failed = [name for name, value in errors if (name, value) not in built]
         told = {errors[pair].message: errors[pair] for pair in errors if pair not in built}
-        for message, error in told.items():
+        for message, fault in told.items():
             name = next((n for n in failed if message.startswith(f"{kind}.{n} ")), None)
-            self._add(error, (*at, name) if name else at)
+            self._add(fault, (*at, name) if name else at)
 
 
 def corners(dimension: Dimension) -> tuple[Param, ...]:

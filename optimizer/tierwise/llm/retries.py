@@ -37,7 +37,7 @@ _KIND_OF_STATUS = {
     400: "bad_request", 401: "auth", 402: "quota", 403: "auth", 404: "not_found", 408: "timeout",
     413: "context_window", 422: "bad_request", 429: "rate_limit", 504: "timeout",
 }  # fmt: skip
-_QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|credit balance", re.I)
+_QUOTA = re.compile(r"exceeded your current quota|credit balance", re.I)
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
 _SECRET_TEXT = re.compile(r"\bsk-[\w*.-]{4,}|(?i:bearer)\s+[\w*.~+/=-]{4,}")
 _SHORTEST_SECRET = 5
@@ -67,6 +67,9 @@ def classify(error: Exception) -> Fault:
     """The fault behind an exception of LiteLLM."""
     chain = list(_chain(error))
     names = {cls.__name__ for link in chain for cls in type(link).__mro__}
+    # What the server itself called it; LiteLLM's own classes go by the wording of the message.
+    bodies = [body for link in chain if isinstance(body := getattr(link, "body", None), dict)]
+    names |= {str(body.get(field)) for body in bodies for field in ("code", "type")}
     headers = getattr(error, "litellm_response_headers", None) or {}
     message = _message(error)
     kind = _kind(error, names, message, answered=bool(headers))
@@ -77,13 +80,13 @@ def classify(error: Exception) -> Fault:
 
 def _kind(error: Exception, names: set[str], message: str, *, answered: bool) -> str:
     status = getattr(error, "status_code", None)
-    if "ContentPolicyViolationError" in names:
+    if names & {"ContentPolicyViolationError", "content_policy_violation", "content_filter"}:
         return "content_policy"
-    if "ContextWindowExceededError" in names:
+    if names & {"ContextWindowExceededError", "context_length_exceeded"}:
         return "context_window"
     if names & {"TimeoutError", "Timeout", "APITimeoutError"}:
         return "timeout"
-    if status == 429 and _QUOTA.search(message):
+    if status == 429 and ("insufficient_quota" in names or _QUOTA.search(message)):
         return "quota"
     if status in _KIND_OF_STATUS:
         return _KIND_OF_STATUS[status]

@@ -172,9 +172,9 @@ def _create(db: sqlite3.Connection) -> None:
             db.execute(f"PRAGMA user_version = {SCHEMA}")
             db.execute("INSERT INTO meta VALUES ('created', ?)", (now(),))
         db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 def _prepare(db: sqlite3.Connection) -> None:

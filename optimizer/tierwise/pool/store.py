@@ -14,8 +14,9 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Request, Result
 from tierwise.pool.schema import connect, now
 
@@ -54,22 +55,11 @@ class Answered(NamedTuple):
     results: Sequence[Result]
 
 
-class DrawRow(NamedTuple):
-    """A stored draw; ``position`` is the place of its request in the list that was asked for."""
-
-    position: int
-    draw: int
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    mean_logprob: float | None
-    min_logprob: float | None
-    latency_s: float
-
-
 class SamplePool:
-    """The pool at ``path``; a context manager. Made by ``SamplePool.open``."""
+    """The pool at ``path``; a context manager. Made by ``SamplePool.open``.
+
+    Every writing method raises ``InputError`` where the file cannot be written (any more).
+    """
 
     def __init__(self, path: Path, db: sqlite3.Connection, *, read_only: bool) -> None:
         self.path, self.read_only = path, read_only
@@ -113,11 +103,11 @@ class SamplePool:
         return self._indices(keys, "failures", "WHERE d.purchase IN "
                              "(SELECT id FROM spending WHERE run = ?)", run)  # fmt: skip
 
-    def draws(self, keys: Sequence[str], first: int, depth: int) -> list[tuple[object, ...]]:
-        """Draws ``first … first + depth - 1`` of requests as rows in ``DrawRow``'s order.
+    def draws(self, keys: Sequence[str], first: int, depth: int) -> list[tuple[Any, ...]]:
+        """Draws ``first … first + depth - 1`` of requests, by place in ``keys``, then by draw.
 
-        Rows come by position, then by draw; they are plain tuples, because 150,000 of them are read
-        at once.
+        A row is (place, draw, text, prompt_tokens, completion_tokens, cached_tokens, mean_logprob,
+        min_logprob, latency_s): a plain tuple, because 150,000 of them are read at once.
         """
         with self._lock:
             return self._db.execute(
@@ -244,15 +234,19 @@ class SamplePool:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, whatever interrupts it (Ctrl-C, kill -9)."""
+        """All or nothing, whatever interrupts it (Ctrl-C, kill -9, a full disk)."""
+        if self.read_only:
+            raise InputError("this pool was opened to be read only", path=self.path)
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
                 self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
+            except sqlite3.OperationalError as error:  # a full disk, a lock that never goes away
+                raise InputError(f"cannot write the pool: {error}", path=self.path) from error
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     def _indices(
         self, keys: Iterable[str], table: str, where: str = "", *values: str

@@ -188,6 +188,8 @@ def _fault(model: type[BaseModel], doc: Document, detail: ErrorDetails, loc: Loc
         return doc.fault(f"{where}: {detail['msg']}", loc)
     if kind in _MUST_BE:
         return doc.fault(f"{where} must be {_MUST_BE[kind]}{_shown(got)}", loc)
+    if kind == "too_short":
+        return doc.fault(f"{where} must not be empty", loc)
     if kind in _BOUNDS:
         bound = next(iter(context.values()))
         return doc.fault(f"{where} must be {_BOUNDS[kind]} {bound:g}{_shown(got)}", loc)
@@ -200,7 +202,7 @@ _MUST_BE = {
     "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
     "bool_type": "true or false", "dict_type": "a mapping", "model_type": "a mapping",
     "list_type": "a list", "model_attributes_type": "a mapping",
-    "string_too_short": "a text that is not empty", "too_short": "not empty",
+    "string_too_short": "a text that is not empty",
 }  # fmt: skip
 _BOUNDS = {
     "greater_than": "above", "greater_than_equal": "at least",

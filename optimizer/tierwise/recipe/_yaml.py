@@ -25,6 +25,7 @@ _CORE = "tag:yaml.org,2002:"
 _ONLY_IN_YAML_1_2 = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+|0o[0-7]+")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 _ODD_BREAKS = re.compile("[\r\x85\u2028\u2029]")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _SHOWN = 25
 
 
@@ -135,6 +136,8 @@ class _Loader(yaml.SafeLoader):
         tag: str | None = getattr(event, "tag", None)
         if tag is not None:
             self._refuse(f"tags ({tag}) are not read: plain data only", event)
+        if isinstance(event, yaml.ScalarEvent) and _HALF_PAIR.search(event.value):
+            self._refuse("half of a surrogate pair is no character", event)
         if self.depth >= _DEPTH:
             self._refuse(f"nested more than {_DEPTH} deep", event)
         self.depth += 1

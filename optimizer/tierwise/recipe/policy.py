@@ -5,6 +5,7 @@ Ids only; the deployable file (``policy_file``) adds the exact messages, modes a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -99,7 +100,7 @@ class Policy:
                 f"got {len(self.difficulty.thresholds)}"
             )
         cuts = self.difficulty.thresholds
-        if any(a <= b for a, b in zip(cuts, cuts[1:], strict=False)):
+        if any(a <= b for a, b in itertools.pairwise(cuts)):
             raise ValueError(f"thresholds must fall from the easiest bucket on, got {cuts}")
 
     @property

@@ -52,26 +52,39 @@ def read_chat(body: bytes) -> ChatRequest:
     """
     data = _json_object(body)
     given = {name: value for name, value in data.items() if value is not None}
-    for name in given:
-        _check_parameter(name, given[name])
+    ignored = check_parameters(given)
     model = given.get("model")
     if not isinstance(model, str) or not model:
-        raise ApiError(400, "'model' is missing: the name of a policy, see /v1/models", param="model")
+        raise ApiError(
+            400, "'model' is missing: the name of a policy, see /v1/models", param="model"
+        )
     options = given.get("stream_options", {})
     if not isinstance(options, dict):
         _must_be("stream_options", "an object")
-    seed = given.get("seed")
-    if seed is not None and (not _whole(seed) or abs(seed) >= _SEED_LIMIT):
-        _must_be("seed", "a whole number of 64 bits")
     return ChatRequest(
         model=model,
         messages=_messages(given),
         inputs=_inputs(given),
-        seed=seed,
+        seed=given.get("seed"),
         stream=_flag(given, "stream"),
         include_usage=_flag(options, "include_usage"),
-        ignored=tuple(name for name in given if name in IGNORED),
+        ignored=ignored,
     )
+
+
+def check_parameters(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the parameters that are ignored; those that are None are not there.
+
+    Raises:
+        ApiError: 400; one is unknown, or asks for what a policy decides.
+    """
+    for name, value in given.items():
+        _check_parameter(name, value)
+    seed = given.get("seed")
+    if seed is not None and (not _whole(seed) or abs(seed) >= _SEED_LIMIT):
+        _must_be("seed", "a whole number of 64 bits")
+    _inputs(given)
+    return tuple(name for name in given if name in IGNORED)
 
 
 def inputs_of(request: ChatRequest, wanted: Sequence[str]) -> dict[str, Any]:
@@ -144,9 +157,7 @@ def _check_parameter(name: str, value: Any) -> None:
     if name in HONOURED or name in IGNORED:
         return
     if name in REFUSED:
-        # bool is an int: n=True is not n=1.
-        if not any(value == neutral and type(value) is type(neutral) or value is neutral
-                   for neutral in REFUSED[name]):  # fmt: skip
+        if not any(_same(value, neutral) for neutral in REFUSED[name]):
             raise ApiError(
                 400, f"'{name}' is not taken: the policy decides it", param=name,
                 code="unsupported_parameter",
@@ -178,6 +189,11 @@ def _flag(given: Mapping[str, Any], name: str) -> bool:
     if value is not None and not isinstance(value, bool):
         _must_be(name, "true or false")
     return bool(value)
+
+
+def _same(value: Any, neutral: Any) -> bool:
+    """Equal, where ``true`` is not 1."""
+    return bool(value == neutral) and isinstance(value, bool) == isinstance(neutral, bool)
 
 
 def _whole(value: Any) -> bool:

@@ -6,13 +6,14 @@ calls. A strategy is a frozen dataclass whose fields are its searchable paramete
     step(seen) -> Ask(n, arm=None, turn="answer", parent=None) | Return(index)
 
 Ask with ``arm=None`` deals the draws over the recipe's arms: each goes to the arm with the fewest
-draws so far (the first of them on a tie), which is round-robin. All draws of one Ask go out at once.
+draws so far (the first of them on a tie), which is round-robin. All draws of one Ask go out at
+once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from tierwise.errors import InputError, unknown_name
@@ -125,20 +126,24 @@ class Registry:
         """The strategy that ``spec`` describes.
 
         Raises:
-            InputError: no such kind, no such parameter, or a value out of range.
+            InputError: no such kind, no such parameter, one missing, or a value out of range.
         """
         if spec.kind not in self.classes:
             raise unknown_name("strategy", spec.kind, self.classes)
         cls = self.classes[spec.kind]
-        known = {f.name for f in fields(cls)}
-        for name, _ in spec.params:
+        known = {f.name: f for f in fields(cls)}
+        given = dict(spec.params)
+        for name in given:
             if name not in known:
                 raise unknown_name(f"parameter of {spec.kind}", name, known)
-        try:
-            strategy: Strategy = cls(**dict(spec.params))
-        except TypeError:
-            missing = known - {name for name, _ in spec.params}
-            raise InputError(f"{spec.kind} needs {', '.join(sorted(missing))}") from None
+        missing = [
+            name
+            for name, f in known.items()
+            if name not in given and f.default is MISSING and f.default_factory is MISSING
+        ]
+        if missing:
+            raise InputError(f"{spec.kind} needs {', '.join(missing)}")
+        strategy: Strategy = cls(**given)
         return strategy
 
 

@@ -46,7 +46,7 @@ class AdaptiveConsistency(Vote):
     kind: ClassVar[str] = "adaptive_consistency"
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.threshold < 1:
+        if not isinstance(self.threshold, int | float) or not 0.5 <= self.threshold < 1:
             raise InputError(
                 f"adaptive_consistency.threshold must be in [0.5, 1), got {self.threshold!r}"
             )
@@ -68,4 +68,9 @@ class AdaptiveConsistency(Vote):
     def behaviour(self) -> Hashable:
         """Thresholds that no reachable count tells apart are the same vote."""
         leads = (confident_lead(self.threshold, r) for r in range(self.max_draws // 2 + 1))
-        return self.kind, tuple(min(n, self.max_draws + 1) for n in leads), self.max_draws, self.window
+        return (
+            self.kind,
+            tuple(min(n, self.max_draws + 1) for n in leads),
+            self.max_draws,
+            self.window,
+        )

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tierwise.errors import InputError
 from tierwise.strategies._base import Ask, Draw, Return, Seen, plurality, register, whole
 
 
@@ -25,6 +26,8 @@ class WeightedConsistency:
 
     def __post_init__(self) -> None:
         whole("weighted_consistency.draws", self.draws, 1)
+        if not self.verifier or not isinstance(self.verifier, str):
+            raise InputError(f"weighted_consistency.verifier must be a name, got {self.verifier!r}")
 
     @property
     def max_draws(self) -> int:

@@ -17,12 +17,12 @@ from tierwise.errors import InputError, unknown_name
 
 
 def _text(raw: str) -> str | None:
-    folded = " ".join(raw.split()).casefold().strip("\"'`*").rstrip(".").strip()
+    folded = " ".join(raw.split()).casefold().lstrip("\"'`* ").rstrip("\"'`*. ")
     return folded or None
 
 
 def _number(raw: str) -> str | None:
-    cleaned = raw.strip().strip("$€£%").replace(",", "").replace("_", "").rstrip(".").strip()
+    cleaned = raw.strip().lstrip("$€£ ").rstrip("$€£%. ").replace(",", "").replace("_", "")
     try:
         value = Decimal(cleaned)
     except InvalidOperation:

@@ -1,0 +1,111 @@
+"""``tierwise export POLICY --to SHAPE``: a policy in other shapes for serving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tierwise.recipe.policy_file import PolicyFile
+
+
+@click.command("export")
+@click.argument("policy", type=click.Path(dir_okay=False), required=False)
+@click.option("--to", "shape", required=True,
+              type=click.Choice(["litellm-proxy", "json-schema", "openai-batch"]))  # fmt: skip
+@click.option("--out", type=click.Path(), help="A folder for litellm-proxy, else a file.")
+@click.option("--inputs", type=click.Path(dir_okay=False), metavar="ITEMS.jsonl",
+              help="For openai-batch: a line an item, {\"id\": …, \"inputs\": {…}}.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="For openai-batch: seed of the draws.")
+@click.option("--force", is_flag=True, help="Overwrite files.")
+def command(
+    policy: str | None, shape: str, out: str | None, inputs: str | None, seed: int, force: bool
+) -> None:
+    """Write POLICY in another shape.
+
+    litellm-proxy: config and handler for a LiteLLM proxy. json-schema: the schema of policy files
+    (no POLICY needed). openai-batch: the requests that a list of inputs needs, for policies whose
+    draws are fixed.
+    """
+    import json
+
+    from tierwise.errors import InputError
+    from tierwise.recipe.policy_file import PolicyFile, json_schema
+
+    if shape == "json-schema":
+        _write_text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", out, force)
+        return
+    if policy is None:
+        raise InputError(f"--to {shape} needs a policy file")
+    file = PolicyFile.load(policy)
+    if shape == "litellm-proxy":
+        from tierwise.serving.proxy_config import proxy_files
+
+        if out is None:
+            raise InputError("--to litellm-proxy writes three files: say --out FOLDER")
+        _write_folder(proxy_files(file), out, force)
+    else:
+        if inputs is None:
+            raise InputError("--to openai-batch needs --inputs ITEMS.jsonl")
+        _write_text("".join(_batch(file, inputs, seed)), out, force)
+
+
+def _batch(file: PolicyFile, inputs: str, seed: int) -> Iterator[str]:
+    from tierwise.serving.openai_batch import batch_lines
+
+    return (f"{line}\n" for line in batch_lines(file, _items(file, inputs), seed=seed))
+
+
+def _items(file: PolicyFile, path: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    import json
+    from pathlib import Path
+
+    from tierwise.errors import InputError
+
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", path=path) from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except ValueError:
+            raise InputError("is not JSON", path=path, line=number) from None
+        given = item.get("inputs") if isinstance(item, dict) else None
+        if not isinstance(given, dict):
+            raise InputError('needs {"id": …, "inputs": {…}}', path=path, line=number)
+        for name in file.inputs:
+            if not isinstance(given.get(name), str):
+                raise InputError(f"needs the text input {name!r}", path=path, line=number)
+        yield str(item.get("id", number)), given
+
+
+def _write_folder(files: Mapping[str, str], out: str, force: bool) -> None:
+    from pathlib import Path
+
+    folder = Path(out)
+    for name, text in files.items():
+        _write_text(text, str(folder / name), force)
+        click.echo(f"wrote {folder / name}", err=True)
+
+
+def _write_text(text: str, out: str | None, force: bool) -> None:
+    from pathlib import Path
+
+    from tierwise.errors import InputError
+
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    path = Path(out)
+    if path.exists() and not force:
+        raise InputError("is there already: --force overwrites it", path=path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=path) from None

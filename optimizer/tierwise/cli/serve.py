@@ -1,0 +1,67 @@
+"""``tierwise serve POLICY…``: the OpenAI-compatible gateway."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("serve")
+@click.argument("policies", nargs=-1, required=True, type=click.Path(dir_okay=False))
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="Address to serve on; any but loopback needs TIERWISE_TOKENS.")  # fmt: skip
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--seed", default=0, show_default=True, help="Seed where a request brings none.")
+@click.option("--max-in-flight", default=256, show_default=True, type=click.IntRange(1),
+              help="Requests under way at once; more are answered 429.")  # fmt: skip
+@click.option("--max-body-bytes", default=1_000_000, show_default=True, type=click.IntRange(1))
+@click.option("--reload-s", default=5.0, show_default=True, type=click.FloatRange(0.1),
+              help="Seconds between looks at the policy files.")  # fmt: skip
+@click.option("--drain-s", default=60, show_default=True, type=click.IntRange(0),
+              help="Seconds that a stop waits for requests under way.")  # fmt: skip
+def command(
+    policies: tuple[str, ...],
+    host: str,
+    port: int,
+    seed: int,
+    max_in_flight: int,
+    max_body_bytes: int,
+    reload_s: float,
+    drain_s: int,
+) -> None:
+    """Serve each POLICY as a model, behind OpenAI's chat interface.
+
+    Set TIERWISE_TOKENS to the bearer tokens that clients must send; without one, only this machine
+    can ask. SIGTERM ends it after the requests under way.
+    """
+    import functools
+    import logging
+    from pathlib import Path
+
+    from tierwise.errors import InputError
+
+    try:
+        import uvicorn
+
+        from tierwise.serving.access import Access, tokens_from_environment
+        from tierwise.serving.gateway import Bounds, Gateway
+    except ModuleNotFoundError as error:
+        if error.name not in ("uvicorn", "starlette", "prometheus_client"):
+            raise
+        raise InputError(
+            f"{error.name} is missing: pip install 'tierwise[serve]' brings what the gateway needs"
+        ) from None
+    from tierwise.serving.runtime import PolicyRuntime
+    from tierwise.serving.shelf import Shelf
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    access = Access(host, tokens_from_environment())
+    paths = list(dict.fromkeys(Path(policy) for policy in policies))
+    shelf = Shelf(paths, functools.partial(PolicyRuntime, seed=seed))
+    bounds = Bounds(max_in_flight=max_in_flight, max_body_bytes=max_body_bytes, reload_s=reload_s)
+    for edition in shelf.editions:
+        state = f"not ready: {edition.fault}" if edition.fault else f"version {edition.version}"
+        click.echo(f"{edition.file.name}: {state}", err=True)
+    uvicorn.run(
+        Gateway(shelf, access, bounds).app, host=host, port=port, access_log=False,
+        server_header=False, timeout_graceful_shutdown=drain_s, log_level="info",
+    )  # fmt: skip

@@ -1,0 +1,146 @@
+"""Exact allocation of a budget over difficulty buckets (Damani et al., arXiv 2410.04707).
+
+Given a signal and its cuts, the buckets' score-cost fronts over a grid of recipes are merged by a
+Minkowski sum with dominance pruning: exact at any budget, off the convex hull too. Its fronts warm
+start the study, and say how far a study without them is from what the grid allows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tierwise.evaluation import Evaluator
+from tierwise.recipe import Difficulty, Policy, Probe, Recipe
+from tierwise.search.grid import recipes
+from tierwise.search.parameters import Dimensions, Proposal, policy_of
+from tierwise.stats.pareto import front, minkowski_front
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Proposals on the front of all allocations, cheapest first, with what they score and cost."""
+
+    proposals: tuple[Proposal, ...]
+    score: Floats
+    usd: Floats
+
+    def utility(self, usd_weight: float) -> float:
+        """The best of score - usd_weight * usd on the front."""
+        return float((self.score - usd_weight * self.usd).max())
+
+    def spread(self, n: int) -> list[Proposal]:
+        """About ``n`` proposals along the front, its ends among them."""
+        if len(self.proposals) <= n:
+            return list(self.proposals)
+        at = np.unique(np.rint(np.linspace(0, len(self.proposals) - 1, n)).astype(int))
+        return [self.proposals[i] for i in at]
+
+
+def allocate(
+    evaluator: Evaluator, dimensions: Dimensions, *, probe_arms: int = 2, max_points: int = 400
+) -> Allocation:
+    """The front of all allocations over the space's signals, buckets and a grid of recipes."""
+    grid = recipes(dimensions, steps=3)
+    uniform = [evaluator.evaluate(Policy((recipe,))) for recipe in grid]
+    score = np.array([e.score for e in uniform])
+    usd = np.array([e.usd for e in uniform])
+    found: list[tuple[Proposal, float, float]] = []
+    means = score.mean(axis=1), usd.mean(axis=1)
+    for i in front(*means):
+        found.append((Proposal("none", None, (), (grid[i],)), means[0][i], means[1][i]))
+    probes = _cheapest(dimensions, grid, means[1], probe_arms)
+    # A probe makes some recipes dearer and some pointless; only what was near the front is tried.
+    near = _near_front(means, 60)
+    for kind, probe, shares in _difficulties(dimensions, probes):
+        proposal = Proposal(kind, probe, shares, tuple(grid[:1] * (len(shares) + 1)))
+        cut = policy_of(proposal, evaluator)
+        if cut is None:
+            continue
+        bucket = evaluator.bucket_rows(cut.difficulty)
+        if probe is None:
+            members = bucket[:: evaluator.orders.n]
+            candidates, s, u = grid, score, usd
+        else:
+            members, candidates = bucket, [grid[i] for i in near]
+            s, u = _probed(evaluator, candidates, kind, probe)
+        found += _merge(kind, probe, shares, members, candidates, s, u, max_points)
+    on = front([f[1] for f in found], [f[2] for f in found])
+    return Allocation(
+        tuple(found[i][0] for i in on),
+        np.array([found[i][1] for i in on]),
+        np.array([found[i][2] for i in on]),
+    )
+
+
+def _merge(
+    kind: str, probe: Probe | None, shares: tuple[float, ...], members: npt.NDArray[np.intp],
+    candidates: Sequence[Recipe], score: Floats, usd: Floats, max_points: int,
+) -> list[tuple[Proposal, float, float]]:  # fmt: skip
+    components, weights = [], []
+    for b in range(len(shares) + 1):
+        mine = (members == b).astype(np.float64)
+        weights.append(float(mine.mean()))
+        components.append((score @ mine / mine.sum(), usd @ mine / mine.sum()))
+    merged = minkowski_front(components, weights, max_points=max_points)
+    return [
+        (Proposal(kind, probe, shares, tuple(candidates[c] for c in choice)), float(s), float(u))
+        for choice, s, u in zip(merged.choices, merged.scores, merged.costs, strict=True)
+    ]
+
+
+def _probed(
+    evaluator: Evaluator, candidates: Sequence[Recipe], kind: str, probe: Probe
+) -> tuple[Floats, Floats]:
+    """(n_candidates, n_rows) scores and dollars after ``probe``, the probe on the bill."""
+    rows = [evaluator.rows(Policy((recipe,), Difficulty(kind, (), probe))) for recipe in candidates]
+    return np.array([r.score for r in rows]), np.array([r.usd for r in rows])
+
+
+def _difficulties(
+    dimensions: Dimensions, probes: Sequence[Probe]
+) -> Iterator[tuple[str, Probe | None, tuple[float, ...]]]:
+    cuts: list[tuple[float, ...]] = []
+    if 2 in dimensions.space.buckets:
+        cuts += [(0.35,), (0.5,), (0.65,)]
+    if 3 in dimensions.space.buckets:
+        cuts += [(0.35, 0.7), (0.5, 0.8)]
+    for kind in dimensions.signals:
+        if kind == "none":
+            continue
+        for probe, shares in itertools.product(_probes_of(kind, probes), cuts):
+            yield kind, probe, shares
+
+
+def _probes_of(kind: str, probes: Sequence[Probe]) -> Sequence[Probe | None]:
+    from tierwise.difficulty import signal
+
+    return probes if signal(kind).probes else [None]
+
+
+def _cheapest(dimensions: Dimensions, grid: Sequence[Recipe], usd: Floats, n: int) -> list[Probe]:
+    cost: dict[int, float] = {}
+    for recipe, dollars in zip(grid, usd, strict=True):
+        if len(recipe.arms) == 1:
+            i = dimensions.arms.index(recipe.arms[0])
+            cost[i] = min(cost.get(i, np.inf), float(dollars))
+    cheapest = sorted(cost, key=lambda i: cost[i])[:n]
+    draws = sorted({int(dimensions.space.probe_draws.low), int(dimensions.space.probe_draws.high)})
+    return [Probe(dimensions.arms[i], k) for i in cheapest for k in draws]
+
+
+def _near_front(means: tuple[Floats, Floats], n: int) -> list[int]:
+    score, usd = means
+    left = np.arange(len(score))
+    near: list[int] = []
+    while len(left) and len(near) < n:
+        on = left[front(score[left], usd[left])]
+        near += on.tolist()
+        left = np.setdiff1d(left, on)
+    return near[:n]

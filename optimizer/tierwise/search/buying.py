@@ -1,0 +1,98 @@
+"""One tier's draws: what a stage of the search needs is bought if missing, then read as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from tierwise.errors import BudgetError, ProviderError
+from tierwise.evaluation import SampleTable
+from tierwise.llm import LanguageModel, Request, build_request
+from tierwise.pool import Cap, Need, SamplePool, fill, load
+from tierwise.recipe import Arm, PromptTemplate, Tier
+from tierwise.search.events import Bought, Listener
+from tierwise.task import Item, Task
+
+FEWEST_ITEMS = 8
+"""A stage with fewer complete items decides nothing."""
+
+
+class Draws(Protocol):
+    """Where a search gets its tables from."""
+
+    def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
+        """The items that have ``depth[arm]`` draws of every arm."""
+        ...
+
+
+class Buyer:
+    """Draws of a tier, bought into a pool; with ``model=None`` (replay) nothing is bought."""
+
+    def __init__(
+        self,
+        pool: SamplePool,
+        model: LanguageModel | None,
+        task: Task,
+        tier: Tier,
+        prompts: Mapping[str, PromptTemplate],
+        *,
+        seed: int,
+        run: str,
+        cap: Cap,
+        address: str = "",
+        listener: Listener = lambda event: None,
+    ) -> None:
+        self.pool, self.model, self.task, self.tier = pool, model, task, tier
+        self.prompts, self.seed, self.run, self.cap = prompts, seed, run, cap
+        self.address, self.listener = address, listener
+        self.used: dict[str, int] = {}
+        """Request key -> draws that the search has looked at."""
+        self._requests: dict[tuple[Arm, str], Request] = {}
+
+    def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
+        """See ``Draws``; an item whose draws failed for good, or that the cap left out, is not in.
+
+        Raises:
+            BudgetError: the cap left fewer than ``FEWEST_ITEMS`` items.
+            ProviderError: failures left fewer.
+        """
+        needs = [Need(self.request(arm, item), n) for item in items for arm, n in depth.items()]
+
+        def progress(done: object) -> None:
+            spent = self.pool.spent(self.run, self.tier.name)
+            self.listener(Bought(self.tier.name, stage, done, spent.calls, spent.usd))  # type: ignore[arg-type]
+
+        filled = fill(
+            self.pool, self.model, self.tier, needs,
+            seed=self.seed, cap=self.cap, run=self.run, progress=progress,
+        )  # fmt: skip
+        for need in needs:
+            self.used[need.request.key] = max(self.used.get(need.request.key, 0), need.draws)
+        requests = {arm: [self.request(arm, item) for item in items] for arm in depth}
+        table = load(self.pool, self.task, self.tier, items, requests, depth)
+        complete = np.logical_and.reduce([rows.complete for rows in table.arms.values()])
+        if complete.all():
+            return table
+        if complete.sum() < min(FEWEST_ITEMS, len(items)):
+            if not filled.complete:
+                raise BudgetError(
+                    f"the budget of tier {self.tier.name!r} ended ({filled.short}) in stage "
+                    f"{stage!r}, with all draws for {complete.sum()} of {len(items)} items; raise "
+                    "the budget and run the same command: nothing is bought twice"
+                )
+            raise ProviderError(
+                f"tier {self.tier.name!r}: only {complete.sum()} of {len(items)} items have all "
+                f"their draws in stage {stage!r}; the others failed for good"
+            )
+        return table.rows(np.flatnonzero(complete))
+
+    def request(self, arm: Arm, item: Item) -> Request:
+        """The request of an arm for an item, built once."""
+        key = (arm, item.id)
+        if key not in self._requests:
+            self._requests[key] = build_request(
+                self.tier, self.prompts[arm.prompt], arm, item.inputs, self.address
+            )
+        return self._requests[key]

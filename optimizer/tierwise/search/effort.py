@@ -1,0 +1,144 @@
+"""How much a search looks at: counts of items, draws and arms, scaled to a budget.
+
+A search is bounded by counts, never by the clock, so that the same job gives the same policies on
+any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tierwise.errors import BudgetError
+from tierwise.pool import Cap
+from tierwise.recipe import Arm, Policy, Tier
+from tierwise.recipe.space import Range, SearchSpace
+from tierwise.strategies import build, deal
+
+SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.22, 0.16, 0.12, 0.08)
+FEWEST = {"screen_items": 16, "race_items": 24, "study_items": 32, "select_items": 32,
+          "test_items": 60}  # fmt: skip
+PLANNED_SHARE = 0.9
+"""Part of a budget that is planned for; the rest is for draws that turn out dearer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Counts of a search on one tier; splits that have fewer items give what they have."""
+
+    screen_items: int = 48
+    screen_draws: int = 5
+    race_items: int = 120
+    race_draws: int = 9
+    race_arms: int = 8
+    study_items: int = 240
+    study_arms: int = 5
+    select_items: int = 240
+    test_items: int = 460
+    finalists: int = 12
+    orders: int = 16
+
+    def scaled(self, factor: float) -> Effort:
+        """Fewer items at every stage; not fewer draws, since ranks flip under voting."""
+        items = {
+            name: max(least, round(getattr(self, name) * factor)) for name, least in FEWEST.items()
+        }
+        return replace(self, **items)
+
+    def draws(self, n_arms: int, depth: int) -> dict[str, int]:
+        """Draws that each stage looks at, at most."""
+        raced, studied = min(n_arms, self.race_arms), min(n_arms, self.study_arms)
+        return {
+            "screen": n_arms * self.screen_items * self.screen_draws,
+            "race": raced * self.race_items * min(self.race_draws, depth),
+            "study": studied * self.study_items * depth,
+            "select": studied * self.select_items * depth,
+            "test": studied * self.test_items * depth,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DrawCost:
+    """What one draw of an arm uses on average (known, or assumed before the first draw)."""
+
+    usd: float
+    tokens: float
+
+
+def affordable(
+    effort: Effort, n_arms: int, depth: int, cost: DrawCost, cap: Cap, *, tier: str,
+    done: Sequence[str] = (),
+) -> Effort:  # fmt: skip
+    """``effort``, scaled down until what is left to do fits ``cap`` (the tier's, in all).
+
+    Raises:
+        BudgetError: the smallest search does not fit; says what it needs.
+    """
+    for factor in SCALES:
+        scaled = effort.scaled(factor)
+        draws = sum(n for stage, n in scaled.draws(n_arms, depth).items() if stage not in done)
+        fits = (
+            (cap.usd is None or draws * cost.usd <= cap.usd * PLANNED_SHARE)
+            and (cap.tokens is None or draws * cost.tokens <= cap.tokens * PLANNED_SHARE)
+            and (cap.calls is None or draws <= cap.calls * PLANNED_SHARE)
+        )
+        if fits:
+            return scaled
+    needs = []
+    if cap.usd is not None:
+        needs.append(f"${draws * cost.usd / PLANNED_SHARE:.2g} of its ${cap.usd:.2g}")
+    if cap.tokens is not None:
+        needs.append(f"{draws * cost.tokens / PLANNED_SHARE:,.0f} of its {cap.tokens:,} tokens")
+    if cap.calls is not None:
+        needs.append(f"{draws / PLANNED_SHARE:,.0f} of its {cap.calls:,} calls")
+    raise BudgetError(
+        f"the budget is too small for tier {tier!r}: the smallest search over {n_arms} arms needs "
+        f"about {' and '.join(needs)}; raise the budget, or give a smaller space (--space quick)"
+    )
+
+
+def assumed_cost(tier: Tier, arms: Sequence[Arm], prompt_bytes: float) -> DrawCost:
+    """Before the first draw: three bytes a prompt token, half of each mode's token cap."""
+    prompt = prompt_bytes / 3
+    caps = [_token_cap(tier.mode(arm.mode)) for arm in arms]
+    completion = sum(caps) / len(caps) / 2
+    usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
+    return DrawCost(usd, prompt + completion)
+
+
+def _token_cap(sends: Mapping[str, object]) -> float:
+    for name in ("max_tokens", "max_completion_tokens"):
+        value = sends.get(name)
+        if isinstance(value, int):
+            return float(value)
+    return 1024.0
+
+
+def most_draws(space: SearchSpace) -> int:
+    """The most draws that a strategy of the space may ask for."""
+    most = 1
+    for dims in space.strategies.values():
+        for name in ("draws", "max_draws"):
+            dimension = dims.get(name)
+            if isinstance(dimension, Range):
+                most = max(most, int(dimension.high))
+            elif dimension is not None:
+                most = max(most, *(int(v) for v in dimension if isinstance(v, int)))
+    return most
+
+
+def depth_needed(policies: Sequence[Policy], least: int = 1) -> dict[Arm, int]:
+    """Draws of each arm that ``policies`` may ask for on one item; at least ``least``."""
+    depth: dict[Arm, int] = {}
+    for policy in policies:
+        probe = policy.difficulty.probe
+        if probe:
+            depth[probe.arm] = max(depth.get(probe.arm, least), probe.draws)
+        for recipe in policy.buckets:
+            counts = [probe.draws if probe and probe.arm == arm else 0 for arm in recipe.arms]
+            rest = build(recipe.strategy).max_draws - sum(counts)
+            for a in deal(counts, max(rest, 0)):
+                counts[a] += 1
+            for arm, n in zip(recipe.arms, counts, strict=True):
+                depth[arm] = max(depth.get(arm, least), n)
+    return depth

@@ -1,0 +1,51 @@
+"""What a search tells whoever listens; the command line draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tierwise.pool import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A tier begins a stage."""
+
+    tier: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A purchase goes on; ``calls`` and ``usd`` are of the tier's whole run."""
+
+    tier: str
+    stage: str
+    progress: Progress
+    calls: int
+    usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best policy so far, by the study's own draws."""
+
+    tier: str
+    trials: int
+    score: float
+    usd: float
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A tier is done; ``ok`` False where it failed and the others go on."""
+
+    tier: str
+    ok: bool = True
+    message: str = ""
+
+
+Event = Started | Bought | Best | Finished
+Listener = Callable[[Event], None]

@@ -1,0 +1,56 @@
+"""A coarse grid of strategies over a space: what racing and allocation look at."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tierwise.recipe import Arm, Recipe, StrategySpec
+from tierwise.recipe.policy import Param
+from tierwise.recipe.space import Dimension, Range
+from tierwise.search.parameters import Dimensions, in_order, repaired
+from tierwise.strategies import build
+
+STEPS = 5
+
+
+def strategies(dimensions: Dimensions, max_draws: int, steps: int = STEPS) -> list[StrategySpec]:
+    """Strategies of the space that need at most ``max_draws`` draws, on a grid."""
+    specs: dict[StrategySpec, None] = {}
+    for kind in dimensions.kinds:
+        space = dimensions.space.strategies[kind]
+        for values in itertools.product(*(_levels(d, steps) for d in space.values())):
+            params = repaired(kind, dict(zip(space, values, strict=True)))
+            spec = StrategySpec.of(kind, params)
+            if build(spec).max_draws <= max_draws:
+                specs[spec] = None
+    return list(specs)
+
+
+def arm_sets(arms: Sequence[Arm], sizes: Sequence[int]) -> Iterator[tuple[Arm, ...]]:
+    """All sets of arms that a recipe may have."""
+    for size in sizes:
+        for chosen in itertools.combinations(arms, size):
+            yield in_order(chosen)
+
+
+def recipes(dimensions: Dimensions, steps: int = STEPS) -> list[Recipe]:
+    """Every recipe of the grid."""
+    specs = strategies(dimensions, dimensions.max_draws, steps)
+    found = []
+    for chosen in arm_sets(dimensions.arms, dimensions.space.arms):
+        # One draw of a portfolio is one draw of its first arm.
+        found += [Recipe(chosen, s) for s in specs if build(s).max_draws >= len(chosen)]
+    return found
+
+
+def _levels(dimension: Dimension, steps: int) -> list[Param]:
+    if not isinstance(dimension, Range):
+        return list(dimension)
+    space = np.geomspace if dimension.log else np.linspace
+    levels = space(dimension.low, dimension.high, steps)
+    if dimension.whole:
+        return [int(v) for v in np.unique(np.rint(levels))]
+    return [round(float(v), 3) for v in levels]

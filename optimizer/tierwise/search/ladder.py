@@ -1,0 +1,92 @@
+"""The ladder: what each freedom adds, from today's prompt to the full policy.
+
+Every rung is chosen on the study's own draws among what that freedom allows, at no more dollars an
+item than the full policy (or the cheapest there is), and judged on the test split beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tierwise.evaluation import Evaluator, SampleTable
+from tierwise.recipe import Arm, Policy, Recipe, StrategySpec, uniform
+from tierwise.search.study import Judged
+
+ADAPTIVE = ("adaptive_consistency", "early_stopping")
+
+RUNGS = (
+    "default_prompt_one_draw", "best_prompt_one_draw", "default_prompt_best_strategy", "disjoint",
+    "joint_fixed_n", "joint_adaptive_stop", "full_policy",
+)  # fmt: skip
+
+SLACK = 1.02
+"""A rung may cost this much more than the full policy on the study's draws: costs are estimates."""
+
+
+def rungs(
+    baseline: Arm, full: Policy, evaluator: Evaluator, recipes: Sequence[Recipe],
+    judged: Sequence[Judged],
+) -> dict[str, Policy]:  # fmt: skip
+    """The policy of each rung; ``recipes`` and ``judged`` are what they choose from."""
+    cap = evaluator.evaluate(full).mean_usd * SLACK
+    plain = {Policy((recipe,)) for recipe in recipes}
+    plain |= {j.policy for j in judged if len(j.policy.buckets) == 1}
+    known = {policy: _means(evaluator, policy) for policy in sorted(plain, key=repr)}
+
+    def best(allowed: Callable[[Recipe], bool]) -> Policy:
+        chosen = {p: m for p, m in known.items() if allowed(p.buckets[0]) and m[0] == m[0]}
+        within = {p: m for p, m in chosen.items() if m[1] <= cap}
+        if within:
+            return max(within, key=lambda p: (within[p][0], -within[p][1]))
+        return min(chosen, key=lambda p: chosen[p][1])
+
+    single = StrategySpec.of("single")
+    arms = [a for a in evaluator.table.arms if a.prompt != baseline.prompt or a == baseline]
+    one_draw = [uniform(arm, single) for arm in arms]
+    best_one = max(one_draw, key=lambda p: _means(evaluator, p)[0])
+    best_arm = best_one.buckets[0].arms[0]
+
+    def own(recipe: Recipe) -> bool:
+        return {a.prompt for a in recipe.arms} == {baseline.prompt}
+
+    def after(recipe: Recipe) -> bool:
+        return recipe.arms == (best_arm,)
+
+    def fixed(recipe: Recipe) -> bool:
+        return recipe.strategy.kind not in ADAPTIVE
+
+    default = uniform(baseline, single)
+    known.setdefault(default, _means(evaluator, default))
+    known.setdefault(best_one, _means(evaluator, best_one))
+    return {
+        "default_prompt_one_draw": default,
+        "best_prompt_one_draw": best_one,
+        "default_prompt_best_strategy": best(own),
+        "disjoint": best(after),
+        "joint_fixed_n": best(fixed),
+        "joint_adaptive_stop": best(lambda recipe: True),
+        "full_policy": full,
+    }
+
+
+def oracle_bound(table: SampleTable) -> np.ndarray:
+    """(n_items,): the score if somebody told us each item's best arm, at one draw.
+
+    The arm is chosen on one half of the draws and scored on the other, both ways round.
+    """
+    halves = []
+    for even in (0, 1):
+        chosen = np.array([rows.score[:, even::2].mean(axis=1) for rows in table.arms.values()])
+        scored = np.array(
+            [rows.score[:, 1 - even :: 2].mean(axis=1) for rows in table.arms.values()]
+        )
+        halves.append(scored[chosen.argmax(axis=0), np.arange(table.n_items)])
+    bound: np.ndarray = np.mean(halves, axis=0)
+    return bound
+
+
+def _means(evaluator: Evaluator, policy: Policy) -> tuple[float, float]:
+    judged = evaluator.evaluate(policy)
+    return judged.mean_score, judged.mean_usd

@@ -1,0 +1,231 @@
+"""A policy as the parameters of a trial, and back.
+
+The same walk over the space asks a trial for its parameters (``policy_of``), and reads them from a
+policy that is to be enqueued or restated (``parameters_of``), so that the two cannot differ.
+Parameters are conditional: a bucket has those of its strategy only. Quantiles are shares of the
+items from the easiest on; they are cut in gaps between observed values.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tierwise.difficulty import signal
+from tierwise.evaluation import Evaluator
+from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe, StrategySpec
+from tierwise.recipe.policy import Param
+from tierwise.recipe.space import Dimension, Range, SearchSpace
+
+Choice = str | int | float | bool | None
+
+
+class Suggests(Protocol):
+    """The part of ``optuna.Trial`` that is used here."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Choice], /) -> Choice:
+        """One of ``choices``."""
+        ...
+
+    def suggest_int(self, name: str, low: int, high: int, /, *, log: bool = False) -> int:
+        """A whole number in [low, high]."""
+        ...
+
+    def suggest_float(self, name: str, low: float, high: float, /, *, log: bool = False) -> float:
+        """A number in [low, high]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A policy before its thresholds are known: quantiles instead of values."""
+
+    signal: str
+    probe: Probe | None
+    shares: tuple[float, ...]
+    buckets: tuple[Recipe, ...]
+
+
+def policy_of(proposal: Proposal, evaluator: Evaluator) -> Policy | None:
+    """The policy on this table, or None where a bucket would be empty."""
+    difficulty = Difficulty(proposal.signal, (), proposal.probe)
+    if len(proposal.buckets) == 1:
+        return Policy(proposal.buckets)
+    cuts = thresholds(evaluator.signal(difficulty), proposal.shares)
+    if cuts is None:
+        return None
+    return Policy(proposal.buckets, Difficulty(proposal.signal, cuts, proposal.probe))
+
+
+def thresholds(
+    values: npt.NDArray[np.float64], shares: Sequence[float]
+) -> tuple[float, ...] | None:
+    """Cuts, from the easiest on, that leave about ``shares`` of the values above each.
+
+    A cut lies halfway between two observed values, so that no float noise moves an item. None
+    where two cuts fall into the same gap, or one outside.
+    """
+    levels, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    if len(levels) < 2:
+        return None
+    above = np.cumsum(counts[::-1])[::-1][1:] / counts.sum()  # share at or above levels[1:]
+    gaps = (levels[1:] + levels[:-1]) / 2
+    cuts = [float(gaps[int(np.argmin(np.abs(above - share)))]) for share in shares]
+    if any(a <= b for a, b in itertools.pairwise(cuts)):
+        return None
+    return tuple(cuts)
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """The space of one study: what may be chosen, with the arms that are still in the race."""
+
+    space: SearchSpace
+    arms: tuple[Arm, ...]
+    logprobs: bool
+    max_draws: int
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Signals that this tier can pay in: those that need log-probabilities only where given."""
+        return tuple(s for s in self.space.signals if self.logprobs or not signal(s).logprobs)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of strategies; those that rank by log-probabilities only where these are given."""
+        return tuple(
+            kind for kind, dims in self.space.strategies.items()
+            if self.logprobs or "mean_logprob" not in _choices(dims.get("verifier"))
+        )  # fmt: skip
+
+    def propose(self, trial: Suggests) -> Proposal:
+        """Ask ``trial`` for everything that makes a policy."""
+        n = int(_number(trial.suggest_categorical("buckets", self._bucket_counts())))
+        kind, probe, shares = "none", None, tuple[float, ...]()
+        if n > 1:
+            with_signal = [s for s in self.signals if s != "none"]
+            kind = str(trial.suggest_categorical("signal", with_signal))
+            if signal(kind).probes:
+                probe = Probe(
+                    self._arm(trial, "probe.arm"),
+                    int(_number(_suggest(trial, "probe.draws", self.space.probe_draws))),
+                )
+            # Easiest share first; each further bucket takes its part of what is left.
+            left, cut = 1.0, []
+            for b in range(n - 1):
+                left *= 1 - trial.suggest_float(f"share{b}", 0.1, 0.9)
+                cut.append(1 - left)
+            shares = tuple(cut)
+        return Proposal(kind, probe, shares, tuple(self._recipe(trial, b) for b in range(n)))
+
+    def _bucket_counts(self) -> list[int]:
+        usable = [s for s in self.signals if s != "none"]
+        counts = [n for n in self.space.buckets if n == 1 or usable]
+        return counts or [1]
+
+    def _recipe(self, trial: Suggests, bucket: int) -> Recipe:
+        most = min(len(self.arms), max(self.space.arms))
+        counts = [n for n in self.space.arms if n <= most] or [1]
+        n = int(_number(trial.suggest_categorical(f"b{bucket}.arms", counts)))
+        arms = [self._arm(trial, f"b{bucket}.arm{i}") for i in range(n)]
+        kind = str(trial.suggest_categorical(f"b{bucket}.strategy", self.kinds))
+        params: dict[str, Param] = {}
+        for name, dimension in self.space.strategies[kind].items():
+            params[name] = _suggest(trial, f"b{bucket}.{kind}.{name}", dimension)
+        return Recipe(in_order(arms), StrategySpec.of(kind, repaired(kind, params)))
+
+    def _arm(self, trial: Suggests, name: str) -> Arm:
+        labels = [arm.label for arm in self.arms]
+        return self.arms[labels.index(str(trial.suggest_categorical(name, labels)))]
+
+
+class Recorded(dict[str, Choice]):
+    """Answers a walk over the space with a policy's values, and keeps them by name."""
+
+    def __init__(self, proposal: Proposal) -> None:
+        super().__init__()
+        self._wanted = _flat(proposal)
+
+    def _take(self, name: str) -> Choice:
+        self[name] = self._wanted[name]
+        return self[name]
+
+    def suggest_categorical(self, name: str, choices: Sequence[Choice], /) -> Choice:
+        """The policy's choice; KeyError where the space does not have it."""
+        value = self._take(name)
+        if value not in choices:
+            raise KeyError(name)
+        return value
+
+    def suggest_int(self, name: str, low: int, high: int, /, *, log: bool = False) -> int:
+        """The policy's number, moved into the range."""
+        self[name] = min(max(int(_number(self._take(name))), low), high)
+        return int(_number(self[name]))
+
+    def suggest_float(self, name: str, low: float, high: float, /, *, log: bool = False) -> float:
+        """The policy's number, moved into the range."""
+        self[name] = min(max(float(_number(self._take(name))), low), high)
+        return float(_number(self[name]))
+
+
+def parameters_of(proposal: Proposal, dimensions: Dimensions) -> dict[str, Choice] | None:
+    """The trial parameters of a proposal, or None where the space does not hold it."""
+    recorded = Recorded(proposal)
+    try:
+        dimensions.propose(recorded)
+    except KeyError:
+        return None
+    return dict(recorded)
+
+
+def _flat(proposal: Proposal) -> Mapping[str, Choice]:
+    flat: dict[str, Choice] = {"buckets": len(proposal.buckets), "signal": proposal.signal}
+    if proposal.probe:
+        flat |= {"probe.arm": proposal.probe.arm.label, "probe.draws": proposal.probe.draws}
+    left = 1.0
+    for b, share in enumerate(proposal.shares):
+        flat[f"share{b}"] = (share - (1 - left)) / left
+        left = 1 - share
+    for b, (arms, strategy) in enumerate(proposal.buckets):
+        flat |= {f"b{b}.arms": len(arms), f"b{b}.strategy": strategy.kind}
+        flat |= {f"b{b}.arm{i}": arm.label for i, arm in enumerate(arms)}
+        flat |= {f"b{b}.{strategy.kind}.{name}": value for name, value in strategy.params}
+    return flat
+
+
+def in_order(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """A portfolio is a set: one order for all of its permutations, no arm twice."""
+    return tuple(sorted(set(arms), key=lambda arm: arm.label))
+
+
+def repaired(kind: str, params: Mapping[str, Param]) -> dict[str, Param]:
+    """Parameters that contradict each other, moved to the nearest that do not."""
+    fixed = dict(params)
+    if kind == "early_stopping":
+        fixed["max_draws"] = max(int(_number(fixed["max_draws"])), int(_number(fixed["window"])))
+    return fixed
+
+
+def _suggest(trial: Suggests, name: str, dimension: Dimension) -> Param:
+    if not isinstance(dimension, Range):
+        return trial.suggest_categorical(name, list(dimension))
+    if dimension.whole:
+        low, high = int(dimension.low), int(dimension.high)
+        return low if low == high else trial.suggest_int(name, low, high, log=dimension.log)
+    return round(trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log), 3)
+
+
+def _choices(dimension: Dimension | None) -> tuple[Param, ...]:
+    return dimension if isinstance(dimension, tuple) else ()
+
+
+def _number(value: Choice) -> float:
+    if value is None or isinstance(value, str) or math.isnan(value):
+        raise TypeError(f"expected a number, got {value!r}")
+    return float(value)

@@ -1,0 +1,158 @@
+"""One generation of a study: trials judged on one table, asked and told in memory.
+
+Optuna is what a search waits for, not our evaluation; so a study lives in memory and is written to
+the run's journal once, when its generation is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.trial import TrialState
+
+from tierwise.evaluation import Evaluation, Evaluator
+from tierwise.recipe import Policy
+from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of
+from tierwise.search.sampler import PartwiseSampler
+from tierwise.stats.pareto import front
+
+
+class Judged(NamedTuple):
+    """A trial that came to an end."""
+
+    proposal: Proposal
+    policy: Policy
+    score: float
+    usd: float
+    draws: float
+    rounds: float
+    trial: int
+
+
+@dataclass
+class Generation:
+    """A study over one table.
+
+    Attributes:
+        name: of the Optuna study, ``TASK/TIER/gN``.
+        judged: distinct policies by proposal, in order of trial.
+    """
+
+    name: str
+    evaluator: Evaluator
+    dimensions: Dimensions
+    seed: int
+    number: int
+
+    def __post_init__(self) -> None:
+        self.judged: dict[Policy, Judged] = {}
+        self.study = optuna.create_study(
+            study_name=self.name, directions=["maximize", "minimize"],
+            sampler=PartwiseSampler(self.seed, self.number),
+        )  # fmt: skip
+        self.study.set_metric_names(["score", "usd_per_item"])
+
+    def enqueue(self, proposals: Sequence[Proposal]) -> None:
+        """Have these judged first; what the space does not hold is left out."""
+        for proposal in proposals:
+            params = parameters_of(proposal, self.dimensions)
+            if params is not None:
+                self.study.enqueue_trial(params, skip_if_exists=True)
+
+    def restate(self, judged: Sequence[Judged]) -> None:
+        """Judge an earlier generation's policies on this table, as trials of this study."""
+        self.enqueue([j.proposal for j in judged])
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        self.run(len(waiting))
+
+    def run(self, trials: int, best: Callable[[Judged], None] | None = None) -> None:
+        """Ask, judge and tell ``trials`` trials."""
+        for _ in range(trials):
+            trial = self.study.ask()
+            proposal = self.dimensions.propose(trial)
+            policy = policy_of(proposal, self.evaluator)
+            judged = None if policy is None else self._judge(proposal, policy, trial.number)
+            if judged is None or judged.score != judged.score:
+                # An empty bucket, or more draws than there are: no value to tell.
+                self.study.tell(trial, state=TrialState.PRUNED)
+                continue
+            for name, excess in self._excess(judged):
+                trial.set_constraint(name, excess)
+            trial.set_user_attr("policy", described(judged.policy))
+            self.study.tell(trial, [judged.score, judged.usd])
+            if best and all(judged.score >= other.score for other in self.judged.values()):
+                best(judged)
+
+    def front(self) -> list[Judged]:
+        """Feasible policies that no other dominates, cheapest first."""
+        return self.front_of(lambda judged: True)
+
+    def front_of(self, allowed: Callable[[Judged], bool]) -> list[Judged]:
+        """The front of the feasible policies that are ``allowed``."""
+        among = [j for j in self.judged.values() if allowed(j)]
+        feasible = [j for j in among if all(e <= 0 for _, e in self._excess(j))] or among
+        on = front([j.score for j in feasible], [j.usd for j in feasible])
+        return [feasible[i] for i in on]
+
+    def mirror(self, path: Path) -> None:
+        """Write the study to the journal at ``path``, which optuna-dashboard opens."""
+        backend = _Buffered()
+        optuna.copy_study(
+            from_study_name=self.name, from_storage=self.study._storage,
+            to_storage=JournalStorage(backend), to_study_name=self.name,
+        )  # fmt: skip
+        JournalFileBackend(str(path)).append_logs(backend.logs)
+
+    def _judge(self, proposal: Proposal, policy: Policy, trial: int) -> Judged:
+        if policy in self.judged:
+            return self.judged[policy]
+        got = self.evaluator.evaluate(policy)
+        judged = Judged(replace(proposal), policy, *means(got), trial)
+        if judged.score == judged.score:
+            self.judged[policy] = judged
+        return judged
+
+    def _excess(self, judged: Judged) -> list[tuple[str, float]]:
+        bounds = self.dimensions.space.constraints
+        excess = []
+        if bounds.max_usd_per_item is not None:
+            excess.append(("max_usd_per_item", judged.usd - bounds.max_usd_per_item))
+        if bounds.max_rounds is not None:
+            excess.append(("max_rounds", judged.rounds - bounds.max_rounds))
+        return excess
+
+
+def means(evaluation: Evaluation) -> tuple[float, float, float, float]:
+    """Score, dollars, draws and rounds an item."""
+    return (
+        evaluation.mean_score, evaluation.mean_usd,
+        float(evaluation.draws.mean()), float(evaluation.rounds.mean()),
+    )  # fmt: skip
+
+
+def described(policy: Policy) -> str:
+    """A policy in one line."""
+    buckets = [f"{' + '.join(a.label for a in r.arms)}: {r.strategy}" for r in policy.buckets]
+    if len(buckets) == 1:
+        return buckets[0]
+    cuts = ", ".join(f"{cut:.3g}" for cut in policy.difficulty.thresholds)
+    return f"{policy.difficulty.signal} at {cuts}: " + " | ".join(buckets)
+
+
+class _Buffered(BaseJournalBackend):
+    """A journal in memory; Optuna's own file journal syncs the disk for every trial."""
+
+    def __init__(self) -> None:
+        self.logs: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        return self.logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self.logs += logs

@@ -1,0 +1,144 @@
+"""Search spaces are checked against the strategies and signals that there are."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.content.folders import faults
+from tierwise.content import load_space, names_of
+from tierwise.errors import InputError
+from tierwise.recipe.space import Range
+
+SPACE = """temperature: [0.3, 0.8]
+modes: [direct, think]
+prompts: {families: [baseline], demos: [0, 2], library: [echo]}
+arms: [1, 2]
+strategies:
+  single:
+  self_consistency: {draws: {low: 2, high: 17, log: true}}
+  adaptive_consistency: {threshold: [0.8, 0.9], max_draws: 9}
+difficulty: {signals: [none, length], buckets: [1, 2], probe_draws: {low: 2, high: 4}}
+search_rounds: {low: 0, high: 6}
+constraints: {max_usd_per_item: 0.01, max_rounds: 4, max_pss: 0.3}
+"""
+
+
+def test_a_space_loads(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(SPACE)
+    space = load_space(path)
+    assert space.name == "mine"
+    assert space.temperatures == (0.3, 0.8)
+    assert space.demos == (0, 2)
+    assert space.library == ("echo",)
+    assert space.strategies["single"] == {}
+    assert space.strategies["self_consistency"] == {"draws": Range(2, 17, log=True, whole=True)}
+    assert space.strategies["adaptive_consistency"] == {"threshold": (0.8, 0.9), "max_draws": (9,)}
+    assert space.probe_draws == Range(2, 4, whole=True)
+    assert space.search_rounds == Range(0, 6, whole=True)
+    assert space.constraints.max_rounds == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("modes:", "mods:", "s.yaml:2: unknown key 'mods'; did you mean 'modes'"),
+        ("demos:", "demo:", "s.yaml:3: prompts: unknown key 'demo'; did you mean 'demos'?"),
+        (
+            "  self_consistency",
+            "  self_consistancy",
+            "s.yaml:7: unknown strategy 'self_consistancy'; did you mean 'self_consistency'",
+        ),
+        (
+            "{draws:",
+            "{drows:",
+            "s.yaml:7: unknown parameter of self_consistency 'drows'; did you mean 'draws'",
+        ),
+        ("low: 2, high: 17", "low: 20, high: 17", "s.yaml:7: self_consistency.draws: low (20)"),
+        ("low: 2, high: 17", "low: 0, high: 17", "s.yaml:7: self_consistency.draws: a log range"),
+        (
+            "low: 2, high: 17",
+            "low: 2.5, high: 17",
+            "s.yaml:7: self_consistency.draws: must be made of whole",
+        ),
+        (
+            "low: 2, high: 17",
+            "low: 2, hihg: 17",
+            "s.yaml:7: self_consistency.draws: unknown key 'hihg'; did you mean 'high'",
+        ),
+        (
+            "low: 2, high: 17, log",
+            "low: 1, high: 17, lg",
+            "s.yaml:7: self_consistency.draws: unknown key 'lg'",
+        ),
+        (
+            "[0.8, 0.9]",
+            "[0.8, 1.5]",
+            "s.yaml:8: adaptive_consistency.threshold must be in [0.5, 1), got 1.5",
+        ),
+        (
+            "[0.8, 0.9]",
+            "[]",
+            "s.yaml:8: adaptive_consistency.threshold: must have at least one choice",
+        ),
+        (", max_draws: 9", "", "s.yaml:8: adaptive_consistency needs 'max_draws'"),
+        (
+            "max_draws: 9",
+            "max_draws: nine",
+            "s.yaml:8: adaptive_consistency.max_draws: must be made of whole numbers",
+        ),
+        (
+            "length]",
+            "lenght]",
+            "s.yaml:9: unknown difficulty signal 'lenght'; did you mean 'length'",
+        ),
+        ("[none, length]", "[none]", "s.yaml:9: more than one bucket needs a signal"),
+        (
+            "buckets: [1, 2]",
+            "buckets: [0]",
+            "s.yaml:9: difficulty.buckets[0] must be at least 1, got 0",
+        ),
+        (
+            "probe_draws: {low: 2",
+            "probe_draws: {low: 0",
+            "s.yaml:9: difficulty.probe_draws: must be at least 1",
+        ),
+        ("max_pss: 0.3", "max_pss: 3", "s.yaml:11: constraints.max_pss must be at most 1, got 3"),
+        ("[0.3, 0.8]", "[0.3, 0.3]", "s.yaml:1: temperature: the same choice twice"),
+        ("[0.3, 0.8]", "[1e-1]", "s.yaml:1: YAML 1.1 reads 1e-1 as text, 1.2 as a number"),
+        ("[echo]", "maybe", "s.yaml:3: prompts.library must be true, false or a list"),
+        ("log: true", "log: yes", "s.yaml:7: YAML reads yes as true"),
+    ],
+)
+def test_a_fault_in_a_space(tmp_path, old, new, says):
+    assert old in SPACE
+    path = tmp_path / "s.yaml"
+    path.write_text(SPACE.replace(old, new, 1))
+    assert faults(load_space, path)[0].startswith(says)
+
+
+def test_parameters_that_fit_only_together_are_no_fault(tmp_path):
+    path = tmp_path / "s.yaml"
+    early = "  early_stopping: {window: {low: 2, high: 5}, max_draws: {low: 4, high: 16}}\n"
+    path.write_text(SPACE.replace("  single:\n", early))
+    load_space(path)
+    path.write_text(SPACE.replace("  single:\n", early.replace("high: 5", "high: 20")))
+    (fault,) = faults(load_space, path)
+    assert "max_draws (16) must be at least its window (20)" in fault
+
+
+def test_no_such_space_names_the_near_ones(tmp_path):
+    with pytest.raises(InputError, match="unknown search space 'defualt'; did you mean 'default'"):
+        load_space("defualt")
+    with pytest.raises(InputError, match=r"x\.yaml: no such search space"):
+        load_space(tmp_path / "x.yaml")
+
+
+def test_shipped_spaces_load():
+    assert {"default", "quick"} <= set(names_of("search_spaces"))
+    for name in names_of("search_spaces"):
+        assert load_space(name).name == name
+    default = load_space("default")
+    assert default.strategies["best_of_n"]["verifier"] == ("mean_logprob",)
+    assert default.library is None
+    assert len(load_space("quick").strategies) < len(default.strategies)

@@ -1,0 +1,85 @@
+"""The conformance suite of signals: every breach is found."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import pytest
+
+from tierwise.difficulty import SIGNALS, register
+from tierwise.testing import SignalConformance
+
+
+class Sound:
+    kind: ClassVar[str] = "broken"
+    probes: ClassVar[bool] = False
+    logprobs: ClassVar[bool] = False
+
+    def value(self, inputs, probe):
+        return float(len(inputs))
+
+
+class IsNan(Sound):
+    def value(self, inputs, probe):
+        return math.nan if not inputs else 0.0
+
+
+class PeeksAtTheProbe(Sound):
+    def value(self, inputs, probe):
+        return float(len(probe))
+
+
+class PeeksAtLogProbabilities(Sound):
+    probes: ClassVar[bool] = True
+
+    def value(self, inputs, probe):
+        return float(sum("mean_logprob" in d.scores for d in probe))
+
+
+class ReadsTheAnswer(Sound):
+    probes: ClassVar[bool] = True
+
+    def value(self, inputs, probe):
+        return float(sum(len(d.answer or "") for d in probe))
+
+
+class Counts(Sound):
+    def __init__(self):
+        self.calls = 0
+
+    def value(self, inputs, probe):
+        self.calls += 1
+        return float(self.calls)
+
+
+def faults(cls, monkeypatch):
+    monkeypatch.setitem(SIGNALS, "broken", cls())
+    register(cls)
+    suite = type("Suite", (SignalConformance,), {"kinds": ("broken",)})
+    failed = set()
+    for name in dir(suite):
+        if name.startswith("test_"):
+            try:
+                getattr(suite(), name)()
+            except AssertionError:
+                failed.add(name.removeprefix("test_"))
+    return failed
+
+
+def test_a_sound_signal_passes(monkeypatch):
+    assert faults(Sound, monkeypatch) == set()
+
+
+@pytest.mark.parametrize(
+    ("cls", "found_by"),
+    [
+        (IsNan, "is_a_number_whatever_comes"),
+        (PeeksAtTheProbe, "looks_at_a_probe_only_where_it_says_so"),
+        (PeeksAtLogProbabilities, "looks_at_log_probabilities_only_where_it_says_so"),
+        (ReadsTheAnswer, "answers_have_no_meaning"),
+        (Counts, "depends_on_nothing_but_what_was_seen"),
+    ],
+)
+def test_every_breach_is_found(cls, found_by, monkeypatch):
+    assert found_by in faults(cls, monkeypatch)

@@ -1,0 +1,88 @@
+"""The gateway on a socket gives what the offline evaluation said, plain and streamed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette", reason="the extra [serve] is not installed")
+pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
+
+from openai import APIError, OpenAI
+
+from tests.serving.loopback import served
+from tests.serving.worlds import ANSWER, SEED, Recorded, policy_file, random_policy
+from tierwise.evaluation import replay
+from tierwise.recipe.policy_file import PolicyFile
+from tierwise.serving import PolicyRuntime
+from tierwise.serving.access import Access
+from tierwise.serving.answer import bucket_names
+from tierwise.serving.gateway import Gateway
+from tierwise.serving.shelf import Shelf
+
+NUMBERS = range(0, 252, 7)
+
+
+def test_same_answer_draws_and_cost_over_http(tmp_path: Path) -> None:
+    recorded = Recorded.random(3, n_items=2)
+    table = recorded.table()
+    policies = {f"p{n}": random_policy(n) for n in NUMBERS}
+    policies = {n: p for n, p in policies.items() if any(a.tier is None for a in p.arms)}
+    paths = [
+        policy_file(policy, name).save(tmp_path / f"{name}.yaml")
+        for name, policy in policies.items()
+    ]
+
+    def opened(file: PolicyFile) -> PolicyRuntime:
+        return PolicyRuntime(file, recorded.models(), seed=SEED)
+
+    gate = Gateway(Shelf(paths, opened), Access("127.0.0.1", ()))
+    ends = set()
+    with served(gate.app) as base:
+        client = OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
+        for name, policy in policies.items():
+            names = bucket_names(policy_file(policy))
+            for item, question in enumerate(recorded.questions):
+                said = replay(policy, table, item)
+                chosen = None if said.index is None else said.draws[said.index].draw
+                expected = {
+                    "answer": chosen and chosen.answer, "bucket": names[said.bucket],
+                    "draws": len(said.draws), "rounds": len(said.rounds), "usd": said.usd,
+                    "ended": said.ended,
+                }  # fmt: skip
+                for ask in (plain, streamed):
+                    told = ask(client, name, question)
+                    assert {key: told[key] for key in expected} == expected, (name, item)
+                ends.add(said.ended)
+        client.close()
+    assert {"answered", "failed"} < ends
+
+
+def plain(client: OpenAI, model: str, question: str) -> dict:
+    try:
+        reply = client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": question}]
+        )
+    except APIError as error:
+        return error.response.json()["tierwise"]
+    told = reply.model_extra["tierwise"]
+    assert said_in(reply.choices[0].message.content) == told["answer"]
+    return told
+
+
+def streamed(client: OpenAI, model: str, question: str) -> dict:
+    text, told = "", None
+    messages = [{"role": "user", "content": question}]
+    try:
+        for chunk in client.chat.completions.create(model=model, messages=messages, stream=True):
+            told = (chunk.model_extra or {}).get("tierwise", told)
+            text += "".join(choice.delta.content or "" for choice in chunk.choices)
+    except APIError:  # as an event: the client keeps only its message
+        return plain(client, model, question)
+    assert said_in(text) == told["answer"]
+    return told
+
+
+def said_in(text: str) -> str | None:
+    return ANSWER.extract(text)

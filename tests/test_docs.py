@@ -1,0 +1,41 @@
+"""The pages of docs/ that teach by code: their blocks run, in order, in one module."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tierwise.strategies import REGISTRY
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def run_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module that the page's ```python blocks make; a fault names the line of the page."""
+    text = page.read_text(encoding="utf-8")
+    module = ModuleType(f"docs_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look their module up
+    for block in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        line = text[: block.start(1)].count("\n")
+        exec(compile("\n" * line + block.group(1), str(page), "exec"), module.__dict__)
+    return module
+
+
+def run_test_class(cls: type) -> list[str]:
+    """Run a test class as pytest would: a fresh object for each test. Gives the tests' names."""
+    names = [name for name in dir(cls) if name.startswith("test_")]
+    for name in names:
+        getattr(cls(), name)()
+    return names
+
+
+def test_add_a_strategy(monkeypatch):
+    monkeypatch.setattr(REGISTRY, "classes", dict(REGISTRY.classes))
+    module = run_blocks(DOCS / "add_a_strategy.md", monkeypatch)
+    ran = run_test_class(module.TestRace)
+    assert "test_stops_at_the_third_vote" in ran
+    assert len(ran) > 10
