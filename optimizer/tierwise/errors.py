@@ -3,7 +3,7 @@
 ::
 
     TierwiseError                  everything below; carries the exit code of the command line
-    ├── InputError          (2)    a file, an option or a name is wrong: what, where, what would be right
+    ├── InputError          (2)    a file, an option or a name is wrong: what, where, what is right
     ├── BudgetError         (3)    the budget ended before there was a usable result
     ├── ProviderError       (4)    a provider failed for good
     └── UnsupportedError    (2)    the draws at hand cannot answer the question (nothing is made up)

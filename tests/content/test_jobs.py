@@ -181,7 +181,7 @@ def test_a_job_without_tiers(tmp_path):
 
 def test_the_default_job_needs_nothing():
     job = default_job()
-    assert (job.task, job.space, job.trials, job.seed) == ("arithmetic", "default", 150, 0)
+    assert (job.task, job.space, job.trials, job.seed) == ("arithmetic", "default", 300, 0)
     assert [t.model for t in job.tiers.values()] == [
         "embedded/small", "embedded/medium", "embedded/large",
     ]  # fmt: skip
@@ -193,7 +193,7 @@ def test_the_command_line_overrides(tmp_path, monkeypatch):
         default_job(), seed=7, trials=None, budget_usd=2.5, max_calls=9, usd_per_point=0.1,
         tiers={"small": "embedded/small", "mini": "openai/gpt-4o-mini"}, task="./mine",
     )  # fmt: skip
-    assert (job.seed, job.trials) == (7, 150)
+    assert (job.seed, job.trials) == (7, 300)
     assert job.budget == Budget(usd=2.5, calls=9)
     assert job.operating_point == {"usd_per_point": 0.1}
     assert list(job.tiers) == ["small", "mini"]

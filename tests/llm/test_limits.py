@@ -1,4 +1,4 @@
-"""Limits queue, and hold over every minute; on a clock that jumps to the next thing that happens."""
+"""Limits queue, and hold over every minute; on a clock that jumps to what happens next."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 import pytest
-
 from tests.llm.test_litellm_draws import call, opened, texts, tier
 from tests.loopback import Loopback
+
 from tierwise.llm.limits import Gate, prompt_tokens_bound
 from tierwise.recipe import Message
 
@@ -34,7 +34,9 @@ class _Jump(selectors.DefaultSelector):  # type: ignore[valid-type, misc]  # a c
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        self._loop._now += max(timeout or 0.0, 1e-9)  # a clock that stood still would never round up
+        self._loop._now += max(
+            timeout or 0.0, 1e-9
+        )  # a clock that stood still would never round up
         return super().select(0)  # type: ignore[no-any-return]
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-
 from tests.llm.test_litellm_draws import call, texts, tier
 from tests.loopback import Fault, Loopback, hashed
+
 from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Failure, Result
 from tierwise.llm.litellm_model import LiteLLMModel
@@ -175,18 +175,17 @@ def test_a_host_that_never_answers_ends_the_run(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    with opened(attempts=3) as (model, waits):
-        with pytest.raises(ProviderError, match="connection"):
-            list(model.complete([[call()]]))
+    with opened(attempts=3) as (model, waits), pytest.raises(ProviderError, match="connection"):
+        list(model.complete([[call()]]))
     assert len(waits) == 2
     assert model.traffic.possibly_billed_calls == 0
 
 
 def test_a_provider_that_only_fails_is_given_up(loopback: Loopback) -> None:
     loopback.fault = lambda number: Fault("status", 500)
-    with opened(tier(limits={"concurrency": 1}), attempts=1) as (model, _):
-        with pytest.raises(ProviderError, match="server_error"):
-            list(model.complete([call(text=f"item {i}")] for i in range(200)))
+    given_up = pytest.raises(ProviderError, match="server_error")
+    with opened(tier(limits={"concurrency": 1}), attempts=1) as (model, _), given_up:
+        list(model.complete([call(text=f"item {i}")] for i in range(200)))
     assert loopback.calls == 20
 
 
@@ -223,7 +222,7 @@ def test_the_key_appears_nowhere(
 ) -> None:  # fmt: skip
     wrong = "sk-wrong-9876543210-secret"
     monkeypatch.setenv("OPENAI_API_KEY", wrong)
-    caplog.set_level(logging.DEBUG, logger="tierwise")
+    caplog.set_level(logging.DEBUG)  # the libraries below speak too
     with opened() as (model, _):
         with pytest.raises(ProviderError) as caught:
             list(model.complete([[call()]]))

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.llm.test_litellm_draws import call, opened, tier
 from tests.loopback import Loopback
+
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.litellm import address_of, litellm_price
 from tierwise.llm.litellm_model import LiteLLMModel
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.timeout(60)
 def test_importing_the_room_does_not_load_litellm() -> None:
     code = (
         "import sys, tierwise.llm, tierwise.llm.models, tierwise.llm.litellm_model\n"
-        "heavy = {'litellm', 'openai', 'httpx', 'aiohttp', 'tenacity', 'numpy'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "heavy = {'litellm', 'openai', 'httpx', 'aiohttp', 'tenacity', 'numpy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 

@@ -60,7 +60,9 @@ def test_a_draw_that_is_not_there_is_not_recorded(alpha: Recording) -> None:
         [[Call(request(alpha, STEPS, 5), 2, 3, 0), Call(request(alpha, STEPS, 0), 5, 1, 0),
           Call(request(alpha, SHORT, 0), 0, 2, 0)]]
     )  # fmt: skip
-    kinds = [r.error_class if isinstance(r, Failure) else "drawn" for r in (*hole, *beyond, *greedy)]
+    kinds = [
+        r.error_class if isinstance(r, Failure) else "drawn" for r in (*hole, *beyond, *greedy)
+    ]
     assert kinds == ["drawn", "not_recorded", "drawn", "not_recorded", "drawn", "not_recorded"]
     message = "draw 3 of steps/think/0.7 on item '5'"
     assert hole[1] == Failure("not_recorded", message)

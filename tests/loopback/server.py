@@ -124,7 +124,9 @@ class Loopback:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.key is not None and token != self.key:
             # As careless as a server can be: it repeats the key.
-            return _error(401, {"message": f"Incorrect API key: {token}", "code": "invalid_api_key"})
+            return _error(
+                401, {"message": f"Incorrect API key: {token}", "code": "invalid_api_key"}
+            )
         if not self.takes_n and body.get("n", 1) != 1:
             return _error(400, {"message": "only one completion is allowed", "param": "n"})
         if fault is not None and fault.kind == "status":
@@ -144,7 +146,9 @@ class Loopback:
         completion = reasoning + sum(words(s.text) for s in said)
         self.prompt_tokens += prompt
         self.completion_tokens += completion
-        choices = [_choice(i, s, with_logprobs=bool(body.get("logprobs"))) for i, s in enumerate(said)]
+        choices = [
+            _choice(i, s, with_logprobs=bool(body.get("logprobs"))) for i, s in enumerate(said)
+        ]
         return {
             "id": f"chat-{self.calls}", "object": "chat.completion", "created": 0,
             "model": body["model"], "choices": choices,
@@ -177,9 +181,7 @@ def _error(
     return web.json_response({"error": dict(error)}, status=status, headers=dict(headers))
 
 
-async def _spoil(
-    request: web.Request, answer: dict[str, Any], fault: Fault
-) -> web.StreamResponse:
+async def _spoil(request: web.Request, answer: dict[str, Any], fault: Fault) -> web.StreamResponse:
     text = json.dumps(answer)
     match fault.kind:
         case "hang":

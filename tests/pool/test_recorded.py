@@ -38,8 +38,8 @@ def test_columns_are_recorded_draws_and_holes_are_nan(alpha: Recording) -> None:
         assert np.argwhere(np.isnan(column)).tolist() == missing
     assert np.flatnonzero(~steps.complete).tolist() == [2, 5]
     there = ~np.isnan(steps.score)
-    assert set(steps.prompt_usd[there]) == {30e-6}
-    assert set(table.arms[SHORT].completion_usd.ravel()) == {4e-6}
+    assert steps.prompt_usd[there].tolist() == [PRICE.prompt_usd(30)] * 28
+    assert table.arms[SHORT].completion_usd.ravel().tolist() == [PRICE.completion_usd(2)] * 6
     assert not steps.takes_n
 
 

@@ -132,10 +132,10 @@ def report(engine: Engine, items: list[Item], draws: int, temperature: float) ->
     titles = [f"{which}{n}" for which in ("vote ", "hard, vote ") for n in votes]
     print("\n" + head(["prompt", "mode", *titles, f"best of {most}", f"hard, best of {most}"]))
     for label, arm in arms.items():
-        voted = [votes[n][label] for n in votes]
+        scores = [votes[n][label] for n in votes]
         best = best_of(arm, most)
-        print(row([label, *(float(v.mean()) for v in voted), *(float(v[hard].mean()) for v in voted),
-                   float(best.mean()), float(best[hard].mean())]))  # fmt: skip
+        cells = [*scores, *(v[hard] for v in scores), best, best[hard]]
+        print(row([label, *(float(c.mean()) for c in cells)]))
     print()
     one = {label: arm.right.mean(1) for label, arm in arms.items()}
     for flip in flips(one, votes[most]):

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from tierwise.llm.embedded.vocabulary import ID, WORDS
 
-STEPS = {"small": 6000, "medium": 6000, "large": 6000}
+STEPS = {"small": 8000, "medium": 5000, "large": 4000}
 BATCH_TOKENS = 2560
 POOL = 6144
 """Documents that are sorted by length together, so that a batch has little padding."""

@@ -67,7 +67,7 @@ class Job:
     baseline: str | None = None
     seed: int = 0
     budget: Budget = Budget()
-    trials: int = 150
+    trials: int = 300
     operating_point: OperatingPoint = "balanced"
     storage: str | None = None
     engine: str = "local"

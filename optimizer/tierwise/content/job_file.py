@@ -65,7 +65,7 @@ class JobModel(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
     tiers: Annotated[dict[Text, TierModel], Field(min_length=1)]
     budget: BudgetModel = BudgetModel()
-    trials: Count = 150
+    trials: Count = 300
     operating_point: Any = "balanced"
     storage: Text | None = None
     engine: Literal["local", "ray"] = "local"

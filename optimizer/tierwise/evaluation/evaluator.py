@@ -28,7 +28,6 @@ from tierwise.evaluation.table import SampleTable
 from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
 from tierwise.strategies import Strategy, Vote
 
-
 Measures = npt.NDArray[np.floating[Any]]
 PROBING = "probe_agreement"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,11 +55,17 @@ class ArmTable:
         """(n_items,): items that have all ``depth`` draws; the others are unsupported here."""
         return np.logical_not(np.isnan(self.score).any(axis=1))
 
-    def rows(self, keep: npt.NDArray[np.intp], depth: int | None = None) -> ArmTable:
-        """The same draws of some items, and of the first ``depth`` draws."""
-        cut = slice(depth)
-        arrays = {name: getattr(self, name)[keep, cut] for name in _COLUMNS}
-        scores = {name: values[keep, cut] for name, values in self.scores.items()}
+    def rows(self, keep: npt.NDArray[np.intp]) -> ArmTable:
+        """The draws of some items."""
+        return self._map(lambda values: values[keep])
+
+    def columns(self, keep: npt.NDArray[np.intp]) -> ArmTable:
+        """Some draws of all items."""
+        return self._map(lambda values: values[:, keep])
+
+    def _map(self, cut: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> ArmTable:
+        arrays = {name: cut(getattr(self, name)) for name in _COLUMNS}
+        scores = {name: cut(values) for name, values in self.scores.items()}
         return ArmTable(**arrays, scores=scores, takes_n=self.takes_n)
 
 

@@ -1,8 +1,8 @@
 """The seam to language models: requests in, completions or failures out.
 
 A draw is (request, index). The seed of draw i is ``base_seed(job seed, request) + i``, and choice j
-of a call with seed s is the draw of seed s + j: so draws do not depend on how calls are grouped, and
-a provider that refuses ``n`` gives the draws that one that takes it would.
+of a call with seed s is the draw of seed s + j: so draws do not depend on how calls are grouped,
+and a provider that refuses ``n`` gives the draws that one that takes it would.
 """
 
 from __future__ import annotations

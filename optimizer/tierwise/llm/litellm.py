@@ -8,6 +8,7 @@ environment alone, the way LiteLLM reads them (``OPENAI_API_KEY``, ``OPENAI_BASE
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -21,6 +22,7 @@ from tierwise.recipe import Price, Tier
 
 OURS = ("n", "seed", "temperature", "logprobs", "top_logprobs", "stream", "stream_options")
 """Parameters that tierwise sends itself; a mode that names one is refused."""
+ABANDONED_S = 2.0
 CAPS = ("max_tokens", "max_completion_tokens")
 _LOGPROBS_KEPT = ("openai", "azure", "hosted_vllm")
 """Providers that give log-probabilities where LiteLLM's table says so; others are asked for them
@@ -176,11 +178,27 @@ def check_key(model: str) -> None:
         raise ProviderError(f"no key for {model}: set {' or '.join(missing)} in the environment")
 
 
+async def send(**call: Any) -> Any:
+    """``litellm.acompletion(**call)``, which may be cancelled at any moment.
+
+    LiteLLM builds the call in a thread, and what is cancelled meanwhile leaves a coroutine behind
+    that nobody awaits: so a call that nobody waits for any more goes on for a moment.
+    """
+    sending = asyncio.ensure_future(library().acompletion(**call))
+    try:
+        return await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        sending.add_done_callback(lambda done: done.cancelled() or done.exception())
+        asyncio.get_running_loop().call_later(ABANDONED_S, sending.cancel)
+        raise
+
+
 async def close_clients() -> None:
     """Close what LiteLLM opened on the loop that runs here, and end its logging queue."""
     from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
-    await GLOBAL_LOGGING_WORKER.flush()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), timeout=ABANDONED_S)
     await GLOBAL_LOGGING_WORKER.stop()
     cache = library().in_memory_llm_clients_cache
     mine = f"-{id(asyncio.get_running_loop())}"

@@ -25,7 +25,7 @@ from tierwise.llm.litellm import (
     check_params,
     check_tier,
     close_clients,
-    library,
+    send,
     supported_params,
 )
 from tierwise.llm.loop import LoopThread
@@ -176,7 +176,7 @@ class LiteLLMModel:
             own["api_base"] = self._base
         started_s = time.perf_counter()
         async with asyncio.timeout(self._gate.timeout_s):
-            response = await library().acompletion(
+            response = await send(
                 model=request.model, messages=[m._asdict() for m in request.messages],
                 timeout=self._gate.timeout_s, num_retries=0, max_retries=0, drop_params=False,
                 **{"no-log": True}, **own, **request.params,

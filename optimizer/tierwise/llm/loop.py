@@ -56,10 +56,11 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _end(self, farewell: Farewell) -> None:
-        await farewell()
+        await self._loop.shutdown_default_executor()  # what threads hold is handed over first
+        await asyncio.sleep(0)
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        await farewell()
         await self._loop.shutdown_asyncgens()
-        await self._loop.shutdown_default_executor()

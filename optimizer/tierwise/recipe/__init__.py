@@ -10,10 +10,13 @@ from tierwise.recipe.policy import (
     StrategySpec,
     uniform,
 )
+from tierwise.recipe.policy_file import PolicyFile, TaskRef, json_schema
 from tierwise.recipe.prompt import Message, PromptTemplate, substitute
+from tierwise.recipe.space import Constraints, Dimension, Range, SearchSpace
 from tierwise.recipe.tier import DrawBill, Price, Tier, price
 
 __all__ = [
-    "Arm", "Difficulty", "DrawBill", "Limits", "Message", "Policy", "Price", "Probe",
-    "PromptTemplate", "Recipe", "StrategySpec", "Tier", "price", "substitute", "uniform",
+    "Arm", "Constraints", "Difficulty", "Dimension", "DrawBill", "Limits", "Message", "Policy",
+    "PolicyFile", "Price", "Probe", "PromptTemplate", "Range", "Recipe", "SearchSpace",
+    "StrategySpec", "TaskRef", "Tier", "json_schema", "price", "substitute", "uniform",
 ]  # fmt: skip

@@ -192,9 +192,11 @@ class _Reading:
             return raw
         try:
             value = self.loader.construct_object(node)
-        except ValueError as error:  # an integer of thousands of digits
-            self._trap(loc, line, f"cannot be read: {error}")
-            return raw
+            if isinstance(value, int):
+                float(value)
+        except (ValueError, OverflowError):  # an integer of hundreds of digits
+            self._trap(loc, line, "the number is too large")
+            return 0
         if isinstance(value, float) and not math.isfinite(value):
             self._trap(loc, line, f"{raw} is not a finite number")
         return value

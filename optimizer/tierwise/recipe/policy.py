@@ -50,7 +50,7 @@ class StrategySpec:
 
 
 class Recipe(NamedTuple):
-    """One bucket's way to an answer: one or more arms, whose draws vote together, and a strategy."""
+    """One bucket's way to an answer: arms, whose draws vote together, and a strategy."""
 
     arms: tuple[Arm, ...]
     strategy: StrategySpec

@@ -75,10 +75,11 @@ class PromptTemplate:
 
     def variants(self) -> tuple[PromptTemplate, ...]:
         """This wording and its paraphrases, as templates ``id``, ``id~1``, ``id~2`` …"""
+        others_than_system = tuple(m for m in self.messages if m.role != "system")
         others = tuple(
             replace(
                 self, id=f"{self.id}~{k}", paraphrases=(),
-                messages=(Message("system", text), *(m for m in self.messages if m.role != "system")),
+                messages=(Message("system", text), *others_than_system),
             )
             for k, text in enumerate(self.paraphrases, start=1)
         )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from tierwise.errors import BudgetError, ProviderError
 from tierwise.evaluation import SampleTable
 from tierwise.llm import LanguageModel, Request, build_request
-from tierwise.pool import Cap, Need, SamplePool, fill, load
+from tierwise.pool import Cap, Need, Progress, SamplePool, fill, load
 from tierwise.recipe import Arm, PromptTemplate, Tier
 from tierwise.search.events import Bought, Listener
 from tierwise.task import Item, Task
@@ -60,14 +60,19 @@ class Buyer:
         """
         needs = [Need(self.request(arm, item), n) for item in items for arm, n in depth.items()]
 
-        def progress(done: object) -> None:
-            spent = self.pool.spent(self.run, self.tier.name)
-            self.listener(Bought(self.tier.name, stage, done, spent.calls, spent.usd))  # type: ignore[arg-type]
+        before = self.pool.spent(self.run, self.tier.name)
 
-        filled = fill(
-            self.pool, self.model, self.tier, needs,
-            seed=self.seed, cap=self.cap, run=self.run, progress=progress,
-        )  # fmt: skip
+        def progress(done: Progress) -> None:
+            calls, usd = before.calls + done.calls, before.usd + done.usd
+            self.listener(Bought(self.tier.name, stage, done, calls, usd))
+
+        short = ""
+        if self.model is not None:
+            filled = fill(
+                self.pool, self.model, self.tier, needs,
+                seed=self.seed, cap=self.cap, run=self.run, progress=progress,
+            )  # fmt: skip
+            short = filled.short
         for need in needs:
             self.used[need.request.key] = max(self.used.get(need.request.key, 0), need.draws)
         requests = {arm: [self.request(arm, item) for item in items] for arm in depth}
@@ -76,9 +81,9 @@ class Buyer:
         if complete.all():
             return table
         if complete.sum() < min(FEWEST_ITEMS, len(items)):
-            if not filled.complete:
+            if short:
                 raise BudgetError(
-                    f"the budget of tier {self.tier.name!r} ended ({filled.short}) in stage "
+                    f"the budget of tier {self.tier.name!r} ended ({short}) in stage "
                     f"{stage!r}, with all draws for {complete.sum()} of {len(items)} items; raise "
                     "the budget and run the same command: nothing is bought twice"
                 )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from tierwise.evaluation import Evaluator, SampleTable
+from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.recipe import Arm, Policy, Recipe, StrategySpec, uniform
 from tierwise.search.study import Judged
 
@@ -71,19 +72,27 @@ def rungs(
     }
 
 
-def oracle_bound(table: SampleTable) -> np.ndarray:
-    """(n_items,): the score if somebody told us each item's best arm, at one draw.
+def oracle_bound(
+    table: SampleTable, recipes: Sequence[Recipe], orders: Orders
+) -> npt.NDArray[np.float64]:
+    """(n_items,): the score if somebody told us which of ``recipes`` is best for each item.
 
-    The arm is chosen on one half of the draws and scored on the other, both ways round.
+    It is chosen on one half of the draws and scored on the other, both ways round; recipes that
+    need more than half of the draws take no part.
     """
     halves = []
-    for even in (0, 1):
-        chosen = np.array([rows.score[:, even::2].mean(axis=1) for rows in table.arms.values()])
-        scored = np.array(
-            [rows.score[:, 1 - even :: 2].mean(axis=1) for rows in table.arms.values()]
-        )
-        halves.append(scored[chosen.argmax(axis=0), np.arange(table.n_items)])
-    bound: np.ndarray = np.mean(halves, axis=0)
+    for parity in (0, 1):
+        arms = {
+            arm: rows.columns(np.arange(parity, rows.depth, 2)) for arm, rows in table.arms.items()
+        }
+        evaluator = Evaluator(SampleTable(table.item_ids, table.inputs, arms), orders)
+        halves.append(np.array([evaluator.evaluate(Policy((recipe,))).score for recipe in recipes]))
+    supported = ~(np.isnan(halves[0]).any(axis=1) | np.isnan(halves[1]).any(axis=1))
+    first, second = halves[0][supported], halves[1][supported]
+    items = np.arange(table.n_items)
+    bound: npt.NDArray[np.float64] = (
+        second[first.argmax(axis=0), items] + first[second.argmax(axis=0), items]
+    ) / 2
     return bound
 
 

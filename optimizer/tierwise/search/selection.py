@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,9 @@ from tierwise.recipe import Policy
 from tierwise.stats.paired import PairedBootstrap
 
 POINTS = ("economy", "balanced", "quality")
+POINT_A_DOUBLING = 0.01
+"""Score that a policy must gain for costing twice as much, at the balanced point."""
+
 BUCKETS_MUST_GAIN = 1.5
 """Standard errors by which a policy with buckets must beat the best one without."""
 
@@ -30,17 +34,13 @@ def operating_points(
 ) -> dict[str, Candidate]:
     """The three named points.
 
-    quality: the highest score. balanced: the cheapest within one standard error of quality (the
-    paired one; Breiman's rule). economy: the cheapest that is not worse than the baseline by
-    ``margin``, by the lower bound of the paired 95% interval; where none is, the cheapest whose
-    mean is not. With each, buckets must earn their place (``_earned``).
+    quality: the highest score. balanced: the highest score less ``POINT_A_DOUBLING`` for each
+    doubling of dollars, which does not depend on what a dollar is worth. economy: the cheapest that
+    is not worse than the baseline by ``margin``, by the lower bound of the paired 95% interval;
+    where none is, the cheapest whose mean is not. With each, buckets must earn their place
+    (``_earned``).
     """
     quality = _earned(candidates, _quality)
-
-    def balanced(among: Sequence[Candidate]) -> Candidate:
-        best = _quality(among)
-        return _cheapest([c for c in among if _difference(best, c) <= _error(best, c)])
-
     paired = PairedBootstrap(len(baseline.score), resamples=2000)
 
     def economy(among: Sequence[Candidate]) -> Candidate:
@@ -53,7 +53,7 @@ def operating_points(
 
     return {
         "economy": _earned(candidates, economy),
-        "balanced": _earned(candidates, balanced),
+        "balanced": _earned(candidates, lambda among: max(among, key=_worth)),
         "quality": quality,
     }
 
@@ -88,18 +88,19 @@ def bounded_point(candidates: Sequence[Candidate], bound: Mapping[str, float]) -
     return _earned(candidates, lambda among: max(among, key=utility))
 
 
-def _earned(candidates: Sequence[Candidate], choose: object) -> Candidate:
+def _earned(
+    candidates: Sequence[Candidate], choose: Callable[[Sequence[Candidate]], Candidate]
+) -> Candidate:
     """The choice among all, if it is of one bucket or clearly beats the one-bucket choice.
 
     Clearly: by more than ``BUCKETS_MUST_GAIN`` standard errors of the paired difference, in score,
     or in dollars at a score that is not lower.
     """
-    assert callable(choose)
-    best: Candidate = choose(candidates)
+    best = choose(candidates)
     plain = [c for c in candidates if len(c.policy.buckets) == 1]
     if len(best.policy.buckets) == 1 or not plain:
         return best
-    sibling: Candidate = choose(plain)
+    sibling = choose(plain)
     gain, saved = best.on_select, sibling.on_select
     better = _gain(gain.score - saved.score)
     cheaper = _gain(saved.usd - gain.usd)
@@ -126,10 +127,5 @@ def _cheapest(among: Sequence[Candidate]) -> Candidate:
     return min(among, key=lambda c: (c.on_select.mean_usd, -c.on_select.mean_score))
 
 
-def _difference(a: Candidate, b: Candidate) -> float:
-    return a.on_select.mean_score - b.on_select.mean_score
-
-
-def _error(a: Candidate, b: Candidate) -> float:
-    d = a.on_select.score - b.on_select.score
-    return float(d.std(ddof=1) / np.sqrt(len(d)))
+def _worth(c: Candidate) -> float:
+    return c.on_select.mean_score - POINT_A_DOUBLING * math.log2(max(c.on_select.mean_usd, 1e-30))

@@ -7,7 +7,7 @@ the run's journal once, when its generation is closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,18 +52,21 @@ class Generation:
 
     def __post_init__(self) -> None:
         self.judged: dict[Policy, Judged] = {}
+        self._enqueued: set[object] = set()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
             study_name=self.name, directions=["maximize", "minimize"],
             sampler=PartwiseSampler(self.seed, self.number),
         )  # fmt: skip
-        self.study.set_metric_names(["score", "usd_per_item"])
 
     def enqueue(self, proposals: Sequence[Proposal]) -> None:
         """Have these judged first; what the space does not hold is left out."""
         for proposal in proposals:
             params = parameters_of(proposal, self.dimensions)
-            if params is not None:
-                self.study.enqueue_trial(params, skip_if_exists=True)
+            key = None if params is None else tuple(sorted(params.items(), key=repr))
+            if params is not None and key not in self._enqueued:
+                self._enqueued.add(key)
+                self.study.enqueue_trial(params)
 
     def restate(self, judged: Sequence[Judged]) -> None:
         """Judge an earlier generation's policies on this table, as trials of this study."""
@@ -113,7 +116,7 @@ class Generation:
         if policy in self.judged:
             return self.judged[policy]
         got = self.evaluator.evaluate(policy)
-        judged = Judged(replace(proposal), policy, *means(got), trial)
+        judged = Judged(proposal, policy, *means(got), trial)
         if judged.score == judged.score:
             self.judged[policy] = judged
         return judged

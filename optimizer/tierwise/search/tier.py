@@ -13,7 +13,7 @@ import numpy as np
 
 from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable
 from tierwise.pool import Cap
-from tierwise.recipe import Arm, Policy, StrategySpec, Tier, uniform
+from tierwise.recipe import Arm, Policy, Recipe, StrategySpec, Tier, uniform
 from tierwise.recipe.space import SearchSpace
 from tierwise.search import ladder
 from tierwise.search.allocation import allocate
@@ -31,7 +31,7 @@ from tierwise.search.gate import Comparison, compare
 from tierwise.search.grid import recipes, strategies
 from tierwise.search.parameters import Dimensions, Proposal
 from tierwise.search.racing import envelope, most_useful, survivors
-from tierwise.search.selection import POINTS, Candidate, bounded_point, operating_points
+from tierwise.search.selection import Candidate, bounded_point, operating_points
 from tierwise.search.study import Generation, Judged, described
 from tierwise.task import Item, Task
 
@@ -161,7 +161,9 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
             for point, c in points.items()
         },
         rungs=rungs,
-        oracle=ladder.oracle_bound(test_table),
+        oracle=ladder.oracle_bound(
+            test_table, _tellable(second, test_table), Orders(effort.orders, q.seed)
+        ),
         generations=(first, second),
         candidates=candidates,
         screened=screened,
@@ -216,7 +218,7 @@ def _study(
 
 def _finalists(generation: Generation, n: int) -> list[Judged]:
     """Policies along the front, and along that of one bucket, which buckets must beat."""
-    plain = [j for j in generation.front_of(lambda j: len(j.policy.buckets) == 1)]
+    plain = generation.front_of(lambda judged: len(judged.policy.buckets) == 1)
     both = [*_along(generation.front(), n - n // 2), *_along(plain, n // 2)]
     return list({j.policy: j for j in both}.values())
 
@@ -229,6 +231,13 @@ def _along(front: Sequence[Judged], n: int) -> list[Judged]:
     wanted = np.linspace(scores[0], scores[-1], n)
     at = np.unique([int(np.argmin(np.abs(scores - w))) for w in wanted])
     return [front[i] for i in at]
+
+
+def _tellable(generation: Generation, table: SampleTable) -> list[Recipe]:
+    """Recipes of good policies and single draws, as far as the table has their arms."""
+    found = [Recipe((arm,), StrategySpec.of("single")) for arm in table.arms]
+    found += [recipe for judged in generation.front() for recipe in judged.policy.buckets]
+    return [r for r in dict.fromkeys(found) if all(arm in table.arms for arm in r.arms)]
 
 
 def _screened(table: SampleTable, arms: Sequence[Arm]) -> list[tuple[Arm, float, float]]:

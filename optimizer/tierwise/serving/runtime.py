@@ -57,6 +57,11 @@ class PolicyRuntime:
         try:
             for tier in tiers.values():
                 if tier.name not in self._models:
+                    if not policy.deployable:
+                        raise InputError(
+                            f"policy {policy.name!r} says deployable: false: the prompts' bytes "
+                            "are not known, so it can be replayed but not served"
+                        )
                     self._opened.append(ReopeningModel(tier))
                     self._models[tier.name] = self._opened[-1]
         except BaseException:

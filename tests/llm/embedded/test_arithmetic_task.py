@@ -95,13 +95,13 @@ def test_every_wording_is_one_that_the_models_were_trained_on():
             assert system.casefold().rstrip(".:") in trained
 
 
-def accuracy(name, prompt_id, mode, shortest, longest, draws=4, temperature=0.8):
-    """Over 16 items of each length from ``shortest`` to ``longest``."""
+def accuracy(name, prompt_id, mode, shortest, longest, draws=3, temperature=0.8):
+    """Over ten items of each length from ``shortest`` to ``longest``."""
     seen, chosen = Counter(), []
     for item in ITEMS:
         n = operations(item)
         seen[n] += 1
-        if shortest <= n <= longest and seen[n] <= 16:
+        if shortest <= n <= longest and seen[n] <= 10:
             chosen.append(item)
     params = {**MODES[mode], "temperature": temperature}
     pairs = [(i, s) for i in chosen for s in range(draws)]
@@ -111,4 +111,37 @@ def accuracy(name, prompt_id, mode, shortest, longest, draws=4, temperature=0.8)
     return sum(right) / len(right)
 
 
-# BANDS
+@pytest.mark.parametrize(
+    ("name", "easy", "hard"),
+    [("small", (0.85, 1.0), (0.1, 0.7)), ("medium", (0.9, 1.0), (0.25, 0.9)),
+     ("large", (0.9, 1.0), (0.6, 1.0))],
+)  # fmt: skip
+def test_step_by_step_work_is_good_on_easy_items_and_falls_off_on_hard_ones(name, easy, hard):
+    for (low, high), (first, last) in ((easy, (1, 4)), (hard, (9, 12))):
+        assert low <= accuracy(name, "steps", "think", first, last) <= high
+
+
+@pytest.mark.parametrize("name", ["small", "medium", "large"])
+def test_direct_answers_are_for_short_questions(name):
+    assert accuracy(name, "plain", "direct", 1, 2) > 0.65
+    assert accuracy(name, "plain", "direct", 9, 12) < 0.6
+
+
+def test_larger_tiers_do_better():
+    scores = [accuracy(n, "steps", "think", 5, 12) for n in ("small", "medium", "large")]
+    assert scores == sorted(scores)
+    assert scores[2] - scores[0] > 0.1
+
+
+def test_a_small_budget_of_work_costs_accuracy():
+    question = [i for i in ITEMS if operations(i) == 6][:40]
+
+    def score(params):
+        prompts = [encode(messages(PROMPTS["steps"], i), params) for i in question]
+        drawn = Engine.load("large").generate(prompts, [0] * len(prompts))
+        return sum(
+            ANSWER.extract(g.text) == i["target"] for g, i in zip(drawn, question, strict=True)
+        )
+
+    free = score({"reasoning_effort": "high", "temperature": 0.8})
+    assert score({"reasoning_effort": "low", "temperature": 0.8}) < free

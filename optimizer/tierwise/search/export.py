@@ -1,0 +1,216 @@
+"""From what a search found to policy files and the summary of a run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tierwise.content import LoadedTask
+from tierwise.evaluation import Evaluation, SampleTable, replay
+from tierwise.recipe import Limits, Policy
+from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.search.effort import depth_needed
+from tierwise.search.gate import Comparison
+from tierwise.search.study import Generation, described
+from tierwise.search.tier import Found
+from tierwise.stats.intervals import Interval, bootstrap_mean
+
+LEAST_TIMEOUT_S = 60.0
+TIMEOUT_ROOM = 2.0
+"""A timeout is this many times the slowest that the test items could be."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a policy comes from."""
+
+    version: str
+    created: str
+    pool_sha256: str
+    looks: int
+
+
+def policy_file(
+    found: Found, point: str, gate: bool, loaded: LoadedTask, origin: Origin
+) -> PolicyFile:
+    """The file of an operating point, or of the baseline where the gate is not passed."""
+    q = found.question
+    candidate = found.points[point]
+    chosen = candidate.policy if gate else found.baseline
+    got = found.tested[chosen]
+    comparison = found.comparisons[point]
+    notes = [] if gate else [
+        f"The gate was not passed: {described(candidate.policy)} was not shown to be better than "
+        "the baseline, or as good and cheaper. This is the baseline."
+    ]  # fmt: skip
+    if q.tier.price.nominal:
+        notes.append("Dollars and seconds are nominal: parameters x tokens, nobody's bill.")
+    return PolicyFile(
+        name=f"{q.task.name}-{q.tier.name}",
+        tier=q.tier,
+        task=TaskRef(q.task.name, q.task.version, q.task.metric, q.task.items_sha256),
+        inputs=q.task.inputs,
+        prompts=q.arms.prompts,
+        policy=replace(chosen, limits=limits_of(chosen, found.test_table)),
+        shares=got.shares,
+        answer=q.task.answer,
+        expected={**measured(got), **latency(chosen, found.test_table)},
+        evidence={
+            "split": "test",
+            "baseline": {
+                "policy": described(found.baseline), **measured(found.tested[found.baseline])
+            },
+            "gate": "passed" if gate else "not passed",
+            "operating_point": point,
+            "comparisons": [{"against": "baseline", **compared(comparison)}],
+            "looks_at_test": origin.looks,
+        },
+        provenance={
+            "tierwise": origin.version,
+            "created": origin.created,
+            "study": found.generations[-1].name,
+            "trial": candidate.trial if gate else -1,
+            "seed": q.seed,
+            "pool_sha256": origin.pool_sha256,
+            "prices_as_of": q.tier.price.as_of,
+        },
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def limits_of(policy: Policy, table: SampleTable) -> Limits:
+    """Limits that a request reaches only when something is wrong: they bound, and do not steer."""
+    depth = depth_needed([policy])
+    slowest = max(float(np.nanmax(table.arms[arm].latency_s)) for arm in depth)
+    probe = policy.difficulty.probe
+    most = max(sum(depth_needed([Policy((recipe,))]).values()) for recipe in policy.buckets)
+    most += probe.draws if probe else 0
+    timeout_s = max(LEAST_TIMEOUT_S, TIMEOUT_ROOM * slowest * most)
+    return Limits(max_draws=most, timeout_s=float(math.ceil(timeout_s / 30) * 30))
+
+
+def measured(got: Evaluation) -> dict[str, Any]:
+    """What a policy did on the test split, with intervals."""
+    return {
+        "items": len(got.score),
+        "score": got.mean_score,
+        "score_ci95": _bounds(bootstrap_mean(got.score, bounds=(0.0, 1.0))),
+        "usd_per_item": got.mean_usd,
+        "usd_per_item_ci95": _bounds(bootstrap_mean(got.usd)),
+        "draws_per_item": float(got.draws.mean()),
+        "rounds_per_item": float(got.rounds.mean()),
+    }
+
+
+def latency(policy: Policy, table: SampleTable) -> dict[str, float]:
+    """Seconds of a request (the slowest draw of each round): mean and 95th percentile."""
+    seconds = [replay(policy, table, item).latency_s for item in range(table.n_items)]
+    return {
+        "latency_s_per_item": float(np.mean(seconds)),
+        "latency_s_p95": float(np.quantile(seconds, 0.95)),
+    }
+
+
+def compared(comparison: Comparison) -> dict[str, Any]:
+    """A paired comparison, as data."""
+    return {
+        "score_difference": comparison.difference.mean,
+        "score_difference_ci95": _bounds(comparison.difference),
+        "cost_ratio": comparison.cost_ratio.mean,
+        "cost_ratio_ci95": _bounds(comparison.cost_ratio),
+        "p": comparison.p,
+    }
+
+
+def tier_summary(
+    found: Found, gates: Mapping[str, bool], spent: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One tier of ``summary.json``."""
+    q = found.question
+    baseline = found.tested[found.baseline]
+    ladder = {}
+    for rung, policy in found.rungs.items():
+        got = found.tested[policy]
+        ladder[rung] = {"policy": described(policy), **measured(got)}
+    ladder["oracle_bound"] = {
+        "items": len(found.oracle),
+        "score": float(found.oracle.mean()),
+        "score_ci95": _bounds(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
+    }
+    points = {}
+    for point, candidate in found.points.items():
+        got = found.tested[candidate.policy]
+        points[point] = {
+            "gate": "passed" if gates[point] else "not passed",
+            "trial": candidate.trial,
+            "policy": described(candidate.policy),
+            "buckets": [
+                {
+                    "share": share,
+                    "arms": [arm.label for arm in recipe.arms],
+                    "strategy": str(recipe.strategy),
+                }
+                for share, recipe in zip(got.shares, candidate.policy.buckets, strict=True)
+            ],
+            "signal": candidate.policy.difficulty.signal,
+            "thresholds": list(candidate.policy.difficulty.thresholds),
+            **measured(got),
+            "against_baseline": compared(found.comparisons[point]),
+        }
+    return {
+        "model": q.tier.model,
+        **spent,
+        "chosen": found.chosen,
+        "gate": points[found.chosen]["gate"],
+        "baseline": {"policy": described(found.baseline), **measured(baseline)},
+        "operating_points": points,
+        "ladder": ladder,
+        "front": [
+            {
+                "policy": described(j.policy),
+                "trial": j.trial,
+                "score": j.score,
+                "usd_per_item": j.usd,
+            }
+            for j in found.generations[-1].front()
+        ],
+        "screened": [
+            {"arm": arm.label, "score": score, "usd_per_item": usd}
+            for arm, score, usd in found.screened
+        ],
+        "items": {
+            "study": found.study_table.n_items,
+            "select": len(found.candidates[0].on_select.score),
+            "test": found.test_table.n_items,
+        },
+        "studies": [g.name for g in found.generations],
+    }
+
+
+TRIAL_FIELDS = ("study", "trial", "score", "usd_per_item", "draws_per_item", "rounds_per_item",
+                "buckets", "signal", "policy")  # fmt: skip
+
+
+def trials_csv(generations: Sequence[Generation]) -> str:
+    """Every distinct policy that was judged, a line each."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(TRIAL_FIELDS)
+    for generation in generations:
+        for j in generation.judged.values():
+            writer.writerow([
+                generation.name, j.trial, f"{j.score:.6f}", f"{j.usd:.9g}", f"{j.draws:.4f}",
+                f"{j.rounds:.4f}", len(j.policy.buckets), j.policy.difficulty.signal,
+                described(j.policy),
+            ])  # fmt: skip
+    return out.getvalue()
+
+
+def _bounds(interval: Interval) -> list[float]:
+    return [interval.low, interval.high]

@@ -1,0 +1,143 @@
+"""A run's folder: what a job was, what it bought, and what came of it.
+
+``job.yaml`` and ``run.json`` are written before anything is bought; the same command finds them
+and goes on. ``summary.json`` says that a run is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tierwise.content import Budget, Job, dump_job, load_job
+from tierwise.errors import InputError
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A folder with a job in it.
+
+    ``run`` names the run in the pool, ``created`` is when it began: kept, so that a run that is
+    resumed or replayed writes the same bytes.
+    """
+
+    path: Path
+    run: str
+    created: str
+
+    @property
+    def pool(self) -> Path:
+        """The stored completions."""
+        return self.path / "pool.sqlite"
+
+    @property
+    def journal(self) -> Path:
+        """The studies, as optuna-dashboard opens them."""
+        return self.path / "study.journal"
+
+    @property
+    def summary(self) -> Path:
+        """What came of the run."""
+        return self.path / "summary.json"
+
+    @property
+    def policies(self) -> Path:
+        """Where ``TIER.yaml`` is."""
+        return self.path / "policies"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.summary.exists()
+
+    def job(self) -> Job:
+        """The job as resolved."""
+        return load_job(self.path / "job.yaml")
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """A folder that a run wrote.
+
+        Raises:
+            InputError: it is not one.
+        """
+        try:
+            known = json.loads((path / "run.json").read_text(encoding="utf-8"))
+            return cls(path, known["run"], known["created"])
+        except FileNotFoundError:
+            raise InputError(
+                f"{path} is not a run directory (no run.json): `tierwise tune --out {path}` "
+                "makes one"
+            ) from None
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path / 'run.json'} cannot be read: {error}") from None
+
+    @classmethod
+    def start(cls, path: Path, job: Job, *, fresh: bool = False) -> RunDir:
+        """The folder for ``job``: a new one, or the one where it was interrupted.
+
+        The budget may have been raised since. ``fresh`` begins anew beside it, in ``PATH-2`` …
+
+        Raises:
+            InputError: the folder holds another job, or cannot be written.
+        """
+        if fresh:
+            path = _unused(path)
+        if (path / "run.json").exists():
+            known = cls.open(path)
+            if _identity(known.job()) != _identity(job):
+                raise InputError(
+                    f"{path} holds another job; give --out for a folder of its own, or --fresh to "
+                    f"begin anew in {_unused(path)}"
+                )
+            known.write("job.yaml", dump_job(job))
+            return known
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"{path} exists and is not a run directory; give another --out")
+        begun = cls(path, uuid.uuid4().hex[:12], datetime.now(UTC).isoformat(timespec="seconds"))
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            begun.write("job.yaml", dump_job(job))
+            begun.write("run.json", json.dumps({"run": begun.run, "created": begun.created}))
+        except OSError as error:
+            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+        return begun
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file, whole or not at all."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.new")
+        new.write_text(text, encoding="utf-8")
+        os.replace(new, path)
+        return path
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Write JSON, for people and programs."""
+        return self.write(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def clear_results(self) -> None:
+        """Forget what is derived from the pool, before it is derived anew."""
+        self.summary.unlink(missing_ok=True)
+        self.journal.unlink(missing_ok=True)
+        for folder in (self.policies, self.path / "operating_points"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _identity(job: Job) -> Job:
+    return replace(job, budget=Budget(), engine="local")
+
+
+def _unused(path: Path) -> Path:
+    numbered = path
+    n = 1
+    while numbered.exists():
+        n += 1
+        numbered = path.with_name(f"{path.name}-{n}")
+    return numbered
