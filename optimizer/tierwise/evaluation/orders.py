@@ -35,7 +35,14 @@ STORED = Orders(n=1, shuffled=False)
 def _columns(orders: Orders, n_items: int, depth: int) -> Columns:
     columns = np.broadcast_to(np.arange(depth), (n_items, orders.n, depth)).copy()
     if orders.shuffled:
+        # Up to ``depth`` orders are rotations of one permutation, evenly spread: each order is
+        # uniform by itself, and every draw comes first (second, …) about equally often.
         rng = np.random.default_rng([orders.seed, depth])
-        rng.permuted(columns, axis=-1, out=columns)
+        for start in range(0, orders.n, depth):
+            together = min(depth, orders.n - start)
+            permuted = rng.permuted(np.tile(np.arange(depth), (n_items, 1)), axis=1)
+            shifts = np.arange(together) * depth // together
+            rotated = (np.arange(depth)[None, :] + shifts[:, None]) % depth
+            columns[:, start : start + together] = permuted[:, rotated]
     columns.setflags(write=False)
     return columns

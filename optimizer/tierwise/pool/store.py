@@ -147,6 +147,27 @@ class SamplePool:
         with self._lock:
             return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
+    def overview(self) -> dict[str, Any]:
+        """What there is, by model, and what it cost: plain data."""
+        with self._lock:
+            models = self._db.execute(
+                "SELECT r.model, count(*), coalesce(sum(d.n), 0), coalesce(sum(f.n), 0),"
+                " coalesce(sum(d.prompt), 0), coalesce(sum(d.completion), 0) FROM requests AS r"
+                " LEFT JOIN (SELECT request, count(*) AS n, sum(prompt_tokens) AS prompt,"
+                " sum(completion_tokens) AS completion FROM draws GROUP BY request) AS d"
+                " ON d.request = r.id LEFT JOIN (SELECT request, count(*) AS n FROM failures"
+                " GROUP BY request) AS f ON f.request = r.id GROUP BY r.model ORDER BY r.model"
+            ).fetchall()
+            usd, calls = self._db.execute(
+                "SELECT total(coalesce(settled_usd, reserved_usd)), coalesce(sum(calls), 0)"
+                " FROM spending"
+            ).fetchone()
+        names = ("model", "requests", "draws", "failures", "prompt_tokens", "completion_tokens")
+        return {
+            "models": [dict(zip(names, row, strict=True)) for row in models],
+            "usd": usd, "calls": calls, "looks": self.counts("looks"),
+        }  # fmt: skip
+
     def spent(self, run: str, tier: str | None = None) -> Spent:
         """What ``run`` spent (on ``tier``, or on all), over all of its starts."""
         with self._lock:

@@ -128,7 +128,7 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
     chosen_from = draws.table(
         _shuffled(q.task.splits["select"], q.seed)[: effort.select_items], needed, "select"
     )
-    judge = Evaluator(chosen_from, Orders(effort.orders, q.seed))
+    judge = Evaluator(chosen_from, Orders(effort.orders, q.seed), exact=False)
     candidates = [Candidate(baseline, -1, judge.evaluate(baseline))]
     candidates += [Candidate(j.policy, j.trial, judge.evaluate(j.policy)) for j in finalists]
     points = operating_points(candidates, candidates[0].on_select, margin=q.margin)
@@ -148,7 +148,7 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
         _shuffled(q.task.splits["test"], q.seed)[: effort.test_items],
         depth_needed(finals_tested, LEAST_DEPTH), "test",
     )  # fmt: skip
-    judge = Evaluator(test_table, Orders(effort.orders, q.seed))
+    judge = Evaluator(test_table, Orders(effort.orders, q.seed), exact=False)
     tested = {policy: judge.evaluate(policy) for policy in finals_tested}
     return Found(
         question=replace(q, effort=effort),

@@ -131,6 +131,13 @@ def test_max_tokens_counts_the_cue_and_ends_a_draw_for_length(small):
     assert (g.completion_tokens, g.finish_reason, len(g.text.split())) == (9, "length", 9)
 
 
+def test_a_draw_ends_where_the_positions_end(small, monkeypatch):
+    monkeypatch.setattr("tierwise.llm.embedded.batch.POSITIONS", 20)
+    p = prompt("7 + 5 - 3 + 9 - 4", {**THINK, "max_tokens": 1_000_000})
+    (g,) = small.generate([p], [0])
+    assert (g.prompt_tokens + g.completion_tokens, g.finish_reason) == (20, "length")
+
+
 def test_no_prompts_give_no_generations_and_lengths_must_agree(small):
     assert small.generate([], []) == []
     with pytest.raises(ValueError, match="as many seeds"):

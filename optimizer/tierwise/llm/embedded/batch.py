@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tierwise.llm.embedded.chance import Words64, uniform
 from tierwise.llm.embedded.chat import STOP, WORK, Prompt
 from tierwise.llm.embedded.checkpoint import Floats
-from tierwise.llm.embedded.decoder import Cache, Decoder
+from tierwise.llm.embedded.decoder import POSITIONS, Cache, Decoder
 from tierwise.llm.embedded.vocabulary import END, ID
 
 _END, _ANSWER = ID[END], ID["answer"]
@@ -28,7 +28,7 @@ class Batch:
     def __init__(self, decoder: Decoder, prompts: Sequence[Prompt], stream: Words64) -> None:
         n = len(prompts)
         self._decoder, self._stream = decoder, stream
-        self._room = np.array([p.max_tokens - len(p.cue) for p in prompts])
+        self._room = np.array([_room(p) for p in prompts])
         self._temperature = np.array([p.temperature for p in prompts], np.float32)
         self._budget = np.array(
             [_NO_BUDGET if p.budget_tokens is None else p.budget_tokens for p in prompts]
@@ -91,6 +91,11 @@ class Batch:
             self._cache = self._cache.take(keep)
         self._logits = self._decoder.step(token, self._position, self._cache)
         self._position = self._position + 1
+
+
+def _room(prompt: Prompt) -> int:
+    """Tokens that may follow the cue: as asked, and as there are positions."""
+    return min(prompt.max_tokens, POSITIONS - len(prompt.tokens)) - len(prompt.cue)
 
 
 def _read(decoder: Decoder, prompts: Sequence[Prompt]) -> tuple[Floats, Cache, NDArray[np.int64]]:

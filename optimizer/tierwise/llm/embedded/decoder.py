@@ -14,6 +14,7 @@ from tierwise.llm.embedded.checkpoint import Checkpoint, Floats
 Ints = NDArray[np.int64]
 
 POSITIONS = 512
+"""Of a prompt and its completion together; training knew 200."""
 GROWTH = 32
 """Positions by which the cache grows."""
 

@@ -1,0 +1,36 @@
+# Each target makes its own .venv where there is none.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: tune test check benchmark clean
+
+tune: .venv/ready  ## tune the three embedded tiers: no key, no network
+	@$(BIN)/tierwise tune --yes $(ARGS)
+
+test: .venv/ready-dev  ## the test suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/ready-dev  ## everything that must hold before a commit lands
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+benchmark: .venv/ready-dev  ## ratios from one run on this machine
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+.venv/ready: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing tierwise into .venv (once, a minute or two) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/ready-dev: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing tierwise and its tools into .venv (once, a minute or two) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch .venv/ready $@
+
+clean:
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

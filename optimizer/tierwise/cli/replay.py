@@ -1,0 +1,22 @@
+"""``tierwise replay RUN_DIR``: from the pool alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("replay")
+@click.argument("run_dir", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--quiet", is_flag=True, help="Print only where the files are.")
+def command(run_dir: Path, as_json: bool, quiet: bool) -> None:
+    """Rebuild the policies and the summary of RUN_DIR from its pool: the same bytes, no call."""
+    from tierwise.cli._progress import listening
+    from tierwise.cli._results import show
+    from tierwise.search import replay
+
+    with listening((), quiet=quiet or as_json) as listener:
+        result = replay(run_dir, listener=listener)
+    show(result, quiet=quiet, as_json=as_json)

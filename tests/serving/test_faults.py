@@ -1,0 +1,202 @@
+"""A provider that fails in every way it can: nothing hangs, nothing is lost, counts add up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("starlette", reason="the extra [serve] is not installed")
+pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
+
+from tests.loopback import Fault, Loopback, Said
+from tests.serving.test_gateway import USER, VOTE, client, gateway
+from tests.serving.worlds import ANSWER, PROMPTS, policy_file
+from tierwise.llm.litellm_model import LiteLLMModel
+from tierwise.llm.retries import Retry
+from tierwise.recipe import Arm, Limits, Policy, Price, Recipe, StrategySpec, Tier
+from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.serving import PolicyRuntime
+from tierwise.serving.access import Access
+from tierwise.serving.gateway import Bounds, Gateway
+from tierwise.serving.shelf import Shelf
+
+FAULTS = (
+    Fault("status", 429, {"Retry-After": "0.01"}),
+    Fault("status", 500),
+    Fault("hang", seconds=2.0),
+    Fault("cut"),
+    Fault("truncated"),
+    Fault("empty"),
+    Fault("html"),
+)
+
+
+def one_in_five(number: int) -> Fault | None:
+    return FAULTS[number // 5 % len(FAULTS)] if number % 5 == 4 else None
+
+
+async def quick(seconds: float) -> None:
+    await asyncio.sleep(min(seconds, 0.02))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("requests", [140, pytest.param(2000, marks=pytest.mark.slow)])
+def test_one_call_in_five_fails_and_every_request_ends_well(
+    loopback: Loopback, tmp_path: Path, requests: int
+) -> None:
+    loopback.fault = one_in_five
+    loopback.speak = lambda messages, seed, body: Said("A: 7", finish_reason="stopp")
+    tier = Tier("small", "openai/tiny", Price(1.0, 2.0), {"direct": {"max_tokens": 9}},
+                limits={"concurrency": 64, "timeout_s": 1.0})  # fmt: skip
+    policy = Policy(
+        (Recipe((Arm("plain", "direct", 0.8),), StrategySpec.of("self_consistency", draws=3)),),
+        limits=Limits(timeout_s=20.0),
+    )
+    file = PolicyFile(
+        name="p", tier=tier, task=TaskRef("t", 1, "exact_match", ""), inputs=("question",),
+        prompts=PROMPTS, policy=policy, answer=ANSWER,
+    )  # fmt: skip
+    # One attempt a draw, so that the provider's count of calls is also the gateway's.
+    model = LiteLLMModel(tier, retry=Retry(attempts=1, rate_limited_attempts=1, sleep=quick))
+    try:
+        shelf = Shelf([file.save(tmp_path / "p.yaml")], lambda f: PolicyRuntime(f, model))
+        gate = Gateway(shelf, Access("127.0.0.1", ()), Bounds())
+        statuses, metrics = asyncio.run(_asked(gate, requests, concurrency=64))
+    finally:
+        model.close()
+    assert sum(statuses.values()) == requests
+    assert set(statuses) <= {200, 502, 503, 504}
+    assert statuses[200] >= 0.7 * requests
+    for status, count in statuses.items():
+        assert metrics[f'tierwise_requests_total{{policy="p",status="{status}"}}'] == count
+    assert metrics['tierwise_calls_total{policy="p"}'] == requests == loopback.calls
+    assert metrics['tierwise_draws_total{outcome="ok",policy="p"}'] == 3 * loopback.answered
+    draws = sum(v for k, v in metrics.items() if k.startswith("tierwise_draws_total"))
+    assert draws == 3 * requests
+    assert metrics["tierwise_in_flight"] == 0
+
+
+async def _asked(
+    gate: Gateway, requests: int, concurrency: int
+) -> tuple[Counter[int], dict[str, float]]:
+    statuses: Counter[int] = Counter()
+    async with client(gate) as http:
+        slots = asyncio.Semaphore(concurrency)
+
+        async def one(i: int) -> None:
+            async with slots:
+                body = {"model": "p", "messages": [{"role": "user", "content": f"q {i}"}]}
+                got = await http.post("/v1/chat/completions", json=body, timeout=60)
+            data = got.json()
+            if got.status_code == 200:
+                assert data["choices"][0]["finish_reason"] == "stop"
+                assert data["tierwise"]["answer"] == "7"
+            else:
+                assert set(data["error"]) == {"message", "type", "param", "code"}
+                assert data["tierwise"]["draws"] == 3
+            statuses[got.status_code] += 1
+
+        await asyncio.gather(*map(one, range(requests)))
+        text = (await http.get("/metrics")).text
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return statuses, {k: float(v) for k, v in (line.rsplit(" ", 1) for line in lines)}
+
+
+GOOD = {"model": "p", "messages": USER, "seed": 3, "stream": False, "temperature": 0.5}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(
+    [*GOOD, "inputs", "stream_options", "n", "tools", "stop", "response_format"]
+)
+
+
+@st.composite
+def mutated_bodies(draw) -> bytes:
+    body: dict[str, object] = dict(GOOD)
+    for _ in range(draw(st.integers(1, 3))):
+        body[draw(NAMES | st.text(max_size=8))] = draw(JSON)
+        if draw(st.booleans()):
+            body.pop(draw(NAMES), None)
+    raw = json.dumps(body).encode()
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(raw) - 1))
+        raw = raw[:at] + draw(st.binary(max_size=3)) + raw[at + draw(st.integers(0, 3)) :]
+    return raw
+
+
+@pytest.mark.parametrize("examples", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_mutated_bodies_get_well_formed_answers_or_errors(tmp_path: Path, examples: int) -> None:
+    gate = gateway(tmp_path, policy_file(VOTE))
+
+    async def ask(body: bytes) -> httpx.Response:
+        transport = httpx.ASGITransport(gate.app)  # raises what the gateway does not answer
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            headers = {"content-type": "application/json"}
+            return await http.post("/v1/chat/completions", content=body, headers=headers)
+
+    with asyncio.Runner() as runner:
+        _each(mutated_bodies(), examples, lambda body: _check_reply(runner.run(ask(body))))
+    assert gate._in_flight == 0
+
+
+def _check_reply(got: httpx.Response) -> None:
+    assert got.status_code in (200, 400, 404)
+    if got.headers["content-type"].startswith("text/event-stream"):
+        assert got.text.endswith("data: [DONE]\n\n")
+    elif got.status_code == 200:
+        assert got.json()["choices"][0]["message"]["content"] == "Well. A: 7"
+    else:
+        assert set(got.json()["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("examples", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_mutated_policy_files_are_refused_and_the_old_one_stays(
+    tmp_path: Path, examples: int
+) -> None:
+    gate = gateway(tmp_path, policy_file(VOTE))
+    path = tmp_path / "0.yaml"
+    text = path.read_text()
+    words = [m.span() for m in re.finditer(r"[\w./{}-]+", text)]
+
+    @st.composite
+    def mutated(draw) -> bytes:
+        start, end = draw(st.sampled_from(words))
+        new = draw(
+            st.sampled_from(["", "-1", "no", "1e9", "[]", "{}", "&a *a", "'"]) | st.text(max_size=5)
+        )
+        raw = (text[:start] + new + text[end:]).encode("utf-8", "replace")
+        cut = draw(st.integers(0, 40))
+        return raw[: len(raw) - cut] if draw(st.booleans()) else raw
+
+    with asyncio.Runner() as runner:
+
+        def check(content: bytes) -> None:
+            path.write_bytes(content)
+            outcomes = runner.run(gate.shelf.reload())
+            assert all(outcome in ("loaded", "refused") for _, outcome in outcomes)
+            assert all("Traceback" not in why for why in gate.shelf.refused.values())
+            [edition] = gate.shelf.editions
+            assert edition.runtime is not None
+
+        _each(mutated(), examples, check)
+
+
+def _each(strategy, examples: int, check: Callable) -> None:
+    @settings(max_examples=examples, deadline=None, derandomize=True, database=None)
+    @given(strategy)
+    def run(value) -> None:
+        check(value)
+
+    run()
