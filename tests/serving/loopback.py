@@ -14,7 +14,8 @@ import uvicorn
 @contextlib.contextmanager
 def served(app: Any) -> Iterator[str]:
     """The base URL of ``app``, served until the block ends."""
-    with socket.socket() as listener:
+    # With its protocol named, asyncio sends small parts at once; else each waits 40 ms for an ACK.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5)

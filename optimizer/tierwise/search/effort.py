@@ -35,7 +35,7 @@ class Effort:
     study_arms: int = 5
     select_items: int = 240
     test_items: int = 460
-    finalists: int = 12
+    finalists: int = 24
     orders: int = 16
 
     def scaled(self, factor: float) -> Effort:

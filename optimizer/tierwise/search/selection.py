@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation
 from tierwise.recipe import Policy
 from tierwise.stats.paired import PairedBootstrap
+
+Floats = npt.NDArray[np.float64]
 
 POINTS = ("economy", "balanced", "quality")
 POINT_A_DOUBLING = 0.01
@@ -37,24 +40,18 @@ def operating_points(
     quality: the highest score. balanced: the highest score less ``POINT_A_DOUBLING`` for each
     doubling of dollars, which does not depend on what a dollar is worth. economy: the cheapest that
     is not worse than the baseline by ``margin``, by the lower bound of the paired 95% interval;
-    where none is, the cheapest whose mean is not. With each, buckets must earn their place
-    (``_earned``).
+    where none is, the cheapest whose mean is not. With each, buckets must earn their place.
     """
-    quality = _earned(candidates, _quality)
     paired = PairedBootstrap(len(baseline.score), resamples=2000)
-
-    def economy(among: Sequence[Candidate]) -> Candidate:
-        safe = [
-            c for c in among
-            if paired.difference(c.on_select.score, baseline.score).low > -margin
-        ]  # fmt: skip
-        level = [c for c in among if c.on_select.mean_score >= baseline.mean_score - margin]
-        return _cheapest(safe or level or among)
-
+    safe = [
+        c for c in candidates
+        if paired.difference(c.on_select.score, baseline.score).low > -margin
+    ]  # fmt: skip
+    level = [c for c in candidates if c.on_select.mean_score >= baseline.mean_score - margin]
     return {
-        "economy": _earned(candidates, economy),
-        "balanced": _earned(candidates, lambda among: max(among, key=_worth)),
-        "quality": quality,
+        "economy": _best(safe or level or candidates, _DOLLARS),
+        "balanced": _best(candidates, _SCORE_A_DOUBLING),
+        "quality": _best(candidates, _SCORE),
     }
 
 
@@ -72,7 +69,7 @@ def bounded_point(candidates: Sequence[Candidate], bound: Mapping[str, float]) -
             raise UnsupportedError(
                 f"no policy costs at most ${value:g} an item; the cheapest costs ${least:.3g}"
             )
-        return _earned(fit, _quality)
+        return _best(fit, _SCORE)
     if name == "min_score":
         good = [c for c in candidates if c.on_select.mean_score >= value]
         if not good:
@@ -80,52 +77,64 @@ def bounded_point(candidates: Sequence[Candidate], bound: Mapping[str, float]) -
             raise UnsupportedError(
                 f"no policy scores {value:g} or more; the best scores {most:.3f}"
             )
-        return _earned(good, _cheapest)
+        return _best(good, _DOLLARS)
 
-    def utility(c: Candidate) -> float:
-        return 100 * value * c.on_select.mean_score - c.on_select.mean_usd
+    points = Aim(
+        lambda e: 100 * value * e.mean_score - e.mean_usd,
+        lambda e, _: 100 * value * e.score - e.usd,
+    )
+    return _best(candidates, points)
 
-    return _earned(candidates, lambda among: max(among, key=utility))
 
+class Aim(NamedTuple):
+    """What a point is chosen by.
 
-def _earned(
-    candidates: Sequence[Candidate], choose: Callable[[Sequence[Candidate]], Candidate]
-) -> Candidate:
-    """The choice among all, if it is of one bucket or clearly beats the one-bucket choice.
-
-    Clearly: by more than ``BUCKETS_MUST_GAIN`` standard errors of the paired difference, in score,
-    or in dollars at a score that is not lower.
+    ``rank`` orders policies; ``worth`` is the same for each item, (n_items,), so that a paired
+    standard error can be had; where ``rank`` is not a mean over items it is ``rank`` to first order
+    around the dollars that are given.
     """
-    best = choose(candidates)
+
+    rank: Callable[[Evaluation], float]
+    worth: Callable[[Evaluation, float], Floats]
+
+
+def _doublings(e: Evaluation, reference_usd: float) -> Floats:
+    return e.usd / max(reference_usd, 1e-30) / math.log(2)
+
+
+_SCORE = Aim(lambda e: e.mean_score, lambda e, _: e.score)
+_DOLLARS = Aim(lambda e: -e.mean_usd, lambda e, _: -e.usd)
+_SCORE_A_DOUBLING = Aim(
+    lambda e: e.mean_score - POINT_A_DOUBLING * math.log2(max(e.mean_usd, 1e-30)),
+    lambda e, reference_usd: e.score - POINT_A_DOUBLING * _doublings(e, reference_usd),
+)
+
+
+def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
+    """The candidate that ranks first; one with buckets only where they earn their place.
+
+    That is, against the first without: by more than ``BUCKETS_MUST_GAIN`` standard errors of the
+    paired difference, in worth, or in dollars at a score that is not lower.
+    """
+
+    def first(among: Sequence[Candidate]) -> Candidate:
+        return max(among, key=lambda c: (aim.rank(c.on_select), -c.on_select.mean_usd))
+
     plain = [c for c in candidates if len(c.policy.buckets) == 1]
-    if len(best.policy.buckets) == 1 or not plain:
+    best, sibling = first(candidates), first(plain or candidates)
+    if len(best.policy.buckets) == 1:
         return best
-    sibling = choose(plain)
-    gain, saved = best.on_select, sibling.on_select
-    better = _gain(gain.score - saved.score)
-    cheaper = _gain(saved.usd - gain.usd)
-    level = gain.mean_score >= saved.mean_score
-    if better > BUCKETS_MUST_GAIN or (level and cheaper > BUCKETS_MUST_GAIN):
-        return best
-    return sibling
+    mine, other = best.on_select, sibling.on_select
+    usd = other.mean_usd
+    gain = _in_errors(aim.worth(mine, usd) - aim.worth(other, usd))
+    cheaper = _in_errors(other.usd - mine.usd) if mine.mean_score >= other.mean_score else 0.0
+    return best if max(gain, cheaper) > BUCKETS_MUST_GAIN else sibling
 
 
-def _gain(differences: object) -> float:
+def _in_errors(differences: Floats) -> float:
     """Mean in standard errors."""
-    d = np.asarray(differences, dtype=np.float64)
-    error = float(d.std(ddof=1)) / np.sqrt(len(d))
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    mean = float(differences.mean())
     if error == 0:
-        return float(np.sign(d.mean()) * np.inf) if d.mean() else 0.0
-    return float(d.mean() / error)
-
-
-def _quality(among: Sequence[Candidate]) -> Candidate:
-    return max(among, key=lambda c: (c.on_select.mean_score, -c.on_select.mean_usd))
-
-
-def _cheapest(among: Sequence[Candidate]) -> Candidate:
-    return min(among, key=lambda c: (c.on_select.mean_usd, -c.on_select.mean_score))
-
-
-def _worth(c: Candidate) -> float:
-    return c.on_select.mean_score - POINT_A_DOUBLING * math.log2(max(c.on_select.mean_usd, 1e-30))
+        return math.copysign(math.inf, mean) if mean else 0.0
+    return mean / error

@@ -1,0 +1,103 @@
+"""How near a study without warm starts comes to the exact allocation, sampler by sampler.
+
+    python benchmarks/search_quality.py                       # tunes the default job first (a minute)
+    python benchmarks/search_quality.py --run runs/arithmetic  # the tables of a finished run
+
+Every study is over the default space, on the table that a run's last generation was judged on
+(about 5 arms x 17 draws x 240 items). A study's utility is the best score - price * dollars among
+its trials; it is told no price, so one study is measured at all three. Ratios are to the utility of
+``search.allocation`` on the same table, which may be beaten: its grid is coarse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from tierwise.content import default_job, load_space
+from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.recipe import StrategySpec, uniform
+from tierwise.search import RunDir, tune
+from tierwise.search.allocation import allocate
+from tierwise.search.parameters import Dimensions
+from tierwise.search.sampler import PartwiseSampler
+from tierwise.search.study import Generation
+
+TRIALS, DEPTH, SHARE = 300, 17, 0.99
+PRICES = (0.002, 0.01, 0.05)
+"""Score that one draw of the cheapest arm is worth."""
+
+SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+    "partwise": lambda seed: PartwiseSampler(seed, 2),
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
+}
+
+
+def study(table: SampleTable, sampler: str, seed: int, trials: int) -> tuple[Generation, float]:
+    """A study without warm starts, and its seconds."""
+    dims = Dimensions(load_space("default"), tuple(table.arms), True, DEPTH)
+    generation = Generation("b", Evaluator(table, Orders(16)), dims, seed, 2)
+    generation.study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=SAMPLERS[sampler](seed)
+    )
+    start = time.perf_counter()
+    generation.run(trials)
+    return generation, time.perf_counter() - start
+
+
+def compare(name: str, table: SampleTable, args: argparse.Namespace) -> None:
+    evaluator = Evaluator(table, Orders(16))
+    dims = Dimensions(load_space("default"), tuple(table.arms), True, DEPTH)
+    cheapest = min(
+        evaluator.evaluate(uniform(arm, StrategySpec.of("single"))).mean_usd for arm in table.arms
+    )
+    prices = [worth / cheapest for worth in PRICES]
+    start = time.perf_counter()
+    exact = allocate(evaluator, dims)
+    print(f"{name}: {len(table.arms)} arms x {DEPTH} draws x {table.n_items} items; exact "
+          f"allocation {', '.join(f'{exact.utility(p):.4f}' for p in prices)} at the three prices "
+          f"in {time.perf_counter() - start:.1f} s")  # fmt: skip
+    for sampler in args.samplers:
+        ratios, seconds = [], []
+        for seed in range(args.seeds):
+            generation, took = study(table, sampler, seed, args.trials)
+            judged = list(generation.judged.values())
+            ratios.append([
+                max(j.score - p * j.usd for j in judged) / exact.utility(p) for p in prices
+            ])  # fmt: skip
+            seconds.append(took)
+        r = np.array(ratios)
+        reached = " ".join(f"{(r[:, i] >= SHARE).sum()}/{args.seeds}" for i in range(len(prices)))
+        shown = " ".join(f"{m:.4f} ({w:.4f})" for m, w in zip(r.mean(0), r.min(0), strict=True))
+        print(f"  {sampler:9s} mean (worst) {shown}   at {SHARE:.0%} or more: {reached}   "
+              f"{np.mean(seconds):.1f} s a study", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--run", type=Path, help="a finished run on the default space")
+    options.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))
+    options.add_argument("--tiers", nargs="+", default=["small", "medium", "large"])
+    options.add_argument("--seeds", type=int, default=10)
+    options.add_argument("--trials", type=int, default=TRIALS)
+    args = options.parse_args()
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with tempfile.TemporaryDirectory() as scratch:
+        run = RunDir.open(args.run) if args.run else tune(default_job(), Path(scratch) / "run").run
+        tables = {name: SampleTable.load(run.path / f"tables.{name}.npz") for name in args.tiers}
+    for name, table in tables.items():
+        compare(name, table, args)
+
+
+if __name__ == "__main__":
+    main()
