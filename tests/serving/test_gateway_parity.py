@@ -59,6 +59,25 @@ def test_same_answer_draws_and_cost_over_http(tmp_path: Path) -> None:
     assert {"answered", "failed"} < ends
 
 
+def test_one_question_and_seed_get_one_answer_of_library_and_gateway() -> None:
+    example = Path(__file__).parents[2] / "examples" / "serving" / "arithmetic-small.yaml"
+    shelf = Shelf([example])
+    with served(Gateway(shelf, Access("127.0.0.1", ())).app) as base:
+        client = OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
+        with client, PolicyRuntime.load(example) as runtime:
+            for seed, question in enumerate(["6 + 3", "13 + 2 - 5 + 18 - 7", "8 - 5 + 4"]):
+                own = runtime.answer_sync(question=question, seed=seed)
+                asked = {"model": "tier/small", "seed": seed,
+                         "messages": [{"role": "user", "content": question}]}  # fmt: skip
+                whole = client.chat.completions.create(**asked)
+                assert whole.choices[0].message.content == own.text
+                assert whole.usage.prompt_tokens == own.prompt_tokens
+                assert whole.usage.completion_tokens == own.completion_tokens
+                parts = client.chat.completions.create(**asked, stream=True)
+                text = "".join(c.delta.content or "" for part in parts for c in part.choices)
+                assert text == own.text
+
+
 def plain(client: OpenAI, model: str, question: str) -> dict:
     try:
         reply = client.chat.completions.create(

@@ -61,11 +61,14 @@ class LoadedTask:
     own: tuple[PromptTemplate, ...] = ()
 
 
-def load_task(name_or_path: Path | str, space: SearchSpace | None = None) -> LoadedTask:
+def load_task(
+    name_or_path: Path | str, space: SearchSpace | None = None, *, prompts_needed: bool = True
+) -> LoadedTask:
     """A task by name, folder or file; with a ``space``, the prompts that the space chooses.
 
     Without a space, or where the space does not say, the library takes part only if the task brings
-    no prompts of its own.
+    no prompts of its own. ``prompts_needed=False``: only the task's own, and none is no fault (a
+    recording brings its own).
 
     Raises:
         InputError: no such task, or every fault of its files with file and line.
@@ -88,6 +91,8 @@ def load_task(name_or_path: Path | str, space: SearchSpace | None = None) -> Loa
     except InputError as error:
         faults += faults_of(error)
     raise_any(faults)
+    if not prompts_needed:
+        return LoadedTask(_task(model, items, answer), own, path, own)
     try:
         prompts = _chosen(own, setting, space)
     except InputError as error:

@@ -24,7 +24,7 @@ def may_bind(policy: Policy, strategies: Sequence[Strategy], table: SampleTable)
         if limits.max_usd_per_request <= dearest * most:
             return True
     if limits.timeout_s is not None:
-        slowest = max(float(np.nanmax(a.latency_s)) for a in arms)
+        slowest = max(a.slowest_s for a in arms)
         # Every round has at least one draw.
         if limits.timeout_s <= slowest * most:
             return True

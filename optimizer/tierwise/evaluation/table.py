@@ -51,6 +51,12 @@ class ArmTable:
         return int(self.answers.shape[1])
 
     @property
+    def slowest_s(self) -> float:
+        """The longest latency; 0 where none was recorded."""
+        known = self.latency_s[~np.isnan(self.latency_s)]
+        return float(known.max(initial=0.0))
+
+    @property
     def complete(self) -> npt.NDArray[np.bool_]:
         """(n_items,): items that have all ``depth`` draws; the others are unsupported here."""
         return np.logical_not(np.isnan(self.score).any(axis=1))

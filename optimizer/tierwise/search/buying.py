@@ -15,12 +15,18 @@ from tierwise.recipe import Arm, PromptTemplate, Tier
 from tierwise.search.events import Bought, Listener
 from tierwise.task import Item, Task
 
+MOST_DRAWS = 4096
+
 FEWEST_ITEMS = 8
 """A stage with fewer complete items decides nothing."""
 
 
 class Draws(Protocol):
     """Where a search gets its tables from."""
+
+    def most(self, arm: Arm) -> int:
+        """The most draws that every item of the arm can have."""
+        ...
 
     def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
         """The items that have ``depth[arm]`` draws of every arm."""
@@ -50,6 +56,10 @@ class Buyer:
         self.used: dict[str, int] = {}
         """Request key -> draws that the search has looked at."""
         self._requests: dict[tuple[Arm, str], Request] = {}
+
+    def most(self, arm: Arm) -> int:
+        """As many as a seed can tell apart."""
+        return MOST_DRAWS
 
     def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
         """See ``Draws``; an item whose draws failed for good, or that the cap left out, is not in.

@@ -13,6 +13,7 @@ import numpy as np
 
 from tierwise.content import LoadedTask
 from tierwise.evaluation import Evaluation, SampleTable, replay
+from tierwise.llm.models import RECORDED, kind_of
 from tierwise.recipe import Limits, Policy
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.search.effort import depth_needed
@@ -49,6 +50,9 @@ def policy_file(
         f"The gate was not passed: {described(candidate.policy)} was not shown to be better than "
         "the baseline, or as good and cheaper. This is the baseline."
     ]  # fmt: skip
+    recorded = kind_of(q.tier.model) == RECORDED
+    if recorded:
+        notes.append("Tuned on recorded answers: the prompts' exact bytes are not known.")
     if q.tier.price.nominal:
         notes.append("Dollars and seconds are nominal: parameters x tokens, nobody's bill.")
     return PolicyFile(
@@ -80,6 +84,7 @@ def policy_file(
             "pool_sha256": origin.pool_sha256,
             "prices_as_of": q.tier.price.as_of,
         },
+        deployable=not recorded,
         notes=tuple(notes),
     )  # fmt: skip
 
@@ -87,7 +92,7 @@ def policy_file(
 def limits_of(policy: Policy, table: SampleTable) -> Limits:
     """Limits that a request reaches only when something is wrong: they bound, and do not steer."""
     depth = depth_needed([policy])
-    slowest = max(float(np.nanmax(table.arms[arm].latency_s)) for arm in depth)
+    slowest = max(table.arms[arm].slowest_s for arm in depth)
     probe = policy.difficulty.probe
     most = max(sum(depth_needed([Policy((recipe,))]).values()) for recipe in policy.buckets)
     most += probe.draws if probe else 0
@@ -140,7 +145,7 @@ def tier_summary(
         ladder[rung] = {"policy": described(policy), **measured(got)}
     ladder["oracle_bound"] = {
         "items": len(found.oracle),
-        "score": float(found.oracle.mean()),
+        "score": _number(float(found.oracle.mean())),
         "score_ci95": _bounds(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
     }
     points = {}
@@ -212,5 +217,10 @@ def trials_csv(generations: Sequence[Generation]) -> str:
     return out.getvalue()
 
 
-def _bounds(interval: Interval) -> list[float]:
-    return [interval.low, interval.high]
+def _bounds(interval: Interval) -> list[float | None]:
+    return [_number(interval.low), _number(interval.high)]
+
+
+def _number(value: float) -> float | None:
+    """None for what the draws do not support: JSON has no NaN."""
+    return value if math.isfinite(value) else None

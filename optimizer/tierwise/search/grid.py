@@ -38,11 +38,15 @@ def arm_sets(arms: Sequence[Arm], sizes: Sequence[int]) -> Iterator[tuple[Arm, .
 
 def recipes(dimensions: Dimensions, steps: int = STEPS) -> list[Recipe]:
     """Every recipe of the grid."""
-    specs = strategies(dimensions, dimensions.max_draws, steps)
-    found = []
-    for chosen in arm_sets(dimensions.arms, dimensions.space.arms):
+    found: list[Recipe] = []
+    for size in dimensions.space.arms:
         # One draw of a portfolio is one draw of its first arm.
-        found += [Recipe(chosen, s) for s in specs if build(s).max_draws >= len(chosen)]
+        specs = [
+            spec for spec in strategies(dimensions, dimensions.max_draws * size, steps)
+            if build(spec).max_draws >= size
+        ]  # fmt: skip
+        for chosen in arm_sets(dimensions.arms, (size,)):
+            found += [Recipe(chosen, spec) for spec in specs]
     return found
 
 

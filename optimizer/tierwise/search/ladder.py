@@ -78,8 +78,10 @@ def oracle_bound(
     """(n_items,): the score if somebody told us which of ``recipes`` is best for each item.
 
     It is chosen on one half of the draws and scored on the other, both ways round; recipes that
-    need more than half of the draws take no part.
+    need more than half of the draws take no part. All NaN where there is but one draw.
     """
+    if min(rows.depth for rows in table.arms.values()) < 2:
+        return np.full(table.n_items, np.nan)
     halves = []
     for parity in (0, 1):
         arms = {

@@ -3,7 +3,7 @@
 At one draw the ranks of prompts are not those under a vote, so an arm is judged by all that the
 strategies can make of its draws. It is dropped only where, on all items and on the shorter and the
 longer half of them, every one of its points is dominated by some other arm, at a level that is
-split over the arms and the strata; an arm that is only good for hard items stays.
+split over the pairs of arms; an arm that is only good for hard items stays.
 """
 
 from __future__ import annotations
@@ -63,9 +63,12 @@ def envelope(
 
 
 def survivors(points: Envelope, *, alpha: float = 0.05) -> tuple[Arm, ...]:
-    """Arms that are not dominated in every stratum; ``alpha`` is split over arms and strata."""
-    tests = len(points.arms) * len(points.strata)
-    z = NormalDist().inv_cdf(1 - alpha / tests)
+    """Arms that are not dominated in every stratum; ``alpha`` is split over the pairs of arms.
+
+    Not over the strata: an arm must lose in all of them to go.
+    """
+    pairs = len(points.arms) * max(len(points.arms) - 1, 1)
+    z = NormalDist().inv_cdf(1 - alpha / pairs)
     dropped = np.logical_and.reduce([_dominated(points, mask, z) for mask in points.strata])
     return tuple(arm for arm, out in zip(points.arms, dropped, strict=True) if not out)
 

@@ -13,6 +13,7 @@ from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation
 from tierwise.recipe import Policy
 from tierwise.stats.paired import PairedBootstrap
+from tierwise.strategies import build
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,8 +21,8 @@ POINTS = ("economy", "balanced", "quality")
 POINT_A_DOUBLING = 0.01
 """Score that a policy must gain for costing twice as much, at the balanced point."""
 
-BUCKETS_MUST_GAIN = 1.5
-"""Standard errors by which a policy with buckets must beat the best one without."""
+MUST_GAIN = {"one draw": 0.0, "one bucket": 1.0, "buckets": 1.5}
+"""Standard errors that a policy must gain over the simpler kind: buckets overfit easily."""
 
 
 class Candidate(NamedTuple):
@@ -111,24 +112,38 @@ _SCORE_A_DOUBLING = Aim(
 
 
 def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
-    """The candidate that ranks first; one with buckets only where they earn their place.
+    """The candidate that ranks first, where what is more complex earns its place.
 
-    That is, against the first without: by more than ``BUCKETS_MUST_GAIN`` standard errors of the
-    paired difference, in worth, or in dollars at a score that is not lower.
+    From one draw to one bucket to buckets: the first of each kind takes the place of the simpler
+    one where it gains more than ``MUST_GAIN`` standard errors of the paired difference, in worth,
+    or in dollars at a score that is not lower.
     """
+    chosen: Candidate | None = None
+    for kind, errors in MUST_GAIN.items():
+        among = [c for c in candidates if complexity(c.policy) == kind]
+        if not among:
+            continue
+        best = max(among, key=lambda c: (aim.rank(c.on_select), -c.on_select.mean_usd))
+        if chosen is None or _gain(best.on_select, chosen.on_select, aim) > errors:
+            chosen = best
+    assert chosen is not None
+    return chosen
 
-    def first(among: Sequence[Candidate]) -> Candidate:
-        return max(among, key=lambda c: (aim.rank(c.on_select), -c.on_select.mean_usd))
 
-    plain = [c for c in candidates if len(c.policy.buckets) == 1]
-    best, sibling = first(candidates), first(plain or candidates)
-    if len(best.policy.buckets) == 1:
-        return best
-    mine, other = best.on_select, sibling.on_select
+def complexity(policy: Policy) -> str:
+    """``one draw``, ``one bucket`` or ``buckets``."""
+    if len(policy.buckets) > 1:
+        return "buckets"
+    most = build(policy.buckets[0].strategy).max_draws
+    return "one draw" if most == 1 else "one bucket"
+
+
+def _gain(mine: Evaluation, other: Evaluation, aim: Aim) -> float:
+    """In standard errors: of worth, or of dollars saved at a score that is not lower."""
     usd = other.mean_usd
     gain = _in_errors(aim.worth(mine, usd) - aim.worth(other, usd))
     cheaper = _in_errors(other.usd - mine.usd) if mine.mean_score >= other.mean_score else 0.0
-    return best if max(gain, cheaper) > BUCKETS_MUST_GAIN else sibling
+    return max(gain, cheaper)
 
 
 def _in_errors(differences: Floats) -> float:

@@ -93,7 +93,7 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
     """
     q, name = question, question.tier.name
     space, arms = q.space, q.arms.candidates
-    depth = most_draws(space)
+    depth = min(most_draws(space), max(draws.most(arm) for arm in arms))
     effort = affordable(q.effort, len(arms), depth, q.assumed, q.cap, tier=name)
 
     def stage(title: str) -> None:

@@ -12,17 +12,19 @@ from typing import Any
 
 from tierwise.content import Budget, Job, LoadedTask, load_space, load_task
 from tierwise.errors import InputError, TierwiseError, unknown_name
-from tierwise.llm.models import address_of, open_model, resolve_tier
+from tierwise.llm.models import RECORDED, address_of, kind_of, open_model, resolve_tier
+from tierwise.llm.recorded import Recording
 from tierwise.pool import Cap, SamplePool
 from tierwise.recipe import PromptTemplate, Tier
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.recipe.space import SearchSpace
 from tierwise.search.arms import candidate_arms
 from tierwise.search.buying import Buyer
-from tierwise.search.effort import Effort, assumed_cost
+from tierwise.search.effort import DrawCost, Effort, assumed_cost
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.export import Origin, policy_file, tier_summary, trials_csv
 from tierwise.search.gate import passed
+from tierwise.search.recorded import FREE, RecordedDraws, fingerprint, recorded_arms
 from tierwise.search.run_dir import RunDir
 from tierwise.search.tier import Found, Question, search
 from tierwise.task import SPLITS
@@ -30,13 +32,16 @@ from tierwise.task import SPLITS
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job with everything that it names, loaded and checked before the first call."""
+    """A job with everything that it names, loaded and checked before the first call.
+
+    ``baseline`` is None where all tiers are recorded: a recording has prompts of its own.
+    """
 
     job: Job
     loaded: LoadedTask
     space: SearchSpace
     tiers: Mapping[str, Tier]
-    baseline: PromptTemplate
+    baseline: PromptTemplate | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ def prepare(job: Job) -> Prepared:
         InputError: whatever is wrong with task, space, prompts or tiers.
     """
     space = load_space(job.space)
-    loaded = load_task(job.task, space)
+    rendered = any(kind_of(spec.model) != RECORDED for spec in job.tiers.values())
+    loaded = load_task(job.task, space, prompts_needed=rendered)
     for split in SPLITS[1:]:
         if not loaded.task.splits[split]:
             raise InputError(
@@ -71,7 +77,8 @@ def prepare(job: Job) -> Prepared:
         )
         for name, spec in job.tiers.items()
     }  # fmt: skip
-    return Prepared(job, loaded, space, tiers, _baseline(job, loaded))
+    baseline = _baseline(job, loaded) if rendered else None
+    return Prepared(job, loaded, space, tiers, baseline)
 
 
 def tune(
@@ -167,6 +174,8 @@ def _search_tier(
     effort: Effort, *, replaying: bool,
 ) -> tuple[Found, str]:  # fmt: skip
     job, tier = prepared.job, prepared.tiers[name]
+    if prepared.baseline is None or kind_of(tier.model) == RECORDED:
+        return _search_recording(prepared, name, listener)
     arms = candidate_arms(
         prepared.loaded.task, tier, prepared.space, prepared.loaded.prompts, prepared.baseline
     )
@@ -189,6 +198,22 @@ def _search_tier(
     finally:
         if model is not None:
             model.close()
+
+
+def _search_recording(
+    prepared: Prepared, name: str, listener: Callable[[Event], None]
+) -> tuple[Found, str]:
+    """The search on recorded draws: the same stages, and nothing bought."""
+    job, tier = prepared.job, prepared.tiers[name]
+    path = Path(job.tiers[name].recordings or "")
+    recording = Recording.load(path, tier.model)
+    arms = recorded_arms(recording, tier, job.baseline)
+    question = Question(
+        prepared.loaded.task, tier, prepared.space, arms, job.seed, job.trials, job.gate_margin,
+        job.operating_point, FREE, Cap(), DrawCost(0.0, 0.0),
+    )  # fmt: skip
+    draws = RecordedDraws(recording, prepared.loaded.task, tier)
+    return search(question, draws, listener), fingerprint(path)
 
 
 def _share(budget: Budget, tier: Tier, tiers: Mapping[str, Tier]) -> Cap:

@@ -1,0 +1,146 @@
+"""A policy, its parameters, and the policy again; thresholds in the gaps between values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.trial import FixedTrial
+
+from tests.search.worlds import ARMS, DIMS, table
+from tierwise.evaluation import Evaluator, Orders
+from tierwise.recipe import Difficulty, Probe, Recipe, StrategySpec
+from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of, thresholds
+
+
+class Drawn:
+    """Answers a walk over the space with whatever hypothesis thinks of."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self.data = data
+
+    def suggest_categorical(self, name, choices):
+        return self.data.draw(st.sampled_from(choices), label=name)
+
+    def suggest_int(self, name, low, high, *, log=False):
+        return self.data.draw(st.integers(low, high), label=name)
+
+    def suggest_float(self, name, low, high, *, log=False):
+        return self.data.draw(st.floats(low, high), label=name)
+
+
+@given(st.data())
+def test_a_proposal_is_what_its_parameters_propose(data: st.DataObject) -> None:
+    proposal = DIMS.propose(Drawn(data))
+    params = parameters_of(proposal, DIMS)
+    assert params is not None
+    again = DIMS.propose(FixedTrial(params))
+    assert again.shares == pytest.approx(proposal.shares)
+    assert (again.signal, again.probe, again.buckets) == (
+        proposal.signal, proposal.probe, proposal.buckets,
+    )  # fmt: skip
+    assert parameters_of(again, DIMS) == pytest.approx(params)
+
+
+@given(st.data())
+def test_a_bucket_has_the_parameters_of_its_strategy_alone(data: st.DataObject) -> None:
+    proposal = DIMS.propose(Drawn(data))
+    params = parameters_of(proposal, DIMS)
+    for b, (arms, strategy) in enumerate(proposal.buckets):
+        mine = {name for name in params if name.startswith(f"b{b}.")}
+        assert mine == {
+            f"b{b}.arms", f"b{b}.strategy", *(f"b{b}.arm{i}" for i in range(len(arms))),
+            *(f"b{b}.{strategy.kind}.{name}" for name in DIMS.space.strategies[strategy.kind]),
+        }  # fmt: skip
+    assert not any(name.startswith(f"b{len(proposal.buckets)}.") for name in params)
+
+
+def test_a_portfolio_is_a_set() -> None:
+    two = {"buckets": 1, "b0.arms": 2, "b0.strategy": "single"}
+    one_way = FixedTrial({**two, "b0.arm0": ARMS[0].label, "b0.arm1": ARMS[1].label})
+    other_way = FixedTrial({**two, "b0.arm0": ARMS[1].label, "b0.arm1": ARMS[0].label})
+    twice = FixedTrial({**two, "b0.arm0": ARMS[1].label, "b0.arm1": ARMS[1].label})
+    assert DIMS.propose(one_way) == DIMS.propose(other_way)
+    assert DIMS.propose(twice).buckets[0].arms == (ARMS[1],)
+
+
+def test_a_window_is_never_more_than_the_draws() -> None:
+    trial = FixedTrial({
+        "buckets": 1, "b0.arms": 1, "b0.arm0": ARMS[0].label, "b0.strategy": "early_stopping",
+        "b0.early_stopping.window": 5, "b0.early_stopping.max_draws": 3,
+    })  # fmt: skip
+    assert dict(DIMS.propose(trial).buckets[0].strategy.params) == {"window": 5, "max_draws": 5}
+
+
+def test_what_the_space_does_not_hold_has_no_parameters() -> None:
+    def single(arm) -> Proposal:
+        return Proposal("none", None, (), (Recipe((arm,), StrategySpec.of("single")),))
+
+    assert parameters_of(single(ARMS[0]), DIMS) is not None
+    assert parameters_of(single(ARMS[0]._replace(temperature=0.1)), DIMS) is None
+    weighted = Recipe((ARMS[0],), StrategySpec.of("weighted_consistency", draws=3))
+    assert parameters_of(Proposal("none", None, (), (weighted,)), DIMS) is None
+
+
+def test_without_logprobs_nothing_that_needs_them_is_proposed() -> None:
+    without = Dimensions(DIMS.space, ARMS, logprobs=False, max_draws=9)
+    assert "best_of_n" in DIMS.kinds
+    assert "best_of_n" not in without.kinds
+
+
+values = st.lists(st.integers(-6, 6).map(lambda v: v / 4), min_size=2, max_size=40)
+shares = st.lists(st.floats(0.05, 0.95), min_size=1, max_size=2, unique=True).map(sorted)
+
+
+@settings(max_examples=200)
+@given(values, shares)
+def test_cuts_lie_in_the_gaps_that_leave_nearest_to_the_shares(values, shares) -> None:
+    observed = np.array(values)
+    levels = sorted(set(values))
+    gaps = [(a + b) / 2 for a, b in zip(levels, levels[1:], strict=False)]
+    cuts = thresholds(observed, shares)
+    if not gaps:
+        assert cuts is None
+        return
+
+    def miss(cut: float, share: float) -> float:
+        return abs(np.mean(observed >= cut) - share)
+
+    nearest = [min(miss(gap, share) for gap in gaps) for share in shares]
+    if cuts is None:
+        # Both shares are nearest to one gap.
+        assert any(
+            all(miss(g, s) == pytest.approx(n) for s, n in zip(shares, nearest, strict=True))
+            for g in gaps
+        )
+        return
+    assert list(cuts) == sorted(set(cuts), reverse=True)
+    for cut, share, best in zip(cuts, shares, nearest, strict=True):
+        assert cut in gaps
+        assert miss(cut, share) == pytest.approx(best)
+    sizes = np.bincount(np.searchsorted(sorted(cuts), observed, side="right"))
+    assert len(sizes) == len(cuts) + 1
+    assert (sizes > 0).all(), "no bucket is empty"
+
+
+def test_an_unknown_value_moves_no_cut() -> None:
+    known = np.array([1.0, 2.0, 3.0, 4.0])
+    assert thresholds(np.append(known, [-np.inf, np.nan]), [0.5]) == thresholds(known, [0.5])
+
+
+def test_a_policy_with_an_empty_bucket_is_none() -> None:
+    evaluator = Evaluator(table(), Orders(4))
+    recipe = Recipe((ARMS[0],), StrategySpec.of("single"))
+    two_draws = Probe(ARMS[0], 2)  # agreement is .5 or 1: one gap
+    assert policy_of(Proposal("probe_agreement", two_draws, (0.5,), (recipe,) * 2), evaluator)
+    three = Proposal("probe_agreement", two_draws, (0.3, 0.6), (recipe,) * 3)
+    assert policy_of(three, evaluator) is None
+
+
+def test_cuts_of_a_policy_are_those_of_its_signal() -> None:
+    evaluator = Evaluator(table(), Orders(4))
+    recipe = Recipe((ARMS[0],), StrategySpec.of("single"))
+    policy = policy_of(Proposal("length", None, (0.4,), (recipe,) * 2), evaluator)
+    expected = thresholds(evaluator.signal(Difficulty("length")), [0.4])
+    assert policy.difficulty == Difficulty("length", expected)

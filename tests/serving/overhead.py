@@ -1,0 +1,161 @@
+# ruff: noqa: T201  a benchmark prints its table
+"""What the gateway adds to a call, as ratios within one run.
+
+    python -m tests.serving.overhead
+
+An upstream answers every call after 50 ms. The same client asks it directly; then a gateway whose
+draws take 50 ms in its own process, which is the gateway alone; then a gateway that reaches the
+upstream through LiteLLM. Each server is a process of its own; CPU is that of the gateway's process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from signal import SIGINT
+
+DELAY_S = 0.05
+MODELS = ("gateway", "gateway+litellm")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=1500, help="at concurrency 64")
+    parser.add_argument("--serve", nargs=3, metavar=("MODEL", "DRAWS", "UPSTREAM"))
+    arguments = parser.parse_args()
+    if arguments.serve:
+        model, draws, upstream = arguments.serve
+        serve(model, int(draws), upstream)
+        return
+    heads = ("asked", "draws", "at once", "p50 ms", "p99 ms", "req/s", "CPU ms/req", "p50 ratio")
+    print(("{:16}" + "{:>11}" * 7).format(*heads))
+    from tests.loopback import Loopback
+
+    with Loopback(delay_s=DELAY_S) as upstream:
+        direct = {}
+        for at_once, n in ((1, 60), (64, arguments.requests)):
+            seconds, times = asyncio.run(ask(upstream.url, at_once, n))
+            direct[at_once] = times[n // 2]
+            show("direct", 1, at_once, seconds, times, None, 1.0)
+        for model in MODELS:
+            for draws in (1, 8):
+                for at_once, n in ((1, 60), (64, arguments.requests)):
+                    seconds, times, cpu_s = asked_of(model, draws, upstream.url, at_once, n)
+                    ratio = times[n // 2] / direct[at_once]
+                    show(model, draws, at_once, seconds, times, cpu_s / n, ratio)
+
+
+def show(asked, draws, at_once, seconds, times, cpu_s, ratio) -> None:
+    p50, p99 = times[len(times) // 2], times[int(len(times) * 0.99)]
+    cpu = "" if cpu_s is None else f"{cpu_s * 1e3:.2f}"
+    cells = (draws, at_once, f"{p50 * 1e3:.1f}", f"{p99 * 1e3:.1f}",
+             f"{len(times) / seconds:.0f}", cpu, f"{ratio:.2f}")  # fmt: skip
+    print(("{:16}" + "{:>11}" * 7).format(asked, *cells), flush=True)
+
+
+def asked_of(model: str, draws: int, upstream: str, at_once: int, n: int):
+    command = [
+        sys.executable,
+        "-m",
+        "tests.serving.overhead",
+        "--serve",
+        model,
+        str(draws),
+        upstream,
+    ]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+    asyncio.run(ask(url, 1, 3))  # the first calls open connections and import
+    server.stdout.readline()
+    seconds, times = asyncio.run(ask(url, at_once, n))
+    server.send_signal(SIGINT)
+    cpu_s = float(json.loads(server.stdout.read()))
+    server.wait()
+    return seconds, times, cpu_s
+
+
+async def ask(url: str, at_once: int, n: int) -> tuple[float, list[float]]:
+    """Seconds in all, and of each request, sorted."""
+    import aiohttp
+
+    times, numbers = [], iter(range(n))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=at_once)) as session:
+
+        async def worker() -> None:
+            for number in numbers:
+                body = {"model": "p", "messages": [{"role": "user", "content": f"q {number}"}]}
+                started_s = time.perf_counter()
+                async with session.post(f"{url}/chat/completions", json=body) as reply:
+                    assert reply.status == 200, await reply.text()
+                    await reply.read()
+                times.append(time.perf_counter() - started_s)
+
+        started_s = time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(at_once)))
+        return time.perf_counter() - started_s, sorted(times)
+
+
+def serve(model: str, draws: int, upstream: str) -> None:
+    """A gateway in this process; prints its port, then its CPU seconds after the third answer."""
+    import os
+
+    import uvicorn
+
+    from tests.serving.worlds import ANSWER, PROMPTS
+    from tierwise.llm import Completion
+    from tierwise.llm.scripted import ScriptedModel
+    from tierwise.recipe import Arm, Price, StrategySpec, Tier, uniform
+    from tierwise.recipe.policy_file import PolicyFile, TaskRef
+    from tierwise.serving import PolicyRuntime
+    from tierwise.serving.access import Access
+    from tierwise.serving.gateway import Gateway
+    from tierwise.serving.shelf import Shelf
+
+    os.environ |= {"OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "sk-overhead"}
+    tier = Tier("small", "openai/tiny", Price(1, 2), {"direct": {"max_tokens": 9}},
+                limits={"concurrency": 64})  # fmt: skip
+    kind = {"draws": draws} if draws > 1 else {}
+    strategy = StrategySpec.of("self_consistency" if draws > 1 else "single", kind)
+    file = PolicyFile("p", tier, TaskRef("t", 1, "exact_match", ""), ("question",), PROMPTS,
+                      uniform(Arm("plain", "direct", 0.8), strategy), answer=ANSWER)  # fmt: skip
+    own = ScriptedModel(lambda request, seed: Completion("A: 7", 11, 5), delay_s=DELAY_S)
+    path = file.save(Path(tempfile.mkdtemp()) / "p.yaml")
+    given = own if model == "gateway" else None
+    gate = Gateway(Shelf([path], lambda f: PolicyRuntime(f, given)), Access("127.0.0.1", ()))
+    since = [0.0]
+    answered = gate.metrics.answered
+    count = [0]
+
+    def counted(policy, answer) -> None:
+        answered(policy, answer)
+        count[0] += 1
+        if count[0] == 3:
+            since[0] = _cpu_s()
+            print("warm", flush=True)
+
+    gate.metrics.answered = counted
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(256)
+    print(listener.getsockname()[1], flush=True)
+    try:
+        uvicorn.Server(uvicorn.Config(gate.app, log_level="error")).run(sockets=[listener])
+    except KeyboardInterrupt:
+        print(_cpu_s() - since[0], flush=True)
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()
