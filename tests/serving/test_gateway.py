@@ -443,6 +443,15 @@ async def test_a_replaced_runtime_is_closed_after_its_last_answer(tmp_path: Path
     assert closed == [first]
 
 
+def test_a_policy_with_a_fault_keeps_the_gateway_from_starting(tmp_path: Path) -> None:
+    path = policy_file(VOTE).save(tmp_path / "p.yaml")
+    path.write_text(path.read_text().replace("self_consistency", "self_consistencyy"))
+    with pytest.raises(InputError, match=r"p\.yaml: .*did you mean 'self_consistency'"):
+        Shelf([path])
+    with pytest.raises(InputError, match=r"p\.yaml: .*did you mean 'self_consistency'"):
+        PolicyRuntime.load(path)
+
+
 def test_two_policies_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"1\.yaml.*'p' is that of"):
         gateway(tmp_path, policy_file(VOTE), policy_file(BUCKETS))

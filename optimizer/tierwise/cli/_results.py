@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tierwise.cli._words import bucket_names, recipe_in_words
+
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tierwise.recipe import Policy
     from tierwise.search import TuneResult
 
+COLUMNS = ("tier", "today's prompt", "policy found", "difference", "cost", "draws", "gate")
+NARROWER = (COLUMNS, (*COLUMNS[:5], "gate"), ("tier", *COLUMNS[2:4], "cost", "gate"),
+            ("tier", "difference", "gate"))  # fmt: skip
+"""Sets of columns, from the widest: the first that fits is shown, so that no number is broken."""
 
-def show(result: TuneResult, *, quiet: bool = False, as_json: bool = False) -> None:
+LOG_WIDTH = 100
+"""Columns where the output is no terminal and nobody says how wide it is."""
+
+
+def show(
+    result: TuneResult, *, quiet: bool = False, as_json: bool = False,
+    console: Console | None = None,
+) -> None:  # fmt: skip
     """Print the summary of a run."""
     if as_json:
         click.echo(json.dumps(result.summary, indent=2, ensure_ascii=False))
@@ -21,56 +43,67 @@ def show(result: TuneResult, *, quiet: bool = False, as_json: bool = False) -> N
         for name in result.policies:
             click.echo(result.run.policies / f"{name}.yaml")
         return
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
-    console.print(_tiers(result.summary))
-    for name, tier in result.summary["tiers"].items():
+    console = console or _console()
+    tiers = result.summary["tiers"]
+    console.print(fitting_table(tiers, console))
+    for name, tier in tiers.items():
+        found = result.found[name]
+        taken = found.points[found.chosen].policy if passed(tier) else found.baseline
         console.print()
         console.print(Text(name, style="bold"), verdict(tier), sep="  ", soft_wrap=True)
-        for line in in_words(tier):
+        for line in in_words(taken, tier["operating_points"][tier["chosen"]]["buckets"]):
             console.print(Text(f"  {line}"), soft_wrap=True)
     for name, error in result.failed.items():
         console.print(f"\n[bold red]{name}[/] failed: ", Text(str(error)), sep="")
     nominal = all(f.tier.price.nominal for f in result.policies.values())
-    items = next(iter(result.summary["tiers"].values()))["items"]["test"]
+    items = next(iter(tiers.values()))["items"]["test"]
     console.print(
-        f"\nScores are of {items} held-out items, with 95% intervals; "
-        + ("dollars are nominal (parameters × tokens)." if nominal else "dollars as priced."),
+        f"\nScores: {items} held-out items, 95% intervals. Cost: against today's prompt, in "
+        + ("nominal dollars (parameters × tokens)." if nominal else "dollars at the tiers' prices.")
+        + " An arm is prompt/mode/temperature.",
         style="dim",
     )
-    console.print(f"policies   {result.run.policies}/", style="dim")
-    console.print(f"summary    {result.run.summary}", style="dim")
-    console.print(f"trials     {result.run.path / 'trials.csv'}", style="dim")
-    first = next(iter(result.policies), None)
-    if first:
-        path = result.run.policies / f"{first}.yaml"
-        console.print(f'try        tierwise run {path} --input "…"', style="dim")
+    for what, where in _files(result):
+        console.print(f"{what:<10} {where}", style="dim", soft_wrap=True)
 
 
-def _tiers(summary: Mapping[str, Any]) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for name in ("tier", "today's prompt", "policy", "difference", "cost", "draws", "gate"):
-        table.add_column(name, justify="left" if name in ("tier", "gate") else "right")
-    for name, tier in summary["tiers"].items():
-        point = exported(tier)
-        against = tier["operating_points"][tier["chosen"]]["against_baseline"]
-        table.add_row(
-            name, scored(tier["baseline"]), scored(point),
-            signed(against), f"×{point['usd_per_item'] / tier['baseline']['usd_per_item']:.2g}",
-            f"{point['draws_per_item']:.1f}",
-            "[green]passed[/]" if tier["gate"] == "passed" else "[yellow]not passed[/]",
-        )  # fmt: skip
+def fitting_table(tiers: Mapping[str, Any], console: Console) -> Table:
+    """A row a tier, with the most columns that fit ``console``."""
+    for columns in NARROWER:
+        table = _table(tiers, columns)
+        if console.measure(table).maximum <= console.width:
+            break
     return table
 
 
-def exported(tier: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What was exported: the chosen point where it passed the gate, else the baseline."""
-    point: Mapping[str, Any] = tier["operating_points"][tier["chosen"]]
-    return point if tier["gate"] == "passed" else tier["baseline"]
+def _table(tiers: Mapping[str, Any], columns: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in columns:
+        left = column in ("tier", "gate")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    for name, tier in tiers.items():
+        point = tier["operating_points"][tier["chosen"]]
+        against = point["against_baseline"]
+        cells = {
+            "tier": name,
+            "today's prompt": scored(tier["baseline"]),
+            "policy found": scored(point),
+            "difference": signed(against),
+            "cost": f"×{against['cost_ratio']:.2g}",
+            "draws": f"{point['draws_per_item']:.1f}",
+            "gate": "[green]passed[/]" if passed(tier) else "[yellow]not passed[/]",
+        }
+        table.add_row(*(cells[column] for column in columns))
+    return table
+
+
+def passed(tier: Mapping[str, Any]) -> bool:
+    """Whether the chosen point is exported; else the baseline is."""
+    return bool(tier["gate"] == "passed")
 
 
 def scored(got: Mapping[str, Any]) -> str:
@@ -87,40 +120,58 @@ def signed(against: Mapping[str, Any]) -> str:
 
 def verdict(tier: Mapping[str, Any]) -> str:
     """One sentence on what came of a tier."""
-    point = tier["operating_points"][tier["chosen"]]
-    against = point["against_baseline"]
+    against = tier["operating_points"][tier["chosen"]]["against_baseline"]
     low, high = (100 * v for v in against["score_difference_ci95"])
     gain, ratio = 100 * against["score_difference"], against["cost_ratio"]
-    if tier["gate"] != "passed":
+    points = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    if not passed(tier):
         return (
-            "today's prompt stays: the best policy found "
-            f"({gain:+.1f} points [{low:+.1f}, {high:+.1f}] at ×{ratio:.2g} the cost) was not "
-            "shown to be better, or as good and cheaper"
+            f"today's prompt stays: the best policy found ({points}, ×{ratio:.2g} the cost) was "
+            "not shown to be better, or as good and cheaper"
         )
-    dearer = f"×{ratio:.2g} the cost"
     if low > 0:
-        return f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}] over today's prompt, at {dearer}"
-    return f"as good as today's prompt ({gain:+.1f} points [{low:+.1f}, {high:+.1f}]), at {dearer}"
+        return f"{points} over today's prompt, ×{ratio:.2g} the cost"
+    return f"as good as today's prompt ({points}), ×{ratio:.2g} the cost"
 
 
-def in_words(tier: Mapping[str, Any]) -> list[str]:
-    """The recipe of each bucket in words."""
-    point = tier["operating_points"][tier["chosen"]]
-    if tier["gate"] != "passed":
-        return [f"{tier['baseline']['policy']}"]
-    lines = []
-    names = bucket_names(len(point["buckets"]))
-    for name, bucket in zip(names, point["buckets"], strict=True):
-        arms = " and ".join(bucket["arms"])
-        who = f"{name} ({bucket['share']:.0%})" if len(names) > 1 else "every item"
-        lines.append(f"{who}: {arms}, {bucket['strategy']}")
-    if len(names) > 1:
-        cuts = ", ".join(f"{cut:.3g}" for cut in point["thresholds"])
-        lines.append(f"told apart by {point['signal']}, cut at {cuts} (higher is easier)")
-    return lines
+def in_words(policy: Policy, buckets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The recipe of each bucket in words; ``buckets`` say their shares."""
+    names = bucket_names(len(policy.buckets))
+    if len(names) == 1:
+        return [f"every request: {recipe_in_words(policy.buckets[0])}"]
+    lines = [
+        f"{name} ({bucket['share']:.0%}): {recipe_in_words(recipe)}"
+        for name, bucket, recipe in zip(names, buckets, policy.buckets, strict=True)
+    ]
+    cuts = ", ".join(f"{cut:.3g}" for cut in policy.difficulty.thresholds)
+    return [*lines, f"told apart by {policy.difficulty.signal}, cut at {cuts} (higher is easier)"]
 
 
-def bucket_names(n: int) -> list[str]:
-    """easy, (medium,) hard."""
-    known = {1: ["all"], 2: ["easy", "hard"], 3: ["easy", "medium", "hard"]}
-    return known.get(n, [f"b{i + 1}" for i in range(n)])
+def _files(result: TuneResult) -> list[tuple[str, str]]:
+    """Where everything is, and a command that can be tried as it stands."""
+    run = result.run
+    files = [("policies", f"{run.policies}/"), ("summary", str(run.summary)),
+             ("trials", str(run.path / "trials.csv"))]  # fmt: skip
+    first = next(iter(result.policies), None)
+    if first is None:
+        return files
+    item = result.found[first].question.task.splits["test"][0]
+    inputs = list(item.inputs.items())
+    said = inputs[0][1] if len(inputs) == 1 and len(inputs[0][1]) <= 60 else "…"
+    path = shlex.quote(str(run.policies / f"{first}.yaml"))
+    return [*files, ("try", f"{_program()} run {path} --input {shlex.quote(said)}")]
+
+
+def _program() -> str:
+    """How this program was called, where its name alone would not find it."""
+    called = Path(sys.argv[0])
+    if shutil.which("tierwise") or called.name != "tierwise":
+        return "tierwise"
+    return os.path.relpath(called)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    unknown = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=LOG_WIDTH if unknown else None)

@@ -22,6 +22,7 @@ from tierwise.evaluation import Evaluator
 from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe, StrategySpec
 from tierwise.recipe.policy import Param
 from tierwise.recipe.space import Dimension, Range, SearchSpace
+from tierwise.strategies import build
 
 Choice = str | int | float | bool | None
 
@@ -138,7 +139,9 @@ class Dimensions:
         params: dict[str, Param] = {}
         for name, dimension in self.space.strategies[kind].items():
             params[name] = _suggest(trial, f"b{bucket}.{kind}.{name}", dimension)
-        return Recipe(in_order(arms), StrategySpec.of(kind, repaired(kind, params)))
+        strategy = StrategySpec.of(kind, repaired(kind, params))
+        # An arm that would never be drawn from is not part of the recipe.
+        return Recipe(in_order(arms)[: build(strategy).max_draws], strategy)
 
     def _arm(self, trial: Suggests, name: str) -> Arm:
         labels = [arm.label for arm in self.arms]

@@ -27,6 +27,7 @@ from tierwise.recipe.policy_file import PolicyFile
 from tierwise.serving.answer import Answer, answer_of
 from tierwise.serving.live import LiveDraws, Source
 from tierwise.serving.reopening import ReopeningModel
+from tierwise.strategies import Strategy
 
 Models = Mapping[str, LanguageModel]
 
@@ -46,10 +47,7 @@ class PolicyRuntime:
         self, policy: PolicyFile, model: LanguageModel | Models | None = None, *, seed: int = 0
     ) -> None:
         self.file, self.seed = policy, seed
-        self._strategies = strategies_of(policy.policy)
-        difficulty = policy.policy.difficulty
-        if signal(difficulty.signal).probes and difficulty.probe is None:
-            raise InputError(f"policy {policy.name!r}: {difficulty.signal} needs a probe")
+        self._strategies = checked_strategies(policy)
         given = model if isinstance(model, Mapping) else {policy.tier.name: model}
         self._models = {name: given for name, given in given.items() if given is not None}
         self._opened: list[ReopeningModel] = []
@@ -82,7 +80,9 @@ class PolicyRuntime:
         Raises:
             InputError: every fault of the file, with its line.
         """
-        return cls(PolicyFile.load(path), model, seed=seed)
+        file = PolicyFile.load(path)
+        checked_strategies(file, path)
+        return cls(file, model, seed=seed)
 
     async def answer(
         self, inputs: Mapping[str, str] | None = None, /, *, seed: int | None = None, **fields: str
@@ -164,3 +164,18 @@ class PolicyRuntime:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def checked_strategies(file: PolicyFile, path: Path | str | None = None) -> tuple[Strategy, ...]:
+    """The strategy of each bucket; ``path`` is for messages.
+
+    Raises:
+        InputError: there is no such strategy or signal, or a signal lacks the probe that it needs.
+    """
+    difficulty = file.policy.difficulty
+    try:
+        if signal(difficulty.signal).probes and difficulty.probe is None:
+            raise InputError(f"the signal {difficulty.signal} needs a probe")
+        return strategies_of(file.policy)
+    except InputError as error:
+        raise InputError(f"policy {file.name!r}: {error.message}", path=path) from None

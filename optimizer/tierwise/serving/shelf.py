@@ -13,7 +13,7 @@ from pathlib import Path
 from tierwise.errors import InputError, ProviderError, unknown_name
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.serving.api_error import ApiError
-from tierwise.serving.runtime import PolicyRuntime
+from tierwise.serving.runtime import PolicyRuntime, checked_strategies
 
 log = logging.getLogger("tierwise.serving")
 
@@ -164,6 +164,7 @@ class Shelf:
         except UnicodeDecodeError:
             raise InputError("is not text in UTF-8", path=path) from None
         file = PolicyFile.loads(text, path)
+        checked_strategies(file, path)
         for other, edition in self._editions.items():
             if other != path and edition.file.name == file.name:
                 raise InputError(f"the name {file.name!r} is that of {other} already", path=path)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from tierwise.errors import InputError, unknown_name
+from tierwise.task import latex
+from tierwise.task.choices import choice, option, yes_no
+from tierwise.task.numbers import integer, number
 
 
 def _text(raw: str) -> str | None:
@@ -21,26 +23,8 @@ def _text(raw: str) -> str | None:
     return folded or None
 
 
-def _number(raw: str) -> str | None:
-    cleaned = raw.strip().lstrip("$€£ ").rstrip("$€£%. ").replace(",", "").replace("_", "")
-    try:
-        value = Decimal(cleaned)
-    except InvalidOperation:
-        return None
-    if not value.is_finite() or abs(value.adjusted()) > 60:
-        return None
-    text = format(value.normalize(), "f")
-    return "0" if text in ("-0", "") else text
-
-
-def _integer(raw: str) -> str | None:
-    text = _number(raw)
-    return text if text is not None and "." not in text else None
-
-
-def _choice(raw: str) -> str | None:
-    letters = [c for c in raw.strip().upper() if c.isalpha()]
-    return letters[0] if len(letters) == 1 else None
+def _option(raw: str) -> str | None:
+    return option(raw, _text(raw))
 
 
 def _none(raw: str) -> str | None:
@@ -48,7 +32,8 @@ def _none(raw: str) -> str | None:
 
 
 NORMALISERS: dict[str, Callable[[str], str | None]] = {
-    "none": _none, "text": _text, "integer": _integer, "number": _number, "choice": _choice,
+    "none": _none, "text": _text, "integer": integer, "number": number, "choice": choice,
+    "option": _option, "yes_no": yes_no, "latex": latex.canonical,
 }  # fmt: skip
 
 

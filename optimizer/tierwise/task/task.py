@@ -11,13 +11,18 @@ from tierwise.errors import InputError, unknown_name
 from tierwise.task.answers import AnswerSpec
 from tierwise.task.item import SPLITS, Item, assign_splits
 from tierwise.task.metrics import METRICS, Metric
+from tierwise.task.verifiers import VERIFIERS
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.15, "tune": 0.45, "select": 0.15, "test": 0.25}
 
 
 @dataclass(frozen=True)
 class Task:
-    """Items, their metric, the reading of answers and the shares of the four splits."""
+    """Items, their metric, the reading of answers and the shares of the four splits.
+
+    ``metric`` is a name of ``METRICS``, or, with a ``scorer`` of one's own, whatever it is called.
+    ``verifiers`` are the names of those that fit the task's inputs and answers.
+    """
 
     name: str
     version: int
@@ -28,12 +33,17 @@ class Task:
     shares: Mapping[str, float] = field(default_factory=lambda: DEFAULT_SHARES)
     demonstration: Mapping[str, str] = field(default_factory=dict)
     """mode -> text of a demonstration's answer, with ``{{ target }}`` and the input fields."""
+    verifiers: tuple[str, ...] = ()
+    scorer: Metric | None = None
 
     def __post_init__(self) -> None:
         if not self.items:
             raise InputError(f"task {self.name!r} has no items")
-        if self.metric not in METRICS:
+        if self.scorer is None and self.metric not in METRICS:
             raise unknown_name("metric", self.metric, METRICS)
+        for name in self.verifiers:
+            if name not in VERIFIERS:
+                raise unknown_name("verifier", name, VERIFIERS)
         for name in self.shares:
             if name not in SPLITS:
                 raise unknown_name("split", name, SPLITS)
@@ -46,7 +56,7 @@ class Task:
     @functools.cached_property
     def score(self) -> Metric:
         """The metric, bound to this task's reading of answers."""
-        return METRICS[self.metric](self.answer)
+        return self.scorer or METRICS[self.metric](self.answer)
 
     @functools.cached_property
     def items_sha256(self) -> str:

@@ -1,0 +1,117 @@
+r"""LaTeX answers: one written form for votes, and equality in the mathematical sense for gold.
+
+``canonical`` is plain text work, so that a policy file's votes are the same wherever it runs:
+``\dfrac{3}{6}``, ``0.5`` and ``\frac12`` are ``1/2``, but ``(x+1)^2`` is not ``x^2+2x+1``.
+``equal`` knows that they are equal; it needs math-verify (``tierwise[math]``), loaded when first
+used.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import re
+from fractions import Fraction
+from typing import Any
+
+from tierwise.errors import InputError
+
+_LONGEST = 300
+_WRITTEN = (
+    (re.compile(r"\\(?:left|right|displaystyle|big|Big|bigg|Bigg)(?![a-zA-Z])"), ""),
+    (re.compile(r"\\[dt]frac(?![a-zA-Z])"), r"\\frac"),
+    (re.compile(r"\\[!,;:]|\\ |\\q?quad(?![a-zA-Z])|~"), ""),
+    (re.compile(r"\^\{?\\circ\}?|\\degree(?![a-zA-Z])|°|\\?[%$]"), ""),
+    (re.compile(r"(?<=.)\\(?:text|mbox|mathrm)\{[^{}]*\}(?:\^\{?\d\}?)?$"), ""),
+    (re.compile(r"^\\(?:text|mbox|mathrm|textbf|mathbf)\{([^{}]*)\}$"), r"\1"),
+    (re.compile(r"\\frac(\d)(\d)"), r"\\frac{\1}{\2}"),
+    (re.compile(r"\\sqrt(\d)"), r"\\sqrt{\1}"),
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"\\(?:cdot|times)(?![a-zA-Z])"), r"\\cdot"),
+    (re.compile(r"\s+"), ""),
+    (re.compile(r"^[a-zA-Z]=(?=.)"), ""),
+    (re.compile(r"^\\boxed\{(.*)\}$"), r"\1"),
+    (re.compile(r"^\\[(\[](.*)\\[)\]]$"), r"\1"),
+)  # fmt: skip
+_FRACTION = re.compile(r"([-+]?)(?:\\frac\{([-+]?\d{1,40})\}\{(\d{1,40})\}|(\d{1,40})/(\d{1,40}))")
+_DECIMAL = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,40})?(?:\.\d{1,40})?")
+_RUNAWAY = re.compile(r"\^\{?[^{}]*\d{4,}|\^\{[^{}]*\^|\d{4,}!|!!")
+
+
+def canonical(raw: str) -> str | None:
+    """One written form of a short LaTeX answer; a rational number is ``p`` or ``p/q``."""
+    text = raw.replace("−", "-").strip("\"'`*\n ")
+    for _ in range(8):  # what a rule uncovers another may read
+        before = text
+        for pattern, instead in _WRITTEN:
+            text = pattern.sub(instead, text)
+        text = text.strip("\"'`* ").rstrip(".,;")
+        if text == before:
+            break
+    return _rational(text) or text or None
+
+
+def equal(gold: str, answer: str) -> bool:
+    """Whether two canonical answers are the same mathematically, by math-verify.
+
+    What could take for ever (towers of exponents, large factorials, hundreds of characters) is
+    compared as it is written.
+
+    Raises:
+        InputError: math-verify is not installed.
+    """
+    if gold == answer:
+        return True
+    if max(len(gold), len(answer)) > _LONGEST or _RUNAWAY.search(gold) or _RUNAWAY.search(answer):
+        return False
+    return _equal(gold, answer)
+
+
+def needed() -> None:
+    """Raise an InputError unless math-verify is installed; loads nothing."""
+    if importlib.util.find_spec("math_verify") is None:
+        raise InputError(
+            "the metric 'math_equal' needs math-verify, which is not installed: "
+            "pip install 'tierwise[math]'"
+        )
+
+
+@functools.lru_cache(maxsize=2**14)
+def _equal(gold: str, answer: str) -> bool:
+    verify: Any = _math_verify().verify
+    # Its timeouts use signals, which only the main thread may set.
+    return bool(verify(_parsed(gold), _parsed(answer), timeout_seconds=None))
+
+
+@functools.lru_cache(maxsize=2**14)
+def _parsed(text: str) -> Any:
+    return _math_verify().parse(f"${text}$", parsing_timeout=None)
+
+
+@functools.cache
+def _math_verify() -> Any:
+    needed()
+    import logging
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of its grammar's runtime
+        module = importlib.import_module("math_verify")
+    for name in ("math_verify", "latex2sympy2_extended"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return module
+
+
+def _rational(text: str) -> str | None:
+    if match := _FRACTION.fullmatch(text):
+        sign, *parts = match.groups()
+        top, bottom = (part for part in parts if part is not None)
+        if int(bottom) == 0:
+            return None
+        value = Fraction(int(top), int(bottom)) * (-1 if sign == "-" else 1)
+    elif any(c.isdigit() for c in text) and _DECIMAL.fullmatch(text):
+        value = Fraction(text.replace(",", ""))
+    else:
+        return None
+    return str(value)
