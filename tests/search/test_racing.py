@@ -89,15 +89,8 @@ def test_a_race_of_equals_drops_one_less_often_than_alpha(n_arms, n_items, strat
     assert dropped / races <= 0.05
 
 
-def test_items_of_one_length_are_one_stratum() -> None:
-    table = coins({A: flat(0.5)}, SAME, 5, lengths=np.full(N, 3))
-    assert len(envelope(Evaluator(table, Orders(2)), [A], [SINGLE]).strata) == 1
-
-
 def test_most_useful_takes_what_adds_most_and_what_it_must() -> None:
-    raced = points(
-        {A: halves(0.95, 0.1), B: halves(0.9, 0.12), C: halves(0.1, 0.9)}, SAME, seed=3
-    )  # fmt: skip
+    raced = points({A: halves(0.95, 0.1), B: halves(0.7, 0.1), C: halves(0.1, 0.9)}, SAME)
     assert most_useful(raced, (A, B, C), 2) == (A, C), "B adds nothing to A"
     assert B in most_useful(raced, (A, C), 2, always=(B,))
     assert most_useful(raced, (A, B, C), 3) == (A, B, C)

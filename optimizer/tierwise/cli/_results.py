@@ -71,9 +71,10 @@ def show(
 
 def fitting_table(tiers: Mapping[str, Any], console: Console) -> Table:
     """A row a tier, with the most columns that fit ``console``."""
+    anything = console.options.update(width=10 * LOG_WIDTH)
     for columns in NARROWER:
         table = _table(tiers, columns)
-        if console.measure(table).maximum <= console.width:
+        if console.measure(table, options=anything).maximum <= console.width:
             break
     return table
 
@@ -107,29 +108,31 @@ def passed(tier: Mapping[str, Any]) -> bool:
 
 
 def scored(got: Mapping[str, Any]) -> str:
-    """``.812 [.78, .84]``."""
-    low, high = got["score_ci95"]
-    return f"{got['score']:.3f} [{low:.2f}, {high:.2f}]"
+    """``0.812 [0.78, 0.84]``."""
+    return f"{got['score']:.3f} {bounds(got['score_ci95'], '.2f')}"
 
 
 def signed(against: Mapping[str, Any]) -> str:
-    """``+.031 [+.01, +.05]``."""
-    low, high = against["score_difference_ci95"]
-    return f"{against['score_difference']:+.3f} [{low:+.2f}, {high:+.2f}]"
+    """``+0.031 [+0.01, +0.05]``."""
+    return f"{against['score_difference']:+.3f} {bounds(against['score_difference_ci95'], '+.2f')}"
+
+
+def bounds(interval: Sequence[float | None], form: str, scale: float = 1.0) -> str:
+    """``[low, high]``, or ``[?, ?]`` where the items are too few for an interval."""
+    return f"[{', '.join('?' if v is None else format(scale * v, form) for v in interval)}]"
 
 
 def verdict(tier: Mapping[str, Any]) -> str:
     """One sentence on what came of a tier."""
     against = tier["operating_points"][tier["chosen"]]["against_baseline"]
-    low, high = (100 * v for v in against["score_difference_ci95"])
-    gain, ratio = 100 * against["score_difference"], against["cost_ratio"]
-    points = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    interval, ratio = against["score_difference_ci95"], against["cost_ratio"]
+    points = f"{100 * against['score_difference']:+.1f} points {bounds(interval, '+.1f', 100)}"
     if not passed(tier):
         return (
             f"today's prompt stays: the best policy found ({points}, ×{ratio:.2g} the cost) was "
             "not shown to be better, or as good and cheaper"
         )
-    if low > 0:
+    if interval[0] is not None and interval[0] > 0:
         return f"{points} over today's prompt, ×{ratio:.2g} the cost"
     return f"as good as today's prompt ({points}), ×{ratio:.2g} the cost"
 

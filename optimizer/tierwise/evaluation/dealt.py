@@ -8,20 +8,30 @@ for all rows.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation.orders import Orders
-from tierwise.evaluation.table import ABSTAINED, ArmTable
+from tierwise.evaluation.table import ArmTable
 from tierwise.strategies import deal
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int16]
 Positions = npt.NDArray[np.intp]
 Scalar = TypeVar("Scalar", bound=np.generic)
+Kept = TypeVar("Kept")
+
+USUAL_DRAWS = 17
+"""Most strategies stop by then: what is kept along the draws is computed that far at once."""
+
+
+def pick(values: npt.NDArray[Scalar], position: Positions, rows: Positions) -> npt.NDArray[Scalar]:
+    """``values[position, rows]`` of a contiguous (length, n_rows); read flat, which is faster."""
+    flat: npt.NDArray[Scalar] = values.ravel().take(position * values.shape[1] + rows)
+    return flat
 
 
 class ArmRows:
@@ -47,6 +57,9 @@ class ArmRows:
         self.prompt_usd = self.lay(arm.prompt_usd)
         self.completion_paid = _running(self.lay(arm.completion_usd))
         self.complete = np.repeat(arm.complete, orders.n)
+        one_prompt = (arm.prompt_usd == arm.prompt_usd[:, :1]).all()
+        self.prompt_of_a_call = self.prompt_usd[0] if one_prompt and arm.takes_n else None
+        """(n_rows,), where an item's calls of this arm cost the same; None where not."""
 
     def lay(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """(n_items, depth) -> (depth, n_rows)."""
@@ -97,12 +110,12 @@ class Dealt:
         self.n_rows = arms[0].answers.shape[1]
         self.all_rows = np.arange(self.n_rows)
         self.complete = np.logical_and.reduce([arm.complete for arm in arms])
-        self._votes: VoteStates | None = None
+        self._kept: dict[Hashable, tuple[int, Any]] = {}
 
     @property
     def nbytes(self) -> int:
         """What its lazily built arrays take, about."""
-        return min(self.length, 24) * int(self.n_rows) * 4
+        return min(self.length, USUAL_DRAWS) * int(self.n_rows) * 4
 
     def merge(self, values: Sequence[npt.NDArray[Scalar]], upto: int) -> npt.NDArray[Scalar]:
         """(upto, n_rows), the first ``upto`` dealt, from one (depth, n_rows) array an arm."""
@@ -123,37 +136,34 @@ class Dealt:
 
     def score_at(self, chosen: Positions) -> Floats:
         """(n_rows,): the metric of the draw at ``chosen``."""
+        if len(self.arms) == 1:
+            return pick(self.arms[0].score, chosen, self.all_rows)
         position = self._position_at[chosen]
-        score = self.arms[0].score[_within(position, self.arms[0]), self.all_rows]
+        score = pick(self.arms[0].score, _within(position, self.arms[0]), self.all_rows)
         for a, arm in enumerate(self.arms[1:], start=1):
-            other = arm.score[_within(position, arm), self.all_rows]
+            other = pick(arm.score, _within(position, arm), self.all_rows)
             score = np.where(self._arm_at[chosen] == a, other, score)
         return score
 
-    def votes(self, upto: int) -> VoteStates:
-        """The states of a plurality vote over at least the first ``upto`` draws."""
-        if self._votes is None or len(self._votes.code) < upto:
-            length = min(self.length, max(upto, 17))  # most caps: one computation for all of them
-            self._votes = VoteStates(self.answers(length))
-        return self._votes
+    def kept(self, what: Hashable, upto: int, compute: Callable[[int], Kept]) -> Kept:
+        """Something computed once over at least the first ``upto`` draws."""
+        known = self._kept.get(what)
+        if known is None or known[0] < upto:
+            length = min(self.length, max(upto, USUAL_DRAWS))
+            known = self._kept[what] = (length, compute(length))
+        value: Kept = known[1]
+        return value
 
-    @functools.cached_property
-    def agreeing(self) -> Codes:
-        """(length, n_rows): how many draws up to this one gave its answer without a break."""
-        answers = self.answers(self.length)
-        runs = np.ones(answers.shape, dtype=np.int16)
-        for t in range(1, self.length):
-            runs[t] += runs[t - 1] * (answers[t] == answers[t - 1])
-        runs *= answers != ABSTAINED
-        return runs
-
-    def completion_usd(self, end: Positions) -> Floats:
-        """(n_rows,): dollars for the completions of draws ``prefill`` to ``end - 1``."""
+    def completion_usd(self, start: int, end: Positions | int) -> Floats:
+        """(n_rows,): dollars for the completions of draws ``start`` to ``end - 1``."""
         total = np.zeros(self.n_rows)
         for a, arm in enumerate(self.arms):
-            paid = arm.completion_paid
-            total += paid[self.counts[end, a], self.all_rows]
-            total -= paid[self.counts[self.prefill, a]]
+            paid, counts = arm.completion_paid, self.counts[:, a]
+            if isinstance(end, int):
+                total += paid[counts[end]]
+            else:
+                total += pick(paid, counts.take(end), self.all_rows)
+            total -= paid[counts[start]]
         return total
 
     def prompt_usd(self, start: Positions, end: Positions, rows: Positions) -> Floats:
@@ -162,52 +172,63 @@ class Dealt:
         for a, arm in enumerate(self.arms):
             first, last = self.counts[start, a], self.counts[end, a]
             if arm.takes_n:
-                bill = arm.prompt_usd[_within(first, arm), rows]
+                bill = pick(arm.prompt_usd, _within(first, arm), rows)
                 total += bill if len(self.arms) == 1 else np.where(last > first, bill, 0.0)
             else:
-                total += arm.prompt_paid[last, rows] - arm.prompt_paid[first, rows]
+                total += pick(arm.prompt_paid, last, rows) - pick(arm.prompt_paid, first, rows)
         return total
 
 
-class VoteStates:
-    """Counts of leader and runner-up after each draw, and whose answer leads.
+class Bill:
+    """Prompt dollars of each row, as rounds go by.
 
-    Attributes:
-        base: one more than the most votes there can be.
-        code: (length, n_rows), ``lead * base + runner_up`` after draw t.
-        winner: (length, n_rows), position of the first draw with the leading answer; while there
-            are only abstentions, of the first draw.
+    Where the calls of an item cost the same and take ``n`` (which is usual), only the rounds need
+    counting; and of these only the few that leave out an arm need looking at.
     """
 
-    def __init__(self, answers: Codes) -> None:
-        length, n_rows = answers.shape
-        self.base = length + 1
-        small: type[np.int8 | np.int16] = np.int8 if length < 127 else np.int16
-        narrow = answers.astype(np.int8) if answers.max(initial=0) < 127 else answers
-        self.code = np.empty((length, n_rows), dtype=np.int16 if length < 180 else np.int32)
-        self.winner = np.empty((length, n_rows), dtype=small)
-        earliest = np.arange(length, 0, -1, dtype=small)[:, None]
-        lead: npt.NDArray[Any] = np.zeros(n_rows, dtype=small)
-        runner_up, winner = lead.copy(), lead.copy()
-        for t in range(length):
-            # Comparing with every earlier draw is quadratic, and yet many times as fast as counting
-            # by scattered indices, because it is branch-free arithmetic on small integers; so is
-            # all that follows, where np.where would read more plainly and take ten times as long.
-            same = (narrow[: t + 1] == narrow[t]).view(np.int8)
-            count: npt.NDArray[Any] = np.zeros(n_rows, dtype=small)
-            for earlier in same:
-                count += earlier
-            first = length - (same * earliest[: t + 1]).max(axis=0)
-            voted = narrow[t] != ABSTAINED
-            count *= voted
-            other = voted & ~((first == winner) & (lead > 0))
-            overtakes = other & ((count > lead) | ((count == lead) & (first < winner)))
-            np.maximum(runner_up, np.minimum(count, lead) * other, out=runner_up)
-            np.maximum(lead, count, out=lead)
-            winner += (first - winner) * overtakes
-            np.multiply(lead, self.base, out=self.code[t], dtype=self.code.dtype)
-            self.code[t] += runner_up
-            self.winner[t] = winner
+    def __init__(self, dealt: Dealt) -> None:
+        self._dealt = dealt
+        flat = [arm.prompt_of_a_call for arm in dealt.arms]
+        self._flat = [usd for usd in flat if usd is not None]
+        self._counted = len(self._flat) == len(dealt.arms)
+        self._left_out: dict[int, npt.NDArray[np.int16]] = {}
+        self._usd: Floats | None = None if self._counted else np.zeros(dealt.n_rows)
+
+    def add(self, start: Positions, end: Positions, rows: Positions) -> None:
+        """A round of draws ``start`` to ``end - 1`` for ``rows``."""
+        dealt = self._dealt
+        if self._usd is not None:
+            self._usd[rows] += dealt.prompt_usd(start, end, rows)
+        elif len(dealt.arms) > 1:
+            # Without a prefill the dealing goes round, and a round of that many draws has all arms.
+            short = dealt.all_rows[: len(rows)]
+            if dealt.prefill == 0:
+                short = np.flatnonzero(end - start < len(dealt.arms))
+            if len(short):
+                self._leave_out(start[short], end[short], rows[short])
+
+    def _leave_out(self, start: Positions, end: Positions, rows: Positions) -> None:
+        for a in range(len(self._dealt.arms)):
+            counts = self._dealt.counts[:, a]
+            absent = counts.take(end) == counts.take(start)
+            if a not in self._left_out:
+                self._left_out[a] = np.zeros(self._dealt.n_rows, dtype=np.int16)
+            self._left_out[a][rows] += absent
+
+    def add_to_all(self, start: int, end: int) -> None:
+        """A round of the same draws for all rows."""
+        ones = np.ones(self._dealt.n_rows, dtype=np.intp)
+        if self._usd is not None or len(self._dealt.arms) > 1:
+            self.add(ones * start, ones * end, self._dealt.all_rows)
+
+    def prompt_usd(self, rounds: npt.NDArray[np.int16]) -> Floats:
+        """(n_rows,): dollars for the prompts of all ``rounds``."""
+        if self._usd is not None:
+            return self._usd
+        total = np.zeros(self._dealt.n_rows)
+        for a, usd in enumerate(self._flat):
+            total += (rounds - self._left_out[a] if a in self._left_out else rounds) * usd
+        return total
 
 
 def _within(position: Positions, arm: ArmRows) -> Positions:

@@ -78,11 +78,12 @@ class Evaluator:
         orders: Orders | None = None,
         *,
         exact: bool = True,
-        cache_bytes: int = 150_000_000,
+        cache_bytes: int = 400_000_000,
     ) -> None:
         self.table, self.exact = table, exact
         self.orders = orders or Orders()
         self.n_rows = table.n_items * self.orders.n
+        self._weights = np.full(self.orders.n, 1 / self.orders.n)
         self._arms: dict[Arm, ArmRows] = {}
         self._dealt: Cache[Dealt] = Cache(cache_bytes // 2)
         self._components: Cache[Measures] = Cache(cache_bytes)
@@ -142,8 +143,13 @@ class Evaluator:
         return tuple(float(c) / len(bucket) for c in counts)
 
     def _mean(self, rows: Rows, shares: tuple[float, ...]) -> Evaluation:
-        score, usd, draws, rounds = (v.reshape(-1, self.orders.n).mean(axis=1) for v in rows)
+        score, usd, draws, rounds = (self._over_orders(values) for values in rows)
         return Evaluation(score, usd, draws, rounds, shares)
+
+    def _over_orders(self, values: Floats) -> Floats:
+        """(n_items,): the mean over orders, as a matrix product, which is the fastest way."""
+        mean: Floats = values.reshape(-1, self.orders.n) @ self._weights
+        return mean
 
     def _by_item(self, policy: Policy, strategies: tuple[Strategy, ...]) -> Evaluation:
         means = [
@@ -165,7 +171,7 @@ class Evaluator:
             if exact is not None:
                 return Rows(*exact)
             rows = self._walk(recipe, strategy, None)
-            return Rows(*(v.reshape(-1, self.orders.n).mean(axis=1) for v in rows))
+            return Rows(*(self._over_orders(values) for values in rows))
 
         return self._means.get((recipe.arms, _behaviour(strategy)), compute)
 
@@ -181,23 +187,25 @@ class Evaluator:
 
     def _walk(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Rows:
         """What a strategy does after ``probe``, whose draws are its first."""
-        prefilled = recipe.arms.index(probe.arm) if probe else 0
-        dealing = (recipe.arms, prefilled, probe.draws if probe else 0)
+        seen = probe.draws if probe else 0
+        # Of one arm a probe's draws are simply the first; of several they change the dealing.
+        turned = (recipe.arms.index(probe.arm), seen) if probe and len(recipe.arms) > 1 else (0, 0)
         dealt = self._dealt.get(
-            dealing, lambda: Dealt([self._arm(a) for a in recipe.arms], *dealing[1:])
+            (recipe.arms, turned), lambda: Dealt([self._arm(a) for a in recipe.arms], *turned)
         )
-        if max(strategy.max_draws, dealt.prefill) > dealt.length:
+        if max(strategy.max_draws, seen) > dealt.length:
             return self._unsupported()
-        went = path(strategy, dealt)
+        went = path(strategy, dealt, seen)
         if went is None:
             return self._walk_replayed(recipe, strategy, probe)
-        supported = np.where(dealt.complete, 0.0, np.nan)
-        return Rows(
-            dealt.score_at(went.chosen) + supported,
-            went.prompt_usd + dealt.completion_usd(went.end) + supported,
-            supported + (went.end - dealt.prefill),
-            supported + went.rounds,
-        )
+        rows = np.empty((4, self.n_rows))
+        rows[0] = dealt.score_at(went.chosen)
+        np.add(went.prompt_usd, dealt.completion_usd(seen, went.end), out=rows[1])
+        rows[2] = went.end - seen
+        rows[3] = went.rounds
+        if not dealt.complete.all():
+            rows[:, ~dealt.complete] = np.nan
+        return Rows(*rows)
 
     def _walk_replayed(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Rows:
         """The same for a strategy without a vectorised path."""

@@ -12,8 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation.dealt import Dealt, Floats, Positions
-from tierwise.evaluation.table import ABSTAINED
+from tierwise.evaluation.dealt import Bill, Dealt, Floats, Positions, pick
+from tierwise.evaluation.standings import (
+    Leaders,
+    VoteStates,
+    agreeing,
+    best_so_far,
+    heaviest_so_far,
+)
 from tierwise.strategies import (
     BestOfN,
     EarlyStopping,
@@ -25,22 +31,21 @@ from tierwise.strategies import (
 
 
 class Path(NamedTuple):
-    """Where a strategy went, one entry a row."""
+    """Where a strategy went, one entry a row (``end``: or the same for all)."""
 
-    end: Positions
+    end: Positions | int
     chosen: Positions
     rounds: npt.NDArray[np.int16]
     prompt_usd: Floats
 
 
-def path(strategy: Strategy, dealt: Dealt) -> Path | None:
-    """The strategy's path, or None for a kind that only ``replay`` knows."""
+def path(strategy: Strategy, dealt: Dealt, seen: int) -> Path | None:
+    """The strategy's path after ``seen`` draws (a reused probe), or None: only ``replay`` knows."""
     if isinstance(strategy, Vote):  # and a Strategy, which mypy cannot join
-        most = max(strategy.max_draws, dealt.prefill)
-        return _rounds(dealt, _vote_asks(strategy, most, dealt), most)
+        return _vote(strategy, max(strategy.max_draws, seen), dealt, seen)
     for kind, walk in _PATHS.items():
         if type(strategy) is kind:
-            return walk(strategy, dealt)
+            return walk(strategy, dealt, seen)
     return None
 
 
@@ -48,39 +53,40 @@ Asks = Callable[[Positions, Positions], Positions]
 """(draws seen, rows) -> draws to ask for next, 0 to stop."""
 
 
-def _rounds(dealt: Dealt, asks: Asks, most: int) -> Path:
-    seen = np.full(dealt.n_rows, dealt.prefill, dtype=np.intp)
-    rounds = np.zeros(dealt.n_rows, dtype=np.int16)
-    prompt_usd = np.zeros(dealt.n_rows)
-    rows = dealt.all_rows
-    start = seen.copy()
+def _rounds(dealt: Dealt, begun: int, first: int, asks: Asks, most: int) -> Path:
+    """Go round by round after ``begun`` draws; the first round is of ``first`` for all (0: ask)."""
+    start = np.full(dealt.n_rows, begun + first, dtype=np.intp)
+    seen = np.empty(dealt.n_rows, dtype=np.intp)
+    rounds = np.empty(dealt.n_rows, dtype=np.int16)
+    rows, bill, done = dealt.all_rows, Bill(dealt), int(first > 0)
+    if first:
+        bill.add_to_all(begun, begun + first)
     while len(rows):
         n = asks(start, rows)
         going = np.flatnonzero(n)
         if len(going) < len(rows):
+            stopped = np.flatnonzero(n == 0)
+            seen[rows[stopped]], rounds[rows[stopped]] = start[stopped], done
             rows, start, n = rows[going], start[going], n[going]
         end = start + n
-        seen[rows] = end
-        rounds[rows] += 1
-        prompt_usd[rows] += dealt.prompt_usd(start, end, rows)
+        bill.add(start, end, rows)
         start = end
-    return Path(seen, _plurality(dealt, seen, most), rounds, prompt_usd)
+        done += 1
+    return Path(seen, _plurality(dealt, seen, most), rounds, bill.prompt_usd(rounds))
 
 
 def _plurality(dealt: Dealt, end: Positions, most: int) -> Positions:
-    return dealt.votes(most).winner[end - 1, dealt.all_rows].astype(np.intp)
+    return pick(votes(dealt, most).winner, end - 1, dealt.all_rows).astype(np.intp)
 
 
-def _vote_asks(strategy: Vote, most: int, dealt: Dealt) -> Asks:
-    states = dealt.votes(most)
+def _vote(strategy: Vote, most: int, dealt: Dealt, begun: int) -> Path:
+    states = votes(dealt, most)
     table = _asks_by_state(strategy, most, states.base)
 
     def asks(seen: Positions, rows: Positions) -> Positions:
-        if seen[0] == 0:  # only ever all of them
-            return np.full(len(seen), table[0, 0], dtype=np.intp)
-        return table[seen, states.code[seen - 1, rows]]
+        return pick(table, seen, pick(states.code, seen - 1, rows))
 
-    return asks
+    return _rounds(dealt, begun, 0 if begun else int(table[0, 0]), asks, most)
 
 
 def _asks_by_state(strategy: Vote, cap: int, base: int) -> Positions:
@@ -94,69 +100,53 @@ def _asks_by_state(strategy: Vote, cap: int, base: int) -> Positions:
     return table
 
 
-def _early_stopping(strategy: EarlyStopping, dealt: Dealt) -> Path:
+def _early_stopping(strategy: EarlyStopping, dealt: Dealt, begun: int) -> Path:
     window, most = strategy.window, strategy.max_draws
+
+    runs = dealt.kept("agreeing", max(most, begun), lambda n: agreeing(dealt.answers(n)))
 
     def asks(seen: Positions, rows: Positions) -> Positions:
         whole = (seen > 0) & (seen % window == 0)
-        unanimous = whole & (dealt.agreeing[seen - 1, rows] >= window)
+        unanimous = whole & (pick(runs, seen - 1, rows) >= window)
         n = np.minimum(window - seen % window, most - seen)
         return np.where(unanimous | (seen >= most), 0, n)
 
-    return _rounds(dealt, asks, max(most, dealt.prefill))
+    return _rounds(dealt, begun, 0 if begun else window, asks, max(most, begun))
 
 
-def _all_at_once(dealt: Dealt, draws: int, chosen: Callable[[Dealt, int], Positions]) -> Path:
-    start, end = dealt.prefill, max(draws, dealt.prefill)
-    ends = np.full(dealt.n_rows, end)
-    if end == start:
-        prompt_usd = np.zeros(dealt.n_rows)
-    else:
-        prompt_usd = dealt.prompt_usd(np.full(dealt.n_rows, start), ends, dealt.all_rows)
+def _all_at_once(dealt: Dealt, start: int, draws: int, leaders: Leaders) -> Path:
+    end = max(draws, start)
+    bill = Bill(dealt)
+    if end > start:
+        bill.add_to_all(start, end)
     rounds = np.full(dealt.n_rows, int(end > start), dtype=np.int16)
-    return Path(ends, chosen(dealt, end), rounds, prompt_usd)
+    return Path(end, leaders[end - 1].astype(np.intp), rounds, bill.prompt_usd(rounds))
 
 
-def _single(strategy: Single, dealt: Dealt) -> Path:
-    return _all_at_once(dealt, 1, lambda d, end: d.votes(end).winner[end - 1].astype(np.intp))
+def _single(strategy: Single, dealt: Dealt, begun: int) -> Path:
+    return _all_at_once(dealt, begun, 1, votes(dealt, max(1, begun)).winner)
 
 
-def _best_of_n(strategy: BestOfN, dealt: Dealt) -> Path:
-    def best(d: Dealt, end: int) -> Positions:
-        score = d.verifier(strategy.verifier, end)
-        # Abstentions come after draws without a score, these after all that have one.
-        worst = np.where(np.isnan(score), -np.finfo(np.float64).max, score)
-        chosen: Positions = np.where(d.answers(end) == ABSTAINED, -np.inf, worst).argmax(axis=0)
-        return chosen
-
-    def with_scored_abstentions(d: Dealt, end: int) -> Positions:
-        chosen = best(d, end)
-        silent = (d.answers(end) == ABSTAINED).all(axis=0)
-        if silent.any():
-            score = d.verifier(strategy.verifier, end)
-            chosen[silent] = np.where(np.isnan(score), -np.inf, score)[:, silent].argmax(axis=0)
-        return chosen
-
-    return _all_at_once(dealt, strategy.draws, with_scored_abstentions)
+def _best_of_n(strategy: BestOfN, dealt: Dealt, begun: int) -> Path:
+    name, most = strategy.verifier, max(strategy.draws, begun)
+    leaders = dealt.kept(
+        ("best", name), most, lambda n: best_so_far(dealt.answers(n), dealt.verifier(name, n))
+    )
+    return _all_at_once(dealt, begun, strategy.draws, leaders)
 
 
-def _weighted(strategy: WeightedConsistency, dealt: Dealt) -> Path:
-    def heaviest(d: Dealt, end: int) -> Positions:
-        answers = d.answers(end)
-        score = d.verifier(strategy.verifier, end)
-        weight = np.where(np.isnan(score), 0.0, np.exp(np.minimum(score, 0.0)))
-        weight[answers == ABSTAINED] = 0.0
-        rows = np.arange(d.n_rows)
-        totals = np.zeros((int(answers.max(initial=0)) + 1, d.n_rows))
-        voted = answers != ABSTAINED
-        at = np.where(voted, answers, 0)
-        for t in range(end):  # summed in the order seen, as the strategy does
-            totals[at[t], rows] += weight[t]
-        mine = np.where(voted, totals[at, rows], -np.inf)
-        chosen: Positions = mine.argmax(axis=0)
-        return chosen
+def _weighted(strategy: WeightedConsistency, dealt: Dealt, begun: int) -> Path:
+    name, most = strategy.verifier, max(strategy.draws, begun)
+    leaders = dealt.kept(
+        ("heaviest", name), most,
+        lambda n: heaviest_so_far(dealt.answers(n), dealt.verifier(name, n)),
+    )  # fmt: skip
+    return _all_at_once(dealt, begun, strategy.draws, leaders)
 
-    return _all_at_once(dealt, strategy.draws, heaviest)
+
+def votes(dealt: Dealt, upto: int) -> VoteStates:
+    """The states of a plurality vote over at least the first ``upto`` draws."""
+    return dealt.kept("votes", upto, lambda n: VoteStates(dealt.answers(n)))
 
 
 _PATHS: dict[type, Callable[..., Path]] = {

@@ -6,6 +6,7 @@ import numpy as np
 
 from tierwise.difficulty import NoSignal, ProbeAgreement, ProbeConfidence, signal
 from tierwise.evaluation.dealt import ArmRows, Dealt, Floats
+from tierwise.evaluation.paths import votes
 from tierwise.evaluation.table import ABSTAINED, SampleTable
 from tierwise.recipe import Difficulty
 from tierwise.strategies import Draw
@@ -25,8 +26,8 @@ def signal_rows(
     if k > arm.depth:
         return np.full(n_rows, np.nan)
     if isinstance(kind, ProbeAgreement):
-        votes = Dealt([arm]).votes(k)
-        agreement: Floats = (votes.code[k - 1] // votes.base) / k
+        states = votes(Dealt([arm]), k)
+        agreement: Floats = (states.code[k - 1] // states.base) / k
         return agreement
     if isinstance(kind, ProbeConfidence):
         return _mean_known(arm.verifier("mean_logprob")[:k])

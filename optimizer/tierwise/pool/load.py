@@ -13,7 +13,7 @@ from tierwise.evaluation.table import ABSTAINED, ArmTable, Floats, SampleTable
 from tierwise.llm import Request
 from tierwise.pool.store import SamplePool
 from tierwise.recipe import Arm, Tier
-from tierwise.task import AnswerSpec, Item, Task
+from tierwise.task import VERIFIERS, AnswerSpec, Item, Task
 
 REMEMBERED_TEXTS = 2**18
 """Texts whose answer stays in memory: a table grows, and is read again every generation."""
@@ -35,8 +35,9 @@ def load(
     Draws ``first … first + depth[arm] - 1`` become columns ``0 … depth[arm] - 1``. A draw that is
     not there has no answer, and NaN for score, dollars and seconds. An abstention is there: it has
     no answer, and the score that the metric gives to none. Log-probabilities are there as verifiers
-    where the tier gives them, NaN for a draw that has none. Codes of answers count up within an
-    item in order of first sight, over arms in their order and draws in theirs.
+    where the tier gives them, NaN for a draw that has none, and so are the task's verifiers. Codes
+    of answers count up within an item in order of first sight, over arms in their order and draws
+    in theirs.
 
     ``tier``'s prices apply, but for arms that name another tier, which is looked up in ``others``.
 
@@ -77,6 +78,14 @@ class _Reading:
             seen[answer] = code, self._task.score(answer, self._items[position])
         return seen[answer]
 
+    def verify(self, name: str, position: int, text: str) -> float:
+        inputs = self._items[position].inputs
+        return VERIFIERS[name](inputs, text, _answer(self._task.answer, text))
+
+    @property
+    def verifiers(self) -> tuple[str, ...]:
+        return self._task.verifiers
+
 
 @functools.lru_cache(maxsize=REMEMBERED_TEXTS)
 def _answer(spec: AnswerSpec, text: str) -> str | None:
@@ -92,12 +101,15 @@ def _arm_table(
 ) -> ArmTable:
     answers = np.full(shape, ABSTAINED, dtype=np.int16)
     score, *columns = (np.full(shape, np.nan) for _ in range(7))
+    verified = {name: np.full(shape, np.nan) for name in reading.verifiers}
     if rows:
         position, draw, text, *numbers = zip(*rows, strict=True)
         at = (np.array(position), np.array(draw) - first)
         answers[at], score[at] = zip(*map(reading.read, position, text), strict=True)
         for column, values in zip(columns, numbers, strict=True):
             column[at] = values
+        for name, scores in verified.items():
+            scores[at] = [reading.verify(name, p, t) for p, t in zip(position, text, strict=True)]
     prompt, completion, cached, mean_logprob, min_logprob, latency_s = columns
     return ArmTable(
         answers=answers,
@@ -109,7 +121,7 @@ def _arm_table(
             name: values
             for name, values in (("mean_logprob", mean_logprob), ("min_logprob", min_logprob))
             if tier.logprobs or not np.isnan(values).all()
-        },
+        } | verified,
         takes_n=tier.takes_n,
     )
 

@@ -12,7 +12,7 @@ from tierwise.evaluation.table import ArmTable, Floats, SampleTable, encode_answ
 from tierwise.llm.recorded import Recording
 from tierwise.llm.recording_file import RecordedDraw
 from tierwise.recipe import Arm, Price, Tier
-from tierwise.task import NORMALISERS, AnswerSpec, Item, Metric
+from tierwise.task import NORMALISERS, AnswerSpec, Item, Metric, verified
 
 INVALID = "[invalid]"
 """What published recordings write where no answer could be read: an abstention."""
@@ -28,13 +28,15 @@ def recorded_table(
     *,
     metric: Metric | None = None,
     arms: Sequence[Arm] | None = None,
+    verifiers: Sequence[str] = (),
 ) -> SampleTable:
     """The recorded draws of ``arms`` (all of them) on ``items``, at the tier's prices.
 
     Column d is the recorded draw d; one that is not recorded, or failed, has NaN for score, dollars
     and seconds. The recording's own answers are taken where it has them, else those in the text.
     ``metric`` None is the metric ``recorded``: the recording's own score. The verifiers
-    ``verifier_score``, ``mean_logprob`` and ``confidence`` are there where some draw has them.
+    ``verifier_score``, ``mean_logprob`` and ``confidence`` are there where some draw has them, and
+    those of ``verifiers``, which score the recorded answers.
 
     Raises:
         UnsupportedError: the metric is ``recorded`` and a draw has no score, or an arm is not
@@ -49,7 +51,7 @@ def recorded_table(
     tables = {
         arm: _arm_table(
             grids[arm], [row[k] for row in codes], _scores(grids[arm], items, answer, metric, arm),
-            tier.price, takes_n=tier.takes_n,
+            tier.price, _verified(grids[arm], items, answer, verifiers), takes_n=tier.takes_n,
         )
         for k, arm in enumerate(chosen)
     }  # fmt: skip
@@ -99,9 +101,24 @@ def _scores(
     return values
 
 
+def _verified(
+    grid: _Grid, items: Sequence[Item], spec: AnswerSpec, names: Sequence[str]
+) -> dict[str, Floats]:
+    """The verifiers' scores, NaN where there is no draw."""
+    values = {name: np.full((len(grid), len(grid[0]) if grid else 0), np.nan) for name in names}
+    for i, (row, item) in enumerate(zip(grid, items, strict=True)):
+        for d, draw in enumerate(row):
+            if draw is not None and draw.error is None:
+                found = verified(names, item.inputs, draw.text, _answer(draw, spec))
+                for name, score in found.items():
+                    values[name][i, d] = score
+    return values
+
+
 def _arm_table(
-    grid: _Grid, codes: list[list[int]], scores: Floats, price: Price, *, takes_n: bool
-) -> ArmTable:
+    grid: _Grid, codes: list[list[int]], scores: Floats, price: Price,
+    verified: Mapping[str, Floats], *, takes_n: bool,
+) -> ArmTable:  # fmt: skip
     def column(value: Callable[[RecordedDraw], float | None]) -> Floats:
         found = [
             [None if draw is None or draw.error is not None else value(draw) for draw in row]
@@ -118,6 +135,10 @@ def _arm_table(
         prompt_usd=column(lambda d: price.prompt_usd(d.prompt_tokens)),
         completion_usd=column(lambda d: price.completion_usd(d.completion_tokens)),
         latency_s=column(lambda d: d.latency_s),
-        scores={name: values for name, values in verifiers.items() if not np.isnan(values).all()},
+        scores={
+            name: values
+            for name, values in (*verifiers.items(), *verified.items())
+            if not np.isnan(values).all()
+        },
         takes_n=takes_n,
     )

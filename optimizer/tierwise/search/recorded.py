@@ -17,7 +17,7 @@ from tierwise.recipe import Arm, Tier
 from tierwise.search.arms import Arms
 from tierwise.search.buying import FEWEST_ITEMS
 from tierwise.search.effort import Effort
-from tierwise.task import Item, Task
+from tierwise.task import RECORDED, Item, Task
 
 EVERYTHING = 10**6
 FREE = Effort(
@@ -46,10 +46,11 @@ class RecordedDraws:
         Raises:
             UnsupportedError: fewer than ``FEWEST_ITEMS`` items have them.
         """
-        metric = None if self.task.metric == "recorded" else self.task.score
+        metric = None if self.task.metric == RECORDED else self.task.score
         table = recorded_table(
-            self.recording, self.tier, items, self.task.answer, metric=metric, arms=tuple(depth)
-        )
+            self.recording, self.tier, items, self.task.answer, metric=metric, arms=tuple(depth),
+            verifiers=self.task.verifiers,
+        )  # fmt: skip
         arms = {
             arm: rows.columns(np.arange(min(depth[arm], self.most(arm))))
             for arm, rows in table.arms.items()

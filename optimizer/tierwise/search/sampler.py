@@ -3,13 +3,14 @@
 A policy is made of parts: how difficulty is told, and one recipe a bucket. Independent samplers
 forget that parts are good together, and model-based ones are slow on conditional spaces (Optuna's
 multivariate TPE asks about 17 times a second). This one takes the best policy for a random price of
-a dollar, changes one or two of its parts (anew, by a small step, or by taking that part from
-another good policy) and keeps the rest.
+a dollar, changes one or two of its parts (by a small step, by taking that part from another good
+policy, or anew) and keeps the rest. A bucket that is added begins as one of another good policy.
+The first trials are simple ones: there is no parent yet, and what is good alone is good in parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,20 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+STARTUP = 30
+"""Trials that go through the choices in turn, in one bucket (or the fewest), before any parent."""
+
 EXPLORE = 0.1
-"""Share of trials that are all new."""
+"""Share of later trials that are all new."""
+
+STEP, TAKE = 0.5, 0.35
+"""How a part changes: by a step, by another policy's part; else anew."""
+
+PRICES = (-2.0, 0.5)
+"""Powers of ten between which a price lies, in (range of scores) / (median dollars)."""
+
+DIFFICULTY = "difficulty"
+SIZES = ("buckets", "arms")
 
 
 class PartwiseSampler(optuna.samplers.BaseSampler):
@@ -33,35 +46,28 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
     that is interrupted and resumed asks what it would have asked.
     """
 
-    def __init__(self, seed: int, generation: int = 0, startup: int = 16) -> None:
+    def __init__(self, seed: int, generation: int = 0, startup: int = STARTUP) -> None:
         self._key, self._startup = (seed, generation), startup
         self._rng = np.random.default_rng(0)
-        self._kept: Mapping[str, Any] = {}
-        self._stepped: frozenset[str] = frozenset()
+        self._begin(0, ())
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Choose a parent and the parts to change."""
         self._rng = np.random.default_rng([*self._key, trial.number])
-        self._kept, self._stepped = {}, frozenset()
         done = [t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
                 if t.values[0] == t.values[0]]  # fmt: skip
-        if len(done) < self._startup or self._rng.random() < EXPLORE:
+        if len(done) < self._startup:
+            self._begin(trial.number, ())
             return
-        parent = self._best(done)
-        kept = dict(parent.params)
-        parts = sorted({_part(name) for name in kept})
-        n = 1 if self._rng.random() < 0.6 else 2
-        for part in self._rng.permutation(parts)[:n]:
-            how = self._rng.random()
-            mine = {name for name in kept if _part(name) == part}
-            if how < 0.45:
-                self._stepped |= {str(name) for name in mine}
-            else:
-                for name in mine:
-                    del kept[name]
-                if how < 0.75:
-                    kept |= self._part_of_another(done, str(part))
-        self._kept = kept
+        if self._rng.random() < EXPLORE:
+            self._begin(None, ())
+            return
+        self._begin(None, done)
+        self._kept = dict(self._best().params)
+        parts = sorted({_part(name) for name in self._kept})
+        self._known = set(parts)
+        for part in self._rng.permutation(parts)[: self._one_or_two()]:
+            self._change(str(part))
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -83,32 +89,60 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """The parent's value, a step from it, or a new one."""
+        if self._turn is not None and isinstance(param_distribution, CategoricalDistribution):
+            choices = param_distribution.choices
+            size = param_name.rpartition(".")[2] in SIZES
+            return choices[0 if size else self._turn % len(choices)]
+        part = _part(param_name)
+        if self._done and part not in self._known:
+            self._known.add(part)
+            self._kept |= self._part_of_another(part)
         value = self._kept.get(param_name)
         if value is None or not _holds(param_distribution, value):
             return _anew(self._rng, param_distribution)
-        if param_name in self._stepped and self._rng.random() < 0.5:
+        if param_name in self._stepped:
             return _step(self._rng, param_distribution, value)
         return value
 
-    def _best(self, done: Sequence[FrozenTrial]) -> FrozenTrial:
-        score = np.array([t.values[0] for t in done])
-        usd = np.array([t.values[1] for t in done])
-        scale = (score.max() - score.min() or 1.0) / max(float(np.median(usd)), 1e-30)
-        price = scale * 10 ** self._rng.uniform(-2.5, 1.0)
-        return done[int(np.argmax(score - price * usd))]
+    def _begin(self, turn: int | None, done: Sequence[FrozenTrial]) -> None:
+        """A trial without a parent yet; ``turn`` is its place in the startup."""
+        self._turn, self._done = turn, done
+        self._kept: dict[str, Any] = {}
+        self._stepped: set[str] = set()
+        self._known: set[str] = set()
 
-    def _part_of_another(self, done: Sequence[FrozenTrial], part: str) -> dict[str, Any]:
+    def _change(self, part: str) -> None:
+        """Change a part of what is kept."""
+        mine = {name: value for name, value in self._kept.items() if _part(name) == part}
+        how = self._rng.random()
+        if how >= STEP:
+            other = self._part_of_another(part) if how < STEP + TAKE else {}
+            if other != mine:
+                self._kept = {n: v for n, v in self._kept.items() if n not in mine} | other
+                return
+        names = self._rng.permutation(sorted(mine))[: self._one_or_two()]
+        self._stepped |= {str(name) for name in names}
+
+    def _one_or_two(self) -> int:
+        return 1 if self._rng.random() < 0.6 else 2
+
+    def _best(self) -> FrozenTrial:
+        """The best trial at a random price of a dollar."""
+        score = np.array([t.values[0] for t in self._done])
+        usd = np.array([t.values[1] for t in self._done])
+        scale = (score.max() - score.min() or 1.0) / max(float(np.median(usd)), 1e-30)
+        price = scale * 10 ** self._rng.uniform(*PRICES)
+        return self._done[int(np.argmax(score - price * usd))]
+
+    def _part_of_another(self, part: str) -> dict[str, Any]:
         """A bucket's recipe from any bucket of another good policy, or its difficulty."""
-        other = self._best(done)
+        other = self._best()
         buckets = sorted({_part(n) for n in other.params if _part(n) != DIFFICULTY})
         source = part if part == DIFFICULTY else str(self._rng.choice(buckets))
         return {
             (name if part == DIFFICULTY else part + name[len(source):]): value
             for name, value in other.params.items() if _part(name) == source
         }  # fmt: skip
-
-
-DIFFICULTY = "difficulty"
 
 
 def _part(name: str) -> str:
@@ -141,10 +175,15 @@ def _anew(rng: np.random.Generator, distribution: BaseDistribution) -> Any:
 
 def _step(rng: np.random.Generator, distribution: BaseDistribution, value: Any) -> Any:
     if isinstance(distribution, CategoricalDistribution):
-        return _anew(rng, distribution)
+        others = [c for c in distribution.choices if c != value]
+        return others[int(rng.integers(len(others)))] if others else value
     assert isinstance(distribution, IntDistribution | FloatDistribution)
-    width = (distribution.high - distribution.low) * 0.15
-    step = float(rng.normal()) * max(width, 1.0 if isinstance(distribution, IntDistribution) else 0)
+    width = float(distribution.high - distribution.low) * 0.15
+    if isinstance(distribution, IntDistribution):
+        # At least one up or down.
+        step = float(rng.choice([-1, 1])) * max(1.0, abs(float(rng.normal())) * width)
+    else:
+        step = float(rng.normal()) * width
     return _within(distribution, value + step)
 
 

@@ -36,6 +36,8 @@ from tierwise.search.study import Generation, Judged, described
 from tierwise.task import Item, Task
 
 WARM_STARTS = 24
+CACHE_BYTES = 32_000_000
+"""Of each evaluator: tiers are searched side by side, and their tables are small."""
 LEAST_DEPTH = 4
 """Draws an item of a one-draw policy on held-out items: more than one, to see past its noise."""
 
@@ -128,7 +130,9 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
     chosen_from = draws.table(
         _shuffled(q.task.splits["select"], q.seed)[: effort.select_items], needed, "select"
     )
-    judge = Evaluator(chosen_from, Orders(effort.orders, q.seed), exact=False)
+    judge = Evaluator(
+        chosen_from, Orders(effort.orders, q.seed), exact=False, cache_bytes=CACHE_BYTES
+    )
     candidates = [Candidate(baseline, -1, judge.evaluate(baseline))]
     candidates += [Candidate(j.policy, j.trial, judge.evaluate(j.policy)) for j in finalists]
     points = operating_points(candidates, candidates[0].on_select, margin=q.margin)
@@ -148,7 +152,9 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
         _shuffled(q.task.splits["test"], q.seed)[: effort.test_items],
         depth_needed(finals_tested, LEAST_DEPTH), "test",
     )  # fmt: skip
-    judge = Evaluator(test_table, Orders(effort.orders, q.seed), exact=False)
+    judge = Evaluator(
+        test_table, Orders(effort.orders, q.seed), exact=False, cache_bytes=CACHE_BYTES
+    )
     tested = {policy: judge.evaluate(policy) for policy in finals_tested}
     return Found(
         question=replace(q, effort=effort),
@@ -184,7 +190,7 @@ def _race(
 ) -> tuple[Arm, ...]:
     depth = min(rows.depth for rows in table.arms.values())
     dims = Dimensions(q.space, tuple(arms), q.tier.logprobs, depth)
-    evaluator = Evaluator(table, Orders(effort.orders, q.seed))
+    evaluator = Evaluator(table, Orders(effort.orders, q.seed), cache_bytes=CACHE_BYTES)
     ways = [StrategySpec.of("single"), *strategies(dims, depth, steps=3)]
     points = envelope(evaluator, arms, list(dict.fromkeys(ways)))
     return most_useful(points, survivors(points), keep, always=(q.arms.baseline,))
@@ -194,7 +200,7 @@ def _study(
     q: Question, table: SampleTable, arms: tuple[Arm, ...], depth: int, number: int, trials: int,
     effort: Effort, listener: Listener, restated: Sequence[Judged] = (),
 ) -> Generation:  # fmt: skip
-    evaluator = Evaluator(table, Orders(effort.orders, q.seed))
+    evaluator = Evaluator(table, Orders(effort.orders, q.seed), cache_bytes=CACHE_BYTES)
     dims = Dimensions(q.space, arms, q.tier.logprobs, depth)
     generation = Generation(
         f"{q.task.name}/{q.tier.name}/g{number}", evaluator, dims, q.seed, number

@@ -13,7 +13,7 @@ from tierwise.errors import ProviderError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result, base_seed
 from tierwise.recipe import Arm, DrawBill, Tier
 from tierwise.strategies import Draw
-from tierwise.task import AnswerSpec
+from tierwise.task import AnswerSpec, verified
 
 _CANCEL_GRACE_S = 0.5
 """How long a call that was given up may take to stop before it is left to itself."""
@@ -45,10 +45,12 @@ class LiveDraws:
         answer: AnswerSpec,
         seed: int,
         timeout_s: float | None,
+        verifiers: Sequence[str] = (),
     ) -> None:
         self.results: list[Result] = []
         self.calls = 0
         self._sources, self._inputs, self._answer, self._seed = sources, inputs, answer, seed
+        self._verifiers = verifiers
         self._deadline = None if timeout_s is None else monotonic() + timeout_s
         self._source: dict[Arm, Source] = {}
         self._taken: dict[Arm, int] = {}
@@ -116,7 +118,10 @@ class LiveDraws:
             tier.price.completion_usd(result.completion_tokens),
             tier.takes_n,
         )
-        draw = Draw(self._answer.extract(result.text), _scores(result), text=result.text)
+        answer = self._answer.extract(result.text)
+        scores = _scores(result)
+        scores |= verified(self._verifiers, self._inputs, result.text, answer)
+        draw = Draw(answer, scores, text=result.text)
         return Drawn(draw, bill, result.latency_s)
 
 

@@ -8,7 +8,7 @@ _WRAPPED = "\"'`*_ "
 _SAID = re.compile(
     r"(?:the )?(?:correct |final |best )?(?:answer|option|choice)(?: is)? ?:? ?", re.IGNORECASE
 )
-_LETTER = re.compile(r"[\[(]?\*{0,2}([A-Za-z])\*{0,2}(?:[\])][.:,]?|[.:,])(?: .*)?")
+_LETTER = re.compile(r"[\[(]?\*{0,2}([A-Za-z])\*{0,2}(?:[\])][.:,]?|[.:,])\*{0,2}(?: .*)?")
 _PARENTHESISED = re.compile(r"[\[(]([A-Za-z])[\])][.:,]?(?: .*)?")
 
 _YES, _NO = ("yes", "true", "y"), ("no", "false", "n")

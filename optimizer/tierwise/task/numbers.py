@@ -22,7 +22,7 @@ _SCALES = {
     "trillion": 10**12,
 }  # fmt: skip
 _WORD = re.compile(r"[^\W\d_][^\W\d_./²³'’()-]*(?:[./'’-][^\W\d_]+)*[²³.]?")
-_ATTACHED = re.compile(r"[%°€£¥₹]|[^\W\d_]{2,}|[mgshl]\b")
+_ATTACHED = re.compile(r"[%°$€£¥₹]|[^\W\d_]{2,}|[mgshl]\b")
 _NOT_UNITS = frozenset({"and", "or", "plus", "minus", "to", "over", "half", "point"})
 _MOST_WORDS = 4
 

@@ -1,0 +1,104 @@
+"""The exact allocation against every combination of a small grid, at every budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from tests.search.worlds import ARMS, DIMS, table
+from tierwise.evaluation import Evaluator, Orders
+from tierwise.recipe import Policy, Probe, Recipe, StrategySpec
+from tierwise.recipe.space import Range, SearchSpace
+from tierwise.search.allocation import allocate
+from tierwise.search.grid import recipes
+from tierwise.search.parameters import Dimensions, Proposal, policy_of
+
+PROBES = {"none": [None], "length": [None],
+          "probe_agreement": [Probe(a, k) for a in ARMS[:2] for k in (2, 3)]}  # fmt: skip
+
+
+def dims(signal: str, buckets: int, strategies: dict) -> Dimensions:
+    space = SearchSpace(
+        "tiny", strategies=strategies, signals=("none", signal), buckets=(1, buckets),
+        probe_draws=Range(2, 3, whole=True),
+    )  # fmt: skip
+    return Dimensions(space, ARMS[:2], logprobs=True, max_draws=6)
+
+
+def every_allocation(evaluator: Evaluator, space: Dimensions, cuts) -> list[tuple[float, float]]:
+    """(score, dollars) of each recipe of the grid, and of each tuple of them at each cut."""
+    grid = recipes(space, steps=3)
+    found = [evaluator.evaluate(Policy((recipe,))) for recipe in grid]
+    signal = space.space.signals[1]
+    for probe, shares in itertools.product(PROBES[signal], cuts):
+        for chosen in itertools.product(grid, repeat=len(shares) + 1):
+            policy = policy_of(Proposal(signal, probe, shares, chosen), evaluator)
+            if policy is not None:
+                found.append(evaluator.evaluate(policy))
+    return [(e.mean_score, e.mean_usd) for e in found]
+
+
+FIVE = {"single": {}, "self_consistency": {"draws": (3, 6)}}
+THREE = {"single": {}, "self_consistency": {"draws": (5,)}}
+
+
+@pytest.mark.parametrize("signal", ["length", "probe_agreement"])
+@pytest.mark.parametrize(
+    ("buckets", "strategies", "cuts"),
+    [(2, FIVE, [(0.35,), (0.5,), (0.65,)]), (3, THREE, [(0.35, 0.7), (0.5, 0.8)])],
+)
+def test_it_is_the_best_of_all_combinations_at_every_budget(
+    signal: str, buckets: int, strategies: dict, cuts: list
+) -> None:
+    evaluator = Evaluator(table(7, n_items=30, depth=8), Orders(3))
+    space = dims(signal, buckets, strategies)
+    exact = allocate(evaluator, space, max_points=100_000)
+    points = np.array(every_allocation(evaluator, space, cuts))
+    assert len(points) > 100
+    for budget in np.unique(points[:, 1]):
+        within = points[:, 1] <= budget
+        ours = exact.score[exact.usd <= budget + 1e-6]
+        assert ours.max() == pytest.approx(points[within, 0].max(), abs=1e-6)
+
+
+def test_its_proposals_score_and_cost_what_it_says() -> None:
+    evaluator = Evaluator(table(2), Orders(4))
+    exact = allocate(evaluator, DIMS)
+    assert len({len(p.buckets) for p in exact.proposals}) > 1
+    for proposal, score, usd in zip(exact.proposals, exact.score, exact.usd, strict=True):
+        got = evaluator.evaluate(policy_of(proposal, evaluator))
+        assert (got.mean_score, got.mean_usd) == pytest.approx((score, usd), rel=1e-5)
+
+
+def test_its_front_rises() -> None:
+    exact = allocate(Evaluator(table(2), Orders(4)), DIMS)
+    assert (np.diff(exact.score) > 0).all()
+    assert (np.diff(exact.usd) > 0).all()
+    assert exact.utility(0.0) == exact.score[-1]
+    assert exact.utility(1e9) == pytest.approx(exact.score[0] - 1e9 * exact.usd[0])
+
+
+def test_a_spread_has_both_ends() -> None:
+    exact = allocate(Evaluator(table(2), Orders(4)), DIMS)
+    some = exact.spread(5)
+    assert 2 <= len(some) <= 5
+    assert (some[0], some[-1]) == (exact.proposals[0], exact.proposals[-1])
+    assert exact.spread(10_000) == list(exact.proposals)
+
+
+def test_one_bucket_needs_no_signal() -> None:
+    space = dataclasses.replace(DIMS.space, buckets=(1,))
+    exact = allocate(Evaluator(table(2), Orders(4)), dataclasses.replace(DIMS, space=space))
+    assert {p.signal for p in exact.proposals} == {"none"}
+
+
+def test_the_grid_has_portfolios_with_a_draw_for_each_arm() -> None:
+    grid = recipes(DIMS)
+    single = StrategySpec.of("single")
+    assert Recipe((ARMS[0],), single) in grid
+    assert not any(len(r.arms) == 2 and r.strategy == single for r in grid)
+    assert {len(r.arms) for r in grid} == {1, 2}
+    assert len(set(grid)) == len(grid)

@@ -1,0 +1,131 @@
+"""What a trial is asked depends on seed, generation, number and the trials before: nothing else."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+
+from tests.search.worlds import DIMS, table
+from tierwise.evaluation import Evaluator, Orders
+from tierwise.search.parameters import policy_of
+from tierwise.search.sampler import PartwiseSampler
+from tierwise.search.study import Generation
+
+TRIALS = 60
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Evaluator:
+    return Evaluator(table(3), Orders(4))
+
+
+def generation(evaluator: Evaluator, seed: int = 0, number: int = 1) -> Generation:
+    return Generation("t/s/g", evaluator, DIMS, seed, number)
+
+
+def asked(study: optuna.Study) -> list[dict]:
+    return [t.params for t in study.get_trials(deepcopy=False)]
+
+
+def test_the_same_seed_and_generation_ask_the_same(evaluator: Evaluator) -> None:
+    runs = {}
+    for seed, number in [(0, 1), (0, 1), (1, 1), (0, 2)]:
+        g = generation(evaluator, seed, number)
+        g.run(TRIALS)
+        if (seed, number) in runs:
+            assert asked(g.study) == runs[seed, number]
+        runs[seed, number] = asked(g.study)
+    assert runs[0, 1] != runs[1, 1]
+    assert runs[0, 1] != runs[0, 2]
+
+
+def test_a_study_that_was_interrupted_goes_on_as_it_would_have(evaluator: Evaluator) -> None:
+    whole = generation(evaluator)
+    whole.run(TRIALS)
+    resumed = generation(evaluator)
+    resumed.study.add_trials(whole.study.get_trials()[: TRIALS // 2])
+    resumed.run(TRIALS - TRIALS // 2)
+    assert asked(resumed.study) == asked(whole.study)
+
+
+def test_every_value_is_of_its_distribution_and_none_is_left_over(evaluator: Evaluator) -> None:
+    g = generation(evaluator)
+    g.run(TRIALS)
+    for trial in g.study.get_trials():
+        assert trial.params.keys() == trial.distributions.keys()
+        for name, distribution in trial.distributions.items():
+            assert distribution._contains(distribution.to_internal_repr(trial.params[name]))
+        fixed = DIMS.propose(optuna.trial.FixedTrial(trial.params))
+        assert all(recipe.strategy.kind in DIMS.kinds for recipe in fixed.buckets)
+
+
+def test_later_trials_are_better_than_the_first(evaluator: Evaluator) -> None:
+    """At a middling price, the best of the second half beats the best of random trials."""
+    gains = []
+    for seed in range(4):
+        g = generation(evaluator, seed)
+        g.run(2 * TRIALS)
+        random = generation(evaluator, seed)
+        random.study = optuna.create_study(
+            directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed)
+        )
+        random.run(2 * TRIALS)
+        best = [max(j.score - 0.05 * j.usd for j in s.judged.values()) for s in (g, random)]
+        gains.append(best[0] - best[1])
+    assert sum(gains) > 0
+
+
+def test_enqueued_and_restated_policies_are_judged_first(evaluator: Evaluator) -> None:
+    first = generation(evaluator)
+    first.run(20)
+    policies = list(first.judged)
+    other = Evaluator(table(4), Orders(4))
+    second = generation(other, number=2)
+    second.restate(list(first.judged.values()))
+    expected = [policy_of(j.proposal, other) for j in first.judged.values()]
+    assert list(second.judged) == list(dict.fromkeys(p for p in expected if p))
+    assert len(policies) > 10
+    for judged in second.judged.values():
+        assert judged.score == other.evaluate(judged.policy).mean_score, "on the new table"
+
+
+def test_what_the_table_cannot_support_is_pruned_not_scored() -> None:
+    shallow = Evaluator(table(3, depth=4), Orders(4))
+    g = generation(shallow)
+    g.run(40)
+    states = {t.state.name for t in g.study.get_trials()}
+    assert states == {"COMPLETE", "PRUNED"}
+    assert all(j.score == j.score for j in g.judged.values())
+
+
+def test_a_front_keeps_to_the_bounds_of_the_space(evaluator: Evaluator) -> None:
+    import dataclasses
+
+    from tierwise.recipe.space import Constraints
+
+    g = generation(evaluator)
+    g.run(TRIALS)
+    bound = sorted(j.usd for j in g.judged.values())[len(g.judged) // 3]
+    space = dataclasses.replace(DIMS.space, constraints=Constraints(max_usd_per_item=bound))
+    g.dimensions = dataclasses.replace(DIMS, space=space)
+    front = g.front()
+    assert front
+    assert all(j.usd <= bound for j in front)
+    assert not any(
+        o.score >= j.score and o.usd <= j.usd and (o.score, o.usd) != (j.score, j.usd)
+        for j in front for o in g.judged.values() if o.usd <= bound
+    )  # fmt: skip
+
+
+def test_optuna_opens_the_journal(evaluator: Evaluator, tmp_path) -> None:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    g = generation(evaluator)
+    g.run(20)
+    g.mirror(tmp_path / "study.journal")
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    loaded = optuna.load_study(study_name="t/s/g", storage=storage)
+    assert [t.params for t in loaded.trials] == asked(g.study)
+    assert [t.values for t in loaded.trials] == [t.values for t in g.study.trials]
+    assert isinstance(g.study.sampler, PartwiseSampler)

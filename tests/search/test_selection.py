@@ -1,0 +1,129 @@
+"""Which policies are taken: each point by its aim, and complexity only where it is earned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.search.worlds import ARMS, judged
+from tierwise.errors import UnsupportedError
+from tierwise.recipe import Difficulty, Policy, Recipe, StrategySpec, uniform
+from tierwise.search.selection import Candidate, bounded_point, complexity, operating_points
+
+N = 400
+SINGLE = StrategySpec.of("single")
+
+
+def vote(n: int) -> StrategySpec:
+    return StrategySpec.of("self_consistency", draws=n)
+
+
+def scores(mean: float, seed: int = 0) -> np.ndarray:
+    """Items right and wrong, on average ``mean`` exactly; nested for one seed."""
+    order = np.random.default_rng(seed).permutation(N)
+    return (order < round(mean * N)).astype(float)
+
+
+def candidate(mean: float, usd: float, strategy=SINGLE, *, buckets: int = 1, seed: int = 0):
+    recipe = Recipe((ARMS[0],), strategy)
+    cuts = tuple(-float(b) for b in range(1, buckets))
+    policy = Policy((recipe,) * buckets, Difficulty("length" if cuts else "none", cuts))
+    rng = np.random.default_rng(seed + 1)
+    dollars = usd * (1 + 0.1 * (rng.random(N) - 0.5))
+    return Candidate(policy, 0, judged(scores(mean, seed), dollars))
+
+
+BASELINE = candidate(0.50, 1.0)
+
+
+def points(*candidates: Candidate) -> dict[str, Candidate]:
+    return operating_points([BASELINE, *candidates], BASELINE.on_select, margin=0.02)
+
+
+def test_quality_is_the_best_score_whatever_it_costs() -> None:
+    best = candidate(0.80, 100.0, vote(9))
+    assert points(candidate(0.7, 2.0, vote(3)), best)["quality"] is best
+
+
+def test_balanced_pays_one_point_for_a_doubling() -> None:
+    """From .70 at $2: .75 at $8 is two doublings for five points; .76 at $2 * 2**7 is not worth it."""
+    fair = candidate(0.75, 8.0, vote(5))
+    dear = candidate(0.76, 256.0, vote(9))
+    assert points(candidate(0.7, 2.0, vote(3)), fair, dear)["balanced"] is fair
+
+
+def test_economy_is_the_cheapest_that_is_not_shown_to_be_worse_than_the_baseline() -> None:
+    too_bad = candidate(0.30, 0.1, vote(2))
+    good = candidate(0.60, 0.5, vote(3))
+    assert points(too_bad, good, candidate(0.8, 5.0, vote(4)))["economy"] is good
+
+
+def test_economy_falls_back_to_the_mean_where_few_items_show_nothing() -> None:
+    def few(mean: float, usd: float, strategy=SINGLE) -> Candidate:
+        c = candidate(mean, usd, strategy)
+        return c._replace(on_select=judged(c.on_select.score[:8], usd))
+
+    today = few(0.5, 1.0)
+    same = Candidate(uniform(ARMS[1], SINGLE), 1, judged(today.on_select.score, 0.5))
+    assert operating_points([today, same], today.on_select, margin=0.02)["economy"] is same
+
+
+def test_a_vote_that_gains_within_the_noise_does_not_take_the_place_of_one_draw() -> None:
+    one = candidate(0.700, 2.0)
+    lucky = candidate(0.705, 2.0, vote(3), seed=5)
+    clear = candidate(0.85, 2.0, vote(3), seed=5)
+    assert points(one, lucky)["quality"] is one
+    assert points(one, clear)["quality"] is clear
+
+
+def test_buckets_must_gain_more_than_one_and_a_half_standard_errors() -> None:
+    plain = candidate(0.7, 2.0, vote(3))
+    # Ten items of 400 are right in addition: 10 / sqrt(10) errors of the difference, about 3.2.
+    assert points(plain, candidate(0.725, 2.0, vote(3), buckets=2))["quality"].policy.buckets[1:]
+    # Two items: about 1.4.
+    few = candidate(0.705, 2.0, vote(3), buckets=2)
+    assert points(plain, few)["quality"] is plain
+
+
+def test_buckets_that_only_save_dollars_are_taken_at_an_equal_score() -> None:
+    plain = candidate(0.7, 2.0, vote(3))
+    same = candidate(0.7, 1.0, vote(3), buckets=2)
+    worse = candidate(0.69, 1.0, vote(3), buckets=2)
+    assert points(plain, same)["quality"] is same
+    assert points(plain, worse)["quality"] is plain
+
+
+def test_complexity_is_told_by_what_a_policy_may_ask_for() -> None:
+    assert complexity(uniform(ARMS[0], SINGLE)) == "one draw"
+    assert complexity(uniform(ARMS[0], StrategySpec.of("best_of_n", draws=1))) == "one draw"
+    assert complexity(uniform(ARMS[0], vote(3))) == "one bucket"
+    assert complexity(candidate(0.5, 1.0, buckets=2).policy) == "buckets"
+
+
+CHEAP, GOOD, DEAR = candidate(0.5, 1.0), candidate(0.7, 2.0, vote(3)), candidate(0.8, 9.0, vote(9))
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [
+        ({"max_usd_per_item": 3.0}, GOOD), ({"max_usd_per_item": 100.0}, DEAR),
+        ({"min_score": 0.6}, GOOD), ({"min_score": 0.75}, DEAR), ({"min_score": 0.1}, CHEAP),
+        # A point of score is worth: less than the $.05 that GOOD's cost, $.7 that DEAR's do, more.
+        ({"usd_per_point": 0.01}, CHEAP), ({"usd_per_point": 0.2}, GOOD),
+        ({"usd_per_point": 5.0}, DEAR),
+    ],
+)  # fmt: skip
+def test_a_bound_chooses(bound: dict, expected: Candidate) -> None:
+    assert bounded_point([CHEAP, GOOD, DEAR], bound) is expected
+
+
+@pytest.mark.parametrize(
+    ("bound", "says"),
+    [
+        ({"max_usd_per_item": 0.5}, r"at most \$0\.5 an item; the cheapest costs \$0\.999"),
+        ({"min_score": 0.9}, r"scores 0\.9 or more; the best scores 0\.800"),
+    ],
+)
+def test_a_bound_that_nothing_keeps_says_how_near_it_gets(bound: dict, says: str) -> None:
+    with pytest.raises(UnsupportedError, match=says):
+        bounded_point([CHEAP, GOOD, DEAR], bound)

@@ -1,0 +1,74 @@
+"""Pictures of what `tierwise tune` shows, from a real run: the live board, and what is printed.
+
+    .venv/bin/python tools/pictures/tune.py [RUN_DIR]
+
+Tunes the three embedded tiers into RUN_DIR (left out: runs/pictures-N, a new one) and writes
+docs/images/tune_board.svg and docs/images/tune_result.svg. No network, one or two minutes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import DIMMED_MONOKAI
+
+from tierwise.cli._progress import _Board
+from tierwise.cli._results import show
+from tierwise.content import default_job
+from tierwise.search import Bought, Event, tune
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+WIDTH = 110
+
+
+def main() -> None:
+    job = default_job()
+    given = sys.argv[1:]
+    folder = Path(given[0]) if given else Path("runs/pictures")
+    board = _Board(tuple(job.tiers))
+    shots: list[Console] = []
+
+    def listen(event: Event) -> None:
+        board.hear(event)
+        if not shots and isinstance(event, Bought) and halfway(event, board):
+            shots.append(recorder())
+            shots[0].print(board._table())
+
+    result = tune(job, folder, listener=listen, fresh=not given)
+    last = recorder()
+    show(result, console=last)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for console, name, title in (
+        (shots[0], "tune_board", "tierwise tune, under way"),
+        (last, "tune_result", "tierwise tune, done"),
+    ):
+        (IMAGES / f"{name}.svg").write_text(without_web_fonts(console, title), encoding="utf-8")
+        print(IMAGES / f"{name}.svg")
+    print(result.run.path)
+
+
+def halfway(event: Bought, board: _Board) -> bool:
+    """All tiers are in the study, and this one has bought half of its draws there."""
+    together = all(row.stage == "study" for row in board._rows.values())
+    return together and 2 * event.progress.draws_done >= event.progress.draws_planned
+
+
+def recorder() -> Console:
+    return Console(
+        record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, highlight=False
+    )
+
+
+def without_web_fonts(console: Console, title: str) -> str:
+    """Rich's SVG asks the web for a font; the reader's own monospaced one does as well."""
+    svg = console.export_svg(title=title, theme=DIMMED_MONOKAI)
+    svg = re.sub(r"@font-face\s*\{.*?\}", "", svg, flags=re.DOTALL)
+    return re.sub(r"[ \t]+$", "", svg.replace("Fira Code", "ui-monospace"), flags=re.MULTILINE)
+
+
+if __name__ == "__main__":
+    main()
