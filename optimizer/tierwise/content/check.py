@@ -14,13 +14,14 @@ from tierwise.content.space_file import SpaceModel, load_space
 from tierwise.content.task_file import TaskModel, load_task
 from tierwise.difficulty import SIGNALS
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import Arm, StrategySpec
+from tierwise.recipe import Arm
 from tierwise.recipe._policy_read import PolicyModel
 from tierwise.recipe._policy_read import read as read_policy
 from tierwise.recipe._schema import keys_of
 from tierwise.recipe._yaml import Document, Loc, faults_of, raise_any, read
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.strategies import build
+from tierwise.task.verifiers import LOGPROBS, RECORDED_SCORES, SCORES
 
 _KINDS: dict[str, type[BaseModel]] = {
     "task": TaskModel, "policy": PolicyModel, "job": JobModel, "space": SpaceModel,
@@ -89,14 +90,14 @@ def policy_faults(file: PolicyFile) -> Iterator[tuple[Loc, InputError]]:
         except InputError as error:
             yield loc, error
             continue
-        if verifier := _verifier(recipe.strategy):
+        verifier = getattr(build(recipe.strategy), "verifier", None)
+        if verifier is not None and verifier not in SCORES:
+            yield loc, unknown_name("score to rank by", str(verifier), SCORES)
+        elif verifier in RECORDED_SCORES and file.deployable:
+            message = f"only recorded draws have a {verifier}: the policy cannot be served"
+            yield loc, InputError(message)
+        elif verifier in LOGPROBS:
             yield from _needs_logprobs(file, f"verifier {verifier}", recipe.arms, loc)
-
-
-def _verifier(strategy: StrategySpec) -> str | None:
-    """The log-probability that a strategy scores by, if it does."""
-    name = getattr(build(strategy), "verifier", None)
-    return name if isinstance(name, str) and name.endswith("logprob") else None
 
 
 def _needs_logprobs(

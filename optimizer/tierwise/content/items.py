@@ -10,35 +10,43 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe._yaml import raise_any
-from tierwise.task import Item
+from tierwise.task import AnswerSpec, Item
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Which columns of a flat row are the inputs (input -> column), the target and the id."""
+    """Which columns of a flat row are the inputs (input -> column), the target and the id.
+
+    ``target_regex`` finds the answer in a target that is a whole solution (RE2; group 1 of the last
+    match).
+    """
 
     inputs: Mapping[str, str] = field(default_factory=dict)
     target: str = "target"
+    target_regex: str | None = None
     id: str = "id"
 
 
 def load_items(path: Path, inputs: Sequence[str], fields: Fields | None = None) -> tuple[Item, ...]:
-    """The items of a ``.jsonl``, ``.jsonl.gz`` or ``.csv`` file.
+    """The items of a ``.jsonl``, ``.csv`` or ``.json`` file, maybe gzipped.
 
     A JSON line is ``{"id", "inputs": {…}, "target"}``; a flat row has the inputs by name, or by the
-    column that ``fields`` says. Without an id an item gets one from its content. Other columns are
-    not read.
+    column that ``fields`` says; ``.json`` is a list of them, or an object with one such list. A
+    list of texts becomes lettered options, a line each. Without an id an item gets one from its
+    content. Other columns are not read.
 
     Raises:
         InputError: every fault, with its line: bad JSON, no target, an input missing, the same id
             twice, no items at all.
     """
     text = _text(path)
-    rows = _csv_rows if ".csv" in path.suffixes else _json_rows
+    ends = [end for end in path.suffixes if end in _ROWS]
+    rows = _ROWS[ends[-1]] if ends else _json_rows
     faults: list[InputError] = []
     items: list[Item] = []
     line_of: dict[str, int] = {}
@@ -112,20 +120,70 @@ def _csv_rows(text: str, path: Path, faults: list[InputError]) -> _Rows:
         faults.append(InputError(f"not CSV: {error}", path=path, line=reader.line_num))
 
 
+def _whole_json_rows(text: str, path: Path, faults: list[InputError]) -> _Rows:
+    """Items of one JSON value; in messages an item's number stands for its line."""
+    try:
+        whole = json.loads(text)
+    except ValueError as error:
+        reason, line = getattr(error, "msg", "not readable"), getattr(error, "lineno", None)
+        faults.append(InputError(f"not JSON: {reason}", path=path, line=line))
+        return
+    except RecursionError:
+        faults.append(InputError("not JSON: nested too deep", path=path))
+        return
+    lists = [whole] if isinstance(whole, list) else []
+    if isinstance(whole, dict):
+        lists = [value for value in whole.values() if isinstance(value, list)]
+    if len(lists) != 1:
+        message = "must be a list of items, or an object with one such list"
+        faults.append(InputError(message, path=path))
+        return
+    for number, row in enumerate(lists[0], start=1):
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            faults.append(InputError(f"item {number} is not a JSON object, {{…}}", path=path))
+
+
+_ROWS = {".jsonl": _json_rows, ".csv": _csv_rows, ".json": _whole_json_rows}
+
+
 def _item(row: dict[str, Any], inputs: Sequence[str], fields: Fields | None) -> Item:
     nested = row.get("inputs") if fields is None else None
     if nested is not None and not isinstance(nested, dict):
         raise InputError("'inputs' must be an object of the inputs by name")
-    source = row if nested is None else nested
+    source = _lettered(row) if nested is None else nested
     fields = fields or Fields()
     values = {name: _value(source, fields.inputs.get(name, name), "input") for name in inputs}
     target = _value(row, fields.target, "target")
+    if fields.target_regex is not None:
+        found = AnswerSpec(fields.target_regex, "last", "none").extract(target)
+        if found is None:
+            raise InputError(f"target {fields.target!r} holds nothing that target_regex matches")
+        target = found.strip()
     if not target.strip():
         raise InputError("the target is empty")
     if row.get(fields.id) not in (None, ""):
         return Item(_value(row, fields.id, "id"), values, target)
     nameless = Item("", values, target)
     return Item(nameless.content_sha256[:12], values, target)
+
+
+def _lettered(row: dict[str, Any]) -> dict[str, Any]:
+    """A flat row with its lists of options as text: ``A. …``, ``B. …``, a line each."""
+    return {name: _options(value) if _is_options(value) else value for name, value in row.items()}
+
+
+def _is_options(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= len(ascii_uppercase)
+        and all(isinstance(option, str | int | float) for option in value)
+    )
+
+
+def _options(values: list[Any]) -> str:
+    return "\n".join(f"{c}. {text}" for c, text in zip(ascii_uppercase, values, strict=False))
 
 
 def _value(source: Mapping[str, Any], column: str, what: str) -> str:
@@ -138,7 +196,11 @@ def _value(source: Mapping[str, Any], column: str, what: str) -> str:
         if any("\ud800" <= c <= "\udfff" for c in value):
             raise InputError(f"{what} {column!r} holds half of a surrogate pair")
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
         return str(value)
-    kind = {dict: "an object", list: "a list", bool: "true or false"}.get(type(value), "nothing")
-    raise InputError(f"{what} {column!r} must be text or a number, got {kind}")
+    kind = next(
+        (k for t, k in ((dict, "an object"), (list, "a list")) if isinstance(value, t)), None
+    )
+    raise InputError(f"{what} {column!r} must be text or a number, got {kind or 'nothing'}")

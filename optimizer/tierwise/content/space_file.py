@@ -18,6 +18,7 @@ from tierwise.recipe._yaml import Document, Faults, Loc, faults_of, raise_any, r
 from tierwise.recipe.policy import Param
 from tierwise.recipe.space import Constraints, Dimension, Range, SearchSpace
 from tierwise.strategies import REGISTRY, build
+from tierwise.task.verifiers import SCORES
 
 WholeFromZero = Annotated[int, Field(ge=0)]
 
@@ -158,6 +159,8 @@ class _Reading:
                 continue
             try:
                 found[name] = dimension(value, types[name])
+                if name == "verifier":
+                    _check_scores(found[name])
             except InputError as error:
                 self._add(_named(error, f"{kind}.{name}"), (*at, name))
         needed = [f.name for f in fields(REGISTRY.classes[kind]) if f.default is MISSING]
@@ -185,6 +188,12 @@ class _Reading:
         for message, fault in told.items():
             name = next((n for n in failed if message.startswith(f"{kind}.{n} ")), None)
             self._add(fault, (*at, name) if name else at)
+
+
+def _check_scores(names: Dimension) -> None:
+    for name in corners(names):
+        if name not in SCORES:
+            raise unknown_name("score to rank by", str(name), SCORES)
 
 
 def corners(dimension: Dimension) -> tuple[Param, ...]:

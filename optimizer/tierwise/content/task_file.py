@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -16,7 +16,16 @@ from tierwise.recipe import Message, PromptTemplate
 from tierwise.recipe._schema import AnswerModel, NotNegative, Strict, Text, answer_spec, validate
 from tierwise.recipe._yaml import Document, faults_of, raise_any, read
 from tierwise.recipe.space import SearchSpace
-from tierwise.task import METRICS, SPLITS, AnswerSpec, Item, Task
+from tierwise.task import (
+    METRICS,
+    SPLITS,
+    VERIFIERS,
+    AnswerSpec,
+    Item,
+    Metric,
+    Task,
+    python_metric,
+)
 from tierwise.task.task import DEFAULT_SHARES
 
 
@@ -25,6 +34,7 @@ class FieldsModel(Strict):
 
     inputs: dict[str, str] = Field(default_factory=dict)
     target: Text = "target"
+    target_regex: Text | None = None
     id: Text = "id"
 
 
@@ -41,7 +51,8 @@ class TaskModel(Strict):
     fields: FieldsModel | None = None
     splits: dict[str, NotNegative] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
     answer: AnswerModel = AnswerModel()
-    metric: str = "exact_match"
+    metric: Any = "exact_match"
+    verifiers: list[Text] = Field(default_factory=list)
     instruction: Text | None = None
     prompts: Text | None = None
     demonstration: dict[str, Text] = Field(default_factory=dict)
@@ -79,6 +90,7 @@ def load_task(
     faults: list[InputError] = []
     answer = answer_spec(model.answer, document, faults)
     _check(model, document, faults)
+    scorer = _scorer(model, document, answer, faults)
     setting = Setting(tuple(model.inputs), model.instruction)
     items: tuple[Item, ...] = ()
     own: tuple[PromptTemplate, ...] = ()
@@ -92,25 +104,32 @@ def load_task(
         faults += faults_of(error)
     raise_any(faults)
     if not prompts_needed:
-        return LoadedTask(_task(model, items, answer), own, path, own)
+        return LoadedTask(_task(model, items, answer, scorer), own, path, own)
     try:
         prompts = _chosen(own, setting, space)
     except InputError as error:
         raise document.placed(error, ("prompts",)) from None
-    return LoadedTask(_task(model, items, answer), prompts, path, own or prompts)
+    return LoadedTask(_task(model, items, answer, scorer), prompts, path, own or prompts)
 
 
-def _task(model: TaskModel, items: tuple[Item, ...], answer: AnswerSpec) -> Task:
+def _task(
+    model: TaskModel, items: tuple[Item, ...], answer: AnswerSpec, scorer: Metric | None
+) -> Task:
+    python = isinstance(model.metric, dict)
     return Task(
         name=model.name, version=model.version, inputs=tuple(model.inputs), items=items,
-        answer=answer, metric=model.metric, shares={k: float(v) for k, v in model.splits.items()},
+        answer=answer, metric=f"python:{model.metric['python']}" if python else model.metric,
+        verifiers=tuple(model.verifiers), scorer=scorer,
+        shares={k: float(v) for k, v in model.splits.items()},
         demonstration=model.demonstration,
     )  # fmt: skip
 
 
 def _check(model: TaskModel, document: Document, faults: list[InputError]) -> None:
-    if model.metric not in METRICS:
-        faults.append(document.placed(unknown_name("metric", model.metric, METRICS), ("metric",)))
+    for i, name in enumerate(model.verifiers):
+        if name not in VERIFIERS:
+            error = unknown_name("verifier", name, VERIFIERS)
+            faults.append(document.placed(error, ("verifiers", i)))
     for name in model.splits:
         if name not in SPLITS:
             faults.append(document.placed(unknown_name("split", name, SPLITS), ("splits", name)))
@@ -131,11 +150,34 @@ def _check(model: TaskModel, document: Document, faults: list[InputError]) -> No
             faults.append(document.fault(message, ("demonstration", mode)))
 
 
+def _scorer(
+    model: TaskModel, document: Document, answer: AnswerSpec, faults: list[InputError]
+) -> Metric | None:
+    """The metric in Python, None where it is one by name; either is seen to be usable now."""
+    try:
+        match model.metric:
+            case str(name) if name in METRICS:
+                METRICS[name](answer)
+            case str(name):
+                raise unknown_name("metric", name, METRICS)
+            case {"python": str(reference), **rest} if not rest:
+                return python_metric(reference, Path(str(document.path)).parent)
+            case _:
+                raise InputError(
+                    "metric must be a name, such as exact_match, or {python: metric.py:score}"
+                )
+    except InputError as error:
+        faults.append(document.placed(error, ("metric",)))
+    return None
+
+
 def _items(model: TaskModel, document: Document) -> tuple[Item, ...]:
     fields = None if model.fields is None else Fields(**model.fields.model_dump())
     path = _beside(document, model.items)
     if not path.is_file():
-        raise document.fault(f"no such file: {model.items}", ("items",))
+        readme = path.with_name("README.md")
+        hint = f" ({readme} says where it comes from)" if readme.is_file() else ""
+        raise document.fault(f"no such file: {model.items}{hint}", ("items",))
     return load_items(path, model.inputs, fields)
 
 

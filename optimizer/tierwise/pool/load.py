@@ -121,7 +121,8 @@ def _arm_table(
             name: values
             for name, values in (("mean_logprob", mean_logprob), ("min_logprob", min_logprob))
             if tier.logprobs or not np.isnan(values).all()
-        } | verified,
+        }
+        | verified,
         takes_n=tier.takes_n,
     )
 

@@ -24,9 +24,11 @@ from tierwise.search.effort import DrawCost, Effort, assumed_cost
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.export import Origin, policy_file, tier_summary, trials_csv
 from tierwise.search.gate import passed
+from tierwise.search.offered import offered, scores_of
 from tierwise.search.recorded import FREE, RecordedDraws, fingerprint, recorded_arms
 from tierwise.search.run_dir import RunDir
 from tierwise.search.tier import Found, Question, search
+from tierwise.task import RECORDED as RECORDED_METRIC
 from tierwise.task import SPLITS
 
 
@@ -70,6 +72,11 @@ def prepare(job: Job) -> Prepared:
                 f"task {loaded.task.name!r} has no item in split {split!r}: a study needs some in "
                 "tune, select and test"
             )
+    if loaded.task.metric == RECORDED_METRIC and rendered:
+        raise InputError(
+            f"the metric of task {loaded.task.name!r} is 'recorded', the score that a recording "
+            "carries: it cannot score the new answers of a tier that is not recorded/MODEL"
+        )
     tiers = {
         name: resolve_tier(
             name, spec.model, price=spec.price, modes=spec.modes, takes_n=spec.takes_n,
@@ -189,8 +196,10 @@ def _search_tier(
         first = prepared.loaded.task.splits["tune"][0]
         requests = [buyer.request(arm, first) for arm in arms.candidates]
         size = sum(len(m.content.encode()) for r in requests for m in r.messages) / len(requests)
+        scores = scores_of(prepared.loaded.task, tier)
         question = Question(
-            prepared.loaded.task, tier, prepared.space, arms, job.seed, job.trials, job.gate_margin,
+            prepared.loaded.task, tier, offered(prepared.space, scores), arms, job.seed,
+            job.trials, job.gate_margin,
             job.operating_point, effort, cap, assumed_cost(tier, arms.candidates, size),
         )  # fmt: skip
         found = search(question, buyer, listener)
@@ -208,9 +217,10 @@ def _search_recording(
     path = Path(job.tiers[name].recordings or "")
     recording = Recording.load(path, tier.model)
     arms = recorded_arms(recording, tier, job.baseline)
+    scores = scores_of(prepared.loaded.task, tier, recording)
     question = Question(
-        prepared.loaded.task, tier, prepared.space, arms, job.seed, job.trials, job.gate_margin,
-        job.operating_point, FREE, Cap(), DrawCost(0.0, 0.0),
+        prepared.loaded.task, tier, offered(prepared.space, scores), arms, job.seed, job.trials,
+        job.gate_margin, job.operating_point, FREE, Cap(), DrawCost(0.0, 0.0),
     )  # fmt: skip
     draws = RecordedDraws(recording, prepared.loaded.task, tier)
     return search(question, draws, listener), fingerprint(path)

@@ -100,7 +100,7 @@ class PolicyRuntime:
         policy = self.file.policy
         live = LiveDraws(
             self, given, self.file.answer, self.seed if seed is None else seed,
-            policy.limits.timeout_s,
+            policy.limits.timeout_s, [getattr(s, "verifier", "") for s in self._strategies],
         )  # fmt: skip
         rounds = episode(policy, self._strategies, given)
         try:

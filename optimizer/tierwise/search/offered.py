@@ -1,0 +1,39 @@
+"""A search space without what a tier and a task cannot score."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from tierwise.llm.recorded import Recording
+from tierwise.recipe import Tier
+from tierwise.recipe.space import Dimension, SearchSpace
+from tierwise.task import Task
+from tierwise.task.verifiers import LOGPROBS, RECORDED_SCORES
+
+RANKED_BY = "verifier"
+"""The parameter by which a strategy names what it ranks by."""
+
+
+def scores_of(task: Task, tier: Tier, recording: Recording | None = None) -> frozenset[str]:
+    """Names of the scores that draws will have: log-probabilities, the task's verifiers, and what
+    some draw of a recording carries."""
+    found = set(task.verifiers)
+    if recording is None:
+        return frozenset(found | set(LOGPROBS if tier.logprobs else ()))
+    names = ("mean_logprob", *RECORDED_SCORES)
+    draws = [d for of in recording.draws.values() for by in of.values() for d in by.values()]
+    found |= {name for name in names if any(getattr(d, name) is not None for d in draws)}
+    return frozenset(found)
+
+
+def offered(space: SearchSpace, scores: Collection[str]) -> SearchSpace:
+    """``space`` with only ``scores`` to rank by; a strategy with none of them is left out."""
+    strategies: dict[str, dict[str, Dimension]] = {}
+    for kind, dimensions in space.strategies.items():
+        names = dimensions.get(RANKED_BY)
+        if not isinstance(names, tuple):
+            strategies[kind] = dict(dimensions)
+        elif known := tuple(name for name in names if name in scores):
+            strategies[kind] = {**dimensions, RANKED_BY: known}
+    return replace(space, strategies=strategies or {"single": {}})
