@@ -1,6 +1,6 @@
 """How near a study without warm starts comes to the exact allocation, sampler by sampler.
 
-    python benchmarks/search_quality.py                       # tunes the default job first (a minute)
+    python benchmarks/search_quality.py                        # tunes the default job first
     python benchmarks/search_quality.py --run runs/arithmetic  # the tables of a finished run
 
 Every study is over the default space, on the table that a run's last generation was judged on

@@ -273,6 +273,8 @@ def test_the_shipped_library_is_sound():
 
 def test_shipped_tasks_load():
     for name in names_of("tasks"):
+        if not any(find_task(name).parent.glob("items.*")):
+            continue  # a format: the items are the user's
         loaded = load_task(find_task(name))
         assert loaded.task.name == name
         assert loaded.prompts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,7 +100,7 @@ shares = st.lists(st.floats(0.05, 0.95), min_size=1, max_size=2, unique=True).ma
 def test_cuts_lie_in_the_gaps_that_leave_nearest_to_the_shares(values, shares) -> None:
     observed = np.array(values)
     levels = sorted(set(values))
-    gaps = [(a + b) / 2 for a, b in zip(levels, levels[1:], strict=False)]
+    gaps = [(a + b) / 2 for a, b in itertools.pairwise(levels)]
     cuts = thresholds(observed, shares)
     if not gaps:
         assert cuts is None

@@ -46,7 +46,7 @@ def test_quality_is_the_best_score_whatever_it_costs() -> None:
 
 
 def test_balanced_pays_one_point_for_a_doubling() -> None:
-    """From .70 at $2: .75 at $8 is two doublings for five points; .76 at $2 * 2**7 is not worth it."""
+    """From .70 at $2: .75 at $8 is five points for two doublings; .76 at $256 is one for five."""
     fair = candidate(0.75, 8.0, vote(5))
     dear = candidate(0.76, 256.0, vote(9))
     assert points(candidate(0.7, 2.0, vote(3)), fair, dear)["balanced"] is fair

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 
-from tierwise.cli._progress import _Board
+from tierwise.cli._progress import Board
 from tierwise.cli._results import show
 from tierwise.content import default_job
 from tierwise.search import Bought, Event, tune
@@ -29,14 +29,14 @@ def main() -> None:
     job = default_job()
     given = sys.argv[1:]
     folder = Path(given[0]) if given else Path("runs/pictures")
-    board = _Board(tuple(job.tiers))
+    board = Board(tuple(job.tiers), console=recorder())
     shots: list[Console] = []
 
     def listen(event: Event) -> None:
         board.hear(event)
         if not shots and isinstance(event, Bought) and halfway(event, board):
             shots.append(recorder())
-            shots[0].print(board._table())
+            shots[0].print(board.table())
 
     result = tune(job, folder, listener=listen, fresh=not given)
     last = recorder()
@@ -51,9 +51,9 @@ def main() -> None:
     print(result.run.path)
 
 
-def halfway(event: Bought, board: _Board) -> bool:
+def halfway(event: Bought, board: Board) -> bool:
     """All tiers are in the study, and this one has bought half of its draws there."""
-    together = all(row.stage == "study" for row in board._rows.values())
+    together = all(row.stage == "study" for row in board.rows.values())
     return together and 2 * event.progress.draws_done >= event.progress.draws_planned
 
 

@@ -16,8 +16,11 @@ import click
 
 # What each command is for; the file of the same name has the rest.
 COMMANDS = {
+    "init": "Make a task's folder to begin with.",
+    "plan": "What a job would buy and cost, before a single call.",
     "tune": "Tune prompt and strategy for each tier, and write a policy file for each.",
     "replay": "Rebuild a run's policies and summary from its pool alone.",
+    "compare": "Tiers side by side: prompts, recipes, and what each freedom adds.",
     "run": "Answer one request the way a policy says.",
     "serve": "Serve policies over an OpenAI-compatible gateway.",
     "export": "Write a policy in another shape for serving.",

@@ -14,11 +14,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress_bar import ProgressBar
     from rich.table import Table
 
     from tierwise.search import Event, Listener
 
 STAGES = ("screen", "race", "study", "select", "test")
+
+WIDE = 105
+"""Columns of a terminal from which on the board shows all that it has."""
+
+ONLY_WIDE = ("", "calls", "draws/s")
 
 
 @contextmanager
@@ -31,7 +38,7 @@ def listening(
     elif quiet:
         yield lambda event: None
     elif sys.stderr.isatty():
-        with _Board(tiers) as board:
+        with Board(tiers) as board:
             yield board.hear
     else:
         yield _Lines().hear
@@ -74,22 +81,23 @@ class _Row:
     since: float = 0.0
 
 
-class _Board:
+class Board:
     """A row a tier, redrawn a few times a second."""
 
-    def __init__(self, tiers: Sequence[str]) -> None:
+    def __init__(self, tiers: Sequence[str], console: Console | None = None) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._rows = {tier: _Row() for tier in tiers}
+        self.rows = {tier: _Row() for tier in tiers}
         self._lock = threading.Lock()
         self._start = time.monotonic()
+        self._console = console or Console(stderr=True)
         self._live = Live(
-            console=Console(stderr=True), refresh_per_second=4, transient=True,
-            get_renderable=self._table,
+            console=self._console, refresh_per_second=4, transient=True,
+            get_renderable=self.table,
         )  # fmt: skip
 
-    def __enter__(self) -> _Board:
+    def __enter__(self) -> Board:
         self._live.__enter__()
         return self
 
@@ -100,7 +108,7 @@ class _Board:
         from tierwise.search import Best, Bought, Finished, Started
 
         with self._lock:
-            row = self._rows.setdefault(event.tier, _Row())
+            row = self.rows.setdefault(event.tier, _Row())
             if isinstance(event, Started):
                 row.stage, row.done, row.planned, row.rate = event.stage, 0, 0, 0.0
                 row.since = time.monotonic()
@@ -114,24 +122,34 @@ class _Board:
             elif isinstance(event, Finished):
                 row.stage = "done" if event.ok else "failed"
 
-    def _table(self) -> Table:
+    def table(self) -> Table:
+        """The board as it is now."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
+        wide = self._console.width >= WIDE
         table = Table(box=None, header_style="dim", pad_edge=False, expand=True)
-        for name in ("tier", "stage", "", "draws", "calls", "dollars", "draws/s", "left"):
-            numeric = name in ("draws", "calls", "dollars", "draws/s", "left")
-            table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-        table.add_column("best so far (its own draws)", ratio=1, no_wrap=True)
+        for name in ("tier", "stage", "", "draws", "calls", "dollars", "draws/s", "stage left"):
+            if wide or name not in ONLY_WIDE:
+                numeric = name in ("draws", "calls", "dollars", "draws/s", "stage left")
+                table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+        table.add_column("best so far (its own draws)" if wide else "best so far", ratio=1,
+                         no_wrap=True)  # fmt: skip
         with self._lock:
-            for tier, row in self._rows.items():
+            for tier, row in self.rows.items():
                 step = STAGES.index(row.stage) + 1 if row.stage in STAGES else 0
-                stage = f"{row.stage} {step}/{len(STAGES)}" if step else row.stage
                 left = (row.planned - row.done) / row.rate if row.rate and step else 0.0
-                table.add_row(
-                    tier, stage,
-                    ProgressBar(total=max(row.planned, 1), completed=row.done, width=12),
-                    f"{row.done:,}/{row.planned:,}", f"{row.calls:,}", f"${row.usd:.4f}",
-                    f"{row.rate:,.0f}", f"{left:.0f} s", f"{row.best}  {row.recipe}",
-                )  # fmt: skip
+                bar = ProgressBar(total=max(row.planned, 1), completed=row.done, width=12)
+                cells: dict[str, str | ProgressBar] = {
+                    "tier": tier,
+                    "stage": f"{row.stage} {step}/{len(STAGES)}" if step else row.stage,
+                    "": bar,
+                    "draws": f"{row.done:,}/{row.planned:,}",
+                    "calls": f"{row.calls:,}",
+                    "dollars": f"${row.usd:.4f}",
+                    "draws/s": f"{row.rate:,.0f}",
+                    "stage left": f"{left:.0f} s" if step else "",
+                }
+                shown = [cell for name, cell in cells.items() if wide or name not in ONLY_WIDE]
+                table.add_row(*shown, f"{row.best}  {row.recipe}" if wide else row.best)
         return table

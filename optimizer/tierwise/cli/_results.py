@@ -43,6 +43,7 @@ def show(
         for name in result.policies:
             click.echo(result.run.policies / f"{name}.yaml")
         return
+    from rich.padding import Padding
     from rich.text import Text
 
     console = console or _console()
@@ -52,9 +53,9 @@ def show(
         found = result.found[name]
         taken = found.points[found.chosen].policy if passed(tier) else found.baseline
         console.print()
-        console.print(Text(name, style="bold"), verdict(tier), sep="  ", soft_wrap=True)
+        console.print(Text.assemble((name, "bold"), "  ", verdict(tier)))
         for line in in_words(taken, tier["operating_points"][tier["chosen"]]["buckets"]):
-            console.print(Text(f"  {line}"), soft_wrap=True)
+            console.print(Padding(Text(line), (0, 0, 0, 2)))
     for name, error in result.failed.items():
         console.print(f"\n[bold red]{name}[/] failed: ", Text(str(error)), sep="")
     nominal = all(f.tier.price.nominal for f in result.policies.values())

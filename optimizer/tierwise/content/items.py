@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_uppercase
@@ -45,8 +45,7 @@ def load_items(path: Path, inputs: Sequence[str], fields: Fields | None = None) 
             twice, no items at all.
     """
     text = _text(path)
-    ends = [end for end in path.suffixes if end in _ROWS]
-    rows = _ROWS[ends[-1]] if ends else _json_rows
+    rows = _rows_of(path)
     faults: list[InputError] = []
     items: list[Item] = []
     line_of: dict[str, int] = {}
@@ -66,6 +65,20 @@ def load_items(path: Path, inputs: Sequence[str], fields: Fields | None = None) 
     if not items:
         raise InputError("there are no items in it", path=path)
     return tuple(items)
+
+
+def columns(path: Path) -> tuple[str, ...]:
+    """The names in the first row of a file of items.
+
+    Raises:
+        InputError: it cannot be read, or has no row.
+    """
+    faults: list[InputError] = []
+    first = next(_rows_of(path)(_text(path), path, faults), None)
+    raise_any(faults)
+    if first is None:
+        raise InputError("there are no items in it", path=path)
+    return tuple(first[1])
 
 
 def _text(path: Path) -> str:
@@ -143,6 +156,11 @@ def _whole_json_rows(text: str, path: Path, faults: list[InputError]) -> _Rows:
             yield number, row
         else:
             faults.append(InputError(f"item {number} is not a JSON object, {{…}}", path=path))
+
+
+def _rows_of(path: Path) -> Callable[[str, Path, list[InputError]], _Rows]:
+    ends = [end for end in path.suffixes if end in _ROWS]
+    return _ROWS[ends[-1]] if ends else _json_rows
 
 
 _ROWS = {".jsonl": _json_rows, ".csv": _csv_rows, ".json": _whole_json_rows}

@@ -14,6 +14,7 @@ from tierwise.pool import Cap
 from tierwise.recipe import Arm, Policy, Tier
 from tierwise.recipe.space import Range, SearchSpace
 from tierwise.strategies import build, deal
+from tierwise.task import Task
 
 SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.22, 0.16, 0.12, 0.08)
 FEWEST = {"screen_items": 16, "race_items": 24, "study_items": 32, "select_items": 32,
@@ -24,7 +25,7 @@ PLANNED_SHARE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Counts of a search on one tier; splits that have fewer items give what they have."""
+    """Counts of a search on one tier."""
 
     screen_items: int = 48
     screen_draws: int = 5
@@ -40,10 +41,23 @@ class Effort:
 
     def scaled(self, factor: float) -> Effort:
         """Fewer items at every stage; not fewer draws, since ranks flip under voting."""
+        have = {name: getattr(self, name) for name in FEWEST}
         items = {
-            name: max(least, round(getattr(self, name) * factor)) for name, least in FEWEST.items()
-        }
+            name: min(n, max(FEWEST[name], round(n * factor))) for name, n in have.items()
+        }  # fmt: skip
         return replace(self, **items)
+
+    def within(self, task: Task) -> Effort:
+        """No more items than the splits of ``task`` have: a small task needs a small budget."""
+        tune, select, test = (len(task.splits[name]) for name in ("tune", "select", "test"))
+        return replace(
+            self,
+            screen_items=min(self.screen_items, tune),
+            race_items=min(self.race_items, tune),
+            study_items=min(self.study_items, tune),
+            select_items=min(self.select_items, select),
+            test_items=min(self.test_items, test),
+        )
 
     def draws(self, n_arms: int, depth: int) -> dict[str, int]:
         """Draws that each stage looks at, at most."""

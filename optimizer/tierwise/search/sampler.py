@@ -49,6 +49,9 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
     def __init__(self, seed: int, generation: int = 0, startup: int = STARTUP) -> None:
         self._key, self._startup = (seed, generation), startup
         self._rng = np.random.default_rng(0)
+        self._kept: dict[str, Any] = {}
+        self._stepped: set[str] = set()
+        self._known: set[str] = set()
         self._begin(0, ())
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
@@ -107,9 +110,7 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
     def _begin(self, turn: int | None, done: Sequence[FrozenTrial]) -> None:
         """A trial without a parent yet; ``turn`` is its place in the startup."""
         self._turn, self._done = turn, done
-        self._kept: dict[str, Any] = {}
-        self._stepped: set[str] = set()
-        self._known: set[str] = set()
+        self._kept, self._stepped, self._known = {}, set(), set()
 
     def _change(self, part: str) -> None:
         """Change a part of what is kept."""

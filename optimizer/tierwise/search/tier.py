@@ -96,7 +96,8 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
     q, name = question, question.tier.name
     space, arms = q.space, q.arms.candidates
     depth = min(most_draws(space), max(draws.most(arm) for arm in arms))
-    effort = affordable(q.effort, len(arms), depth, q.assumed, q.cap, tier=name)
+    effort = q.effort.within(q.task)
+    effort = affordable(effort, len(arms), depth, q.assumed, q.cap, tier=name)
 
     def stage(title: str) -> None:
         listener(Started(name, title))

@@ -106,8 +106,12 @@ def tune(
     return _run(prepared, run, listener, effort or Effort(), replaying=False)
 
 
-def replay(path: Path, *, listener: Listener = lambda event: None) -> TuneResult:
+def replay(
+    path: Path, *, listener: Listener = lambda event: None, effort: Effort | None = None
+) -> TuneResult:
     """Rebuild what a finished run wrote from its pool alone: the same bytes, and no call.
+
+    ``effort`` is the one that the run was given, if it was given one.
 
     Raises:
         InputError: not a run directory, or one that did not finish.
@@ -118,7 +122,7 @@ def replay(path: Path, *, listener: Listener = lambda event: None) -> TuneResult
             f"{path} did not finish, so there is nothing to replay: run its `tierwise tune` "
             "command again, and it goes on where it stopped"
         )
-    return _run(prepare(run.job()), run, listener, Effort(), replaying=True)
+    return _run(prepare(run.job()), run, listener, effort or Effort(), replaying=True)
 
 
 def _run(
@@ -186,7 +190,7 @@ def _search_tier(
     arms = candidate_arms(
         prepared.loaded.task, tier, prepared.space, prepared.loaded.prompts, prepared.baseline
     )
-    cap = _share(job.budget, tier, prepared.tiers)
+    cap = share_of(job.budget, tier, prepared.tiers)
     model = None if replaying else open_model(tier, recordings=job.tiers[name].recordings)
     try:
         buyer = Buyer(
@@ -226,7 +230,7 @@ def _search_recording(
     return search(question, draws, listener), fingerprint(path)
 
 
-def _share(budget: Budget, tier: Tier, tiers: Mapping[str, Tier]) -> Cap:
+def share_of(budget: Budget, tier: Tier, tiers: Mapping[str, Tier]) -> Cap:
     """A tier's part of the budget: calls and tokens alike, dollars by price.
 
     Parts are fixed before the first call: were they what the others leave, a result would depend on

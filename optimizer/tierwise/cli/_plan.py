@@ -1,0 +1,108 @@
+"""A plan as a table, and the question whether to go on."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tierwise.errors import InputError
+
+if TYPE_CHECKING:
+    from tierwise.search.plan import Amount, Plan
+
+COLUMNS = (
+    "tier", "stage", "arms", "items", "draws", "calls", "tokens", "usd", "worst_calls",
+    "worst_tokens", "worst_usd",
+)  # fmt: skip
+
+
+def rows(plan: Plan) -> list[dict[str, Any]]:
+    """A row a tier and stage, and one a tier for the total, within its budget."""
+    found: list[dict[str, Any]] = []
+    for name, tier in plan.tiers.items():
+        for stage in tier.stages:
+            found.append({
+                "tier": name, "stage": stage.stage, "arms": stage.arms, "items": stage.items,
+                "draws": stage.draws, **_amounts(stage.expected, stage.worst),
+            })  # fmt: skip
+        draws = sum(stage.draws for stage in tier.stages)
+        total = {"tier": name, "stage": "total", "arms": None, "items": None, "draws": draws}
+        found.append({**total, **_amounts(tier.expected, tier.worst)})
+    return found
+
+
+def show(plan: Plan, *, err: bool = False) -> None:
+    """Print the plan as a table, and what the budget cuts."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=err, highlight=False)
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in ("tier", "stage", "arms", "items", "draws", "calls", "tokens", "dollars", "at worst"):
+        table.add_column(name, justify="left" if name in ("tier", "stage") else "right")
+    for row in rows(plan):
+        total = row["stage"] == "total"
+        table.add_row(
+            "" if not total and row["stage"] != "screen" else row["tier"], row["stage"],
+            *("" if row[k] is None else f"{row[k]:,}" for k in ("arms", "items", "draws", "calls")),
+            f"{row['tokens']:,.0f}", f"${row['usd']:.3g}", f"${row['worst_usd']:.3g}",
+            style="bold" if total else None,
+        )  # fmt: skip
+    console.print(table)
+    console.print()
+    for line in remarks(plan):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def remarks(plan: Plan) -> list[str]:
+    """What the table does not say."""
+    said = []
+    for name, tier in plan.tiers.items():
+        cuts = [f"{s.stage} {s.uncut_items} to {s.items}"
+                for s in tier.stages if s.items < s.uncut_items]  # fmt: skip
+        if tier.recorded:
+            said.append(f"{name}: recorded answers; nothing is bought")
+        if tier.fault:
+            said.append(f"{name}: {tier.fault}")
+        elif cuts:
+            said.append(f"{name}: the budget cuts items: {', '.join(cuts)}")
+        if tier.stages and tier.tier.price.nominal:
+            said.append(f"{name}: dollars are nominal, nobody's bill")
+    said.append(
+        "Dollars are expected with answers of half their token cap; at worst every answer fills it "
+        "and every byte of a prompt is a token. A budget is never passed."
+    )
+    return said
+
+
+def confirm(plan: Plan, *, yes: bool, quiet: bool) -> None:
+    """Show what a paid run would cost, and ask; what costs nothing is not asked about.
+
+    Raises:
+        InputError: it must be asked and nobody is there to answer.
+        click.Abort: the answer is no.
+    """
+    if not plan.paid:
+        return
+    if not quiet:
+        show(plan, err=True)
+    if yes:
+        return
+    expected, worst = plan.paid_usd
+    names = ", ".join(plan.paid)
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"this would spend about ${expected:.3g}, at worst ${worst:.3g}, on {names}; add --yes "
+            "to do so (`tierwise plan` shows what for)"
+        )
+    click.confirm(f"Spend about ${expected:.3g}, at worst ${worst:.3g}, on {names}?",
+                  abort=True, err=True)  # fmt: skip
+
+
+def _amounts(expected: Amount, worst: Amount) -> dict[str, float]:
+    return {
+        "calls": expected.calls, "tokens": round(expected.tokens), "usd": expected.usd,
+        "worst_calls": worst.calls, "worst_tokens": round(worst.tokens), "worst_usd": worst.usd,
+    }  # fmt: skip
