@@ -40,7 +40,17 @@ def show(plan: Plan, *, err: bool = False) -> None:
 
     console = Console(stderr=err, highlight=False)
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for name in ("tier", "stage", "arms", "items", "draws", "calls", "tokens", "dollars", "at worst"):
+    for name in (
+        "tier",
+        "stage",
+        "arms",
+        "items",
+        "draws",
+        "calls",
+        "tokens",
+        "dollars",
+        "at worst",
+    ):
         table.add_column(name, justify="left" if name in ("tier", "stage") else "right")
     for row in rows(plan):
         total = row["stage"] == "total"

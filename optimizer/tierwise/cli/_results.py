@@ -55,7 +55,7 @@ def show(
         console.print()
         console.print(Text.assemble((name, "bold"), "  ", verdict(tier)))
         for line in in_words(taken, tier["operating_points"][tier["chosen"]]["buckets"]):
-            console.print(Padding(Text(line), (0, 0, 0, 2)))
+            console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
     for name, error in result.failed.items():
         console.print(f"\n[bold red]{name}[/] failed: ", Text(str(error)), sep="")
     nominal = all(f.tier.price.nominal for f in result.policies.values())
@@ -129,9 +129,11 @@ def verdict(tier: Mapping[str, Any]) -> str:
     interval, ratio = against["score_difference_ci95"], against["cost_ratio"]
     points = f"{100 * against['score_difference']:+.1f} points {bounds(interval, '+.1f', 100)}"
     if not passed(tier):
+        alone = interval[0] is not None and interval[0] > 0
         return (
             f"today's prompt stays: the best policy found ({points}, ×{ratio:.2g} the cost) was "
             "not shown to be better, or as good and cheaper"
+            + (", once corrected for all comparisons of this job" if alone else "")
         )
     if interval[0] is not None and interval[0] > 0:
         return f"{points} over today's prompt, ×{ratio:.2g} the cost"

@@ -17,7 +17,7 @@ from tierwise.llm.models import RECORDED, kind_of
 from tierwise.recipe import Limits, Policy
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.search.effort import depth_needed
-from tierwise.search.gate import Comparison
+from tierwise.search.gate import Comparison, compare
 from tierwise.search.study import Generation, described
 from tierwise.search.tier import Found
 from tierwise.stats.intervals import Interval, bootstrap_mean
@@ -140,9 +140,13 @@ def tier_summary(
     q = found.question
     baseline = found.tested[found.baseline]
     ladder = {}
+    full = found.tested[found.rungs["full_policy"]]
     for rung, policy in found.rungs.items():
         got = found.tested[policy]
-        ladder[rung] = {"policy": described(policy), **measured(got)}
+        against = compare(full, got, margin=q.margin, seed=q.seed)
+        ladder[rung] = {
+            "policy": described(policy), **measured(got), "full_policy_against_it": compared(against)
+        }  # fmt: skip
     ladder["oracle_bound"] = {
         "items": len(found.oracle),
         "score": _number(float(found.oracle.mean())),

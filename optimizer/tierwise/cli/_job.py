@@ -1,0 +1,70 @@
+"""What ``tune`` and ``plan`` have in common: a job's file, and the options that override it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from tierwise.content import Job
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _tier(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    tiers: dict[str, str] = {}
+    for value in values:
+        name, equals, model = value.partition("=")
+        if not (equals and name and model):
+            raise click.BadParameter(
+                f"{value!r} is not NAME=MODEL, such as mini=openai/gpt-4o-mini"
+            )
+        if name in tiers:
+            raise click.BadParameter(f"tier {name!r} is given twice")
+        tiers[name] = model
+    return tiers
+
+
+_OPTIONS = (
+    click.argument("job", required=False, type=click.Path(dir_okay=False), metavar="[JOB.yaml]"),
+    click.option("--task", help="A task in tasks/, or a path."),
+    click.option("--space", help="A search space in search_spaces/, or a path."),
+    click.option(
+        "--tier",
+        "tiers",
+        multiple=True,
+        callback=_tier,
+        metavar="NAME=MODEL",
+        help="A tier, such as mini=openai/gpt-4o-mini; repeat for more.",
+    ),
+    click.option("--baseline", help="The prompt in use today (an id of the task's prompts)."),
+    click.option("--budget-usd", type=float, help="Dollars, over all tiers."),
+    click.option("--max-calls", type=int, help="Calls, over all tiers."),
+    click.option("--trials", type=int, help="Policies to judge on each tier."),
+    click.option("--seconds", type=float, help="Buy nothing more after this time."),
+    click.option("--seed", type=int),
+    click.option("--operating-point", type=click.Choice(["economy", "balanced", "quality"])),
+    click.option("--max-usd-per-item", type=float, help="The best score at most this dear."),
+    click.option("--min-score", type=float, help="The cheapest that scores at least this."),
+    click.option("--usd-per-point", type=float, help="What one point (.01) of score is worth."),
+)
+
+
+def job_options(command: _F) -> _F:
+    """Give a command the argument JOB and every option that overrides a job."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def asked(job: str | None, tiers: dict[str, str], options: dict[str, Any]) -> Job:
+    """The job that the command line asks for.
+
+    Raises:
+        InputError: the file or an option is wrong.
+    """
+    from tierwise.content import default_job, load_job, override
+
+    return override(load_job(job) if job else default_job(), tiers=tiers or None, **options)
