@@ -25,7 +25,7 @@ MODULE = importlib.import_module("tierwise.search.tune")
 
 TINY = Effort(
     screen_items=16, screen_draws=5, race_items=20, race_draws=5, race_arms=3, study_items=32,
-    study_arms=3, select_items=32, test_items=60, finalists=6, orders=4,
+    study_arms=3, select_items=32, test_items=60, finalists=4, orders=4,
 )  # fmt: skip
 
 TASK = r"""name: sums
@@ -57,7 +57,7 @@ difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_dr
 JOB = """task: task
 space: space.yaml
 seed: 3
-trials: 40
+trials: 24
 tiers:
   weak: {model: scripted/weak}
   strong: {model: scripted/strong}

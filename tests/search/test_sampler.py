@@ -14,8 +14,7 @@ from tests.search.worlds import ARMS, DIMS, coins, table
 from tierwise.evaluation import Evaluator, Orders
 from tierwise.recipe.space import Constraints
 from tierwise.search.parameters import policy_of
-from tierwise.search.sampler import PartwiseSampler
-from tierwise.search.study import Generation
+from tierwise.search.study import Generation, mirror
 
 TRIALS = 60
 
@@ -126,12 +125,13 @@ def test_a_front_keeps_to_the_bounds_of_the_space(evaluator: Evaluator) -> None:
     )  # fmt: skip
 
 
-def test_optuna_opens_the_journal(evaluator: Evaluator, tmp_path) -> None:
-    g = generation(evaluator)
-    g.run(20)
-    g.mirror(tmp_path / "study.journal")
+def test_optuna_opens_the_journal_of_all_generations(evaluator: Evaluator, tmp_path) -> None:
+    generations = [Generation(f"t/s/g{n}", evaluator, DIMS, 0, n) for n in (1, 2)]
+    for g in generations:
+        g.run(20)
+    mirror(generations, tmp_path / "study.journal")
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
-    loaded = optuna.load_study(study_name="t/s/g", storage=storage)
-    assert [t.params for t in loaded.trials] == asked(g.study)
-    assert [t.values for t in loaded.trials] == [t.values for t in g.study.trials]
-    assert isinstance(g.study.sampler, PartwiseSampler)
+    for g in generations:
+        loaded = optuna.load_study(study_name=g.name, storage=storage)
+        assert [t.params for t in loaded.trials] == asked(g.study)
+        assert [t.values for t in loaded.trials] == [t.values for t in g.study.trials]

@@ -1,16 +1,19 @@
 """Pictures of what `tierwise tune` shows, from a real run: the live board, and what is printed.
 
-    .venv/bin/python tools/pictures/tune.py [RUN_DIR]
+    .venv/bin/python tools/pictures/tune.py
 
-Tunes the three embedded tiers into RUN_DIR (left out: runs/pictures-N, a new one) and writes
-docs/images/tune_board.svg and docs/images/tune_result.svg. No network, one or two minutes.
+Tunes the three embedded tiers and writes docs/images/tune_board.svg, docs/images/tune_result.svg
+and docs/policy_example.yaml, which the pages explain (their test says which lines no longer are
+those of the file). No network, one or two minutes.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import re
-import sys
+import shutil
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -21,14 +24,13 @@ from tierwise.cli._results import show
 from tierwise.content import default_job
 from tierwise.search import Bought, Event, tune
 
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
+DOCS = Path(__file__).parents[2] / "docs"
+RUN = Path("runs/arithmetic")
 WIDTH = 110
 
 
 def main() -> None:
     job = default_job()
-    given = sys.argv[1:]
-    folder = Path(given[0]) if given else Path("runs/pictures")
     board = Board(tuple(job.tiers), console=recorder())
     shots: list[Console] = []
 
@@ -38,17 +40,18 @@ def main() -> None:
             shots.append(recorder())
             shots[0].print(board.table())
 
-    result = tune(job, folder, listener=listen, fresh=not given)
+    result = tune(job, RUN, listener=listen)
     last = recorder()
     show(result, console=last)
-    IMAGES.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(RUN / "policies" / "small.yaml", DOCS / "policy_example.yaml")
+    (DOCS / "images").mkdir(exist_ok=True)
     for console, name, title in (
         (shots[0], "tune_board", "tierwise tune, under way"),
         (last, "tune_result", "tierwise tune, done"),
     ):
-        (IMAGES / f"{name}.svg").write_text(without_web_fonts(console, title), encoding="utf-8")
-        print(IMAGES / f"{name}.svg")
-    print(result.run.path)
+        picture = DOCS / "images" / f"{name}.svg"
+        picture.write_text(without_web_fonts(console, title), encoding="utf-8")
+        print(picture)
 
 
 def halfway(event: Bought, board: Board) -> bool:
@@ -71,4 +74,6 @@ def without_web_fonts(console: Console, title: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # so that the paths that are shown are short
+        main()

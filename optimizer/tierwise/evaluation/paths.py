@@ -6,6 +6,7 @@ rounds it took and what their prompts cost.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -84,14 +85,15 @@ def _vote(strategy: Vote, most: int, dealt: Dealt, begun: int) -> Path:
     table = _asks_by_state(strategy, most, states.base)
 
     def asks(seen: Positions, rows: Positions) -> Positions:
-        return pick(table, seen, pick(states.code, seen - 1, rows))
+        return pick(table, seen, pick(states.code, seen - 1, rows)).astype(np.intp)
 
     return _rounds(dealt, begun, 0 if begun else int(table[0, 0]), asks, most)
 
 
-def _asks_by_state(strategy: Vote, cap: int, base: int) -> Positions:
+@functools.lru_cache(maxsize=1024)
+def _asks_by_state(strategy: Vote, cap: int, base: int) -> npt.NDArray[np.int16]:
     """(cap + 1, base * base): ``strategy.more`` for every count that draws can reach."""
-    table = np.zeros((cap + 1, base * base), dtype=np.intp)
+    table = np.zeros((cap + 1, base * base), dtype=np.int16)
     more = strategy.more
     for seen in range(cap + 1):
         for lead in range(seen + 1):

@@ -153,7 +153,9 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
     fault, cut = "", effort
     try:
         assumed = assumed_cost(tier, arms.candidates, size)
-        cut = affordable(effort, len(first), depth, assumed, cap, tier=tier.name)
+        cut = affordable(
+            effort.within(task), len(first), depth, assumed, cap, tier=tier.name
+        )  # fmt: skip
     except BudgetError as error:
         fault = str(error)
     lengths = _Lengths.of(tier, calls, bounded=cap.usd is not None or cap.tokens is not None)

@@ -103,15 +103,6 @@ class Generation:
         on = front([j.score for j in feasible], [j.usd for j in feasible])
         return [feasible[i] for i in on]
 
-    def mirror(self, path: Path) -> None:
-        """Write the study to the journal at ``path``, which optuna-dashboard opens."""
-        backend = _Buffered()
-        optuna.copy_study(
-            from_study_name=self.name, from_storage=self.study._storage,
-            to_storage=JournalStorage(backend), to_study_name=self.name,
-        )  # fmt: skip
-        JournalFileBackend(str(path)).append_logs(backend.logs)
-
     def _judge(self, proposal: Proposal, policy: Policy, trial: int) -> Judged:
         if policy in self.judged:
             return self.judged[policy]
@@ -146,6 +137,19 @@ def described(policy: Policy) -> str:
         return buckets[0]
     cuts = ", ".join(f"{cut:.3g}" for cut in policy.difficulty.thresholds)
     return f"{policy.difficulty.signal} at {cuts}: " + " | ".join(buckets)
+
+
+def mirror(generations: Sequence[Generation], path: Path) -> None:
+    """Write the studies to the journal at ``path``, which optuna-dashboard opens."""
+    backend = _Buffered()
+    # One storage for all: a journal's entries name studies and trials by their place in it.
+    storage = JournalStorage(backend)
+    for generation in generations:
+        optuna.copy_study(
+            from_study_name=generation.name, from_storage=generation.study._storage,
+            to_storage=storage, to_study_name=generation.name,
+        )  # fmt: skip
+    JournalFileBackend(str(path)).append_logs(backend.logs)
 
 
 class _Buffered(BaseJournalBackend):

@@ -27,6 +27,7 @@ from tierwise.search.gate import passed
 from tierwise.search.offered import offered, scores_of
 from tierwise.search.recorded import FREE, RecordedDraws, fingerprint, recorded_arms
 from tierwise.search.run_dir import RunDir
+from tierwise.search.study import mirror
 from tierwise.search.tier import Found, Question, search
 from tierwise.task import RECORDED as RECORDED_METRIC
 from tierwise.task import SPLITS
@@ -272,10 +273,9 @@ def _write(
                 policies[name] = file
             elif gates[name][point]:
                 file.save(run.path / "operating_points" / f"{name}.{point}.yaml")
-        for generation in f.generations:
-            generation.mirror(run.journal)
         f.study_table.save(run.path / f"tables.{name}.npz")
     generations = [g for f in found.values() for g in f.generations]
+    mirror(generations, run.journal)
     run.write("trials.csv", trials_csv(generations))
     task = prepared.loaded.task
     summary = {
