@@ -179,25 +179,29 @@ def at(stage: str) -> Callable[[Event], bool]:
 
 
 INTERRUPTIONS = {
-    "first purchase": (lambda e: isinstance(e, Bought), 1),
     "screening": (lambda e: isinstance(e, Bought), 5),
-    "race": (at("race"), 1),
     "study": (at("study"), 2),
+    "a tier is done": (lambda e: isinstance(e, Finished), 1),
+}
+SLOW = {
+    "first purchase": (lambda e: isinstance(e, Bought), 1),
+    "race": (at("race"), 1),
     "a best policy": (lambda e: isinstance(e, Best), 4),
     "buying for select": (lambda e: isinstance(e, Bought) and e.stage == "select", 1),
     "test": (at("test"), 1),
-    "a tier is done": (lambda e: isinstance(e, Finished), 1),
 }
 
 
-@pytest.mark.parametrize("moment", INTERRUPTIONS)
+@pytest.mark.parametrize(
+    "moment", [*INTERRUPTIONS, *(pytest.param(m, marks=pytest.mark.slow) for m in SLOW)]
+)
 def test_an_interrupted_run_goes_on_to_the_same_policies(
     moment: str, job: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
     install(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        run(job, out, listener=interrupting(*INTERRUPTIONS[moment]))
+        run(job, out, listener=interrupting(*{**INTERRUPTIONS, **SLOW}[moment]))
     assert not (out / "summary.json").exists()
     before = draws(out)
     opened = install(monkeypatch)
@@ -205,7 +209,6 @@ def test_an_interrupted_run_goes_on_to_the_same_policies(
     assert policies(out) == policies(whole)
     assert draws(out) == draws(whole)
     assert before + sum(model.draws for model in opened) == draws(out), "nothing is bought twice"
-    assert replay(out, effort=TINY).summary["tiers"].keys() == set(TIERS)
 
 
 def killed(job: Path, out: Path, after: Callable[[], bool]) -> None:
@@ -246,7 +249,7 @@ def finishes_as(whole: Path, job: Path, out: Path, monkeypatch: pytest.MonkeyPat
     return before
 
 
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.1, 0.7])
 def test_a_killed_run_goes_on_to_the_same_policies(
     share: float, job: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,7 +62,7 @@ def policy_file(
         inputs=q.task.inputs,
         prompts=q.arms.prompts,
         policy=replace(chosen, limits=limits_of(chosen, found.test_table)),
-        shares=got.shares,
+        shares=tuple(round(share, 4) for share in got.shares),
         answer=q.task.answer,
         expected={**measured(got), **latency(chosen, found.test_table)},
         evidence={

@@ -40,17 +40,17 @@ class RecordedDraws:
         """Draws that every item of the arm has."""
         return self.recording.arms[arm].min_draws
 
+    def everything(self) -> SampleTable:
+        """All that is recorded, on all items of the task: NaN where a draw is not recorded."""
+        return self._recorded(self.task.items, tuple(self.recording.arms))
+
     def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
         """The items whose draws are recorded for all arms, with at most the recorded depth.
 
         Raises:
             UnsupportedError: fewer than ``FEWEST_ITEMS`` items have them.
         """
-        metric = None if self.task.metric == RECORDED else self.task.score
-        table = recorded_table(
-            self.recording, self.tier, items, self.task.answer, metric=metric, arms=tuple(depth),
-            verifiers=self.task.verifiers,
-        )  # fmt: skip
+        table = self._recorded(items, tuple(depth))
         arms = {
             arm: rows.columns(np.arange(min(depth[arm], self.most(arm))))
             for arm, rows in table.arms.items()
@@ -64,6 +64,13 @@ class RecordedDraws:
                 "items those of the recording?"
             )
         return table.rows(np.flatnonzero(complete))
+
+    def _recorded(self, items: Sequence[Item], arms: Sequence[Arm]) -> SampleTable:
+        metric = None if self.task.metric == RECORDED else self.task.score
+        return recorded_table(
+            self.recording, self.tier, items, self.task.answer, metric=metric, arms=arms,
+            verifiers=self.task.verifiers,
+        )  # fmt: skip
 
 
 def recorded_arms(recording: Recording, tier: Tier, baseline: str | None) -> Arms:

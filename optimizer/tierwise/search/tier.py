@@ -69,6 +69,8 @@ class Found:
         tested: policy -> its evaluation on test.
         comparisons: operating point -> its comparison with the baseline.
         rungs: the ladder's policies by name.
+        prompt_table: every arm on the same items, for the comparison of prompts: those of the
+            screening, all items of a recording.
     """
 
     question: Question
@@ -82,6 +84,7 @@ class Found:
     generations: Sequence[Generation]
     candidates: Sequence[Candidate]
     screened: Sequence[tuple[Arm, float, float]]
+    prompt_table: SampleTable
     study_table: SampleTable
     test_table: SampleTable
 
@@ -106,6 +109,7 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
     tune = _shuffled(q.task.splits["tune"], q.seed)
     screen_depth = min(effort.screen_draws, max(depth, 1))
     table = draws.table(tune[: effort.screen_items], dict.fromkeys(arms, screen_depth), "screen")
+    screen_table = table
     screened = _screened(table, arms)
     measured = _measured_cost(table, q.tier)
     effort = affordable(effort, len(arms), depth, measured, q.cap, tier=name, done=("screen",))
@@ -174,6 +178,7 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
         generations=(first, second),
         candidates=candidates,
         screened=screened,
+        prompt_table=screen_table,
         study_table=study_table,
         test_table=test_table,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from tierwise.search.offered import offered, scores_of
 from tierwise.search.recorded import FREE, RecordedDraws, fingerprint, recorded_arms
 from tierwise.search.run_dir import RunDir
 from tierwise.search.study import mirror
+from tierwise.search.tested import Tested
 from tierwise.search.tier import Found, Question, search
 from tierwise.task import RECORDED as RECORDED_METRIC
 from tierwise.task import SPLITS
@@ -228,7 +229,8 @@ def _search_recording(
         job.gate_margin, job.operating_point, FREE, Cap(), DrawCost(0.0, 0.0),
     )  # fmt: skip
     draws = RecordedDraws(recording, prepared.loaded.task, tier)
-    return search(question, draws, listener), fingerprint(path)
+    found = search(question, draws, listener)
+    return replace(found, prompt_table=draws.everything()), fingerprint(path)
 
 
 def share_of(budget: Budget, tier: Tier, tiers: Mapping[str, Tier]) -> Cap:
@@ -274,6 +276,9 @@ def _write(
             elif gates[name][point]:
                 file.save(run.path / "operating_points" / f"{name}.{point}.yaml")
         f.study_table.save(run.path / f"tables.{name}.npz")
+        f.prompt_table.save(run.path / f"tables.{name}.prompts.npz")
+        f.test_table.save(run.path / f"tables.{name}.test.npz")
+        Tested.of(f).save(run.path / f"tested.{name}.npz")
     generations = [g for f in found.values() for g in f.generations]
     mirror(generations, run.journal)
     run.write("trials.csv", trials_csv(generations))

@@ -1,0 +1,91 @@
+"""What each freedom adds on a tier: thinking, the prompt, votes, the joint choice, buckets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tierwise.reporting.prompts import RESAMPLES, Floats, OneDraw, one_draws
+from tierwise.reporting.run import TierRun
+from tierwise.stats import paired_difference
+
+STEPS = (
+    ("prompt", "default_prompt_one_draw", "best_prompt_one_draw"),
+    ("votes, today's prompt", "default_prompt_one_draw", "default_prompt_best_strategy"),
+    ("votes, best prompt", "best_prompt_one_draw", "disjoint"),
+    ("prompt and strategy together", "disjoint", "joint_fixed_n"),
+    ("adaptive stopping", "joint_fixed_n", "joint_adaptive_stop"),
+    ("buckets", "joint_adaptive_stop", "full_policy"),
+    ("all", "default_prompt_one_draw", "full_policy"),
+)
+"""Name, and the rungs of the ladder before and after."""
+
+DIRECT = "direct"
+
+
+def gain_rows(tier: TierRun) -> list[dict[str, Any]]:
+    """A row a step: the paired gain with its 95% interval, and the ratio of dollars.
+
+    Thinking is judged at one draw on the items of the comparison of prompts, whose best arms were
+    chosen on the same items; the other steps on held-out items.
+    """
+    rows = _thinking(tier)
+    tested = tier.tested
+    for name, before, after in STEPS:
+        a, b = tested.names[after], tested.names[before]
+        rows.append({
+            "tier": tier.name, "adds": name, "from": tested.policies[b], "to": tested.policies[a],
+            "split": "test",
+            **_gain(tested.score[a], tested.score[b], tested.usd[a], tested.usd[b]),
+        })  # fmt: skip
+    return rows
+
+
+def _thinking(tier: TierRun) -> list[dict[str, Any]]:
+    ranked = one_draws(tier)
+    direct = [one for one in ranked if one.arm.mode == DIRECT]
+    think = [one for one in ranked if one.arm.mode != DIRECT]
+    rows = []
+    if direct and think:
+        rows.append(_row(tier, "thinking, best prompt of each", direct[:1], think[:1]))
+    pairs = [
+        (d, t)
+        for t in think
+        for d in direct
+        if (d.arm.prompt, d.arm.temperature) == (t.arm.prompt, t.arm.temperature)
+    ]
+    if pairs:
+        before, after = [d for d, _ in pairs], [t for _, t in pairs]
+        rows.append(_row(tier, "thinking, same prompt", before, after))
+    if not rows:
+        rows.append({
+            "tier": tier.name, "adds": "thinking", "note": "not supported: there are no draws of "
+            "both direct and thinking modes",
+        })  # fmt: skip
+    return rows
+
+
+def _row(tier: TierRun, name: str, before: list[OneDraw], after: list[OneDraw]) -> dict[str, Any]:
+    scores = [np.mean([one.score for one in some], axis=0) for some in (after, before)]
+    usd = [np.mean([one.usd for one in some], axis=0) for some in (after, before)]
+    return {
+        "tier": tier.name, "adds": name, "from": _labels(before), "to": _labels(after),
+        "split": "prompts", **_gain(scores[0], scores[1], usd[0], usd[1]),
+    }  # fmt: skip
+
+
+def _gain(after: Floats, before: Floats, usd_after: Floats, usd_before: Floats) -> dict[str, Any]:
+    known = ~(np.isnan(after) | np.isnan(before))
+    if known.sum() < 2:
+        return {"note": "not supported: too few items have both"}
+    gain = paired_difference(after[known], before[known], resamples=RESAMPLES)
+    paid = float(usd_before[known].sum())
+    return {
+        "items": int(known.sum()), "gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high,
+        "cost_ratio": float(usd_after[known].sum()) / paid if paid else None,
+    }  # fmt: skip
+
+
+def _labels(ones: list[OneDraw]) -> str:
+    return ones[0].arm.label if len(ones) == 1 else f"{len(ones)} arms"
