@@ -66,7 +66,9 @@ def policy(rng: np.random.Generator, evaluator: Evaluator) -> Policy:
     cuts = np.unique(np.quantile(values, np.sort(rng.random(n - 1))))[::-1]
     buckets = tuple(
         # A portfolio is a set: the search deals its arms in one order.
-        Recipe(tuple(ARMS[i] for i in np.sort(rng.permutation(8)[: rng.integers(1, 3)])), strategy(rng))
+        Recipe(
+            tuple(ARMS[i] for i in np.sort(rng.permutation(8)[: rng.integers(1, 3)])), strategy(rng)
+        )
         for _ in range(len(cuts) + 1)
     )
     return Policy(buckets, Difficulty(kind, tuple(map(float, cuts)), probe))

@@ -1,1 +1,47 @@
-"""Tune a prompt and the way it is run, together, for each model tier."""
+"""Tune a prompt and the way it is run, together, for each model tier.
+
+The public names, loaded when they are first used::
+
+    task_from_jsonl, tune            a task of one's own, and the main job
+    Task, Budget, TierSpec, Arm, Recipe, Policy, StrategySpec, PromptTemplate, AnswerSpec
+    PolicyFile, PolicyRuntime        a policy, and what answers requests with it
+    TierwiseError                    what is raised on purpose
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tierwise.api import task_from_jsonl, tune
+    from tierwise.content import Budget, TierSpec
+    from tierwise.errors import TierwiseError
+    from tierwise.recipe import Arm, Policy, PolicyFile, PromptTemplate, Recipe, StrategySpec
+    from tierwise.serving import PolicyRuntime
+    from tierwise.task import AnswerSpec, Task
+
+_HOME = {
+    "task_from_jsonl": "api", "tune": "api",
+    "Budget": "content", "TierSpec": "content",
+    "TierwiseError": "errors",
+    "Arm": "recipe", "Policy": "recipe", "PolicyFile": "recipe", "PromptTemplate": "recipe",
+    "Recipe": "recipe", "StrategySpec": "recipe",
+    "PolicyRuntime": "serving",
+    "AnswerSpec": "task", "Task": "task",
+}  # fmt: skip
+
+__all__ = [
+    "AnswerSpec", "Arm", "Budget", "Policy", "PolicyFile", "PolicyRuntime", "PromptTemplate",
+    "Recipe", "StrategySpec", "Task", "TierSpec", "TierwiseError", "task_from_jsonl", "tune",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tierwise' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tierwise.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,7 +10,9 @@ from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe, StrategySpec
 ARMS = (Arm("plain", "direct", 0.8), Arm("steps", "think", 0.8), Arm("totals", "think", 0.3))
 
 
-def random_table(seed: int, n_items: int = 12, depth: int = 14, missing: bool = False) -> SampleTable:
+def random_table(
+    seed: int, n_items: int = 12, depth: int = 14, missing: bool = False
+) -> SampleTable:
     rng = np.random.default_rng(seed)
     arms = {}
     gold = rng.integers(0, 4, n_items)

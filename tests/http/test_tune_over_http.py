@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.conftest import KEY
 from tests.loopback import Fault, Loopback, Said
-
 from tierwise.content import Job, TierSpec
 from tierwise.llm import Call, Completion, Result
 from tierwise.pool import SamplePool

@@ -8,9 +8,9 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 import pytest
+
 from tests.llm.test_litellm_draws import call, opened, texts, tier
 from tests.loopback import Loopback
-
 from tierwise.llm.limits import Gate, prompt_tokens_bound
 from tierwise.recipe import Message
 

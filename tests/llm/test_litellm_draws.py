@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from tests.loopback import Loopback, Said
 
+from tests.loopback import Loopback, Said
 from tierwise.llm import Call, Completion, Request, Result, base_seed
 from tierwise.llm.litellm_model import LiteLLMModel
 from tierwise.recipe import Message, Price, Tier

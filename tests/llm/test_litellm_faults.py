@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
 from tests.llm.test_litellm_draws import call, texts, tier
 from tests.loopback import Fault, Loopback, hashed
-
 from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Failure, Result
 from tierwise.llm.litellm_model import LiteLLMModel

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import KEY
 from tests.llm.test_litellm_draws import opened, tier
 from tests.loopback import Fault, Loopback
-
 from tierwise.llm import Request
 from tierwise.llm.models import address_of
 from tierwise.pool import Need, SamplePool, fill

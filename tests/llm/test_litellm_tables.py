@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.llm.test_litellm_draws import call, opened, tier
 from tests.loopback import Loopback
-
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.litellm import address_of, litellm_price
 from tierwise.llm.litellm_model import LiteLLMModel

@@ -112,7 +112,8 @@ def install(
 
     patch.setattr(MODULE, "open_model", open_scripted)
     patch.setattr(MODULE, "resolve_tier", scripted_tier)
-    patch.setattr(MODULE, "address_of", lambda tier: "")
+    for module in (MODULE, importlib.import_module("tierwise.search.plan")):
+        patch.setattr(module, "address_of", lambda tier: "")
     return opened
 
 

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_PROMPTS = 8
-_TEXT = ("tier", "other", "on", "against", "policy_of", "adds", "arms", "strategy", "gate", "policy",
-         "verdict", "split", "prompt", "note", "signal")  # fmt: skip
+_TEXT = (
+    "tier", "other", "on", "against", "policy_of", "adds", "arms", "strategy", "gate", "policy",
+    "verdict", "split", "prompt", "note", "signal",
+)  # fmt: skip
+_WHO = ("tier", "policy_of", "other", "on", "against", "adds")
 
 _COLUMNS: dict[str, tuple[str, ...]] = {
     "prompts": ("tier", "prompt", "score", "items", "dollars", "behind best", ""),
@@ -43,8 +46,7 @@ def show(run: FinishedRun, frames: Mapping[str, pd.DataFrame]) -> None:
         notes = []
         for row in _shown(name, frame):
             if isinstance(row.get("note"), str):
-                who = " ".join(str(row[k]) for k in ("tier", "policy_of", "other", "on", "against",
-                                                     "adds") if isinstance(row.get(k), str))  # fmt: skip
+                who = " ".join(row[key] for key in _WHO if isinstance(row.get(key), str))
                 notes.append(f"  {who}: {row['note']}")
             else:
                 table.add_row(*_CELLS[name](row), style="bold" if row.get("best") is True else None)
@@ -61,7 +63,7 @@ def show(run: FinishedRun, frames: Mapping[str, pd.DataFrame]) -> None:
 
 def _shown(name: str, frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Of many prompts the best, and those of the policy; --csv has all."""
-    rows: list[dict[str, Any]] = frame.to_dict(orient="records")
+    rows = [{str(k): v for k, v in row.items()} for row in frame.to_dict(orient="records")]
     if name != "prompts":
         return rows
     rank: dict[str, int] = {}
@@ -88,6 +90,8 @@ def _recipe(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _gain(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if row.get("same") is True:
+        return row["tier"], row["adds"], "nothing: the same policy", "", row["split"]
     return row["tier"], row["adds"], _interval(row, "gain", "+"), _ratio(row), row["split"]
 
 

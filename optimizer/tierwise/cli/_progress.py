@@ -133,8 +133,7 @@ class Board:
             if wide or name not in ONLY_WIDE:
                 numeric = name in ("draws", "calls", "dollars", "draws/s", "stage left")
                 table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-        table.add_column("best so far (its own draws)" if wide else "best so far", ratio=1,
-                         no_wrap=True)  # fmt: skip
+        table.add_column("best so far", ratio=1, no_wrap=True)
         with self._lock:
             for tier, row in self.rows.items():
                 step = STAGES.index(row.stage) + 1 if row.stage in STAGES else 0

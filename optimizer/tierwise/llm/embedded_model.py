@@ -49,7 +49,8 @@ _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
 def nominal_price(parameters: int) -> Price:
     """What a model of this size costs in comparisons; nobody's bill."""
     completion = round(parameters * NOMINAL_USD_PER_MTOK, 6)
-    return Price(round(completion * NOMINAL_PROMPT_SHARE, 6), completion, as_of="nominal", nominal=True)
+    prompt = round(completion * NOMINAL_PROMPT_SHARE, 6)
+    return Price(prompt, completion, as_of="nominal", nominal=True)
 
 
 def embedded_tier(name: str, model: str = "embedded/small") -> Tier:

@@ -23,11 +23,12 @@ from tierwise.task import NORMALISERS, AnswerSpec
 MODE_PARAMETERS = (
     "allowed_openai_params", "extra_body", "frequency_penalty", "logit_bias", "logprobs",
     "max_completion_tokens", "max_tokens", "min_p", "presence_penalty", "reasoning",
+    "recorded_mode",
     "reasoning_effort", "repetition_penalty", "response_format", "safety_settings", "service_tier",
     "stop", "suffix", "thinking", "top_k", "top_logprobs", "top_p", "verbosity",
 )  # fmt: skip
-"""What a mode may send. Not here: temperature, n and seed, which an arm and its draws set, and
-whatever would send a request elsewhere or carry a key."""
+"""What a mode may send (``recorded_mode`` names that of a recording). Not here: temperature, n and
+seed, which an arm and its draws set, and whatever would send a request elsewhere or carry a key."""
 
 _ELSEWHERE = re.compile(
     r"(^|_)(api|base_url|url|endpoint|host|headers?|authorization|secret|password|callbacks?)(_|$)|://",

@@ -34,10 +34,12 @@ def gain_rows(tier: TierRun) -> list[dict[str, Any]]:
     tested = tier.tested
     for name, before, after in STEPS:
         a, b = tested.names[after], tested.names[before]
+        gain = _gain(tested.score[a], tested.score[b], tested.usd[a], tested.usd[b])
+        if a == b:  # nothing was added: known to be 0, with no interval around it
+            gain |= {"gain_low": 0.0, "gain_high": 0.0}
         rows.append({
             "tier": tier.name, "adds": name, "from": tested.policies[b], "to": tested.policies[a],
-            "split": "test",
-            **_gain(tested.score[a], tested.score[b], tested.usd[a], tested.usd[b]),
+            "split": "test", "same": a == b, **gain,
         })  # fmt: skip
     return rows
 

@@ -145,8 +145,10 @@ def tier_summary(
         got = found.tested[policy]
         against = compare(full, got, margin=q.margin, seed=q.seed)
         ladder[rung] = {
-            "policy": described(policy), **measured(got), "full_policy_against_it": compared(against)
-        }  # fmt: skip
+            "policy": described(policy),
+            **measured(got),
+            "full_policy_against_it": compared(against),
+        }
     ladder["oracle_bound"] = {
         "items": len(found.oracle),
         "score": _number(float(found.oracle.mean())),

@@ -59,15 +59,17 @@ class TuneResult:
     failed: Mapping[str, TierwiseError]
 
 
-def prepare(job: Job) -> Prepared:
-    """Load and check what a job names.
+def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
+    """Load and check what a job names; ``task`` in place of its task, where that lives in Python.
 
     Raises:
         InputError: whatever is wrong with task, space, prompts or tiers.
     """
     space = load_space(job.space)
     rendered = any(kind_of(spec.model) != RECORDED for spec in job.tiers.values())
-    loaded = load_task(job.task, space, prompts_needed=rendered)
+    loaded = task or load_task(job.task, space, prompts_needed=rendered)
+    if rendered and not loaded.prompts:
+        raise InputError(f"task {loaded.task.name!r} has no prompts")
     for split in SPLITS[1:]:
         if not loaded.task.splits[split]:
             raise InputError(
@@ -97,13 +99,16 @@ def tune(
     listener: Listener = lambda event: None,
     fresh: bool = False,
     effort: Effort | None = None,
+    loaded: LoadedTask | None = None,
 ) -> TuneResult:
     """Run a job in the folder ``out``, or go on with it where it was interrupted.
+
+    ``loaded`` is the job's task where it lives in Python and has no file.
 
     Raises:
         TierwiseError: bad input, a budget too small, or a provider that failed on every tier.
     """
-    prepared = prepare(job)
+    prepared = prepare(job, loaded)
     run = RunDir.start(out, job, fresh=fresh)
     return _run(prepared, run, listener, effort or Effort(), replaying=False)
 

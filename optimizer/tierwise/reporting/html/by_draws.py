@@ -1,0 +1,127 @@
+"""Accuracy by draws: what one more vote buys in each bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.recipe import Policy, Recipe, StrategySpec
+from tierwise.recipe.policy_file import PolicyFile
+from tierwise.reporting.html import numbers as n
+from tierwise.reporting.html.markup import Markup, el, joined
+from tierwise.reporting.html.page import figure, table, tiers_in_a_row
+from tierwise.reporting.html.reading import RunFiles, TierFiles
+from tierwise.reporting.html.svg import Chart, padded
+from tierwise.reporting.words import bucket_names
+from tierwise.stats import bootstrap_mean
+
+ORDERS = 16
+COUNTS = (1, 2, 3, 4, 5, 7, 9, 12, 17, 24, 32, 40)
+Floats = npt.NDArray[np.float64]
+
+
+class Step(NamedTuple):
+    """A plain vote of ``draws`` draws in a bucket."""
+
+    draws: int
+    score: float
+    low: float
+    high: float
+
+
+def by_draws(run: RunFiles) -> Markup:
+    """A chart a tier, a curve a bucket."""
+    figures = []
+    for tier in run.tiers.values():
+        if tier.policy is None or tier.study is None:
+            continue
+        figures.append(_figure(tier, tier.policy, curves(tier.policy, tier.study, run.seed)))
+    if not figures:
+        return el("p", "No stored draws of a study were found.")
+    return joined([
+        el("p", "A plain plurality vote of each bucket's own draws, for understanding: it says "
+           "where further draws stop helping. It is made from the study's draws, on which the "
+           "policy was chosen, so it is not evidence of how good the policy is."),
+        tiers_in_a_row(figures),
+    ])  # fmt: skip
+
+
+def curves(policy: PolicyFile, study: SampleTable, seed: int) -> list[list[Step]]:
+    """For each bucket the score of votes of more and more draws; empty where there are none."""
+    found = policy.policy
+    needed = {*found.arms}
+    if not needed <= set(study.arms):
+        return [[] for _ in found.buckets]
+    evaluator = Evaluator(study, Orders(ORDERS, seed), exact=False)
+    bucket = evaluator.bucket_rows(found.difficulty)
+    return [
+        _curve(evaluator, recipe, bucket == b, min(study.arms[a].depth for a in recipe.arms))
+        for b, recipe in enumerate(found.buckets)
+    ]
+
+
+def _curve(
+    evaluator: Evaluator, recipe: Recipe, mine: npt.NDArray[np.bool_], depth: int
+) -> list[Step]:
+    steps = []
+    weight = mine.reshape(-1, evaluator.orders.n).sum(axis=1)
+    here = weight > 0
+    if here.sum() < 2:
+        return []
+    for draws in [c for c in COUNTS if c <= depth]:
+        vote = StrategySpec.of("self_consistency", draws=draws)
+        rows = evaluator.rows(Policy((Recipe(recipe.arms[:draws], vote),))).score
+        sums = np.where(mine, rows, 0.0).reshape(-1, evaluator.orders.n).sum(axis=1)
+        got = bootstrap_mean(sums[here] / weight[here], resamples=1000, bounds=(0.0, 1.0))
+        if n.known(got.mean):
+            steps.append(Step(draws, got.mean, got.low, got.high))
+    return steps
+
+
+def _figure(tier: TierFiles, policy: PolicyFile, found: Sequence[Sequence[Step]]) -> Markup:
+    names = bucket_names(len(found))
+    rows = [
+        (name, step.draws, n.score(step.score), n.bounds((step.low, step.high)))
+        for name, curve in zip(names, found, strict=True)
+        for step in curve
+    ]
+    if not rows:
+        return figure(tier.name, el("p", "The study has no draws of this policy's arms."),
+                      table(("bucket",), [(name,) for name in names]))  # fmt: skip
+    return figure(
+        tier.name, _chart(tier, policy, names, found),
+        table(("bucket", "draws", "score", "95% interval"), rows),
+    )  # fmt: skip
+
+
+def _chart(
+    tier: TierFiles, policy: PolicyFile, names: Sequence[str], found: Sequence[Sequence[Step]]
+) -> Markup:
+    steps = [step for curve in found for step in curve]
+    chart = Chart(
+        f"{tier.name}: score of a vote by its draws",
+        "; ".join(f"{name}: {n.score(c[0].score)} at 1 draw, {n.score(c[-1].score)} at "
+                  f"{c[-1].draws}" for name, c in zip(names, found, strict=True) if c),
+        (0.9, max(s.draws for s in steps) * (1.55 if len(names) > 1 else 1.08)),
+        padded([v for s in steps for v in (s.low, s.high)]),
+        "draws that vote", "score", log_x=True,
+    )  # fmt: skip
+    for i, (name, curve) in enumerate(zip(names, found, strict=True)):
+        if not curve:
+            continue
+        arms = " + ".join(arm.label for arm in policy.policy.buckets[i].arms)
+        tone = f"{tier.tone} dash{i}"
+        chart.line([(s.draws, s.score) for s in curve], tone, f"{name}: {arms}")
+        for s in curve:
+            said = (
+                f"{name}, {s.draws} draws of {arms}: {n.score(s.score)} {n.bounds((s.low, s.high))}"
+            )
+            chart.whisker(s.draws, s.low, s.high, f"{tier.tone} faint")
+            chart.dot(s.draws, s.score, tier.tone, said, size=3.2)
+        if len(names) > 1:
+            chart.text(curve[-1].draws, curve[-1].score, name, dx=8)
+    return chart.svg()

@@ -1,0 +1,147 @@
+"""The first chart: dollars against score, from today's prompt to each tier's policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tierwise.reporting.html import numbers as n
+from tierwise.reporting.html.markup import Markup, el, joined
+from tierwise.reporting.html.page import both, figure, table
+from tierwise.reporting.html.reading import RunFiles, TierFiles
+from tierwise.reporting.html.svg import Chart, key, legend, padded
+from tierwise.search.tested import Tested
+from tierwise.stats import paired_difference
+
+RESAMPLES = 2000
+SHAPES = {"today": "ring", "policy": "star", "single": "diamond", "not worth it": "cross"}
+NAMES = {
+    "today": "today's prompt, one draw", "policy": "the exported policy",
+    "single": "the best single call", "not worth it": "dearer, and not shown to be better",
+}  # fmt: skip
+
+
+class Spot(NamedTuple):
+    """Something that was tested on a tier."""
+
+    tier: str
+    tone: str
+    kind: str
+    policy: str
+    score: float
+    score_ci95: Sequence[float]
+    usd: float
+
+    @property
+    def title(self) -> str:
+        """What a hover says."""
+        return (
+            f"{self.tier}, {NAMES[self.kind]}: score {n.score(self.score)} "
+            f"{n.bounds(self.score_ci95)}, {n.usd_per(self.usd)} per 1,000 requests. {self.policy}"
+        )
+
+
+def dollars(run: RunFiles) -> Markup:
+    """The chart, with a table of what is on it."""
+    spots = [spot for tier in run.tiers.values() for spot in _spots(tier)]
+    keys = [key("circle", tier.tone, name) for name, tier in run.tiers.items()]
+    keys += [key(shape, "ink", NAMES[kind]) for kind, shape in SHAPES.items()]
+    rows = [
+        (s.tier, NAMES[s.kind], s.policy, n.score(s.score), n.bounds(s.score_ci95),
+         n.usd_per(s.usd))
+        for s in spots
+    ]  # fmt: skip
+    nominal = any(tier.nominal for tier in run.tiers.values())
+    return joined([
+        el("p", "Up is better, left is cheaper. Bars are 95% intervals on held-out items; the line "
+           "goes from where you are to the policy that this run exports."
+           + (" Dollars are nominal (parameters × tokens), nobody's bill." if nominal else "")),
+        figure(
+            "Score against dollars for 1,000 requests", both(lambda width: _chart(spots, width)),
+            table(("tier", "what", "policy", "score", "95% interval", "$ / 1,000"), rows, text=3),
+            legend(*keys),
+        ),
+    ])  # fmt: skip
+
+
+def _chart(spots: Sequence[Spot], width: int) -> Markup:
+    ends = [bound for s in spots for bound in s.score_ci95 if bound is not None]
+    chart = Chart(
+        "Score against dollars",
+        "; ".join(f"{s.tier} {NAMES[s.kind]} {n.score(s.score)} at {n.usd_per(s.usd)}"
+                  for s in spots if s.kind in ("today", "policy")),
+        padded([n.PER * s.usd for s in spots], log=True, share=0.1), padded(ends),
+        "dollars for 1,000 requests (each step a factor)", "score", log_x=True, width=width,
+        height=400 if width > 500 else 360,
+    )  # fmt: skip
+    for here, there in _moves(spots):
+        chart.line(
+            [(n.PER * here.usd, here.score), (n.PER * there.usd, there.score)],
+            f"{here.tone} move",
+            f"{here.tier}: from today's prompt to the policy",
+        )
+    for s in sorted(spots, key=lambda s: list(SHAPES).index(s.kind), reverse=True):
+        x = n.PER * s.usd
+        if s.kind in ("today", "policy") and None not in s.score_ci95:
+            chart.whisker(x, *s.score_ci95, s.tone)
+        size = {"policy": 7.0, "not worth it": 4.0}.get(s.kind, 5.5)
+        chart.dot(x, s.score, s.tone, s.title, shape=SHAPES[s.kind], size=size)
+    for s in spots:
+        said = {"today": f"you are here: {s.tier}", "policy": s.tier}.get(s.kind)
+        if said:
+            _label(chart, s, said)
+    return chart.svg()
+
+
+def _label(chart: Chart, spot: Spot, said: str) -> None:
+    """Beside the mark, on the side where there is room."""
+    x = n.PER * spot.usd
+    right = chart.at_x(x) + 12 + 6.4 * len(said) < chart.width - 4
+    policy = spot.kind == "policy"
+    chart.text(
+        x, spot.score, said, dx=10 if right else -10, dy=-7 if policy else 14,
+        anchor="start" if right else "end", kind=f"label {spot.tone}",
+    )  # fmt: skip
+
+
+def _moves(spots: Sequence[Spot]) -> list[tuple[Spot, Spot]]:
+    here = {s.tier: s for s in spots if s.kind == "today"}
+    return [(here[s.tier], s) for s in spots if s.kind == "policy" and s.tier in here]
+
+
+def _spots(tier: TierFiles) -> list[Spot]:
+    s = tier.summary
+    exported = tier.exported
+
+    def spot(kind: str, got: Mapping[str, Any]) -> Spot:
+        return Spot(
+            tier.name, tier.tone, kind, str(got["policy"]), got["score"], got["score_ci95"],
+            got["usd_per_item"],
+        )  # fmt: skip
+
+    found = [spot("today", s["baseline"])]
+    if tier.passed:
+        found.append(spot("policy", exported))
+    single = s["ladder"]["best_prompt_one_draw"]
+    if single["policy"] not in {f.policy for f in found}:
+        found.append(spot("single", single))
+    others = [*s["operating_points"].values(), *s["ladder"].values()]
+    for got in others:
+        known = {f.policy for f in found}
+        dearer = got.get("usd_per_item", 0.0) > exported["usd_per_item"]
+        if got.get("policy", "") and got["policy"] not in known and dearer:
+            if _not_shown_better(tier.tested, got["policy"], str(exported["policy"])):
+                found.append(spot("not worth it", got))
+    return found
+
+
+def _not_shown_better(tested: Tested | None, policy: str, exported: str) -> bool:
+    """Whether the paired interval of ``policy`` over ``exported`` reaches 0."""
+    if tested is None or policy not in tested.policies or exported not in tested.policies:
+        return False
+    a, b = (tested.score[tested.policies.index(p)] for p in (policy, exported))
+    if np.isnan(a).any() or np.isnan(b).any():
+        return False
+    return paired_difference(a, b, resamples=RESAMPLES).low <= 0

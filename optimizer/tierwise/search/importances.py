@@ -1,0 +1,51 @@
+"""Which parameters moved the trials of a study: PED-ANOVA, read from a run's journal.
+
+Watanabe, Bansal and Hutter, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in
+Arbitrary Subspaces" (IJCAI 2023, arXiv 2304.10255). Unlike fANOVA it keeps conditional parameters.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+OBJECTIVES = ("score", "usd")
+FEWEST_TRIALS = 20
+"""With fewer trials an importance is noise."""
+
+
+def importances(journal: Path, studies: Sequence[str]) -> dict[str, dict[str, Mapping[str, float]]]:
+    """Study -> objective -> parameter -> share of importance, the largest first.
+
+    A study that is not in the journal, or has fewer than ``FEWEST_TRIALS`` trials, is left out.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    known = {summary.study_name for summary in storage.get_all_studies()}
+    found: dict[str, dict[str, Mapping[str, float]]] = {}
+    for name in studies:
+        if name not in known:
+            continue
+        study = optuna.load_study(study_name=name, storage=storage)
+        if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < FEWEST_TRIALS:
+            continue
+        found[name] = {what: _importances(study, i) for i, what in enumerate(OBJECTIVES)}
+    return found
+
+
+def _importances(study: optuna.Study, objective: int) -> dict[str, float]:
+    def target(trial: FrozenTrial) -> float:
+        return float(trial.values[objective])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(
+            target_quantile=0.25, evaluate_on_local=False
+        )
+        return optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)

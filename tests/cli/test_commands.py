@@ -1,0 +1,176 @@
+"""What the commands print, where, and how they exit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import Cli
+from tests.content.folders import make_task
+from tierwise.cli import COMMANDS
+from tierwise.content.find import names_of, shipped
+
+ROOT = Path(__file__).parents[2]
+POLICY = ROOT / "examples" / "serving" / "arithmetic-small.yaml"
+STAGES = ["screen", "race", "study", "select", "test"]
+
+
+def test_help_lists_every_command(cli: Cli) -> None:
+    got = cli("--help")
+    assert got.code == 0
+    for name in COMMANDS:
+        assert f"  {name} " in got.out
+        assert cli(name, "--help").code == 0
+
+
+def test_version(cli: Cli) -> None:
+    assert version("tierwise") in cli("--version").out
+
+
+@pytest.fixture
+def tuned(cli: Cli, job: Path, models: list, tmp_path: Path) -> Path:
+    assert cli("tune", job, "--yes", "--quiet", "--out", tmp_path / "run").code == 0
+    return tmp_path / "run"
+
+
+def test_quiet_prints_the_paths_of_the_policies_alone(cli: Cli, job: Path, tuned: Path) -> None:
+    got = cli("tune", job, "--yes", "--quiet", "--out", tuned)
+    assert got.out.splitlines() == [
+        str(tuned / "policies" / f"{t}.yaml") for t in ("weak", "strong")
+    ]
+    assert got.err == ""
+    assert cli("replay", "--quiet", tuned) == got
+
+
+def test_json_is_the_summary(cli: Cli, job: Path, tuned: Path) -> None:
+    got = cli("tune", job, "--yes", "--json", "--out", tuned)
+    assert json.loads(got.out) == json.loads((tuned / "summary.json").read_text())
+    assert cli("replay", "--json", tuned).out == got.out
+
+
+def test_the_table_names_tiers_gate_and_files(cli: Cli, job: Path, tuned: Path) -> None:
+    got = cli("tune", job, "--yes", "--out", tuned)
+    for text in ("weak", "strong", "gate", "passed", str(tuned / "policies")):
+        assert text in got.out.replace("\n", ""), text
+
+
+def test_log_json_is_a_line_an_event(cli: Cli, job: Path, models: list, tmp_path: Path) -> None:
+    got = cli("tune", job, "--yes", "--quiet", "--log-json", "--out", tmp_path / "run")
+    events = [json.loads(line) for line in got.err.splitlines()]
+    for tier in ("weak", "strong"):
+        mine = [e for e in events if e["tier"] == tier]
+        assert [e["stage"] for e in mine if e["event"] == "started"] == STAGES
+        assert mine[-1] == {**mine[-1], "event": "finished", "ok": True}
+        bought = [e for e in mine if e["event"] == "bought"]
+        assert [e["calls"] for e in bought] == sorted(e["calls"] for e in bought)
+        assert set(bought[0]["progress"]) == {"done", "planned", "calls", "usd"}
+
+
+def test_another_job_in_the_folder_is_refused_and_fresh_begins_beside_it(
+    cli: Cli, job: Path, tuned: Path
+) -> None:
+    before = {p: p.read_bytes() for p in tuned.rglob("*") if p.is_file()}
+    again = ("tune", job, "--yes", "--quiet", "--seed", 5, "--out", tuned)
+    got = cli(*again)
+    assert got.code == 2
+    assert "holds another job" in got.err
+    assert cli(*again, "--fresh").code == 0
+    assert (tuned.parent / "run-2" / "summary.json").exists()
+    assert {p: p.read_bytes() for p in tuned.rglob("*") if p.is_file()} == before
+
+
+def test_a_budget_that_is_too_small_exits_with_3(
+    cli: Cli, job: Path, models: list, tmp_path: Path
+) -> None:
+    got = cli("tune", job, "--yes", "--quiet", "--max-calls", 30, "--out", tmp_path / "run")
+    assert got.code == 3
+    assert got.err.count("error:") == 1
+    assert "the budget is too small for tier 'weak'" in got.err
+    assert sum(m.calls for m in models) == 0
+
+
+def test_pool_stats_counts_the_draws(cli: Cli, tuned: Path) -> None:
+    rows = json.loads(cli("pool", "stats", tuned, "--json").out)
+    with sqlite3.connect(tuned / "pool.sqlite") as db:
+        draws = db.execute("SELECT count(*) FROM draws").fetchone()[0]
+    db.close()
+    assert sum(row["draws"] for row in rows["models"]) == draws
+    assert {row["model"] for row in rows["models"]} == {"scripted/weak", "scripted/strong"}
+    assert rows["looks"] == 2
+    assert f"{rows['models'][0]['draws']:,}" in cli("pool", "stats", tuned / "pool.sqlite").out
+    assert cli("pool", "stats", tuned / "policies").code == 2
+
+
+@pytest.mark.parametrize("kind", ["tasks", "search_spaces"])
+def test_check_finds_no_fault_in_shipped_content(kind: str, cli: Cli) -> None:
+    for name in names_of(kind):
+        path = shipped(kind) / (name if kind == "tasks" else f"{name}.yaml")
+        got = cli("check", path)
+        assert (got.code, got.err) == (0, ""), name
+        assert "no faults" in got.out
+
+
+def test_check_finds_no_fault_in_what_a_run_wrote(cli: Cli, tuned: Path) -> None:
+    for path in (tuned / "job.yaml", tuned / "policies" / "weak.yaml", POLICY):
+        assert cli("check", path).code == 0
+
+
+def test_check_shows_every_fault_with_its_line(cli: Cli, tmp_path: Path) -> None:
+    task = make_task(tmp_path / "sums")
+    text = (task / "task.yaml").read_text()
+    (task / "task.yaml").write_text(text.replace("metric:", "metrik:").replace("inputs:", "input:"))
+    got = cli("check", task)
+    assert got.code == 2
+    assert {line.split(": ")[0] for line in got.err.splitlines()} >= {
+        f"{task / 'task.yaml'}:3", f"{task / 'task.yaml'}:6",
+    }  # fmt: skip
+    rows = json.loads(cli("check", task, "--json").out)
+    assert [f"{r['path']}:{r['line']}: {r['message']}" for r in rows if r["line"]] == [
+        line for line in got.err.splitlines() if f"{task / 'task.yaml'}:" in line
+    ]
+
+
+def test_ctrl_c_exits_with_130_and_says_how_to_go_on(job: Path, tmp_path: Path) -> None:
+    """As a terminal sends it, in the middle of a purchase; then the same command finishes."""
+    code = (
+        "import sys, pytest\n"
+        "from tests.search.scripted_job import install\n"
+        "from tierwise.cli import main\n"
+        "with pytest.MonkeyPatch.context() as patch:\n"
+        "    install(patch, delay_s=float(sys.argv[1]))\n"
+        "    main(sys.argv[2:])\n"
+    )
+
+    def start(delay_s: float, *more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, str(delay_s), "tune", job, "--yes", "--out",
+             tmp_path / "run", *more],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+            start_new_session=True,
+        )  # fmt: skip
+
+    with start(0.05, "--log-json") as process:
+        said = ""
+        for line in process.stderr:
+            if '"bought"' in line:
+                os.killpg(process.pid, signal.SIGINT)
+                break
+        said = process.stderr.read()
+        assert process.wait() == 130
+        assert process.stdout.read() == ""
+    words = [line for line in said.splitlines() if not line.startswith("{")]
+    assert "the same command goes on where this stopped" in " ".join(words)
+    assert "Traceback" not in said
+    assert not (tmp_path / "run" / "summary.json").exists()
+    with start(0.0, "--quiet") as process:
+        out, err = process.communicate()
+        assert (process.returncode, err) == (0, "")
+        assert len(out.splitlines()) == 2

@@ -1,0 +1,63 @@
+"""What a finished run shows: no number is broken in a narrow terminal, and recipes are in words."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tierwise.cli._results import fitting_table, verdict
+from tierwise.cli._words import recipe_in_words
+from tierwise.recipe import Arm, Recipe, StrategySpec
+
+
+def tier(low: float | None, gate: str) -> dict[str, object]:
+    got = {"score": 0.5, "score_ci95": [0.4, 0.6], "draws_per_item": 4.7}
+    against = {"score_difference": 0.1, "score_difference_ci95": [low, 0.2], "cost_ratio": 23.9}
+    point = {**got, "against_baseline": against}
+    return {"chosen": "balanced", "gate": gate, "baseline": got,
+            "operating_points": {"balanced": point}}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+def test_a_table_takes_one_line_a_tier_and_breaks_no_number(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    table = fitting_table(
+        {"small": tier(0.05, "passed"), "mini": tier(0.05, "not passed")}, console
+    )
+    with console.capture() as captured:
+        console.print(table)
+    lines = captured.get().splitlines()
+    assert len(lines) == 3
+    assert "…" not in captured.get()
+    assert all("+0.100 [+0.05, +0.20]" in line for line in lines[1:])
+    assert ("today's prompt" in lines[0]) == (width >= 100)
+
+
+@pytest.mark.parametrize(
+    ("low", "gate", "said"),
+    [
+        (0.05, "passed", "over today's prompt"),
+        (-0.01, "passed", "as good as today's prompt"),
+        (-0.01, "not passed", "today's prompt stays"),
+        (0.05, "not passed", "once corrected for all comparisons"),
+        (None, "not passed", "[?, +20.0]"),
+    ],
+)
+def test_a_verdict_says_what_the_gate_decided(low: float | None, gate: str, said: str) -> None:
+    assert said in verdict(tier(low, gate))
+
+
+def test_recipes_are_in_words() -> None:
+    steps, totals = Arm("steps", "think", 0.8), Arm("totals", "think", 0.3)
+    vote = StrategySpec.of("adaptive_consistency", threshold=0.9, max_draws=9, window=1)
+    assert recipe_in_words(Recipe((steps,), StrategySpec.of("single"))) == (
+        "one draw of steps/think/0.8"
+    )
+    assert recipe_in_words(Recipe((steps, totals), vote)) == (
+        "a vote of up to 9 draws of steps/think/0.8 and totals/think/0.3, until the leader is 90% "
+        "sure"
+    )
+    added = StrategySpec.of("race", votes=3)
+    assert recipe_in_words(Recipe((steps,), added)) == "steps/think/0.8, race(votes=3)"

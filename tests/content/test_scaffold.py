@@ -1,0 +1,123 @@
+"""``tierwise init``: a folder that checks, from the template or a shipped format."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tierwise.content import check, load_task
+from tierwise.content.scaffold import scaffold
+from tierwise.errors import InputError
+
+GSM = '{"question": "2 + 2?", "answer": "It is 4.\\n#### 1,004 apples"}\n'
+
+
+def test_the_template_checks_and_has_items_for_every_split(tmp_path):
+    made = scaffold("mine", folder=tmp_path)
+    assert check(made) == []
+    task = load_task(made).task
+    assert task.name == "mine"
+    assert len(task.items) >= 20
+    assert all(task.splits.values())
+    assert {p.name for p in made.iterdir()} == {
+        "README.md", "task.yaml", "prompts.yaml", "items.jsonl",
+    }  # fmt: skip
+    assert "tasks/mine" in (made / "README.md").read_text()
+
+
+def test_nothing_is_overwritten(tmp_path):
+    made = scaffold("mine", folder=tmp_path)
+    (made / "task.yaml").write_text("mine")
+    with pytest.raises(InputError, match="nothing is overwritten"):
+        scaffold("mine", folder=tmp_path)
+    assert (made / "task.yaml").read_text() == "mine"
+
+
+def test_a_csv_of_ones_own(tmp_path):
+    table = tmp_path / "data.csv"
+    table.write_text("\ufeffMy Text,Area,label\nhello,a,x\nbye,b,y\n")
+    made = scaffold("own", items=table, inputs=["My Text", "Area"], target="label",
+                    folder=tmp_path / "tasks")  # fmt: skip
+    assert check(made) == []
+    loaded = load_task(made)
+    assert loaded.task.items[0].inputs == {"my_text": "hello", "area": "a"}
+    assert loaded.task.items[0].target == "x"
+    assert "my_text: hello\narea: a" in loaded.prompts[0].render(loaded.task.items[0].inputs)[
+        -1
+    ].content.replace("\n\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [({"inputs": ["txet"], "target": "label"}, "did you mean 'text'"),
+     ({}, "its columns are text, label; say which"),
+     ({"source": "gsm9k"}, "did you mean 'gsm8k'")],
+)  # fmt: skip
+def test_what_is_wrong_is_said_and_leaves_nothing(tmp_path, more, says):
+    table = tmp_path / "data.csv"
+    table.write_text("text,label\nhello,x\n")
+    with pytest.raises(InputError, match=says):
+        scaffold("own", items=table, folder=tmp_path / "tasks", **more)
+    assert not list((tmp_path / "tasks").glob("*own*"))
+
+
+@pytest.mark.parametrize("name", ["../up", "", "a/b", ".hidden"])
+def test_a_name_is_no_path(tmp_path, name):
+    with pytest.raises(InputError, match="a task's name is"):
+        scaffold(name, folder=tmp_path)
+
+
+def items_of(tmp_path, source, name, text):
+    file = tmp_path / name
+    file.write_text(text)
+    return load_task(scaffold("t", source=source, items=file, folder=tmp_path / "tasks")).task
+
+
+def test_gsm8k_reads_what_follows_the_mark(tmp_path):
+    task = items_of(tmp_path, "gsm8k", "test.jsonl", GSM)
+    assert task.items[0].target == "1,004 apples"
+    assert task.score(task.answer.extract("So **the answer is $1,004.**"), task.items[0]) == 1
+    assert task.score(task.answer.extract("#### 1004"), task.items[0]) == 1
+
+
+def test_mmlu_pro_letters_its_options(tmp_path):
+    row = {"question_id": 7, "question": "?", "options": ["one", "two"], "answer": "B"}
+    task = items_of(tmp_path, "mmlu_pro", "mine.jsonl", json.dumps(row))
+    assert task.items[0].inputs["options"] == "A. one\nB. two"
+    assert task.items[0].id == "7"
+    assert task.score(task.answer.extract("Answer: (B) two"), task.items[0]) == 1
+
+
+def test_strategyqa_reads_true_as_yes(tmp_path):
+    rows = [{"qid": "a", "question": "?", "answer": True}]
+    task = items_of(tmp_path, "strategyqa", "train.json", json.dumps(rows))
+    assert task.score(task.answer.extract("Answer: Yes."), task.items[0]) == 1
+    assert task.score(task.answer.extract("Answer: no"), task.items[0]) == 0
+
+
+def test_bbh_reads_the_examples_of_an_object(tmp_path):
+    rows = {"canary": "x", "examples": [{"input": "?", "target": "(C)"}]}
+    task = items_of(tmp_path, "bbh", "dates.json", json.dumps(rows))
+    assert task.score(task.answer.extract("the answer is (C)."), task.items[0]) == 1
+    assert task.score(task.answer.extract("Answer: C"), task.items[0]) == 1
+
+
+def test_math_reads_the_last_box(tmp_path):
+    pytest.importorskip("math_verify")
+    row = {"problem": "?", "solution": r"so \boxed{1}, no: \boxed{\frac{1}{2}}"}
+    task = items_of(tmp_path, "math", "mine.jsonl", json.dumps(row))
+    assert task.items[0].target == r"\frac{1}{2}"
+    assert task.score(task.answer.extract(r"\boxed{\sqrt{1/4}}"), task.items[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("{", "not JSON"), ('{"a": [], "b": []}', "one such list"), ("[1]", "item 1 is not"),
+     ("3", "must be a list")],
+)  # fmt: skip
+def test_json_that_holds_no_items(tmp_path, text, says):
+    file = tmp_path / "x.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match=says):
+        scaffold("t", source="bbh", items=file, inputs=["input"], folder=tmp_path / "tasks")

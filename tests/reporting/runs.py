@@ -1,0 +1,63 @@
+"""A small finished run over made-up recordings, whose answers are known to be right or wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tierwise.content import load_job
+from tierwise.search import tune
+
+RIGHT = {
+    ("cheap", "plain"): 0.35, ("cheap", "steps"): 0.75,
+    ("dear", "plain"): 0.9, ("dear", "steps"): 0.6, ("dear", "only"): 0.5,
+}  # fmt: skip
+N_ITEMS, N_DRAWS = 160, 3
+JOB = """task: task
+space: space.yaml
+trials: 12
+tiers:
+  cheap: {model: recorded/cheap, recordings: rec.jsonl,
+          price: {prompt_usd_per_mtok: 1, completion_usd_per_mtok: 1}}
+  dear: {model: recorded/dear, recordings: rec.jsonl,
+         price: {prompt_usd_per_mtok: 30, completion_usd_per_mtok: 30}}
+"""
+SPACE = """temperature: [0.5]
+modes: [direct, think]
+strategies: {single: {}, self_consistency: {draws: [2, 3]}}
+"""
+TASK = """name: made
+version: 1
+inputs: [question]
+items: ../items.jsonl
+answer: {normalise: none}
+metric: recorded
+"""
+
+
+def make_run(folder: Path) -> tuple[Path, dict[tuple[str, str], float]]:
+    """The run's directory, and the accuracy of each (model, prompt) over all that is recorded."""
+    rng = np.random.default_rng(4)
+    items = [{"id": str(i), "inputs": {"question": f"q{i}"}, "target": "1"} for i in range(N_ITEMS)]
+    hard = rng.normal(0, 0.15, N_ITEMS)
+    rows, scores = [], {}
+    for (model, prompt), p in RIGHT.items():
+        right = (rng.random((N_ITEMS, N_DRAWS)) < (p + hard)[:, None]).astype(int)
+        scores[model, prompt] = float(right.mean())
+        mode = "think" if prompt == "steps" else "direct"
+        rows += [
+            {"item_id": str(i), "model": model, "prompt_id": prompt, "mode": mode,
+             "temperature": 0.5, "draw": d, "text": str(right[i, d]), "answer": str(right[i, d]),
+             "score": float(right[i, d]), "prompt_tokens": 20, "completion_tokens": 10}
+            for i in range(N_ITEMS) for d in range(N_DRAWS)
+        ]  # fmt: skip
+    (folder / "task").mkdir(parents=True)
+    (folder / "task/task.yaml").write_text(TASK)
+    (folder / "job.yaml").write_text(JOB)
+    (folder / "space.yaml").write_text(SPACE)
+    for name, lines in (("items.jsonl", items), ("rec.jsonl", rows), ("rec.items.jsonl", items)):
+        (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tune(load_job(folder / "job.yaml"), folder / "run")
+    return folder / "run", scores

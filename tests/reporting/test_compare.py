@@ -1,0 +1,128 @@
+"""Tiers side by side, from the run directory alone."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from tierwise.errors import InputError
+from tierwise.reporting import SECTIONS, compare, load_run
+from tierwise.reporting.across import common
+from tierwise.reporting.compare import compared
+from tierwise.stats import spearman
+
+
+@pytest.fixture(scope="module")
+def rows(finished):
+    return compared(load_run(finished[0]))
+
+
+def only(rows, **wanted):
+    (row,) = [r for r in rows if all(r.get(k) == v for k, v in wanted.items())]
+    return row
+
+
+def test_prompts_have_the_recordings_accuracies(rows, finished):
+    for (tier, prompt), score in finished[1].items():
+        row = only(rows["prompts"], tier=tier, prompt=prompt)
+        assert row["score"] == pytest.approx(score)
+        assert row["score_low"] < score < row["score_high"]
+
+
+def test_the_best_is_first_and_the_clearly_worse_are_separable(rows):
+    ranked = [(r["tier"], r["prompt"], r["best"]) for r in rows["prompts"]]
+    assert ranked[0] == ("cheap", "steps", True)
+    assert ranked[2] == ("dear", "plain", True)
+    assert only(rows["prompts"], tier="cheap", prompt="plain")["separable"]
+    assert not only(rows["prompts"], tier="dear", prompt="plain")["separable"]
+
+
+def test_thinking_gains_on_one_tier_and_loses_on_the_other(rows):
+    name = "thinking, best prompt of each"
+    assert only(rows["gains"], tier="cheap", adds=name)["gain_low"] > 0
+    assert only(rows["gains"], tier="dear", adds=name)["gain_high"] < 0
+
+
+def test_a_step_that_changed_nothing_gains_exactly_nothing(rows):
+    same = [r for r in rows["gains"] if r.get("same")]
+    assert same
+    assert {(r["gain"], r["gain_low"], r["gain_high"]) for r in same} == {(0.0, 0.0, 0.0)}
+
+
+def test_steps_add_up(rows):
+    for tier in ("cheap", "dear"):
+        gains = {r["adds"]: r.get("gain") for r in rows["gains"] if r["tier"] == tier}
+        steps = ("prompt", "votes, best prompt", "prompt and strategy together",
+                 "adaptive stopping", "buckets")  # fmt: skip
+        assert sum(gains[s] for s in steps) == pytest.approx(gains["all"])
+
+
+def test_a_policy_travels_where_there_are_draws(rows):
+    there = only(rows["transfer"], policy_of="cheap", on="dear")
+    assert there["against_own_high"] < 0  # its prompt is the wrong one for the dear tier
+    assert there["split"] in ("test", "tune")
+
+
+def test_where_there_are_no_draws_it_says_so(finished, monkeypatch):
+    run = load_run(finished[0])
+    for table in (run.tiers["dear"].test, run.tiers["dear"].study):
+        for arm in [a for a in table.arms if a in run.tiers["cheap"].policy.policy.arms]:
+            monkeypatch.delitem(table.arms, arm)
+    row = only(compared(run)["transfer"], policy_of="cheap", on="dear")
+    assert row["note"].startswith("not supported: no draws of steps/think/0.5 on dear")
+    assert "score" not in row
+
+
+def test_easiness_is_correlated_as_the_stored_draws_say(rows, finished):
+    run = load_run(finished[0])
+    a, b = run.tiers["cheap"].test, run.tiers["dear"].test
+    arms = [arm for arm in a.arms if arm in b.arms]
+    at_a, at_b = common(a.item_ids, b.item_ids)
+    mine, theirs = (
+        np.mean([t.arms[arm].score[at].mean(axis=1) for arm in arms], axis=0)
+        for t, at in ((a, at_a), (b, at_b))
+    )
+    row = only(rows["difficulty"], tier="cheap", other="dear")
+    assert row["spearman"] == pytest.approx(spearman(mine, theirs))
+    assert row["spearman_low"] < row["spearman"] < row["spearman_high"]
+
+
+def test_equal_dollars_never_costs_more_than_the_single_call(rows):
+    (row,) = rows["equal_dollars"]
+    assert (row["tier"], row["against"]) == ("cheap", "dear")
+    assert row["usd_per_item"] <= row["single_call_usd"]
+    assert row["lead"] == pytest.approx(row["score"] - row["single_call_score"])
+
+
+def test_frames_have_every_section_and_no_silent_gaps(finished):
+    frames = compare(load_run(finished[0]))
+    assert tuple(frames) == tuple(SECTIONS)
+    for frame in frames.values():
+        for row in frame.to_dict(orient="records"):
+            score = row.get("score", row.get("gain", row.get("spearman")))
+            missing = isinstance(score, float) and math.isnan(score)
+            assert not missing or isinstance(row.get("note"), str)
+
+
+def test_a_run_that_is_none_or_lacks_a_file(finished, tmp_path):
+    with pytest.raises(InputError, match="is not a run directory"):
+        load_run(tmp_path)
+    copy = shutil.copytree(finished[0], tmp_path / "copy")
+    (copy / "tested.dear.npz").unlink()
+    with pytest.raises(InputError, match="tierwise replay"):
+        load_run(copy)
+    (copy / "summary.json").unlink()
+    with pytest.raises(InputError, match="did not finish"):
+        load_run(copy)
+
+
+def test_only_the_run_directory_is_read(finished, tmp_path):
+    copy = shutil.copytree(finished[0], tmp_path / "elsewhere")
+    (copy / "job.yaml").write_text("task: gone\n")
+    (copy / "pool.sqlite").unlink(missing_ok=True)
+    there, here = compared(load_run(copy)), compared(load_run(finished[0]))
+    assert json.dumps(there) == json.dumps(here)
