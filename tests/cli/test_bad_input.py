@@ -89,11 +89,11 @@ def test_a_spoilt_job_is_refused_and_the_run_that_is_there_stays(
     (out / "policies" / "weak.yaml").write_text("the policy of an earlier run")
     before = snapshot(out)
     spoil(job)
-    got = cli("tune", job, "--yes", "--out", out)
+    got = cli("tune", job, "--yes", "--quiet", "--out", out)
     refused(got, says)
     assert snapshot(out) == before
     assert models == []
-    got = cli("tune", job, "--yes", "--out", tmp_path / "new")
+    got = cli("tune", job, "--yes", "--quiet", "--out", tmp_path / "new")
     assert not (tmp_path / "new").exists(), "nothing is begun either"
 
 
@@ -144,7 +144,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(
     out = tmp_path / "mine"
     out.mkdir()
     (out / "thesis.txt").write_text("years")
-    refused(cli("tune", job, "--yes", "--out", out), "is not a run directory")
+    refused(cli("tune", job, "--yes", "--quiet", "--out", out), "is not a run directory")
     assert snapshot(out) == {str(out / "thesis.txt"): b"years"}
 
 
@@ -168,7 +168,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
     try:
         if root:
             os.seteuid(65534)
-        got = cli("tune", job, "--yes", "--out", locked / "run")
+        got = cli("tune", job, "--yes", "--quiet", "--out", locked / "run")
     finally:
         if root:
             os.seteuid(0)

@@ -64,12 +64,13 @@ def test_steps_add_up(rows):
 def test_a_policy_travels_where_there_are_draws(rows):
     there = only(rows["transfer"], policy_of="cheap", on="dear")
     assert there["against_own_high"] < 0  # its prompt is the wrong one for the dear tier
-    assert there["split"] in ("test", "tune")
+    assert there["split"] in ("test", "tune", "prompts")
 
 
 def test_where_there_are_no_draws_it_says_so(finished, monkeypatch):
     run = load_run(finished[0])
-    for table in (run.tiers["dear"].test, run.tiers["dear"].study):
+    dear = run.tiers["dear"]
+    for table in (dear.test, dear.study, dear.prompts):
         for arm in [a for a in table.arms if a in run.tiers["cheap"].policy.policy.arms]:
             monkeypatch.delitem(table.arms, arm)
     row = only(compared(run)["transfer"], policy_of="cheap", on="dear")

@@ -35,7 +35,7 @@ def test_run_shows_the_answer_the_trace_and_the_bill() -> None:
     assert got.exit_code == 0
     assert got.stdout.startswith("answer : 9\n")
     assert "plain/direct/0.8" in got.stdout
-    assert re.search(r"bucket easy · 2 draws in 1 rounds · \$\S+ \(nominal\)", got.stdout)
+    assert re.search(r"bucket easy · 2 draws in 1 round · \$\S+ \(nominal\)", got.stdout)
 
 
 def test_run_as_json_reads_stdin() -> None:

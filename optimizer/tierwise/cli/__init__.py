@@ -21,6 +21,7 @@ COMMANDS = {
     "tune": "Tune prompt and strategy for each tier, and write a policy file for each.",
     "replay": "Rebuild a run's policies and summary from its pool alone.",
     "compare": "Tiers side by side: prompts, recipes, and what each freedom adds.",
+    "report": "Write what a run found as one HTML file.",
     "run": "Answer one request the way a policy says.",
     "serve": "Serve policies over an OpenAI-compatible gateway.",
     "export": "Write a policy in another shape for serving.",

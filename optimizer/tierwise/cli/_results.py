@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tierwise.cli._words import bucket_names, recipe_in_words
+from tierwise.reporting.words import bucket_names, recipe_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,7 +157,8 @@ def _files(result: TuneResult) -> list[tuple[str, str]]:
     """Where everything is, and a command that can be tried as it stands."""
     run = result.run
     files = [("policies", f"{run.policies}/"), ("summary", str(run.summary)),
-             ("trials", str(run.path / "trials.csv"))]  # fmt: skip
+             ("trials", str(run.path / "trials.csv")),
+             ("report", str(run.path / "report.html"))]  # fmt: skip
     first = next(iter(result.policies), None)
     if first is None:
         return files

@@ -63,6 +63,10 @@ def _named(inputs: tuple[str, ...], runtime: PolicyRuntime) -> dict[str, str]:
     return given
 
 
+def _count(n: int, of: str) -> str:
+    return f"{n} {of}" if n == 1 else f"{n} {of}s"
+
+
 def _show(answer: Answer, runtime: PolicyRuntime) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -86,7 +90,8 @@ def _show(answer: Answer, runtime: PolicyRuntime) -> None:
     console.print(table)
     nominal = " (nominal)" if runtime.file.tier.price.nominal else ""
     console.print(
-        f"bucket {answer.bucket} · {answer.draws} draws in {answer.rounds} rounds · "
+        f"bucket {answer.bucket} · {_count(answer.draws, 'draw')} in "
+        f"{_count(answer.rounds, 'round')} · "
         f"${answer.usd:.3g}{nominal} · {answer.ended}",
         style="dim", highlight=False,
     )  # fmt: skip

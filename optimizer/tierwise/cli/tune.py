@@ -41,14 +41,18 @@ def command(
     from tierwise.cli._plan import confirm
     from tierwise.cli._progress import listening
     from tierwise.cli._results import show
-    from tierwise.search import tune
+    from tierwise.reporting.html import write_report
+    from tierwise.search import RunDir, tune
     from tierwise.search.plan import plan
     from tierwise.search.tune import prepare
 
     wanted = asked(job, tiers, options)
     folder = out or RUNS / Path(wanted.task).name
     quiet = quiet or as_json
-    confirm(plan(prepare(wanted)), yes=yes, quiet=quiet)
+    prepared = prepare(wanted)
+    if resume:
+        RunDir.check(folder, wanted)
+    confirm(plan(prepared), yes=yes, quiet=quiet)
     try:
         with listening(tuple(wanted.tiers), quiet=quiet, log_json=log_json) as listener:
             result = tune(wanted, folder, listener=listener, fresh=not resume)
@@ -58,4 +62,5 @@ def command(
             err=True,
         )
         raise
+    write_report(result.run.path)
     show(result, quiet=quiet, as_json=as_json)

@@ -27,7 +27,8 @@ def transfer_rows(run: FinishedRun) -> list[dict[str, Any]]:
     """Each tier's policy on every other tier's stored draws, against that tier's own policy.
 
     Held-out draws are taken where they support it, else those of the study, on which the tier's own
-    policy was chosen and the other was not. Where neither does, ``note`` says what is missing.
+    policy was chosen and the other was not, else those of the comparison of prompts. Where none
+    does, ``note`` says what is missing.
     """
     return [
         _transferred(run, of, on)
@@ -40,10 +41,11 @@ def transfer_rows(run: FinishedRun) -> list[dict[str, Any]]:
 def _transferred(run: FinishedRun, of: TierRun, on: TierRun) -> dict[str, Any]:
     row: dict[str, Any] = {"policy_of": of.name, "on": on.name}
     policy, own = _unlimited(of.policy.policy), _unlimited(on.policy.policy)
-    missing = [arm.label for arm in policy.arms if arm not in {*on.test.arms, *on.study.arms}]
+    missing = [arm.label for arm in policy.arms if arm not in on.prompts.arms]
     if missing:
         return {**row, "note": f"not supported: no draws of {', '.join(missing)} on {on.name}"}
-    for split, table in (("test", on.test), ("tune", on.study)):
+    for split, stored in (("test", on.test), ("tune", on.study), ("prompts", on.prompts)):
+        table = _of_both(stored, policy, own)
         judged, theirs = (_judge(p, table, run.seed) for p in (policy, own))
         if judged is None or theirs is None:
             continue
@@ -59,12 +61,21 @@ def _transferred(run: FinishedRun, of: TierRun, on: TierRun) -> dict[str, Any]:
     return {**row, "note": f"not supported: {on.name} has fewer draws an item than the policy asks"}
 
 
+def _of_both(table: SampleTable, *policies: Policy) -> SampleTable:
+    """The items that have all draws of the policies' arms."""
+    arms = {arm for policy in policies for arm in policy.arms if arm in table.arms}
+    complete = np.logical_and.reduce([table.arms[arm].complete for arm in arms], axis=0)
+    return table.rows(np.flatnonzero(np.broadcast_to(complete, table.n_items)))
+
+
 def _unlimited(policy: Policy) -> Policy:
     return replace(policy, limits=Limits(timeout_s=None))
 
 
 def _judge(policy: Policy, table: SampleTable, seed: int) -> Evaluation | None:
-    """None where the draws do not support the policy on every item."""
+    """None where the draws do not support the policy on every item, or there are too few items."""
+    if table.n_items < 2:
+        return None
     try:
         judged = Evaluator(table, Orders(ORDERS, seed), exact=False).evaluate(policy)
     except UnsupportedError:

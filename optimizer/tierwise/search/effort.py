@@ -70,13 +70,28 @@ class Effort:
             "test": studied * self.test_items * depth,
         }
 
+    def requests(self, n_arms: int) -> dict[str, int]:
+        """Pairs of an arm and an item at each stage."""
+        raced, studied = min(n_arms, self.race_arms), min(n_arms, self.study_arms)
+        return {
+            "screen": n_arms * self.screen_items,
+            "race": raced * self.race_items,
+            "study": studied * self.study_items,
+            "select": studied * self.select_items,
+            "test": studied * self.test_items,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class DrawCost:
-    """What one draw of an arm uses on average (known, or assumed before the first draw)."""
+    """What one draw of an arm uses on average (known, or assumed before the first draw).
+
+    ``takes_n``: the draws of an arm on an item are one call at each stage.
+    """
 
     usd: float
     tokens: float
+    takes_n: bool = False
 
 
 def affordable(
@@ -90,11 +105,12 @@ def affordable(
     """
     for factor in SCALES:
         scaled = effort.scaled(factor)
-        draws = sum(n for stage, n in scaled.draws(n_arms, depth).items() if stage not in done)
+        draws = _left(scaled.draws(n_arms, depth), done)
+        calls = _left(scaled.requests(n_arms), done) if cost.takes_n else draws
         fits = (
             (cap.usd is None or draws * cost.usd <= cap.usd * PLANNED_SHARE)
             and (cap.tokens is None or draws * cost.tokens <= cap.tokens * PLANNED_SHARE)
-            and (cap.calls is None or draws <= cap.calls * PLANNED_SHARE)
+            and (cap.calls is None or calls <= cap.calls * PLANNED_SHARE)
         )
         if fits:
             return scaled
@@ -104,11 +120,15 @@ def affordable(
     if cap.tokens is not None:
         needs.append(f"{draws * cost.tokens / PLANNED_SHARE:,.0f} of its {cap.tokens:,} tokens")
     if cap.calls is not None:
-        needs.append(f"{draws / PLANNED_SHARE:,.0f} of its {cap.calls:,} calls")
+        needs.append(f"{calls / PLANNED_SHARE:,.0f} of its {cap.calls:,} calls")
     raise BudgetError(
         f"the budget is too small for tier {tier!r}: the smallest search over {n_arms} arms needs "
         f"about {' and '.join(needs)}; raise the budget, or give a smaller space (--space quick)"
     )
+
+
+def _left(counts: Mapping[str, int], done: Sequence[str]) -> int:
+    return sum(n for stage, n in counts.items() if stage not in done)
 
 
 def assumed_cost(tier: Tier, arms: Sequence[Arm], prompt_bytes: float) -> DrawCost:
@@ -117,7 +137,7 @@ def assumed_cost(tier: Tier, arms: Sequence[Arm], prompt_bytes: float) -> DrawCo
     caps = [_token_cap(tier.mode(arm.mode)) for arm in arms]
     completion = sum(caps) / len(caps) / 2
     usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
-    return DrawCost(usd, prompt + completion)
+    return DrawCost(usd, prompt + completion, tier.takes_n)
 
 
 def _token_cap(sends: Mapping[str, object]) -> float:

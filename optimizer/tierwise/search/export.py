@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tierwise.content import LoadedTask
-from tierwise.evaluation import Evaluation, SampleTable, replay
+from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable, replay
 from tierwise.llm.models import RECORDED, kind_of
 from tierwise.recipe import Limits, Policy
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
@@ -21,6 +22,7 @@ from tierwise.search.gate import Comparison, compare
 from tierwise.search.study import Generation, described
 from tierwise.search.tier import Found
 from tierwise.stats.intervals import Interval, bootstrap_mean
+from tierwise.task import Item
 
 LEAST_TIMEOUT_S = 60.0
 TIMEOUT_ROOM = 2.0
@@ -64,7 +66,9 @@ def policy_file(
         policy=replace(chosen, limits=limits_of(chosen, found.test_table)),
         shares=tuple(round(share, 4) for share in got.shares),
         answer=q.task.answer,
-        expected={**measured(got), **latency(chosen, found.test_table)},
+        expected={
+            **measured(got), **latency(chosen, found.test_table), "buckets": by_bucket(found, chosen)
+        },
         evidence={
             "split": "test",
             "baseline": {
@@ -111,6 +115,28 @@ def measured(got: Evaluation) -> dict[str, Any]:
         "draws_per_item": float(got.draws.mean()),
         "rounds_per_item": float(got.rounds.mean()),
     }
+
+
+def by_bucket(found: Found, policy: Policy) -> list[dict[str, Any]]:
+    """The score of each bucket on the test split, easiest first: what `verify` looks for shifts in.
+
+    An item whose orders fall into several buckets takes part in each with its mean there.
+    """
+    orders = Orders(found.question.effort.orders, found.question.seed)
+    judge = Evaluator(found.test_table, orders, exact=False)
+    score = judge.rows(policy).score.reshape(-1, orders.n)
+    bucket = judge.bucket_rows(policy.difficulty).reshape(-1, orders.n)
+    rows = []
+    for b in range(len(policy.buckets)):
+        weight = (bucket == b).sum(axis=1)
+        here = weight > 0
+        means = np.where(bucket == b, score, 0.0).sum(axis=1)[here] / weight[here]
+        interval = bootstrap_mean(means, bounds=(0.0, 1.0))
+        rows.append({
+            "items": int(here.sum()), "score": float(means.mean()) if here.any() else math.nan,
+            "score_ci95": _bounds(interval),
+        })  # fmt: skip
+    return rows
 
 
 def latency(policy: Policy, table: SampleTable) -> dict[str, float]:
@@ -202,6 +228,12 @@ def tier_summary(
         },
         "studies": [g.name for g in found.generations],
     }
+
+
+def items_jsonl(items: Sequence[Item]) -> str:
+    """Items as a task's file has them: what a report shows beside the draws, gold answers too."""
+    rows = ({"id": i.id, "inputs": dict(i.inputs), "target": i.target} for i in items)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 TRIAL_FIELDS = ("study", "trial", "score", "usd_per_item", "draws_per_item", "rounds_per_item",

@@ -7,17 +7,22 @@ Arbitrary Subspaces" (IJCAI 2023, arXiv 2304.10255). Unlike fANOVA it keeps cond
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 OBJECTIVES = ("score", "usd")
 FEWEST_TRIALS = 20
-"""With fewer trials an importance is noise."""
+"""With fewer trials (of the study, or that have the parameter) an importance is noise."""
+
+BEST = 0.25
+"""The part of the trials that counts as good."""
 
 
 def importances(journal: Path, studies: Sequence[str]) -> dict[str, dict[str, Mapping[str, float]]]:
@@ -40,12 +45,18 @@ def importances(journal: Path, studies: Sequence[str]) -> dict[str, dict[str, Ma
 
 
 def _importances(study: optuna.Study, objective: int) -> dict[str, float]:
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    asked = Counter(name for trial in trials for name in trial.params)
+    # PED-ANOVA looks at what the trials with the lowest targets have in common.
+    sign = -1.0 if study.directions[objective] == StudyDirection.MAXIMIZE else 1.0
+
     def target(trial: FrozenTrial) -> float:
-        return float(trial.values[objective])
+        return sign * float(trial.values[objective])
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator(
-            target_quantile=0.25, evaluate_on_local=False
-        )
-        return optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
+        # It is experimental, says so of the sign too, and names each parameter of few trials:
+        # these are left out below.
+        warnings.filterwarnings("ignore", module="optuna")
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST)
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
+    return {name: share for name, share in found.items() if asked[name] >= FEWEST_TRIALS}

@@ -18,6 +18,8 @@ from typing import Any
 from tierwise.content import Budget, Job, dump_job, load_job
 from tierwise.errors import InputError
 
+RUN = "run.json"
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -68,15 +70,14 @@ class RunDir:
             InputError: it is not one.
         """
         try:
-            known = json.loads((path / "run.json").read_text(encoding="utf-8"))
+            known = json.loads((path / RUN).read_text(encoding="utf-8"))
             return cls(path, known["run"], known["created"])
         except FileNotFoundError:
             raise InputError(
-                f"{path} is not a run directory (no run.json): `tierwise tune --out {path}` "
-                "makes one"
+                f"{path} is not a run directory (no {RUN}): `tierwise tune --out {path}` makes one"
             ) from None
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path / 'run.json'} cannot be read: {error}") from None
+            raise InputError(f"{path / RUN} cannot be read: {error}") from None
 
     @classmethod
     def start(cls, path: Path, job: Job, *, fresh: bool = False) -> RunDir:
@@ -89,24 +90,50 @@ class RunDir:
         """
         if fresh:
             path = _unused(path)
-        if (path / "run.json").exists():
-            known = cls.open(path)
-            if _identity(known.job()) != _identity(job):
+        try:
+            return cls._resume(path, job) if (path / RUN).exists() else cls._begin(path, job)
+        except OSError as error:
+            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+
+    @classmethod
+    def check(cls, path: Path, job: Job) -> None:
+        """Raise what ``start`` would raise for a folder that is not this job's; write nothing."""
+        try:
+            cls._check(path, job)
+        except OSError as error:
+            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+
+    @classmethod
+    def _check(cls, path: Path, job: Job) -> None:
+        if (path / RUN).exists():
+            if _identity(cls.open(path).job()) != _identity(job):
                 raise InputError(
                     f"{path} holds another job; give --out for a folder of its own, or --fresh to "
                     f"begin anew in {_unused(path)}"
                 )
-            known.write("job.yaml", dump_job(job))
-            return known
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            return
+        # One that was killed before its first purchase left nothing but these.
+        ours = {"job.yaml", ".job.yaml.new", f".{RUN}.new"}
+        if path.exists() and not (path.is_dir() and {p.name for p in path.iterdir()} <= ours):
             raise InputError(f"{path} exists and is not a run directory; give another --out")
+        there = next(p for p in (path, *path.absolute().parents) if p.exists())
+        if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"cannot write to {path}: {there} does not allow it")
+
+    @classmethod
+    def _resume(cls, path: Path, job: Job) -> RunDir:
+        cls.check(path, job)
+        known = cls.open(path)
+        known.write("job.yaml", dump_job(job))
+        return known
+
+    @classmethod
+    def _begin(cls, path: Path, job: Job) -> RunDir:
+        cls.check(path, job)
         begun = cls(path, uuid.uuid4().hex[:12], datetime.now(UTC).isoformat(timespec="seconds"))
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            begun.write("job.yaml", dump_job(job))
-            begun.write("run.json", json.dumps({"run": begun.run, "created": begun.created}))
-        except OSError as error:
-            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+        path.mkdir(parents=True, exist_ok=True)
+        begun.write("job.yaml", dump_job(job))
+        begun.write(RUN, json.dumps({"run": begun.run, "created": begun.created}))
         return begun
 
     def write(self, name: str, text: str) -> Path:

@@ -270,4 +270,4 @@ def _measured_cost(table: SampleTable, tier: Tier) -> DrawCost:
         tokens.append(
             (completion / each[0] if each[0] else 0) + (prompt / each[1] if each[1] else 0)
         )
-    return DrawCost(float(np.mean(usd)), float(np.mean(tokens)))
+    return DrawCost(float(np.mean(usd)), float(np.mean(tokens)), tier.takes_n)

@@ -22,7 +22,7 @@ from tierwise.search.arms import candidate_arms
 from tierwise.search.buying import Buyer
 from tierwise.search.effort import DrawCost, Effort, assumed_cost
 from tierwise.search.events import Event, Finished, Listener
-from tierwise.search.export import Origin, policy_file, tier_summary, trials_csv
+from tierwise.search.export import Origin, items_jsonl, policy_file, tier_summary, trials_csv
 from tierwise.search.gate import passed
 from tierwise.search.offered import offered, scores_of
 from tierwise.search.recorded import FREE, RecordedDraws, fingerprint, recorded_arms
@@ -257,9 +257,13 @@ def share_of(budget: Budget, tier: Tier, tiers: Mapping[str, Tier]) -> Cap:
 
 def _gates(found: Mapping[str, Found]) -> dict[str, dict[str, bool]]:
     """Holm over tiers x operating points."""
-    asked = [(name, point) for name, f in found.items() for point in f.comparisons]
+    # Where the baseline is already the cheapest, a point is the baseline: that is no test.
+    asked = [
+        (name, point) for name, f in found.items() for point in f.comparisons
+        if f.points[point].policy != f.baseline
+    ]  # fmt: skip
     verdicts = passed([found[name].comparisons[point] for name, point in asked])
-    gates: dict[str, dict[str, bool]] = {name: {} for name in found}
+    gates = {name: dict.fromkeys(f.comparisons, False) for name, f in found.items()}
     for (name, point), verdict in zip(asked, verdicts, strict=True):
         gates[name][point] = verdict
     return gates
@@ -288,6 +292,7 @@ def _write(
     mirror(generations, run.journal)
     run.write("trials.csv", trials_csv(generations))
     task = prepared.loaded.task
+    run.write("test_items.jsonl", items_jsonl(task.splits["test"]))
     summary = {
         "schema": "tierwise/summary/v1",
         "task": {"name": task.name, "version": task.version, "items_sha256": task.items_sha256},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from tierwise.reporting.words import bucket_names
 from tierwise.stats import bootstrap_mean
 
 ORDERS = 16
+LINE = 13.0
 COUNTS = (1, 2, 3, 4, 5, 7, 9, 12, 17, 24, 32, 40)
 Floats = npt.NDArray[np.float64]
 
@@ -120,8 +122,13 @@ def _chart(
             said = (
                 f"{name}, {s.draws} draws of {arms}: {n.score(s.score)} {n.bounds((s.low, s.high))}"
             )
-            chart.whisker(s.draws, s.low, s.high, f"{tier.tone} faint")
+            chart.whisker(s.draws, (s.low, s.high), f"{tier.tone} faint")
             chart.dot(s.draws, s.score, tier.tone, said, size=3.2)
-        if len(names) > 1:
-            chart.text(curve[-1].draws, curve[-1].score, name, dx=8)
+    if len(names) > 1:
+        ends = [(c[-1], name) for c, name in zip(found, names, strict=True) if c]
+        lowest = -math.inf
+        for step, name in sorted(ends, key=lambda end: -end[0].score):
+            at = max(chart.at_y(step.score), lowest + LINE)  # names that would meet move down
+            chart.text(step.draws, step.score, name, dx=8, dy=4 + at - chart.at_y(step.score))
+            lowest = at
     return chart.svg()

@@ -31,7 +31,7 @@ class Spot(NamedTuple):
     kind: str
     policy: str
     score: float
-    score_ci95: Sequence[float]
+    score_ci95: Sequence[float | None]
     usd: float
 
     @property
@@ -84,8 +84,8 @@ def _chart(spots: Sequence[Spot], width: int) -> Markup:
         )
     for s in sorted(spots, key=lambda s: list(SHAPES).index(s.kind), reverse=True):
         x = n.PER * s.usd
-        if s.kind in ("today", "policy") and None not in s.score_ci95:
-            chart.whisker(x, *s.score_ci95, s.tone)
+        if s.kind in ("today", "policy"):
+            chart.whisker(x, s.score_ci95, s.tone)
         size = {"policy": 7.0, "not worth it": 4.0}.get(s.kind, 5.5)
         chart.dot(x, s.score, s.tone, s.title, shape=SHAPES[s.kind], size=size)
     for s in spots:
@@ -131,9 +131,9 @@ def _spots(tier: TierFiles) -> list[Spot]:
     for got in others:
         known = {f.policy for f in found}
         dearer = got.get("usd_per_item", 0.0) > exported["usd_per_item"]
-        if got.get("policy", "") and got["policy"] not in known and dearer:
-            if _not_shown_better(tier.tested, got["policy"], str(exported["policy"])):
-                found.append(spot("not worth it", got))
+        new = bool(got.get("policy")) and got["policy"] not in known and dearer
+        if new and _not_shown_better(tier.tested, got["policy"], str(exported["policy"])):
+            found.append(spot("not worth it", got))
     return found
 
 

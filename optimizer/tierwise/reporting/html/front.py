@@ -22,7 +22,9 @@ def front(run: RunFiles) -> Markup:
            "the line joins those that no other beats in both score and dollars. Because the best "
            "of many is partly luck, the ladder's rungs, the operating points and the policy are "
            "judged on held-out items, which is why they can lie below the line. The oracle bound "
-           "is what a judge would get who knew the best recipe for each item."),
+           "is what somebody would get who knew the best recipe for each item; it is chosen on one "
+           "half of the draws and scored on the other, among recipes that half of the draws can "
+           "pay for, so a policy that uses more of them can lie above it."),
         legend(key("speck", "ink", "a trial"), key("line", "ink", "their front"),
                key("circle", "ink", "a rung of the ladder"),
                key("diamond", "ink", "an operating point"),

@@ -9,7 +9,7 @@ from tierwise.reporting.html import numbers as n
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import figure, table, tiers_in_a_row
 from tierwise.reporting.html.reading import RunFiles, TierFiles
-from tierwise.reporting.html.svg import FONT, Chart, padded
+from tierwise.reporting.html.svg import Chart, padded
 
 RUNGS = {
     "default_prompt_one_draw": "today's prompt, one draw",
@@ -21,6 +21,7 @@ RUNGS = {
     "full_policy": "and buckets: the full policy",
     "oracle_bound": "oracle bound",
 }
+MARKS = {"default_prompt_one_draw": "ring", "full_policy": "star", "oracle_bound": "ring"}
 ROW = 34
 
 
@@ -71,9 +72,7 @@ def _chart(name: str, tone: str, rungs: Mapping[str, Mapping[str, Any]]) -> Mark
         cost = n.usd_per(r.get("usd_per_item")) if "usd_per_item" in r else ""
         chart.text(chart.x[0], y + 0.38, said, dx=0, dy=4)
         chart.text(chart.x[1], y + 0.38, cost, dx=0, dy=4, anchor="end", kind="label dim")
-        if None not in r["score_ci95"]:
-            chart.across(*r["score_ci95"], y, tone)
-        chart.dot(r["score"], y, tone, title, size=FONT / 2.8,
-                  shape="star" if rung == "full_policy" else
-                  "ring" if rung in ("default_prompt_one_draw", "oracle_bound") else "circle")  # fmt: skip
+        chart.across(r["score_ci95"], y, tone)
+        shape = MARKS.get(rung, "circle")
+        chart.dot(r["score"], y, tone, title, shape=shape, size=4.5)
     return chart.svg()

@@ -53,7 +53,7 @@ def _in_order(points: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 def _row(tier: TierFiles, name: str, point: Mapping[str, Any]) -> tuple[Child, ...]:
     chosen = name == tier.summary["chosen"] and tier.passed
     return (
-        tier.name, f"{name} ★" if chosen else name, n.score(point["score"]),
+        tier.name, f"{name}\u00a0★" if chosen else name, n.score(point["score"]),
         n.bounds(point["score_ci95"]), n.usd_per(point["usd_per_item"]),
         f"{point['draws_per_item']:.1f}", point["gate"],
     )  # fmt: skip

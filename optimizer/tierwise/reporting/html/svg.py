@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tierwise.reporting.html.markup import Markup, el, joined
-from tierwise.reporting.html.numbers import significant
+from tierwise.reporting.html.numbers import Bounds, significant
 
-FONT = 12
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 12.0, 44.0
 
 
@@ -105,15 +104,17 @@ class Chart:
         path = " ".join(f"{self.at_x(x):.1f},{self.at_y(y):.1f}" for x, y in points)
         self.marks.append(el("polyline", el("title", title), points=path, class_=f"line {tone}"))
 
-    def whisker(self, x: float, low: float, high: float, tone: str) -> None:
-        """An upright interval."""
-        at = self.at_x(x)
-        self.marks.append(_segment(at, self.at_y(low), at, self.at_y(high), f"whisker {tone}"))
+    def whisker(self, x: float, ends: Bounds, tone: str) -> None:
+        """An upright interval; nothing where an end is not known."""
+        if ends is not None and ends[0] is not None and ends[1] is not None:
+            at, low, high = self.at_x(x), self.at_y(ends[0]), self.at_y(ends[1])
+            self.marks.append(_segment(at, low, at, high, f"whisker {tone}"))
 
-    def across(self, x0: float, x1: float, y: float, tone: str) -> None:
-        """A lying interval."""
-        at = self.at_y(y)
-        self.marks.append(_segment(self.at_x(x0), at, self.at_x(x1), at, f"whisker {tone}"))
+    def across(self, ends: Bounds, y: float, tone: str) -> None:
+        """A lying interval; nothing where an end is not known."""
+        if ends is not None and ends[0] is not None and ends[1] is not None:
+            at, low, high = self.at_y(y), self.at_x(ends[0]), self.at_x(ends[1])
+            self.marks.append(_segment(low, at, high, at, f"whisker {tone}"))
 
     def rule(self, *, x: float | None = None, y: float | None = None, title: str = "",
              kind: str = "rule") -> None:  # fmt: skip

@@ -61,7 +61,7 @@ def _shown(tier: TierFiles, point: Mapping[str, Any]) -> str:
             f"Change the prompt and the way it is run. On {point['items']} held-out items the "
             f"policy below scores {n.score(point['score'])} {n.bounds(point['score_ci95'])}, where "
             f"today's prompt scores {n.score(base['score'])}: {difference}. It costs {cost}, with "
-            f"{point['draws_per_item']:.1f} draws a request."
+            f"{_draws(point['draws_per_item'])} a request."
         )
     return (
         f"Change it for the cost. The policy below is as good as today's prompt ({difference}, on "
@@ -69,12 +69,17 @@ def _shown(tier: TierFiles, point: Mapping[str, Any]) -> str:
     )
 
 
+def _draws(mean: float) -> str:
+    said = f"{mean:.1f}"
+    return "one draw" if said == "1.0" else f"{said} draws"
+
+
 def _kept(tier: TierFiles, point: Mapping[str, Any]) -> str:
     base, against = tier.summary["baseline"], point["against_baseline"]
     return (
-        f"Keep today's prompt. It scores {n.score(base['score'])} {n.bounds(base['score_ci95'])} on "
-        f"{base['items']} held-out items, at {n.usd_per(base['usd_per_item'])} for 1,000 requests. "
-        f"The best policy that was found ({n.points(against['score_difference'])} points "
+        f"Keep today's prompt. It scores {n.score(base['score'])} {n.bounds(base['score_ci95'])} "
+        f"on {base['items']} held-out items, at {n.usd_per(base['usd_per_item'])} for 1,000 "
+        f"requests. The best policy that was found ({n.points(against['score_difference'])} points "
         f"{n.point_bounds(against['score_difference_ci95'])}, {n.ratio(against['cost_ratio'])} the "
         "cost) was not shown to be better, or as good and cheaper, so it is not exported."
     )

@@ -1,0 +1,24 @@
+"""``tierwise report RUN_DIR``: one self-contained HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("run_dir", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file; left out: report.html in RUN_DIR.",
+)
+def command(run_dir: Path, out: Path | None) -> None:
+    """Write what the run in RUN_DIR found as one HTML file that needs nothing else.
+
+    It reads the run directory and buys nothing. What is missing there is said, and the rest shown.
+    """
+    from tierwise.reporting.html import write_report
+
+    click.echo(write_report(run_dir, out))

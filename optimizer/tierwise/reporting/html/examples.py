@@ -1,0 +1,168 @@
+"""A dozen held-out items a bucket, with the draws behind each answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from tierwise.episode import Outcome, strategies_of
+from tierwise.errors import InputError, UnsupportedError
+from tierwise.evaluation import SampleTable, replay
+from tierwise.evaluation.table import ABSTAINED
+from tierwise.llm import build_request
+from tierwise.pool import SamplePool
+from tierwise.recipe import Arm
+from tierwise.recipe.policy_file import PolicyFile
+from tierwise.reporting.html import numbers as n
+from tierwise.reporting.html.markup import Child, Markup, el, joined
+from tierwise.reporting.html.page import behind
+from tierwise.reporting.html.purchases import addresses
+from tierwise.reporting.html.reading import RunFiles, TierFiles
+from tierwise.reporting.words import bucket_names
+
+A_BUCKET = 12
+WRONG = 6
+LONGEST = 600
+"""Characters of a text that are shown."""
+
+RIGHT = 0.5
+"""From this score on an answer counts as right here."""
+
+
+class Example(NamedTuple):
+    """What the policy did with an item, in the order in which its draws were bought."""
+
+    item: int
+    outcome: Outcome
+    score: float
+
+
+def examples(run: RunFiles) -> Markup:
+    """Items by tier and bucket: first some that went wrong, then some that went right."""
+    targets = _targets(run)
+    pool = None
+    if run.run.pool.is_file():
+        try:
+            pool = SamplePool.open(run.run.pool, read_only=True)
+        except InputError:
+            pool = None
+    try:
+        parts = [
+            _tier(tier, tier.policy, tier.test, targets, pool)
+            for tier in run.tiers.values()
+            if tier.policy is not None and tier.test is not None
+        ]
+    finally:
+        if pool is not None:
+            pool.close()
+    if not parts:
+        return el("p", "No held-out draws were found.")
+    return joined([
+        el("p", "What the exported policy did with held-out items, draw by draw, in the order in "
+           "which the draws were bought. Texts are the models' own."), *parts,
+    ])  # fmt: skip
+
+
+def _tier(
+    tier: TierFiles, policy: PolicyFile, test: SampleTable, targets: Mapping[str, str],
+    pool: SamplePool | None,
+) -> Markup:  # fmt: skip
+    names = bucket_names(len(policy.policy.buckets))
+    strategies = strategies_of(policy.policy)
+    found: list[list[Example]] = [[] for _ in names]
+    for item in range(test.n_items):
+        try:
+            outcome = replay(policy.policy, test, item, strategies=strategies)
+        except UnsupportedError:
+            continue
+        found[outcome.bucket].append(Example(item, outcome, _score(test, item, outcome)))
+    blocks: list[Child] = []
+    for name, of_bucket in zip(names, found, strict=True):
+        wrong = [e for e in of_bucket if e.score < RIGHT]
+        right = [e for e in of_bucket if e.score >= RIGHT]
+        shown = wrong[:WRONG] + right[: A_BUCKET - min(WRONG, len(wrong))]
+        said = (
+            f"{tier.name}, {name}: {len(wrong)} wrong and {len(right)} right of {len(of_bucket)} "
+            "items"
+        )
+        texts = _texts(pool, policy, test, shown)
+        inside = [_example(e, test, targets, texts) for e in shown]
+        blocks.append(behind(said, *(inside or [el("p", "No item fell into this bucket.")])))
+    return joined([el("h3", tier.name), *blocks])
+
+
+def _score(test: SampleTable, item: int, outcome: Outcome) -> float:
+    if outcome.index is None:
+        return 0.0
+    arm = outcome.arms[outcome.index]
+    position = outcome.arms[: outcome.index].count(arm)
+    return float(test.arms[arm].score[item, position])
+
+
+def _example(
+    example: Example, test: SampleTable, targets: Mapping[str, str],
+    texts: Mapping[tuple[int, Arm, int], str],
+) -> Markup:  # fmt: skip
+    outcome, item = example.outcome, example.item
+    target = targets.get(test.item_ids[item])
+    verdict = "right" if example.score >= RIGHT else "wrong"
+    inputs = [el("p", el("b", f"{name}: "), _cut(text), class_="said")
+              for name, text in test.inputs[item].items()]  # fmt: skip
+    rows = []
+    seen: dict[Arm, int] = {}
+    for i, arm in enumerate(outcome.arms):
+        position = seen.get(arm, 0)
+        seen[arm] = position + 1
+        code = int(test.arms[arm].answers[item, position])
+        scored = float(test.arms[arm].score[item, position])
+        text = texts.get((item, arm, position))
+        answer = "no answer" if code == ABSTAINED else f"answer {chr(65 + code % 26)}"
+        rows.append(el(
+            "li", el("b", "→ " if i == outcome.index else "", arm.label),
+            f" · {answer} · scores {scored:g}",
+            el("pre", _cut(text)) if text is not None else None,
+        ))  # fmt: skip
+    facts = f"{len(outcome.arms)} draws in {len(outcome.rounds)} rounds, {n.usd(outcome.usd)}"
+    wanted = el("p", el("b", "gold: "), _cut(target), class_="said") if target is not None else None
+    return el("article", el("p", el("b", verdict, class_=verdict), f" · {facts}"), *inputs, wanted,
+              el("ol", *rows), class_="example")  # fmt: skip
+
+
+def _texts(
+    pool: SamplePool | None, policy: PolicyFile, test: SampleTable, shown: Sequence[Example]
+) -> dict[tuple[int, Arm, int], str]:
+    """The stored text of each draw that is shown; recorded answers are not in the pool."""
+    if pool is None or not shown:
+        return {}
+    found: dict[tuple[int, Arm, int], str] = {}
+    for arm in policy.policy.arms:
+        items = [e.item for e in shown]
+        tier = policy.tier_of(arm)
+        for address in addresses(pool.path, tier.model):
+            keys = [
+                build_request(
+                    tier, policy.prompts[arm.prompt], arm, test.inputs[item], address
+                ).key
+                for item in items
+            ]  # fmt: skip
+            rows = pool.draws(keys, 0, test.arms[arm].depth)
+            for place, draw, text, *_ in rows:
+                found[items[place], arm, draw] = text
+            if rows:
+                break
+    return found
+
+
+def _targets(run: RunFiles) -> dict[str, str]:
+    """Gold answers of the test items by id, where the run wrote them."""
+    path = run.run.path / "test_items.jsonl"
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    items = [json.loads(line) for line in lines if line]
+    return {str(item["id"]): str(item["target"]) for item in items}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} … ({len(text):,} characters)"

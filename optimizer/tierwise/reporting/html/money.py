@@ -1,0 +1,98 @@
+"""Where the money went, and what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tierwise.errors import TierwiseError
+from tierwise.reporting.html import numbers as n
+from tierwise.reporting.html.markup import Child, Markup, el, joined
+from tierwise.reporting.html.page import figure, table
+from tierwise.reporting.html.purchases import bought
+from tierwise.reporting.html.reading import RunFiles
+from tierwise.reporting.html.svg import key, legend, picture
+
+BAR = 26
+WIDTH = 520
+ROOM = 100
+SAID = 60
+
+
+def money(run: RunFiles) -> Markup:
+    """A bar a tier, what was planned beside what was bought, and the pool by what was sent."""
+    parts: list[Child] = []
+    spent = {name: tier.summary for name, tier in run.tiers.items()}
+    if spent:
+        total = sum(float(s["usd"]) for s in spent.values())
+        nominal = all(tier.nominal for tier in run.tiers.values())
+        parts.append(el("p", f"The run bought {sum(int(s['calls']) for s in spent.values()):,} "
+                        f"calls for {n.usd(total)}"
+                        + (" (nominal: parameters × tokens, nobody's bill)." if nominal else ".")
+                        + " Recorded answers cost nothing."))  # fmt: skip
+        planned = _planned(run)
+        rows = []
+        for name, s in spent.items():
+            expected, worst = planned.get(name, (None, None))
+            rows.append((
+                name, f"{int(s['calls']):,}", f"{int(s['tokens']):,}", n.usd(s["usd"]),
+                "–" if expected is None else n.usd(expected),
+                "–" if worst is None else n.usd(worst),
+            ))  # fmt: skip
+        parts.append(figure(
+            "Dollars of tuning, by tier", _bars(run, planned),
+            table(("tier", "calls", "tokens", "spent", "planned", "planned at worst"), rows),
+            legend(key("circle", "ink", "spent"), key("rule", "plan", "planned, expected")),
+        ))  # fmt: skip
+    rows_of_pool = bought(run.run.pool)
+    if rows_of_pool:
+        parts.append(el("p", "What was sent, and the tokens that came back:"))
+        parts.append(table(
+            ("model", "sent with", "requests", "draws", "prompt tokens", "completion tokens"),
+            [(b.model, _params(b.params), f"{b.requests:,}", f"{b.draws:,}",
+              f"{b.prompt_tokens:,}", f"{b.completion_tokens:,}") for b in rows_of_pool],
+            text=2, caption="Draws in the pool, by what was sent",
+        ))  # fmt: skip
+        parts.append(el("p", "Prompt tokens are those of each draw; draws that shared a call were "
+                        "billed one prompt.", class_="dim"))  # fmt: skip
+    return joined(parts) if parts else el("p", "Nothing was bought.")
+
+
+def _planned(run: RunFiles) -> dict[str, tuple[float, float]]:
+    """Dollars that ``tierwise plan`` says for the same job: expected, and at worst."""
+    from tierwise.search.plan import plan
+    from tierwise.search.tune import prepare
+
+    if run.job is None:
+        return {}
+    try:
+        tiers = plan(prepare(run.job)).tiers
+    except TierwiseError:  # the task or the space is not here any more
+        return {}
+    return {name: (t.expected.usd, t.worst.usd) for name, t in tiers.items() if not t.recorded}
+
+
+def _bars(run: RunFiles, planned: Mapping[str, tuple[float, float]]) -> Markup:
+    spent = {name: float(tier.summary["usd"]) for name, tier in run.tiers.items()}
+    most = max([*spent.values(), *(p[0] for p in planned.values()), 1e-12])
+    scale = (WIDTH - ROOM - 70) / most
+    marks = []
+    for i, (name, usd) in enumerate(spent.items()):
+        y, tone = i * BAR + 6, run.tiers[name].tone
+        marks.append(el("text", name[:20], x=ROOM - 8, y=y + 13, text_anchor="end", class_="label"))
+        marks.append(el("rect", el("title", f"{name}: {n.usd(usd)}"), x=ROOM, y=y, height=16,
+                        width=round(max(1.0, usd * scale), 1), class_=f"bar {tone}"))  # fmt: skip
+        at = ROOM + max(1.0, usd * scale) + 6
+        if name in planned:
+            x = round(ROOM + planned[name][0] * scale, 1)
+            said = el("title", f"{name}: planned {n.usd(planned[name][0])}")
+            marks.append(el("line", said, x1=x, x2=x, y1=y - 3, y2=y + 19, class_="plan"))
+            if x < at + SAID:  # the mark would run through the number
+                at = max(at, x + 6)
+        marks.append(el("text", n.usd(usd), x=round(at, 1), y=y + 13, class_="label dim"))
+    about = ", ".join(f"{name} {n.usd(usd)}" for name, usd in spent.items())
+    return picture("Dollars of tuning, by tier", about, WIDTH, len(spent) * BAR + 10, marks)
+
+
+def _params(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(params.items()))

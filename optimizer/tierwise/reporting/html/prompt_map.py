@@ -1,0 +1,133 @@
+"""The heat map: every prompt on every tier at one draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from tierwise.evaluation import SampleTable
+from tierwise.recipe import Arm
+from tierwise.reporting.html import numbers as n
+from tierwise.reporting.html.markup import Child, Markup, el, joined
+from tierwise.reporting.html.page import behind, table
+from tierwise.reporting.html.reading import RunFiles
+from tierwise.reporting.prompts import one_draw
+from tierwise.stats.intervals import UNSUPPORTED, Interval, percentile_interval, resample_counts
+
+RESAMPLES = 1000
+MOST_ROWS = 40
+
+
+class Cell(NamedTuple):
+    """A prompt on a tier."""
+
+    score: Interval
+    usd: float
+    items: int
+    mark: str
+
+
+def prompt_map(run: RunFiles) -> Markup:
+    """Prompts down, tiers across; a cell's depth is its score."""
+    columns = {
+        name: measured(tier.prompts) for name, tier in run.tiers.items() if tier.prompts is not None
+    }
+    if not columns:
+        return el("p", "No stored draws of the comparison of prompts were found.")
+    arms = _ranked(columns)
+    finite = [c.score.mean for column in columns.values() for c in column.values()]
+    low, high = min(finite, default=0.0), max(finite, default=1.0)
+    rows = [
+        el("tr", el("th", arm.label, scope="row"),
+           *(_cell(columns[name].get(arm), run.tiers[name].tone, low, high) for name in columns))
+        for arm in arms[:MOST_ROWS]
+    ]  # fmt: skip
+    head = el("tr", el("th", "prompt / mode / temperature", scope="col"),
+              *(el("th", name, scope="col") for name in columns))  # fmt: skip
+    heat = el("table", el("thead", head), el("tbody", *rows), class_="heat")
+    numbers: list[tuple[Child, ...]] = [
+        (name, arm.label, n.score(c.score.mean), n.bounds((c.score.low, c.score.high)),
+         n.usd_per(c.usd), c.items)
+        for name, column in columns.items()
+        for arm, c in column.items()
+    ]  # fmt: skip
+    left_out = len(arms) - MOST_ROWS
+    return joined([
+        el("p", "One draw each, on the same items of the tune split. ● marks a tier's best prompt, "
+           "○ those that its interval cannot tell apart from it. Hover for intervals."
+           + (f" The {left_out} lowest rows are in the numbers." if left_out > 0 else "")),
+        el("div", heat, class_="scroll", tabindex=0, role="group", aria_label="Prompt by tier"),
+        behind("The numbers", table(
+            ("tier", "prompt / mode / temperature", "score", "95% interval", "$ / 1,000", "items"),
+            numbers, text=2,
+        )),
+    ])  # fmt: skip
+
+
+def measured(prompts: SampleTable) -> dict[Arm, Cell]:
+    """Score, cost and the number of items of each arm at one draw."""
+    ones = [one_draw(arm, rows) for arm, rows in prompts.arms.items()]
+    ones = [one for one in ones if not np.isnan(one.score).all()]
+    if not ones:
+        return {}
+    scores = np.array([one.score for one in ones])
+    found = means(scores)
+    best = int(np.nanargmax([interval.mean for interval in found]))
+    leads = means(scores[best] - scores, bound=None)
+    return {
+        one.arm: Cell(
+            interval, float(np.nanmean(one.usd)), int((~np.isnan(one.score)).sum()),
+            "●" if i == best else "○" if leads[i].low <= 0 else "",
+        )
+        for i, (one, interval) in enumerate(zip(ones, found, strict=True))
+    }  # fmt: skip
+
+
+def means(rows: np.ndarray, bound: tuple[float, float] | None = (0.0, 1.0)) -> list[Interval]:
+    """Bootstrap intervals of many means over the same items, (n_rows, n_items), on one resampling.
+
+    Items that a row does not have (NaN) take no part in it. Two pseudo-items do, at ``bound``, or
+    (None, for differences) at plus and minus the row's largest, as ``bootstrap_mean`` and
+    ``PairedBootstrap`` have them.
+    """
+    n_items = rows.shape[1]
+    if bound is None:
+        reach = np.nanmax(np.abs(rows), axis=1, keepdims=True)
+        padded = np.concatenate([rows, -reach, reach], axis=1)
+    else:
+        padded = np.concatenate([rows, np.tile(bound, (len(rows), 1))], axis=1)
+    counts = resample_counts(n_items + 2, RESAMPLES, 0)
+    known = ~np.isnan(padded)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        replicates = (counts @ np.where(known, padded, 0.0).T) / (counts @ known.T.astype(float))
+    found = []
+    for i, row in enumerate(rows):
+        have = int((~np.isnan(row)).sum())
+        if have < 2 or np.isnan(replicates[:, i]).any():
+            found.append(UNSUPPORTED)
+            continue
+        found.append(percentile_interval(float(np.nanmean(row)), replicates[:, i], have, 0.95))
+    return found
+
+
+def _ranked(columns: Mapping[str, Mapping[Arm, Cell]]) -> list[Arm]:
+    """By their mean over the tiers that have them."""
+    scores: dict[Arm, list[float]] = {}
+    for column in columns.values():
+        for arm, cell in column.items():
+            scores.setdefault(arm, []).append(cell.score.mean)
+    return sorted(scores, key=lambda arm: (-float(np.mean(scores[arm])), arm.label))
+
+
+def _cell(cell: Cell | None, tone: str, low: float, high: float) -> Markup:
+    if cell is None:
+        return el("td", n.NOTHING, title="not compared on this tier")
+    depth = (cell.score.mean - low) / ((high - low) or 1.0)
+    title = (
+        f"{n.score(cell.score.mean)} {n.bounds((cell.score.low, cell.score.high))} on {cell.items} "
+        f"items, {n.usd_per(cell.usd)} per 1,000 requests"
+    )
+    return el("td", f"{cell.score.mean:.2f}" + (f" {cell.mark}" if cell.mark else ""), title=title,
+              class_=f"cell {tone}", style=f"--depth:{round(100 * depth)}%")  # fmt: skip

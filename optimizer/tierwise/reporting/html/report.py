@@ -1,0 +1,93 @@
+"""The report of a run: one HTML file from the run directory alone, which buys nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tierwise.errors import InputError
+from tierwise.reporting.html.buckets import buckets
+from tierwise.reporting.html.by_draws import by_draws
+from tierwise.reporting.html.calibration import calibration
+from tierwise.reporting.html.dollars import dollars
+from tierwise.reporting.html.examples import examples
+from tierwise.reporting.html.front import front
+from tierwise.reporting.html.ladder import ladder
+from tierwise.reporting.html.markup import Markup, el, joined
+from tierwise.reporting.html.money import money
+from tierwise.reporting.html.page import Section, document
+from tierwise.reporting.html.parameters import parameters
+from tierwise.reporting.html.points import points
+from tierwise.reporting.html.prompt_map import prompt_map
+from tierwise.reporting.html.reading import UNREADABLE, RunFiles, read
+from tierwise.reporting.html.reproduce import reproduce
+from tierwise.reporting.html.verdict import verdict
+
+Draw = Callable[[RunFiles], Markup]
+
+SECTIONS: dict[str, tuple[str, Draw]] = {
+    "verdict": ("The verdict", verdict),
+    "dollars": ("Dollars against score", dollars),
+    "points": ("Operating points", points),
+    "front": ("Everything that was tried", front),
+    "ladder": ("What each freedom adds", ladder),
+    "draws": ("Accuracy by draws", by_draws),
+    "buckets": ("Buckets", buckets),
+    "prompts": ("Prompt by tier", prompt_map),
+    "calibration": ("The difficulty signal", calibration),
+    "parameters": ("What mattered", parameters),
+    "money": ("Where the money went", money),
+    "examples": ("Examples", examples),
+    "reproduce": ("How to reproduce", reproduce),
+}
+NEED_NO_TIERS = ("money", "reproduce")
+
+
+def report(path: Path) -> str:
+    """The text of ``report.html`` for the run in ``path``: the same bytes for the same files.
+
+    What is missing or cannot be understood is said, and the rest is shown.
+
+    Raises:
+        InputError: ``path`` is no run directory.
+    """
+    run = read(path)
+    sections = [
+        Section(id_, title, _drawn(title, draw, run))
+        for id_, (title, draw) in SECTIONS.items()
+        if run.tiers or id_ in NEED_NO_TIERS or (id_ == "verdict" and run.failed)
+    ]
+    return document(f"tierwise: {run.task}", _intro(run), sections)
+
+
+def write_report(path: Path, to: Path | None = None) -> Path:
+    """Write the report of the run in ``path`` to ``to`` (left out: ``report.html`` in the run).
+
+    Raises:
+        InputError: as ``report``; or the file cannot be written.
+    """
+    text = report(path)
+    to = to or path / "report.html"
+    try:
+        to.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror}", path=to) from None
+    return to
+
+
+def _drawn(title: str, draw: Draw, run: RunFiles) -> Markup:
+    try:
+        return draw(run)
+    except UNREADABLE as error:
+        # A directory of another version, or cut off: the other sections are still worth reading.
+        return el("p", f"“{title}” could not be drawn: the run directory lacks what it needs "
+                  f"({type(error).__name__}: {error}).", class_="missing")  # fmt: skip
+
+
+def _intro(run: RunFiles) -> Markup:
+    tiers = ", ".join(f"{name} ({tier.summary.get('model')})" for name, tier in run.tiers.items())
+    said = [el("p", f"Task {run.task}, tuned on {tiers}." if tiers else f"Task {run.task}.")]
+    if run.missing:
+        missing = el("ul", *(el("li", sentence) for sentence in run.missing))
+        said.append(el("div", el("b", "Not complete. "), missing, class_="missing"))
+    return joined(said)

@@ -1,0 +1,86 @@
+"""Each rung is the best that its freedom allows, at no more dollars than the full policy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.search.worlds import ARMS, coins
+from tierwise.evaluation import Evaluator, Orders
+from tierwise.recipe import Difficulty, Policy, Recipe, StrategySpec, uniform
+from tierwise.search.ladder import ADAPTIVE, RUNGS, SLACK, oracle_bound, rungs
+
+A, B, C = ARMS
+SINGLE = StrategySpec.of("single")
+N = 40
+WAYS = [
+    SINGLE, *(StrategySpec.of("self_consistency", draws=n) for n in (3, 5)),
+    StrategySpec.of("adaptive_consistency", threshold=0.9, max_draws=5, window=1),
+]  # fmt: skip
+RECIPES = [Recipe((arm,), way) for arm in ARMS for way in WAYS]
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Evaluator:
+    p = {A: np.full(N, 0.45), B: np.full(N, 0.7), C: np.full(N, 0.6)}
+    return Evaluator(coins(p, {A: 1.0, B: 3.0, C: 2.0}, 10), Orders(4))
+
+
+def buckets(evaluator: Evaluator) -> Policy:
+    cut = float(np.median(evaluator.signal(Difficulty("length")))) + 0.5
+    return Policy(
+        (Recipe((B,), WAYS[1]), Recipe((B,), WAYS[2])), Difficulty("length", (cut,))
+    )  # fmt: skip
+
+
+def test_rungs_are_the_best_of_what_they_allow(evaluator: Evaluator) -> None:
+    full = buckets(evaluator)
+    found = rungs(A, full, evaluator, RECIPES, [])
+    assert tuple(found) == RUNGS
+    cap = evaluator.evaluate(full).mean_usd * SLACK
+    allowed = {
+        "default_prompt_best_strategy": lambda r: r.arms == (A,),
+        "disjoint": lambda r: r.arms == (B,),
+        "joint_fixed_n": lambda r: r.strategy.kind not in ADAPTIVE,
+        "joint_adaptive_stop": lambda r: True,
+    }
+    for rung, rule in allowed.items():
+        judged = [evaluator.evaluate(Policy((r,))) for r in RECIPES if rule(r)]
+        best = max(e.mean_score for e in judged if e.mean_usd <= cap)
+        got = evaluator.evaluate(found[rung])
+        assert got.mean_score == best, rung
+        assert got.mean_usd <= cap
+        assert rule(found[rung].buckets[0])
+    assert found["default_prompt_one_draw"] == uniform(A, SINGLE)
+    assert found["best_prompt_one_draw"] == uniform(B, SINGLE)
+    assert found["full_policy"] == full
+
+
+def test_where_nothing_is_cheap_enough_a_rung_is_the_cheapest(evaluator: Evaluator) -> None:
+    found = rungs(A, uniform(A, SINGLE), evaluator, RECIPES, [])
+    assert found["disjoint"] == uniform(B, SINGLE)
+
+
+def test_the_oracle_of_sure_arms_knows_which() -> None:
+    half = np.arange(N) < N // 2
+    p = {A: half.astype(float), B: (~half).astype(float)}
+    table = coins(p, dict.fromkeys(ARMS, 1.0), 10)
+    recipes = [Recipe((arm,), SINGLE) for arm in (A, B)]
+    assert oracle_bound(table, recipes, Orders(2)).tolist() == [1.0] * N
+
+
+def test_the_oracle_does_not_feed_on_noise() -> None:
+    """Of many equal arms the luckiest on its own draws would score far above .5."""
+    arms = [A._replace(prompt=f"p{i}") for i in range(20)]
+    n = 400
+    table = coins({arm: np.full(n, 0.5) for arm in arms}, dict.fromkeys(arms, 1.0), 8)
+    bound = oracle_bound(table, [Recipe((arm,), SINGLE) for arm in arms], Orders(2))
+    assert bound.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_recipes_that_need_more_than_half_of_the_draws_take_no_part() -> None:
+    table = coins({A: np.full(N, 0.5)}, {A: 1.0}, 6)
+    five = Recipe((A,), StrategySpec.of("self_consistency", draws=5))
+    only = oracle_bound(table, [Recipe((A,), SINGLE)], Orders(2))
+    both = oracle_bound(table, [five, Recipe((A,), SINGLE)], Orders(2))
+    assert both.tolist() == only.tolist()
