@@ -12,6 +12,7 @@ began, draws in the pool against the uninterrupted run's, and draws that both st
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import random
 import re
@@ -33,9 +34,20 @@ def start(out: Path, more: list[str]) -> subprocess.Popen[bytes]:
 
 def finish(out: Path, more: list[str]) -> float:
     began = time.perf_counter()
-    if start(out, more).wait() != 0:
-        raise SystemExit(f"the run in {out} failed")
+    process = start(out, more)
+    try:
+        if process.wait() != 0:
+            raise SystemExit(f"the run in {out} failed")
+    finally:
+        end(process)
     return time.perf_counter() - began
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL for it and its workers, where it goes on still."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def pool(out: Path) -> dict[str, int]:
@@ -80,10 +92,11 @@ def main() -> None:
         for k in range(args.kills):
             out, moment = Path(scratch) / f"run{k}", rng.uniform(0.02, 0.98) * took
             process = start(out, more)
-            time.sleep(moment)
-            ended = process.poll() is not None
-            os.killpg(process.pid, signal.SIGKILL) if not ended else None
-            process.wait()
+            try:
+                time.sleep(moment)
+                ended = process.poll() is not None
+            finally:
+                end(process)
             before = pool(out)
             finish(out, more)
             after = pool(out)
@@ -96,6 +109,11 @@ def main() -> None:
                   f"{before['draws']:,} draws there, {after['in_flight']:,} calls in flight; "
                   f"policies {'equal' if same else 'DIFFER'}, {after['draws']:,} draws in the end, "
                   f"{twice:+,} calls bought twice", flush=True)  # fmt: skip
+            for name, text in policies(out).items():
+                lines = difflib.unified_diff(
+                    reference[name].splitlines(), text.splitlines(), name, name, n=0, lineterm=""
+                )
+                print(*(f"    {line}" for line in lines), sep="\n", end="")
     print(f"{args.kills - failed} of {args.kills} as the uninterrupted run")
     raise SystemExit(1 if failed else 0)
 

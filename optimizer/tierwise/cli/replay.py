@@ -12,7 +12,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="Print only where the files are.")
 def command(run_dir: Path, as_json: bool, quiet: bool) -> None:
-    """Rebuild the policies, summary and report of RUN_DIR from its pool: the same bytes, no call."""
+    """Rebuild policies, summary and report of RUN_DIR from its pool: the same bytes, no call."""
     from tierwise.cli._progress import listening
     from tierwise.cli._results import show
     from tierwise.reporting.html import write_report

@@ -119,6 +119,12 @@ class Evaluator:
             total[3] += 1
         return Rows(*total)
 
+    def forget(self) -> None:
+        """Free what was kept; it is computed again where it is asked for."""
+        self._arms.clear()
+        for cache in (self._dealt, self._components, self._means, self._signals):
+            cache.clear()
+
     def signal(self, difficulty: Difficulty) -> Floats:
         """The difficulty signal of each row, (n_items * n_orders,)."""
         key = (difficulty.signal, difficulty.probe)

@@ -32,6 +32,11 @@ class Cache(Generic[Value]):
             self.bytes -= freed
         return value
 
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._kept.clear()
+        self.bytes = 0
+
 
 def _size(value: object) -> int:
     if isinstance(value, np.ndarray):

@@ -67,7 +67,9 @@ def policy_file(
         shares=tuple(round(share, 4) for share in got.shares),
         answer=q.task.answer,
         expected={
-            **measured(got), **latency(chosen, found.test_table), "buckets": by_bucket(found, chosen)
+            **measured(got),
+            **latency(chosen, found.test_table),
+            "buckets": by_bucket(found, chosen),
         },
         evidence={
             "split": "test",

@@ -59,4 +59,5 @@ def _importances(study: optuna.Study, objective: int) -> dict[str, float]:
         warnings.filterwarnings("ignore", module="optuna")
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST)
         found = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
-    return {name: share for name, share in found.items() if asked[name] >= FEWEST_TRIALS}
+    ranked = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))  # Optuna's ties are random
+    return {name: share for name, share in ranked if asked[name] >= FEWEST_TRIALS}

@@ -36,7 +36,7 @@ from tierwise.search.study import Generation, Judged, described
 from tierwise.task import Item, Task
 
 WARM_STARTS = 24
-CACHE_BYTES = 32_000_000
+CACHE_BYTES = 12_000_000
 """Of each evaluator: tiers are searched side by side, and their tables are small."""
 LEAST_DEPTH = 4
 """Draws an item of a one-draw policy on held-out items: more than one, to see past its noise."""
@@ -119,6 +119,7 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
     race_depth = min(effort.race_draws, depth)
     table = draws.table(tune[: effort.race_items], dict.fromkeys(racers, race_depth), "race")
     first = _study(q, table, racers, race_depth, 1, q.trials // 3, effort, listener)
+    first.evaluator.forget()
     finals = _race(q, table, racers, effort.study_arms, effort)
 
     stage("study")
@@ -153,6 +154,7 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
     finals_tested = list(dict.fromkeys(
         [baseline, *rungs.values(), *(p.policy for p in points.values())]
     ))  # fmt: skip
+    second.evaluator.forget()
     test_table = draws.table(
         _shuffled(q.task.splits["test"], q.seed)[: effort.test_items],
         depth_needed(finals_tested, LEAST_DEPTH), "test",

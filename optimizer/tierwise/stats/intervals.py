@@ -18,6 +18,7 @@ from tierwise.stats.student import student_cdf, student_quantile
 Floats = npt.NDArray[np.float64]
 
 _NORMAL = NormalDist()
+BLOCK = 500
 
 
 class Interval(NamedTuple):
@@ -50,9 +51,13 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
 
 def resample_counts(rows: int, resamples: int, seed: int) -> Floats:
     """(resamples, rows): how often each row is in each bootstrap resample of ``rows`` rows."""
-    picks = np.random.default_rng(seed).integers(rows, size=(resamples, rows))
-    flat = (picks + rows * np.arange(resamples)[:, None]).ravel()
-    return np.bincount(flat, minlength=resamples * rows).reshape(resamples, rows).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    counts = np.empty((resamples, rows))
+    for start in range(0, resamples, BLOCK):  # by blocks: whole, the picks take as much again twice
+        block = counts[start : start + BLOCK]
+        picks = rng.integers(rows, size=block.shape) + rows * np.arange(len(block))[:, None]
+        block[:] = np.bincount(picks.ravel(), minlength=block.size).reshape(block.shape)
+    return counts
 
 
 def expanded_tail(tail: float, n: int) -> float:

@@ -10,7 +10,7 @@ candidates that did not make anyone rich are a confidence set, at any time and a
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,48 @@ def confidence_sequence(
         lows[t], highs[t] = (lows[t - 1], highs[t - 1]) if t else (0.0, 1.0)
     scale = high - low
     return ConfidenceSequence(low + scale * lows, low + scale * highs)
+
+
+class Side(NamedTuple):
+    """On which side of a bar the mean was shown to lie, and after how many values."""
+
+    side: Literal["above", "below"]
+    after: int
+
+
+def side_of(
+    values: npt.ArrayLike,
+    bar: float,
+    *,
+    error: float = 0.05,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Side | None:
+    """Whether the mean of ``values`` is above or below ``bar``, looked at after every value.
+
+    Two gamblers of the confidence sequence bet against ``bar``. Each side is wrong with probability
+    ``error`` at most, however long one looks: where the mean is at or below the bar, the capital of
+    who bets that it is higher is a supermartingale, and exceeds 1 / error with that probability
+    (Ville), and the other way round. None: not decided yet.
+
+    Raises:
+        ValueError: a value is NaN or out of bounds.
+    """
+    low, high = bounds
+    raw = np.asarray(values, dtype=np.float64)
+    if not ((raw >= low) & (raw <= high)).all():
+        raise ValueError(f"values must lie within {bounds} and not be NaN")
+    x, m = (raw - low) / (high - low), (bar - low) / (high - low)
+    if not 0 < m < 1:
+        raise ValueError(f"the bar must lie within {bounds}, got {bar:g}")
+    bets = _bets(x, 2 * error)
+    rich = -math.log(error)
+    above = np.cumsum(np.log1p(np.minimum(bets, BET_LIMIT / m) * (x - m))) >= rich
+    below = np.cumsum(np.log1p(-np.minimum(bets, BET_LIMIT / (1 - m)) * (x - m))) >= rich
+    decided = np.flatnonzero(above | below)
+    if not len(decided):
+        return None
+    first = int(decided[0])
+    return Side("above" if above[first] else "below", first + 1)
 
 
 def _bets(x: Floats, alpha: float) -> Floats:

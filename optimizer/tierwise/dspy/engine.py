@@ -1,0 +1,174 @@
+"""A ``dspy.LM`` over any tier: embedded models, and all that LiteLLM reaches.
+
+::
+
+    dspy.configure(lm=tier_lm("embedded/small"), adapter=EmbeddedAdapter())
+
+DSPy 3.4 asks an engine object for one response a request; this one asks the tier's model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+from dspy import lm15
+
+from tierwise.dspy.wire import from_dspy, response_of
+from tierwise.errors import InputError, ProviderError
+from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result, base_seed
+from tierwise.llm.models import address_of, open_model, resolve_tier
+from tierwise.recipe import Price, Tier
+
+
+class TierEngine:
+    """DSPy's engine over a tier's ``LanguageModel``; one call a response.
+
+    A request that is asked again without a seed is the next draw of it. What a request leaves open
+    (tokens, reasoning effort) is what the mode sends.
+
+    Attributes:
+        calls, usd: calls that reached the model, and their bill at the tier's prices; answers from
+            DSPy's cache are not among them.
+    """
+
+    def __init__(
+        self, tier: Tier, mode: str | None = None, model: LanguageModel | None = None, *,
+        seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.tier, self.mode, self.seed = tier, mode or next(iter(tier.modes)), seed
+        self.params: Mapping[str, object] = dict(tier.mode(self.mode))
+        if "suffix" in self.params:
+            raise InputError(
+                f"mode {self.mode!r} of tier {tier.name!r} adds words to the last message; through "
+                "dspy.LM a request is sent as it is: choose another mode"
+            )
+        self.calls, self.usd = 0, 0.0
+        self._model, self._owned = model, model is None
+        self._address = address_of(tier)
+        self._asked: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def complete(self, request: Any) -> Any:
+        """The ``dspy.lm15.Response`` to a ``dspy.lm15.Request``."""
+        return asyncio.run(self.answer(request))
+
+    async def answer(self, request: Any) -> Any:
+        """``complete`` for code with an event loop."""
+        asked, seed = from_dspy(request, self.tier.model, self.params, self._address)
+        try:
+            (result,) = await self._opened().answer(self._call(asked, seed))
+        except ProviderError as error:
+            raise lm15.ProviderError(str(error), provider=OWN_NAME) from None
+        return self._billed(result)
+
+    def close(self) -> None:
+        """Close the model, if the engine opened it."""
+        with self._lock:
+            if self._owned and self._model is not None:
+                self._model.close()
+                self._model = None
+
+    def dump_state(self) -> dict[str, Any]:
+        """The tier as plain data; no keys and no addresses are in it."""
+        price = self.tier.price
+        return {
+            "name": self.tier.name, "model": self.tier.model, "mode": self.mode, "seed": self.seed,
+            "modes": {name: dict(sent) for name, sent in self.tier.modes.items()},
+            "price": {
+                "prompt_usd_per_mtok": price.prompt_usd_per_mtok,
+                "completion_usd_per_mtok": price.completion_usd_per_mtok,
+                "cached_usd_per_mtok": price.cached_usd_per_mtok,
+                "as_of": price.as_of, "nominal": price.nominal,
+            },
+        }  # fmt: skip
+
+    @classmethod
+    def load_state(cls, state: Mapping[str, Any]) -> TierEngine:
+        """The engine that ``dump_state`` described."""
+        tier = resolve_tier(
+            state["name"], state["model"], price=Price(**state["price"]), modes=state["modes"]
+        )
+        return cls(tier, state["mode"], seed=state["seed"])
+
+    def __deepcopy__(self, memo: object) -> TierEngine:
+        return self  # a model is shared, as DSPy shares clients
+
+    def _opened(self) -> LanguageModel:
+        with self._lock:
+            if self._model is None:
+                self._model = open_model(self.tier)
+            return self._model
+
+    def _call(self, request: Request, seed: int | None) -> Call:
+        if seed is not None:
+            return Call(request, 0, 1, seed)
+        with self._lock:
+            index = self._asked[request.key]
+            self._asked[request.key] += 1
+        return Call(request, index, 1, base_seed(self.seed, request) + index)
+
+    def _billed(self, result: Result) -> Any:
+        with self._lock:
+            self.calls += 1
+            if isinstance(result, Completion):
+                price = self.tier.price
+                self.usd += price.prompt_usd(result.prompt_tokens, result.cached_tokens)
+                self.usd += price.completion_usd(result.completion_tokens)
+        if isinstance(result, Failure):
+            # The model has retried what is worth it, so this is an error that DSPy does not retry.
+            raise lm15.ProviderError(f"{result.error_class}: {result.message}", provider=OWN_NAME)
+        return response_of(result, self.tier.model)
+
+
+OWN_NAME = "tierwise"
+
+
+class AsyncTierEngine:
+    """The async twin that DSPy asks for; it shares its engine's model, draws and bill."""
+
+    def __init__(self, engine: TierEngine) -> None:
+        self.engine = engine
+
+    async def complete(self, request: Any) -> Any:
+        """The ``dspy.lm15.Response`` to a ``dspy.lm15.Request``."""
+        return await self.engine.answer(request)
+
+    def dump_state(self) -> dict[str, Any]:
+        """See ``TierEngine.dump_state``."""
+        return self.engine.dump_state()
+
+    @classmethod
+    def load_state(cls, state: Mapping[str, Any]) -> AsyncTierEngine:
+        """The engine that ``dump_state`` described."""
+        return cls(TierEngine.load_state(state))
+
+
+def tier_lm(
+    tier: Tier | str, mode: str | None = None, *, model: LanguageModel | None = None,
+    temperature: float | None = None, cache: bool = True, seed: int = 0,
+) -> Any:  # fmt: skip
+    """A ``dspy.LM`` over a tier, or over a model string at LiteLLM's or nominal prices.
+
+    ``mode``: what a request sends (default: the tier's first). ``model`` answers in place of the
+    tier's own; it is its owner's to close.
+
+    Raises:
+        InputError: there is no such model, mode or price.
+    """
+    if isinstance(tier, str):
+        tier = resolve_tier(tier.rpartition("/")[2], tier)
+    engine = TierEngine(tier, mode, model, seed=seed)
+    return lm_of(engine, temperature=temperature, cache=cache)
+
+
+def lm_of(engine: TierEngine, *, temperature: float | None = None, cache: bool = True) -> Any:
+    """The ``dspy.LM`` over an engine."""
+    return dspy.LM(
+        engine.tier.model, engine=engine, async_engine=AsyncTierEngine(engine),
+        temperature=temperature, cache=cache, num_retries=0,
+    )  # fmt: skip
