@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from tierwise.cli._results import fitting_table, verdict
-from tierwise.cli._words import recipe_in_words
 from tierwise.recipe import Arm, Recipe, StrategySpec
+from tierwise.reporting.words import recipe_in_words
 
 
 def tier(low: float | None, gate: str) -> dict[str, object]:

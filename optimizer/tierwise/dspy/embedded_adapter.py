@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import dspy
 from dspy.adapters.utils import format_field_value, parse_value
 from dspy.utils.exceptions import AdapterParseError
 
+import dspy
 from tierwise.errors import UnsupportedError
 
 PLAIN = "Solve this."

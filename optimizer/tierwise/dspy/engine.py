@@ -9,7 +9,6 @@ DSPy 3.4 asks an engine object for one response a request; this one asks the tie
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -17,19 +16,22 @@ from typing import Any
 
 import dspy
 from dspy import lm15
-
+from tierwise.dspy.waiting import waited
 from tierwise.dspy.wire import from_dspy, response_of
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result, base_seed
 from tierwise.llm.models import address_of, open_model, resolve_tier
 from tierwise.recipe import Price, Tier
 
+OWN_NAME = "tierwise"
+IN_CACHE_KEY = ("max_tokens", "reasoning_effort", "top_p")
+
 
 class TierEngine:
     """DSPy's engine over a tier's ``LanguageModel``; one call a response.
 
     A request that is asked again without a seed is the next draw of it. What a request leaves open
-    (tokens, reasoning effort) is what the mode sends.
+    (tokens, reasoning effort) is what the mode sends; without a mode it stays open.
 
     Attributes:
         calls, usd: calls that reached the model, and their bill at the tier's prices; answers from
@@ -40,11 +42,11 @@ class TierEngine:
         self, tier: Tier, mode: str | None = None, model: LanguageModel | None = None, *,
         seed: int = 0,
     ) -> None:  # fmt: skip
-        self.tier, self.mode, self.seed = tier, mode or next(iter(tier.modes)), seed
-        self.params: Mapping[str, object] = dict(tier.mode(self.mode))
+        self.tier, self.mode, self.seed = tier, mode, seed
+        self.params: Mapping[str, object] = {} if mode is None else dict(tier.mode(mode))
         if "suffix" in self.params:
             raise InputError(
-                f"mode {self.mode!r} of tier {tier.name!r} adds words to the last message; through "
+                f"mode {mode!r} of tier {tier.name!r} adds words to the last message; through "
                 "dspy.LM a request is sent as it is: choose another mode"
             )
         self.calls, self.usd = 0, 0.0
@@ -55,7 +57,7 @@ class TierEngine:
 
     def complete(self, request: Any) -> Any:
         """The ``dspy.lm15.Response`` to a ``dspy.lm15.Request``."""
-        return asyncio.run(self.answer(request))
+        return waited(self.answer(request))
 
     async def answer(self, request: Any) -> Any:
         """``complete`` for code with an event loop."""
@@ -125,9 +127,6 @@ class TierEngine:
         return response_of(result, self.tier.model)
 
 
-OWN_NAME = "tierwise"
-
-
 class AsyncTierEngine:
     """The async twin that DSPy asks for; it shares its engine's model, draws and bill."""
 
@@ -154,7 +153,8 @@ def tier_lm(
 ) -> Any:  # fmt: skip
     """A ``dspy.LM`` over a tier, or over a model string at LiteLLM's or nominal prices.
 
-    ``mode``: what a request sends (default: the tier's first). ``model`` answers in place of the
+    ``mode``: what a request sends (default: the tier's first). ``cache``: DSPy's own (off where the
+    mode sends what DSPy would not make part of its cache's key). ``model`` answers in place of the
     tier's own; it is its owner's to close.
 
     Raises:
@@ -162,13 +162,14 @@ def tier_lm(
     """
     if isinstance(tier, str):
         tier = resolve_tier(tier.rpartition("/")[2], tier)
-    engine = TierEngine(tier, mode, model, seed=seed)
-    return lm_of(engine, temperature=temperature, cache=cache)
+    engine = TierEngine(tier, mode or next(iter(tier.modes)), model, seed=seed)
+    # What the mode sends is part of DSPy's cache key only where it is in the LM's own arguments.
+    shown = {name: value for name, value in engine.params.items() if name in IN_CACHE_KEY}
+    cached = cache and len(shown) == len(engine.params)
+    return lm_of(engine, cache=cached, **{**shown, "temperature": temperature})
 
 
-def lm_of(engine: TierEngine, *, temperature: float | None = None, cache: bool = True) -> Any:
-    """The ``dspy.LM`` over an engine."""
-    return dspy.LM(
-        engine.tier.model, engine=engine, async_engine=AsyncTierEngine(engine),
-        temperature=temperature, cache=cache, num_retries=0,
-    )  # fmt: skip
+def lm_of(engine: TierEngine, **settings: Any) -> Any:
+    """The ``dspy.LM`` over an engine; ``settings`` are the LM's own."""
+    twin = AsyncTierEngine(engine)
+    return dspy.LM(engine.tier.model, engine=engine, async_engine=twin, num_retries=0, **settings)

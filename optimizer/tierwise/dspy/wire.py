@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from dspy import lm15
-
 from tierwise.llm import Completion, Request
 from tierwise.recipe import Message
 

@@ -20,6 +20,7 @@ from tierwise.reporting.html.page import behind
 from tierwise.reporting.html.purchases import addresses
 from tierwise.reporting.html.reading import RunFiles, TierFiles
 from tierwise.reporting.words import bucket_names
+from tierwise.task import AnswerSpec
 
 A_BUCKET = 12
 WRONG = 6
@@ -87,7 +88,7 @@ def _tier(
             "items"
         )
         texts = _texts(pool, policy, test, shown)
-        inside = [_example(e, test, targets, texts) for e in shown]
+        inside = [_example(e, test, targets, texts, policy.answer) for e in shown]
         blocks.append(behind(said, *(inside or [el("p", "No item fell into this bucket.")])))
     return joined([el("h3", tier.name), *blocks])
 
@@ -102,7 +103,7 @@ def _score(test: SampleTable, item: int, outcome: Outcome) -> float:
 
 def _example(
     example: Example, test: SampleTable, targets: Mapping[str, str],
-    texts: Mapping[tuple[int, Arm, int], str],
+    texts: Mapping[tuple[int, Arm, int], str], spec: AnswerSpec,
 ) -> Markup:  # fmt: skip
     outcome, item = example.outcome, example.item
     target = targets.get(test.item_ids[item])
@@ -117,13 +118,17 @@ def _example(
         code = int(test.arms[arm].answers[item, position])
         scored = float(test.arms[arm].score[item, position])
         text = texts.get((item, arm, position))
-        answer = "no answer" if code == ABSTAINED else f"answer {chr(65 + code % 26)}"
+        answer = None if text is None else spec.extract(text)
+        said = f"answer {answer}" if answer is not None else f"answer no. {code + 1} of this item"
         rows.append(el(
             "li", el("b", "→ " if i == outcome.index else "", arm.label),
-            f" · {answer} · scores {scored:g}",
+            " · no answer" if code == ABSTAINED else f" · {said}", f" · scores {scored:g}",
             el("pre", _cut(text)) if text is not None else None,
         ))  # fmt: skip
-    facts = f"{len(outcome.arms)} draws in {len(outcome.rounds)} rounds, {n.usd(outcome.usd)}"
+    facts = (
+        f"{_counted(len(outcome.arms), 'draw')} in {_counted(len(outcome.rounds), 'round')}, "
+        f"{n.usd(outcome.usd)}"
+    )
     wanted = el("p", el("b", "gold: "), _cut(target), class_="said") if target is not None else None
     return el("article", el("p", el("b", verdict, class_=verdict), f" · {facts}"), *inputs, wanted,
               el("ol", *rows), class_="example")  # fmt: skip
@@ -162,6 +167,10 @@ def _targets(run: RunFiles) -> dict[str, str]:
     lines = path.read_text(encoding="utf-8").splitlines()
     items = [json.loads(line) for line in lines if line]
     return {str(item["id"]): str(item["target"]) for item in items}
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
 def _cut(text: str) -> str:

@@ -12,6 +12,10 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The page's own content security policy: it loads nothing and runs nothing."""
 
 
+LONG = 40
+"""Characters from which on a cell's text gets a column of some width."""
+
+
 class Section(NamedTuple):
     """A part of the report: ``body`` is what was drawn of it."""
 
@@ -27,7 +31,7 @@ def table(
 
     def cells(name: str, row: Sequence[Child]) -> Markup:
         return el("tr", *(
-            el(name, cell, class_=None if i < text else "number",
+            el(name, cell, class_=_kind(cell) if i < text else "number",
                scope="col" if name == "th" else None)
             for i, cell in enumerate(row)
         ))  # fmt: skip
@@ -39,6 +43,11 @@ def table(
     inner = el("table", said, head, body)
     return el("div", inner, class_="scroll", tabindex=0, role="group",
               aria_label=caption or "table")  # fmt: skip
+
+
+def _kind(cell: Child) -> str | None:
+    """A policy in one line needs room; most words do not."""
+    return "long" if isinstance(cell, str) and len(cell) > LONG else None
 
 
 def behind(summary: str, *content: Child) -> Markup:

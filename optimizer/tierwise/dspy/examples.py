@@ -1,0 +1,150 @@
+"""DSPy's examples and metric as a tierwise task."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dspy.adapters.utils import format_field_value, parse_value
+
+import dspy
+from tierwise.errors import InputError
+from tierwise.task import SPLITS, AnswerSpec, Item, Task, assign_splits
+
+WITH_VALSET = ({"train": 0.25, "tune": 0.75}, {"select": 0.4, "test": 0.6})
+FEWEST = {"train": 0, "tune": 16, "select": 16, "test": 24}
+
+
+@dataclass(frozen=True)
+class ExampleTask(Task):
+    """A task whose splits were dealt by whoever brought the examples."""
+
+    dealt: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def splits(self) -> dict[str, tuple[Item, ...]]:
+        """Items by split (train, tune, select, test)."""
+        return {name: self.dealt.get(name, ()) for name in SPLITS}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The task of a program, and the examples behind its items, by item id."""
+
+    task: ExampleTask
+    by_id: Mapping[str, Any]
+
+    def of(self, split: str) -> list[Any]:
+        """The examples of a split."""
+        return [self.by_id[item.id] for item in self.task.splits[split]]
+
+
+def read_examples(
+    signature: Any, metric: Callable[..., Any], answer: AnswerSpec, trainset: Sequence[Any],
+    valset: Sequence[Any] | None, shares: Mapping[str, float],
+) -> Examples:  # fmt: skip
+    """The task of ``signature``'s examples; an example that is there twice counts once.
+
+    With a ``valset``, ``trainset`` gives the splits train and tune, and ``valset`` select and test;
+    else ``trainset`` is dealt to all four by ``shares``. The last output field is the answer.
+
+    Raises:
+        InputError: an example lacks an input, or a split gets too few.
+    """
+    by_id: dict[str, Any] = {}
+    train = _items(signature, trainset, by_id)
+    if valset is None:
+        dealt = assign_splits(train, shares)
+    else:
+        held_out = _items(signature, valset, by_id)
+        known = {item.id for item in train}
+        first = assign_splits(train, WITH_VALSET[0])
+        second = assign_splits([i for i in held_out if i.id not in known], WITH_VALSET[1])
+        dealt = {name: first[name] + second[name] for name in SPLITS}
+    for name, least in FEWEST.items():
+        if len(dealt[name]) < least:
+            raise InputError(
+                f"the {name} split has {len(dealt[name])} examples and needs {least}: bring more "
+                f"examples ({len(trainset)} in trainset, {len(valset or ())} in valset)"
+            )
+    task = ExampleTask(
+        name="dspy-" + "-".join(signature.output_fields).lower(), version=1,
+        inputs=tuple(signature.input_fields), items=tuple(i for s in SPLITS for i in dealt[s]),
+        answer=answer, metric=getattr(metric, "__name__", type(metric).__name__),
+        scorer=scorer(signature, metric, by_id), dealt=dealt,
+    )  # fmt: skip
+    return Examples(task, by_id)
+
+
+def scorer(
+    signature: Any, metric: Callable[..., Any], by_id: Mapping[str, Any]
+) -> Callable[[str | None, Item], float]:
+    """DSPy's metric as a tierwise one: it sees a prediction with the answer field alone.
+
+    The field holds what the votes compared, in the module that ``compile`` gives back too: so both
+    score alike. No answer scores 0.
+    """
+    name, annotation = answer_field(signature)
+    extra = len(inspect.signature(metric).parameters) > 2
+
+    def score(answer: str | None, item: Item) -> float:
+        if answer is None:
+            return 0.0
+        try:
+            prediction = dspy.Prediction(**{name: value_of(answer, annotation)})
+            said = metric(by_id[item.id], prediction, *([None] if extra else []))
+            value = float(getattr(said, "score", said))
+        except Exception as error:  # noqa: BLE001  anybody's metric: whatever it raises
+            raise InputError(
+                f"the metric failed on a prediction with {name!r} alone, the field that votes "
+                f"compare: {type(error).__name__}: {error}"
+            ) from None
+        if not (0 <= value <= 1) or math.isnan(value):
+            raise InputError(f"a metric's score is a number from 0 to 1, got {value!r}")
+        return value
+
+    return score
+
+
+def answer_field(signature: Any) -> tuple[str, Any]:
+    """Name and type of the last output field: what votes compare."""
+    name, info = list(signature.output_fields.items())[-1]
+    return name, info.annotation
+
+
+def value_of(answer: str, annotation: Any) -> Any:
+    """An extracted answer as the field's type; as text where it is not of that type."""
+    try:
+        return parse_value(answer, annotation)
+    except (ValueError, SyntaxError):
+        return answer
+
+
+def inputs_of(signature: Any, given: Mapping[str, Any]) -> dict[str, str]:
+    """The texts that stand for the inputs in a prompt, as DSPy's adapters write them.
+
+    Raises:
+        InputError: an input is missing.
+    """
+    missing = [name for name in signature.input_fields if given.get(name) is None]
+    if missing:
+        wanted = ", ".join(signature.input_fields)
+        raise InputError(f"input {missing[0]!r} is missing; the signature takes {wanted}")
+    fields = signature.input_fields.items()
+    return {name: str(format_field_value(info, given[name])) for name, info in fields}
+
+
+def _items(signature: Any, examples: Sequence[Any], by_id: dict[str, Any]) -> list[Item]:
+    name, _ = answer_field(signature)
+    found: dict[str, Item] = {}
+    for example in examples:
+        item = Item("", inputs_of(signature, example), str(example.get(name, "")))
+        digest = hashlib.sha256(item.content_sha256.encode()).hexdigest()[:16]
+        found[digest] = Item(digest, item.inputs, item.target)
+        by_id.setdefault(digest, example)
+    return list(found.values())

@@ -1,0 +1,67 @@
+"""A model whose draws live in a run's pool: bought once, within a cap, and there when resumed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from tierwise.errors import ProviderError
+from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result
+from tierwise.pool import Cap, Need, SamplePool, fill
+from tierwise.recipe import Tier
+
+SPENDER = "proposer"
+"""The tier that a run's pool books proposals and bootstrapping under."""
+
+
+class PooledModel:
+    """A ``LanguageModel`` over a pool; draws of a call count from its ``first_draw``.
+
+    A draw that the cap does not allow is a failure of class ``budget``.
+    """
+
+    chunk = 1
+
+    def __init__(
+        self, pool: SamplePool, model: LanguageModel, tier: Tier, *, seed: int, run: str, cap: Cap
+    ) -> None:
+        self.tier = replace(tier, name=SPENDER)
+        self._pool, self._model, self._seed, self._run, self._cap = pool, model, seed, run, cap
+
+    def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
+        """Answer whole chunks in order."""
+        for calls in chunks:
+            yield [self._bought(call) for call in calls]
+
+    async def answer(self, call: Call) -> list[Result]:
+        """Answer one live call."""
+        return await asyncio.to_thread(self._bought, call)
+
+    def draws(self, request: Request, n: int) -> list[Result]:
+        """The first ``n`` draws of a request."""
+        return self._bought(Call(request, 0, n, 0))
+
+    def close(self) -> None:
+        """Nothing: pool and model are their owner's."""
+
+    def _bought(self, call: Call) -> list[Result]:
+        need = Need(call.request, call.n, call.first_draw)
+        try:
+            filled = fill(
+                self._pool, self._model, self.tier, [need], seed=self._seed, cap=self._cap,
+                run=self._run,
+            )  # fmt: skip
+        except ProviderError as error:
+            return [Failure("ProviderError", str(error))] * call.n
+        rows = self._pool.draws([call.request.key], call.first_draw, call.n)
+        there: dict[int, Result] = {}
+        for _, draw, text, prompt, completion, cached, mean, least, latency_s in rows:
+            there[draw] = Completion(
+                text, prompt, completion, cached_tokens=cached or 0, mean_logprob=mean,
+                min_logprob=least, latency_s=latency_s,
+            )  # fmt: skip
+        why = ("budget", f"the cap on {filled.short} is reached") if filled.short else (
+            "failed", "the call failed for good")  # fmt: skip
+        wanted = range(call.first_draw, call.first_draw + call.n)
+        return [there.get(i, Failure(*why)) for i in wanted]

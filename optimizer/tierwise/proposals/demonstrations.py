@@ -1,0 +1,59 @@
+"""Sets of demonstrations by DSPy's bootstrapping, each on its own: one that fails sinks no other."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tierwise.proposals.candidate import Demo, Registry
+
+BOOTSTRAP = "bootstrap"
+
+
+def bootstrapped(
+    registry: Registry, program: Any, trainset: Sequence[Any], metric: Callable[..., Any], *,
+    sizes: Sequence[int], seed: int,
+) -> None:  # fmt: skip
+    """A set of demonstrations for each of ``sizes``, from the program's own right answers.
+
+    The program runs on DSPy's current LM. What goes wrong with one set is noted as its refusal.
+    """
+    from dspy.teleprompt import BootstrapFewShot
+
+    for i, size in enumerate(sizes):
+        origin = f"{BOOTSTRAP}/{i}"
+        shuffled = list(trainset)
+        random.Random(seed + i).shuffle(shuffled)
+        optimizer = BootstrapFewShot(
+            metric=metric, max_bootstrapped_demos=size, max_labeled_demos=0,
+            max_errors=max(10, len(shuffled)),
+        )  # fmt: skip
+        try:
+            with _quiet():
+                compiled = optimizer.compile(program.deepcopy(), trainset=shuffled)
+        except Exception as error:  # noqa: BLE001  anybody's program and metric: whatever it raises
+            registry.refuse(origin, f"bootstrapping failed: {type(error).__name__}: {error}")
+            continue
+        (predictor,) = compiled.predictors()
+        registry.admit_demos(origin, [_demo(predictor.signature, demo) for demo in predictor.demos])
+
+
+def _demo(signature: Any, demo: Any) -> Demo:
+    return {name: str(demo[name]) for name in signature.fields if demo.get(name) is not None}
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """DSPy prints a line a set and logs each failed example: the registry says both."""
+    logger = logging.getLogger("dspy")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

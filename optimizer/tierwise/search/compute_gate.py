@@ -1,0 +1,166 @@
+"""The compute gate: before a tier may spend, does spending pay here at all?
+
+Non-reasoning models do not catch up at any budget, and much compute adds little to some tasks
+(arXiv 2504.14047). From a small first purchase two numbers are estimated, each with a 95% interval: the
+slope of the score on log2(draws), and the paired gain of a thinking mode over a direct one. Where
+neither is clearly above zero the gate is closed.
+
+Which arm and which way of spending are looked at is chosen on one half of the items and measured on
+the other, both ways round: the best of many that gain nothing still shows no gain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.recipe import Arm, StrategySpec, uniform
+from tierwise.recipe.space import SearchSpace
+from tierwise.stats.intervals import UNSUPPORTED, Interval
+from tierwise.stats.paired import PairedBootstrap
+
+Floats = npt.NDArray[np.float64]
+Measured = tuple[Interval, Interval]
+"""An estimate with its interval at 95%, and at the level that decides."""
+
+CLEARLY = 0.99
+"""Level of the interval that must lie above zero: of two chances one may be luck, and two halves
+that agree on an arm are not independent. Reported intervals are those of 95%."""
+
+LADDER = (1, 3, 5, 9, 17)
+"""Draws of a vote: odd, since a vote of two is a vote of one."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the first purchase says.
+
+    Attributes:
+        open: spending pays, or may.
+        items, draws: what it was measured on (items, most draws of an arm).
+        slope: score gained for each doubling of the draws; NaN where there is one draw.
+        gain: score gained by thinking; NaN where no arm thinks, or all do.
+        spent_on: what was measured, by channel.
+    """
+
+    open: bool
+    items: int
+    draws: int
+    slope: Interval
+    gain: Interval
+    spent_on: Mapping[str, str]
+
+    def evidence(self) -> dict[str, Any]:
+        """As data for a policy's evidence and the summary; None for what was not measurable."""
+        return {
+            "verdict": "open" if self.open else "closed",
+            "items": self.items,
+            "draws": self.draws,
+            "score_per_doubling_of_draws": _known(self.slope.mean),
+            "score_per_doubling_of_draws_ci95": [_known(self.slope.low), _known(self.slope.high)],
+            "think_gain": _known(self.gain.mean),
+            "think_gain_ci95": [_known(self.gain.low), _known(self.gain.high)],
+            **self.spent_on,
+        }
+
+
+def judge(
+    table: SampleTable, space: SearchSpace, direct: str, *, logprobs: bool, orders: Orders
+) -> Verdict:
+    """The verdict on ``table``, the first purchase; ``direct`` is the cheapest mode.
+
+    Args:
+        table: every candidate arm on the same items, which are in random order.
+        space: says by which strategies draws may be spent.
+        direct: the mode that the others are compared with.
+        logprobs: the draws carry log-probabilities.
+        orders: of the draws; an item's score at n draws is its mean over them.
+    """
+    evaluator = Evaluator(table, orders)
+    (slope, sure_slope), of_slope = _slope(evaluator, space, logprobs)
+    (gain, sure_gain), of_gain = _gain(table, direct)
+    spent_on = {"by_draws": of_slope, "by_thinking": of_gain}
+    return Verdict(
+        open=sure_slope.low > 0 or sure_gain.low > 0,
+        items=table.n_items,
+        draws=max(rows.depth for rows in table.arms.values()),
+        slope=slope,
+        gain=gain,
+        spent_on={channel: name for channel, name in spent_on.items() if name},
+    )
+
+
+def closed(space: SearchSpace, direct: str) -> SearchSpace:
+    """``space`` with one cheap draw of ``direct`` left in it; the prompt is still free."""
+    return replace(
+        space, modes=(direct,), arms=(1,), strategies={"single": {}}, signals=("none",),
+        buckets=(1,),
+    )  # fmt: skip
+
+
+def cheapest_mode(screened: Sequence[tuple[Arm, float, float]]) -> str:
+    """The mode whose draws cost least, from (arm, score, dollars)."""
+    usd: dict[str, list[float]] = {}
+    for arm, _, dollars in screened:
+        usd.setdefault(arm.mode, []).append(dollars)
+    return min(usd, key=lambda mode: float(np.mean(usd[mode])))
+
+
+def _slope(evaluator: Evaluator, space: SearchSpace, logprobs: bool) -> tuple[Measured, str]:
+    """Least-squares slope of the score on log2(draws), of the way that leads; its name."""
+    ways = ["self_consistency"]
+    if logprobs and "best_of_n" in space.strategies:
+        ways.append("best_of_n")
+    found: dict[str, Floats] = {}
+    for arm, rows in evaluator.table.arms.items():
+        counts = [n for n in LADDER if n <= rows.depth]
+        if len(counts) < 2:
+            continue
+        x = np.log2(counts)
+        weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+        for way in ways:
+            curve = [
+                evaluator.evaluate(uniform(arm, StrategySpec.of(way, draws=n))).score
+                for n in counts
+            ]
+            found[f"{way} of {arm.label}"] = weights @ np.array(curve)
+    n_items = evaluator.table.n_items
+    return _cross_fitted(found, {"": np.zeros(n_items)}, n_items)
+
+
+def _gain(table: SampleTable, direct: str) -> tuple[Measured, str]:
+    """Score of the leading thinking arm less that of the leading direct arm; their names."""
+    scores = {arm: rows.score.mean(axis=1) for arm, rows in table.arms.items()}
+    think = {arm.label: s for arm, s in scores.items() if arm.mode != direct}
+    quick = {arm.label: s for arm, s in scores.items() if arm.mode == direct}
+    return _cross_fitted(think, quick, table.n_items)
+
+
+def _cross_fitted(
+    ways: Mapping[str, Floats], others: Mapping[str, Floats], n_items: int
+) -> tuple[Measured, str]:
+    """Mean of the leading way less the leading other one, leaders taken from the other half."""
+    if not ways or not others or n_items < 4:
+        return (UNSUPPORTED, UNSUPPORTED), ""
+    halves = np.arange(n_items) % 2
+    measured, chosen = np.empty(n_items), []
+    for half in (0, 1):
+        lead, against = (_leader(group, halves != half) for group in (ways, others))
+        measured[halves == half] = (ways[lead] - others[against])[halves == half]
+        chosen.append(f"{lead} over {against}" if against else lead)
+    paired, zero = PairedBootstrap(n_items), np.zeros(n_items)
+    at_95, sure = (paired.difference(measured, zero, level) for level in (0.95, CLEARLY))
+    return (at_95, sure), " and ".join(dict.fromkeys(chosen))
+
+
+def _leader(values: Mapping[str, Floats], rows: npt.NDArray[np.bool_]) -> str:
+    return max(values, key=lambda name: float(values[name][rows].mean()))
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,24 @@
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from tierwise.search.importances import importances
+
+
+def test_what_makes_scores_high_matters_for_the_score(tmp_path):
+    """``up`` decides the highest scores, ``down`` the lowest: only the first is of interest."""
+    path = tmp_path / "study.journal"
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    study = optuna.create_study(
+        study_name="s", storage=storage, directions=["maximize", "minimize"],
+        sampler=optuna.samplers.RandomSampler(seed=1),
+    )  # fmt: skip
+    for _ in range(80):
+        trial = study.ask()
+        up, down = trial.suggest_float("up", 0, 1), trial.suggest_float("down", 0, 1)
+        score = 0.5 + (0.4 * (up > 0.7)) - (0.4 * (down > 0.7) * (up <= 0.7))
+        study.tell(trial, [score, down])
+    found = importances(path, ["s", "unknown"])
+    assert list(found) == ["s"]
+    assert found["s"]["score"]["up"] > 0.8
+    assert found["s"]["usd"]["down"] > 0.8
