@@ -35,6 +35,7 @@ def test_a_chart_says_what_it_is_and_what_each_mark_is():
     chart.whisker(0.5, (0.2, 0.8), "t0")
     svg = chart.svg()
     assert 'role="img" aria-label="Name. About it."' in svg
-    assert svg.startswith("<svg") and "<title>Name</title>" in svg
+    assert svg.startswith("<svg")
+    assert "<title>Name</title>" in svg
     assert svg.count("a &lt;") == 6
     assert svg.count("whisker") == 1

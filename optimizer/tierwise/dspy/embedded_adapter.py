@@ -65,7 +65,8 @@ def _only_input(signature: Any) -> tuple[str, Any]:
             "an embedded tier reads one input field, and writes one answer after at most one field "
             f"of reasoning; the signature is {signature.signature!r}"
         )
-    return next(iter(signature.input_fields.items()))
+    ((name, field),) = signature.input_fields.items()
+    return name, field
 
 
 def _wording(signature: Any) -> str:

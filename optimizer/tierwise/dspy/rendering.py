@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dspy.adapters.types.base_type import Type
+
 import dspy
 from tierwise.dspy.embedded_adapter import EmbeddedAdapter
 from tierwise.dspy.examples import answer_field, inputs_of
@@ -20,6 +22,7 @@ from tierwise.recipe import Message, PromptTemplate
 from tierwise.task import AnswerSpec
 
 STUDENT = "student"
+_OWN_TYPES = (dspy.History, Type)
 
 
 def adapter_of(model: str) -> Any:
@@ -58,8 +61,14 @@ def template(
     """The exact messages of a signature and its demonstrations.
 
     Raises:
-        UnsupportedError: a message is not text.
+        UnsupportedError: a field of DSPy's own types (history, images, tools).
     """
+    for name, info in signature.fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, _OWN_TYPES):
+            raise UnsupportedError(
+                f"field {name!r} is a {info.annotation.__name__}, which a policy file cannot fill "
+                "in literally: use text fields"
+            )
     placeholders = {name: f"{{{{ {name} }}}}" for name in signature.input_fields}
     laid_out = adapter.format(signature, [dict(d) for d in demos], placeholders)
     return PromptTemplate(prompt_id, _messages(laid_out), "dspy", origin=origin)
@@ -74,7 +83,7 @@ def check_rendering(prompt: PromptTemplate, signature: Any, demos: Any, adapter:
         if prompt.render(inputs_of(signature, example)) != direct:
             raise UnsupportedError(
                 "an input of this signature is laid out in a way that a policy file cannot fill in "
-                "literally (history, images or other types of DSPy): use text fields"
+                "literally: use text fields"
             )
 
 

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import dspy
 from dspy.utils.exceptions import AdapterParseError
 
+import dspy
 from tierwise.dspy.engine import TierEngine, lm_of
 from tierwise.dspy.examples import answer_field, inputs_of, value_of
 from tierwise.dspy.rendering import adapter_of
@@ -104,7 +104,9 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_engines", "_runtime", "_lock")}
+        return {
+            k: v for k, v in self.__dict__.items() if k not in ("_engines", "_runtime", "_lock")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -129,7 +131,9 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
         self._runtime: tuple[Any, PolicyRuntime] | None = None
         self._lock = threading.Lock()
 
-    def _asked(self, kwargs: dict[str, Any]) -> tuple[PolicyRuntime, dict[str, str], dict[str, Any]]:
+    def _asked(
+        self, kwargs: dict[str, Any]
+    ) -> tuple[PolicyRuntime, dict[str, str], dict[str, Any]]:
         for name in ("signature", "demos", "config"):
             if kwargs.pop(name, None):
                 raise UnsupportedError(f"a policy's prompts and settings are fixed: no {name!r}")
@@ -185,9 +189,7 @@ def trace_of(prediction: Any) -> Answer | None:
     return found
 
 
-def tuned(
-    student: Any, policies: Mapping[str, PolicyFile] | None = None, tier: str = ""
-) -> Any:
+def tuned(student: Any, policies: Mapping[str, PolicyFile] | None = None, tier: str = "") -> Any:
     """A copy of ``student`` whose predictor runs policies; without any, ready for ``load``.
 
     Raises:

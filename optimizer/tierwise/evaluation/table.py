@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ class ArmTable:
         """Draws that some item has."""
         return int(self.answers.shape[1])
 
-    @property
+    @functools.cached_property
     def slowest_s(self) -> float:
         """The longest latency; 0 where none was recorded."""
         known = self.latency_s[~np.isnan(self.latency_s)]

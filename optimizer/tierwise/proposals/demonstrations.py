@@ -1,15 +1,13 @@
-"""Sets of demonstrations by DSPy's bootstrapping, each on its own: one that fails sinks no other."""
+"""Sets of demonstrations by DSPy's bootstrapping, each alone: a failure sinks no other."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tierwise.proposals.candidate import Demo, Registry
+from tierwise.proposals.quiet import quiet
 
 BOOTSTRAP = "bootstrap"
 
@@ -33,7 +31,7 @@ def bootstrapped(
             max_errors=max(10, len(shuffled)),
         )  # fmt: skip
         try:
-            with _quiet():
+            with quiet():
                 compiled = optimizer.compile(program.deepcopy(), trainset=shuffled)
         except Exception as error:  # noqa: BLE001  anybody's program and metric: whatever it raises
             registry.refuse(origin, f"bootstrapping failed: {type(error).__name__}: {error}")
@@ -44,16 +42,3 @@ def bootstrapped(
 
 def _demo(signature: Any, demo: Any) -> Demo:
     return {name: str(demo[name]) for name in signature.fields if demo.get(name) is not None}
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """DSPy prints a line a set and logs each failed example: the registry says both."""
-    logger = logging.getLogger("dspy")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tierwise.proposals.candidate import Registry
+from tierwise.proposals.quiet import quiet
 
 GROUNDED, REFLECTION = "grounded", "reflection"
 SHOWN_FAILURES = 6
@@ -35,14 +36,19 @@ def grounded(
     for i in range(n):
         origin = f"{GROUNDED}/{i}"
         try:
-            proposer = GroundedProposer(
-                prompt_model=lm, program=program, trainset=list(trainset),
-                use_dataset_summary=False, program_aware=False, use_instruct_history=False,
-                set_history_randomly=False, rng=rng,
-            )  # fmt: skip
-            proposed = proposer.propose_instructions_for_program(
-                trainset=list(trainset), program=program, demo_candidates=None, trial_logs={}, N=1
-            )
+            with quiet():
+                proposer = GroundedProposer(
+                    prompt_model=lm, program=program, trainset=list(trainset),
+                    use_dataset_summary=False, program_aware=False, use_instruct_history=False,
+                    set_history_randomly=False, rng=rng,
+                )  # fmt: skip
+                proposed = proposer.propose_instructions_for_program(
+                    trainset=list(trainset),
+                    program=program,
+                    demo_candidates=None,
+                    trial_logs={},
+                    N=1,
+                )
         except DSPyError as error:  # the call failed, or its answer could not be read
             registry.refuse(origin, f"the proposer failed: {_first_line(error)}")
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +23,9 @@ FEWEST_ITEMS = 8
 
 
 class Draws(Protocol):
-    """Where a search gets its tables from."""
+    """Where a search gets its tables from; ``free``: looking at more of them costs nothing."""
+
+    free: bool
 
     def most(self, arm: Arm) -> int:
         """The most draws that every item of the arm can have."""
@@ -35,6 +38,8 @@ class Draws(Protocol):
 
 class Buyer:
     """Draws of a tier, bought into a pool; with ``model=None`` (replay) nothing is bought."""
+
+    free = False
 
     def __init__(
         self,
@@ -111,3 +116,21 @@ class Buyer:
                 self.tier, self.prompts[arm.prompt], arm, item.inputs, self.address
             )
         return self._requests[key]
+
+
+class Halves:
+    """A table that is there, and nothing more: half of its items to choose on, half to test on."""
+
+    free = True
+
+    def __init__(self, table: SampleTable) -> None:
+        self._table = table
+
+    def most(self, arm: Arm) -> int:
+        """Draws that the table has of the arm."""
+        return self._table.arms[arm].depth
+
+    def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
+        """Whatever ``items`` are: the table's second half for the test, else its first."""
+        half = self._table.rows(np.arange(int(stage == "test"), self._table.n_items, 2))
+        return replace(half, arms={arm: half.arms[arm] for arm in depth})

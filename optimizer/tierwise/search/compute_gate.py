@@ -1,9 +1,9 @@
 """The compute gate: before a tier may spend, does spending pay here at all?
 
 Non-reasoning models do not catch up at any budget, and much compute adds little to some tasks
-(arXiv 2504.14047). From a small first purchase two numbers are estimated, each with a 95% interval: the
-slope of the score on log2(draws), and the paired gain of a thinking mode over a direct one. Where
-neither is clearly above zero the gate is closed.
+(arXiv 2504.14047). From a small first purchase two numbers are estimated, each with a 95% interval:
+the slope of the score on log2(draws), and the paired gain of a thinking mode over a direct one.
+Where neither is clearly above zero the gate is closed.
 
 Which arm and which way of spending are looked at is chosen on one half of the items and measured on
 the other, both ways round: the best of many that gain nothing still shows no gain.
@@ -32,6 +32,9 @@ CLEARLY = 0.99
 """Level of the interval that must lie above zero: of two chances one may be luck, and two halves
 that agree on an arm are not independent. Reported intervals are those of 95%."""
 
+FEWEST_ITEMS = 40
+"""With fewer, "not clearly above zero" says nothing: the gate stays open, undecided."""
+
 LADDER = (1, 3, 5, 9, 17)
 """Draws of a vote: odd, since a vote of two is a vote of one."""
 
@@ -41,7 +44,8 @@ class Verdict:
     """What the first purchase says.
 
     Attributes:
-        open: spending pays, or may.
+        open: spending pays, or there was too little to tell.
+        decided: there was enough to tell.
         items, draws: what it was measured on (items, most draws of an arm).
         slope: score gained for each doubling of the draws; NaN where there is one draw.
         gain: score gained by thinking; NaN where no arm thinks, or all do.
@@ -49,16 +53,22 @@ class Verdict:
     """
 
     open: bool
+    decided: bool
     items: int
     draws: int
     slope: Interval
     gain: Interval
     spent_on: Mapping[str, str]
 
+    @property
+    def name(self) -> str:
+        """``open`` or ``closed``."""
+        return "open" if self.open else "closed"
+
     def evidence(self) -> dict[str, Any]:
         """As data for a policy's evidence and the summary; None for what was not measurable."""
         return {
-            "verdict": "open" if self.open else "closed",
+            "decided": self.decided,
             "items": self.items,
             "draws": self.draws,
             "score_per_doubling_of_draws": _known(self.slope.mean),
@@ -85,10 +95,14 @@ def judge(
     (slope, sure_slope), of_slope = _slope(evaluator, space, logprobs)
     (gain, sure_gain), of_gain = _gain(table, direct)
     spent_on = {"by_draws": of_slope, "by_thinking": of_gain}
+    draws = max(rows.depth for rows in table.arms.values())
+    # A vote over three prompts or more may pay where a prompt has one draw only.
+    decided = table.n_items >= FEWEST_ITEMS and (draws > 1 or max(space.arms) < LADDER[1])
     return Verdict(
-        open=sure_slope.low > 0 or sure_gain.low > 0,
+        open=not decided or sure_slope.low > 0 or sure_gain.low > 0,
+        decided=decided,
         items=table.n_items,
-        draws=max(rows.depth for rows in table.arms.values()),
+        draws=draws,
         slope=slope,
         gain=gain,
         spent_on={channel: name for channel, name in spent_on.items() if name},
@@ -128,7 +142,8 @@ def _slope(evaluator: Evaluator, space: SearchSpace, logprobs: bool) -> tuple[Me
                 evaluator.evaluate(uniform(arm, StrategySpec.of(way, draws=n))).score
                 for n in counts
             ]
-            found[f"{way} of {arm.label}"] = weights @ np.array(curve)
+            slopes = weights @ np.array(curve)
+            found[f"{way} of {arm.label}"] = np.round(slopes, 12)  # no slope is 0, not 1e-17
     n_items = evaluator.table.n_items
     return _cross_fitted(found, {"": np.zeros(n_items)}, n_items)
 

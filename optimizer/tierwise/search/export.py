@@ -52,6 +52,11 @@ def policy_file(
         f"The gate was not passed: {described(candidate.policy)} was not shown to be better than "
         "the baseline, or as good and cheaper. This is the baseline."
     ]  # fmt: skip
+    if not found.compute_gate.open:
+        notes.append(
+            f"The compute gate is closed: on {found.compute_gate.items} items neither more draws "
+            "nor thinking clearly raised the score, so one cheap draw is all that is spent."
+        )
     recorded = kind_of(q.tier.model) == RECORDED
     if recorded:
         notes.append("Tuned on recorded answers: the prompts' exact bytes are not known.")
@@ -72,11 +77,13 @@ def policy_file(
             "buckets": by_bucket(found, chosen),
         },
         evidence={
-            "split": "test",
+            "split": "test" if found.tested_on_test else "tune",
             "baseline": {
                 "policy": described(found.baseline), **measured(found.tested[found.baseline])
             },
             "gate": "passed" if gate else "not passed",
+            "compute_gate": found.compute_gate.name,
+            "compute_gate_evidence": found.compute_gate.evidence(),
             "operating_point": point,
             "comparisons": [{"against": "baseline", **compared(comparison)}],
             "looks_at_test": origin.looks,
@@ -207,6 +214,8 @@ def tier_summary(
         **spent,
         "chosen": found.chosen,
         "gate": points[found.chosen]["gate"],
+        "compute_gate": found.compute_gate.name,
+        "compute_gate_evidence": found.compute_gate.evidence(),
         "baseline": {"policy": described(found.baseline), **measured(baseline)},
         "operating_points": points,
         "ladder": ladder,

@@ -33,6 +33,8 @@ MOSTLY = 0.9
 class RecordedDraws:
     """The recorded draws of a tier, as tables."""
 
+    free = True
+
     def __init__(self, recording: Recording, task: Task, tier: Tier) -> None:
         self.recording, self.task, self.tier = recording, task, tier
 

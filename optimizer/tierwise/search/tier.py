@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable
+from tierwise.llm.models import RECORDED, kind_of
 from tierwise.pool import Cap
 from tierwise.recipe import Arm, Policy, Recipe, StrategySpec, Tier, uniform
 from tierwise.recipe.space import SearchSpace
 from tierwise.search import ladder
 from tierwise.search.allocation import allocate
 from tierwise.search.arms import Arms
-from tierwise.search.buying import Draws
+from tierwise.search.buying import Draws, Halves
+from tierwise.search.compute_gate import Verdict, cheapest_mode, closed, judge
 from tierwise.search.effort import (
     DrawCost,
     Effort,
@@ -71,6 +73,8 @@ class Found:
         rungs: the ladder's policies by name.
         prompt_table: every arm on the same items, for the comparison of prompts: those of the
             screening, all items of a recording.
+        compute_gate: whether the tier was allowed to spend; closed, its one draw was chosen on one
+            half of the first purchase and tested on the other.
     """
 
     question: Question
@@ -87,6 +91,12 @@ class Found:
     prompt_table: SampleTable
     study_table: SampleTable
     test_table: SampleTable
+    compute_gate: Verdict
+
+    @property
+    def tested_on_test(self) -> bool:
+        """Whether the test split was looked at: not where the compute gate bought nothing more."""
+        return self.compute_gate.open or kind_of(self.question.tier.model) == RECORDED
 
 
 def search(question: Question, draws: Draws, listener: Listener) -> Found:
@@ -114,6 +124,12 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
     measured = _measured_cost(table, q.tier)
     effort = affordable(effort, len(arms), depth, measured, q.cap, tier=name, done=("screen",))
     racers = _race(q, table, arms, effort.race_arms, effort)
+    gate, bought = _compute_gate(q, draws, table, tune, racers, cheapest_mode(screened), effort)
+    if not gate.open:
+        cheap = closed(space, cheapest_mode(screened))
+        racers = tuple(a for a in bought.arms if a.mode in cheap.modes or a == q.arms.baseline)
+        q = replace(q, space=cheap, trials=min(q.trials, 3 * len(racers)))
+        draws, depth = draws if draws.free else Halves(bought), 1
 
     stage("race")
     race_depth = min(effort.race_draws, depth)
@@ -183,6 +199,7 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
         prompt_table=screen_table,
         study_table=study_table,
         test_table=test_table,
+        compute_gate=gate,
     )
 
 
@@ -202,6 +219,24 @@ def _race(
     ways = [StrategySpec.of("single"), *strategies(dims, depth, steps=3)]
     points = envelope(evaluator, arms, list(dict.fromkeys(ways)))
     return most_useful(points, survivors(points), keep, always=(q.arms.baseline,))
+
+
+def _compute_gate(
+    q: Question, draws: Draws, screened: SampleTable, tune: Sequence[Item], racers: Sequence[Arm],
+    direct: str, effort: Effort,
+) -> tuple[Verdict, SampleTable]:  # fmt: skip
+    """The gate's verdict and the table that it was reached on; more is bought only in doubt."""
+
+    def verdict(table: SampleTable) -> Verdict:
+        orders = Orders(effort.orders, q.seed)
+        return judge(table, q.space, direct, logprobs=q.tier.logprobs, orders=orders)
+
+    first = verdict(screened)
+    if first.open or screened.n_items >= effort.race_items:
+        return first, screened
+    depth = dict.fromkeys(racers, min(rows.depth for rows in screened.arms.values()))
+    more = draws.table(tune[: effort.race_items], depth, "compute gate")
+    return verdict(more), more
 
 
 def _study(

@@ -170,7 +170,7 @@ def _run(
             raise next(iter(failed.values()))
         in_order = {name: found[name] for name in prepared.tiers if name in found}
         if not replaying:
-            for name in in_order:
+            for name in (name for name, f in in_order.items() if f.tested_on_test):
                 pool.look(prepared.loaded.task.items_sha256, name, run.run)
         origins = {
             name: Origin(

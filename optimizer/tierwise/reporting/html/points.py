@@ -55,7 +55,9 @@ def _row(tier: TierFiles, name: str, point: Mapping[str, Any]) -> tuple[Child, .
     return (
         tier.name, f"{name}\u00a0★" if chosen else name, n.score(point["score"]),
         n.bounds(point["score_ci95"]), n.usd_per(point["usd_per_item"]),
-        f"{point['draws_per_item']:.1f}", point["gate"],
+        f"{point['draws_per_item']:.1f}",
+        "is today's prompt" if point["policy"] == tier.summary["baseline"]["policy"]
+        else point["gate"],
     )  # fmt: skip
 
 

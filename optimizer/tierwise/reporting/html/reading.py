@@ -14,6 +14,7 @@ from tierwise.content import Job
 from tierwise.errors import InputError, TierwiseError
 from tierwise.evaluation import SampleTable
 from tierwise.recipe.policy_file import PolicyFile
+from tierwise.search.export import TRIAL_FIELDS
 from tierwise.search.run_dir import RunDir
 from tierwise.search.tested import Tested
 
@@ -134,10 +135,10 @@ def read(path: Path) -> RunFiles:
         tiers[name] = TierFiles(
             name, f"t{i % 6}", of_tier,
             attempt(f"policies/{name}.yaml", PolicyFile.load),
-            attempt(f"tables.{name}.prompts.npz", SampleTable.load),
-            attempt(f"tables.{name}.npz", SampleTable.load),
-            attempt(f"tables.{name}.test.npz", SampleTable.load),
-            attempt(f"tested.{name}.npz", Tested.load),
+            attempt(f"tables.{name}.prompts.npz", _whole(SampleTable.load)),
+            attempt(f"tables.{name}.npz", _whole(SampleTable.load)),
+            attempt(f"tables.{name}.test.npz", _whole(SampleTable.load)),
+            attempt(f"tested.{name}.npz", _whole(Tested.load)),
             trials.get((of_tier.get("studies") or [""])[-1], ()),
         )  # fmt: skip
     return RunFiles(run, job, summary, tiers, summary.get("failed", {}), tuple(missing))
@@ -150,10 +151,24 @@ def _summary(path: Path) -> dict[str, Any]:
     return found
 
 
+def _whole(reading: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Numpy leaves a file open that it cannot read: so it gets none that was cut off."""
+
+    def read_whole(path: Path) -> T:
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile(path.name)
+        return reading(path)
+
+    return read_whole
+
+
 def _trials(path: Path) -> dict[str, tuple[Trial, ...]]:
     by_study: dict[str, list[Trial]] = {}
     with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+        rows = csv.DictReader(file)
+        if not set(TRIAL_FIELDS) <= set(rows.fieldnames or ()):
+            raise InputError("not a table of trials", path=path)
+        for row in rows:
             trial = Trial(
                 row["study"], int(row["trial"]), float(row["score"]), float(row["usd_per_item"]),
                 row["policy"],

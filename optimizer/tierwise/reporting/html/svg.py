@@ -34,7 +34,7 @@ class Scale(NamedTuple):
     def ticks(self, most: int = 6) -> list[float]:
         """Round values within the scale."""
         if self.log:
-            return self._log_ticks(most)
+            return self._log_ticks(most) or self._replace(log=False).ticks(most)
         span = (self.high - self.low) or 1.0
         raw = span / most
         power = 10.0 ** math.floor(math.log10(raw))
@@ -49,7 +49,7 @@ class Scale(NamedTuple):
             ticks = [m * 10.0**d for d in decades for m in multiples]
             ticks = [t for t in ticks if self.low * 0.999 <= t <= self.high * 1.001]
             if len(ticks) <= most:
-                return ticks
+                return ticks if len(ticks) > 1 else []
         return ticks[:: math.ceil(len(ticks) / most)]
 
 
@@ -63,7 +63,8 @@ def padded(
     low, high = min(finite), max(finite)
     if log:
         low, high = math.log(low), math.log(high)
-    room = (high - low) * share or (0.7 if log else 0.05)
+    least = 0.05 if log else 1e-3  # what differs by less is one value
+    room = (high - low) * share if high - low > least else (0.7 if log else 0.05)
     low, high = low - room, high + room
     return (math.exp(low), math.exp(high)) if log else (low, high)
 

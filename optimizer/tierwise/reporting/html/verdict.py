@@ -76,12 +76,17 @@ def _draws(mean: float) -> str:
 
 def _kept(tier: TierFiles, point: Mapping[str, Any]) -> str:
     base, against = tier.summary["baseline"], point["against_baseline"]
+    found = (
+        f"The best policy that was found ({n.points(against['score_difference'])} points "
+        f"{n.point_bounds(against['score_difference_ci95'])}, {n.ratio(against['cost_ratio'])} the "
+        "cost) was not shown to be better, or as good and cheaper, so it is not exported."
+    )
+    if point["policy"] == base["policy"]:
+        found = "Nothing that was tried did better on the items by which policies are chosen."
     return (
         f"Keep today's prompt. It scores {n.score(base['score'])} {n.bounds(base['score_ci95'])} "
         f"on {base['items']} held-out items, at {n.usd_per(base['usd_per_item'])} for 1,000 "
-        f"requests. The best policy that was found ({n.points(against['score_difference'])} points "
-        f"{n.point_bounds(against['score_difference_ci95'])}, {n.ratio(against['cost_ratio'])} the "
-        "cost) was not shown to be better, or as good and cheaper, so it is not exported."
+        f"requests. {found}"
     )
 
 

@@ -1,0 +1,12 @@
+"""Tierwise in DSPy: tiers as language models, an optimizer, and modules that run policies."""
+
+from tierwise.dspy.embedded_adapter import EmbeddedAdapter
+from tierwise.dspy.engine import TierEngine, tier_lm
+from tierwise.dspy.joint import JointOptimizer
+from tierwise.dspy.proposing import Proposing
+from tierwise.dspy.tuned import TunedPredict, trace_of, tuned
+
+__all__ = [
+    "EmbeddedAdapter", "JointOptimizer", "Proposing", "TierEngine", "TunedPredict", "tier_lm",
+    "trace_of", "tuned",
+]  # fmt: skip

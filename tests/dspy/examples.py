@@ -1,0 +1,27 @@
+"""The shipped arithmetic task as DSPy examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dspy
+from tierwise.content import load_task
+from tierwise.search.effort import Effort
+
+LITTLE = Effort(
+    screen_items=24, screen_draws=5, race_items=40, race_draws=7, race_arms=4, study_items=60,
+    study_arms=3, select_items=60, test_items=80, finalists=8, orders=8,
+)  # fmt: skip
+
+
+def exact(example: Any, prediction: Any, trace: object = None) -> bool:
+    return bool(example.answer == prediction.answer)
+
+
+def arithmetic(n: int, first: int = 0) -> list[Any]:
+    items = load_task("arithmetic").task.items
+    step = len(items) // (n + first)
+    return [
+        dspy.Example(question=item.inputs["question"], answer=item.target).with_inputs("question")
+        for item in items[:: max(step, 1)][first : first + n]
+    ]

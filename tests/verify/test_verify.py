@@ -1,0 +1,162 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.verify.worlds import TASK, USD, policy_file, runtime
+from tierwise.errors import InputError, ProviderError
+from tierwise.search.changed import changes
+from tierwise.search.verify import Terms, verify
+from tierwise.stats.sequential import confidence_sequence, side_of
+from tierwise.task import AnswerSpec, Item, Task
+
+
+def test_a_policy_that_is_as_it_was_holds():
+    found = verify(runtime(0.8, 0.8), TASK, Terms(margin=0.1, seed=3))
+    assert found.verdict == "holds"
+    assert found.ended == "decided"
+    assert found.score.low > found.bar == pytest.approx(0.7)
+    assert found.usd == pytest.approx(found.items * USD, rel=0.1)
+
+
+def test_a_policy_that_lost_much_has_dropped():
+    found = verify(runtime(0.5, 0.5), TASK, Terms(margin=0.1, seed=3))
+    assert found.verdict == "dropped"
+    assert found.score.high < found.bar
+
+
+def test_items_that_end_first_decide_nothing():
+    found = verify(runtime(0.8, 0.8), TASK, Terms(margin=0.01, items=50, seed=3))
+    assert (found.verdict, found.ended, found.items) == ("not decided", "items", 50)
+
+
+def test_the_budget_is_not_passed():
+    budget = 100 * USD
+    found = verify(runtime(0.8, 0.8), TASK, Terms(margin=0.01, usd=budget, seed=3))
+    assert (found.verdict, found.ended) == ("not decided", "usd")
+    assert 0 < found.usd <= budget
+
+
+def test_a_budget_for_no_request_answers_none():
+    found = verify(runtime(0.8, 0.8), TASK, Terms(usd=USD / 10))
+    assert (found.verdict, found.items) == ("not decided", 0)
+    assert math.isnan(found.score.mean)
+
+
+def test_the_bucket_that_moved_is_named():
+    found = verify(runtime(0.8, 0.45), TASK, Terms(margin=0.1, seed=1))
+    moved = {(s.bucket, s.measure) for s in found.moved}
+    assert found.verdict == "dropped"
+    assert ("hard", "score") in moved
+    assert ("easy", "score") not in moved
+
+
+def test_dollars_that_moved_are_named():
+    file = policy_file()
+    dear = {**file.expected, "usd_per_item": 3 * USD, "usd_per_item_ci95": [2.9 * USD, 3.1 * USD]}
+    found = verify(
+        runtime(0.8, 0.8, file=replace(file, expected=dear)), TASK, Terms(margin=0.1, seed=3)
+    )
+    assert ("all", "usd_per_item") in {(s.bucket, s.measure) for s in found.moved}
+
+
+def test_few_failures_are_counted_and_not_scored():
+    model = runtime(1.0, 1.0, fail=0.08, file=policy_file(0.95))
+    found = verify(model, TASK, Terms(margin=0.01, seed=2, items=100))
+    assert found.failed > 0
+    assert found.score.mean == 1.0
+
+
+def test_a_provider_that_fails_says_nothing_of_the_policy():
+    with pytest.raises(ProviderError, match=r"of \d+ requests failed"):
+        verify(runtime(0.8, 0.8, fail=0.7), TASK, Terms(seed=2))
+
+
+def test_the_same_seed_gives_the_same_verdict_and_another_seed_other_draws():
+    terms = Terms(margin=0.01, items=300)
+    found = [verify(runtime(0.8, 0.8), TASK, replace(terms, seed=s)) for s in (5, 5, 6)]
+    assert found[0] == found[1]
+    assert found[0].score.mean != found[2].score.mean
+
+
+@pytest.mark.parametrize("wrong", [{"margin": 0.0}, {"error": 0.5}, {"items": 0}, {"usd": 0.0}])
+def test_terms_out_of_range_are_bad_input(wrong):
+    with pytest.raises(InputError):
+        Terms(**wrong)
+
+
+def test_a_policy_without_an_expected_score_is_bad_input():
+    with pytest.raises(InputError, match="expected"):
+        verify(runtime(1, 1, file=replace(policy_file(), expected={})), TASK, Terms())
+    with pytest.raises(InputError, match="cannot drop"):
+        verify(runtime(1, 1, file=policy_file(0.04)), TASK, Terms(margin=0.05))
+
+
+def test_nothing_changed_is_nothing_said_but_of_a_model_that_nobody_knows():
+    file = policy_file()
+    embedded = replace(file, tier=replace(file.tier, model="embedded/small"))
+    assert [s for s in changes(embedded, TASK) if "listed" not in s and "sends" not in s] == []
+    assert "test/small" in changes(file, TASK)[0]
+
+
+def test_a_task_that_changed_is_named():
+    other = Task(
+        "other", 2, ("question",), (*TASK.items, Item("x", {"question": "new"}, "yes")),
+        AnswerSpec(normalise="none"),
+    )  # fmt: skip
+    said = " ".join(changes(policy_file(), other))
+    assert "version 2" in said
+    assert "'other'" in said
+    assert "items_sha256" in said
+
+
+def test_side_of_agrees_with_the_confidence_sequence():
+    """One gambler with all of ``error`` is the hedged pair at twice the error, each with half."""
+    values = (np.random.default_rng(0).random(600) < 0.8).astype(float)
+    ends = confidence_sequence(values, level=0.9, bounds=(0.0, 1.0), candidates=1001)
+    for bar in (0.7, 0.9):
+        side = side_of(values, bar, error=0.05)
+        crossed = ends.low > bar if bar < 0.8 else ends.high < bar
+        first = int(np.argmax(crossed)) + 1
+        assert side is not None
+        assert side.side == ("above" if bar < 0.8 else "below")
+        assert side.after <= first <= side.after + 40  # the grid rounds outwards
+
+
+def test_side_of_never_changes_its_mind():
+    values = (np.random.default_rng(1).random(2000) < 0.8).astype(float)
+    first = side_of(values, 0.7)
+    assert first is not None
+    assert side_of(values[: first.after], 0.7) == first
+    assert side_of(values[: first.after - 1], 0.7) is None
+    with pytest.raises(ValueError, match="bar"):
+        side_of(values, 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mean", [0.5, 0.8, 0.95])
+def test_under_continuous_looking_each_error_stays_below_its_rate(mean):
+    """At the bar itself, where it is hardest: 2,000 runs of up to 3,000 looks."""
+    rng = np.random.default_rng(7)
+    runs = 2000
+    sides = [side_of((rng.random(3000) < mean).astype(float), mean, error=0.05)
+             for _ in range(runs)]  # fmt: skip
+    slack = 2 * math.sqrt(0.05 * 0.95 / runs)
+    for wrong in ("above", "below"):
+        assert sum(s is not None and s.side == wrong for s in sides) / runs <= 0.05 + slack
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("easy", "hard", "wrong"), [
+    (0.75, 0.65, "dropped"), (0.75, 0.65, "holds"), (0.9, 0.9, "dropped"), (0.4, 0.5, "holds"),
+])  # fmt: skip
+def test_verify_keeps_its_error_rates_end_to_end(easy, hard, wrong):
+    """Bar .7: the first two have exactly that mean, so either verdict is an error there."""
+    runs = 200
+    verdicts = [
+        verify(runtime(easy, hard), TASK, Terms(margin=0.1, items=600, seed=1000 * r)).verdict
+        for r in range(runs)
+    ]
+    slack = 2 * math.sqrt(0.05 * 0.95 / runs)
+    assert verdicts.count(wrong) / runs <= 0.05 + slack
