@@ -23,7 +23,7 @@ from tierwise.content import check
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
          ROOT / "examples" / "own_task" / "README.md")  # fmt: skip
-ELSEWHERE = ("add_a_strategy", "serving", "first_task")
+ELSEWHERE = ("add_a_strategy", "serving", "first_task", "dspy")
 """Pages with tests of their own."""
 
 MAIN = "from tierwise.cli import main; main()"

@@ -1,0 +1,73 @@
+"""What a signal is worth: one that knows, one that is placebo, and the oracle's own share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, arm_table
+from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.recipe import Difficulty, Probe, Recipe, StrategySpec
+from tierwise.search.parameters import Dimensions
+from tierwise.search.signal_quality import difficulties_of, qualities, summary
+
+SINGLE = StrategySpec.of("single")
+RECIPES = [Recipe((arm,), SINGLE) for arm in (DIRECT, THINK)]
+
+
+def table(lengths: np.ndarray, draws: int = 12) -> SampleTable:
+    """Items are easy for all or hard for direct; thinking, ten times as dear, always helps."""
+    rng = np.random.default_rng(0)
+    hard = np.arange(len(lengths)) % 3 == 0
+    cheap = arm_table(np.where(hard, 0.05, 0.95), draws, rng)
+    dear = arm_table(np.full(len(lengths), 0.95), draws, rng)
+    dear = type(dear)(dear.answers, dear.score, dear.prompt_usd, dear.prompt_usd * 19,
+                      dear.latency_s)  # fmt: skip
+    inputs = tuple({"q": "word " * int(n)} for n in lengths)
+    return SampleTable(tuple(map(str, range(len(inputs)))), inputs, {DIRECT: cheap, THINK: dear})
+
+
+KNOWS = np.where(np.arange(300) % 3 == 0, 9, 2)
+PLACEBO = np.random.default_rng(1).integers(1, 30, 300)
+
+
+def quality(lengths: np.ndarray, difficulty: Difficulty = Difficulty("length")):
+    evaluator = Evaluator(table(lengths), Orders(6), exact=False)
+    return qualities(evaluator, RECIPES, [difficulty], DIRECT)[0]
+
+
+def test_a_signal_that_knows_captures_what_the_oracle_gains() -> None:
+    found = quality(KNOWS)
+    assert found.auroc.mean > 0.9
+    assert found.gain.low > 0
+    assert found.share == pytest.approx(1, abs=0.15)
+    assert found.gain == found.unbilled
+
+
+def test_a_placebo_orders_nothing_and_gains_nothing() -> None:
+    found = quality(PLACEBO)
+    assert found.auroc.low < 0.5 < found.auroc.high
+    assert abs(found.spearman) < 0.1
+    assert found.share < 0.2
+    assert found.oracle.low > 0
+
+
+def test_a_probe_is_on_the_bill_and_its_own_draws_do_not_judge_it() -> None:
+    found = quality(PLACEBO, Difficulty("probe_agreement", (), Probe(DIRECT, 3)))
+    assert found.usd_per_item == pytest.approx(4e-6)
+    assert found.gain.mean < found.unbilled.mean
+    with_itself = Difficulty("probe_agreement", (), Probe(DIRECT, 11))
+    assert quality(PLACEBO, with_itself).auroc.mean < 1
+
+
+def test_every_signal_of_a_space_is_in_the_summary() -> None:
+    kinds = ("none", "length", "probe_agreement")
+    assert [d.signal for d in difficulties_of(kinds, (DIRECT, THINK), 2)] == [
+        "length", "probe_agreement", "probe_agreement",
+    ]  # fmt: skip
+    space = type(SPACE)("s", strategies=SPACE.strategies, signals=kinds, buckets=(1, 2))
+    dims = Dimensions(space, (DIRECT, THINK), logprobs=False, max_draws=6)
+    told = summary(table(KNOWS), dims, Orders(4))
+    assert told is not None
+    assert [row["signal"] for row in told["by_signal"]] == ["length"] + ["probe_agreement"] * 2
+    assert summary(table(KNOWS, draws=2), dims, Orders(4)) is None
