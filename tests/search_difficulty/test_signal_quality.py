@@ -11,6 +11,7 @@ from tierwise.recipe import Difficulty, Probe, Recipe, StrategySpec
 from tierwise.search.parameters import Dimensions
 from tierwise.search.signal_quality import difficulties_of, qualities, summary
 
+LENGTH = Difficulty("length")
 SINGLE = StrategySpec.of("single")
 RECIPES = [Recipe((arm,), SINGLE) for arm in (DIRECT, THINK)]
 
@@ -31,7 +32,7 @@ KNOWS = np.where(np.arange(300) % 3 == 0, 9, 2)
 PLACEBO = np.random.default_rng(1).integers(1, 30, 300)
 
 
-def quality(lengths: np.ndarray, difficulty: Difficulty = Difficulty("length")):
+def quality(lengths: np.ndarray, difficulty: Difficulty = LENGTH):
     evaluator = Evaluator(table(lengths), Orders(6), exact=False)
     return qualities(evaluator, RECIPES, [difficulty], DIRECT)[0]
 
@@ -40,7 +41,7 @@ def test_a_signal_that_knows_captures_what_the_oracle_gains() -> None:
     found = quality(KNOWS)
     assert found.auroc.mean > 0.9
     assert found.gain.low > 0
-    assert found.share == pytest.approx(1, abs=0.15)
+    assert found.share > 0.8  # above 1 too: the oracle knows the truth from six draws only
     assert found.gain == found.unbilled
 
 

@@ -17,14 +17,18 @@ from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable, repl
 from tierwise.llm.models import RECORDED, kind_of
 from tierwise.recipe import Limits, Policy
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.search import signal_quality
 from tierwise.search.effort import depth_needed
 from tierwise.search.gate import Comparison, compare
+from tierwise.search.sensitivity import sensitivities
 from tierwise.search.study import Generation, described
 from tierwise.search.tier import Found
 from tierwise.stats.intervals import Interval, bootstrap_mean
 from tierwise.task import Item
 
 LEAST_TIMEOUT_S = 60.0
+SIGNAL_ORDERS = 8
+"""Orders of the draws that signals are judged on."""
 TIMEOUT_ROOM = 2.0
 """A timeout is this many times the slowest that the test items could be."""
 
@@ -228,6 +232,10 @@ def tier_summary(
             }
             for j in found.generations[-1].front()
         ],
+        "signals": signal_quality.summary(
+            found.study_table, found.generations[-1].dimensions, Orders(SIGNAL_ORDERS, q.seed)
+        ),
+        "pss": [s.summary() for s in sensitivities(found.prompt_table, q.families)],
         "screened": [
             {"arm": arm.label, "score": score, "usd_per_item": usd}
             for arm, score, usd in found.screened

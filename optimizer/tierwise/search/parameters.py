@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -85,12 +85,16 @@ def thresholds(
 
 @dataclass(frozen=True)
 class Dimensions:
-    """The space of one study: what may be chosen, with the arms that are still in the race."""
+    """The space of one study: what may be chosen, with the arms that are still in the race.
+
+    ``pss``: prompt sensitivity of the arms that have other wordings, for ``max_pss``.
+    """
 
     space: SearchSpace
     arms: tuple[Arm, ...]
     logprobs: bool
     max_draws: int
+    pss: Mapping[Arm, float] = field(default_factory=dict)
 
     @property
     def signals(self) -> tuple[str, ...]:

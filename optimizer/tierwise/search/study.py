@@ -119,6 +119,9 @@ class Generation:
             excess.append(("max_usd_per_item", judged.usd - bounds.max_usd_per_item))
         if bounds.max_rounds is not None:
             excess.append(("max_rounds", judged.rounds - bounds.max_rounds))
+        if bounds.max_pss is not None:
+            worst = max(self.dimensions.pss.get(arm, 0.0) for arm in judged.policy.arms)
+            excess.append(("max_pss", worst - bounds.max_pss))
         return excess
 
 

@@ -7,7 +7,7 @@ give the same result, resumed or not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from tierwise.search.grid import recipes, strategies
 from tierwise.search.parameters import Dimensions, Proposal
 from tierwise.search.racing import envelope, most_useful, survivors
 from tierwise.search.selection import Candidate, bounded_point, operating_points
+from tierwise.search.sensitivity import pss_of
 from tierwise.search.study import Generation, Judged, described
 from tierwise.task import Item, Task
 
@@ -59,6 +60,12 @@ class Question:
     effort: Effort
     cap: Cap
     assumed: DrawCost
+    pss: Mapping[Arm, float] = field(default_factory=dict)
+
+    @property
+    def families(self) -> dict[str, str]:
+        """Prompt -> its family, which its other wordings share."""
+        return {name: prompt.family for name, prompt in self.arms.prompts.items()}
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,7 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
     screen_depth = min(effort.screen_draws, max(depth, 1))
     table = draws.table(tune[: effort.screen_items], dict.fromkeys(arms, screen_depth), "screen")
     screen_table = table
+    q = replace(q, pss=pss_of(table, q.families))
     screened = _screened(table, arms)
     measured = _measured_cost(table, q.tier)
     effort = affordable(effort, len(arms), depth, measured, q.cap, tier=name, done=("screen",))
@@ -244,7 +252,7 @@ def _study(
     effort: Effort, listener: Listener, restated: Sequence[Judged] = (),
 ) -> Generation:  # fmt: skip
     evaluator = Evaluator(table, Orders(effort.orders, q.seed), cache_bytes=CACHE_BYTES)
-    dims = Dimensions(q.space, arms, q.tier.logprobs, depth)
+    dims = Dimensions(q.space, arms, q.tier.logprobs, depth, q.pss)
     generation = Generation(
         f"{q.task.name}/{q.tier.name}/g{number}", evaluator, dims, q.seed, number
     )

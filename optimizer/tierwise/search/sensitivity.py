@@ -1,0 +1,137 @@
+"""Prompt sensitivity (ProSA, arXiv 2410.12405): how much a score hangs on the wording.
+
+Per item S = the mean of |Y_i - Y_j| over all pairs of prompt variants; PSS is its mean over items.
+For right and wrong alone, with k of m variants right, S = 2k(m-k) / (m(m-1)). Y is one draw here:
+with many draws of each variant S is its expectation, and what two draws of the *same* prompt differ
+by is reported beside it, since a sampled answer varies without any change of wording.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tierwise.evaluation import SampleTable
+from tierwise.recipe import Arm
+from tierwise.stats.correlation import spearman
+from tierwise.stats.intervals import Interval, bootstrap_mean
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Variants of a prompt at one mode and temperature.
+
+    Attributes:
+        pss: over all pairs of variants, one draw each.
+        by_chance: the same between two draws of one prompt; NaN with one draw.
+        with_confidence: Spearman of an item's sensitivity with its mean log-probability.
+    """
+
+    family: str
+    mode: str
+    temperature: float
+    prompts: tuple[str, ...]
+    pss: Interval
+    by_chance: float
+    with_confidence: float
+    mean_score: float
+
+    def summary(self) -> dict[str, Any]:
+        """As data for ``summary.json``."""
+        return {
+            "family": self.family,
+            "mode": self.mode,
+            "temperature": self.temperature,
+            "prompts": list(self.prompts),
+            "pss": _known(self.pss.mean),
+            "pss_ci95": [_known(self.pss.low), _known(self.pss.high)],
+            "by_chance": _known(self.by_chance),
+            "spearman_with_confidence": _known(self.with_confidence),
+            "mean_score": self.mean_score,
+        }
+
+
+def item_sensitivity(variants: Sequence[Floats]) -> Floats:
+    """(n_items,): S of each item; ``variants`` are (n_items, n_draws) scores in [0, 1].
+
+    A graded score is taken at its draws: the mean of |a - b| over all pairs of draws of two
+    variants.
+    """
+    pairs = [
+        np.abs(a[:, :, None] - b[:, None, :]).mean(axis=(1, 2))
+        for i, a in enumerate(variants)
+        for b in variants[:i]
+    ]
+    return np.asarray(np.mean(pairs, axis=0), dtype=np.float64)
+
+
+def by_chance(draws: Floats) -> Floats:
+    """(n_items,): the mean of |a - b| over pairs of draws of one prompt; NaN with one draw."""
+    n = draws.shape[1]
+    if n < 2:
+        return np.full(len(draws), np.nan)
+    apart = np.abs(draws[:, :, None] - draws[:, None, :]).sum(axis=(1, 2))
+    return np.asarray(apart / (n * (n - 1)), dtype=np.float64)
+
+
+def sensitivities(
+    table: SampleTable, families: Mapping[str, str] | None = None
+) -> list[Sensitivity]:
+    """PSS for each mode and temperature: over all prompts (``*``), and within each family.
+
+    ``families``: prompt id -> family; paraphrases share one. Groups of one prompt are left out.
+    """
+    groups: dict[tuple[str, str, float], list[Arm]] = defaultdict(list)
+    for arm in table.arms:
+        for family in ("*", (families or {}).get(arm.prompt, "*")):
+            group = groups[family, arm.mode, arm.temperature]
+            group += [arm] if arm not in group else []
+    return [_sensitivity(table, *key, arms) for key, arms in groups.items() if len(arms) > 1]
+
+
+def pss_of(table: SampleTable, families: Mapping[str, str]) -> dict[Arm, float]:
+    """Arm -> PSS over the wordings of its prompt's family; arms without another wording: absent.
+
+    ``max_pss`` is held against this.
+    """
+    found: dict[Arm, float] = {}
+    for arm in table.arms:
+        same = [
+            other for other in table.arms
+            if families.get(other.prompt) == families.get(arm.prompt)
+            and (other.mode, other.temperature) == (arm.mode, arm.temperature)
+        ]  # fmt: skip
+        if len(same) > 1:
+            found[arm] = float(item_sensitivity([table.arms[a].score for a in same]).mean())
+    return found
+
+
+def _sensitivity(
+    table: SampleTable, family: str, mode: str, temperature: float, arms: Sequence[Arm]
+) -> Sensitivity:
+    scores = [table.arms[arm].score for arm in arms]
+    each = item_sensitivity(scores)
+    confidence = [table.arms[a].scores["mean_logprob"] for a in arms
+                  if "mean_logprob" in table.arms[a].scores]  # fmt: skip
+    related = (
+        spearman(each, np.mean([np.nanmean(c, axis=1) for c in confidence], axis=0))
+        if confidence and all(np.isfinite(c).any(axis=1).all() for c in confidence)
+        else float("nan")
+    )
+    return Sensitivity(
+        family, mode, temperature, tuple(arm.prompt for arm in arms),
+        bootstrap_mean(each, bounds=(0.0, 1.0)),
+        float(np.mean([by_chance(s) for s in scores])),
+        related, float(np.mean([s.mean() for s in scores])),
+    )  # fmt: skip
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

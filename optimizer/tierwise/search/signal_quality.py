@@ -1,0 +1,281 @@
+"""What each difficulty signal is worth on a tier: from the study's draws, without a new call.
+
+Two questions. Does it order items by how often they are answered right (AUROC against a draw that
+it did not see, Spearman against the success rate over those draws)? And what do buckets by it gain,
+beside buckets by the truth (Snell et al., arXiv 2408.03314)? The truth, too, is only known from
+draws: the oracle's five classes come from one half of the draws and are scored on the other. Which
+recipe a bucket gets is chosen on one half of the items and scored on the other, and a probe is paid
+for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tierwise.difficulty import signal
+from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
+from tierwise.search.grid import recipes
+from tierwise.search.parameters import Dimensions, thresholds
+from tierwise.stats.correlation import auroc, spearman
+from tierwise.stats.intervals import Interval, bootstrap_mean
+
+Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.intp]
+
+CLASSES = 5
+PRICES = (0.01, 0.03, 0.1, 0.3)
+"""Score that the median recipe's dollars are worth: gains are means over these prices."""
+MUST_GAIN = 1.0
+"""Standard errors by which a bucket's own recipe must lead: buckets overfit easily."""
+RESAMPLES = 200
+FEWEST_DRAWS = 6
+"""Of each arm: an oracle needs two halves, and a probe draws that it did not see."""
+
+
+class Gain(NamedTuple):
+    """Utility that buckets gain over the best recipe for all items, (n_items,)."""
+
+    per_item: Floats
+
+    @property
+    def interval(self) -> Interval:
+        """Of the mean."""
+        return bootstrap_mean(self.per_item)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """One signal on one tier: AUROC and Spearman, and utility gained by buckets.
+
+    ``unbilled`` is the gain if the probe cost nothing, ``oracle`` that of buckets by the truth.
+    """
+
+    difficulty: Difficulty
+    auroc: Interval
+    spearman: float
+    usd_per_item: float
+    gain: Interval
+    unbilled: Interval
+    oracle: Interval
+
+    @property
+    def share(self) -> float:
+        """Part of the oracle buckets' gain that buckets by this signal capture."""
+        return self.gain.mean / self.oracle.mean if self.oracle.low > 0 else float("nan")
+
+    def summary(self) -> dict[str, Any]:
+        """As data for ``summary.json``."""
+        probe = self.difficulty.probe
+        return {
+            "signal": self.difficulty.signal,
+            "probe": probe and {"arm": probe.arm.label, "draws": probe.draws},
+            "auroc": _known(self.auroc.mean),
+            "auroc_ci95": [_known(self.auroc.low), _known(self.auroc.high)],
+            "spearman": _known(self.spearman),
+            "usd_per_item": self.usd_per_item,
+            "gain": _known(self.gain.mean),
+            "gain_ci95": [_known(self.gain.low), _known(self.gain.high)],
+            "gain_if_free": _known(self.unbilled.mean),
+            "gain_if_free_ci95": [_known(self.unbilled.low), _known(self.unbilled.high)],
+            "oracle_gain": _known(self.oracle.mean),
+            "oracle_gain_ci95": [_known(self.oracle.low), _known(self.oracle.high)],
+            "share_of_oracle_gain": _known(self.share),
+        }
+
+
+def qualities(
+    evaluator: Evaluator, among: Sequence[Recipe], difficulties: Sequence[Difficulty], arm: Arm
+) -> list[Quality]:
+    """Each of ``difficulties`` (no thresholds) judged by the success of one draw of ``arm``.
+
+    Of ``among`` only what half of the draws support takes part, with and without the oracle.
+    """
+    halves = [_half(evaluator, parity) for parity in (0, 1)]
+    usable = [r for r in among if all(_supported(h, r) for h in (*halves, evaluator))]
+    usable = _contenders(evaluator, usable)
+    oracle = _oracle(halves, usable)
+    return [
+        Quality(
+            difficulty,
+            *_ordering(evaluator, difficulty, arm),
+            _probe_usd(evaluator.table, difficulty.probe),
+            *_by_signal(evaluator, usable, difficulty),
+            oracle.interval,
+        )
+        for difficulty in difficulties
+    ]
+
+
+def _ordering(evaluator: Evaluator, difficulty: Difficulty, arm: Arm) -> tuple[Interval, float]:
+    """AUROC, resampled by item, and Spearman, over (item, order) rows.
+
+    What is predicted are the draws of ``arm`` that come after the probe's in the same order.
+    """
+    table, orders = evaluator.table, evaluator.orders
+    rows = table.arms[arm]
+    probe = difficulty.probe
+    seen = probe.draws if probe and probe.arm == arm else 0
+    columns = orders.columns(table.n_items, rows.depth)[:, :, seen:]
+    later = rows.score[np.arange(table.n_items)[:, None, None], columns]  # (items, orders, draws)
+    values = np.nan_to_num(evaluator.signal(difficulty), neginf=-1e9).reshape(later.shape[:2])
+    right = later[:, :, -1] >= 0.5
+    of_all = auroc(values.ravel(), right.ravel())
+    rng = np.random.default_rng(0)
+    picks = rng.integers(table.n_items, size=(RESAMPLES, table.n_items))
+    resampled = np.array([auroc(values[p].ravel(), right[p].ravel()) for p in picks])
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return (
+        Interval(of_all, float(low), float(high)),
+        spearman(values.ravel(), later.mean(axis=2).ravel()),
+    )
+
+
+def _by_signal(
+    evaluator: Evaluator, recipes: Sequence[Recipe], difficulty: Difficulty
+) -> tuple[Interval, Interval]:
+    """What buckets gain with the probe on the bill and its draws reused, and with it for free."""
+    labels, n = _labels(evaluator.signal(difficulty)), evaluator.orders.n
+    plain = _measures(evaluator, recipes, Difficulty())
+    probed = _measures(evaluator, recipes, replace(difficulty, thresholds=()))
+    return _gain(*probed, labels, *plain, n).interval, _gain(*plain, labels, *plain, n).interval
+
+
+def _measures(
+    evaluator: Evaluator, recipes: Sequence[Recipe], difficulty: Difficulty
+) -> tuple[Floats, Floats]:
+    """(n_recipes, n_rows) scores and dollars."""
+    rows = [evaluator.rows(Policy((recipe,), difficulty)) for recipe in recipes]
+    return np.array([r.score for r in rows]), np.array([r.usd for r in rows])
+
+
+def _oracle(halves: Sequence[Evaluator], recipes: Sequence[Recipe]) -> Gain:
+    gains = []
+    for known, scored in (halves, halves[::-1]):
+        success = np.mean([a.score.mean(axis=1) for a in known.table.arms.values()], axis=0)
+        labels = np.repeat(_labels(success), scored.orders.n)
+        score, usd = _measures(scored, recipes, Difficulty())
+        gains.append(_gain(score, usd, labels, score, usd, scored.orders.n).per_item)
+    return Gain(np.mean(gains, axis=0))
+
+
+def _gain(
+    score: Floats, usd: Floats, labels: Labels, plain_score: Floats, plain_usd: Floats, orders: int
+) -> Gain:
+    """(n_recipes, n_rows) measures after the signal and without it; folds are of items."""
+    n_items = score.shape[1] // orders
+    folds = np.repeat(np.arange(n_items) % 2, orders)
+    gain = np.zeros(score.shape[1])
+    for price in PRICES:
+        per_usd = price / float(np.median(plain_usd.mean(axis=1)))
+        mine, flat = score - per_usd * usd, plain_score - per_usd * plain_usd
+        for fold in (0, 1):
+            learn, test = folds != fold, folds == fold
+            best = int(np.argmax(flat[:, learn].mean(axis=1)))
+            gain[test] -= flat[best, test] / len(PRICES)
+            for label in np.unique(labels):
+                inside = learn & (labels == label)
+                pick = _pick(mine[:, inside], best, orders)
+                here = test & (labels == label)
+                gain[here] += mine[pick, here] / len(PRICES)
+    return Gain(gain.reshape(n_items, orders).mean(axis=1))
+
+
+def _pick(utility: Floats, best: int, orders: int) -> int:
+    """The recipe of a bucket: ``best``, unless another leads it by ``MUST_GAIN`` errors."""
+    if utility.shape[1] < 2 * orders:
+        return best
+    lead = int(np.argmax(utility.mean(axis=1)))
+    ahead = utility[lead] - utility[best]
+    error = float(ahead.std()) / math.sqrt(utility.shape[1] / orders)
+    return lead if ahead.mean() > MUST_GAIN * error else best
+
+
+def _contenders(evaluator: Evaluator, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """For each price and each first arm its best recipe: a few, so that a choice is no lottery."""
+    judged = [evaluator.evaluate(Policy((recipe,))) for recipe in recipes]
+    score = np.array([e.mean_score for e in judged])
+    usd = np.array([e.mean_usd for e in judged])
+    found: dict[Recipe, None] = {}
+    for price in PRICES:
+        utility = score - price / float(np.median(usd)) * usd
+        for arms in dict.fromkeys(recipe.arms for recipe in recipes):
+            own = [i for i, recipe in enumerate(recipes) if recipe.arms == arms]
+            found[recipes[max(own, key=lambda i: utility[i])]] = None
+    return list(found)
+
+
+def _labels(values: Floats) -> Labels:
+    """Classes by quantile, as many as the values can tell apart, at most ``CLASSES``."""
+    for n in range(CLASSES, 1, -1):
+        cuts = thresholds(values, [b / n for b in range(1, n)])
+        if cuts is not None:
+            return np.asarray(np.sum([values < cut for cut in cuts], axis=0), dtype=np.intp)
+    return np.zeros(len(values), dtype=np.intp)
+
+
+def _half(evaluator: Evaluator, parity: int) -> Evaluator:
+    table = evaluator.table
+    arms = {arm: r.columns(np.arange(parity, r.depth, 2)) for arm, r in table.arms.items()}
+    return Evaluator(
+        SampleTable(table.item_ids, table.inputs, arms), evaluator.orders, exact=False
+    )  # fmt: skip
+
+
+def _supported(evaluator: Evaluator, recipe: Recipe) -> bool:
+    return not np.isnan(evaluator.rows(Policy((recipe,))).score).any()
+
+
+def _probe_usd(table: SampleTable, probe: Probe | None) -> float:
+    if probe is None:
+        return 0.0
+    rows = table.arms[probe.arm]
+    calls = 1 if rows.takes_n else probe.draws
+    return float(calls * rows.prompt_usd.mean() + probe.draws * rows.completion_usd.mean())
+
+
+def summary(table: SampleTable, dimensions: Dimensions, orders: Orders) -> dict[str, Any] | None:
+    """``signals`` of a tier's summary; None where it has too few draws to tell.
+
+    Probes are drawn from the cheapest arm, and from the best at one draw.
+    """
+    if min(rows.depth for rows in table.arms.values()) < FEWEST_DRAWS:
+        return None
+
+    def usd(arm: Arm) -> float:
+        return _probe_usd(table, Probe(arm, 1))
+
+    best = max(table.arms, key=lambda arm: float(table.arms[arm].score.mean()))
+    arms = dict.fromkeys((min(table.arms, key=usd), best))
+    most = int(dimensions.space.probe_draws.high)
+    asked = difficulties_of(dimensions.signals, tuple(arms), most)
+    found = qualities(
+        Evaluator(table, orders, exact=False), recipes(dimensions, steps=3), asked, best
+    )
+    return {
+        "right_is_a_draw_of": best.label,
+        "items": table.n_items,
+        "score_for_the_median_dollars": list(PRICES),
+        "by_signal": [quality.summary() for quality in found],
+    }
+
+
+def difficulties_of(kinds: Sequence[str], arms: Sequence[Arm], draws: int) -> list[Difficulty]:
+    """Each signal but ``none``; those that probe with ``draws`` draws of each of ``arms``."""
+    found = []
+    for kind in kinds:
+        if signal(kind).probes:
+            found += [Difficulty(kind, (), Probe(arm, draws)) for arm in arms]
+        elif kind != "none":
+            found.append(Difficulty(kind))
+    return found
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
