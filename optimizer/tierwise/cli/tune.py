@@ -55,7 +55,9 @@ def command(
     confirm(plan(prepared), yes=yes, quiet=quiet)
     try:
         with listening(tuple(wanted.tiers), quiet=quiet, log_json=log_json) as listener:
-            result = tune(wanted, folder, listener=listener, fresh=not resume)
+            result = tune(
+                wanted, folder, listener=listener, fresh=not resume, loaded=prepared.loaded
+            )
     except KeyboardInterrupt:
         click.echo(
             "interrupted; what was bought is kept: the same command goes on where this stopped",

@@ -110,6 +110,7 @@ class SampleTable:
             "inputs": [dict(i) for i in self.inputs],
             "arms": index,
         }
+        # The stub takes the arrays' names for its own parameter ``allow_pickle``.
         np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
 
     @classmethod

@@ -52,7 +52,14 @@ class Recording:
             InputError: the file is missing or broken (with its line), has no draws, none of the
                 model, two of one index, a draw of an item that it lacks, or items that disagree.
         """
-        path, name = Path(path), model.removeprefix(PREFIX)
+        path = Path(path)
+        changed = path.stat().st_mtime_ns if path.is_file() else 0
+        return cls._read(path, model.removeprefix(PREFIX), changed)
+
+    @classmethod
+    @functools.lru_cache(maxsize=8)
+    def _read(cls, path: Path, name: str, changed: int) -> Recording:
+        """Read once: preparing a job, opening its model and searching all ask for it."""
         items, lines = read_recording(path)
         draws: dict[Arm, dict[str, dict[int, RecordedDraw]]] = {}
         for line in lines:

@@ -22,15 +22,6 @@ class Comparison:
     cost_ratio: Interval
     p: float
 
-    @property
-    def verdict_of_one(self) -> str:
-        """What the 95% intervals alone say."""
-        if self.difference.low > 0:
-            return "better"
-        if self.cost_ratio.high < 1 and self.p <= 0.05:
-            return "as good and cheaper"
-        return "not shown"
-
 
 def compare(
     policy: Evaluation, baseline: Evaluation, *, margin: float, seed: int = 0

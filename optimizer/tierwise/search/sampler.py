@@ -2,10 +2,11 @@
 
 A policy is made of parts: how difficulty is told, and one recipe a bucket. Independent samplers
 forget that parts are good together, and model-based ones are slow on conditional spaces (Optuna's
-multivariate TPE asks about 17 times a second). This one takes the best policy for a random price of
-a dollar, changes one or two of its parts (by a small step, by taking that part from another good
-policy, or anew) and keeps the rest. A bucket that is added begins as one of another good policy.
-The first trials are simple ones: there is no parent yet, and what is good alone is good in parts.
+multivariate TPE asks about 14 times a second: ``benchmarks/search_quality.py``). This one takes the
+best policy for a random price of a dollar, changes one or two of its parts (by a small step, by
+taking that part from another good policy, or anew) and keeps the rest. A bucket that is added
+begins as one of another good policy. The first trials are simple ones: there is no parent yet, and
+what is good alone is good in parts.
 """
 
 from __future__ import annotations

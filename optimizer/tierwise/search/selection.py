@@ -17,7 +17,6 @@ from tierwise.strategies import build
 
 Floats = npt.NDArray[np.float64]
 
-POINTS = ("economy", "balanced", "quality")
 POINT_A_DOUBLING = 0.01
 """Score that a policy must gain for costing twice as much, at the balanced point."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from tierwise.content import Budget, Job, LoadedTask, load_space, load_task
 from tierwise.errors import InputError, TierwiseError, unknown_name
 from tierwise.llm.models import RECORDED, address_of, kind_of, open_model, resolve_tier
-from tierwise.llm.recorded import Recording
+from tierwise.llm.recorded import Recording, same_items
 from tierwise.pool import Cap, SamplePool
 from tierwise.recipe import PromptTemplate, Tier
 from tierwise.recipe.policy_file import PolicyFile
@@ -93,6 +93,10 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
         )
         for name, spec in job.tiers.items()
     }  # fmt: skip
+    same_items([
+        Recording.load(spec.recordings or "", spec.model)
+        for spec in job.tiers.values() if kind_of(spec.model) == RECORDED
+    ])  # fmt: skip
     baseline = _baseline(job, loaded) if rendered else None
     return Prepared(job, loaded, space, tiers, baseline)
 
