@@ -61,7 +61,7 @@ def strategy(rng: np.random.Generator) -> StrategySpec:
 def policy(rng: np.random.Generator, evaluator: Evaluator) -> Policy:
     kind = str(rng.choice(["none", "length", "probe_agreement", "probe_confidence"]))
     n = 1 if kind == "none" else int(rng.integers(1, 4))
-    probe = Probe(ARMS[rng.integers(8)], int(rng.integers(2, 5))) if "probe" in kind else None
+    probe = Probe((ARMS[rng.integers(8)],), int(rng.integers(2, 5))) if "probe" in kind else None
     values = np.unique(evaluator.signal(Difficulty(kind, (), probe)))
     cuts = np.unique(np.quantile(values, np.sort(rng.random(n - 1))))[::-1]
     buckets = tuple(

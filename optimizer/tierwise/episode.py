@@ -73,8 +73,11 @@ def episode(
     request = _Request(policy)
     probe = policy.difficulty.probe
     if probe:
-        yield from request.round((probe.arm,) * probe.draws)
-    seen_by_probe = [d.draw for d in request.drawn]
+        yield from request.round(probe.dealt)
+    seen_by_probe = [
+        d.draw._replace(arm=probe.arms.index(arm) if probe else 0)
+        for d, arm in zip(request.drawn, request.arms, strict=True)
+    ]
     value = signal(policy.difficulty.signal).value(inputs, seen_by_probe)
     bucket = policy.bucket_of(value)
     arms, strategy = policy.buckets[bucket].arms, strategies[bucket]

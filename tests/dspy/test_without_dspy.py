@@ -59,7 +59,7 @@ BUCKETS = Policy(
         Recipe((DIRECT,), StrategySpec.of("self_consistency", draws=3)),
         Recipe((PAIRS,), StrategySpec.of("adaptive_consistency", threshold=0.9, max_draws=5)),
     ),
-    difficulty=Difficulty("probe_agreement", (0.75,), Probe(DIRECT, 2)),
+    difficulty=Difficulty("probe_agreement", (0.75,), Probe((DIRECT,), 2)),
 )
 
 

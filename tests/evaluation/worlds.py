@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tierwise.evaluation import ArmTable, SampleTable
@@ -59,12 +61,19 @@ def random_recipe(rng: np.random.Generator) -> Recipe:
     return Recipe(arms, random_strategy(rng))
 
 
+def random_probe(rng: np.random.Generator, arms: Sequence[Arm]) -> Probe:
+    """One to four draws of one arm, or dealt over two or three."""
+    n_arms = int(rng.integers(1, 4))
+    chosen = tuple(arms[i] for i in rng.permutation(len(arms))[:n_arms])
+    return Probe(chosen, n_arms + int(rng.integers(5 - n_arms)))
+
+
 def random_policy(rng: np.random.Generator) -> Policy:
     kind = str(rng.choice(["none", "length", "probe_agreement", "probe_confidence"]))
     n_buckets = 1 if kind == "none" else int(rng.integers(1, 4))
     probe = None
     if kind.startswith("probe"):
-        probe = Probe(ARMS[int(rng.integers(3))], int(rng.integers(1, 5)))
+        probe = random_probe(rng, ARMS)
     ranges = {"none": (0.0, 1.0), "length": (-8.5, -1.5), "probe_agreement": (0.1, 0.95),
               "probe_confidence": (-2.0, -0.2)}  # fmt: skip
     cuts = np.sort(rng.uniform(*ranges[kind], n_buckets - 1))[::-1]

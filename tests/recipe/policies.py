@@ -32,7 +32,7 @@ def example(**changes) -> PolicyFile:
                 StrategySpec.of("adaptive_consistency", threshold=0.9, max_draws=17),
             ),
         ),
-        Difficulty("probe_agreement", (0.75,), Probe(WORKED, 2)),
+        Difficulty("probe_agreement", (0.75,), Probe((WORKED,), 2)),
         Limits(max_usd_per_request=0.02, max_draws=20),
     )
     tier = Tier(

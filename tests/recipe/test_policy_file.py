@@ -120,8 +120,9 @@ def policy_files(draw) -> PolicyFile:
     prompt_ids = draw(st.lists(_WORD, min_size=1, max_size=3, unique=True))
     mode_names = draw(st.lists(_WORD, min_size=1, max_size=2, unique=True))
     arms = st.builds(
-        Arm, st.sampled_from(prompt_ids), st.sampled_from(mode_names), st.floats(0, 2), st.none()
-    )
+        Arm, st.sampled_from(prompt_ids), st.sampled_from(mode_names), st.floats(0, 2),
+        st.sampled_from(["the other", None]),
+    )  # fmt: skip
     specs = st.builds(
         StrategySpec.of, _WORD, st.dictionaries(st.sampled_from("abc"), _LEAF, max_size=3)
     )
@@ -130,7 +131,8 @@ def policy_files(draw) -> PolicyFile:
     cuts = draw(
         st.lists(_FINITE, min_size=len(buckets) - 1, max_size=len(buckets) - 1, unique=True)
     )
-    probe = draw(st.none() | st.builds(Probe, arms, st.integers(1, 4)))
+    probed = st.lists(arms, min_size=1, max_size=2, unique=True).map(tuple)
+    probe = draw(st.none() | st.builds(Probe, probed, st.integers(2, 4)))
     limits = draw(st.builds(
         Limits, st.none() | _POSITIVE, st.none() | st.integers(1, 99), st.none() | _POSITIVE,
         st.sampled_from(["answer_with_what_arrived", "fail"]),
@@ -156,6 +158,7 @@ def policy_files(draw) -> PolicyFile:
         AnswerSpec(draw(st.sampled_from([None, "no", "a: (.*)"])), "first", "none", "extracted"),
         draw(_EVIDENCE), draw(_EVIDENCE), draw(_EVIDENCE), draw(st.booleans()),
         tuple(draw(st.lists(_TEXT, max_size=2))),
+        {"the other": Tier("the other", "openai/dear", price, modes)},
     )  # fmt: skip
 
 
@@ -201,6 +204,13 @@ def test_all_faults_are_told_at_once_in_order_of_lines():
             "[{prompt: worked, mode: direct",
             "[{prompt: worked, mode: drect",
             "unknown mode of tier 'small' 'drect'; did you mean 'direct'",
+        ),
+        ("direct, temperature: 0.8, draws", "direct, draws", "'temperature' is missing (or give"),
+        ("probe: {", "probe: {arms: [], ", "probe.arms must not be empty"),
+        (
+            "probe: {",
+            "probe: {arms: [{prompt: worked, mode: think, temperature: 1.0}], ",
+            "give 'prompt' or a list of 'arms', not both",
         ),
         ("share: 0.61", "share: 1.5", "at most 1"),
         ("share: 0.61", "name: eazy", "here twice"),

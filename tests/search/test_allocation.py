@@ -17,7 +17,7 @@ from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, Proposal, policy_of
 
 PROBES = {"none": [None], "length": [None],
-          "probe_agreement": [Probe(a, k) for a in ARMS[:2] for k in (2, 3)]}  # fmt: skip
+          "probe_agreement": [Probe((a,), k) for a in ARMS[:2] for k in (2, 3)]}  # fmt: skip
 
 
 def dims(signal: str, buckets: int, strategies: dict) -> Dimensions:

@@ -134,7 +134,7 @@ def test_an_unknown_value_moves_no_cut() -> None:
 def test_a_policy_with_an_empty_bucket_is_none() -> None:
     evaluator = Evaluator(table(), Orders(4))
     recipe = Recipe((ARMS[0],), StrategySpec.of("single"))
-    two_draws = Probe(ARMS[0], 2)  # agreement is .5 or 1: one gap
+    two_draws = Probe(ARMS[:1], 2)  # agreement is .5 or 1: one gap
     assert policy_of(Proposal("probe_agreement", two_draws, (0.5,), (recipe,) * 2), evaluator)
     three = Proposal("probe_agreement", two_draws, (0.3, 0.6), (recipe,) * 3)
     assert policy_of(three, evaluator) is None

@@ -54,10 +54,10 @@ def test_a_placebo_orders_nothing_and_gains_nothing() -> None:
 
 
 def test_a_probe_is_on_the_bill_and_its_own_draws_do_not_judge_it() -> None:
-    found = quality(PLACEBO, Difficulty("probe_agreement", (), Probe(DIRECT, 3)))
+    found = quality(PLACEBO, Difficulty("probe_agreement", (), Probe((DIRECT,), 3)))
     assert found.usd_per_item == pytest.approx(4e-6)
     assert found.gain.mean < found.unbilled.mean
-    with_itself = Difficulty("probe_agreement", (), Probe(DIRECT, 11))
+    with_itself = Difficulty("probe_agreement", (), Probe((DIRECT,), 11))
     assert quality(PLACEBO, with_itself).auroc.mean < 1
 
 

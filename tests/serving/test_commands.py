@@ -117,7 +117,7 @@ def test_the_batch_asks_for_as_many_draws_as_the_evaluation_pays_for(tmp_path: P
     ("policy", "says"),
     [
         (uniform(ARMS[0], StrategySpec.of("early_stopping", window=2, max_draws=6)), "looks at"),
-        (Policy((Recipe(ARMS[:1], VOTE),), Difficulty("probe_agreement", (), Probe(ARMS[0], 2))),
+        (Policy((Recipe(ARMS[:1], VOTE),), Difficulty("probe_agreement", (), Probe(ARMS[:1], 2))),
          "probes"),
     ],
 )  # fmt: skip

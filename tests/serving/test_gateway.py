@@ -32,7 +32,7 @@ BUCKETS = Policy(
         Recipe(ARMS[:1], StrategySpec.of("single")),
         Recipe(ARMS[1:3], StrategySpec.of("self_consistency", draws=4)),
     ),
-    Difficulty("probe_agreement", (0.9,), Probe(ARMS[0], 2)),
+    Difficulty("probe_agreement", (0.9,), Probe(ARMS[:1], 2)),
 )
 TOKEN = "a-token-of-the-tests"
 

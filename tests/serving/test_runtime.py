@@ -170,7 +170,7 @@ async def test_a_call_that_will_not_stop_does_not_hold_the_request() -> None:
 async def test_a_probe_that_ends_the_request_is_what_arrived() -> None:
     policy = Policy(
         (Recipe((ARMS[1],), StrategySpec.of("single")),),
-        Difficulty("probe_agreement", (), Probe(ARMS[0], 2)),
+        Difficulty("probe_agreement", (), Probe(ARMS[:1], 2)),
         Limits(max_draws=2),
     )
     answer = await PolicyRuntime(policy_file(policy), Asked(said("A: 4"))).answer(question="q")

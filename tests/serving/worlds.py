@@ -173,7 +173,9 @@ def random_policy(number: int) -> Policy:
     n_buckets = 1 + number // len(SIGNALS) % 3
     probe = None
     if SIGNALS[signal].probes:
-        probe = Probe(ARMS[int(rng.integers(len(ARMS)))], int(rng.integers(1, 5)))
+        n_arms = 1 + number // 3 % 2
+        chosen = tuple(ARMS[i] for i in rng.permutation(len(ARMS))[:n_arms])
+        probe = Probe(chosen, n_arms + int(rng.integers(3)))
     cuts = sorted(rng.uniform(*_CUTS.get(signal, (-1.0, 1.0)), n_buckets - 1), reverse=True)
     buckets = []
     for b in range(n_buckets):

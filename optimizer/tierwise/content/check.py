@@ -81,7 +81,7 @@ def policy_faults(file: PolicyFile) -> Iterator[tuple[Loc, InputError]]:
             yield ("difficulty",), InputError(f"{difficulty.signal} needs a probe")
         if signal.logprobs and probe is not None:
             yield from _needs_logprobs(
-                file, difficulty.signal, (probe.arm,), ("difficulty", "signal")
+                file, difficulty.signal, probe.arms, ("difficulty", "signal")
             )
     for i, recipe in enumerate(file.policy.buckets):
         loc: Loc = ("buckets", i, "strategy")

@@ -33,11 +33,12 @@ class PromptsModel(Strict):
 
 
 class DifficultyModel(Strict):
-    """Signals, numbers of buckets, and draws of a probe."""
+    """Signals, numbers of buckets, and a probe's draws, of one arm or dealt over several."""
 
     signals: Annotated[list[Text], Field(min_length=1)] = Field(default_factory=lambda: ["none"])
     buckets: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1])
     probe_draws: Any = 2
+    probe_arms: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1])
 
 
 class ConstraintsModel(Strict):
@@ -103,7 +104,8 @@ class _Reading:
             temperatures=tuple(float(t) for t in model.temperature), arms=tuple(model.arms),
             modes=tuple(model.modes), strategies=strategies,
             signals=tuple(model.difficulty.signals), buckets=tuple(model.difficulty.buckets),
-            probe_draws=probe_draws, search_rounds=rounds,
+            probe_draws=probe_draws, probe_arms=tuple(model.difficulty.probe_arms),
+            search_rounds=rounds,
             constraints=Constraints(**model.constraints.model_dump()), library=library,
         )  # fmt: skip
 
@@ -119,6 +121,7 @@ class _Reading:
             (("prompts", "families"), model.prompts.families),
             (("difficulty", "signals"), model.difficulty.signals),
             (("difficulty", "buckets"), model.difficulty.buckets),
+            (("difficulty", "probe_arms"), model.difficulty.probe_arms),
         ]  # fmt: skip
 
     def _library(self) -> bool | tuple[str, ...] | None:

@@ -85,28 +85,30 @@ class ArmRows:
 
 
 class Dealt:
-    """The draws of ``arms`` as dealt, after ``prefill`` draws of arm ``prefilled``.
+    """The draws of ``arms`` as dealt, after those of ``first`` (indices of arms: a probe's draws).
 
     Attributes:
         length: draws until an arm would run out.
         counts: (length + 1, n_arms), draws of each arm among the first t.
+        arm_at: (length,), the arm of each draw.
+        in_turn: nothing came before the dealing.
     """
 
-    def __init__(self, arms: Sequence[ArmRows], prefilled: int = 0, prefill: int = 0) -> None:
-        self.arms, self.prefill = tuple(arms), prefill
+    def __init__(self, arms: Sequence[ArmRows], first: Sequence[int] = ()) -> None:
+        self.arms, self.in_turn = tuple(arms), not first
         counts, arm_at = [0] * len(arms), list[int]()
         while True:
-            arm = prefilled if len(arm_at) < prefill else deal(counts, 1)[0]
+            arm = first[len(arm_at)] if len(arm_at) < len(first) else deal(counts, 1)[0]
             if counts[arm] == arms[arm].depth:
                 break
             counts[arm] += 1
             arm_at.append(arm)
         self.length = len(arm_at)
-        self._arm_at = np.array(arm_at, dtype=np.intp)
+        self.arm_at = np.array(arm_at, dtype=np.intp)
         self.counts = np.zeros((self.length + 1, len(arms)), dtype=np.intp)
-        self.counts[np.arange(1, self.length + 1), self._arm_at] = 1
+        self.counts[np.arange(1, self.length + 1), self.arm_at] = 1
         self.counts = self.counts.cumsum(axis=0)
-        self._position_at = self.counts[np.arange(self.length), self._arm_at]
+        self._position_at = self.counts[np.arange(self.length), self.arm_at]
         self.n_rows = arms[0].answers.shape[1]
         self.all_rows = np.arange(self.n_rows)
         self.complete = np.logical_and.reduce([arm.complete for arm in arms])
@@ -123,7 +125,7 @@ class Dealt:
             return values[0][:upto]
         merged = np.empty((upto, self.n_rows), dtype=values[0].dtype)
         for t in range(upto):
-            merged[t] = values[self._arm_at[t]][self._position_at[t]]
+            merged[t] = values[self.arm_at[t]][self._position_at[t]]
         return merged
 
     def answers(self, upto: int) -> Codes:
@@ -142,7 +144,7 @@ class Dealt:
         score = pick(self.arms[0].score, _within(position, self.arms[0]), self.all_rows)
         for a, arm in enumerate(self.arms[1:], start=1):
             other = pick(arm.score, _within(position, arm), self.all_rows)
-            score = np.where(self._arm_at[chosen] == a, other, score)
+            score = np.where(self.arm_at[chosen] == a, other, score)
         return score
 
     def kept(self, what: Hashable, upto: int, compute: Callable[[int], Kept]) -> Kept:
@@ -200,9 +202,9 @@ class Bill:
         if self._usd is not None:
             self._usd[rows] += dealt.prompt_usd(start, end, rows)
         elif len(dealt.arms) > 1:
-            # Without a prefill the dealing goes round, and a round of that many draws has all arms.
+            # In turn, a round of as many draws as there are arms has a draw of each.
             short = dealt.all_rows[: len(rows)]
-            if dealt.prefill == 0:
+            if dealt.in_turn:
                 short = np.flatnonzero(end - start < len(dealt.arms))
             if len(short):
                 self._leave_out(start[short], end[short], rows[short])

@@ -7,6 +7,7 @@ components by the bucket of each row.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from tierwise.evaluation.replay import replay
 from tierwise.evaluation.signals import signal_rows
 from tierwise.evaluation.table import SampleTable
 from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
-from tierwise.strategies import Strategy, Vote
+from tierwise.strategies import Strategy, Vote, deal
 
 Measures = npt.NDArray[np.floating[Any]]
 PROBING = "probe_agreement"
@@ -111,8 +112,7 @@ class Evaluator:
         total = _select(self.bucket_rows(policy.difficulty), components)
         probe = policy.difficulty.probe
         if probe:
-            arm = self._arm(probe.arm)
-            if probe.draws > arm.depth:
+            if not self._has(probe):
                 return self._unsupported()
             total[1] += self._probe_usd(probe)
             total[2] += probe.draws
@@ -128,9 +128,9 @@ class Evaluator:
     def signal(self, difficulty: Difficulty) -> Floats:
         """The difficulty signal of each row, (n_items * n_orders,)."""
         key = (difficulty.signal, difficulty.probe)
-        arm = self._arm(difficulty.probe.arm) if difficulty.probe else None
+        arms = [self._arm(arm) for arm in difficulty.probe.arms] if difficulty.probe else []
         return self._signals.get(
-            key, lambda: signal_rows(difficulty, self.table, self.orders.n, arm)
+            key, lambda: signal_rows(difficulty, self.table, self.orders.n, arms)
         )
 
     def bucket_rows(self, difficulty: Difficulty) -> npt.NDArray[np.intp]:
@@ -183,9 +183,7 @@ class Evaluator:
 
     def _component(self, recipe: Recipe, strategy: Strategy, difficulty: Difficulty) -> Measures:
         """(4, n_rows): the measures of ``Rows`` for one bucket's recipe, without the probe."""
-        probe = difficulty.probe
-        if probe and probe.arm not in recipe.arms:
-            probe = None
+        probe = difficulty.probe.among(recipe.arms) if difficulty.probe else None
         key = (recipe.arms, probe, _behaviour(strategy))
         return self._components.get(
             key, lambda: np.array(self._walk(recipe, strategy, probe), dtype=np.float32)
@@ -193,11 +191,12 @@ class Evaluator:
 
     def _walk(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Rows:
         """What a strategy does after ``probe``, whose draws are its first."""
-        seen = probe.draws if probe else 0
-        # Of one arm a probe's draws are simply the first; of several they change the dealing.
-        turned = (recipe.arms.index(probe.arm), seen) if probe and len(recipe.arms) > 1 else (0, 0)
+        first = tuple(recipe.arms.index(arm) for arm in probe.dealt) if probe else ()
+        seen = len(first)
+        if first == tuple(deal([0] * len(recipe.arms), seen)):
+            first = ()  # the probe's draws are those that would have been dealt anyway
         dealt = self._dealt.get(
-            (recipe.arms, turned), lambda: Dealt([self._arm(a) for a in recipe.arms], *turned)
+            (recipe.arms, first), lambda: Dealt([self._arm(a) for a in recipe.arms], first)
         )
         if max(strategy.max_draws, seen) > dealt.length:
             return self._unsupported()
@@ -223,10 +222,16 @@ class Evaluator:
         return Rows(rows.score, usd, rows.draws - probe.draws, rows.rounds - 1)
 
     def _probe_usd(self, probe: Probe) -> Floats:
-        arm = self._arm(probe.arm)
-        prompt = arm.prompt_usd[0] if arm.takes_n else arm.prompt_paid[probe.draws]
-        usd: Floats = prompt + arm.completion_paid[probe.draws]
+        usd = np.zeros(self.n_rows)
+        for arm, n in Counter(probe.dealt).items():
+            rows = self._arm(arm)
+            usd += rows.prompt_usd[0] if rows.takes_n else rows.prompt_paid[n]
+            usd += rows.completion_paid[n]
         return usd
+
+    def _has(self, probe: Probe) -> bool:
+        """Whether there are the draws of ``probe``."""
+        return all(n <= self._arm(arm).depth for arm, n in Counter(probe.dealt).items())
 
     def _unsupported(self) -> Rows:
         return Rows(*np.full((4, self.n_rows), np.nan))

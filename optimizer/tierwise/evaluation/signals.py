@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tierwise.difficulty import NoSignal, ProbeAgreement, ProbeConfidence, signal
@@ -13,32 +15,34 @@ from tierwise.strategies import Draw
 
 
 def signal_rows(
-    difficulty: Difficulty, table: SampleTable, n_orders: int, arm: ArmRows | None
+    difficulty: Difficulty, table: SampleTable, n_orders: int, arms: Sequence[ArmRows]
 ) -> Floats:
-    """(n_items * n_orders,): the signal of each row, higher is easier."""
+    """(n_items * n_orders,): the signal of each row, higher is easier; ``arms`` are the probe's."""
     kind = signal(difficulty.signal)
     n_rows = table.n_items * n_orders
     if isinstance(kind, NoSignal):
         return np.zeros(n_rows)
-    if difficulty.probe is None or arm is None:
+    if difficulty.probe is None:
         return np.repeat([kind.value(inputs, ()) for inputs in table.inputs], n_orders)
-    k = difficulty.probe.draws
-    if k > arm.depth:
+    k, dealt = difficulty.probe.draws, Dealt(arms)
+    if k > dealt.length:
         return np.full(n_rows, np.nan)
     if isinstance(kind, ProbeAgreement):
-        states = votes(Dealt([arm]), k)
+        states = votes(dealt, k)
         agreement: Floats = (states.code[k - 1] // states.base) / k
         return agreement
     if isinstance(kind, ProbeConfidence):
-        return _mean_known(arm.verifier("mean_logprob")[:k])
-    answers = arm.answers[:k]
-    scores = {name: arm.verifier(name)[:k] for name in arm.verifiers}
+        return _mean_known(dealt.verifier("mean_logprob", k))
+    answers, arm_at = dealt.answers(k), dealt.arm_at
+    names = dict.fromkeys(name for arm in arms for name in arm.verifiers)
+    scores = {name: dealt.verifier(name, k) for name in names}
     values = np.empty(n_rows)
     for row in range(n_rows):
         probe = [
             Draw(
                 None if answers[t, row] == ABSTAINED else str(answers[t, row]),
                 {name: float(rows[t, row]) for name, rows in scores.items()},
+                arm=int(arm_at[t]),
             )
             for t in range(k)
         ]

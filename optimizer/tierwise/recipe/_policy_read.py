@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe._schema import (
     AnswerModel,
     Count,
     ModelString,
-    Modes,
+    ModeParameters,
     NotNegative,
     Positive,
     PriceModel,
     Strict,
     Text,
     answer_spec,
+    custom,
     keys_of,
     validate,
 )
@@ -80,10 +81,35 @@ class ArmModel(Strict):
         return Arm(self.prompt, self.mode, float(self.temperature), self.tier)
 
 
-class ProbeModel(ArmModel):
-    """The draws that the signal looks at."""
+class ProbeModel(Strict):
+    """The draws that the signal looks at: of one arm, written out here, or dealt over ``arms``."""
 
+    prompt: str | None = None
+    mode: str | None = None
+    temperature: NotNegative | None = None
+    tier: str | None = None
+    arms: Annotated[list[ArmModel], Field(min_length=1)] | None = None
     draws: Count
+
+    @model_validator(mode="after")
+    def _one_arm_or_several(self) -> ProbeModel:
+        arm = {name: getattr(self, name) for name in ArmModel.model_fields}
+        if self.arms is None:
+            for name in ("prompt", "mode", "temperature"):
+                if arm[name] is None:
+                    raise custom(f"{name!r} is missing (or give a list of 'arms')")
+            self.arms = [ArmModel(**arm)]
+        elif given := [name for name, value in arm.items() if value is not None]:
+            raise custom(f"give {given[0]!r} or a list of 'arms', not both")
+        if len(set(self.value().arms)) < len(self.arms):
+            raise custom("an arm is here twice")
+        if self.draws < len(self.arms):
+            raise custom(f"{self.draws} draws reach only as many of its {len(self.arms)} arms")
+        return self
+
+    def value(self) -> Probe:
+        """As a probe."""
+        return Probe(tuple(arm.value() for arm in self.arms or ()), self.draws)
 
 
 class DifficultyModel(Strict):
@@ -119,7 +145,7 @@ class TierModel(Strict):
     price: PriceModel
     takes_n: bool = True
     logprobs: bool = False
-    modes: Modes
+    modes: dict[Text, ModeParameters]
     rate_limits: dict[str, float] = Field(default_factory=dict)
 
     def value(self, name: str) -> Tier:
@@ -144,7 +170,7 @@ class PolicyModel(Strict):
     task: TaskModel
     inputs: list[str]
     prompts: Annotated[dict[str, PromptModel], Field(min_length=1)]
-    modes: Modes
+    modes: dict[Text, ModeParameters]
     other_tiers: dict[str, TierModel] = Field(default_factory=dict)
     difficulty: DifficultyModel = DifficultyModel()
     buckets: Annotated[list[BucketModel], Field(min_length=1)]
@@ -216,7 +242,7 @@ def _policy(model: PolicyModel, document: Document, faults: list[InputError]) ->
         for bucket in model.buckets
     )
     cut = model.difficulty
-    probe = Probe(cut.probe.value(), cut.probe.draws) if cut.probe else None
+    probe = cut.probe.value() if cut.probe else None
     thresholds = tuple(float(t) for t in cut.thresholds)
     try:
         difficulty = Difficulty(cut.signal, thresholds, probe)

@@ -86,7 +86,9 @@ def _arm(arm: Arm) -> dict[str, Any]:
 def _difficulty(difficulty: Difficulty) -> dict[str, Any]:
     shown: dict[str, Any] = {"signal": difficulty.signal}
     if difficulty.probe:
-        shown["probe"] = {**_arm(difficulty.probe.arm), "draws": difficulty.probe.draws}
+        arms, draws = [_arm(arm) for arm in difficulty.probe.arms], difficulty.probe.draws
+        one = len(arms) == 1
+        shown["probe"] = {**(arms[0] if one else {"arms": FlowList(arms)}), "draws": draws}
     return {**shown, "thresholds": [float(cut) for cut in difficulty.thresholds]}
 
 

@@ -47,7 +47,7 @@ def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     for name in parameters:
         if name not in MODE_PARAMETERS:
             hint = " (an arm and its draws set it)" if name in ("temperature", "n", "seed") else ""
-            raise _custom(unknown_name("parameter of a mode", name, MODE_PARAMETERS).message + hint)
+            raise custom(unknown_name("parameter of a mode", name, MODE_PARAMETERS).message + hint)
     _refuse_addresses({k: v for k, v in parameters.items() if k not in ("response_format", "stop")})
     return parameters
 
@@ -57,26 +57,25 @@ def _refuse_addresses(value: Any) -> None:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if _ELSEWHERE.search(name):
-                raise _custom(f"{name!r} is not allowed here: no addresses, headers or keys")
+                raise custom(f"{name!r} is not allowed here: no addresses, headers or keys")
             _refuse_addresses(inner)
     elif isinstance(value, list):
         for inner in value:
             _refuse_addresses(inner)
     elif isinstance(value, str) and "://" in value:
-        raise _custom("an address is not allowed here")
+        raise custom("an address is not allowed here")
 
 
 def _model_string(model: str) -> str:
     if "://" in model:
-        raise _custom(
-            "a model is a LiteLLM model string such as openai/gpt-4o-mini, not an address"
-        )
+        raise custom("a model is a LiteLLM model string such as openai/gpt-4o-mini, not an address")
     if not _MODEL.fullmatch(model):
-        raise _custom("must be a LiteLLM model string such as openai/gpt-4o-mini")
+        raise custom("must be a LiteLLM model string such as openai/gpt-4o-mini")
     return model
 
 
-def _custom(message: str) -> PydanticCustomError:
+def custom(message: str) -> PydanticCustomError:
+    """A fault found by a validator, told as it is."""
     return PydanticCustomError("tierwise", "{message}", {"message": message})
 
 

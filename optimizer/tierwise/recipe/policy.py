@@ -6,7 +6,7 @@ Ids only; the deployable file (``policy_file``) adds the exact messages, modes a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -57,10 +57,27 @@ class Recipe(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """The draws that a difficulty signal looks at before the bucket is known."""
+    """The draws that a difficulty signal looks at before the bucket is known.
 
-    arm: Arm
+    ``draws`` of them in all, dealt over ``arms`` in turn: two draws of two prompts are one of each.
+    """
+
+    arms: tuple[Arm, ...]
     draws: int
+
+    @property
+    def dealt(self) -> tuple[Arm, ...]:
+        """The arm of each draw, in the order in which they are asked for (at once)."""
+        return tuple(self.arms[i % len(self.arms)] for i in range(self.draws))
+
+    def among(self, arms: Sequence[Arm]) -> Probe | None:
+        """The part of it that a recipe of ``arms`` takes over as its first draws; None: nothing."""
+        mine = tuple(arm for arm in self.arms if arm in arms)
+        draws = sum(arm in arms for arm in self.dealt)
+        return Probe(mine, draws) if draws else None
+
+    def __str__(self) -> str:
+        return f"{self.draws} draws of {' + '.join(arm.label for arm in self.arms)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +123,7 @@ class Policy:
     @property
     def arms(self) -> tuple[Arm, ...]:
         """Every arm that a request may draw from, the probe's first."""
-        probe = (self.difficulty.probe.arm,) if self.difficulty.probe else ()
+        probe = self.difficulty.probe.arms if self.difficulty.probe else ()
         return tuple(dict.fromkeys((*probe, *(a for b in self.buckets for a in b.arms))))
 
     def bucket_of(self, signal: float) -> int:

@@ -159,7 +159,11 @@ def dangling(
         for a, arm in enumerate(bucket.arms)
     ]
     if policy.difficulty.probe:
-        places.append((("difficulty", "probe"), policy.difficulty.probe.arm))
+        probe = policy.difficulty.probe
+        for a, arm in enumerate(probe.arms):
+            # One arm is written in short, without a list.
+            in_list = ("arms", a) if len(probe.arms) > 1 else ()
+            places.append((("difficulty", "probe", *in_list), arm))
     for loc, arm in places:
         if arm.prompt not in prompts:
             yield (*loc, "prompt"), unknown_name("prompt", arm.prompt, prompts)

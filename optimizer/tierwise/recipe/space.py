@@ -55,9 +55,10 @@ class SearchSpace:
     """Everything that a study may choose from.
 
     ``families`` empty: all. ``paraphrases``: other wordings of each prompt to try (0: only the
-    first wording). ``strategies``: kind -> parameter -> dimension. ``library``: whether the prompts
-    shipped in ``search_spaces/prompts`` take part: True, False, only some of its families, or None
-    for "only where the task brings no prompts".
+    first wording). ``strategies``: kind -> parameter -> dimension. ``probe_arms``: over how many
+    arms a probe's draws may be dealt. ``library``: whether the prompts shipped in
+    ``search_spaces/prompts`` take part: True, False, only some of its families, or None for "only
+    where the task brings no prompts".
     """
 
     name: str
@@ -73,6 +74,7 @@ class SearchSpace:
     signals: tuple[str, ...] = ("none",)
     buckets: tuple[int, ...] = (1,)
     probe_draws: Range = Range(2, 4, whole=True)
+    probe_arms: tuple[int, ...] = (1,)
     search_rounds: Range | None = None
     constraints: Constraints = Constraints()
     library: bool | tuple[str, ...] | None = None

@@ -132,7 +132,7 @@ def _cheapest(dimensions: Dimensions, grid: Sequence[Recipe], usd: Floats, n: in
             cost[i] = min(cost.get(i, np.inf), float(dollars))
     cheapest = sorted(cost, key=lambda i: cost[i])[:n]
     draws = sorted({int(dimensions.space.probe_draws.low), int(dimensions.space.probe_draws.high)})
-    return [Probe(dimensions.arms[i], k) for i in cheapest for k in draws]
+    return [Probe((dimensions.arms[i],), k) for i in cheapest for k in draws]
 
 
 def _near_front(means: tuple[Floats, Floats], n: int) -> list[int]:

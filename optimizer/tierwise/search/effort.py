@@ -167,9 +167,10 @@ def depth_needed(policies: Sequence[Policy], least: int = 1) -> dict[Arm, int]:
     for policy in policies:
         probe = policy.difficulty.probe
         if probe:
-            depth[probe.arm] = max(depth.get(probe.arm, least), probe.draws)
+            for arm in probe.arms:
+                depth[arm] = max(depth.get(arm, least), probe.dealt.count(arm))
         for recipe in policy.buckets:
-            counts = [probe.draws if probe and probe.arm == arm else 0 for arm in recipe.arms]
+            counts = [probe.dealt.count(arm) if probe else 0 for arm in recipe.arms]
             rest = build(recipe.strategy).max_draws - sum(counts)
             for a in deal(counts, max(rest, 0)):
                 counts[a] += 1

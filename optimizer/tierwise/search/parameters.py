@@ -117,10 +117,7 @@ class Dimensions:
             with_signal = [s for s in self.signals if s != "none"]
             kind = str(trial.suggest_categorical("signal", with_signal))
             if signal(kind).probes:
-                probe = Probe(
-                    self._arm(trial, "probe.arm"),
-                    int(_number(_suggest(trial, "probe.draws", self.space.probe_draws))),
-                )
+                probe = self._probe(trial)
             # Easiest share first; each further bucket takes its part of what is left.
             left, cut = 1.0, []
             for b in range(n - 1):
@@ -134,18 +131,25 @@ class Dimensions:
         counts = [n for n in self.space.buckets if n == 1 or usable]
         return counts or [1]
 
+    def _probe(self, trial: Suggests) -> Probe:
+        arms = self._portfolio(trial, "probe", self.space.probe_arms)
+        draws = int(_number(_suggest(trial, "probe.draws", self.space.probe_draws)))
+        return Probe(arms, max(draws, len(arms)))
+
     def _recipe(self, trial: Suggests, bucket: int) -> Recipe:
-        most = min(len(self.arms), max(self.space.arms))
-        counts = [n for n in self.space.arms if n <= most] or [1]
-        n = int(_number(trial.suggest_categorical(f"b{bucket}.arms", counts)))
-        arms = [self._arm(trial, f"b{bucket}.arm{i}") for i in range(n)]
+        arms = self._portfolio(trial, f"b{bucket}", self.space.arms)
         kind = str(trial.suggest_categorical(f"b{bucket}.strategy", self.kinds))
         params: dict[str, Param] = {}
         for name, dimension in self.space.strategies[kind].items():
             params[name] = _suggest(trial, f"b{bucket}.{kind}.{name}", dimension)
         strategy = StrategySpec.of(kind, repaired(kind, params))
         # An arm that would never be drawn from is not part of the recipe.
-        return Recipe(in_order(arms)[: build(strategy).max_draws], strategy)
+        return Recipe(arms[: build(strategy).max_draws], strategy)
+
+    def _portfolio(self, trial: Suggests, of: str, sizes: Sequence[int]) -> tuple[Arm, ...]:
+        counts = [n for n in sizes if n <= len(self.arms)] or [1]
+        n = int(_number(trial.suggest_categorical(f"{of}.arms", counts)))
+        return in_order([self._arm(trial, f"{of}.arm{i}") for i in range(n)])
 
     def _arm(self, trial: Suggests, name: str) -> Arm:
         labels = [arm.label for arm in self.arms]
@@ -194,7 +198,8 @@ def parameters_of(proposal: Proposal, dimensions: Dimensions) -> dict[str, Choic
 def _flat(proposal: Proposal) -> Mapping[str, Choice]:
     flat: dict[str, Choice] = {"buckets": len(proposal.buckets), "signal": proposal.signal}
     if proposal.probe:
-        flat |= {"probe.arm": proposal.probe.arm.label, "probe.draws": proposal.probe.draws}
+        flat |= {"probe.arms": len(proposal.probe.arms), "probe.draws": proposal.probe.draws}
+        flat |= {f"probe.arm{i}": arm.label for i, arm in enumerate(proposal.probe.arms)}
     left = 1.0
     for b, share in enumerate(proposal.shares):
         flat[f"share{b}"] = (share - (1 - left)) / left

@@ -75,7 +75,7 @@ class Quality:
         probe = self.difficulty.probe
         return {
             "signal": self.difficulty.signal,
-            "probe": probe and {"arm": probe.arm.label, "draws": probe.draws},
+            "probe": probe and {"arms": [a.label for a in probe.arms], "draws": probe.draws},
             "auroc": _known(self.auroc.mean),
             "auroc_ci95": [_known(self.auroc.low), _known(self.auroc.high)],
             "spearman": _known(self.spearman),
@@ -121,7 +121,7 @@ def _ordering(evaluator: Evaluator, difficulty: Difficulty, arm: Arm) -> tuple[I
     table, orders = evaluator.table, evaluator.orders
     rows = table.arms[arm]
     probe = difficulty.probe
-    seen = probe.draws if probe and probe.arm == arm else 0
+    seen = probe.dealt.count(arm) if probe else 0
     columns = orders.columns(table.n_items, rows.depth)[:, :, seen:]
     later = rows.score[np.arange(table.n_items)[:, None, None], columns]  # (items, orders, draws)
     values = np.nan_to_num(evaluator.signal(difficulty), neginf=-1e9).reshape(later.shape[:2])
@@ -235,9 +235,12 @@ def _supported(evaluator: Evaluator, recipe: Recipe) -> bool:
 def _probe_usd(table: SampleTable, probe: Probe | None) -> float:
     if probe is None:
         return 0.0
-    rows = table.arms[probe.arm]
-    calls = 1 if rows.takes_n else probe.draws
-    return float(calls * rows.prompt_usd.mean() + probe.draws * rows.completion_usd.mean())
+    usd = 0.0
+    for arm in probe.arms:
+        rows, n = table.arms[arm], probe.dealt.count(arm)
+        calls = min(n, 1) if rows.takes_n else n
+        usd += float(calls * rows.prompt_usd.mean() + n * rows.completion_usd.mean())
+    return usd
 
 
 def summary(table: SampleTable, dimensions: Dimensions, orders: Orders) -> dict[str, Any] | None:
@@ -249,7 +252,7 @@ def summary(table: SampleTable, dimensions: Dimensions, orders: Orders) -> dict[
         return None
 
     def usd(arm: Arm) -> float:
-        return _probe_usd(table, Probe(arm, 1))
+        return _probe_usd(table, Probe((arm,), 1))
 
     best = max(table.arms, key=lambda arm: float(table.arms[arm].score.mean()))
     arms = dict.fromkeys((min(table.arms, key=usd), best))
@@ -271,7 +274,7 @@ def difficulties_of(kinds: Sequence[str], arms: Sequence[Arm], draws: int) -> li
     found = []
     for kind in kinds:
         if signal(kind).probes:
-            found += [Difficulty(kind, (), Probe(arm, draws)) for arm in arms]
+            found += [Difficulty(kind, (), Probe((arm,), draws)) for arm in arms]
         elif kind != "none":
             found.append(Difficulty(kind))
     return found

@@ -125,5 +125,5 @@ def told_apart(policy: PolicyFile) -> str:
     difficulty = policy.policy.difficulty
     cuts = ", ".join(f"{cut:.3g}" for cut in difficulty.thresholds)
     probe = difficulty.probe
-    by = f" of {probe.draws} draws of {probe.arm.label}" if probe else ""
+    by = f" of {probe}" if probe else ""
     return f"{difficulty.signal}{by}, cut at {cuts} (higher is easier)"
