@@ -12,7 +12,7 @@ from tierwise.llm import Call, Completion, Request, Result, base_seed
 from tierwise.llm.litellm_model import LiteLLMModel
 from tierwise.recipe import Message, Price, Tier
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("sender")]
 
 
 def tier(**changes: object) -> Tier:

@@ -18,7 +18,7 @@ from tierwise.llm.litellm_model import LiteLLMModel
 from tierwise.llm.retries import Retry
 from tierwise.recipe import Tier
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("sender")]
 
 
 class Waits(list[float]):

@@ -38,7 +38,11 @@ def library() -> Any:
         warnings.simplefilter("ignore")
         import litellm
 
-        litellm.ModelResponse(choices=[{"message": {"content": ""}}])  # its schema warns once
+        # What it imports and builds at its first call warns once; this call goes nowhere.
+        litellm.completion(
+            model="openai/none", messages=[{"role": "user", "content": ""}], mock_response="",
+            max_retries=0, **{"no-log": True},
+        )  # fmt: skip
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.drop_params = False
@@ -201,7 +205,7 @@ async def close_clients() -> None:
         await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), timeout=ABANDONED_S)
     await GLOBAL_LOGGING_WORKER.stop()
     cache = library().in_memory_llm_clients_cache
-    mine = f"-{id(asyncio.get_running_loop())}"
+    mine = cache.update_cache_key_with_event_loop("")  # what it ends this loop's keys with
     for key in [k for k in cache.cache_dict if str(k).endswith(mine)]:
         client = cache.cache_dict.pop(key)
         closing = getattr(client, "close", None) or getattr(client, "aclose", None)

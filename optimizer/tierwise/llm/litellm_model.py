@@ -20,16 +20,16 @@ from tierwise.llm.limits import Gate, prompt_tokens_bound, prompt_tokens_estimat
 from tierwise.llm.litellm import (
     CAPS,
     address_of,
-    api_base,
     check_key,
     check_params,
     check_tier,
     close_clients,
-    send,
     supported_params,
 )
 from tierwise.llm.loop import LoopThread
+from tierwise.llm.openai_http import OpenAIHttp, speaks_openai
 from tierwise.llm.retries import FATAL, Fault, Retry, Traffic, classify
+from tierwise.llm.sender import LiteLLMSender, Sender
 from tierwise.recipe import Tier
 
 T = TypeVar("T")
@@ -42,6 +42,9 @@ class LiteLLMModel:
     limits and the classes of failures are described in ``retries`` and ``limits``. ``chunk`` does
     not follow the limits, since how draws share calls, and so the bill, must not either.
 
+    ``direct`` sends straight to the server where it speaks OpenAI's protocol (``openai_http``): the
+    same bodies, the same draws, a fraction of the CPU.
+
     Attributes:
         address: what ``Request.address`` must be for this model.
         traffic: counts of attempts, faults, and what may have been billed without an answer.
@@ -49,7 +52,7 @@ class LiteLLMModel:
 
     chunk = 64
 
-    def __init__(self, tier: Tier, *, retry: Retry | None = None) -> None:
+    def __init__(self, tier: Tier, *, retry: Retry | None = None, direct: bool = False) -> None:
         """Raises InputError for what the provider does not take, ProviderError without a key."""
         check_tier(tier)
         check_key(tier.model)
@@ -57,7 +60,11 @@ class LiteLLMModel:
         self._retry = retry or Retry()
         self._gate = Gate(tier.limits)
         self._ahead = 2 * self._gate.concurrency + self.chunk
-        self._base = api_base(tier.model)
+        self._sender: Sender = (
+            OpenAIHttp(tier.model, self._gate.concurrency)
+            if direct and speaks_openai(tier.model)
+            else LiteLLMSender(tier.model)
+        )
         self._seeds = "seed" in supported_params(tier.model)
         self._checked: set[str] = set()
         self._dead: str | None = None
@@ -100,6 +107,7 @@ class LiteLLMModel:
         """Close the connections with the last model of the process."""
         loop, self._loop = self._loop, None
         if loop is not None:
+            loop.submit(self._sender.close()).result()
             loop.leave(close_clients)
 
     def _start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
@@ -172,15 +180,8 @@ class LiteLLMModel:
             own["seed"] = seed
         if self.tier.logprobs:
             own["logprobs"] = True
-        if self._base:
-            own["api_base"] = self._base
         started_s = time.perf_counter()
-        async with asyncio.timeout(self._gate.timeout_s):
-            response = await send(
-                model=request.model, messages=[m._asdict() for m in request.messages],
-                timeout=self._gate.timeout_s, num_retries=0, max_retries=0, drop_params=False,
-                **{"no-log": True}, **own, **request.params,
-            )  # fmt: skip
+        response = await self._sender.send(request, own, self._gate.timeout_s)
         return read_choices(response, n, time.perf_counter() - started_s)
 
     def _note(self, fault: Fault, request: Request, completion_tokens: int) -> None:

@@ -101,8 +101,12 @@ def _default_tier(
             return litellm_tier(name, model, price)
 
 
-def open_model(tier: Tier, *, recordings: Path | str | None = None) -> LanguageModel:
+def open_model(
+    tier: Tier, *, recordings: Path | str | None = None, direct: bool = False
+) -> LanguageModel:
     """The model behind ``tier``; the caller closes it.
+
+    ``direct`` skips LiteLLM's sending where the provider speaks OpenAI's protocol.
 
     Raises:
         InputError: a recorded tier without a recording, or a recording that cannot be read.
@@ -121,7 +125,7 @@ def open_model(tier: Tier, *, recordings: Path | str | None = None) -> LanguageM
         case _:
             from tierwise.llm.litellm_model import LiteLLMModel
 
-            return LiteLLMModel(tier)
+            return LiteLLMModel(tier, direct=direct)
 
 
 def address_of(tier: Tier) -> str:

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from tierwise.llm.litellm_model import LiteLLMModel
+
+
+@pytest.fixture(params=[False, True], ids=["litellm", "direct"])
+def sender(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model of the test sends through LiteLLM, then straight to the server."""
+    opened = functools.partialmethod(LiteLLMModel.__init__, direct=request.param)
+    monkeypatch.setattr(LiteLLMModel, "__init__", opened)
