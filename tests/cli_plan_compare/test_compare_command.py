@@ -18,7 +18,7 @@ def out(capsys, *args):
 
 def test_every_section_is_printed(finished, capsys):
     text = out(capsys, finished[0])
-    for title in ("prompts", "recipes", "gains", "transfer", "difficulty", "equal dollars"):
+    for title in ("prompts", "recipes", "gains", "transfer", "frontier", "equal dollars"):
         assert f"{title}  " in text
     assert "nan" not in text.casefold()
 

@@ -9,16 +9,14 @@ import shutil
 import numpy as np
 import pytest
 
-from tierwise.errors import InputError
-from tierwise.reporting import SECTIONS, compare, load_run
-from tierwise.reporting.across import common
-from tierwise.reporting.compare import compared
+from tierwise.reporting import SECTIONS, compared, frames, read
+from tierwise.reporting.common_items import common
 from tierwise.stats import spearman
 
 
 @pytest.fixture(scope="module")
 def rows(finished):
-    return compared(load_run(finished[0]))
+    return compared(read(finished[0]))
 
 
 def only(rows, **wanted):
@@ -68,7 +66,7 @@ def test_a_policy_travels_where_there_are_draws(rows):
 
 
 def test_where_there_are_no_draws_it_says_so(finished, monkeypatch):
-    run = load_run(finished[0])
+    run = read(finished[0])
     dear = run.tiers["dear"]
     for table in (dear.test, dear.study, dear.prompts):
         for arm in [a for a in table.arms if a in run.tiers["cheap"].policy.policy.arms]:
@@ -79,7 +77,7 @@ def test_where_there_are_no_draws_it_says_so(finished, monkeypatch):
 
 
 def test_easiness_is_correlated_as_the_stored_draws_say(rows, finished):
-    run = load_run(finished[0])
+    run = read(finished[0])
     a, b = run.tiers["cheap"].test, run.tiers["dear"].test
     arms = [arm for arm in a.arms if arm in b.arms]
     at_a, at_b = common(a.item_ids, b.item_ids)
@@ -100,30 +98,50 @@ def test_equal_dollars_never_costs_more_than_the_single_call(rows):
 
 
 def test_frames_have_every_section_and_no_silent_gaps(finished):
-    frames = compare(load_run(finished[0]))
-    assert tuple(frames) == tuple(SECTIONS)
-    for frame in frames.values():
+    tables = frames(compared(read(finished[0])))
+    assert tuple(tables) == tuple(SECTIONS)
+    for frame in tables.values():
         for row in frame.to_dict(orient="records"):
             score = row.get("score", row.get("gain", row.get("spearman")))
             missing = isinstance(score, float) and math.isnan(score)
-            assert not missing or isinstance(row.get("note"), str)
+            assert not missing or isinstance(row.get("note"), str) or "target" in row
 
 
-def test_a_run_that_is_none_or_lacks_a_file(finished, tmp_path):
-    with pytest.raises(InputError, match="is not a run directory"):
-        load_run(tmp_path)
-    copy = shutil.copytree(finished[0], tmp_path / "copy")
-    (copy / "tested.dear.npz").unlink()
-    with pytest.raises(InputError, match="tierwise replay"):
-        load_run(copy)
-    (copy / "summary.json").unlink()
-    with pytest.raises(InputError, match="did not finish"):
-        load_run(copy)
+def test_the_frontier_takes_the_cheapest_that_reaches_a_target(rows, finished):
+    run = read(finished[0])
+    for row in rows["frontier"]:
+        everything = [
+            (usd, score, tier.name)
+            for tier in run.tiers.values()
+            for usd, score in zip(
+                tier.tested.usd.mean(axis=1), tier.tested.score.mean(axis=1), strict=True
+            )
+        ]
+        reaching = [entry for entry in everything if entry[1] >= row["target"]]
+        if not reaching:
+            assert row["tier"] is None
+            continue
+        assert row["usd_per_item"] == pytest.approx(min(reaching)[0])
+        out = {name for *_, name in everything} - {name for *_, name in reaching}
+        assert set(filter(None, row["not_reached_by"].split(", "))) == out
+    assert rows["frontier"][-1]["tier"] is None  # the last target is one that nobody reaches
+
+
+def test_surely_is_never_cheaper_than_on_average(rows):
+    for row in rows["frontier"]:
+        if row["surely_tier"]:
+            assert row["surely_usd_per_item"] >= row["usd_per_item"]
+            assert row["surely_score_low"] >= row["target"]
+
+
+def test_sensitivity_is_that_of_the_summary(rows, finished):
+    tiers = json.loads((finished[0] / "summary.json").read_text())["tiers"]
+    wanted = [(name, p["pss"]) for name, tier in tiers.items() for p in tier["pss"]]
+    assert [(row["tier"], row["pss"]) for row in rows["sensitivity"]] == wanted
 
 
 def test_only_the_run_directory_is_read(finished, tmp_path):
     copy = shutil.copytree(finished[0], tmp_path / "elsewhere")
     (copy / "job.yaml").write_text("task: gone\n")
-    (copy / "pool.sqlite").unlink(missing_ok=True)
-    there, here = compared(load_run(copy)), compared(load_run(finished[0]))
+    there, here = compared(read(copy)), compared(read(finished[0]))
     assert json.dumps(there) == json.dumps(here)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tierwise.reporting.html import numbers
+from tierwise.reporting import numbers
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""What a finished run says: tiers side by side. Reads the run directory and nothing else."""
+"""What a run says: tiers side by side, runs side by side. Reads run directories, nothing else."""
 
-from tierwise.reporting.compare import SECTIONS, compare
-from tierwise.reporting.run import FinishedRun, load_run
+from tierwise.reporting._base import Row, Section
+from tierwise.reporting.compare import SECTIONS, compared, frames
+from tierwise.reporting.reading import RunFiles, TierFiles, read
 
-__all__ = ["SECTIONS", "FinishedRun", "compare", "load_run"]
+__all__ = ["SECTIONS", "Row", "RunFiles", "Section", "TierFiles", "compared", "frames", "read"]

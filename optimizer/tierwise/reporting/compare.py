@@ -1,43 +1,54 @@
-"""Tiers side by side, as data frames."""
+"""Tiers side by side: a section is one file, and one line here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from tierwise.reporting.across import difficulty_rows, equal_dollars_rows, transfer_rows
-from tierwise.reporting.gains import gain_rows
-from tierwise.reporting.prompts import prompt_rows
-from tierwise.reporting.recipes import recipe_rows
-from tierwise.reporting.run import FinishedRun
+from tierwise.reporting import (
+    difficulty,
+    equal_dollars,
+    frontier,
+    gains,
+    prompts,
+    recipes,
+    sensitivity,
+    spending,
+    transfer,
+)
+from tierwise.reporting._base import NOTE, Row, Section, unreadable
+from tierwise.reporting.reading import UNREADABLE, RunFiles
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SECTIONS = {
-    "prompts": "every prompt on every tier at one draw",
-    "recipes": "the policy of each tier",
-    "gains": "what thinking, votes and buckets add",
-    "transfer": "each tier's policy on the others",
-    "difficulty": "rank correlation of item difficulty between tiers",
-    "equal_dollars": "a cheaper tier's policy against a dearer tier's single call",
+SECTIONS: dict[str, Section] = {
+    "recipes": recipes.SECTION,
+    "prompts": prompts.SECTION,
+    "gains": gains.SECTION,
+    "frontier": frontier.SECTION,
+    "equal_dollars": equal_dollars.SECTION,
+    "transfer": transfer.SECTION,
+    "difficulty": difficulty.SECTION,
+    "sensitivity": sensitivity.SECTION,
+    "spending": spending.SECTION,
 }
 
 
-def compare(run: FinishedRun) -> dict[str, pd.DataFrame]:
-    """The sections' frames by name; a row that the draws do not support says so in ``note``."""
+def frames(rows: Mapping[str, Sequence[Row]]) -> dict[str, pd.DataFrame]:
+    """The same as data frames; a row that cannot be shown says why in ``note``."""
     import pandas as pd
 
-    return {name: pd.DataFrame(rows) for name, rows in compared(run).items()}
+    return {name: pd.DataFrame(list(found)) for name, found in rows.items()}
 
 
-def compared(run: FinishedRun) -> dict[str, list[dict[str, Any]]]:
-    """The sections' rows, as plain data."""
-    tiers = run.tiers.values()
-    return {
-        "prompts": [row for tier in tiers for row in prompt_rows(tier)],
-        "recipes": [row for tier in tiers for row in recipe_rows(tier)],
-        "gains": [row for tier in tiers for row in gain_rows(tier)],
-        "transfer": transfer_rows(run),
-        "difficulty": difficulty_rows(run),
-        "equal_dollars": equal_dollars_rows(run),
-    }
+def compared(run: RunFiles, names: tuple[str, ...] = ()) -> dict[str, list[Row]]:
+    """The rows of the named sections (left out: all), as plain data."""
+    return {name: _rows(SECTIONS[name], run) for name in names or SECTIONS}
+
+
+def _rows(section: Section, run: RunFiles) -> list[Row]:
+    try:
+        return section.rows(run)
+    except UNREADABLE as error:
+        return [{NOTE: unreadable(error)}]

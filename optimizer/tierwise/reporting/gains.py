@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tierwise.reporting._base import NOTE, Row, Section, by_tier, interval, needed, ratio
 from tierwise.reporting.prompts import RESAMPLES, Floats, OneDraw, one_draws
-from tierwise.reporting.run import TierRun
+from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.stats import paired_difference
 
 STEPS = (
@@ -24,13 +25,16 @@ STEPS = (
 DIRECT = "direct"
 
 
-def gain_rows(tier: TierRun) -> list[dict[str, Any]]:
+def gain_rows(tier: TierFiles) -> list[Row]:
     """A row a step: the paired gain with its 95% interval, and the ratio of dollars.
 
     Thinking is judged at one draw on the items of the comparison of prompts, whose best arms were
     chosen on the same items; the other steps on held-out items.
     """
     rows = _thinking(tier)
+    if tier.tested is None:
+        missing = f"not shown: tested.{tier.name}.npz is missing"
+        return [*rows, {"tier": tier.name, "adds": "prompt, votes, buckets", NOTE: missing}]
     tested = tier.tested
     for name, before, after in STEPS:
         a, b = tested.names[after], tested.names[before]
@@ -44,8 +48,8 @@ def gain_rows(tier: TierRun) -> list[dict[str, Any]]:
     return rows
 
 
-def _thinking(tier: TierRun) -> list[dict[str, Any]]:
-    ranked = one_draws(tier)
+def _thinking(tier: TierFiles) -> list[Row]:
+    ranked = one_draws(needed(tier.prompts, f"tables.{tier.name}.prompts.npz"))
     direct = [one for one in ranked if one.arm.mode == DIRECT]
     think = [one for one in ranked if one.arm.mode != DIRECT]
     rows = []
@@ -62,13 +66,13 @@ def _thinking(tier: TierRun) -> list[dict[str, Any]]:
         rows.append(_row(tier, "thinking, same prompt", before, after))
     if not rows:
         rows.append({
-            "tier": tier.name, "adds": "thinking", "note": "not supported: there are no draws of "
+            "tier": tier.name, "adds": "thinking", NOTE: "not supported: there are no draws of "
             "both direct and thinking modes",
         })  # fmt: skip
     return rows
 
 
-def _row(tier: TierRun, name: str, before: list[OneDraw], after: list[OneDraw]) -> dict[str, Any]:
+def _row(tier: TierFiles, name: str, before: list[OneDraw], after: list[OneDraw]) -> Row:
     scores = [np.mean([one.score for one in some], axis=0) for some in (after, before)]
     usd = [np.mean([one.usd for one in some], axis=0) for some in (after, before)]
     return {
@@ -80,7 +84,7 @@ def _row(tier: TierRun, name: str, before: list[OneDraw], after: list[OneDraw]) 
 def _gain(after: Floats, before: Floats, usd_after: Floats, usd_before: Floats) -> dict[str, Any]:
     known = ~(np.isnan(after) | np.isnan(before))
     if known.sum() < 2:
-        return {"note": "not supported: too few items have both"}
+        return {NOTE: "not supported: too few items have both"}
     gain = paired_difference(after[known], before[known], resamples=RESAMPLES)
     paid = float(usd_before[known].sum())
     return {
@@ -91,3 +95,19 @@ def _gain(after: Floats, before: Floats, usd_after: Floats, usd_before: Floats) 
 
 def _labels(ones: list[OneDraw]) -> str:
     return ones[0].arm.label if len(ones) == 1 else f"{len(ones)} arms"
+
+
+def _rows(run: RunFiles) -> list[Row]:
+    return by_tier(run, gain_rows)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    if row.get("same") is True:
+        return row["tier"], row["adds"], "nothing: the same policy", "", row["split"]
+    return row["tier"], row["adds"], interval(row, "gain", "+"), ratio(row), row["split"]
+
+
+SECTION = Section(
+    "what thinking, votes and buckets add", _rows,
+    ("tier", "adds", "gain>", "at cost>", "judged on"), _cells,
+)  # fmt: skip

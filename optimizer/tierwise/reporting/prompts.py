@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tierwise.evaluation import SampleTable
 from tierwise.evaluation.table import ArmTable
 from tierwise.recipe import Arm
-from tierwise.reporting.run import TierRun
-from tierwise.stats import bootstrap_mean, paired_difference
+from tierwise.reporting._base import Row, Section, by_tier, interval, needed, usd
+from tierwise.reporting.reading import RunFiles, TierFiles
+from tierwise.stats import Interval, bootstrap_means, paired_differences
 
 RESAMPLES = 2000
+MOST_SHOWN = 8
+"""Prompts of a tier in a terminal, beside those of its policy; --csv has all."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -25,46 +30,102 @@ class OneDraw(NamedTuple):
     draws: int
 
 
+class Ranked(NamedTuple):
+    """An arm among all of its tier; ``lead`` is the best arm's, on the items that both have."""
+
+    one: OneDraw
+    score: Interval
+    lead: Interval
+    best: bool
+
+    @property
+    def separable(self) -> bool:
+        """Whether the best arm's lead is shown."""
+        return not self.best and self.lead.low > 0
+
+    @property
+    def items(self) -> int:
+        """Items that have a draw."""
+        return int((~np.isnan(self.one.score)).sum())
+
+    @property
+    def usd(self) -> float:
+        """Dollars an item."""
+        return float(np.nanmean(self.one.usd))
+
+
 def one_draw(arm: Arm, table: ArmTable) -> OneDraw:
     """What a single draw scores and costs, on average over the stored ones."""
     known = ~np.isnan(table.score)
     count = known.sum(axis=1)
-    usd = table.prompt_usd + table.completion_usd
+    usd_of = table.prompt_usd + table.completion_usd
     means = [
         np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
-        for values in (table.score, usd)
+        for values in (table.score, usd_of)
     ]
     return OneDraw(arm, means[0], means[1], int(count.max(initial=0)))
 
 
-def one_draws(tier: TierRun) -> list[OneDraw]:
-    """All arms of the tier's comparison of prompts that have a draw, the best first."""
-    found = [one_draw(arm, table) for arm, table in tier.prompts.arms.items()]
+def one_draws(prompts: SampleTable) -> list[OneDraw]:
+    """All arms of a comparison of prompts that have a draw, the best first."""
+    found = [one_draw(arm, table) for arm, table in prompts.arms.items()]
     found = [one for one in found if not np.isnan(one.score).all()]
     return sorted(found, key=lambda one: -float(np.nanmean(one.score)))
 
 
-def prompt_rows(tier: TierRun) -> list[dict[str, Any]]:
+def ranked(prompts: SampleTable) -> list[Ranked]:
+    """The same with 95% intervals, of each arm and of the best one's lead over it."""
+    ones = one_draws(prompts)
+    if not ones:
+        return []
+    scores = np.array([one.score for one in ones])
+    means = bootstrap_means(scores, resamples=RESAMPLES)
+    leads = paired_differences(scores[0], scores, resamples=RESAMPLES)
+    return [
+        Ranked(one, mean, lead, i == 0)
+        for i, (one, mean, lead) in enumerate(zip(ones, means, leads, strict=True))
+    ]
+
+
+def prompt_rows(tier: TierFiles) -> list[Row]:
     """A row an arm, the best first.
 
-    ``separable``: on the items that both have, the paired 95% interval of the best arm's lead is
-    above 0. ``chosen``: an arm of the policy that was exported.
+    ``separable``: the paired 95% interval of the best arm's lead is above 0; else it ties with the
+    best. ``chosen``: an arm of the policy that was exported (None where that cannot be read).
     """
-    ranked = one_draws(tier)
-    used = tier.policy.policy.arms
-    rows = []
-    for one in ranked:
-        known = ~np.isnan(one.score)
-        interval = bootstrap_mean(one.score[known], bounds=(0.0, 1.0), resamples=RESAMPLES)
-        both = known & ~np.isnan(ranked[0].score)
-        lead = paired_difference(ranked[0].score[both], one.score[both], resamples=RESAMPLES)
-        best = one is ranked[0]
-        rows.append({
-            "tier": tier.name, "prompt": one.arm.prompt, "mode": one.arm.mode,
-            "temperature": one.arm.temperature, "items": int(known.sum()), "draws": one.draws,
-            "score": interval.mean, "score_low": interval.low, "score_high": interval.high,
-            "usd_per_item": float(np.nanmean(one.usd)),
-            "behind_best": 0.0 if best else lead.mean,
-            "separable": not best and lead.low > 0, "best": best, "chosen": one.arm in used,
-        })  # fmt: skip
-    return rows
+    found = ranked(needed(tier.prompts, f"tables.{tier.name}.prompts.npz"))
+    used = tier.policy.policy.arms if tier.policy else None
+    return [
+        {
+            "tier": tier.name, "prompt": r.one.arm.prompt, "mode": r.one.arm.mode,
+            "temperature": r.one.arm.temperature, "items": r.items, "draws": r.one.draws,
+            "score": r.score.mean, "score_low": r.score.low, "score_high": r.score.high,
+            "usd_per_item": r.usd, "behind_best": 0.0 if r.best else r.lead.mean,
+            "separable": r.separable, "best": r.best,
+            "chosen": None if used is None else r.one.arm in used, "rank": i + 1,
+        }
+        for i, r in enumerate(found)
+    ]  # fmt: skip
+
+
+def _rows(run: RunFiles) -> list[Row]:
+    return by_tier(run, prompt_rows)
+
+
+def _cells(row: Row) -> tuple[str, ...] | None:
+    if row["rank"] > MOST_SHOWN and not row["chosen"]:
+        return None
+    mark = ("●" if row["best"] else "" if row["separable"] else "○") + (
+        "*" if row["chosen"] else ""
+    )
+    label = f"{row['prompt']}/{row['mode']}/{row['temperature']:g}"
+    return (
+        row["tier"], label, interval(row, "score"), f"{row['items']:.0f}", f"{row['draws']:.0f}",
+        usd(row["usd_per_item"]), "" if row["best"] else f"{-row['behind_best']:+.3f}", mark,
+    )  # fmt: skip
+
+
+SECTION = Section(
+    "every prompt on every tier at one draw (● best, ○ not separable from it, * in the policy)",
+    _rows, ("tier", "prompt", "score>", "items>", "draws>", "$/1,000>", "to best>", ""), _cells,
+)  # fmt: skip

@@ -23,6 +23,12 @@ FEW = 5
 """With fewer differing items than this, an unseen difference may be as large as the bound."""
 
 
+def reach_of(differences: Floats, bound: float) -> float:
+    """How far the pseudo-items lie: the largest difference, or ``bound`` where few items differ."""
+    few = np.count_nonzero(differences) < FEW
+    return bound if few else float(np.abs(differences).max())
+
+
 @dataclass(frozen=True)
 class PairedBootstrap:
     """Many paired comparisons over the same items, all on the same resamples.
@@ -50,9 +56,7 @@ class PairedBootstrap:
         return resample_counts(self.n_items + 2, self.resamples, self.seed)
 
     def _replicates(self, differences: Floats) -> Floats:
-        reach = (
-            self.bound if np.count_nonzero(differences) < FEW else float(np.abs(differences).max())
-        )
+        reach = reach_of(differences, self.bound)
         rows = np.append(differences, [-reach, reach])
         means: Floats = self._counts @ rows / len(rows)
         return means

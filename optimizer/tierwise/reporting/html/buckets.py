@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Child, Markup, el, joined
 from tierwise.reporting.html.page import behind, table
-from tierwise.reporting.html.reading import RunFiles
 from tierwise.reporting.html.verdict import told_apart
+from tierwise.reporting.reading import RunFiles
 from tierwise.reporting.words import bucket_names, recipe_in_words
 
 

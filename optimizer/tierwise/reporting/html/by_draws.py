@@ -12,11 +12,11 @@ import numpy.typing as npt
 from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.recipe import Policy, Recipe, StrategySpec
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import figure, table, tiers_in_a_row
-from tierwise.reporting.html.reading import RunFiles, TierFiles
 from tierwise.reporting.html.svg import Chart, padded
+from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.reporting.words import bucket_names
 from tierwise.stats import bootstrap_mean
 

@@ -9,15 +9,14 @@ import numpy as np
 from tierwise.evaluation import Evaluator, Orders
 from tierwise.evaluation.table import SampleTable
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Child, Markup, el, joined
 from tierwise.reporting.html.page import figure, table, tiers_in_a_row
-from tierwise.reporting.html.prompt_map import means
-from tierwise.reporting.html.reading import RunFiles, TierFiles
 from tierwise.reporting.html.svg import Chart, padded
 from tierwise.reporting.html.verdict import told_apart
 from tierwise.reporting.prompts import one_draw
-from tierwise.stats import Interval, spearman
+from tierwise.reporting.reading import RunFiles, TierFiles
+from tierwise.stats import Interval, bootstrap_mean, spearman
 
 ORDERS = 16
 MOST_BINS = 8
@@ -88,7 +87,9 @@ def bins(values: np.ndarray, score: np.ndarray) -> list[Bin]:
         if inside.sum() < 2:
             continue
         low, high = float(values[inside].min()), float(values[inside].max())
-        found.append(Bin(low, high, int(inside.sum()), means(score[inside][None, :])[0]))
+        found.append(
+            Bin(low, high, int(inside.sum()), bootstrap_mean(score[inside], bounds=(0.0, 1.0)))
+        )
     return found
 
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import both, figure, table
-from tierwise.reporting.html.reading import RunFiles, TierFiles
 from tierwise.reporting.html.svg import Chart, key, legend, padded
+from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.search.tested import Tested
 from tierwise.stats import paired_difference
 

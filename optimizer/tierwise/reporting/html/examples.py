@@ -14,11 +14,11 @@ from tierwise.llm import build_request
 from tierwise.pool import SamplePool
 from tierwise.recipe import Arm
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Child, Markup, el, joined
 from tierwise.reporting.html.page import behind
-from tierwise.reporting.html.purchases import addresses
-from tierwise.reporting.html.reading import RunFiles, TierFiles
+from tierwise.reporting.purchases import addresses
+from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.reporting.words import bucket_names
 from tierwise.task import AnswerSpec
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import figure, table, tiers_in_a_row
-from tierwise.reporting.html.reading import RunFiles, TierFiles
 from tierwise.reporting.html.svg import Chart, key, legend, padded
+from tierwise.reporting.reading import RunFiles, TierFiles
 
 MOST_TRIALS = 600
 """Specks in a chart; of more, every k-th is drawn, and all are in trials.csv."""

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tierwise.errors import TierwiseError
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Child, Markup, el, joined
 from tierwise.reporting.html.page import figure, table
-from tierwise.reporting.html.purchases import bought
-from tierwise.reporting.html.reading import RunFiles
 from tierwise.reporting.html.svg import key, legend, picture
+from tierwise.reporting.purchases import bought
+from tierwise.reporting.reading import RunFiles
 
 BAR = 26
 WIDTH = 520

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import figure, table, tiers_in_a_row
-from tierwise.reporting.html.reading import RunFiles, TierFiles
 from tierwise.reporting.html.svg import picture
+from tierwise.reporting.reading import RunFiles, TierFiles
 
 SHOWN = 10
 WIDTH, NAME, ROW = 420, 245, 21

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.dollars import RESAMPLES
 from tierwise.reporting.html.markup import Child, Markup, el, joined
 from tierwise.reporting.html.page import table
-from tierwise.reporting.html.reading import RunFiles, TierFiles
+from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.search.tested import Tested
 from tierwise.stats import paired_difference
 

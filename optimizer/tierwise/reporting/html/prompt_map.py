@@ -9,14 +9,14 @@ import numpy as np
 
 from tierwise.evaluation import SampleTable
 from tierwise.recipe import Arm
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Child, Markup, el, joined
 from tierwise.reporting.html.page import behind, table
-from tierwise.reporting.html.reading import RunFiles
 from tierwise.reporting.prompts import one_draw
-from tierwise.stats.intervals import UNSUPPORTED, Interval, percentile_interval, resample_counts
+from tierwise.reporting.reading import RunFiles
+from tierwise.stats import Interval, bootstrap_means, paired_differences
 
-RESAMPLES = 1000
+RESAMPLES = 2000
 MOST_ROWS = 40
 
 
@@ -73,9 +73,9 @@ def measured(prompts: SampleTable) -> dict[Arm, Cell]:
     if not ones:
         return {}
     scores = np.array([one.score for one in ones])
-    found = means(scores)
+    found = bootstrap_means(scores, resamples=RESAMPLES)
     best = int(np.nanargmax([interval.mean for interval in found]))
-    leads = means(scores[best] - scores, bound=None)
+    leads = paired_differences(scores[best], scores, resamples=RESAMPLES)
     return {
         one.arm: Cell(
             interval, float(np.nanmean(one.usd)), int((~np.isnan(one.score)).sum()),
@@ -83,33 +83,6 @@ def measured(prompts: SampleTable) -> dict[Arm, Cell]:
         )
         for i, (one, interval) in enumerate(zip(ones, found, strict=True))
     }  # fmt: skip
-
-
-def means(rows: np.ndarray, bound: tuple[float, float] | None = (0.0, 1.0)) -> list[Interval]:
-    """Bootstrap intervals of many means over the same items, (n_rows, n_items), on one resampling.
-
-    Items that a row does not have (NaN) take no part in it. Two pseudo-items do, at ``bound``, or
-    (None, for differences) at plus and minus the row's largest, as ``bootstrap_mean`` and
-    ``PairedBootstrap`` have them.
-    """
-    n_items = rows.shape[1]
-    if bound is None:
-        reach = np.nanmax(np.abs(rows), axis=1, keepdims=True)
-        padded = np.concatenate([rows, -reach, reach], axis=1)
-    else:
-        padded = np.concatenate([rows, np.tile(bound, (len(rows), 1))], axis=1)
-    counts = resample_counts(n_items + 2, RESAMPLES, 0)
-    known = ~np.isnan(padded)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        replicates = (counts @ np.where(known, padded, 0.0).T) / (counts @ known.T.astype(float))
-    found = []
-    for i, row in enumerate(rows):
-        have = int((~np.isnan(row)).sum())
-        if have < 2 or np.isnan(replicates[:, i]).any():
-            found.append(UNSUPPORTED)
-            continue
-        found.append(percentile_interval(float(np.nanmean(row)), replicates[:, i], have, 0.95))
-    return found
 
 
 def _ranked(columns: Mapping[str, Mapping[Arm, Cell]]) -> list[Arm]:

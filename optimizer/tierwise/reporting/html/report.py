@@ -19,9 +19,9 @@ from tierwise.reporting.html.page import Section, document
 from tierwise.reporting.html.parameters import parameters
 from tierwise.reporting.html.points import points
 from tierwise.reporting.html.prompt_map import prompt_map
-from tierwise.reporting.html.reading import UNREADABLE, RunFiles, read
 from tierwise.reporting.html.reproduce import reproduce
 from tierwise.reporting.html.verdict import verdict
+from tierwise.reporting.reading import UNREADABLE, RunFiles, read
 
 Draw = Callable[[RunFiles], Markup]
 

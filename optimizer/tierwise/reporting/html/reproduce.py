@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import behind, definition
-from tierwise.reporting.html.reading import RunFiles
+from tierwise.reporting.reading import RunFiles
 
 
 def reproduce(run: RunFiles) -> Markup:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tierwise.reporting.html.markup import Markup, el, joined
-from tierwise.reporting.html.numbers import Bounds, significant
+from tierwise.reporting.numbers import Bounds, significant
 
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 12.0, 44.0
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.reporting.html import numbers as n
+from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import paragraphs
-from tierwise.reporting.html.reading import RunFiles, TierFiles
+from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.reporting.words import bucket_names, recipe_in_words
 
 SMALL_SAMPLE = 100

@@ -21,6 +21,25 @@ class Bought(NamedTuple):
     completion_tokens: int
 
 
+class Spending(NamedTuple):
+    """What a run spent on a tier; purchases that were not settled count at their worst case."""
+
+    tier: str
+    calls: int
+    tokens: int
+    usd: float
+
+
+def spent(pool: Path, run: str) -> list[Spending]:
+    """What ``run`` spent, by tier; nothing where there is no pool to read."""
+    rows = _rows(
+        pool,
+        "SELECT tier, sum(calls), sum(tokens), total(coalesce(settled_usd, reserved_usd))"
+        " FROM spending WHERE run = ? GROUP BY tier ORDER BY min(id)", run,
+    )  # fmt: skip
+    return [Spending(*row) for row in rows]
+
+
 def bought(pool: Path) -> list[Bought]:
     """What was sent, and the tokens that came back; nothing where there is no pool to read."""
     rows = _rows(

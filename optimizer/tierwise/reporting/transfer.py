@@ -1,0 +1,96 @@
+"""The transfer matrix: each tier's policy on the others' stored draws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from tierwise.errors import UnsupportedError
+from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable
+from tierwise.recipe import Limits, Policy
+from tierwise.reporting._base import NOTE, Row, Section, attempted, interval, needed, ratio
+from tierwise.reporting.prompts import RESAMPLES
+from tierwise.reporting.reading import RunFiles, TierFiles
+from tierwise.stats import bootstrap_mean, paired_difference
+
+ORDERS = 16
+
+
+def transfer_rows(run: RunFiles) -> list[Row]:
+    """Each tier's policy on every other tier's stored draws, against that tier's own policy.
+
+    Held-out draws are taken where they support it, else those of the study, on which the tier's own
+    policy was chosen and the other was not, else those of the comparison of prompts. Where none
+    does, ``note`` says what is missing.
+    """
+    tiers = run.tiers.values()
+    pairs = [(of, on) for of in tiers for on in tiers if of is not on]
+    return [
+        attempted({"policy_of": of.name, "on": on.name}, partial(_transferred, of, on, run.seed))
+        for of, on in pairs
+    ]
+
+
+def _transferred(of: TierFiles, on: TierFiles, seed: int) -> Row:
+    policy, own = (
+        _unlimited(needed(tier.policy, f"policies/{tier.name}.yaml").policy) for tier in (of, on)
+    )
+    tables = [("test", on.test), ("tune", on.study), ("prompts", on.prompts)]
+    known = {arm for _, table in tables if table for arm in table.arms}
+    missing = [arm.label for arm in policy.arms if arm not in known]
+    if missing:
+        return {NOTE: f"not supported: no draws of {', '.join(missing)} on {on.name}"}
+    for split, stored in tables:
+        if stored is None:
+            continue
+        table = _of_both(stored, policy, own)
+        judged, theirs = (_judge(p, table, seed) for p in (policy, own))
+        if judged is None or theirs is None:
+            continue
+        score = bootstrap_mean(judged.score, bounds=(0.0, 1.0), resamples=RESAMPLES)
+        behind = paired_difference(judged.score, theirs.score, resamples=RESAMPLES)
+        return {
+            "split": split, "items": table.n_items, "score": score.mean,
+            "score_low": score.low, "score_high": score.high, "usd_per_item": judged.mean_usd,
+            "against_own": behind.mean, "against_own_low": behind.low,
+            "against_own_high": behind.high,
+            "cost_ratio": judged.mean_usd / theirs.mean_usd if theirs.mean_usd else None,
+        }  # fmt: skip
+    return {NOTE: f"not supported: {on.name} has fewer draws an item than the policy asks"}
+
+
+def _of_both(table: SampleTable, *policies: Policy) -> SampleTable:
+    """The items that have all draws of the policies' arms."""
+    arms = {arm for policy in policies for arm in policy.arms if arm in table.arms}
+    complete = np.logical_and.reduce([table.arms[arm].complete for arm in arms], axis=0)
+    return table.rows(np.flatnonzero(np.broadcast_to(complete, table.n_items)))
+
+
+def _unlimited(policy: Policy) -> Policy:
+    return replace(policy, limits=Limits(timeout_s=None))
+
+
+def _judge(policy: Policy, table: SampleTable, seed: int) -> Evaluation | None:
+    """None where the draws do not support the policy on every item, or there are too few items."""
+    if table.n_items < 2:
+        return None
+    try:
+        judged = Evaluator(table, Orders(ORDERS, seed), exact=False).evaluate(policy)
+    except UnsupportedError:
+        return None
+    return None if np.isnan(judged.score).any() else judged
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row["policy_of"], row["on"], interval(row, "score"), interval(row, "against_own", "+"),
+        ratio(row), row["split"],
+    )  # fmt: skip
+
+
+SECTION = Section(
+    "each tier's policy on the others, against their own", transfer_rows,
+    ("policy of", "on", "score>", "against own>", "at cost>", "judged on"), _cells,
+)  # fmt: skip
