@@ -13,7 +13,10 @@ from tierwise.search.arms import candidate_arms
 from tierwise.task import Item, Task
 
 USER = Message("user", "{{ question }}")
-PLAIN = PromptTemplate("plain", (Message("system", "Add."), USER), paraphrases=("Sum.", "Total."))
+PLAIN = PromptTemplate(
+    "plain", (Message("system", "Add."), USER),
+    paraphrases=tuple((Message("system", text), USER) for text in ("Sum.", "Total.")),
+)  # fmt: skip
 STEPS = PromptTemplate("steps", (USER,), modes=("think",))
 TIER = Tier("t", "m", Price(1, 1), {"direct": {"max_tokens": 8}, "think": {"max_tokens": 64}})
 SPACE = SearchSpace("s", temperatures=(0.3, 0.8), modes=("direct", "think"))

@@ -1,8 +1,9 @@
 """Prompt files: a task's own prompts, and the library of techniques that is shipped.
 
 The library knows no task: ``{{ instruction }}`` stands for the task's instruction, ``{{ input }}``
-for its input (for all of them, each with its name, where there are several). Both are written out
-on loading, so that a template holds nothing but the task's own fields.
+for its input (for all of them, each with its name, where there are several). ``{{ wording }}``
+stands for the prompt's own ``wording``, which its paraphrases say in other words. All are written
+out on loading, so that a template holds nothing but the task's own fields.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tierwise.recipe import Message, PromptTemplate, substitute
 from tierwise.recipe._schema import Strict, Text, validate
 from tierwise.recipe._yaml import Document, raise_any, read
 
-INSTRUCTION, INPUT = "instruction", "input"
+INSTRUCTION, INPUT, WORDING = "instruction", "input", "wording"
 
 
 class MessageModel(Strict):
@@ -31,7 +32,11 @@ class MessageModel(Strict):
 
 
 class PromptModel(Strict):
-    """A prompt: ``system`` and ``user``, or ``messages``."""
+    """A prompt: ``system`` and ``user``, or ``messages``.
+
+    ``paraphrases`` are other texts for ``wording``, or for ``system`` where there is no wording.
+    ``source`` says where the technique comes from, for readers.
+    """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
     family: Text = "baseline"
@@ -39,7 +44,9 @@ class PromptModel(Strict):
     system: str | None = None
     user: str | None = None
     messages: list[MessageModel] | None = None
+    wording: Text | None = None
     paraphrases: list[Text] = Field(default_factory=list)
+    source: Text | None = None
 
 
 class PromptsModel(Strict):
@@ -101,22 +108,27 @@ def load_library(
 
 
 def choose(prompts: Sequence[PromptTemplate], families: Iterable[str]) -> list[PromptTemplate]:
-    """The prompts of ``families``; one without prompts is an InputError with the near names."""
-    wanted, known = list(families), {p.family for p in prompts}
+    """The prompts of ``families``, each the name of a family or the id of a prompt.
+
+    Raises:
+        InputError: there is none of that name; says which are near.
+    """
+    wanted = list(families)
+    known = {p.family for p in prompts} | {p.id for p in prompts}
     for family in wanted:
         if family not in known:
             raise unknown_name("prompt family", family, known)
-    return [p for p in prompts if p.family in wanted]
+    return [p for p in prompts if p.family in wanted or p.id in wanted]
 
 
 def written_out(prompt: PromptTemplate, setting: Setting) -> PromptTemplate:
     """``prompt`` with ``{{ instruction }}`` and ``{{ input }}`` replaced by what the task says."""
     fields = {name: f"{{{{ {name} }}}}" for name in setting.inputs}
     if len(fields) == 1:
-        whole = next(iter(fields.values()))
+        everything = next(iter(fields.values()))
     else:
-        whole = "\n".join(f"{name}: {field}" for name, field in fields.items())
-    known = {INPUT: whole, **fields}
+        everything = "\n".join(f"{name}: {field}" for name, field in fields.items())
+    known = {INPUT: everything, **fields}
     if setting.instruction is not None:
         known[INSTRUCTION] = setting.instruction
     elif INSTRUCTION in prompt.fields:
@@ -124,9 +136,12 @@ def written_out(prompt: PromptTemplate, setting: Setting) -> PromptTemplate:
             "the library's prompts need the task's 'instruction' (what to do, and how to write the "
             "answer): add it to task.yaml, or set prompts.library: false in the search space"
         )
-    messages = tuple(Message(m.role, substitute(m.content, known)) for m in prompt.messages)
-    paraphrases = tuple(substitute(text, known) for text in prompt.paraphrases)
-    return replace(prompt, messages=messages, paraphrases=paraphrases)
+
+    def whole(messages: Sequence[Message]) -> tuple[Message, ...]:
+        return tuple(Message(m.role, substitute(m.content, known)) for m in messages)
+
+    paraphrases = tuple(whole(messages) for messages in prompt.paraphrases)
+    return replace(prompt, messages=whole(prompt.messages), paraphrases=paraphrases)
 
 
 def check_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> None:
@@ -159,11 +174,28 @@ def _template(prompt: PromptModel, origin: str) -> PromptTemplate:
         raise InputError(f"prompt {prompt.id!r} must end with a message of the user")
     if not any(m.content.strip() for m in messages):
         raise InputError(f"prompt {prompt.id!r} is empty")
-    if prompt.paraphrases and messages[0].role != "system":
+    worded = any(f"{{{{ {WORDING} }}}}" in m.content for m in messages)
+    if worded != (prompt.wording is not None):
+        uses = "uses {{ wording }} and has no" if worded else "does not use {{ wording }}, its"
+        raise InputError(f"prompt {prompt.id!r} {uses} 'wording'")
+    if prompt.paraphrases and not worded and messages[0].role != "system":
         raise InputError(
-            f"prompt {prompt.id!r} has paraphrases, other wordings of 'system', and no 'system'"
+            f"prompt {prompt.id!r} has paraphrases and neither a 'wording' nor a 'system' text "
+            "that they could be other wordings of"
         )
     return PromptTemplate(
-        prompt.id, tuple(messages), prompt.family, tuple(prompt.modes),
-        tuple(prompt.paraphrases), origin,
+        prompt.id, _in_words(messages, prompt.wording), prompt.family, tuple(prompt.modes),
+        tuple(_in_words(messages, text, anew=True) for text in prompt.paraphrases), origin,
     )  # fmt: skip
+
+
+def _in_words(
+    messages: Sequence[Message], text: str | None, *, anew: bool = False
+) -> tuple[Message, ...]:
+    """The messages with ``text`` as the wording; without a slot for it, ``anew`` as the system."""
+    slot = f"{{{{ {WORDING} }}}}"
+    if text is not None and any(slot in m.content for m in messages):
+        return tuple(Message(m.role, m.content.replace(slot, text)) for m in messages)
+    if anew and text is not None:
+        return (Message("system", text), *messages[1:])
+    return tuple(messages)

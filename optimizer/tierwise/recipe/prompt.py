@@ -42,14 +42,15 @@ def substitute(text: str, fields: Mapping[str, str]) -> str:
 class PromptTemplate:
     """A prompt of the library: its id is stable for ever, a changed text is a new id.
 
-    ``modes`` empty means that it fits all. ``paraphrases`` are other wordings of the system text.
+    ``modes`` empty means that it fits all. ``paraphrases`` are other wordings: the same messages,
+    with what makes the prompt said in other words.
     """
 
     id: str
     messages: tuple[Message, ...]
     family: str = "baseline"
     modes: tuple[str, ...] = ()
-    paraphrases: tuple[str, ...] = ()
+    paraphrases: tuple[tuple[Message, ...], ...] = ()
     origin: str = "library"
 
     @property
@@ -75,12 +76,8 @@ class PromptTemplate:
 
     def variants(self) -> tuple[PromptTemplate, ...]:
         """This wording and its paraphrases, as templates ``id``, ``id~1``, ``id~2`` …"""
-        others_than_system = tuple(m for m in self.messages if m.role != "system")
         others = tuple(
-            replace(
-                self, id=f"{self.id}~{k}", paraphrases=(),
-                messages=(Message("system", text), *others_than_system),
-            )
-            for k, text in enumerate(self.paraphrases, start=1)
-        )  # fmt: skip
+            replace(self, id=f"{self.id}~{k}", messages=messages, paraphrases=())
+            for k, messages in enumerate(self.paraphrases, start=1)
+        )
         return (self, *others)
