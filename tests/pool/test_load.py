@@ -8,7 +8,8 @@ import pytest
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure
 from tierwise.pool import Spent, load
-from tierwise.pool.store import Answered, Limit
+from tierwise.pool.spending import Limit
+from tierwise.pool.store import Answered
 from tierwise.recipe import Price
 
 NAN = float("nan")

@@ -10,7 +10,8 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure
 from tierwise.pool import SamplePool, Spent
 from tierwise.pool.schema import SCHEMA
-from tierwise.pool.store import Answered, Limit
+from tierwise.pool.spending import Limit
+from tierwise.pool.store import Answered
 
 BILL = Spent(0.5, 1, 10)
 

@@ -8,8 +8,8 @@ from tests.reporting_html.browser import look, needs_chromium
 from tierwise.errors import InputError
 from tierwise.evaluation import SampleTable
 from tierwise.llm import Call, Completion, build_request
-from tierwise.pool import SamplePool
-from tierwise.pool.store import Answered, Limit, Spent
+from tierwise.pool import Limit, SamplePool, Spent
+from tierwise.pool.store import Answered
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.reporting.html import SECTIONS, report, write_report
 

@@ -56,6 +56,8 @@ def show(
         console.print(Text.assemble((name, "bold"), "  ", verdict(tier)))
         for line in in_words(taken, tier["operating_points"][tier["chosen"]]["buckets"]):
             console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
+        if possibly := tier.get("possibly_billed"):
+            console.print(Padding(Text(possibly_billed(possibly)), (0, 0, 0, 2)), style="yellow")
     for name, error in result.failed.items():
         console.print(f"\n[bold red]{name}[/] failed: ", Text(str(error)), sep="")
     nominal = all(f.tier.price.nominal for f in result.policies.values())
@@ -138,6 +140,15 @@ def verdict(tier: Mapping[str, Any]) -> str:
     if interval[0] is not None and interval[0] > 0:
         return f"{points} over today's prompt, ×{ratio:.2g} the cost"
     return f"as good as today's prompt ({points}), ×{ratio:.2g} the cost"
+
+
+def possibly_billed(most: Mapping[str, Any]) -> str:
+    """What a provider may have billed without an answer that arrived."""
+    calls = int(most["calls"])
+    return (
+        f"possibly billed beside: {calls:,} call{'s'[: calls != 1]} without an answer (time-outs, "
+        f"cuts, errors), at most {most['tokens']:,} tokens, ${most['usd']:.2g}"
+    )
 
 
 def in_words(policy: Policy, buckets: Sequence[Mapping[str, Any]]) -> list[str]:

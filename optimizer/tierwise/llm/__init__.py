@@ -5,6 +5,7 @@ from tierwise.llm._base import (
     Completion,
     Failure,
     LanguageModel,
+    Losing,
     Request,
     Result,
     base_seed,
@@ -12,6 +13,6 @@ from tierwise.llm._base import (
 )
 
 __all__ = [
-    "Call", "Completion", "Failure", "LanguageModel", "Request", "Result", "base_seed",
-    "build_request",
+    "Call", "Completion", "Failure", "LanguageModel", "Losing", "Request", "Result",
+    "base_seed", "build_request",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -118,3 +118,14 @@ class LanguageModel(Protocol):
     def close(self) -> None:
         """Give back processes and connections."""
         ...
+
+
+@runtime_checkable
+class Losing(Protocol):
+    """A model whose attempts can be lost: no answer came, and the provider may bill it.
+
+    ``lost(call, error_class)`` is called for each such attempt, from any thread, before the next is
+    made; where it says False there must be no next one, since a budget could not bear it.
+    """
+
+    lost: Callable[[Call, str], bool]

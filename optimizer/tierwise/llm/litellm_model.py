@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -48,6 +48,7 @@ class LiteLLMModel:
     Attributes:
         address: what ``Request.address`` must be for this model.
         traffic: counts of attempts, faults, and what may have been billed without an answer.
+        lost: see ``Losing``.
     """
 
     chunk = 64
@@ -68,6 +69,7 @@ class LiteLLMModel:
         self._seeds = "seed" in supported_params(tier.model)
         self._checked: set[str] = set()
         self._dead: str | None = None
+        self.lost: Callable[[Call, str], bool] = lambda call, error_class: True
         self._loop: LoopThread | None = LoopThread.join()
 
     def __repr__(self) -> str:
@@ -129,49 +131,59 @@ class LiteLLMModel:
 
     async def _draws(self, call: Call) -> list[Result]:
         if self.tier.takes_n or call.n == 1:
-            return await self._one(call.request, call.seed, call.n)
-        singles = (self._one(call.request, call.seed + j, 1) for j in range(call.n))
+            return await self._one(call)
+        singles = (
+            self._one(Call(call.request, call.first_draw + j, 1, call.seed + j))
+            for j in range(call.n)
+        )
         return [result for part in await _together(singles) for result in part]
 
-    async def _one(self, request: Request, seed: int, n: int) -> list[Result]:
-        """One call for ``n`` draws, tried until it is answered or lost for good."""
+    async def _one(self, call: Call) -> list[Result]:
+        """One call, tried until it is answered or lost for good."""
         started_s = time.perf_counter()
         fault: Fault | None = None
         try:
-            results = await self._retry.run(lambda: self._attempt(request, seed, n))
+            results = await self._retry.run(lambda: self._attempt(call))
         except Fault as error:
             fault = error
         if fault is None:
             return results
         # Raised outside of ``except``, so that no exception of LiteLLM hangs on as its context.
         message = fault.message
-        if fault.kind == "bad_request" and n > 1:
-            message += f" (it was asked for {n} draws in one call; takes_n: false asks one by one)"
+        if fault.kind == "bad_request" and call.n > 1:
+            message += (
+                f" (it was asked for {call.n} draws in one call; takes_n: false asks one by one)"
+            )
         if fault.kind in FATAL or self.traffic.given_up(fault.kind):
             self._dead = f"{self.tier.model}: {fault.kind}: {message}"
             raise ProviderError(self._dead)
-        return [Failure(fault.kind, message, time.perf_counter() - started_s)] * n
+        return [Failure(fault.kind, message, time.perf_counter() - started_s)] * call.n
 
-    async def _attempt(self, request: Request, seed: int, n: int) -> list[Result]:
+    async def _attempt(self, call: Call) -> list[Result]:
+        request = call.request
         cap = next((v for c in CAPS if isinstance(v := request.params.get(c), int)), 0)
-        async with self._gate.slot(prompt_tokens_estimate(request.messages) + n * cap):
+        async with self._gate.slot(prompt_tokens_estimate(request.messages) + call.n * cap):
             if self._dead:
                 raise ProviderError(self._dead)
             self.traffic.attempts += 1
             fault: Fault
             try:
-                results = await self._send(request, seed, n)
+                results = await self._send(request, call.seed, call.n)
             except Fault as error:
                 fault = error
             except asyncio.CancelledError:
-                self._note(Fault("cancelled", "", billed=True), request, n * cap)
+                # Not lost in the sense of ``lost``: its chunk stays set aside at its worst case.
+                self._note(Fault("cancelled", "", billed=True), call, cap)
                 raise
             except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a row
                 fault = classify(error)
             else:
                 self.traffic.answer()
                 return results
-        self._note(fault, request, n * cap)
+        self._note(fault, call, cap)
+        if fault.possibly_billed and not self.lost(call, fault.kind):
+            fault.last = True
+            fault.message += " (not tried again: with what may be billed, the budget is used up)"
         raise fault
 
     async def _send(self, request: Request, seed: int, n: int) -> list[Result]:
@@ -184,14 +196,14 @@ class LiteLLMModel:
         response = await self._sender.send(request, own, self._gate.timeout_s)
         return read_choices(response, n, time.perf_counter() - started_s)
 
-    def _note(self, fault: Fault, request: Request, completion_tokens: int) -> None:
+    def _note(self, fault: Fault, call: Call, cap: int) -> None:
         self.traffic.faults[fault.kind] += 1
         if fault.kind == "rate_limit" and fault.retry_after_s is not None:
             self._gate.pause(min(fault.retry_after_s, self._retry.longest_wait_s))
         if fault.possibly_billed:
             self.traffic.possibly_billed_calls += 1
-            self.traffic.possibly_billed_prompt_tokens += prompt_tokens_bound(request.messages)
-            self.traffic.possibly_billed_completion_tokens += completion_tokens
+            self.traffic.possibly_billed_prompt_tokens += prompt_tokens_bound(call.request.messages)
+            self.traffic.possibly_billed_completion_tokens += call.n * cap
 
 
 async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

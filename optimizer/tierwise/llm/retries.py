@@ -44,14 +44,17 @@ _SHORTEST_SECRET = 5
 
 
 class Fault(Exception):
-    """One attempt that failed; ``possibly_billed`` where the provider may have done the work."""
+    """One attempt that failed; ``possibly_billed`` where the provider may have done the work.
+
+    ``last``: there is no money for another.
+    """
 
     def __init__(
         self, kind: str, message: str, *, retry_after_s: float | None = None, billed: bool = False
     ) -> None:
         super().__init__(f"{kind}: {message}")
         self.kind, self.message = kind, message
-        self.retry_after_s, self.possibly_billed = retry_after_s, billed
+        self.retry_after_s, self.possibly_billed, self.last = retry_after_s, billed, False
 
 
 def redact(text: str) -> str:
@@ -163,6 +166,7 @@ class Retry:
         return (
             isinstance(error, Fault)
             and error.kind in AGAIN
+            and not error.last
             and (error.retry_after_s or 0.0) <= self.longest_wait_s
         )
 

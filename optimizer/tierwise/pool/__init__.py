@@ -2,8 +2,10 @@
 
 from tierwise.pool.fill import Cap, Filled, Need, Progress, fill, plan
 from tierwise.pool.load import load
-from tierwise.pool.store import SamplePool, Spent
+from tierwise.pool.spending import Billed, Limit, Spent
+from tierwise.pool.store import SamplePool
 
 __all__ = [
-    "Cap", "Filled", "Need", "Progress", "SamplePool", "Spent", "fill", "load", "plan",
+    "Billed", "Cap", "Filled", "Limit", "Need", "Progress", "SamplePool", "Spent", "fill", "load",
+    "plan",
 ]  # fmt: skip

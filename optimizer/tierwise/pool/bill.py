@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion
-from tierwise.pool.store import Answered, Spent
+from tierwise.pool.spending import Spent
+from tierwise.pool.store import Answered
 from tierwise.recipe import DrawBill, Tier, price
 
 TOKENS_PER_MESSAGE = 8

@@ -3,7 +3,8 @@
 The only place, beside serving, that spends money. Before a chunk is sent, its worst case is set
 aside in the pool; its draws, its failures and its bill are then stored in one transaction. So a
 completion is durable before anybody uses it, and kill -9 at any moment costs at most the chunks in
-flight, which stay on the bill at their worst case.
+flight, which stay on the bill at their worst case. An attempt that brings no answer and may be
+billed all the same is stored before the next one is made, and the limits count it too.
 
 What is computed together can matter (the float noise of a batched matrix product can change a
 token), so chunks are cells of a grid laid over all the needs, not over the missing draws: a cell is
@@ -22,9 +23,10 @@ from time import monotonic
 from typing import NamedTuple
 
 from tierwise.errors import ProviderError, UnsupportedError
-from tierwise.llm import Call, Completion, LanguageModel, Request, Result, base_seed
+from tierwise.llm import Call, Completion, LanguageModel, Losing, Request, Result, base_seed
 from tierwise.pool.bill import bill, worst_case
-from tierwise.pool.store import Answered, Limit, SamplePool, Spent
+from tierwise.pool.spending import Limit, Spent
+from tierwise.pool.store import Answered, SamplePool
 from tierwise.recipe import Tier
 
 
@@ -203,6 +205,8 @@ class _Purchase:
         self._bounded = cap.usd is not None or cap.tokens is not None
         self._deadline = None if cap.seconds is None else monotonic() + cap.seconds
         self._in_flight: deque[tuple[int, list[Call]]] = deque()
+        self._reservation_of: dict[tuple[str, int], int] = {}
+        """(request key, draw) -> the reservation of its chunk, while it is in flight."""
         self._bought = self._failures = 0
         self._spent = Spent(0.0, 0, 0)
         self._short = ""
@@ -222,6 +226,8 @@ class _Purchase:
         A chunk that does not fit the cap beside the worst cases in flight waits until these are
         settled: so where a fill ends does not depend on timing.
         """
+        if isinstance(model, Losing):
+            model.lost = self._lost
         before = len(self._chunks) + 1
         while 0 < len(self._chunks) < before and self._short != "seconds":
             before = len(self._chunks)
@@ -250,7 +256,16 @@ class _Purchase:
                 return
             calls = self._chunks.popleft()
             self._in_flight.append((reserved, calls))
+            self._reservation_of.update(dict.fromkeys(_draws(calls), reserved))
             yield calls
+
+    def _lost(self, call: Call, error_class: str) -> bool:
+        """See ``Losing.lost``; called from the model's own thread."""
+        worst = worst_case([call], self._tier, bounded=self._bounded)
+        reservation = self._reservation_of[call.request.key, call.first_draw]
+        return not self._pool.lose(
+            reservation, worst, error_class, self._tier.name, self._run, self._limit
+        )
 
     def _store(self, results: Sequence[Sequence[Result]]) -> None:
         reservation, calls = self._in_flight[0]
@@ -261,7 +276,15 @@ class _Purchase:
         spent = bill(answered, self._tier)
         self._pool.settle(reservation, answered, spent)
         self._in_flight.popleft()
+        for draw in _draws(calls):
+            del self._reservation_of[draw]
         self._spent = self._spent.plus(spent)
         bought = sum(isinstance(result, Completion) for own in results for result in own)
         self._bought += bought
         self._failures += sum(call.n for call in calls) - bought
+
+
+def _draws(calls: Sequence[Call]) -> Iterator[tuple[str, int]]:
+    for call in calls:
+        for j in range(call.n):
+            yield call.request.key, call.first_draw + j

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from tierwise.errors import InputError
 
-SCHEMA = 1
-"""Version of the tables below; a file with a higher one is refused."""
+SCHEMA = 2
+"""Version of the tables below; a file with a higher one is refused, a lower one is brought up to
+date when it is opened to be written. Version 2 added ``losses``."""
 
 APPLICATION_ID = 0x54574C31
 """Marks the file as a pool (SQLite's ``application_id``)."""
@@ -84,6 +85,18 @@ CREATE TABLE looks (
     at TEXT NOT NULL,
     PRIMARY KEY (task, tier, run)
 ) WITHOUT ROWID;
+"""
+
+_LOSSES = """
+-- An attempt that brought no answer and may be billed all the same, at its worst case.
+CREATE TABLE losses (
+    purchase INTEGER NOT NULL REFERENCES spending,
+    error_class TEXT NOT NULL,
+    usd REAL NOT NULL,
+    calls INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    at TEXT NOT NULL
+);
 """
 
 _KEPT = """
@@ -159,18 +172,17 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _create(db: sqlite3.Connection) -> None:
-    """Make an empty file a pool; one that holds something is left as it is."""
+    """Make an empty file a pool, or an older pool one of this version; others stay as they are."""
     db.execute("BEGIN IMMEDIATE")
     try:
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
-            kept = "".join(
-                _KEPT.format(table=t) for t in ("requests", "draws", "failures", "looks")
-            )
-            for statement in _statements(_TABLES + kept + _SETTLED):
-                db.execute(statement)
+            _run(db, _TABLES + _kept("requests", "draws", "failures", "looks") + _SETTLED)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {SCHEMA}")
+            db.execute("PRAGMA user_version = 1")
             db.execute("INSERT INTO meta VALUES ('created', ?)", (now(),))
+        if _mark(db) == (APPLICATION_ID, 1):
+            _run(db, _LOSSES + _kept("losses"))
+            db.execute("PRAGMA user_version = 2")
         db.execute("COMMIT")
     finally:
         if db.in_transaction:
@@ -183,21 +195,31 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA cache_size = -65536")  # 64 MB: deeper draws are indexed between older ones
 
 
-def _statements(script: str) -> list[str]:
+def _kept(*tables: str) -> str:
+    return "".join(_KEPT.format(table=table) for table in tables)
+
+
+def _run(db: sqlite3.Connection, script: str) -> None:
     """One by one: ``executescript`` would commit the transaction that makes creation atomic."""
-    found, text = [], ""
+    text = ""
     for line in script.splitlines(keepends=True):
         text += line
         if sqlite3.complete_statement(text):
-            found.append(text)
+            db.execute(text)
             text = ""
-    return found
+
+
+def _mark(db: sqlite3.Connection) -> tuple[int, int]:
+    """(application id, version of the tables)."""
+    names = ("application_id", "user_version")
+    mark, version = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
+    return mark, version
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
-    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+    mark, version = _mark(db)
+    if mark != APPLICATION_ID:
         raise InputError("is an SQLite database, but not a pool of tierwise", path=path)
-    version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA:
         raise InputError(
             f"was written by a newer tierwise (pool schema {version}, this one knows {SCHEMA}); "

@@ -19,33 +19,7 @@ from typing import Any, NamedTuple
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Request, Result
 from tierwise.pool.schema import connect, now
-
-
-class Spent(NamedTuple):
-    """What a run cost: settlements as they were, open reservations at their worst case."""
-
-    usd: float
-    calls: int
-    tokens: int
-
-    def plus(self, other: Spent) -> Spent:
-        """Both together."""
-        return Spent(self.usd + other.usd, self.calls + other.calls, self.tokens + other.tokens)
-
-
-class Limit(NamedTuple):
-    """The most that may be spent; None is no limit."""
-
-    usd: float | None = None
-    calls: int | None = None
-    tokens: int | None = None
-
-    def passed_by(self, spent: Spent) -> str:
-        """The name of the first limit that ``spent`` passes, or nothing."""
-        for name, most, value in zip(self._fields, self, spent, strict=True):
-            if most is not None and value > most:
-                return name
-        return ""
+from tierwise.pool.spending import Billed, Limit, Spent, billed
 
 
 class Answered(NamedTuple):
@@ -141,8 +115,8 @@ class SamplePool:
         return digest.hexdigest()
 
     def counts(self, table: str) -> int:
-        """Rows of ``requests``, ``draws``, ``failures``, ``looks`` or ``spending``."""
-        if table not in ("requests", "draws", "failures", "looks", "spending"):
+        """Rows of ``requests``, ``draws``, ``failures``, ``looks``, ``spending`` or ``losses``."""
+        if table not in ("requests", "draws", "failures", "looks", "spending", "losses"):
             raise ValueError(f"no table {table!r}")
         with self._lock:
             return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
@@ -158,26 +132,23 @@ class SamplePool:
                 " ON d.request = r.id LEFT JOIN (SELECT request, count(*) AS n FROM failures"
                 " GROUP BY request) AS f ON f.request = r.id GROUP BY r.model ORDER BY r.model"
             ).fetchall()
-            usd, calls = self._db.execute(
-                "SELECT total(coalesce(settled_usd, reserved_usd)), coalesce(sum(calls), 0)"
-                " FROM spending"
-            ).fetchone()
+            confirmed, possibly = billed(self._db)
         names = ("model", "requests", "draws", "failures", "prompt_tokens", "completion_tokens")
         return {
             "models": [dict(zip(names, row, strict=True)) for row in models],
-            "usd": usd, "calls": calls, "looks": self.counts("looks"),
+            **confirmed._asdict(), "possibly_billed": possibly._asdict(),
+            "looks": self.counts("looks"),
         }  # fmt: skip
 
-    def spent(self, run: str, tier: str | None = None) -> Spent:
-        """What ``run`` spent (on ``tier``, or on all), over all of its starts."""
+    def billed(self, run: str, tier: str | None = None) -> Billed:
+        """What ``run`` spent (on ``tier``, or on all), over all of its starts: with answers, and
+        what may be billed without."""
         with self._lock:
-            row = self._db.execute(
-                "SELECT total(coalesce(settled_usd, reserved_usd)), coalesce(sum(calls), 0),"
-                " coalesce(sum(tokens), 0) FROM spending WHERE run = ?"
-                + (" AND tier = ?" if tier is not None else ""),
-                (run,) if tier is None else (run, tier),
-            ).fetchone()
-        return Spent(*row)
+            return billed(self._db, run, tier)
+
+    def spent(self, run: str, tier: str | None = None) -> Spent:
+        """The most that ``run`` may be billed, which is what limits are held against."""
+        return self.billed(run, tier).most
 
     def looks(self, task_sha256: str, tier: str | None = None) -> int:
         """How often the test split of these items was looked at, over all jobs on this pool."""
@@ -215,6 +186,21 @@ class SamplePool:
                 " VALUES (?, ?, ?, 'reserved', ?, ?, ?) RETURNING id", (tier, run, now(), *worst),
             ).fetchone()  # fmt: skip
             return int(row[0])
+
+    def lose(
+        self, reservation: int, worst: Spent, error_class: str, tier: str, run: str, limit: Limit
+    ) -> str:
+        """Store that an attempt of a chunk brought nothing and may be billed at ``worst``.
+
+        Returns the name of the limit of (run, tier) that another attempt could pass, or nothing:
+        for that one the reservation still stands.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO losses VALUES (?, ?, ?, ?, ?, ?)",
+                (reservation, error_class, *worst, now()),
+            )
+            return limit.passed_by(self.spent(run, tier))
 
     def settle(self, reservation: int, answered: Sequence[Answered], bill: Spent) -> None:
         """Store a chunk's draws and failures and settle its reservation, in one transaction.

@@ -14,7 +14,7 @@ from tierwise.content import Budget, Job, LoadedTask, load_space, load_task
 from tierwise.errors import InputError, TierwiseError, unknown_name
 from tierwise.llm.models import RECORDED, address_of, kind_of, open_model, resolve_tier
 from tierwise.llm.recorded import Recording, same_items
-from tierwise.pool import Cap, SamplePool
+from tierwise.pool import Billed, Cap, SamplePool
 from tierwise.recipe import PromptTemplate, Tier
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.recipe.space import SearchSpace
@@ -188,11 +188,8 @@ def _run(
             )
             for name in in_order
         }  # fmt: skip
-        spent = {name: pool.spent(run.run, name) for name in in_order}
+        spending = {name: _spending(pool.billed(run.run, name)) for name in in_order}
     gates = _gates(in_order)
-    spending = {
-        name: {"calls": s.calls, "tokens": s.tokens, "usd": s.usd} for name, s in spent.items()
-    }
     return _write(prepared, run, in_order, gates, origins, spending, failed)
 
 
@@ -262,6 +259,12 @@ def share_of(budget: Budget, tier: Tier, tiers: Mapping[str, Tier]) -> Cap:
         tokens=None if budget.tokens is None else max(1, budget.tokens // n),
         seconds=budget.seconds,
     )
+
+
+def _spending(billed: Billed) -> dict[str, Any]:
+    """What came with answers; and the most that may be billed without one, where there is any."""
+    possibly = {"possibly_billed": billed.possibly._asdict()} if billed.possibly.calls else {}
+    return {**billed.confirmed._asdict(), **possibly}
 
 
 def _gates(found: Mapping[str, Found]) -> dict[str, dict[str, bool]]:

@@ -30,6 +30,12 @@ def money(run: RunFiles) -> Markup:
                         f"calls for {n.usd(total)}"
                         + (" (nominal: parameters × tokens, nobody's bill)." if nominal else ".")
                         + " Recorded answers cost nothing."))  # fmt: skip
+        lost = [s["possibly_billed"] for s in spent.values() if "possibly_billed" in s]
+        if lost:
+            calls, tokens, usd = (sum(p[k] for p in lost) for k in ("calls", "tokens", "usd"))
+            parts.append(el("p", f"Possibly billed beside: {calls:,} calls that brought no answer "
+                            f"(time-outs, cuts, errors), at most {tokens:,} tokens and "
+                            f"{n.usd(usd)}. Limits of a budget count them."))  # fmt: skip
         planned = _planned(run)
         rows = []
         for name, s in spent.items():
