@@ -16,8 +16,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tierwise.content.find import shipped
+from tierwise.difficulty import SIGNALS, asking
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import Message, PromptTemplate, substitute
+from tierwise.recipe import ANSWER, Message, PromptTemplate, substitute
 from tierwise.recipe._schema import Strict, Text, validate
 from tierwise.recipe._yaml import Document, raise_any, read
 
@@ -40,6 +41,7 @@ class PromptModel(Strict):
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
     family: Text = "baseline"
+    turn: Text = ANSWER
     modes: list[Text] = Field(default_factory=list)
     system: str | None = None
     user: str | None = None
@@ -92,9 +94,10 @@ def load_prompts(
 
 
 def load_library(
-    setting: Setting, families: Iterable[str] | None, folder: Path | None = None
-) -> tuple[PromptTemplate, ...]:
-    """The shipped prompts, all or those of some families, written out for a task.
+    setting: Setting, families: Iterable[str] | None, folder: Path | None = None,
+    *, turn: str = ANSWER,
+) -> tuple[PromptTemplate, ...]:  # fmt: skip
+    """The shipped prompts of a turn, all or those of some families, written out for a task.
 
     Raises:
         InputError: the task has no instruction, or there is no such family.
@@ -102,9 +105,25 @@ def load_library(
     folder = folder or shipped("search_spaces") / "prompts"
     prompts = [
         p for path in sorted(folder.glob("*.yaml")) for p in load_prompts(path, None, "library")
-    ]
+        if p.turn == turn
+    ]  # fmt: skip
     chosen = prompts if families is None else choose(prompts, families)
     return tuple(written_out(prompt, setting) for prompt in chosen)
+
+
+def asking_prompts(
+    own: Sequence[PromptTemplate], setting: Setting, signals: Sequence[str]
+) -> tuple[PromptTemplate, ...]:
+    """Prompts of the turns that ``signals`` ask in: the task's own, else the library's.
+
+    Raises:
+        InputError: the library's are needed, and the task has no instruction.
+    """
+    found: list[PromptTemplate] = []
+    for turn in asking(signals).values():
+        mine = [prompt for prompt in own if prompt.turn == turn]
+        found += mine or load_library(setting, None, turn=turn)
+    return tuple(found)
 
 
 def choose(prompts: Sequence[PromptTemplate], families: Iterable[str]) -> list[PromptTemplate]:
@@ -172,6 +191,9 @@ def _template(prompt: PromptModel, origin: str) -> PromptTemplate:
         messages.append(Message("user", prompt.user or ""))
     if not messages or messages[-1].role != "user":
         raise InputError(f"prompt {prompt.id!r} must end with a message of the user")
+    turns = {ANSWER, *asking(tuple(SIGNALS)).values()}
+    if prompt.turn not in turns:
+        raise unknown_name(f"turn of prompt {prompt.id!r}", prompt.turn, turns)
     if not any(m.content.strip() for m in messages):
         raise InputError(f"prompt {prompt.id!r} is empty")
     worded = any(f"{{{{ {WORDING} }}}}" in m.content for m in messages)
@@ -186,6 +208,7 @@ def _template(prompt: PromptModel, origin: str) -> PromptTemplate:
     return PromptTemplate(
         prompt.id, _in_words(messages, prompt.wording), prompt.family, tuple(prompt.modes),
         tuple(_in_words(messages, text, anew=True) for text in prompt.paraphrases), origin,
+        prompt.turn,
     )  # fmt: skip
 
 

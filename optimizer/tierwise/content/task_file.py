@@ -10,9 +10,16 @@ from pydantic import Field
 
 from tierwise.content.find import find_task
 from tierwise.content.items import Fields, load_items
-from tierwise.content.prompts import Setting, check_fields, choose, load_library, load_prompts
+from tierwise.content.prompts import (
+    Setting,
+    asking_prompts,
+    check_fields,
+    choose,
+    load_library,
+    load_prompts,
+)
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import Message, PromptTemplate
+from tierwise.recipe import ANSWER, Message, PromptTemplate
 from tierwise.recipe._schema import AnswerModel, NotNegative, Strict, Text, answer_spec, validate
 from tierwise.recipe._yaml import Document, faults_of, raise_any, read
 from tierwise.recipe.space import SearchSpace
@@ -63,13 +70,15 @@ class LoadedTask:
     """A task and the prompts that a study may choose from.
 
     ``own`` are the task's prompts whatever the space chooses: the first is the baseline of a job
-    that names none. ``path`` is that of ``task.yaml``.
+    that names none. ``path`` is that of ``task.yaml``. ``asking`` are prompts whose completions are
+    no answers: those of the space's signals that ask the model about the task.
     """
 
     task: Task
     prompts: tuple[PromptTemplate, ...]
     path: Path
     own: tuple[PromptTemplate, ...] = ()
+    asking: tuple[PromptTemplate, ...] = ()
 
 
 def load_task(
@@ -93,23 +102,25 @@ def load_task(
     scorer = _scorer(model, document, answer, faults)
     setting = Setting(tuple(model.inputs), model.instruction)
     items: tuple[Item, ...] = ()
-    own: tuple[PromptTemplate, ...] = ()
+    written: tuple[PromptTemplate, ...] = ()
     try:
         items = _items(model, document)
     except InputError as error:
         faults += faults_of(error)
     try:
-        own = _own(model, document, setting)
+        written = _own(model, document, setting)
     except InputError as error:
         faults += faults_of(error)
     raise_any(faults)
+    own = tuple(prompt for prompt in written if prompt.turn == ANSWER)
     if not prompts_needed:
         return LoadedTask(_task(model, items, answer, scorer), own, path, own)
     try:
         prompts = _chosen(own, setting, space)
+        asked = asking_prompts(written, setting, space.signals if space else ())
     except InputError as error:
         raise document.placed(error, ("prompts",)) from None
-    return LoadedTask(_task(model, items, answer, scorer), prompts, path, own or prompts)
+    return LoadedTask(_task(model, items, answer, scorer), prompts, path, own or prompts, asked)
 
 
 def _task(

@@ -1,12 +1,28 @@
 """Difficulty signals: one small file each, higher is easier, never a look at gold."""
 
-from tierwise.difficulty._base import SIGNALS, Signal, register, signal
+from tierwise.difficulty._base import (
+    SIGNALS,
+    MeanScore,
+    Signal,
+    asking,
+    read,
+    register,
+    signal,
+    signal_of,
+    turn_of,
+    variants,
+)
+from tierwise.difficulty.control_question import ControlQuestion
 from tierwise.difficulty.length import Length
 from tierwise.difficulty.none import NoSignal
 from tierwise.difficulty.probe_agreement import ProbeAgreement
 from tierwise.difficulty.probe_confidence import ProbeConfidence
+from tierwise.difficulty.router import Router
+from tierwise.difficulty.self_rating import SelfRating
+from tierwise.difficulty.verifier_score import VerifierScore
 
 __all__ = [
-    "SIGNALS", "Length", "NoSignal", "ProbeAgreement", "ProbeConfidence", "Signal", "register",
-    "signal",
+    "SIGNALS", "ControlQuestion", "Length", "MeanScore", "NoSignal", "ProbeAgreement",
+    "ProbeConfidence", "Router", "SelfRating", "Signal", "VerifierScore", "asking", "read",
+    "register", "signal", "signal_of", "turn_of", "variants",
 ]  # fmt: skip

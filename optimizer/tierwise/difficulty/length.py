@@ -15,7 +15,7 @@ class Length:
 
     kind: ClassVar[str] = "length"
     probes: ClassVar[bool] = False
-    logprobs: ClassVar[bool] = False
+    scores: ClassVar[tuple[str, ...]] = ()
 
     def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
         """Minus the count of words."""

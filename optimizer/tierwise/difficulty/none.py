@@ -15,7 +15,7 @@ class NoSignal:
 
     kind: ClassVar[str] = "none"
     probes: ClassVar[bool] = False
-    logprobs: ClassVar[bool] = False
+    scores: ClassVar[tuple[str, ...]] = ()
 
     def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
         """0."""

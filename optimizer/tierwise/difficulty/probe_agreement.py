@@ -16,7 +16,7 @@ class ProbeAgreement:
 
     kind: ClassVar[str] = "probe_agreement"
     probes: ClassVar[bool] = True
-    logprobs: ClassVar[bool] = False
+    scores: ClassVar[tuple[str, ...]] = ()
 
     def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
         """In [0, 1]."""

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.difficulty._base import register
-from tierwise.strategies import Draw
+from tierwise.difficulty._base import MeanScore, register
+from tierwise.errors import unknown_name
+from tierwise.recipe.policy import Param
+
+OF = ("mean", "min")
 
 
 @register
-class ProbeConfidence:
-    """Mean over the probe's draws of their mean token log-probability (natural, <= 0).
+@dataclass(frozen=True, slots=True)
+class ProbeConfidence(MeanScore):
+    """Over the probe's draws the mean of each one's ``of`` (mean, min) token log-probability.
 
-    Draws without one (failed) are left out; where none has one the prompt counts as hardest.
+    Natural logarithms, in (-inf, 0]. The mean asks how sure the model was of all that it said, the
+    minimum how sure of its least sure step.
     """
 
-    kind: ClassVar[str] = "probe_confidence"
-    probes: ClassVar[bool] = True
-    logprobs: ClassVar[bool] = True
+    of: str = "mean"
 
-    def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
-        """In (-inf, 0]."""
-        known = [s for d in probe if not math.isnan(s := d.scores.get("mean_logprob", math.nan))]
-        return math.fsum(known) / len(known) if known else -math.inf
+    kind: ClassVar[str] = "probe_confidence"
+    choices: ClassVar[Mapping[str, tuple[Param, ...]]] = {"of": OF}
+
+    def __post_init__(self) -> None:
+        if self.of not in OF:
+            raise unknown_name("probe_confidence.of", str(self.of), OF)
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """``mean_logprob`` or ``min_logprob``."""
+        return (f"{self.of}_logprob",)

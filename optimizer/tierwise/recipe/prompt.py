@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from tierwise.errors import InputError
 
+ANSWER = "answer"
+"""The turn of prompts whose completions answer the task."""
+
 _PLACEHOLDER = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
 
 
@@ -43,7 +46,8 @@ class PromptTemplate:
     """A prompt of the library: its id is stable for ever, a changed text is a new id.
 
     ``modes`` empty means that it fits all. ``paraphrases`` are other wordings: the same messages,
-    with what makes the prompt said in other words.
+    with what makes the prompt said in other words. ``turn`` is what its completions are: answers of
+    the task, or what a difficulty signal asks for (``rating``, ``control_question``).
     """
 
     id: str
@@ -52,6 +56,7 @@ class PromptTemplate:
     modes: tuple[str, ...] = ()
     paraphrases: tuple[tuple[Message, ...], ...] = ()
     origin: str = "library"
+    turn: str = ANSWER
 
     @property
     def fields(self) -> tuple[str, ...]:

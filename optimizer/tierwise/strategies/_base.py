@@ -13,7 +13,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from tierwise.errors import InputError, unknown_name
@@ -113,40 +113,44 @@ def whole(name: str, value: Any, low: int) -> None:
 
 @dataclass
 class Registry:
-    """Strategies by kind; unknown kinds and parameters are named with the near ones."""
+    """Classes by kind, of strategies or signals; unknown kinds and parameters get near names."""
 
+    what: str
     classes: dict[str, type[Any]] = field(default_factory=dict)
 
     def register(self, cls: type[Any]) -> type[Any]:
-        """Add a strategy class under its ``kind``."""
+        """Add a class under its ``kind``."""
         self.classes[cls.kind] = cls
         return cls
 
-    def build(self, spec: StrategySpec) -> Strategy:
-        """The strategy that ``spec`` describes.
+    def make(self, kind: str, given: Mapping[str, Any]) -> Any:
+        """One of ``kind`` with the parameters ``given``: the fields of a dataclass.
 
         Raises:
             InputError: no such kind, no such parameter, one missing, or a value out of range.
         """
-        if spec.kind not in self.classes:
-            raise unknown_name("strategy", spec.kind, self.classes)
-        cls = self.classes[spec.kind]
-        known = {f.name: f for f in fields(cls)}
-        given = dict(spec.params)
+        if kind not in self.classes:
+            raise unknown_name(self.what, kind, self.classes)
+        cls = self.classes[kind]
+        known = {f.name: f for f in fields(cls)} if is_dataclass(cls) else {}
         for name in given:
             if name not in known:
-                raise unknown_name(f"parameter of {spec.kind}", name, known)
+                raise unknown_name(f"parameter of {kind}", name, known)
         missing = [
             name
             for name, f in known.items()
             if name not in given and f.default is MISSING and f.default_factory is MISSING
         ]
         if missing:
-            raise InputError(f"{spec.kind} needs {', '.join(missing)}")
-        strategy: Strategy = cls(**given)
-        return strategy
+            raise InputError(f"{kind} needs {', '.join(missing)}")
+        return cls(**given)
 
 
-REGISTRY = Registry()
+REGISTRY = Registry("strategy")
 register = REGISTRY.register
-build = REGISTRY.build
+
+
+def build(spec: StrategySpec) -> Strategy:
+    """The strategy that ``spec`` describes; raises as ``Registry.make``."""
+    strategy: Strategy = REGISTRY.make(spec.kind, dict(spec.params))
+    return strategy
