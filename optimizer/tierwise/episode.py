@@ -15,9 +15,9 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from tierwise.difficulty import signal
+from tierwise.difficulty import signal_of, turn_of
 from tierwise.errors import UnsupportedError
-from tierwise.recipe import Arm, DrawBill, Policy, price
+from tierwise.recipe import ANSWER, Arm, DrawBill, Policy, price
 from tierwise.strategies import Draw, Return, Seen, Strategy, build, deal
 
 Ended = Literal["answered", "max_usd_per_request", "max_draws", "timeout", "failed"]
@@ -78,7 +78,7 @@ def episode(
         d.draw._replace(arm=probe.arms.index(arm) if probe else 0)
         for d, arm in zip(request.drawn, request.arms, strict=True)
     ]
-    value = signal(policy.difficulty.signal).value(inputs, seen_by_probe)
+    value = signal_of(policy.difficulty).value(inputs, seen_by_probe)
     bucket = policy.bucket_of(value)
     arms, strategy = policy.buckets[bucket].arms, strategies[bucket]
 
@@ -103,7 +103,8 @@ def episode(
         for i in range(before, len(request.drawn)):
             known.append(i)
             draws.append(request.drawn[i].draw._replace(arm=dealt[i - before]))
-    if not draws:  # the probe ended it, with draws of an arm that this bucket does not have
+    answered = turn_of(policy.difficulty.signal) == ANSWER
+    if not draws and answered:  # the probe ended it, with draws that this bucket's arms do not have
         known = list(range(len(request.drawn)))
         seen = Seen(tuple(d.draw for d in request.drawn), len(arms))
     index = known[strategy.choose(seen)] if known else None

@@ -12,7 +12,7 @@ from tierwise.content.job_file import JobModel, job_of
 from tierwise.content.prompts import load_prompts
 from tierwise.content.space_file import SpaceModel, load_space
 from tierwise.content.task_file import TaskModel, load_task
-from tierwise.difficulty import SIGNALS
+from tierwise.difficulty import difficulty_faults
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe import Arm
 from tierwise.recipe._policy_read import PolicyModel
@@ -70,19 +70,7 @@ def policy_faults(file: PolicyFile) -> Iterator[tuple[Loc, InputError]]:
     A strategy that cannot be built, an unknown signal, and log-probabilities or a probe that are
     needed and not there.
     """
-    difficulty = file.policy.difficulty
-    if difficulty.signal not in SIGNALS:
-        error = unknown_name("difficulty signal", difficulty.signal, SIGNALS)
-        yield ("difficulty", "signal"), error
-    else:
-        signal = SIGNALS[difficulty.signal]
-        probe = difficulty.probe
-        if signal.probes and probe is None:
-            yield ("difficulty",), InputError(f"{difficulty.signal} needs a probe")
-        if signal.logprobs and probe is not None:
-            yield from _needs_logprobs(
-                file, difficulty.signal, probe.arms, ("difficulty", "signal")
-            )
+    yield from difficulty_faults(file)
     for i, recipe in enumerate(file.policy.buckets):
         loc: Loc = ("buckets", i, "strategy")
         try:

@@ -12,6 +12,7 @@ from tierwise.difficulty._base import (
     turn_of,
     variants,
 )
+from tierwise.difficulty._faults import difficulty_faults
 from tierwise.difficulty.control_question import ControlQuestion
 from tierwise.difficulty.length import Length
 from tierwise.difficulty.none import NoSignal
@@ -23,6 +24,6 @@ from tierwise.difficulty.verifier_score import VerifierScore
 
 __all__ = [
     "SIGNALS", "ControlQuestion", "Length", "MeanScore", "NoSignal", "ProbeAgreement",
-    "ProbeConfidence", "Router", "SelfRating", "Signal", "VerifierScore", "asking", "read",
-    "register", "signal", "signal_of", "turn_of", "variants",
+    "ProbeConfidence", "Router", "SelfRating", "Signal", "VerifierScore", "asking",
+    "difficulty_faults", "read", "register", "signal", "signal_of", "turn_of", "variants",
 ]  # fmt: skip

@@ -127,7 +127,7 @@ class Evaluator:
 
     def signal(self, difficulty: Difficulty) -> Floats:
         """The difficulty signal of each row, (n_items * n_orders,)."""
-        key = (difficulty.signal, difficulty.probe)
+        key = difficulty.uncut
         arms = [self._arm(arm) for arm in difficulty.probe.arms] if difficulty.probe else []
         return self._signals.get(
             key, lambda: signal_rows(difficulty, self.table, self.orders.n, arms)
@@ -172,7 +172,7 @@ class Evaluator:
 
     def _component_mean(self, recipe: Recipe, strategy: Strategy) -> Rows:
         def compute() -> Rows:
-            arms = [self.table.arms[a] for a in self._known(recipe.arms)]
+            arms = [self.table.of(arm) for arm in recipe.arms]
             exact = expected(strategy, arms) if self.exact else None
             if exact is not None:
                 return Rows(*exact)
@@ -259,14 +259,8 @@ class Evaluator:
 
     def _arm(self, arm: Arm) -> ArmRows:
         if arm not in self._arms:
-            self._arms[arm] = ArmRows(self.table.arms[self._known((arm,))[0]], self.orders)
+            self._arms[arm] = ArmRows(self.table.of(arm), self.orders)
         return self._arms[arm]
-
-    def _known(self, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
-        for arm in arms:
-            if arm not in self.table.arms:
-                raise UnsupportedError(f"no draws of {arm.label} are stored")
-        return arms
 
 
 def _behaviour(strategy: Strategy) -> Hashable:

@@ -52,19 +52,18 @@ def column_of(
     table: SampleTable, item: int, orders: Orders, order: int, arm: Arm, position: int
 ) -> int:
     """Column of the draw that is an arm's ``position``-th under this order."""
-    if arm not in table.arms:
-        raise UnsupportedError(f"no draws of {arm.label} are stored")
-    depth = table.arms[arm].depth
+    rows = table.of(arm)
+    depth = rows.depth
     if position >= depth:
         raise UnsupportedError(f"{arm.label} has {depth} draws an item, {position + 1} were asked")
     column = int(orders.columns(table.n_items, depth)[item, order, position])
-    if np.isnan(table.arms[arm].score[item, column]):
+    if np.isnan(rows.score[item, column]):
         raise UnsupportedError(f"draw {column} of {arm.label} is missing for item {item}")
     return column
 
 
 def _draw(table: SampleTable, item: int, column: int, arm: Arm, round_: Round) -> Drawn:
-    rows = table.arms[arm]
+    rows = table.of(arm)
     at = item, column
     bill = DrawBill(arm, float(rows.prompt_usd[at]), float(rows.completion_usd[at]), rows.takes_n)
     latency_s = float(rows.latency_s[at])

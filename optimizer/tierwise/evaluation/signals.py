@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tierwise.difficulty import NoSignal, ProbeAgreement, ProbeConfidence, signal
+from tierwise.difficulty import MeanScore, NoSignal, ProbeAgreement, signal_of
 from tierwise.evaluation.dealt import ArmRows, Dealt, Floats
 from tierwise.evaluation.paths import votes
 from tierwise.evaluation.table import ABSTAINED, SampleTable
@@ -18,7 +18,7 @@ def signal_rows(
     difficulty: Difficulty, table: SampleTable, n_orders: int, arms: Sequence[ArmRows]
 ) -> Floats:
     """(n_items * n_orders,): the signal of each row, higher is easier; ``arms`` are the probe's."""
-    kind = signal(difficulty.signal)
+    kind = signal_of(difficulty)
     n_rows = table.n_items * n_orders
     if isinstance(kind, NoSignal):
         return np.zeros(n_rows)
@@ -31,8 +31,8 @@ def signal_rows(
         states = votes(dealt, k)
         agreement: Floats = (states.code[k - 1] // states.base) / k
         return agreement
-    if isinstance(kind, ProbeConfidence):
-        return _mean_known(dealt.verifier("mean_logprob", k))
+    if isinstance(kind, MeanScore):
+        return _mean_known(dealt.verifier(kind.scores[0], k))
     answers, arm_at = dealt.answers(k), dealt.arm_at
     names = dict.fromkeys(name for arm in arms for name in arm.verifiers)
     scores = {name: dealt.verifier(name, k) for name in names}

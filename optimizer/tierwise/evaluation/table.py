@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tierwise.errors import UnsupportedError
 from tierwise.recipe import Arm
 
 Floats = npt.NDArray[np.float64]
@@ -78,16 +79,37 @@ class ArmTable:
 
 @dataclass(frozen=True)
 class SampleTable:
-    """Arms over the same items, in the same order."""
+    """Arms over the same items, in the same order.
+
+    ``asked`` are draws that are no answers: what a difficulty signal asks before. Nobody votes by
+    them, and no recipe has them; each has its reply's ``scores``, no answer, and the score 0.
+    """
 
     item_ids: tuple[str, ...]
     inputs: tuple[Mapping[str, str], ...]
     arms: Mapping[Arm, ArmTable]
+    asked: Mapping[Arm, ArmTable] = field(default_factory=dict)
 
     @property
     def n_items(self) -> int:
         """Number of items."""
         return len(self.item_ids)
+
+    @property
+    def everything(self) -> dict[Arm, ArmTable]:
+        """Answers and what was asked before."""
+        return {**self.arms, **self.asked}
+
+    def of(self, arm: Arm) -> ArmTable:
+        """The draws of ``arm``.
+
+        Raises:
+            UnsupportedError: there are none.
+        """
+        found = self.arms.get(arm) or self.asked.get(arm)
+        if found is None:
+            raise UnsupportedError(f"no draws of {arm.label} are stored")
+        return found
 
     def rows(self, keep: npt.NDArray[np.intp]) -> SampleTable:
         """The table of some items."""
@@ -95,14 +117,18 @@ class SampleTable:
             item_ids=tuple(self.item_ids[i] for i in keep),
             inputs=tuple(self.inputs[i] for i in keep),
             arms={arm: table.rows(keep) for arm, table in self.arms.items()},
+            asked={arm: table.rows(keep) for arm, table in self.asked.items()},
         )
 
     def save(self, path: Path) -> None:
         """Write as compressed ``.npz`` without pickles."""
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         index = []
-        for i, (arm, table) in enumerate(self.arms.items()):
-            index.append({"arm": list(arm), "scores": list(table.scores), "takes_n": table.takes_n})
+        for i, (arm, table) in enumerate(self.everything.items()):
+            index.append({
+                "arm": list(arm), "scores": list(table.scores), "takes_n": table.takes_n,
+                "asked": arm in self.asked,
+            })  # fmt: skip
             arrays |= {f"{i}.{name}": getattr(table, name) for name in _COLUMNS}
             arrays |= {f"{i}.scores.{name}": v for name, v in table.scores.items()}
         meta = {
@@ -118,15 +144,14 @@ class SampleTable:
         """Read what ``save`` wrote."""
         with np.load(path, allow_pickle=False) as data:
             meta = json.loads(str(data["meta"]))
-            arms = {
-                Arm(*entry["arm"]): ArmTable(
+            parts: tuple[dict[Arm, ArmTable], dict[Arm, ArmTable]] = ({}, {})
+            for i, entry in enumerate(meta["arms"]):
+                parts[bool(entry.get("asked"))][Arm(*entry["arm"])] = ArmTable(
                     **{name: data[f"{i}.{name}"] for name in _COLUMNS},
                     scores={name: data[f"{i}.scores.{name}"] for name in entry["scores"]},
                     takes_n=entry["takes_n"],
                 )
-                for i, entry in enumerate(meta["arms"])
-            }
-        return cls(tuple(meta["item_ids"]), tuple(meta["inputs"]), arms)
+        return cls(tuple(meta["item_ids"]), tuple(meta["inputs"]), *parts)
 
 
 def encode_answers(answers: Sequence[Sequence[str | None]]) -> list[list[int]]:

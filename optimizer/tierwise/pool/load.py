@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tierwise.difficulty import read
 from tierwise.errors import unknown_name
 from tierwise.evaluation.table import ABSTAINED, ArmTable, Floats, SampleTable
 from tierwise.llm import Request
 from tierwise.pool.store import SamplePool
-from tierwise.recipe import Arm, Tier
+from tierwise.recipe import ANSWER, Arm, Tier
 from tierwise.task import VERIFIERS, AnswerSpec, Item, Task
 
 REMEMBERED_TEXTS = 2**18
@@ -29,6 +30,7 @@ def load(
     *,
     first: int = 0,
     others: Mapping[str, Tier] | None = None,
+    turns: Mapping[Arm, str] | None = None,
 ) -> SampleTable:
     """The table of ``items``, in their order, for the arms of ``requests`` (a request an item).
 
@@ -39,6 +41,9 @@ def load(
     of answers count up within an item in order of first sight, over arms in their order and draws
     in theirs.
 
+    ``turns`` names the arms that are asked something else than the task: their replies are read by
+    the difficulty signal of that turn, and are apart in the table (``asked``).
+
     ``tier``'s prices apply, but for arms that name another tier, which is looked up in ``others``.
 
     Raises:
@@ -46,17 +51,19 @@ def load(
     """
     tiers = {**(others or {}), tier.name: tier}
     reading = _Reading(task, items)
-    arms = {}
-    for arm, asked in requests.items():
-        if len(asked) != len(items):
-            raise ValueError(f"{arm.label}: {len(asked)} requests for {len(items)} items")
+    arms, asked = {}, {}
+    for arm, of_items in requests.items():
+        if len(of_items) != len(items):
+            raise ValueError(f"{arm.label}: {len(of_items)} requests for {len(items)} items")
         owner = arm.tier or tier.name
         if owner not in tiers:
             raise unknown_name("tier", owner, tiers)
-        rows = pool.draws([request.key for request in asked], first, depth[arm])
-        arms[arm] = _arm_table(rows, (len(items), depth[arm]), first, tiers[owner], reading)
+        rows = pool.draws([request.key for request in of_items], first, depth[arm])
+        shape, turn = (len(items), depth[arm]), (turns or {}).get(arm, ANSWER)
+        of_turn = arms if turn == ANSWER else asked
+        of_turn[arm] = _arm_table(rows, shape, first, tiers[owner], reading, turn)
     ids, inputs = tuple(i.id for i in items), tuple(i.inputs for i in items)
-    return SampleTable(ids, inputs, arms)
+    return SampleTable(ids, inputs, arms, asked)
 
 
 class _Reading:
@@ -98,31 +105,42 @@ def _arm_table(
     first: int,
     tier: Tier,
     reading: _Reading,
+    turn: str,
 ) -> ArmTable:
     answers = np.full(shape, ABSTAINED, dtype=np.int16)
     score, *columns = (np.full(shape, np.nan) for _ in range(7))
-    verified = {name: np.full(shape, np.nan) for name in reading.verifiers}
+    names = reading.verifiers if turn == ANSWER else (turn,)
+    verified = {name: np.full(shape, np.nan) for name in names}
     if rows:
         position, draw, text, *numbers = zip(*rows, strict=True)
         at = (np.array(position), np.array(draw) - first)
-        answers[at], score[at] = zip(*map(reading.read, position, text), strict=True)
         for column, values in zip(columns, numbers, strict=True):
             column[at] = values
-        for name, scores in verified.items():
-            scores[at] = [reading.verify(name, p, t) for p, t in zip(position, text, strict=True)]
+        if turn == ANSWER:
+            answers[at], score[at] = zip(*map(reading.read, position, text), strict=True)
+            for name, scores in verified.items():
+                scores[at] = [
+                    reading.verify(name, p, t) for p, t in zip(position, text, strict=True)
+                ]
+        else:
+            score[at] = 0.0
+            least_sure = numbers[4]
+            verified[turn][at] = [
+                read(turn, t, p)[turn] for t, p in zip(text, least_sure, strict=True)
+            ]
     prompt, completion, cached, mean_logprob, min_logprob, latency_s = columns
+    logprobs = {"mean_logprob": mean_logprob, "min_logprob": min_logprob}
+    given = {
+        name: values for name, values in logprobs.items()
+        if turn == ANSWER and (tier.logprobs or not np.isnan(values).all())
+    }  # fmt: skip
     return ArmTable(
         answers=answers,
         score=score,
         prompt_usd=_usd(tier.price.prompt_usd, prompt, cached),
         completion_usd=_usd(tier.price.completion_usd, completion),
         latency_s=latency_s,
-        scores={
-            name: values
-            for name, values in (("mean_logprob", mean_logprob), ("min_logprob", min_logprob))
-            if tier.logprobs or not np.isnan(values).all()
-        }
-        | verified,
+        scores=given | verified,
         takes_n=tier.takes_n,
     )
 

@@ -8,15 +8,16 @@ from tierwise.recipe.policy import (
     Probe,
     Recipe,
     StrategySpec,
+    Weight,
     uniform,
 )
 from tierwise.recipe.policy_file import PolicyFile, TaskRef, json_schema
-from tierwise.recipe.prompt import Message, PromptTemplate, substitute
+from tierwise.recipe.prompt import ANSWER, Message, PromptTemplate, substitute
 from tierwise.recipe.space import Constraints, Dimension, Range, SearchSpace
 from tierwise.recipe.tier import DrawBill, Price, Tier, price
 
 __all__ = [
-    "Arm", "Constraints", "Difficulty", "Dimension", "DrawBill", "Limits", "Message", "Policy",
+    "ANSWER", "Arm", "Constraints", "Difficulty", "Dimension", "DrawBill", "Limits", "Message", "Policy",
     "PolicyFile", "Price", "Probe", "PromptTemplate", "Range", "Recipe", "SearchSpace",
-    "StrategySpec", "TaskRef", "Tier", "json_schema", "price", "substitute", "uniform",
+    "StrategySpec", "TaskRef", "Tier", "Weight", "json_schema", "price", "substitute", "uniform",
 ]  # fmt: skip

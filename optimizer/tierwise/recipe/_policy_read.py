@@ -23,9 +23,18 @@ from tierwise.recipe._schema import (
     validate,
 )
 from tierwise.recipe._yaml import Document, raise_any
-from tierwise.recipe.policy import Arm, Difficulty, Limits, Policy, Probe, Recipe, StrategySpec
+from tierwise.recipe.policy import (
+    Arm,
+    Difficulty,
+    Limits,
+    Policy,
+    Probe,
+    Recipe,
+    StrategySpec,
+    Weight,
+)
 from tierwise.recipe.policy_file import SCHEMA, PolicyFile, TaskRef, dangling, newer_schema
-from tierwise.recipe.prompt import Message, PromptTemplate
+from tierwise.recipe.prompt import ANSWER, Message, PromptTemplate
 from tierwise.recipe.tier import Tier
 
 
@@ -57,6 +66,7 @@ class PromptModel(Strict):
     messages: Annotated[list[MessageModel], Field(min_length=1)]
     family: str = "baseline"
     origin: str = "library"
+    turn: Text = ANSWER
 
 
 class TaskModel(Strict):
@@ -112,11 +122,21 @@ class ProbeModel(Strict):
         return Probe(tuple(arm.value() for arm in self.arms or ()), self.draws)
 
 
+class WeightModel(Strict):
+    """What a feature counts for: weight * (it - mean) / scale."""
+
+    weight: float
+    mean: float = 0.0
+    scale: Positive = 1.0
+
+
 class DifficultyModel(Strict):
     """The signal, and where it is cut: ``>=`` goes to the easier bucket."""
 
     signal: str = "none"
+    params: dict[str, Scalar] = Field(default_factory=dict)
     probe: ProbeModel | None = None
+    weights: dict[str, WeightModel] = Field(default_factory=dict)
     thresholds: list[float] = Field(default_factory=list)
 
 
@@ -192,7 +212,7 @@ def read(document: Document) -> PolicyFile:
     prompts = {
         name: PromptTemplate(
             name, tuple(Message(m.role, m.content) for m in prompt.messages),
-            prompt.family, origin=prompt.origin,
+            prompt.family, origin=prompt.origin, turn=prompt.turn,
         )
         for name, prompt in model.prompts.items()
     }  # fmt: skip
@@ -245,7 +265,10 @@ def _policy(model: PolicyModel, document: Document, faults: list[InputError]) ->
     probe = cut.probe.value() if cut.probe else None
     thresholds = tuple(float(t) for t in cut.thresholds)
     try:
-        difficulty = Difficulty(cut.signal, thresholds, probe)
+        difficulty = Difficulty(
+            cut.signal, thresholds, probe, tuple(sorted(cut.params.items())),
+            tuple(Weight(n, w.weight, w.mean, w.scale) for n, w in cut.weights.items()),
+        )  # fmt: skip
         return Policy(buckets, difficulty, Limits(**model.limits.model_dump()))
     except ValueError as error:
         faults.append(document.fault(str(error), ("difficulty", "thresholds")))

@@ -7,7 +7,7 @@ from typing import Any
 from tierwise.recipe._yaml import Flow, FlowList, dump
 from tierwise.recipe.policy import Arm, Difficulty, Limits
 from tierwise.recipe.policy_file import SCHEMA, PolicyFile
-from tierwise.recipe.prompt import PromptTemplate
+from tierwise.recipe.prompt import ANSWER, PromptTemplate
 from tierwise.recipe.tier import Price, Tier
 
 
@@ -72,6 +72,8 @@ def _prompt(prompt: PromptTemplate) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if prompt.family != "baseline":
         shown["family"] = prompt.family
+    if prompt.turn != ANSWER:
+        shown["turn"] = prompt.turn
     if prompt.origin != "library":
         shown["origin"] = prompt.origin
     shown["messages"] = [m._asdict() for m in prompt.messages]
@@ -85,10 +87,17 @@ def _arm(arm: Arm) -> dict[str, Any]:
 
 def _difficulty(difficulty: Difficulty) -> dict[str, Any]:
     shown: dict[str, Any] = {"signal": difficulty.signal}
+    if difficulty.params:
+        shown["params"] = Flow(dict(difficulty.params))
     if difficulty.probe:
         arms, draws = [_arm(arm) for arm in difficulty.probe.arms], difficulty.probe.draws
         one = len(arms) == 1
         shown["probe"] = {**(arms[0] if one else {"arms": FlowList(arms)}), "draws": draws}
+    if difficulty.weights:
+        shown["weights"] = {
+            name: Flow({"weight": float(weight), "mean": float(mean), "scale": float(scale)})
+            for name, weight, mean, scale in difficulty.weights
+        }
     return {**shown, "thresholds": [float(cut) for cut in difficulty.thresholds]}
 
 

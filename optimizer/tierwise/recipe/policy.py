@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 Param = int | float | str | bool | None
@@ -80,16 +80,37 @@ class Probe(NamedTuple):
         return f"{self.draws} draws of {' + '.join(arm.label for arm in self.arms)}"
 
 
+class Weight(NamedTuple):
+    """What a feature of the prompt counts for: ``weight`` * (it - ``mean``) / ``scale``."""
+
+    feature: str
+    weight: float
+    mean: float = 0.0
+    scale: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Difficulty:
     """A signal (higher is easier) and where it is cut; ``>=`` goes to the easier side.
 
-    ``thresholds`` are descending, one fewer than buckets.
+    ``thresholds`` are descending, one fewer than buckets. ``params`` are the signal's, sorted;
+    ``weights`` those of a signal that was fitted (the router).
     """
 
     signal: str = "none"
     thresholds: tuple[float, ...] = ()
     probe: Probe | None = None
+    params: tuple[tuple[str, Param], ...] = ()
+    weights: tuple[Weight, ...] = ()
+
+    @property
+    def uncut(self) -> Difficulty:
+        """How it is told, wherever it is cut."""
+        return replace(self, thresholds=())
+
+    def __str__(self) -> str:
+        settings = "".join(f" ({value})" for _, value in self.params)
+        return f"{self.signal}{settings}{f' of {self.probe}' if self.probe else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from itertools import groupby
 from time import monotonic
 from typing import NamedTuple, Protocol
 
+from tierwise.difficulty import read
 from tierwise.episode import Drawn, Round
 from tierwise.errors import ProviderError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result, base_seed
-from tierwise.recipe import Arm, DrawBill, Tier
+from tierwise.recipe import ANSWER, Arm, DrawBill, Tier
 from tierwise.strategies import Draw
 from tierwise.task import AnswerSpec, verified
 
@@ -20,11 +21,12 @@ _CANCEL_GRACE_S = 0.5
 
 
 class Source(NamedTuple):
-    """Where an arm's draws come from, for the inputs of one request."""
+    """Where an arm's draws come from, for the inputs of one request, and in which turn."""
 
     model: LanguageModel
     tier: Tier
     request: Request
+    turn: str = ANSWER
 
 
 class Sources(Protocol):
@@ -111,13 +113,16 @@ class LiveDraws:
     def _drawn(self, arm: Arm, result: Result) -> Drawn:
         if isinstance(result, Failure):
             return Drawn(Draw(None, failed=True), None, result.latency_s)
-        tier = self._of(arm).tier
+        _, tier, _, turn = self._of(arm)
         bill = DrawBill(
             arm,
             tier.price.prompt_usd(result.prompt_tokens, result.cached_tokens),
             tier.price.completion_usd(result.completion_tokens),
             tier.takes_n,
         )
+        if turn != ANSWER:
+            said = read(turn, result.text, result.min_logprob)
+            return Drawn(Draw(None, said, turn=turn, text=result.text), bill, result.latency_s)
         answer = self._answer.extract(result.text)
         scores = _scores(result)
         scores |= verified(self._verifiers, self._inputs, result.text, answer)

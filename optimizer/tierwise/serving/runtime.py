@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic
 from types import TracebackType
 
-from tierwise.difficulty import signal
+from tierwise.difficulty import difficulty_faults, signal_of
 from tierwise.episode import Outcome, episode, strategies_of
 from tierwise.errors import InputError, unknown_name
 from tierwise.llm import LanguageModel, build_request
@@ -48,6 +48,10 @@ class PolicyRuntime:
     ) -> None:
         self.file, self.seed = policy, seed
         self._strategies = checked_strategies(policy)
+        self._scores = (
+            *(getattr(s, "verifier", "") for s in self._strategies),
+            *signal_of(policy.policy.difficulty).scores,
+        )
         given = model if isinstance(model, Mapping) else {policy.tier.name: model}
         self._models = {name: given for name, given in given.items() if given is not None}
         self._opened: list[ReopeningModel] = []
@@ -100,7 +104,7 @@ class PolicyRuntime:
         policy = self.file.policy
         live = LiveDraws(
             self, given, self.file.answer, self.seed if seed is None else seed,
-            policy.limits.timeout_s, [getattr(s, "verifier", "") for s in self._strategies],
+            policy.limits.timeout_s, self._scores,
         )  # fmt: skip
         rounds = episode(policy, self._strategies, given)
         try:
@@ -147,7 +151,7 @@ class PolicyRuntime:
         model = self._models[tier.name]
         address = str(getattr(model, "address", ""))  # part of what a draw's seed depends on
         request = build_request(tier, self.file.prompts[arm.prompt], arm, inputs, address)
-        return Source(model, tier, request)
+        return Source(model, tier, request, self.file.prompts[arm.prompt].turn)
 
     def close(self) -> None:
         """Close the models that this runtime opened."""
@@ -170,12 +174,11 @@ def checked_strategies(file: PolicyFile, path: Path | str | None = None) -> tupl
     """The strategy of each bucket; ``path`` is for messages.
 
     Raises:
-        InputError: there is no such strategy or signal, or a signal lacks the probe that it needs.
+        InputError: there is no such strategy, or a fault of the signal (``difficulty_faults``).
     """
-    difficulty = file.policy.difficulty
     try:
-        if signal(difficulty.signal).probes and difficulty.probe is None:
-            raise InputError(f"the signal {difficulty.signal} needs a probe")
+        for _, fault in difficulty_faults(file):
+            raise fault
         return strategies_of(file.policy)
     except InputError as error:
         raise InputError(f"policy {file.name!r}: {error.message}", path=path) from None
