@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import pytest
 
-from tierwise.difficulty import SIGNALS, register
+from tierwise.difficulty import SIGNALS
 from tierwise.testing import SignalConformance
 
 
 class Sound:
     kind: ClassVar[str] = "broken"
     probes: ClassVar[bool] = False
-    logprobs: ClassVar[bool] = False
+    scores: ClassVar[tuple[str, ...]] = ()
 
     def value(self, inputs, probe):
         return float(len(inputs))
@@ -30,7 +30,7 @@ class PeeksAtTheProbe(Sound):
         return float(len(probe))
 
 
-class PeeksAtLogProbabilities(Sound):
+class PeeksAtScores(Sound):
     probes: ClassVar[bool] = True
 
     def value(self, inputs, probe):
@@ -53,22 +53,50 @@ class Counts(Sound):
         return float(self.calls)
 
 
+class Asks(Sound):
+    """A sound one that asks the model."""
+
+    probes: ClassVar[bool] = True
+    turn: ClassVar[str] = "forecast"
+    scores: ClassVar[tuple[str, ...]] = ("forecast",)
+
+    def value(self, inputs, probe):
+        return max((d.scores.get("forecast", -math.inf) for d in probe), default=-math.inf)
+
+    @staticmethod
+    def read(text, min_logprob):
+        return float(len(text))
+
+
+class AsksAndCannotRead(Asks):
+    @staticmethod
+    def read(text, min_logprob):
+        return float(text) if text.isdigit() else None
+
+
+class AsksAndNamesNoScore(Asks):
+    scores: ClassVar[tuple[str, ...]] = ()
+
+    def value(self, inputs, probe):
+        return 0.0
+
+
 def faults(cls, monkeypatch):
-    monkeypatch.setitem(SIGNALS, "broken", cls())
-    register(cls)
+    monkeypatch.setitem(SIGNALS, "broken", cls)
     suite = type("Suite", (SignalConformance,), {"kinds": ("broken",)})
     failed = set()
     for name in dir(suite):
         if name.startswith("test_"):
             try:
                 getattr(suite(), name)()
-            except AssertionError:
+            except (AssertionError, TypeError):
                 failed.add(name.removeprefix("test_"))
     return failed
 
 
-def test_a_sound_signal_passes(monkeypatch):
-    assert faults(Sound, monkeypatch) == set()
+@pytest.mark.parametrize("cls", [Sound, Asks])
+def test_a_sound_signal_passes(cls, monkeypatch):
+    assert faults(cls, monkeypatch) == set()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +104,9 @@ def test_a_sound_signal_passes(monkeypatch):
     [
         (IsNan, "is_a_number_whatever_comes"),
         (PeeksAtTheProbe, "looks_at_a_probe_only_where_it_says_so"),
-        (PeeksAtLogProbabilities, "looks_at_log_probabilities_only_where_it_says_so"),
+        (PeeksAtScores, "looks_only_at_the_scores_that_it_names"),
+        (AsksAndCannotRead, "what_it_asks_is_read_as_a_number"),
+        (AsksAndNamesNoScore, "what_it_asks_is_read_as_a_number"),
         (ReadsTheAnswer, "answers_have_no_meaning"),
         (Counts, "depends_on_nothing_but_what_was_seen"),
     ],

@@ -6,15 +6,20 @@ import math
 
 import pytest
 
-from tierwise.difficulty import SIGNALS, signal
+from tierwise.difficulty import SIGNALS, Router, read, signal
 from tierwise.errors import InputError
-from tierwise.recipe import Arm, Difficulty, Policy, Recipe, StrategySpec
+from tierwise.recipe import Arm, Difficulty, Policy, Recipe, StrategySpec, Weight
 from tierwise.strategies import Draw
 from tierwise.testing import SignalConformance
 
 
 class TestSignals(SignalConformance):
     kinds = tuple(sorted(SIGNALS))
+    more = (
+        Router((Weight("intercept", -0.5), Weight("words", 1.0, 4.0, 2.0))),
+        Router((Weight("words", 1.0, 4.0, 2.0), Weight("probe_confidence", -1.0, -0.5, 0.3),
+                Weight("probe_agreement", -1.0, 0.5, 0.3))),
+    )  # fmt: skip
 
 
 def draws(*answers):
@@ -55,6 +60,46 @@ def test_confidence_is_the_mean_of_the_log_probabilities_that_are_known():
     assert signal("probe_confidence").value({}, probe) == pytest.approx(-0.3)
     assert signal("probe_confidence").value({}, probe[2:]) == -math.inf
     assert signal("probe_confidence").value({}, ()) == -math.inf
+
+
+def test_confidence_may_be_that_of_the_least_sure_token():
+    probe = [Draw("a", {"mean_logprob": -0.2, "min_logprob": -2.0}), Draw("b", {"min_logprob": -1})]
+    assert signal("probe_confidence", {"of": "min"}).value({}, probe) == pytest.approx(-1.5)
+    with pytest.raises(InputError, match="did you mean 'min'"):
+        signal("probe_confidence", {"of": "mim"})
+
+
+def test_a_verifier_s_score_is_the_mean_over_the_draws_that_have_one():
+    by_game = signal("verifier_score", {"verifier": "game24"})
+    assert by_game.value({}, [Draw("a", {"game24": 1.0}), Draw("b", {"game24": 0.0})]) == 0.5
+    assert by_game.value({}, [Draw("a", {"confidence": 1.0})]) == -math.inf
+    with pytest.raises(InputError, match="did you mean 'game24'"):
+        signal("verifier_score", {"verifier": "game42"})
+
+
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [("5", 5), ("answer : 3", 3), ("I'd say 4/5.", 4), ("2 (a guess)", 2), ("12", math.nan),
+     ("0.5", math.nan), ("no idea", math.nan), ("", math.nan)],
+)  # fmt: skip
+def test_a_rating_is_the_first_grade_in_a_reply(text, grade):
+    assert read("rating", text, -0.1) == pytest.approx({"rating": grade}, nan_ok=True)
+
+
+def test_a_prompt_that_the_model_does_not_rate_counts_as_hardest():
+    rating = signal("self_rating")
+    assert rating.value({}, [Draw(None, {"rating": 4.0}), Draw(None, {"rating": math.nan})]) == 4
+    assert rating.value({}, [Draw(None, {"rating": math.nan})]) == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("text", "min_logprob", "easy"),
+    [("no", None, 1.0), ("Yes.", None, 0.0), ("No", math.log(0.7), 0.7),
+     ("answer : yes", math.log(0.7), 0.3), ("perhaps", -0.1, math.nan), ("not now", 0, math.nan)],
+)  # fmt: skip
+def test_the_control_question_is_the_probability_of_no(text, min_logprob, easy):
+    said = read("control_question", text, min_logprob)
+    assert said == pytest.approx({"control_question": easy}, nan_ok=True)
 
 
 def policy(*thresholds):

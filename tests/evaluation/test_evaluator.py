@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.evaluation.worlds import ARMS, random_policy, random_table
+from tests.evaluation.worlds import ARMS, CUTS, random_policy, random_table
+from tierwise.difficulty import SIGNALS
 from tierwise.evaluation import STORED, Evaluator, Orders, replay
 from tierwise.recipe import Limits, Policy, Recipe, StrategySpec, uniform
 
@@ -29,9 +30,13 @@ def replayed(policy: Policy, table, orders: Orders) -> np.ndarray:
 def test_rows_equal_the_replay(seed: int) -> None:
     rng = np.random.default_rng(seed)
     table, orders = random_table(seed), Orders(n=3, seed=seed)
-    policy = random_policy(rng)
+    policy = random_policy(rng, sorted(CUTS)[seed % len(CUTS)])
     rows = Evaluator(table, orders).rows(policy)
     np.testing.assert_allclose(np.array(rows), replayed(policy, table, orders), rtol=1e-6)
+
+
+def test_the_policies_tell_by_every_signal() -> None:
+    assert set(CUTS) == set(SIGNALS)
 
 
 @pytest.mark.parametrize("seed", range(20))

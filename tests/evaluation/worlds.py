@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dataclasses import replace
+
 import numpy as np
 
+from tierwise.difficulty import signal_of, turn_of, variants
 from tierwise.evaluation import ArmTable, SampleTable
-from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe, StrategySpec
+from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe, StrategySpec, Weight
 
 ARMS = (Arm("plain", "direct", 0.8), Arm("steps", "think", 0.8), Arm("totals", "think", 0.3))
+ASKED = {"rating": Arm("rate", "direct", 0.0), "control_question": Arm("ask", "direct", 0.0)}
+WEIGHTS = (
+    (Weight("intercept", 0.3), Weight("words", 1.5, 5.0, 2.0)),
+    (Weight("words", 1.0, 5.0, 2.0), Weight("probe_confidence", -0.9, -1.0, 0.7)),
+)
 
 
 def random_table(
@@ -33,11 +41,24 @@ def random_table(
             prompt_usd=np.repeat(rng.random((n_items, 1)), depth, axis=1),
             completion_usd=rng.random(answers.shape),
             latency_s=rng.random(answers.shape),
-            scores={"mean_logprob": logprob},
+            scores={"mean_logprob": logprob, "min_logprob": 2 * logprob, "game24": score * 0.5},
             takes_n=i != 1,
         )
     inputs = tuple({"question": "word " * int(rng.integers(1, 9))} for _ in range(n_items))
-    return SampleTable(tuple(f"i{k}" for k in range(n_items)), inputs, arms)
+    asked = {arm: replies(turn, n_items, rng) for turn, arm in ASKED.items()}
+    return SampleTable(tuple(f"i{k}" for k in range(n_items)), inputs, arms, asked)
+
+
+def replies(turn: str, n_items: int, rng: np.random.Generator, depth: int = 4) -> ArmTable:
+    """What a model says when it is asked about the task: mostly a score, never an answer."""
+    shape = (n_items, depth)
+    said = rng.integers(1, 6, shape) if turn == "rating" else rng.random(shape)
+    said = np.where(rng.random(shape) < 0.1, np.nan, said)
+    return ArmTable(
+        answers=np.full(shape, -1, dtype=np.int16), score=np.zeros(shape),
+        prompt_usd=np.repeat(rng.random((n_items, 1)), depth, axis=1),
+        completion_usd=rng.random(shape), latency_s=rng.random(shape), scores={turn: said},
+    )  # fmt: skip
 
 
 def random_strategy(rng: np.random.Generator, cap: int = 9) -> StrategySpec:
@@ -68,16 +89,32 @@ def random_probe(rng: np.random.Generator, arms: Sequence[Arm]) -> Probe:
     return Probe(chosen, n_arms + int(rng.integers(5 - n_arms)))
 
 
-def random_policy(rng: np.random.Generator) -> Policy:
-    kind = str(rng.choice(["none", "length", "probe_agreement", "probe_confidence"]))
-    n_buckets = 1 if kind == "none" else int(rng.integers(1, 4))
-    probe = None
-    if kind.startswith("probe"):
-        probe = random_probe(rng, ARMS)
-    ranges = {"none": (0.0, 1.0), "length": (-8.5, -1.5), "probe_agreement": (0.1, 0.95),
-              "probe_confidence": (-2.0, -0.2)}  # fmt: skip
-    cuts = np.sort(rng.uniform(*ranges[kind], n_buckets - 1))[::-1]
+CUTS = {
+    "none": (0.0, 1.0), "length": (-8.5, -1.5), "probe_agreement": (0.1, 0.95),
+    "probe_confidence": (-2.0, -0.2), "verifier_score": (0.05, 0.45), "self_rating": (1.2, 4.8),
+    "control_question": (0.1, 0.9), "router": (0.2, 0.8),
+}  # fmt: skip
+
+
+def random_difficulty(rng: np.random.Generator, kind: str) -> Difficulty:
+    """One of the ways to tell by this signal, not cut yet."""
+    settings = [s for s in variants(kind) if s.get("verifier", "game24") == "game24"]
+    params = tuple(settings[int(rng.integers(len(settings)))].items())
+    weights = WEIGHTS[int(rng.integers(2))] if kind == "router" else ()
+    difficulty = Difficulty(kind, (), None, params, weights)
+    if not signal_of(difficulty).probes:
+        return difficulty
+    asked = ASKED.get(turn_of(kind))
+    probe = Probe((asked,), int(rng.integers(1, 5))) if asked else random_probe(rng, ARMS)
+    return replace(difficulty, probe=probe)
+
+
+def random_policy(rng: np.random.Generator, kind: str | None = None) -> Policy:
+    kind = kind or str(rng.choice(sorted(CUTS)))
+    n_buckets = 1 if kind == "none" else int(rng.integers(1, 6))
+    difficulty = random_difficulty(rng, kind)
+    cuts = np.sort(rng.uniform(*CUTS[kind], n_buckets - 1))[::-1]
     return Policy(
         buckets=tuple(random_recipe(rng) for _ in range(n_buckets)),
-        difficulty=Difficulty(kind, tuple(float(c) for c in cuts), probe),
+        difficulty=replace(difficulty, thresholds=tuple(float(c) for c in cuts)),
     )

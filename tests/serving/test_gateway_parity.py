@@ -21,7 +21,7 @@ from tierwise.serving.answer import bucket_names
 from tierwise.serving.gateway import Gateway
 from tierwise.serving.shelf import Shelf
 
-NUMBERS = range(0, 252, 7)
+NUMBERS = range(0, 280, 9)
 
 
 def test_same_answer_draws_and_cost_over_http(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from tierwise.serving import Answer, PolicyRuntime
 from tierwise.serving.answer import bucket_names
 from tierwise.strategies import REGISTRY
 
-N_POLICIES = 252
+N_POLICIES = 280
+"""8 signals x 5 numbers of buckets x 7 strategies."""
 N_WORLDS = 4
 
 
@@ -59,7 +60,7 @@ def test_the_policies_cover_every_strategy_signal_bucket_count_and_limit() -> No
         for p in policies
         for bucket in p.buckets
     }
-    assert len(cells) == len(REGISTRY.classes) * len(SIGNALS) * 3
+    assert len(cells) == len(REGISTRY.classes) * len(SIGNALS) * 5
     ended = Counter(replay(p, world(i).table(), 0).ended for i, p in enumerate(policies))
     assert set(ended) == {"answered", "max_usd_per_request", "max_draws", "timeout", "failed"}
     assert any(len(b.arms) == 2 for p in policies for b in p.buckets)

@@ -16,6 +16,7 @@ from tests.serving.worlds import (
     LARGE,
     PROMPTS,
     SEED,
+    TURNS,
     SMALL,
     Recorded,
     policy_file,
@@ -81,7 +82,7 @@ async def test_a_seed_of_the_request_replaces_that_of_the_runtime() -> None:
     assert [c.seed for c in model.asked] == [base_seed(1, request), base_seed(2, request)]
 
 
-@pytest.mark.parametrize("number", range(0, 252, 5))
+@pytest.mark.parametrize("number", range(0, 280, 5))
 async def test_the_trace_adds_up_to_the_bill(number: int) -> None:
     recorded = Recorded.random(1, n_items=1)
     runtime = PolicyRuntime(policy_file(random_policy(number)), recorded.models(), seed=SEED)
@@ -252,13 +253,23 @@ async def test_a_model_that_failed_for_good_is_opened_anew(monkeypatch: pytest.M
     assert (model.fault, closed) == (None, opened[:1])
 
 
-@pytest.mark.parametrize("number", range(0, 252, 11))
+def says(request) -> dict[str, float]:
+    """What is asked before an answer gets a reply of its own kind."""
+    replies = {
+        "rate": {"5": 0.3, "2": 0.5, "hm": 0.2},
+        "ask": {"yes": 0.5, "no": 0.3, "hm": 0.2},
+    }
+    answers = {"A: 24": 0.4, "Hm, A: 2": 0.3, "no": 0.3}
+    return replies.get(request.messages[0].content, answers)
+
+
+@pytest.mark.parametrize("number", range(0, 280, 11))
 async def test_a_pool_that_was_bought_says_what_the_runtime_does(number: int, tmp_path) -> None:
     """The whole way: bought with a seed, read as a table, replayed; then asked live with it."""
     policy = random_policy(number)
-    script = answering({"A: 1": 0.4, "Hm, A: 2": 0.3, "no": 0.3})
-    items = [Item(str(i), {"question": f"{i} " + "word " * i}, "1") for i in range(4)]
-    task = Task("t", 1, ("question",), tuple(items), ANSWER)
+    script = answering(says)
+    items = [Item(str(i), {"question": f"24 {chr(97 + i)} " + "word " * i}, "1") for i in range(4)]
+    task = Task("t", 1, ("question",), tuple(items), ANSWER, verifiers=("game24",))
     tiers = {None: SMALL, "large": LARGE}
     requests = {
         arm: [build_request(tiers[arm.tier], PROMPTS[arm.prompt], arm, i.inputs) for i in items]
@@ -269,7 +280,10 @@ async def test_a_pool_that_was_bought_says_what_the_runtime_does(number: int, tm
         for arm, asked in requests.items():
             needs = [Need(request, 14) for request in asked]
             fill(pool, ScriptedModel(script), tiers[arm.tier], needs, seed=SEED)
-        table = load(pool, task, SMALL, items, requests, depth, others={"large": LARGE})
+        table = load(
+            pool, task, SMALL, items, requests, depth, others={"large": LARGE},
+            turns={arm: TURNS[arm.prompt] for arm in policy.arms},
+        )  # fmt: skip
     model = ScriptedModel(script)
     runtime = PolicyRuntime(policy_file(policy), {"small": model, "large": model}, seed=SEED)
     for position, item in enumerate(items):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tierwise.difficulty import SIGNALS
+from tierwise.difficulty import SIGNALS, read, signal_of, turn_of, variants
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import ABSTAINED, ArmTable, SampleTable
 from tierwise.llm import Call, Completion, Result, base_seed, build_request
@@ -23,14 +23,20 @@ from tierwise.recipe import (
     Recipe,
     StrategySpec,
     Tier,
+    Weight,
 )
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.task import AnswerSpec
+from tierwise.task.game24 import game24
 
 ANSWER = AnswerSpec(regex=r"A: (\d+)", normalise="none")
+TURNS = {"plain": "answer", "steps": "answer", "totals": "answer", "rate": "rating",
+         "ask": "control_question"}  # fmt: skip
 PROMPTS = {
-    name: PromptTemplate(name, (Message("system", name), Message("user", "{{ question }}")))
-    for name in ("plain", "steps", "totals")
+    name: PromptTemplate(
+        name, (Message("system", name), Message("user", "{{ question }}")), turn=turn
+    )
+    for name, turn in TURNS.items()
 }
 ARMS = (
     Arm("plain", "direct", 0.8),
@@ -38,9 +44,10 @@ ARMS = (
     Arm("totals", "think", 0.3),
     Arm("plain", "direct", 0.8, "large"),
 )
+ASKED = {"rating": Arm("rate", "direct", 0.0), "control_question": Arm("ask", "direct", 0.0)}
 MODES = {"direct": {"max_tokens": 32}, "think": {"max_tokens": 256, "suffix": "\nThink."}}
-SMALL = Tier("small", "test/small", Price(0.5, 1.5, 0.125), MODES)
-LARGE = Tier("large", "test/large", Price(10.0, 30.0), MODES, takes_n=False)
+SMALL = Tier("small", "test/small", Price(0.5, 1.5, 0.125), MODES, logprobs=True)
+LARGE = Tier("large", "test/large", Price(10.0, 30.0), MODES, takes_n=False, logprobs=True)
 SEED = 11
 
 
@@ -61,19 +68,24 @@ class Recorded:
     @classmethod
     def random(cls, seed: int, n_items: int = 4, depth: int = 14) -> Recorded:
         rng = np.random.default_rng(seed)
-        questions = tuple(f"{i} " + "word " * int(rng.integers(1, 9)) for i in range(n_items))
+        # The number is a game of 24 that the answer 24 solves: what the verifier scores.
+        questions = tuple(
+            f"24 {chr(97 + i)} " + "word " * int(rng.integers(1, 9)) for i in range(n_items)
+        )
         draws = {}
-        for arm in ARMS:
+        for arm in (*ARMS, *ASKED.values()):
+            said = {"rate": _rating, "ask": _yes_no}.get(arm.prompt, _answer)
             draws[arm] = [
-                [_completion(rng, 20 + 10 * i) for _ in range(depth)] for i in range(n_items)
+                [_completion(rng, 20 + 10 * i, said) for _ in range(depth)] for i in range(n_items)
             ]
         return cls(questions, draws)
 
     def table(self) -> SampleTable:
-        arms = {}
+        parts: tuple[dict[Arm, ArmTable], dict[Arm, ArmTable]] = ({}, {})
         for arm, rows in self.draws.items():
+            turn = TURNS[arm.prompt]
             tier = LARGE if arm.tier else SMALL
-            arms[arm] = ArmTable(
+            parts[turn != "answer"][arm] = ArmTable(
                 answers=_grid(rows, _code).astype(np.int16),
                 score=_grid(rows, lambda c: 1.0),
                 prompt_usd=tier.price.prompt_usd(
@@ -83,11 +95,24 @@ class Recorded:
                     _grid(rows, lambda c: c.completion_tokens)
                 ),
                 latency_s=_grid(rows, lambda c: c.latency_s),
-                scores={"mean_logprob": _grid(rows, _logprob)},
+                scores=self.scores(rows, turn),
                 takes_n=tier.takes_n,
             )
         inputs = tuple({"question": q} for q in self.questions)
-        return SampleTable(tuple(map(str, range(len(inputs)))), inputs, arms)
+        return SampleTable(tuple(map(str, range(len(inputs)))), inputs, *parts)
+
+    def scores(self, rows: list[list[Completion]], turn: str) -> dict[str, np.ndarray]:
+        if turn != "answer":
+            return {turn: _grid(rows, lambda c: read(turn, c.text, c.min_logprob)[turn])}
+        verified = [
+            [game24({"question": q}, c.text, ANSWER.extract(c.text)) for c in row]
+            for q, row in zip(self.questions, rows, strict=True)
+        ]
+        return {
+            "mean_logprob": _grid(rows, lambda c: _known(c.mean_logprob)),
+            "min_logprob": _grid(rows, lambda c: _known(c.min_logprob)),
+            "game24": np.array(verified),
+        }
 
     def models(self) -> dict[str, RecordedModel]:
         return {tier.name: RecordedModel(self, tier) for tier in (SMALL, LARGE)}
@@ -101,19 +126,36 @@ def _code(completion: Completion) -> int:
     return int(ANSWER.extract(completion.text) or ABSTAINED)
 
 
-def _logprob(completion: Completion) -> float:
-    return np.nan if completion.mean_logprob is None else completion.mean_logprob
+def _known(logprob: float | None) -> float:
+    return np.nan if logprob is None else logprob
 
 
-def _completion(rng: np.random.Generator, prompt_tokens: int) -> Completion:
-    answer = int(rng.integers(-1, 3))
+def _answer(rng: np.random.Generator) -> str:
+    answer = int(rng.integers(21, 25))
+    return "no idea" if answer == 21 else f"Well. A: {answer}"
+
+
+def _rating(rng: np.random.Generator) -> str:
+    return str(rng.choice(["1", "2", "3 of 5", "4", "5", "hard to say"]))
+
+
+def _yes_no(rng: np.random.Generator) -> str:
+    return str(rng.choice(["yes", "no", "No.", "maybe"]))
+
+
+def _completion(
+    rng: np.random.Generator, prompt_tokens: int, said: Callable[[np.random.Generator], str]
+) -> Completion:
+    text, unknown = said(rng), rng.random() < 0.1
+    mean_logprob = float(np.round(-rng.exponential(), 1))
     return Completion(
-        text="no idea" if answer < 0 else f"Well. A: {answer}",
+        text=text,
         prompt_tokens=prompt_tokens,
         completion_tokens=int(rng.integers(1, 90)),
         reasoning_tokens=1,
         cached_tokens=int(rng.integers(0, 2)) * 16,
-        mean_logprob=None if rng.random() < 0.1 else float(np.round(-rng.exponential(), 1)),
+        mean_logprob=None if unknown else mean_logprob,
+        min_logprob=None if unknown else 2 * mean_logprob,
         latency_s=float(np.round(rng.uniform(0.1, 2.0), 3)),
     )
 
@@ -163,29 +205,48 @@ def strategies(rng: np.random.Generator) -> list[StrategySpec]:
     ]  # fmt: skip
 
 
-_CUTS = {"length": (-9.0, -1.0), "probe_agreement": (0.1, 0.95), "probe_confidence": (-2.0, -0.2)}
+_CUTS = {
+    "length": (-9.0, -1.0), "probe_agreement": (0.1, 0.95), "probe_confidence": (-2.0, -0.2),
+    "self_rating": (1.2, 4.8), "control_question": (0.05, 0.95), "verifier_score": (0.05, 0.95),
+    "router": (0.2, 0.8),
+}  # fmt: skip
+WEIGHTS = (
+    (Weight("intercept", -0.4), Weight("words", 1.5, 5.0, 2.0)),
+    (Weight("words", 1.0, 5.0, 2.0), Weight("probe_confidence", -0.9, -1.0, 0.7),
+     Weight("probe_agreement", -0.5, 0.7, 0.3)),
+)  # fmt: skip
+
+
+def random_difficulty(kind: str, number: int, rng: np.random.Generator) -> Difficulty:
+    """How to tell, with a probe where one is needed, and every setting of a signal in turn."""
+    settings = [s for s in variants(kind) if s.get("verifier", "game24") == "game24"]
+    params = tuple(settings[number % len(settings)].items())
+    weights = WEIGHTS[number % len(WEIGHTS)] if kind == "router" else ()
+    difficulty = Difficulty(kind, (), None, params, weights)
+    if not signal_of(difficulty).probes:
+        return difficulty
+    some = rng.permutation(len(ARMS))[: int(rng.integers(1, 3))]
+    asked = ASKED.get(turn_of(kind))
+    arms = (asked,) if asked else tuple(ARMS[i] for i in some)
+    return replace(difficulty, probe=Probe(arms, int(rng.integers(len(arms), 5))))
 
 
 def random_policy(number: int) -> Policy:
     """Policies 0, 1, 2 … go round all kinds of strategies, signals and bucket counts."""
     rng = np.random.default_rng([7, number])
-    signal = sorted(SIGNALS)[number % len(SIGNALS)]
-    n_buckets = 1 + number // len(SIGNALS) % 3
-    probe = None
-    if SIGNALS[signal].probes:
-        n_arms = 1 + number // 3 % 2
-        chosen = tuple(ARMS[i] for i in rng.permutation(len(ARMS))[:n_arms])
-        probe = Probe(chosen, n_arms + int(rng.integers(3)))
-    cuts = sorted(rng.uniform(*_CUTS.get(signal, (-1.0, 1.0)), n_buckets - 1), reverse=True)
+    kind = sorted(SIGNALS)[number % len(SIGNALS)]
+    n_buckets = 1 + number // len(SIGNALS) % 5
+    difficulty = random_difficulty(kind, number // len(SIGNALS), rng)
+    cuts = sorted(rng.uniform(*_CUTS.get(kind, (-1.0, 1.0)), n_buckets - 1), reverse=True)
     buckets = []
     for b in range(n_buckets):
         arms = tuple(ARMS[i] for i in rng.permutation(len(ARMS))[: int(rng.integers(1, 3))])
         kinds = strategies(rng)
-        buckets.append(Recipe(arms, kinds[(number // 12 + b) % len(kinds)]))
+        buckets.append(Recipe(arms, kinds[(number // (5 * len(SIGNALS)) + b) % len(kinds)]))
     limits = Limits(
         max_usd_per_request=float(rng.uniform(1e-4, 4e-3)) if rng.random() < 0.3 else None,
         max_draws=int(rng.integers(1, 9)) if rng.random() < 0.3 else None,
         timeout_s=float(rng.uniform(1.0, 6.0)) if rng.random() < 0.4 else 60.0,
         on_error="fail" if rng.random() < 0.2 else "answer_with_what_arrived",
     )
-    return Policy(tuple(buckets), Difficulty(signal, tuple(map(float, cuts)), probe), limits)
+    return Policy(tuple(buckets), replace(difficulty, thresholds=tuple(map(float, cuts))), limits)

@@ -7,6 +7,7 @@ from tierwise.difficulty._base import (
     asking,
     read,
     register,
+    self_contained,
     signal,
     signal_of,
     turn_of,
@@ -25,5 +26,6 @@ from tierwise.difficulty.verifier_score import VerifierScore
 __all__ = [
     "SIGNALS", "ControlQuestion", "Length", "MeanScore", "NoSignal", "ProbeAgreement",
     "ProbeConfidence", "Router", "SelfRating", "Signal", "VerifierScore", "asking",
-    "difficulty_faults", "read", "register", "signal", "signal_of", "turn_of", "variants",
+    "difficulty_faults", "read", "register", "self_contained",
+    "signal", "signal_of", "turn_of", "variants",
 ]  # fmt: skip

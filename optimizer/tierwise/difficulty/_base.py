@@ -96,6 +96,11 @@ def asking(kinds: Sequence[str]) -> dict[str, str]:
     return {kind: turn_of(kind) for kind in kinds if turn_of(kind) != ANSWER}
 
 
+def self_contained(kind: str) -> bool:
+    """Whether a signal can be computed as it is: it neither asks with a prompt, nor is fitted."""
+    return turn_of(kind) == ANSWER and not getattr(SIGNALS.get(kind), "fitted", False)
+
+
 def read(turn: str, text: str, min_logprob: float | None) -> dict[str, float]:
     """The scores of a reply in a turn that is no answer: one, by the turn's name."""
     reader = next(cls for cls in SIGNALS.values() if getattr(cls, "turn", ANSWER) == turn)

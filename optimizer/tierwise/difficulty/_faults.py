@@ -40,14 +40,20 @@ def difficulty_faults(file: PolicyFile) -> Iterator[tuple[Loc, InputError]]:
             yield ("difficulty",), InputError(f"only recorded draws have a {score}")
         if score in LOGPROBS and probe is not None:
             for name in sorted({t.name for t in map(file.tier_of, probe.arms) if not t.logprobs}):
-                yield ("difficulty", "signal"), InputError(
-                    f"{signal.kind} needs log-probabilities, which tier {name!r} does not offer"
+                yield (
+                    ("difficulty", "signal"),
+                    InputError(
+                        f"{signal.kind} needs log-probabilities, which tier {name!r} does not offer"
+                    ),
                 )
 
 
 def _of_turn(file: PolicyFile, arm: Arm, turn: str, loc: Loc) -> Iterator[tuple[Loc, InputError]]:
     prompt = file.prompts[arm.prompt]
     if prompt.turn != turn:
-        yield loc, InputError(
-            f"prompt {prompt.id!r} is of turn {prompt.turn!r}, and here {turn!r} is asked for"
+        yield (
+            loc,
+            InputError(
+                f"prompt {prompt.id!r} is of turn {prompt.turn!r}, and here {turn!r} is asked for"
+            ),
         )

@@ -50,6 +50,7 @@ class Router:
     weights: tuple[Weight, ...] = ()
 
     kind: ClassVar[str] = "router"
+    fitted: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for weight in self.weights:

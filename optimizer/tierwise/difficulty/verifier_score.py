@@ -23,7 +23,9 @@ class VerifierScore(MeanScore):
     verifier: str = "verifier_score"
 
     kind: ClassVar[str] = "verifier_score"
-    choices: ClassVar[Mapping[str, tuple[Param, ...]]] = {"verifier": (*VERIFIERS, *RECORDED_SCORES)}
+    choices: ClassVar[Mapping[str, tuple[Param, ...]]] = {
+        "verifier": (*VERIFIERS, *RECORDED_SCORES)
+    }
 
     def __post_init__(self) -> None:
         if self.verifier not in SCORES:

@@ -51,7 +51,8 @@ def load(
     """
     tiers = {**(others or {}), tier.name: tier}
     reading = _Reading(task, items)
-    arms, asked = {}, {}
+    arms: dict[Arm, ArmTable] = {}
+    asked: dict[Arm, ArmTable] = {}
     for arm, of_items in requests.items():
         if len(of_items) != len(items):
             raise ValueError(f"{arm.label}: {len(of_items)} requests for {len(items)} items")

@@ -17,7 +17,7 @@ from tierwise.recipe.space import Constraints, Dimension, Range, SearchSpace
 from tierwise.recipe.tier import DrawBill, Price, Tier, price
 
 __all__ = [
-    "ANSWER", "Arm", "Constraints", "Difficulty", "Dimension", "DrawBill", "Limits", "Message", "Policy",
-    "PolicyFile", "Price", "Probe", "PromptTemplate", "Range", "Recipe", "SearchSpace",
+    "ANSWER", "Arm", "Constraints", "Difficulty", "Dimension", "DrawBill", "Limits", "Message",
+    "Policy", "PolicyFile", "Price", "Probe", "PromptTemplate", "Range", "Recipe", "SearchSpace",
     "StrategySpec", "TaskRef", "Tier", "Weight", "json_schema", "price", "substitute", "uniform",
 ]  # fmt: skip

@@ -8,12 +8,13 @@ start the study, and say how far a study without them is from what the grid allo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator
 from tierwise.recipe import Difficulty, Policy, Probe, Recipe
 from tierwise.search.grid import recipes
@@ -54,23 +55,23 @@ def allocate(
     found: list[tuple[Proposal, float, float]] = []
     means = score.mean(axis=1), usd.mean(axis=1)
     for i in front(*means):
-        found.append((Proposal("none", None, (), (grid[i],)), means[0][i], means[1][i]))
+        found.append((Proposal(Difficulty(), (), (grid[i],)), means[0][i], means[1][i]))
     probes = _cheapest(dimensions, grid, means[1], probe_arms)
     # A probe makes some recipes dearer and some pointless; only what was near the front is tried.
     near = _near_front(means, 60)
-    for kind, probe, shares in _difficulties(dimensions, probes):
-        proposal = Proposal(kind, probe, shares, tuple(grid[:1] * (len(shares) + 1)))
+    for difficulty, shares in _difficulties(dimensions, probes):
+        proposal = Proposal(difficulty, shares, tuple(grid[:1] * (len(shares) + 1)))
         cut = policy_of(proposal, evaluator)
         if cut is None:
             continue
         bucket = evaluator.bucket_rows(cut.difficulty)
-        if probe is None:
+        if difficulty.probe is None:
             members = bucket[:: evaluator.orders.n]
             candidates, s, u = grid, score, usd
         else:
             members, candidates = bucket, [grid[i] for i in near]
-            s, u = _probed(evaluator, candidates, kind, probe)
-        found += _merge(kind, probe, shares, members, candidates, s, u, max_points)
+            s, u = _probed(evaluator, candidates, difficulty)
+        found += _merge(difficulty, shares, members, candidates, s, u, max_points)
     on = front([f[1] for f in found], [f[2] for f in found])
     return Allocation(
         tuple(found[i][0] for i in on),
@@ -80,7 +81,7 @@ def allocate(
 
 
 def _merge(
-    kind: str, probe: Probe | None, shares: tuple[float, ...], members: npt.NDArray[np.intp],
+    difficulty: Difficulty, shares: tuple[float, ...], members: npt.NDArray[np.intp],
     candidates: Sequence[Recipe], score: Floats, usd: Floats, max_points: int,
 ) -> list[tuple[Proposal, float, float]]:  # fmt: skip
     components, weights = [], []
@@ -90,38 +91,40 @@ def _merge(
         components.append((score @ mine / mine.sum(), usd @ mine / mine.sum()))
     merged = minkowski_front(components, weights, max_points=max_points)
     return [
-        (Proposal(kind, probe, shares, tuple(candidates[c] for c in choice)), float(s), float(u))
+        (Proposal(difficulty, shares, tuple(candidates[c] for c in choice)), float(s), float(u))
         for choice, s, u in zip(merged.choices, merged.scores, merged.costs, strict=True)
     ]
 
 
 def _probed(
-    evaluator: Evaluator, candidates: Sequence[Recipe], kind: str, probe: Probe
+    evaluator: Evaluator, candidates: Sequence[Recipe], difficulty: Difficulty
 ) -> tuple[Floats, Floats]:
-    """(n_candidates, n_rows) scores and dollars after ``probe``, the probe on the bill."""
-    rows = [evaluator.rows(Policy((recipe,), Difficulty(kind, (), probe))) for recipe in candidates]
+    """(n_candidates, n_rows) scores and dollars after the probe, which is on the bill."""
+    rows = [evaluator.rows(Policy((recipe,), difficulty)) for recipe in candidates]
     return np.array([r.score for r in rows]), np.array([r.usd for r in rows])
+
+
+CUTS: Mapping[int, tuple[tuple[float, ...], ...]] = {
+    2: ((0.35,), (0.5,), (0.65,)),
+    3: ((0.35, 0.7), (0.5, 0.8)),
+    4: ((0.25, 0.5, 0.75),),
+    5: ((0.2, 0.4, 0.6, 0.8),),
+}
+"""Buckets -> where they are cut: shares of the items from the easiest on. Others: evenly."""
 
 
 def _difficulties(
     dimensions: Dimensions, probes: Sequence[Probe]
-) -> Iterator[tuple[str, Probe | None, tuple[float, ...]]]:
-    cuts: list[tuple[float, ...]] = []
-    if 2 in dimensions.space.buckets:
-        cuts += [(0.35,), (0.5,), (0.65,)]
-    if 3 in dimensions.space.buckets:
-        cuts += [(0.35, 0.7), (0.5, 0.8)]
+) -> Iterator[tuple[Difficulty, tuple[float, ...]]]:
+    cuts = [
+        cut for n in dimensions.space.buckets if n > 1
+        for cut in CUTS.get(n, (tuple(b / n for b in range(1, n)),))
+    ]  # fmt: skip
     for kind in dimensions.signals:
-        if kind == "none":
-            continue
-        for probe, shares in itertools.product(_probes_of(kind, probes), cuts):
-            yield kind, probe, shares
-
-
-def _probes_of(kind: str, probes: Sequence[Probe]) -> Sequence[Probe | None]:
-    from tierwise.difficulty import signal
-
-    return probes if signal(kind).probes else [None]
+        for way in dimensions.ways(kind):
+            searched = signal_of(way).probes and way.probe is None
+            probed = [replace(way, probe=probe) for probe in probes] if searched else [way]
+            yield from itertools.product(probed, cuts)
 
 
 def _cheapest(dimensions: Dimensions, grid: Sequence[Recipe], usd: Floats, n: int) -> list[Probe]:

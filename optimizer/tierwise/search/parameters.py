@@ -11,18 +11,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.difficulty import signal
+from tierwise.difficulty import self_contained, signal_of, variants
 from tierwise.evaluation import Evaluator
 from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe, StrategySpec
 from tierwise.recipe.policy import Param
 from tierwise.recipe.space import Dimension, Range, SearchSpace
 from tierwise.strategies import build
+from tierwise.task.verifiers import LOGPROBS
 
 Choice = str | int | float | bool | None
 
@@ -47,21 +48,19 @@ class Suggests(Protocol):
 class Proposal:
     """A policy before its thresholds are known: quantiles instead of values."""
 
-    signal: str
-    probe: Probe | None
+    difficulty: Difficulty
     shares: tuple[float, ...]
     buckets: tuple[Recipe, ...]
 
 
 def policy_of(proposal: Proposal, evaluator: Evaluator) -> Policy | None:
     """The policy on this table, or None where a bucket would be empty."""
-    difficulty = Difficulty(proposal.signal, (), proposal.probe)
     if len(proposal.buckets) == 1:
         return Policy(proposal.buckets)
-    cuts = thresholds(evaluator.signal(difficulty), proposal.shares)
+    cuts = thresholds(evaluator.signal(proposal.difficulty), proposal.shares)
     if cuts is None:
         return None
-    return Policy(proposal.buckets, Difficulty(proposal.signal, cuts, proposal.probe))
+    return Policy(proposal.buckets, replace(proposal.difficulty, thresholds=cuts))
 
 
 def thresholds(
@@ -87,7 +86,10 @@ def thresholds(
 class Dimensions:
     """The space of one study: what may be chosen, with the arms that are still in the race.
 
-    ``pss``: prompt sensitivity of the arms that have other wordings, for ``max_pss``.
+    Attributes:
+        pss: prompt sensitivity of the arms that have other wordings, for ``max_pss``.
+        scores: the scores that this tier's draws have; None: log-probabilities, if ``logprobs``.
+        told: ready ways to tell easy from hard by a signal that asks the model, or was fitted.
     """
 
     space: SearchSpace
@@ -95,11 +97,29 @@ class Dimensions:
     logprobs: bool
     max_draws: int
     pss: Mapping[Arm, float] = field(default_factory=dict)
+    scores: frozenset[str] | None = None
+    told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """Signals that this tier can pay in: those that need log-probabilities only where given."""
-        return tuple(s for s in self.space.signals if self.logprobs or not signal(s).logprobs)
+        """Signals other than ``none`` that this tier can be told by."""
+        return tuple(kind for kind in self.space.signals if self.ways(kind))
+
+    def ways(self, kind: str) -> tuple[Difficulty, ...]:
+        """The settings of a signal, without a probe where that is searched; () where there is none.
+
+        A signal that reads scores of draws is one only where these draws have them.
+        """
+        if kind == "none":
+            return ()
+        if not self_contained(kind):
+            return self.told.get(kind, ())
+        given = self.scores
+        if given is None:
+            given = frozenset(LOGPROBS if self.logprobs else ())
+        settings = (tuple(sorted(params.items())) for params in variants(kind))
+        found = (Difficulty(kind, params=params) for params in settings)
+        return tuple(way for way in found if given.issuperset(signal_of(way).scores))
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -112,23 +132,30 @@ class Dimensions:
     def propose(self, trial: Suggests) -> Proposal:
         """Ask ``trial`` for everything that makes a policy."""
         n = int(_number(trial.suggest_categorical("buckets", self._bucket_counts())))
-        kind, probe, shares = "none", None, tuple[float, ...]()
+        difficulty, shares = Difficulty(), tuple[float, ...]()
         if n > 1:
-            with_signal = [s for s in self.signals if s != "none"]
-            kind = str(trial.suggest_categorical("signal", with_signal))
-            if signal(kind).probes:
-                probe = self._probe(trial)
+            difficulty = self._difficulty(trial)
             # Easiest share first; each further bucket takes its part of what is left.
             left, cut = 1.0, []
             for b in range(n - 1):
                 left *= 1 - trial.suggest_float(f"share{b}", 0.1, 0.9)
                 cut.append(1 - left)
             shares = tuple(cut)
-        return Proposal(kind, probe, shares, tuple(self._recipe(trial, b) for b in range(n)))
+        return Proposal(difficulty, shares, tuple(self._recipe(trial, b) for b in range(n)))
+
+    def _difficulty(self, trial: Suggests) -> Difficulty:
+        kind = str(trial.suggest_categorical("signal", self.signals))
+        ways = {_setting(way): way for way in self.ways(kind)}
+        setting = next(iter(ways))
+        if len(ways) > 1:
+            setting = str(trial.suggest_categorical(f"way.{kind}", list(ways)))
+        way = ways[setting]
+        if signal_of(way).probes and way.probe is None:
+            way = replace(way, probe=self._probe(trial))
+        return way
 
     def _bucket_counts(self) -> list[int]:
-        usable = [s for s in self.signals if s != "none"]
-        counts = [n for n in self.space.buckets if n == 1 or usable]
+        counts = [n for n in self.space.buckets if n == 1 or self.signals]
         return counts or [1]
 
     def _probe(self, trial: Suggests) -> Probe:
@@ -196,10 +223,12 @@ def parameters_of(proposal: Proposal, dimensions: Dimensions) -> dict[str, Choic
 
 
 def _flat(proposal: Proposal) -> Mapping[str, Choice]:
-    flat: dict[str, Choice] = {"buckets": len(proposal.buckets), "signal": proposal.signal}
-    if proposal.probe:
-        flat |= {"probe.arms": len(proposal.probe.arms), "probe.draws": proposal.probe.draws}
-        flat |= {f"probe.arm{i}": arm.label for i, arm in enumerate(proposal.probe.arms)}
+    kind, probe = proposal.difficulty.signal, proposal.difficulty.probe
+    flat: dict[str, Choice] = {"buckets": len(proposal.buckets), "signal": kind}
+    flat[f"way.{kind}"] = _setting(proposal.difficulty)
+    if probe:
+        flat |= {"probe.arms": len(probe.arms), "probe.draws": probe.draws}
+        flat |= {f"probe.arm{i}": arm.label for i, arm in enumerate(probe.arms)}
     left = 1.0
     for b, share in enumerate(proposal.shares):
         flat[f"share{b}"] = (share - (1 - left)) / left
@@ -209,6 +238,14 @@ def _flat(proposal: Proposal) -> Mapping[str, Choice]:
         flat |= {f"b{b}.arm{i}": arm.label for i, arm in enumerate(arms)}
         flat |= {f"b{b}.{strategy.kind}.{name}": value for name, value in strategy.params}
     return flat
+
+
+def _setting(way: Difficulty) -> str:
+    """Tells the ways of one signal apart: by its parameters, and whether its weights see a probe."""
+    settings = [str(value) for _, value in way.params]
+    if way.weights:
+        settings.append("after a probe" if way.probe else "before any draw")
+    return ", ".join(settings) or way.signal
 
 
 def in_order(arms: Sequence[Arm]) -> tuple[Arm, ...]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.difficulty import signal
+from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
 from tierwise.search.grid import recipes
@@ -75,6 +75,7 @@ class Quality:
         probe = self.difficulty.probe
         return {
             "signal": self.difficulty.signal,
+            "params": dict(self.difficulty.params),
             "probe": probe and {"arms": [a.label for a in probe.arms], "draws": probe.draws},
             "auroc": _known(self.auroc.mean),
             "auroc_ci95": [_known(self.auroc.low), _known(self.auroc.high)],
@@ -223,9 +224,7 @@ def _labels(values: Floats) -> Labels:
 def _half(evaluator: Evaluator, parity: int) -> Evaluator:
     table = evaluator.table
     arms = {arm: r.columns(np.arange(parity, r.depth, 2)) for arm, r in table.arms.items()}
-    return Evaluator(
-        SampleTable(table.item_ids, table.inputs, arms), evaluator.orders, exact=False
-    )  # fmt: skip
+    return Evaluator(replace(table, arms=arms), evaluator.orders, exact=False)
 
 
 def _supported(evaluator: Evaluator, recipe: Recipe) -> bool:
@@ -237,7 +236,7 @@ def _probe_usd(table: SampleTable, probe: Probe | None) -> float:
         return 0.0
     usd = 0.0
     for arm in probe.arms:
-        rows, n = table.arms[arm], probe.dealt.count(arm)
+        rows, n = table.of(arm), probe.dealt.count(arm)
         calls = min(n, 1) if rows.takes_n else n
         usd += float(calls * rows.prompt_usd.mean() + n * rows.completion_usd.mean())
     return usd
@@ -257,7 +256,7 @@ def summary(table: SampleTable, dimensions: Dimensions, orders: Orders) -> dict[
     best = max(table.arms, key=lambda arm: float(table.arms[arm].score.mean()))
     arms = dict.fromkeys((min(table.arms, key=usd), best))
     most = int(dimensions.space.probe_draws.high)
-    asked = difficulties_of(dimensions.signals, tuple(arms), most)
+    asked = difficulties_of(dimensions, tuple(arms), most)
     found = qualities(
         Evaluator(table, orders, exact=False), recipes(dimensions, steps=3), asked, best
     )
@@ -269,14 +268,15 @@ def summary(table: SampleTable, dimensions: Dimensions, orders: Orders) -> dict[
     }
 
 
-def difficulties_of(kinds: Sequence[str], arms: Sequence[Arm], draws: int) -> list[Difficulty]:
-    """Each signal but ``none``; those that probe with ``draws`` draws of each of ``arms``."""
+def difficulties_of(dimensions: Dimensions, arms: Sequence[Arm], draws: int) -> list[Difficulty]:
+    """Every way to tell; where the probe is searched, ``draws`` draws of each of ``arms``."""
     found = []
-    for kind in kinds:
-        if signal(kind).probes:
-            found += [Difficulty(kind, (), Probe((arm,), draws)) for arm in arms]
-        elif kind != "none":
-            found.append(Difficulty(kind))
+    for kind in dimensions.signals:
+        for way in dimensions.ways(kind):
+            searched = signal_of(way).probes and way.probe is None
+            found += (
+                [replace(way, probe=Probe((arm,), draws)) for arm in arms] if searched else [way]
+            )
     return found
 
 

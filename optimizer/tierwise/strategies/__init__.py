@@ -8,6 +8,7 @@ from tierwise.strategies._base import (
     REGISTRY,
     Ask,
     Draw,
+    Registry,
     Return,
     Seen,
     Strategy,
@@ -25,7 +26,8 @@ from tierwise.strategies.single import Single
 from tierwise.strategies.weighted_consistency import WeightedConsistency
 
 __all__ = [
-    "REGISTRY", "AdaptiveConsistency", "Ask", "BestOfN", "Draw", "EarlyStopping", "Return", "Seen",
+    "REGISTRY", "AdaptiveConsistency", "Ask", "BestOfN", "Draw", "EarlyStopping", "Registry",
+    "Return", "Seen",
     "SelfConsistency", "Single", "Strategy", "Vote", "WeightedConsistency", "build", "deal",
     "leader_confidence", "plurality", "register",
 ]  # fmt: skip
