@@ -10,7 +10,7 @@ import pytest
 
 from tests.search.worlds import ARMS, DIMS, table
 from tierwise.evaluation import Evaluator, Orders
-from tierwise.recipe import Policy, Probe, Recipe, StrategySpec
+from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec
 from tierwise.recipe.space import Range, SearchSpace
 from tierwise.search.allocation import allocate
 from tierwise.search.grid import recipes
@@ -35,7 +35,7 @@ def every_allocation(evaluator: Evaluator, space: Dimensions, cuts) -> list[tupl
     signal = space.space.signals[1]
     for probe, shares in itertools.product(PROBES[signal], cuts):
         for chosen in itertools.product(grid, repeat=len(shares) + 1):
-            policy = policy_of(Proposal(signal, probe, shares, chosen), evaluator)
+            policy = policy_of(Proposal(Difficulty(signal, (), probe), shares, chosen), evaluator)
             if policy is not None:
                 found.append(evaluator.evaluate(policy))
     return [(e.mean_score, e.mean_usd) for e in found]
@@ -92,7 +92,7 @@ def test_a_spread_has_both_ends() -> None:
 def test_one_bucket_needs_no_signal() -> None:
     space = dataclasses.replace(DIMS.space, buckets=(1,))
     exact = allocate(Evaluator(table(2), Orders(4)), dataclasses.replace(DIMS, space=space))
-    assert {p.signal for p in exact.proposals} == {"none"}
+    assert {p.difficulty.signal for p in exact.proposals} == {"none"}
 
 
 def test_the_grid_has_portfolios_with_a_draw_for_each_arm() -> None:

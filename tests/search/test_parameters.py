@@ -39,8 +39,8 @@ def test_a_proposal_is_what_its_parameters_propose(data: st.DataObject) -> None:
     assert params is not None
     again = DIMS.propose(FixedTrial(params))
     assert again.shares == pytest.approx(proposal.shares)
-    assert (again.signal, again.probe, again.buckets) == (
-        proposal.signal, proposal.probe, proposal.buckets,
+    assert (again.difficulty, again.buckets) == (
+        proposal.difficulty, proposal.buckets,
     )  # fmt: skip
     assert parameters_of(again, DIMS) == pytest.approx(params)
 
@@ -77,12 +77,12 @@ def test_a_window_is_never_more_than_the_draws() -> None:
 
 def test_what_the_space_does_not_hold_has_no_parameters() -> None:
     def single(arm) -> Proposal:
-        return Proposal("none", None, (), (Recipe((arm,), StrategySpec.of("single")),))
+        return Proposal(Difficulty(), (), (Recipe((arm,), StrategySpec.of("single")),))
 
     assert parameters_of(single(ARMS[0]), DIMS) is not None
     assert parameters_of(single(ARMS[0]._replace(temperature=0.1)), DIMS) is None
     weighted = Recipe((ARMS[0],), StrategySpec.of("weighted_consistency", draws=3))
-    assert parameters_of(Proposal("none", None, (), (weighted,)), DIMS) is None
+    assert parameters_of(Proposal(Difficulty(), (), (weighted,)), DIMS) is None
 
 
 def test_without_logprobs_nothing_that_needs_them_is_proposed() -> None:
@@ -135,14 +135,16 @@ def test_a_policy_with_an_empty_bucket_is_none() -> None:
     evaluator = Evaluator(table(), Orders(4))
     recipe = Recipe((ARMS[0],), StrategySpec.of("single"))
     two_draws = Probe(ARMS[:1], 2)  # agreement is .5 or 1: one gap
-    assert policy_of(Proposal("probe_agreement", two_draws, (0.5,), (recipe,) * 2), evaluator)
-    three = Proposal("probe_agreement", two_draws, (0.3, 0.6), (recipe,) * 3)
+    assert policy_of(
+        Proposal(Difficulty("probe_agreement", (), two_draws), (0.5,), (recipe,) * 2), evaluator
+    )
+    three = Proposal(Difficulty("probe_agreement", (), two_draws), (0.3, 0.6), (recipe,) * 3)
     assert policy_of(three, evaluator) is None
 
 
 def test_cuts_of_a_policy_are_those_of_its_signal() -> None:
     evaluator = Evaluator(table(), Orders(4))
     recipe = Recipe((ARMS[0],), StrategySpec.of("single"))
-    policy = policy_of(Proposal("length", None, (0.4,), (recipe,) * 2), evaluator)
+    policy = policy_of(Proposal(Difficulty("length"), (0.4,), (recipe,) * 2), evaluator)
     expected = thresholds(evaluator.signal(Difficulty("length")), [0.4])
     assert policy.difficulty == Difficulty("length", expected)

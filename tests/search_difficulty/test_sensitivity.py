@@ -15,7 +15,7 @@ from tests.search_difficulty.worlds import arm_table
 from tierwise.content import load_job
 from tierwise.errors import InputError
 from tierwise.evaluation import Evaluator, Orders, SampleTable
-from tierwise.recipe import Arm, StrategySpec, uniform
+from tierwise.recipe import Arm, Difficulty, StrategySpec, uniform
 from tierwise.recipe.space import Constraints
 from tierwise.search.parameters import Proposal
 from tierwise.search.sensitivity import by_chance, item_sensitivity, pss_of, sensitivities
@@ -72,7 +72,7 @@ def test_a_policy_over_max_pss_is_no_answer() -> None:
     dims = replace(DIMS, space=space, arms=arms, pss=pss, max_draws=3)
     generation = Generation("t/t/g1", Evaluator(table, Orders(2)), dims, 0, 1)
     single = StrategySpec.of("single")
-    generation.enqueue([Proposal("none", None, (), uniform(a, single).buckets) for a in arms])
+    generation.enqueue([Proposal(Difficulty(), (), uniform(a, single).buckets) for a in arms])
     generation.run(3)
     assert [j.policy.arms for j in generation.front()] == [(arms[2],)]
 

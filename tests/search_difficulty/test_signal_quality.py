@@ -63,11 +63,13 @@ def test_a_probe_is_on_the_bill_and_its_own_draws_do_not_judge_it() -> None:
 
 def test_every_signal_of_a_space_is_in_the_summary() -> None:
     kinds = ("none", "length", "probe_agreement")
-    assert [d.signal for d in difficulties_of(kinds, (DIRECT, THINK), 2)] == [
-        "length", "probe_agreement", "probe_agreement",
-    ]  # fmt: skip
     space = type(SPACE)("s", strategies=SPACE.strategies, signals=kinds, buckets=(1, 2))
     dims = Dimensions(space, (DIRECT, THINK), logprobs=False, max_draws=6)
+    assert [str(d) for d in difficulties_of(dims, (DIRECT, THINK), 2)] == [
+        "length",
+        f"probe_agreement of 2 draws of {DIRECT.label}",
+        f"probe_agreement of 2 draws of {THINK.label}",
+    ]
     told = summary(table(KNOWS), dims, Orders(4))
     assert told is not None
     assert [row["signal"] for row in told["by_signal"]] == ["length"] + ["probe_agreement"] * 2

@@ -87,7 +87,7 @@ TEXT_FEATURES: Mapping[str, Counter] = {
     "asks_when_where": _any_of("when where"),
     "asks_why_how": _any_of("why how"),
     "asks_how_many": _matches(r"\bhow (?:many|much|long|far|old|often)\b"),
-    "asks_to_work": _any_of("calculate compute solve prove derive evaluate simplify determine find"),
+    "asks_to_work": _any_of("calculate compute solve prove derive evaluate simplify determine"),
     "asks_to_write": _any_of("write explain describe summarize summarise list translate compare"),
     "options": _matches(r"(?:^|\s)\(?[A-E][).:](?=\s)"),
     # how it is put together
@@ -97,7 +97,7 @@ TEXT_FEATURES: Mapping[str, Counter] = {
     "conditions": _any_of("if then when unless suppose assume given otherwise"),
     "order_words": _any_of("before after first second last next then finally later earlier"),
     "negations": _matches(r"\b(?:not|no|never|none|neither|nor|without|except)\b|n't\b"),
-    "comparatives": _any_of("more less fewer greater larger smaller most least than each every all"),
+    "comparatives": _any_of("more less fewer greater larger smaller most least than each every"),
     "relations": _matches(r"\bof\b"),
     "capitalised": lambda t: float(sum(w[:1].isupper() for w in _words(t))),
     "quotes": _matches(r"[\"“”«»]"),

@@ -241,7 +241,7 @@ def _flat(proposal: Proposal) -> Mapping[str, Choice]:
 
 
 def _setting(way: Difficulty) -> str:
-    """Tells the ways of one signal apart: by its parameters, and whether its weights see a probe."""
+    """Tells a signal's ways apart: by parameters, and by whether the weights see a probe."""
     settings = [str(value) for _, value in way.params]
     if way.weights:
         settings.append("after a probe" if way.probe else "before any draw")

@@ -14,7 +14,7 @@ import numpy as np
 from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable
 from tierwise.llm.models import RECORDED, kind_of
 from tierwise.pool import Cap
-from tierwise.recipe import Arm, Policy, Recipe, StrategySpec, Tier, uniform
+from tierwise.recipe import Arm, Difficulty, Policy, Recipe, StrategySpec, Tier, uniform
 from tierwise.recipe.space import SearchSpace
 from tierwise.search import ladder
 from tierwise.search.allocation import allocate
@@ -266,7 +266,7 @@ def _study(
 
     generation.restate(restated)
     warm = [
-        Proposal("none", None, (), uniform(arm, StrategySpec.of("single")).buckets) for arm in arms
+        Proposal(Difficulty(), (), uniform(arm, StrategySpec.of("single")).buckets) for arm in arms
     ]
     generation.enqueue([*warm, *allocate(evaluator, dims).spread(WARM_STARTS)])
     generation.run(trials, best)
