@@ -15,6 +15,7 @@ from tests.loopback import Loopback, Said
 from tierwise.content import load_space, load_task, shipped
 from tierwise.content.prompts import Setting, load_library, load_prompts
 from tierwise.recipe import (
+    ANSWER,
     Arm,
     Difficulty,
     Policy,
@@ -31,7 +32,7 @@ from tierwise.search.arms import candidate_arms
 from tierwise.serving import PolicyRuntime
 
 FILES = sorted((shipped("search_spaces") / "prompts").glob("*.yaml"))
-LIBRARY = {p.id: p for path in FILES for p in load_prompts(path)}
+LIBRARY = {p.id: p for path in FILES for p in load_prompts(path) if p.turn == ANSWER}
 MODES = {"direct": {"max_tokens": 64}, "think": {"max_tokens": 1024}}
 TIER = Tier("any", "openai/any", Price(1.0, 2.0), MODES)
 SPACE = """
