@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 
 _NORMAL = NormalDist()
 BLOCK = 500
+DUST = 1e-7
+"""Relative size of what rounding leaves of a difference of squares that is 0."""
 
 
 class Interval(NamedTuple):
@@ -86,6 +88,34 @@ def percentile_interval(mean: float, replicates: Floats, n: int, level: float) -
     return Interval(mean, min(mean, float(low)), max(mean, float(high)))
 
 
+def stretched(
+    found: Interval, replicates: Floats, errors: Floats, error: float, level: float
+) -> Interval:
+    """``found`` (percentile), stretched to hold the studentised bootstrap interval as well.
+
+    Costs are skewed: a few requests take many draws or long answers. There the percentile interval
+    ends too early on the long side, and the studentised one (Efron and Tibshirani 1993, section
+    12.5) does not; where resamples without any spread leave an end of it unknown, the percentile
+    end stands. ``errors`` are the replicates' own standard errors, ``error`` that of the sample.
+    """
+    dust = DUST * abs(found.mean)
+    if not error > dust:
+        return found
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (replicates - found.mean) / np.where(errors > dust, errors, 0.0)
+    tail = (1 - level) / 2
+    near, far = np.quantile(np.nan_to_num(t, nan=0.0, posinf=np.inf, neginf=-np.inf),
+                            [tail, 1 - tail], method="inverted_cdf")  # fmt: skip
+    low, high = found.mean - far * error, found.mean - near * error
+    if found.low >= 0:
+        low = max(low, 0.0)
+    return Interval(
+        found.mean,
+        min(found.low, low) if math.isfinite(low) else found.low,
+        max(found.high, high) if math.isfinite(high) else found.high,
+    )
+
+
 def bootstrap_mean(
     values: npt.ArrayLike,
     *,
@@ -98,14 +128,21 @@ def bootstrap_mean(
 
     With ``bounds`` (give (0, 1) for scores) one pseudo-item at each bound takes part in the
     resampling, as in Laplace's and Agresti's estimates: 50 right of 50 is no certainty. Without
-    (costs) equal values give a point. NaN among the values, or fewer than two items, give NaN.
+    (costs) the interval is ``stretched``, and equal values give a point. NaN among the values, or
+    fewer than two items, give NaN.
     """
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 2 or np.isnan(x).any():
         return UNSUPPORTED
     rows = x if bounds is None else np.concatenate([x, bounds])
-    replicates = resample_counts(len(rows), resamples, seed) @ rows / len(rows)
-    return percentile_interval(float(x.mean()), replicates, len(x), level)
+    counts = resample_counts(len(rows), resamples, seed)
+    replicates = counts @ rows / len(rows)
+    found = percentile_interval(float(x.mean()), replicates, len(x), level)
+    if bounds is not None:
+        return found
+    errors = np.sqrt(np.maximum(counts @ rows**2 / len(rows) - replicates**2, 0.0))
+    # The factor sqrt(n / (n - 1)) of both errors, and 1 / sqrt(n), cancel out.
+    return stretched(found, replicates, errors, float(x.std()), level)
 
 
 def bootstrap_ratio(
@@ -126,8 +163,16 @@ def bootstrap_ratio(
         raise ValueError(f"a ratio needs the same items twice, got {top.shape} and {bottom.shape}")
     if len(top) < 2 or np.isnan(top).any() or np.isnan(bottom).any():
         return UNSUPPORTED
-    sums = resample_counts(len(top), resamples, seed) @ np.stack([top, bottom], axis=1)
+    columns = np.stack([top, bottom, top**2, top * bottom, bottom**2], axis=1)
+    sums = resample_counts(len(top), resamples, seed) @ columns
     if sums[:, 1].min() <= 0:
         return UNSUPPORTED
     ratio = float(top.sum() / bottom.sum())
-    return percentile_interval(ratio, sums[:, 0] / sums[:, 1], len(top), level)
+    replicates = sums[:, 0] / sums[:, 1]
+    found = percentile_interval(ratio, replicates, len(top), level)
+    # To first order the error is that of the mean of top - ratio x bottom, over that of bottom.
+    spread = sums[:, 2] - 2 * replicates * sums[:, 3] + replicates**2 * sums[:, 4]
+    residual = top - ratio * bottom
+    errors = np.sqrt(np.maximum(spread, 0.0) * len(top)) / sums[:, 1]
+    error = math.sqrt(float(residual @ residual) * len(top)) / float(bottom.sum())
+    return stretched(found, replicates, errors, error, level)

@@ -1,0 +1,254 @@
+"""What the intervals, the gate and ``verify`` promise, against a known truth.
+
+    python benchmarks/coverage.py [--runs 2000] [--only score,cost,difference,gate,verify,mcnemar]
+
+Prints for each world how often a 95% interval held the truth, how often the gate exported a policy
+that is not better, and how often ``verify`` was wrong. `<` and `>` mark what lies outside 93–97%
+(for errors: above 5%), by more than the simulation's own noise.
+"""
+
+from __future__ import annotations
+
+import os
+
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import argparse
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tierwise.evaluation import Evaluation
+from tierwise.search.gate import compare, passed
+from tierwise.stats import (
+    Interval,
+    bootstrap_mean,
+    bootstrap_means,
+    intervals,
+    mcnemar_exact,
+    paired,
+    paired_differences,
+    ratio_of_means,
+    wilson,
+)
+from tierwise.stats.sequential import side_of
+
+Floats = npt.NDArray[np.float64]
+MARGIN = 0.02
+LEAST, MOST, MOST_ERRORS = 0.93, 0.97, 0.05
+
+
+class Result(NamedTuple):
+    """A world: the share of ``runs`` in which the interval held (or, of errors, was wrong)."""
+
+    kind: str
+    world: str
+    n: int
+    share: float
+    runs: int
+    is_error: bool = False
+
+    @property
+    def noise(self) -> float:
+        """Two standard errors of the simulation, at the level that is promised."""
+        return 2 * math.sqrt(0.05 * 0.95 / self.runs)
+
+    @property
+    def short(self) -> bool:
+        """Wrong more often than promised."""
+        if self.is_error:
+            return self.share > MOST_ERRORS + self.noise
+        return self.share < LEAST - self.noise
+
+    @property
+    def wide(self) -> bool:
+        """An interval that holds the truth more often than it needs to."""
+        return not self.is_error and self.share > MOST + self.noise
+
+
+# -- worlds: (runs, n_items) arrays with a known mean --------------------------------------------
+
+
+def right_or_wrong(rng: np.random.Generator, runs: int, n: int, p: float) -> Floats:
+    """One draw an item."""
+    return (rng.random((runs, n)) < p).astype(float)
+
+
+def means_of_draws(rng: np.random.Generator, runs: int, n: int, p: float) -> Floats:
+    """The mean of five draws of items that differ much in how hard they are."""
+    hard = rng.beta(p, 1 - p, (runs, n))
+    return rng.binomial(5, hard) / 5
+
+
+def costs(rng: np.random.Generator, runs: int, n: int, spread: float) -> Floats:
+    """Log-normal dollars of mean 1."""
+    return rng.lognormal(-(spread**2) / 2, spread, (runs, n))
+
+
+def votes(rng: np.random.Generator, runs: int, n: int, stop: float) -> Floats:
+    """Draws of a vote that stops early: few on most items, 17 on some."""
+    return np.minimum(2 + rng.geometric(stop, (runs, n)), 17).astype(float)
+
+
+def mean_votes(stop: float) -> float:
+    """The truth of ``votes``."""
+    k = np.arange(1, 15)
+    return float(np.sum((2 + k) * stop * (1 - stop) ** (k - 1)) + 17 * (1 - stop) ** 14)
+
+
+def held(found: list[Interval], truth: float) -> float:
+    """Share of the intervals that hold the truth."""
+    return float(np.mean([one.low <= truth <= one.high for one in found]))
+
+
+# -- what is promised ----------------------------------------------------------------------------
+
+
+def scores(rng: np.random.Generator, runs: int) -> Iterator[Result]:
+    """``bootstrap_mean`` with bounds, as every score has it, and Wilson's interval."""
+    for n in (20, 60, 150, 600):
+        for p in (0.5, 0.8, 0.95, 0.99):
+            values = right_or_wrong(rng, runs, n, p)
+            yield Result("score", f"right or wrong, mean {p:g}", n,
+                         held(bootstrap_means(values), p), runs)  # fmt: skip
+            yield Result("score, Wilson", f"right or wrong, mean {p:g}", n,
+                         held([wilson(v.sum(), n) for v in values], p), runs)  # fmt: skip
+            values = means_of_draws(rng, runs, n, p)
+            yield Result("score", f"mean of 5 draws, mean {p:g}", n,
+                         held(bootstrap_means(values), p), runs)  # fmt: skip
+
+
+def dollars(rng: np.random.Generator, runs: int) -> Iterator[Result]:
+    """Mean costs, and the ratio of two policies' costs on the same items."""
+    for n in (20, 60, 150, 600):
+        for spread in (0.3, 0.6, 1.0):
+            values = costs(rng, runs, n, spread)
+            yield Result("cost", f"log-normal, spread {spread:g}", n,
+                         held([bootstrap_mean(v) for v in values], 1.0), runs)  # fmt: skip
+        values = np.where(rng.random((runs, n)) < 0.1, 17.0, 3.0)
+        yield Result("cost", "3 draws, 17 on one item in ten", n,
+                     held([bootstrap_mean(v) for v in values], 4.4), runs)  # fmt: skip
+        values = votes(rng, runs, n, 0.4)
+        truth = mean_votes(0.4)
+        yield Result("cost", "draws of a vote that stops", n,
+                     held([bootstrap_mean(v) for v in values], truth), runs)  # fmt: skip
+        item = costs(rng, runs, n, 0.5)
+        found = [ratio_of_means(v * c, c, resamples=2000)
+                 for v, c in zip(values, item, strict=True)]  # fmt: skip
+        yield Result("cost ratio", "a vote over one draw", n, held(found, truth), runs)
+
+
+def differences(rng: np.random.Generator, runs: int) -> Iterator[Result]:
+    """Paired differences: right or wrong, with few and many items that differ, and graded."""
+    worlds = ((0.02, 0.02), (0.05, 0.1), (0.3, 0.1), (0.02, 0.0), (0.45, 0.05))
+    for n in (20, 60, 150, 600):
+        for up, down in worlds:
+            u = rng.random((runs, n))
+            d = np.where(u < up, 1.0, np.where(u < up + down, -1.0, 0.0))
+            yield Result("difference", f"better on {up:.0%}, worse on {down:.0%}", n,
+                         held(paired_differences(np.zeros(n), -d), up - down), runs)  # fmt: skip
+        hard = rng.beta(0.8, 0.2, (runs, n))
+        d = (rng.binomial(5, hard**0.5) - rng.binomial(5, hard)) / 5
+        truth = math.gamma(1) * math.gamma(1.3) / (math.gamma(0.8) * math.gamma(1.5)) - 0.8
+        yield Result("difference", "means of 5 draws, hard and easy items", n,
+                     held(paired_differences(np.zeros(n), -d), truth), runs)  # fmt: skip
+
+
+class World(NamedTuple):
+    """A policy against the baseline in truth: score's difference, ratio of costs."""
+
+    difference: float
+    ratio: float
+
+    @property
+    def null(self) -> bool:
+        """Neither better, nor as good and cheaper."""
+        return not (self.difference > 0 or (self.difference > -MARGIN and self.ratio < 1))
+
+
+GATES = {
+    "all equal, at equal cost": [World(0.0, 1.0)] * 9,
+    "all worse by the margin, at half the cost": [World(-MARGIN, 0.5)] * 9,
+    "all equal, at twice the cost": [World(0.0, 2.0)] * 9,
+    "six better, three equal at equal cost": [World(0.1, 2.0)] * 6 + [World(0.0, 1.0)] * 3,
+    "six cheaper, three worse by the margin": [World(0.0, 0.5)] * 6 + [World(-MARGIN, 0.5)] * 3,
+    "one policy, equal at equal cost": [World(0.0, 1.0)],
+}
+"""3 tiers x 3 operating points each, but for the last."""
+
+
+def gate(rng: np.random.Generator, runs: int) -> Iterator[Result]:
+    """The whole gate: p-values, Holm over tiers x points; an error is any wrong export of a job."""
+    for n in (60, 150, 600):
+        for name, worlds in GATES.items():
+            wrong = 0
+            for _ in range(runs):
+                compared = [_compared(rng, n, world) for world in worlds]
+                verdicts = zip(passed(compared), worlds, strict=True)
+                wrong += any(verdict and world.null for verdict, world in verdicts)
+            yield Result("gate", name, n, wrong / runs, runs, is_error=True)
+
+
+def _compared(rng: np.random.Generator, n: int, world: World) -> object:
+    hard = rng.beta(1.4, 0.6, n)  # mean .7
+    if world.difference <= 0:
+        better = hard * (1 + world.difference / 0.7)
+    else:
+        better = 1 - (1 - hard) * (1 - world.difference / 0.3)
+    usd = rng.lognormal(0, 0.5, n)
+    ours = Evaluation(rng.binomial(3, better) / 3, usd * world.ratio * rng.gamma(4, 1 / 4, n),
+                      usd, usd, (1.0,))  # fmt: skip
+    theirs = Evaluation(rng.binomial(3, hard) / 3, usd * rng.gamma(4, 1 / 4, n), usd, usd, (1.0,))
+    return compare(ours, theirs, margin=MARGIN)
+
+
+def verdicts(rng: np.random.Generator, runs: int) -> Iterator[Result]:
+    """``verify``'s test at the bar itself, where it is hardest, looked at after every request."""
+    for mean in (0.5, 0.8, 0.95):
+        sides = [side_of((rng.random(3000) < mean).astype(float), mean) for _ in range(runs)]
+        for wrong, said in (("above", "holds"), ("below", "has dropped")):
+            share = sum(s is not None and s.side == wrong for s in sides) / runs
+            yield Result("verify", f"says '{said}' at a mean of {mean:g}", 3000, share, runs, True)
+
+
+def mcnemar(rng: np.random.Generator, runs: int) -> Iterator[Result]:
+    """The exact test under its null, by enumeration."""
+    for n in (5, 20, 100):
+        size = sum(math.comb(n, k) / 2**n for k in range(n + 1) if mcnemar_exact(k, n - k) <= 0.05)
+        yield Result("McNemar", "exact, both equal", n, size, runs, is_error=True)
+
+
+KINDS: dict[str, Callable[[np.random.Generator, int], Iterator[Result]]] = {
+    "score": scores, "cost": dollars, "difference": differences, "gate": gate, "verify": verdicts,
+    "mcnemar": mcnemar,
+}  # fmt: skip
+
+
+def with_kept_resamples() -> None:
+    """One resampling for each number of items: jobs use one seed, so the results are the same."""
+    kept = functools.lru_cache(maxsize=4)(intervals.resample_counts)
+    intervals.resample_counts = paired.resample_counts = kept
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--only", default=",".join(KINDS))
+    asked = parser.parse_args()
+    with_kept_resamples()
+    started = time.process_time()
+    for kind in asked.only.split(","):
+        for r in KINDS[kind](np.random.default_rng(7), asked.runs):
+            mark = ("> 5%" if r.is_error else "< 93%") if r.short else "> 97%" if r.wide else ""
+            print(f"{r.kind:14} {r.world:44} n={r.n:<5} {r.share:7.2%}  {mark}", flush=True)
+    print(f"{asked.runs} runs each, {time.process_time() - started:.0f} s CPU")
+
+
+if __name__ == "__main__":
+    main()
