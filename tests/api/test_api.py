@@ -29,10 +29,10 @@ def test_a_task_of_ones_own_is_tuned_and_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    module = sys.modules["tierwise.search.tune"]
-    monkeypatch.setattr(module, "open_model", lambda tier, recordings: InProcess())
-    monkeypatch.setattr(module, "Effort", lambda: SMALL)
-    monkeypatch.setattr(module, "address_of", lambda tier: "")
+    opening, tune = (sys.modules[f"tierwise.search.{name}"] for name in ("opening", "tune"))
+    monkeypatch.setattr(opening, "open_model", lambda tier, recordings: InProcess())
+    monkeypatch.setattr(tune, "Effort", lambda: SMALL)
+    monkeypatch.setattr(opening, "address_of", lambda tier: "")
     task = tw.task_from_jsonl(
         sums(tmp_path / "sums.jsonl"), inputs=["q"], target="a", metric=right,
         answer=tw.AnswerSpec(regex=r"A: (\d+)", normalise="integer"),

@@ -108,8 +108,8 @@ def decisions(result: TuneResult) -> tuple[Any, ...]:
 def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loopback: Loopback) -> TuneResult:
     write_task(tmp_path / "sums")
     with monkeypatch.context() as patch:
-        module = sys.modules["tierwise.search.tune"]  # the package has a function of that name
-        patch.setattr(module, "open_model", lambda tier, recordings: InProcess())
+        opening = sys.modules["tierwise.search.opening"]
+        patch.setattr(opening, "open_model", lambda tier, recordings: InProcess())
         return tune(job(tmp_path / "sums"), tmp_path / "in_process", effort=SMALL)
 
 

@@ -22,6 +22,7 @@ from tierwise.search import Effort, TuneResult, tune
 
 MODULE = importlib.import_module("tierwise.search.tune")
 """The module; ``tierwise.search.tune`` is the function."""
+OPENING = importlib.import_module("tierwise.search.opening")
 
 TINY = Effort(
     screen_items=16, screen_draws=5, race_items=20, race_draws=5, race_arms=3, study_items=32,
@@ -110,9 +111,9 @@ def install(
         opened.append(ScriptedModel(answering(says), chunk=chunk, delay_s=delay_s))
         return opened[-1]
 
-    patch.setattr(MODULE, "open_model", open_scripted)
+    patch.setattr(OPENING, "open_model", open_scripted)
     patch.setattr(MODULE, "resolve_tier", scripted_tier)
-    for module in (MODULE, importlib.import_module("tierwise.search.plan")):
+    for module in (OPENING, importlib.import_module("tierwise.search.plan")):
         patch.setattr(module, "address_of", lambda tier: "")
     return opened
 

@@ -18,7 +18,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tests.search.scripted_job import JOB, MODULE, TINY, install, make_job, run
+from tests.search.scripted_job import JOB, OPENING, TINY, install, make_job, run
 from tierwise.content import load_job, override
 from tierwise.errors import BudgetError, InputError, ProviderError
 from tierwise.evaluation import SampleTable
@@ -142,7 +142,7 @@ def test_a_replay_writes_the_same_bytes_without_a_call(
     out = tmp_path / "run"
     run(job, out)
     before, bought = files(out), draws(out)
-    monkeypatch.setattr(MODULE, "open_model", exploding)
+    monkeypatch.setattr(OPENING, "open_model", exploding)
     for name in ("summary.json", "trials.csv", "policies/weak.yaml"):
         (out / name).write_bytes(b"" if name != "summary.json" else b"{}")
     replay(out, effort=TINY)
@@ -292,14 +292,14 @@ def test_one_tier_that_fails_leaves_the_other_its_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch)
-    opening = MODULE.open_model
+    opening = OPENING.open_model
 
     def half(tier, **more):
         if tier.name == "weak":
             raise ProviderError("the key is wrong")
         return opening(tier, **more)
 
-    monkeypatch.setattr(MODULE, "open_model", half)
+    monkeypatch.setattr(OPENING, "open_model", half)
     result = run(make_job(tmp_path / "job", job=JOB), tmp_path / "run")
     assert list(result.policies) == ["strong"]
     assert result.summary["failed"] == {"weak": "the key is wrong"}

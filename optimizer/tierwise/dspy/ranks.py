@@ -8,7 +8,7 @@ import numpy as np
 
 from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.recipe import Arm, StrategySpec, uniform
-from tierwise.search.tier import Found
+from tierwise.search.found import Found
 
 SINGLE = StrategySpec.of("single")
 

@@ -2,8 +2,9 @@
 
 from tierwise.search.effort import Effort
 from tierwise.search.events import Best, Bought, Event, Finished, Listener, Started
+from tierwise.search.prepared import Prepared
 from tierwise.search.run_dir import RunDir
-from tierwise.search.tune import Prepared, TuneResult, prepare, replay, tune
+from tierwise.search.tune import TuneResult, prepare, replay, tune
 
 __all__ = [
     "Best", "Bought", "Effort", "Event", "Finished", "Listener", "Prepared", "RunDir", "Started",

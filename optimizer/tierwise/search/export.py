@@ -19,10 +19,10 @@ from tierwise.recipe import Limits, Policy
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.search import signal_quality
 from tierwise.search.effort import depth_needed
+from tierwise.search.found import Found
 from tierwise.search.gate import Comparison, compare
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.study import Generation, described
-from tierwise.search.tier import Found
 from tierwise.stats.intervals import Interval, bootstrap_mean
 from tierwise.task import Item
 

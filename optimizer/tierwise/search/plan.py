@@ -23,7 +23,8 @@ from tierwise.recipe import Tier
 from tierwise.search.arms import Arms, candidate_arms
 from tierwise.search.effort import Effort, affordable, assumed_cost, most_draws
 from tierwise.search.offered import offered, scores_of
-from tierwise.search.tune import Prepared, share_of
+from tierwise.search.prepared import Prepared
+from tierwise.search.shares import share_of
 
 MEASURED_ITEMS = 40
 """Items whose prompts are rendered, of the split that is screened."""

@@ -1,0 +1,55 @@
+"""What a search found on one tier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tierwise.evaluation import Evaluation, SampleTable
+from tierwise.llm.models import RECORDED, kind_of
+from tierwise.recipe import Arm, Policy
+from tierwise.search.compute_gate import Verdict
+from tierwise.search.gate import Comparison
+from tierwise.search.question import Question
+from tierwise.search.selection import Candidate
+from tierwise.search.study import Generation
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found on one tier; evaluations are on the test split.
+
+    Attributes:
+        points: operating point -> candidate (the job's own bound is ``chosen``).
+        chosen: name of the job's operating point.
+        tested: policy -> its evaluation on test.
+        comparisons: operating point -> its comparison with the baseline.
+        rungs: the ladder's policies by name.
+        prompt_table: every arm on the same items, for the comparison of prompts: those of the
+            screening, all items of a recording.
+        compute_gate: whether the tier was allowed to spend; closed, its one draw was chosen on one
+            half of the first purchase and tested on the other.
+    """
+
+    question: Question
+    baseline: Policy
+    points: Mapping[str, Candidate]
+    chosen: str
+    tested: Mapping[Policy, Evaluation]
+    comparisons: Mapping[str, Comparison]
+    rungs: Mapping[str, Policy]
+    oracle: np.ndarray
+    generations: Sequence[Generation]
+    candidates: Sequence[Candidate]
+    screened: Sequence[tuple[Arm, float, float]]
+    prompt_table: SampleTable
+    study_table: SampleTable
+    test_table: SampleTable
+    compute_gate: Verdict
+
+    @property
+    def tested_on_test(self) -> bool:
+        """Whether the test split was looked at: not where the compute gate bought nothing more."""
+        return self.compute_gate.open or kind_of(self.question.tier.model) == RECORDED

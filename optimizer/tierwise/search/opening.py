@@ -1,0 +1,112 @@
+"""Opening the search of a tier: its model or its recording, its arms, its part of the budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from tierwise.llm.models import RECORDED, address_of, kind_of, open_model
+from tierwise.llm.recorded import Recording
+from tierwise.pool import Cap, SamplePool
+from tierwise.recipe import PromptTemplate, Tier
+from tierwise.search.arms import Arms, candidate_arms
+from tierwise.search.buying import Buyer
+from tierwise.search.effort import DrawCost, Effort, assumed_cost
+from tierwise.search.events import Listener
+from tierwise.search.found import Found
+from tierwise.search.offered import offered, scores_of
+from tierwise.search.prepared import Prepared
+from tierwise.search.question import Question
+from tierwise.search.recorded import FREE, RecordedDraws, fingerprint, recorded_arms
+from tierwise.search.shares import share_of
+from tierwise.search.tier import search
+
+
+@dataclass(frozen=True)
+class Searches:
+    """What the searches of a run's tiers share.
+
+    Attributes:
+        run: names the run in the pool.
+        replaying: nothing may be bought.
+    """
+
+    prepared: Prepared
+    pool: SamplePool
+    run: str
+    listener: Listener
+    effort: Effort
+    replaying: bool
+
+
+class Searched(NamedTuple):
+    """What was found, and the hash of the draws that it was found on."""
+
+    found: Found
+    draws_sha256: str
+
+
+def search_tier(searches: Searches, name: str) -> Searched:
+    """Search one tier of the job.
+
+    Raises:
+        TierwiseError: see ``tier.search``.
+    """
+    prepared = searches.prepared
+    tier, baseline = prepared.tiers[name], prepared.baseline
+    if baseline is None or kind_of(tier.model) == RECORDED:
+        return _on_a_recording(searches, tier)
+    return _on_a_provider(searches, tier, baseline)
+
+
+def _on_a_provider(searches: Searches, tier: Tier, baseline: PromptTemplate) -> Searched:
+    prepared, pool, job = searches.prepared, searches.pool, searches.prepared.job
+    task = prepared.loaded.task
+    arms = candidate_arms(task, tier, prepared.space, prepared.loaded.prompts, baseline)
+    cap = share_of(job.budget, tier, prepared.tiers)
+    recordings = job.tiers[tier.name].recordings
+    model = None if searches.replaying else open_model(tier, recordings=recordings)
+    try:
+        buyer = Buyer(
+            pool, model, task, tier, arms.prompts, seed=job.seed, run=searches.run, cap=cap,
+            address=address_of(tier), listener=searches.listener,
+        )  # fmt: skip
+        assumed = assumed_cost(tier, arms.candidates, _prompt_bytes(buyer, arms))
+        question = _question(prepared, tier, arms, searches.effort, cap, assumed)
+        found = search(question, buyer, searches.listener)
+        return Searched(found, pool.sha256({key: range(n) for key, n in buyer.used.items()}))
+    finally:
+        if model is not None:
+            model.close()
+
+
+def _on_a_recording(searches: Searches, tier: Tier) -> Searched:
+    """The same stages, and nothing bought."""
+    prepared, job = searches.prepared, searches.prepared.job
+    path = Path(job.tiers[tier.name].recordings or "")
+    recording = Recording.load(path, tier.model)
+    arms = recorded_arms(recording, tier, job.baseline)
+    question = _question(prepared, tier, arms, FREE, Cap(), DrawCost(0.0, 0.0), recording)
+    draws = RecordedDraws(recording, prepared.loaded.task, tier)
+    found = search(question, draws, searches.listener)
+    return Searched(replace(found, prompt_table=draws.everything()), fingerprint(path))
+
+
+def _question(
+    prepared: Prepared, tier: Tier, arms: Arms, effort: Effort, cap: Cap, assumed: DrawCost,
+    recording: Recording | None = None,
+) -> Question:  # fmt: skip
+    job, task = prepared.job, prepared.loaded.task
+    scores = scores_of(task, tier, recording)
+    return Question(
+        task, tier, offered(prepared.space, scores), arms, job.seed, job.trials, job.gate_margin,
+        job.operating_point, effort, cap, assumed,
+    )  # fmt: skip
+
+
+def _prompt_bytes(buyer: Buyer, arms: Arms) -> float:
+    """Of the first item's prompts, on average over the arms."""
+    first = buyer.task.splits["tune"][0]
+    requests = [buyer.request(arm, first) for arm in arms.candidates]
+    return sum(len(m.content.encode()) for r in requests for m in r.messages) / len(requests)

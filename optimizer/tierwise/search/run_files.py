@@ -1,0 +1,90 @@
+"""The files of a run, once everything is found: policies, tables, studies, trials, summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tierwise.content import LoadedTask
+from tierwise.errors import TierwiseError
+from tierwise.recipe.policy_file import PolicyFile
+from tierwise.search.export import Origin, items_jsonl, policy_file, tier_summary, trials_csv
+from tierwise.search.found import Found
+from tierwise.search.prepared import Prepared
+from tierwise.search.run_dir import RunDir
+from tierwise.search.study import mirror
+from tierwise.search.tested import Tested
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run came to, by tier.
+
+    Attributes:
+        gates: tier -> operating point -> whether the gate was passed.
+        spending: tier -> calls, tokens and dollars.
+        failed: tiers that ended with an error.
+    """
+
+    found: Mapping[str, Found]
+    gates: Mapping[str, Mapping[str, bool]]
+    origins: Mapping[str, Origin]
+    spending: Mapping[str, Mapping[str, Any]]
+    failed: Mapping[str, TierwiseError]
+
+
+class Written(NamedTuple):
+    """The exported policy of each tier, and ``summary.json``."""
+
+    policies: Mapping[str, PolicyFile]
+    summary: Mapping[str, Any]
+
+
+def write(run: RunDir, prepared: Prepared, results: Results) -> Written:
+    """Write all files of the run; the summary, which says that it is finished, comes last."""
+    run.clear_results()
+    policies = _write_policies(run, prepared.loaded, results)
+    for name, found in results.found.items():
+        found.study_table.save(run.path / f"tables.{name}.npz")
+        found.prompt_table.save(run.path / f"tables.{name}.prompts.npz")
+        found.test_table.save(run.path / f"tables.{name}.test.npz")
+        Tested.of(found).save(run.path / f"tested.{name}.npz")
+    generations = [g for found in results.found.values() for g in found.generations]
+    mirror(generations, run.journal)
+    run.write("trials.csv", trials_csv(generations))
+    run.write("test_items.jsonl", items_jsonl(prepared.loaded.task.splits["test"]))
+    summary = _summary(run, prepared, results)
+    run.write_json("summary.json", summary)
+    return Written(policies, summary)
+
+
+def _write_policies(run: RunDir, loaded: LoadedTask, results: Results) -> dict[str, PolicyFile]:
+    """The chosen point's file of each tier, and those of other points that passed the gate."""
+    policies = {}
+    for name, found in results.found.items():
+        for point in found.points:
+            gate = results.gates[name][point]
+            file = policy_file(found, point, gate, loaded, results.origins[name])
+            if point == found.chosen:
+                file.save(run.policies / f"{name}.yaml")
+                policies[name] = file
+            elif gate:
+                file.save(run.path / "operating_points" / f"{name}.{point}.yaml")
+    return policies
+
+
+def _summary(run: RunDir, prepared: Prepared, results: Results) -> dict[str, Any]:
+    task = prepared.loaded.task
+    return {
+        "schema": "tierwise/summary/v1",
+        "task": {"name": task.name, "version": task.version, "items_sha256": task.items_sha256},
+        "space": prepared.space.name,
+        "created": run.created,
+        "seed": prepared.job.seed,
+        "tiers": {
+            name: tier_summary(found, results.gates[name], results.spending[name])
+            for name, found in results.found.items()
+        },
+        "failed": {name: str(error) for name, error in results.failed.items()},
+    }

@@ -1,0 +1,31 @@
+"""Race: a first, short study on more items decides which arms are worth all of their draws."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tierwise.recipe import Arm
+from tierwise.search.events import Listener
+from tierwise.search.stages.keep import keep
+from tierwise.search.stages.spend import Allowed
+from tierwise.search.stages.trials import explore, opened
+from tierwise.search.study import Generation
+
+
+class Raced(NamedTuple):
+    """The first generation, and the arms that are studied."""
+
+    generation: Generation
+    finals: tuple[Arm, ...]
+
+
+def race(allowed: Allowed, listener: Listener) -> Raced:
+    """Spend a third of the trials on the racing items; keep the arms of the study."""
+    q, racers = allowed.question, allowed.racers
+    depth = min(q.effort.race_draws, allowed.depth)
+    items = q.items("tune")[: q.effort.race_items]
+    table = allowed.draws.table(items, dict.fromkeys(racers, depth), "race")
+    generation = opened(q, table, racers, depth, number=1)
+    explore(q, generation, q.trials // 3, listener)
+    generation.evaluator.forget()
+    return Raced(generation, keep(q, table, racers, q.effort.study_arms))

@@ -1,0 +1,71 @@
+"""Screen: every arm on few items at five draws or more, since ranks flip under voting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.recipe import Arm, StrategySpec, Tier, uniform
+from tierwise.search.buying import Draws
+from tierwise.search.effort import DrawCost, affordable, most_draws
+from tierwise.search.question import Question
+from tierwise.search.sensitivity import pss_of
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Every arm on the screening items.
+
+    Attributes:
+        question: with an effort that the budget affords at the measured cost, and the arms' pss.
+        table: the draws.
+        single: (arm, score, dollars) at one draw.
+        depth: the most draws of an arm that the study may look at.
+    """
+
+    question: Question
+    table: SampleTable
+    single: Sequence[tuple[Arm, float, float]]
+    depth: int
+
+
+def screen(question: Question, draws: Draws) -> Screened:
+    """Buy the first draws of every arm.
+
+    Raises:
+        BudgetError: the budget does not last to the end of the smallest search.
+    """
+    q, name, arms = question, question.tier.name, question.arms.candidates
+    depth = min(most_draws(q.space), max(draws.most(arm) for arm in arms))
+    effort = q.effort.within(q.task)
+    effort = affordable(effort, len(arms), depth, q.assumed, q.cap, tier=name)
+    items = q.items("tune")[: effort.screen_items]
+    screen_depth = min(effort.screen_draws, max(depth, 1))
+    table = draws.table(items, dict.fromkeys(arms, screen_depth), "screen")
+    measured = _measured_cost(table, q.tier)
+    effort = affordable(effort, len(arms), depth, measured, q.cap, tier=name, done=("screen",))
+    q = replace(q, effort=effort, pss=pss_of(table, q.families))
+    return Screened(q, table, _at_one_draw(table, arms), depth)
+
+
+def _at_one_draw(table: SampleTable, arms: Sequence[Arm]) -> list[tuple[Arm, float, float]]:
+    single = Evaluator(table, Orders(1))
+    judged = [single.evaluate(uniform(arm, StrategySpec.of("single"))) for arm in arms]
+    return [(arm, e.mean_score, e.mean_usd) for arm, e in zip(arms, judged, strict=True)]
+
+
+def _measured_cost(table: SampleTable, tier: Tier) -> DrawCost:
+    """Means over the screened arms; prompts as if each draw was a call where ``n`` is not taken."""
+    usd, tokens = [], []
+    for rows in table.arms.values():
+        prompt = float(rows.prompt_usd.mean()) / (rows.depth if rows.takes_n else 1)
+        completion = float(rows.completion_usd.mean())
+        usd.append(prompt + completion)
+        each = tier.price.completion_usd(1.0), tier.price.prompt_usd(1.0)
+        tokens.append(
+            (completion / each[0] if each[0] else 0) + (prompt / each[1] if each[1] else 0)
+        )
+    return DrawCost(float(np.mean(usd)), float(np.mean(tokens)), tier.takes_n)

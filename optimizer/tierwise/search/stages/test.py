@@ -1,0 +1,65 @@
+"""Test: the chosen policies and the ladder's, once, with fresh draws on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tierwise.evaluation import Evaluation, SampleTable
+from tierwise.recipe import Policy, Recipe, StrategySpec
+from tierwise.search import ladder
+from tierwise.search.effort import depth_needed
+from tierwise.search.gate import Comparison, compare
+from tierwise.search.grid import recipes
+from tierwise.search.stages.select import LEAST_DEPTH, Selected
+from tierwise.search.stages.spend import Allowed
+from tierwise.search.study import Generation
+
+
+@dataclass(frozen=True)
+class OnTest:
+    """Everything that the test split said.
+
+    Attributes:
+        rungs: the ladder's policies by name.
+        evaluations: policy -> its evaluation.
+        comparisons: operating point -> its comparison with the baseline.
+        oracle: (n_items,) score of the oracle bound.
+    """
+
+    rungs: Mapping[str, Policy]
+    evaluations: Mapping[Policy, Evaluation]
+    comparisons: Mapping[str, Comparison]
+    oracle: np.ndarray
+    table: SampleTable
+
+
+def test(allowed: Allowed, generation: Generation, selected: Selected) -> OnTest:
+    """Judge what was selected, and the rungs of the ladder, which the study's own draws choose."""
+    q, baseline, points = allowed.question, selected.baseline, selected.points
+    rungs = ladder.rungs(
+        q.arms.baseline, points[selected.chosen].policy, generation.evaluator,
+        recipes(generation.dimensions, steps=3), list(generation.judged.values()),
+    )  # fmt: skip
+    chosen = (p.policy for p in points.values())
+    finals = list(dict.fromkeys([baseline, *rungs.values(), *chosen]))
+    generation.evaluator.forget()
+    items = q.items("test")[: q.effort.test_items]
+    table = allowed.draws.table(items, depth_needed(finals, LEAST_DEPTH), "test")
+    judge = q.evaluator(table, exact=False)
+    judged = {policy: judge.evaluate(policy) for policy in finals}
+    comparisons = {
+        point: compare(judged[c.policy], judged[baseline], margin=q.margin, seed=q.seed)
+        for point, c in points.items()
+    }
+    oracle = ladder.oracle_bound(table, _tellable(generation, table), q.orders)
+    return OnTest(rungs, judged, comparisons, oracle, table)
+
+
+def _tellable(generation: Generation, table: SampleTable) -> list[Recipe]:
+    """Recipes of good policies and single draws, as far as the table has their arms."""
+    found = [Recipe((arm,), StrategySpec.of("single")) for arm in table.arms]
+    found += [recipe for judged in generation.front() for recipe in judged.policy.buckets]
+    return [r for r in dict.fromkeys(found) if all(arm in table.arms for arm in r.arms)]
