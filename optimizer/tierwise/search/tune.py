@@ -178,7 +178,7 @@ def _side_by_side(
         except BaseException:
             stop.set()  # the other tiers end at their next chunk
             raise
-    return searched, failed
+    return searched, {name: failed[name] for name in tiers if name in failed}
 
 
 def _spending(billed: Billed) -> dict[str, Any]:
