@@ -90,7 +90,7 @@ def test_a_run_goes_on_whatever_the_proposer_says(proposer: Proposer, tmp_path: 
     optimizer = tuner(tmp_path, reflected=1, demo_sets=(2,))
     program = optimizer.compile(dspy.Predict("question -> answer"), trainset=EXAMPLES)
 
-    shown = json.loads((tmp_path / "run" / "proposals.json").read_text())
+    shown = json.loads((tmp_path / "run" / "proposals" / "first.json").read_text())
     wordings = {p["origin"] for p in shown["prompts"]}
     assert "grounded/5" in wordings
     reasons = {r["origin"]: r["reason"] for r in shown["refused"]}
@@ -109,7 +109,7 @@ def test_a_run_goes_on_whatever_the_proposer_says(proposer: Proposer, tmp_path: 
 
     billed = (proposer.prompt_tokens * 1.0 + proposer.completion_tokens * 4.0) / 1e6
     assert 0 < billed <= 2.0
-    spent = json.loads((tmp_path / "run" / "proposer.json").read_text())
+    spent = optimizer.result.summary["proposals"]
     assert spent["calls"] >= 10
     assert 0 < spent["usd"] <= 0.2
 
@@ -121,6 +121,6 @@ def test_a_proposer_without_money_proposes_nothing(proposer: Proposer, tmp_path:
     assert optimizer.registry is not None
     assert not optimizer.registry.candidates
     assert "the cap on usd is reached" in optimizer.registry.refused[0].reason
-    assert json.loads((tmp_path / "run" / "proposer.json").read_text())["usd"] == 0
+    assert optimizer.result.summary["proposals"]["usd"] == 0
     assert list(program.policies["mini"].prompts) == ["student"]
     program.close()

@@ -10,7 +10,7 @@ import dspy
 from tierwise.dspy import tier_lm
 from tierwise.llm import Completion, Failure, Request, Result
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.proposals import Failing, Registry, bootstrapped, grounded, reflect
+from tierwise.proposals import Brief, Failing, Registry, bootstrapped, grounded, reflect
 from tierwise.recipe import Price, Tier
 
 TIER = Tier("proposer", "embedded/small", Price(1.0, 2.0), {"direct": {"max_tokens": 300}})
@@ -77,7 +77,7 @@ def test_the_reflection_sees_the_votes_and_how_the_prompt_is_run() -> None:
     lm, _ = saying(script)
     registry = Registry()
     failing = Failing({"question": "5 + 8"}, ["12", "13", "12"], "13", 0.0)
-    reflect(registry, "Add.", [failing], lm, run_as="a vote of 3", n=1, seed=0)
+    reflect(registry, Brief("p", "Add.", "a vote of 3", [failing]), lm, n=1, seed=0)
     (candidate,) = registry.candidates
     assert (candidate.text, candidate.origin) == ("Add from the right to the left.", "reflection/0")
     shown = seen[0].messages[-1].content
@@ -87,7 +87,7 @@ def test_the_reflection_sees_the_votes_and_how_the_prompt_is_run() -> None:
 
 def test_nothing_is_asked_where_nothing_fails() -> None:
     lm, model = saying(lambda request, seed: proposed("x"))
-    reflect(Registry(), "Add.", [], lm, run_as="one draw", n=3, seed=0)
+    reflect(Registry(), Brief("p", "Add.", "one draw", []), lm, n=3, seed=0)
     assert model.calls == 0
 
 

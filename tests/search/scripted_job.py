@@ -10,6 +10,7 @@ import importlib
 import json
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,11 @@ def scripted_tier(name: str, model: str, **more: object) -> Tier:
 
 
 def install(
-    patch: pytest.MonkeyPatch, *, chunk: int = 64, delay_s: float = 0.0
+    patch: pytest.MonkeyPatch,
+    *,
+    chunk: int = 64,
+    delay_s: float = 0.0,
+    says: Callable[[Request], dict[str, float]] = says,
 ) -> list[ScriptedModel]:
     """Have ``tune`` open scripted models; every one that it opened."""
     opened: list[ScriptedModel] = []

@@ -7,16 +7,17 @@ from tierwise.content.job import (
     OPERATING_POINTS,
     Budget,
     Job,
-    TierSpec,
     default_job,
     override,
 )
 from tierwise.content.job_file import dump_job, load_job
+from tierwise.content.proposal_spec import ProposalSpec
 from tierwise.content.space_file import load_space
 from tierwise.content.task_file import LoadedTask, load_task
+from tierwise.content.tier_spec import TierSpec
 
 __all__ = [
-    "CHOSEN_BY", "OPERATING_POINTS", "Budget", "Job", "LoadedTask", "TierSpec", "check",
-    "default_job", "dump_job", "find_space", "find_task", "load_job", "load_space", "load_task",
-    "names_of", "override", "shipped",
+    "CHOSEN_BY", "OPERATING_POINTS", "Budget", "Job", "LoadedTask", "ProposalSpec", "TierSpec",
+    "check", "default_job", "dump_job", "find_space", "find_task", "load_job", "load_space",
+    "load_task", "names_of", "override", "shipped",
 ]  # fmt: skip

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tierwise.content.find import resolved
+from tierwise.content.proposal_spec import SHARE, ProposalSpec
+from tierwise.content.tier_spec import TierSpec
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import Price
 
 OPERATING_POINTS = ("economy", "balanced", "quality")
 """By name; the others are {max_usd_per_item: …}, {min_score: …} and {usd_per_point: …}."""
@@ -17,19 +18,6 @@ CHOSEN_BY = ("max_usd_per_item", "min_score", "usd_per_point")
 ENGINES = ("local", "ray")
 
 OperatingPoint = str | Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class TierSpec:
-    """A tier as a job describes it; what is None, ``llm.resolve_tier`` fills in."""
-
-    model: str
-    price: Price | None = None
-    modes: Mapping[str, Mapping[str, object]] | None = None
-    takes_n: bool | None = None
-    logprobs: bool | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
-    recordings: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +36,15 @@ class Budget:
                 raise InputError(
                     f"budget.{name} must be above 0, got {value:g}; leave it out for no cap"
                 )
+
+    def times(self, share: float) -> Budget:
+        """A part of each cap; the time is everybody's."""
+        return Budget(
+            None if self.usd is None else self.usd * share,
+            None if self.calls is None else max(1, int(self.calls * share)),
+            None if self.tokens is None else max(1, int(self.tokens * share)),
+            self.seconds,
+        )
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,7 @@ class Job:
     storage: str | None = None
     engine: str = "local"
     gate_margin: float = 0.02
+    proposals: ProposalSpec | None = None
 
     def __post_init__(self) -> None:
         if not self.tiers:
@@ -87,6 +85,30 @@ class Job:
         if not 0 <= self.gate_margin < 1:
             raise InputError(f"gate_margin must be in [0, 1), got {self.gate_margin:g}")
         check_operating_point(self.operating_point)
+        usd = self.proposals.usd if self.proposals else None
+        if usd is not None and self.budget.usd is not None and usd >= self.budget.usd:
+            raise InputError(
+                f"proposals.usd ({usd:g}) must be below budget.usd ({self.budget.usd:g}), which "
+                "it is a part of"
+            )
+
+    @property
+    def proposers_budget(self) -> Budget:
+        """The part of the budget that proposals may use."""
+        if self.proposals is None:
+            return Budget()
+        usd, part = self.proposals.usd, self.budget.times(SHARE)
+        return part if usd is None else replace(part, usd=usd)
+
+    @property
+    def tiers_budget(self) -> Budget:
+        """What is left of the budget for the tiers."""
+        if self.proposals is None:
+            return self.budget
+        rest, usd = self.budget.times(1 - SHARE), self.proposals.usd
+        if usd is None or self.budget.usd is None:
+            return rest
+        return replace(rest, usd=self.budget.usd - usd)
 
 
 def check_operating_point(point: object) -> None:

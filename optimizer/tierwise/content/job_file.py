@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tierwise.content.find import resolved
-from tierwise.content.job import Budget, Job, TierSpec, check_operating_point
+from tierwise.content.job import Budget, Job, check_operating_point
+from tierwise.content.proposal_spec import ProposalSpec
+from tierwise.content.tier_spec import TierSpec
 from tierwise.errors import InputError
 from tierwise.recipe._policy_write import shown_price
 from tierwise.recipe._schema import (
@@ -55,6 +57,16 @@ class BudgetModel(Strict):
     seconds: Positive | None = None
 
 
+class ProposalsModel(Strict):
+    """Who writes prompts for the task; ``model`` is a model string, or a tier with its price."""
+
+    model: ModelString | TierModel | None = None
+    rounds: Count = 2
+    instructions: Annotated[int, Field(ge=0)] = 6
+    demonstrations: Annotated[int, Field(ge=0)] = 0
+    usd: Positive | None = None
+
+
 class JobModel(Strict):
     """A job."""
 
@@ -70,6 +82,7 @@ class JobModel(Strict):
     storage: Text | None = None
     engine: Literal["local", "ray"] = "local"
     gate_margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    proposals: ProposalsModel | None = None
 
 
 def load_job(path: Path | str) -> Job:
@@ -99,13 +112,16 @@ def job_of(document: Document) -> Job:
     point = model.operating_point
     if not isinstance(point, str):
         point = {name: float(bound) for name, bound in point.items()}
-    return Job(
-        task=resolved(model.task, folder), space=resolved(model.space, folder), tiers=tiers,
-        baseline=model.baseline, seed=model.seed, budget=Budget(**model.budget.model_dump()),
-        trials=model.trials, storage=model.storage, engine=model.engine,
-        operating_point=point,
-        gate_margin=float(model.gate_margin),
-    )  # fmt: skip
+    try:
+        return Job(
+            task=resolved(model.task, folder), space=resolved(model.space, folder), tiers=tiers,
+            baseline=model.baseline, seed=model.seed, budget=Budget(**model.budget.model_dump()),
+            trials=model.trials, storage=model.storage, engine=model.engine,
+            operating_point=point, gate_margin=float(model.gate_margin),
+            proposals=_proposals(model.proposals, folder),
+        )  # fmt: skip
+    except InputError as error:  # what remains is a relation between two keys
+        raise document.placed(error, ("proposals", "usd")) from None
 
 
 def dump_job(job: Job) -> str:
@@ -123,7 +139,22 @@ def dump_job(job: Job) -> str:
     shown["operating_point"] = point if isinstance(point, str) else Flow(point)
     if job.storage is not None:
         shown["storage"] = job.storage
-    return dump({**shown, "engine": job.engine, "gate_margin": float(job.gate_margin)})
+    shown |= {"engine": job.engine, "gate_margin": float(job.gate_margin)}
+    if job.proposals is not None:
+        spec = job.proposals
+        given = {k: v for k, v in vars(spec).items() if k != "model" and v is not None}
+        shown["proposals"] = given | ({"model": _shown(spec.model)} if spec.model else {})
+    return dump(shown)
+
+
+def _proposals(model: ProposalsModel | None, folder: Path) -> ProposalSpec | None:
+    if model is None:
+        return None
+    named = TierModel(model=model.model) if isinstance(model.model, str) else model.model
+    return ProposalSpec(
+        None if named is None else _tier(named, folder), model.rounds, model.instructions,
+        model.demonstrations, model.usd,
+    )  # fmt: skip
 
 
 def _tier(model: TierModel, folder: Path) -> TierSpec:

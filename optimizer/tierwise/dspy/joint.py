@@ -21,10 +21,9 @@ from typing import Any
 from dspy.teleprompt import Teleprompter
 
 from tierwise.content import Budget, Job, LoadedTask, TierSpec
+from tierwise.dspy.author import ProgramAuthor
 from tierwise.dspy.examples import Examples, read_examples
-from tierwise.dspy.pooled import SPENDER, PooledModel
 from tierwise.dspy.proposing import Proposing, Setting, propose
-from tierwise.dspy.ranks import ranks
 from tierwise.dspy.rendering import (
     STUDENT,
     adapter_of,
@@ -34,18 +33,18 @@ from tierwise.dspy.rendering import (
     template,
 )
 from tierwise.dspy.tuned import only_predictor, tuned
-from tierwise.errors import InputError, UnsupportedError
+from tierwise.errors import UnsupportedError
 from tierwise.llm.models import EMBEDDED, RECORDED, kind_of, open_model, resolve_tier
-from tierwise.pool import Cap, SamplePool
+from tierwise.pool import PooledModel, SamplePool
 from tierwise.proposals import Registry
 from tierwise.recipe import PromptTemplate, Tier
 from tierwise.search import tune
 from tierwise.search.effort import Effort
+from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
 from tierwise.search.run_dir import RunDir
 from tierwise.search.tune import TuneResult
 from tierwise.task.task import DEFAULT_SHARES
 
-PROPOSER_SHARE = 0.1
 CHECKED_EXAMPLES = 8
 
 
@@ -84,12 +83,11 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             name: spec if isinstance(spec, TierSpec) else TierSpec(spec)
             for name, spec in tiers.items()
         }
-        self.budget_usd, self.out, self.effort = budget_usd, out, effort
-        self._cap = self._proposers_cap()
-        rest = None if budget_usd is None else budget_usd - (self._cap.usd or 0.0)
+        self.out, self.effort = out, effort
         self.job = Job(
             space=space, tiers=self.specs, baseline=STUDENT, seed=seed, trials=trials,
-            budget=Budget(usd=rest), operating_point=operating_point,
+            budget=Budget(usd=budget_usd), operating_point=operating_point,
+            proposals=self.proposing.spec,
         )  # fmt: skip
         self.result: TuneResult | None = None
         self.registry: Registry | None = None
@@ -140,11 +138,14 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             signature, demos, self.registry.of_kind(demos=False),
             self.registry.of_kind(demos=True), adapter, self.proposing.most_prompts,
         )  # fmt: skip
-        _write_proposals(run, prompts, self.registry)
-        loaded = LoadedTask(examples.task, tuple(prompts), run.path, tuple(prompts))
-        self.result = tune(job, out, loaded=loaded, effort=self.effort)
-        table = {tier_name: ranks(found) for tier_name, found in self.result.found.items()}
-        run.write_json("ranks.json", table)
+        today, *others = prompts
+        first = Proposed(
+            tuple(others), tuple(self.registry.candidates), tuple(self.registry.refused)
+        )
+        first.save(run, FIRST)
+        loaded = LoadedTask(examples.task, (today,), run.path, (today,))
+        author = ProgramAuthor(setting, self.registry, tuple(demos))
+        self.result = tune(job, out, loaded=loaded, effort=self.effort, author=author)
         if name not in self.result.policies:
             raise self.result.failed[name]
         program = tuned(student, self.result.policies, name)
@@ -153,34 +154,21 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         program._compiled = True
         return program
 
-    def _proposers_cap(self) -> Cap:
-        if self.budget_usd is None:
-            return Cap(usd=self.proposing.usd)
-        usd = self.proposing.usd
-        if usd is None:
-            usd = PROPOSER_SHARE * self.budget_usd
-        if not 0 <= usd < self.budget_usd:
-            raise InputError(f"proposing.usd ({usd:g}) must be below budget_usd")
-        return Cap(usd=usd)
-
     def _proposed(self, setting: Setting, student: PromptTemplate, run: RunDir) -> Registry:
-        spec = self.proposing.model
+        assert self.job.proposals is not None
+        spec, cap = self.job.proposals.model, first_cap(self.job)
         with ExitStack() as stack:
             pool = stack.enter_context(SamplePool.open(run.pool))
 
-            def pooled(tier: Tier, recordings: str | None = None) -> PooledModel:
-                model = open_model(tier, recordings=recordings)
+            def pooled(tier: Tier) -> PooledModel:
+                model = open_model(tier)
                 stack.callback(model.close)
-                return PooledModel(pool, model, tier, seed=setting.seed, run=run.run, cap=self._cap)
+                return PooledModel(
+                    pool, model, tier, seed=setting.seed, run=run.run, cap=cap, book=PROPOSER
+                )
 
-            proposer = None
-            if spec is not None:
-                spec = spec if isinstance(spec, TierSpec) else TierSpec(spec)
-                proposer = pooled(_resolved(SPENDER, spec))
-            registry = propose(setting, self.proposing, student, pooled(setting.tier), proposer)
-            spent = pool.spent(run.run, SPENDER)
-        run.write_json("proposer.json", {"calls": spent.calls, "usd": spent.usd})
-        return registry
+            proposer = None if spec is None else pooled(_resolved(PROPOSER, spec))
+            return propose(setting, self.proposing, student, pooled(setting.tier), proposer)
 
     def _fingerprint(self, student: PromptTemplate, examples: Examples) -> str:
         """What the run depends on beside its job: another prompt or proposer is another run."""
@@ -197,17 +185,3 @@ def _resolved(name: str, spec: TierSpec) -> Tier:
         name, spec.model, price=spec.price, modes=spec.modes, takes_n=spec.takes_n,
         logprobs=spec.logprobs, limits=spec.limits,
     )  # fmt: skip
-
-
-def _write_proposals(run: RunDir, prompts: Sequence[PromptTemplate], registry: Registry) -> None:
-    """Every prompt with id, origin and exact bytes, and every refusal with its reason."""
-    run.write_json(
-        "proposals.json",
-        {
-            "prompts": [
-                {"id": p.id, "origin": p.origin, "messages": [m._asdict() for m in p.messages]}
-                for p in prompts
-            ],
-            "refused": [refusal._asdict() for refusal in registry.refused],
-        },
-    )

@@ -7,14 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from tierwise.content import TierSpec
-from tierwise.dspy.engine import TierEngine, lm_of
+from tierwise.content import ProposalSpec, TierSpec
 from tierwise.dspy.examples import Examples
-from tierwise.dspy.pooled import PooledModel
 from tierwise.dspy.rendering import STUDENT
 from tierwise.llm import Completion, build_request
 from tierwise.llm.models import EMBEDDED, address_of, kind_of
-from tierwise.proposals import Failing, Known, Registry, bootstrapped, catalogue, grounded, reflect
+from tierwise.pool import PooledModel
+from tierwise.proposals import (
+    Brief,
+    Failing,
+    Registry,
+    bootstrapped,
+    catalogue,
+    grounded,
+    known_of,
+    reflect,
+    talking_to,
+)
+from tierwise.proposals.lm import proposers_lm
 from tierwise.recipe import Arm, PromptTemplate, Tier
 
 VOTES = 3
@@ -28,7 +38,9 @@ class Proposing:
     Attributes:
         model: the proposer, a model string or a ``TierSpec``; None: no instructions are written
             (embedded tiers take them from the catalogue of their wordings).
-        grounded, reflected: instructions to ask for from each source.
+        grounded, reflected: instructions to ask for from each source, before the study.
+        rounds: at most, that one among them; each further one asks for ``grounded`` instructions
+            that mend what the policy found so far gets wrong, tier by tier.
         demo_sets: sizes of the sets to bootstrap.
         usd: the most that proposals and bootstrapping may cost, out of the job's budget; None: a
             tenth of it.
@@ -39,11 +51,18 @@ class Proposing:
     model: str | TierSpec | None = None
     grounded: int = 4
     reflected: int = 2
+    rounds: int = 2
     demo_sets: tuple[int, ...] = (2, 4)
     usd: float | None = None
     most_prompts: int = 12
     train_items: int = 32
     longest_chars: int = 4000
+
+    @property
+    def spec(self) -> ProposalSpec:
+        """As a job has it."""
+        model = TierSpec(self.model) if isinstance(self.model, str) else self.model
+        return ProposalSpec(model, self.rounds, instructions=self.grounded, usd=self.usd)
 
 
 @dataclass(frozen=True)
@@ -58,34 +77,40 @@ class Setting:
     tier: Tier
     seed: int
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the tiers cannot write instructions, and choose from a catalogue instead."""
+        return kind_of(self.tier.model) == EMBEDDED
+
+    def registry(self, longest_chars: int) -> Registry:
+        """Knows the train examples and the student's instructions, which must not come back."""
+        known = known_of(self.examples.task.splits["train"])
+        return Registry(known, longest_chars, {STUDENT: str(self.signature.instructions)})
+
 
 def propose(
     setting: Setting, proposing: Proposing, student: PromptTemplate, tier_model: PooledModel,
     proposer: PooledModel | None,
 ) -> Registry:  # fmt: skip
-    """The candidates for ``setting``; what fails or is refused is in the registry with its reason.
+    """The first round's candidates; what fails or is refused is in the registry with its reason.
 
     ``tier_model`` and ``proposer`` buy within one cap, so that what does not fit is a failure.
     """
-    train = setting.examples.task.splits["train"]
-    known = Known([v for item in train for v in item.inputs.values()], [i.target for i in train])
-    registry = Registry(known, proposing.longest_chars)
+    registry = setting.registry(proposing.longest_chars)
     examples = setting.examples.of("train")[: proposing.train_items]
-    if kind_of(setting.tier.model) == EMBEDDED:
+    if setting.embedded:
         catalogue(registry, n=proposing.grounded)
     elif proposer is not None:
-        lm = _lm(proposer, setting.seed)
-        with dspy.context(lm=lm, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False)):
+        lm = proposers_lm(proposer.tier, proposer, setting.seed)
+        with talking_to(lm):
             grounded(
                 registry, setting.program, examples, lm, n=proposing.grounded, seed=setting.seed
             )
-            failures, run_as = _failures(setting, proposing, student, tier_model)
-            reflect(
-                registry, str(setting.signature.instructions), failures, lm,
-                run_as=run_as, n=proposing.reflected, seed=setting.seed,
-            )  # fmt: skip
+            brief = _first_brief(setting, proposing, student, tier_model)
+            reflect(registry, brief, lm, n=proposing.reflected, seed=setting.seed)
     if proposing.demo_sets and examples:
-        with dspy.context(lm=_lm(tier_model, setting.seed), adapter=setting.adapter):
+        lm = proposers_lm(tier_model.tier, tier_model, setting.seed)
+        with dspy.context(lm=lm, adapter=setting.adapter):
             bootstrapped(
                 registry, setting.program, examples, setting.metric,
                 sizes=proposing.demo_sets, seed=setting.seed,
@@ -93,18 +118,9 @@ def propose(
     return registry
 
 
-def _lm(model: PooledModel, seed: int) -> Any:
-    """A ``dspy.LM`` whose answers are kept in the pool rather than in DSPy's cache."""
-    return lm_of(TierEngine(model.tier, _plain_mode(model.tier), model, seed=seed), cache=False)
-
-
-def _plain_mode(tier: Tier) -> str:
-    return next((name for name, sent in tier.modes.items() if "suffix" not in sent), "")
-
-
-def _failures(
+def _first_brief(
     setting: Setting, proposing: Proposing, student: PromptTemplate, model: PooledModel
-) -> tuple[list[Failing], str]:
+) -> Brief:
     """Train items that a vote with the student's prompt gets wrong, with what its draws said."""
     task, tier = setting.examples.task, setting.tier
     arm = Arm(STUDENT, next(iter(tier.modes)), 0.8)
@@ -112,9 +128,10 @@ def _failures(
     for item in task.splits["train"][: proposing.train_items]:
         request = build_request(tier, student, arm, item.inputs, address_of(tier))
         draws = [d for d in model.draws(request, VOTES) if isinstance(d, Completion)]
-        answers = [a for d in draws if (a := task.answer.extract(d.text)) is not None]
-        voted = max(answers, key=answers.count, default=None)
-        score = task.score(voted, item)
+        answers = [task.answer.extract(d.text) for d in draws]
+        said = [a for a in answers if a is not None]
+        score = task.score(max(said, key=said.count, default=None), item)
         if draws and score < 1:
             found.append(Failing(item.inputs, answers, item.target, score))
-    return found, f"a plurality vote over several draws in mode {arm.mode!r}"
+    run_as = f"a plurality vote over several draws in mode {arm.mode!r}"
+    return Brief(STUDENT, str(setting.signature.instructions), run_as, found)

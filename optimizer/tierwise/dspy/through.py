@@ -12,9 +12,9 @@ from typing import Any
 
 from dspy.utils.exceptions import LMError
 
-from tierwise.dspy.wire import completion_of, to_dspy
 from tierwise.errors import UnsupportedError
 from tierwise.llm import Call, Failure, Result
+from tierwise.proposals.wire import completion_of, to_dspy
 
 
 class ThroughDSPy:

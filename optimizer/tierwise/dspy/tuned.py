@@ -19,13 +19,13 @@ from typing import Any
 from dspy.utils.exceptions import AdapterParseError
 
 import dspy
-from tierwise.dspy.engine import TierEngine, lm_of
 from tierwise.dspy.examples import answer_field, inputs_of, value_of
 from tierwise.dspy.rendering import adapter_of
 from tierwise.dspy.through import ThroughDSPy
-from tierwise.dspy.waiting import waited
 from tierwise.errors import InputError, ProviderError, UnsupportedError, unknown_name
 from tierwise.llm.models import address_of
+from tierwise.proposals.lm import TierEngine, lm_of
+from tierwise.proposals.waiting import waited
 from tierwise.recipe import PolicyFile
 from tierwise.serving.answer import Answer
 from tierwise.serving.runtime import PolicyRuntime

@@ -31,6 +31,16 @@ class PoolReader:
         return self._indices(keys, "failures", "WHERE d.purchase IN "
                              "(SELECT id FROM spending WHERE run = ?)", run)  # fmt: skip
 
+    def last_failure(self, key: str) -> tuple[str, str] | None:
+        """Error class and message of the last failure of a request's draws."""
+        with self._lock:
+            (request,) = self._known([key])
+            row: tuple[str, str] | None = self._db.execute(
+                "SELECT error_class, message FROM failures WHERE request = ?"
+                " ORDER BY purchase DESC LIMIT 1", (request,),
+            ).fetchone()  # fmt: skip
+        return row
+
     def draws(self, keys: Sequence[str], first: int, depth: int) -> list[tuple[Any, ...]]:
         """Draws ``first … first + depth - 1`` of requests, by place in ``keys``, then by draw.
 

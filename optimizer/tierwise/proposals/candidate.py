@@ -58,11 +58,13 @@ class Known:
 class Registry:
     """Candidates in order of arrival; duplicates by normalised text are merged.
 
-    ``longest_chars`` bounds what a prompt may hold of one proposal.
+    ``longest_chars`` bounds what a prompt may hold of one proposal; ``there`` are the instructions
+    of prompts that are there already, by the prompt's id.
     """
 
     known: Known = Known()
     longest_chars: int = 4000
+    there: dict[str, str] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
@@ -101,9 +103,10 @@ class Registry:
 
     def _added(self, candidate: Candidate) -> Candidate | None:
         same = normalised(candidate.text)
-        for there in self.candidates:
-            if normalised(there.text) == same:
-                self.refuse(candidate.origin, f"the same as {there.id}", candidate.text)
+        texts = {**self.there, **{c.id: c.text for c in self.candidates}}
+        for name, text in texts.items():
+            if normalised(text) == same:
+                self.refuse(candidate.origin, f"the same as {name}", candidate.text)
                 return None
         self.candidates.append(candidate)
         return candidate

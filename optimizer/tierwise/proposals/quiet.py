@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 from collections.abc import Iterator
+
+_ONE = threading.RLock()
+"""Streams and levels belong to the process: tiers that propose side by side take turns."""
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Neither prints nor logs of DSPy."""
     logger = logging.getLogger("dspy")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
+    with _ONE:
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)
+        nowhere = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+                yield
+        finally:
+            logger.setLevel(level)

@@ -11,7 +11,7 @@ import numpy as np
 from tierwise.errors import BudgetError, ProviderError
 from tierwise.evaluation import SampleTable
 from tierwise.llm import LanguageModel, Request, build_request
-from tierwise.pool import Cap, Need, Progress, SamplePool, fill, load
+from tierwise.pool import Cap, Need, Progress, SamplePool, Spent, fill, load
 from tierwise.recipe import Arm, PromptTemplate, Tier
 from tierwise.search.events import Bought, Listener
 from tierwise.task import Item, Task
@@ -56,7 +56,7 @@ class Buyer:
         listener: Listener = lambda event: None,
     ) -> None:
         self.pool, self.model, self.task, self.tier = pool, model, task, tier
-        self.prompts, self.seed, self.run, self.cap = prompts, seed, run, cap
+        self.prompts, self.seed, self.run, self.cap = dict(prompts), seed, run, cap
         self.address, self.listener = address, listener
         self.used: dict[str, int] = {}
         """Request key -> draws that the search has looked at."""
@@ -75,7 +75,7 @@ class Buyer:
         """
         needs = [Need(self.request(arm, item), n) for item in items for arm, n in depth.items()]
 
-        before = self.pool.spent(self.run, self.tier.name)
+        before = self.spent
 
         def progress(done: Progress) -> None:
             calls, usd = before.calls + done.calls, before.usd + done.usd
@@ -107,6 +107,19 @@ class Buyer:
                 f"their draws in stage {stage!r}; the others failed for good"
             )
         return table.rows(np.flatnonzero(complete))
+
+    def texts(self, arm: Arm, items: Sequence[Item], draws: int) -> list[list[str]]:
+        """What the first ``draws`` of an arm said on each item, as far as they are there."""
+        keys = [self.request(arm, item).key for item in items]
+        said: list[list[str]] = [[] for _ in items]
+        for place, _, text, *_ in self.pool.draws(keys, 0, draws):
+            said[place].append(text)
+        return said
+
+    @property
+    def spent(self) -> Spent:
+        """What the run has cost on this tier so far, over all of its starts."""
+        return self.pool.spent(self.run, self.tier.name)
 
     def request(self, arm: Arm, item: Item) -> Request:
         """The request of an arm for an item, built once."""

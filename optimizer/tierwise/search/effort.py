@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tierwise.errors import BudgetError
-from tierwise.pool import Cap
+from tierwise.pool import Cap, Spent
 from tierwise.recipe import Arm, Policy, Tier
 from tierwise.recipe.space import Range, SearchSpace
 from tierwise.strategies import build, deal
@@ -19,13 +19,20 @@ from tierwise.task import Task
 SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.22, 0.16, 0.12, 0.08)
 FEWEST = {"screen_items": 16, "race_items": 24, "study_items": 32, "select_items": 32,
           "test_items": 60}  # fmt: skip
+ACCEPT_PART = 3
+"""At most this part of the tune split is kept for the acceptance of rounds."""
 PLANNED_SHARE = 0.9
 """Part of a budget that is planned for; the rest is for draws that turn out dearer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Counts of a search on one tier."""
+    """Counts of a search on one tier.
+
+    ``rounds`` are those after the first, ``proposed`` what each of them proposes; they look at
+    ``reflect_items`` of the train split, and judge whether they were worth it on ``accept_items``
+    of the tune split, which no study sees.
+    """
 
     screen_items: int = 48
     screen_draws: int = 5
@@ -38,6 +45,10 @@ class Effort:
     test_items: int = 600
     finalists: int = 24
     orders: int = 16
+    rounds: int = 0
+    proposed: int = 0
+    reflect_items: int = 48
+    accept_items: int = 120
 
     def scaled(self, factor: float) -> Effort:
         """Fewer items at every stage; not fewer draws, since ranks flip under voting."""
@@ -50,8 +61,12 @@ class Effort:
     def within(self, task: Task) -> Effort:
         """No more items than the splits of ``task`` have: a small task needs a small budget."""
         tune, select, test = (len(task.splits[name]) for name in ("tune", "select", "test"))
+        accept = min(self.accept_items, tune // ACCEPT_PART) if self.rounds else 0
+        tune -= accept
         return replace(
             self,
+            reflect_items=min(self.reflect_items, len(task.splits["train"])),
+            accept_items=accept,
             screen_items=min(self.screen_items, tune),
             race_items=min(self.race_items, tune),
             study_items=min(self.study_items, tune),
@@ -68,6 +83,7 @@ class Effort:
             "study": studied * self.study_items * depth,
             "select": studied * self.select_items * depth,
             "test": studied * self.test_items * depth,
+            "rounds": self.rounds * self._round(depth, depth, min(self.race_draws, depth)),
         }
 
     def requests(self, n_arms: int) -> dict[str, int]:
@@ -79,7 +95,17 @@ class Effort:
             "study": studied * self.study_items,
             "select": studied * self.select_items,
             "test": studied * self.test_items,
+            "rounds": self.rounds * self._round(1, 1, 1),
         }
+
+    def _round(self, tried: int, studied: int, raced: int) -> int:
+        """Draws of one round, where each item takes as many of an arm at its stage."""
+        new = min(self.proposed, self.study_arms)
+        return (
+            self.proposed * self.screen_items * tried
+            + min(self.proposed, self.race_arms) * self.race_items * raced
+            + (new * self.study_items + self.reflect_items + 2 * self.accept_items) * studied
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +126,19 @@ def affordable(
 ) -> Effort:  # fmt: skip
     """``effort``, scaled down until what is left to do fits ``cap`` (the tier's, in all).
 
+    Where rounds of proposals do not fit at any scale, it is without them.
+
     Raises:
         BudgetError: the smallest search does not fit; says what it needs.
     """
     for factor in SCALES:
         scaled = effort.scaled(factor)
-        draws = _left(scaled.draws(n_arms, depth), done)
-        calls = _left(scaled.requests(n_arms), done) if cost.takes_n else draws
-        fits = (
-            (cap.usd is None or draws * cost.usd <= cap.usd * PLANNED_SHARE)
-            and (cap.tokens is None or draws * cost.tokens <= cap.tokens * PLANNED_SHARE)
-            and (cap.calls is None or calls <= cap.calls * PLANNED_SHARE)
-        )
-        if fits:
+        draws, calls = _left(scaled, n_arms, depth, cost, done)
+        if _fits(draws, calls, cost, cap):
             return scaled
+    if effort.rounds:  # they are what can be done without
+        effort = replace(effort, rounds=0)
+        return affordable(effort, n_arms, depth, cost, cap, tier=tier, done=done)
     needs = []
     if cap.usd is not None:
         needs.append(f"${draws * cost.usd / PLANNED_SHARE:.2g} of its ${cap.usd:.2g}")
@@ -127,8 +152,34 @@ def affordable(
     )
 
 
-def _left(counts: Mapping[str, int], done: Sequence[str]) -> int:
-    return sum(n for stage, n in counts.items() if stage not in done)
+def room_for_a_round(
+    effort: Effort, n_arms: int, depth: int, cost: DrawCost, cap: Cap, spent: Spent
+) -> bool:
+    """Whether one more round leaves enough of the cap for what comes after it."""
+    left = Cap(
+        None if cap.usd is None else cap.usd - spent.usd,
+        None if cap.calls is None else cap.calls - spent.calls,
+        None if cap.tokens is None else cap.tokens - spent.tokens,
+    )
+    one = replace(effort, rounds=1)
+    return _fits(*_left(one, n_arms, depth, cost, ("screen", "race", "study")), cost, left)
+
+
+def _left(
+    effort: Effort, n_arms: int, depth: int, cost: DrawCost, done: Sequence[str]
+) -> tuple[int, int]:
+    """Draws and calls of the stages that are not done."""
+    draws = sum(n for s, n in effort.draws(n_arms, depth).items() if s not in done)
+    calls = sum(n for s, n in effort.requests(n_arms).items() if s not in done)
+    return draws, calls if cost.takes_n else draws
+
+
+def _fits(draws: int, calls: int, cost: DrawCost, cap: Cap) -> bool:
+    return (
+        (cap.usd is None or draws * cost.usd <= cap.usd * PLANNED_SHARE)
+        and (cap.tokens is None or draws * cost.tokens <= cap.tokens * PLANNED_SHARE)
+        and (cap.calls is None or calls <= cap.calls * PLANNED_SHARE)
+    )
 
 
 def assumed_cost(tier: Tier, arms: Sequence[Arm], prompt_bytes: float) -> DrawCost:

@@ -21,6 +21,7 @@ from tierwise.search import signal_quality
 from tierwise.search.effort import depth_needed
 from tierwise.search.found import Found
 from tierwise.search.gate import Comparison, compare
+from tierwise.search.ranks import ranks
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.study import Generation, described
 from tierwise.stats.intervals import Interval, bootstrap_mean
@@ -236,6 +237,8 @@ def tier_summary(
             found.study_table, found.generations[-1].dimensions, Orders(SIGNAL_ORDERS, q.seed)
         ),
         "pss": [s.summary() for s in sensitivities(found.prompt_table, q.families)],
+        "ranks": ranks(found),
+        **({"rounds": [made.summary() for made in found.rounds]} if found.rounds else {}),
         "screened": [
             {"arm": arm.label, "score": score, "usd_per_item": usd}
             for arm, score, usd in found.screened

@@ -13,6 +13,7 @@ from tierwise.recipe import Arm, Policy
 from tierwise.search.compute_gate import Verdict
 from tierwise.search.gate import Comparison
 from tierwise.search.question import Question
+from tierwise.search.rounds.record import Round
 from tierwise.search.selection import Candidate
 from tierwise.search.study import Generation
 
@@ -31,6 +32,7 @@ class Found:
             screening, all items of a recording.
         compute_gate: whether the tier was allowed to spend; closed, its one draw was chosen on one
             half of the first purchase and tested on the other.
+        rounds: of proposals, where the job has some.
     """
 
     question: Question
@@ -48,6 +50,7 @@ class Found:
     study_table: SampleTable
     test_table: SampleTable
     compute_gate: Verdict
+    rounds: Sequence[Round] = ()
 
     @property
     def tested_on_test(self) -> bool:

@@ -19,6 +19,7 @@ from tierwise.search.offered import offered, scores_of
 from tierwise.search.prepared import Prepared
 from tierwise.search.question import Question
 from tierwise.search.recorded import FREE, RecordedDraws, fingerprint, recorded_arms
+from tierwise.search.rounds import Desk, Start
 from tierwise.search.shares import share_of
 from tierwise.search.tier import search
 
@@ -30,6 +31,7 @@ class Searches:
     Attributes:
         run: names the run in the pool.
         replaying: nothing may be bought.
+        desk: where prompts are proposed, if the job asks for it.
     """
 
     prepared: Prepared
@@ -38,6 +40,7 @@ class Searches:
     listener: Listener
     effort: Effort
     replaying: bool
+    desk: Desk | None = None
 
 
 class Searched(NamedTuple):
@@ -62,19 +65,26 @@ def search_tier(searches: Searches, name: str) -> Searched:
 
 def _on_a_provider(searches: Searches, tier: Tier, baseline: PromptTemplate) -> Searched:
     prepared, pool, job = searches.prepared, searches.pool, searches.prepared.job
-    task = prepared.loaded.task
-    arms = candidate_arms(task, tier, prepared.space, prepared.loaded.prompts, baseline)
-    cap = share_of(job.budget, tier, prepared.tiers)
+    task, prompts = prepared.loaded.task, prepared.loaded.prompts
+    cap = share_of(job.tiers_budget, tier, prepared.tiers)
     recordings = job.tiers[tier.name].recordings
     model = None if searches.replaying else open_model(tier, recordings=recordings)
     try:
         buyer = Buyer(
-            pool, model, task, tier, arms.prompts, seed=job.seed, run=searches.run, cap=cap,
-            address=address_of(tier), listener=searches.listener,
+            pool, model, task, tier, {baseline.id: baseline}, seed=job.seed, run=searches.run,
+            cap=cap, address=address_of(tier), listener=searches.listener,
         )  # fmt: skip
+        effort, rounds = searches.effort, None
+        if searches.desk is not None:
+            start = Start(searches.desk, buyer, prepared.space, baseline, effort.reflect_items)
+            rounds = start.rounds()
+            prompts = (*prompts, *rounds.made[0].prompts)
+            effort = searches.desk.effort(effort)
+        arms = candidate_arms(task, tier, prepared.space, prompts, baseline)
+        buyer.prompts |= arms.prompts
         assumed = assumed_cost(tier, arms.candidates, _prompt_bytes(buyer, arms))
-        question = _question(prepared, tier, arms, searches.effort, cap, assumed)
-        found = search(question, buyer, searches.listener)
+        question = _question(prepared, tier, arms, effort, cap, assumed)
+        found = search(question, buyer, searches.listener, rounds)
         return Searched(found, pool.sha256({key: range(n) for key, n in buyer.used.items()}))
     finally:
         if model is not None:

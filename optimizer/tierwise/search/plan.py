@@ -140,7 +140,7 @@ def plan(prepared: Prepared, effort: Effort | None = None) -> Plan:
 
 
 def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
-    cap = share_of(prepared.job.budget, tier, prepared.tiers)
+    cap = share_of(prepared.job.tiers_budget, tier, prepared.tiers)
     if prepared.baseline is None or kind_of(tier.model) == RECORDED:
         return TierPlan(tier, cap, ())
     task = prepared.loaded.task

@@ -27,6 +27,7 @@ class Question:
         effort: how much a search looks at; scaled to the budget by the first stage.
         assumed: what a draw costs, before the first is bought.
         pss: how much an arm's score hangs on its wording, from the first stage.
+        generations: those of earlier rounds, which these are counted on from.
     """
 
     task: Task
@@ -41,6 +42,7 @@ class Question:
     cap: Cap
     assumed: DrawCost
     pss: Mapping[Arm, float] = field(default_factory=dict)
+    generations: int = 0
 
     @property
     def families(self) -> dict[str, str]:

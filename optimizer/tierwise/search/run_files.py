@@ -25,6 +25,7 @@ class Results:
         gates: tier -> operating point -> whether the gate was passed.
         spending: tier -> calls, tokens and dollars.
         failed: tiers that ended with an error.
+        proposals: who proposed prompts, and what that cost, where the job asks for some.
     """
 
     found: Mapping[str, Found]
@@ -32,6 +33,7 @@ class Results:
     origins: Mapping[str, Origin]
     spending: Mapping[str, Mapping[str, Any]]
     failed: Mapping[str, TierwiseError]
+    proposals: Mapping[str, Any] | None = None
 
 
 class Written(NamedTuple):
@@ -76,12 +78,14 @@ def _write_policies(run: RunDir, loaded: LoadedTask, results: Results) -> dict[s
 
 def _summary(run: RunDir, prepared: Prepared, results: Results) -> dict[str, Any]:
     task = prepared.loaded.task
+    proposals = {} if results.proposals is None else {"proposals": results.proposals}
     return {
         "schema": "tierwise/summary/v1",
         "task": {"name": task.name, "version": task.version, "items_sha256": task.items_sha256},
         "space": prepared.space.name,
         "created": run.created,
         "seed": prepared.job.seed,
+        **proposals,
         "tiers": {
             name: tier_summary(found, results.gates[name], results.spending[name])
             for name, found in results.found.items()

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from tierwise.search.buying import Draws
 from tierwise.search.events import Listener, Started
+from tierwise.search.explored import explore
 from tierwise.search.found import Found
 from tierwise.search.question import Question
-from tierwise.search.stages.race import race
-from tierwise.search.stages.screen import screen
+from tierwise.search.rounds import Rounds
 from tierwise.search.stages.select import select
-from tierwise.search.stages.spend import allow
-from tierwise.search.stages.study import study
 from tierwise.search.stages.test import test
 
 
-def search(question: Question, draws: Draws, listener: Listener) -> Found:
-    """Find the policies of one tier.
+def search(
+    question: Question, draws: Draws, listener: Listener, rounds: Rounds | None = None
+) -> Found:
+    """Find the policies of one tier, in ``rounds`` of proposals where there are some.
 
     Raises:
         BudgetError: the budget does not last to the end.
@@ -29,15 +29,10 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
     def started(stage: str) -> None:
         listener(Started(question.tier.name, stage))
 
-    started("screen")
-    screened = screen(question, draws)
-    allowed = allow(screened, draws)
-
-    started("race")
-    raced = race(allowed, listener)
-
-    started("study")
-    generation = study(allowed, raced, listener)
+    searched = [explore(question, draws, listener)]
+    if rounds is not None:
+        searched += rounds.after(searched[0], listener)
+    screened, allowed, _, generation = searched[-1]
 
     started("select")
     selected = select(allowed, generation)
@@ -53,11 +48,12 @@ def search(question: Question, draws: Draws, listener: Listener) -> Found:
         comparisons=on_test.comparisons,
         rungs=on_test.rungs,
         oracle=on_test.oracle,
-        generations=(raced.generation, generation),
+        generations=[g for one in searched for g in one.generations],
         candidates=selected.candidates,
         screened=screened.single,
         prompt_table=screened.table,
         study_table=generation.evaluator.table,
         test_table=on_test.table,
         compute_gate=allowed.verdict,
+        rounds=[] if rounds is None else rounds.made,
     )

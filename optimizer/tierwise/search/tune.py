@@ -15,6 +15,7 @@ from tierwise.errors import InputError, TierwiseError, unknown_name
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.llm.recorded import Recording, same_items
 from tierwise.pool import Billed, SamplePool
+from tierwise.proposals import Author, TaskAuthor
 from tierwise.recipe import PromptTemplate
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.search.effort import Effort
@@ -24,6 +25,7 @@ from tierwise.search.found import Found
 from tierwise.search.gate import passed
 from tierwise.search.opening import Searched, Searches, search_tier
 from tierwise.search.prepared import Prepared
+from tierwise.search.rounds import Desk, proposer_of
 from tierwise.search.run_dir import RunDir
 from tierwise.search.run_files import Results, write
 from tierwise.task import RECORDED as RECORDED_METRIC
@@ -79,6 +81,11 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
         Recording.load(spec.recordings or "", spec.model)
         for spec in job.tiers.values() if kind_of(spec.model) == RECORDED
     ])  # fmt: skip
+    if job.proposals is not None and not rendered:
+        raise InputError(
+            "proposals: a recording holds no answers to prompts that are yet to be written; leave "
+            "the key out, or name a tier that is not recorded/MODEL"
+        )
     baseline = _baseline(job, loaded) if rendered else None
     return Prepared(job, loaded, space, tiers, baseline)
 
@@ -91,17 +98,21 @@ def tune(
     fresh: bool = False,
     effort: Effort | None = None,
     loaded: LoadedTask | None = None,
+    author: Author | None = None,
 ) -> TuneResult:
     """Run a job in the folder ``out``, or go on with it where it was interrupted.
 
-    ``loaded`` is the job's task where it lives in Python and has no file.
+    ``loaded`` is the job's task where it lives in Python and has no file; ``author`` makes prompts
+    of proposals where they are not the task's own with another system text.
 
     Raises:
         TierwiseError: bad input, a budget too small, or a provider that failed on every tier.
     """
     prepared = prepare(job, loaded)
+    if job.proposals is not None and job.proposals.model is not None:
+        proposer_of(job.proposals.model)  # whatever is wrong with it is said before the first call
     run = RunDir.start(out, job, fresh=fresh)
-    return _run(prepared, run, listener, effort or Effort(), replaying=False)
+    return _run(prepared, run, listener, effort or Effort(), replaying=False, author=author)
 
 
 def replay(
@@ -124,10 +135,14 @@ def replay(
 
 
 def _run(
-    prepared: Prepared, run: RunDir, listener: Listener, effort: Effort, *, replaying: bool
-) -> TuneResult:
+    prepared: Prepared, run: RunDir, listener: Listener, effort: Effort, *, replaying: bool,
+    author: Author | None = None,
+) -> TuneResult:  # fmt: skip
     with SamplePool.open(run.pool, read_only=replaying) as pool:
-        searches = Searches(prepared, pool, run.run, listener, effort, replaying)
+        desk = _desk(prepared, run, pool, author, replaying=replaying)
+        if desk is not None:
+            desk.first()  # the same for all tiers, so before they go on side by side
+        searches = Searches(prepared, pool, run.run, listener, effort, replaying, desk)
         searched, failed = _side_by_side(searches)
         if not searched:
             raise next(iter(failed.values()))
@@ -144,9 +159,21 @@ def _run(
             for name in found
         }  # fmt: skip
         spending = {name: _spending(pool.billed(run.run, name)) for name in found}
-    results = Results(found, _gates(found), origins, spending, failed)
+        proposals = None if desk is None else desk.summary()
+    results = Results(found, _gates(found), origins, spending, failed, proposals)
     written = write(run, prepared, results)
     return TuneResult(run, written.policies, written.summary, found, failed)
+
+
+def _desk(
+    prepared: Prepared, run: RunDir, pool: SamplePool, author: Author | None, *, replaying: bool
+) -> Desk | None:
+    """Where the job's proposals are made; None where it asks for none."""
+    if prepared.job.proposals is None or prepared.baseline is None:
+        return None
+    loaded = prepared.loaded
+    author = author or TaskAuthor(loaded.task, prepared.baseline, loaded.prompts)
+    return Desk(run, pool, prepared.job, author, replaying)
 
 
 def _side_by_side(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tierwise.recipe import Arm
@@ -9,7 +10,7 @@ from tierwise.search.events import Listener
 from tierwise.search.stages.keep import keep
 from tierwise.search.stages.spend import Allowed
 from tierwise.search.stages.trials import explore, opened
-from tierwise.search.study import Generation
+from tierwise.search.study import Generation, Judged
 
 
 class Raced(NamedTuple):
@@ -19,13 +20,16 @@ class Raced(NamedTuple):
     finals: tuple[Arm, ...]
 
 
-def race(allowed: Allowed, listener: Listener) -> Raced:
-    """Spend a third of the trials on the racing items; keep the arms of the study."""
+def race(allowed: Allowed, listener: Listener, known: Sequence[Judged] = ()) -> Raced:
+    """Spend a third of the trials on the racing items; keep the arms of the study.
+
+    ``known`` are policies of an earlier round.
+    """
     q, racers = allowed.question, allowed.racers
     depth = min(q.effort.race_draws, allowed.depth)
     items = q.items("tune")[: q.effort.race_items]
     table = allowed.draws.table(items, dict.fromkeys(racers, depth), "race")
-    generation = opened(q, table, racers, depth, number=1)
-    explore(q, generation, q.trials // 3, listener)
+    generation = opened(q, table, racers, depth, number=q.generations + 1)
+    explore(q, generation, q.trials // 3, listener, known)
     generation.evaluator.forget()
     return Raced(generation, keep(q, table, racers, q.effort.study_arms))

@@ -24,12 +24,14 @@ class Screened:
         table: the draws.
         single: (arm, score, dollars) at one draw.
         depth: the most draws of an arm that the study may look at.
+        cost: what a draw turned out to use.
     """
 
     question: Question
     table: SampleTable
     single: Sequence[tuple[Arm, float, float]]
     depth: int
+    cost: DrawCost
 
 
 def screen(question: Question, draws: Draws) -> Screened:
@@ -48,7 +50,7 @@ def screen(question: Question, draws: Draws) -> Screened:
     measured = _measured_cost(table, q.tier)
     effort = affordable(effort, len(arms), depth, measured, q.cap, tier=name, done=("screen",))
     q = replace(q, effort=effort, pss=pss_of(table, q.families))
-    return Screened(q, table, _at_one_draw(table, arms), depth)
+    return Screened(q, table, _at_one_draw(table, arms), depth, measured)
 
 
 def _at_one_draw(table: SampleTable, arms: Sequence[Arm]) -> list[tuple[Arm, float, float]]:

@@ -41,7 +41,7 @@ def select(allowed: Allowed, generation: Generation) -> Selected:
     """
     q = allowed.question
     baseline = uniform(q.arms.baseline, StrategySpec.of("single"))
-    finalists = _finalists(generation, q.effort.finalists)
+    finalists = finalists_of(generation, q.effort.finalists)
     needed = depth_needed([baseline, *(j.policy for j in finalists)], LEAST_DEPTH)
     items = q.items("select")[: q.effort.select_items]
     judge = q.evaluator(allowed.draws.table(items, needed, "select"), exact=False)
@@ -54,7 +54,7 @@ def select(allowed: Allowed, generation: Generation) -> Selected:
     return Selected(baseline, {**points, "bounded": bounded}, "bounded", candidates)
 
 
-def _finalists(generation: Generation, n: int) -> list[Judged]:
+def finalists_of(generation: Generation, n: int) -> list[Judged]:
     """Policies along the front, and along that of one bucket, which buckets must beat."""
     plain = generation.front_of(lambda judged: len(judged.policy.buckets) == 1)
     both = [*_along(generation.front(), n - n // 2), *_along(plain, n // 2)]

@@ -17,7 +17,7 @@ def study(allowed: Allowed, raced: Raced, listener: Listener) -> Generation:
     q, finals, depth = allowed.question, raced.finals, allowed.depth
     items = q.items("tune")[: q.effort.study_items]
     table = allowed.draws.table(items, dict.fromkeys(finals, depth), "study")
-    generation = opened(q, table, finals, depth, number=2)
+    generation = opened(q, table, finals, depth, number=q.generations + 2)
     restated = list(raced.generation.judged.values())
     explore(q, generation, q.trials - q.trials // 3, listener, restated)
     return generation

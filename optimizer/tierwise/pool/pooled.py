@@ -8,25 +8,25 @@ from dataclasses import replace
 
 from tierwise.errors import ProviderError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result
-from tierwise.pool import Cap, Need, SamplePool, fill
+from tierwise.pool.fill import Cap, Need, fill
+from tierwise.pool.store import SamplePool
 from tierwise.recipe import Tier
-
-SPENDER = "proposer"
-"""The tier that a run's pool books proposals and bootstrapping under."""
 
 
 class PooledModel:
     """A ``LanguageModel`` over a pool; draws of a call count from its ``first_draw``.
 
-    A draw that the cap does not allow is a failure of class ``budget``.
+    What is bought is booked under the tier name ``book``, and ``cap`` is that book's. A draw
+    that the cap does not allow is a failure of class ``budget``.
     """
 
     chunk = 1
 
     def __init__(
-        self, pool: SamplePool, model: LanguageModel, tier: Tier, *, seed: int, run: str, cap: Cap
-    ) -> None:
-        self.tier = replace(tier, name=SPENDER)
+        self, pool: SamplePool, model: LanguageModel, tier: Tier, *, seed: int, run: str, cap: Cap,
+        book: str,
+    ) -> None:  # fmt: skip
+        self.tier = replace(tier, name=book)
         self._pool, self._model, self._seed, self._run, self._cap = pool, model, seed, run, cap
 
     def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
@@ -61,7 +61,9 @@ class PooledModel:
                 text, prompt, completion, cached_tokens=cached or 0, mean_logprob=mean,
                 min_logprob=least, latency_s=latency_s,
             )  # fmt: skip
-        why = ("budget", f"the cap on {filled.short} is reached") if filled.short else (
-            "failed", "the call failed for good")  # fmt: skip
         wanted = range(call.first_draw, call.first_draw + call.n)
+        if len(there) == call.n:
+            return [there[i] for i in wanted]
+        failed = self._pool.last_failure(call.request.key) or ("failed", "the call failed for good")
+        why = ("budget", f"the cap on {filled.short} is reached") if filled.short else failed
         return [there.get(i, Failure(*why)) for i in wanted]

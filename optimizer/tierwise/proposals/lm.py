@@ -16,11 +16,11 @@ from typing import Any
 
 import dspy
 from dspy import lm15
-from tierwise.dspy.waiting import waited
-from tierwise.dspy.wire import from_dspy, response_of
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result, base_seed
 from tierwise.llm.models import address_of, open_model, resolve_tier
+from tierwise.proposals.waiting import waited
+from tierwise.proposals.wire import from_dspy, response_of
 from tierwise.recipe import Price, Tier
 
 OWN_NAME = "tierwise"
@@ -173,3 +173,9 @@ def lm_of(engine: TierEngine, **settings: Any) -> Any:
     """The ``dspy.LM`` over an engine; ``settings`` are the LM's own."""
     twin = AsyncTierEngine(engine)
     return dspy.LM(engine.tier.model, engine=engine, async_engine=twin, num_retries=0, **settings)
+
+
+def proposers_lm(tier: Tier, model: LanguageModel, seed: int) -> Any:
+    """A ``dspy.LM`` over a model that keeps its answers itself: DSPy's cache is off."""
+    mode = next((name for name, sent in tier.modes.items() if "suffix" not in sent), None)
+    return lm_of(TierEngine(tier, mode, model, seed=seed), cache=False)

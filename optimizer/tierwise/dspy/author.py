@@ -1,0 +1,64 @@
+"""Instructions for a DSPy program in the rounds after its first, laid out by its adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tierwise.dspy.proposing import Setting
+from tierwise.dspy.rendering import STUDENT, template
+from tierwise.proposals import Brief, Demo, Registry, catalogue, reflect, talking_to
+from tierwise.recipe import PromptTemplate
+
+
+@dataclass(frozen=True)
+class ProgramAuthor:
+    """Goes on from the candidates of ``first``, the round that was made with the program itself.
+
+    A prompt's id is that of its instructions, and after a ``+`` that of its demonstrations.
+    """
+
+    setting: Setting
+    first: Registry
+    own_demos: tuple[Demo, ...]
+
+    def registry(self) -> Registry:
+        """What the first round knows."""
+        return replace(
+            self.first, candidates=list(self.first.candidates), refused=[],
+            there=dict(self.first.there),
+        )  # fmt: skip
+
+    def open(self, registry: Registry, lm: Any, *, n: int, seed: int) -> list[PromptTemplate]:
+        """Nothing: the first round is made."""
+        return []
+
+    def instruction(self, registry: Registry, prompt: PromptTemplate) -> str:
+        """The instructions that it was laid out with."""
+        wording = prompt.id.partition("+")[0]
+        if wording == STUDENT:
+            return str(self.setting.signature.instructions)
+        return next(c.text for c in registry.candidates if c.id == wording)
+
+    def revise(
+        self, registry: Registry, brief: Brief, prompt: PromptTemplate, lm: Any, *, n: int,
+        seed: int,
+    ) -> list[PromptTemplate]:  # fmt: skip
+        """Other instructions with the prompt's demonstrations.
+
+        They are GEPA's, or, for an embedded tier, the next wordings of its catalogue.
+        """
+        before = len(registry.candidates)
+        if self.setting.embedded:
+            catalogue(registry, n=len(registry.of_kind(demos=False)) + n)
+        elif lm is not None:
+            with talking_to(lm):
+                reflect(registry, brief, lm, n=n, seed=seed)
+        _, _, shown = prompt.id.partition("+")
+        demos = next((c.demos for c in registry.candidates if c.id == shown), self.own_demos)
+        made = []
+        for new in registry.candidates[before:]:
+            signature = self.setting.signature.with_instructions(new.text)
+            prompt_id = f"{new.id}+{shown}" if shown else new.id
+            made.append(template(prompt_id, new.origin, signature, demos, self.setting.adapter))
+        return made

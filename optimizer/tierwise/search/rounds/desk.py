@@ -1,0 +1,149 @@
+"""Where a run's proposals are made: within the proposer's cap, and once.
+
+A round that was made is read back from the run, so that a replay, or a run that is resumed, asks no
+proposer again. What was bought for a round that was interrupted is in the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tierwise.content import Job, ProposalSpec, TierSpec
+from tierwise.errors import UnsupportedError
+from tierwise.llm.models import open_model, resolve_tier
+from tierwise.pool import Cap, PooledModel, SamplePool, Spent
+from tierwise.proposals import Author, Brief, Registry
+from tierwise.recipe import PromptTemplate, Tier
+from tierwise.search.effort import Effort
+from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
+from tierwise.search.rounds.proposed import FIRST, Proposed
+from tierwise.search.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A brief, the prompt that it is about, and how many instructions are wanted."""
+
+    brief: Brief
+    prompt: PromptTemplate
+    n: int
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The proposals of one run.
+
+    Attributes:
+        author: who makes prompts of what the proposer says.
+        replaying: nothing may be asked.
+    """
+
+    run: RunDir
+    pool: SamplePool
+    job: Job
+    author: Author
+    replaying: bool = False
+
+    @property
+    def spec(self) -> ProposalSpec:
+        """The job's key."""
+        assert self.job.proposals is not None
+        return self.job.proposals
+
+    def effort(self, effort: Effort) -> Effort:
+        """``effort`` with the rounds after the first, which a budget must have room for."""
+        return replace(effort, rounds=self.spec.rounds - 1, proposed=self.spec.instructions)
+
+    def first(self) -> Proposed:
+        """The round that the task alone gives, the same for all tiers."""
+        there = self._there(FIRST)
+        if there is not None:
+            return there
+        registry = self.author.registry()
+        with self._proposer(PROPOSER, first_cap(self.job)) as lm:
+            prompts = self.author.open(
+                registry, lm, n=self.spec.instructions, seed=self.job.seed
+            )  # fmt: skip
+        made = Proposed.of(prompts, registry, self.author.registry())
+        made.save(self.run, FIRST)
+        return made
+
+    def later(self, tier: str, round_: str, registry: Registry, asked: Asked) -> Proposed:
+        """The answer to one brief of a tier's round; the registry knows its outcome after."""
+        name = f"{tier}.{round_}"
+        there = self._there(name)
+        if there is not None:
+            there.added_to(registry)
+            return there
+        before = replace(
+            registry, candidates=list(registry.candidates), refused=list(registry.refused)
+        )
+        with self._proposer(book_of(tier), tier_cap(self.job)) as lm:
+            prompts = self.author.revise(
+                registry, asked.brief, asked.prompt, lm, n=asked.n, seed=self.job.seed
+            )  # fmt: skip
+        made = Proposed.of(prompts, registry, before)
+        made.save(self.run, name)
+        return made
+
+    def demonstrations(
+        self, tier: str, make: Callable[[Registry], list[PromptTemplate]]
+    ) -> Proposed:
+        """A tier's sets, from ``make`` where they were not made before."""
+        name = f"{tier}.demonstrations"
+        there = self._there(name)
+        if there is not None:
+            return there
+        registry = self.author.registry()
+        made = Proposed.of(make(registry), registry, self.author.registry())
+        made.save(self.run, name)
+        return made
+
+    def summary(self) -> dict[str, Any]:
+        """Who proposed, and what that cost in calls, tokens and dollars."""
+        books = [PROPOSER, *(book_of(tier) for tier in self.job.tiers)]
+        spent = Spent(0.0, 0, 0)
+        for book in books:
+            spent = spent.plus(self.pool.spent(self.run.run, book))
+        model = self.spec.model
+        return {"model": model and model.model, **spent._asdict()}
+
+    def _there(self, name: str) -> Proposed | None:
+        there = Proposed.load(self.run, name)
+        if there is None and self.replaying:
+            raise UnsupportedError(
+                f"{self.run.path} lacks proposals/{name}.json, and a replay asks no proposer"
+            )
+        return there
+
+    @contextmanager
+    def _proposer(self, book: str, cap: Cap) -> Iterator[Any]:
+        if self.spec.model is None or self.spec.instructions == 0:
+            yield None
+            return
+        from tierwise.proposals.lm import proposers_lm
+
+        tier = proposer_of(self.spec.model)
+        model = open_model(tier, recordings=self.spec.model.recordings)
+        try:
+            kept = PooledModel(
+                self.pool, model, tier, seed=self.job.seed, run=self.run.run, cap=cap, book=book
+            )
+            yield proposers_lm(kept.tier, kept, self.job.seed)
+        finally:
+            model.close()
+
+
+def proposer_of(spec: TierSpec) -> Tier:
+    """The proposer as a tier.
+
+    Raises:
+        InputError: see ``resolve_tier``.
+    """
+    return resolve_tier(
+        PROPOSER, spec.model, price=spec.price, modes=spec.modes, takes_n=spec.takes_n,
+        logprobs=spec.logprobs, limits=spec.limits, recordings=spec.recordings,
+    )  # fmt: skip

@@ -1,0 +1,182 @@
+"""Rounds of one tier: reflect on the policy so far, try what is proposed, search jointly again.
+
+A round is worth it where its policy is surely better than the one before it, or surely as good and
+cheaper, paired on items of the tune split that no study saw; after one that is not, none follows.
+Its prompts stay in the search: the select split decides about them like about all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tierwise.errors import BudgetError, UnsupportedError
+from tierwise.proposals import Registry
+from tierwise.recipe import Arm, Policy, PromptTemplate, StrategySpec, uniform
+from tierwise.search.arms import Arms
+from tierwise.search.buying import Buyer
+from tierwise.search.effort import depth_needed, room_for_a_round
+from tierwise.search.events import Listener, Started
+from tierwise.search.explored import Explored, explore
+from tierwise.search.gate import Comparison, compare
+from tierwise.search.question import Question
+from tierwise.search.rounds.acceptance import Tried, tried
+from tierwise.search.rounds.desk import Asked, Desk
+from tierwise.search.rounds.failures import Aimed, briefs
+from tierwise.search.rounds.record import Round
+from tierwise.search.selection import Candidate, bounded_point, operating_points
+from tierwise.search.stages.select import LEAST_DEPTH, finalists_of
+
+CLOSED = "the compute gate is closed: nothing more is bought on this tier"
+NO_ROOM = "the budget leaves no room for another round"
+NOTHING_FAILS = "the policy gets all train items right that it was tried on"
+NOTHING_NEW = "nothing new was proposed"
+ALL_REFUSED = "no candidate was worth a study"
+NO_GAIN = "the gain is not above noise"
+
+
+@dataclass
+class Rounds:
+    """The rounds of one tier.
+
+    Attributes:
+        registry: knows what was proposed before.
+        made: what came of each round, the first among them.
+    """
+
+    desk: Desk
+    buyer: Buyer
+    registry: Registry
+    made: list[Round]
+
+    def after(self, explored: Explored, listener: Listener) -> list[Explored]:
+        """The searches of the rounds after ``explored``, as far as they were worth making.
+
+        A round that the budget ends changes nothing.
+        """
+        searched: list[Explored] = []
+        for number in range(2, self.desk.spec.rounds + 1):
+            listener(Started(self.buyer.tier.name, f"round {number}"))
+            explored.generation.evaluator.forget()
+            try:
+                wider, made = self._asked(number, explored)
+                if wider is not None:
+                    again = explore(wider, self.buyer, listener, explored.generation.front())
+                    made = self._judged(made, again)
+                    if made.ended != CLOSED:
+                        explored = again
+                        searched.append(again)
+            except BudgetError as error:
+                made = Round(number, ended=f"{NO_ROOM}: {error}")
+            self.made.append(made)
+            if made.ended:
+                break
+        return searched
+
+    def _asked(self, number: int, explored: Explored) -> tuple[Question | None, Round]:
+        """The question with what was proposed and is worth a study; None: there is nothing."""
+        q = explored.allowed.question
+        if not explored.allowed.verdict.open:
+            return None, Round(number, ended=CLOSED)
+        if not self._affordable(explored):
+            return None, Round(number, ended=NO_ROOM)
+        before = best_of(explored)
+        aimed = briefs(q, self.buyer, before, number, self._instruction)
+        made = Round(number, briefs=aimed, before=before)
+        if not aimed:
+            return None, replace(made, ended=NOTHING_FAILS)
+        refused = len(self.registry.refused)
+        tries = self._tried(q, before, number, aimed)
+        accepted = [one for one in tries if not one.reason]
+        made = replace(
+            made, tried=tries, refused=self.registry.refused[refused:],
+            prompts=[one.prompt for one in accepted],
+        )  # fmt: skip
+        if not accepted:
+            return None, replace(made, ended=ALL_REFUSED if tries else NOTHING_NEW)
+        return replace(_with(q, accepted), generations=q.generations + 2), made
+
+    def _affordable(self, explored: Explored) -> bool:
+        q, screened = explored.allowed.question, explored.screened
+        return room_for_a_round(
+            q.effort, len(q.arms.candidates), screened.depth, screened.cost, q.cap,
+            self.buyer.spent,
+        )  # fmt: skip
+
+    def _instruction(self, prompt_id: str) -> str:
+        return self.desk.author.instruction(self.registry, self.buyer.prompts[prompt_id])
+
+    def _tried(
+        self, q: Question, policy: Policy, number: int, aimed: Sequence[Aimed]
+    ) -> list[Tried]:
+        """What is proposed for each brief, tried in its place."""
+        found: list[Tried] = []
+        counts = [len(range(i, self.desk.spec.instructions, len(aimed))) for i in range(len(aimed))]
+        for i, (one, n) in enumerate(zip(aimed, counts, strict=True), start=1):
+            instead_of = one.brief.prompt
+            asked = Asked(one.brief, self.buyer.prompts[instead_of], n)
+            proposed = self.desk.later(q.tier.name, f"{number}.{i}", self.registry, asked)
+            found += [
+                tried(q, self.buyer, policy, prompt, instead_of, one.bucket,
+                      f"round {number}: try")
+                for prompt in proposed.prompts
+            ]  # fmt: skip
+        return found
+
+    def _judged(self, made: Round, again: Explored) -> Round:
+        """Whether the round was worth it; equal policies need no draws."""
+        if not again.allowed.verdict.open:
+            return replace(made, ended=CLOSED)
+        before, after, q = made.before, best_of(again), again.allowed.question
+        assert before is not None
+        if after == before:
+            return replace(made, after=after, ended=NO_GAIN)
+        gain, items = self._gain(q, after, before, made.number)
+        return replace(
+            made, after=after, gain=gain, items=items,
+            ended="" if above_noise(gain, q.margin) else NO_GAIN,
+        )  # fmt: skip
+
+    def _gain(
+        self, q: Question, after: Policy, before: Policy, number: int
+    ) -> tuple[Comparison, int]:
+        items = q.items("tune")[-q.effort.accept_items :]
+        depth = depth_needed([before, after], LEAST_DEPTH)
+        table = self.buyer.table(items, depth, f"round {number}: accept")
+        judge = q.evaluator(table, exact=False)
+        new, old = judge.evaluate(after), judge.evaluate(before)
+        return compare(new, old, margin=q.margin, seed=q.seed), table.n_items
+
+
+def above_noise(gain: Comparison, margin: float) -> bool:
+    """Surely better; or surely as good, within the margin, and cheaper."""
+    cheaper = gain.difference.low > -margin and gain.cost_ratio.high < 1
+    return gain.difference.low > 0 or cheaper
+
+
+def best_of(explored: Explored) -> Policy:
+    """The policy at the job's operating point, by the study's own draws."""
+    q, generation = explored.allowed.question, explored.generation
+    judge = generation.evaluator
+    candidates = [
+        Candidate(j.policy, j.trial, judge.evaluate(j.policy))
+        for j in finalists_of(generation, q.effort.finalists)
+    ]
+    baseline = judge.evaluate(uniform(q.arms.baseline, StrategySpec.of("single")))
+    if not isinstance(q.operating_point, str):
+        try:
+            return bounded_point(candidates, q.operating_point).policy
+        except UnsupportedError:  # no policy keeps the bound yet: the best is what to improve on
+            return operating_points(candidates, baseline, margin=q.margin)["quality"].policy
+    return operating_points(candidates, baseline, margin=q.margin)[q.operating_point].policy
+
+
+def _with(q: Question, accepted: Sequence[Tried]) -> Question:
+    """The question with the accepted prompts' arms."""
+    prompts: dict[str, PromptTemplate] = {one.prompt.id: one.prompt for one in accepted}
+    arms: list[Arm] = [arm for one in accepted for arm in one.arms]
+    wider = Arms(
+        {**q.arms.prompts, **prompts}, tuple(dict.fromkeys((*q.arms.candidates, *arms))),
+        q.arms.baseline,
+    )  # fmt: skip
+    return replace(q, arms=wider)
