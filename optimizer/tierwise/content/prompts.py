@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -19,17 +19,10 @@ from tierwise.content.find import shipped
 from tierwise.difficulty import SIGNALS, asking
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe import ANSWER, Message, PromptTemplate, substitute
-from tierwise.recipe._schema import Strict, Text, validate
+from tierwise.recipe._schema import MessageModel, Strict, Text, messages_of, validate
 from tierwise.recipe._yaml import Document, raise_any, read
 
 INSTRUCTION, INPUT, WORDING = "instruction", "input", "wording"
-
-
-class MessageModel(Strict):
-    """One chat message."""
-
-    role: Literal["system", "user", "assistant", "developer"]
-    content: str
 
 
 class PromptModel(Strict):
@@ -185,7 +178,7 @@ def _template(prompt: PromptModel, origin: str) -> PromptTemplate:
     if prompt.messages is not None and prompt.system is not None:
         raise InputError(f"prompt {prompt.id!r} has 'messages': write 'system' as one of them")
     if prompt.messages is not None:
-        messages = [Message(m.role, m.content) for m in prompt.messages]
+        messages = list(messages_of(prompt.messages))
     else:
         messages = [Message("system", prompt.system)] if prompt.system else []
         messages.append(Message("user", prompt.user or ""))

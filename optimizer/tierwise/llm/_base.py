@@ -38,11 +38,19 @@ class Request:
 
 
 def build_request(
-    tier: Tier, prompt: PromptTemplate, arm: Arm, inputs: Mapping[str, str], address: str = ""
+    tier: Tier,
+    prompt: PromptTemplate,
+    arm: Arm,
+    inputs: Mapping[str, str],
+    address: str = "",
+    history: Sequence[Message] = (),
 ) -> Request:
-    """The request of ``arm`` for one item's inputs; the same bytes in search and in serving."""
+    """The request of ``arm`` for one item's inputs; the same bytes in search and in serving.
+
+    ``history`` are the messages before the question, which fill the prompt's slot for them.
+    """
     params = {**tier.mode(arm.mode), "temperature": arm.temperature}
-    messages = list(prompt.render(inputs))
+    messages = list(prompt.render(inputs, history))
     suffix = params.pop("suffix", None)
     if suffix:
         messages[-1] = Message(messages[-1].role, f"{messages[-1].content}{suffix}")

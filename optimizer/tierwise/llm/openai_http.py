@@ -1,8 +1,8 @@
 """A call straight to an OpenAI-compatible server, over pooled connections of aiohttp.
 
 LiteLLM spends 6 to 9 ms of CPU on a call, most of it outside the wire; a gateway that answers many
-requests waits for that. Here LiteLLM still says which parameters are sent under which names (once
-for each set of parameters) and how an answer is read (0.1 to 0.3 ms); only the sending is ours.
+requests waits for that. Here LiteLLM still says what is sent under which names, and how an answer
+is read (0.1 to 0.3 ms); only the sending is ours.
 ``tests/llm`` holds that both senders send the same body and give the same draws.
 """
 
@@ -69,7 +69,11 @@ class OpenAIHttp:
                 self._headers[f"OpenAI-{header.title()}"] = value
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
-        self._bodies: dict[str, dict[str, object]] = {}
+        self._translated: dict[str, dict[str, object]] = {}
+        litellm = library()
+        self._config: Any = litellm.utils.ProviderConfigManager.get_provider_chat_config(
+            model=self._name, provider=litellm.LlmProviders(self._provider)
+        )
 
     async def send(self, request: Request, own: Mapping[str, object], timeout_s: float) -> Any:
         """See ``Sender``."""
@@ -108,24 +112,18 @@ class OpenAIHttp:
     def _body(self, request: Request, own: Mapping[str, object]) -> dict[str, object]:
         """What LiteLLM would send; its translation of the parameters is asked for once."""
         key = json.dumps([sorted(own), request.params], sort_keys=True, default=repr)
-        if key not in self._bodies:
-            fixed = {k: v for k, v in own.items() if k != "seed"}
-            self._bodies[key] = self._translated({**fixed, **request.params})
-        body: dict[str, object] = {
-            "model": self._name,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-            **self._bodies[key],
-        }
-        # n and seed differ from call to call and are passed on under their own names.
-        return body | {k: own[k] for k in ("n", "seed") if k in own}
-
-    def _translated(self, params: Mapping[str, object]) -> dict[str, object]:
-        sent = library().utils.get_optional_params(
-            model=self._name, custom_llm_provider=self._provider, **params
-        )
-        extra = sent.pop("extra_body", None) or {}
-        sent.pop("stream", None)
-        return {**sent, **extra}
+        if key not in self._translated:
+            self._translated[key] = library().utils.get_optional_params(
+                model=self._name, custom_llm_provider=self._provider, **own, **request.params
+            )
+        body: dict[str, object] = self._config.transform_request(
+            model=self._name, messages=[m._asdict() for m in request.messages],
+            # n and seed differ from call to call and are passed on under their own names.
+            optional_params={**self._translated[key], **own}, litellm_params={}, headers={},
+        )  # fmt: skip
+        extra = body.pop("extra_body", None)
+        body.pop("stream", None)
+        return {**body, **extra} if isinstance(extra, dict) else body
 
     def _read(self, text: str) -> Any:
         """The answer as LiteLLM reads one, reasoning apart from what is said."""

@@ -10,6 +10,7 @@ from tierwise.errors import InputError, unknown_name
 from tierwise.recipe._schema import (
     AnswerModel,
     Count,
+    MessageModel,
     ModelString,
     ModeParameters,
     NotNegative,
@@ -20,6 +21,7 @@ from tierwise.recipe._schema import (
     answer_spec,
     custom,
     keys_of,
+    messages_of,
     validate,
 )
 from tierwise.recipe._yaml import Document, raise_any
@@ -34,7 +36,7 @@ from tierwise.recipe.policy import (
     Weight,
 )
 from tierwise.recipe.policy_file import SCHEMA, PolicyFile, TaskRef, dangling, newer_schema
-from tierwise.recipe.prompt import ANSWER, Message, PromptTemplate
+from tierwise.recipe.prompt import ANSWER, PromptTemplate
 from tierwise.recipe.tier import Tier
 
 
@@ -51,13 +53,6 @@ def _with_kind(strategy: dict[str, Any]) -> dict[str, Any]:
 
 
 Scalar = Annotated[Any, AfterValidator(_scalar)]
-
-
-class MessageModel(Strict):
-    """One chat message."""
-
-    role: Literal["system", "user", "assistant", "developer"]
-    content: str
 
 
 class PromptModel(Strict):
@@ -209,13 +204,16 @@ def read(document: Document) -> PolicyFile:
     answer = answer_spec(model.answer, document, faults)
     tier = TierModel(**{k: getattr(model, k) for k in keys_of(TierModel)}).value(model.tier)
     others = {name: other.value(name) for name, other in model.other_tiers.items()}
-    prompts = {
-        name: PromptTemplate(
-            name, tuple(Message(m.role, m.content) for m in prompt.messages),
-            prompt.family, origin=prompt.origin, turn=prompt.turn,
+    prompts = {}
+    for name, prompt in model.prompts.items():
+        try:
+            messages = messages_of(prompt.messages)
+        except InputError as fault:
+            faults.append(document.placed(fault, ("prompts", name, "messages")))
+            messages = ()  # so that what names this prompt is no fault too
+        prompts[name] = PromptTemplate(
+            name, messages, prompt.family, origin=prompt.origin, turn=prompt.turn
         )
-        for name, prompt in model.prompts.items()
-    }  # fmt: skip
     inputs = tuple(model.inputs)
     policy = _policy(model, document, faults)
     if policy:

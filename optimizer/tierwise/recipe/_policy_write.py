@@ -7,7 +7,7 @@ from typing import Any
 from tierwise.recipe._yaml import Flow, FlowList, dump
 from tierwise.recipe.policy import Arm, Difficulty, Limits
 from tierwise.recipe.policy_file import SCHEMA, PolicyFile
-from tierwise.recipe.prompt import ANSWER, PromptTemplate
+from tierwise.recipe.prompt import ANSWER, HISTORY, PromptTemplate
 from tierwise.recipe.tier import Price, Tier
 
 
@@ -76,7 +76,9 @@ def _prompt(prompt: PromptTemplate) -> dict[str, Any]:
         shown["turn"] = prompt.turn
     if prompt.origin != "library":
         shown["origin"] = prompt.origin
-    shown["messages"] = [m._asdict() for m in prompt.messages]
+    shown["messages"] = [
+        {"role": HISTORY} if m.role == HISTORY else m._asdict() for m in prompt.messages
+    ]
     return shown
 
 

@@ -9,14 +9,22 @@ import collections.abc
 import difflib
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe._yaml import Document, Faults, Loc, raise_any
+from tierwise.recipe.prompt import HISTORY, Message
 from tierwise.recipe.tier import Price
 from tierwise.task import NORMALISERS, AnswerSpec
 
@@ -41,6 +49,33 @@ class Strict(BaseModel):
     """Unknown keys are faults, and a text is not a number."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class MessageModel(Strict):
+    """One chat message of a prompt, or the slot ``{role: history}``."""
+
+    role: Literal["system", "user", "assistant", "developer", "history"]
+    content: str = ""
+
+    @model_validator(mode="after")
+    def _slot_or_text(self) -> MessageModel:
+        if self.role == HISTORY and self.content:
+            raise custom("{role: history} takes no content: a request's earlier messages fill it")
+        if self.role != HISTORY and "content" not in self.model_fields_set:
+            raise custom(f"a message of role {self.role} needs its content")
+        return self
+
+
+def messages_of(models: Sequence[MessageModel]) -> tuple[Message, ...]:
+    """The messages of a prompt.
+
+    Raises:
+        InputError: there is more than one slot for the history, or the last message is one.
+    """
+    slots = [i for i, m in enumerate(models) if m.role == HISTORY]
+    if len(slots) > 1 or slots == [len(models) - 1]:
+        raise InputError("a prompt has one {role: history} at most, before its last message")
+    return tuple(Message(m.role, m.content) for m in models)
 
 
 def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:

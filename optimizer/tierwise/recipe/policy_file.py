@@ -89,6 +89,12 @@ class PolicyFile:
         """The tier that ``arm`` draws from."""
         return self.other_tiers.get(arm.tier or "", self.tier)
 
+    @property
+    def takes_history(self) -> bool:
+        """Whether every prompt that may answer has a slot for the messages before the question."""
+        answering = {arm.prompt for bucket in self.policy.buckets for arm in bucket.arms}
+        return all(self.prompts[name].takes_history for name in answering)
+
     def dumps(self) -> str:
         """The file's text; the same bytes for the same policy."""
         from tierwise.recipe._policy_write import write

@@ -11,6 +11,8 @@ from tierwise.errors import InputError
 
 ANSWER = "answer"
 """The turn of prompts whose completions answer the task."""
+HISTORY = "history"
+"""Role of the slot in a prompt's messages that a request's earlier messages fill."""
 
 _PLACEHOLDER = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
 
@@ -64,9 +66,22 @@ class PromptTemplate:
         found = [n for m in self.messages for n in _PLACEHOLDER.findall(m.content)]
         return tuple(dict.fromkeys(found))
 
-    def render(self, inputs: Mapping[str, str]) -> tuple[Message, ...]:
-        """The exact messages for one item's inputs."""
-        return tuple(Message(m.role, substitute(m.content, inputs)) for m in self.messages)
+    @property
+    def takes_history(self) -> bool:
+        """Whether it has a slot for the messages before the question."""
+        return any(m.role == HISTORY for m in self.messages)
+
+    def render(
+        self, inputs: Mapping[str, str], history: Sequence[Message] = ()
+    ) -> tuple[Message, ...]:
+        """The exact messages for one item's inputs; ``history`` fills the slot, if there is one."""
+        rendered: list[Message] = []
+        for role, content in self.messages:
+            if role == HISTORY:
+                rendered += history
+            else:
+                rendered.append(Message(role, substitute(content, inputs)))
+        return tuple(rendered)
 
     def with_demonstrations(self, demos: Sequence[tuple[Mapping[str, str], str]]) -> PromptTemplate:
         """This prompt with (inputs, answer text) pairs before the last user message."""

@@ -2,6 +2,7 @@
 
 A policy brings its own messages, modes and temperature. So a request brings inputs; what would
 change the outcome and cannot be honoured is refused by name, what does no harm is ignored by name.
+Messages before the question are taken where the policy's prompts have a slot for them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from tierwise.recipe import Message
+from tierwise.recipe.policy_file import PolicyFile
 from tierwise.serving.api_error import ApiError
 
 HONOURED = ("model", "messages", "inputs", "seed", "stream", "stream_options")
@@ -29,7 +32,17 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
 }  # fmt: skip
 """Refused, but for the values here, which ask for nothing."""
 
+HISTORY_ROLES = ("system", "developer", "user", "assistant")
+"""Roles that may stand before the question, where the policy takes earlier messages."""
+
 _SEED_LIMIT = 2**63
+
+
+class Question(NamedTuple):
+    """What a request asks of its policy: inputs, and the conversation before them."""
+
+    inputs: dict[str, Any]
+    history: tuple[Message, ...] = ()
 
 
 class ChatRequest(NamedTuple):
@@ -87,20 +100,32 @@ def check_parameters(given: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in given if name in IGNORED)
 
 
-def inputs_of(request: ChatRequest, wanted: Sequence[str]) -> dict[str, Any]:
-    """The policy's inputs: the one user message, or a JSON object of them, or ``inputs``.
+def question_of(request: ChatRequest, policy: PolicyFile) -> Question:
+    """The policy's inputs: the last user message, or a JSON object of them, or ``inputs``.
+
+    What stands before that message is the history. A policy without a slot for it takes one message
+    only.
 
     Raises:
-        ApiError: 400; there is another message, or none, or it is not of that form.
+        ApiError: 400; there is a message that is not taken, or none, or it is not of that form.
     """
-    text = _user_text(request.messages)
+    messages = request.messages
+    history: tuple[Message, ...] = ()
+    if policy.takes_history:
+        before = messages if request.inputs is not None else messages[:-1]
+        history = _history(before)
+    text = _user_text(messages, first=len(history))
     if request.inputs is not None:
         if text:
             raise ApiError(400, "give the inputs in 'inputs' or in the user message, not in both",
                            param="inputs")  # fmt: skip
-        return dict(request.inputs)
+        return Question(dict(request.inputs), history)
     if text is None:
         raise ApiError(400, "there is no user message to fill the policy's input", param="messages")
+    return Question(_inputs_in(text, policy.inputs), history)
+
+
+def _inputs_in(text: str, wanted: Sequence[str]) -> dict[str, Any]:
     if len(wanted) == 1:
         return {wanted[0]: text}
     try:
@@ -116,9 +141,24 @@ def inputs_of(request: ChatRequest, wanted: Sequence[str]) -> dict[str, Any]:
     return inputs
 
 
-def _user_text(messages: Sequence[Any]) -> str | None:
-    text: str | None = None
+def _history(messages: Sequence[Any]) -> tuple[Message, ...]:
+    found = []
     for i, message in enumerate(messages):
+        at = f"messages[{i}]"
+        role = message.get("role") if isinstance(message, dict) else None
+        if role not in HISTORY_ROLES:
+            known = ", ".join(HISTORY_ROLES)
+            raise ApiError(
+                400, f"{at} has the role {_shown(role)}: earlier messages are of {known}", param=at
+            )
+        found.append(Message(role, _text(message.get("content"), f"{at}.content")))
+    return tuple(found)
+
+
+def _user_text(messages: Sequence[Any], first: int = 0) -> str | None:
+    """The text of the one user message from ``messages[first]`` on."""
+    text: str | None = None
+    for i, message in enumerate(messages[first:], start=first):
         at = f"messages[{i}]"
         role = message.get("role") if isinstance(message, dict) else None
         if not isinstance(role, str):
@@ -127,7 +167,7 @@ def _user_text(messages: Sequence[Any]) -> str | None:
             raise ApiError(
                 400,
                 f"{at} has the role {_shown(role)}: the policy brings its own messages and takes "
-                "one user message",
+                "one user message (a policy whose prompts have {role: history} takes more)",
                 param=at,
             )
         if text is not None:

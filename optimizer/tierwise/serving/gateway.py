@@ -25,7 +25,7 @@ from tierwise.serving.answer import Answer
 from tierwise.serving.answer_stream import CLIENT_GONE, AnswerStream, while_connected
 from tierwise.serving.api_error import ApiError, failed, json_response
 from tierwise.serving.chat_reply import Reply
-from tierwise.serving.chat_request import ChatRequest, inputs_of, read_chat
+from tierwise.serving.chat_request import ChatRequest, Question, question_of, read_chat
 from tierwise.serving.metrics import CONTENT_TYPE, Metrics
 from tierwise.serving.runtime import PolicyRuntime
 from tierwise.serving.shelf import Edition, Shelf
@@ -51,7 +51,7 @@ class Asked(NamedTuple):
     chat: ChatRequest
     edition: Edition
     runtime: PolicyRuntime
-    inputs: dict[str, str]
+    question: Question
 
 
 class Gateway:
@@ -167,7 +167,9 @@ class Gateway:
             ApiError: the policy's models cannot be asked for this.
         """
         try:
-            answer = await asked.runtime.answer(asked.inputs, seed=asked.chat.seed)
+            answer = await asked.runtime.answer(
+                asked.question.inputs, seed=asked.chat.seed, history=asked.question.history
+            )
         except TierwiseError as error:
             raise ApiError(502, f"no answer: {error}") from None
         self.metrics.answered(asked.edition.file.name, answer)
@@ -233,10 +235,11 @@ class Gateway:
 
 def _asked(chat: ChatRequest, edition: Edition, runtime: PolicyRuntime) -> Asked:
     try:
-        inputs = runtime.checked(inputs_of(chat, edition.file.inputs))
+        question = question_of(chat, edition.file)
+        inputs = runtime.checked(question.inputs)
     except InputError as error:
         raise ApiError(400, str(error), param="inputs") from None
-    return Asked(chat, edition, runtime, inputs)
+    return Asked(chat, edition, runtime, question._replace(inputs=dict(inputs)))
 
 
 def _reply(asked: Asked) -> Reply:

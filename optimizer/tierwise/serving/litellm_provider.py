@@ -33,7 +33,7 @@ from tierwise.recipe.policy_file import PolicyFile
 from tierwise.serving.answer import Answer
 from tierwise.serving.api_error import ApiError, failed
 from tierwise.serving.chat_reply import Reply, usage
-from tierwise.serving.chat_request import ChatRequest, check_parameters, inputs_of
+from tierwise.serving.chat_request import ChatRequest, check_parameters, question_of
 from tierwise.serving.reopening import ReopeningModel
 from tierwise.serving.runtime import PolicyRuntime
 
@@ -166,7 +166,8 @@ class PolicyProvider(CustomLLM):  # type: ignore[misc]  # litellm's types are no
             chat = ChatRequest(model, tuple(messages), given.get("inputs"), given.get("seed"),
                                False, False, ignored)  # fmt: skip
             runtime = served.runtime
-            answer = await runtime.answer(inputs_of(chat, runtime.file.inputs), seed=chat.seed)
+            question = question_of(chat, runtime.file)
+            answer = await runtime.answer(question.inputs, seed=chat.seed, history=question.history)
             reply = Reply(runtime.file.name, served.version, ignored)
             if answer.failed:
                 raise failed(answer, {})

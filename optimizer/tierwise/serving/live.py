@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from time import monotonic
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from tierwise.difficulty import read
 from tierwise.episode import Drawn, Round
@@ -29,12 +29,8 @@ class Source(NamedTuple):
     turn: str = ANSWER
 
 
-class Sources(Protocol):
-    """What a request draws from."""
-
-    def source(self, arm: Arm, inputs: Mapping[str, str]) -> Source:
-        """The model, tier and request of ``arm``."""
-        ...
+SourceOf = Callable[[Arm], Source]
+"""The model, tier and request of an arm, for the inputs of one request."""
 
 
 class LiveDraws:
@@ -42,7 +38,7 @@ class LiveDraws:
 
     def __init__(
         self,
-        sources: Sources,
+        source_of: SourceOf,
         inputs: Mapping[str, str],
         answer: AnswerSpec,
         seed: int,
@@ -51,7 +47,7 @@ class LiveDraws:
     ) -> None:
         self.results: list[Result] = []
         self.calls = 0
-        self._sources, self._inputs, self._answer, self._seed = sources, inputs, answer, seed
+        self._source_of, self._inputs, self._answer, self._seed = source_of, inputs, answer, seed
         self._verifiers = verifiers
         self._deadline = None if timeout_s is None else monotonic() + timeout_s
         self._source: dict[Arm, Source] = {}
@@ -94,7 +90,7 @@ class LiveDraws:
 
     def _of(self, arm: Arm) -> Source:
         if arm not in self._source:
-            self._source[arm] = self._sources.source(arm, self._inputs)
+            self._source[arm] = self._source_of(arm)
         return self._source[arm]
 
     def _calls(self, arms: Sequence[Arm]) -> list[tuple[Arm, Call]]:

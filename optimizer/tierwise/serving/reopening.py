@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 
@@ -11,6 +12,9 @@ from tierwise.llm.models import open_model
 from tierwise.recipe import Tier
 
 PAUSE_S = 10.0
+SEND = "TIERWISE_SEND"
+"""``litellm`` there sends every call through LiteLLM, with its callbacks and its network settings;
+else calls to OpenAI-compatible servers go straight there (``llm.openai_http``)."""
 
 
 class ReopeningModel:
@@ -32,7 +36,8 @@ class ReopeningModel:
         self.tier = tier
         self.fault: str | None = None
         self._pause_s, self._again_at_s = pause_s, 0.0
-        self._model: LanguageModel = open_model(tier)
+        self._direct = os.environ.get(SEND, "") != "litellm"
+        self._model: LanguageModel = open_model(tier, direct=self._direct)
         self.chunk = self._model.chunk
 
     @property
@@ -61,6 +66,7 @@ class ReopeningModel:
         self._model.close()
 
     def _reopen(self) -> None:
-        dead, self._model = self._model, open_model(self.tier)  # calls on the old one still return
+        dead = self._model  # calls on it still return
+        self._model = open_model(self.tier, direct=self._direct)
         self.fault = None
         dead.close()

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -22,7 +23,7 @@ from tierwise.difficulty import difficulty_faults, signal_of
 from tierwise.episode import Outcome, episode, strategies_of
 from tierwise.errors import InputError, unknown_name
 from tierwise.llm import LanguageModel, build_request
-from tierwise.recipe import Arm
+from tierwise.recipe import Arm, Message
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.serving.answer import Answer, answer_of
 from tierwise.serving.live import LiveDraws, Source
@@ -89,21 +90,37 @@ class PolicyRuntime:
         return cls(file, model, seed=seed)
 
     async def answer(
-        self, inputs: Mapping[str, str] | None = None, /, *, seed: int | None = None, **fields: str
+        self,
+        inputs: Mapping[str, str] | None = None,
+        /,
+        *,
+        seed: int | None = None,
+        history: Sequence[Message] = (),
+        **fields: str,
     ) -> Answer:
         """Answer one request; ``inputs`` as a mapping, as keywords, or both.
+
+        ``history`` are the conversation's earlier messages, for a policy whose prompts have a slot
+        for them (``file.takes_history``). The tuning judged requests without one.
 
         A request that a limit ends is answered with what arrived (or has failed, where the policy
         says so); cancelling this cancels the calls that are out.
 
         Raises:
-            InputError: an input is missing, unknown or not text.
+            InputError: an input is missing, unknown or not text; or there is a history, and the
+                policy has no slot for it.
         """
         given = self.checked({**(inputs or {}), **fields})
+        if history and not self.file.takes_history:
+            raise InputError(
+                f"policy {self.file.name!r} takes no earlier messages: its prompts have no "
+                "{role: history}"
+            )
         started_s = monotonic()
         policy = self.file.policy
+        source_of = functools.partial(self.source, inputs=given, history=history)
         live = LiveDraws(
-            self, given, self.file.answer, self.seed if seed is None else seed,
+            source_of, given, self.file.answer, self.seed if seed is None else seed,
             policy.limits.timeout_s, self._scores,
         )  # fmt: skip
         rounds = episode(policy, self._strategies, given)
@@ -117,10 +134,16 @@ class PolicyRuntime:
         return answer_of(self.file, outcome, live.results, live.calls, latency_s)
 
     def answer_sync(
-        self, inputs: Mapping[str, str] | None = None, /, *, seed: int | None = None, **fields: str
+        self,
+        inputs: Mapping[str, str] | None = None,
+        /,
+        *,
+        seed: int | None = None,
+        history: Sequence[Message] = (),
+        **fields: str,
     ) -> Answer:
         """``answer`` for code without an event loop; in a notebook it waits in a thread."""
-        answer = self.answer(inputs, seed=seed, **fields)
+        answer = self.answer(inputs, seed=seed, history=history, **fields)
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -145,13 +168,16 @@ class PolicyRuntime:
                 raise InputError(f"input {name!r} must be text")
         return {name: str(inputs[name]) for name in wanted}
 
-    def source(self, arm: Arm, inputs: Mapping[str, str]) -> Source:
+    def source(
+        self, arm: Arm, inputs: Mapping[str, str], history: Sequence[Message] = ()
+    ) -> Source:
         """Where the draws of ``arm`` come from, for these inputs."""
         tier = self.file.tier_of(arm)
         model = self._models[tier.name]
         address = str(getattr(model, "address", ""))  # part of what a draw's seed depends on
-        request = build_request(tier, self.file.prompts[arm.prompt], arm, inputs, address)
-        return Source(model, tier, request, self.file.prompts[arm.prompt].turn)
+        prompt = self.file.prompts[arm.prompt]
+        request = build_request(tier, prompt, arm, inputs, address, history)
+        return Source(model, tier, request, prompt.turn)
 
     def close(self) -> None:
         """Close the models that this runtime opened."""

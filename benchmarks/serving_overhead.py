@@ -1,11 +1,12 @@
-# ruff: noqa: T201  a benchmark prints its table
-"""What the gateway adds to a call, as ratios within one run.
+"""What the gateway adds to a call, as ratios from one run.
 
-    python -m tests.serving.overhead
+    python benchmarks/serving_overhead.py --requests 1500
 
-An upstream answers every call after 50 ms. The same client asks it directly; then a gateway whose
-draws take 50 ms in its own process, which is the gateway alone; then a gateway that reaches the
-upstream through LiteLLM. Each server is a process of its own; CPU is that of the gateway's process.
+An upstream answers every call after 50 ms; a client asks it directly; then a gateway whose draws
+take 50 ms in its own process, which is the gateway alone; then a gateway that reaches the upstream
+straight (``llm.openai_http``), and one that reaches it through LiteLLM. Each server is a process of
+its own; CPU is that of the gateway's process, without the client's and the upstream's. Last, the
+CPU of one call by itself, sent either way.
 """
 
 from __future__ import annotations
@@ -23,14 +24,20 @@ from pathlib import Path
 from signal import SIGINT
 
 DELAY_S = 0.05
-MODELS = ("gateway", "gateway+litellm")
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the upstream and the policies are the tests'
+MODELS = ("gateway", "straight", "litellm")
+DRAWS = (1, 8)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1500, help="at concurrency 64")
     parser.add_argument("--serve", nargs=3, metavar=("MODEL", "DRAWS", "UPSTREAM"))
+    parser.add_argument("--call", nargs=2, metavar=("MODEL", "UPSTREAM"))
     arguments = parser.parse_args()
+    if arguments.call:
+        print(call_cpu_s(*arguments.call))
+        return
     if arguments.serve:
         model, draws, upstream = arguments.serve
         serve(model, int(draws), upstream)
@@ -46,11 +53,54 @@ def main() -> None:
             direct[at_once] = times[n // 2]
             show("direct", 1, at_once, seconds, times, None, 1.0)
         for model in MODELS:
-            for draws in (1, 8):
+            for draws in DRAWS:
                 for at_once, n in ((1, 60), (64, arguments.requests)):
                     seconds, times, cpu_s = asked_of(model, draws, upstream.url, at_once, n)
                     ratio = times[n // 2] / direct[at_once]
                     show(model, draws, at_once, seconds, times, cpu_s / n, ratio)
+        alone = {m: alone_cpu_s(m, upstream.url) for m in ("straight", "litellm")}
+    ratio = alone["litellm"] / alone["straight"]
+    print(
+        "\nCPU of one call alone: " + ", ".join(f"{m} {s * 1e3:.2f} ms" for m, s in alone.items())
+    )
+    print(f"LiteLLM takes {ratio:.1f} times the CPU of the straight call")
+
+
+def alone_cpu_s(model: str, upstream: str) -> float:
+    command = [sys.executable, __file__, "--call", model, upstream]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def call_cpu_s(model: str, upstream: str, calls: int = 600, at_once: int = 64) -> float:
+    """CPU seconds of this process for one call of ``calls``, ``at_once`` at a time."""
+    import os
+
+    from tierwise.llm import Call, Request
+    from tierwise.llm.litellm_model import LiteLLMModel
+    from tierwise.recipe import Message, Price, Tier
+
+    os.environ |= {"OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "sk-overhead"}
+    params = {"max_tokens": 9, "temperature": 0.8}
+    tier = Tier("small", "openai/tiny", Price(1, 2), {"direct": {"max_tokens": 9}},
+                limits={"concurrency": at_once})  # fmt: skip
+    client = LiteLLMModel(tier, direct=model == "straight")
+
+    async def ask_all(n: int) -> None:
+        slots = asyncio.Semaphore(at_once)
+
+        async def one(i: int) -> None:
+            async with slots:
+                request = Request(tier.model, (Message("user", f"q {i}"),), params)
+                await client.answer(Call(request, 0, 1, i))
+
+        await asyncio.gather(*map(one, range(n)))
+
+    asyncio.run(ask_all(at_once))
+    started_s = time.process_time()
+    asyncio.run(ask_all(calls))
+    used_s = time.process_time() - started_s
+    client.close()
+    return used_s / calls
 
 
 def show(asked, draws, at_once, seconds, times, cpu_s, ratio) -> None:
@@ -64,8 +114,7 @@ def show(asked, draws, at_once, seconds, times, cpu_s, ratio) -> None:
 def asked_of(model: str, draws: int, upstream: str, at_once: int, n: int):
     command = [
         sys.executable,
-        "-m",
-        "tests.serving.overhead",
+        __file__,
         "--serve",
         model,
         str(draws),
@@ -119,7 +168,8 @@ def serve(model: str, draws: int, upstream: str) -> None:
     from tierwise.serving.gateway import Gateway
     from tierwise.serving.shelf import Shelf
 
-    os.environ |= {"OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "sk-overhead"}
+    os.environ |= {"OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "sk-overhead",
+                   "TIERWISE_SEND": model}  # fmt: skip
     tier = Tier("small", "openai/tiny", Price(1, 2), {"direct": {"max_tokens": 9}},
                 limits={"concurrency": 64})  # fmt: skip
     kind = {"draws": draws} if draws > 1 else {}

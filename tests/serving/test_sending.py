@@ -1,0 +1,74 @@
+"""A served policy's calls go straight to a server that speaks OpenAI's protocol, or by LiteLLM.
+
+Both ways the same bodies go out and the same answer comes back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.loopback import Loopback
+from tests.serving.worlds import ANSWER, PROMPTS
+from tierwise.llm.litellm import library
+from tierwise.llm.openai_http import OpenAIHttp, speaks_openai
+from tierwise.llm.sender import LiteLLMSender
+from tierwise.recipe import Arm, Policy, Price, Recipe, StrategySpec, Tier
+from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.serving import PolicyRuntime
+from tierwise.serving.reopening import SEND
+
+VOTE = Policy(
+    (Recipe((Arm("plain", "direct", 1.0),), StrategySpec.of("self_consistency", draws=5)),)
+)
+
+
+def served(model: str, **modes: Any) -> PolicyFile:
+    tier = Tier("small", model, Price(1.0, 2.0), {"direct": {"max_tokens": 9, **modes}})
+    return PolicyFile(
+        name="p", tier=tier, task=TaskRef("t", 1, "exact_match", ""), inputs=("question",),
+        prompts=PROMPTS, policy=VOTE, answer=ANSWER,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [
+        ("openai/tiny", {}),
+        ("openai/tiny", {"top_p": 0.9, "extra_body": {"top_k": 3}}),
+        ("openai/o4-mini", {"reasoning_effort": "low"}),
+        ("hosted_vllm/tiny", {"stop": ["\n"]}),
+    ],
+)
+def test_both_ways_send_the_same_bodies_and_give_the_same_answer(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch, model: str, sent: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("HOSTED_VLLM_API_BASE", loopback.url)
+    monkeypatch.setenv("HOSTED_VLLM_API_KEY", str(loopback.key))
+    answers, senders = [], []
+    for way in ("", "litellm"):
+        monkeypatch.setenv(SEND, way)
+        with PolicyRuntime(served(model, **sent), seed=3) as runtime:
+            answers.append(runtime.answer_sync(question="6 + 3"))
+            senders.append(type(runtime._opened[0]._model._sender))
+    assert senders == [OpenAIHttp, LiteLLMSender]
+    straight, through = answers
+    assert (straight.text, straight.usd, straight.draws) == (through.text, through.usd, 5)
+    assert [d.text for d in straight.trace] == [d.text for d in through.trace]
+    first, second = loopback.bodies
+    assert first == second
+    assert first["n"] == 5
+
+
+def test_what_litellm_reaches_another_way_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOSTED_VLLM_API_BASE", raising=False)
+    by_responses = [
+        name for name, row in library().model_cost.items()
+        if row.get("mode") == "responses" and row.get("litellm_provider") == "openai"
+    ]  # fmt: skip
+    assert by_responses  # the table has such models
+    assert not any(speaks_openai(f"openai/{name}") for name in by_responses if "/" not in name)
+    assert not speaks_openai("anthropic/claude-3-5-haiku-20241022")
+    assert not speaks_openai("hosted_vllm/tiny")  # no address to send it to
+    assert speaks_openai("openai/gpt-4o-mini")
