@@ -17,16 +17,21 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from click.testing import CliRunner
 from openai import BadRequestError, OpenAI
 
 import tierwise
 from tests.loopback import Loopback, Said
+from tests.serving.loopback import served
 from tests.serving.worlds import ANSWER, PROMPTS
 from tierwise.cli import export
 from tierwise.recipe import Arm, Policy, Price, Recipe, StrategySpec, Tier
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
+from tierwise.serving.access import Access
+from tierwise.serving.gateway import Gateway
+from tierwise.serving.shelf import Shelf
 
 PYTHON = os.environ.get("TIERWISE_PROXY_PYTHON", "")
 pytestmark = [
@@ -40,9 +45,15 @@ MASTER_KEY = "sk-master-of-the-tests"
 
 
 @contextlib.contextmanager
-def proxy(policy: Path, out: Path, **env: str) -> Iterator[OpenAI]:
+def proxy(policy: Path, out: Path, gateway: str = "", **env: str) -> Iterator[OpenAI]:
+    """A client of the proxy that serves ``policy``, and as ``chained`` what ``gateway`` serves."""
     args = [str(policy), "--to", "litellm-proxy", "--out", str(out)]
     assert CliRunner().invoke(export.command, args, catch_exceptions=False).exit_code == 0
+    if gateway:
+        config = yaml.safe_load((out / "config.yaml").read_text())
+        behind = {"model": f"openai/{policy.stem}", "api_base": gateway, "api_key": "none"}
+        config["model_list"].append({"model_name": "chained", "litellm_params": behind})
+        (out / "config.yaml").write_text(yaml.safe_dump(config))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -80,8 +91,15 @@ def asked(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
-def test_the_proxy_answers_as_the_library_does(tmp_path: Path) -> None:
-    with proxy(EXAMPLE, tmp_path / "out") as client, PolicyRuntime.load(EXAMPLE) as runtime:
+def test_the_proxy_answers_as_the_library_does_itself_and_from_a_gateway_behind_it(
+    tmp_path: Path,
+) -> None:
+    app = Gateway(Shelf([EXAMPLE]), Access("127.0.0.1", ())).app
+    with (
+        served(app) as base,
+        proxy(EXAMPLE, tmp_path / "out", gateway=f"{base}/v1") as client,
+        PolicyRuntime.load(EXAMPLE) as runtime,
+    ):
         create = client.chat.completions.with_raw_response.create
         for seed, question in enumerate(["6 + 3", "13 + 2 - 5 + 18 - 7", "8 - 5 + 4"]):
             own = runtime.answer_sync(question=question, seed=seed)
@@ -99,6 +117,14 @@ def test_the_proxy_answers_as_the_library_does(tmp_path: Path) -> None:
             assert text == own.text
             assert chunks[-1].usage.completion_tokens == own.completion_tokens
             assert chunks[-1].usage.model_extra["cost"] == pytest.approx(own.usd)
+            behind = create(model="chained", messages=asked(question), seed=seed).parse()
+            assert behind.choices[0].message.content == own.text
+            assert behind.usage.completion_tokens == own.completion_tokens
+            chunks = list(client.chat.completions.create(
+                model="chained", messages=asked(question), seed=seed, stream=True,
+            ))  # fmt: skip
+            text = "".join(c.delta.content or "" for chunk in chunks for c in chunk.choices)
+            assert text == own.text
         with pytest.raises(BadRequestError, match="'n' is not taken"):
             create(model="arithmetic-small", messages=asked("6 + 3"), n=2)
         with pytest.raises(BadRequestError, match="unknown parameter 'policy_file'"):

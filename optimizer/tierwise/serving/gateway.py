@@ -59,7 +59,7 @@ class Gateway:
 
     def __init__(self, shelf: Shelf, access: Access, bounds: Bounds = Bounds()) -> None:
         self.shelf, self.access, self.bounds = shelf, access, bounds
-        self.metrics = Metrics()
+        self.metrics = Metrics(self._attempts)
         self._in_flight = 0
         for edition in shelf.editions:
             self.metrics.serving(edition.file)
@@ -134,6 +134,10 @@ class Gateway:
         refused = {str(path.name): why for path, why in self.shelf.refused.items()}
         body = {"ready": ready, "policies": policies, **({"refused": refused} if refused else {})}
         return json_response(body, 200 if ready else 503)
+
+    def _attempts(self) -> dict[str, int]:
+        opened = [(e.file.name, e.runtime) for e in self.shelf.editions if e.runtime is not None]
+        return {name: runtime.attempts for name, runtime in opened}
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         async def checked(request: Request) -> Response:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
 
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.serving.answer import Answer, bucket_names
@@ -14,12 +17,14 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 class Metrics:
     """Counters of one gateway, in a registry of their own.
 
-    A draw is counted once, under what became of it (``ok``, or the class of its failure); retries
-    inside a draw are not.
+    A draw is counted once, under what became of it (``ok``, or the class of its failure), and a
+    call once, however often it was tried. ``attempts`` gives, by policy, what was sent to
+    providers, retries among it: what a provider counts on its side.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, attempts: Callable[[], Mapping[str, int]] = dict) -> None:
         self._registry = registry = CollectorRegistry()
+        registry.register(_Attempts(attempts))
 
         def counter(name: str, what: str, *labels: str) -> Counter:
             return Counter(f"tierwise_{name}", what, labels, registry=registry)
@@ -66,3 +71,18 @@ class Metrics:
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
         return bytes(generate_latest(self._registry))
+
+
+class _Attempts:
+    """Read when asked for: the models count, and a policy that is opened anew counts from 0."""
+
+    def __init__(self, attempts: Callable[[], Mapping[str, int]]) -> None:
+        self._attempts = attempts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "tierwise_attempts", "Calls sent to providers, retries among them.", labels=["policy"]
+        )
+        for policy, count in self._attempts().items():
+            family.add_metric([policy], count)
+        yield family

@@ -9,6 +9,7 @@ from time import monotonic
 from tierwise.errors import ProviderError
 from tierwise.llm import Call, LanguageModel, Result
 from tierwise.llm.models import open_model
+from tierwise.llm.retries import Traffic
 from tierwise.recipe import Tier
 
 PAUSE_S = 10.0
@@ -44,6 +45,11 @@ class ReopeningModel:
     def address(self) -> str:
         """What ``Request.address`` must be for this model."""
         return str(getattr(self._model, "address", ""))
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """What the model sent since it was opened; None where nothing is sent."""
+        return getattr(self._model, "traffic", None)
 
     async def answer(self, call: Call) -> list[Result]:
         """Answer one live call; raises ProviderError while the provider is given up."""

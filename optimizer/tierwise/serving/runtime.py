@@ -76,6 +76,12 @@ class PolicyRuntime:
         """Why a provider is given up at present; None where all can be called."""
         return next((model.fault for model in self._opened if model.fault), None)
 
+    @property
+    def attempts(self) -> int:
+        """Calls sent to providers so far, retries among them; embedded tiers send none."""
+        traffics = [getattr(model, "traffic", None) for model in self._models.values()]
+        return sum(traffic.attempts for traffic in traffics if traffic is not None)
+
     @classmethod
     def load(
         cls, path: Path | str, model: LanguageModel | Models | None = None, *, seed: int = 0
