@@ -234,7 +234,7 @@ async def test_a_model_that_failed_for_good_is_opened_anew(monkeypatch: pytest.M
         def close(self) -> None:
             closed.append(self)
 
-    def open_model(tier):
+    def open_model(tier, **_):
         opened.append(Flaky())
         return opened[-1]
 
