@@ -86,6 +86,7 @@ def test_a_batch_holds_the_requests_that_the_runtime_would_make(tmp_path: Path) 
     asked = build_request(SMALL, PROMPTS["steps"], ARMS[1], {"question": "why?"})
     assert second == {
         "model": "small", "temperature": 0.8, "max_tokens": 256, "seed": base_seed(4, asked),
+        "logprobs": True,
         "messages": [{"role": "system", "content": "steps"},
                      {"role": "user", "content": "why?\nThink."}],
     }  # fmt: skip
