@@ -17,17 +17,22 @@ from typing import Literal, NamedTuple
 
 from tierwise.difficulty import signal_of, turn_of
 from tierwise.errors import UnsupportedError
-from tierwise.recipe import ANSWER, Arm, DrawBill, Policy, price
-from tierwise.strategies import Draw, Return, Seen, Strategy, build, deal
+from tierwise.recipe import ANSWER, Arm, DrawBill, Policy, Turn, price
+from tierwise.strategies import Ask, Draw, Return, Seen, Strategy, build, deal
 
 Ended = Literal["answered", "max_usd_per_request", "max_draws", "timeout", "failed"]
 
 
 class Round(NamedTuple):
-    """Draws to make at once: one arm a draw. What is not there after ``timeout_s`` has failed."""
+    """Draws to make at once: one arm a draw. What is not there after ``timeout_s`` has failed.
+
+    ``parents`` are the draws that they follow, counted over the whole episode; None where a draw
+    begins a tree. A child has its parent's index.
+    """
 
     arms: tuple[Arm, ...]
     timeout_s: float | None
+    parents: tuple[int | None, ...]
 
 
 class Drawn(NamedTuple):
@@ -43,7 +48,7 @@ class Outcome:
     """How an episode ended.
 
     ``index`` points into ``draws`` (all of them, the probe's first), None where nothing arrived.
-    ``rounds`` holds the number of draws of each round.
+    ``rounds`` holds the number of draws of each round, ``parents`` what each draw followed.
     """
 
     index: int | None
@@ -55,6 +60,7 @@ class Outcome:
     usd: float
     latency_s: float
     ended: Ended
+    parents: tuple[int | None, ...] = ()
 
 
 def strategies_of(policy: Policy) -> tuple[Strategy, ...]:
@@ -68,7 +74,7 @@ def episode(
     """Answer one request; see the module docstring for the protocol.
 
     Raises:
-        UnsupportedError: a strategy asks for a turn that the policy has no prompt for.
+        UnsupportedError: a strategy asks for a turn after a draw that failed.
     """
     request = _Request(policy)
     probe = policy.difficulty.probe
@@ -92,23 +98,38 @@ def episode(
         move = strategy.step(seen)
         if isinstance(move, Return):
             return request.outcome(known[move.index], bucket, value)
-        if move.turn != "answer" or move.parent is not None:
-            raise UnsupportedError(f"{strategy.kind} asks for a {move.turn!r} turn: not supported")
-        if move.arm is None:
-            dealt = deal([sum(d.arm == a for d in draws) for a in range(len(arms))], move.n)
-        else:
-            dealt = [move.arm] * move.n
         before = len(request.drawn)
-        yield from request.round(tuple(arms[a] for a in dealt))
+        dealt = _dealt(move, draws, len(arms))
+        turn = Turn(move.turn, move.passages)
+        parents = [known[p] for p in move.parents]
+        if any(request.drawn[p].draw.failed for p in parents):
+            raise UnsupportedError(f"{strategy.kind} asks for a {turn.label} after a failed draw")
+        asked = [request.arms[p].below(turn) for p in parents] or [
+            arms[a].begun(turn) for a in dealt
+        ]
+        yield from request.round(tuple(asked), tuple(parents) or (None,) * len(asked))
         for i in range(before, len(request.drawn)):
             known.append(i)
-            draws.append(request.drawn[i].draw._replace(arm=dealt[i - before]))
+            parent = move.parents[i - before] if move.parents else None
+            draws.append(
+                request.drawn[i].draw._replace(arm=dealt[i - before], turn=turn.name, parent=parent)
+            )
     answered = turn_of(policy.difficulty.signal) == ANSWER
     if not draws and answered:  # the probe ended it, with draws that this bucket's arms do not have
         known = list(range(len(request.drawn)))
         seen = Seen(tuple(d.draw for d in request.drawn), len(arms))
     index = known[strategy.choose(seen)] if known else None
     return request.outcome(index, bucket, value)
+
+
+def _dealt(move: Ask, draws: Sequence[Draw], n_arms: int) -> list[int]:
+    """The arm of each draw that is asked for."""
+    if move.parents:
+        return [draws[p].arm for p in move.parents]
+    if move.arm is not None:
+        return [move.arm] * move.n
+    roots = [d.arm for d in draws if d.parent is None and d.turn == move.turn]
+    return deal([roots.count(a) for a in range(n_arms)], move.n)
 
 
 def _in_time(drawn: Drawn, timeout_s: float | None) -> Drawn:
@@ -125,6 +146,7 @@ class _Request:
         self.limits = policy.limits
         self.drawn: list[Drawn] = []
         self.arms: list[Arm] = []
+        self.parents: list[int | None] = []
         self.rounds: list[list[DrawBill]] = []
         self.sizes: list[int] = []
         self.latency_s = 0.0
@@ -134,17 +156,21 @@ class _Request:
     def usd(self) -> float:
         return price(self.rounds)
 
-    def round(self, arms: tuple[Arm, ...]) -> Generator[Round, Sequence[Drawn], None]:
-        limits = self.limits
+    def round(
+        self, arms: tuple[Arm, ...], parents: tuple[int | None, ...] = ()
+    ) -> Generator[Round, Sequence[Drawn], None]:
+        limits, parents = self.limits, parents or (None,) * len(arms)
         if limits.max_draws is not None:
             arms = arms[: limits.max_draws - len(self.drawn)]
             if not arms:
                 self.ended = "max_draws"
                 return
+        parents = parents[: len(arms)]
         left = None if limits.timeout_s is None else limits.timeout_s - self.latency_s
-        drawn = [_in_time(d, left) for d in (yield Round(arms, left))]
+        drawn = [_in_time(d, left) for d in (yield Round(arms, left, parents))]
         self.drawn += drawn
         self.arms += arms
+        self.parents += parents
         self.rounds.append([d.bill for d in drawn if d.bill is not None])
         self.sizes.append(len(arms))
         self.latency_s += max(d.latency_s for d in drawn)
@@ -167,4 +193,5 @@ class _Request:
             usd=self.usd,
             latency_s=self.latency_s,
             ended="failed" if failed else self.ended or "answered",
+            parents=tuple(self.parents),
         )

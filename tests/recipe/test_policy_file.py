@@ -24,10 +24,13 @@ from tierwise.recipe import (
     Probe,
     PromptTemplate,
     Recipe,
+    RetrieverSpec,
     StrategySpec,
     Tier,
+    TurnTemplate,
 )
 from tierwise.recipe.policy_file import PolicyFile, TaskRef, json_schema
+from tierwise.recipe.prompt import fields_of
 from tierwise.task import AnswerSpec
 
 
@@ -121,7 +124,7 @@ def policy_files(draw) -> PolicyFile:
     mode_names = draw(st.lists(_WORD, min_size=1, max_size=2, unique=True))
     arms = st.builds(
         Arm, st.sampled_from(prompt_ids), st.sampled_from(mode_names), st.floats(0, 2),
-        st.sampled_from(["the other", None]),
+        st.sampled_from(["the other", None]), st.just(()),
     )  # fmt: skip
     specs = st.builds(
         StrategySpec.of, _WORD, st.dictionaries(st.sampled_from("abc"), _LEAF, max_size=3)
@@ -138,8 +141,15 @@ def policy_files(draw) -> PolicyFile:
         st.sampled_from(["answer_with_what_arrived", "fail"]),
     ))  # fmt: skip
     messages = st.lists(st.builds(Message, st.sampled_from(["system", "user"]), _TEXT), min_size=1)
+    sends = st.dictionaries(st.just("max_tokens"), st.integers(1, 99))
+    turns = st.dictionaries(
+        st.sampled_from(["critique", "refine", "query", "answer"]),
+        st.builds(TurnTemplate, _TEXT, sends), max_size=2,
+    )  # fmt: skip
     prompts = {
-        i: PromptTemplate(i, tuple(m for m in draw(messages)), draw(_TEXT), origin=draw(_TEXT))
+        i: PromptTemplate(
+            i, tuple(m for m in draw(messages)), draw(_TEXT), origin=draw(_TEXT), turns=draw(turns)
+        )
         for i in prompt_ids
     }
     modes = {m: {"max_tokens": draw(st.integers(1, 99)), "stop": draw(st.lists(_TEXT, max_size=2))}
@@ -151,14 +161,20 @@ def policy_files(draw) -> PolicyFile:
                 draw(st.booleans()), {"rpm": draw(_POSITIVE)})  # fmt: skip
     difficulty = Difficulty(draw(_WORD), tuple(sorted(cuts, reverse=True)), probe)
     shares = draw(st.sampled_from([(), (1 / len(buckets),) * len(buckets)]))
-    fields = tuple(dict.fromkeys(name for p in prompts.values() for name in p.fields))
+    texts = [t.text for p in prompts.values() for t in p.turns.values()]
+    used = [*(name for p in prompts.values() for name in p.fields), *fields_of(" ".join(texts))]
+    retriever = st.builds(
+        RetrieverSpec, _WORD.map("r".__add__), st.just(AnswerSpec("q: (.*)", "last", "none")),
+        _TEXT, _TEXT, st.integers(1, 9999), _POSITIVE,
+    )  # fmt: skip
     return PolicyFile(
         draw(_TEXT.filter(bool)), tier, TaskRef(draw(_TEXT), draw(st.integers()), "m", draw(_TEXT)),
-        fields, prompts, Policy(buckets, difficulty, limits), shares,
+        tuple(dict.fromkeys(used)), prompts, Policy(buckets, difficulty, limits), shares,
         AnswerSpec(draw(st.sampled_from([None, "no", "a: (.*)"])), "first", "none", "extracted"),
         draw(_EVIDENCE), draw(_EVIDENCE), draw(_EVIDENCE), draw(st.booleans()),
         tuple(draw(st.lists(_TEXT, max_size=2))),
         {"the other": Tier("the other", "openai/dear", price, modes)},
+        draw(st.none() | retriever),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from tierwise.content.find import TASK_FILE, find_space, find_task
 from tierwise.content.job_file import JobModel, job_of
-from tierwise.content.prompts import load_prompts
+from tierwise.content.prompts import load_prompts, load_turns
 from tierwise.content.space_file import SpaceModel, load_space
 from tierwise.content.task_file import TaskModel, load_task
 from tierwise.difficulty import difficulty_faults
@@ -20,7 +20,9 @@ from tierwise.recipe._policy_read import read as read_policy
 from tierwise.recipe._schema import keys_of
 from tierwise.recipe._yaml import Document, Loc, faults_of, raise_any, read
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.strategies import build
+from tierwise.recipe.prompt import check_turns
+from tierwise.recipe.turns import NAMES
+from tierwise.strategies import build, paths_of
 from tierwise.task.verifiers import LOGPROBS, RECORDED_SCORES, SCORES
 
 _KINDS: dict[str, type[BaseModel]] = {
@@ -41,7 +43,7 @@ def check(path: Path | str) -> list[InputError]:
 
 
 def check_kind(path: Path) -> str:
-    """Check, and say what the file is: task, prompts, policy, job or space.
+    """Check, and say what the file is: task, prompts, turns, policy, job or space.
 
     Raises:
         InputError: every fault.
@@ -57,6 +59,8 @@ def check_kind(path: Path) -> str:
             load_prompts(path)
         case "space":
             load_space(path)
+        case "turns":
+            load_turns(path)
         case "job":
             _check_job(document)
         case "policy":
@@ -74,11 +78,13 @@ def policy_faults(file: PolicyFile) -> Iterator[tuple[Loc, InputError]]:
     for i, recipe in enumerate(file.policy.buckets):
         loc: Loc = ("buckets", i, "strategy")
         try:
-            build(recipe.strategy)
+            strategy = build(recipe.strategy)
+            for arm in recipe.arms:
+                check_turns(file.prompts[arm.prompt], strategy.kind, paths_of(strategy))
         except InputError as error:
             yield loc, error
             continue
-        verifier = getattr(build(recipe.strategy), "verifier", None)
+        verifier = getattr(strategy, "verifier", None)
         if verifier is not None and verifier not in SCORES:
             yield loc, unknown_name("score to rank by", str(verifier), SCORES)
         elif verifier in RECORDED_SCORES and file.deployable:
@@ -105,6 +111,8 @@ def _kind_of(document: Document, path: Path) -> str:
         raise document.fault("neither a task, prompts, a search space, a job nor a policy")
     if "schema" in data:
         return "policy"
+    if data and set(data) <= set(NAMES):
+        return "turns"
     shared = {kind: len(set(keys_of(model)) & set(data)) for kind, model in _KINDS.items()}
     kind = max(shared, key=lambda k: shared[k])
     if not shared[kind]:

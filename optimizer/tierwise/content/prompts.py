@@ -18,9 +18,10 @@ from pydantic import Field
 from tierwise.content.find import shipped
 from tierwise.difficulty import SIGNALS, asking
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import ANSWER, Message, PromptTemplate, substitute
-from tierwise.recipe._schema import MessageModel, Strict, Text, messages_of, validate
+from tierwise.recipe import ANSWER, Message, PromptTemplate, TurnTemplate, substitute
+from tierwise.recipe._schema import MessageModel, Strict, Text, Turns, messages_of, validate
 from tierwise.recipe._yaml import Document, raise_any, read
+from tierwise.recipe.prompt import turn_fields, undefined_fields
 
 INSTRUCTION, INPUT, WORDING = "instruction", "input", "wording"
 
@@ -42,12 +43,19 @@ class PromptModel(Strict):
     wording: Text | None = None
     paraphrases: list[Text] = Field(default_factory=list)
     source: Text | None = None
+    turns: Turns = Field(default_factory=dict)
 
 
 class PromptsModel(Strict):
     """A prompt file, as if its list had a name."""
 
     prompts: Annotated[list[PromptModel], Field(min_length=1)]
+
+
+class TurnsModel(Strict):
+    """A file of turns, as if it had a name."""
+
+    turns: Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ def load_prompts(
     document = read(path)
     if not isinstance(document.data, list):
         raise document.fault("a prompt file is a list: each prompt begins with '- id: …'")
-    model = validate(PromptsModel, _named(document))
+    model = validate(PromptsModel, under(document, "prompts"))
     faults: list[InputError] = []
     prompts: dict[str, PromptTemplate] = {}
     for i, prompt in enumerate(model.prompts):
@@ -80,6 +88,10 @@ def load_prompts(
             prompts[prompt.id] = template
             if setting is not None:
                 check_fields(template, setting.inputs)
+                for where, error in undefined_fields(
+                    replace(template, messages=()), setting.inputs
+                ):
+                    faults.append(document.placed(error, (i, *where)))
         except InputError as error:
             faults.append(document.placed(error, (i, "id")))
     raise_any(faults)
@@ -119,6 +131,28 @@ def asking_prompts(
     return tuple(found)
 
 
+def with_turns(
+    prompts: Sequence[PromptTemplate], path: Path | None = None
+) -> tuple[PromptTemplate, ...]:
+    """``prompts``, each with the shipped words for those turns that it has none for."""
+    named = load_turns(path or shipped("search_spaces") / "turns" / "default.yaml")
+    return tuple(replace(prompt, turns={**named, **prompt.turns}) for prompt in prompts)
+
+
+def load_turns(path: Path) -> dict[str, TurnTemplate]:
+    """The words of a file of turns, which fit any prompt: they use no input.
+
+    Raises:
+        InputError: every fault, with its line.
+    """
+    document = read(path)
+    model = validate(TurnsModel, under(document, "turns"))
+    turns = {name: turn.value() for name, turn in model.turns.items()}
+    faults = undefined_fields(PromptTemplate("default", (), turns=turns), ())
+    raise_any([document.placed(error, where[1:]) for where, error in faults])
+    return turns
+
+
 def choose(prompts: Sequence[PromptTemplate], families: Iterable[str]) -> list[PromptTemplate]:
     """The prompts of ``families``, each the name of a family or the id of a prompt.
 
@@ -135,7 +169,7 @@ def choose(prompts: Sequence[PromptTemplate], families: Iterable[str]) -> list[P
 
 def written_out(prompt: PromptTemplate, setting: Setting) -> PromptTemplate:
     """``prompt`` with ``{{ instruction }}`` and ``{{ input }}`` replaced by what the task says."""
-    fields = {name: f"{{{{ {name} }}}}" for name in setting.inputs}
+    fields = _kept(setting.inputs)
     if len(fields) == 1:
         everything = next(iter(fields.values()))
     else:
@@ -153,7 +187,16 @@ def written_out(prompt: PromptTemplate, setting: Setting) -> PromptTemplate:
         return tuple(Message(m.role, substitute(m.content, known)) for m in messages)
 
     paraphrases = tuple(whole(messages) for messages in prompt.paraphrases)
-    return replace(prompt, messages=whole(prompt.messages), paraphrases=paraphrases)
+    turns = {
+        name: replace(turn, text=substitute(turn.text, known | _kept(turn_fields(name))))
+        for name, turn in prompt.turns.items()
+    }
+    return replace(prompt, messages=whole(prompt.messages), paraphrases=paraphrases, turns=turns)
+
+
+def _kept(names: Sequence[str]) -> dict[str, str]:
+    """Placeholders that stay as they are."""
+    return {name: f"{{{{ {name} }}}}" for name in names}
 
 
 def check_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> None:
@@ -165,11 +208,12 @@ def check_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> None:
                 raise InputError(f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}")
 
 
-def _named(document: Document) -> Document:
-    """The list as the value of ``prompts``; its lines are found by their own places too."""
-    lines = {("prompts", *loc): line for loc, line in document.lines.items()}
-    traps = {("prompts", *loc): fault for loc, fault in document.traps.items()}
-    return Document({"prompts": document.data}, document.path, lines, traps)
+def under(document: Document, name: str) -> Document:
+    """The whole of a document as the value of ``name``; its lines are found by their own places
+    too."""
+    lines = {(name, *loc): line for loc, line in document.lines.items()}
+    traps = {(name, *loc): fault for loc, fault in document.traps.items()}
+    return Document({name: document.data}, document.path, lines, traps)
 
 
 def _template(prompt: PromptModel, origin: str) -> PromptTemplate:
@@ -201,7 +245,7 @@ def _template(prompt: PromptModel, origin: str) -> PromptTemplate:
     return PromptTemplate(
         prompt.id, _in_words(messages, prompt.wording), prompt.family, tuple(prompt.modes),
         tuple(_in_words(messages, text, anew=True) for text in prompt.paraphrases), origin,
-        prompt.turn,
+        prompt.turn, {name: turn.value() for name, turn in prompt.turns.items()},
     )  # fmt: skip
 
 

@@ -195,7 +195,7 @@ class _Reading:
 
 def _check_scores(names: Dimension) -> None:
     for name in corners(names):
-        if name not in SCORES:
+        if name is not None and name not in SCORES:
             raise unknown_name("score to rank by", str(name), SCORES)
 
 

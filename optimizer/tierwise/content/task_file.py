@@ -17,12 +17,14 @@ from tierwise.content.prompts import (
     choose,
     load_library,
     load_prompts,
+    with_turns,
 )
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe import ANSWER, Message, PromptTemplate
 from tierwise.recipe._schema import AnswerModel, NotNegative, Strict, Text, answer_spec, validate
 from tierwise.recipe._yaml import Document, faults_of, raise_any, read
 from tierwise.recipe.space import SearchSpace
+from tierwise.strategies import paths_in
 from tierwise.task import (
     METRICS,
     SPLITS,
@@ -117,6 +119,8 @@ def load_task(
         return LoadedTask(_task(model, items, answer, scorer), own, path, own)
     try:
         prompts = _chosen(own, setting, space)
+        if space and paths_in(space):
+            own, prompts = with_turns(own), with_turns(prompts)
         asked = asking_prompts(written, setting, space.signals if space else ())
     except InputError as error:
         raise document.placed(error, ("prompts",)) from None

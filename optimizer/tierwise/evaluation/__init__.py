@@ -2,10 +2,10 @@
 
 from tierwise.evaluation.evaluator import Evaluation, Evaluator, Rows
 from tierwise.evaluation.orders import STORED, Orders
-from tierwise.evaluation.replay import column_of, replay
+from tierwise.evaluation.replay import Replayed, column_of, replay, replayed
 from tierwise.evaluation.table import ABSTAINED, ArmTable, SampleTable, encode_answers
 
 __all__ = [
-    "ABSTAINED", "STORED", "ArmTable", "Evaluation", "Evaluator", "Orders", "Rows", "SampleTable",
-    "column_of", "encode_answers", "replay",
+    "ABSTAINED", "STORED", "ArmTable", "Evaluation", "Evaluator", "Orders", "Replayed", "Rows",
+    "SampleTable", "column_of", "encode_answers", "replay", "replayed",
 ]  # fmt: skip

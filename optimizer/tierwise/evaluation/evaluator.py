@@ -23,11 +23,11 @@ from tierwise.evaluation.limits import may_bind
 from tierwise.evaluation.lru import Cache
 from tierwise.evaluation.orders import Orders
 from tierwise.evaluation.paths import path
-from tierwise.evaluation.replay import replay
+from tierwise.evaluation.replay import replayed
 from tierwise.evaluation.signals import signal_rows
 from tierwise.evaluation.table import SampleTable
 from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
-from tierwise.strategies import Strategy, Vote, deal
+from tierwise.strategies import PLAIN, Strategy, Vote, deal, paths_of
 
 Measures = npt.NDArray[np.floating[Any]]
 PROBING = "probe_agreement"
@@ -172,10 +172,10 @@ class Evaluator:
 
     def _component_mean(self, recipe: Recipe, strategy: Strategy) -> Rows:
         def compute() -> Rows:
-            arms = [self.table.of(arm) for arm in recipe.arms]
-            exact = expected(strategy, arms) if self.exact else None
-            if exact is not None:
-                return Rows(*exact)
+            if self.exact and paths_of(strategy) == PLAIN:
+                exact = expected(strategy, [self.table.of(arm) for arm in recipe.arms])
+                if exact is not None:
+                    return Rows(*exact)
             rows = self._walk(recipe, strategy, None)
             return Rows(*(self._over_orders(values) for values in rows))
 
@@ -191,6 +191,11 @@ class Evaluator:
 
     def _walk(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Rows:
         """What a strategy does after ``probe``, whose draws are its first."""
+        if (paths := paths_of(strategy)) != PLAIN:
+            nodes = [arm._replace(path=path) for arm in recipe.arms for path in paths]
+            if any(node not in self.table.everything for node in nodes):
+                return self._unsupported()
+            return self._walk_replayed(recipe, strategy, probe)
         first = tuple(recipe.arms.index(arm) for arm in probe.dealt) if probe else ()
         seen = len(first)
         if first == tuple(deal([0] * len(recipe.arms), seen)):
@@ -241,21 +246,14 @@ class Evaluator:
         for item in range(self.table.n_items):
             for order in range(self.orders.n):
                 try:
-                    out = replay(
+                    went = replayed(
                         policy, self.table, item, self.orders, order, strategies=strategies
                     )
                 except UnsupportedError:
                     continue
-                score = self._score(out.index, out.arms, item, order)
+                out, score = went.outcome, went.score(self.table, item)
                 measures[:, item, order] = score, out.usd, len(out.draws), len(out.rounds)
         return Rows(*measures.reshape(4, -1))
-
-    def _score(self, index: int | None, arms: tuple[Arm, ...], item: int, order: int) -> float:
-        if index is None:
-            return 0.0
-        arm = arms[index]
-        position = arms[:index].count(arm)
-        return float(self._arm(arm).score[position, item * self.orders.n + order])
 
     def _arm(self, arm: Arm) -> ArmRows:
         if arm not in self._arms:

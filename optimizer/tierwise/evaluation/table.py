@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.errors import UnsupportedError
-from tierwise.recipe import Arm
+from tierwise.recipe import Arm, Turn
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int16]
 
 ABSTAINED = -1
+NO_QUERY = -1
+_OF_TURNS = ("fresh", "ended")
 _COLUMNS = ("answers", "score", "prompt_usd", "completion_usd", "latency_s")
 
 
@@ -37,6 +39,10 @@ class ArmTable:
         latency_s: seconds.
         scores: verifier scores by name (``mean_logprob`` …), NaN where there is none.
         takes_n: draws of one round share one call.
+        fresh: of queries, how many passages each brought that its chain did not have; ``NO_QUERY``
+            where it asked none. None for other turns.
+        ended: of turns that follow another, where there is no such draw because the chain had
+            ended before: that is no gap. None where there is no such draw.
     """
 
     answers: Codes
@@ -46,6 +52,8 @@ class ArmTable:
     latency_s: Floats
     scores: Mapping[str, Floats] = field(default_factory=dict)
     takes_n: bool = True
+    fresh: Codes | None = None
+    ended: npt.NDArray[np.bool_] | None = None
 
     @property
     def depth(self) -> int:
@@ -61,7 +69,10 @@ class ArmTable:
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
         """(n_items,): items that have all ``depth`` draws; the others are unsupported here."""
-        return np.logical_not(np.isnan(self.score).any(axis=1))
+        missing = np.isnan(self.score)
+        if self.ended is not None:
+            missing &= ~self.ended
+        return np.logical_not(missing.any(axis=1))
 
     def rows(self, keep: npt.NDArray[np.intp]) -> ArmTable:
         """The draws of some items."""
@@ -74,21 +85,29 @@ class ArmTable:
     def _map(self, cut: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> ArmTable:
         arrays = {name: cut(getattr(self, name)) for name in _COLUMNS}
         scores = {name: cut(values) for name, values in self.scores.items()}
+        arrays |= {name: cut(values) for name, values in self._of_turns().items()}
         return ArmTable(**arrays, scores=scores, takes_n=self.takes_n)
+
+    def _of_turns(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays that not every arm has."""
+        return {n: v for n in _OF_TURNS if (v := getattr(self, n)) is not None}
 
 
 @dataclass(frozen=True)
 class SampleTable:
     """Arms over the same items, in the same order.
 
-    ``asked`` are draws that are no answers: what a difficulty signal asks before. Nobody votes by
-    them, and no recipe has them; each has its reply's ``scores``, no answer, and the score 0.
+    ``arms`` are the recipes' arms with their plain answers. ``nodes`` are arms with a path: draws
+    that follow others, or begin with a query. ``asked`` are draws that are no answers: what a
+    difficulty signal asks before. Nobody votes by them, and no recipe has them; each has its
+    reply's ``scores``, no answer, and the score 0.
     """
 
     item_ids: tuple[str, ...]
     inputs: tuple[Mapping[str, str], ...]
     arms: Mapping[Arm, ArmTable]
     asked: Mapping[Arm, ArmTable] = field(default_factory=dict)
+    nodes: Mapping[Arm, ArmTable] = field(default_factory=dict)
 
     @property
     def n_items(self) -> int:
@@ -97,8 +116,16 @@ class SampleTable:
 
     @property
     def everything(self) -> dict[Arm, ArmTable]:
-        """Answers and what was asked before."""
-        return {**self.arms, **self.asked}
+        """Answers, what was asked before, and what follows."""
+        return {**self.arms, **self.asked, **self.nodes}
+
+    @property
+    def complete(self) -> npt.NDArray[np.bool_]:
+        """(n_items,): items that have every draw of every arm."""
+        whole = np.ones(self.n_items, dtype=np.bool_)
+        for rows in self.everything.values():
+            whole &= rows.complete
+        return whole
 
     def of(self, arm: Arm) -> ArmTable:
         """The draws of ``arm``.
@@ -106,7 +133,7 @@ class SampleTable:
         Raises:
             UnsupportedError: there are none.
         """
-        found = self.arms.get(arm) or self.asked.get(arm)
+        found = self.arms.get(arm) or self.asked.get(arm) or self.nodes.get(arm)
         if found is None:
             raise UnsupportedError(f"no draws of {arm.label} are stored")
         return found
@@ -118,6 +145,7 @@ class SampleTable:
             inputs=tuple(self.inputs[i] for i in keep),
             arms={arm: table.rows(keep) for arm, table in self.arms.items()},
             asked={arm: table.rows(keep) for arm, table in self.asked.items()},
+            nodes={arm: table.rows(keep) for arm, table in self.nodes.items()},
         )
 
     def save(self, path: Path) -> None:
@@ -125,11 +153,13 @@ class SampleTable:
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         index = []
         for i, (arm, table) in enumerate(self.everything.items()):
+            of_turns = table._of_turns()
             index.append({
-                "arm": list(arm), "scores": list(table.scores), "takes_n": table.takes_n,
-                "asked": arm in self.asked,
+                "arm": [*arm[:4], [turn.label for turn in arm.path]], "asked": arm in self.asked,
+                "scores": list(table.scores), "takes_n": table.takes_n, "turns": list(of_turns),
             })  # fmt: skip
             arrays |= {f"{i}.{name}": getattr(table, name) for name in _COLUMNS}
+            arrays |= {f"{i}.{name}": values for name, values in of_turns.items()}
             arrays |= {f"{i}.scores.{name}": v for name, v in table.scores.items()}
         meta = {
             "item_ids": list(self.item_ids),
@@ -144,14 +174,22 @@ class SampleTable:
         """Read what ``save`` wrote."""
         with np.load(path, allow_pickle=False) as data:
             meta = json.loads(str(data["meta"]))
-            parts: tuple[dict[Arm, ArmTable], dict[Arm, ArmTable]] = ({}, {})
+            arms, asked, nodes = (dict[Arm, ArmTable]() for _ in range(3))
             for i, entry in enumerate(meta["arms"]):
-                parts[bool(entry.get("asked"))][Arm(*entry["arm"])] = ArmTable(
-                    **{name: data[f"{i}.{name}"] for name in _COLUMNS},
+                arm = _arm(*entry["arm"])
+                part = asked if entry.get("asked") else nodes if arm.path else arms
+                part[arm] = ArmTable(
+                    **{name: data[f"{i}.{name}"] for name in (*_COLUMNS, *entry.get("turns", ()))},
                     scores={name: data[f"{i}.scores.{name}"] for name in entry["scores"]},
                     takes_n=entry["takes_n"],
                 )
-        return cls(tuple(meta["item_ids"]), tuple(meta["inputs"]), *parts)
+        return cls(tuple(meta["item_ids"]), tuple(meta["inputs"]), arms, asked, nodes)
+
+
+def _arm(
+    prompt: str, mode: str, temperature: float, tier: str | None, path: Sequence[str] = ()
+) -> Arm:
+    return Arm(prompt, mode, temperature, tier, tuple(Turn.of(label) for label in path))
 
 
 def encode_answers(answers: Sequence[Sequence[str | None]]) -> list[list[int]]:

@@ -6,6 +6,7 @@ from tierwise.llm._base import (
     Failure,
     LanguageModel,
     Losing,
+    Parent,
     Request,
     Result,
     base_seed,
@@ -13,6 +14,6 @@ from tierwise.llm._base import (
 )
 
 __all__ = [
-    "Call", "Completion", "Failure", "LanguageModel", "Losing", "Request", "Result",
+    "Call", "Completion", "Failure", "LanguageModel", "Losing", "Parent", "Request", "Result",
     "base_seed", "build_request",
 ]  # fmt: skip

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from tierwise.recipe import Arm, Message, PromptTemplate, Tier
+from tierwise.recipe import Arm, Message, PromptTemplate, Tier, substitute
+from tierwise.recipe.prompt import PASSAGES
 
 SEED_SPACE = 2**31 - 2**12
 """Seeds stay below 2**31, the most that some providers take, with room for 4,096 draws."""
@@ -37,24 +38,49 @@ class Request:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+class Parent(NamedTuple):
+    """A draw that another follows: what it was asked, what it said, and what its query brought
+    (``passages`` as they are shown; None where nothing was looked up)."""
+
+    request: Request
+    text: str
+    query: str | None = None
+    passages: str | None = None
+
+
 def build_request(
-    tier: Tier,
-    prompt: PromptTemplate,
-    arm: Arm,
-    inputs: Mapping[str, str],
-    address: str = "",
-    history: Sequence[Message] = (),
-) -> Request:
+    tier: Tier, prompt: PromptTemplate, arm: Arm, inputs: Mapping[str, str], address: str = "",
+    history: Sequence[Message] = (), parent: Parent | None = None,
+) -> Request:  # fmt: skip
     """The request of ``arm`` for one item's inputs; the same bytes in search and in serving.
 
-    ``history`` are the messages before the question, which fill the prompt's slot for them.
+    ``history`` are the messages before the question, which fill the prompt's slot for them. Without
+    a ``parent`` it is the prompt, with the text of the arm's turn below the last message. Else it
+    is the parent's messages, what the parent said, and as one message what its query brought and
+    the text of the turn.
+
+    Raises:
+        UnsupportedError: the prompt has no such turn.
     """
-    params = {**tier.mode(arm.mode), "temperature": arm.temperature}
-    messages = list(prompt.render(inputs, history))
-    suffix = params.pop("suffix", None)
-    if suffix:
-        messages[-1] = Message(messages[-1].role, f"{messages[-1].content}{suffix}")
-    return Request(tier.model, tuple(messages), params, address)
+    params = dict(tier.mode(arm.mode))
+    if parent is None:
+        *before, last = prompt.render(inputs, history)
+        parts = [last.content]
+    else:
+        before = [*parent.request.messages, Message("assistant", parent.text)]
+        last, parts = Message("user", ""), []
+        if parent.passages is not None:
+            found = {"passages": parent.passages, "query": parent.query or ""}
+            handed = prompt.words_of(PASSAGES).text
+            parts.append(substitute(handed, {**inputs, **found}))
+    if arm.path:
+        turn = prompt.words_of(arm.turn.name)
+        params |= turn.sends
+        said = {} if parent is None else {"parent": parent.text}
+        parts.append(substitute(turn.text, {**inputs, **said}))
+    params["temperature"] = arm.temperature
+    content = "\n\n".join(part for part in parts if part) + str(params.pop("suffix", None) or "")
+    return Request(tier.model, (*before, Message(last.role, content)), params, address)
 
 
 def base_seed(seed: int, request: Request) -> int:

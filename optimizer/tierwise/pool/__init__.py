@@ -1,12 +1,14 @@
 """All bought draws: the store, buying what is missing, and loading it as arrays."""
 
 from tierwise.pool.fill import Cap, Filled, Need, Progress, fill, plan
+from tierwise.pool.library import Library
 from tierwise.pool.load import load
 from tierwise.pool.pooled import PooledModel
 from tierwise.pool.spending import Billed, Limit, Spent
 from tierwise.pool.store import SamplePool
+from tierwise.pool.trees import Buys, Trees, even, parents_first
 
 __all__ = [
-    "Billed", "Cap", "Filled", "Limit", "Need", "PooledModel", "Progress", "SamplePool", "Spent",
-    "fill", "load", "plan",
+    "Billed", "Buys", "Cap", "Filled", "Library", "Limit", "Need", "PooledModel", "Progress",
+    "SamplePool", "Spent", "Trees", "even", "fill", "load", "parents_first", "plan",
 ]  # fmt: skip

@@ -50,6 +50,11 @@ class Cap:
     tokens: int | None = None
     seconds: float | None = None
 
+    @property
+    def limit(self) -> Limit:
+        """What the pool holds a run to."""
+        return Limit(self.usd, self.calls, self.tokens)
+
 
 class Progress(NamedTuple):
     """How far a fill is; draws that failed count as done."""
@@ -201,7 +206,7 @@ class _Purchase:
         self, pool: SamplePool, tier: Tier, run: str, cap: Cap, chunks: deque[list[Call]]
     ) -> None:
         self._pool, self._tier, self._run, self._chunks = pool, tier, run, chunks
-        self._limit = Limit(cap.usd, cap.calls, cap.tokens)
+        self._limit = cap.limit
         self._bounded = cap.usd is not None or cap.tokens is not None
         self._deadline = None if cap.seconds is None else monotonic() + cap.seconds
         self._in_flight: deque[tuple[int, list[Call]]] = deque()

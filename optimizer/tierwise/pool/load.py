@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tierwise.difficulty import read
 from tierwise.errors import unknown_name
-from tierwise.evaluation.table import ABSTAINED, ArmTable, Floats, SampleTable
+from tierwise.evaluation.table import ABSTAINED, NO_QUERY, ArmTable, Floats, SampleTable
 from tierwise.llm import Request
 from tierwise.pool.store import SamplePool
-from tierwise.recipe import ANSWER, Arm, Tier
+from tierwise.pool.trees import Trees, rows_of
+from tierwise.recipe import ANSWER, Arm, Tier, Turn, read_turn
 from tierwise.task import VERIFIERS, AnswerSpec, Item, Task
 
 REMEMBERED_TEXTS = 2**18
@@ -31,6 +33,7 @@ def load(
     first: int = 0,
     others: Mapping[str, Tier] | None = None,
     turns: Mapping[Arm, str] | None = None,
+    trees: Trees | None = None,
 ) -> SampleTable:
     """The table of ``items``, in their order, for the arms of ``requests`` (a request an item).
 
@@ -42,7 +45,9 @@ def load(
     in theirs.
 
     ``turns`` names the arms that are asked something else than the task: their replies are read by
-    the difficulty signal of that turn, and are apart in the table (``asked``).
+    the difficulty signal of that turn, and are apart in the table (``asked``). Arms with a path are
+    read from ``trees``; their price includes what their look-ups cost, and where a chain had ended
+    before, that is said and is no gap.
 
     ``tier``'s prices apply, but for arms that name another tier, which is looked up in ``others``.
 
@@ -50,33 +55,43 @@ def load(
         InputError: an arm names a tier that is not in ``others``.
     """
     tiers = {**(others or {}), tier.name: tier}
-    reading = _Reading(task, items)
-    arms: dict[Arm, ArmTable] = {}
-    asked: dict[Arm, ArmTable] = {}
+    reading = _Reading(task, items, trees.library.spec.query if trees and trees.library else None)
+    arms, asked, nodes = (dict[Arm, ArmTable]() for _ in range(3))
     for arm, of_items in requests.items():
         if len(of_items) != len(items):
             raise ValueError(f"{arm.label}: {len(of_items)} requests for {len(items)} items")
-        owner = arm.tier or tier.name
-        if owner not in tiers:
-            raise unknown_name("tier", owner, tiers)
         rows = pool.draws([request.key for request in of_items], first, depth[arm])
-        shape, turn = (len(items), depth[arm]), (turns or {}).get(arm, ANSWER)
-        of_turn = arms if turn == ANSWER else asked
-        of_turn[arm] = _arm_table(rows, shape, first, tiers[owner], reading, turn)
+        shape, kind = (len(items), depth[arm]), (turns or {}).get(arm, ANSWER)
+        owner = _owner(arm, tier, tiers)
+        if kind == ANSWER:
+            arms[arm] = _arm_table(rows, shape, first, owner, reading, arm.turn)
+        else:
+            asked[arm] = _arm_table(rows, shape, first, owner, reading, kind)
+    for arm in depth:
+        if arm.path and trees is not None:
+            shape = len(items), depth[arm]
+            nodes[arm] = _node_table(trees, arm, shape, first, _owner(arm, tier, tiers), reading)
     ids, inputs = tuple(i.id for i in items), tuple(i.inputs for i in items)
-    return SampleTable(ids, inputs, arms, asked)
+    return SampleTable(ids, inputs, arms, asked, nodes)
+
+
+def _owner(arm: Arm, tier: Tier, tiers: Mapping[str, Tier]) -> Tier:
+    owner = arm.tier or tier.name
+    if owner not in tiers:
+        raise unknown_name("tier", owner, tiers)
+    return tiers[owner]
 
 
 class _Reading:
     """Codes and scores of the answers of each item, the same over all arms."""
 
-    def __init__(self, task: Task, items: Sequence[Item]) -> None:
-        self._task, self._items = task, items
+    def __init__(self, task: Task, items: Sequence[Item], query: AnswerSpec | None) -> None:
+        self._task, self._items, self._query = task, items, query
         self._seen: list[dict[str | None, tuple[int, float]]] = [{} for _ in items]
         self._codes = [0] * len(items)
 
-    def read(self, position: int, text: str) -> tuple[int, float]:
-        answer = _answer(self._task.answer, text)
+    def read(self, position: int, text: str, turn: Turn) -> tuple[int, float]:
+        answer = _answer(self._task.answer, self._query, turn, text)
         seen = self._seen[position]
         if answer not in seen:
             code = ABSTAINED
@@ -86,9 +101,9 @@ class _Reading:
             seen[answer] = code, self._task.score(answer, self._items[position])
         return seen[answer]
 
-    def verify(self, name: str, position: int, text: str) -> float:
-        inputs = self._items[position].inputs
-        return VERIFIERS[name](inputs, text, _answer(self._task.answer, text))
+    def verify(self, name: str, position: int, text: str, turn: Turn) -> float:
+        answer = _answer(self._task.answer, self._query, turn, text)
+        return VERIFIERS[name](self._items[position].inputs, text, answer)
 
     @property
     def verifiers(self) -> tuple[str, ...]:
@@ -96,8 +111,32 @@ class _Reading:
 
 
 @functools.lru_cache(maxsize=REMEMBERED_TEXTS)
-def _answer(spec: AnswerSpec, text: str) -> str | None:
-    return spec.extract(text)
+def _answer(spec: AnswerSpec, query: AnswerSpec | None, turn: Turn, text: str) -> str | None:
+    return read_turn(turn, text, spec, query).answer
+
+
+def _node_table(
+    trees: Trees, arm: Arm, shape: tuple[int, int], first: int, tier: Tier, reading: _Reading
+) -> ArmTable:
+    """The draws of an arm with a path; a query costs and takes what its look-up does beside."""
+    level, told = trees.level(arm), trees.told(arm)
+    rows = [(i, d, *row) for (i, d), row in rows_of(trees.pool, level.requests) if (i, d) in told]
+    table = _arm_table(rows, shape, first, tier, reading, arm.turn)
+    ended = np.zeros(shape, dtype=np.bool_)
+    for i, d in level.ended:
+        if first <= d < first + shape[1]:
+            ended[i, d - first] = True
+    table = replace(table, ended=ended)
+    if trees.library is None or arm.turn.name != "query":
+        return table
+    fresh = np.full(shape, NO_QUERY, dtype=np.int16)
+    for (i, d), known in told.items():
+        at = i, d - first
+        if known.found is not None and known.fresh is not None:
+            fresh[at] = known.fresh
+            table.completion_usd[at] += trees.library.spec.usd_per_call
+            table.latency_s[at] += known.found.latency_s
+    return replace(table, fresh=fresh)
 
 
 def _arm_table(
@@ -106,22 +145,23 @@ def _arm_table(
     first: int,
     tier: Tier,
     reading: _Reading,
-    turn: str,
+    turn: Turn | str,
 ) -> ArmTable:
     answers = np.full(shape, ABSTAINED, dtype=np.int16)
     score, *columns = (np.full(shape, np.nan) for _ in range(7))
-    names = reading.verifiers if turn == ANSWER else (turn,)
+    names = reading.verifiers if isinstance(turn, Turn) else (turn,)
     verified = {name: np.full(shape, np.nan) for name in names}
     if rows:
         position, draw, text, *numbers = zip(*rows, strict=True)
         at = (np.array(position), np.array(draw) - first)
         for column, values in zip(columns, numbers, strict=True):
             column[at] = values
-        if turn == ANSWER:
-            answers[at], score[at] = zip(*map(reading.read, position, text), strict=True)
+        if isinstance(turn, Turn):
+            read_ = [reading.read(p, t, turn) for p, t in zip(position, text, strict=True)]
+            answers[at], score[at] = zip(*read_, strict=True)
             for name, scores in verified.items():
                 scores[at] = [
-                    reading.verify(name, p, t) for p, t in zip(position, text, strict=True)
+                    reading.verify(name, p, t, turn) for p, t in zip(position, text, strict=True)
                 ]
         else:
             score[at] = 0.0
@@ -133,7 +173,7 @@ def _arm_table(
     logprobs = {"mean_logprob": mean_logprob, "min_logprob": min_logprob}
     given = {
         name: values for name, values in logprobs.items()
-        if turn == ANSWER and (tier.logprobs or not np.isnan(values).all())
+        if isinstance(turn, Turn) and (tier.logprobs or not np.isnan(values).all())
     }  # fmt: skip
     return ArmTable(
         answers=answers,

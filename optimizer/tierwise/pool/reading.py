@@ -6,10 +6,12 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from tierwise.pool.spending import Billed, Spent, billed
+from tierwise.recipe import Passage
+from tierwise.retrieval import Found, Lost
 
 
 class PoolReader:
@@ -56,7 +58,34 @@ class PoolReader:
                 (json.dumps(self._known(keys)), first, first + depth),
             ).fetchall()
 
-    def sha256(self, used: Mapping[str, range]) -> str:
+    def lookups(
+        self, retriever: str, k: int, queries: Iterable[str], run: str | None = None
+    ) -> dict[str, Found | Lost]:
+        """What is known of ``queries``: what each brought, or that it failed (in ``run``, or ever).
+
+        A pool that was written before there were look-ups, and is opened to be read only, has none.
+        """
+        asked = json.dumps(list(dict.fromkeys(queries)), ensure_ascii=False)
+        known: dict[str, Found | Lost] = {}
+        with self._lock:
+            if self._db.execute("PRAGMA user_version").fetchone()[0] < 3:
+                return {}
+            for query, error, message in self._db.execute(
+                "SELECT l.query, l.error_class, l.message FROM json_each(?) AS j CROSS JOIN"
+                " lost_lookups AS l ON l.retriever = ? AND l.query = j.value AND l.k = ?"
+                " WHERE ? IS NULL OR l.run = ?", (asked, retriever, k, run, run),
+            ):  # fmt: skip
+                known[query] = Lost(error, message)
+            for query, passages, latency_s in self._db.execute(
+                "SELECT l.query, l.passages, l.latency_s FROM json_each(?) AS j CROSS JOIN"
+                " lookups AS l ON l.retriever = ? AND l.query = j.value AND l.k = ?",
+                (asked, retriever, k),
+            ):
+                found = tuple(Passage(*p) for p in json.loads(passages))
+                known[query] = Found(found, latency_s)
+        return known
+
+    def sha256(self, used: Mapping[str, Container[int]]) -> str:
         """Hash over the content of the draws that were used (request key -> draw indices).
 
         In order of key, then draw; who bought them, and when, is left out, so that two pools with

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tierwise.errors import InputError
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the tables below; a file with a higher one is refused, a lower one is brought up to
-date when it is opened to be written. Version 2 added ``losses``."""
+date when it is opened to be written. Version 2 added ``losses``, version 3
+``lookups`` and ``lost_lookups``."""
 
 APPLICATION_ID = 0x54574C31
 """Marks the file as a pool (SQLite's ``application_id``)."""
@@ -97,6 +98,29 @@ CREATE TABLE losses (
     tokens INTEGER NOT NULL,
     at TEXT NOT NULL
 );
+"""
+
+_LOOKUPS = """
+-- What a query of a retriever brought; both tables name it by its content, never by an address.
+CREATE TABLE lookups (
+    retriever TEXT NOT NULL,
+    query TEXT NOT NULL,
+    k INTEGER NOT NULL,
+    passages TEXT NOT NULL,        -- [[id, text, score], …]
+    latency_s REAL NOT NULL,
+    PRIMARY KEY (retriever, query, k)
+) WITHOUT ROWID;
+
+CREATE TABLE lost_lookups (
+    retriever TEXT NOT NULL,
+    query TEXT NOT NULL,
+    k INTEGER NOT NULL,
+    run TEXT NOT NULL,
+    error_class TEXT NOT NULL,
+    message TEXT NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (retriever, query, k, run)
+) WITHOUT ROWID;
 """
 
 _KEPT = """
@@ -183,6 +207,9 @@ def _create(db: sqlite3.Connection) -> None:
         if _mark(db) == (APPLICATION_ID, 1):
             _run(db, _LOSSES + _kept("losses"))
             db.execute("PRAGMA user_version = 2")
+        if _mark(db) == (APPLICATION_ID, 2):
+            _run(db, _LOOKUPS + _kept("lookups", "lost_lookups"))
+            db.execute("PRAGMA user_version = 3")
         db.execute("COMMIT")
     finally:
         if db.in_transaction:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from tierwise.llm import Call, Completion, Request, Result
 from tierwise.pool.reading import PoolReader
 from tierwise.pool.schema import connect, now
 from tierwise.pool.spending import Limit, Spent
+from tierwise.retrieval import Found, Lost
 
 
 class Answered(NamedTuple):
@@ -135,6 +136,25 @@ class SamplePool(PoolReader):
                 "UPDATE spending SET state = 'settled', settled_usd = ?, calls = ?, tokens = ?"
                 " WHERE id = ?", (*bill, reservation),
             )  # fmt: skip
+
+    def keep_lookups(
+        self, retriever: str, k: int, known: Mapping[str, Found | Lost], run: str
+    ) -> None:
+        """Store what look-ups brought; one that is there already stays as it is."""
+        with self._transaction() as db:
+            for query, found in known.items():
+                if isinstance(found, Found):
+                    passages = json.dumps([list(p) for p in found.passages], ensure_ascii=False)
+                    db.execute(
+                        "INSERT INTO lookups VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                        (retriever, query, k, passages, found.latency_s),
+                    )
+                else:
+                    db.execute(
+                        "INSERT INTO lost_lookups VALUES (?, ?, ?, ?, ?, ?, ?)"
+                        " ON CONFLICT DO NOTHING",
+                        (retriever, query, k, run, found.error_class, found.message, now()),
+                    )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

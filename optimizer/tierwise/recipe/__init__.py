@@ -15,9 +15,19 @@ from tierwise.recipe.policy_file import PolicyFile, TaskRef, json_schema
 from tierwise.recipe.prompt import ANSWER, Message, PromptTemplate, substitute
 from tierwise.recipe.space import Constraints, Dimension, Range, SearchSpace
 from tierwise.recipe.tier import DrawBill, Price, Tier, price
+from tierwise.recipe.turns import (
+    Passage,
+    Path,
+    RetrieverSpec,
+    Said,
+    Turn,
+    TurnTemplate,
+    read_turn,
+)
 
 __all__ = [
     "ANSWER", "Arm", "Constraints", "Difficulty", "Dimension", "DrawBill", "Limits", "Message",
-    "Policy", "PolicyFile", "Price", "Probe", "PromptTemplate", "Range", "Recipe", "SearchSpace",
-    "StrategySpec", "TaskRef", "Tier", "Weight", "json_schema", "price", "substitute", "uniform",
+    "Passage", "Path", "Policy", "PolicyFile", "Price", "Probe", "PromptTemplate", "Range",
+    "Recipe", "RetrieverSpec", "Said", "SearchSpace", "StrategySpec", "TaskRef", "Tier", "Turn",
+    "TurnTemplate", "Weight", "json_schema", "price", "read_turn", "substitute", "uniform",
 ]  # fmt: skip

@@ -16,8 +16,10 @@ from tierwise.recipe._schema import (
     NotNegative,
     Positive,
     PriceModel,
+    RetrieverModel,
     Strict,
     Text,
+    Turns,
     answer_spec,
     custom,
     keys_of,
@@ -62,6 +64,7 @@ class PromptModel(Strict):
     family: str = "baseline"
     origin: str = "library"
     turn: Text = ANSWER
+    turns: Turns = Field(default_factory=dict)
 
 
 class TaskModel(Strict):
@@ -187,6 +190,7 @@ class PolicyModel(Strict):
     prompts: Annotated[dict[str, PromptModel], Field(min_length=1)]
     modes: dict[Text, ModeParameters]
     other_tiers: dict[str, TierModel] = Field(default_factory=dict)
+    retriever: RetrieverModel | None = None
     difficulty: DifficultyModel = DifficultyModel()
     buckets: Annotated[list[BucketModel], Field(min_length=1)]
     answer: AnswerModel = AnswerModel()
@@ -212,13 +216,23 @@ def read(document: Document) -> PolicyFile:
             faults.append(document.placed(fault, ("prompts", name, "messages")))
             messages = ()  # so that what names this prompt is no fault too
         prompts[name] = PromptTemplate(
-            name, messages, prompt.family, origin=prompt.origin, turn=prompt.turn
+            name,
+            messages,
+            prompt.family,
+            origin=prompt.origin,
+            turn=prompt.turn,
+            turns={turn: said.value() for turn, said in prompt.turns.items()},
         )
     inputs = tuple(model.inputs)
     policy = _policy(model, document, faults)
     if policy:
         for loc, error in dangling(policy, prompts, tier, others, inputs):
             faults.append(document.placed(error, loc))
+    retriever = None
+    try:
+        retriever = model.retriever.value() if model.retriever else None
+    except InputError as error:
+        faults.append(document.placed(error, ("retriever", "query", "regex")))
     shares = tuple(float(b.share) for b in model.buckets if b.share is not None)
     if len(shares) not in (0, len(model.buckets)):
         faults.append(document.fault("give each bucket a share, or none", ("buckets",)))
@@ -228,7 +242,7 @@ def read(document: Document) -> PolicyFile:
         name=model.name, tier=tier, task=TaskRef(**model.task.model_dump()), inputs=inputs,
         prompts=prompts, policy=policy, shares=shares, answer=answer, expected=model.expected,
         evidence=model.evidence, provenance=model.provenance, deployable=model.deployable,
-        notes=tuple(model.notes), other_tiers=others,
+        notes=tuple(model.notes), other_tiers=others, retriever=retriever,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from tierwise.recipe.policy import Arm, Difficulty, Limits
 from tierwise.recipe.policy_file import SCHEMA, PolicyFile
 from tierwise.recipe.prompt import ANSWER, HISTORY, PromptTemplate
 from tierwise.recipe.tier import Price, Tier
+from tierwise.recipe.turns import RetrieverSpec
 
 
 def write(file: PolicyFile) -> str:
@@ -30,6 +31,8 @@ def write(file: PolicyFile) -> str:
     }
     if file.other_tiers:
         body["other_tiers"] = {name: _tier(other) for name, other in file.other_tiers.items()}
+    if file.retriever is not None:
+        body["retriever"] = _retriever(file.retriever)
     body |= {
         "difficulty": _difficulty(file.policy.difficulty),
         "buckets": _buckets(file),
@@ -79,7 +82,20 @@ def _prompt(prompt: PromptTemplate) -> dict[str, Any]:
     shown["messages"] = [
         {"role": HISTORY} if m.role == HISTORY else m._asdict() for m in prompt.messages
     ]
+    if prompt.turns:
+        shown["turns"] = {
+            name: {"text": turn.text, "sends": Flow(turn.sends)} if turn.sends else turn.text
+            for name, turn in prompt.turns.items()
+        }
     return shown
+
+
+def _retriever(spec: RetrieverSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name, "query": {"regex": spec.query.regex, "take": spec.query.take},
+        "join": spec.join, "none": spec.none, "max_chars": spec.max_chars,
+        "usd_per_call": float(spec.usd_per_call),
+    }  # fmt: skip
 
 
 def _arm(arm: Arm) -> dict[str, Any]:

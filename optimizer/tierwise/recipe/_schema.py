@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -26,6 +27,7 @@ from tierwise.errors import InputError, unknown_name
 from tierwise.recipe._yaml import Document, Faults, Loc, raise_any
 from tierwise.recipe.prompt import HISTORY, Message
 from tierwise.recipe.tier import Price
+from tierwise.recipe.turns import NAMES, RetrieverSpec, TurnTemplate
 from tierwise.task import NORMALISERS, AnswerSpec
 
 MODE_PARAMETERS = (
@@ -151,6 +153,63 @@ def answer_spec(model: AnswerModel, document: Document, faults: list[InputError]
     except InputError as error:
         faults.append(document.placed(error, ("answer", "extract", "regex")))
     return AnswerSpec(None, extract.take, rule, model.returns)
+
+
+class TurnModel(Strict):
+    """What the user says to get a turn, and what the call sends beside the mode's parameters."""
+
+    text: str
+    sends: ModeParameters = Field(default_factory=dict)
+
+    def value(self) -> TurnTemplate:
+        """As a turn."""
+        return TurnTemplate(self.text, dict(self.sends))
+
+
+def _turn_name(name: str) -> str:
+    if name not in NAMES:
+        raise custom(unknown_name("turn", name, NAMES).message)
+    return name
+
+
+def _text_alone(turn: Any) -> Any:
+    return {"text": turn} if isinstance(turn, str) else turn
+
+
+Turns = dict[
+    Annotated[str, AfterValidator(_turn_name)],
+    Annotated[TurnModel, BeforeValidator(_text_alone, json_schema_input_type=str | TurnModel)],
+]
+"""A turn is a text, or ``{text, sends}``."""
+
+
+class QueryModel(Strict):
+    """How a query is found in what a model says."""
+
+    regex: Text = RetrieverSpec("").query.regex or ""
+    take: Literal["first", "last"] = "first"
+
+
+class RetrieverModel(Strict):
+    """A retriever by name, and how its queries are read and its passages shown."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    query: QueryModel = QueryModel()
+    join: str = RetrieverSpec("").join
+    none: str = RetrieverSpec("").none
+    max_chars: Count = RetrieverSpec("").max_chars
+    usd_per_call: NotNegative = 0.0
+
+    def value(self) -> RetrieverSpec:
+        """As a retriever's specification.
+
+        Raises:
+            InputError: the query's regular expression is none.
+        """
+        return RetrieverSpec(
+            self.name, AnswerSpec(self.query.regex, self.query.take, "none"), self.join, self.none,
+            self.max_chars, float(self.usd_per_call),
+        )  # fmt: skip
 
 
 class PriceModel(Strict):

@@ -10,22 +10,53 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from tierwise.recipe.turns import ROOT, Path, Turn, path_above, path_below
+
 Param = int | float | str | bool | None
 
 
 class Arm(NamedTuple):
-    """What draws are bought for: prompt x mode x temperature, on this tier or a named one."""
+    """What draws are bought for: prompt x mode x temperature, on this tier or a named one.
+
+    A recipe's arms have the empty ``path``; below them an arm with a path stands for the draws of
+    one node in each of the arm's trees.
+    """
 
     prompt: str
     mode: str
     temperature: float
     tier: str | None = None
+    path: Path = ()
 
     @property
     def label(self) -> str:
-        """``prompt/mode/temperature``, with ``@tier`` where it is another one."""
+        """``prompt/mode/temperature``, with ``@tier`` where it is another one, and the path."""
         where = f"@{self.tier}" if self.tier else ""
-        return f"{self.prompt}/{self.mode}/{self.temperature:g}{where}"
+        turns = " " + ">".join(turn.label for turn in self.path) if self.path else ""
+        return f"{self.prompt}/{self.mode}/{self.temperature:g}{where}{turns}"
+
+    @property
+    def turn(self) -> Turn:
+        """What its draws are asked for."""
+        return self.path[-1] if self.path else ROOT
+
+    @property
+    def root(self) -> Arm:
+        """The recipe's arm that this one lies below."""
+        return self._replace(path=())
+
+    @property
+    def parent(self) -> Arm | None:
+        """The arm whose draws are the parents of this one's; None where these begin a request."""
+        return self._replace(path=path_above(self.path)) if len(self.path) > 1 else None
+
+    def begun(self, turn: Turn) -> Arm:
+        """This arm asked for ``turn`` at once."""
+        return self._replace(path=() if turn == ROOT else (turn,))
+
+    def below(self, turn: Turn) -> Arm:
+        """This arm asked for ``turn`` after its draw."""
+        return self._replace(path=path_below(self.path, turn))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +168,8 @@ class Policy:
                 f"{len(self.buckets)} buckets need {len(self.buckets) - 1} thresholds, "
                 f"got {len(self.difficulty.thresholds)}"
             )
+        if any(arm.path for arm in self.arms):
+            raise ValueError("a recipe's arms have no path: the strategy asks for turns")
         cuts = self.difficulty.thresholds
         if any(a <= b for a, b in itertools.pairwise(cuts)):
             raise ValueError(f"thresholds must fall from the easiest bucket on, got {cuts}")

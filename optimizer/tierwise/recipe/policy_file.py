@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe.policy import Arm, Policy
-from tierwise.recipe.prompt import PromptTemplate
+from tierwise.recipe.prompt import PromptTemplate, undefined_fields
 from tierwise.recipe.tier import Tier
+from tierwise.recipe.turns import RetrieverSpec, TurnTemplate
 from tierwise.task import AnswerSpec
 
 SCHEMA = "tierwise/policy/v1"
@@ -40,7 +41,8 @@ class PolicyFile:
     Only the prompts and modes that the policy uses are kept. ``shares`` is the part of the requests
     that each bucket got on the held-out items (empty: not known). ``expected`` and ``evidence`` are
     rounded to six digits, a number that is not finite becomes None; everything else is exact.
-    ``other_tiers`` are those that an arm names.
+    ``other_tiers`` are those that an arm names. ``retriever`` is a name, which the deployment binds
+    to a corpus or an address.
 
     Raises:
         InputError: the policy uses a prompt, mode, tier or field that is not there.
@@ -60,6 +62,7 @@ class PolicyFile:
     deployable: bool = True
     notes: tuple[str, ...] = ()
     other_tiers: Mapping[str, Tier] = field(default_factory=dict)
+    retriever: RetrieverSpec | None = None
 
     def __post_init__(self) -> None:
         for _, error in dangling(
@@ -182,11 +185,8 @@ def dangling(
     for prompt in {
         arm.prompt: prompts[arm.prompt] for _, arm in places if arm.prompt in prompts
     }.values():
-        for name in prompt.fields:
-            if name not in inputs:
-                error = unknown_name("input", name, inputs)
-                message = f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {error.message}"
-                yield ("prompts", prompt.id), InputError(message)
+        for where, error in undefined_fields(prompt, inputs):
+            yield ("prompts", prompt.id, *where), error
 
 
 def newer_schema(schema: str) -> bool:
@@ -197,7 +197,11 @@ def newer_schema(schema: str) -> bool:
 
 
 def _bare(key: str, prompt: PromptTemplate) -> PromptTemplate:
-    return replace(prompt, id=key, modes=(), paraphrases=())
+    turns = {
+        name: TurnTemplate(turn.text, _plain(turn.sends))
+        for name, turn in sorted(prompt.turns.items())
+    }
+    return replace(prompt, id=key, modes=(), paraphrases=(), turns=turns)
 
 
 def _plain(value: Any, digits: int | None = None) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tierwise.errors import InputError
+from tierwise.errors import InputError, UnsupportedError, unknown_name
+from tierwise.recipe.turns import Path, TurnTemplate
 
 ANSWER = "answer"
 """The turn of prompts whose completions answer the task."""
@@ -22,6 +23,20 @@ class Message(NamedTuple):
 
     role: str
     content: str
+
+
+PASSAGES = "passages"
+"""The key under ``turns`` that hands over what a query found."""
+
+
+def turn_fields(name: str) -> tuple[str, ...]:
+    """What the text of a turn may use beside the inputs."""
+    return ("passages", "query") if name == PASSAGES else ("parent",)
+
+
+def fields_of(text: str) -> tuple[str, ...]:
+    """Names of the placeholders in ``text``, in order of first use."""
+    return tuple(dict.fromkeys(_PLACEHOLDER.findall(text)))
 
 
 def substitute(text: str, fields: Mapping[str, str]) -> str:
@@ -49,7 +64,9 @@ class PromptTemplate:
 
     ``modes`` empty means that it fits all. ``paraphrases`` are other wordings: the same messages,
     with what makes the prompt said in other words. ``turn`` is what its completions are: answers of
-    the task, or what a difficulty signal asks for (``rating``, ``control_question``).
+    the task, or what a difficulty signal asks for (``rating``, ``control_question``). ``turns`` say
+    how what follows is asked for, by name; they may use what ``turn_fields`` says. ``passages`` is
+    no turn: it hands over what a query found.
     """
 
     id: str
@@ -59,12 +76,12 @@ class PromptTemplate:
     paraphrases: tuple[tuple[Message, ...], ...] = ()
     origin: str = "library"
     turn: str = ANSWER
+    turns: Mapping[str, TurnTemplate] = field(default_factory=dict, hash=False)
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the placeholders, in order of first use."""
-        found = [n for m in self.messages for n in _PLACEHOLDER.findall(m.content)]
-        return tuple(dict.fromkeys(found))
+        return fields_of("\n".join(m.content for m in self.messages))
 
     @property
     def takes_history(self) -> bool:
@@ -82,6 +99,17 @@ class PromptTemplate:
             else:
                 rendered.append(Message(role, substitute(content, inputs)))
         return tuple(rendered)
+
+    def words_of(self, turn: str) -> TurnTemplate:
+        """How ``turn`` is asked for.
+
+        Raises:
+            UnsupportedError: the prompt has no such turn.
+        """
+        if turn not in self.turns:
+            has = ", ".join(self.turns) or "none"
+            raise UnsupportedError(f"prompt {self.id!r} has no turn {turn!r}; its turns: {has}")
+        return self.turns[turn]
 
     def with_demonstrations(self, demos: Sequence[tuple[Mapping[str, str], str]]) -> PromptTemplate:
         """This prompt with (inputs, answer text) pairs before the last user message."""
@@ -101,3 +129,38 @@ class PromptTemplate:
             for k, messages in enumerate(self.paraphrases, start=1)
         )
         return (self, *others)
+
+
+def undefined_fields(
+    prompt: PromptTemplate, inputs: Sequence[str]
+) -> Iterator[tuple[tuple[str, ...], InputError]]:
+    """What a prompt uses that is not among ``inputs``, with where in the prompt it stands."""
+    uses: list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = [((), prompt.fields, ())]
+    for turn, template in prompt.turns.items():
+        fields = fields_of(template.text)
+        uses.append((("turns", turn), fields, turn_fields(turn)))
+        if turn == PASSAGES and PASSAGES not in fields:
+            message = f"prompt {prompt.id!r}: the turn passages must show {{{{ passages }}}}"
+            yield ("turns", turn), InputError(message)
+    for where, fields, more in uses:
+        for name in fields:
+            if name not in (*inputs, *more):
+                hint = unknown_name("input", name, (*inputs, *more)).message
+                yield where, InputError(f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}")
+
+
+def check_turns(prompt: PromptTemplate, kind: str, paths: Sequence[Path]) -> None:
+    """Raise an InputError unless ``prompt`` says how each turn of ``paths`` is asked for."""
+    for path in paths:
+        for name in turns_used(path):
+            if name not in prompt.turns:
+                raise InputError(
+                    f"{kind} needs the turn {name!r}, and prompt {prompt.id!r} "
+                    + (f"has {', '.join(prompt.turns)}" if prompt.turns else "has no turns")
+                )
+
+
+def turns_used(path: Path) -> set[str]:
+    """What a prompt must say under ``turns`` for the last draw of ``path`` to be asked for."""
+    names = {path[-1].name} if path else set()
+    return names | ({PASSAGES} if len(path) > 1 and path[-2].passages else set())

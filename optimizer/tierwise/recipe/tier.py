@@ -62,7 +62,11 @@ class Tier:
 
 
 class DrawBill(NamedTuple):
-    """What one draw used. ``call`` names the arm: draws of one arm in one round share a call."""
+    """What one draw used; a query's look-up is part of ``completion_usd``.
+
+    ``call`` names the arm, whose draws in one round share a call, and with it the parent of a draw
+    that follows another: it is asked something of its own.
+    """
 
     call: object
     prompt_usd: float

@@ -10,8 +10,21 @@ import numpy as np
 
 from tierwise.errors import BudgetError, ProviderError
 from tierwise.evaluation import SampleTable
-from tierwise.llm import LanguageModel, Request, build_request
-from tierwise.pool import Cap, Need, Progress, SamplePool, Spent, fill, load
+from tierwise.llm import LanguageModel, Parent, Request, build_request
+from tierwise.pool import (
+    Buys,
+    Cap,
+    Library,
+    Need,
+    Progress,
+    SamplePool,
+    Spent,
+    Trees,
+    even,
+    fill,
+    load,
+    parents_first,
+)
 from tierwise.recipe import Arm, PromptTemplate, Tier
 from tierwise.search.events import Bought, Listener
 from tierwise.task import Item, Task
@@ -54,11 +67,12 @@ class Buyer:
         cap: Cap,
         address: str = "",
         listener: Listener = lambda event: None,
+        library: Library | None = None,
     ) -> None:
         self.pool, self.model, self.task, self.tier = pool, model, task, tier
         self.prompts, self.seed, self.run, self.cap = dict(prompts), seed, run, cap
-        self.address, self.listener = address, listener
-        self.used: dict[str, int] = {}
+        self.address, self.listener, self.library = address, listener, library
+        self.used: dict[str, set[int]] = {}
         """Request key -> draws that the search has looked at."""
         self._requests: dict[tuple[Arm, str], Request] = {}
 
@@ -73,26 +87,33 @@ class Buyer:
             BudgetError: the cap left fewer than ``FEWEST_ITEMS`` items.
             ProviderError: failures left fewer.
         """
-        needs = [Need(self.request(arm, item), n) for item in items for arm, n in depth.items()]
-
-        before = self.spent
+        depth, before, short = even(depth), self.spent, ""
+        trees = Trees(
+            self.pool, items, self.task.answer, self.request, lambda arm: range(depth[arm]),
+            self.library, Buys(self.tier.name, self.run, self.cap.limit),
+        )  # fmt: skip
 
         def progress(done: Progress) -> None:
             calls, usd = before.calls + done.calls, before.usd + done.usd
             self.listener(Bought(self.tier.name, stage, done, calls, usd))
 
-        short = ""
-        if self.model is not None:
-            filled = fill(
-                self.pool, self.model, self.tier, needs,
-                seed=self.seed, cap=self.cap, run=self.run, progress=progress,
-            )  # fmt: skip
-            short = filled.short
-        for need in needs:
-            self.used[need.request.key] = max(self.used.get(need.request.key, 0), need.draws)
-        requests = {arm: [self.request(arm, item) for item in items] for arm in depth}
-        table = load(self.pool, self.task, self.tier, items, requests, depth)
-        complete = np.logical_and.reduce([rows.complete for rows in table.arms.values()])
+        for arms in parents_first(depth):
+            if short:
+                break
+            needs = in_turn(trees, arms, items)
+            if self.model is not None:
+                filled = fill(
+                    self.pool, self.model, self.tier, needs,
+                    seed=self.seed, cap=self.cap, run=self.run, progress=progress,
+                )  # fmt: skip
+                short = filled.short
+                before = self.spent
+            for need in needs:
+                used = self.used.setdefault(need.request.key, set())
+                used.update(range(need.first, need.first + need.draws))
+        requests = {a: [self.request(a, item) for item in items] for a in depth if not a.path}
+        table = load(self.pool, self.task, self.tier, items, requests, depth, trees=trees)
+        complete = table.complete
         if complete.all():
             return table
         if complete.sum() < min(FEWEST_ITEMS, len(items)):
@@ -121,14 +142,26 @@ class Buyer:
         """What the run has cost on this tier so far, over all of its starts."""
         return self.pool.spent(self.run, self.tier.name)
 
-    def request(self, arm: Arm, item: Item) -> Request:
-        """The request of an arm for an item, built once."""
+    def request(self, arm: Arm, item: Item, parent: Parent | None = None) -> Request:
+        """The request of an arm for an item; one that follows nothing is built once."""
         key = (arm, item.id)
-        if key not in self._requests:
-            self._requests[key] = build_request(
-                self.tier, self.prompts[arm.prompt], arm, item.inputs, self.address
-            )
-        return self._requests[key]
+        if parent is None and key in self._requests:
+            return self._requests[key]
+        built = build_request(
+            self.tier, self.prompts[arm.prompt], arm, item.inputs, self.address, parent=parent
+        )
+        if parent is None:
+            self._requests[key] = built
+        return built
+
+
+def in_turn(trees: Trees, arms: Sequence[Arm], items: Sequence[Item]) -> list[Need]:
+    """What ``arms`` need, item by item: an item that was begun is finished first."""
+    by_item: list[list[Need]] = [[] for _ in items]
+    for arm in arms:
+        for at, need in trees.needs(arm):
+            by_item[at].append(need)
+    return [need for needs in by_item for need in needs]
 
 
 class Halves:
@@ -146,4 +179,9 @@ class Halves:
     def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
         """Whatever ``items`` are: the table's second half for the test, else its first."""
         half = self._table.rows(np.arange(int(stage == "test"), self._table.n_items, 2))
-        return replace(half, arms={arm: half.arms[arm] for arm in depth})
+        wanted = even(depth)
+        return replace(
+            half,
+            arms={arm: half.arms[arm] for arm in wanted if not arm.path},
+            nodes={arm: half.nodes[arm] for arm in wanted if arm.path},
+        )

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tierwise.errors import BudgetError
-from tierwise.pool import Cap, Spent
+from tierwise.pool import Cap, Spent, even
 from tierwise.recipe import Arm, Policy, Tier
 from tierwise.recipe.space import Range, SearchSpace
-from tierwise.strategies import build, deal
+from tierwise.strategies import build, deal, paths_in, paths_of, width_of
 from tierwise.task import Task
 
 SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.22, 0.16, 0.12, 0.08)
@@ -74,28 +74,31 @@ class Effort:
             test_items=min(self.test_items, test),
         )
 
-    def draws(self, n_arms: int, depth: int) -> dict[str, int]:
-        """Draws that each stage looks at, at most."""
+    def draws(self, n_arms: int, depth: int, nodes: int = 0) -> dict[str, int]:
+        """Draws that each stage looks at, at most; ``nodes`` are those below or beside an arm's
+        plain answers, an item."""
         raced, studied = min(n_arms, self.race_arms), min(n_arms, self.study_arms)
         return {
             "screen": n_arms * self.screen_items * self.screen_draws,
-            "race": raced * self.race_items * min(self.race_draws, depth),
-            "study": studied * self.study_items * depth,
-            "select": studied * self.select_items * depth,
-            "test": studied * self.test_items * depth,
-            "rounds": self.rounds * self._round(depth, depth, min(self.race_draws, depth)),
+            "race": raced * self.race_items * (min(self.race_draws, depth) + nodes),
+            "study": studied * self.study_items * (depth + nodes),
+            "select": studied * self.select_items * (depth + nodes),
+            "test": studied * self.test_items * (depth + nodes),
+            "rounds": self.rounds
+            * self._round(depth, depth + nodes, min(self.race_draws, depth) + nodes),
         }
 
-    def requests(self, n_arms: int) -> dict[str, int]:
-        """Pairs of an arm and an item at each stage."""
+    def requests(self, n_arms: int, nodes: int = 0) -> dict[str, int]:
+        """Pairs of an arm and an item at each stage, and with each its nodes: no two share a
+        request."""
         raced, studied = min(n_arms, self.race_arms), min(n_arms, self.study_arms)
         return {
             "screen": n_arms * self.screen_items,
-            "race": raced * self.race_items,
-            "study": studied * self.study_items,
-            "select": studied * self.select_items,
-            "test": studied * self.test_items,
-            "rounds": self.rounds * self._round(1, 1, 1),
+            "race": raced * self.race_items * (1 + nodes),
+            "study": studied * self.study_items * (1 + nodes),
+            "select": studied * self.select_items * (1 + nodes),
+            "test": studied * self.test_items * (1 + nodes),
+            "rounds": self.rounds * self._round(1, 1 + nodes, 1 + nodes),
         }
 
     def _round(self, tried: int, studied: int, raced: int) -> int:
@@ -112,12 +115,14 @@ class Effort:
 class DrawCost:
     """What one draw of an arm uses on average (known, or assumed before the first draw).
 
-    ``takes_n``: the draws of an arm on an item are one call at each stage.
+    ``takes_n``: the draws of an arm on an item are one call at each stage. ``nodes`` are the draws
+    below or beside an arm's plain answers to an item, each a call of its own.
     """
 
     usd: float
     tokens: float
     takes_n: bool = False
+    nodes: int = 0
 
 
 def affordable(
@@ -169,8 +174,8 @@ def _left(
     effort: Effort, n_arms: int, depth: int, cost: DrawCost, done: Sequence[str]
 ) -> tuple[int, int]:
     """Draws and calls of the stages that are not done."""
-    draws = sum(n for s, n in effort.draws(n_arms, depth).items() if s not in done)
-    calls = sum(n for s, n in effort.requests(n_arms).items() if s not in done)
+    draws = sum(n for s, n in effort.draws(n_arms, depth, cost.nodes).items() if s not in done)
+    calls = sum(n for s, n in effort.requests(n_arms, cost.nodes).items() if s not in done)
     return draws, calls if cost.takes_n else draws
 
 
@@ -212,6 +217,20 @@ def most_draws(space: SearchSpace) -> int:
     return most
 
 
+def with_nodes(arms: Sequence[Arm], depth: int, space: SearchSpace) -> dict[Arm, int]:
+    """``depth`` draws of each arm, and of their nodes what the space may ask for."""
+    wanted = dict.fromkeys(arms, depth)
+    for path, width in paths_in(space).items():
+        wanted |= {arm._replace(path=path): min(width, depth) for arm in arms}
+    return wanted
+
+
+def nodes_an_item(space: SearchSpace, depth: int) -> int:
+    """Draws beside an arm's ``depth`` plain answers to an item."""
+    arm = Arm("", "", 0.0)
+    return sum(even(with_nodes((arm,), depth, space)).values()) - depth
+
+
 def depth_needed(policies: Sequence[Policy], least: int = 1) -> dict[Arm, int]:
     """Draws of each arm that ``policies`` may ask for on one item; at least ``least``."""
     depth: dict[Arm, int] = {}
@@ -222,9 +241,12 @@ def depth_needed(policies: Sequence[Policy], least: int = 1) -> dict[Arm, int]:
                 depth[arm] = max(depth.get(arm, least), probe.dealt.count(arm))
         for recipe in policy.buckets:
             counts = [probe.dealt.count(arm) if probe else 0 for arm in recipe.arms]
-            rest = build(recipe.strategy).max_draws - sum(counts)
+            strategy = build(recipe.strategy)
+            rest = width_of(strategy) - sum(counts)
             for a in deal(counts, max(rest, 0)):
                 counts[a] += 1
-            for arm, n in zip(recipe.arms, counts, strict=True):
-                depth[arm] = max(depth.get(arm, least), n)
-    return depth
+            for path in paths_of(strategy):
+                for arm, n in zip(recipe.arms, counts, strict=True):
+                    node = arm._replace(path=path)
+                    depth[node] = max(depth.get(node, least), n)
+    return even(depth)

@@ -15,8 +15,9 @@ import numpy as np
 from tierwise.content import LoadedTask
 from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable, replay
 from tierwise.llm.models import RECORDED, kind_of
-from tierwise.recipe import Limits, Policy
+from tierwise.recipe import Limits, Policy, PromptTemplate
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.recipe.prompt import turns_used
 from tierwise.search import signal_quality
 from tierwise.search.effort import depth_needed
 from tierwise.search.found import Found
@@ -25,6 +26,7 @@ from tierwise.search.ranks import ranks
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.study import Generation, described
 from tierwise.stats.intervals import Interval, bootstrap_mean
+from tierwise.strategies import build, paths_of
 from tierwise.task import Item
 
 LEAST_TIMEOUT_S = 60.0
@@ -72,7 +74,7 @@ def policy_file(
         tier=q.tier,
         task=TaskRef(q.task.name, q.task.version, q.task.metric, q.task.items_sha256),
         inputs=q.task.inputs,
-        prompts=q.arms.prompts,
+        prompts=with_used_turns(q.arms.prompts, chosen),
         policy=replace(chosen, limits=limits_of(chosen, found.test_table)),
         shares=tuple(round(share, 4) for share in got.shares),
         answer=q.task.answer,
@@ -107,10 +109,24 @@ def policy_file(
     )  # fmt: skip
 
 
+def with_used_turns(
+    prompts: Mapping[str, PromptTemplate], policy: Policy
+) -> dict[str, PromptTemplate]:
+    """``prompts`` with the turns that the policy may ask for, and no others."""
+    used: set[str] = set()
+    for recipe in policy.buckets:
+        for path in paths_of(build(recipe.strategy)):
+            used |= turns_used(path)
+    return {
+        name: replace(prompt, turns={t: s for t, s in prompt.turns.items() if t in used})
+        for name, prompt in prompts.items()
+    }
+
+
 def limits_of(policy: Policy, table: SampleTable) -> Limits:
     """Limits that a request reaches only when something is wrong: they bound, and do not steer."""
     depth = depth_needed([policy])
-    slowest = max(table.arms[arm].slowest_s for arm in depth)
+    slowest = max(table.of(arm).slowest_s for arm in depth)
     probe = policy.difficulty.probe
     most = max(sum(depth_needed([Policy((recipe,))]).values()) for recipe in policy.buckets)
     most += probe.draws if probe else 0

@@ -11,7 +11,7 @@ from tierwise.recipe import Arm, Recipe, StrategySpec
 from tierwise.recipe.policy import Param
 from tierwise.recipe.space import Dimension, Range
 from tierwise.search.parameters import Dimensions, in_order, repaired
-from tierwise.strategies import build
+from tierwise.strategies import build, width_of
 
 STEPS = 5
 
@@ -24,7 +24,7 @@ def strategies(dimensions: Dimensions, max_draws: int, steps: int = STEPS) -> li
         for values in itertools.product(*(_levels(d, steps) for d in space.values())):
             params = repaired(kind, dict(zip(space, values, strict=True)))
             spec = StrategySpec.of(kind, params)
-            if build(spec).max_draws <= max_draws:
+            if width_of(build(spec)) <= max_draws:
                 specs[spec] = None
     return list(specs)
 
@@ -43,7 +43,7 @@ def recipes(dimensions: Dimensions, steps: int = STEPS) -> list[Recipe]:
         # One draw of a portfolio is one draw of its first arm.
         specs = [
             spec for spec in strategies(dimensions, dimensions.max_draws * size, steps)
-            if build(spec).max_draws >= size
+            if width_of(build(spec)) >= size
         ]  # fmt: skip
         for chosen in arm_sets(dimensions.arms, (size,)):
             found += [Recipe(chosen, spec) for spec in specs]

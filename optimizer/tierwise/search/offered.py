@@ -34,6 +34,6 @@ def offered(space: SearchSpace, scores: Collection[str]) -> SearchSpace:
         names = dimensions.get(RANKED_BY)
         if not isinstance(names, tuple):
             strategies[kind] = dict(dimensions)
-        elif known := tuple(name for name in names if name in scores):
+        elif known := tuple(name for name in names if name is None or name in scores):
             strategies[kind] = {**dimensions, RANKED_BY: known}
     return replace(space, strategies=strategies or {"single": {}})

@@ -85,7 +85,7 @@ def _on_a_provider(searches: Searches, tier: Tier, baseline: PromptTemplate) -> 
         assumed = assumed_cost(tier, arms.candidates, _prompt_bytes(buyer, arms))
         question = _question(prepared, tier, arms, effort, cap, assumed)
         found = search(question, buyer, searches.listener, rounds)
-        return Searched(found, pool.sha256({key: range(n) for key, n in buyer.used.items()}))
+        return Searched(found, pool.sha256(buyer.used))
     finally:
         if model is not None:
             model.close()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
 from tierwise.episode import Drawn, Ended, Outcome
-from tierwise.llm import Completion, Failure, Result
+from tierwise.llm import Completion, Failure
 from tierwise.recipe import Arm
 from tierwise.recipe.policy_file import PolicyFile
+from tierwise.retrieval import Found, Lost
+from tierwise.serving.live import Came
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class TracedDraw:
     """One draw of a request, in the order in which they were asked for.
 
     ``round`` counts from 0. ``error`` says what went wrong with a draw that failed; ``usd`` is the
-    draw's own: where draws share a call, its prompt is with the first.
+    draw's own: where draws share a call, its prompt is with the first. ``parent`` is the index of
+    the draw that it followed; ``passages`` are the ids of what its ``query`` brought.
     """
 
     arm: str
@@ -30,6 +33,9 @@ class TracedDraw:
     usd: float
     latency_s: float
     error: str | None = None
+    parent: int | None = None
+    query: str | None = None
+    passages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +91,10 @@ class Answer:
 
 
 def answer_of(
-    file: PolicyFile, outcome: Outcome, results: Sequence[Result], calls: int, latency_s: float
+    file: PolicyFile, outcome: Outcome, came: Sequence[Came], calls: int, latency_s: float
 ) -> Answer:
-    """The answer that an episode ended with; ``results`` are what its draws came from, in order."""
+    """The answer that an episode ended with; ``came`` is what its draws came from, in order."""
+    results = [c.result for c in came]
     chosen = None if outcome.index is None else outcome.draws[outcome.index].draw
     result = None if outcome.index is None else results[outcome.index]
     text = ""
@@ -96,8 +103,9 @@ def answer_of(
         text = str(chosen.answer) if extracted else chosen.text
     trace, prompts, completions = [], [], []
     for i, (round_, pays) in enumerate(_rounds_and_payers(outcome)):
-        drawn, got = outcome.draws[i], results[i]
-        trace.append(_traced(outcome.arms[i], round_, drawn, got, pays))
+        got = results[i]
+        traced = _traced(outcome.arms[i], round_, outcome.draws[i], came[i], pays)
+        trace.append(replace(traced, parent=outcome.parents[i]))
         if isinstance(got, Completion):
             completions.append(got)
             if pays:
@@ -132,22 +140,24 @@ def bucket_names(file: PolicyFile) -> tuple[str, ...]:
 
 def _rounds_and_payers(outcome: Outcome) -> list[tuple[int, bool]]:
     """Each draw's round, and whether it carries its call's prompt, as ``recipe.price`` bills it."""
-    shown, draws = [], zip(outcome.arms, outcome.draws, strict=True)
+    shown, draws = [], iter(outcome.draws)
     for round_, size in enumerate(outcome.rounds):
-        billed: set[Arm] = set()
-        for arm, drawn in islice(draws, size):
+        billed: set[object] = set()
+        for drawn in islice(draws, size):
             bill = drawn.bill
-            pays = bill is not None and not (bill.takes_n and arm in billed)
-            if pays:
-                billed.add(arm)
+            pays = bill is not None and not (bill.takes_n and bill.call in billed)
+            if bill is not None and pays:
+                billed.add(bill.call)
             shown.append((round_, pays))
     return shown
 
 
-def _traced(arm: Arm, round_: int, drawn: Drawn, result: Result, pays: bool) -> TracedDraw:
-    error = None
+def _traced(arm: Arm, round_: int, drawn: Drawn, came: Came, pays: bool) -> TracedDraw:
+    error, result, found = None, came.result, came.found
     if isinstance(result, Failure):
         error = f"{result.error_class}: {result.message}"
+    elif isinstance(found, Lost):
+        error = f"look-up of {came.said.query!r}: {found.message}"
     elif drawn.draw.failed:
         error = f"timeout: came after {result.latency_s:.3g} s"
     prompt_tokens = completion_tokens = 0
@@ -159,5 +169,6 @@ def _traced(arm: Arm, round_: int, drawn: Drawn, result: Result, pays: bool) -> 
     return TracedDraw(
         arm=arm.label, round=round_, answer=drawn.draw.answer, text=drawn.draw.text,
         prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, usd=usd,
-        latency_s=drawn.latency_s, error=error,
+        latency_s=drawn.latency_s, error=error, query=came.said.query,
+        passages=tuple(p.id for p in found.passages) if isinstance(found, Found) else (),
     )  # fmt: skip

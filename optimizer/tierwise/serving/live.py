@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tierwise.difficulty import read
 from tierwise.episode import Drawn, Round
 from tierwise.errors import ProviderError
-from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result, base_seed
-from tierwise.recipe import ANSWER, Arm, DrawBill, Tier
+from tierwise.llm import (
+    Call,
+    Completion,
+    Failure,
+    LanguageModel,
+    Parent,
+    Request,
+    Result,
+    base_seed,
+)
+from tierwise.recipe import ANSWER, Arm, DrawBill, Passage, RetrieverSpec, Said, Tier, read_turn
+from tierwise.retrieval import Found, Lost, Retriever, look_up
 from tierwise.strategies import Draw
 from tierwise.task import AnswerSpec, verified
 
@@ -29,12 +39,45 @@ class Source(NamedTuple):
     turn: str = ANSWER
 
 
-SourceOf = Callable[[Arm], Source]
-"""The model, tier and request of an arm, for the inputs of one request."""
+class Library(NamedTuple):
+    """A retriever, and how a policy uses it."""
+
+    spec: RetrieverSpec
+    retriever: Retriever
+
+
+class SourceOf(Protocol):
+    """The model, tier and request of an arm, for the inputs of one request."""
+
+    def __call__(self, arm: Arm, *, parent: Parent | None = None) -> Source:
+        """The source of an arm's draws, below ``parent`` where there is one."""
+        ...
+
+
+class _Out(NamedTuple):
+    """A call, and which draws of its round it is for."""
+
+    arm: Arm
+    source: Source
+    call: Call
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came back for one draw, what it says, and what its query brought."""
+
+    arm: Arm
+    request: Request
+    index: int
+    result: Result
+    said: Said = Said(None)
+    found: Found | Lost | None = None
 
 
 class LiveDraws:
-    """The draws of one request. Draw i of an arm is draw i of the arm's pool, seed and all."""
+    """The draws of one request. Draw i of an arm is draw i of the arm's pool, seed and all; one
+    that follows another has its parent's index. ``came`` is what came back for each, in order."""
 
     def __init__(
         self,
@@ -44,10 +87,13 @@ class LiveDraws:
         seed: int,
         timeout_s: float | None,
         verifiers: Sequence[str] = (),
+        library: Library | None = None,
     ) -> None:
-        self.results: list[Result] = []
         self.calls = 0
+        self.came: list[Came] = []
+        self._parents: list[int | None] = []
         self._source_of, self._inputs, self._answer, self._seed = source_of, inputs, answer, seed
+        self._library = library
         self._verifiers = verifiers
         self._deadline = None if timeout_s is None else monotonic() + timeout_s
         self._source: dict[Arm, Source] = {}
@@ -56,12 +102,10 @@ class LiveDraws:
     async def draw(self, round_: Round) -> list[Drawn]:
         """The round's draws, in its order; what is not there in time has failed.
 
-        The deadline is on the clock too, so that what a round does beside its draws counts.
+        The deadline is on the clock too, so that what a round does beside its draws counts. The
+        look-up of a query is part of its draw.
         """
-        tasks = {
-            asyncio.ensure_future(_answer(self._of(arm).model, call)): (arm, call)
-            for arm, call in self._calls(round_.arms)
-        }
+        tasks = {asyncio.ensure_future(self._made(out)): out for out in self._out(round_)}
         self.calls += len(tasks)
         timeout_s = round_.timeout_s
         if timeout_s is not None and self._deadline is not None:
@@ -77,53 +121,111 @@ class LiveDraws:
         for fault in faults:
             if fault is not None:
                 raise fault
-        arrived: dict[Arm, list[Result]] = {}
-        for task, (arm, call) in tasks.items():
-            results = [_late(round_)] * call.n if task in late else task.result()
-            arrived.setdefault(arm, []).extend(results)
-        drawn = []
-        for arm in round_.arms:
-            result = arrived[arm].pop(0)
-            self.results.append(result)
-            drawn.append(self._drawn(arm, result))
-        return drawn
+        came: dict[int, Came] = {}
+        for task, out in tasks.items():
+            results = _lost(out, _late(round_)) if task in late else task.result()
+            came |= zip(out.places, results, strict=True)
+        first = len(self.came)
+        self.came += [came[place] for place in range(len(came))]
+        self._parents += round_.parents
+        return [self._drawn(i) for i in range(first, len(self.came))]
+
+    def _out(self, round_: Round) -> Iterator[_Out]:
+        """One call an arm where the tier takes ``n``, else one a draw: it may arrive alone."""
+        roots: dict[Arm, list[int]] = {}
+        for place, (arm, parent) in enumerate(zip(round_.arms, round_.parents, strict=True)):
+            if parent is None:
+                roots.setdefault(arm, []).append(place)
+                continue
+            above = self.came[parent]
+            source = self._source_of(arm, parent=self._follows(above))
+            yield self._call(arm, source, above.index, (place,))
+        for arm, places in roots.items():
+            source, first = self._of(arm), self._taken.get(arm, 0)
+            self._taken[arm] = first + len(places)
+            size = len(places) if source.tier.takes_n else 1
+            for at in range(0, len(places), size):
+                yield self._call(arm, source, first + at, tuple(places[at : at + size]))
 
     def _of(self, arm: Arm) -> Source:
         if arm not in self._source:
             self._source[arm] = self._source_of(arm)
         return self._source[arm]
 
-    def _calls(self, arms: Sequence[Arm]) -> list[tuple[Arm, Call]]:
-        """One call an arm where the tier takes ``n``, else one a draw: it may arrive alone."""
-        calls = []
-        for arm, group in groupby(sorted(arms, key=arms.index)):
-            source, n = self._of(arm), len(list(group))
-            first = self._taken.get(arm, 0)
-            self._taken[arm] = first + n
-            seed = base_seed(self._seed, source.request)
-            sizes = [n] if source.tier.takes_n else [1] * n
-            for i, size in enumerate(sizes):
-                calls.append((arm, Call(source.request, first + i, size, seed + first + i)))
-        return calls
+    def _call(self, arm: Arm, source: Source, first: int, places: tuple[int, ...]) -> _Out:
+        seed = base_seed(self._seed, source.request) + first
+        return _Out(arm, source, Call(source.request, first, len(places), seed), places)
 
-    def _drawn(self, arm: Arm, result: Result) -> Drawn:
+    def _follows(self, above: Came) -> Parent:
+        assert isinstance(above.result, Completion)  # an episode asks nothing after a failure
+        library, passages = self._library, None
+        if library is not None and above.arm.turn.name == "query":
+            passages = library.spec.shown(_passages(above))
+        return Parent(above.request, above.result.text, above.said.query, passages)
+
+    async def _made(self, out: _Out) -> list[Came]:
+        """The call's draws, with what their queries bring."""
+        results = await _answer(out.source.model, out.call)
+        draws = enumerate(results, start=out.call.first_draw)
+        return list(await asyncio.gather(*(self._read(out, i, result) for i, result in draws)))
+
+    async def _read(self, out: _Out, index: int, result: Result) -> Came:
+        arm, library = out.arm, self._library
+        if isinstance(result, Failure):
+            return Came(arm, out.call.request, index, result)
+        spec = library.spec.query if library else None
+        said = read_turn(arm.turn, result.text, self._answer, spec)
+        found = None
+        if said.query is not None and library is not None and arm.turn.passages:
+            retriever, k = library.retriever, arm.turn.passages
+            found = await asyncio.to_thread(look_up, retriever, said.query, k)
+        return Came(arm, out.call.request, index, result, said, found)
+
+    def _drawn(self, i: int) -> Drawn:
+        came, parent = self.came[i], self._parents[i]
+        result, found = came.result, came.found
         if isinstance(result, Failure):
             return Drawn(Draw(None, failed=True), None, result.latency_s)
-        _, tier, _, turn = self._of(arm)
+        _, tier, _, turn = self._of(came.arm.root)
+        completion_usd = tier.price.completion_usd(result.completion_tokens)
+        library = self._library
+        if isinstance(found, Found) and library is not None:
+            completion_usd += library.spec.usd_per_call
         bill = DrawBill(
-            arm,
+            came.arm if parent is None else (came.arm, parent),
             tier.price.prompt_usd(result.prompt_tokens, result.cached_tokens),
-            tier.price.completion_usd(result.completion_tokens),
-            tier.takes_n,
-        )
+            completion_usd, tier.takes_n,
+        )  # fmt: skip
+        latency_s = result.latency_s + (found.latency_s if found else 0.0)
+        if isinstance(found, Lost):
+            return Drawn(Draw(None, failed=True, text=result.text), bill, latency_s)
         if turn != ANSWER:
             said = read(turn, result.text, result.min_logprob)
-            return Drawn(Draw(None, said, turn=turn, text=result.text), bill, result.latency_s)
-        answer = self._answer.extract(result.text)
+            return Drawn(Draw(None, said, turn=turn, text=result.text), bill, latency_s)
+        answer = came.said.answer
         scores = _scores(result)
         scores |= verified(self._verifiers, self._inputs, result.text, answer)
-        draw = Draw(answer, scores, text=result.text)
-        return Drawn(draw, bill, result.latency_s)
+        draw = Draw(answer, scores, text=result.text, fresh=self._fresh(i))
+        return Drawn(draw, bill, latency_s)
+
+    def _fresh(self, i: int) -> int | None:
+        """How many passages the query of a draw brought that its chain did not have."""
+        if not isinstance(self.came[i].found, Found):
+            return None
+        above, had = self._parents[i], set[str]()
+        while above is not None:
+            had.update(p.id for p in _passages(self.came[above]))
+            above = self._parents[above]
+        return len({p.id for p in _passages(self.came[i])} - had)
+
+
+def _passages(came: Came) -> tuple[Passage, ...]:
+    return came.found.passages if isinstance(came.found, Found) else ()
+
+
+def _lost(out: _Out, failure: Failure) -> list[Came]:
+    request, first = out.call.request, out.call.first_draw
+    return [Came(out.arm, request, first + i, failure) for i in range(out.call.n)]
 
 
 async def _answer(model: LanguageModel, call: Call) -> list[Result]:

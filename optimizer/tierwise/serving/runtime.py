@@ -22,13 +22,14 @@ from types import TracebackType
 from tierwise.difficulty import difficulty_faults, signal_of
 from tierwise.episode import Outcome, episode, strategies_of
 from tierwise.errors import InputError, unknown_name
-from tierwise.llm import LanguageModel, build_request
+from tierwise.llm import LanguageModel, Parent, build_request
 from tierwise.recipe import Arm, Message
 from tierwise.recipe.policy_file import PolicyFile
+from tierwise.recipe.prompt import check_turns
 from tierwise.serving.answer import Answer, answer_of
-from tierwise.serving.live import LiveDraws, Source
+from tierwise.serving.live import Library, LiveDraws, Source
 from tierwise.serving.reopening import ReopeningModel
-from tierwise.strategies import Strategy
+from tierwise.strategies import Strategy, paths_of
 
 Models = Mapping[str, LanguageModel]
 
@@ -55,6 +56,7 @@ class PolicyRuntime:
         )
         given = model if isinstance(model, Mapping) else {policy.tier.name: model}
         self._models = {name: given for name, given in given.items() if given is not None}
+        self.library: Library | None = None
         self._opened: list[ReopeningModel] = []
         tiers = {tier.name: tier for tier in map(policy.tier_of, policy.policy.arms)}
         try:
@@ -127,7 +129,7 @@ class PolicyRuntime:
         source_of = functools.partial(self.source, inputs=given, history=history)
         live = LiveDraws(
             source_of, given, self.file.answer, self.seed if seed is None else seed,
-            policy.limits.timeout_s, self._scores,
+            policy.limits.timeout_s, self._scores, self.library,
         )  # fmt: skip
         rounds = episode(policy, self._strategies, given)
         try:
@@ -137,7 +139,7 @@ class PolicyRuntime:
         except StopIteration as end:
             outcome: Outcome = end.value
         latency_s = monotonic() - started_s
-        return answer_of(self.file, outcome, live.results, live.calls, latency_s)
+        return answer_of(self.file, outcome, live.came, live.calls, latency_s)
 
     def answer_sync(
         self,
@@ -175,14 +177,15 @@ class PolicyRuntime:
         return {name: str(inputs[name]) for name in wanted}
 
     def source(
-        self, arm: Arm, inputs: Mapping[str, str], history: Sequence[Message] = ()
-    ) -> Source:
-        """Where the draws of ``arm`` come from, for these inputs."""
+        self, arm: Arm, inputs: Mapping[str, str], history: Sequence[Message] = (),
+        parent: Parent | None = None,
+    ) -> Source:  # fmt: skip
+        """Where the draws of ``arm`` come from, for these inputs and after ``parent``."""
         tier = self.file.tier_of(arm)
         model = self._models[tier.name]
         address = str(getattr(model, "address", ""))  # part of what a draw's seed depends on
         prompt = self.file.prompts[arm.prompt]
-        request = build_request(tier, prompt, arm, inputs, address, history)
+        request = build_request(tier, prompt, arm, inputs, address, history, parent)
         return Source(model, tier, request, prompt.turn)
 
     def close(self) -> None:
@@ -206,11 +209,16 @@ def checked_strategies(file: PolicyFile, path: Path | str | None = None) -> tupl
     """The strategy of each bucket; ``path`` is for messages.
 
     Raises:
-        InputError: there is no such strategy, or a fault of the signal (``difficulty_faults``).
+        InputError: there is no such strategy, a fault of the signal (``difficulty_faults``), or a
+            strategy asks for a turn that a prompt does not have.
     """
     try:
         for _, fault in difficulty_faults(file):
             raise fault
-        return strategies_of(file.policy)
+        strategies = strategies_of(file.policy)
+        for recipe, strategy in zip(file.policy.buckets, strategies, strict=True):
+            for arm in recipe.arms:
+                check_turns(file.prompts[arm.prompt], strategy.kind, paths_of(strategy))
+        return strategies
     except InputError as error:
         raise InputError(f"policy {file.name!r}: {error.message}", path=path) from None

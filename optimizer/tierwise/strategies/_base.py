@@ -3,11 +3,15 @@
 ``evaluation`` replays ``step`` over stored draws, ``serving`` drives the same object with live
 calls. A strategy is a frozen dataclass whose fields are its searchable parameters::
 
-    step(seen) -> Ask(n, arm=None, turn="answer", parent=None) | Return(index)
+    step(seen) -> Ask(n, arm=None, turn="answer", parents=()) | Return(index)
 
 Ask with ``arm=None`` deals the draws over the recipe's arms: each goes to the arm with the fewest
-draws so far (the first of them on a tie), which is round-robin. All draws of one Ask go out at
-once.
+draws of this turn so far (the first of them on a tie), which is round-robin. All draws of one Ask
+go out at once.
+
+Ask with ``parents`` is one draw below each of them, on their arms: what the parent said is part of
+what is asked, and the policy's prompt says how the turn is asked for. A (parent, turn) has one
+child. Nothing can follow a draw that failed.
 """
 
 from __future__ import annotations
@@ -24,7 +28,8 @@ class Draw(NamedTuple):
     """What a strategy may see of one output; never the gold answer.
 
     ``scores`` are verifier scores by name (``mean_logprob`` …), higher is better; a verifier that
-    has no score for the draw is missing. ``answer`` is canonical, None for an abstention.
+    has no score for the draw is missing. ``answer`` is canonical, None for an abstention. ``fresh``
+    are the passages that its query brought and its chain did not have; None where it asked none.
     """
 
     answer: str | None
@@ -34,6 +39,7 @@ class Draw(NamedTuple):
     parent: int | None = None
     text: str = ""
     failed: bool = False
+    fresh: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,21 @@ class Seen:
 
 
 class Ask(NamedTuple):
-    """Ask for ``n`` draws, all at once."""
+    """Ask for ``n`` draws, all at once; with ``parents`` (places in ``Seen.draws``) one below each.
+
+    ``passages`` is how many a query gets.
+    """
 
     n: int
     arm: int | None = None
     turn: str = "answer"
-    parent: int | None = None
+    parents: tuple[int, ...] = ()
+    passages: int = 0
+
+    @classmethod
+    def below(cls, parents: Sequence[int], turn: str, passages: int = 0) -> Ask:
+        """A ``turn`` after each of ``parents``."""
+        return cls(len(parents), None, turn, tuple(parents), passages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,9 @@ class Strategy(Protocol):
 
     ``step`` depends on nothing but ``seen`` and ends after at most ``max_draws`` draws. ``choose``
     is the answer if the request had to end now (at least one draw has been seen).
+
+    A strategy that asks for more than plain answers has ``paths``, those of all draws that it may
+    ask for, parents first, and ``width``, how many draws of each; see ``_paths``.
     """
 
     kind: ClassVar[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,8 +41,14 @@ class BestOfN:
 
     def choose(self, seen: Seen) -> int:
         """Index of the best draw."""
-        return min(range(len(seen.draws)), key=lambda i: (*self._rank(seen.draws[i]), i))
+        return best(seen.draws, self.verifier)
 
-    def _rank(self, draw: Draw) -> tuple[bool, bool, float]:
-        score = draw.scores.get(self.verifier, math.nan)
-        return draw.failed, draw.answer is None, math.inf if math.isnan(score) else -score
+
+def best(draws: Sequence[Draw], verifier: str) -> int:
+    """Index of the draw that ``verifier`` ranks first, the earliest on a tie."""
+
+    def rank(i: int) -> tuple[bool, bool, float, int]:
+        draw, score = draws[i], draws[i].scores.get(verifier, math.nan)
+        return draw.failed, draw.answer is None, math.inf if math.isnan(score) else -score, i
+
+    return min(range(len(draws)), key=rank)

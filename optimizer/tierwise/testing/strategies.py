@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -18,7 +19,8 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.recipe import StrategySpec
-from tierwise.strategies import REGISTRY, Draw, Seen, Strategy, build
+from tierwise.recipe.turns import path_above
+from tierwise.strategies import PLAIN, REGISTRY, Draw, Seen, Strategy, build, paths_of, width_of
 from tierwise.testing.walk import Walk, random_draws, walk
 
 WORLDS = 60
@@ -88,13 +90,26 @@ class StrategyConformance:
     def test_ends_within_its_draws_whatever_comes(self) -> None:
         for spec, strategy in self.built():
             for end in self.ends(spec, strategy):
-                assert len(end.draws) <= max(strategy.max_draws, PROBED)
+                if paths_of(strategy) == PLAIN:  # a probe's draws are among them
+                    assert len(end.draws) <= max(strategy.max_draws, PROBED)
                 assert sum(end.rounds) <= strategy.max_draws
 
     def test_ends_at_once_when_a_probe_drew_more_than_it_may(self) -> None:
         for _, strategy in self.built():
+            if paths_of(strategy) != PLAIN:
+                continue
             draws = random_draws(random.Random(0), strategy.max_draws + 3)
             assert walk(strategy, [], seen=draws).rounds == ()
+
+    def test_says_which_draws_it_may_ask_for(self) -> None:
+        """No path beyond ``paths``, parents before children, no more than ``width`` of each."""
+        for spec, strategy in self.built():
+            paths = paths_of(strategy)
+            assert all(len(p) < 2 or path_above(p) in paths[:i] for i, p in enumerate(paths))
+            for draws, n_arms in worlds(spec, strategy):
+                counts = Counter(paths_seen(walk(strategy, draws, n_arms=n_arms).draws))
+                assert set(counts) <= {tuple(t.name for t in p) or ("answer",) for p in paths}
+                assert max(counts.values()) <= width_of(strategy)
 
     def test_can_choose_at_any_time(self) -> None:
         for spec, strategy in self.built():
@@ -127,7 +142,9 @@ class StrategyConformance:
         for i, (draws, n_arms) in enumerate(worlds(spec, strategy)):
             yield walk(strategy, draws[: strategy.max_draws], n_arms=n_arms)
             probed = 1 + i % PROBED
-            left = draws[probed : max(strategy.max_draws, probed)]
+            most = strategy.max_draws
+            reused = paths_of(strategy) == PLAIN  # else a probe's draws are not what it asks for
+            left = draws[probed : max(most, probed) if reused else probed + most]
             yield walk(strategy, left, n_arms=n_arms, seen=draws[:probed])
 
 
@@ -137,6 +154,16 @@ def worlds(spec: StrategySpec, strategy: Strategy) -> Iterator[tuple[list[Draw],
     for seed in range(WORLDS):
         rng = random.Random(seed)
         yield random_draws(rng, strategy.max_draws + PROBED, score_names=names), 1 + seed % 3
+
+
+def paths_seen(draws: Sequence[Draw]) -> Iterator[tuple[str, ...]]:
+    """The names of the turns down to each draw."""
+    for draw in draws:
+        names, at = [draw.turn], draw.parent
+        while at is not None:
+            names.append(draws[at].turn)
+            at = draws[at].parent
+        yield tuple(reversed(names))
 
 
 def prefixes(draws: Sequence[Draw]) -> Iterator[Seen]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tierwise.strategies import Draw, Return, Seen, Strategy, deal
+from tierwise.strategies import Ask, Draw, Return, Seen, Strategy, deal
 
 
 class Walk(NamedTuple):
@@ -65,11 +65,29 @@ def walk(
         assert move.n >= 1, f"{strategy} asks for {move.n} draws"
         assert move.n <= len(left), f"{strategy} asks for more than its max_draws"
         assert move.arm is None or 0 <= move.arm < n_arms, f"{strategy} asks for arm {move.arm}"
-        assert move.parent is None or 0 <= move.parent < len(draws), f"{strategy}: no such parent"
-        counts = [sum(d.arm == arm for d in draws) for arm in range(n_arms)]
-        arms = deal(counts, move.n) if move.arm is None else [move.arm] * move.n
-        draws += tuple(
-            output._replace(arm=arm, turn=move.turn, parent=move.parent)
-            for output, arm in zip(left[: move.n], arms, strict=True)
-        )
+        for parent in move.parents:
+            assert 0 <= parent < len(draws), f"{strategy}: no such parent"
+            assert not draws[parent].failed, f"{strategy} goes on after a draw that failed"
+            assert not any((d.parent, d.turn) == (parent, move.turn) for d in draws), (
+                f"{strategy} asks twice for a {move.turn} after draw {parent}"
+            )
+        assert len(move.parents) in (0, move.n), f"{strategy}: one draw after each parent"
+        draws += tuple(_as_asked(move, draws, left, n_arms))
         left, rounds = left[move.n :], (*rounds, move.n)
+
+
+def _as_asked(
+    move: Ask, draws: Sequence[Draw], outputs: Sequence[Draw], n_arms: int
+) -> Iterator[Draw]:
+    """The outputs as what was asked for: a critique has no answer, a query asks or answers."""
+    roots = [d.arm for d in draws if d.parent is None and d.turn == move.turn]
+    arms = deal([roots.count(arm) for arm in range(n_arms)], move.n)
+    for i, output in enumerate(outputs[: move.n]):
+        parent = move.parents[i] if move.parents else None
+        arm = draws[parent].arm if parent is not None else arms[i] if move.arm is None else move.arm
+        said = output._replace(arm=arm, turn=move.turn, parent=parent)
+        if move.turn == "query" and not said.failed and len(draws) % 3:
+            said = said._replace(answer=None, fresh=len(draws) % 2 * move.passages)
+        elif move.turn == "critique":
+            said = said._replace(answer=None)
+        yield said

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tierwise.episode import Outcome, strategies_of
+from tierwise.episode import strategies_of
 from tierwise.errors import InputError, UnsupportedError
-from tierwise.evaluation import SampleTable, replay
+from tierwise.evaluation import Replayed, SampleTable, replayed
 from tierwise.evaluation.table import ABSTAINED
 from tierwise.llm import build_request
 from tierwise.pool import SamplePool
@@ -35,7 +35,7 @@ class Example(NamedTuple):
     """What the policy did with an item, in the order in which its draws were bought."""
 
     item: int
-    outcome: Outcome
+    went: Replayed
     score: float
 
 
@@ -74,10 +74,10 @@ def _tier(
     found: list[list[Example]] = [[] for _ in names]
     for item in range(test.n_items):
         try:
-            outcome = replay(policy.policy, test, item, strategies=strategies)
+            went = replayed(policy.policy, test, item, strategies=strategies)
         except UnsupportedError:
             continue
-        found[outcome.bucket].append(Example(item, outcome, _score(test, item, outcome)))
+        found[went.outcome.bucket].append(Example(item, went, went.score(test, item)))
     blocks: list[Child] = []
     for name, of_bucket in zip(names, found, strict=True):
         wrong = [e for e in of_bucket if e.score < RIGHT]
@@ -93,30 +93,20 @@ def _tier(
     return joined([el("h3", tier.name), *blocks])
 
 
-def _score(test: SampleTable, item: int, outcome: Outcome) -> float:
-    if outcome.index is None:
-        return 0.0
-    arm = outcome.arms[outcome.index]
-    position = outcome.arms[: outcome.index].count(arm)
-    return float(test.arms[arm].score[item, position])
-
-
 def _example(
     example: Example, test: SampleTable, targets: Mapping[str, str],
     texts: Mapping[tuple[int, Arm, int], str], spec: AnswerSpec,
 ) -> Markup:  # fmt: skip
-    outcome, item = example.outcome, example.item
+    outcome, item = example.went.outcome, example.item
     target = targets.get(test.item_ids[item])
     verdict = "right" if example.score >= RIGHT else "wrong"
     inputs = [el("p", el("b", f"{name}: "), _cut(text), class_="said")
               for name, text in test.inputs[item].items()]  # fmt: skip
     rows = []
-    seen: dict[Arm, int] = {}
-    for i, arm in enumerate(outcome.arms):
-        position = seen.get(arm, 0)
-        seen[arm] = position + 1
-        code = int(test.arms[arm].answers[item, position])
-        scored = float(test.arms[arm].score[item, position])
+    for i, (arm, position) in enumerate(zip(outcome.arms, example.went.columns, strict=True)):
+        table = test.of(arm)
+        code = int(table.answers[item, position])
+        scored = float(table.score[item, position])
         text = texts.get((item, arm, position))
         answer = None if text is None else spec.extract(text)
         said = f"answer {answer}" if answer is not None else f"answer no. {code + 1} of this item"

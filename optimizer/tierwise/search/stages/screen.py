@@ -10,7 +10,7 @@ import numpy as np
 from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.recipe import Arm, StrategySpec, Tier, uniform
 from tierwise.search.buying import Draws
-from tierwise.search.effort import DrawCost, affordable, most_draws
+from tierwise.search.effort import DrawCost, affordable, most_draws, nodes_an_item
 from tierwise.search.question import Question
 from tierwise.search.sensitivity import pss_of
 
@@ -43,11 +43,13 @@ def screen(question: Question, draws: Draws) -> Screened:
     q, name, arms = question, question.tier.name, question.arms.candidates
     depth = min(most_draws(q.space), max(draws.most(arm) for arm in arms))
     effort = q.effort.within(q.task)
-    effort = affordable(effort, len(arms), depth, q.assumed, q.cap, tier=name)
+    nodes = nodes_an_item(q.space, depth)
+    assumed = replace(q.assumed, nodes=nodes)
+    effort = affordable(effort, len(arms), depth, assumed, q.cap, tier=name)
     items = q.items("tune")[: effort.screen_items]
     screen_depth = min(effort.screen_draws, max(depth, 1))
     table = draws.table(items, dict.fromkeys(arms, screen_depth), "screen")
-    measured = _measured_cost(table, q.tier)
+    measured = replace(_measured_cost(table, q.tier), nodes=nodes)
     effort = affordable(effort, len(arms), depth, measured, q.cap, tier=name, done=("screen",))
     q = replace(q, effort=effort, pss=pss_of(table, q.families))
     return Screened(q, table, _at_one_draw(table, arms), depth, measured)

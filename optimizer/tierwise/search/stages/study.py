@@ -5,6 +5,7 @@ What the race judged is judged again on the larger table; a front is read from h
 
 from __future__ import annotations
 
+from tierwise.search.effort import with_nodes
 from tierwise.search.events import Listener
 from tierwise.search.stages.race import Raced
 from tierwise.search.stages.spend import Allowed
@@ -16,7 +17,7 @@ def study(allowed: Allowed, raced: Raced, listener: Listener) -> Generation:
     """The last generation."""
     q, finals, depth = allowed.question, raced.finals, allowed.depth
     items = q.items("tune")[: q.effort.study_items]
-    table = allowed.draws.table(items, dict.fromkeys(finals, depth), "study")
+    table = allowed.draws.table(items, with_nodes(finals, depth, q.space), "study")
     generation = opened(q, table, finals, depth, number=q.generations + 2)
     restated = list(raced.generation.judged.values())
     explore(q, generation, q.trials - q.trials // 3, listener, restated)

@@ -1,0 +1,68 @@
+"""The seam to retrievers: a query and a number in, that many passages or fewer out, best first.
+
+A policy names its retriever. What stands behind the name is the deployment's matter: a corpus in
+this process (``bm25``) or an address (``http``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from tierwise.errors import ProviderError
+from tierwise.recipe import Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a query brought, best first; nothing is an answer too."""
+
+    passages: tuple[Passage, ...]
+    latency_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A look-up that failed for good: its draw has failed, and says why."""
+
+    error_class: str
+    message: str
+    latency_s: float = 0.0
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """One corpus behind one name; safe for threads.
+
+    ``identity`` says what is found: look-ups are stored under it, and are not asked for again. It
+    holds no address.
+    """
+
+    identity: str
+
+    def find(self, query: str, k: int) -> Found:
+        """At most ``k`` passages.
+
+        Raises:
+            ProviderError: it cannot be reached, or what comes back is no answer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back connections."""
+        ...
+
+
+def look_up(retriever: Retriever, query: str, k: int) -> Found | Lost:
+    """``retriever.find``, with a failure as an outcome."""
+    try:
+        found = retriever.find(query, k)
+    except ProviderError as error:
+        return Lost(type(error).__name__, str(error))
+    return Found(unique(found.passages)[:k], found.latency_s)
+
+
+def unique(passages: Sequence[Passage]) -> tuple[Passage, ...]:
+    """The first of each id."""
+    return tuple({p.id: p for p in reversed(passages)}.values())[::-1]

@@ -1,0 +1,93 @@
+"""Self-Refine (Madaan et al., arXiv 2303.17651): answer, criticise, answer again.
+
+Right answers get revised to wrong ones, so the final answer is chosen over the whole chain, not
+taken from its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tierwise.errors import InputError
+from tierwise.recipe import Path, Turn
+from tierwise.recipe.turns import path_below
+from tierwise.strategies._base import Ask, Return, Seen, plurality, register, whole
+from tierwise.strategies.best_of_n import best
+
+CRITIQUE, REFINE = Turn("critique"), Turn("refine")
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class SelfRefine:
+    """One answer, then up to ``rounds`` times a critique and a new answer.
+
+    ``verifier`` picks among all answers of the chain; without one the most frequent does, the one
+    seen first on a tie. With ``until_stable`` the chain ends when a new answer is the one before.
+    Draws that a probe made vote too, and the chain goes on from the first of them that arrived.
+    """
+
+    rounds: int
+    verifier: str | None = None
+    until_stable: bool = True
+
+    kind: ClassVar[str] = "self_refine"
+    width: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        whole("self_refine.rounds", self.rounds, 1)
+        if self.verifier is not None and not (self.verifier and isinstance(self.verifier, str)):
+            raise InputError(f"self_refine.verifier must be a name, got {self.verifier!r}")
+        if not isinstance(self.until_stable, bool):
+            raise InputError(
+                f"self_refine.until_stable must be true or false, got {self.until_stable!r}"
+            )
+
+    @property
+    def max_draws(self) -> int:
+        """An answer, and two draws a round."""
+        return 1 + 2 * self.rounds
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Of a chain, from its root."""
+        found: list[Path] = [()]
+        for _ in range(self.rounds):
+            for turn in (CRITIQUE, REFINE):
+                found.append(path_below(found[-1], turn))
+        return tuple(found)
+
+    def step(self, seen: Seen) -> Ask | Return:
+        """Ask for the next turn of the chain, or choose among its answers."""
+        draws = seen.draws
+        chain = [i for i, d in enumerate(draws) if d.turn == REFINE.name]
+        if not draws:
+            return Ask(1)
+        last = len(draws) - 1
+        if draws[last].turn == CRITIQUE.name and not draws[last].failed:
+            return Ask.below((last,), REFINE.name)
+        answers = [draws[i].answer for i in (self._root(seen), *chain)]
+        stable = chain and answers[-1] is not None and answers[-1] == answers[-2]
+        broken = draws[last].failed and draws[last].parent is not None
+        end = chain[-1] if chain else self._root(seen)
+        if (
+            broken
+            or draws[end].failed
+            or len(chain) == self.rounds
+            or (self.until_stable and stable)
+        ):
+            return Return(self.choose(seen))
+        return Ask.below((end,), CRITIQUE.name)
+
+    def choose(self, seen: Seen) -> int:
+        """The best answer of the chain, wherever it stands."""
+        answers = [i for i, d in enumerate(seen.draws) if d.turn != CRITIQUE.name]
+        among = [seen.draws[i] for i in answers]
+        if self.verifier is None:
+            return answers[plurality(among)]
+        return answers[best(among, self.verifier)]
+
+    def _root(self, seen: Seen) -> int:
+        roots = [i for i, d in enumerate(seen.draws) if d.parent is None]
+        return next((i for i in roots if not seen.draws[i].failed), roots[0])

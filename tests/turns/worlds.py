@@ -1,0 +1,83 @@
+"""A world of turns: a scripted model that answers, criticises and revises by chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tierwise.llm import Completion, Request, Result
+from tierwise.llm.scripted import ScriptedModel, failing, uniform
+from tierwise.pool import Cap, Library, SamplePool
+from tierwise.recipe import (
+    Arm,
+    Message,
+    Policy,
+    Price,
+    PromptTemplate,
+    Tier,
+    TurnTemplate,
+)
+from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.search.buying import Buyer
+from tierwise.task import AnswerSpec, Item, Task
+
+SEED = 5
+ITEMS = tuple(Item(f"i{k}", {"question": f"{k} + {k}"}, str(2 * k)) for k in range(10))
+TASK = Task(
+    "sums", 1, ("question",), ITEMS, answer=AnswerSpec(regex=r"A: (\d+)", normalise="integer")
+)
+TURNS = {
+    "critique": TurnTemplate("What is wrong with {{ parent }}?", {"max_tokens": 7}),
+    "refine": TurnTemplate("Again: {{ question }}"),
+}
+PROMPTS = {
+    name: PromptTemplate(
+        name, (Message("system", name), Message("user", "{{ question }}")), turns=TURNS
+    )
+    for name in ("plain", "steps")
+}
+ARMS = (Arm("plain", "direct", 0.8), Arm("steps", "direct", 0.8))
+MODES = {"direct": {"max_tokens": 20, "suffix": " !"}}
+TIER = Tier("small", "scripted/small", Price(2.0, 8.0, 0.5), MODES)
+
+
+def script(request: Request, seed: int) -> Result:
+    asked = request.messages[-1].content
+    number = int(asked.split(" + ")[0].split()[-1]) if " + " in asked else 0
+    u = uniform(request, seed)
+    text = f"A: {2 * number + (u > 0.6)}" if u < 0.9 else "well"
+    if "wrong with" in asked:
+        text = f"A: {u} is wrong"
+    tokens = sum(len(m.content.split()) for m in request.messages)
+    return Completion(
+        text, tokens, len(text.split()), cached_tokens=tokens // 3, mean_logprob=-u,
+        latency_s=round(u, 3),
+    )  # fmt: skip
+
+
+def model(share_failing: float = 0.0) -> ScriptedModel:
+    return ScriptedModel(failing(script, share_failing))
+
+
+def buyer(
+    pool: SamplePool, of: ScriptedModel | None, *, tier: Tier = TIER, cap: Cap | None = None,
+    library: Library | None = None, run: str = "run",
+) -> Buyer:  # fmt: skip
+    return Buyer(
+        pool, of, TASK, tier, PROMPTS, seed=SEED, run=run, cap=cap or Cap(), library=library
+    )
+
+
+def policy_file(policy: Policy, tier: Tier = TIER, **more: object) -> PolicyFile:
+    return PolicyFile(
+        name="p", tier=tier, task=TaskRef("sums", 1, "exact_match", ""), inputs=("question",),
+        prompts=PROMPTS, policy=policy, answer=TASK.answer, **more,
+    )  # fmt: skip
+
+
+def opened(path: Path) -> SamplePool:
+    return SamplePool.open(path / "pool.sqlite")
+
+
+def one_call_a_draw() -> Tier:
+    return replace(TIER, takes_n=False)
