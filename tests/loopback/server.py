@@ -14,12 +14,14 @@ Messages = Sequence[Mapping[str, str]]
 
 
 class Said(NamedTuple):
-    """What one choice says; log-probabilities are one a word of ``text``."""
+    """What one choice says, and its tokens; None: its words."""
 
     text: str
     reasoning: str = ""
     logprobs: tuple[float, ...] = ()
     finish_reason: str = "stop"
+    tokens: int | None = None
+    prompt_tokens: int | None = None
 
 
 Speak = Callable[[Messages, int, Mapping[str, Any]], Said]
@@ -56,6 +58,7 @@ class Loopback:
     """Settings first, then what the server saw.
 
     Attributes:
+        speak_all: all choices of a call at once, in place of ``speak``.
         fault: number of the call (from 0) -> its fault, or None.
         key: the only key that it accepts; None accepts all.
         takes_n: False answers 400 to a call for more than one choice.
@@ -68,6 +71,7 @@ class Loopback:
     """
 
     speak: Speak = hashed
+    speak_all: Callable[[Messages, int, int, Mapping[str, Any]], list[Said]] | None = None
     fault: Callable[[int], Fault | None] = lambda call: None
     key: str | None = None
     takes_n: bool = True
@@ -147,10 +151,15 @@ class Loopback:
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         messages, seed = body["messages"], body.get("seed", 0)
-        said = [self.speak(messages, seed + j, body) for j in range(body.get("n", 1))]
-        prompt = sum(words(m["content"]) for m in messages)
+        if self.speak_all is not None:
+            said = self.speak_all(messages, seed, body.get("n", 1), body)
+        else:
+            said = [self.speak(messages, seed + j, body) for j in range(body.get("n", 1))]
+        prompt = said[0].prompt_tokens
+        if prompt is None:
+            prompt = sum(words(m["content"]) for m in messages)
         reasoning = sum(words(s.reasoning) for s in said)
-        completion = reasoning + sum(words(s.text) for s in said)
+        completion = reasoning + sum(words(s.text) if s.tokens is None else s.tokens for s in said)
         self.prompt_tokens += prompt
         self.completion_tokens += completion
         choices = [
@@ -176,8 +185,8 @@ def _choice(index: int, said: Said, *, with_logprobs: bool) -> dict[str, Any]:
         "index": index, "message": message, "finish_reason": said.finish_reason,
     }  # fmt: skip
     if with_logprobs and said.logprobs:
-        pairs = zip(said.text.split(), said.logprobs, strict=True)
-        tokens = [{"token": t, "logprob": p, "top_logprobs": []} for t, p in pairs]
+        tokens = [{"token": str(k), "logprob": p, "top_logprobs": []}
+                  for k, p in enumerate(said.logprobs)]  # fmt: skip
         choice["logprobs"] = {"content": tokens}
     return choice
 

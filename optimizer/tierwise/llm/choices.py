@@ -12,10 +12,11 @@ from tierwise.llm.retries import Fault
 def read_choices(response: Any, n: int, latency_s: float) -> list[Result]:
     """The ``n`` draws of a chat completion, in the order of their indices.
 
-    The usage of a call is the sum over its choices. It is dealt by the length in bytes of what each
-    said: reasoning tokens by reasoning text, the others by the visible text; so the shares add up
-    to exactly what was billed, and those of a single choice are exact. Prompt and cached tokens are
-    the call's. A choice that the provider cut by its content filter is a completion, since it was
+    The usage of a call is the sum over its choices. Where each carries the log-probabilities of its
+    tokens, their counts say how many it has, and what is billed beside (ends of turn) is alike.
+    Else it is dealt by the length in bytes of what each said: reasoning tokens by reasoning text,
+    the others by the visible text. The shares add up to exactly what was billed, and those of a
+    single choice are exact. Prompt and cached tokens are the call's. A choice that the provider cut by its content filter is a completion, since it was
     billed; ``finish_reason`` says so.
 
     Raises:
@@ -32,10 +33,10 @@ def read_choices(response: Any, n: int, latency_s: float) -> list[Result]:
     billed = int(usage.completion_tokens or 0)
     thought = min(billed, _detail(usage, "completion_tokens_details", "reasoning_tokens"))
     reasoning = share(thought, [len(t.encode()) for t in thoughts])
-    visible = share(billed - thought, [len(t.encode()) for t in texts])
+    all_logprobs = [_logprobs(choice) for choice in choices]
+    visible = _dealt(billed - thought, texts, [] if thought else [len(of) for of in all_logprobs])
     results: list[Result] = []
-    for i, choice in enumerate(choices):
-        logprobs = _logprobs(choice)
+    for i, (choice, logprobs) in enumerate(zip(choices, all_logprobs, strict=True)):
         results.append(
             Completion(
                 text=texts[i],
@@ -54,6 +55,15 @@ def read_choices(response: Any, n: int, latency_s: float) -> list[Result]:
         "set takes_n: false for this tier"
     )
     return results + [Failure("missing_choice", message, latency_s)] * (n - len(choices))
+
+
+def _dealt(total: int, texts: Sequence[str], counted: Sequence[int]) -> list[int]:
+    """``total`` tokens dealt to ``texts``, by their ``counted`` tokens where all have some."""
+    beside = total - sum(counted)
+    if counted and all(counted) and beside >= 0:
+        alike = share(beside, [1] * len(counted))
+        return [own + part for own, part in zip(counted, alike, strict=True)]
+    return share(total, [len(text.encode()) for text in texts])
 
 
 def share(total: int, weights: Sequence[int]) -> list[int]:

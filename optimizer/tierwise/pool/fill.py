@@ -212,6 +212,8 @@ class _Purchase:
         self._in_flight: deque[tuple[int, list[Call]]] = deque()
         self._reservation_of: dict[tuple[str, int], int] = {}
         """(request key, draw) -> the reservation of its chunk, while it is in flight."""
+        self._lost_calls: set[tuple[str, int]] = set()
+        """(request key, first draw) of calls with a loss, whose attempts the losses count."""
         self._bought = self._failures = 0
         self._spent = Spent(0.0, 0, 0)
         self._short = ""
@@ -267,10 +269,17 @@ class _Purchase:
     def _lost(self, call: Call, error_class: str) -> bool:
         """See ``Losing.lost``; called from the model's own thread."""
         worst = worst_case([call], self._tier, bounded=self._bounded)
-        reservation = self._reservation_of[call.request.key, call.first_draw]
+        at = call.request.key, call.first_draw
+        reservation = self._reservation_of[at]
+        self._lost_calls.add(at)
         return not self._pool.lose(
             reservation, worst, error_class, self._tier.name, self._run, self._limit
         )
+
+    def _only_lost(self, answered: Answered) -> bool:
+        call, results = answered
+        at = call.request.key, call.first_draw
+        return at in self._lost_calls and not any(isinstance(r, Completion) for r in results)
 
     def _store(self, results: Sequence[Sequence[Result]]) -> None:
         reservation, calls = self._in_flight[0]
@@ -278,7 +287,7 @@ class _Purchase:
         for call, own in answered:
             if len(own) != call.n:
                 raise ProviderError(f"a call for {call.n} draws was answered with {len(own)}")
-        spent = bill(answered, self._tier)
+        spent = bill([a for a in answered if not self._only_lost(a)], self._tier)
         self._pool.settle(reservation, answered, spent)
         self._in_flight.popleft()
         for draw in _draws(calls):

@@ -1,0 +1,140 @@
+"""``tierwise tune`` with the embedded small tier behind real litellm and real HTTP, and without."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.running import Cli
+from tests.conftest import KEY
+from tests.loopback import Loopback
+from tests.loopback.embedded import EmbeddedTwin
+from tierwise.llm.embedded_model import MODES, embedded_tier
+from tierwise.pool import SamplePool
+from tierwise.recipe.policy_file import PolicyFile
+
+ROOT = Path(__file__).parents[2]
+TASK = ROOT / "tasks" / "arithmetic"
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(capsys)
+
+
+def small_job(folder: Path, *, takes_n: bool = True) -> Path:
+    """Two prompts of the shipped task, and a space for a few hundred calls."""
+    folder.mkdir()
+    (folder / "items.jsonl").write_text((TASK / "items.jsonl").read_text())
+    (folder / "prompts.yaml").write_text(
+        '- {id: plain, modes: [direct], system: "Solve this.", user: "{{ question }}"}\n'
+        '- {id: steps, modes: [think], system: "Solve one step at a time.",'
+        ' user: "{{ question }}"}\n'
+    )
+    (folder / "task.yaml").write_text((TASK / "task.yaml").read_text())
+    (folder / "space.yaml").write_text(
+        "temperature: [0.8]\narms: [1, 2]\nmodes: [direct, think]\n"
+        "strategies: {single: {}, self_consistency: {draws: [3, 5]},"
+        " best_of_n: {draws: [3], verifier: [mean_logprob]}}\n"
+        "difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_draws: 2}\n"
+    )
+    return write_job(folder / "job.yaml", "task.yaml", "space.yaml", takes_n=takes_n, trials=60)
+
+
+def write_job(path: Path, task: str, space: str, *, takes_n: bool, trials: int) -> Path:
+    price = embedded_tier("small").price
+    tier = {
+        "model": "openai/embedded-small", "modes": MODES, "takes_n": takes_n,
+        "price": {"prompt_usd_per_mtok": price.prompt_usd_per_mtok,
+                  "completion_usd_per_mtok": price.completion_usd_per_mtok},
+        "limits": {"concurrency": 8},
+    }  # fmt: skip
+    job = {"task": task, "space": space, "trials": trials, "tiers": {"small": tier}}
+    path.write_text(json.dumps(job))
+    return path
+
+
+def in_process(job: Path) -> Path:
+    """The same job on the tier itself."""
+    told = json.loads(job.read_text())
+    takes_n = told["tiers"]["small"]["takes_n"]
+    told["tiers"] = {"small": {"model": "embedded/small", "takes_n": takes_n}}
+    path = job.with_name("in_process.yaml")
+    path.write_text(json.dumps(told))
+    return path
+
+
+def tuned(cli: Cli, job: Path, out: Path, *options: object) -> tuple[PolicyFile, dict[str, Any]]:
+    got = cli("tune", job, "--yes", "--quiet", "--out", out, *options)
+    assert got.code == 0, got.err
+    summary = json.loads((out / "summary.json").read_text())
+    return PolicyFile.load(out / "policies" / "small.yaml"), summary["tiers"]["small"]
+
+
+def texts(out: Path) -> dict[tuple[str, int], str]:
+    """(what was sent, draw) -> the text, of all bought draws."""
+    with SamplePool.open(out / "pool.sqlite", read_only=True) as pool:
+        rows = pool._db.execute(
+            "SELECT r.content, d.draw, d.text FROM draws d JOIN requests r ON r.id = d.request"
+        ).fetchall()
+    return {(content, draw): text for content, draw, text in rows}
+
+
+def same_policy(cli: Cli, job: Path, server: Loopback, tmp_path: Path, *options: object) -> None:
+    server.speak_all = EmbeddedTwin(server.url)
+    near, near_tier = tuned(cli, in_process(job), tmp_path / "near", *options)
+    far, far_tier = tuned(
+        cli, job, tmp_path / "far", "--tier", "small=openai/embedded-small", *options
+    )
+
+    assert texts(tmp_path / "far") == texts(tmp_path / "near")
+    assert far.policy.buckets == near.policy.buckets
+    assert far.policy.difficulty.signal == near.policy.difficulty.signal
+    assert far.policy.difficulty.thresholds == pytest.approx(near.policy.difficulty.thresholds)
+    assert far.prompts == near.prompts
+    for told in (far_tier, near_tier):
+        assert told["gate"] == "passed"
+    for name, value in near.expected.items():
+        if isinstance(value, int | float | list) and "latency" not in name and name != "buckets":
+            assert far.expected[name] == pytest.approx(value), name
+    counted = ("calls", "tokens")
+    assert [far_tier[k] for k in counted] == [near_tier[k] for k in counted]
+    assert far_tier["usd"] == pytest.approx(near_tier["usd"])
+    assert "possibly_billed" not in far_tier
+    assert [far_tier[k] for k in counted] == [
+        server.calls, server.prompt_tokens + server.completion_tokens,
+    ]  # fmt: skip
+    assert server.calls == server.answered
+    for file in (tmp_path / "far").rglob("*"):
+        assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
+
+
+def test_over_http_the_tier_gives_the_policy_that_it_gives_in_process(
+    cli: Cli, loopback: Loopback, tmp_path: Path
+) -> None:
+    job = small_job(tmp_path / "job")
+    same_policy(cli, job, loopback, tmp_path, "--max-calls", 420)
+
+
+@pytest.mark.slow
+def test_so_it_does_where_the_server_refuses_n(
+    cli: Cli, loopback: Loopback, tmp_path: Path
+) -> None:
+    loopback.takes_n = False
+    job = small_job(tmp_path / "job", takes_n=False)
+    same_policy(cli, job, loopback, tmp_path, "--max-calls", 2400)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_so_it_does_on_the_default_task_and_space(
+    cli: Cli, loopback: Loopback, tmp_path: Path
+) -> None:
+    """The whole: `tierwise tune` on arithmetic, as it is shipped."""
+    job = write_job(tmp_path / "job.yaml", "arithmetic", "default", takes_n=True, trials=300)
+    same_policy(cli, job, loopback, tmp_path)

@@ -1,0 +1,57 @@
+"""An embedded model behind the loopback server, which draws what the tier in process would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.loopback.server import Messages, Said
+from tierwise.llm import Request, base_seed
+from tierwise.llm.embedded import Engine, encode
+from tierwise.recipe import Message
+
+SENT_BESIDE = {"model", "messages", "n", "seed", "logprobs"}
+MOST_DRAWS = 4096
+
+
+@dataclass(frozen=True)
+class EmbeddedTwin:
+    """``Loopback.speak_all`` of ``embedded/NAME``, asked as ``openai/MODEL`` at ``address``.
+
+    A seed is a hash of the job's seed and the exact request, plus the draw's index; and a request
+    names the model and its address. So the twin reads the index off the seed that it is sent, and
+    draws with the seed that the tier in process has for it. A seed that is not of that form is an
+    error: the job would not be the one that the twin knows.
+    """
+
+    address: str
+    model: str = "openai/embedded-small"
+    name: str = "small"
+    job_seed: int = 0
+
+    def __call__(
+        self, messages: Messages, seed: int, n: int, body: Mapping[str, Any]
+    ) -> list[Said]:
+        said = tuple(Message(m["role"], m["content"]) for m in messages)
+        params = {name: value for name, value in body.items() if name not in SENT_BESIDE}
+        asked = Request(self.model, said, params, self.address)
+        index = seed - base_seed(self.job_seed, asked)
+        assert 0 <= index < MOST_DRAWS, f"no draw of this job has seed {seed}"
+        first = base_seed(self.job_seed, Request(f"embedded/{self.name}", said, params)) + index
+        drawn = Engine.load(self.name).generate([encode(said, params)] * n, range(first, first + n))
+        return [
+            Said(
+                g.text, logprobs=_logprobs(g.logprob_sum, g.logprob_min, g.n_own_tokens),
+                finish_reason=g.finish_reason, tokens=g.completion_tokens,
+                prompt_tokens=g.prompt_tokens,
+            )
+            for g in drawn
+        ]  # fmt: skip
+
+
+def _logprobs(total: float, least: float, n: int) -> tuple[float, ...]:
+    """``n`` numbers with this sum and this least one: all that a draw keeps of them."""
+    if n < 2:
+        return (total,) * n
+    return (least, *[(total - least) / (n - 1)] * (n - 1))

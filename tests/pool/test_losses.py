@@ -1,0 +1,117 @@
+"""Attempts that brought nothing and may be billed: stored, counted by limits, never scored."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tierwise.llm import Call, Completion, Failure, Result
+from tierwise.pool import Cap, Limit, Need, SamplePool, Spent, fill
+from tierwise.pool.bill import worst_case
+
+from .conftest import World
+
+WORST = Spent(2.0, 1, 20)
+
+
+class Forgetful:
+    """Every call is lost ``losses`` times before it is answered; bills what it may."""
+
+    chunk = 4
+
+    def __init__(self, losses: int) -> None:
+        self.losses, self.billed_calls, self.refused = losses, 0, 0
+        self.lost = lambda call, error_class: True
+
+    def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
+        for chunk in chunks:
+            yield [self._answer(call) for call in chunk]
+
+    async def answer(self, call: Call) -> list[Result]:
+        return self._answer(call)
+
+    def close(self) -> None:
+        pass
+
+    def _answer(self, call: Call) -> list[Result]:
+        for _ in range(self.losses):
+            self.billed_calls += 1
+            if not self.lost(call, "timeout"):
+                self.refused += 1
+                return [Failure("timeout", "no money for another")] * call.n
+        self.billed_calls += 1
+        return [Completion("A: 1", 3, 1)] * call.n
+
+
+def test_a_loss_counts_until_the_file_ends(tmp_path: Path) -> None:
+    with SamplePool.open(tmp_path / "p") as pool:
+        reserved = pool.reserve("small", "r", WORST, Limit(calls=2))
+        assert isinstance(reserved, int)
+        assert pool.lose(reserved, WORST, "timeout", "small", "r", Limit(calls=2)) == ""
+        assert pool.lose(reserved, WORST, "timeout", "small", "r", Limit(calls=2)) == "calls"
+        pool.settle(reserved, [], Spent(0.5, 1, 5))
+    with SamplePool.open(tmp_path / "p", read_only=True) as pool:
+        billed = pool.billed("r", "small")
+        assert billed.confirmed == Spent(0.5, 1, 5)
+        assert billed.possibly == WORST.plus(WORST)
+        assert pool.spent("r") == billed.most
+        assert pool.billed("other").most == Spent(0.0, 0, 0)
+        assert pool.overview()["possibly_billed"] == {"usd": 4.0, "calls": 2, "tokens": 40}
+
+
+def test_losses_are_kept_as_they_are(tmp_path: Path) -> None:
+    with SamplePool.open(tmp_path / "p") as pool:
+        reserved = pool.reserve("small", "r", WORST, Limit())
+        assert isinstance(reserved, int)
+        pool.lose(reserved, WORST, "timeout", "small", "r", Limit())
+        for change in ("UPDATE losses SET usd = 0", "DELETE FROM losses"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                pool._db.execute(change)
+
+
+@pytest.mark.parametrize("losses", [0, 1, 3])
+def test_a_fill_stores_what_its_model_lost(losses: int, world: World, pool: SamplePool) -> None:
+    model = Forgetful(losses)
+    needs = [Need(r, 2) for r in world.requests()]
+    filled = fill(pool, model, world.tier, needs, seed=0, run="r")
+    worst = worst_case([Call(needs[0].request, 0, 2, 0)], world.tier)
+    assert (filled.bought, filled.failures) == (12, 0)
+    assert pool.counts("losses") == 6 * losses
+    billed = pool.billed("r")
+    assert billed.possibly.calls == 6 * losses
+    assert billed.possibly.usd == pytest.approx(6 * losses * worst.usd)
+    assert billed.confirmed == (filled.usd, filled.calls, filled.tokens)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 5, 9, 17, 18, 24])
+def test_no_attempt_is_made_that_a_cap_could_not_bear(
+    calls: int, world: World, pool: SamplePool
+) -> None:
+    model = Forgetful(2)
+    needs = [Need(r, 2) for r in world.requests()]
+    filled = fill(pool, model, world.tier, needs, seed=0, run="r", cap=Cap(calls=calls))
+    assert model.billed_calls <= calls
+    assert pool.spent("r").calls <= calls
+    assert filled.bought == 2 * (model.billed_calls - pool.counts("losses"))
+    assert filled.complete == (calls >= 18) or model.refused
+
+
+def test_a_pool_of_version_1_is_read_as_it_is_and_brought_up_to_date_to_write(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "p"
+    with SamplePool.open(path) as pool:
+        reserved = pool.reserve("small", "r", WORST, Limit())
+        assert isinstance(reserved, int)
+        pool.settle(reserved, [], Spent(0.5, 1, 5))
+        for undo in ("DROP TABLE losses", "PRAGMA user_version = 1"):
+            pool._db.execute(undo)
+    with SamplePool.open(path, read_only=True) as pool:
+        assert pool.billed("r").most == Spent(0.5, 1, 5)
+        assert pool.overview()["possibly_billed"]["calls"] == 0
+    with SamplePool.open(path) as pool:
+        assert pool.spent("r") == Spent(0.5, 1, 5)
+        assert pool.counts("losses") == 0
