@@ -16,8 +16,8 @@ def read_choices(response: Any, n: int, latency_s: float) -> list[Result]:
     tokens, their counts say how many it has, and what is billed beside (ends of turn) is alike.
     Else it is dealt by the length in bytes of what each said: reasoning tokens by reasoning text,
     the others by the visible text. The shares add up to exactly what was billed, and those of a
-    single choice are exact. Prompt and cached tokens are the call's. A choice that the provider cut by its content filter is a completion, since it was
-    billed; ``finish_reason`` says so.
+    single choice are exact. Prompt and cached tokens are the call's. A choice that the provider cut
+    by its content filter is a completion, since it was billed; ``finish_reason`` says so.
 
     Raises:
         Fault: there is no choice, or no usage (a call whose bill is not known).

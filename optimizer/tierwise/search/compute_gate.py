@@ -23,6 +23,7 @@ from tierwise.recipe import Arm, StrategySpec, uniform
 from tierwise.recipe.space import SearchSpace
 from tierwise.stats.intervals import UNSUPPORTED, Interval
 from tierwise.stats.paired import PairedBootstrap
+from tierwise.task.verifiers import LOGPROBS
 
 Floats = npt.NDArray[np.float64]
 Measured = tuple[Interval, Interval]
@@ -92,7 +93,7 @@ def judge(
         orders: of the draws; an item's score at n draws is its mean over them.
     """
     evaluator = Evaluator(table, orders)
-    (slope, sure_slope), of_slope = _slope(evaluator, space, logprobs)
+    (slope, sure_slope), of_slope = _slope(evaluator, _ways(space, logprobs))
     (gain, sure_gain), of_gain = _gain(table, direct)
     spent_on = {"by_draws": of_slope, "by_thinking": of_gain}
     draws = max(rows.depth for rows in table.arms.values())
@@ -125,11 +126,18 @@ def cheapest_mode(screened: Sequence[tuple[Arm, float, float]]) -> str:
     return min(usd, key=lambda mode: float(np.mean(usd[mode])))
 
 
-def _slope(evaluator: Evaluator, space: SearchSpace, logprobs: bool) -> tuple[Measured, str]:
+def _ways(space: SearchSpace, logprobs: bool) -> dict[str, StrategySpec]:
+    """How draws may be spent, by name: a vote, or the best one by each score of the space."""
+    ways = {"self_consistency": StrategySpec.of("self_consistency")}
+    names = space.strategies.get("best_of_n", {}).get("verifier", ())
+    for name in names if isinstance(names, tuple) else ():
+        if logprobs or name not in LOGPROBS:
+            ways[f"best_of_n by {name}"] = StrategySpec.of("best_of_n", verifier=name)
+    return ways
+
+
+def _slope(evaluator: Evaluator, ways: Mapping[str, StrategySpec]) -> tuple[Measured, str]:
     """Least-squares slope of the score on log2(draws), of the way that leads; its name."""
-    ways = ["self_consistency"]
-    if logprobs and "best_of_n" in space.strategies:
-        ways.append("best_of_n")
     found: dict[str, Floats] = {}
     for arm, rows in evaluator.table.arms.items():
         counts = [n for n in LADDER if n <= rows.depth]
@@ -137,9 +145,11 @@ def _slope(evaluator: Evaluator, space: SearchSpace, logprobs: bool) -> tuple[Me
             continue
         x = np.log2(counts)
         weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-        for way in ways:
+        for way, spec in ways.items():
             curve = [
-                evaluator.evaluate(uniform(arm, StrategySpec.of(way, draws=n))).score
+                evaluator.evaluate(
+                    uniform(arm, StrategySpec.of(spec.kind, dict(spec.params), draws=n))
+                ).score
                 for n in counts
             ]
             slopes = weights @ np.array(curve)

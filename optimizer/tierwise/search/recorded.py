@@ -22,9 +22,10 @@ from tierwise.task import RECORDED, Item, Task
 EVERYTHING = 10**6
 FREE = Effort(
     screen_items=EVERYTHING, race_items=EVERYTHING, study_items=EVERYTHING,
-    select_items=EVERYTHING, test_items=EVERYTHING, race_arms=12, study_arms=8,
+    select_items=EVERYTHING, test_items=EVERYTHING, screen_draws=EVERYTHING, race_draws=EVERYTHING,
+    race_arms=12, study_arms=8,
 )  # fmt: skip
-"""Recorded draws cost nothing more: every stage looks at all of its items."""
+"""Recorded draws cost nothing more: every stage looks at all of its items and their draws."""
 
 MOSTLY = 0.9
 """An arm takes part where it is recorded on this part of the items that some arm is recorded on."""

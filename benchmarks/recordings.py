@@ -1,0 +1,232 @@
+"""Tune on recorded answers of real models, and say whether what was chosen holds on all of them.
+
+    python benchmarks/recordings.py FOLDER [--only gsm8k …] [--out DIR]
+
+FOLDER holds recordings (``NAME.jsonl.gz`` and ``NAME.items.jsonl.gz``; docs/real_models.md has the
+format) of the five sets of questions of Faithful-COT, by tier and prompt at one greedy draw, and of
+the game of 24 at a hundred draws. For every tier: the accuracies of ``tierwise compare`` beside
+those that are published, whether the prompt that tuning chose is among those that a paired 95%
+interval over all items cannot tell from the best, and whether a draw was used that is not in the
+file. For the game: the front with and without the verifier. Ends with 1 where a check fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tierwise.content import load_job
+from tierwise.evaluation import Evaluator, Orders
+from tierwise.llm.recorded import Recording
+from tierwise.reporting import compared, read
+from tierwise.reporting.prompts import ranked
+from tierwise.search import TuneResult, tune
+from tierwise.search.tier import Found
+from tierwise.stats import Interval, paired_differences
+
+SETS = ("gsm8k", "aqua", "date", "sports", "svamp")
+PROMPTS = ("standard", "COT", "LtM", "noNL", "NL+SL")
+PUBLISHED = {
+    ("gsm8k", "code002"): (20, 63, 38, 73, 72),
+    ("gsm8k", "gpt-3.5-turbo"): (23, 80, 68, 76, 76),
+    ("gsm8k", "gpt4"): (47, 65, 92, 94, 95),
+    ("aqua", "gpt4"): (50, 75, 72, 74, 74),
+    ("sports", "gpt-3.5-turbo"): (87, 96, 97, 96, 52),
+}
+"""Accuracy in per cent of PROMPTS, as the recordings' README gives it."""
+PRICES = {"gpt-3.5-turbo": (0.5, 1.5), "gpt4": (30.0, 60.0), "gpt-4": (30.0, 60.0)}
+"""Dollars per million prompt and completion tokens; the completion models were at 20."""
+OLD = (20.0, 20.0)
+
+GAME_SPACE = """
+temperature: [0.7]
+arms: [1]
+modes: [direct, think]
+strategies: {single: {}, self_consistency: {draws: {low: 2, high: 100, log: true}}%s}
+difficulty: {signals: [none], buckets: [1]}
+"""
+VERIFIED = ", best_of_n: {draws: {low: 2, high: 100, log: true}, verifier: [game24]}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording, and the models in it."""
+
+    name: str
+    path: Path
+    models: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, path: Path) -> Source:
+        """Read off the file which models it has."""
+        from tierwise.llm.recording_file import read_recording
+
+        _, lines = read_recording(path)
+        return cls(name, path, tuple(dict.fromkeys(line.model for line in lines)))
+
+    def job(self, folder: Path, *, space: str = "default", verifiers: str = "[]") -> Path:
+        """A job of all its tiers, with a task that scores as the recording does."""
+        folder.mkdir(parents=True)
+        items = self.path.with_name(self.path.name.replace(".jsonl", ".items.jsonl"))
+        (folder / "task.yaml").write_text(
+            f"name: {self.name}\ninputs: [question]\nitems: {items}\nmetric: recorded\n"
+            "splits: {train: 0.0, tune: 0.5, select: 0.2, test: 0.3}\n"
+            f"verifiers: {verifiers}\n"
+        )
+        tiers = {}
+        for model in self.models:
+            prompt, completion = PRICES.get(model, OLD)
+            tiers[model] = {
+                "model": f"recorded/{model}", "recordings": str(self.path),
+                "price": {"prompt_usd_per_mtok": prompt, "completion_usd_per_mtok": completion},
+            }  # fmt: skip
+        job = {"task": "task.yaml", "space": space, "tiers": tiers, "operating_point": "quality"}
+        path = folder / "job.yaml"
+        path.write_text(json.dumps(job))
+        return path
+
+
+def run(source: Source, folder: Path, **job: str) -> TuneResult:
+    """Tune all tiers of a recording."""
+    return tune(load_job(source.job(folder / "job", **job)), folder / "run")
+
+
+def invented(result: TuneResult, source: Source) -> int:
+    """Draws of the run's tables whose cost or score is not that of the recorded draw."""
+    wrong = 0
+    for name, found in result.found.items():
+        recording = Recording.load(source.path, name)
+        for table in (found.prompt_table, found.study_table, found.test_table):
+            for arm, rows in table.arms.items():
+                for i, item in enumerate(table.item_ids):
+                    for d in np.flatnonzero(~np.isnan(rows.score[i])):
+                        draw = recording.draw(arm, item, int(d))
+                        wrong += draw is None or draw.score != rows.score[i, d]
+    return wrong
+
+
+class Chosen(NamedTuple):
+    """What tuning chose on its own items, held against all items.
+
+    ``prompt`` is the best at one draw; ``policy`` are the prompts of the policy that was found (not
+    of the baseline that stays where the gate is not passed), and ``behind`` is how far the best
+    prompt is ahead of it over all items.
+    """
+
+    prompt: str
+    policy: tuple[str, ...]
+    behind: Interval
+
+    @classmethod
+    def of(cls, found: Found) -> Chosen:
+        """Of one tier."""
+        (recipe,) = found.rungs["best_prompt_one_draw"].buckets
+        policy = found.points[found.chosen].policy
+        judged = Evaluator(found.prompt_table, Orders(16, 0)).evaluate(policy)
+        best = ranked(found.prompt_table)[0].one
+        (behind,) = paired_differences(best.score, judged.score[None])
+        used = sorted({arm.prompt for r in policy.buckets for arm in r.arms})
+        return cls(recipe.arms[0].prompt, tuple(used), behind)
+
+
+def accuracies(rows: Sequence[Mapping[str, Any]], tier: str) -> dict[str, Mapping[str, Any]]:
+    """Prompt -> its row of ``tierwise compare``."""
+    return {row["prompt"]: row for row in rows if row["tier"] == tier}
+
+
+def by_prompt(source: Source, folder: Path) -> list[str]:
+    """Tune a set of questions, print what came, and return what does not hold."""
+    started_s = time.perf_counter()
+    result = run(source, folder)
+    rows = compared(read(result.run.path), ("prompts",))["prompts"]
+    faults = [f"{source.name}: {n} draws are not the recording's"] if (
+        n := invented(result, source)) else []  # fmt: skip
+    say(f"\n{source.name}: {len(source.models)} tiers, {time.perf_counter() - started_s:.0f} s, "
+        f"invented draws {n}")  # fmt: skip
+    for model in source.models:
+        seen = accuracies(rows, model)
+        ties = {prompt for prompt, row in seen.items() if not row["separable"]}
+        got = Chosen.of(result.found[model])
+        ok = got.prompt in ties and not got.behind.low > 0
+        scores = "/".join(f"{100 * seen[p]['score']:.1f}" for p in PROMPTS)
+        mean, low, high = (-100 * v for v in (got.behind.mean, got.behind.high, got.behind.low))
+        say(f"  {model:14} {scores:26} best at one draw: {got.prompt:9}"
+            f" {'in' if got.prompt in ties else 'NOT in'} {{{', '.join(sorted(ties))}}};"
+            f" policy {'+'.join(got.policy)}: {mean:+.1f} [{low:+.1f}, {high:+.1f}] to the best")  # fmt: skip
+        if not ok:
+            faults.append(f"{source.name} {model}: {got} is separable from the best of {ties}")
+        published = PUBLISHED.get((source.name, model))
+        rounded = tuple(round(100 * seen[p]["score"]) for p in PROMPTS)
+        if published and rounded != published:
+            faults.append(f"{source.name} {model}: {rounded} is not the published {published}")
+    return faults
+
+
+def game24(source: Source, folder: Path) -> list[str]:
+    """The game's fronts, with the verifier and without."""
+    fronts = {}
+    for how, strategies in (("with the verifier", VERIFIED), ("without", "")):
+        place = folder / how.split()[0]
+        place.mkdir(parents=True)
+        space = place / "space.yaml"
+        space.write_text(GAME_SPACE % strategies)
+        result = run(source, place, space=str(space), verifiers="[game24]")
+        (found,) = result.found.values()
+        front = sorted(found.generations[-1].front(), key=lambda judged: judged.usd)
+        fronts[how] = [j.policy.buckets[0].arms[0].prompt for j in front]
+        say(f"\ngame24 {how}: invented draws {invented(result, source)}; the front on "
+            f"{found.study_table.n_items} study items:")  # fmt: skip
+        for judged in front:
+            (recipe,) = judged.policy.buckets
+            say(f"  ${judged.usd:.5f} an item  {judged.score:.3f}  {recipe.arms[0].prompt} "
+                f"{recipe.strategy}")  # fmt: skip
+    with_verifier, without = fronts.values()
+    crossing = with_verifier == sorted(with_verifier, key=lambda p: p != "io")
+    return [
+        fault
+        for fault, holds in (
+            ("game24: the front does not go from io to cot",
+             crossing and {"io", "cot"} <= set(with_verifier)),
+            ("game24: io does not lead without the verifier", set(without) == {"io"}),
+        )
+        if not holds
+    ]  # fmt: skip
+
+
+def say(text: str) -> None:
+    """To stdout, at once."""
+    print(text, flush=True)
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", choices=(*SETS, "game24"), default=(*SETS, "game24"))
+    parser.add_argument("--out", type=Path, help="keep the run directories here")
+    asked = parser.parse_args()
+    faults: list[str] = []
+    with tempfile.TemporaryDirectory() as kept:
+        out = asked.out or Path(kept)
+        for name in asked.only:
+            if name == "game24":
+                path = asked.folder / "game24_gpt4_100_draws.jsonl.gz"
+                faults += game24(Source.of(name, path), out / name)
+            else:
+                path = asked.folder / f"{name}_prompts_by_tier.jsonl.gz"
+                faults += by_prompt(Source.of(name, path), out / name)
+    say("\n" + ("\n".join(faults) if faults else "every check holds"))
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()
