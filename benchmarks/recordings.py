@@ -161,7 +161,7 @@ def by_prompt(source: Source, folder: Path) -> list[str]:
         mean, low, high = (-100 * v for v in (got.behind.mean, got.behind.high, got.behind.low))
         say(f"  {model:14} {scores:26} best at one draw: {got.prompt:9}"
             f" {'in' if got.prompt in ties else 'NOT in'} {{{', '.join(sorted(ties))}}};"
-            f" policy {'+'.join(got.policy)}: {mean:+.1f} [{low:+.1f}, {high:+.1f}] to the best")  # fmt: skip
+            f" policy {'+'.join(got.policy)}: {mean:+.1f} [{low:+.1f}, {high:+.1f}]")  # fmt: skip
         if not ok:
             faults.append(f"{source.name} {model}: {got} is separable from the best of {ties}")
         published = PUBLISHED.get((source.name, model))
