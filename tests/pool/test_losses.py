@@ -51,7 +51,9 @@ def test_a_loss_counts_until_the_file_ends(tmp_path: Path) -> None:
         reserved = pool.reserve("small", "r", WORST, Limit(calls=2))
         assert isinstance(reserved, int)
         assert pool.lose(reserved, WORST, "timeout", "small", "r", Limit(calls=2)) == ""
+        assert pool.spent("r") == WORST.plus(WORST)
         assert pool.lose(reserved, WORST, "timeout", "small", "r", Limit(calls=2)) == "calls"
+        assert pool.spent("r") == WORST.plus(WORST), "that it was set aside for is counted once"
         pool.settle(reserved, [], Spent(0.5, 1, 5))
     with SamplePool.open(tmp_path / "p", read_only=True) as pool:
         billed = pool.billed("r", "small")

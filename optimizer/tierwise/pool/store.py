@@ -93,14 +93,21 @@ class SamplePool(PoolReader):
         """Store that an attempt of a chunk brought nothing and may be billed at ``worst``.
 
         Returns the name of the limit of (run, tier) that another attempt could pass, or nothing:
-        for that one the reservation still stands.
+        for that one the reservation still stands. Where there must be none, what was set aside for
+        this one is what it may be billed, and is not counted twice.
         """
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO losses VALUES (?, ?, ?, ?, ?, ?)",
                 (reservation, error_class, *worst, now()),
             )
-            return limit.passed_by(self.spent(run, tier))
+            refused = limit.passed_by(self.spent(run, tier))
+            if refused:
+                db.execute(
+                    "UPDATE spending SET reserved_usd = max(0, reserved_usd - ?),"
+                    " calls = calls - ?, tokens = tokens - ? WHERE id = ?", (*worst, reservation),
+                )  # fmt: skip
+            return refused
 
     def settle(self, reservation: int, answered: Sequence[Answered], bill: Spent) -> None:
         """Store a chunk's draws and failures and settle its reservation, in one transaction.
