@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tierwise.llm import Call, Completion, Failure, Result
-from tierwise.pool import Cap, Limit, Need, SamplePool, Spent, fill
+from tierwise.pool import Cap, Limit, Need, SamplePool, Spent, fill, schema
 from tierwise.pool.bill import worst_case
 
 from .conftest import World
@@ -105,12 +106,11 @@ def test_a_pool_of_version_1_is_read_as_it_is_and_brought_up_to_date_to_write(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "p"
-    with SamplePool.open(path) as pool:
-        reserved = pool.reserve("small", "r", WORST, Limit())
-        assert isinstance(reserved, int)
-        pool.settle(reserved, [], Spent(0.5, 1, 5))
-        for undo in ("DROP TABLE losses", "PRAGMA user_version = 1"):
-            pool._db.execute(undo)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        schema._run(db, schema._TABLES)
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+        db.execute("INSERT INTO spending VALUES (1, 'small', 'r', '', 'settled', 2, 0.5, 1, 5)")
     with SamplePool.open(path, read_only=True) as pool:
         assert pool.billed("r").most == Spent(0.5, 1, 5)
         assert pool.overview()["possibly_billed"]["calls"] == 0
