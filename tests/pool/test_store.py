@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,27 @@ def test_the_hash_is_of_the_draws_used_and_of_nothing_else(tmp_path, world):
         before = one.sha256(used)
         store(one, a, Completion("later", 1, 1), first=2)
         assert one.sha256(used) == before
+
+
+def stages(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(spending)")]
+        what = "stage" if "stage" in columns else "''"
+        return [row[0] for row in db.execute(f"SELECT {what} FROM spending ORDER BY id")]
+
+
+def test_an_older_pool_learns_of_stages_and_keeps_what_it_has(tmp_path):
+    path = tmp_path / "pool.sqlite"
+    with SamplePool.open(path) as pool:
+        pool.reserve("small", "r", BILL, Limit(), "screen")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE spending DROP COLUMN stage")
+        db.execute("PRAGMA user_version = 3")
+        db.commit()
+    assert stages(path) == [""]
+    with SamplePool.open(path) as pool:
+        pool.reserve("small", "r", BILL, Limit(), "race")
+    assert stages(path) == ["", "race"]
 
 
 def test_a_newer_schema_is_refused(tmp_path):

@@ -24,6 +24,8 @@ from tierwise.errors import BudgetError, InputError, ProviderError
 from tierwise.evaluation import SampleTable
 from tierwise.pool import SamplePool
 from tierwise.recipe.policy_file import PolicyFile
+from tierwise.reporting import read
+from tierwise.reporting.spending import spending_rows
 from tierwise.search import Best, Bought, Event, Finished, RunDir, Started, replay, tune
 
 TIERS = ("weak", "strong")
@@ -105,6 +107,18 @@ def test_a_run_writes_policies_summary_trials_tables_and_study(whole: Path) -> N
                 score, usd = told[int(row["trial"])]
                 assert float(row["score"]) == pytest.approx(score, abs=1e-6)
                 assert float(row["usd_per_item"]) == pytest.approx(usd)
+
+
+def test_what_each_stage_bought_adds_up_and_stands_beside_the_plan(whole: Path) -> None:
+    rows = spending_rows(read(whole))
+    summary = json.loads((whole / "summary.json").read_text())
+    for name in TIERS:
+        own = [row for row in rows if row["tier"] == name]
+        assert [row["stage"] for row in own] == ["screen", "race", "study", "select", "test"]
+        assert sum(row["calls"] for row in own) == summary["tiers"][name]["calls"]
+        for row in own:
+            assert row["calls"] <= row["worst_calls"]
+            assert row["usd"] <= row["worst_usd"]
 
 
 def test_the_summary_counts_what_the_pool_bought(whole: Path) -> None:

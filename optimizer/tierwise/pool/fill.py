@@ -104,13 +104,14 @@ def fill(
     seed: int,
     cap: Cap = Cap(),
     run: str = "",
+    stage: str = "",
     progress: Callable[[Progress], None] | None = None,
 ) -> Filled:
     """Buy what is missing of ``needs``; draw i has the seed ``base_seed(seed, request) + i``.
 
     A draw that failed for good is a row of its own and is not bought again in the same ``run``,
     resumed or not, so that a run judges one snapshot; a later run on the same pool tries it again.
-    An empty ``run`` is a run of its own.
+    An empty ``run`` is a run of its own. ``stage`` says what is bought for, in the pool's book.
 
     ``model=None`` is a replay: nothing is bought, and a draw that failed once has failed.
 
@@ -131,7 +132,7 @@ def fill(
     cells = _grid(needs, settled, model.chunk)
     chunks = deque(_calls(cell, tier.takes_n, seed) for cell in cells if cell)
     planned = sum(call.n for calls in chunks for call in calls)
-    purchase = _Purchase(pool, tier, run or uuid.uuid4().hex, cap, chunks)
+    purchase = _Purchase(pool, tier, (run or uuid.uuid4().hex, stage), cap, chunks)
     for _ in purchase.buy(model):
         if progress is not None:
             so_far = purchase.filled
@@ -203,9 +204,11 @@ class _Purchase:
     """One fill under way: chunks to send, chunks in flight, and what came of the others."""
 
     def __init__(
-        self, pool: SamplePool, tier: Tier, run: str, cap: Cap, chunks: deque[list[Call]]
-    ) -> None:
-        self._pool, self._tier, self._run, self._chunks = pool, tier, run, chunks
+        self, pool: SamplePool, tier: Tier, purpose: tuple[str, str], cap: Cap,
+        chunks: deque[list[Call]],
+    ) -> None:  # fmt: skip
+        self._pool, self._tier, self._chunks = pool, tier, chunks
+        self._run, self._stage = purpose
         self._limit = cap.limit
         self._bounded = cap.usd is not None or cap.tokens is not None
         self._deadline = None if cap.seconds is None else monotonic() + cap.seconds
@@ -257,7 +260,9 @@ class _Purchase:
                 self._short = "seconds"
                 return
             worst = worst_case(self._chunks[0], self._tier, bounded=self._bounded)
-            reserved = self._pool.reserve(self._tier.name, self._run, worst, self._limit)
+            reserved = self._pool.reserve(
+                self._tier.name, self._run, worst, self._limit, self._stage
+            )
             if isinstance(reserved, str):
                 self._short = reserved
                 return

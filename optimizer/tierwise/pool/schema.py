@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tierwise.errors import InputError
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the tables below; a file with a higher one is refused, a lower one is brought up to
 date when it is opened to be written. Version 2 added ``losses``, version 3
-``lookups`` and ``lost_lookups``."""
+``lookups`` and ``lost_lookups``, version 4 the stage of each purchase."""
 
 APPLICATION_ID = 0x54574C31
 """Marks the file as a pool (SQLite's ``application_id``)."""
@@ -123,6 +123,11 @@ CREATE TABLE lost_lookups (
 ) WITHOUT ROWID;
 """
 
+_STAGES = """
+-- What a purchase was for: a stage of the search, or nothing where nobody said.
+ALTER TABLE spending ADD COLUMN stage TEXT NOT NULL DEFAULT '';
+"""
+
 _KEPT = """
 CREATE TRIGGER {table}_unchanged BEFORE UPDATE ON {table}
 BEGIN SELECT RAISE(ABORT, 'the pool is append-only'); END;
@@ -210,6 +215,9 @@ def _create(db: sqlite3.Connection) -> None:
         if _mark(db) == (APPLICATION_ID, 2):
             _run(db, _LOOKUPS + _kept("lookups", "lost_lookups"))
             db.execute("PRAGMA user_version = 3")
+        if _mark(db) == (APPLICATION_ID, 3):
+            _run(db, _STAGES)
+            db.execute("PRAGMA user_version = 4")
         db.execute("COMMIT")
     finally:
         if db.in_transaction:

@@ -70,8 +70,12 @@ class SamplePool(PoolReader):
                 (task_sha256, tier, run, now()),
             )
 
-    def reserve(self, tier: str, run: str, worst: Spent, limit: Limit) -> int | str:
+    def reserve(
+        self, tier: str, run: str, worst: Spent, limit: Limit, stage: str = ""
+    ) -> int | str:
         """Set ``worst`` aside before a chunk is sent: the id of the reservation.
+
+        ``stage`` is what the purchase is for.
 
         Where that would pass ``limit`` for (run, tier), nothing is set aside and the name of the
         limit is returned. The check and the reservation are one transaction, so that threads and
@@ -82,9 +86,10 @@ class SamplePool(PoolReader):
             if refused:
                 return refused
             row = db.execute(
-                "INSERT INTO spending (tier, run, at, state, reserved_usd, calls, tokens)"
-                " VALUES (?, ?, ?, 'reserved', ?, ?, ?) RETURNING id", (tier, run, now(), *worst),
-            ).fetchone()  # fmt: skip
+                "INSERT INTO spending (tier, run, at, state, reserved_usd, calls, tokens, stage)"
+                " VALUES (?, ?, ?, 'reserved', ?, ?, ?, ?) RETURNING id",
+                (tier, run, now(), *worst, stage),
+            ).fetchone()
             return int(row[0])
 
     def lose(

@@ -74,10 +74,14 @@ class TierFiles:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run directory: ``missing`` says in sentences what could not be read."""
+    """A run directory: ``missing`` says in sentences what could not be read.
+
+    ``plan`` is what was planned before the first purchase, by tier; empty where nobody kept it.
+    """
 
     run: RunDir
     job: Job | None
+    plan: Mapping[str, Any]
     summary: Mapping[str, Any]
     tiers: Mapping[str, TierFiles]
     failed: Mapping[str, str]
@@ -117,12 +121,13 @@ def read(path: Path) -> RunFiles:
             return None
 
     job = attempt("job.yaml", lambda file: run.job())
+    plan = attempt(run.plan.name, _plan) if run.plan.exists() else None
     if not run.finished:
         missing.append(
             "The run did not finish, so there are no results yet: its `tierwise tune` command goes "
             "on where it stopped."
         )
-        return RunFiles(run, job, {}, {}, {}, tuple(missing))
+        return RunFiles(run, job, plan or {}, {}, {}, {}, tuple(missing))
     summary = attempt("summary.json", _summary) or {}
     if summary and summary.get("schema") != SCHEMA:
         missing.append(
@@ -141,7 +146,7 @@ def read(path: Path) -> RunFiles:
             attempt(f"tested.{name}.npz", _whole(Tested.load)),
             trials.get((of_tier.get("studies") or [""])[-1], ()),
         )  # fmt: skip
-    return RunFiles(run, job, summary, tiers, summary.get("failed", {}), tuple(missing))
+    return RunFiles(run, job, plan or {}, summary, tiers, summary.get("failed", {}), tuple(missing))
 
 
 def _summary(path: Path) -> dict[str, Any]:
@@ -149,6 +154,10 @@ def _summary(path: Path) -> dict[str, Any]:
     if not (isinstance(found, dict) and isinstance(found.get("tiers"), dict)):
         raise InputError("not a summary", path=path)
     return found
+
+
+def _plan(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))["tiers"])
 
 
 def _whole(reading: Callable[[Path], T]) -> Callable[[Path], T]:

@@ -104,7 +104,7 @@ class Buyer:
             if self.model is not None:
                 filled = fill(
                     self.pool, self.model, self.tier, needs,
-                    seed=self.seed, cap=self.cap, run=self.run, progress=progress,
+                    seed=self.seed, cap=self.cap, run=self.run, stage=stage, progress=progress,
                 )  # fmt: skip
                 short = filled.short
                 before = self.spent

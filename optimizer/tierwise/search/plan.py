@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tierwise.errors import BudgetError
 from tierwise.llm import Call, build_request
@@ -137,6 +137,27 @@ def plan(prepared: Prepared, effort: Effort | None = None) -> Plan:
         name: _tier_plan(prepared, tier, effort or Effort())
         for name, tier in prepared.tiers.items()
     })  # fmt: skip
+
+
+def as_data(found: Plan) -> dict[str, Any]:
+    """``plan.json``: what was planned before the first purchase, by tier and stage."""
+    return {
+        "schema": "tierwise/plan/v1",
+        "tiers": {
+            name: {
+                "fault": tier.fault,
+                "stages": {
+                    s.stage: {
+                        "arms": s.arms, "items": s.items, "draws": s.draws,
+                        "expected": s.expected._asdict(), "worst": s.worst._asdict(),
+                    }
+                    for s in tier.stages
+                },
+                "expected": tier.expected._asdict(), "worst": tier.worst._asdict(),
+            }
+            for name, tier in found.tiers.items()
+        },
+    }  # fmt: skip
 
 
 def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:

@@ -49,6 +49,11 @@ class RunDir:
         return self.path / "summary.json"
 
     @property
+    def plan(self) -> Path:
+        """What was planned before the first purchase."""
+        return self.path / "plan.json"
+
+    @property
     def policies(self) -> Path:
         """Where ``TIER.yaml`` is."""
         return self.path / "policies"

@@ -24,6 +24,7 @@ from tierwise.search.export import Origin
 from tierwise.search.found import Found
 from tierwise.search.gate import passed
 from tierwise.search.opening import Searched, Searches, search_tier
+from tierwise.search.plan import as_data, plan
 from tierwise.search.prepared import Prepared
 from tierwise.search.rounds import Desk, proposer_of
 from tierwise.search.run_dir import RunDir
@@ -112,6 +113,8 @@ def tune(
     if job.proposals is not None and job.proposals.model is not None:
         proposer_of(job.proposals.model)  # whatever is wrong with it is said before the first call
     run = RunDir.start(out, job, fresh=fresh)
+    if not run.plan.exists():  # of before the first purchase, so that it can be held against it
+        run.write_json(run.plan.name, as_data(plan(prepared, effort)))
     return _run(prepared, run, listener, effort or Effort(), replaying=False, author=author)
 
 

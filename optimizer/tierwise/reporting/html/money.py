@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tierwise.errors import TierwiseError
 from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Child, Markup, el, joined
 from tierwise.reporting.html.page import figure, table
@@ -36,14 +35,13 @@ def money(run: RunFiles) -> Markup:
             parts.append(el("p", f"Possibly billed beside: {calls:,} calls that brought no answer "
                             f"(time-outs, cuts, errors), at most {tokens:,} tokens and "
                             f"{n.usd(usd)}. Limits of a budget count them."))  # fmt: skip
-        planned = _planned(run)
+        planned = {name: plan["expected"]["usd"] for name, plan in run.plan.items()}
         rows = []
         for name, s in spent.items():
-            expected, worst = planned.get(name, (None, None))
             rows.append((
                 name, f"{int(s['calls']):,}", f"{int(s['tokens']):,}", n.usd(s["usd"]),
-                "–" if expected is None else n.usd(expected),
-                "–" if worst is None else n.usd(worst),
+                n.usd(planned.get(name)),
+                n.usd(run.plan[name]["worst"]["usd"] if name in run.plan else None),
             ))  # fmt: skip
         parts.append(figure(
             "Dollars of tuning, by tier", _bars(run, planned),
@@ -64,23 +62,9 @@ def money(run: RunFiles) -> Markup:
     return joined(parts) if parts else el("p", "Nothing was bought.")
 
 
-def _planned(run: RunFiles) -> dict[str, tuple[float, float]]:
-    """Dollars that ``tierwise plan`` says for the same job: expected, and at worst."""
-    from tierwise.search.plan import plan
-    from tierwise.search.tune import prepare
-
-    if run.job is None:
-        return {}
-    try:
-        tiers = plan(prepare(run.job)).tiers
-    except TierwiseError:  # the task or the space is not here any more
-        return {}
-    return {name: (t.expected.usd, t.worst.usd) for name, t in tiers.items() if not t.recorded}
-
-
-def _bars(run: RunFiles, planned: Mapping[str, tuple[float, float]]) -> Markup:
+def _bars(run: RunFiles, planned: Mapping[str, float]) -> Markup:
     spent = {name: float(tier.summary["usd"]) for name, tier in run.tiers.items()}
-    most = max([*spent.values(), *(p[0] for p in planned.values()), 1e-12])
+    most = max([*spent.values(), *planned.values(), 1e-12])
     scale = (WIDTH - ROOM - 70) / most
     marks = []
     for i, (name, usd) in enumerate(spent.items()):
@@ -90,8 +74,8 @@ def _bars(run: RunFiles, planned: Mapping[str, tuple[float, float]]) -> Markup:
                         width=round(max(1.0, usd * scale), 1), class_=f"bar {tone}"))  # fmt: skip
         at = ROOM + max(1.0, usd * scale) + 6
         if name in planned:
-            x = round(ROOM + planned[name][0] * scale, 1)
-            said = el("title", f"{name}: planned {n.usd(planned[name][0])}")
+            x = round(ROOM + planned[name] * scale, 1)
+            said = el("title", f"{name}: planned {n.usd(planned[name])}")
             marks.append(el("line", said, x1=x, x2=x, y1=y - 3, y2=y + 19, class_="plan"))
             if x < at + SAID:  # the mark would run through the number
                 at = max(at, x + 6)

@@ -17,6 +17,7 @@ from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.money import money
 from tierwise.reporting.html.page import Section, document
 from tierwise.reporting.html.parameters import parameters
+from tierwise.reporting.html.planned import planned
 from tierwise.reporting.html.points import points
 from tierwise.reporting.html.prompt_map import prompt_map
 from tierwise.reporting.html.reproduce import reproduce
@@ -37,10 +38,11 @@ SECTIONS: dict[str, tuple[str, Draw]] = {
     "calibration": ("The difficulty signal", calibration),
     "parameters": ("What mattered", parameters),
     "money": ("Where the money went", money),
+    "planned": ("Plan against actual", planned),
     "examples": ("Examples", examples),
     "reproduce": ("How to reproduce", reproduce),
 }
-NEED_NO_TIERS = ("money", "reproduce")
+NEED_NO_TIERS = ("money", "planned", "reproduce")
 
 
 def report(path: Path) -> str:
