@@ -35,6 +35,8 @@ from tierwise.stats import (
     paired,
     paired_differences,
     ratio_of_means,
+    unpaired,
+    unpaired_difference,
     wilson,
 )
 from tierwise.stats.sequential import side_of
@@ -153,6 +155,9 @@ def differences(rng: np.random.Generator, runs: int) -> Iterator[Result]:
             d = np.where(u < up, 1.0, np.where(u < up + down, -1.0, 0.0))
             yield Result("difference", f"better on {up:.0%}, worse on {down:.0%}", n,
                          held(paired_differences(np.zeros(n), -d), up - down), runs)  # fmt: skip
+        a, b = right_or_wrong(rng, runs, n, 0.8), right_or_wrong(rng, runs, n, 0.7)
+        found = [unpaired_difference(x, y) for x, y in zip(a, b, strict=True)]
+        yield Result("difference", "unpaired, .8 and .7", n, held(found, 0.1), runs)
         hard = rng.beta(0.8, 0.2, (runs, n))
         d = (rng.binomial(5, hard**0.5) - rng.binomial(5, hard)) / 5
         truth = math.gamma(1) * math.gamma(1.3) / (math.gamma(0.8) * math.gamma(1.5)) - 0.8
@@ -233,7 +238,7 @@ KINDS: dict[str, Callable[[np.random.Generator, int], Iterator[Result]]] = {
 def with_kept_resamples() -> None:
     """One resampling for each number of items: jobs use one seed, so the results are the same."""
     kept = functools.lru_cache(maxsize=4)(intervals.resample_counts)
-    intervals.resample_counts = paired.resample_counts = kept
+    intervals.resample_counts = paired.resample_counts = unpaired.resample_counts = kept
 
 
 def main() -> None:

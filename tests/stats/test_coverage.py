@@ -10,8 +10,8 @@ from benchmarks import coverage
 @pytest.fixture(autouse=True)
 def kept(monkeypatch):
     """One resampling for each number of items."""
-    monkeypatch.setattr(coverage.intervals, "resample_counts", coverage.intervals.resample_counts)
-    monkeypatch.setattr(coverage.paired, "resample_counts", coverage.paired.resample_counts)
+    for module in (coverage.intervals, coverage.paired, coverage.unpaired):
+        monkeypatch.setattr(module, "resample_counts", module.resample_counts)
     coverage.with_kept_resamples()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tierwise.reporting import Row, Section
 
@@ -17,7 +17,9 @@ _WHO = ("tier", "policy_of", "other", "on", "against", "adds")
 
 
 def show(
-    sections: Mapping[str, Section], rows: Mapping[str, Sequence[Row]], said: Iterable[str] = ()
+    sections: Mapping[str, Section[Any]],
+    rows: Mapping[str, Sequence[Row]],
+    said: Iterable[str] = (),
 ) -> None:
     """Print every section, after the sentences of ``said``."""
     console = _console()
@@ -32,7 +34,7 @@ def show(
     )  # fmt: skip
 
 
-def _show(console: Console, name: str, section: Section, rows: Sequence[Row]) -> None:
+def _show(console: Console, name: str, section: Section[Any], rows: Sequence[Row]) -> None:
     from rich.table import Table
     from rich.text import Text
 

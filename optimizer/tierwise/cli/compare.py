@@ -1,14 +1,21 @@
-"""``tierwise compare RUN_DIR``: tiers side by side."""
+"""``tierwise compare RUN_DIR…``: tiers side by side, or what changed between runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from tierwise.reporting import RunFiles
+
 
 @click.command("compare")
-@click.argument("run_dir", type=click.Path(file_okay=False, path_type=Path))
+@click.argument(
+    "run_dirs", metavar="RUN_DIR...", nargs=-1, required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+)  # fmt: skip
 @click.option(
     "--section", "names", multiple=True, metavar="NAME",
     help="Only this part, such as prompts or frontier; repeat for more.",
@@ -17,24 +24,29 @@ import click
 @click.option(
     "--csv", "as_csv", is_flag=True, help="Print a section as CSV (prompts, if not said)."
 )
-def command(run_dir: Path, names: tuple[str, ...], as_json: bool, as_csv: bool) -> None:
-    """Compare the tiers of RUN_DIR, from its own files alone.
+def command(
+    run_dirs: tuple[Path, ...], names: tuple[str, ...], as_json: bool, as_csv: bool
+) -> None:
+    """Compare the tiers of RUN_DIR, or several runs, from their own files alone.
 
-    Each tier's recipe, every prompt on every tier with its interval, what thinking, votes and
-    buckets add, the cheapest tier for each score, the policies on each other's tiers, and how much
-    the wording matters. What is missing in RUN_DIR is said, and the rest shown.
+    Of one: each tier's recipe, every prompt on every tier with its interval, what thinking, votes
+    and buckets add, the cheapest tier for each score, the policies on each other's tiers, how much
+    the wording matters, what was spent. Of several: what changed from the first to each of the
+    others, paired where they share items and draws. What is missing is said, and the rest shown.
     """
     from tierwise.errors import InputError, unknown_name
-    from tierwise.reporting import SECTIONS, compared, frames, read
+    from tierwise.reporting import CHANGES, SECTIONS, changed, compared, frames, read
 
+    sections: dict[str, Any] = dict(SECTIONS if len(run_dirs) == 1 else CHANGES)
     for name in names:
-        if name not in SECTIONS:
-            raise unknown_name("section", name, SECTIONS)
+        if name not in sections:
+            raise unknown_name("section", name, sections)
     if as_csv and len(names) > 1:
         raise InputError("--csv prints one table: give one --section")
-    run = read(run_dir)
-    rows = compared(run, names or (("prompts",) if as_csv else ()))
-    said = [*run.missing, *(f"{tier} failed: {why}" for tier, why in run.failed.items())]
+    runs = [read(path) for path in run_dirs]
+    names = names or (("prompts",) if as_csv else ())
+    rows = compared(runs[0], names) if len(runs) == 1 else changed(runs, names)
+    said = [sentence for run in runs for sentence in _missing(run, named=len(runs) > 1)]
     if as_csv or as_json:
         for sentence in said:
             click.echo(sentence, err=True)
@@ -49,4 +61,10 @@ def command(run_dir: Path, names: tuple[str, ...], as_json: bool, as_csv: bool) 
     else:
         from tierwise.cli._compare import show
 
-        show(SECTIONS, rows, said)
+        show(sections, rows, said)
+
+
+def _missing(run: RunFiles, *, named: bool) -> list[str]:
+    """Sentences on what is not there, with the run's folder where there are several."""
+    said = [*run.missing, *(f"{tier} failed: {why}" for tier, why in run.failed.items())]
+    return [f"{run.run.path}: {sentence}" if named else sentence for sentence in said]

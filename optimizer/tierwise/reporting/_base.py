@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tierwise.errors import UnsupportedError
 from tierwise.reporting.reading import UNREADABLE, RunFiles, TierFiles
 
 Row = dict[str, Any]
 T = TypeVar("T")
+S = TypeVar("S")
 
 NOTE = "note"
 """Key of a row that says, in place of numbers, why there are none."""
 
 
-class Section(NamedTuple):
-    """A table of a comparison.
+class Section(NamedTuple, Generic[S]):
+    """A table of a comparison, made from ``S``: a run, or two of them.
 
     Attributes:
         title: the question that it answers.
@@ -27,7 +28,7 @@ class Section(NamedTuple):
     """
 
     title: str
-    rows: Callable[[RunFiles], list[Row]]
+    rows: Callable[[S], list[Row]]
     columns: tuple[str, ...]
     cells: Callable[[Row], tuple[str, ...] | None]
 

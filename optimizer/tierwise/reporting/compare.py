@@ -17,12 +17,13 @@ from tierwise.reporting import (
     transfer,
 )
 from tierwise.reporting._base import NOTE, Row, Section, unreadable
+from tierwise.reporting.between import CHANGES, Two
 from tierwise.reporting.reading import UNREADABLE, RunFiles
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SECTIONS: dict[str, Section] = {
+SECTIONS: dict[str, Section[RunFiles]] = {
     "recipes": recipes.SECTION,
     "prompts": prompts.SECTION,
     "gains": gains.SECTION,
@@ -47,7 +48,15 @@ def compared(run: RunFiles, names: tuple[str, ...] = ()) -> dict[str, list[Row]]
     return {name: _rows(SECTIONS[name], run) for name in names or SECTIONS}
 
 
-def _rows(section: Section, run: RunFiles) -> list[Row]:
+def changed(runs: Sequence[RunFiles], names: tuple[str, ...] = ()) -> dict[str, list[Row]]:
+    """What changed from the first run to each of the others; as ``compared``."""
+    pairs = [Two(runs[0], run) for run in runs[1:]]
+    return {
+        name: [row for two in pairs for row in CHANGES[name].rows(two)] for name in names or CHANGES
+    }
+
+
+def _rows(section: Section[RunFiles], run: RunFiles) -> list[Row]:
     try:
         return section.rows(run)
     except UNREADABLE as error:

@@ -35,7 +35,7 @@ def transfer_rows(run: RunFiles) -> list[Row]:
 
 def _transferred(of: TierFiles, on: TierFiles, seed: int) -> Row:
     policy, own = (
-        _unlimited(needed(tier.policy, f"policies/{tier.name}.yaml").policy) for tier in (of, on)
+        unlimited(needed(tier.policy, f"policies/{tier.name}.yaml").policy) for tier in (of, on)
     )
     tables = [("test", on.test), ("tune", on.study), ("prompts", on.prompts)]
     known = {arm for _, table in tables if table for arm in table.arms}
@@ -46,17 +46,17 @@ def _transferred(of: TierFiles, on: TierFiles, seed: int) -> Row:
         if stored is None:
             continue
         table = _of_both(stored, policy, own)
-        judged, theirs = (_judge(p, table, seed) for p in (policy, own))
-        if judged is None or theirs is None:
+        ours, theirs = (judged(p, table, seed) for p in (policy, own))
+        if ours is None or theirs is None:
             continue
-        score = bootstrap_mean(judged.score, bounds=(0.0, 1.0), resamples=RESAMPLES)
-        behind = paired_difference(judged.score, theirs.score, resamples=RESAMPLES)
+        score = bootstrap_mean(ours.score, bounds=(0.0, 1.0), resamples=RESAMPLES)
+        behind = paired_difference(ours.score, theirs.score, resamples=RESAMPLES)
         return {
             "split": split, "items": table.n_items, "score": score.mean,
-            "score_low": score.low, "score_high": score.high, "usd_per_item": judged.mean_usd,
+            "score_low": score.low, "score_high": score.high, "usd_per_item": ours.mean_usd,
             "against_own": behind.mean, "against_own_low": behind.low,
             "against_own_high": behind.high,
-            "cost_ratio": judged.mean_usd / theirs.mean_usd if theirs.mean_usd else None,
+            "cost_ratio": ours.mean_usd / theirs.mean_usd if theirs.mean_usd else None,
         }  # fmt: skip
     return {NOTE: f"not supported: {on.name} has fewer draws an item than the policy asks"}
 
@@ -68,19 +68,20 @@ def _of_both(table: SampleTable, *policies: Policy) -> SampleTable:
     return table.rows(np.flatnonzero(np.broadcast_to(complete, table.n_items)))
 
 
-def _unlimited(policy: Policy) -> Policy:
+def unlimited(policy: Policy) -> Policy:
+    """The policy without its limits, which bound a runaway and do not steer."""
     return replace(policy, limits=Limits(timeout_s=None))
 
 
-def _judge(policy: Policy, table: SampleTable, seed: int) -> Evaluation | None:
+def judged(policy: Policy, table: SampleTable, seed: int) -> Evaluation | None:
     """None where the draws do not support the policy on every item, or there are too few items."""
     if table.n_items < 2:
         return None
     try:
-        judged = Evaluator(table, Orders(ORDERS, seed), exact=False).evaluate(policy)
+        found = Evaluator(table, Orders(ORDERS, seed), exact=False).evaluate(policy)
     except UnsupportedError:
         return None
-    return None if np.isnan(judged.score).any() else judged
+    return None if np.isnan(found.score).any() else found
 
 
 def _cells(row: Row) -> tuple[str, ...]:

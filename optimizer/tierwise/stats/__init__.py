@@ -17,6 +17,7 @@ from tierwise.stats.paired import (
 from tierwise.stats.pareto import MinkowskiFront, front, hypervolume_2d, minkowski_front
 from tierwise.stats.sequential import ConfidenceSequence, confidence_sequence
 from tierwise.stats.student import student_cdf, student_quantile
+from tierwise.stats.unpaired import unpaired_difference
 
 __all__ = [
     "ConfidenceSequence", "Holm", "Interval", "MinkowskiFront", "PairedBootstrap", "auroc",
@@ -24,5 +25,6 @@ __all__ = [
     "confidence_sequence", "expected_draws_esc", "front", "holm", "hypervolume_2d", "majority_at_n",
     "mcnemar_exact", "minkowski_front", "multinomial_majority", "paired_difference",
     "paired_differences", "pass_at_k", "pick_weights", "pool_adjacent_violators", "ranks",
-    "ratio_of_means", "spearman", "student_cdf", "student_quantile", "wilson",
+    "ratio_of_means", "spearman", "student_cdf", "student_quantile", "unpaired_difference",
+    "wilson",
 ]  # fmt: skip

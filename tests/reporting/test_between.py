@@ -1,0 +1,109 @@
+"""What changed between two runs: paired where items and draws are shared, and said where not."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tierwise.cli import main
+from tierwise.content import load_job
+from tierwise.evaluation import SampleTable
+from tierwise.reporting import changed, read
+from tierwise.reporting.between._two import DRAWS, ITEMS, UNPAIRED
+from tierwise.search import tested as tests_of
+from tierwise.search import tune
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished[0], tmp_path / "copy")
+
+
+def only(rows, **wanted):
+    (row,) = [r for r in rows if all(r.get(k) == v for k, v in wanted.items())]
+    return row
+
+
+def test_a_run_and_its_copy_differ_in_nothing(finished, copy):
+    rows = changed([read(finished[0]), read(copy)])
+    assert rows["jobs"] == []
+    for row in [*rows["policies"], *rows["prompts"]]:
+        assert row["identical"]
+        assert row["change"] == 0
+    exported = [row for row in rows["policies"] if row["what"] == "exported policy"]
+    assert {row["how"] for row in exported} == {DRAWS}
+    assert all(row["same_policy"] for row in exported)
+
+
+def test_another_seed_is_named_and_policies_are_compared_on_the_same_draws(finished, tmp_path):
+    job = replace(load_job(finished[0].parent / "job.yaml"), seed=1)
+    tune(job, tmp_path / "run")
+    rows = changed([read(finished[0]), read(tmp_path / "run")])
+    assert only(rows["jobs"], what="seed") == {
+        "run": "run", "what": "seed", "before": "0", "after": "1",
+    }  # fmt: skip
+    cheap = only(rows["policies"], tier="cheap", what="exported policy")
+    assert cheap["how"] in (DRAWS, ITEMS)
+    assert cheap["change_low"] <= cheap["change"] <= cheap["change_high"]
+    assert cheap["change"] == pytest.approx(cheap["after_score"] - cheap["before_score"])
+
+
+def test_other_items_are_not_paired_and_the_interval_is_wider(finished, copy):
+    def renamed(ids):
+        return tuple(f"other-{i}" for i in ids)
+
+    paired = only(changed([read(finished[0]), read(copy)])["policies"],
+                  tier="cheap", what="today's prompt")  # fmt: skip
+    table = tests_of.Tested.load(copy / "tested.cheap.npz")
+    replace(table, item_ids=renamed(table.item_ids)).save(copy / "tested.cheap.npz")
+    row = only(changed([read(finished[0]), read(copy)])["policies"],
+               tier="cheap", what="today's prompt")  # fmt: skip
+    assert row["how"] == UNPAIRED
+    assert not row["identical"]
+    assert row["change"] == 0
+    assert row["change_high"] - row["change_low"] > 2 * (
+        paired["change_high"] - paired["change_low"]
+    )
+
+
+def test_a_model_that_got_worse_behind_its_name_shows(finished, copy):
+    path = copy / "tables.dear.prompts.npz"
+    table = SampleTable.load(path)
+    (arm,) = [a for a in table.arms if a.prompt == "plain"]
+    lost = table.arms[arm].score * (np.random.default_rng(0).random((table.n_items, 1)) < 0.7)
+    arms = {**table.arms, arm: replace(table.arms[arm], score=lost)}
+    replace(table, arms=arms).save(path)
+    rows = changed([read(finished[0]), read(copy)])["prompts"]
+    worst = only(rows, tier="dear", rank=1)
+    assert worst["arm"] == arm.label
+    assert worst["shown"] == "worse"
+    assert [r["arm"] for r in rows if r.get("shown")] == [arm.label]
+
+
+def test_a_tier_of_one_run_and_a_broken_file_are_said(finished, copy):
+    summary = json.loads((copy / "summary.json").read_text())
+    del summary["tiers"]["dear"]
+    (copy / "summary.json").write_text(json.dumps(summary))
+    (copy / "tested.cheap.npz").unlink()
+    rows = changed([read(finished[0]), read(copy)])
+    assert only(rows["policies"], tier="dear")["note"].startswith("only in")
+    assert "tested.cheap.npz is missing" in only(rows["policies"], tier="cheap")["note"]
+    assert only(rows["prompts"], tier="cheap", rank=1)["identical"]
+
+
+def test_the_command_takes_several_runs(finished, copy, capsys):
+    runs = [str(finished[0]), str(copy), str(copy)]
+    main(["compare", *runs])
+    out = capsys.readouterr().out
+    assert "what of the jobs differs" in out
+    assert len(re.findall("exported policy", out)) == 4
+    main(["compare", *runs, "--json", "--section", "policies"])
+    assert set(json.loads(capsys.readouterr().out)) == {"policies"}
+    with pytest.raises(SystemExit):
+        main(["compare", *runs, "--section", "recipes"])
+    assert "unknown section" in capsys.readouterr().err
