@@ -18,10 +18,11 @@ import pytest
 from tests.conftest import KEY
 from tests.loopback import Fault, Loopback, Said
 from tierwise.content import Job, TierSpec
+from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Result
 from tierwise.pool import SamplePool
 from tierwise.recipe import Price
-from tierwise.search import Effort, TuneResult, tune
+from tierwise.search import Effort, TuneResult, replay, tune
 
 pytestmark = pytest.mark.timeout(240)
 LOG = logging.getLogger(__name__)
@@ -132,6 +133,26 @@ def test_the_policy_over_http_is_that_of_the_run_in_process(
     )  # fmt: skip
     for file in (tmp_path / "http").rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
+
+
+def test_a_replay_needs_neither_the_address_nor_a_key(
+    loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback.speak = speak
+    write_task(tmp_path / "sums")
+    asked = job(tmp_path / "sums")
+    tune(asked, tmp_path / "http", effort=SMALL)
+    folder = tmp_path / "http"
+    names = ("policies/small.yaml", "summary.json", "trials.csv")
+    before = [(folder / name).read_bytes() for name in names]
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/elsewhere")
+    with pytest.raises(InputError, match=r"holds draws of tier 'small' from .*elsewhere.*--fresh"):
+        tune(asked, folder, effort=SMALL)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    calls = loopback.calls
+    replay(folder, effort=SMALL)
+    assert [(folder / name).read_bytes() for name in names] == before
+    assert loopback.calls == calls
 
 
 def test_a_server_that_refuses_n_gives_the_same_draws(

@@ -6,7 +6,7 @@ is a LiteLLM model string (``openai/gpt-4o-mini``, ``anthropic/…``, ``hosted_v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +135,11 @@ def address_of(tier: Tier) -> str:
     from tierwise.llm import litellm
 
     return litellm.address_of(tier.model)
+
+
+def addresses_of(tiers: Iterable[Tier]) -> dict[str, str]:
+    """``address_of`` the tiers that are sent anywhere, by name."""
+    return {tier.name: address_of(tier) for tier in tiers if kind_of(tier.model) == "litellm"}
 
 
 def _required(name: str, model: str, recordings: Path | str | None) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ class Searches:
         run: names the run in the pool.
         replaying: nothing may be bought.
         desk: where prompts are proposed, if the job asks for it.
+        addresses: where the calls of a tier are sent, or were; the environment says so of a tier
+            that is not among them.
     """
 
     prepared: Prepared
@@ -41,6 +44,12 @@ class Searches:
     effort: Effort
     replaying: bool
     desk: Desk | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+    def address(self, tier: Tier) -> str:
+        """``Request.address`` of the tier's requests."""
+        known = self.addresses.get(tier.name)
+        return address_of(tier) if known is None else known
 
 
 class Searched(NamedTuple):
@@ -72,7 +81,7 @@ def _on_a_provider(searches: Searches, tier: Tier, baseline: PromptTemplate) -> 
     try:
         buyer = Buyer(
             pool, model, task, tier, {baseline.id: baseline}, seed=job.seed, run=searches.run,
-            cap=cap, address=address_of(tier), listener=searches.listener,
+            cap=cap, address=searches.address(tier), listener=searches.listener,
         )  # fmt: skip
         effort, rounds = searches.effort, None
         if searches.desk is not None:

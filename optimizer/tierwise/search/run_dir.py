@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ class RunDir:
     """A folder with a job in it.
 
     ``run`` names the run in the pool, ``created`` is when it began: kept, so that a run that is
-    resumed or replayed writes the same bytes.
+    resumed or replayed writes the same bytes. ``addresses`` says by tier where its calls were sent:
+    a part of every stored request, which the environment of a replay may not know.
     """
 
     path: Path
     run: str
     created: str
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pool(self) -> Path:
@@ -76,7 +79,7 @@ class RunDir:
         """
         try:
             known = json.loads((path / RUN).read_text(encoding="utf-8"))
-            return cls(path, known["run"], known["created"])
+            return cls(path, known["run"], known["created"], known.get("addresses", {}))
         except FileNotFoundError:
             raise InputError(
                 f"{path} is not a run directory (no {RUN}): `tierwise tune --out {path}` makes one"
@@ -85,37 +88,50 @@ class RunDir:
             raise InputError(f"{path / RUN} cannot be read: {error}") from None
 
     @classmethod
-    def start(cls, path: Path, job: Job, *, fresh: bool = False) -> RunDir:
+    def start(
+        cls, path: Path, job: Job, *, fresh: bool = False, addresses: Mapping[str, str] = {}
+    ) -> RunDir:
         """The folder for ``job``: a new one, or the one where it was interrupted.
 
         The budget may have been raised since. ``fresh`` begins anew beside it, in ``PATH-2`` …
 
         Raises:
-            InputError: the folder holds another job, or cannot be written.
+            InputError: the folder holds another job, or draws from another address, or cannot be
+                written.
         """
         if fresh:
             path = _unused(path)
         try:
-            return cls._resume(path, job) if (path / RUN).exists() else cls._begin(path, job)
+            if (path / RUN).exists():
+                return cls._resume(path, job, addresses)
+            return cls._begin(path, job, addresses)
         except OSError as error:
             raise InputError(f"cannot write to {path}: {error.strerror}") from None
 
     @classmethod
-    def check(cls, path: Path, job: Job) -> None:
+    def check(cls, path: Path, job: Job, addresses: Mapping[str, str] = {}) -> None:
         """Raise what ``start`` would raise for a folder that is not this job's; write nothing."""
         try:
-            cls._check(path, job)
+            cls._check(path, job, addresses)
         except OSError as error:
             raise InputError(f"cannot write to {path}: {error.strerror}") from None
 
     @classmethod
-    def _check(cls, path: Path, job: Job) -> None:
+    def _check(cls, path: Path, job: Job, addresses: Mapping[str, str]) -> None:
         if (path / RUN).exists():
-            if _identity(cls.open(path).job()) != _identity(job):
+            known = cls.open(path)
+            if _identity(known.job()) != _identity(job):
                 raise InputError(
                     f"{path} holds another job; give --out for a folder of its own, or --fresh to "
                     f"begin anew in {_unused(path)}"
                 )
+            for tier, address in addresses.items():
+                if (old := known.addresses.get(tier, address)) != address:
+                    raise InputError(
+                        f"{path} holds draws of tier {tier!r} from {old or 'the provider'}, and "
+                        f"the environment now names {address or 'the provider'}: set it back to go "
+                        f"on, or --fresh to begin anew in {_unused(path)}"
+                    )
             return
         # One that was killed before its first purchase left nothing but these.
         ours = {"job.yaml", ".job.yaml.new", f".{RUN}.new"}
@@ -126,19 +142,21 @@ class RunDir:
             raise InputError(f"cannot write to {path}: {there} does not allow it")
 
     @classmethod
-    def _resume(cls, path: Path, job: Job) -> RunDir:
-        cls.check(path, job)
+    def _resume(cls, path: Path, job: Job, addresses: Mapping[str, str]) -> RunDir:
+        cls.check(path, job, addresses)
         known = cls.open(path)
         known.write("job.yaml", dump_job(job))
         return known
 
     @classmethod
-    def _begin(cls, path: Path, job: Job) -> RunDir:
+    def _begin(cls, path: Path, job: Job, addresses: Mapping[str, str]) -> RunDir:
         cls.check(path, job)
-        begun = cls(path, uuid.uuid4().hex[:12], datetime.now(UTC).isoformat(timespec="seconds"))
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        begun = cls(path, uuid.uuid4().hex[:12], created, dict(addresses))
         path.mkdir(parents=True, exist_ok=True)
         begun.write("job.yaml", dump_job(job))
-        begun.write(RUN, json.dumps({"run": begun.run, "created": begun.created}))
+        known = {"run": begun.run, "created": begun.created, "addresses": begun.addresses}
+        begun.write(RUN, json.dumps(known))
         return begun
 
     def write(self, name: str, text: str) -> Path:

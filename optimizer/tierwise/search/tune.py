@@ -12,7 +12,7 @@ from typing import Any
 
 from tierwise.content import Job, LoadedTask, load_space, load_task
 from tierwise.errors import InputError, TierwiseError, unknown_name
-from tierwise.llm.models import RECORDED, kind_of, resolve_tier
+from tierwise.llm.models import RECORDED, addresses_of, kind_of, resolve_tier
 from tierwise.llm.recorded import Recording, same_items
 from tierwise.pool import Billed, SamplePool
 from tierwise.proposals import Author, TaskAuthor
@@ -112,7 +112,7 @@ def tune(
     prepared = prepare(job, loaded)
     if job.proposals is not None and job.proposals.model is not None:
         proposer_of(job.proposals.model)  # whatever is wrong with it is said before the first call
-    run = RunDir.start(out, job, fresh=fresh)
+    run = RunDir.start(out, job, fresh=fresh, addresses=addresses_of(prepared.tiers.values()))
     if not run.plan.exists():  # of before the first purchase, so that it can be held against it
         run.write_json(run.plan.name, as_data(plan(prepared, effort)))
     return _run(prepared, run, listener, effort or Effort(), replaying=False, author=author)
@@ -145,7 +145,9 @@ def _run(
         desk = _desk(prepared, run, pool, author, replaying=replaying)
         if desk is not None:
             desk.first()  # the same for all tiers, so before they go on side by side
-        searches = Searches(prepared, pool, run.run, listener, effort, replaying, desk)
+        searches = Searches(
+            prepared, pool, run.run, listener, effort, replaying, desk, run.addresses
+        )
         searched, failed = _side_by_side(searches)
         if not searched:
             raise next(iter(failed.values()))
