@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation
 from tierwise.recipe import Policy
+from tierwise.stats.intervals import bootstrap_mean
 from tierwise.stats.paired import PairedBootstrap
 from tierwise.strategies import build
 
@@ -19,6 +20,9 @@ Floats = npt.NDArray[np.float64]
 
 POINT_A_DOUBLING = 0.01
 """Score that a policy must gain for costing twice as much, at the balanced point."""
+
+LEVEL = 0.02
+"""Score that an equal policy may be short of, at worst: the gate's margin, where no job says so."""
 
 MUST_GAIN = {"one draw": 0.0, "one bucket": 1.0, "buckets": 1.5}
 """Standard errors that a policy must gain over the simpler kind: buckets overfit easily."""
@@ -115,7 +119,7 @@ def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
 
     From one draw to one bucket to buckets: the first of each kind takes the place of the simpler
     one where it gains more than ``MUST_GAIN`` standard errors of the paired difference, in worth,
-    or in dollars at a score that is not lower.
+    or in dollars at an equal score.
     """
     chosen: Candidate | None = None
     for kind, errors in MUST_GAIN.items():
@@ -138,11 +142,15 @@ def complexity(policy: Policy) -> str:
 
 
 def _gain(mine: Evaluation, other: Evaluation, aim: Aim) -> float:
-    """In standard errors: of worth, or of dollars saved at a score that is not lower."""
+    """In standard errors: of worth, or of dollars saved at an equal score.
+
+    Equal is what it is everywhere: the lower 95% bound of the difference above -``LEVEL``. A mean
+    that is not lower would not do, since the best of many cheap policies is a lucky one.
+    """
     usd = other.mean_usd
     gain = _in_errors(aim.worth(mine, usd) - aim.worth(other, usd))
-    cheaper = _in_errors(other.usd - mine.usd) if mine.mean_score >= other.mean_score else 0.0
-    return max(gain, cheaper)
+    level = bootstrap_mean(mine.score - other.score).low > -LEVEL
+    return max(gain, _in_errors(other.usd - mine.usd) if level else 0.0)
 
 
 def _in_errors(differences: Floats) -> float:
