@@ -41,9 +41,9 @@ def command(
     from tierwise.cli._plan import confirm
     from tierwise.cli._progress import listening
     from tierwise.cli._results import show
-    from tierwise.llm.models import addresses_of
     from tierwise.reporting.html import write_report
     from tierwise.search import RunDir, tune
+    from tierwise.search.opening import addresses_of
     from tierwise.search.plan import plan
     from tierwise.search.tune import prepare
 
@@ -52,7 +52,7 @@ def command(
     quiet = quiet or as_json
     prepared = prepare(wanted)
     if resume:
-        RunDir.check(folder, wanted, addresses_of(prepared.tiers.values()))
+        RunDir.check(folder, wanted, addresses_of(prepared))
     confirm(plan(prepared), yes=yes, quiet=quiet)
     try:
         with listening(tuple(wanted.tiers), quiet=quiet, log_json=log_json) as listener:

@@ -6,7 +6,7 @@ is a LiteLLM model string (``openai/gpt-4o-mini``, ``anthropic/…``, ``hosted_v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tierwise.llm._base import LanguageModel
 from tierwise.llm.limits import check_limits
 from tierwise.recipe import Price, Tier
 
-EMBEDDED, RECORDED = "embedded", "recorded"
+EMBEDDED, RECORDED, LITELLM = "embedded", "recorded", "litellm"
 
 Modes = Mapping[str, Mapping[str, object]]
 
@@ -27,7 +27,7 @@ def kind_of(model: str) -> str:
         if not rest:
             raise InputError(f"model {model!r} names no model: write {prefix}/NAME")
         return prefix
-    return "litellm"
+    return LITELLM
 
 
 def resolve_tier(
@@ -61,7 +61,7 @@ def resolve_tier(
         logprobs=tier.logprobs if logprobs is None else logprobs,
         limits=limits or {},
     )
-    if kind_of(model) == "litellm":
+    if kind_of(model) == LITELLM:
         from tierwise.llm.litellm import check_tier
 
         check_tier(tier)
@@ -130,16 +130,11 @@ def open_model(
 
 def address_of(tier: Tier) -> str:
     """``Request.address`` for the tier's requests: where the environment sends them, or ``""``."""
-    if kind_of(tier.model) != "litellm":
+    if kind_of(tier.model) != LITELLM:
         return ""
     from tierwise.llm import litellm
 
     return litellm.address_of(tier.model)
-
-
-def addresses_of(tiers: Iterable[Tier]) -> dict[str, str]:
-    """``address_of`` the tiers that are sent anywhere, by name."""
-    return {tier.name: address_of(tier) for tier in tiers if kind_of(tier.model) == "litellm"}
 
 
 def _required(name: str, model: str, recordings: Path | str | None) -> Path:

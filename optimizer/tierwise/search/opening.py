@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tierwise.llm.models import RECORDED, address_of, kind_of, open_model
+from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
 from tierwise.pool import Cap, SamplePool
 from tierwise.recipe import PromptTemplate, Tier
@@ -57,6 +57,12 @@ class Searched(NamedTuple):
 
     found: Found
     draws_sha256: str
+
+
+def addresses_of(prepared: Prepared) -> dict[str, str]:
+    """Where the environment sends the calls of the job's tiers, of those that are sent anywhere."""
+    tiers = prepared.tiers.values()
+    return {tier.name: address_of(tier) for tier in tiers if kind_of(tier.model) == LITELLM}
 
 
 def search_tier(searches: Searches, name: str) -> Searched:

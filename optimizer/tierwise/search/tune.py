@@ -12,7 +12,7 @@ from typing import Any
 
 from tierwise.content import Job, LoadedTask, load_space, load_task
 from tierwise.errors import InputError, TierwiseError, unknown_name
-from tierwise.llm.models import RECORDED, addresses_of, kind_of, resolve_tier
+from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.llm.recorded import Recording, same_items
 from tierwise.pool import Billed, SamplePool
 from tierwise.proposals import Author, TaskAuthor
@@ -23,7 +23,7 @@ from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.export import Origin
 from tierwise.search.found import Found
 from tierwise.search.gate import passed
-from tierwise.search.opening import Searched, Searches, search_tier
+from tierwise.search.opening import Searched, Searches, addresses_of, search_tier
 from tierwise.search.plan import as_data, plan
 from tierwise.search.prepared import Prepared
 from tierwise.search.rounds import Desk, proposer_of
@@ -112,7 +112,7 @@ def tune(
     prepared = prepare(job, loaded)
     if job.proposals is not None and job.proposals.model is not None:
         proposer_of(job.proposals.model)  # whatever is wrong with it is said before the first call
-    run = RunDir.start(out, job, fresh=fresh, addresses=addresses_of(prepared.tiers.values()))
+    run = RunDir.start(out, job, fresh=fresh, addresses=addresses_of(prepared))
     if not run.plan.exists():  # of before the first purchase, so that it can be held against it
         run.write_json(run.plan.name, as_data(plan(prepared, effort)))
     return _run(prepared, run, listener, effort or Effort(), replaying=False, author=author)
