@@ -1,0 +1,224 @@
+"""Fits the router: a calibrated guess, before any answer, whether thinking pays on a prompt.
+
+Thinkless (arXiv 2505.13379) trains a model to choose its mode and decouples that choice from the
+answer. Here the model is left as it is: on the train split, which no trial sees, a logistic model
+with an L2 penalty learns by its own loss when draws of a thinking arm beat those of a direct one by
+enough to pay for them. The study then only chooses where to cut it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tierwise.difficulty.router import FEATURES, INTERCEPT, features
+from tierwise.evaluation import ABSTAINED, ArmTable, SampleTable
+from tierwise.recipe import Arm, Difficulty, Probe, Weight
+from tierwise.stats.calibration import (
+    ReliabilityBin,
+    expected_calibration_error,
+    reliability,
+)
+from tierwise.stats.correlation import auroc
+from tierwise.stats.logistic import fit_logistic, log_loss, sigmoid
+from tierwise.strategies import Draw
+
+Floats = npt.NDArray[np.float64]
+Outcomes = npt.NDArray[np.bool_]
+
+RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+FOLDS = 5
+FEWEST_ITEMS = 40
+FEWEST_OF_A_KIND = 8
+"""Items on which thinking pays, and on which it does not: with fewer there is nothing to learn."""
+DIGITS = 5
+"""Of a weight: the file is to be read."""
+
+
+class Linear(NamedTuple):
+    """A logistic model over the features that vary: (n_used,) arrays, and which they are."""
+
+    used: npt.NDArray[np.intp]
+    mean: Floats
+    scale: Floats
+    weight: Floats
+    intercept: float
+
+    def logits(self, x: Floats) -> Floats:
+        """(n,) for (n, n_features); what is not known counts as its mean."""
+        z = (x[:, self.used] - self.mean) / self.scale
+        found: Floats = np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0) @ self.weight
+        return found + self.intercept
+
+
+@dataclass(frozen=True)
+class RouterFit:
+    """A router and what is known of it, from predictions for items that it was not fitted to.
+
+    Attributes:
+        difficulty: the signal with its weights, and with the probe where it has one.
+        direct, think: the arms that were compared.
+        pays_from: score that thinking must gain on an item.
+        pays: share of the items on which it does.
+        thinks: share of the items for which the router says that it does (at one half).
+    """
+
+    difficulty: Difficulty
+    direct: Arm
+    think: Arm
+    items: int
+    pays_from: float
+    pays: float
+    thinks: float
+    auroc: float
+    ece: float
+    loss: float
+    bins: tuple[ReliabilityBin, ...]
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether it sends all prompts one way, though thinking pays on some and not on others."""
+        return self.thinks in (0.0, 1.0)
+
+    def summary(self) -> dict[str, Any]:
+        """As data for ``summary.json``."""
+        weights = sorted(self.difficulty.weights, key=lambda w: -abs(w.weight))
+        probe = self.difficulty.probe
+        return {
+            "probe": None if probe is None else str(probe),
+            "direct": self.direct.label,
+            "think": self.think.label,
+            "items": self.items,
+            "thinking_pays_from": self.pays_from,
+            "share_where_thinking_pays": self.pays,
+            "share_sent_to_think_at_half": self.thinks,
+            "collapsed": self.collapsed,
+            "auroc": self.auroc,
+            "ece": self.ece,
+            "log_loss": self.loss,
+            "log_loss_of_the_share": _entropy(self.pays),
+            "reliability": [b._asdict() for b in self.bins],
+            "weights": {w.feature: w.weight for w in weights},
+        }
+
+
+def fit_router(
+    table: SampleTable, direct: Arm, think: Arm, pays_from: float, probe_draws: int, *,
+    probed: bool,
+) -> RouterFit | None:  # fmt: skip
+    """The router over the items of ``table``; None where there is too little to learn from.
+
+    Args:
+        table: draws of both arms, of ``direct`` more than ``probe_draws``.
+        direct: the arm that answers at once; it is the probe's, too.
+        think: the arm that thinks.
+        pays_from: the least gain of the mean score by thinking that counts as paying.
+        probe_draws: first draws of ``direct`` that are a probe's, and not part of its mean.
+        probed: whether the router sees the probe.
+    """
+    quick, slow = table.arms[direct], table.arms[think]
+    gain = slow.score.mean(axis=1) - quick.score[:, probe_draws:].mean(axis=1)
+    pays = gain > pays_from
+    if len(pays) < FEWEST_ITEMS or min(pays.sum(), (~pays).sum()) < FEWEST_OF_A_KIND:
+        return None
+    x = _seen(table, quick, probe_draws if probed else 0)
+    guessed = sigmoid(_cross_fitted(x, pays))
+    model = _calibrated(x, pays)
+    probe = Probe((direct,), probe_draws) if probed else None
+    return RouterFit(
+        Difficulty("router", (), probe, weights=_weights(model)), direct, think, len(pays),
+        pays_from, float(pays.mean()), float((guessed > 0.5).mean()), auroc(guessed, pays),
+        expected_calibration_error(guessed, pays), log_loss(guessed, pays),
+        reliability(guessed, pays),
+    )  # fmt: skip
+
+
+def _seen(table: SampleTable, rows: ArmTable, probe_draws: int) -> Floats:
+    """(n_items, n_features): what the runtime will see, by the very function that it calls."""
+    found = []
+    for i, inputs in enumerate(table.inputs):
+        probe = [_draw(rows, i, d) for d in range(probe_draws)]
+        seen = features(inputs, probe)
+        found.append([seen.get(name, math.nan) for name in FEATURES])
+    return np.array(found)
+
+
+def _draw(rows: ArmTable, item: int, column: int) -> Draw:
+    code = rows.answers[item, column]
+    scores = {name: float(values[item, column]) for name, values in rows.scores.items()}
+    return Draw(None if code == ABSTAINED else str(code), scores)
+
+
+def _calibrated(x: Floats, pays: Outcomes) -> Linear:
+    """The model at the penalty that predicts best, stretched so that its predictions fit.
+
+    The penalty makes predictions timid, so their logits, of items left out, are fitted to the
+    outcomes by two numbers (Platt).
+    """
+    losses = [log_loss(sigmoid(_held_out(x, pays, ridge)), pays) for ridge in RIDGES]
+    ridge = RIDGES[int(np.argmin(losses))]
+    shift, stretch = fit_logistic(_held_out(x, pays, ridge)[:, None], pays, ridge=0.1)
+    stretch = max(float(stretch), 0.0)
+    model = _linear(x, pays, ridge)
+    return model._replace(
+        weight=model.weight * stretch, intercept=model.intercept * stretch + float(shift)
+    )
+
+
+def _linear(x: Floats, pays: Outcomes, ridge: float) -> Linear:
+    """The model on standardised features; those that do not vary have no weight."""
+    known = np.where(np.isfinite(x), x, np.nan)
+    counted = np.isfinite(known).sum(axis=0) > 1
+    mean, scale = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    mean[counted] = np.nanmean(known[:, counted], axis=0)
+    scale[counted] = np.nanstd(known[:, counted], axis=0)
+    used = np.flatnonzero(scale > 1e-12)
+    z = np.nan_to_num((known[:, used] - mean[used]) / scale[used], nan=0.0)
+    beta = fit_logistic(z, pays, ridge)
+    return Linear(used, mean[used], scale[used], beta[1:], float(beta[0]))
+
+
+def _held_out(x: Floats, pays: Outcomes, ridge: float) -> Floats:
+    """(n_items,): the logit of each item by a model that was fitted to the other folds."""
+    logits = np.empty(len(x))
+    for fold in _folds(len(x)):
+        logits[fold] = _linear(x[~fold], pays[~fold], ridge).logits(x[fold])
+    return logits
+
+
+def _cross_fitted(x: Floats, pays: Outcomes) -> Floats:
+    """The same with all that is chosen (penalty, stretch) chosen without the item, too."""
+    logits = np.empty(len(x))
+    for fold in _folds(len(x)):
+        logits[fold] = _calibrated(x[~fold], pays[~fold]).logits(x[fold])
+    return logits
+
+
+def _folds(n: int) -> Sequence[Outcomes]:
+    """Items come in random order, so that every fifth is a random fold."""
+    return [np.arange(n) % FOLDS == fold for fold in range(FOLDS)]
+
+
+def _weights(model: Linear) -> tuple[Weight, ...]:
+    named = [Weight(INTERCEPT, _rounded(model.intercept))]
+    for at, mean, scale, weight in zip(
+        model.used, model.mean, model.scale, model.weight, strict=True
+    ):
+        named.append(
+            Weight(FEATURES[int(at)], _rounded(weight), _rounded(mean), _rounded(scale))
+        )  # fmt: skip
+    return tuple(named)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{float(value):.{DIGITS}g}")
+
+
+def _entropy(share: float) -> float:
+    """Log-loss of always predicting ``share``, where it is the truth."""
+    return -(share * math.log(share) + (1 - share) * math.log(1 - share))
