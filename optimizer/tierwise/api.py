@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tierwise.content import Budget, Job, LoadedTask, TierSpec
 from tierwise.content.items import Fields, load_items
 from tierwise.errors import unknown_name
-from tierwise.recipe import Message, PolicyFile, PromptTemplate
+from tierwise.recipe import ANSWER, Message, PolicyFile, PromptTemplate
 from tierwise.task import AnswerSpec, Item, Task
 
 if TYPE_CHECKING:
@@ -130,8 +130,9 @@ def _loaded(task: Task, prompts: Sequence[str | PromptTemplate]) -> LoadedTask:
         p if isinstance(p, PromptTemplate) else PromptTemplate(f"p{i}", (Message("user", p),))
         for i, p in enumerate(prompts)
     )
-    own = tuple(replace(t, origin="python") for t in templates)
-    return LoadedTask(task, own, Path(), own)
+    given = [replace(t, origin="python") for t in templates]
+    own = tuple(t for t in given if t.turn == ANSWER)
+    return LoadedTask(task, own, Path(), own, tuple(t for t in given if t.turn != ANSWER))
 
 
 def _abstaining(metric: Metric) -> Callable[[str | None, Item], float]:

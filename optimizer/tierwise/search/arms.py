@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tierwise.errors import InputError
 from tierwise.recipe import Arm, PromptTemplate, Tier, substitute
@@ -15,12 +15,14 @@ from tierwise.task import Item, Task
 class Arms:
     """Candidate arms in a stable order, with the exact prompts behind them.
 
-    ``baseline`` is the prompt and mode in use today.
+    ``baseline`` is the prompt and mode in use today. ``asking``: signal -> the arms by which it
+    asks the model about the task; no candidates, since their completions are no answers.
     """
 
     prompts: Mapping[str, PromptTemplate]
     candidates: tuple[Arm, ...]
     baseline: Arm
+    asking: Mapping[str, tuple[Arm, ...]] = field(default_factory=dict)
 
 
 def candidate_arms(

@@ -112,7 +112,10 @@ class Buyer:
                 used = self.used.setdefault(need.request.key, set())
                 used.update(range(need.first, need.first + need.draws))
         requests = {a: [self.request(a, item) for item in items] for a in depth if not a.path}
-        table = load(self.pool, self.task, self.tier, items, requests, depth, trees=trees)
+        turns = {arm: self.prompts[arm.prompt].turn for arm in requests}
+        table = load(
+            self.pool, self.task, self.tier, items, requests, depth, trees=trees, turns=turns
+        )  # fmt: skip
         complete = table.complete
         if complete.all():
             return table

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tierwise.difficulty import Router, turn_of
 from tierwise.errors import BudgetError
 from tierwise.pool import Cap, Spent, even
-from tierwise.recipe import Arm, Policy, Tier
+from tierwise.recipe import ANSWER, Arm, Policy, Tier
 from tierwise.recipe.space import Range, SearchSpace
 from tierwise.strategies import build, deal, paths_in, paths_of, width_of
-from tierwise.task import Task
+from tierwise.task import SPLITS, Task
 
 SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.22, 0.16, 0.12, 0.08)
-FEWEST = {"screen_items": 16, "race_items": 24, "study_items": 32, "select_items": 32,
-          "test_items": 60}  # fmt: skip
+FEWEST = {"fit_items": 48, "screen_items": 16, "race_items": 24, "study_items": 32,
+          "select_items": 32, "test_items": 60}  # fmt: skip
 ACCEPT_PART = 3
 """At most this part of the tune split is kept for the acceptance of rounds."""
 PLANNED_SHARE = 0.9
@@ -29,13 +30,15 @@ PLANNED_SHARE = 0.9
 class Effort:
     """Counts of a search on one tier.
 
-    ``rounds`` are those after the first, ``proposed`` what each of them proposes; they look at
-    ``reflect_items`` of the train split, and judge whether they were worth it on ``accept_items``
-    of the tune split, which no study sees.
+    ``fit`` is the router's purchase on the train split. ``rounds`` are those after the first,
+    ``proposed`` what each of them proposes; they look at ``reflect_items`` of the train split, and
+    judge whether they were worth it on ``accept_items`` of the tune split, which no study sees.
     """
 
     screen_items: int = 48
     screen_draws: int = 5
+    fit_items: int = 240
+    fit_draws: int = 8
     race_items: int = 120
     race_draws: int = 9
     race_arms: int = 8
@@ -58,14 +61,18 @@ class Effort:
         }  # fmt: skip
         return replace(self, **items)
 
-    def within(self, task: Task) -> Effort:
-        """No more items than the splits of ``task`` have: a small task needs a small budget."""
-        tune, select, test = (len(task.splits[name]) for name in ("tune", "select", "test"))
+    def within(self, task: Task, signals: Sequence[str] = ()) -> Effort:
+        """No more items than the splits of ``task`` have: a small task needs a small budget.
+
+        None are fitted to where none of ``signals`` is the router.
+        """
+        train, tune, select, test = (len(task.splits[name]) for name in SPLITS)
         accept = min(self.accept_items, tune // ACCEPT_PART) if self.rounds else 0
         tune -= accept
         return replace(
             self,
-            reflect_items=min(self.reflect_items, len(task.splits["train"])),
+            fit_items=min(self.fit_items, train) if Router.kind in signals else 0,
+            reflect_items=min(self.reflect_items, train),
             accept_items=accept,
             screen_items=min(self.screen_items, tune),
             race_items=min(self.race_items, tune),
@@ -80,6 +87,7 @@ class Effort:
         raced, studied = min(n_arms, self.race_arms), min(n_arms, self.study_arms)
         return {
             "screen": n_arms * self.screen_items * self.screen_draws,
+            "fit": 2 * self.fit_items * self.fit_draws,
             "race": raced * self.race_items * (min(self.race_draws, depth) + nodes),
             "study": studied * self.study_items * (depth + nodes),
             "select": studied * self.select_items * (depth + nodes),
@@ -94,6 +102,7 @@ class Effort:
         raced, studied = min(n_arms, self.race_arms), min(n_arms, self.study_arms)
         return {
             "screen": n_arms * self.screen_items,
+            "fit": 2 * self.fit_items,
             "race": raced * self.race_items * (1 + nodes),
             "study": studied * self.study_items * (1 + nodes),
             "select": studied * self.select_items * (1 + nodes),
@@ -190,13 +199,14 @@ def _fits(draws: int, calls: int, cost: DrawCost, cap: Cap) -> bool:
 def assumed_cost(tier: Tier, arms: Sequence[Arm], prompt_bytes: float) -> DrawCost:
     """Before the first draw: three bytes a prompt token, half of each mode's token cap."""
     prompt = prompt_bytes / 3
-    caps = [_token_cap(tier.mode(arm.mode)) for arm in arms]
+    caps = [token_cap(tier.mode(arm.mode)) for arm in arms]
     completion = sum(caps) / len(caps) / 2
     usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
     return DrawCost(usd, prompt + completion, tier.takes_n)
 
 
-def _token_cap(sends: Mapping[str, object]) -> float:
+def token_cap(sends: Mapping[str, object]) -> float:
+    """The most tokens of a completion that a mode allows; 1,024 where it does not say."""
     for name in ("max_tokens", "max_completion_tokens"):
         value = sends.get(name)
         if isinstance(value, int):
@@ -237,8 +247,10 @@ def depth_needed(policies: Sequence[Policy], least: int = 1) -> dict[Arm, int]:
     for policy in policies:
         probe = policy.difficulty.probe
         if probe:
+            # What is asked beside the answers needs no more draws than the policy makes.
+            at_least = least if turn_of(policy.difficulty.signal) == ANSWER else 1
             for arm in probe.arms:
-                depth[arm] = max(depth.get(arm, least), probe.dealt.count(arm))
+                depth[arm] = max(depth.get(arm, at_least), probe.dealt.count(arm))
         for recipe in policy.buckets:
             counts = [probe.dealt.count(arm) if probe else 0 for arm in recipe.arms]
             strategy = build(recipe.strategy)

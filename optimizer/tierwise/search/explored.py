@@ -1,4 +1,4 @@
-"""The stages that look for a policy, on the tune split alone: screen, allow, race, study."""
+"""The stages that look for a policy, on the tune split alone: screen, allow, fit, race, study."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tierwise.search.buying import Draws
 from tierwise.search.events import Listener, Started
 from tierwise.search.question import Question
+from tierwise.search.stages.fit import fit
 from tierwise.search.stages.race import Raced, race
 from tierwise.search.stages.screen import Screened, screen
 from tierwise.search.stages.spend import Allowed, allow
@@ -44,7 +45,7 @@ def explore(
 
     started("screen")
     screened = screen(question, draws)
-    allowed = allow(screened, draws)
+    allowed = fit(allow(screened, draws), screened)
 
     started("race")
     raced = race(allowed, listener, known)

@@ -18,7 +18,7 @@ from tierwise.llm.models import RECORDED, kind_of
 from tierwise.recipe import Limits, Policy, PromptTemplate
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.recipe.prompt import turns_used
-from tierwise.search import signal_quality
+from tierwise.search import mode_shares, signal_quality
 from tierwise.search.effort import depth_needed
 from tierwise.search.found import Found
 from tierwise.search.gate import Comparison, compare
@@ -227,6 +227,7 @@ def tier_summary(
             ],
             "signal": candidate.policy.difficulty.signal,
             "thresholds": list(candidate.policy.difficulty.thresholds),
+            **mode_shares.summary(candidate.policy, found.test_table),
             **measured(got),
             "against_baseline": compared(found.comparisons[point]),
         }
@@ -252,6 +253,7 @@ def tier_summary(
         "signals": signal_quality.summary(
             found.study_table, found.generations[-1].dimensions, Orders(SIGNAL_ORDERS, q.seed)
         ),
+        "routers": [fit.summary() for fit in found.routers],
         "pss": [s.summary() for s in sensitivities(found.prompt_table, q.families)],
         "ranks": ranks(found),
         **({"rounds": [made.summary() for made in found.rounds]} if found.rounds else {}),

@@ -14,6 +14,7 @@ from tierwise.search.compute_gate import Verdict
 from tierwise.search.gate import Comparison
 from tierwise.search.question import Question
 from tierwise.search.rounds.record import Round
+from tierwise.search.router import RouterFit
 from tierwise.search.selection import Candidate
 from tierwise.search.study import Generation
 
@@ -33,6 +34,7 @@ class Found:
         compute_gate: whether the tier was allowed to spend; closed, its one draw was chosen on one
             half of the first purchase and tested on the other.
         rounds: of proposals, where the job has some.
+        routers: what was fitted on the train split, where the space names the router.
     """
 
     question: Question
@@ -51,6 +53,7 @@ class Found:
     test_table: SampleTable
     compute_gate: Verdict
     rounds: Sequence[Round] = ()
+    routers: tuple[RouterFit, ...] = ()
 
     @property
     def tested_on_test(self) -> bool:

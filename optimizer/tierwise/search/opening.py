@@ -11,7 +11,8 @@ from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_mod
 from tierwise.llm.recorded import Recording
 from tierwise.pool import Cap, SamplePool
 from tierwise.recipe import PromptTemplate, Tier
-from tierwise.search.arms import Arms, candidate_arms
+from tierwise.search.arms import Arms
+from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.buying import Buyer
 from tierwise.search.effort import DrawCost, Effort, assumed_cost
 from tierwise.search.events import Listener
@@ -80,7 +81,8 @@ def search_tier(searches: Searches, name: str) -> Searched:
 
 def _on_a_provider(searches: Searches, tier: Tier, baseline: PromptTemplate) -> Searched:
     prepared, pool, job = searches.prepared, searches.pool, searches.prepared.job
-    task, prompts = prepared.loaded.task, prepared.loaded.prompts
+    tier, task = with_mode_to_ask(tier, prepared.space), prepared.loaded.task
+    prompts = prepared.loaded.prompts
     cap = share_of(job.tiers_budget, tier, prepared.tiers)
     recordings = job.tiers[tier.name].recordings
     model = None if searches.replaying else open_model(tier, recordings=recordings)
@@ -95,7 +97,7 @@ def _on_a_provider(searches: Searches, tier: Tier, baseline: PromptTemplate) -> 
             rounds = start.rounds()
             prompts = (*prompts, *rounds.made[0].prompts)
             effort = searches.desk.effort(effort)
-        arms = candidate_arms(task, tier, prepared.space, prompts, baseline)
+        arms = prepared.arms(tier, baseline, prompts)
         buyer.prompts |= arms.prompts
         assumed = assumed_cost(tier, arms.candidates, _prompt_bytes(buyer, arms))
         question = _question(prepared, tier, arms, effort, cap, assumed)
@@ -126,7 +128,7 @@ def _question(
     scores = scores_of(task, tier, recording)
     return Question(
         task, tier, offered(prepared.space, scores), arms, job.seed, job.trials, job.gate_margin,
-        job.operating_point, effort, cap, assumed,
+        job.operating_point, effort, cap, assumed, scores=scores,
     )  # fmt: skip
 
 

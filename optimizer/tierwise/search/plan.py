@@ -19,8 +19,9 @@ from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
 from tierwise.pool import Cap
 from tierwise.pool.bill import worst_case
-from tierwise.recipe import Tier
-from tierwise.search.arms import Arms, candidate_arms
+from tierwise.recipe import Arm, Tier
+from tierwise.search.arms import Arms
+from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.effort import Effort, affordable, assumed_cost, most_draws
 from tierwise.search.offered import offered, scores_of
 from tierwise.search.prepared import Prepared
@@ -165,28 +166,46 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
     if prepared.baseline is None or kind_of(tier.model) == RECORDED:
         return TierPlan(tier, cap, ())
     task = prepared.loaded.task
-    arms = candidate_arms(
-        task, tier, prepared.space, prepared.loaded.prompts, prepared.baseline
-    )  # fmt: skip
+    tier = with_mode_to_ask(tier, prepared.space)
+    arms = prepared.arms(tier, prepared.baseline, prepared.loaded.prompts)
     depth = most_draws(offered(prepared.space, scores_of(task, tier)))
-    calls = _calls(prepared, tier, arms)
+    calls = _calls(prepared, tier, arms, arms.candidates)
     first = [of_arm[0].request for of_arm in calls]
     size = sum(len(m.content.encode()) for r in first for m in r.messages) / len(first)
     fault, cut = "", effort
     try:
         assumed = assumed_cost(tier, arms.candidates, size)
-        cut = affordable(
-            effort.within(task), len(first), depth, assumed, cap, tier=tier.name
-        )  # fmt: skip
+        within = effort.within(task, prepared.space.signals)
+        cut = affordable(within, len(first), depth, assumed, cap, tier=tier.name)
     except BudgetError as error:
         fault = str(error)
     lengths = _Lengths.of(tier, calls, bounded=cap.usd is not None or cap.tokens is not None)
     splits = {name: len(items) for name, items in task.splits.items()}
     stages = _stages(cut, effort, len(first), depth, splits, tier, lengths)
+    if arms.asking:
+        asked = _calls(prepared, tier, arms, [a for of in arms.asking.values() for a in of])
+        lengths = _Lengths.of(tier, asked, bounded=False)
+        stages = (*stages, _asked(cut, effort, arms, splits, tier, lengths))
     return TierPlan(tier, cap, stages, fault)
 
 
-def _calls(prepared: Prepared, tier: Tier, arms: Arms) -> list[list[Call]]:
+def _asked(
+    cut: Effort, full: Effort, arms: Arms, splits: Mapping[str, int], tier: Tier, lengths: _Lengths
+) -> StagePlan:  # fmt: skip
+    """What signals ask beside the answers: each wording in the screening, then one a signal."""
+    held_out = min(cut.select_items, splits["select"]) + min(cut.test_items, splits["test"])
+    later = min(cut.study_items, splits["tune"]) - min(cut.screen_items, splits["tune"]) + held_out
+    wordings = sum(len(of) for of in arms.asking.values())
+    draws = wordings * min(cut.screen_items, splits["tune"]) + len(arms.asking) * max(later, 0)
+    once = [1] * draws
+    return StagePlan(
+        "ask", wordings, cut.study_items, full.study_items, draws,
+        _amount(1, once, tier, lengths.prompt, lengths.completion),
+        _amount(1, once, tier, lengths.worst_prompt, lengths.worst_completion),
+    )  # fmt: skip
+
+
+def _calls(prepared: Prepared, tier: Tier, arms: Arms, among: Sequence[Arm]) -> list[list[Call]]:
     """For each arm the calls for one draw of some items."""
     items = prepared.loaded.task.splits["tune"][:MEASURED_ITEMS]
     address = address_of(tier)
@@ -195,7 +214,7 @@ def _calls(prepared: Prepared, tier: Tier, arms: Arms) -> list[list[Call]]:
             Call(build_request(tier, arms.prompts[arm.prompt], arm, i.inputs, address), 0, 1, 0)
             for i in items
         ]
-        for arm in arms.candidates
+        for arm in among
     ]
 
 
@@ -232,6 +251,7 @@ def _stages(
     raced, studied = min(n_arms, cut.race_arms), min(n_arms, cut.study_arms)
     table = (
         ("screen", "tune", n_arms, min(cut.screen_draws, depth)),
+        ("fit", "train", min(2, n_arms), cut.fit_draws),
         ("race", "tune", raced, min(cut.race_draws, depth)),
         ("study", "tune", studied, depth),
         ("select", "select", studied, depth),
@@ -241,12 +261,14 @@ def _stages(
     stages = []
     for stage, split, arms, draws in table:
         items = min(getattr(cut, f"{stage}_items"), splits[split])
+        if not items:
+            continue
         uncut = min(getattr(full, f"{stage}_items"), splits[split])
         new = [draws] * items
         if split == "tune":
             new = [max(0, draws - have) for have in bought[:items]]
             bought[:items] = [max(draws, have) for have in bought[:items]]
-        held_out = split != "tune"
+        held_out = split in ("select", "test")
         usual = [max(1, round(n * FINALISTS_DEPTH)) for n in new] if held_out else new
         stages.append(StagePlan(
             stage, arms, items, uncut, arms * sum(new),

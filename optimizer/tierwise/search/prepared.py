@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tierwise.content import Job, LoadedTask
 from tierwise.recipe import PromptTemplate, Tier
 from tierwise.recipe.space import SearchSpace
+from tierwise.search.arms import Arms, candidate_arms
+from tierwise.search.asking import asking_arms
 
 
 @dataclass(frozen=True)
@@ -22,3 +24,16 @@ class Prepared:
     space: SearchSpace
     tiers: Mapping[str, Tier]
     baseline: PromptTemplate | None
+
+    def arms(
+        self, tier: Tier, baseline: PromptTemplate, prompts: Sequence[PromptTemplate]
+    ) -> Arms:
+        """All arms that may be drawn from; ``tier`` has the mode that signals ask in.
+
+        Raises:
+            InputError: no prompt fits a mode that the tier and the space share.
+        """
+        space, loaded = self.space, self.loaded
+        arms = candidate_arms(loaded.task, tier, space, prompts, baseline)
+        wordings, asking = asking_arms(loaded.asking, space.signals)
+        return replace(arms, prompts={**arms.prompts, **wordings}, asking=asking)

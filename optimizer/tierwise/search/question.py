@@ -9,10 +9,11 @@ import numpy as np
 
 from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.pool import Cap
-from tierwise.recipe import Arm, Tier
+from tierwise.recipe import Arm, Difficulty, Tier
 from tierwise.recipe.space import SearchSpace
 from tierwise.search.arms import Arms
 from tierwise.search.effort import DrawCost, Effort
+from tierwise.search.parameters import Dimensions
 from tierwise.task import Item, Task
 
 CACHE_BYTES = 12_000_000
@@ -28,6 +29,8 @@ class Question:
         assumed: what a draw costs, before the first is bought.
         pss: how much an arm's score hangs on its wording, from the first stage.
         generations: those of earlier rounds, which these are counted on from.
+        scores: names of the scores that draws have; None: log-probabilities, if the tier has them.
+        told: signals that ask the model or are fitted -> how they are told, from the first stages.
     """
 
     task: Task
@@ -43,6 +46,8 @@ class Question:
     assumed: DrawCost
     pss: Mapping[Arm, float] = field(default_factory=dict)
     generations: int = 0
+    scores: frozenset[str] | None = None
+    told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
 
     @property
     def families(self) -> dict[str, str]:
@@ -59,6 +64,12 @@ class Question:
     def orders(self) -> Orders:
         """The draw orders that policies are judged on, common to all trials."""
         return Orders(self.effort.orders, self.seed)
+
+    def dimensions(self, arms: tuple[Arm, ...], depth: int) -> Dimensions:
+        """What a study may choose from, with ``depth`` draws of each of ``arms``."""
+        return Dimensions(
+            self.space, arms, self.tier.logprobs, depth, self.pss, self.scores, self.told
+        )
 
     def evaluator(self, table: SampleTable, *, exact: bool = True) -> Evaluator:
         """Judges policies on ``table``; on held-out items all go through the orders (not exact)."""

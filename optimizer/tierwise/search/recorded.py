@@ -21,7 +21,7 @@ from tierwise.task import RECORDED, Item, Task
 
 EVERYTHING = 10**6
 FREE = Effort(
-    screen_items=EVERYTHING, race_items=EVERYTHING, study_items=EVERYTHING,
+    fit_items=EVERYTHING, screen_items=EVERYTHING, race_items=EVERYTHING, study_items=EVERYTHING,
     select_items=EVERYTHING, test_items=EVERYTHING, screen_draws=EVERYTHING, race_draws=EVERYTHING,
     race_arms=12, study_arms=8,
 )  # fmt: skip

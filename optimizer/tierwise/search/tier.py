@@ -1,4 +1,4 @@
-"""The search on one tier, top to bottom: screen, may it spend?, race, study, select, test.
+"""The search on one tier, top to bottom: screen, may it spend?, fit, race, study, select, test.
 
 Nothing here depends on time or on the order in which calls come back: the same job, seed and pool
 give the same result, resumed or not.
@@ -55,5 +55,6 @@ def search(
         study_table=generation.evaluator.table,
         test_table=on_test.table,
         compute_gate=allowed.verdict,
+        routers=allowed.routers,
         rounds=[] if rounds is None else rounds.made,
     )

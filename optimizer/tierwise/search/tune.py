@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tierwise.content import Job, LoadedTask, load_space, load_task
+from tierwise.difficulty import asking
 from tierwise.errors import InputError, TierwiseError, unknown_name
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.llm.recorded import Recording, same_items
@@ -87,6 +88,12 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
             "proposals: a recording holds no answers to prompts that are yet to be written; leave "
             "the key out, or name a tier that is not recorded/MODEL"
         )
+    for kind, turn in asking(space.signals).items() if rendered else ():
+        if all(prompt.turn != turn for prompt in loaded.asking):
+            raise InputError(
+                f"the signal {kind} asks the model about the task, and no prompt says how: give "
+                f"one the turn {turn!r}, or leave the signal out of the space {space.name!r}"
+            )
     baseline = _baseline(job, loaded) if rendered else None
     return Prepared(job, loaded, space, tiers, baseline)
 

@@ -13,7 +13,7 @@ class ReliabilityBin(NamedTuple):
 
     predicted: float
     observed: float
-    count: int
+    items: int
 
 
 def reliability(
@@ -23,7 +23,9 @@ def reliability(
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(outcomes, dtype=np.float64)
     if p.shape != y.shape or p.ndim != 1:
         raise ValueError(f"needs two arrays of one shape, got {p.shape} and {y.shape}")
-    edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1])) if len(p) else []
+    if not len(p):
+        return ()
+    edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1]))
     which = np.searchsorted(edges, p, side="left")
     return tuple(
         ReliabilityBin(float(p[which == b].mean()), float(y[which == b].mean()), int(n))
@@ -36,7 +38,7 @@ def expected_calibration_error(
 ) -> float:
     """ECE: the mean over predictions of |predicted - observed| of their bin; NaN for none."""
     found = reliability(probabilities, outcomes, bins)
-    total = sum(b.count for b in found)
+    total = sum(b.items for b in found)
     if not total:
         return float("nan")
-    return sum(b.count * abs(b.predicted - b.observed) for b in found) / total
+    return sum(b.items * abs(b.predicted - b.observed) for b in found) / total

@@ -177,6 +177,6 @@ def _with(q: Question, accepted: Sequence[Tried]) -> Question:
     arms: list[Arm] = [arm for one in accepted for arm in one.arms]
     wider = Arms(
         {**q.arms.prompts, **prompts}, tuple(dict.fromkeys((*q.arms.candidates, *arms))),
-        q.arms.baseline,
+        q.arms.baseline, q.arms.asking,
     )  # fmt: skip
     return replace(q, arms=wider)

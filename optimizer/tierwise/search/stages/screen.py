@@ -9,6 +9,8 @@ import numpy as np
 
 from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.recipe import Arm, StrategySpec, Tier, uniform
+from tierwise.search.asking import DRAWS as ASK_DRAWS
+from tierwise.search.asking import told
 from tierwise.search.buying import Draws
 from tierwise.search.effort import DrawCost, affordable, most_draws, nodes_an_item
 from tierwise.search.question import Question
@@ -42,16 +44,17 @@ def screen(question: Question, draws: Draws) -> Screened:
     """
     q, name, arms = question, question.tier.name, question.arms.candidates
     depth = min(most_draws(q.space), max(draws.most(arm) for arm in arms))
-    effort = q.effort.within(q.task)
+    effort = q.effort.within(q.task, q.space.signals)
     nodes = nodes_an_item(q.space, depth)
     assumed = replace(q.assumed, nodes=nodes)
     effort = affordable(effort, len(arms), depth, assumed, q.cap, tier=name)
     items = q.items("tune")[: effort.screen_items]
     screen_depth = min(effort.screen_draws, max(depth, 1))
-    table = draws.table(items, dict.fromkeys(arms, screen_depth), "screen")
+    asked = dict.fromkeys((arm for of in q.arms.asking.values() for arm in of), ASK_DRAWS)
+    table = draws.table(items, {**dict.fromkeys(arms, screen_depth), **asked}, "screen")
     measured = replace(_measured_cost(table, q.tier), nodes=nodes)
     effort = affordable(effort, len(arms), depth, measured, q.cap, tier=name, done=("screen",))
-    q = replace(q, effort=effort, pss=pss_of(table, q.families))
+    q = replace(q, effort=effort, pss=pss_of(table, q.families), told=told(table, q.arms.asking))
     return Screened(q, table, _at_one_draw(table, arms), depth, measured)
 
 

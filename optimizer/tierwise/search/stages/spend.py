@@ -14,6 +14,7 @@ from tierwise.recipe import Arm
 from tierwise.search.buying import Draws, Halves
 from tierwise.search.compute_gate import Verdict, cheapest_mode, closed, judge
 from tierwise.search.question import Question
+from tierwise.search.router import RouterFit
 from tierwise.search.stages.keep import keep
 from tierwise.search.stages.screen import Screened
 
@@ -27,6 +28,7 @@ class Allowed:
         draws: where they buy; closed, the first purchase is all there is.
         racers: the arms that go on.
         depth: the most draws of an arm.
+        routers: what was fitted on the train split.
     """
 
     question: Question
@@ -34,6 +36,7 @@ class Allowed:
     racers: tuple[Arm, ...]
     depth: int
     verdict: Verdict
+    routers: tuple[RouterFit, ...] = ()
 
 
 def allow(screened: Screened, draws: Draws) -> Allowed:

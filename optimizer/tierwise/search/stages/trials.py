@@ -8,7 +8,7 @@ from tierwise.evaluation import SampleTable
 from tierwise.recipe import Arm, Difficulty, StrategySpec, uniform
 from tierwise.search.allocation import allocate
 from tierwise.search.events import Best, Listener
-from tierwise.search.parameters import Dimensions, Proposal
+from tierwise.search.parameters import Proposal
 from tierwise.search.question import Question
 from tierwise.search.study import Generation, Judged, described
 
@@ -19,7 +19,7 @@ def opened(
     q: Question, table: SampleTable, arms: tuple[Arm, ...], depth: int, number: int
 ) -> Generation:
     """Generation ``number`` on ``table``; a policy may take ``depth`` draws of each of ``arms``."""
-    dims = Dimensions(q.space, arms, q.tier.logprobs, depth, q.pss)
+    dims = q.dimensions(arms, depth)
     name = f"{q.task.name}/{q.tier.name}/g{number}"
     return Generation(name, q.evaluator(table), dims, q.seed, number)
 

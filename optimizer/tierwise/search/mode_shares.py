@@ -1,0 +1,42 @@
+"""Which mode answers in which bucket, and whether a thinking switch has stuck in one position."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from tierwise.difficulty import ControlQuestion, Router
+from tierwise.evaluation import SampleTable, replay
+from tierwise.recipe import Policy
+
+SWITCHES = (Router.kind, ControlQuestion.kind)
+"""Signals that are there to choose between modes."""
+
+
+def mode_shares(policy: Policy, table: SampleTable) -> list[dict[str, float]]:
+    """For each bucket, easiest first, mode -> share of its answers' draws; {} for an empty one.
+
+    Over the items of ``table`` in stored order; what a probe drew beside the answers is left out.
+    """
+    drawn: list[Counter[str]] = [Counter() for _ in policy.buckets]
+    for item in range(table.n_items):
+        outcome = replay(policy, table, item)
+        arms = policy.buckets[outcome.bucket].arms
+        drawn[outcome.bucket].update(arm.mode for arm in outcome.arms if arm in arms)
+    return [
+        {mode: n / sum(counts.values()) for mode, n in sorted(counts.items())} for counts in drawn
+    ]
+
+
+def stuck_in(policy: Policy, shares: list[dict[str, float]]) -> str | None:
+    """The one mode of all buckets where the signal is a thinking switch; None where it switches."""
+    modes = {mode for bucket in shares for mode in bucket}
+    if policy.difficulty.signal in SWITCHES and len(policy.buckets) > 1 and len(modes) == 1:
+        return modes.pop()
+    return None
+
+
+def summary(policy: Policy, table: SampleTable) -> dict[str, Any]:
+    """Both, as data for ``summary.json``."""
+    shares = mode_shares(policy, table)
+    return {"mode_shares": shares, "stuck_in_mode": stuck_in(policy, shares)}
