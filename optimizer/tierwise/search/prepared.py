@@ -25,9 +25,7 @@ class Prepared:
     tiers: Mapping[str, Tier]
     baseline: PromptTemplate | None
 
-    def arms(
-        self, tier: Tier, baseline: PromptTemplate, prompts: Sequence[PromptTemplate]
-    ) -> Arms:
+    def arms(self, tier: Tier, baseline: PromptTemplate, prompts: Sequence[PromptTemplate]) -> Arms:
         """All arms that may be drawn from; ``tier`` has the mode that signals ask in.
 
         Raises:
