@@ -139,3 +139,21 @@ def test_the_plan_as_json_and_csv(capsys):
     assert got["paid"] == []
     main([*args, "--csv"])
     assert capsys.readouterr().out.startswith("tier,stage,arms,items,draws,calls,tokens,usd")
+
+
+def test_what_signals_ask_and_the_router_learns_from_is_in_the_plan(tmp_path):
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        "temperature: [0.8]\nmodes: [direct, think]\nstrategies: {single: {}}\n"
+        "difficulty: {signals: [none, self_rating, router], buckets: [1, 2], probe_draws: 2}\n"
+    )
+    tier = TierSpec("embedded/small")
+    planned = planning.plan(prepare(Job(space=str(space), tiers={"a": tier}))).tiers["a"]
+    by = {stage.stage: stage for stage in planned.stages}
+    effort = Effort()
+    assert by["fit"].draws == 2 * by["fit"].items * effort.fit_draws
+    wordings, later = 4, effort.study_items - effort.screen_items
+    held_out = by["select"].items + by["test"].items
+    assert by["ask"].draws == wordings * effort.screen_items + later + held_out
+    without = plan_of(a=tier).tiers["a"]
+    assert {"ask", "fit"}.isdisjoint(s.stage for s in without.stages)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tierwise.difficulty import Router, turn_of
+from tierwise.difficulty import Router, signal, turn_of
 from tierwise.errors import BudgetError
 from tierwise.pool import Cap, Spent, even
 from tierwise.recipe import ANSWER, Arm, Policy, Tier
@@ -215,8 +215,9 @@ def token_cap(sends: Mapping[str, object]) -> float:
 
 
 def most_draws(space: SearchSpace) -> int:
-    """The most draws that a strategy of the space may ask for."""
-    most = 1
+    """The most draws of an answer that a strategy of the space may ask for, or a probe."""
+    probed = any(signal(kind).probes and turn_of(kind) == ANSWER for kind in space.signals)
+    most = int(space.probe_draws.high) if probed and max(space.buckets) > 1 else 1
     for dims in space.strategies.values():
         for name in ("draws", "max_draws"):
             dimension = dims.get(name)

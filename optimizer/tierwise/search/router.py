@@ -2,8 +2,10 @@
 
 Thinkless (arXiv 2505.13379) trains a model to choose its mode and decouples that choice from the
 answer. Here the model is left as it is: on the train split, which no trial sees, a logistic model
-with an L2 penalty learns by its own loss when draws of a thinking arm beat those of a direct one by
-enough to pay for them. The study then only chooses where to cut it.
+with an L2 penalty learns by its own loss when a draw of a thinking arm beats one of a direct arm by
+enough to pay for it. The outcome of an item is the share of its pairs of draws in which it does:
+single draws say more than which of two noisy means is ahead. The study then only chooses where to
+cut the prediction.
 """
 
 from __future__ import annotations
@@ -24,18 +26,18 @@ from tierwise.stats.calibration import (
     expected_calibration_error,
     reliability,
 )
-from tierwise.stats.correlation import auroc
+from tierwise.stats.correlation import auroc_of_shares
 from tierwise.stats.logistic import fit_logistic, log_loss, sigmoid
 from tierwise.strategies import Draw
 
 Floats = npt.NDArray[np.float64]
-Outcomes = npt.NDArray[np.bool_]
+Fold = npt.NDArray[np.bool_]
 
-RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 FOLDS = 5
 FEWEST_ITEMS = 40
 FEWEST_OF_A_KIND = 8
-"""Items on which thinking pays, and on which it does not: with fewer there is nothing to learn."""
+"""Items' worth of pairs in which thinking pays, and in which it does not."""
 DIGITS = 5
 """Of a weight: the file is to be read."""
 
@@ -63,9 +65,10 @@ class RouterFit:
     Attributes:
         difficulty: the signal with its weights, and with the probe where it has one.
         direct, think: the arms that were compared.
-        pays_from: score that thinking must gain on an item.
-        pays: share of the items on which it does.
-        thinks: share of the items for which the router says that it does (at one half).
+        pays_from: score by which thinking must be ahead in a pair of draws.
+        pays: share of the pairs in which it is.
+        thinks: share of the items for which it predicts more than that share.
+        auroc_of_length: that of the number of words, which is to beat.
     """
 
     difficulty: Difficulty
@@ -76,14 +79,15 @@ class RouterFit:
     pays: float
     thinks: float
     auroc: float
+    auroc_of_length: float
     ece: float
     loss: float
     bins: tuple[ReliabilityBin, ...]
 
     @property
     def collapsed(self) -> bool:
-        """Whether it sends all prompts one way, though thinking pays on some and not on others."""
-        return self.thinks in (0.0, 1.0)
+        """Whether it says the same of all prompts, though thinking pays on some and not others."""
+        return not any(weight.weight for weight in self.difficulty.weights[1:])
 
     def summary(self) -> dict[str, Any]:
         """As data for ``summary.json``."""
@@ -96,9 +100,10 @@ class RouterFit:
             "items": self.items,
             "thinking_pays_from": self.pays_from,
             "share_where_thinking_pays": self.pays,
-            "share_sent_to_think_at_half": self.thinks,
+            "share_predicted_above_that": self.thinks,
             "collapsed": self.collapsed,
             "auroc": self.auroc,
+            "auroc_of_length": self.auroc_of_length,
             "ece": self.ece,
             "log_loss": self.loss,
             "log_loss_of_the_share": _entropy(self.pays),
@@ -117,22 +122,23 @@ def fit_router(
         table: draws of both arms, of ``direct`` more than ``probe_draws``.
         direct: the arm that answers at once; it is the probe's, too.
         think: the arm that thinks.
-        pays_from: the least gain of the mean score by thinking that counts as paying.
-        probe_draws: first draws of ``direct`` that are a probe's, and not part of its mean.
+        pays_from: the least lead of a thinking draw that counts as paying.
+        probe_draws: first draws of ``direct`` that are a probe's, and in no pair.
         probed: whether the router sees the probe.
     """
     quick, slow = table.arms[direct], table.arms[think]
-    gain = slow.score.mean(axis=1) - quick.score[:, probe_draws:].mean(axis=1)
-    pays = gain > pays_from
-    if len(pays) < FEWEST_ITEMS or min(pays.sum(), (~pays).sum()) < FEWEST_OF_A_KIND:
+    ahead = slow.score[:, :, None] - quick.score[:, None, probe_draws:]
+    pays = (ahead > pays_from).mean(axis=(1, 2))
+    if len(pays) < FEWEST_ITEMS or min(pays.sum(), (1 - pays).sum()) < FEWEST_OF_A_KIND:
         return None
     x = _seen(table, quick, probe_draws if probed else 0)
     guessed = sigmoid(_cross_fitted(x, pays))
-    model = _calibrated(x, pays)
+    model = _chosen(x, pays)
     probe = Probe((direct,), probe_draws) if probed else None
     return RouterFit(
         Difficulty("router", (), probe, weights=_weights(model)), direct, think, len(pays),
-        pays_from, float(pays.mean()), float((guessed > 0.5).mean()), auroc(guessed, pays),
+        pays_from, float(pays.mean()), float((guessed > pays.mean()).mean()),
+        auroc_of_shares(guessed, pays), auroc_of_shares(x[:, FEATURES.index("words")], pays),
         expected_calibration_error(guessed, pays), log_loss(guessed, pays),
         reliability(guessed, pays),
     )  # fmt: skip
@@ -154,23 +160,16 @@ def _draw(rows: ArmTable, item: int, column: int) -> Draw:
     return Draw(None if code == ABSTAINED else str(code), scores)
 
 
-def _calibrated(x: Floats, pays: Outcomes) -> Linear:
-    """The model at the penalty that predicts best, stretched so that its predictions fit.
+def _chosen(x: Floats, pays: Floats) -> Linear:
+    """The model at the penalty that predicts items left out best.
 
-    The penalty makes predictions timid, so their logits, of items left out, are fitted to the
-    outcomes by two numbers (Platt).
+    By log-loss, which is least where a prediction is the truth: so it is calibrated, too.
     """
     losses = [log_loss(sigmoid(_held_out(x, pays, ridge)), pays) for ridge in RIDGES]
-    ridge = RIDGES[int(np.argmin(losses))]
-    shift, stretch = fit_logistic(_held_out(x, pays, ridge)[:, None], pays, ridge=0.1)
-    stretch = max(float(stretch), 0.0)
-    model = _linear(x, pays, ridge)
-    return model._replace(
-        weight=model.weight * stretch, intercept=model.intercept * stretch + float(shift)
-    )
+    return _linear(x, pays, RIDGES[int(np.argmin(losses))])
 
 
-def _linear(x: Floats, pays: Outcomes, ridge: float) -> Linear:
+def _linear(x: Floats, pays: Floats, ridge: float) -> Linear:
     """The model on standardised features; those that do not vary have no weight."""
     known = np.where(np.isfinite(x), x, np.nan)
     counted = np.isfinite(known).sum(axis=0) > 1
@@ -183,7 +182,7 @@ def _linear(x: Floats, pays: Outcomes, ridge: float) -> Linear:
     return Linear(used, mean[used], scale[used], beta[1:], float(beta[0]))
 
 
-def _held_out(x: Floats, pays: Outcomes, ridge: float) -> Floats:
+def _held_out(x: Floats, pays: Floats, ridge: float) -> Floats:
     """(n_items,): the logit of each item by a model that was fitted to the other folds."""
     logits = np.empty(len(x))
     for fold in _folds(len(x)):
@@ -191,15 +190,15 @@ def _held_out(x: Floats, pays: Outcomes, ridge: float) -> Floats:
     return logits
 
 
-def _cross_fitted(x: Floats, pays: Outcomes) -> Floats:
-    """The same with all that is chosen (penalty, stretch) chosen without the item, too."""
+def _cross_fitted(x: Floats, pays: Floats) -> Floats:
+    """The same with the penalty chosen without the item, too."""
     logits = np.empty(len(x))
     for fold in _folds(len(x)):
-        logits[fold] = _calibrated(x[~fold], pays[~fold]).logits(x[fold])
+        logits[fold] = _chosen(x[~fold], pays[~fold]).logits(x[fold])
     return logits
 
 
-def _folds(n: int) -> Sequence[Outcomes]:
+def _folds(n: int) -> Sequence[Fold]:
     """Items come in random order, so that every fifth is a random fold."""
     return [np.arange(n) % FOLDS == fold for fold in range(FOLDS)]
 

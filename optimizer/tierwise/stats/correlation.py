@@ -31,6 +31,19 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     return float(a @ b) / scale if scale > 0 else math.nan
 
 
+def auroc_of_shares(scores: npt.ArrayLike, shares: npt.ArrayLike) -> float:
+    """``auroc`` where item i is positive in the part ``shares[i]`` of its trials, else negative.
+
+    The chance that a positive trial's item scores above a negative one's, a tie counting half.
+    """
+    s, p = np.asarray(scores, dtype=np.float64), np.asarray(shares, dtype=np.float64)
+    total = float(p.sum() * (1 - p).sum())
+    if total == 0 or np.isnan(s).any():
+        return math.nan
+    above = (s[:, None] > s[None]) + 0.5 * (s[:, None] == s[None])
+    return float(p @ above @ (1 - p)) / total
+
+
 def auroc(scores: npt.ArrayLike, positive: npt.ArrayLike) -> float:
     """P(a positive scores above a negative), a tie counting half; NaN with one class or a NaN.
 

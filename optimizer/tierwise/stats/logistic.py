@@ -34,7 +34,7 @@ def fit_logistic(x: Floats, outcomes: npt.ArrayLike, ridge: float) -> Floats:
 
     Args:
         x: (n, n_features), on like scales.
-        outcomes: (n,), 0 or 1.
+        outcomes: (n,), 0 or 1, or the share of an item's trials that came out as 1.
         ridge: above 0 unless the outcomes cannot be separated by ``x``.
     """
     y = np.asarray(outcomes, dtype=np.float64)

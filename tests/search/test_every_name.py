@@ -1,0 +1,171 @@
+"""Every signal, strategy and technique: named in a space, searched, in a policy file, served."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+
+import pytest
+
+from tests.search.scripted_job import TINY, make_job
+from tierwise.content import load_job, shipped
+from tierwise.content.prompts import load_prompts
+from tierwise.difficulty import SIGNALS
+from tierwise.evaluation import replay
+from tierwise.llm import Completion
+from tierwise.llm.scripted import ScriptedModel, answering
+from tierwise.pool import SamplePool
+from tierwise.recipe import ANSWER, Policy, Price, Tier
+from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.search.opening import Searches, search_tier
+from tierwise.search.tune import prepare
+from tierwise.serving import PolicyRuntime
+from tierwise.strategies import REGISTRY
+from tierwise.task.verifiers import VERIFIERS
+
+TUNE = importlib.import_module("tierwise.search.tune")
+OPENING = importlib.import_module("tierwise.search.opening")
+TECHNIQUES = tuple(
+    p.id
+    for path in sorted((shipped("search_spaces") / "prompts").glob("*.yaml"))
+    for p in load_prompts(path)
+    if p.turn == ANSWER
+)
+STRATEGIES = {
+    "single": "{}",
+    "self_consistency": "{draws: 3}",
+    "adaptive_consistency": "{threshold: 0.8, max_draws: 3}",
+    "early_stopping": "{window: 2, max_draws: 3}",
+    "best_of_n": "{draws: 3}",
+    "weighted_consistency": "{draws: 3}",
+}
+NAMES = [
+    *(("signal", name) for name in sorted(SIGNALS)),
+    *(("strategy", name) for name in sorted(REGISTRY.classes)),
+    *(("technique", name) for name in TECHNIQUES),
+]
+SPACE = """prompts: {{{prompts}}}
+temperature: [0.8]
+modes: [direct, think]
+strategies: {{{strategies}}}
+difficulty: {{signals: [{signals}], buckets: [{buckets}], probe_draws: 2}}
+"""
+JOB = """task: task
+space: space.yaml
+seed: 3
+trials: 8
+tiers:
+  only: {model: scripted/strong}
+"""
+MODES = {"direct": {"max_tokens": 16}, "think": {"max_tokens": 64, "suffix": " Think."}}
+TIER = Tier("only", "scripted/only", Price(1.0, 5.0, as_of="2026-01"), MODES, logprobs=True)
+EFFORT = dataclasses.replace(
+    TINY, screen_items=16, race_items=16, study_items=16, select_items=16, test_items=16,
+    finalists=2, fit_items=48, fit_draws=4, orders=2,
+)  # fmt: skip
+SCORED = {"verifier_score": "verifiers: [game24]"}
+"""What a task must bring for a signal to have something to read."""
+
+
+def said(request) -> dict[str, float]:
+    """Answers that thinking makes better, and replies to what signals ask."""
+    text = " ".join(m.content for m in request.messages)
+    if "one digit" in text:
+        return {"5": 0.4, "3": 0.4, "2": 0.2}
+    if "yes or no" in text:
+        return {"yes": 0.5, "no": 0.5}
+    terms = [int(w) for w in request.messages[-1].content.split() if w.isdigit()]
+    p = 0.95 if text.endswith("Think.") else 0.9 if len(terms) < 3 else 0.2
+    return {f"A: {sum(terms)}": p, f"A: {sum(terms) + 1}": 1 - p}
+
+
+def script(request, seed: int) -> Completion:
+    """The same, each with log-probabilities."""
+    sure = -0.1 - 0.05 * (seed % 7)
+    return dataclasses.replace(
+        answering(said)(request, seed), mean_logprob=sure, min_logprob=2 * sure
+    )
+
+
+def space_of(kind: str, name: str) -> str:
+    """A space that leaves no choice but ``name``."""
+    strategy = name if kind == "strategy" else "single"
+    signals = f"none, {name}" if kind == "signal" and name != "none" else "none"
+    return SPACE.format(
+        prompts=f"library: [{name}], families: [{name}]" if kind == "technique" else "",
+        strategies=f"{strategy}: {STRATEGIES[strategy]}",
+        signals=signals, buckets=1 if signals == "none" else 2,
+    )  # fmt: skip
+
+
+def found_with(kind: str, name: str, policy: Policy) -> bool:
+    """Whether the policy is one by what was named."""
+    match kind:
+        case "signal":
+            return policy.difficulty.signal == name
+        case "strategy":
+            return all(b.strategy.kind == name for b in policy.buckets)
+        case _:
+            return all(arm.prompt == name for b in policy.buckets for arm in b.arms)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A task whose train split is large enough for a router."""
+    where = tmp_path_factory.mktemp("names")
+    make_job(where, items=160, job=JOB)
+    task = where / "task" / "task.yaml"
+    text = task.read_text().replace(
+        "splits: {train: 0.05, tune: 0.3, select: 0.25, test: 0.4}",
+        "splits: {train: 0.4, tune: 0.2, select: 0.2, test: 0.2}",
+    )
+    task.write_text(text + "instruction: Add up, and end with A and the sum.\n")
+    return where
+
+
+def test_strategies_here_are_all_there_are() -> None:
+    assert set(STRATEGIES) == set(REGISTRY.classes)
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+async def test_it_can_be_named_searched_saved_and_served(
+    kind: str, name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "space.yaml").write_text(space_of(kind, name))
+    task = folder / "task" / "task.yaml"
+    plain = task.read_text()
+    model = ScriptedModel(script)
+    monkeypatch.setitem(VERIFIERS, "game24", lambda inputs, text, answer: int(answer or 0) % 2)
+    monkeypatch.setattr(TUNE, "resolve_tier", lambda *_, **__: TIER)
+    monkeypatch.setattr(OPENING, "open_model", lambda *_, **__: model)
+    monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
+    try:
+        task.write_text(plain + SCORED.get(name, "") + "\n")
+        prepared = prepare(load_job(folder / "job.yaml"))
+    finally:
+        task.write_text(plain)
+    with SamplePool.open(tmp_path / "pool.sqlite") as pool:
+        searches = Searches(prepared, pool, "run", lambda event: None, EFFORT, replaying=False)
+        found = search_tier(searches, "only").found
+    q = found.question
+    judged = [p for g in found.generations for p in g.judged if found_with(kind, name, p)]
+    assert judged, f"no policy of the search has the {kind} {name}"
+
+    file = PolicyFile(
+        name=name, tier=q.tier, task=TaskRef("sums", 1, "exact_match", ""), inputs=q.task.inputs,
+        prompts=q.arms.prompts, policy=judged[0], answer=q.task.answer,
+    )  # fmt: skip
+    path = file.save(tmp_path / "policy.yaml")
+    assert PolicyFile.load(path) == file
+    assert name in path.read_text()
+
+    runtime = PolicyRuntime.load(path, model, seed=prepared.job.seed)
+    table = found.generations[-1].evaluator.table
+    for item in range(3):
+        said_before = replay(judged[0], table, item)
+        got = await runtime.answer(table.inputs[item])
+        assert (got.draws, got.usd, got.signal) == (
+            len(said_before.draws), said_before.usd, said_before.signal,
+        )  # fmt: skip
+        assert got.answer is not None
