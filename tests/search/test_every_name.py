@@ -34,6 +34,7 @@ TECHNIQUES = tuple(
 )
 STRATEGIES = {
     "single": "{}",
+    "self_refine": "{rounds: 1}",
     "self_consistency": "{draws: 3}",
     "adaptive_consistency": "{threshold: 0.8, max_draws: 3}",
     "early_stopping": "{window: 2, max_draws: 3}",
