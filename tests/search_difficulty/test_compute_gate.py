@@ -96,8 +96,7 @@ def constant(monkeypatch: pytest.MonkeyPatch) -> None:
         terms = [int(t) for t in request.messages[-1].content.split(" + ")]
         return {f"A: {sum(terms) if terms[0] % 2 else -1}": 1.0}
 
-    monkeypatch.setattr(scripted_job, "says", says)
-    scripted_job.install(monkeypatch)
+    scripted_job.install(monkeypatch, says=says)
 
 
 def test_a_closed_tier_buys_nothing_more_and_says_why(constant: None, tmp_path: Path) -> None:
