@@ -1,6 +1,8 @@
 # Each target makes its own .venv where there is none.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests share the cores by file, since files share their dear fixtures.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: tune test check benchmark clean
 
@@ -8,14 +10,14 @@ tune: .venv/ready  ## tune the three embedded tiers: no key, no network
 	@$(BIN)/tierwise tune --yes $(ARGS)
 
 test: .venv/ready-dev  ## the test suite
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 check: .venv/ready-dev  ## everything that must hold before a commit lands
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 benchmark: .venv/ready-dev  ## ratios from one run on this machine
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
