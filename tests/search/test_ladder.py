@@ -78,6 +78,21 @@ def test_the_oracle_does_not_feed_on_noise() -> None:
     assert bound.mean() == pytest.approx(0.5, abs=0.05)
 
 
+def test_the_oracle_is_no_worse_than_the_best_recipe_for_all() -> None:
+    """Few draws say little of an item: believed as they are, they would choose worse than that."""
+    table = coins({A: np.full(400, 0.6), B: np.full(400, 0.9)}, dict.fromkeys(ARMS, 1.0), 4)
+    bound = oracle_bound(table, [Recipe((arm,), SINGLE) for arm in (A, B)], Orders(2))
+    assert bound.mean() >= table.arms[B].score.mean() - 0.01
+
+
+def test_the_oracle_can_do_what_the_full_policy_does() -> None:
+    table = coins({A: np.full(N, 0.5)}, {A: 1.0}, 6)
+    alone = oracle_bound(table, [Recipe((A,), SINGLE)], Orders(2))
+    better, worse = np.full(N, alone.mean() + 0.1), np.full(N, alone.mean() - 0.1)
+    assert oracle_bound(table, [Recipe((A,), SINGLE)], Orders(2), better) is better
+    assert oracle_bound(table, [Recipe((A,), SINGLE)], Orders(2), worse).tolist() == alone.tolist()
+
+
 def test_recipes_that_need_more_than_half_of_the_draws_take_no_part() -> None:
     table = coins({A: np.full(N, 0.5)}, {A: 1.0}, 6)
     five = Recipe((A,), StrategySpec.of("self_consistency", draws=5))

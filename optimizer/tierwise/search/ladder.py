@@ -22,6 +22,11 @@ RUNGS = (
     "joint_fixed_n", "joint_adaptive_stop", "full_policy",
 )  # fmt: skip
 
+Floats = npt.NDArray[np.float64]
+
+TRUST = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""How far an oracle may believe what half of an item's draws say of it."""
+
 SLACK = 1.02
 """A rung may cost this much more than the full policy on the study's draws: costs are estimates."""
 
@@ -73,12 +78,16 @@ def rungs(
 
 
 def oracle_bound(
-    table: SampleTable, recipes: Sequence[Recipe], orders: Orders
-) -> npt.NDArray[np.float64]:
+    table: SampleTable, recipes: Sequence[Recipe], orders: Orders, full: Floats | None = None
+) -> Floats:
     """(n_items,): the score if somebody told us which of ``recipes`` is best for each item.
 
     It is chosen on one half of the draws and scored on the other, both ways round; recipes that
-    need more than half of the draws take no part. All NaN where there is but one draw.
+    need more than half of the draws take no part. What one half says of an item is noisy, so its
+    scores are drawn towards each recipe's mean, as far as serves the bound best: from not at all to
+    wholly, which is the best recipe for all. Who knows everything can also do what the full policy
+    does: where the halves do not beat its scores, ``full``, these are the bound. All NaN where
+    there is but one draw.
     """
     if min(rows.depth for rows in table.arms.values()) < 2:
         return np.full(table.n_items, np.nan)
@@ -91,11 +100,21 @@ def oracle_bound(
         halves.append(np.array([evaluator.evaluate(Policy((recipe,))).score for recipe in recipes]))
     supported = ~(np.isnan(halves[0]).any(axis=1) | np.isnan(halves[1]).any(axis=1))
     first, second = halves[0][supported], halves[1][supported]
-    items = np.arange(table.n_items)
-    bound: npt.NDArray[np.float64] = (
-        second[first.argmax(axis=0), items] + first[second.argmax(axis=0), items]
-    ) / 2
-    return bound
+    bounds = [_told(first, second, trust) for trust in TRUST]
+    best = max(bounds, key=lambda bound: float(bound.mean()))
+    return full if full is not None and full.mean() > best.mean() else best
+
+
+def _told(first: Floats, second: Floats, trust: float) -> Floats:
+    """(n_items,): each half's best recipe for an item, scored on the other half."""
+    items = np.arange(first.shape[1])
+    scored = []
+    for chosen_on, scored_on in ((first, second), (second, first)):
+        means = chosen_on.mean(axis=1, keepdims=True)
+        # Where recipes tie on an item, the better one on all items is taken.
+        worth = trust * chosen_on + (1 - trust) * means + 1e-9 * means
+        scored.append(scored_on[worth.argmax(axis=0), items])
+    return np.asarray((scored[0] + scored[1]) / 2, dtype=np.float64)
 
 
 def _means(evaluator: Evaluator, policy: Policy) -> tuple[float, float]:

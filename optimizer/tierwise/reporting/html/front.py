@@ -23,8 +23,8 @@ def front(run: RunFiles) -> Markup:
            "of many is partly luck, the ladder's rungs, the operating points and the policy are "
            "judged on held-out items, which is why they can lie below the line. The oracle bound "
            "is what somebody would get who knew the best recipe for each item; it is chosen on one "
-           "half of the draws and scored on the other, among recipes that half of the draws can "
-           "pay for, so a policy that uses more of them can lie above it."),
+           "half of the draws and scored on the other, and is never below the full policy, which "
+           "the oracle knows too."),
         legend(key("speck", "ink", "a trial"), key("line", "ink", "their front"),
                key("circle", "ink", "a rung of the ladder"),
                key("diamond", "ink", "an operating point"),

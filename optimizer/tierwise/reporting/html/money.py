@@ -46,7 +46,7 @@ def money(run: RunFiles) -> Markup:
         parts.append(figure(
             "Dollars of tuning, by tier", _bars(run, planned),
             table(("tier", "calls", "tokens", "spent", "planned", "planned at worst"), rows),
-            legend(key("circle", "ink", "spent"), key("rule", "plan", "planned, expected")),
+            legend(key("circle", "ink", "spent"), key("upright", "plan", "planned, expected")),
         ))  # fmt: skip
     rows_of_pool = bought(run.run.pool)
     if rows_of_pool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Markup, el, joined
-from tierwise.reporting.html.page import figure, table, tiers_in_a_row
+from tierwise.reporting.html.page import figure, table
 from tierwise.reporting.html.svg import picture
 from tierwise.reporting.reading import RunFiles, TierFiles
 
@@ -24,18 +24,20 @@ def parameters(run: RunFiles) -> Markup:
     last = {name: (tier.summary.get("studies") or [""])[-1] for name, tier in run.tiers.items()}
     found = importances(run.run.journal, list(last.values()))
     figures = [
-        _figure(run.tiers[name], objective, found[study][objective])
+        el("div", *(_figure(run.tiers[name], objective, shares)
+                    for objective, shares in found[study].items()), class_="pair")
         for name, study in last.items()
         if study in found
-        for objective in found[study]
-    ]
+    ]  # fmt: skip
     if not figures:
         return el("p", "Too few trials to say.")
     return joined([
         el("p", "Shares of importance by PED-ANOVA: where the best quarter of the trials lies "
-           "apart from all trials. b0 is the easiest bucket. The sampler chose these trials, so a "
-           "parameter that it settled early looks less important than it is."),
-        tiers_in_a_row(figures),
+           "apart from all trials. The sampler chose these trials, so a parameter that it settled "
+           "early looks less important than it is. A name begins with its bucket, of which b0 is "
+           "the easiest; ", el("code", "share0"), " is the part of requests that falls into it, ",
+           el("code", "arm0"), " its first arm, ", el("code", "arms"), " how many it has."),
+        *figures,
     ])  # fmt: skip
 
 

@@ -27,11 +27,11 @@ def planned(run: RunFiles) -> Markup:
         before = row["tier"]
     kept = "" if run.plan else " This run kept no plan: it is of an older version."
     return joined([
-        el("p", "What `tierwise plan` said before the first purchase, and what each stage bought. "
-           "A plan without calibration knows the prompts but not how long answers are, and takes "
-           "half of each token cap; the worst case takes all of it. A stage that the plan does not "
-           "have is bought only where it is needed; one that bought nothing was there already, or "
-           "its tier ended before." + kept),
+        el("p", "What ", el("code", "tierwise plan"), " said before the first purchase, and what "
+           "each stage bought. A plan without calibration knows the prompts but not how long "
+           "answers are, and takes half of each token cap; the worst case takes all of it. A stage "
+           "that the plan does not have is bought only where it is needed; one that bought nothing "
+           "was there already, or its tier ended before." + kept),
         table(("tier", "stage", "calls planned", "bought", "$ planned", "$ spent",
                "spent / planned", "$ at worst"), cells, text=2,
               caption="Plan against actual, by stage"),

@@ -9,6 +9,7 @@ from tierwise.errors import InputError
 from tierwise.reporting.html.buckets import buckets
 from tierwise.reporting.html.by_draws import by_draws
 from tierwise.reporting.html.calibration import calibration
+from tierwise.reporting.html.cheapest import cheapest
 from tierwise.reporting.html.dollars import dollars
 from tierwise.reporting.html.examples import examples
 from tierwise.reporting.html.front import front
@@ -30,6 +31,7 @@ SECTIONS: dict[str, tuple[str, Draw]] = {
     "verdict": ("The verdict", verdict),
     "dollars": ("Dollars against score", dollars),
     "points": ("Operating points", points),
+    "cheapest": ("The cheapest way to a score", cheapest),
     "front": ("Everything that was tried", front),
     "ladder": ("What each freedom adds", ladder),
     "draws": ("Accuracy by draws", by_draws),

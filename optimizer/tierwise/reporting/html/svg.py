@@ -196,6 +196,8 @@ def key(shape: str, tone: str, said: str) -> Markup:
         drawn = _segment(1, 8, 17, 8, f"line {tone}")
     elif shape == "rule":
         drawn = _segment(1, 8, 17, 8, tone)
+    elif shape == "upright":
+        drawn = _segment(9, 1, 9, 15, tone)
     else:
         drawn = mark(9, 8, tone, "", shape, 5.0)
     picture_ = el("svg", drawn, viewBox="0 0 18 16", width=18, height=16, aria_hidden="true")

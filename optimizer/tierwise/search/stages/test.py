@@ -54,7 +54,8 @@ def test(allowed: Allowed, generation: Generation, selected: Selected) -> OnTest
         point: compare(judged[c.policy], judged[baseline], margin=q.margin, seed=q.seed)
         for point, c in points.items()
     }
-    oracle = ladder.oracle_bound(table, _tellable(generation, table), q.orders)
+    full = judged[rungs["full_policy"]].score
+    oracle = ladder.oracle_bound(table, _tellable(generation, table), q.orders, full)
     return OnTest(rungs, judged, comparisons, oracle, table)
 
 
