@@ -16,7 +16,7 @@ from tierwise.strategies import REGISTRY
 N_POLICIES = 280
 """8 signals x 5 numbers of buckets x 7 strategies."""
 N_WORLDS = 4
-WITH_TURNS = {"self_refine"}
+WITH_TURNS = {"self_refine", "retrieval"}
 """Strategies that ask for more than answers: their parity is tested in tests/turns."""
 
 

@@ -27,6 +27,19 @@ def _tier(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
     return tiers
 
 
+def _bind(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
+    from tierwise.retrieval import bind
+
+    for value in values:
+        bind(value)
+
+
+retriever_option = click.option(
+    "--retriever", multiple=True, callback=_bind, expose_value=False,
+    metavar="NAME=TARGET",
+    help="What a retriever's name stands for here: a corpus (JSONL) or an address.",
+)  # fmt: skip
+
 _OPTIONS = (
     click.argument("job", required=False, type=click.Path(dir_okay=False), metavar="[JOB.yaml]"),
     click.option("--task", help="A task in tasks/, or a path."),
@@ -39,6 +52,7 @@ _OPTIONS = (
         metavar="NAME=MODEL",
         help="A tier, such as mini=openai/gpt-4o-mini; repeat for more.",
     ),
+    retriever_option,
     click.option("--baseline", help="The prompt in use today (an id of the task's prompts)."),
     click.option("--budget-usd", type=float, help="Dollars, over all tiers."),
     click.option("--max-calls", type=int, help="Calls, over all tiers."),

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tierwise.cli._job import retriever_option
+
 if TYPE_CHECKING:
     from tierwise.serving import Answer, PolicyRuntime
 
 
 @click.command("run")
 @click.argument("policy", type=click.Path(dir_okay=False))
+@retriever_option
 @click.option(
     "--input", "inputs", multiple=True, metavar="[NAME=]TEXT",
     help="An input; NAME= where the policy has several. Left out: read from stdin.",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import click
 
+from tierwise.cli._job import retriever_option
+
 
 @click.command("serve")
 @click.argument("policies", nargs=-1, required=True, type=click.Path(dir_okay=False))
+@retriever_option
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to serve on; any but loopback needs TIERWISE_TOKENS.")  # fmt: skip
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))

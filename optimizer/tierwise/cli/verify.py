@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tierwise.cli._job import retriever_option
+
 if TYPE_CHECKING:
     from tierwise.search.verify import Verified
 
@@ -14,6 +16,7 @@ DROPPED, NOT_DECIDED = 1, 3
 
 @click.command("verify")
 @click.argument("policy", type=click.Path(dir_okay=False))
+@retriever_option
 @click.option("--task", help="The task, by name or path; left out: the one the policy names.")
 @click.option("--items", type=int, default=5000, show_default=True, help="Requests, at most.")
 @click.option("--budget-usd", type=float, help="Dollars, at most; paid models need it.")

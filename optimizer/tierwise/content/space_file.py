@@ -22,6 +22,12 @@ from tierwise.task.verifiers import SCORES
 
 WholeFromZero = Annotated[int, Field(ge=0)]
 
+_RETRIEVAL = {
+    "passages": {"low": 1, "high": 3}, "draws": {"low": 1, "high": 5}, "threshold": [0.8, 1.0],
+    "stop_when_stale": [True, False],
+}  # fmt: skip
+"""What is searched of ``retrieval`` where a space only says ``search_rounds``."""
+
 
 class PromptsModel(Strict):
     """Which prompts take part, with how many demonstrations and other wordings."""
@@ -91,11 +97,12 @@ class _Reading:
         for loc, values in self._lists():
             if len(set(values)) < len(values):
                 self.faults.append(self.document.fault(f"{loc[-1]}: the same choice twice", loc))
-        strategies = {kind: self._strategy(kind) for kind in model.strategies}
-        probe_draws = self._whole(model.difficulty.probe_draws, ("difficulty", "probe_draws"), 1)
         rounds = None
         if model.search_rounds is not None:
             rounds = self._whole(model.search_rounds, ("search_rounds",), 0)
+            self._search_rounds(rounds)
+        strategies = {kind: self._strategy(kind) for kind in model.strategies}
+        probe_draws = self._whole(model.difficulty.probe_draws, ("difficulty", "probe_draws"), 1)
         library = self._library()
         raise_any(sorted(self.faults, key=lambda f: f.line or 0))
         return SearchSpace(
@@ -108,6 +115,15 @@ class _Reading:
             search_rounds=rounds,
             constraints=Constraints(**model.constraints.model_dump()), library=library,
         )  # fmt: skip
+
+    def _search_rounds(self, rounds: Range) -> None:
+        """``search_rounds`` are the rounds of ``retrieval``, which it brings along."""
+        given = self.model.strategies.setdefault("retrieval", dict(_RETRIEVAL)) or {}
+        if "rounds" in given:
+            message = "retrieval.rounds is said twice: here, and by search_rounds"
+            self.faults.append(self.document.fault(message, ("strategies", "retrieval", "rounds")))
+        low, high = rounds.ends
+        self.model.strategies["retrieval"] = {**given, "rounds": {"low": low, "high": high}}
 
     def _add(self, error: InputError, loc: Loc) -> None:
         self.faults += [self.document.placed(each, loc) for each in faults_of(error)]

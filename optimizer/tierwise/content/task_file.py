@@ -19,11 +19,13 @@ from tierwise.content.prompts import (
     load_prompts,
     with_turns,
 )
+from tierwise.content.retriever_file import TaskRetriever, TaskRetrieverModel
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe import ANSWER, Message, PromptTemplate
 from tierwise.recipe._schema import AnswerModel, NotNegative, Strict, Text, answer_spec, validate
 from tierwise.recipe._yaml import Document, faults_of, raise_any, read
 from tierwise.recipe.space import SearchSpace
+from tierwise.retrieval.corpus import Corpus
 from tierwise.strategies import paths_in
 from tierwise.task import (
     METRICS,
@@ -65,6 +67,8 @@ class TaskModel(Strict):
     instruction: Text | None = None
     prompts: Text | None = None
     demonstration: dict[str, Text] = Field(default_factory=dict)
+    corpus: Text | None = None
+    retriever: TaskRetrieverModel | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class LoadedTask:
 
     ``own`` are the task's prompts whatever the space chooses: the first is the baseline of a job
     that names none. ``path`` is that of ``task.yaml``. ``asking`` are prompts whose completions are
-    no answers: those of the space's signals that ask the model about the task.
+    no answers: those of the space's signals that ask the model about the task. ``retriever``
+    answers queries, where the task has a corpus or names an address.
     """
 
     task: Task
@@ -81,6 +86,7 @@ class LoadedTask:
     path: Path
     own: tuple[PromptTemplate, ...] = ()
     asking: tuple[PromptTemplate, ...] = ()
+    retriever: TaskRetriever | None = None
 
 
 def load_task(
@@ -113,10 +119,11 @@ def load_task(
         written = _own(model, document, setting)
     except InputError as error:
         faults += faults_of(error)
+    retriever = _retriever(model, document, faults)
     raise_any(faults)
     own = tuple(prompt for prompt in written if prompt.turn == ANSWER)
     if not prompts_needed:
-        return LoadedTask(_task(model, items, answer, scorer), own, path, own)
+        return LoadedTask(_task(model, items, answer, scorer), own, path, own, retriever=retriever)
     try:
         prompts = _chosen(own, setting, space)
         if space and paths_in(space):
@@ -124,7 +131,9 @@ def load_task(
         asked = asking_prompts(written, setting, space.signals if space else ())
     except InputError as error:
         raise document.placed(error, ("prompts",)) from None
-    return LoadedTask(_task(model, items, answer, scorer), prompts, path, own or prompts, asked)
+    return LoadedTask(
+        _task(model, items, answer, scorer), prompts, path, own or prompts, asked, retriever
+    )
 
 
 def _task(
@@ -194,6 +203,41 @@ def _items(model: TaskModel, document: Document) -> tuple[Item, ...]:
         hint = f" ({readme} says where it comes from)" if readme.is_file() else ""
         raise document.fault(f"no such file: {model.items}{hint}", ("items",))
     return load_items(path, model.inputs, fields)
+
+
+def retriever_of(name_or_path: Path | str) -> TaskRetriever | None:
+    """The retriever of a task, without its items and prompts; None where it has none."""
+    document, faults = read(find_task(name_or_path)), list[InputError]()
+    found = _retriever(validate(TaskModel, document), document, faults)
+    raise_any(faults)
+    return found
+
+
+def _retriever(
+    model: TaskModel, document: Document, faults: list[InputError]
+) -> TaskRetriever | None:
+    """The task's retriever; a corpus alone is searched by words (bm25)."""
+    if model.corpus is None and model.retriever is None:
+        return None
+    wanted = model.retriever or TaskRetrieverModel()
+    corpus = None if model.corpus is None else _beside(document, model.corpus)
+    if wanted.kind == "http" and corpus is not None:
+        faults.append(document.fault("a corpus is for kind: bm25, not for http", ("corpus",)))
+    if wanted.kind == "bm25" and corpus is None:
+        message = "kind: bm25 needs a corpus beside this file: corpus: corpus.jsonl"
+        faults.append(document.fault(message, ("retriever",)))
+    if corpus is not None and not corpus.is_file():
+        faults.append(document.fault(f"no such file: {model.corpus}", ("corpus",)))
+    elif corpus is not None:
+        try:
+            Corpus.load(corpus)
+        except InputError as error:
+            faults.append(error)
+    try:
+        return wanted.of(model.name, corpus)
+    except InputError as error:
+        faults.append(document.placed(error, ("retriever", "query", "regex")))
+    return None
 
 
 def _own(model: TaskModel, document: Document, setting: Setting) -> tuple[PromptTemplate, ...]:

@@ -17,17 +17,18 @@ import numpy.typing as npt
 
 from tierwise.episode import strategies_of
 from tierwise.errors import UnsupportedError
+from tierwise.evaluation.chains import chains
 from tierwise.evaluation.closed_forms import expected
-from tierwise.evaluation.dealt import ArmRows, Dealt, Floats
+from tierwise.evaluation.dealt import ArmRows, Codes, Dealt, Floats, pick
 from tierwise.evaluation.limits import may_bind
 from tierwise.evaluation.lru import Cache
 from tierwise.evaluation.orders import Orders
-from tierwise.evaluation.paths import path
+from tierwise.evaluation.paths import chained, path, votes
 from tierwise.evaluation.replay import replayed
 from tierwise.evaluation.signals import signal_rows
-from tierwise.evaluation.table import SampleTable
+from tierwise.evaluation.table import ABSTAINED, SampleTable
 from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
-from tierwise.strategies import PLAIN, Strategy, Vote, deal, paths_of
+from tierwise.strategies import PLAIN, Retrieval, Strategy, Vote, deal, paths_of
 
 Measures = npt.NDArray[np.floating[Any]]
 PROBING = "probe_agreement"
@@ -66,6 +67,14 @@ class Evaluation:
         return float(self.usd.mean())
 
 
+class _ChainRows(NamedTuple):
+    """An arm's chains laid out by order, and the rounds that each takes, (depth, n_rows)."""
+
+    rows: ArmRows
+    queries: Codes
+    forced: Codes
+
+
 class Evaluator:
     """Judges policies on one table, under one set of orders.
 
@@ -86,6 +95,7 @@ class Evaluator:
         self.n_rows = table.n_items * self.orders.n
         self._weights = np.full(self.orders.n, 1 / self.orders.n)
         self._arms: dict[Arm, ArmRows] = {}
+        self._chained: dict[Hashable, _ChainRows] = {}
         self._dealt: Cache[Dealt] = Cache(cache_bytes // 2)
         self._components: Cache[Measures] = Cache(cache_bytes)
         self._means: Cache[Rows] = Cache(cache_bytes // 4)
@@ -122,6 +132,7 @@ class Evaluator:
     def forget(self) -> None:
         """Free what was kept; it is computed again where it is asked for."""
         self._arms.clear()
+        self._chained.clear()
         for cache in (self._dealt, self._components, self._means, self._signals):
             cache.clear()
 
@@ -191,6 +202,10 @@ class Evaluator:
 
     def _walk(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Rows:
         """What a strategy does after ``probe``, whose draws are its first."""
+        if isinstance(strategy, Retrieval):
+            if strategy.rounds:
+                return self._walk_chains(recipe, strategy, probe)
+            strategy = strategy.vote
         if (paths := paths_of(strategy)) != PLAIN:
             nodes = [arm._replace(path=path) for arm in recipe.arms for path in paths]
             if any(node not in self.table.everything for node in nodes):
@@ -216,6 +231,52 @@ class Evaluator:
         if not dealt.complete.all():
             rows[:, ~dealt.complete] = np.nan
         return Rows(*rows)
+
+    def _walk_chains(self, recipe: Recipe, strategy: Retrieval, probe: Probe | None) -> Rows:
+        """The same for a vote of chains, which a probe's plain answers take no part in."""
+        nodes = [arm._replace(path=path) for arm in recipe.arms for path in paths_of(strategy)]
+        if any(node not in self.table.everything for node in nodes):
+            return self._unsupported()
+        arms = [self._chains(arm, strategy) for arm in recipe.arms]
+        alone = strategy.rounds, strategy.passages, strategy.stop_when_stale
+        dealt = self._dealt.get((recipe.arms, alone), lambda: Dealt([arm.rows for arm in arms]))
+        if strategy.draws > dealt.length:
+            return self._unsupported()
+        queries, forced = (
+            dealt.merge([getattr(arm, name) for arm in arms], dealt.length)
+            for name in ("queries", "forced")
+        )
+        went = chained(strategy.vote, strategy.draws, dealt, queries, forced)
+        rows = np.empty((4, self.n_rows))
+        rows[0] = dealt.score_at(went.chosen)
+        if probe is not None:
+            said = pick(dealt.answers(dealt.length), went.chosen, dealt.all_rows) != ABSTAINED
+            rows[0] = np.where(said, rows[0], self._probed(recipe, probe, rows[0]))
+        np.add(went.prompt_usd, dealt.completion_usd(0, went.end), out=rows[1])
+        taken = np.cumsum(queries + forced, axis=0, dtype=np.intp)
+        rows[2] = pick(taken, np.broadcast_to(went.end, self.n_rows) - 1, dealt.all_rows)
+        rows[3] = went.rounds
+        if not dealt.complete.all():
+            rows[:, ~dealt.complete] = np.nan
+        return Rows(*rows)
+
+    def _probed(self, recipe: Recipe, probe: Probe, silent: Floats) -> Floats:
+        """The score of the plurality of a probe's draws; ``silent`` where these say nothing too."""
+        first = tuple(recipe.arms.index(arm) for arm in probe.dealt)
+        dealt = Dealt([self._arm(arm) for arm in recipe.arms], first)
+        chosen = votes(dealt, len(first)).winner[len(first) - 1].astype(np.intp)
+        said = pick(dealt.answers(len(first)), chosen, dealt.all_rows) != ABSTAINED
+        return np.where(said, dealt.score_at(chosen), silent)
+
+    def _chains(self, arm: Arm, strategy: Retrieval) -> _ChainRows:
+        key = arm, strategy.rounds, strategy.passages, strategy.stop_when_stale
+        if key not in self._chained:
+            found = chains(self.table, arm, strategy)
+            rows = ArmRows(found.table, self.orders)
+            self._chained[key] = _ChainRows(
+                rows, rows.lay(found.queries), rows.lay(found.forced.astype(np.int16))
+            )
+        return self._chained[key]
 
     def _walk_replayed(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Rows:
         """The same for a strategy without a vectorised path."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation.dealt import Bill, Dealt, Floats, Positions, pick
+from tierwise.evaluation.dealt import Bill, Codes, Dealt, Floats, Positions, pick
 from tierwise.evaluation.standings import (
     Leaders,
     VoteStates,
@@ -54,7 +54,13 @@ Asks = Callable[[Positions, Positions], Positions]
 """(draws seen, rows) -> draws to ask for next, 0 to stop."""
 
 
-def _rounds(dealt: Dealt, begun: int, first: int, asks: Asks, most: int) -> Path:
+Hears = Callable[[Positions, Positions, Positions], None]
+"""(start, end, rows): a round asks for draws start … end - 1 of each of the rows."""
+
+
+def _rounds(
+    dealt: Dealt, begun: int, first: int, asks: Asks, most: int, heard: Hears | None = None
+) -> Path:
     """Go round by round after ``begun`` draws; the first round is of ``first`` for all (0: ask)."""
     start = np.full(dealt.n_rows, begun + first, dtype=np.intp)
     seen = np.empty(dealt.n_rows, dtype=np.intp)
@@ -62,6 +68,8 @@ def _rounds(dealt: Dealt, begun: int, first: int, asks: Asks, most: int) -> Path
     rows, bill, done = dealt.all_rows, Bill(dealt), int(first > 0)
     if first:
         bill.add_to_all(begun, begun + first)
+        if heard is not None:
+            heard(start - first, start, rows)
     while len(rows):
         n = asks(start, rows)
         going = np.flatnonzero(n)
@@ -71,6 +79,8 @@ def _rounds(dealt: Dealt, begun: int, first: int, asks: Asks, most: int) -> Path
             rows, start, n = rows[going], start[going], n[going]
         end = start + n
         bill.add(start, end, rows)
+        if heard is not None and len(rows):
+            heard(start, end, rows)
         start = end
         done += 1
     return Path(seen, _plurality(dealt, seen, most), rounds, bill.prompt_usd(rounds))
@@ -80,14 +90,36 @@ def _plurality(dealt: Dealt, end: Positions, most: int) -> Positions:
     return pick(votes(dealt, most).winner, end - 1, dealt.all_rows).astype(np.intp)
 
 
-def _vote(strategy: Vote, most: int, dealt: Dealt, begun: int) -> Path:
+def _vote(strategy: Vote, most: int, dealt: Dealt, begun: int, heard: Hears | None = None) -> Path:
     states = votes(dealt, most)
     table = _asks_by_state(strategy, most, states.base)
 
     def asks(seen: Positions, rows: Positions) -> Positions:
         return pick(table, seen, pick(states.code, seen - 1, rows)).astype(np.intp)
 
-    return _rounds(dealt, begun, 0 if begun else int(table[0, 0]), asks, most)
+    return _rounds(dealt, begun, 0 if begun else int(table[0, 0]), asks, most, heard)
+
+
+def chained(vote: Vote, most: int, dealt: Dealt, queries: Codes, forced: Codes) -> Path:
+    """The path of a vote over chains, of which those of one round go side by side.
+
+    ``queries`` and ``forced``, (length, n_rows), are the rounds that each chain takes: a round of
+    the vote takes as many as its longest chain, and one more where some are made to answer.
+    """
+    more = np.zeros(dealt.n_rows, dtype=np.int16)
+
+    def heard(start: Positions, end: Positions, rows: Positions) -> None:
+        longest = np.zeros(len(rows), dtype=np.int16)
+        last = np.zeros(len(rows), dtype=np.int16)
+        for t in range(int((end - start).max())):
+            inside = start + t < end
+            at = np.minimum(start + t, end - 1)
+            np.maximum(longest, pick(queries, at, rows) * inside, out=longest)
+            np.maximum(last, pick(forced, at, rows) * inside, out=last)
+        more[rows] += longest + last - 1
+
+    went = _vote(vote, most, dealt, 0, heard)
+    return went._replace(rounds=(went.rounds + more).astype(np.int16))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -13,6 +13,10 @@ from tierwise.pool.spending import Billed, Spent, billed
 from tierwise.recipe import Passage
 from tierwise.retrieval import Found, Lost
 
+TABLES = (
+    "requests", "draws", "failures", "looks", "spending", "losses", "lookups", "lost_lookups",
+)  # fmt: skip
+
 
 class PoolReader:
     """Reads of one connection, behind a lock that writers share."""
@@ -85,6 +89,16 @@ class PoolReader:
                 known[query] = Found(found, latency_s)
         return known
 
+    def retrievers(self) -> set[str]:
+        """The retrievers that have answered (or failed to)."""
+        with self._lock:
+            if self._db.execute("PRAGMA user_version").fetchone()[0] < 3:
+                return set()
+            rows = self._db.execute(
+                "SELECT retriever FROM lookups UNION SELECT retriever FROM lost_lookups"
+            )
+            return {name for (name,) in rows}
+
     def sha256(self, used: Mapping[str, Container[int]]) -> str:
         """Hash over the content of the draws that were used (request key -> draw indices).
 
@@ -108,8 +122,8 @@ class PoolReader:
         return digest.hexdigest()
 
     def counts(self, table: str) -> int:
-        """Rows of ``requests``, ``draws``, ``failures``, ``looks``, ``spending`` or ``losses``."""
-        if table not in ("requests", "draws", "failures", "looks", "spending", "losses"):
+        """Rows of one of the pool's ``TABLES``."""
+        if table not in TABLES:
             raise ValueError(f"no table {table!r}")
         with self._lock:
             return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])

@@ -26,7 +26,7 @@ from tierwise.search.ranks import ranks
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.study import Generation, described
 from tierwise.stats.intervals import Interval, bootstrap_mean
-from tierwise.strategies import build, paths_of
+from tierwise.strategies import asks, build, paths_of
 from tierwise.task import Item
 
 LEAST_TIMEOUT_S = 60.0
@@ -106,6 +106,7 @@ def policy_file(
         },
         deployable=not recorded,
         notes=tuple(notes),
+        retriever=loaded.retriever.spec if loaded.retriever and asks_queries(chosen) else None,
     )  # fmt: skip
 
 
@@ -121,6 +122,11 @@ def with_used_turns(
         name: replace(prompt, turns={t: s for t, s in prompt.turns.items() if t in used})
         for name, prompt in prompts.items()
     }
+
+
+def asks_queries(policy: Policy) -> bool:
+    """Whether some bucket searches."""
+    return any(asks(build(recipe.strategy), "query") for recipe in policy.buckets)
 
 
 def limits_of(policy: Policy, table: SampleTable) -> Limits:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tierwise.llm.recorded import Recording
 from tierwise.recipe import Tier
 from tierwise.recipe.space import Dimension, SearchSpace
+from tierwise.strategies import paths_in
 from tierwise.task import Task
 from tierwise.task.verifiers import LOGPROBS, RECORDED_SCORES
 
@@ -36,4 +37,15 @@ def offered(space: SearchSpace, scores: Collection[str]) -> SearchSpace:
             strategies[kind] = dict(dimensions)
         elif known := tuple(name for name in names if name is None or name in scores):
             strategies[kind] = {**dimensions, RANKED_BY: known}
+    return replace(space, strategies=strategies or {"single": {}})
+
+
+def without_search(space: SearchSpace) -> SearchSpace:
+    """``space`` for a task that has nothing to search in: no strategy that asks queries."""
+
+    def searches(kind: str) -> bool:
+        alone = replace(space, strategies={kind: space.strategies[kind]})
+        return any(turn.name == "query" for path in paths_in(alone) for turn in path)
+
+    strategies = {kind: dims for kind, dims in space.strategies.items() if not searches(kind)}
     return replace(space, strategies=strategies or {"single": {}})

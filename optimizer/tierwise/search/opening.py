@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
-from tierwise.pool import Cap, SamplePool
+from tierwise.pool import Cap, Library, SamplePool
 from tierwise.recipe import PromptTemplate, Tier
 from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
@@ -17,7 +17,7 @@ from tierwise.search.buying import Buyer
 from tierwise.search.effort import DrawCost, Effort, assumed_cost
 from tierwise.search.events import Listener
 from tierwise.search.found import Found
-from tierwise.search.offered import offered, scores_of
+from tierwise.search.offered import offered, scores_of, without_search
 from tierwise.search.prepared import Prepared
 from tierwise.search.question import Question
 from tierwise.search.recorded import FREE, RecordedDraws, fingerprint, recorded_arms
@@ -86,10 +86,11 @@ def _on_a_provider(searches: Searches, tier: Tier, baseline: PromptTemplate) -> 
     cap = share_of(job.tiers_budget, tier, prepared.tiers)
     recordings = job.tiers[tier.name].recordings
     model = None if searches.replaying else open_model(tier, recordings=recordings)
+    library = _library(searches)
     try:
         buyer = Buyer(
             pool, model, task, tier, {baseline.id: baseline}, seed=job.seed, run=searches.run,
-            cap=cap, address=searches.address(tier), listener=searches.listener,
+            cap=cap, address=searches.address(tier), listener=searches.listener, library=library,
         )  # fmt: skip
         effort, rounds = searches.effort, None
         if searches.desk is not None:
@@ -106,6 +107,19 @@ def _on_a_provider(searches: Searches, tier: Tier, baseline: PromptTemplate) -> 
     finally:
         if model is not None:
             model.close()
+        if library is not None and library.retriever is not None:
+            library.retriever.close()
+
+
+def _library(searches: Searches) -> Library | None:
+    """Where the queries of a space that searches are answered; in a replay, by the pool alone."""
+    wanted, space = searches.prepared.loaded.retriever, searches.prepared.space
+    if wanted is None or space == without_search(space):
+        return None
+    if searches.replaying:
+        return Library(wanted.spec, wanted.identity_among(searches.pool.retrievers()))
+    retriever = wanted.open()
+    return Library(wanted.spec, retriever.identity, retriever)
 
 
 def _on_a_recording(searches: Searches, tier: Tier) -> Searched:

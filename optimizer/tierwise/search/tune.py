@@ -24,6 +24,7 @@ from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.export import Origin
 from tierwise.search.found import Found
 from tierwise.search.gate import passed
+from tierwise.search.offered import without_search
 from tierwise.search.opening import Searched, Searches, addresses_of, search_tier
 from tierwise.search.plan import as_data, plan
 from tierwise.search.prepared import Prepared
@@ -95,6 +96,8 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
                 f"one the turn {turn!r}, or leave the signal out of the space {space.name!r}"
             )
     baseline = _baseline(job, loaded) if rendered else None
+    if loaded.retriever is None:
+        space = without_search(space)
     return Prepared(job, loaded, space, tiers, baseline)
 
 

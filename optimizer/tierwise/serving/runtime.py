@@ -26,7 +26,9 @@ from tierwise.llm import LanguageModel, Parent, build_request
 from tierwise.recipe import Arm, Message
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.recipe.prompt import check_turns
+from tierwise.retrieval import Retriever
 from tierwise.serving.answer import Answer, answer_of
+from tierwise.serving.library import library_of
 from tierwise.serving.live import Library, LiveDraws, Source
 from tierwise.serving.reopening import ReopeningModel
 from tierwise.strategies import Strategy, paths_of
@@ -39,15 +41,18 @@ class PolicyRuntime:
 
     ``model`` is the policy's model, or one for each tier by name; what is not given is opened from
     the policy file's model strings and closed with the runtime. ``seed`` is the seed of all draws.
+    ``retriever`` answers queries, in place of what the policy's name for one is bound to.
 
     Raises:
-        InputError: the policy names a strategy, a signal or a model that there is not.
+        InputError: the policy names a strategy, a signal or a model that there is not, or a
+            retriever that is bound to nothing.
         ProviderError: there is no key for the model.
     """
 
     def __init__(
-        self, policy: PolicyFile, model: LanguageModel | Models | None = None, *, seed: int = 0
-    ) -> None:
+        self, policy: PolicyFile, model: LanguageModel | Models | None = None, *, seed: int = 0,
+        retriever: Retriever | None = None,
+    ) -> None:  # fmt: skip
         self.file, self.seed = policy, seed
         self._strategies = checked_strategies(policy)
         self._scores = (
@@ -56,8 +61,8 @@ class PolicyRuntime:
         )
         given = model if isinstance(model, Mapping) else {policy.tier.name: model}
         self._models = {name: given for name, given in given.items() if given is not None}
-        self.library: Library | None = None
         self._opened: list[ReopeningModel] = []
+        self.library: Library | None = None
         tiers = {tier.name: tier for tier in map(policy.tier_of, policy.policy.arms)}
         try:
             for tier in tiers.values():
@@ -69,6 +74,8 @@ class PolicyRuntime:
                         )
                     self._opened.append(ReopeningModel(tier))
                     self._models[tier.name] = self._opened[-1]
+            self._owns_retriever = retriever is None
+            self.library = library_of(policy, self._strategies, retriever)
         except BaseException:
             self.close()
             raise
@@ -192,6 +199,8 @@ class PolicyRuntime:
         """Close the models that this runtime opened."""
         while self._opened:
             self._opened.pop().close()
+        if self.library is not None and self._owns_retriever:
+            self.library.retriever.close()
 
     def __enter__(self) -> PolicyRuntime:
         return self

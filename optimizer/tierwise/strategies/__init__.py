@@ -17,11 +17,12 @@ from tierwise.strategies._base import (
     plurality,
     register,
 )
-from tierwise.strategies._paths import PLAIN, paths_in, paths_of, width_of
+from tierwise.strategies._paths import PLAIN, asks, paths_in, paths_of, width_of
 from tierwise.strategies._voting import Vote
 from tierwise.strategies.adaptive_consistency import AdaptiveConsistency, leader_confidence
 from tierwise.strategies.best_of_n import BestOfN
 from tierwise.strategies.early_stopping import EarlyStopping
+from tierwise.strategies.retrieval import Retrieval
 from tierwise.strategies.self_consistency import SelfConsistency
 from tierwise.strategies.self_refine import SelfRefine
 from tierwise.strategies.single import Single
@@ -29,7 +30,7 @@ from tierwise.strategies.weighted_consistency import WeightedConsistency
 
 __all__ = [
     "PLAIN", "REGISTRY", "AdaptiveConsistency", "Ask", "BestOfN", "Draw", "EarlyStopping",
-    "Registry", "Return", "Seen", "SelfConsistency", "SelfRefine", "Single", "Strategy", "Vote",
-    "WeightedConsistency", "build", "deal", "leader_confidence", "paths_in", "paths_of",
-    "plurality", "register", "width_of",
+    "Registry", "Retrieval", "Return", "Seen", "SelfConsistency", "SelfRefine", "Single",
+    "Strategy", "Vote", "WeightedConsistency", "asks", "build", "deal", "leader_confidence",
+    "paths_in", "paths_of", "plurality", "register", "width_of",
 ]  # fmt: skip

@@ -19,6 +19,11 @@ def paths_of(strategy: Strategy) -> tuple[Path, ...]:
     return paths
 
 
+def asks(strategy: Strategy, turn: str) -> bool:
+    """Whether a strategy may ask for a ``turn``."""
+    return any(step.name == turn for path in paths_of(strategy) for step in path)
+
+
 def width_of(strategy: Strategy) -> int:
     """The most draws of one path that a strategy may ask for, over all arms."""
     width: int = getattr(strategy, "width", strategy.max_draws)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tierwise.errors import InputError
-from tierwise.llm.embedded import chat, vocabulary
+from tierwise.llm.embedded import Engine, chat, vocabulary
 from tierwise.recipe import Message
 
 USER = Message("user", "7 + 5")
@@ -80,3 +80,41 @@ def test_chance_depends_on_content_alone():
     one = chat.encode([USER], {"temperature": 0.3})
     assert one.key == chat.encode([USER], {"temperature": 0.9}).key
     assert one.key != chat.encode([USER], {"reasoning_effort": "high"}).key
+
+
+def test_what_a_search_found_goes_on_with_the_model_s_own_text():
+    messages = [
+        Message("system", "solve this"), Message("user", "boss of friend of ann ?"),
+        Message("assistant", "work : search : friend of ann"), Message("user", "-> bob ;"),
+    ]  # fmt: skip
+    prompt = chat.encode(messages, {"reasoning_effort": "high", "stop": [";"]})
+    assert read(prompt.tokens) == (
+        "solve this : boss of friend of ann ? work : search : friend of ann ; -> bob ;"
+    )
+    assert prompt.cue == ()
+    assert read(prompt.stop) == ";"
+
+
+def test_a_search_may_be_ended_by_force():
+    messages = [USER, Message("assistant", "work : search : boss of ann"),
+                Message("user", "-> none ;\n\nstop answer :")]  # fmt: skip
+    prompt = chat.encode(messages, {"reasoning_effort": "high"})
+    assert read(prompt.tokens).endswith("; -> none ;")
+    assert read(prompt.cue) == "stop answer :"
+
+
+def test_a_stop_of_several_words_is_refused():
+    with pytest.raises(InputError, match="single words"):
+        chat.encode([USER], {"stop": ["search :"]})
+
+
+def test_a_stop_ends_the_text_before_it_and_is_billed():
+    engine = Engine.load("small")
+    long = chat.encode([USER], {"reasoning_effort": "high", "temperature": 0.0})
+    cut = chat.encode([USER], {"reasoning_effort": "high", "temperature": 0.0, "stop": [";"]})
+    whole, stopped = engine.generate([long, cut], [1, 1])
+    head, semicolon, _ = whole.text.partition(" ;")
+    assert semicolon
+    assert stopped.text == head
+    assert stopped.finish_reason == "stop"
+    assert stopped.completion_tokens == len(vocabulary.words(head)) + 1

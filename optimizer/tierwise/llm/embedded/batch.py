@@ -15,7 +15,7 @@ from tierwise.llm.embedded.chance import Words64, uniform
 from tierwise.llm.embedded.chat import STOP, WORK, Prompt
 from tierwise.llm.embedded.checkpoint import Floats
 from tierwise.llm.embedded.decoder import POSITIONS, Cache, Decoder
-from tierwise.llm.embedded.vocabulary import END, ID
+from tierwise.llm.embedded.vocabulary import END, ID, WORDS
 
 _END, _ANSWER = ID[END], ID["answer"]
 _STOP = np.array(STOP)
@@ -39,6 +39,11 @@ class Batch:
         self.tokens = np.zeros((n, int(self._room.max())), np.int64)
         self.lengths = np.zeros(n, np.int64)
         self.ended = np.zeros(n, np.bool_)
+        self.stopped = np.zeros(n, np.bool_)
+        """Which ended with one of their stops, which is no part of the text."""
+        self._stops = np.zeros((n, len(WORDS)), np.bool_)
+        for row, prompt in enumerate(prompts):
+            self._stops[row, list(prompt.stop)] = True
         self.own = np.zeros(n, np.int64)
         self.logprob_sum = np.zeros(n)
         self.logprob_min = np.zeros(n)
@@ -66,7 +71,8 @@ class Batch:
         self._forced[live] -= ~own
         self._record(live, token, own, np.where(own, logprob, 0.0))
         self._step += 1
-        done = (own & (token == _END)) | (self._step >= self._room[live])
+        self.stopped[live] = own & self._stops[live, token]
+        done = (own & (token == _END)) | self.stopped[live] | (self._step >= self._room[live])
         self._drop(done, token)
 
     def _record(

@@ -3,6 +3,10 @@
 The template: the system text's words and a colon; each demonstration as ``question answer ;``; the
 last user text. Then the cue that opens the completion, which the mode forces: ``answer :`` for a
 direct answer, ``work :`` for one with its work. A budget ends the work by ``stop answer :``.
+
+A chat that goes on after a search is the model's own text, continued: what it said, then the last
+user message, which begins with ``->`` and holds what was found (``-> friend of ann is bob ;``). It
+may end with ``stop answer :``, which forces the answer.
 """
 
 from __future__ import annotations
@@ -19,7 +23,9 @@ DIRECT, WORK = (ID["answer"], ID[":"]), (ID["work"], ID[":"])
 STOP = (ID["stop"], ID["answer"], ID[":"])
 EFFORTS: dict[str, int | None] = {"low": 8, "medium": 24, "high": None}
 """Tokens of work per ``reasoning_effort``; None is as many as ``max_tokens`` allows."""
-KNOWN = ("temperature", "max_tokens", "reasoning_effort", "thinking")
+KNOWN = ("temperature", "max_tokens", "reasoning_effort", "thinking", "stop")
+REPLY = "->"
+"""What a message begins with that brings what a search found."""
 LONGEST_PROMPT = 256
 
 
@@ -36,6 +42,8 @@ class Prompt:
     temperature: float = 1.0
     max_tokens: int = 160
     budget_tokens: int | None = None
+    stop: tuple[int, ...] = ()
+    """Tokens that end the completion, and are no part of its text."""
 
     @property
     def key(self) -> int:
@@ -48,8 +56,9 @@ def encode(messages: Sequence[Message], params: Mapping[str, object]) -> Prompt:
     """The prompt for ``messages`` under ``params``.
 
     Known parameters: ``temperature`` (default 1), ``max_tokens`` (default 160),
-    ``reasoning_effort`` (none, low, medium, high; none where nothing asks for thinking) and
-    ``thinking: {budget_tokens}``. Full stops that end a message are not read.
+    ``reasoning_effort`` (none, low, medium, high; none where nothing asks for thinking),
+    ``thinking: {budget_tokens}`` and ``stop``, a list of words. Full stops that end a message are
+    not read.
 
     Raises:
         InputError: an unknown word, number, role or parameter, or a value out of range; never a
@@ -60,12 +69,18 @@ def encode(messages: Sequence[Message], params: Mapping[str, object]) -> Prompt:
             near = unknown_name("parameter of an embedded model", name, KNOWN)
             raise InputError(f"{near.message}; known: {', '.join(KNOWN)}")
     cue, budget_tokens = _reasoning(params)
+    tokens = _tokens(messages)
+    if words(messages[-1].content)[:1] == [REPLY]:
+        forced = tokens[-len(STOP) :] == STOP
+        tokens, cue = (tokens[: -len(STOP)], STOP) if forced else (tokens, ())
+        budget_tokens = None
     return Prompt(
-        tokens=_tokens(messages),
+        tokens=tokens,
         cue=cue,
         temperature=_number("temperature", params.get("temperature", 1.0), least=0.0),
         max_tokens=_count("max_tokens", params.get("max_tokens", 160), least=len(cue) + 1),
         budget_tokens=budget_tokens,
+        stop=_stop(params.get("stop")),
     )
 
 
@@ -86,6 +101,13 @@ def _tokens(messages: Sequence[Message]) -> tuple[int, ...]:
             f"the prompt has {len(tokens)} tokens; an embedded model reads {LONGEST_PROMPT}"
         )
     return tuple(tokens)
+
+
+def _stop(value: object) -> tuple[int, ...]:
+    listed = [] if value is None else value if isinstance(value, list) else [value]
+    if not all(isinstance(word, str) and len(words(word)) == 1 for word in listed):
+        raise InputError(f"stop takes single words or signs of an embedded model, got {value!r}")
+    return tuple(ids(words(" ".join(map(str, listed)))))
 
 
 def _reasoning(params: Mapping[str, object]) -> tuple[tuple[int, ...], int | None]:

@@ -101,9 +101,10 @@ def _expected(prompt: Prompt) -> tuple[tuple[int, ...], int]:
 def _generations(batch: Batch, prompts: Sequence[Prompt]) -> Iterator[Generation]:
     for row, prompt in enumerate(prompts):
         tokens = batch.tokens[row, : batch.lengths[row]]
-        ended = bool(batch.ended[row])
+        stopped = bool(batch.stopped[row])
+        ended = bool(batch.ended[row]) or stopped
         yield Generation(
-            text=text((*prompt.cue, *tokens)),
+            text=text((*prompt.cue, *(tokens[:-1] if stopped else tokens))),
             prompt_tokens=len(prompt.tokens),
             completion_tokens=len(prompt.cue) + len(tokens),
             logprob_sum=float(batch.logprob_sum[row]),

@@ -1,0 +1,140 @@
+"""Trajectories that were bought are replayed, judged and served alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.turns import search_worlds as world
+from tests.turns import worlds
+from tierwise.evaluation import Evaluator, Orders, SampleTable, replay
+from tierwise.llm.scripted import ScriptedModel
+from tierwise.recipe import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
+from tierwise.recipe.policy_file import PolicyFile
+from tierwise.search.effort import depth_needed
+from tierwise.serving import PolicyRuntime
+
+PLAIN, STEPS = worlds.ARMS
+
+
+def searching(**params) -> StrategySpec:
+    return StrategySpec.of("retrieval", params)
+
+
+POLICIES = {
+    "one round": uniform(PLAIN, searching(rounds=1)),
+    "four rounds": uniform(PLAIN, searching(rounds=4, passages=1, stop_when_stale=False)),
+    "stops when stale": uniform(STEPS, searching(rounds=4, draws=2)),
+    "a vote": uniform(PLAIN, searching(rounds=2, draws=5, threshold=0.8)),
+    "two arms": Policy((Recipe((PLAIN, STEPS), searching(rounds=3, draws=5, threshold=0.9)),)),
+    "no round": uniform(PLAIN, searching(rounds=0, draws=4, threshold=0.8)),
+    "buckets": Policy(
+        (Recipe((PLAIN,), searching(rounds=1, draws=2)), Recipe((STEPS,), searching(rounds=3))),
+        Difficulty("length", (-5.5,)),
+    ),
+    "after a probe": Policy(
+        (
+            Recipe((PLAIN,), searching(rounds=2, draws=3)),
+            Recipe((PLAIN, STEPS), searching(rounds=3)),
+        ),
+        Difficulty("probe_agreement", (0.9,), Probe((PLAIN,), 3)),
+    ),
+    "few draws": Policy((Recipe((PLAIN,), searching(rounds=3, draws=3)),),
+                        limits=Limits(max_draws=5)),
+    "dear": Policy((Recipe((PLAIN,), searching(rounds=3)),),
+                   limits=Limits(max_usd_per_request=1e-4)),
+    "in haste": Policy((Recipe((PLAIN,), searching(rounds=3)),), limits=Limits(timeout_s=1.1)),
+}  # fmt: skip
+
+
+def model() -> ScriptedModel:
+    return ScriptedModel(world.script)
+
+
+def bought(tmp_path, policy: Policy) -> SampleTable:
+    with worlds.opened(tmp_path) as pool:
+        buyer = world.buyer(pool, model(), world.library())
+        return buyer.table(worlds.ITEMS, depth_needed([policy], 6), "test")
+
+
+@pytest.mark.parametrize("name", POLICIES)
+async def test_the_runtime_does_what_the_evaluation_said(tmp_path, name) -> None:
+    policy = POLICIES[name]
+    table = bought(tmp_path, policy)
+    runtime = PolicyRuntime(
+        world.policy_file(policy), model(), seed=worlds.SEED, retriever=world.Facts()
+    )
+    codes: dict[tuple[int, str], str] = {}
+    for i, item in enumerate(worlds.ITEMS):
+        said, got = replay(policy, table, i), await runtime.answer(dict(item.inputs))
+        assert (said.usd, said.index, said.ended) == (got.usd, got.chosen, got.ended)
+        assert list(said.parents) == [d.parent for d in got.trace]
+        assert [a.label for a in said.arms] == [d.arm for d in got.trace]
+        assert [d.latency_s for d in said.draws] == [d.latency_s for d in got.trace]
+        for drawn, traced in zip(said.draws, got.trace, strict=True):
+            code = drawn.draw.answer
+            assert (code is None) == (traced.answer is None)
+            if code is not None:
+                assert codes.setdefault((i, code), traced.answer) == traced.answer
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_vectorised_evaluation_equals_the_replay(tmp_path, name) -> None:
+    policy, orders = POLICIES[name], Orders(4, 1)
+    table = bought(tmp_path, policy)
+    judge = Evaluator(table, orders)
+    rows = judge.rows(policy)
+    score, usd, draws, rounds = (values.reshape(-1, 4) for values in rows)
+    for i in range(table.n_items):
+        for o in range(4):
+            said = replay(policy, table, i, orders, o)
+            assert usd[i, o] == pytest.approx(said.usd, rel=1e-6)
+            assert (draws[i, o], rounds[i, o]) == (len(said.draws), len(said.rounds))
+    assert np.isfinite(score).all()
+    np.testing.assert_allclose(
+        judge.evaluate(policy).score, judge._replayed(policy, judge_strategies(policy)).score
+        .reshape(-1, 4).mean(axis=1)
+    )  # fmt: skip
+
+
+def judge_strategies(policy: Policy):
+    from tierwise.episode import strategies_of
+
+    return strategies_of(policy)
+
+
+def test_a_chain_bought_to_the_end_says_what_every_depth_comes_to(tmp_path) -> None:
+    table = bought(tmp_path, POLICIES["four rounds"])
+    asked = Turn("query", 1)
+    at = PLAIN.begun(asked)
+    for _ in range(4):
+        queries, answers = table.nodes[at], table.nodes[at.below(Turn())]
+        silent = (queries.answers < 0) & ~queries.ended
+        assert (~np.isnan(answers.score) == silent).all(), (
+            "a forced answer where it asked, no other"
+        )
+        at = at.below(asked)
+    assert table.complete.all()
+
+
+def test_a_look_up_is_paid_for_and_made_once(tmp_path) -> None:
+    needed = depth_needed([POLICIES["four rounds"]], 6)
+    with worlds.opened(tmp_path) as pool:
+        facts = world.Facts()
+        table = world.buyer(pool, model(), world.library(facts)).table(worlds.ITEMS, needed, "t")
+        spent = pool.spent("run")
+        assert facts.asked == pool.counts("lookups") == 7
+        again = world.Facts()
+        world.buyer(pool, model(), world.library(again)).table(worlds.ITEMS, needed, "t")
+        assert again.asked == 0
+        assert pool.spent("run").usd == spent.usd
+    first = table.nodes[PLAIN.begun(Turn("query", 1))]
+    asked = first.fresh >= 0
+    tokens_usd = first.completion_usd - np.where(asked, world.SPEC.usd_per_call, 0)
+    assert tokens_usd[asked].min() == pytest.approx(worlds.TIER.price.completion_usd(3))
+
+
+def test_the_policy_names_its_retriever_and_says_no_address(tmp_path) -> None:
+    file = world.policy_file(POLICIES["one round"])
+    assert PolicyFile.loads(file.dumps()) == file
+    assert "://" not in file.dumps()
