@@ -92,7 +92,7 @@ def test_a_fault_in_the_items(tmp_path, lines, says):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("metric:", "metrik:", "task.yaml:6: unknown key 'metrik'; did you mean 'metric'?"),
+        ("metric:", "metrik:", "task.yaml:6: unknown key 'metrik'; did you mean 'metric'"),
         (
             "take: last",
             "tkae: last",
