@@ -6,6 +6,7 @@ import pytest
 
 from tests.verify.worlds import TASK, USD, policy_file, runtime
 from tierwise.errors import InputError, ProviderError
+from tierwise.llm.models import fingerprint_of, resolve_tier
 from tierwise.search.changed import changes
 from tierwise.search.verify import Terms, verify
 from tierwise.stats.sequential import confidence_sequence, side_of
@@ -109,6 +110,21 @@ def test_a_task_that_changed_is_named():
     assert "version 2" in said
     assert "'other'" in said
     assert "items_sha256" in said
+
+
+def test_prices_modes_and_weights_that_changed_are_named(monkeypatch):
+    tier = resolve_tier("small", "embedded/small")
+    known = {"weights_sha256": {"embedded/small": fingerprint_of("embedded/small")}}
+    same = replace(policy_file(), tier=tier, provenance=known)
+    assert changes(same, TASK) == []
+    dearer = replace(tier, price=replace(tier.price, completion_usd_per_mtok=99.0))
+    assert "the policy's bill" in changes(replace(same, tier=dearer), TASK)[0]
+    modes = {**tier.modes, "direct": {**tier.modes["direct"], "max_tokens": 7}}
+    moved = replace(tier, modes=modes)
+    assert "mode 'direct'" in changes(replace(same, tier=moved), TASK)[0]
+    other = {"weights_sha256": {"embedded/small": "0" * 64}}
+    (said,) = changes(replace(same, provenance=other), TASK)
+    assert "the weights of embedded/small are others" in said
 
 
 def test_side_of_agrees_with_the_confidence_sequence():

@@ -137,6 +137,19 @@ def address_of(tier: Tier) -> str:
     return litellm.address_of(tier.model)
 
 
+def fingerprint_of(model: str) -> str:
+    """SHA-256 of the weights behind ``model``; empty where nobody but its provider knows.
+
+    Raises:
+        InputError: no such embedded model.
+    """
+    if kind_of(model) != "embedded":
+        return ""
+    from tierwise.llm.embedded.checkpoint import sha256_of
+
+    return sha256_of(model.partition("/")[2])
+
+
 def _required(name: str, model: str, recordings: Path | str | None) -> Path:
     if recordings is None:
         raise InputError(

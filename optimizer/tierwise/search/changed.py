@@ -1,11 +1,12 @@
-"""What changed since a policy was tuned: its task, the prices, what its modes send."""
+"""What changed since a policy was tuned: its task, model, prices, what its modes send."""
 
 from __future__ import annotations
 
+import contextlib
 from importlib.metadata import version
 
 from tierwise.errors import TierwiseError
-from tierwise.llm.models import kind_of, resolve_tier
+from tierwise.llm.models import fingerprint_of, kind_of, resolve_tier
 from tierwise.recipe import Price, Tier
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.task import Task
@@ -14,8 +15,8 @@ from tierwise.task import Task
 def changes(file: PolicyFile, task: Task) -> list[str]:
     """A sentence for each thing that is not as it was; empty where all is.
 
-    A model that its provider changed behind the same name cannot be seen here: that is what
-    ``verify``'s draws are for.
+    The weights of an embedded model are known by their hash. A model that its provider changed
+    behind the same name cannot be seen here: that is what ``verify``'s draws are for.
     """
     said = []
     then = file.task
@@ -33,6 +34,7 @@ def changes(file: PolicyFile, task: Task) -> list[str]:
     tiers = {tier.name: tier for tier in map(file.tier_of, file.policy.arms)}
     for tier in tiers.values():
         said += _tier_changes(tier)
+    said += _weights_changes(file)
     tuned_by = file.provenance.get("tierwise")
     if tuned_by and tuned_by != version("tierwise"):
         said.append(f"tierwise is {version('tierwise')}, the policy was tuned by {tuned_by}")
@@ -57,6 +59,17 @@ def _tier_changes(tier: Tier) -> list[str]:
         for mode, sends in tier.modes.items():
             if mode in now.modes and dict(now.modes[mode]) != dict(sends):
                 said.append(f"mode {mode!r} of {tier.model} sends other parameters by now")
+    return said
+
+
+def _weights_changes(file: PolicyFile) -> list[str]:
+    then = file.provenance.get("weights_sha256")
+    said = []
+    for model, sha256 in (then if isinstance(then, dict) else {}).items():
+        with contextlib.suppress(TierwiseError):  # a model that is not known is said already
+            now = fingerprint_of(str(model))
+            if now and now != sha256:
+                said.append(f"the weights of {model} are others than the policy was tuned on")
     return said
 
 

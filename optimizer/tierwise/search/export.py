@@ -14,7 +14,7 @@ import numpy as np
 
 from tierwise.content import LoadedTask
 from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable, replay
-from tierwise.llm.models import RECORDED, kind_of
+from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
 from tierwise.recipe import Limits, Policy, PromptTemplate
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.recipe.prompt import turns_used
@@ -103,11 +103,18 @@ def policy_file(
             "seed": q.seed,
             "pool_sha256": origin.pool_sha256,
             "prices_as_of": q.tier.price.as_of,
+            **_weights(q.tier.model),
         },
         deployable=not recorded,
         notes=tuple(notes),
         retriever=loaded.retriever.spec if loaded.retriever and asks_queries(chosen) else None,
     )  # fmt: skip
+
+
+def _weights(model: str) -> dict[str, dict[str, str]]:
+    """Which weights a model was, where that can be known."""
+    known = fingerprint_of(model)
+    return {"weights_sha256": {model: known}} if known else {}
 
 
 def with_used_turns(

@@ -36,20 +36,30 @@ def read(name: str, folder: Path = WEIGHTS) -> Checkpoint:
     Raises:
         InputError: an unknown name, a file that is missing or whose SHA-256 is not the manifest's.
     """
+    wanted = sha256_of(name, folder)
+    path = folder / f"{name}.npz"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"the weights are missing ({error.strerror})", path=path) from error
+    if hashlib.sha256(content).hexdigest() != wanted:
+        raise InputError("the weights are damaged: their SHA-256 is not the manifest's", path=path)
+    return _parse(name, content, path)
+
+
+def sha256_of(name: str, folder: Path = WEIGHTS) -> str:
+    """The manifest's hash of the weights ``name``: what tells one version of a model from another.
+
+    Raises:
+        InputError: an unknown name, or no manifest.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the weights' manifest: {error}", path=folder) from error
     if name not in manifest:
         raise unknown_name("embedded model", name, manifest)
-    path = folder / f"{name}.npz"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"the weights are missing ({error.strerror})", path=path) from error
-    if hashlib.sha256(content).hexdigest() != manifest[name]:
-        raise InputError("the weights are damaged: their SHA-256 is not the manifest's", path=path)
-    return _parse(name, content, path)
+    return str(manifest[name])
 
 
 def _parse(name: str, content: bytes, path: Path) -> Checkpoint:
