@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from tierwise.content import Job
+
+RUNS = Path("runs")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -71,6 +74,23 @@ def job_options(command: _F) -> _F:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def run_options(command: _F) -> _F:
+    """Give a command the folder of a run, and whether to go on with what is in it."""
+    command = click.option(
+        "--resume/--fresh", "resume", default=True,
+        help="Go on with the run in that folder (default), or begin anew beside it.",
+    )(command)  # fmt: skip
+    return click.option(
+        "--out", type=click.Path(file_okay=False, path_type=Path),
+        help="Folder of the run; left out: runs/TASK.",
+    )(command)  # fmt: skip
+
+
+def run_folder(out: Path | None, job: Job) -> Path:
+    """Where the job's run is, or is to be."""
+    return out or RUNS / Path(job.task).name
 
 
 def asked(job: str | None, tiers: dict[str, str], options: dict[str, Any]) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,11 +12,23 @@ from tierwise.errors import InputError
 
 if TYPE_CHECKING:
     from tierwise.search.plan import Amount, Plan
+    from tierwise.search.prepared import Prepared
 
 COLUMNS = (
     "tier", "stage", "arms", "items", "draws", "calls", "tokens", "usd", "worst_calls",
     "worst_tokens", "worst_usd",
 )  # fmt: skip
+
+
+def planned(prepared: Prepared, folder: Path, *, resume: bool) -> Plan:
+    """What `tierwise tune` would buy: what is left, where ``folder`` has a run of the job."""
+    from tierwise.search import RunDir
+    from tierwise.search.plan import plan
+    from tierwise.search.remaining import remaining
+
+    found = plan(prepared)
+    known = RunDir.of(folder, prepared.job) if resume else None
+    return found if known is None else remaining(found, known, prepared.job)
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
@@ -78,12 +91,20 @@ def remarks(plan: Plan) -> list[str]:
             said.append(f"{name}: {tier.fault}")
         elif cuts:
             said.append(f"{name}: the budget cuts items: {', '.join(cuts)}")
+        if tier.bought:
+            said.append(
+                f"{name}: {tier.bought.draws:,} draws are there already, for "
+                f"${tier.bought.spent.usd:.3g}; the table is what is left, at the lengths seen"
+            )
         if tier.stages and tier.tier.price.nominal:
             said.append(f"{name}: dollars are nominal, nobody's bill")
-    said.append(
-        "Dollars are expected with answers of half their token cap; at worst every answer fills it "
-        "and every byte of a prompt is a token. A budget is never passed."
+    assumed = (
+        ""
+        if all(t.bought or t.recorded for t in plan.tiers.values())
+        else ("Dollars are expected with answers of half their token cap. ")
     )
+    worst = "At worst every answer fills its cap and every byte of a prompt is a token. "
+    said.append(f"{assumed}{worst}A budget is never passed.")
     return said
 
 
@@ -94,7 +115,7 @@ def confirm(plan: Plan, *, yes: bool, quiet: bool) -> None:
         InputError: it must be asked and nobody is there to answer.
         click.Abort: the answer is no.
     """
-    if not plan.paid:
+    if not plan.paid or plan.paid_usd[1] == 0:
         return
     if not quiet:
         show(plan, err=True)

@@ -7,24 +7,12 @@ from typing import Any
 
 import click
 
-from tierwise.cli._job import asked, job_options
-
-RUNS = Path("runs")
+from tierwise.cli._job import asked, job_options, run_folder, run_options
 
 
 @click.command("tune")
 @job_options
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the run; left out: runs/TASK.",
-)
-@click.option(
-    "--resume/--fresh",
-    "resume",
-    default=True,
-    help="Go on with the run in that folder (default), or begin anew beside it.",
-)
+@run_options
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
 @click.option("--quiet", is_flag=True, help="Print only where the files are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -38,22 +26,21 @@ def command(
     Without JOB: the embedded tiers on the task "arithmetic", which needs no key and no network. The
     same command goes on with a run that was interrupted; nothing is bought twice.
     """
-    from tierwise.cli._plan import confirm
+    from tierwise.cli._plan import confirm, planned
     from tierwise.cli._progress import listening
     from tierwise.cli._results import show
     from tierwise.reporting.html import write_report
     from tierwise.search import RunDir, tune
     from tierwise.search.opening import addresses_of
-    from tierwise.search.plan import plan
     from tierwise.search.tune import prepare
 
     wanted = asked(job, tiers, options)
-    folder = out or RUNS / Path(wanted.task).name
+    folder = run_folder(out, wanted)
     quiet = quiet or as_json
     prepared = prepare(wanted)
     if resume:
         RunDir.check(folder, wanted, addresses_of(prepared))
-    confirm(plan(prepared), yes=yes, quiet=quiet)
+    confirm(planned(prepared, folder, resume=resume), yes=yes, quiet=quiet)
     try:
         with listening(tuple(wanted.tiers), quiet=quiet, log_json=log_json) as listener:
             result = tune(

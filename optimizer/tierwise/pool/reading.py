@@ -9,7 +9,7 @@ import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
-from tierwise.pool.spending import Billed, Spent, billed
+from tierwise.pool.spending import Billed, Bought, Spent, billed
 from tierwise.recipe import Passage
 from tierwise.retrieval import Found, Lost
 
@@ -152,6 +152,21 @@ class PoolReader:
         what may be billed without."""
         with self._lock:
             return billed(self._db, run, tier)
+
+    def bought(self, run: str, tier: str) -> dict[str, Bought]:
+        """What ``run`` bought on ``tier``, by stage in the order in which they began; a pool of
+        before purchases had a stage says nothing."""
+        with self._lock:
+            if self._db.execute("PRAGMA user_version").fetchone()[0] < 4:
+                return {}
+            rows = self._db.execute(
+                "SELECT stage, coalesce(sum(d.n), 0), total(settled_usd), sum(calls), sum(tokens)"
+                " FROM spending AS s LEFT JOIN (SELECT purchase, count(*) AS n FROM draws"
+                " GROUP BY purchase) AS d ON d.purchase = s.id"
+                " WHERE run = ? AND tier = ? AND state = 'settled' GROUP BY stage ORDER BY min(id)",
+                (run, tier),
+            ).fetchall()
+        return {stage: Bought(draws, Spent(*spent)) for stage, draws, *spent in rows}
 
     def spent(self, run: str, tier: str | None = None) -> Spent:
         """The most that ``run`` may be billed, which is what limits are held against."""

@@ -39,6 +39,13 @@ class Limit(NamedTuple):
         return ""
 
 
+class Bought(NamedTuple):
+    """Draws that are there, and what they cost."""
+
+    draws: int
+    spent: Spent
+
+
 class Billed(NamedTuple):
     """``confirmed`` came with answers; ``possibly`` is the most that may be billed beside it."""
 

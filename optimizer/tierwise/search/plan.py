@@ -19,6 +19,7 @@ from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
 from tierwise.pool import Cap
 from tierwise.pool.bill import worst_case
+from tierwise.pool.spending import Bought
 from tierwise.recipe import Arm, Tier
 from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
@@ -68,13 +69,15 @@ class StagePlan:
 class TierPlan:
     """One tier; ``fault`` says why its budget is too small for the smallest search.
 
-    ``worst`` is bounded by the tier's share of the budget, ``cap``, which is never passed.
+    ``worst`` is bounded by the tier's share of the budget, ``cap``, which is never passed. Where a
+    run has begun (``remaining``), all are what is left beside what it ``bought``.
     """
 
     tier: Tier
     cap: Cap
     stages: tuple[StagePlan, ...]
     fault: str = ""
+    bought: Bought | None = None
 
     @property
     def recorded(self) -> bool:

@@ -88,6 +88,14 @@ class RunDir:
             raise InputError(f"{path / RUN} cannot be read: {error}") from None
 
     @classmethod
+    def of(cls, path: Path, job: Job) -> RunDir | None:
+        """The folder, where ``start`` would go on with ``job`` in it."""
+        if not (path / RUN).exists():
+            return None
+        known = cls.open(path)
+        return known if _identity(known.job()) == _identity(job) else None
+
+    @classmethod
     def start(
         cls, path: Path, job: Job, *, fresh: bool = False, addresses: Mapping[str, str] = {}
     ) -> RunDir:

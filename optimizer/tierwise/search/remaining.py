@@ -1,0 +1,99 @@
+"""What is left to buy of a plan, where its run has begun: the pool's own book against the plan.
+
+Stages before the last one that bought something are done. What draws turned out to cost, against
+what was expected of as many, scales what is expected of those that are left; at worst every one of
+them still fills its cap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tierwise.content import Job
+from tierwise.pool import Cap, SamplePool
+from tierwise.pool.spending import Bought, Spent
+from tierwise.search.plan import FINALISTS_DEPTH, NOTHING, Amount, Plan, StagePlan, TierPlan
+from tierwise.search.run_dir import RunDir
+
+HELD_OUT = ("select", "test")
+"""Stages that are expected to buy a part of the draws that they may: ``FINALISTS_DEPTH``."""
+
+
+def remaining(found: Plan, run: RunDir, job: Job) -> Plan:
+    """What of ``found``, the plan of ``job`` from nothing, ``run`` has not bought yet.
+
+    A run that has finished buys nothing more, unless its budget was changed.
+    """
+    if not run.pool.exists():
+        return found
+    finished = run.finished and run.job().budget == job.budget
+    with SamplePool.open(run.pool, read_only=True) as pool:
+        return Plan({
+            name: _left(
+                tier, pool.bought(run.run, name), pool.spent(run.run, name), finished=finished
+            )
+            for name, tier in found.tiers.items()
+        })  # fmt: skip
+
+
+def _left(
+    tier: TierPlan, bought: Mapping[str, Bought], spent: Spent, *, finished: bool
+) -> TierPlan:  # fmt: skip
+    begun = [i for i, stage in enumerate(tier.stages) if stage.stage in bought]
+    if not begun or tier.fault:
+        return tier
+    scale = _scale(tier, bought)
+    stages = [
+        _nothing(stage) if finished or i < begun[-1] else _stage(stage, bought, scale)
+        for i, stage in enumerate(tier.stages)
+    ]
+    most = tier.cap
+    cap = Cap(
+        usd=None if most.usd is None else max(0.0, most.usd - spent.usd),
+        calls=None if most.calls is None else max(0, most.calls - spent.calls),
+        tokens=None if most.tokens is None else max(0, most.tokens - spent.tokens),
+        seconds=most.seconds,
+    )
+    draws = sum(b.draws for b in bought.values())
+    return replace(tier, cap=cap, stages=tuple(stages), bought=Bought(draws, spent))
+
+
+def _scale(tier: TierPlan, bought: Mapping[str, Bought]) -> tuple[float, float]:
+    """(tokens, dollars) of the draws that are there, over what was expected of as many."""
+    expected, actual = [0.0, 0.0], [0.0, 0.0]
+    for stage in tier.stages:
+        got = bought.get(stage.stage)
+        if got is None or not stage.draws or stage.stage in HELD_OUT:
+            continue
+        share = got.draws / stage.draws
+        for k, (planned, spent) in enumerate(
+            ((stage.expected.tokens, got.spent.tokens), (stage.expected.usd, got.spent.usd))
+        ):
+            expected[k] += planned * share
+            actual[k] += spent
+    tokens, usd = (a / e if e else 1.0 for a, e in zip(actual, expected, strict=True))
+    return tokens, usd
+
+
+def _stage(
+    stage: StagePlan, bought: Mapping[str, Bought], scale: tuple[float, float]
+) -> StagePlan:  # fmt: skip
+    there = bought[stage.stage].draws if stage.stage in bought else 0
+    most, usual = stage.draws, stage.draws * (FINALISTS_DEPTH if stage.stage in HELD_OUT else 1.0)
+    left, left_usual = (max(0.0, n - there) / n if n else 0.0 for n in (most, usual))
+    expected, worst = stage.expected, stage.worst
+    return replace(
+        stage,
+        draws=max(0, most - there),
+        expected=Amount(
+            math.ceil(expected.calls * left_usual), expected.tokens * left_usual * scale[0],
+            expected.usd * left_usual * scale[1],
+        ),
+        worst=Amount(math.ceil(worst.calls * left), worst.tokens * left, worst.usd * left),
+    )  # fmt: skip
+
+
+def _nothing(stage: StagePlan) -> StagePlan:
+    return replace(stage, draws=0, expected=NOTHING, worst=NOTHING)

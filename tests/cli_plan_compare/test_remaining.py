@@ -1,0 +1,127 @@
+"""What is left to buy of a run that has begun, and what nobody is asked about a second time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.search.scripted_job import TINY, install, make_job, run
+from tierwise.cli import main
+from tierwise.content import Job, load_job, override
+from tierwise.pool import Cap, SamplePool
+from tierwise.pool.spending import Spent
+from tierwise.search import Event, RunDir, Started, prepare
+from tierwise.search.plan import Plan, TierPlan, plan
+from tierwise.search.remaining import remaining
+
+ORDER = ("screen", "race", "study", "select", "test")
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    install(monkeypatch)
+    path = make_job(tmp_path / "job")
+    path.write_text(path.read_text().replace("  strong: {model: scripted/strong}\n", ""))
+    return path
+
+
+class Stop(Exception):
+    pass
+
+
+def until(stage: str):
+    def listener(event: Event) -> None:
+        if isinstance(event, Started) and event.stage == stage:
+            raise Stop
+
+    return listener
+
+
+def begun(job: Path, out: Path, stage: str) -> None:
+    """Run it until a stage begins."""
+    with pytest.raises(Stop):
+        run(job, out, listener=until(stage))
+
+
+def left(job: Job, out: Path) -> tuple[Plan, TierPlan]:
+    whole = plan(prepare(job), TINY)
+    return whole, remaining(whole, RunDir.open(out), job).tiers["weak"]
+
+
+def spent(out: Path) -> Spent:
+    with SamplePool.open(out / "pool.sqlite", read_only=True) as pool:
+        return pool.spent(RunDir.open(out).run)
+
+
+@pytest.mark.parametrize("stage", ["race", "study", "select", "test"])
+def test_stages_that_are_bought_are_not_planned_again(
+    stage: str, job: Path, tmp_path: Path
+) -> None:
+    begun(job, tmp_path / "run", stage)
+    before = spent(tmp_path / "run")
+    whole, tier = left(load_job(job), tmp_path / "run")
+    fresh = whole.tiers["weak"]
+    by = {s.stage: s for s in tier.stages}
+    last = ORDER[ORDER.index(stage) - 1]  # whose end nobody can see
+    assert all(by[s].draws == 0 for s in ORDER[: ORDER.index(last)])
+    assert by[last].expected.calls <= 3 or last == "select"  # two items ask the same
+    assert all(by[s].draws == f.draws for s, f in zip(ORDER, fresh.stages, strict=True)
+               if ORDER.index(s) >= ORDER.index(stage))  # fmt: skip
+    assert tier.bought is not None
+    assert tier.bought.spent == before
+    run(job, tmp_path / "run")
+    more = spent(tmp_path / "run").usd - before.usd
+    assert 0 < more <= tier.worst.usd < fresh.worst.usd
+    with SamplePool.open(tmp_path / "run" / "pool.sqlite", read_only=True) as pool:
+        bought = pool.bought(RunDir.open(tmp_path / "run").run, "weak")
+    for name in ("race", "study")[("race", "study", "select", "test").index(stage) :]:
+        assert by[name].expected.usd == pytest.approx(bought[name].spent.usd, rel=0.3)
+
+
+def test_what_is_expected_goes_by_what_draws_turned_out_to_cost(job: Path, tmp_path: Path) -> None:
+    """Answers of the scripted model are shorter than half of their cap."""
+    begun(job, tmp_path / "run", "select")
+    whole, tier = left(load_job(job), tmp_path / "run")
+    measured = spent(tmp_path / "run").usd / sum(
+        s.expected.usd for s in whole.tiers["weak"].stages[:3]
+    )
+    for now, before in zip(tier.stages[3:], whole.tiers["weak"].stages[3:], strict=True):
+        assert now.expected.usd == pytest.approx(before.expected.usd * measured, rel=0.15)
+
+
+def test_a_run_that_has_finished_buys_nothing_more(job: Path, tmp_path: Path) -> None:
+    run(job, tmp_path / "run")
+    wanted = load_job(job)
+    _, tier = left(wanted, tmp_path / "run")
+    assert tier.expected.usd == tier.worst.usd == 0
+    richer = override(wanted, budget_usd=1000.0)
+    assert left(richer, tmp_path / "run")[1].worst.usd > 0
+
+
+def test_what_is_left_is_within_what_is_left_of_a_budget(job: Path, tmp_path: Path) -> None:
+    begun(job, tmp_path / "run", "select")
+    before = spent(tmp_path / "run")
+    wanted = load_job(job)
+    whole = plan(prepare(wanted), TINY)
+    capped = replace(whole.tiers["weak"], cap=Cap(calls=before.calls + 7, usd=before.usd + 1e-6))
+    tier = remaining(Plan({"weak": capped}), RunDir.open(tmp_path / "run"), wanted).tiers["weak"]
+    assert tier.worst.calls == 7
+    assert tier.worst.usd == pytest.approx(1e-6)
+
+
+def test_the_command_says_what_is_left(
+    job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(job, tmp_path / "run", "select")
+    main(["plan", str(job), "--out", str(tmp_path / "run"), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    draws = {row["stage"]: row["draws"] for row in told["stages"]}
+    assert draws["screen"] == draws["race"] == 0 < draws["select"]
+    assert "draws are there already" in " ".join(told["remarks"])
+    main(["plan", str(job), "--out", str(tmp_path / "run"), "--fresh", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["stages"][0]["draws"] > 0
+    assert "there already" not in " ".join(told["remarks"])
