@@ -17,6 +17,7 @@ from tierwise.pool.spending import Bought, Spent
 from tierwise.search.plan import FINALISTS_DEPTH, NOTHING, Amount, Plan, StagePlan, TierPlan
 from tierwise.search.run_dir import RunDir
 
+LAST = "test"
 HELD_OUT = ("select", "test")
 """Stages that are expected to buy a part of the draws that they may: ``FINALISTS_DEPTH``."""
 
@@ -41,13 +42,17 @@ def remaining(found: Plan, run: RunDir, job: Job) -> Plan:
 def _left(
     tier: TierPlan, bought: Mapping[str, Bought], spent: Spent, *, finished: bool
 ) -> TierPlan:  # fmt: skip
-    begun = [i for i, stage in enumerate(tier.stages) if stage.stage in bought]
+    names = [stage.stage for stage in tier.stages]
+    begun = [name for name in names if name in bought]
     if not begun or tier.fault:
         return tier
     scale = _scale(tier, bought)
+    done = names[: names.index(begun[-1])]
+    if begun[-1] == LAST:
+        done += names[names.index(LAST) + 1 :]  # what signals ask is bought within the stages
     stages = [
-        _nothing(stage) if finished or i < begun[-1] else _stage(stage, bought, scale)
-        for i, stage in enumerate(tier.stages)
+        _nothing(stage) if finished or stage.stage in done else _stage(stage, bought, scale)
+        for stage in tier.stages
     ]
     most = tier.cap
     cap = Cap(
