@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ trials: 300
 operating_point: {min_score: 0.9}
 storage: null
 engine: local
+escalate_to: [old, mini]
 """
 
 
@@ -61,6 +63,7 @@ def test_a_job_loads_with_paths_relative_to_it(folder, tmp_path_factory, monkeyp
     assert job.budget == Budget(usd=5.0, calls=20000, seconds=3600.0)
     assert job.operating_point == {"min_score": 0.9}
     assert (job.seed, job.trials, job.baseline, job.engine) == (3, 300, "plain", "local")
+    assert [job.above(tier) for tier in job.tiers] == [("old", "mini"), ("mini",), ()]
 
 
 def test_a_job_as_resolved_reads_back_equal(folder):
@@ -102,9 +105,11 @@ _JOB = st.builds(
 )
 
 
-@given(_JOB)
+@given(_JOB, st.booleans())
 @settings(max_examples=25, deadline=None, derandomize=True)
-def test_any_job_reads_back_equal(job):
+def test_any_job_reads_back_equal(job, escalates):
+    if escalates and len(job.tiers) > 1:
+        job = dataclasses.replace(job, escalate_to=tuple(job.tiers)[1:], operating_point="level")
     assert job_of(parse(dump_job(job))) == job
 
 
@@ -154,6 +159,18 @@ def test_any_job_reads_back_equal(job):
             "rmp: 500",
             "job.yaml:16: tiers.mini.limits: unknown key 'rmp'; did you mean 'rpm'",
         ),
+        (
+            "[old, mini]",
+            "[old, miny]",
+            "job.yaml:23: unknown tier of the job (escalate_to) 'miny'; did you mean 'mini'",
+        ),
+        ("[old, mini]", "[small]", "job.yaml:23: escalate_to: no tier stands before 'small'"),
+        ("[old, mini]", "[old, old]", "job.yaml:23: escalate_to names tier 'old' twice"),
+        (
+            "{min_score: 0.9}\nstorage: null\nengine: local\nescalate_to: [old, mini]",
+            "level",
+            "job.yaml:20: operating point 'level' is the cheapest policy that is level",
+        ),
         ("old.jsonl", "new.jsonl", "job.yaml:9: no such file: "),
         (
             "  small: {",
@@ -197,13 +214,17 @@ def test_the_command_line_overrides(tmp_path, monkeypatch):
     assert job.budget == Budget(usd=2.5, calls=9)
     assert job.operating_point == {"usd_per_point": 0.1}
     assert list(job.tiers) == ["small", "mini"]
+    assert override(job, escalate_to=["mini"]).escalate_to == ("mini",)
+    with pytest.raises(InputError, match="unknown tier of the job"):
+        override(default_job(), escalate_to=["larg"])
     assert job.task == str(tmp_path / "mine")
     assert override(job) == job
 
 
 def test_a_tier_that_keeps_its_model_keeps_the_rest(folder):
     job = load_job(folder / "job.yaml")
-    again = override(job, tiers={"mini": "openai/gpt-4o-mini", "small": "embedded/medium"})
+    tiers = {"mini": "openai/gpt-4o-mini", "small": "embedded/medium"}
+    again = override(job, tiers=tiers, escalate_to=())
     assert again.tiers == {"mini": job.tiers["mini"], "small": TierSpec("embedded/medium")}
 
 

@@ -56,13 +56,21 @@ _OPTIONS = (
         help="A tier, such as mini=openai/gpt-4o-mini; repeat for more.",
     ),
     retriever_option,
+    click.option(
+        "--escalate-to",
+        multiple=True,
+        metavar="TIER",
+        help="A tier that those before it may hand requests to; repeat for more.",
+    ),
     click.option("--baseline", help="The prompt in use today (an id of the task's prompts)."),
     click.option("--budget-usd", type=float, help="Dollars, over all tiers."),
     click.option("--max-calls", type=int, help="Calls, over all tiers."),
     click.option("--trials", type=int, help="Policies to judge on each tier."),
     click.option("--seconds", type=float, help="Buy nothing more after this time."),
     click.option("--seed", type=int),
-    click.option("--operating-point", type=click.Choice(["economy", "balanced", "quality"])),
+    click.option(
+        "--operating-point", type=click.Choice(["economy", "balanced", "quality", "level"])
+    ),
     click.option("--max-usd-per-item", type=float, help="The best score at most this dear."),
     click.option("--min-score", type=float, help="The cheapest that scores at least this."),
     click.option("--usd-per-point", type=float, help="What one point (.01) of score is worth."),
@@ -101,4 +109,5 @@ def asked(job: str | None, tiers: dict[str, str], options: dict[str, Any]) -> Jo
     """
     from tierwise.content import default_job, load_job, override
 
+    options["escalate_to"] = options.get("escalate_to") or None
     return override(load_job(job) if job else default_job(), tiers=tiers or None, **options)

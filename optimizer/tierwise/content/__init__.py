@@ -4,6 +4,7 @@ from tierwise.content.check import check
 from tierwise.content.find import find_space, find_task, names_of, shipped
 from tierwise.content.job import (
     CHOSEN_BY,
+    LEVEL,
     OPERATING_POINTS,
     Budget,
     Job,
@@ -17,7 +18,7 @@ from tierwise.content.task_file import LoadedTask, load_task
 from tierwise.content.tier_spec import TierSpec
 
 __all__ = [
-    "CHOSEN_BY", "OPERATING_POINTS", "Budget", "Job", "LoadedTask", "ProposalSpec", "TierSpec",
-    "check", "default_job", "dump_job", "find_space", "find_task", "load_job", "load_space",
-    "load_task", "names_of", "override", "shipped",
+    "CHOSEN_BY", "LEVEL", "OPERATING_POINTS", "Budget", "Job", "LoadedTask", "ProposalSpec",
+    "TierSpec", "check", "default_job", "dump_job", "find_space", "find_task", "load_job",
+    "load_space", "load_task", "names_of", "override", "shipped",
 ]  # fmt: skip

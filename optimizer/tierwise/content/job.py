@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from tierwise.errors import InputError, unknown_name
 
 OPERATING_POINTS = ("economy", "balanced", "quality")
 """By name; the others are {max_usd_per_item: …}, {min_score: …} and {usd_per_point: …}."""
+
+LEVEL = "level"
+"""One more name, for tiers that may escalate: level with the stronger tier, as cheap as can be."""
 
 CHOSEN_BY = ("max_usd_per_item", "min_score", "usd_per_point")
 ENGINES = ("local", "ray")
@@ -52,10 +55,11 @@ class Job:
     """Everything that a study depends on, apart from the pool.
 
     ``baseline`` names a prompt of the task (None: its first). ``gate_margin`` is the score that a
-    cheaper policy may lose and still count as equal.
+    cheaper policy may lose and still count as equal. ``tiers`` stand from the weakest to the
+    strongest; those of ``escalate_to`` may be handed requests by any tier that stands before them.
 
     Raises:
-        InputError: no tiers, or a value out of range.
+        InputError: no tiers, a value out of range, or an escalation that no tier can make.
     """
 
     task: str = "arithmetic"
@@ -70,6 +74,12 @@ class Job:
     engine: str = "local"
     gate_margin: float = 0.02
     proposals: ProposalSpec | None = None
+    escalate_to: tuple[str, ...] = ()
+
+    def above(self, tier: str) -> tuple[str, ...]:
+        """The tiers that ``tier`` may hand requests to, the weakest first."""
+        names = list(self.tiers)
+        return tuple(n for n in names[names.index(tier) + 1 :] if n in self.escalate_to)
 
     def __post_init__(self) -> None:
         if not self.tiers:
@@ -84,7 +94,9 @@ class Job:
             raise unknown_name("engine", self.engine, ENGINES)
         if not 0 <= self.gate_margin < 1:
             raise InputError(f"gate_margin must be in [0, 1), got {self.gate_margin:g}")
-        check_operating_point(self.operating_point)
+        check_operating_point(self.operating_point, escalates=bool(self.escalate_to))
+        for _, error in escalation_faults(self.escalate_to, list(self.tiers)):
+            raise error
         usd = self.proposals.usd if self.proposals else None
         if usd is not None and self.budget.usd is not None and usd >= self.budget.usd:
             raise InputError(
@@ -111,8 +123,37 @@ class Job:
         return replace(rest, usd=self.budget.usd - usd)
 
 
-def check_operating_point(point: object) -> None:
+def escalation_faults(
+    escalate_to: Sequence[str], tiers: Sequence[str]
+) -> Iterator[tuple[int, InputError]]:
+    """What is wrong with ``escalate_to``, each with its place in it.
+
+    Since requests go only to tiers further down the list, there are no circles.
+    """
+    for i, name in enumerate(escalate_to):
+        if name not in tiers:
+            yield i, unknown_name("tier of the job (escalate_to)", name, tiers)
+        elif name in escalate_to[:i]:
+            yield i, InputError(f"escalate_to names tier {name!r} twice")
+        elif name == tiers[0]:
+            yield (
+                i,
+                InputError(
+                    f"escalate_to: no tier stands before {name!r}, so nobody can hand it a "
+                    "request; list the tiers of a job from the weakest to the strongest"
+                ),
+            )
+
+
+def check_operating_point(point: object, *, escalates: bool = False) -> None:
     """Raise an InputError unless ``point`` is one of the names, or one bound with its number."""
+    if point == LEVEL:
+        if not escalates:
+            raise InputError(
+                "operating point 'level' is the cheapest policy that is level with a stronger "
+                "tier: it needs escalate_to, the tiers that may be handed requests"
+            )
+        return
     if isinstance(point, str):
         if point not in OPERATING_POINTS:
             raise unknown_name("operating point", point, (*OPERATING_POINTS, *CHOSEN_BY))
@@ -148,8 +189,9 @@ def override(job: Job, **options: object) -> Job:
     """``job`` with what the command line says; an option that is None was not given.
 
     Options are the job's own fields, ``budget_usd``, ``max_calls``, ``max_tokens``, ``seconds``,
-    ``operating_point`` or one of ``max_usd_per_item``, ``min_score`` and ``usd_per_point``, and
-    ``tiers``: name -> model, which replace the job's (one that keeps its model keeps the rest).
+    ``operating_point`` or one of ``max_usd_per_item``, ``min_score`` and ``usd_per_point``,
+    ``escalate_to``, and ``tiers``: name -> model, which replace the job's (one that keeps its model
+    keeps the rest).
 
     Raises:
         InputError: no such option, a value out of range, or two operating points.
@@ -171,8 +213,10 @@ def override(job: Job, **options: object) -> Job:
             points.append(value)
         elif name == "tiers":
             changes[name] = _tiers(job, value)
+        elif name == "escalate_to" and isinstance(value, Sequence):
+            changes[name] = tuple(value)
         else:
-            known = {*_PLAIN, *_BUDGET, *CHOSEN_BY, "operating_point", "tiers"}
+            known = {*_PLAIN, *_BUDGET, *CHOSEN_BY, "operating_point", "tiers", "escalate_to"}
             raise unknown_name("option", name, known)
     if len(points) > 1:
         raise InputError("give one operating point: a name, or one of " + ", ".join(CHOSEN_BY))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tierwise.content.find import resolved
-from tierwise.content.job import Budget, Job, check_operating_point
+from tierwise.content.job import Budget, Job, check_operating_point, escalation_faults
 from tierwise.content.proposal_spec import ProposalSpec
 from tierwise.content.tier_spec import TierSpec
 from tierwise.errors import InputError
@@ -76,6 +76,7 @@ class JobModel(Strict):
     space: Text = "default"
     seed: Annotated[int, Field(ge=0)] = 0
     tiers: Annotated[dict[Text, TierModel], Field(min_length=1)]
+    escalate_to: list[Text] = Field(default_factory=list)
     budget: BudgetModel = BudgetModel()
     trials: Count = 300
     operating_point: Any = "balanced"
@@ -100,9 +101,11 @@ def job_of(document: Document) -> Job:
     folder = Path(str(document.path)).parent if document.path else Path()
     faults: list[InputError] = []
     try:
-        check_operating_point(model.operating_point)
+        check_operating_point(model.operating_point, escalates=bool(model.escalate_to))
     except InputError as error:
         faults.append(document.placed(error, ("operating_point",)))
+    for i, fault in escalation_faults(model.escalate_to, list(model.tiers)):
+        faults.append(document.placed(fault, ("escalate_to", i)))
     tiers = {name: _tier(tier, folder) for name, tier in model.tiers.items()}
     for name, tier in tiers.items():
         if tier.recordings and not Path(tier.recordings).is_file():
@@ -118,7 +121,7 @@ def job_of(document: Document) -> Job:
             baseline=model.baseline, seed=model.seed, budget=Budget(**model.budget.model_dump()),
             trials=model.trials, storage=model.storage, engine=model.engine,
             operating_point=point, gate_margin=float(model.gate_margin),
-            proposals=_proposals(model.proposals, folder),
+            proposals=_proposals(model.proposals, folder), escalate_to=tuple(model.escalate_to),
         )  # fmt: skip
     except InputError as error:  # what remains is a relation between two keys
         raise document.placed(error, ("proposals", "usd")) from None
@@ -132,6 +135,8 @@ def dump_job(job: Job) -> str:
         "task": job.task, "space": job.space, "seed": job.seed,
         "tiers": {name: _shown(tier) for name, tier in job.tiers.items()},
     }  # fmt: skip
+    if job.escalate_to:
+        shown["escalate_to"] = list(job.escalate_to)
     if budget:
         shown["budget"] = budget
     shown["trials"] = job.trials

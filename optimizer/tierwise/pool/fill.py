@@ -106,8 +106,12 @@ def fill(
     run: str = "",
     stage: str = "",
     progress: Callable[[Progress], None] | None = None,
+    account: str | None = None,
 ) -> Filled:
     """Buy what is missing of ``needs``; draw i has the seed ``base_seed(seed, request) + i``.
+
+    At ``tier``'s prices, and on its account; or on that of ``account``, a tier that buys draws of
+    another, whose ``cap`` it then is.
 
     A draw that failed for good is a row of its own and is not bought again in the same ``run``,
     resumed or not, so that a run judges one snapshot; a later run on the same pool tries it again.
@@ -132,7 +136,8 @@ def fill(
     cells = _grid(needs, settled, model.chunk)
     chunks = deque(_calls(cell, tier.takes_n, seed) for cell in cells if cell)
     planned = sum(call.n for calls in chunks for call in calls)
-    purchase = _Purchase(pool, tier, (run or uuid.uuid4().hex, stage), cap, chunks)
+    purpose = (account or tier.name, run or uuid.uuid4().hex, stage)
+    purchase = _Purchase(pool, tier, purpose, cap, chunks)
     for _ in purchase.buy(model):
         if progress is not None:
             so_far = purchase.filled
@@ -204,11 +209,11 @@ class _Purchase:
     """One fill under way: chunks to send, chunks in flight, and what came of the others."""
 
     def __init__(
-        self, pool: SamplePool, tier: Tier, purpose: tuple[str, str], cap: Cap,
+        self, pool: SamplePool, tier: Tier, purpose: tuple[str, str, str], cap: Cap,
         chunks: deque[list[Call]],
     ) -> None:  # fmt: skip
         self._pool, self._tier, self._chunks = pool, tier, chunks
-        self._run, self._stage = purpose
+        self._account, self._run, self._stage = purpose
         self._limit = cap.limit
         self._bounded = cap.usd is not None or cap.tokens is not None
         self._deadline = None if cap.seconds is None else monotonic() + cap.seconds
@@ -260,9 +265,7 @@ class _Purchase:
                 self._short = "seconds"
                 return
             worst = worst_case(self._chunks[0], self._tier, bounded=self._bounded)
-            reserved = self._pool.reserve(
-                self._tier.name, self._run, worst, self._limit, self._stage
-            )
+            reserved = self._pool.reserve(self._account, self._run, worst, self._limit, self._stage)
             if isinstance(reserved, str):
                 self._short = reserved
                 return

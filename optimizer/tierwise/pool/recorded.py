@@ -29,8 +29,11 @@ def recorded_table(
     metric: Metric | None = None,
     arms: Sequence[Arm] | None = None,
     verifiers: Sequence[str] = (),
+    others: Mapping[str, tuple[Recording, Tier]] | None = None,
 ) -> SampleTable:
     """The recorded draws of ``arms`` (all of them) on ``items``, at the tier's prices.
+
+    An arm that names another tier is looked up in ``others``, at that tier's prices.
 
     Column d is the recorded draw d; one that is not recorded, or failed, has NaN for score, dollars
     and seconds. The recording's own answers are taken where it has them, else those in the text.
@@ -43,7 +46,8 @@ def recorded_table(
             recorded at all.
     """
     chosen = tuple(recording.arms) if arms is None else tuple(arms)
-    grids = {arm: _grid(recording, arm, items) for arm in chosen}
+    of = {arm: (others or {}).get(arm.tier or "", (recording, tier)) for arm in chosen}
+    grids = {arm: _grid(of[arm][0], arm, items) for arm in chosen}
     codes = [
         encode_answers([[_answer(draw, answer) for draw in grids[arm][i]] for arm in chosen])
         for i in range(len(items))
@@ -51,7 +55,8 @@ def recorded_table(
     tables = {
         arm: _arm_table(
             grids[arm], [row[k] for row in codes], _scores(grids[arm], items, answer, metric, arm),
-            tier.price, _verified(grids[arm], items, answer, verifiers), takes_n=tier.takes_n,
+            of[arm][1].price, _verified(grids[arm], items, answer, verifiers),
+            takes_n=of[arm][1].takes_n,
         )
         for k, arm in enumerate(chosen)
     }  # fmt: skip
@@ -62,6 +67,7 @@ _Grid = list[list[RecordedDraw | None]]
 
 
 def _grid(recording: Recording, arm: Arm, items: Sequence[Item]) -> _Grid:
+    arm = arm._replace(tier=None)
     if arm not in recording.draws:
         known = ", ".join(a.label for a in recording.draws)
         raise UnsupportedError(f"{arm.label} is not recorded; recorded: {known}")

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from tierwise.reporting import (
     difficulty,
     equal_dollars,
+    escalation,
     frontier,
     gains,
     prompts,
     recipes,
     sensitivity,
     spending,
+    techniques,
     transfer,
 )
 from tierwise.reporting._base import NOTE, Row, Section, unreadable
@@ -32,6 +34,8 @@ SECTIONS: dict[str, Section[RunFiles]] = {
     "transfer": transfer.SECTION,
     "difficulty": difficulty.SECTION,
     "sensitivity": sensitivity.SECTION,
+    "techniques": techniques.SECTION,
+    "escalation": escalation.SECTION,
     "spending": spending.SECTION,
 }
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe
+from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
 from tierwise.search.grid import recipes
-from tierwise.search.parameters import Dimensions, Proposal, policy_of
+from tierwise.search.parameters import Dimensions, Proposal, in_order, policy_of
 from tierwise.stats.pareto import front, minkowski_front
 
 Floats = npt.NDArray[np.float64]
@@ -56,14 +56,16 @@ def allocate(
     means = score.mean(axis=1), usd.mean(axis=1)
     for i in front(*means):
         found.append((Proposal(Difficulty(), (), (grid[i],)), means[0][i], means[1][i]))
-    probes = _cheapest(dimensions, grid, means[1], probe_arms)
+    probes = _probes(dimensions, grid, *means, probe_arms)
     # A probe makes some recipes dearer and some pointless; only what was near the front is tried.
     near = _near_front(means, 60)
+    told: set[Difficulty] = set()  # of few values of a signal, several shares are one cut
     for difficulty, shares in _difficulties(dimensions, probes):
         proposal = Proposal(difficulty, shares, tuple(grid[:1] * (len(shares) + 1)))
         cut = policy_of(proposal, evaluator)
-        if cut is None:
+        if cut is None or cut.difficulty in told:
             continue
+        told.add(cut.difficulty)
         bucket = evaluator.bucket_rows(cut.difficulty)
         if difficulty.probe is None:
             members = bucket[:: evaluator.orders.n]
@@ -104,6 +106,9 @@ def _probed(
     return np.array([r.score for r in rows]), np.array([r.usd for r in rows])
 
 
+PAIRED = 4
+"""Arms with the best scores, whose pairs are tried as probes."""
+
 CUTS: Mapping[int, tuple[tuple[float, ...], ...]] = {
     2: ((0.35,), (0.5,), (0.65,)),
     3: ((0.35, 0.7), (0.5, 0.8)),
@@ -127,15 +132,28 @@ def _difficulties(
             yield from itertools.product(probed, cuts)
 
 
-def _cheapest(dimensions: Dimensions, grid: Sequence[Recipe], usd: Floats, n: int) -> list[Probe]:
-    cost: dict[int, float] = {}
-    for recipe, dollars in zip(grid, usd, strict=True):
-        if len(recipe.arms) == 1:
-            i = dimensions.arms.index(recipe.arms[0])
-            cost[i] = min(cost.get(i, np.inf), float(dollars))
-    cheapest = sorted(cost, key=lambda i: cost[i])[:n]
-    draws = sorted({int(dimensions.space.probe_draws.low), int(dimensions.space.probe_draws.high)})
-    return [Probe((dimensions.arms[i],), k) for i in cheapest for k in draws]
+def _probes(
+    dimensions: Dimensions, grid: Sequence[Recipe], score: Floats, usd: Floats, n: int
+) -> list[Probe]:
+    """Of the ``n`` cheapest arms; where the space has them, of pairs of the best and cheapest."""
+    alone = [i for i, r in enumerate(grid) if len(r.arms) == 1 and r.arms[0] in dimensions.own]
+    cost: dict[Arm, float] = {}
+    best: dict[Arm, float] = {}
+    for i in alone:
+        (arm,) = grid[i].arms
+        cost[arm] = min(cost.get(arm, np.inf), float(usd[i]))
+        best[arm] = max(best.get(arm, -np.inf), float(score[i]))
+    cheapest = sorted(cost, key=lambda arm: cost[arm])[:n]
+    wanted = dimensions.space.probe_draws
+    counts = sorted({int(wanted.low), int(wanted.high)})
+    probes = []
+    if 1 in dimensions.space.probe_arms:
+        probes += [Probe((arm,), k) for arm in cheapest for k in counts]
+    if 2 in dimensions.space.probe_arms:
+        leading = sorted(best, key=lambda arm: -best[arm])[:PAIRED]
+        pairs = dict.fromkeys(itertools.combinations(in_order([*leading, *cheapest]), 2))
+        probes += [Probe(pair, max(2, counts[0])) for pair in pairs]
+    return probes
 
 
 def _near_front(means: tuple[Floats, Floats], n: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -49,29 +49,47 @@ class Draws(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Supply:
+    """Where the draws of a tier come from; ``model`` is None in a replay: nothing is bought."""
+
+    tier: Tier
+    model: LanguageModel | None
+    prompts: Mapping[str, PromptTemplate]
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who pays: a run, up to the cap of the tier that is searched."""
+
+    run: str
+    seed: int
+    cap: Cap
+
+
 class Buyer:
-    """Draws of a tier, bought into a pool; with ``model=None`` (replay) nothing is bought."""
+    """Draws bought into a pool: of the tier that is searched, and of those above it.
+
+    Draws of a tier above are at its prices, and on the account of the one that is searched. Most
+    are there already, since a tier above is searched first.
+    """
 
     free = False
 
     def __init__(
-        self,
-        pool: SamplePool,
-        model: LanguageModel | None,
-        task: Task,
-        tier: Tier,
-        prompts: Mapping[str, PromptTemplate],
-        *,
-        seed: int,
-        run: str,
-        cap: Cap,
-        address: str = "",
-        listener: Listener = lambda event: None,
+        self, pool: SamplePool, task: Task, supply: Supply, account: Account, *,
+        above: Sequence[Supply] = (), listener: Listener = lambda event: None,
         library: Library | None = None,
-    ) -> None:
-        self.pool, self.model, self.task, self.tier = pool, model, task, tier
-        self.prompts, self.seed, self.run, self.cap = dict(prompts), seed, run, cap
-        self.address, self.listener, self.library = address, listener, library
+    ) -> None:  # fmt: skip
+        self.pool, self.task, self.tier, self.account = pool, task, supply.tier, account
+        self.supplies: dict[str | None, Supply] = {None: supply}
+        self.supplies |= {other.tier.name: other for other in above}
+        self.prompts: dict[str, PromptTemplate] = {}
+        """By id; more may be added."""
+        for one in (*above, supply):
+            self.prompts |= one.prompts
+        self.listener, self.library = listener, library
         self.used: dict[str, set[int]] = {}
         """Request key -> draws that the search has looked at."""
         self._requests: dict[tuple[Arm, str], Request] = {}
@@ -87,34 +105,27 @@ class Buyer:
             BudgetError: the cap left fewer than ``FEWEST_ITEMS`` items.
             ProviderError: failures left fewer.
         """
-        depth, before, short = even(depth), self.spent, ""
+        depth, short = even(depth), ""
         trees = Trees(
             self.pool, items, self.task.answer, self.request, lambda arm: range(depth[arm]),
-            self.library, Buys(self.tier.name, self.run, self.cap.limit),
+            self.library, Buys(self.tier.name, self.account.run, self.account.cap.limit),
         )  # fmt: skip
-
-        def progress(done: Progress) -> None:
-            calls, usd = before.calls + done.calls, before.usd + done.usd
-            self.listener(Bought(self.tier.name, stage, done, calls, usd))
-
-        for arms in parents_first(depth):
-            if short:
-                break
-            needs = in_turn(trees, arms, items)
-            if self.model is not None:
-                filled = fill(
-                    self.pool, self.model, self.tier, needs,
-                    seed=self.seed, cap=self.cap, run=self.run, stage=stage, progress=progress,
-                )  # fmt: skip
-                short = filled.short
-                before = self.spent
-            for need in needs:
-                used = self.used.setdefault(need.request.key, set())
-                used.update(range(need.first, need.first + need.draws))
+        for level in parents_first(depth):
+            for owner, supply in self.supplies.items():
+                arms = [arm for arm in level if arm.tier == owner]
+                if short or not arms:
+                    continue
+                needs = in_turn(trees, arms, items)
+                short = self._fill(supply, needs, stage)
+                for need in needs:
+                    used = self.used.setdefault(need.request.key, set())
+                    used.update(range(need.first, need.first + need.draws))
         requests = {a: [self.request(a, item) for item in items] for a in depth if not a.path}
         turns = {arm: self.prompts[arm.prompt].turn for arm in requests}
+        others = {name: supply.tier for name, supply in self.supplies.items() if name}
         table = load(
-            self.pool, self.task, self.tier, items, requests, depth, trees=trees, turns=turns
+            self.pool, self.task, self.tier, items, requests, depth, others=others, trees=trees,
+            turns=turns,
         )  # fmt: skip
         complete = table.complete
         if complete.all():
@@ -143,19 +154,34 @@ class Buyer:
     @property
     def spent(self) -> Spent:
         """What the run has cost on this tier so far, over all of its starts."""
-        return self.pool.spent(self.run, self.tier.name)
+        return self.pool.spent(self.account.run, self.tier.name)
 
     def request(self, arm: Arm, item: Item, parent: Parent | None = None) -> Request:
         """The request of an arm for an item; one that follows nothing is built once."""
         key = (arm, item.id)
         if parent is None and key in self._requests:
             return self._requests[key]
-        built = build_request(
-            self.tier, self.prompts[arm.prompt], arm, item.inputs, self.address, parent=parent
-        )
+        of, prompt = self.supplies[arm.tier], self.prompts[arm.prompt]
+        built = build_request(of.tier, prompt, arm, item.inputs, of.address, parent=parent)
         if parent is None:
             self._requests[key] = built
         return built
+
+    def _fill(self, of: Supply, needs: Sequence[Need], stage: str) -> str:
+        """Buy what is missing of a tier's draws; the cap that ended it, if one did."""
+        if of.model is None:
+            return ""
+        paying = self.account
+        before = self.spent
+
+        def progress(done: Progress) -> None:
+            calls, usd = before.calls + done.calls, before.usd + done.usd
+            self.listener(Bought(self.tier.name, stage, done, calls, usd))
+
+        return fill(
+            self.pool, of.model, of.tier, needs, seed=paying.seed, cap=paying.cap, run=paying.run,
+            stage=stage, progress=progress, account=self.tier.name,
+        ).short  # fmt: skip
 
 
 def in_turn(trees: Trees, arms: Sequence[Arm], items: Sequence[Item]) -> list[Need]:

@@ -13,19 +13,23 @@ from typing import Any
 import numpy as np
 
 from tierwise.content import LoadedTask
-from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable, replay
+from tierwise.evaluation import Evaluator, Orders, SampleTable, replay
 from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
 from tierwise.recipe import Limits, Policy, PromptTemplate
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.recipe.prompt import turns_used
 from tierwise.search import mode_shares, signal_quality
+from tierwise.search.above import own_arms
 from tierwise.search.effort import depth_needed
+from tierwise.search.escalation import escalation
+from tierwise.search.figures import bounds, compared, measured, number
 from tierwise.search.found import Found
-from tierwise.search.gate import Comparison, compare
+from tierwise.search.gate import compare
 from tierwise.search.ranks import ranks
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.study import Generation, described
-from tierwise.stats.intervals import Interval, bootstrap_mean
+from tierwise.search.techniques import techniques
+from tierwise.stats.intervals import bootstrap_mean
 from tierwise.strategies import asks, build, paths_of
 from tierwise.task import Item
 
@@ -62,7 +66,8 @@ def policy_file(
     if not found.compute_gate.open:
         notes.append(
             f"The compute gate is closed: on {found.compute_gate.items} items neither more draws "
-            "nor thinking clearly raised the score, so one cheap draw is all that is spent."
+            "nor thinking clearly raised the score, so one cheap draw is all that "
+            + ("it spends itself." if q.above else "is spent.")
         )
     recorded = kind_of(q.tier.model) == RECORDED
     if recorded:
@@ -74,7 +79,8 @@ def policy_file(
         tier=q.tier,
         task=TaskRef(q.task.name, q.task.version, q.task.metric, q.task.items_sha256),
         inputs=q.task.inputs,
-        prompts=with_used_turns(q.arms.prompts, chosen),
+        prompts=with_used_turns(q.prompts, chosen),
+        other_tiers={above.tier.name: above.tier for above in q.above},
         policy=replace(chosen, limits=limits_of(chosen, found.test_table)),
         shares=tuple(round(share, 4) for share in got.shares),
         answer=q.task.answer,
@@ -147,19 +153,6 @@ def limits_of(policy: Policy, table: SampleTable) -> Limits:
     return Limits(max_draws=most, timeout_s=float(math.ceil(timeout_s / 30) * 30))
 
 
-def measured(got: Evaluation) -> dict[str, Any]:
-    """What a policy did on the test split, with intervals."""
-    return {
-        "items": len(got.score),
-        "score": got.mean_score,
-        "score_ci95": _bounds(bootstrap_mean(got.score, bounds=(0.0, 1.0))),
-        "usd_per_item": got.mean_usd,
-        "usd_per_item_ci95": _bounds(bootstrap_mean(got.usd)),
-        "draws_per_item": float(got.draws.mean()),
-        "rounds_per_item": float(got.rounds.mean()),
-    }
-
-
 def by_bucket(found: Found, policy: Policy) -> list[dict[str, Any]]:
     """The score of each bucket on the test split, easiest first: what `verify` looks for shifts in.
 
@@ -177,7 +170,7 @@ def by_bucket(found: Found, policy: Policy) -> list[dict[str, Any]]:
         interval = bootstrap_mean(means, bounds=(0.0, 1.0))
         rows.append({
             "items": int(here.sum()), "score": float(means.mean()) if here.any() else math.nan,
-            "score_ci95": _bounds(interval),
+            "score_ci95": bounds(interval),
         })  # fmt: skip
     return rows
 
@@ -188,17 +181,6 @@ def latency(policy: Policy, table: SampleTable) -> dict[str, float]:
     return {
         "latency_s_per_item": float(np.mean(seconds)),
         "latency_s_p95": float(np.quantile(seconds, 0.95)),
-    }
-
-
-def compared(comparison: Comparison) -> dict[str, Any]:
-    """A paired comparison, as data."""
-    return {
-        "score_difference": comparison.difference.mean,
-        "score_difference_ci95": _bounds(comparison.difference),
-        "cost_ratio": comparison.cost_ratio.mean,
-        "cost_ratio_ci95": _bounds(comparison.cost_ratio),
-        "p": comparison.p,
     }
 
 
@@ -220,8 +202,8 @@ def tier_summary(
         }
     ladder["oracle_bound"] = {
         "items": len(found.oracle),
-        "score": _number(float(found.oracle.mean())),
-        "score_ci95": _bounds(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
+        "score": number(float(found.oracle.mean())),
+        "score_ci95": bounds(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
     }
     points = {}
     for point, candidate in found.points.items():
@@ -264,9 +246,15 @@ def tier_summary(
             for j in found.generations[-1].front()
         ],
         "signals": signal_quality.summary(
-            found.study_table, found.generations[-1].dimensions, Orders(SIGNAL_ORDERS, q.seed)
+            own_arms(found.study_table),
+            found.generations[-1].dimensions.alone,
+            Orders(SIGNAL_ORDERS, q.seed),
         ),
         "routers": [fit.summary() for fit in found.routers],
+        "techniques": [
+            t.summary() for t in techniques(found.prompt_table, q.arms.baseline, q.families)
+        ],
+        "escalation": escalation(found),
         "pss": [s.summary() for s in sensitivities(found.prompt_table, q.families)],
         "ranks": ranks(found),
         **({"rounds": [made.summary() for made in found.rounds]} if found.rounds else {}),
@@ -306,12 +294,3 @@ def trials_csv(generations: Sequence[Generation]) -> str:
                 described(j.policy),
             ])  # fmt: skip
     return out.getvalue()
-
-
-def _bounds(interval: Interval) -> list[float | None]:
-    return [_number(interval.low), _number(interval.high)]
-
-
-def _number(value: float) -> float | None:
-    """None for what the draws do not support: JSON has no NaN."""
-    return value if math.isfinite(value) else None

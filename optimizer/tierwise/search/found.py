@@ -31,6 +31,7 @@ class Found:
         rungs: the ladder's policies by name.
         prompt_table: every arm on the same items, for the comparison of prompts: those of the
             screening, all items of a recording.
+        beside: with tiers above, what handing on is compared with, by name (in ``tested``).
         compute_gate: whether the tier was allowed to spend; closed, its one draw was chosen on one
             half of the first purchase and tested on the other.
         rounds: of proposals, where the job has some.
@@ -52,10 +53,12 @@ class Found:
     study_table: SampleTable
     test_table: SampleTable
     compute_gate: Verdict
+    beside: Mapping[str, Policy]
     rounds: Sequence[Round] = ()
     routers: tuple[RouterFit, ...] = ()
 
     @property
     def tested_on_test(self) -> bool:
         """Whether the test split was looked at: not where the compute gate bought nothing more."""
-        return self.compute_gate.open or kind_of(self.question.tier.model) == RECORDED
+        recorded = kind_of(self.question.tier.model) == RECORDED
+        return self.compute_gate.open or recorded or bool(self.question.above)

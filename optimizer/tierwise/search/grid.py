@@ -40,13 +40,12 @@ def recipes(dimensions: Dimensions, steps: int = STEPS) -> list[Recipe]:
     """Every recipe of the grid."""
     found: list[Recipe] = []
     for size in dimensions.space.arms:
-        # One draw of a portfolio is one draw of its first arm.
-        specs = [
-            spec for spec in strategies(dimensions, dimensions.max_draws * size, steps)
-            if width_of(build(spec)) >= size
-        ]  # fmt: skip
         for chosen in arm_sets(dimensions.arms, (size,)):
-            found += [Recipe(chosen, spec) for spec in specs]
+            if len({arm.tier for arm in chosen}) > 1:
+                continue  # a vote over two tiers is left to the sampler
+            # One draw of a portfolio is one draw of its first arm.
+            specs = strategies(dimensions, dimensions.depth(chosen) * size, steps)
+            found += [Recipe(chosen, spec) for spec in specs if width_of(build(spec)) >= size]
     return found
 
 

@@ -49,12 +49,13 @@ def rungs(
         return min(chosen, key=lambda p: chosen[p][1])
 
     single = StrategySpec.of("single")
-    arms = [a for a in evaluator.table.arms if a.prompt != baseline.prompt or a == baseline]
+    own = [a for a in evaluator.table.arms if a.tier is None]
+    arms = [a for a in own if a.prompt != baseline.prompt or a == baseline]
     one_draw = [uniform(arm, single) for arm in arms]
     best_one = max(one_draw, key=lambda p: _means(evaluator, p)[0])
     best_arm = best_one.buckets[0].arms[0]
 
-    def own(recipe: Recipe) -> bool:
+    def todays(recipe: Recipe) -> bool:
         return {a.prompt for a in recipe.arms} == {baseline.prompt}
 
     def after(recipe: Recipe) -> bool:
@@ -69,7 +70,7 @@ def rungs(
     return {
         "default_prompt_one_draw": default,
         "best_prompt_one_draw": best_one,
-        "default_prompt_best_strategy": best(own),
+        "default_prompt_best_strategy": best(todays),
         "disjoint": best(after),
         "joint_fixed_n": best(fixed),
         "joint_adaptive_stop": best(lambda recipe: True),

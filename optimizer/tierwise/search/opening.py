@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +13,10 @@ from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_mod
 from tierwise.llm.recorded import Recording
 from tierwise.pool import Cap, Library, SamplePool
 from tierwise.recipe import PromptTemplate, Tier
+from tierwise.search.above import Above
 from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
-from tierwise.search.buying import Buyer
+from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.effort import DrawCost, Effort, assumed_cost
 from tierwise.search.events import Listener
 from tierwise.search.found import Found
@@ -66,8 +69,8 @@ def addresses_of(prepared: Prepared) -> dict[str, str]:
     return {tier.name: address_of(tier) for tier in tiers if kind_of(tier.model) == LITELLM}
 
 
-def search_tier(searches: Searches, name: str) -> Searched:
-    """Search one tier of the job.
+def search_tier(searches: Searches, name: str, above: Sequence[Above] = ()) -> Searched:
+    """Search one tier of the job, which may hand requests to those ``above``.
 
     Raises:
         TierwiseError: see ``tier.search``.
@@ -75,22 +78,33 @@ def search_tier(searches: Searches, name: str) -> Searched:
     prepared = searches.prepared
     tier, baseline = prepared.tiers[name], prepared.baseline
     if baseline is None or kind_of(tier.model) == RECORDED:
-        return _on_a_recording(searches, tier)
-    return _on_a_provider(searches, tier, baseline)
+        return _on_a_recording(searches, tier, above)
+    return _on_a_provider(searches, tier, baseline, above)
 
 
-def _on_a_provider(searches: Searches, tier: Tier, baseline: PromptTemplate) -> Searched:
+def _on_a_provider(
+    searches: Searches, tier: Tier, baseline: PromptTemplate, above: Sequence[Above]
+) -> Searched:
     prepared, pool, job = searches.prepared, searches.pool, searches.prepared.job
     tier, task = with_mode_to_ask(tier, prepared.space), prepared.loaded.task
     prompts = prepared.loaded.prompts
-    cap = share_of(job.tiers_budget, tier, prepared.tiers)
-    recordings = job.tiers[tier.name].recordings
-    model = None if searches.replaying else open_model(tier, recordings=recordings)
+    account = Account(searches.run, job.seed, share_of(job, tier, prepared.tiers))
     library = _library(searches)
-    try:
+    with ExitStack() as stack:
+        if library is not None and library.retriever is not None:
+            stack.enter_context(closing(library.retriever))
+
+        def supply(of: Tier, prompts: Mapping[str, PromptTemplate]) -> Supply:
+            if searches.replaying:
+                return Supply(of, None, prompts, searches.address(of))
+            model = open_model(of, recordings=job.tiers[of.name].recordings)
+            stack.enter_context(closing(model))
+            return Supply(of, model, prompts, searches.address(of))
+
         buyer = Buyer(
-            pool, model, task, tier, {baseline.id: baseline}, seed=job.seed, run=searches.run,
-            cap=cap, address=searches.address(tier), listener=searches.listener, library=library,
+            pool, task, supply(tier, {baseline.id: baseline}), account,
+            above=[supply(one.tier, one.prompts) for one in above], listener=searches.listener,
+            library=library,
         )  # fmt: skip
         effort, rounds = searches.effort, None
         if searches.desk is not None:
@@ -101,14 +115,10 @@ def _on_a_provider(searches: Searches, tier: Tier, baseline: PromptTemplate) -> 
         arms = prepared.arms(tier, baseline, prompts)
         buyer.prompts |= arms.prompts
         assumed = assumed_cost(tier, arms.candidates, _prompt_bytes(buyer, arms))
-        question = _question(prepared, tier, arms, effort, cap, assumed)
+        question = _question(prepared, tier, arms, effort, account.cap, assumed)
+        question = replace(question, above=tuple(above))
         found = search(question, buyer, searches.listener, rounds)
         return Searched(found, pool.sha256(buyer.used))
-    finally:
-        if model is not None:
-            model.close()
-        if library is not None and library.retriever is not None:
-            library.retriever.close()
 
 
 def _library(searches: Searches) -> Library | None:
@@ -122,16 +132,26 @@ def _library(searches: Searches) -> Library | None:
     return Library(wanted.spec, retriever.identity, retriever)
 
 
-def _on_a_recording(searches: Searches, tier: Tier) -> Searched:
+def _on_a_recording(searches: Searches, tier: Tier, above: Sequence[Above]) -> Searched:
     """The same stages, and nothing bought."""
     prepared, job = searches.prepared, searches.prepared.job
-    path = Path(job.tiers[tier.name].recordings or "")
-    recording = Recording.load(path, tier.model)
+
+    def path_of(name: str) -> Path:
+        return Path(job.tiers[name].recordings or "")
+
+    recording = Recording.load(path_of(tier.name), tier.model)
     arms = recorded_arms(recording, tier, job.baseline)
     question = _question(prepared, tier, arms, FREE, Cap(), DrawCost(0.0, 0.0), recording)
-    draws = RecordedDraws(recording, prepared.loaded.task, tier)
-    found = search(question, draws, searches.listener)
-    return Searched(replace(found, prompt_table=draws.everything()), fingerprint(path))
+    others = {
+        one.tier.name: (Recording.load(path_of(one.tier.name), one.tier.model), one.tier)
+        for one in above
+    }
+    draws = RecordedDraws(recording, prepared.loaded.task, tier, others)
+    found = search(replace(question, above=tuple(above)), draws, searches.listener)
+    paths = dict.fromkeys(path_of(name) for name in (tier.name, *others))
+    marks = [fingerprint(path) for path in paths]
+    whole = marks[0] if len(marks) == 1 else hashlib.sha256("".join(marks).encode()).hexdigest()
+    return Searched(replace(found, prompt_table=draws.everything()), whole)
 
 
 def _question(

@@ -90,6 +90,7 @@ class Dimensions:
         pss: prompt sensitivity of the arms that have other wordings, for ``max_pss``.
         scores: the scores that this tier's draws have; None: log-probabilities, if ``logprobs``.
         told: ready ways to tell easy from hard by a signal that asks the model, or was fitted.
+        depth_above: the most draws of an arm of another tier; None: as of the others.
     """
 
     space: SearchSpace
@@ -99,6 +100,22 @@ class Dimensions:
     pss: Mapping[Arm, float] = field(default_factory=dict)
     scores: frozenset[str] | None = None
     told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
+    depth_above: int | None = None
+
+    @property
+    def own(self) -> tuple[Arm, ...]:
+        """The arms of the tier itself: a probe of a stronger one would cost what it should save."""
+        return tuple(arm for arm in self.arms if arm.tier is None)
+
+    @property
+    def alone(self) -> Dimensions:
+        """The same without the arms of other tiers."""
+        return replace(self, arms=self.own)
+
+    def depth(self, arms: Sequence[Arm]) -> int:
+        """The most draws of each of ``arms`` that a policy may ask for."""
+        above = any(arm.tier for arm in arms) and self.depth_above is not None
+        return min(self.max_draws, self.depth_above or 0) if above else self.max_draws
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -159,12 +176,12 @@ class Dimensions:
         return counts or [1]
 
     def _probe(self, trial: Suggests) -> Probe:
-        arms = self._portfolio(trial, "probe", self.space.probe_arms)
+        arms = self._portfolio(trial, "probe", self.space.probe_arms, self.own)
         draws = int(_number(_suggest(trial, "probe.draws", self.space.probe_draws)))
         return Probe(arms, max(draws, len(arms)))
 
     def _recipe(self, trial: Suggests, bucket: int) -> Recipe:
-        arms = self._portfolio(trial, f"b{bucket}", self.space.arms)
+        arms = self._portfolio(trial, f"b{bucket}", self.space.arms, self.arms)
         kind = str(trial.suggest_categorical(f"b{bucket}.strategy", self.kinds))
         params: dict[str, Param] = {}
         for name, dimension in self.space.strategies[kind].items():
@@ -173,14 +190,14 @@ class Dimensions:
         # An arm that would never be drawn from is not part of the recipe.
         return Recipe(arms[: build(strategy).max_draws], strategy)
 
-    def _portfolio(self, trial: Suggests, of: str, sizes: Sequence[int]) -> tuple[Arm, ...]:
-        counts = [n for n in sizes if n <= len(self.arms)] or [1]
+    def _portfolio(
+        self, trial: Suggests, of: str, sizes: Sequence[int], among: Sequence[Arm]
+    ) -> tuple[Arm, ...]:
+        counts = [n for n in sizes if n <= len(among)] or [1]
         n = int(_number(trial.suggest_categorical(f"{of}.arms", counts)))
-        return in_order([self._arm(trial, f"{of}.arm{i}") for i in range(n)])
-
-    def _arm(self, trial: Suggests, name: str) -> Arm:
-        labels = [arm.label for arm in self.arms]
-        return self.arms[labels.index(str(trial.suggest_categorical(name, labels)))]
+        labels = [arm.label for arm in among]
+        named = [str(trial.suggest_categorical(f"{of}.arm{i}", labels)) for i in range(n)]
+        return in_order([among[labels.index(name)] for name in named])
 
 
 class Recorded(dict[str, Choice]):

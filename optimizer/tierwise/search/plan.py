@@ -165,7 +165,7 @@ def as_data(found: Plan) -> dict[str, Any]:
 
 
 def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
-    cap = share_of(prepared.job.tiers_budget, tier, prepared.tiers)
+    cap = share_of(prepared.job, tier, prepared.tiers)
     if prepared.baseline is None or kind_of(tier.model) == RECORDED:
         return TierPlan(tier, cap, ())
     task = prepared.loaded.task

@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tierwise.content import LEVEL
 from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.pool import Cap
-from tierwise.recipe import Arm, Difficulty, Tier
+from tierwise.recipe import Arm, Difficulty, PromptTemplate, Tier
 from tierwise.recipe.space import SearchSpace
+from tierwise.search.above import Above
 from tierwise.search.arms import Arms
 from tierwise.search.effort import DrawCost, Effort
 from tierwise.search.parameters import Dimensions
 from tierwise.task import Item, Task
+
+BOUNDED = "bounded"
+"""Name of the operating point that a job's own bound makes."""
 
 CACHE_BYTES = 12_000_000
 """Of each evaluator: tiers are searched side by side, and their tables are small."""
@@ -31,6 +36,7 @@ class Question:
         generations: those of earlier rounds, which these are counted on from.
         scores: names of the scores that draws have; None: log-probabilities, if the tier has them.
         told: signals that ask the model or are fitted -> how they are told, from the first stages.
+        above: the tiers that requests may be handed to, the weakest first.
     """
 
     task: Task
@@ -48,6 +54,37 @@ class Question:
     generations: int = 0
     scores: frozenset[str] | None = None
     told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
+    above: tuple[Above, ...] = ()
+
+    @property
+    def handed_to(self) -> dict[Arm, int]:
+        """The arms of the tiers above, with the draws of each that a study may look at."""
+        return {arm: tier.depth for tier in self.above for arm in tier.arms}
+
+    @property
+    def point(self) -> str:
+        """Name of the job's operating point; ``level`` only where there are tiers above."""
+        if not isinstance(self.operating_point, str):
+            return BOUNDED
+        return self.plain_point if not self.above else self.operating_point
+
+    @property
+    def plain_point(self) -> str:
+        """The same where nothing is handed on: in place of ``level`` it is ``balanced``."""
+        if not isinstance(self.operating_point, str):
+            return BOUNDED
+        return "balanced" if self.operating_point == LEVEL else self.operating_point
+
+    @property
+    def tiers(self) -> dict[str, Tier]:
+        """The tier and those above it, by name."""
+        return {tier.name: tier for tier in (self.tier, *(above.tier for above in self.above))}
+
+    @property
+    def prompts(self) -> dict[str, PromptTemplate]:
+        """The prompts of all arms, those of the tiers above among them."""
+        of_above = {name: p for above in self.above for name, p in above.prompts.items()}
+        return {**of_above, **self.arms.prompts}
 
     @property
     def families(self) -> dict[str, str]:
@@ -67,9 +104,11 @@ class Question:
 
     def dimensions(self, arms: tuple[Arm, ...], depth: int) -> Dimensions:
         """What a study may choose from, with ``depth`` draws of each of ``arms``."""
+        of = [self.tiers[arm.tier or self.tier.name] for arm in arms]
         return Dimensions(
-            self.space, arms, self.tier.logprobs, depth, self.pss, self.scores, self.told
-        )
+            self.space, arms, all(tier.logprobs for tier in of), depth, self.pss, self.scores,
+            self.told, min(self.handed_to.values(), default=depth),
+        )  # fmt: skip
 
     def evaluator(self, table: SampleTable, *, exact: bool = True) -> Evaluator:
         """Judges policies on ``table``; on held-out items all go through the orders (not exact)."""

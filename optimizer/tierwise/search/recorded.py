@@ -32,16 +32,21 @@ MOSTLY = 0.9
 
 
 class RecordedDraws:
-    """The recorded draws of a tier, as tables."""
+    """The recorded draws of a tier, and of those above it, as tables."""
 
     free = True
 
-    def __init__(self, recording: Recording, task: Task, tier: Tier) -> None:
+    def __init__(
+        self, recording: Recording, task: Task, tier: Tier,
+        above: Mapping[str, tuple[Recording, Tier]] | None = None,
+    ) -> None:  # fmt: skip
         self.recording, self.task, self.tier = recording, task, tier
+        self.above = above or {}
 
     def most(self, arm: Arm) -> int:
         """Draws that every item of the arm has."""
-        return self.recording.arms[arm].min_draws
+        recording, _ = self.above.get(arm.tier or "", (self.recording, self.tier))
+        return recording.arms[arm._replace(tier=None)].min_draws
 
     def everything(self) -> SampleTable:
         """All that is recorded, on all items of the task: NaN where a draw is not recorded."""
@@ -72,7 +77,7 @@ class RecordedDraws:
         metric = None if self.task.metric == RECORDED else self.task.score
         return recorded_table(
             self.recording, self.tier, items, self.task.answer, metric=metric, arms=arms,
-            verifiers=self.task.verifiers,
+            verifiers=self.task.verifiers, others=self.above,
         )  # fmt: skip
 
 

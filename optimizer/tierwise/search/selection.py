@@ -59,6 +59,41 @@ def operating_points(
     }
 
 
+def level_point(
+    candidates: Sequence[Candidate], strong: Candidate, on_study: Callable[[Policy], Evaluation], *,
+    margin: float,
+) -> Candidate:  # fmt: skip
+    """The cheapest that is level with ``strong``, a policy of a stronger tier.
+
+    Level: the lower bound of the paired 95% interval of the scores is above -``margin``. So small a
+    difference takes many items to see: those of the study are counted too, where a policy must not
+    be lower by more than the margin on the select split alone. Where the items are too few for any,
+    the mean over both must not be lower.
+    """
+    known = on_study(strong.policy).score
+
+    def gaps(c: Candidate) -> tuple[Floats, Floats]:
+        return c.on_select.score - strong.on_select.score, on_study(c.policy).score - known
+
+    paired = PairedBootstrap(len(strong.on_select.score) + len(known), resamples=2000)
+    level, not_lower = [], []
+    for candidate in candidates:
+        held_out, seen = gaps(candidate)
+        both = np.concatenate([held_out, seen])
+        if held_out.mean() < -margin:
+            continue
+        if paired.difference(both, np.zeros(len(both))).low > -margin:
+            level.append(candidate)
+        if both.mean() >= 0:
+            not_lower.append(candidate)
+    return _best(level or not_lower or [strong], _DOLLARS)
+
+
+def in_doublings(score: float, usd: float) -> float:
+    """What the balanced point ranks by: the score, less a point for each doubling of dollars."""
+    return score - POINT_A_DOUBLING * math.log2(max(usd, 1e-30))
+
+
 def bounded_point(candidates: Sequence[Candidate], bound: Mapping[str, float]) -> Candidate:
     """The point for ``max_usd_per_item``, ``min_score`` or ``usd_per_point``.
 
@@ -109,7 +144,7 @@ def _doublings(e: Evaluation, reference_usd: float) -> Floats:
 _SCORE = Aim(lambda e: e.mean_score, lambda e, _: e.score)
 _DOLLARS = Aim(lambda e: -e.mean_usd, lambda e, _: -e.usd)
 _SCORE_A_DOUBLING = Aim(
-    lambda e: e.mean_score - POINT_A_DOUBLING * math.log2(max(e.mean_usd, 1e-30)),
+    lambda e: in_doublings(e.mean_score, e.mean_usd),
     lambda e, reference_usd: e.score - POINT_A_DOUBLING * _doublings(e, reference_usd),
 )
 

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tierwise.content import Budget
+from tierwise.content import Job
 from tierwise.pool import Cap
 from tierwise.recipe import Tier
 
 
-def share_of(budget: Budget, tier: Tier, tiers: Mapping[str, Tier]) -> Cap:
-    """A tier's part of the budget: calls and tokens alike, dollars by price."""
-    n = len(tiers)
-    prices = {t.name: t.price.completion_usd_per_mtok or 1.0 for t in tiers.values()}
-    part = prices[tier.name] / sum(prices.values())
+def share_of(job: Job, tier: Tier, tiers: Mapping[str, Tier]) -> Cap:
+    """A tier's part of the budget: calls and tokens alike, dollars by price.
+
+    A tier that may hand requests on pays for what it buys of the tiers above, and so counts with
+    their prices beside its own.
+    """
+    budget, n = job.tiers_budget, len(tiers)
+
+    def price(name: str) -> float:
+        of = (name, *job.above(name))
+        return sum(tiers[one].price.completion_usd_per_mtok or 1.0 for one in of)
+
+    part = price(tier.name) / sum(price(name) for name in tiers)
     return Cap(
         usd=None if budget.usd is None else budget.usd * part,
         calls=None if budget.calls is None else max(1, budget.calls // n),

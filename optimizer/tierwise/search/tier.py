@@ -56,5 +56,6 @@ def search(
         test_table=on_test.table,
         compute_gate=allowed.verdict,
         routers=allowed.routers,
+        beside=on_test.beside,
         rounds=[] if rounds is None else rounds.made,
     )

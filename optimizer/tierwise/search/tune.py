@@ -19,6 +19,7 @@ from tierwise.pool import Billed, SamplePool
 from tierwise.proposals import Author, TaskAuthor
 from tierwise.recipe import PromptTemplate
 from tierwise.recipe.policy_file import PolicyFile
+from tierwise.search.above import Above, above_of
 from tierwise.search.effort import Effort
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.export import Origin
@@ -80,6 +81,15 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
         )
         for name, spec in job.tiers.items()
     }  # fmt: skip
+    for name in tiers:
+        for other in job.above(name):
+            if (kind_of(tiers[name].model) == RECORDED) != (
+                kind_of(tiers[other].model) == RECORDED
+            ):
+                raise InputError(
+                    f"escalate_to: tiers {name!r} and {other!r} are a recorded one and one that is "
+                    "not; a request can be handed on only between two of a kind"
+                )
     same_items([
         Recording.load(spec.recordings or "", spec.model)
         for spec in job.tiers.values() if kind_of(spec.model) == RECORDED
@@ -194,7 +204,11 @@ def _desk(
 def _side_by_side(
     searches: Searches,
 ) -> tuple[dict[str, Searched], dict[str, TierwiseError]]:
-    """The search of every tier, a thread each; those that failed do not stop the others."""
+    """The search of every tier, a thread each; those that failed do not stop the others.
+
+    Tiers that may hand requests on come after those above them, the strongest first and one by
+    one: two that buy the same draws of a third at once would pay for them twice.
+    """
     stop, listener = threading.Event(), searches.listener
 
     def heard(event: Event) -> None:
@@ -205,22 +219,33 @@ def _side_by_side(
     searches = replace(searches, listener=heard)
     searched: dict[str, Searched] = {}
     failed: dict[str, TierwiseError] = {}
-    tiers = searches.prepared.tiers
+    job, tiers = searches.prepared.job, searches.prepared.tiers
+    alone = [name for name in tiers if not job.above(name)]
+    in_turn = [[name] for name in reversed(list(tiers)) if job.above(name)]
     with ThreadPoolExecutor(len(tiers)) as threads:
-        waiting = {threads.submit(search_tier, searches, name): name for name in tiers}
-        try:
-            for future in as_completed(waiting):
-                name = waiting[future]
-                try:
-                    searched[name] = future.result()
-                    listener(Finished(name))
-                except TierwiseError as error:
-                    failed[name] = error
-                    listener(Finished(name, ok=False, message=str(error)))
-        except BaseException:
-            stop.set()  # the other tiers end at their next chunk
-            raise
+        for together in (alone, *in_turn):
+            waiting = {
+                threads.submit(search_tier, searches, name, _above(job, name, searched)): name
+                for name in together
+            }
+            try:
+                for future in as_completed(waiting):
+                    name = waiting[future]
+                    try:
+                        searched[name] = future.result()
+                        listener(Finished(name))
+                    except TierwiseError as error:
+                        failed[name] = error
+                        listener(Finished(name, ok=False, message=str(error)))
+            except BaseException:
+                stop.set()  # the other tiers end at their next chunk
+                raise
     return searched, {name: failed[name] for name in tiers if name in failed}
+
+
+def _above(job: Job, name: str, searched: Mapping[str, Searched]) -> list[Above]:
+    """The tiers that ``name`` may hand requests to; one whose own search failed is left out."""
+    return [above_of(searched[other].found) for other in job.above(name) if other in searched]
 
 
 def _spending(billed: Billed) -> dict[str, Any]:

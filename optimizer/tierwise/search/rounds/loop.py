@@ -168,7 +168,7 @@ def best_of(explored: Explored) -> Policy:
             return bounded_point(candidates, q.operating_point).policy
         except UnsupportedError:  # no policy keeps the bound yet: the best is what to improve on
             return operating_points(candidates, baseline, margin=q.margin)["quality"].policy
-    return operating_points(candidates, baseline, margin=q.margin)[q.operating_point].policy
+    return operating_points(candidates, baseline, margin=q.margin)[q.plain_point].policy
 
 
 def _with(q: Question, accepted: Sequence[Tried]) -> Question:

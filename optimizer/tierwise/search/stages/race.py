@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tierwise.recipe import Arm
-from tierwise.search.asking import asked_of
-from tierwise.search.effort import with_nodes
 from tierwise.search.events import Listener
 from tierwise.search.stages.keep import keep
 from tierwise.search.stages.spend import Allowed
-from tierwise.search.stages.trials import explore, opened
+from tierwise.search.stages.trials import deep, explore, opened
 from tierwise.search.study import Generation, Judged
 
 
@@ -30,8 +28,7 @@ def race(allowed: Allowed, listener: Listener, known: Sequence[Judged] = ()) -> 
     q, racers = allowed.question, allowed.racers
     depth = min(q.effort.race_draws, allowed.depth)
     items = q.items("tune")[: q.effort.race_items]
-    wanted = {**with_nodes(racers, depth, q.space), **asked_of(q.told)}
-    table = allowed.draws.table(items, wanted, "race")
+    table = allowed.draws.table(items, deep(q, racers, depth), "race")
     generation = opened(q, table, racers, depth, number=q.generations + 1)
     explore(q, generation, q.trials // 3, listener, known)
     generation.evaluator.forget()

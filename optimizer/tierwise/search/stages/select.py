@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tierwise.content import LEVEL
 from tierwise.recipe import Policy, StrategySpec, uniform
+from tierwise.search.above import keeps_to_itself
 from tierwise.search.effort import depth_needed
-from tierwise.search.selection import Candidate, bounded_point, operating_points
+from tierwise.search.question import BOUNDED, Question
+from tierwise.search.selection import Candidate, bounded_point, level_point, operating_points
 from tierwise.search.stages.spend import Allowed
 from tierwise.search.study import Generation, Judged
+
+NEAR = 0.04
+"""Of the best score, on the study's draws: what may turn out to be level with it."""
 
 LEAST_DEPTH = 4
 """Draws an item of a one-draw policy on held-out items: more than one, to see past its noise."""
@@ -25,12 +31,14 @@ class Selected:
         points: operating point -> candidate (the job's own bound is ``chosen``).
         chosen: name of the job's operating point.
         candidates: the baseline, then the finalists.
+        alone: with tiers above, what is chosen where nothing may be handed on; else None.
     """
 
     baseline: Policy
     points: Mapping[str, Candidate]
     chosen: str
     candidates: Sequence[Candidate]
+    alone: Policy | None = None
 
 
 def select(allowed: Allowed, generation: Generation) -> Selected:
@@ -42,22 +50,51 @@ def select(allowed: Allowed, generation: Generation) -> Selected:
     q = allowed.question
     baseline = uniform(q.arms.baseline, StrategySpec.of("single"))
     finalists = finalists_of(generation, q.effort.finalists)
-    needed = depth_needed([baseline, *(j.policy for j in finalists)], LEAST_DEPTH)
+    references = [above.one_draw for above in q.above] + [above.tuned for above in q.above]
+    policies = [baseline, *(j.policy for j in finalists), *references]
     items = q.items("select")[: q.effort.select_items]
-    judge = q.evaluator(allowed.draws.table(items, needed, "select"), exact=False)
+    table = allowed.draws.table(items, depth_needed(policies, LEAST_DEPTH), "select")
+    judge = q.evaluator(table, exact=False)
     candidates = [Candidate(baseline, -1, judge.evaluate(baseline))]
     candidates += [Candidate(j.policy, j.trial, judge.evaluate(j.policy)) for j in finalists]
+    alone = None
+    if q.above:
+        own = [c for c in candidates if keeps_to_itself(c.policy)]
+        alone = _points(q, own)[q.plain_point].policy
+        candidates += [
+            Candidate(p, -1, judge.evaluate(p)) for p in dict.fromkeys(references)
+            if p not in {c.policy for c in candidates}
+        ]  # fmt: skip
+    points = _points(q, candidates)
+    if q.above:
+        strong = next(c for c in candidates if c.policy == q.above[-1].one_draw)
+        points[LEVEL] = level_point(
+            candidates, strong, generation.evaluator.evaluate, margin=q.margin
+        )
+    return Selected(baseline, points, q.point, candidates, alone)
+
+
+def _points(q: Question, candidates: Sequence[Candidate]) -> dict[str, Candidate]:
+    """The named points, and the job's own bound."""
     points = operating_points(candidates, candidates[0].on_select, margin=q.margin)
-    if isinstance(q.operating_point, str):
-        return Selected(baseline, points, q.operating_point, candidates)
-    bounded = bounded_point(candidates, q.operating_point)
-    return Selected(baseline, {**points, "bounded": bounded}, "bounded", candidates)
+    if not isinstance(q.operating_point, str):
+        points[BOUNDED] = bounded_point(candidates, q.operating_point)
+    return points
 
 
 def finalists_of(generation: Generation, n: int) -> list[Judged]:
-    """Policies along the front, and along that of one bucket, which buckets must beat."""
+    """Policies along the front, and along that of one bucket, which buckets must beat.
+
+    With tiers above, also along the front of what hands nothing on, and the cheapest that come
+    near the best score of one bucket, which is the stronger tier's.
+    """
     plain = generation.front_of(lambda judged: len(judged.policy.buckets) == 1)
     both = [*_along(generation.front(), n - n // 2), *_along(plain, n // 2)]
+    if generation.dimensions.own != generation.dimensions.arms:
+        alone = generation.front_of(lambda judged: keeps_to_itself(judged.policy))
+        both += _along(alone, n // 2)
+        strong = max(j.score for j in plain)
+        both += [j for j in generation.front() if j.score > strong - NEAR][: n // 2]
     return list({j.policy: j for j in both}.values())
 
 

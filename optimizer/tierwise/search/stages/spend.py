@@ -24,8 +24,9 @@ class Allowed:
     """What the stages after the gate may do.
 
     Attributes:
-        question: its space is one cheap draw where the gate is closed.
-        draws: where they buy; closed, the first purchase is all there is.
+        question: its space is one cheap draw where the gate is closed; a tier that may hand
+            requests on keeps its signals and buckets.
+        draws: where they buy; closed, the first purchase is all there is, but for handing on.
         racers: the arms that go on.
         depth: the most draws of an arm.
         routers: what was fitted on the train split.
@@ -49,6 +50,11 @@ def allow(screened: Screened, draws: Draws) -> Allowed:
         return Allowed(q, draws, racers, screened.depth, verdict)
     cheap = closed(q.space, direct)
     racers = tuple(a for a in bought.arms if a.mode in cheap.modes or a == q.arms.baseline)
+    if q.above:
+        # What does not pay on this tier may pay on a stronger one: a probe can still tell which.
+        cheap = replace(cheap, signals=q.space.signals, buckets=q.space.buckets)
+        depth = min(screened.depth, int(cheap.probe_draws.high))
+        return Allowed(replace(q, space=cheap), draws, racers, depth, verdict)
     q = replace(q, space=cheap, trials=min(q.trials, 3 * len(racers)))
     return Allowed(q, draws if draws.free else Halves(bought), racers, 1, verdict)
 

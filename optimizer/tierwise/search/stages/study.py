@@ -5,12 +5,10 @@ What the race judged is judged again on the larger table; a front is read from h
 
 from __future__ import annotations
 
-from tierwise.search.asking import asked_of
-from tierwise.search.effort import with_nodes
 from tierwise.search.events import Listener
 from tierwise.search.stages.race import Raced
 from tierwise.search.stages.spend import Allowed
-from tierwise.search.stages.trials import explore, opened
+from tierwise.search.stages.trials import deep, explore, opened
 from tierwise.search.study import Generation
 
 
@@ -18,8 +16,7 @@ def study(allowed: Allowed, raced: Raced, listener: Listener) -> Generation:
     """The last generation."""
     q, finals, depth = allowed.question, raced.finals, allowed.depth
     items = q.items("tune")[: q.effort.study_items]
-    wanted = {**with_nodes(finals, depth, q.space), **asked_of(q.told)}
-    table = allowed.draws.table(items, wanted, "study")
+    table = allowed.draws.table(items, deep(q, finals, depth), "study")
     generation = opened(q, table, finals, depth, number=q.generations + 2)
     restated = list(raced.generation.judged.values())
     explore(q, generation, q.trials - q.trials // 3, listener, restated)

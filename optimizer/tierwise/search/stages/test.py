@@ -10,6 +10,7 @@ import numpy as np
 from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.recipe import Policy, Recipe, StrategySpec
 from tierwise.search import ladder
+from tierwise.search.above import keeps_to_itself
 from tierwise.search.effort import depth_needed
 from tierwise.search.gate import Comparison, compare
 from tierwise.search.grid import recipes
@@ -27,6 +28,7 @@ class OnTest:
         evaluations: policy -> its evaluation.
         comparisons: operating point -> its comparison with the baseline.
         oracle: (n_items,) score of the oracle bound.
+        beside: with tiers above, what an escalating policy is compared with, by name.
     """
 
     rungs: Mapping[str, Policy]
@@ -34,6 +36,7 @@ class OnTest:
     comparisons: Mapping[str, Comparison]
     oracle: np.ndarray
     table: SampleTable
+    beside: Mapping[str, Policy]
 
 
 def test(allowed: Allowed, generation: Generation, selected: Selected) -> OnTest:
@@ -41,10 +44,12 @@ def test(allowed: Allowed, generation: Generation, selected: Selected) -> OnTest
     q, baseline, points = allowed.question, selected.baseline, selected.points
     rungs = ladder.rungs(
         q.arms.baseline, points[selected.chosen].policy, generation.evaluator,
-        recipes(generation.dimensions, steps=3), list(generation.judged.values()),
+        [r for r in recipes(generation.dimensions, steps=3) if keeps_to_itself(Policy((r,)))],
+        [j for j in generation.judged.values() if keeps_to_itself(j.policy)],
     )  # fmt: skip
+    beside = _beside(allowed, selected)
     chosen = (p.policy for p in points.values())
-    finals = list(dict.fromkeys([baseline, *rungs.values(), *chosen]))
+    finals = list(dict.fromkeys([baseline, *rungs.values(), *chosen, *beside.values()]))
     generation.evaluator.forget()
     items = q.items("test")[: q.effort.test_items]
     table = allowed.draws.table(items, depth_needed(finals, LEAST_DEPTH), "test")
@@ -56,7 +61,17 @@ def test(allowed: Allowed, generation: Generation, selected: Selected) -> OnTest
     }
     full = judged[rungs["full_policy"]].score
     oracle = ladder.oracle_bound(table, _tellable(generation, table), q.orders, full)
-    return OnTest(rungs, judged, comparisons, oracle, table)
+    return OnTest(rungs, judged, comparisons, oracle, table, beside)
+
+
+def _beside(allowed: Allowed, selected: Selected) -> dict[str, Policy]:
+    """Never handing on, always handing on (at one draw, and as the stronger tier was tuned)."""
+    q = allowed.question
+    beside = {} if selected.alone is None else {f"always {q.tier.name}": selected.alone}
+    for above in q.above:
+        beside[f"always {above.tier.name}"] = above.one_draw
+        beside[f"always {above.tier.name}, tuned"] = above.tuned
+    return beside
 
 
 def _tellable(generation: Generation, table: SampleTable) -> list[Recipe]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from tierwise.evaluation import SampleTable
 from tierwise.recipe import Arm, Difficulty, StrategySpec, uniform
 from tierwise.search.allocation import allocate
+from tierwise.search.asking import asked_of
+from tierwise.search.effort import with_nodes
 from tierwise.search.events import Best, Listener
 from tierwise.search.parameters import Proposal
 from tierwise.search.question import Question
@@ -18,10 +20,21 @@ WARM_STARTS = 24
 def opened(
     q: Question, table: SampleTable, arms: tuple[Arm, ...], depth: int, number: int
 ) -> Generation:
-    """Generation ``number`` on ``table``; a policy may take ``depth`` draws of each of ``arms``."""
-    dims = q.dimensions(arms, depth)
+    """Generation ``number`` on ``table``; a policy may take ``depth`` draws of each of ``arms``.
+
+    Arms of the tiers above take part in buckets, not in a probe.
+    """
+    dims = q.dimensions((*arms, *q.handed_to), depth)
     name = f"{q.task.name}/{q.tier.name}/g{number}"
     return Generation(name, q.evaluator(table), dims, q.seed, number)
+
+
+def deep(q: Question, arms: Sequence[Arm], depth: int) -> dict[Arm, int]:
+    """What a study looks at: ``depth`` draws of ``arms``, those above, and what is asked."""
+    wanted = {**with_nodes(arms, depth, q.space), **asked_of(q.told)}
+    for arm, most in q.handed_to.items():
+        wanted |= with_nodes((arm,), min(most, depth), q.space)
+    return wanted
 
 
 def explore(

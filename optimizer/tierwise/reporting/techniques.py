@@ -1,0 +1,46 @@
+"""Does a technique help on this tier? Every prompt against the baseline prompt in its mode."""
+
+from __future__ import annotations
+
+from tierwise.reporting._base import Row, Section, by_tier, interval
+from tierwise.reporting.reading import RunFiles, TierFiles
+
+MOST_SHOWN = 12
+"""Techniques of a tier in a terminal; --csv has all."""
+
+
+def technique_rows(tier: TierFiles) -> list[Row]:
+    """A row a prompt and mode, all its wordings together, the largest gain first."""
+    rows = []
+    for rank, found in enumerate(tier.summary["techniques"], start=1):
+        low, high = found["difference_ci95"]
+        rows.append({
+            "tier": tier.name, "prompt": found["prompt"], "family": found["family"],
+            "mode": found["mode"], "wordings": len(found["wordings"]),
+            "against": found["against"], "items": found["items"], "score": found["score"],
+            "difference": found["difference"], "difference_low": low, "difference_high": high,
+            "worst_wording": found["worst_wording"], "best_wording": found["best_wording"],
+            "cost_ratio": found["cost_ratio"], "p": found["p"],
+            "adjusted_p": found["adjusted_p"], "verdict": found["verdict"], "rank": rank,
+        })  # fmt: skip
+    return rows
+
+
+def _rows(run: RunFiles) -> list[Row]:
+    return by_tier(run, technique_rows)
+
+
+def _cells(row: Row) -> tuple[str, ...] | None:
+    if row["rank"] > MOST_SHOWN and row["verdict"] == "not shown":
+        return None
+    spread = f"{row['worst_wording']:.3f}–{row['best_wording']:.3f}" if row["wordings"] > 1 else ""
+    return (
+        row["tier"], f"{row['prompt']}/{row['mode']}", row["family"], row["against"],
+        interval(row, "difference", "+"), spread, f"×{row['cost_ratio']:.2g}", row["verdict"],
+    )  # fmt: skip
+
+
+SECTION = Section(
+    "does a technique help here? (all wordings together, Holm over a tier's table)", _rows,
+    ("tier", "technique", "family", "against", "difference>", "by wording>", "cost>", ""), _cells,
+)  # fmt: skip

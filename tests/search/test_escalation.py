@@ -1,0 +1,161 @@
+"""Requests that are handed to a stronger tier: found, billed, written, replayed and served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.search.scripted_job import JOB, MODULE, OPENING, SPACE, TINY, install, make_job
+from tests.search.test_tune import files
+from tierwise.content import load_job
+from tierwise.errors import InputError
+from tierwise.evaluation import replay as replayed
+from tierwise.llm import Request
+from tierwise.llm.scripted import ScriptedModel, answering
+from tierwise.pool import SamplePool
+from tierwise.recipe import Limits, Price, Tier
+from tierwise.recipe.policy_file import PolicyFile
+from tierwise.reporting import compared, read
+from tierwise.search import Effort, TuneResult, tune
+from tierwise.search import replay as replay_run
+from tierwise.search.above import handed_on, keeps_to_itself
+from tierwise.serving import PolicyRuntime
+
+PRICES = {"weak": Price(1.0, 5.0), "strong": Price(20.0, 100.0)}
+HANDING_ON = JOB + "escalate_to: [strong]\noperating_point: level\n"
+
+
+def tier(name: str, model: str, **more: object) -> Tier:
+    return Tier(name, model, PRICES[name], {"direct": {"max_tokens": 16}})
+
+
+def says(request: Request) -> dict[str, float]:
+    """The weak model knows sums of two and guesses at others; the strong one knows nearly all."""
+    terms = [int(t) for t in request.messages[-1].content.split(" + ")]
+    strong, right = request.model.endswith("strong"), sum(terms)
+    p = 0.97 if strong or len(terms) == 2 else 0.1
+    if request.messages[0].content.startswith("Be"):
+        p *= 0.9
+    wrong = {f"A: {right + d}": (1 - p) / 8 for d in (1, -1, 2, -2, 3, -3, 10, -10)}
+    return {f"A: {right}": p, **wrong}
+
+
+def constant(request: Request) -> dict[str, float]:
+    """The weak model says one thing whatever the prompt, right for every other sum."""
+    if request.model.endswith("strong"):
+        return says(request)
+    terms = [int(t) for t in request.messages[-1].content.split(" + ")]
+    return {f"A: {sum(terms) if len(terms) == 2 else -1}": 1.0}
+
+
+def tuned(
+    folder: Path, patch: pytest.MonkeyPatch, model: Callable[..., dict[str, float]],
+    effort: Effort = TINY,
+) -> tuple[TuneResult, list[ScriptedModel]]:  # fmt: skip
+    opened = install(patch, says=model)
+    patch.setattr(MODULE, "resolve_tier", tier)
+    path = make_job(folder, job=HANDING_ON)
+    space = SPACE.replace("probe_draws: 2", "probe_draws: 2, probe_arms: [1, 2]")
+    (folder / "space.yaml").write_text(space)
+    return tune(load_job(path), folder / "run", effort=effort), opened
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[TuneResult, list[ScriptedModel]]:
+    with pytest.MonkeyPatch.context() as patch:
+        return tuned(tmp_path_factory.mktemp("job"), patch, says)
+
+
+def test_hard_requests_go_up_and_easy_ones_stay(found) -> None:
+    result, _ = found
+    file = result.policies["weak"]
+    got = result.found["weak"].tested[replace(file.policy, limits=Limits())]
+    assert 0.1 < handed_on(file.policy, got.shares) < 0.8
+    assert set(file.other_tiers) == {"strong"}
+    assert file.other_tiers["strong"].price == PRICES["strong"]
+    assert file.other_tiers["strong"].model == "scripted/strong"
+    rows = {row["name"]: row for row in result.summary["tiers"]["weak"]["escalation"]}
+    level, strong, weak = (rows[name] for name in ("point level", "always strong", "always weak"))
+    assert level["cost_ratio"] < 0.8
+    assert level["score"] > strong["score"] - 0.05
+    assert level["score"] > weak["score"] + 0.1
+    assert (weak["handed_on"], strong["handed_on"]) == (0, 1)
+    assert strong["score_difference"] == 0
+    assert strong["cost_ratio"] == 1
+
+
+def test_the_strong_tier_keeps_to_itself_and_knows_no_level(found) -> None:
+    result, _ = found
+    strong = result.found["strong"]
+    assert strong.chosen == "balanced"
+    assert all(keeps_to_itself(p.policy) for p in strong.points.values())
+    assert result.summary["tiers"]["strong"]["escalation"] is None
+    ladder = result.found["weak"].rungs
+    assert all(keeps_to_itself(p) for name, p in ladder.items() if name != "full_policy")
+
+
+def test_the_file_reads_back_and_compare_shows_the_three(found) -> None:
+    result, _ = found
+    path = result.run.policies / "weak.yaml"
+    assert PolicyFile.load(path) == result.policies["weak"]
+    rows = compared(read(result.run.path), ("escalation",))["escalation"]
+    assert {"always weak", "always strong", "point level"} <= {row["policy"] for row in rows}
+
+
+def test_no_draw_of_the_strong_tier_is_bought_twice(found) -> None:
+    result, opened = found
+    with SamplePool.open(result.run.pool, read_only=True) as pool:
+        spent = pool.spent(result.run.run)
+        (there,) = pool._db.execute("SELECT count(*) FROM draws").fetchone()
+    assert sum(model.draws for model in opened) == there
+    assert sum(model.calls for model in opened) == spent.calls
+
+
+def test_a_replay_writes_the_same_bytes_without_a_call(found, monkeypatch) -> None:
+    result, _ = found
+    monkeypatch.setattr(MODULE, "resolve_tier", tier)
+    monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
+    before = files(result.run.path)
+    replay_run(result.run.path, effort=TINY)
+    assert files(result.run.path) == before
+
+
+def test_the_runtime_hands_on_as_the_evaluation_said(found) -> None:
+    result, _ = found
+    file, table = result.policies["weak"], result.found["weak"].test_table
+    models = {name: ScriptedModel(answering(says)) for name in PRICES}
+    codes = {}
+    with PolicyRuntime(file, models, seed=result.found["weak"].question.seed) as runtime:
+        for item in range(0, table.n_items, 5):
+            told = replayed(file.policy, table, item)
+            live = runtime.answer_sync(table.inputs[item])
+            assert (live.draws, live.rounds) == (len(told.draws), len(told.rounds))
+            assert live.usd == pytest.approx(told.usd, rel=1e-9)
+            assert [t.arm for t in live.trace] == [arm.label for arm in told.arms]
+            codes[live.bucket] = told.bucket
+    assert len(codes) == len(file.policy.buckets)
+
+
+def test_a_closed_gate_stays_open_for_handing_on(tmp_path, monkeypatch) -> None:
+    enough = replace(TINY, screen_items=48, race_items=50)
+    result, _ = tuned(tmp_path / "job", monkeypatch, constant, enough)
+    weak = result.found["weak"]
+    assert result.summary["tiers"]["weak"]["compute_gate"] == "closed"
+    assert weak.tested_on_test
+    policy = weak.points["level"].policy
+    assert not keeps_to_itself(policy)
+    spends_itself = [r for r in policy.buckets if all(arm.tier is None for arm in r.arms)]
+    assert all(r.strategy.kind == "single" for r in spends_itself)
+
+
+def test_a_recorded_tier_and_a_live_one_do_not_hand_on(tmp_path, monkeypatch) -> None:
+    install(monkeypatch)
+    path = make_job(tmp_path / "job", job=HANDING_ON)
+    monkeypatch.setattr(
+        MODULE, "kind_of", lambda model: "recorded" if "weak" in model else "litellm"
+    )
+    with pytest.raises(InputError, match="'weak' and 'strong' are a recorded one and one that"):
+        MODULE.prepare(load_job(path))
