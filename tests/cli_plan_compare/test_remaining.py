@@ -14,7 +14,8 @@ from tierwise.content import Job, load_job, override
 from tierwise.pool import Cap, SamplePool
 from tierwise.pool.spending import Spent
 from tierwise.search import Event, RunDir, Started, prepare
-from tierwise.search.plan import Plan, TierPlan, plan
+from tierwise.search.plan import plan
+from tierwise.search.planned import Plan, TierPlan
 from tierwise.search.remaining import remaining
 
 ORDER = ("screen", "race", "study", "select", "test")

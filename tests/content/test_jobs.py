@@ -242,3 +242,33 @@ def test_a_tier_that_keeps_its_model_keeps_the_rest(folder):
 def test_a_fault_on_the_command_line(options, says):
     with pytest.raises(InputError, match=says):
         override(default_job(), **options)
+
+
+PROPOSALS = """proposals:
+  model: {model: openai/gpt-4o, price: {prompt_usd_per_mtok: 2.5, completion_usd_per_mtok: 10}}
+  rounds: 3
+  demonstrations: 1
+  usd: 1.5
+"""
+
+
+def test_a_proposer_is_a_part_of_the_budget_and_survives_the_yaml(folder: Path) -> None:
+    (folder / "job.yaml").write_text(JOB + PROPOSALS)
+    job = load_job(folder / "job.yaml")
+    assert job.proposals is not None
+    assert (job.proposals.rounds, job.proposals.instructions) == (3, 6)
+    assert job_of(parse(dump_job(job))) == job
+    assert (job.proposers_budget.usd, job.tiers_budget.usd) == (1.5, 3.5)
+    assert job.proposers_budget.calls + job.tiers_budget.calls == 20000
+
+
+def test_what_is_wrong_with_proposals_is_said_with_its_line(folder: Path) -> None:
+    path = folder / "job.yaml"
+    path.write_text(JOB + "proposals: {model: openai/gpt-4o, usd: 7}\n")
+    (fault,) = faults(load_job, path)
+    line = len(JOB.splitlines()) + 1
+    assert fault.startswith(f"job.yaml:{line}: proposals.usd (7) must be below budget.usd (5)")
+    path.write_text(JOB + "proposals: {rounds: 0}\n")
+    assert faults(load_job, path) == [
+        f"job.yaml:{line}: proposals.rounds must be at least 1, got 0"
+    ]

@@ -19,6 +19,7 @@ from tierwise.recipe import PolicyFile, Price, Tier
 from tierwise.search import TuneResult, replay, tune
 
 DESK = importlib.import_module("tierwise.search.rounds.desk")
+PLANNED = importlib.import_module("tierwise.search.rounds.planned")
 SEARCH = importlib.import_module("tierwise.search.tune")
 
 PROMPTS = """- id: plain
@@ -99,8 +100,8 @@ def installed(patch: pytest.MonkeyPatch, says: Says) -> Proposer:
     tier = Tier("proposer", "embedded/proposer", Price(2.0, 8.0, as_of="2026-01"),
                 {"direct": {"max_tokens": 300}})  # fmt: skip
     patch.setattr(DESK, "open_model", made.open)
-    patch.setattr(DESK, "proposer_of", lambda spec: tier)
-    patch.setattr(SEARCH, "proposer_of", lambda spec: tier)
+    for module in (DESK, SEARCH, PLANNED):
+        patch.setattr(module, "proposer_of", lambda spec: tier)
     return made
 
 

@@ -11,7 +11,7 @@ import click
 from tierwise.errors import InputError
 
 if TYPE_CHECKING:
-    from tierwise.search.plan import Amount, Plan
+    from tierwise.search.planned import Amount, Plan
     from tierwise.search.prepared import Prepared
 
 COLUMNS = (

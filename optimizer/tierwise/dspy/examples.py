@@ -47,11 +47,13 @@ class Examples:
 def read_examples(
     signature: Any, metric: Callable[..., Any], answer: AnswerSpec, trainset: Sequence[Any],
     valset: Sequence[Any] | None, shares: Mapping[str, float],
+    least: Mapping[str, int] = FEWEST,
 ) -> Examples:  # fmt: skip
     """The task of ``signature``'s examples; an example that is there twice counts once.
 
     With a ``valset``, ``trainset`` gives the splits train and tune, and ``valset`` select and test;
     else ``trainset`` is dealt to all four by ``shares``. The last output field is the answer.
+    ``least`` is what each split must get.
 
     Raises:
         InputError: an example lacks an input, or a split gets too few.
@@ -66,10 +68,10 @@ def read_examples(
         first = assign_splits(train, WITH_VALSET[0])
         second = assign_splits([i for i in held_out if i.id not in known], WITH_VALSET[1])
         dealt = {name: first[name] + second[name] for name in SPLITS}
-    for name, least in FEWEST.items():
-        if len(dealt[name]) < least:
+    for name, n in least.items():
+        if len(dealt[name]) < n:
             raise InputError(
-                f"the {name} split has {len(dealt[name])} examples and needs {least}: bring more "
+                f"the {name} split has {len(dealt[name])} examples and needs {n}: bring more "
                 f"examples ({len(trainset)} in trainset, {len(valset or ())} in valset)"
             )
     task = ExampleTask(

@@ -57,7 +57,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         tiers: name -> LiteLLM model string, ``embedded/NAME`` or ``TierSpec``; all embedded, or
             none.
         space: a search space's name or path.
-        budget_usd: for everything, proposals among it; None for no cap.
+        budget_usd, max_calls: for everything, proposals among it; None for no cap.
         trials, seed, operating_point: as in a job.
         proposing: what is proposed, and by whom.
         normalise: how votes tell answers apart (a name of ``tierwise.task.NORMALISERS``); None:
@@ -72,7 +72,8 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
 
     def __init__(
         self, metric: Callable[..., Any], tiers: Mapping[str, str | TierSpec],
-        space: str = "default", budget_usd: float | None = None, *, trials: int = 300,
+        space: str = "default", budget_usd: float | None = None, *,
+        max_calls: int | None = None, trials: int = 300,
         seed: int = 0, operating_point: str | Mapping[str, float] = "balanced",
         proposing: Proposing | None = None, normalise: str | None = None,
         out: Path | str | None = None, effort: Effort | None = None,
@@ -86,7 +87,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         self.out, self.effort = out, effort
         self.job = Job(
             space=space, tiers=self.specs, baseline=STUDENT, seed=seed, trials=trials,
-            budget=Budget(usd=budget_usd), operating_point=operating_point,
+            budget=Budget(usd=budget_usd, calls=max_calls), operating_point=operating_point,
             proposals=self.proposing.spec,
         )  # fmt: skip
         self.result: TuneResult | None = None
@@ -164,8 +165,9 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
                 model = open_model(tier)
                 stack.callback(model.close)
                 return PooledModel(
-                    pool, model, tier, seed=setting.seed, run=run.run, cap=cap, book=PROPOSER
-                )
+                    pool, model, tier, seed=setting.seed, run=run.run, cap=cap, book=PROPOSER,
+                    stage="round 1",
+                )  # fmt: skip
 
             proposer = None if spec is None else pooled(_resolved(PROPOSER, spec))
             return propose(setting, self.proposing, student, pooled(setting.tier), proposer)

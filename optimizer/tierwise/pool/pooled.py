@@ -16,18 +16,19 @@ from tierwise.recipe import Tier
 class PooledModel:
     """A ``LanguageModel`` over a pool; draws of a call count from its ``first_draw``.
 
-    What is bought is booked under the tier name ``book``, and ``cap`` is that book's. A draw
-    that the cap does not allow is a failure of class ``budget``.
+    What is bought is booked under the tier name ``book`` and ``stage``; ``cap`` is that book's. A
+    draw that the cap does not allow is a failure of class ``budget``.
     """
 
     chunk = 1
 
     def __init__(
         self, pool: SamplePool, model: LanguageModel, tier: Tier, *, seed: int, run: str, cap: Cap,
-        book: str,
+        book: str, stage: str = "",
     ) -> None:  # fmt: skip
         self.tier = replace(tier, name=book)
         self._pool, self._model, self._seed, self._run, self._cap = pool, model, seed, run, cap
+        self._stage = stage
 
     def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
         """Answer whole chunks in order."""
@@ -50,7 +51,7 @@ class PooledModel:
         try:
             filled = fill(
                 self._pool, self._model, self.tier, [need], seed=self._seed, cap=self._cap,
-                run=self._run,
+                run=self._run, stage=self._stage,
             )  # fmt: skip
         except ProviderError as error:
             return [Failure("ProviderError", str(error))] * call.n

@@ -11,21 +11,21 @@ budget's cap bounds both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 from tierwise.errors import BudgetError
 from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
-from tierwise.pool import Cap
 from tierwise.pool.bill import worst_case
-from tierwise.pool.spending import Bought
 from tierwise.recipe import Arm, Tier
 from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.effort import Effort, affordable, assumed_cost, most_draws
 from tierwise.search.offered import offered, scores_of
+from tierwise.search.planned import Plan, StagePlan, TierPlan, amount_of
 from tierwise.search.prepared import Prepared
+from tierwise.search.rounds.planned import proposers_plan
 from tierwise.search.shares import share_of
 
 MEASURED_ITEMS = 40
@@ -35,101 +35,6 @@ FINALISTS_DEPTH = 0.5
 """Part of the most draws that policies on held-out items are expected to ask for."""
 
 
-class Amount(NamedTuple):
-    """Calls, tokens and dollars."""
-
-    calls: int
-    tokens: float
-    usd: float
-
-    def plus(self, other: Amount) -> Amount:
-        """Both together."""
-        return Amount(
-            self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd
-        )  # fmt: skip
-
-
-NOTHING = Amount(0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class StagePlan:
-    """One stage: ``draws`` are new ones, at most; ``uncut_items`` are without the budget."""
-
-    stage: str
-    arms: int
-    items: int
-    uncut_items: int
-    draws: int
-    expected: Amount
-    worst: Amount
-
-
-@dataclass(frozen=True)
-class TierPlan:
-    """One tier; ``fault`` says why its budget is too small for the smallest search.
-
-    ``worst`` is bounded by the tier's share of the budget, ``cap``, which is never passed. Where a
-    run has begun (``remaining``), all are what is left beside what it ``bought``.
-    """
-
-    tier: Tier
-    cap: Cap
-    stages: tuple[StagePlan, ...]
-    fault: str = ""
-    bought: Bought | None = None
-
-    @property
-    def recorded(self) -> bool:
-        """Nothing is bought."""
-        return kind_of(self.tier.model) == RECORDED
-
-    @property
-    def paid(self) -> bool:
-        """Calls to it are on somebody's bill."""
-        price = self.tier.price
-        free = price.prompt_usd_per_mtok == 0 and price.completion_usd_per_mtok == 0
-        return not (price.nominal or free or kind_of(self.tier.model) != "litellm")
-
-    @property
-    def expected(self) -> Amount:
-        """Over all stages, within the cap."""
-        return self._within([s.expected for s in self.stages])
-
-    @property
-    def worst(self) -> Amount:
-        """Over all stages, within the cap."""
-        return self._within([s.worst for s in self.stages])
-
-    def _within(self, amounts: Sequence[Amount]) -> Amount:
-        total = NOTHING
-        for amount in amounts:
-            total = total.plus(amount)
-        return Amount(
-            total.calls if self.cap.calls is None else min(total.calls, self.cap.calls),
-            total.tokens if self.cap.tokens is None else min(total.tokens, self.cap.tokens),
-            total.usd if self.cap.usd is None else min(total.usd, self.cap.usd),
-        )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A job's plan."""
-
-    tiers: Mapping[str, TierPlan]
-
-    @property
-    def paid(self) -> tuple[str, ...]:
-        """Names of the tiers that cost money."""
-        return tuple(name for name, tier in self.tiers.items() if tier.paid)
-
-    @property
-    def paid_usd(self) -> tuple[float, float]:
-        """Dollars of the paid tiers: expected, and at worst."""
-        paid = [self.tiers[name] for name in self.paid]
-        return sum(t.expected.usd for t in paid), sum(t.worst.usd for t in paid)
-
-
 def plan(prepared: Prepared, effort: Effort | None = None) -> Plan:
     """What ``search.tune`` would buy for a job that begins with an empty pool.
 
@@ -137,31 +42,11 @@ def plan(prepared: Prepared, effort: Effort | None = None) -> Plan:
         InputError: no prompt fits a mode that a tier and the space share; a cap on dollars or
             tokens, and a mode that sends no token cap.
     """
-    return Plan({
+    tiers = {
         name: _tier_plan(prepared, tier, effort or Effort())
         for name, tier in prepared.tiers.items()
-    })  # fmt: skip
-
-
-def as_data(found: Plan) -> dict[str, Any]:
-    """``plan.json``: what was planned before the first purchase, by tier and stage."""
-    return {
-        "schema": "tierwise/plan/v1",
-        "tiers": {
-            name: {
-                "fault": tier.fault,
-                "stages": {
-                    s.stage: {
-                        "arms": s.arms, "items": s.items, "draws": s.draws,
-                        "expected": s.expected._asdict(), "worst": s.worst._asdict(),
-                    }
-                    for s in tier.stages
-                },
-                "expected": tier.expected._asdict(), "worst": tier.worst._asdict(),
-            }
-            for name, tier in found.tiers.items()
-        },
-    }  # fmt: skip
+    }
+    return Plan(tiers | proposers_plan(prepared))
 
 
 def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
@@ -170,7 +55,14 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
         return TierPlan(tier, cap, ())
     task = prepared.loaded.task
     tier = with_mode_to_ask(tier, prepared.space)
-    arms = prepared.arms(tier, prepared.baseline, prepared.loaded.prompts)
+    spec, prompts = prepared.job.proposals, prepared.loaded.prompts
+    if spec is not None:  # as many as may be proposed, of the length of today's
+        effort = replace(effort, rounds=spec.rounds - 1, proposed=spec.instructions)
+        prompts += tuple(
+            replace(prepared.baseline, id=f"{prepared.baseline.id}+proposed-{i}", paraphrases=())
+            for i in range(spec.instructions + spec.demonstrations)
+        )
+    arms = prepared.arms(tier, prepared.baseline, prompts)
     depth = most_draws(offered(prepared.space, scores_of(task, tier)))
     calls = _calls(prepared, tier, arms, arms.candidates)
     first = [of_arm[0].request for of_arm in calls]
@@ -185,6 +77,10 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
     lengths = _Lengths.of(tier, calls, bounded=cap.usd is not None or cap.tokens is not None)
     splits = {name: len(items) for name, items in task.splits.items()}
     stages = _stages(cut, effort, len(first), depth, splits, tier, lengths)
+    if cut.rounds:
+        before = [stage.stage for stage in stages].index("select")
+        rounds = _rounds(cut, len(first), depth, tier, lengths)
+        stages = (*stages[:before], rounds, *stages[before:])
     if arms.asking:
         asked = _calls(prepared, tier, arms, [a for of in arms.asking.values() for a in of])
         lengths = _Lengths.of(tier, asked, bounded=False)
@@ -203,8 +99,8 @@ def _asked(
     once = [1] * draws
     return StagePlan(
         "ask", wordings, cut.study_items, full.study_items, draws,
-        _amount(1, once, tier, lengths.prompt, lengths.completion),
-        _amount(1, once, tier, lengths.worst_prompt, lengths.worst_completion),
+        amount_of(1, once, tier, lengths.prompt, lengths.completion),
+        amount_of(1, once, tier, lengths.worst_prompt, lengths.worst_completion),
     )  # fmt: skip
 
 
@@ -275,18 +171,19 @@ def _stages(
         usual = [max(1, round(n * FINALISTS_DEPTH)) for n in new] if held_out else new
         stages.append(StagePlan(
             stage, arms, items, uncut, arms * sum(new),
-            _amount(arms, usual, tier, lengths.prompt, lengths.completion),
-            _amount(arms, new, tier, lengths.worst_prompt, lengths.worst_completion),
+            amount_of(arms, usual, tier, lengths.prompt, lengths.completion),
+            amount_of(arms, new, tier, lengths.worst_prompt, lengths.worst_completion),
         ))  # fmt: skip
     return tuple(stages)
 
 
-def _amount(
-    arms: int, draws: Sequence[int], tier: Tier, prompt: float, completion: float
-) -> Amount:
-    """What ``draws`` new draws of each item cost on ``arms`` arms."""
-    wanted = sum(draws)
-    calls = arms * (sum(n > 0 for n in draws) if tier.takes_n else wanted)
-    usd = tier.price.prompt_usd(prompt) * calls
-    usd += tier.price.completion_usd(completion) * arms * wanted
-    return Amount(calls, calls * prompt + arms * wanted * completion, usd)
+def _rounds(cut: Effort, n_arms: int, depth: int, tier: Tier, lengths: _Lengths) -> StagePlan:
+    """What the rounds after the first look at, at most; half of it is expected, as of finalists."""
+    draws, items = cut.draws(n_arms, depth)["rounds"], cut.requests(n_arms)["rounds"]
+    each = [depth] * (draws // depth)
+    usual = [max(1, round(depth * FINALISTS_DEPTH))] * len(each)
+    return StagePlan(
+        "rounds", cut.rounds * cut.proposed, items, items, draws,
+        amount_of(1, usual, tier, lengths.prompt, lengths.completion),
+        amount_of(1, each, tier, lengths.worst_prompt, lengths.worst_completion),
+    )  # fmt: skip

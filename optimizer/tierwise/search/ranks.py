@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.evaluation import Evaluator
 from tierwise.recipe import Arm, StrategySpec, uniform
 from tierwise.search.found import Found
 
@@ -21,29 +21,32 @@ def ranks(found: Found) -> list[dict[str, Any]]:
     with their score at one draw in the screening and no rank.
     """
     strategy = found.points[found.chosen].policy.buckets[-1].strategy
-    table = found.study_table
+    table, q = found.study_table, found.question
     arms = tuple(table.arms)
-    judge = Evaluator(table, Orders(found.question.effort.orders, found.question.seed))
-    single = _scores(judge, arms, SINGLE)
-    chosen = _scores(judge, arms, strategy)
+    judge = q.evaluator(table)
+    single, chosen = _scores(judge, arms, SINGLE), _scores(judge, arms, strategy)
+
+    def named(arm: Arm, how: str, items: int) -> dict[str, Any]:
+        origin = q.arms.prompts[arm.prompt].origin
+        return {"arm": arm.label, "origin": origin, "strategy": how, "items": items}
+
     rows = [
         {
-            "arm": arm.label, "strategy": str(strategy), "items": _items(table),
+            **named(arm, str(strategy), table.n_items),
             "score_at_one_draw": float(single[i]), "rank_at_one_draw": _rank(single, i),
             "score_in_strategy": _number(chosen[i]), "rank_in_strategy": _rank(chosen, i),
         }
         for i, arm in enumerate(arms)
     ]  # fmt: skip
     rows.sort(key=lambda row: row["rank_in_strategy"] or len(rows) + 1)
-    rows += [
+    return rows + [
         {
-            "arm": arm.label, "strategy": "out of the race", "items": _items(found.prompt_table),
+            **named(arm, "out of the race", q.effort.screen_items),
             "score_at_one_draw": score, "rank_at_one_draw": None,
             "score_in_strategy": None, "rank_in_strategy": None,
         }
         for arm, score, _ in found.screened if arm not in table.arms
     ]  # fmt: skip
-    return rows
 
 
 def _scores(judge: Evaluator, arms: tuple[Arm, ...], strategy: StrategySpec) -> np.ndarray:
@@ -56,7 +59,3 @@ def _rank(scores: np.ndarray, i: int) -> int | None:
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _items(table: SampleTable) -> int:
-    return int(table.n_items)

@@ -14,7 +14,8 @@ from dataclasses import replace
 from tierwise.content import Job
 from tierwise.pool import Cap, SamplePool
 from tierwise.pool.spending import Bought, Spent
-from tierwise.search.plan import FINALISTS_DEPTH, NOTHING, Amount, Plan, StagePlan, TierPlan
+from tierwise.search.plan import FINALISTS_DEPTH
+from tierwise.search.planned import NOTHING, Amount, Plan, StagePlan, TierPlan
 from tierwise.search.run_dir import RunDir
 
 LAST = "test"

@@ -27,7 +27,8 @@ from tierwise.search.found import Found
 from tierwise.search.gate import passed
 from tierwise.search.offered import without_search
 from tierwise.search.opening import Searched, Searches, addresses_of, search_tier
-from tierwise.search.plan import as_data, plan
+from tierwise.search.plan import plan
+from tierwise.search.planned import as_data
 from tierwise.search.prepared import Prepared
 from tierwise.search.rounds import Desk, proposer_of
 from tierwise.search.run_dir import RunDir

@@ -9,6 +9,7 @@ from tierwise.errors import InputError
 from tierwise.reporting.html.buckets import buckets
 from tierwise.reporting.html.by_draws import by_draws
 from tierwise.reporting.html.calibration import calibration
+from tierwise.reporting.html.candidates import candidates
 from tierwise.reporting.html.cheapest import cheapest
 from tierwise.reporting.html.dollars import dollars
 from tierwise.reporting.html.examples import examples
@@ -37,6 +38,7 @@ SECTIONS: dict[str, tuple[str, Draw]] = {
     "draws": ("Accuracy by draws", by_draws),
     "buckets": ("Buckets", buckets),
     "prompts": ("Prompt by tier", prompt_map),
+    "candidates": ("Rank at one draw, rank in the strategy", candidates),
     "calibration": ("The difficulty signal", calibration),
     "parameters": ("What mattered", parameters),
     "money": ("Where the money went", money),

@@ -18,6 +18,7 @@ from tierwise.search.buying import Buyer
 from tierwise.search.effort import depth_needed
 from tierwise.search.parameters import in_order
 from tierwise.search.question import Question
+from tierwise.search.rounds.caps import STAGE
 from tierwise.stats.intervals import Interval
 from tierwise.stats.paired import PairedBootstrap
 
@@ -52,7 +53,7 @@ class Tried:
 
 def tried(
     q: Question, buyer: Buyer, policy: Policy, prompt: PromptTemplate, instead_of: str,
-    bucket: int, stage: str,
+    bucket: int,
 ) -> Tried:  # fmt: skip
     """Try ``prompt`` in the place of ``instead_of`` in one bucket, on the screening items.
 
@@ -63,7 +64,7 @@ def tried(
     depth = depth_needed([policy, changed])
     items = q.items("tune")[: q.effort.screen_items]
     try:
-        table = buyer.table(items, depth, stage)
+        table = buyer.table(items, depth, STAGE)
     except ProviderError as error:
         return Tried(prompt, instead_of, arms, None, 0, f"its calls failed: {error}")
     judge = q.evaluator(table, exact=False)

@@ -11,6 +11,8 @@ from tierwise.pool import Cap
 
 PROPOSER = "proposer"
 """The book of a run's pool for the first round; ``proposer/TIER`` is that of a tier's others."""
+STAGE = "rounds"
+"""What rounds look at beside the search's own stages: train items, tries and acceptance."""
 
 
 def book_of(tier: str) -> str:

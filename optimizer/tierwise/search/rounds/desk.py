@@ -63,7 +63,7 @@ class Desk:
         if there is not None:
             return there
         registry = self.author.registry()
-        with self._proposer(PROPOSER, first_cap(self.job)) as lm:
+        with self._proposer(PROPOSER, first_cap(self.job), "round 1") as lm:
             prompts = self.author.open(
                 registry, lm, n=self.spec.instructions, seed=self.job.seed
             )  # fmt: skip
@@ -81,7 +81,8 @@ class Desk:
         before = replace(
             registry, candidates=list(registry.candidates), refused=list(registry.refused)
         )
-        with self._proposer(book_of(tier), tier_cap(self.job)) as lm:
+        stage = f"round {round_.partition('.')[0]}"
+        with self._proposer(book_of(tier), tier_cap(self.job), stage) as lm:
             prompts = self.author.revise(
                 registry, asked.brief, asked.prompt, lm, n=asked.n, seed=self.job.seed
             )  # fmt: skip
@@ -120,7 +121,7 @@ class Desk:
         return there
 
     @contextmanager
-    def _proposer(self, book: str, cap: Cap) -> Iterator[Any]:
+    def _proposer(self, book: str, cap: Cap, stage: str) -> Iterator[Any]:
         if self.spec.model is None or self.spec.instructions == 0:
             yield None
             return
@@ -130,8 +131,9 @@ class Desk:
         model = open_model(tier, recordings=self.spec.model.recordings)
         try:
             kept = PooledModel(
-                self.pool, model, tier, seed=self.job.seed, run=self.run.run, cap=cap, book=book
-            )
+                self.pool, model, tier, seed=self.job.seed, run=self.run.run, cap=cap, book=book,
+                stage=stage,
+            )  # fmt: skip
             yield proposers_lm(kept.tier, kept, self.job.seed)
         finally:
             model.close()

@@ -12,6 +12,7 @@ from tierwise.recipe import Arm, Policy
 from tierwise.search.buying import Buyer
 from tierwise.search.effort import depth_needed
 from tierwise.search.question import Question
+from tierwise.search.rounds.caps import STAGE
 from tierwise.task import Item
 
 MOST_SHOWN = 24
@@ -37,7 +38,7 @@ def briefs(
     """
     depth = depth_needed([policy])
     items = q.items("train")[: q.effort.reflect_items]
-    table = buyer.table(items, depth, f"round {number}: reflect")
+    table = buyer.table(items, depth, STAGE)
     place = {item.id: item for item in items}
     items = [place[item_id] for item_id in table.item_ids]  # those that have all their draws
     evaluator = q.evaluator(table, exact=False)
@@ -84,7 +85,7 @@ def _failings(
     extract = buyer.task.answer.extract
     said: list[list[str | None]] = [[] for _ in items]
     for arm in arms:
-        for answers, texts in zip(said, buyer.texts(arm, items, depth[arm]), strict=True):
+        for answers, texts in zip(said, buyer.texts(arm, items, depth.get(arm, 1)), strict=True):
             answers += [extract(text) for text in texts]
     return [
         Failing(item.inputs, answers, item.target, score)

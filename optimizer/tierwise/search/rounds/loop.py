@@ -21,6 +21,7 @@ from tierwise.search.explored import Explored, explore
 from tierwise.search.gate import Comparison, compare
 from tierwise.search.question import Question
 from tierwise.search.rounds.acceptance import Tried, tried
+from tierwise.search.rounds.caps import STAGE
 from tierwise.search.rounds.desk import Asked, Desk
 from tierwise.search.rounds.failures import Aimed, briefs
 from tierwise.search.rounds.record import Round
@@ -117,8 +118,7 @@ class Rounds:
             asked = Asked(one.brief, self.buyer.prompts[instead_of], n)
             proposed = self.desk.later(q.tier.name, f"{number}.{i}", self.registry, asked)
             found += [
-                tried(q, self.buyer, policy, prompt, instead_of, one.bucket,
-                      f"round {number}: try")
+                tried(q, self.buyer, policy, prompt, instead_of, one.bucket)
                 for prompt in proposed.prompts
             ]  # fmt: skip
         return found
@@ -142,7 +142,7 @@ class Rounds:
     ) -> tuple[Comparison, int]:
         items = q.items("tune")[-q.effort.accept_items :]
         depth = depth_needed([before, after], LEAST_DEPTH)
-        table = self.buyer.table(items, depth, f"round {number}: accept")
+        table = self.buyer.table(items, depth, STAGE)
         judge = q.evaluator(table, exact=False)
         new, old = judge.evaluate(after), judge.evaluate(before)
         return compare(new, old, margin=q.margin, seed=q.seed), table.n_items

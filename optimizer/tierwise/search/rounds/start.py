@@ -12,6 +12,7 @@ from tierwise.proposals import Demo, Registry
 from tierwise.recipe import Arm, PromptTemplate
 from tierwise.recipe.space import SearchSpace
 from tierwise.search.buying import Buyer
+from tierwise.search.rounds.caps import STAGE
 from tierwise.search.rounds.desk import Desk
 from tierwise.search.rounds.loop import Rounds
 from tierwise.search.rounds.record import Round
@@ -64,7 +65,7 @@ class Start:
         items = self.buyer.task.splits["tune"][:PROBED_ITEMS]
         arms = {self._arm(prompt, mode): 1 for mode in self._modes(prompt)[:1]}
         try:
-            self.buyer.table(items, arms, "round 1: try")
+            self.buyer.table(items, arms, "screen")
         except ProviderError as error:
             registry.refuse(prompt.origin, f"its calls failed: {error}")
             return False
@@ -95,7 +96,7 @@ class Start:
         items = task.splits["train"][: self.train_items]
         arm = self._arm(self.baseline, mode)
         with contextlib.suppress(ProviderError):  # too few calls arrived: what did is there
-            self.buyer.table(items, {arm: 1}, "round 1: demonstrations")
+            self.buyer.table(items, {arm: 1}, STAGE)
         texts: Sequence[list[str]] = self.buyer.texts(arm, items, 1)
         return [
             (item.inputs, text)

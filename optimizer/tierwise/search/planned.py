@@ -1,0 +1,139 @@
+"""A plan's values: amounts by stage and tier, within what a budget allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tierwise.llm.models import RECORDED, kind_of
+from tierwise.pool import Cap
+from tierwise.pool.spending import Bought
+from tierwise.recipe import Tier
+
+
+class Amount(NamedTuple):
+    """Calls, tokens and dollars."""
+
+    calls: int
+    tokens: float
+    usd: float
+
+    def plus(self, other: Amount) -> Amount:
+        """Both together."""
+        return Amount(
+            self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd
+        )  # fmt: skip
+
+
+NOTHING = Amount(0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage: ``draws`` are new ones, at most; ``uncut_items`` are without the budget."""
+
+    stage: str
+    arms: int
+    items: int
+    uncut_items: int
+    draws: int
+    expected: Amount
+    worst: Amount
+
+
+@dataclass(frozen=True)
+class TierPlan:
+    """One tier; ``fault`` says why its budget is too small for the smallest search.
+
+    ``worst`` is bounded by the tier's share of the budget, ``cap``, which is never passed. Where a
+    run has begun (``remaining``), all are what is left beside what it ``bought``.
+    """
+
+    tier: Tier
+    cap: Cap
+    stages: tuple[StagePlan, ...]
+    fault: str = ""
+    bought: Bought | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Nothing is bought."""
+        return kind_of(self.tier.model) == RECORDED
+
+    @property
+    def paid(self) -> bool:
+        """Calls to it are on somebody's bill."""
+        price = self.tier.price
+        free = price.prompt_usd_per_mtok == 0 and price.completion_usd_per_mtok == 0
+        return not (price.nominal or free or kind_of(self.tier.model) != "litellm")
+
+    @property
+    def expected(self) -> Amount:
+        """Over all stages, within the cap."""
+        return self._within([s.expected for s in self.stages])
+
+    @property
+    def worst(self) -> Amount:
+        """Over all stages, within the cap."""
+        return self._within([s.worst for s in self.stages])
+
+    def _within(self, amounts: Sequence[Amount]) -> Amount:
+        total = NOTHING
+        for amount in amounts:
+            total = total.plus(amount)
+        return Amount(
+            total.calls if self.cap.calls is None else min(total.calls, self.cap.calls),
+            total.tokens if self.cap.tokens is None else min(total.tokens, self.cap.tokens),
+            total.usd if self.cap.usd is None else min(total.usd, self.cap.usd),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job's plan."""
+
+    tiers: Mapping[str, TierPlan]
+
+    @property
+    def paid(self) -> tuple[str, ...]:
+        """Names of the tiers that cost money."""
+        return tuple(name for name, tier in self.tiers.items() if tier.paid)
+
+    @property
+    def paid_usd(self) -> tuple[float, float]:
+        """Dollars of the paid tiers: expected, and at worst."""
+        paid = [self.tiers[name] for name in self.paid]
+        return sum(t.expected.usd for t in paid), sum(t.worst.usd for t in paid)
+
+
+def as_data(found: Plan) -> dict[str, Any]:
+    """``plan.json``: what was planned before the first purchase, by tier and stage."""
+    return {
+        "schema": "tierwise/plan/v1",
+        "tiers": {
+            name: {
+                "fault": tier.fault,
+                "stages": {
+                    s.stage: {
+                        "arms": s.arms, "items": s.items, "draws": s.draws,
+                        "expected": s.expected._asdict(), "worst": s.worst._asdict(),
+                    }
+                    for s in tier.stages
+                },
+                "expected": tier.expected._asdict(), "worst": tier.worst._asdict(),
+            }
+            for name, tier in found.tiers.items()
+        },
+    }  # fmt: skip
+
+
+def amount_of(
+    arms: int, draws: Sequence[int], tier: Tier, prompt: float, completion: float
+) -> Amount:
+    """What ``draws`` new draws of each item cost on ``arms`` arms."""
+    wanted = sum(draws)
+    calls = arms * (sum(n > 0 for n in draws) if tier.takes_n else wanted)
+    usd = tier.price.prompt_usd(prompt) * calls
+    usd += tier.price.completion_usd(completion) * arms * wanted
+    return Amount(calls, calls * prompt + arms * wanted * completion, usd)
