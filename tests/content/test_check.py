@@ -8,7 +8,7 @@ import pytest
 
 from tests.content.folders import PROMPTS, TASK, make_task, short
 from tests.recipe.policies import example
-from tierwise.content import check, names_of, shipped
+from tierwise.content import check, job_notes, names_of, shipped
 from tierwise.content.check import check_kind
 from tierwise.recipe import StrategySpec
 
@@ -151,3 +151,33 @@ def test_all_that_is_shipped_is_sound():
             assert "README.md says where it comes from" in told[0]
     for path in shipped("search_spaces").rglob("*.yaml"):
         assert check(path) == []
+
+
+JOB_OF_TWO = """task: arithmetic
+space: signals
+tiers:
+  mute: {model: openai/gpt-4o-mini, logprobs: false}
+  told: {model: openai/gpt-4o-mini, logprobs: true}
+"""
+
+
+def test_signals_that_a_tier_cannot_be_told_by_are_said_before_a_call(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(JOB_OF_TWO)
+    mute, mute_verifier, told_verifier = job_notes(path)
+    assert mute == (
+        "tier 'mute': openai/gpt-4o-mini gives no log-probabilities, so it is searched without "
+        "probe_confidence, best_of_n, weighted_consistency"
+    )
+    assert "verifier_score has nothing to read" in mute_verifier
+    assert told_verifier.startswith("tier 'told'")
+
+
+def test_a_provider_s_own_table_says_whether_it_gives_log_probabilities(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text("task: arithmetic\ntiers:\n  a: {model: anthropic/claude-3-haiku-20240307}\n")
+    (note,) = job_notes(path)
+    assert "no log-probabilities" in note
+    path.write_text("task: arithmetic\ntiers:\n  a: {model: embedded/small}\n")
+    assert job_notes(path) == []
+    assert job_notes(shipped("search_spaces") / "default.yaml") == []

@@ -126,9 +126,7 @@ def fit_router(
         probe_draws: first draws of ``direct`` that are a probe's, and in no pair.
         probed: whether the router sees the probe.
     """
-    quick, slow = table.arms[direct], table.arms[think]
-    ahead = slow.score[:, :, None] - quick.score[:, None, probe_draws:]
-    pays = (ahead > pays_from).mean(axis=(1, 2))
+    quick, pays = table.arms[direct], paying(table, direct, think, pays_from, probe_draws)
     if len(pays) < FEWEST_ITEMS or min(pays.sum(), (1 - pays).sum()) < FEWEST_OF_A_KIND:
         return None
     x = _seen(table, quick, probe_draws if probed else 0)
@@ -142,6 +140,16 @@ def fit_router(
         expected_calibration_error(guessed, pays), log_loss(guessed, pays),
         reliability(guessed, pays),
     )  # fmt: skip
+
+
+def paying(table: SampleTable, direct: Arm, think: Arm, pays_from: float, skipped: int) -> Floats:
+    """(n_items,): share of pairs of draws in which thinking is ahead by more than ``pays_from``.
+
+    The first ``skipped`` draws of ``direct`` are in no pair.
+    """
+    quick, slow = table.arms[direct].score[:, skipped:], table.arms[think].score
+    ahead: Floats = (slow[:, :, None] - quick[:, None, :] > pays_from).mean(axis=(1, 2))
+    return ahead
 
 
 def _seen(table: SampleTable, rows: ArmTable, probe_draws: int) -> Floats:
