@@ -55,7 +55,7 @@ def calibration(run: RunFiles) -> Markup:
 def _figure(tier: TierFiles, policy: PolicyFile, test: SampleTable, seed: int) -> Markup:
     difficulty = policy.policy.difficulty
     arm = policy.policy.buckets[-1].arms[0]
-    if any(a not in test.arms for a in policy.policy.arms):
+    if any(a not in test.everything for a in policy.policy.arms):
         return figure(tier.name, el("p", "The held-out draws lack an arm of this policy."),
                       table(("signal",), [(difficulty.signal,)]))  # fmt: skip
     evaluator = Evaluator(test, Orders(ORDERS, seed), exact=False)

@@ -23,6 +23,7 @@ from tierwise.reporting.html.planned import planned
 from tierwise.reporting.html.points import points
 from tierwise.reporting.html.prompt_map import prompt_map
 from tierwise.reporting.html.reproduce import reproduce
+from tierwise.reporting.html.signals import signals
 from tierwise.reporting.html.verdict import verdict
 from tierwise.reporting.reading import UNREADABLE, RunFiles, read
 
@@ -40,6 +41,7 @@ SECTIONS: dict[str, tuple[str, Draw]] = {
     "prompts": ("Prompt by tier", prompt_map),
     "candidates": ("Rank at one draw, rank in the strategy", candidates),
     "calibration": ("The difficulty signal", calibration),
+    "signals": ("What tells easy from hard", signals),
     "parameters": ("What mattered", parameters),
     "money": ("Where the money went", money),
     "planned": ("Plan against actual", planned),
