@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("tiers", nargs="*", default=TIERS)
     parser.add_argument("--out", type=Path, default=Path("runs/difficulty"))
     parser.add_argument("--trials", type=int, default=150, help="of each signal's own study")
-    parser.add_argument("--select-items", type=int, default=300)
+    parser.add_argument("--select-items", type=int, default=480)
     parser.add_argument("--test-items", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -91,7 +91,7 @@ def by_signal(world: World, kind: str, trials: int) -> list[Policy]:
     dims = replace(world.dimensions, space=space)
     generation = Generation(f"{world.name}/{kind}", world.study, dims, world.found.question.seed, 2)
     before = [
-        j.proposal for g in world.found.generations for j in g.judged.values()
+        j.proposal for j in world.found.generations[-1].judged.values()
         if j.policy.difficulty.signal == kind or len(j.policy.buckets) == 1
     ]  # fmt: skip
     generation.enqueue([*allocate(world.study, dims).spread(48), *before])
@@ -113,7 +113,7 @@ def stopping(world: World) -> list[Policy]:
     """Uniform policies that stop early."""
     grid = [Policy((r,)) for r in recipes(world.dimensions, steps=4) if r.strategy.kind in ADAPTIVE]
     judged = [
-        p for g in world.found.generations for p in g.judged
+        p for p in world.found.generations[-1].judged
         if len(p.buckets) == 1 and p.buckets[0].strategy.kind in ADAPTIVE
     ]  # fmt: skip
     return list(dict.fromkeys([*grid, *judged]))
