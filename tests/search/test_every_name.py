@@ -58,8 +58,8 @@ EFFORT = dataclasses.replace(
     TINY, screen_items=16, race_items=16, study_items=16, select_items=16, test_items=16,
     finalists=2, fit_items=48, fit_draws=4, orders=2,
 )  # fmt: skip
-SCORED = {"verifier_score": "verifiers: [game24]"}
-"""What a task must bring for a signal to have something to read."""
+BRINGS = {"verifier_score": "verifiers: [game24]", "retrieval": "corpus: corpus.jsonl"}
+"""What a task must bring for a signal to have something to read, a strategy to search in."""
 
 
 def said(request) -> dict[str, float]:
@@ -117,6 +117,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("names")
     make_job(where, items=160, job=JOB)
     task = where / "task" / "task.yaml"
+    (where / "task" / "corpus.jsonl").write_text('{"id": "a", "text": "Sums are added up."}\n')
     text = task.read_text().replace(
         "splits: {train: 0.05, tune: 0.3, select: 0.25, test: 0.4}",
         "splits: {train: 0.4, tune: 0.2, select: 0.2, test: 0.2}",
@@ -138,7 +139,7 @@ async def test_it_can_be_named_searched_saved_and_served(
     monkeypatch.setattr(OPENING, "open_model", lambda *_, **__: model)
     monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
     try:
-        task.write_text(plain + SCORED.get(name, "") + "\n")
+        task.write_text(plain + BRINGS.get(name, "") + "\n")
         prepared = prepare(load_job(folder / "job.yaml"))
     finally:
         task.write_text(plain)
@@ -149,15 +150,18 @@ async def test_it_can_be_named_searched_saved_and_served(
     judged = [p for g in found.generations for p in g.judged if found_with(kind, name, p)]
     assert judged, f"no policy of the search has the {kind} {name}"
 
+    searched_in = prepared.loaded.retriever if name == "retrieval" else None
     file = PolicyFile(
         name=name, tier=q.tier, task=TaskRef("sums", 1, "exact_match", ""), inputs=q.task.inputs,
         prompts=q.arms.prompts, policy=judged[0], answer=q.task.answer,
+        retriever=searched_in and searched_in.spec,
     )  # fmt: skip
     path = file.save(tmp_path / "policy.yaml")
     assert PolicyFile.load(path) == file
     assert name in path.read_text()
 
-    runtime = PolicyRuntime.load(path, model, seed=prepared.job.seed)
+    opened = searched_in and searched_in.open()
+    runtime = PolicyRuntime(PolicyFile.load(path), model, seed=prepared.job.seed, retriever=opened)
     table = found.generations[-1].evaluator.table
     for item in range(3):
         said_before = replay(judged[0], table, item)
