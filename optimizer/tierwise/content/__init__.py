@@ -20,6 +20,6 @@ from tierwise.content.tier_spec import TierSpec
 
 __all__ = [
     "CHOSEN_BY", "LEVEL", "OPERATING_POINTS", "Budget", "Job", "LoadedTask", "ProposalSpec",
-    "TierSpec", "check", "default_job", "dump_job", "find_space", "find_task", "job_notes", "load_job",
-    "load_space", "load_task", "names_of", "override", "shipped",
+    "TierSpec", "check", "default_job", "dump_job", "find_space", "find_task", "job_notes",
+    "load_job", "load_space", "load_task", "names_of", "override", "shipped",
 ]  # fmt: skip
