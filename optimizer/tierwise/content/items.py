@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -90,7 +91,9 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         raise InputError("no such file of items", path=path) from None
     except UnicodeDecodeError:
-        raise InputError("is not text in UTF-8", path=path) from None
+        sixteen = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        hint = '; it is UTF-16: save it as UTF-8 ("CSV UTF-8")' if sixteen else ""
+        raise InputError(f"is not text in UTF-8{hint}", path=path) from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot be read: {error}", path=path) from None
 

@@ -154,6 +154,8 @@ class LiteLLMModel:
             message += (
                 f" (it was asked for {call.n} draws in one call; takes_n: false asks one by one)"
             )
+        if fault.kind == "connection":
+            message += f" (nobody answers at {self.address or 'the provider'})"
         if fault.kind in FATAL or self.traffic.given_up(fault.kind):
             self._dead = f"{self.tier.model}: {fault.kind}: {message}"
             raise ProviderError(self._dead)
