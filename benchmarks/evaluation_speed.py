@@ -2,8 +2,10 @@
 
     python benchmarks/evaluation_speed.py
 
-500 items x 40 draws x 32 orders, eight arms, all strategies, signals and bucket counts. Also prints
-the ratio to the plain replay, measured in the same run.
+500 items x 40 draws x 32 orders, eight arms, all strategies, signals and bucket counts. Every
+policy is new; ``cold`` is the first thousand, on an evaluator that has seen nothing. Seconds are
+those of the process (on a busy machine the clock's say little) and of the clock. Also prints the
+ratio to the plain replay, measured in the same run.
 """
 
 from __future__ import annotations
@@ -77,13 +79,19 @@ def policy(rng: np.random.Generator, evaluator: Evaluator) -> Policy:
 def main() -> None:
     rng = np.random.default_rng(0)
     evaluator = Evaluator(table(rng), Orders(N_ORDERS))
-    for label, n in (("cold", 1000), ("warm", 4000), ("warm", 4000)):
-        policies = list(dict.fromkeys(policy(rng, evaluator) for _ in range(n)))
-        start = time.process_time()
+    judged: set[Policy] = set()
+    for label, n in (("cold", 1000), ("then", 4000), ("then", 4000)):
+        drawn = dict.fromkeys(policy(rng, evaluator) for _ in range(n))
+        policies = [p for p in drawn if p not in judged]
+        judged.update(policies)
+        start, clock = time.process_time(), time.perf_counter()
         for p in policies:
             evaluator.evaluate(p)
-        took = time.process_time() - start
-        print(f"{label}: {len(policies)} distinct policies, {len(policies) / took:,.0f} a second")
+        took, passed = time.process_time() - start, time.perf_counter() - clock
+        print(
+            f"{label}: {len(policies)} distinct policies, {len(policies) / took:,.0f} a second of "
+            f"the process, {len(policies) / passed:,.0f} of the clock"
+        )
     one = policies[0]
     start = time.process_time()
     for i in range(200):

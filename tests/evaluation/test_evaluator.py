@@ -104,3 +104,16 @@ def test_a_portfolio_deals_to_the_arm_with_fewest_draws() -> None:
     recipe = Recipe(ARMS[:2], StrategySpec.of("self_consistency", draws=5))
     out = replay(Policy((recipe,)), table, 0, STORED)
     assert [ARMS.index(a) for a in out.arms] == [0, 1, 0, 1, 0]
+
+
+def test_places_of_many_rows_do_not_overflow() -> None:
+    """Positions are kept in bytes; a row's place among 40,000 rows does not fit one."""
+    table = random_table(2, n_items=40)
+    many, few = Orders(n=1000, seed=3), Orders(n=14, seed=3)
+    strategy = StrategySpec.of("adaptive_consistency", threshold=0.8, max_draws=9)
+    policy = Policy((Recipe(ARMS[:2], strategy),))
+    rows = np.array(Evaluator(table, many).rows(policy)).reshape(4, 40, 1000)
+    # The first ``depth`` orders are the same however many follow.
+    np.testing.assert_array_equal(
+        rows[:, :, :14].reshape(4, -1), np.array(Evaluator(table, few).rows(policy))
+    )

@@ -1,6 +1,7 @@
 """Policies judged on stored draws: numpy only, no I/O, no money."""
 
-from tierwise.evaluation.evaluator import Evaluation, Evaluator, Rows
+from tierwise.evaluation.evaluator import Evaluator
+from tierwise.evaluation.measures import Evaluation, Rows
 from tierwise.evaluation.orders import STORED, Orders
 from tierwise.evaluation.replay import Replayed, column_of, replay, replayed
 from tierwise.evaluation.table import ABSTAINED, ArmTable, SampleTable, encode_answers

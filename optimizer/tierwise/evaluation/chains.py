@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tierwise.evaluation.dealt import ArmRows, Codes
+from tierwise.evaluation.orders import Orders
 from tierwise.evaluation.table import ABSTAINED, NO_QUERY, ArmTable, SampleTable
 from tierwise.recipe import Arm, Turn
 from tierwise.strategies import Retrieval
@@ -68,3 +70,18 @@ def chains(table: SampleTable, arm: Arm, strategy: Retrieval) -> Chains:
         fresh=None, ended=None,
     )  # fmt: skip
     return Chains(cut, queries, forced)
+
+
+class ChainRows(NamedTuple):
+    """An arm's chains laid out by order, and the rounds that each takes, (depth, n_rows)."""
+
+    rows: ArmRows
+    queries: Codes
+    forced: Codes
+
+
+def chain_rows(table: SampleTable, arm: Arm, strategy: Retrieval, orders: Orders) -> ChainRows:
+    """``chains`` by order; raises as it does."""
+    found = chains(table, arm, strategy)
+    rows = ArmRows(found.table, orders)
+    return ChainRows(rows, rows.lay(found.queries), rows.lay(found.forced.astype(np.int16)))

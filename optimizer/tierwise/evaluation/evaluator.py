@@ -7,72 +7,32 @@ components by the bucket of each row.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tierwise.episode import strategies_of
 from tierwise.errors import UnsupportedError
-from tierwise.evaluation.chains import chains
+from tierwise.evaluation.chains import ChainRows, chain_rows
 from tierwise.evaluation.closed_forms import expected
-from tierwise.evaluation.dealt import ArmRows, Codes, Dealt, Floats, pick
+from tierwise.evaluation.dealt import ArmRows, Dealt, Floats, Measure, pick
 from tierwise.evaluation.limits import may_bind
 from tierwise.evaluation.lru import Cache
+from tierwise.evaluation.measures import Evaluation, Measures, Rows, select
 from tierwise.evaluation.orders import Orders
-from tierwise.evaluation.paths import chained, path, votes
+from tierwise.evaluation.paths import Path, chained, path
 from tierwise.evaluation.replay import replayed
 from tierwise.evaluation.signals import signal_rows
+from tierwise.evaluation.standings import votes
 from tierwise.evaluation.table import ABSTAINED, SampleTable
 from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
 from tierwise.strategies import PLAIN, Retrieval, Strategy, Vote, deal, paths_of
 
-Measures = npt.NDArray[np.floating[Any]]
+Mask = npt.NDArray[np.bool_]
 PROBING = "probe_agreement"
-
-
-class Rows(NamedTuple):
-    """A measure of each (item, order), item-major; NaN where the draws do not support it."""
-
-    score: Floats
-    usd: Floats
-    draws: Floats
-    rounds: Floats
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a policy does on each item, as the mean over orders; all arrays are (n_items,).
-
-    ``shares`` are the buckets' shares of the (item, order) pairs.
-    """
-
-    score: Floats
-    usd: Floats
-    draws: Floats
-    rounds: Floats
-    shares: tuple[float, ...]
-
-    @property
-    def mean_score(self) -> float:
-        """Mean over items; NaN where an item is not supported."""
-        return float(self.score.mean())
-
-    @property
-    def mean_usd(self) -> float:
-        """Dollars an item."""
-        return float(self.usd.mean())
-
-
-class _ChainRows(NamedTuple):
-    """An arm's chains laid out by order, and the rounds that each takes, (depth, n_rows)."""
-
-    rows: ArmRows
-    queries: Codes
-    forced: Codes
 
 
 class Evaluator:
@@ -93,37 +53,35 @@ class Evaluator:
         self.table, self.exact = table, exact
         self.orders = orders or Orders()
         self.n_rows = table.n_items * self.orders.n
-        self._weights = np.full(self.orders.n, 1 / self.orders.n)
+        self._ones = np.ones(self.orders.n, dtype=np.float32)
         self._arms: dict[Arm, ArmRows] = {}
-        self._chained: dict[Hashable, _ChainRows] = {}
-        self._dealt: Cache[Dealt] = Cache(cache_bytes // 2)
-        self._components: Cache[Measures] = Cache(cache_bytes)
-        self._means: Cache[Rows] = Cache(cache_bytes // 4)
+        self._chained: dict[Hashable, ChainRows] = {}
+        self._dealt: Cache[Dealt] = Cache(cache_bytes)
+        self._components: Cache[Measures] = Cache(cache_bytes // 4)
+        self._means: Cache[Floats] = Cache(cache_bytes // 4)
         self._signals: Cache[Floats] = Cache(cache_bytes // 8)
 
     def evaluate(self, policy: Policy) -> Evaluation:
         """Score, dollars, draws and rounds of each item under ``policy``."""
         strategies = strategies_of(policy)
         if may_bind(policy, strategies, self.table):
-            return self._mean(self._replayed(policy, strategies), self._rows_share(policy))
+            replayed = np.array(self._replayed(policy, strategies), dtype=np.float32)
+            return Evaluation.of(self._over_orders(replayed), self._shares(policy.difficulty))
         if policy.difficulty.probe is None:
             return self._by_item(policy, strategies)
-        return self._mean(self.rows(policy, strategies), self._rows_share(policy))
+        return self._by_row(policy, strategies, policy.difficulty.probe)
 
     def rows(self, policy: Policy, strategies: tuple[Strategy, ...] | None = None) -> Rows:
         """The same for each (item, order), without closed forms."""
         strategies = strategies or strategies_of(policy)
         if may_bind(policy, strategies, self.table):
             return self._replayed(policy, strategies)
-        components = [
-            self._component(recipe, strategy, policy.difficulty)
-            for recipe, strategy in zip(policy.buckets, strategies, strict=True)
-        ]
-        total = _select(self.bucket_rows(policy.difficulty), components)
+        components = self._components_of(policy, strategies)
+        total = select(self.bucket_rows(policy.difficulty), components)
         probe = policy.difficulty.probe
         if probe:
             if not self._has(probe):
-                return self._unsupported()
+                return Rows(*self._unsupported().astype(np.float64))
             total[1] += self._probe_usd(probe)
             total[2] += probe.draws
             total[3] += 1
@@ -146,27 +104,26 @@ class Evaluator:
 
     def bucket_rows(self, difficulty: Difficulty) -> npt.NDArray[np.intp]:
         """Index of the bucket of each row, 0 the easiest."""
-        if not difficulty.thresholds:
-            return np.zeros(self.n_rows, dtype=np.intp)
-        values = self.signal(difficulty)
         bucket = np.zeros(self.n_rows, dtype=np.intp)
-        for cut in difficulty.thresholds:
-            bucket += values < cut
+        for harder in self._harder(difficulty):
+            bucket += harder
         return bucket
 
-    def _rows_share(self, policy: Policy) -> tuple[float, ...]:
-        bucket = self.bucket_rows(policy.difficulty)
-        counts = np.bincount(bucket, minlength=len(policy.buckets))
-        return tuple(float(c) / len(bucket) for c in counts)
+    def _harder(self, difficulty: Difficulty) -> list[Mask]:
+        """For each threshold the rows below it: each lies within the one before."""
+        if not difficulty.thresholds:
+            return []
+        values = self.signal(difficulty)
+        return [values < cut for cut in difficulty.thresholds]
 
-    def _mean(self, rows: Rows, shares: tuple[float, ...]) -> Evaluation:
-        score, usd, draws, rounds = (self._over_orders(values) for values in rows)
-        return Evaluation(score, usd, draws, rounds, shares)
+    def _shares(self, difficulty: Difficulty) -> tuple[float, ...]:
+        harder = [np.count_nonzero(rows) for rows in self._harder(difficulty)]
+        return tuple(-np.diff([self.n_rows, *harder, 0]) / self.n_rows)
 
-    def _over_orders(self, values: Floats) -> Floats:
-        """(n_items,): the mean over orders, as a matrix product, which is the fastest way."""
-        mean: Floats = values.reshape(-1, self.orders.n) @ self._weights
-        return mean
+    def _over_orders(self, measures: Measures) -> Floats:
+        """(4, n_items): means over the orders."""
+        sums = measures.reshape(-1, self.orders.n) @ self._ones  # the fastest way to sum
+        return sums.reshape(4, -1).astype(np.float64) / self.orders.n
 
     def _by_item(self, policy: Policy, strategies: tuple[Strategy, ...]) -> Evaluation:
         means = [
@@ -174,33 +131,72 @@ class Evaluator:
             for recipe, strategy in zip(policy.buckets, strategies, strict=True)
         ]
         if len(means) == 1:
-            return Evaluation(*means[0], (1.0,))
+            return Evaluation.of(means[0], (1.0,))
         bucket = self.bucket_rows(policy.difficulty)[:: self.orders.n]
-        score, usd, draws, rounds = _select(bucket, [np.array(m) for m in means])
-        counts = np.bincount(bucket, minlength=len(means))
-        shares = tuple(float(c) / len(bucket) for c in counts)
-        return Evaluation(score, usd, draws, rounds, shares)
+        return Evaluation.of(select(bucket, means), self._shares(policy.difficulty))
 
-    def _component_mean(self, recipe: Recipe, strategy: Strategy) -> Rows:
-        def compute() -> Rows:
+    def _by_row(self, policy: Policy, strategies: tuple[Strategy, ...], probe: Probe) -> Evaluation:
+        """Where the bucket hangs on draws: each order of an item may be in another."""
+        if not self._has(probe):
+            return Evaluation.of(
+                self._over_orders(self._unsupported()), self._shares(policy.difficulty)
+            )
+        components = self._components_of(policy, strategies)
+        harder = self._harder(policy.difficulty)
+        if harder:
+            means = self._over_buckets(components, harder)
+            if np.isnan(means).any():  # not a number times 0 is not 0
+                chosen = select(self.bucket_rows(policy.difficulty), components)
+                means = self._over_orders(chosen.astype(np.float32))
+        else:
+            means = self._over_orders(components[0])
+        means = means + self._probe_mean(probe)
+        return Evaluation.of(means, self._shares(policy.difficulty))
+
+    def _over_buckets(self, components: list[Measures], harder: list[Mask]) -> Floats:
+        """(4, n_items): means over the orders of each row's own bucket."""
+        inside = [~harder[0], *(a & ~b for a, b in itertools.pairwise(harder)), harder[-1]]
+        shape = self.table.n_items, self.orders.n
+        sums = sum(
+            np.einsum("mio,io->mi", rows.reshape(4, *shape), mask.astype(np.float32).reshape(shape))
+            for rows, mask in zip(components, inside, strict=True)
+        )
+        means: Floats = sums / float(self.orders.n)
+        return means
+
+    def _probe_mean(self, probe: Probe) -> Floats:
+        """(4, n_items): what asking the probe adds to the measures."""
+
+        def compute() -> Floats:
+            added = np.zeros((4, self.n_rows), dtype=np.float32)
+            added[1], added[2], added[3] = self._probe_usd(probe), probe.draws, 1
+            return self._over_orders(added)
+
+        return self._means.get(probe, compute)
+
+    def _components_of(self, policy: Policy, strategies: tuple[Strategy, ...]) -> list[Measures]:
+        return [
+            self._component(recipe, strategy, policy.difficulty.probe)
+            for recipe, strategy in zip(policy.buckets, strategies, strict=True)
+        ]
+
+    def _component_mean(self, recipe: Recipe, strategy: Strategy) -> Floats:
+        def compute() -> Floats:
             if self.exact and paths_of(strategy) == PLAIN:
                 exact = expected(strategy, [self.table.of(arm) for arm in recipe.arms])
                 if exact is not None:
-                    return Rows(*exact)
-            rows = self._walk(recipe, strategy, None)
-            return Rows(*(self._over_orders(values) for values in rows))
+                    return np.array(exact)
+            return self._over_orders(self._walk(recipe, strategy, None))
 
         return self._means.get((recipe.arms, _behaviour(strategy)), compute)
 
-    def _component(self, recipe: Recipe, strategy: Strategy, difficulty: Difficulty) -> Measures:
-        """(4, n_rows): the measures of ``Rows`` for one bucket's recipe, without the probe."""
-        probe = difficulty.probe.among(recipe.arms) if difficulty.probe else None
-        key = (recipe.arms, probe, _behaviour(strategy))
-        return self._components.get(
-            key, lambda: np.array(self._walk(recipe, strategy, probe), dtype=np.float32)
-        )
+    def _component(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Measures:
+        """(4, n_rows): the measures of one bucket's recipe, without the probe."""
+        reused = probe.among(recipe.arms) if probe else None
+        key = (recipe.arms, reused, _behaviour(strategy))
+        return self._components.get(key, lambda: self._walk(recipe, strategy, reused))
 
-    def _walk(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Rows:
+    def _walk(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Measures:
         """What a strategy does after ``probe``, whose draws are its first."""
         if isinstance(strategy, Retrieval):
             if strategy.rounds:
@@ -223,16 +219,20 @@ class Evaluator:
         went = path(strategy, dealt, seen)
         if went is None:
             return self._walk_replayed(recipe, strategy, probe)
-        rows = np.empty((4, self.n_rows))
-        rows[0] = dealt.score_at(went.chosen)
-        np.add(went.prompt_usd, dealt.completion_usd(seen, went.end), out=rows[1])
+        return self._measured(dealt, went, seen, max(strategy.max_draws, seen))
+
+    def _measured(self, dealt: Dealt, went: Path, seen: int, upto: int) -> Measures:
+        """Of a path over the first ``upto`` draws at most, after ``seen`` that are paid for."""
+        rows = np.empty((4, self.n_rows), dtype=np.float32)
+        rows[0] = dealt.score_at(went.chosen, upto)
+        np.add(went.prompt_usd, dealt.completion_usd(seen, went.end, upto), out=rows[1])
         rows[2] = went.end - seen
         rows[3] = went.rounds
-        if not dealt.complete.all():
+        if not dealt.whole:
             rows[:, ~dealt.complete] = np.nan
-        return Rows(*rows)
+        return rows
 
-    def _walk_chains(self, recipe: Recipe, strategy: Retrieval, probe: Probe | None) -> Rows:
+    def _walk_chains(self, recipe: Recipe, strategy: Retrieval, probe: Probe | None) -> Measures:
         """The same for a vote of chains, which a probe's plain answers take no part in."""
         nodes = [arm._replace(path=path) for arm in recipe.arms for path in paths_of(strategy)]
         if any(node not in self.table.everything for node in nodes):
@@ -247,45 +247,39 @@ class Evaluator:
             for name in ("queries", "forced")
         )
         went = chained(strategy.vote, strategy.draws, dealt, queries, forced)
-        rows = np.empty((4, self.n_rows))
-        rows[0] = dealt.score_at(went.chosen)
+        rows = self._measured(dealt, went, 0, strategy.draws)
         if probe is not None:
-            said = pick(dealt.answers(dealt.length), went.chosen, dealt.all_rows) != ABSTAINED
+            said = pick(dealt.answers(strategy.draws), went.chosen, dealt.all_rows) != ABSTAINED
             rows[0] = np.where(said, rows[0], self._probed(recipe, probe, rows[0]))
-        np.add(went.prompt_usd, dealt.completion_usd(0, went.end), out=rows[1])
-        taken = np.cumsum(queries + forced, axis=0, dtype=np.intp)
+        taken = np.cumsum(queries + forced, axis=0, dtype=np.int16)
         rows[2] = pick(taken, np.broadcast_to(went.end, self.n_rows) - 1, dealt.all_rows)
-        rows[3] = went.rounds
-        if not dealt.complete.all():
+        if not dealt.whole:
             rows[:, ~dealt.complete] = np.nan
-        return Rows(*rows)
+        return rows
 
-    def _probed(self, recipe: Recipe, probe: Probe, silent: Floats) -> Floats:
+    def _probed(self, recipe: Recipe, probe: Probe, silent: Measure) -> Measure:
         """The score of the plurality of a probe's draws; ``silent`` where these say nothing too."""
         first = tuple(recipe.arms.index(arm) for arm in probe.dealt)
-        dealt = Dealt([self._arm(arm) for arm in recipe.arms], first)
-        chosen = votes(dealt, len(first)).winner[len(first) - 1].astype(np.intp)
-        said = pick(dealt.answers(len(first)), chosen, dealt.all_rows) != ABSTAINED
-        return np.where(said, dealt.score_at(chosen), silent)
+        dealt, n = Dealt([self._arm(arm) for arm in recipe.arms], first), len(first)
+        chosen = votes(dealt, n).winner[n - 1]
+        said = pick(dealt.answers(n), chosen, dealt.all_rows) != ABSTAINED
+        return np.where(said, dealt.score_at(chosen, n), silent)
 
-    def _chains(self, arm: Arm, strategy: Retrieval) -> _ChainRows:
+    def _chains(self, arm: Arm, strategy: Retrieval) -> ChainRows:
         key = arm, strategy.rounds, strategy.passages, strategy.stop_when_stale
         if key not in self._chained:
-            found = chains(self.table, arm, strategy)
-            rows = ArmRows(found.table, self.orders)
-            self._chained[key] = _ChainRows(
-                rows, rows.lay(found.queries), rows.lay(found.forced.astype(np.int16))
-            )
+            self._chained[key] = chain_rows(self.table, arm, strategy, self.orders)
         return self._chained[key]
 
-    def _walk_replayed(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Rows:
+    def _walk_replayed(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Measures:
         """The same for a strategy without a vectorised path."""
         alone = Policy((recipe,), Difficulty(PROBING if probe else "none", (), probe))
-        rows = self._replayed(alone, (strategy,))
-        if probe is None:
-            return rows
-        usd = rows.usd - self._probe_usd(probe)
-        return Rows(rows.score, usd, rows.draws - probe.draws, rows.rounds - 1)
+        rows = np.array(self._replayed(alone, (strategy,)))
+        if probe:
+            rows[1] -= self._probe_usd(probe)
+            rows[2] -= probe.draws
+            rows[3] -= 1
+        return rows.astype(np.float32)
 
     def _probe_usd(self, probe: Probe) -> Floats:
         usd = np.zeros(self.n_rows)
@@ -299,8 +293,8 @@ class Evaluator:
         """Whether there are the draws of ``probe``."""
         return all(n <= self._arm(arm).depth for arm, n in Counter(probe.dealt).items())
 
-    def _unsupported(self) -> Rows:
-        return Rows(*np.full((4, self.n_rows), np.nan))
+    def _unsupported(self) -> Measures:
+        return np.full((4, self.n_rows), np.nan, dtype=np.float32)
 
     def _replayed(self, policy: Policy, strategies: tuple[Strategy, ...]) -> Rows:
         measures = np.full((4, self.table.n_items, self.orders.n), np.nan)
@@ -324,11 +318,3 @@ class Evaluator:
 
 def _behaviour(strategy: Strategy) -> Hashable:
     return strategy.behaviour() if isinstance(strategy, Vote) else (strategy,)
-
-
-def _select(bucket: npt.NDArray[np.intp], measures: list[Measures]) -> Floats:
-    """(4, n): for each column the measures of its bucket, easiest first."""
-    chosen = measures[0].astype(np.float64)
-    for b, other in enumerate(measures[1:], start=1):
-        np.copyto(chosen, other, where=bucket == b)
-    return chosen

@@ -18,7 +18,8 @@ def may_bind(policy: Policy, strategies: Sequence[Strategy], table: SampleTable)
     most = max(s.max_draws for s in strategies) + (probe.draws if probe else 0)
     if limits.max_draws is not None and limits.max_draws < most:
         return True
-    arms = [rows for arm, rows in table.everything.items() if arm.root in policy.arms]
+    used = set(policy.arms)
+    arms = [rows for arm, rows in table.everything.items() if arm.root in used]
     if limits.max_usd_per_request is not None:
         dearest = max(float(np.nanmax(a.prompt_usd + a.completion_usd)) for a in arms)
         if limits.max_usd_per_request <= dearest * most:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation.dealt import Bill, Codes, Dealt, Floats, Positions, pick
+from tierwise.evaluation.bill import Bill
+from tierwise.evaluation.dealt import Codes, Dealt, Measure, pick
 from tierwise.evaluation.standings import (
     Leaders,
-    VoteStates,
     agreeing,
     best_so_far,
     heaviest_so_far,
+    votes,
 )
 from tierwise.strategies import (
     BestOfN,
@@ -32,12 +33,12 @@ from tierwise.strategies import (
 
 
 class Path(NamedTuple):
-    """Where a strategy went, one entry a row (``end``: or the same for all)."""
+    """Where a strategy went, one entry a row (``end``, ``rounds``: or the same for all)."""
 
-    end: Positions | int
-    chosen: Positions
-    rounds: npt.NDArray[np.int16]
-    prompt_usd: Floats
+    end: npt.NDArray[np.int16] | int
+    chosen: npt.NDArray[np.signedinteger[Any]]
+    rounds: npt.NDArray[np.int16] | int
+    prompt_usd: Measure
 
 
 def path(strategy: Strategy, dealt: Dealt, seen: int) -> Path | None:
@@ -50,54 +51,63 @@ def path(strategy: Strategy, dealt: Dealt, seen: int) -> Path | None:
     return None
 
 
-Asks = Callable[[Positions, Positions], Positions]
-"""(draws seen, rows) -> draws to ask for next, 0 to stop."""
+class Asks:
+    """How many draws a strategy asks for next, by what its draws told; 0 to stop.
+
+    ``tabulate(seen)`` says it for all that ``seen`` draws can tell. It is asked when it is first
+    wanted: the rule of a random policy is mostly new, and stops at few of the counts it could.
+    """
+
+    def __init__(self, tabulate: Callable[[int], npt.NDArray[np.int16]]) -> None:
+        self._tabulate = tabulate
+        self._known: dict[int, npt.NDArray[np.int16]] = {}
+
+    def after(self, seen: int) -> npt.NDArray[np.int16]:
+        """(all that ``seen`` draws can tell,)."""
+        if seen not in self._known:
+            self._known[seen] = self._tabulate(seen)
+        return self._known[seen]
 
 
-Hears = Callable[[Positions, Positions, Positions], None]
-"""(start, end, rows): a round asks for draws start … end - 1 of each of the rows."""
+Hears = Callable[[int, npt.NDArray[np.int16]], None]
+"""(seen, n): after ``seen`` draws the rows ask for ``n`` (0: nothing) in one round."""
 
 
 def _rounds(
-    dealt: Dealt, begun: int, first: int, asks: Asks, most: int, heard: Hears | None = None
-) -> Path:
-    """Go round by round after ``begun`` draws; the first round is of ``first`` for all (0: ask)."""
-    start = np.full(dealt.n_rows, begun + first, dtype=np.intp)
-    seen = np.empty(dealt.n_rows, dtype=np.intp)
-    rounds = np.empty(dealt.n_rows, dtype=np.int16)
-    rows, bill, done = dealt.all_rows, Bill(dealt), int(first > 0)
+    dealt: Dealt, begun: int, asks: Asks, told: npt.NDArray[np.signedinteger[Any]], most: int,
+    heard: Hears | None = None,
+) -> Path:  # fmt: skip
+    """Go draw by draw after ``begun`` draws, all rows at once; a row is asked when it is due.
+
+    A row that has stopped stays where it is, and is never due again. So all is arithmetic on small
+    integers that lie together, which is faster than to look only at the rows that go on.
+    """
+    bill = Bill(dealt)
+    first = 0 if begun else int(asks.after(0)[0])
     if first:
-        bill.add_to_all(begun, begun + first)
+        bill.add_to_all(begun, first)
         if heard is not None:
-            heard(start - first, start, rows)
-    while len(rows):
-        n = asks(start, rows)
-        going = np.flatnonzero(n)
-        if len(going) < len(rows):
-            stopped = np.flatnonzero(n == 0)
-            seen[rows[stopped]], rounds[rows[stopped]] = start[stopped], done
-            rows, start, n = rows[going], start[going], n[going]
-        end = start + n
-        bill.add(start, end, rows)
-        if heard is not None and len(rows):
-            heard(start, end, rows)
-        start = end
-        done += 1
-    return Path(seen, _plurality(dealt, seen, most), rounds, bill.prompt_usd(rounds))
-
-
-def _plurality(dealt: Dealt, end: Positions, most: int) -> Positions:
-    return pick(votes(dealt, most).winner, end - 1, dealt.all_rows).astype(np.intp)
+            heard(begun, np.full(dealt.n_rows, first, dtype=np.int16))
+    end = np.full(dealt.n_rows, begun + first, dtype=np.int16)
+    rounds = np.full(dealt.n_rows, int(first > 0), dtype=np.int16)
+    for seen in range(begun + first, most + 1):
+        due = end == seen
+        if not due.any():
+            continue
+        n = asks.after(seen).take(told[seen - 1])
+        n *= due
+        end += n
+        rounds += n > 0
+        bill.add(seen, n)
+        if heard is not None:
+            heard(seen, n)
+    winner = pick(votes(dealt, most).winner, end - 1, dealt.all_rows)
+    return Path(end, winner, rounds, bill.prompt_usd(rounds, end))
 
 
 def _vote(strategy: Vote, most: int, dealt: Dealt, begun: int, heard: Hears | None = None) -> Path:
     states = votes(dealt, most)
-    table = _asks_by_state(strategy, most, states.base)
-
-    def asks(seen: Positions, rows: Positions) -> Positions:
-        return pick(table, seen, pick(states.code, seen - 1, rows)).astype(np.intp)
-
-    return _rounds(dealt, begun, 0 if begun else int(table[0, 0]), asks, most, heard)
+    return _rounds(dealt, begun, _asks(_Alike(strategy), states.base), states.counts, most, heard)
 
 
 def chained(vote: Vote, most: int, dealt: Dealt, queries: Codes, forced: Codes) -> Path:
@@ -108,53 +118,71 @@ def chained(vote: Vote, most: int, dealt: Dealt, queries: Codes, forced: Codes) 
     """
     more = np.zeros(dealt.n_rows, dtype=np.int16)
 
-    def heard(start: Positions, end: Positions, rows: Positions) -> None:
-        longest = np.zeros(len(rows), dtype=np.int16)
-        last = np.zeros(len(rows), dtype=np.int16)
-        for t in range(int((end - start).max())):
-            inside = start + t < end
-            at = np.minimum(start + t, end - 1)
-            np.maximum(longest, pick(queries, at, rows) * inside, out=longest)
-            np.maximum(last, pick(forced, at, rows) * inside, out=last)
-        more[rows] += longest + last - 1
+    def heard(seen: int, n: npt.NDArray[np.int16]) -> None:
+        longest, last = np.zeros((2, dealt.n_rows), dtype=np.int16)
+        for t in range(int(n.max())):
+            inside = t < n
+            np.maximum(longest, queries[seen + t] * inside, out=longest)
+            np.maximum(last, forced[seen + t] * inside, out=last)
+        more[:] += longest + last - (n > 0)
 
     went = _vote(vote, most, dealt, 0, heard)
     return went._replace(rounds=(went.rounds + more).astype(np.int16))
 
 
-@functools.lru_cache(maxsize=1024)
-def _asks_by_state(strategy: Vote, cap: int, base: int) -> npt.NDArray[np.int16]:
-    """(cap + 1, base * base): ``strategy.more`` for every count that draws can reach."""
-    table = np.zeros((cap + 1, base * base), dtype=np.int16)
-    more = strategy.more
-    for seen in range(cap + 1):
+class _Alike:
+    """A vote, equal to all that behave as it does."""
+
+    def __init__(self, vote: Vote) -> None:
+        self.vote, self._behaviour = vote, vote.behaviour()
+
+    def __hash__(self) -> int:
+        return hash(self._behaviour)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Alike) and self._behaviour == other._behaviour
+
+
+@functools.lru_cache(maxsize=2048)
+def _asks(alike: _Alike, base: int) -> Asks:
+    more = alike.vote.more
+
+    def tabulate(seen: int) -> npt.NDArray[np.int16]:
+        table = np.zeros((base, base), dtype=np.int16)
         for lead in range(seen + 1):
-            for runner_up in range(min(lead, seen - lead) + 1):
-                table[seen, lead * base + runner_up] = more(lead, runner_up, seen)
-    return table
+            fewer = range(min(lead, seen - lead) + 1)
+            table[lead, : len(fewer)] = [more(lead, runner_up, seen) for runner_up in fewer]
+        return table.ravel()
+
+    return Asks(tabulate)
 
 
 def _early_stopping(strategy: EarlyStopping, dealt: Dealt, begun: int) -> Path:
-    window, most = strategy.window, strategy.max_draws
+    most = max(strategy.max_draws, begun)
+    runs = dealt.kept("agreeing", lambda: agreeing(dealt))
+    return _rounds(dealt, begun, _asks_esc(strategy), runs.upto(most), most)
 
-    runs = dealt.kept("agreeing", max(most, begun), lambda n: agreeing(dealt.answers(n)))
 
-    def asks(seen: Positions, rows: Positions) -> Positions:
-        whole = (seen > 0) & (seen % window == 0)
-        unanimous = whole & (pick(runs, seen - 1, rows) >= window)
-        n = np.minimum(window - seen % window, most - seen)
-        return np.where(unanimous | (seen >= most), 0, n)
+@functools.lru_cache(maxsize=256)
+def _asks_esc(strategy: EarlyStopping) -> Asks:
+    """By how many of the last draws agree."""
+    window, cap = strategy.window, strategy.max_draws
 
-    return _rounds(dealt, begun, 0 if begun else window, asks, max(most, begun))
+    def asks(seen: int, run: int) -> int:
+        if seen >= cap or (seen and seen % window == 0 and run >= window):
+            return 0
+        return min(window - seen % window, cap - seen)
+
+    return Asks(lambda seen: np.array([asks(seen, run) for run in range(seen + 1)], dtype=np.int16))
 
 
 def _all_at_once(dealt: Dealt, start: int, draws: int, leaders: Leaders) -> Path:
     end = max(draws, start)
     bill = Bill(dealt)
     if end > start:
-        bill.add_to_all(start, end)
-    rounds = np.full(dealt.n_rows, int(end > start), dtype=np.int16)
-    return Path(end, leaders[end - 1].astype(np.intp), rounds, bill.prompt_usd(rounds))
+        bill.add_to_all(start, end - start)
+    rounds = int(end > start)
+    return Path(end, leaders[end - 1], rounds, bill.prompt_usd(rounds, end))
 
 
 def _single(strategy: Single, dealt: Dealt, begun: int) -> Path:
@@ -162,25 +190,15 @@ def _single(strategy: Single, dealt: Dealt, begun: int) -> Path:
 
 
 def _best_of_n(strategy: BestOfN, dealt: Dealt, begun: int) -> Path:
-    name, most = strategy.verifier, max(strategy.draws, begun)
-    leaders = dealt.kept(
-        ("best", name), most, lambda n: best_so_far(dealt.answers(n), dealt.verifier(name, n))
-    )
-    return _all_at_once(dealt, begun, strategy.draws, leaders)
+    name = strategy.verifier
+    leaders = dealt.kept(("best", name), lambda: best_so_far(dealt, name))
+    return _all_at_once(dealt, begun, strategy.draws, leaders.upto(max(strategy.draws, begun)))
 
 
 def _weighted(strategy: WeightedConsistency, dealt: Dealt, begun: int) -> Path:
     name, most = strategy.verifier, max(strategy.draws, begun)
-    leaders = dealt.kept(
-        ("heaviest", name), most,
-        lambda n: heaviest_so_far(dealt.answers(n), dealt.verifier(name, n)),
-    )  # fmt: skip
-    return _all_at_once(dealt, begun, strategy.draws, leaders)
-
-
-def votes(dealt: Dealt, upto: int) -> VoteStates:
-    """The states of a plurality vote over at least the first ``upto`` draws."""
-    return dealt.kept("votes", upto, lambda n: VoteStates(dealt.answers(n)))
+    leaders = dealt.kept(("heaviest", name), lambda: heaviest_so_far(dealt, name))
+    return _all_at_once(dealt, begun, strategy.draws, leaders.upto(most))
 
 
 _PATHS: dict[type, Callable[..., Path]] = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from tierwise.difficulty import MeanScore, NoSignal, ProbeAgreement, signal_of
 from tierwise.evaluation.dealt import ArmRows, Dealt, Floats
-from tierwise.evaluation.paths import votes
+from tierwise.evaluation.standings import votes
 from tierwise.evaluation.table import ABSTAINED, SampleTable
 from tierwise.recipe import Difficulty
 from tierwise.strategies import Draw
@@ -28,8 +28,7 @@ def signal_rows(
     if k > dealt.length:
         return np.full(n_rows, np.nan)
     if isinstance(kind, ProbeAgreement):
-        states = votes(dealt, k)
-        agreement: Floats = (states.code[k - 1] // states.base) / k
+        agreement: Floats = votes(dealt, k).lead(k) / k
         return agreement
     if isinstance(kind, MeanScore):
         return _mean_known(dealt.verifier(kind.scores[0], k))
