@@ -18,7 +18,7 @@ from tierwise.recipe import (
     TurnTemplate,
 )
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
-from tierwise.search.buying import Buyer
+from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.task import AnswerSpec, Item, Task
 
 SEED = 5
@@ -63,9 +63,8 @@ def buyer(
     pool: SamplePool, of: ScriptedModel | None, *, tier: Tier = TIER, cap: Cap | None = None,
     library: Library | None = None, run: str = "run",
 ) -> Buyer:  # fmt: skip
-    return Buyer(
-        pool, of, TASK, tier, PROMPTS, seed=SEED, run=run, cap=cap or Cap(), library=library
-    )
+    supply, account = Supply(tier, of, PROMPTS), Account(run, SEED, cap or Cap())
+    return Buyer(pool, TASK, supply, account, library=library)
 
 
 def policy_file(policy: Policy, tier: Tier = TIER, **more: object) -> PolicyFile:
