@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from tierwise.search.buying import Draws
 from tierwise.search.events import Listener, Started
+from tierwise.search.parameters import Proposal
 from tierwise.search.question import Question
 from tierwise.search.stages.fit import fit
 from tierwise.search.stages.race import Raced, race
 from tierwise.search.stages.screen import Screened, screen
 from tierwise.search.stages.spend import Allowed, allow
 from tierwise.search.stages.study import study
-from tierwise.search.study import Generation, Judged
+from tierwise.search.study import Generation
 
 
 class Explored(NamedTuple):
@@ -31,7 +32,7 @@ class Explored(NamedTuple):
 
 
 def explore(
-    question: Question, draws: Draws, listener: Listener, known: Sequence[Judged] = ()
+    question: Question, draws: Draws, listener: Listener, known: Sequence[Proposal] = ()
 ) -> Explored:
     """Look for policies; ``known`` are those of an earlier round, which are judged again.
 

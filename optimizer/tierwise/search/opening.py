@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
@@ -17,6 +17,7 @@ from tierwise.search.above import Above
 from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.buying import Account, Buyer, Supply
+from tierwise.search.earlier import before
 from tierwise.search.effort import DrawCost, Effort, assumed_cost
 from tierwise.search.events import Listener
 from tierwise.search.found import Found
@@ -37,6 +38,7 @@ class Searches:
         run: names the run in the pool.
         replaying: nothing may be bought.
         desk: where prompts are proposed, if the job asks for it.
+        studied: what the folder holds of earlier searches.
         addresses: where the calls of a tier are sent, or were; the environment says so of a tier
             that is not among them.
     """
@@ -48,6 +50,7 @@ class Searches:
     effort: Effort
     replaying: bool
     desk: Desk | None = None
+    studied: Mapping[str, Any] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
 
     def address(self, tier: Tier) -> str:
@@ -116,7 +119,7 @@ def _on_a_provider(
         buyer.prompts |= arms.prompts
         assumed = assumed_cost(tier, arms.candidates, _prompt_bytes(buyer, arms))
         question = _question(prepared, tier, arms, effort, account.cap, assumed)
-        question = replace(question, above=tuple(above))
+        question = _begun(question, searches.studied, above)
         found = search(question, buyer, searches.listener, rounds)
         return Searched(found, pool.sha256(buyer.used))
 
@@ -147,11 +150,17 @@ def _on_a_recording(searches: Searches, tier: Tier, above: Sequence[Above]) -> S
         for one in above
     }
     draws = RecordedDraws(recording, prepared.loaded.task, tier, others)
-    found = search(replace(question, above=tuple(above)), draws, searches.listener)
+    found = search(_begun(question, searches.studied, above), draws, searches.listener)
     paths = dict.fromkeys(path_of(name) for name in (tier.name, *others))
     marks = [fingerprint(path) for path in paths]
     whole = marks[0] if len(marks) == 1 else hashlib.sha256("".join(marks).encode()).hexdigest()
     return Searched(replace(found, prompt_table=draws.everything()), whole)
+
+
+def _begun(question: Question, studied: Mapping[str, Any], above: Sequence[Above]) -> Question:
+    """With what the search begins from, and the tiers that it may hand requests to."""
+    began = before(studied, question.tier.name, question.arms.prompts)
+    return replace(question, before=began, generations=began.generations, above=tuple(above))
 
 
 def _question(

@@ -14,6 +14,7 @@ from tierwise.recipe import Arm, Difficulty, PromptTemplate, Tier
 from tierwise.recipe.space import SearchSpace
 from tierwise.search.above import Above
 from tierwise.search.arms import Arms
+from tierwise.search.earlier import Before
 from tierwise.search.effort import DrawCost, Effort
 from tierwise.search.parameters import Dimensions
 from tierwise.task import Item, Task
@@ -36,6 +37,7 @@ class Question:
         generations: those of earlier rounds, which these are counted on from.
         scores: names of the scores that draws have; None: log-probabilities, if the tier has them.
         told: signals that ask the model or are fitted -> how they are told, from the first stages.
+        before: what the search begins from, where the folder holds an earlier one.
         above: the tiers that requests may be handed to, the weakest first.
     """
 
@@ -54,6 +56,7 @@ class Question:
     generations: int = 0
     scores: frozenset[str] | None = None
     told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
+    before: Before = Before()
     above: tuple[Above, ...] = ()
 
     @property

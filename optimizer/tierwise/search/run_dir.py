@@ -18,6 +18,7 @@ from typing import Any
 
 from tierwise.content import Budget, Job, dump_job, load_job
 from tierwise.errors import InputError
+from tierwise.search.earlier import FILE
 
 RUN = "run.json"
 
@@ -65,6 +66,15 @@ class RunDir:
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return self.summary.exists()
+
+    @property
+    def studied(self) -> dict[str, Any]:
+        """What a finished search left for a later one, by tier; see ``search.earlier``."""
+        try:
+            found: dict[str, Any] = json.loads((self.path / FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return found
 
     def job(self) -> Job:
         """The job as resolved."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tierwise.content import LoadedTask
 from tierwise.errors import TierwiseError
 from tierwise.recipe.policy_file import PolicyFile
+from tierwise.search.earlier import FILE, entry
 from tierwise.search.export import Origin, items_jsonl, policy_file, tier_summary, trials_csv
 from tierwise.search.found import Found
 from tierwise.search.prepared import Prepared
@@ -54,6 +55,14 @@ def write(run: RunDir, prepared: Prepared, results: Results) -> Written:
         Tested.of(found).save(run.path / f"tested.{name}.npz")
     generations = [g for found in results.found.values() for g in found.generations]
     mirror(generations, run.journal)
+    studied = {
+        name: entry(
+            f.question.before, f.question.before.generations + len(f.generations),
+            [judged.proposal for judged in f.generations[-1].front()],
+        )
+        for name, f in results.found.items()
+    }  # fmt: skip
+    run.write_json(FILE, {**run.studied, **studied})
     run.write("trials.csv", trials_csv(generations))
     run.write("test_items.jsonl", items_jsonl(prepared.loaded.task.splits["test"]))
     summary = _summary(run, prepared, results)

@@ -68,9 +68,9 @@ class Generation:
                 self._enqueued.add(key)
                 self.study.enqueue_trial(params)
 
-    def restate(self, judged: Sequence[Judged]) -> None:
+    def restate(self, proposals: Sequence[Proposal]) -> None:
         """Judge an earlier generation's policies on this table, as trials of this study."""
-        self.enqueue([j.proposal for j in judged])
+        self.enqueue(proposals)
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         self.run(len(waiting))
 

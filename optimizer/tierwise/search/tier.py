@@ -29,7 +29,7 @@ def search(
     def started(stage: str) -> None:
         listener(Started(question.tier.name, stage))
 
-    searched = [explore(question, draws, listener)]
+    searched = [explore(question, draws, listener, question.before.proposals)]
     if rounds is not None:
         searched += rounds.after(searched[0], listener)
     screened, allowed, _, generation = searched[-1]

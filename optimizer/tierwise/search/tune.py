@@ -167,8 +167,9 @@ def _run(
         if desk is not None:
             desk.first()  # the same for all tiers, so before they go on side by side
         searches = Searches(
-            prepared, pool, run.run, listener, effort, replaying, desk, run.addresses
-        )
+            prepared, pool, run.run, listener, effort, replaying, desk,
+            addresses=run.addresses, studied=run.studied,
+        )  # fmt: skip
         searched, failed = _side_by_side(searches)
         if not searched:
             raise next(iter(failed.values()))

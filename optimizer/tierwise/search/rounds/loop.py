@@ -62,7 +62,8 @@ class Rounds:
             try:
                 wider, made = self._asked(number, explored)
                 if wider is not None:
-                    again = explore(wider, self.buyer, listener, explored.generation.front())
+                    front = [judged.proposal for judged in explored.generation.front()]
+                    again = explore(wider, self.buyer, listener, front)
                     made = self._judged(made, again)
                     if made.ended != CLOSED:
                         explored = again

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from tierwise.recipe import Arm
 from tierwise.search.events import Listener
+from tierwise.search.parameters import Proposal
 from tierwise.search.stages.keep import keep
 from tierwise.search.stages.spend import Allowed
 from tierwise.search.stages.trials import deep, explore, opened
-from tierwise.search.study import Generation, Judged
+from tierwise.search.study import Generation
 
 
 class Raced(NamedTuple):
@@ -20,7 +21,7 @@ class Raced(NamedTuple):
     finals: tuple[Arm, ...]
 
 
-def race(allowed: Allowed, listener: Listener, known: Sequence[Judged] = ()) -> Raced:
+def race(allowed: Allowed, listener: Listener, known: Sequence[Proposal] = ()) -> Raced:
     """Spend a third of the trials on the racing items; keep the arms of the study.
 
     ``known`` are policies of an earlier round.

@@ -18,6 +18,6 @@ def study(allowed: Allowed, raced: Raced, listener: Listener) -> Generation:
     items = q.items("tune")[: q.effort.study_items]
     table = allowed.draws.table(items, deep(q, finals, depth), "study")
     generation = opened(q, table, finals, depth, number=q.generations + 2)
-    restated = list(raced.generation.judged.values())
+    restated = [judged.proposal for judged in raced.generation.judged.values()]
     explore(q, generation, q.trials - q.trials // 3, listener, restated)
     return generation

@@ -39,7 +39,7 @@ def deep(q: Question, arms: Sequence[Arm], depth: int) -> dict[Arm, int]:
 
 def explore(
     q: Question, generation: Generation, trials: int, listener: Listener,
-    restated: Sequence[Judged] = (),
+    restated: Sequence[Proposal] = (),
 ) -> None:  # fmt: skip
     """Judge what an earlier generation judged, then warm starts, then what the sampler asks for."""
 
