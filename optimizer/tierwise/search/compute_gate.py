@@ -2,8 +2,9 @@
 
 Non-reasoning models do not catch up at any budget, and much compute adds little to some tasks
 (arXiv 2504.14047). From a small first purchase two numbers are estimated, each with a 95% interval:
-the slope of the score on log2(draws), and the paired gain of a thinking mode over a direct one.
-Where neither is clearly above zero the gate is closed.
+the slope of the score on log2(draws), and the paired gain of a thinking mode over a direct one; and
+where a space searches, a third: the gain of rounds of search over a direct answer. Where none is
+clearly above zero the gate is closed.
 
 Which arm and which way of spending are looked at is chosen on one half of the items and measured on
 the other, both ways round: the best of many that gain nothing still shows no gain.
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.recipe import Arm, StrategySpec, uniform
-from tierwise.recipe.space import SearchSpace
+from tierwise.recipe.space import Dimension, Range, SearchSpace
 from tierwise.stats.intervals import UNSUPPORTED, Interval
 from tierwise.stats.paired import PairedBootstrap
 from tierwise.task.verifiers import LOGPROBS
@@ -50,6 +51,7 @@ class Verdict:
         items, draws: what it was measured on (items, most draws of an arm).
         slope: score gained for each doubling of the draws; NaN where there is one draw.
         gain: score gained by thinking; NaN where no arm thinks, or all do.
+        search: score gained by rounds of search; NaN where the space has none.
         spent_on: what was measured, by channel.
     """
 
@@ -60,6 +62,7 @@ class Verdict:
     slope: Interval
     gain: Interval
     spent_on: Mapping[str, str]
+    search: Interval = UNSUPPORTED
 
     @property
     def name(self) -> str:
@@ -76,6 +79,14 @@ class Verdict:
             "score_per_doubling_of_draws_ci95": [_known(self.slope.low), _known(self.slope.high)],
             "think_gain": _known(self.gain.mean),
             "think_gain_ci95": [_known(self.gain.low), _known(self.gain.high)],
+            **(
+                {}
+                if np.isnan(self.search.mean)
+                else {
+                    "search_gain": self.search.mean,
+                    "search_gain_ci95": [self.search.low, self.search.high],
+                }
+            ),
             **self.spent_on,
         }
 
@@ -95,18 +106,20 @@ def judge(
     evaluator = Evaluator(table, orders)
     (slope, sure_slope), of_slope = _slope(evaluator, _ways(space, logprobs))
     (gain, sure_gain), of_gain = _gain(table, direct)
-    spent_on = {"by_draws": of_slope, "by_thinking": of_gain}
+    (found, sure_found), of_search = _search_gain(evaluator, space, direct)
+    spent_on = {"by_draws": of_slope, "by_thinking": of_gain, "by_search": of_search}
     draws = max(rows.depth for rows in table.arms.values())
     # A vote over three prompts or more may pay where a prompt has one draw only.
     decided = table.n_items >= FEWEST_ITEMS and (draws > 1 or max(space.arms) < LADDER[1])
     return Verdict(
-        open=not decided or sure_slope.low > 0 or sure_gain.low > 0,
+        open=not decided or any(i.low > 0 for i in (sure_slope, sure_gain, sure_found)),
         decided=decided,
         items=table.n_items,
         draws=draws,
         slope=slope,
         gain=gain,
         spent_on={channel: name for channel, name in spent_on.items() if name},
+        search=found,
     )
 
 
@@ -164,6 +177,38 @@ def _gain(table: SampleTable, direct: str) -> tuple[Measured, str]:
     think = {arm.label: s for arm, s in scores.items() if arm.mode != direct}
     quick = {arm.label: s for arm, s in scores.items() if arm.mode == direct}
     return _cross_fitted(think, quick, table.n_items)
+
+
+def _search_gain(evaluator: Evaluator, space: SearchSpace, direct: str) -> tuple[Measured, str]:
+    """Score of the leading way to search, a chain an item, less that of the leading direct arm."""
+    table = evaluator.table
+    ways = {
+        f"{spec} of {arm.label}": evaluator.evaluate(uniform(arm, spec)).score
+        for spec in single_searches(space) for arm in table.arms
+    }  # fmt: skip
+    found = {name: score for name, score in ways.items() if not np.isnan(score).any()}
+    quick = {
+        arm.label: rows.score.mean(axis=1)
+        for arm, rows in table.arms.items() if arm.mode == direct
+    }  # fmt: skip
+    return _cross_fitted(found, quick, table.n_items)
+
+
+def single_searches(space: SearchSpace) -> list[StrategySpec]:
+    """The space's ways to search with one chain: every number of rounds, and of passages."""
+    dims = space.strategies.get("retrieval", {})
+    rounds, passages = (_whole(dims.get(name)) for name in ("rounds", "passages"))
+    return [
+        StrategySpec.of("retrieval", rounds=n, passages=k)
+        for n in rounds if n for k in passages or (2,)
+    ]  # fmt: skip
+
+
+def _whole(dimension: Dimension | None) -> tuple[int, ...]:
+    """The whole numbers of a dimension."""
+    if isinstance(dimension, Range):
+        return tuple(range(int(dimension.low), int(dimension.high) + 1))
+    return tuple(int(v) for v in dimension or () if isinstance(v, int | float))
 
 
 def _cross_fitted(

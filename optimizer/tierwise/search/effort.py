@@ -14,6 +14,7 @@ from tierwise.errors import BudgetError
 from tierwise.pool import Cap, Spent, even
 from tierwise.recipe import ANSWER, Arm, Policy, Tier
 from tierwise.recipe.space import Range, SearchSpace
+from tierwise.recipe.turns import ROOT
 from tierwise.strategies import build, deal, paths_in, paths_of, width_of
 from tierwise.task import SPLITS, Task
 
@@ -125,13 +126,15 @@ class DrawCost:
     """What one draw of an arm uses on average (known, or assumed before the first draw).
 
     ``takes_n``: the draws of an arm on an item are one call at each stage. ``nodes`` are the draws
-    below or beside an arm's plain answers to an item, each a call of its own.
+    below or beside an arm's plain answers to an item, each a call of its own; ``screened`` are the
+    screening's.
     """
 
     usd: float
     tokens: float
     takes_n: bool = False
     nodes: int = 0
+    screened: int = 0
 
 
 def affordable(
@@ -185,6 +188,8 @@ def _left(
     """Draws and calls of the stages that are not done."""
     draws = sum(n for s, n in effort.draws(n_arms, depth, cost.nodes).items() if s not in done)
     calls = sum(n for s, n in effort.requests(n_arms, cost.nodes).items() if s not in done)
+    first = 0 if "screen" in done else n_arms * effort.screen_items * cost.screened
+    draws, calls = draws + first, calls + first
     return draws, calls if cost.takes_n else draws
 
 
@@ -228,18 +233,26 @@ def most_draws(space: SearchSpace) -> int:
     return most
 
 
-def with_nodes(arms: Sequence[Arm], depth: int, space: SearchSpace) -> dict[Arm, int]:
-    """``depth`` draws of each arm, and of their nodes what the space may ask for."""
+def with_nodes(
+    arms: Sequence[Arm], depth: int, space: SearchSpace, chains: int | None = None
+) -> dict[Arm, int]:
+    """``depth`` draws of each arm, and of their nodes what the space may ask for.
+
+    With ``chains`` only so many, and only of chains that have roots of their own (searches): those
+    below plain answers are as many as these.
+    """
     wanted = dict.fromkeys(arms, depth)
     for path, width in paths_in(space).items():
-        wanted |= {arm._replace(path=path): min(width, depth) for arm in arms}
+        if chains is None or path[0] != ROOT:
+            most = min(width, depth if chains is None else chains)
+            wanted |= {arm._replace(path=path): most for arm in arms}
     return wanted
 
 
-def nodes_an_item(space: SearchSpace, depth: int) -> int:
+def nodes_an_item(space: SearchSpace, depth: int, chains: int | None = None) -> int:
     """Draws beside an arm's ``depth`` plain answers to an item."""
     arm = Arm("", "", 0.0)
-    return sum(even(with_nodes((arm,), depth, space)).values()) - depth
+    return sum(even(with_nodes((arm,), depth, space, chains)).values()) - depth
 
 
 def depth_needed(policies: Sequence[Policy], least: int = 1) -> dict[Arm, int]:

@@ -66,7 +66,8 @@ def policy_file(
     if not found.compute_gate.open:
         notes.append(
             f"The compute gate is closed: on {found.compute_gate.items} items neither more draws "
-            "nor thinking clearly raised the score, so one cheap draw is all that "
+            f"nor thinking{'' if np.isnan(found.compute_gate.search.mean) else ' nor search'} "
+            "clearly raised the score, so one cheap draw is all that "
             + ("it spends itself." if q.above else "is spent.")
         )
     recorded = kind_of(q.tier.model) == RECORDED

@@ -12,9 +12,12 @@ from tierwise.recipe import Arm, StrategySpec, Tier, uniform
 from tierwise.search.asking import DRAWS as ASK_DRAWS
 from tierwise.search.asking import told
 from tierwise.search.buying import Draws
-from tierwise.search.effort import DrawCost, affordable, most_draws, nodes_an_item
+from tierwise.search.effort import DrawCost, affordable, most_draws, nodes_an_item, with_nodes
 from tierwise.search.question import Question
 from tierwise.search.sensitivity import pss_of
+
+SCREENED_CHAINS = 1
+"""Chains of search an item, where a space searches: what search is worth shows in one."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,14 @@ def screen(question: Question, draws: Draws) -> Screened:
     depth = min(most_draws(q.space), max(draws.most(arm) for arm in arms))
     effort = q.effort.within(q.task, q.space.signals)
     nodes = nodes_an_item(q.space, depth)
-    assumed = replace(q.assumed, nodes=nodes)
+    first = nodes_an_item(q.space, depth, SCREENED_CHAINS)
+    assumed = replace(q.assumed, nodes=nodes, screened=first)
     effort = affordable(effort, len(arms), depth, assumed, q.cap, tier=name)
     items = q.items("tune")[: effort.screen_items]
     screen_depth = min(effort.screen_draws, max(depth, 1))
     asked = dict.fromkeys((arm for of in q.arms.asking.values() for arm in of), ASK_DRAWS)
-    table = draws.table(items, {**dict.fromkeys(arms, screen_depth), **asked}, "screen")
+    plain = with_nodes(arms, screen_depth, q.space, SCREENED_CHAINS)
+    table = draws.table(items, {**plain, **asked}, "screen")
     measured = replace(_measured_cost(table, q.tier), nodes=nodes)
     effort = affordable(effort, len(arms), depth, measured, q.cap, tier=name, done=("screen",))
     q = replace(q, effort=effort, pss=pss_of(table, q.families), told=told(table, q.arms.asking))

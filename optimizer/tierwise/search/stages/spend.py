@@ -13,10 +13,11 @@ from tierwise.evaluation import SampleTable
 from tierwise.recipe import Arm
 from tierwise.search.buying import Draws, Halves
 from tierwise.search.compute_gate import Verdict, cheapest_mode, closed, judge
+from tierwise.search.effort import with_nodes
 from tierwise.search.question import Question
 from tierwise.search.router import RouterFit
 from tierwise.search.stages.keep import keep
-from tierwise.search.stages.screen import Screened
+from tierwise.search.stages.screen import SCREENED_CHAINS, Screened
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def _judged(
     first = verdict(screened)
     if first.open or screened.n_items >= q.effort.race_items:
         return first, screened
-    depth = dict.fromkeys(racers, min(rows.depth for rows in screened.arms.values()))
-    more = draws.table(q.items("tune")[: q.effort.race_items], depth, "compute gate")
+    depth = min(rows.depth for rows in screened.arms.values())
+    wanted = with_nodes(racers, depth, q.space, SCREENED_CHAINS)
+    more = draws.table(q.items("tune")[: q.effort.race_items], wanted, "compute gate")
     return verdict(more), more
