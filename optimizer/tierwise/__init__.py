@@ -3,7 +3,8 @@
 The public names, loaded when they are first used::
 
     task_from_jsonl, tune            a task of one's own, and the main job
-    Task, Budget, TierSpec, Arm, Recipe, Policy, StrategySpec, PromptTemplate, AnswerSpec
+    Task, Budget, TierSpec, ProposalSpec
+    Arm, Recipe, Policy, StrategySpec, PromptTemplate, AnswerSpec
     PolicyFile, PolicyRuntime        a policy, and what answers requests with it
     TierwiseError                    what is raised on purpose
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tierwise.api import task_from_jsonl, tune
-    from tierwise.content import Budget, TierSpec
+    from tierwise.content import Budget, ProposalSpec, TierSpec
     from tierwise.errors import TierwiseError
     from tierwise.recipe import Arm, Policy, PolicyFile, PromptTemplate, Recipe, StrategySpec
     from tierwise.serving import PolicyRuntime
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "task_from_jsonl": "api", "tune": "api",
-    "Budget": "content", "TierSpec": "content",
+    "Budget": "content", "ProposalSpec": "content", "TierSpec": "content",
     "TierwiseError": "errors",
     "Arm": "recipe", "Policy": "recipe", "PolicyFile": "recipe", "PromptTemplate": "recipe",
     "Recipe": "recipe", "StrategySpec": "recipe",
@@ -33,7 +34,8 @@ _HOME = {
 
 __all__ = [
     "AnswerSpec", "Arm", "Budget", "Policy", "PolicyFile", "PolicyRuntime", "PromptTemplate",
-    "Recipe", "StrategySpec", "Task", "TierSpec", "TierwiseError", "task_from_jsonl", "tune",
+    "ProposalSpec", "Recipe", "StrategySpec", "Task", "TierSpec", "TierwiseError",
+    "task_from_jsonl", "tune",
 ]  # fmt: skip
 
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.search.scripted_job import TINY, install, make_job
+from tests.search.scripted_job import OPENING, TINY, install, make_job
 from tierwise.content import load_job
 from tierwise.errors import UnsupportedError
 from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
-from tierwise.llm.scripted import ScriptedModel
+from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.recipe import PolicyFile, Price, Tier
 from tierwise.search import TuneResult, replay, tune
 
@@ -237,6 +237,31 @@ def test_a_proposer_that_fails_at_every_call_costs_the_run_nothing_but_its_propo
         "the proposer failed: [embedded/proposer] bad_request: it exceeds the context"
     ] * 2
     assert second["ended"] == "nothing new was proposed"
+    assert "weak" in result.policies
+
+
+def test_a_candidate_that_exceeds_the_context_is_refused_and_the_run_goes_on(
+    job: Path, proposer: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answers(request: Request, seed: int) -> Result:
+        if "Much too long" in request.messages[0].content:
+            return Failure("context_window", "the prompt exceeds the context")
+        return answering(says)(request, seed)
+
+    monkeypatch.setattr(OPENING, "open_model", lambda tier, **more: ScriptedModel(answers))
+
+    def long(asked: str, call: int) -> Result:
+        text = f"Much too long, number {call}."
+        return Completion(f"```\n{text}\n```", 9, 9) if reflecting(asked) else grounded(text)
+
+    proposer(long)
+    result = run(job, tmp_path / "run")
+    first, second = rounds_of(result)
+    assert not first["prompts"]
+    assert ["its calls failed" in r["reason"] for r in first["refused"]] == [True, True]
+    assert second["tried"]
+    assert all("its calls failed" in t["refused"] for t in second["tried"])
+    assert second["ended"] == "no candidate was worth a study"
     assert "weak" in result.policies
 
 
