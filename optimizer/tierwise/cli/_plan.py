@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,15 @@ from tierwise.errors import InputError
 if TYPE_CHECKING:
     from tierwise.search.planned import Amount, Plan
     from tierwise.search.prepared import Prepared
+    from tierwise.search.smaller import Size
 
 COLUMNS = (
     "tier", "stage", "arms", "items", "draws", "calls", "tokens", "usd", "worst_calls",
-    "worst_tokens", "worst_usd",
+    "worst_tokens", "worst_usd", "minutes", "worst_minutes",
 )  # fmt: skip
+
+
+LOG_WIDTH = 100
 
 
 def planned(prepared: Prepared, folder: Path, *, resume: bool) -> Plan:
@@ -39,10 +45,13 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
             found.append({
                 "tier": name, "stage": stage.stage, "arms": stage.arms, "items": stage.items,
                 "draws": stage.draws, **_amounts(stage.expected, stage.worst),
+                "minutes": None, "worst_minutes": None,
             })  # fmt: skip
         draws = sum(stage.draws for stage in tier.stages)
         total = {"tier": name, "stage": "total", "arms": None, "items": None, "draws": draws}
-        found.append({**total, **_amounts(tier.expected, tier.worst)})
+        minutes, worst_minutes = tier.minutes or (None, None)
+        amounts = _amounts(tier.expected, tier.worst)
+        found.append({**total, **amounts, "minutes": minutes, "worst_minutes": worst_minutes})
     return found
 
 
@@ -51,7 +60,7 @@ def show(plan: Plan, *, err: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(stderr=err, highlight=False)
+    console = Console(stderr=err, highlight=False, width=_width(err))
     table = Table(box=None, header_style="dim", pad_edge=False)
     for name in (
         "tier",
@@ -63,20 +72,76 @@ def show(plan: Plan, *, err: bool = False) -> None:
         "tokens",
         "dollars",
         "at worst",
+        "minutes",
     ):
-        table.add_column(name, justify="left" if name in ("tier", "stage") else "right")
+        table.add_column(
+            name, justify="left" if name in ("tier", "stage") else "right", no_wrap=True
+        )
     for row in rows(plan):
         total = row["stage"] == "total"
         table.add_row(
             "" if not total and row["stage"] != "screen" else row["tier"], row["stage"],
             *("" if row[k] is None else f"{row[k]:,}" for k in ("arms", "items", "draws", "calls")),
-            f"{row['tokens']:,.0f}", f"${row['usd']:.3g}", f"${row['worst_usd']:.3g}",
-            style="bold" if total else None,
+            _short(row["tokens"]), f"${row['usd']:.3g}", f"${row['worst_usd']:.3g}",
+            _minutes(row), style="bold" if total else None,
         )  # fmt: skip
     console.print(table)
     console.print()
     for line in remarks(plan):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _width(err: bool) -> int | None:
+    """That of the terminal; where there is none, as in a log, one that the tables fit."""
+    stream = sys.stderr if err else sys.stdout
+    return LOG_WIDTH if not stream.isatty() and "COLUMNS" not in os.environ else None
+
+
+def _short(count: float) -> str:
+    """``335k``, ``4.72M``: tokens are estimates, and many digits would not fit a terminal."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.0f}"
+
+
+def _minutes(row: dict[str, Any]) -> str:
+    if row["minutes"] is None:
+        return "?" if row["stage"] == "total" else ""
+    return f"{row['minutes']:.2g}–{row['worst_minutes']:.2g}"
+
+
+def giving_up(sizes: Sequence[Size]) -> list[dict[str, Any]]:
+    """What smaller budgets give up, as plain data."""
+    return [
+        {"budget_usd": s.budget_usd, "expected_usd": s.expected_usd, **s.items, "tells": s.tells}
+        for s in sizes
+    ]
+
+
+def show_sizes(sizes: Sequence[Size]) -> None:
+    """Print what smaller budgets give up."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if len(sizes) < 2:
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    stages = list(sizes[0].items)
+    for name in ("with a budget of", "spends", *stages, "tells"):
+        table.add_column(name, justify="right")
+    for s in sizes:
+        table.add_row(
+            f"${s.budget_usd:.3g}", f"${s.expected_usd:.3g}",
+            *(f"{s.items.get(stage, 0):,}" for stage in stages), f"±{100 * s.tells:.1f} points",
+        )  # fmt: skip
+    console = Console(highlight=False, width=_width(err=False))
+    console.print("\nWhat a smaller budget gives up: items of each stage, and what can be told")
+    console.print(table)
+    console.print(
+        "tells: the smallest difference that the held-out items tell from 0, where two policies "
+        "differ on one item in five.", style="dim", soft_wrap=True,
+    )  # fmt: skip
 
 
 def remarks(plan: Plan) -> list[str]:
@@ -96,6 +161,9 @@ def remarks(plan: Plan) -> list[str]:
                 f"{name}: {tier.bought.draws:,} draws are there already, for "
                 f"${tier.bought.spent.usd:.3g}; the table is what is left, at the lengths seen"
             )
+        if tier.seconds_a_call:
+            rate = 60 / tier.seconds_a_call
+            said.append(f"{name}: about {rate:,.0f} calls a minute, as its first calls went")
         if tier.stages and tier.tier.price.nominal:
             said.append(f"{name}: dollars are nominal, nobody's bill")
     assumed = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -167,6 +168,15 @@ class PoolReader:
                 (run, tier),
             ).fetchall()
         return {stage: Bought(draws, Spent(*spent)) for stage, draws, *spent in rows}
+
+    def mean_latency_s(self, keys: Sequence[str]) -> float:
+        """Of the draws of some requests; NaN where there is none."""
+        with self._lock:
+            (mean,) = self._db.execute(
+                "SELECT avg(d.latency_s) FROM json_each(?) AS j CROSS JOIN draws AS d"
+                " ON d.request = j.value", (json.dumps(self._known(keys)),),
+            ).fetchone()  # fmt: skip
+        return math.nan if mean is None else float(mean)
 
     def spent(self, run: str, tier: str | None = None) -> Spent:
         """The most that ``run`` may be billed, which is what limits are held against."""

@@ -169,6 +169,12 @@ def affordable(
     )
 
 
+def enough_usd(effort: Effort, n_arms: int, depth: int, cost: DrawCost) -> float:
+    """Dollars of a cap that leave ``effort`` as it is."""
+    draws, _ = _left(effort, n_arms, depth, cost, ())
+    return draws * cost.usd / PLANNED_SHARE
+
+
 def room_for_a_round(
     effort: Effort, n_arms: int, depth: int, cost: DrawCost, cap: Cap, spent: Spent
 ) -> bool:

@@ -21,7 +21,7 @@ from tierwise.pool.bill import worst_case
 from tierwise.recipe import Arm, Tier
 from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
-from tierwise.search.effort import Effort, affordable, assumed_cost, most_draws
+from tierwise.search.effort import Effort, affordable, assumed_cost, enough_usd, most_draws
 from tierwise.search.offered import offered, scores_of
 from tierwise.search.planned import Plan, StagePlan, TierPlan, amount_of
 from tierwise.search.prepared import Prepared
@@ -67,11 +67,12 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
     calls = _calls(prepared, tier, arms, arms.candidates)
     first = [of_arm[0].request for of_arm in calls]
     size = sum(len(m.content.encode()) for r in first for m in r.messages) / len(first)
-    fault, cut = "", effort
+    fault, cut, enough = "", effort, 0.0
     try:
         assumed = assumed_cost(tier, arms.candidates, size)
         within = effort.within(task, prepared.space.signals)
         cut = affordable(within, len(first), depth, assumed, cap, tier=tier.name)
+        enough = enough_usd(cut, len(first), depth, assumed)
     except BudgetError as error:
         fault = str(error)
     lengths = _Lengths.of(tier, calls, bounded=cap.usd is not None or cap.tokens is not None)
@@ -85,7 +86,7 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
         asked = _calls(prepared, tier, arms, [a for of in arms.asking.values() for a in of])
         lengths = _Lengths.of(tier, asked, bounded=False)
         stages = (*stages, _asked(cut, effort, arms, splits, tier, lengths))
-    return TierPlan(tier, cap, stages, fault)
+    return TierPlan(tier, cap, stages, fault, enough_usd=enough)
 
 
 def _asked(

@@ -48,6 +48,11 @@ class TierPlan:
 
     ``worst`` is bounded by the tier's share of the budget, ``cap``, which is never passed. Where a
     run has begun (``remaining``), all are what is left beside what it ``bought``.
+
+    Attributes:
+        seconds_a_call: with many calls at once; None where no call was made to see it.
+        enough_usd: dollars of a cap that lets the search be as large as this.
+        lengths_seen: what draws turned out to cost over what is expected before the first; dollars.
     """
 
     tier: Tier
@@ -55,6 +60,9 @@ class TierPlan:
     stages: tuple[StagePlan, ...]
     fault: str = ""
     bought: Bought | None = None
+    seconds_a_call: float | None = None
+    enough_usd: float = 0.0
+    lengths_seen: float | None = None
 
     @property
     def recorded(self) -> bool:
@@ -77,6 +85,27 @@ class TierPlan:
     def worst(self) -> Amount:
         """Over all stages, within the cap."""
         return self._within([s.worst for s in self.stages])
+
+    @property
+    def minutes(self) -> tuple[float, float] | None:
+        """Of its calls, expected and at worst: by its pace, and no faster than its limits allow.
+
+        At worst a call takes longer as its answers do. None where nothing is known of either.
+        """
+        expected = self._minutes(self.expected, 1.0)
+        longer = self.worst.tokens / self.expected.tokens if self.expected.tokens else 1.0
+        calls = self.worst.calls / self.expected.calls if self.expected.calls else 1.0
+        worst = self._minutes(self.worst, max(1.0, longer / calls))
+        return None if expected is None or worst is None else (expected, worst)
+
+    def _minutes(self, amount: Amount, slower: float) -> float | None:
+        limits = self.tier.limits
+        floors = [
+            amount.calls / limits["rpm"] if "rpm" in limits else None,
+            amount.tokens / limits["tpm"] if "tpm" in limits else None,
+            amount.calls * self.seconds_a_call * slower / 60 if self.seconds_a_call else None,
+        ]
+        return max((floor for floor in floors if floor is not None), default=None)
 
     def _within(self, amounts: Sequence[Amount]) -> Amount:
         total = NOTHING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,10 +95,8 @@ class Question:
         return {name: prompt.family for name, prompt in self.arms.prompts.items()}
 
     def items(self, split: str) -> list[Item]:
-        """The split in a random order that does not depend on the order of the file."""
-        by_content = sorted(self.task.splits[split], key=lambda item: item.content_sha256)
-        order = np.random.default_rng([self.seed, 17]).permutation(len(by_content))
-        return [by_content[i] for i in order]
+        """The split, ``in_random_order``."""
+        return in_random_order(self.task.splits[split], self.seed)
 
     @property
     def orders(self) -> Orders:
@@ -116,3 +114,10 @@ class Question:
     def evaluator(self, table: SampleTable, *, exact: bool = True) -> Evaluator:
         """Judges policies on ``table``; on held-out items all go through the orders (not exact)."""
         return Evaluator(table, self.orders, exact=exact, cache_bytes=CACHE_BYTES)
+
+
+def in_random_order(items: Sequence[Item], seed: int) -> list[Item]:
+    """Items in a random order that does not depend on the order of the file."""
+    by_content = sorted(items, key=lambda item: item.content_sha256)
+    order = np.random.default_rng([seed, 17]).permutation(len(by_content))
+    return [by_content[i] for i in order]

@@ -63,7 +63,24 @@ def _left(
         seconds=most.seconds,
     )
     draws = sum(b.draws for b in bought.values())
-    return replace(tier, cap=cap, stages=tuple(stages), bought=Bought(draws, spent))
+    return replace(
+        tier, cap=cap, stages=tuple(stages), bought=Bought(draws, spent), lengths_seen=scale[1]
+    )
+
+
+def at_lengths_seen(found: Plan, run: RunDir) -> Plan:
+    """``found``, a plan from nothing, with what draws of ``run`` turned out to cost."""
+    with SamplePool.open(run.pool, read_only=True) as pool:
+        tiers = {}
+        for name, tier in found.tiers.items():
+            scale = _scale(tier, pool.bought(run.run, name))
+            stages = tuple(replace(s, expected=_scaled(s.expected, scale)) for s in tier.stages)
+            tiers[name] = replace(tier, stages=stages)
+    return Plan(tiers)
+
+
+def _scaled(amount: Amount, scale: tuple[float, float]) -> Amount:
+    return Amount(amount.calls, amount.tokens * scale[0], amount.usd * scale[1])
 
 
 def _scale(tier: TierPlan, bought: Mapping[str, Bought]) -> tuple[float, float]:

@@ -1,0 +1,99 @@
+"""A few calls before a plan: how long answers are, and how fast they come.
+
+They are the first that the screening would make, of the same items and draws, bought into the run's
+own pool: `tierwise tune` finds them there, so nothing of them is wasted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from tierwise.llm.models import LITELLM, kind_of, open_model
+from tierwise.pool import Need, SamplePool, fill
+from tierwise.pool.fill import plan as calls_for
+from tierwise.search.asking import with_mode_to_ask
+from tierwise.search.buying import Buyer
+from tierwise.search.effort import Effort
+from tierwise.search.opening import addresses_of
+from tierwise.search.planned import Plan
+from tierwise.search.prepared import Prepared
+from tierwise.search.question import in_random_order
+from tierwise.search.run_dir import RunDir
+from tierwise.search.shares import share_of
+
+ITEMS = 2
+"""Of the screening's items; every arm is asked for its first draws of each."""
+
+CONCURRENCY = 16.0
+MINUTE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a tier answers: seconds a call, many at once, and how many showed it."""
+
+    seconds_a_call: float
+    calls: int
+
+
+def calibrate(
+    prepared: Prepared, run: RunDir, names: Collection[str], effort: Effort | None = None
+) -> dict[str, Pace]:
+    """Buy the first calls of the screening on the tiers ``names``; those that are there, are.
+
+    Raises:
+        ProviderError: the provider failed for good.
+        InputError: a tier that cannot be opened.
+    """
+    with SamplePool.open(run.pool) as pool:
+        return {name: _tier(prepared, name, pool, run, effort or Effort()) for name in names}
+
+
+def _tier(
+    prepared: Prepared, name: str, pool: SamplePool, run: RunDir, effort: Effort
+) -> Pace:  # fmt: skip
+    job, task, baseline = prepared.job, prepared.loaded.task, prepared.baseline
+    assert baseline is not None  # a recorded tier has nothing to calibrate
+    tier = with_mode_to_ask(prepared.tiers[name], prepared.space)
+    arms = prepared.arms(tier, baseline, prepared.loaded.prompts)
+    cap = share_of(job.tiers_budget, tier, prepared.tiers)
+    model = open_model(tier)
+    try:
+        buyer = Buyer(
+            pool, model, task, tier, dict(arms.prompts), seed=job.seed, run=run.run, cap=cap,
+            address=addresses_of(prepared).get(name, ""),
+        )  # fmt: skip
+        items = in_random_order(task.splits["tune"], job.seed)[:ITEMS]
+        # Where draws share a call, it is the call that the screening makes, its prompt billed once.
+        draws = effort.screen_draws if tier.takes_n else 1
+        needs = [Need(buyer.request(arm, item), draws) for item in items for arm in arms.candidates]
+        calls = len(calls_for(pool, needs, tier.takes_n, seed=job.seed))
+        seen = [(time.perf_counter(), 0)]
+        fill(
+            pool, model, tier, needs, seed=job.seed, cap=cap, run=run.run, stage="screen",
+            progress=lambda done: seen.append((time.perf_counter(), done.calls)),
+        )  # fmt: skip
+        if kind_of(tier.model) != LITELLM:  # computed here: what it took is what it takes
+            return Pace(_seconds_a_call(seen), calls)
+        latency_s = pool.mean_latency_s([need.request.key for need in needs])
+        return Pace(latency_s / tier.limits.get("concurrency", CONCURRENCY), calls)
+    finally:
+        model.close()
+
+
+def _seconds_a_call(seen: Sequence[tuple[float, int]]) -> float:
+    """From the first chunk on, where there are more: before it, a model is loaded."""
+    first, last = seen[1] if len(seen) > 2 else seen[0], seen[-1]
+    calls = last[1] - first[1]
+    return (last[0] - first[0]) / calls if calls else 0.0
+
+
+def timed(found: Plan, paces: dict[str, Pace]) -> Plan:
+    """The plan with what was learned of its tiers' pace."""
+    tiers = {
+        name: replace(tier, seconds_a_call=paces[name].seconds_a_call) if name in paces else tier
+        for name, tier in found.tiers.items()
+    }
+    return replace(found, tiers=tiers)
