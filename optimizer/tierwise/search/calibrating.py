@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from tierwise.llm.models import LITELLM, kind_of, open_model
 from tierwise.pool import Need, SamplePool, fill
 from tierwise.pool.fill import plan as calls_for
 from tierwise.search.asking import with_mode_to_ask
-from tierwise.search.buying import Buyer
+from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.effort import Effort
 from tierwise.search.opening import addresses_of
 from tierwise.search.planned import Plan
@@ -58,13 +59,10 @@ def _tier(
     assert baseline is not None  # a recorded tier has nothing to calibrate
     tier = with_mode_to_ask(prepared.tiers[name], prepared.space)
     arms = prepared.arms(tier, baseline, prepared.loaded.prompts)
-    cap = share_of(job.tiers_budget, tier, prepared.tiers)
-    model = open_model(tier)
-    try:
-        buyer = Buyer(
-            pool, model, task, tier, dict(arms.prompts), seed=job.seed, run=run.run, cap=cap,
-            address=addresses_of(prepared).get(name, ""),
-        )  # fmt: skip
+    cap = share_of(job, tier, prepared.tiers)
+    with closing(open_model(tier)) as model:
+        supply = Supply(tier, model, arms.prompts, addresses_of(prepared).get(name, ""))
+        buyer = Buyer(pool, task, supply, Account(run.run, job.seed, cap))
         items = in_random_order(task.splits["tune"], job.seed)[:ITEMS]
         # Where draws share a call, it is the call that the screening makes, its prompt billed once.
         draws = effort.screen_draws if tier.takes_n else 1
@@ -79,8 +77,6 @@ def _tier(
             return Pace(_seconds_a_call(seen), calls)
         latency_s = pool.mean_latency_s([need.request.key for need in needs])
         return Pace(latency_s / tier.limits.get("concurrency", CONCURRENCY), calls)
-    finally:
-        model.close()
 
 
 def _seconds_a_call(seen: Sequence[tuple[float, int]]) -> float:

@@ -11,6 +11,7 @@ from tierwise.search.effort import Effort
 from tierwise.search.plan import plan
 from tierwise.search.planned import Plan
 from tierwise.search.prepared import Prepared
+from tierwise.search.shares import share_of
 
 SCALES = (1.0, 0.5, 0.22, 0.08)
 DIFFER = 0.2
@@ -56,12 +57,8 @@ def _size(whole: Plan, seen: Plan, prepared: Prepared) -> Size | None:
     if not tiers:
         return None
     longer = {name: seen.tiers[name].lengths_seen or 1.0 for name in tiers}
-    prices = {
-        name: tier.tier.price.completion_usd_per_mtok or 1.0 for name, tier in of_job.items()
-    }
     budget = max(
-        tier.enough_usd * longer[name] * sum(prices.values()) / prices[name]
-        for name, tier in tiers.items()
+        tier.enough_usd * longer[name] / _part(prepared, name) for name, tier in tiers.items()
     )
     items: dict[str, int] = {}
     for tier in tiers.values():
@@ -70,3 +67,9 @@ def _size(whole: Plan, seen: Plan, prepared: Prepared) -> Size | None:
     spent = sum(tier.expected.usd * longer[name] for name, tier in tiers.items())
     tells = 1.96 * math.sqrt(DIFFER / items["test"]) if items.get("test") else math.nan
     return Size(budget, spent, items, tells)
+
+
+def _part(prepared: Prepared, name: str) -> float:
+    """Of a budget in dollars, the tier's."""
+    job = replace(prepared.job, budget=Budget(usd=1.0))
+    return share_of(job, prepared.tiers[name], prepared.tiers).usd or 1.0
