@@ -36,6 +36,7 @@ class PromptsModel(Strict):
     library: Any = None
     demos: Annotated[list[WholeFromZero], Field(min_length=1)] = Field(default_factory=lambda: [0])
     paraphrases: WholeFromZero = 0
+    robust: bool = False
 
 
 class DifficultyModel(Strict):
@@ -94,6 +95,9 @@ class _Reading:
         if max(model.difficulty.buckets) > 1 and set(model.difficulty.signals) == {"none"}:
             message = "more than one bucket needs a signal other than none"
             self.faults.append(self.document.fault(message, ("difficulty", "buckets")))
+        if model.prompts.robust and not model.prompts.paraphrases:
+            message = "robust judges a prompt by its wordings: set prompts.paraphrases to 1 or more"
+            self.faults.append(self.document.fault(message, ("prompts", "robust")))
         for loc, values in self._lists():
             if len(set(values)) < len(values):
                 self.faults.append(self.document.fault(f"{loc[-1]}: the same choice twice", loc))
@@ -107,7 +111,8 @@ class _Reading:
         raise_any(sorted(self.faults, key=lambda f: f.line or 0))
         return SearchSpace(
             name=name, families=tuple(model.prompts.families),
-            paraphrases=model.prompts.paraphrases, demos=tuple(model.prompts.demos),
+            paraphrases=model.prompts.paraphrases, robust=model.prompts.robust,
+            demos=tuple(model.prompts.demos),
             temperatures=tuple(float(t) for t in model.temperature), arms=tuple(model.arms),
             modes=tuple(model.modes), strategies=strategies,
             signals=tuple(model.difficulty.signals), buckets=tuple(model.difficulty.buckets),

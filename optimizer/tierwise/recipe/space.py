@@ -55,15 +55,17 @@ class SearchSpace:
     """Everything that a study may choose from.
 
     ``families`` empty: all. ``paraphrases``: other wordings of each prompt to try (0: only the
-    first wording). ``strategies``: kind -> parameter -> dimension. ``probe_arms``: over how many
-    arms a probe's draws may be dealt. ``library``: whether the prompts shipped in
-    ``search_spaces/prompts`` take part: True, False, only some of its families, or None for "only
-    where the task brings no prompts".
+    first wording); ``robust``: they are not chosen, but a prompt is judged by all of them.
+    ``strategies``: kind -> parameter -> dimension. ``probe_arms``: over how many arms a probe's
+    draws may be dealt. ``library``: whether the prompts shipped in ``search_spaces/prompts`` take
+    part: True, False, only some of its families, or None for "only where the task brings no
+    prompts".
     """
 
     name: str
     families: tuple[str, ...] = ()
     paraphrases: int = 0
+    robust: bool = False
     demos: tuple[int, ...] = (0,)
     temperatures: tuple[float, ...] = (0.8,)
     arms: tuple[int, ...] = (1,)

@@ -65,7 +65,7 @@ def _best_prompt(found: Found) -> Policy:
     """Judged on the study's draws."""
     evaluator = found.generations[-1].evaluator
     single = [
-        uniform(arm, StrategySpec.of("single")) for arm in found.study_table.arms if not arm.tier
+        uniform(arm, StrategySpec.of("single")) for arm in found.generations[-1].dimensions.own
     ]
     judged = [evaluator.evaluate(policy) for policy in single]
     worth = [in_doublings(e.mean_score, e.mean_usd) for e in judged]

@@ -17,12 +17,14 @@ class Arms:
 
     ``baseline`` is the prompt and mode in use today. ``asking``: signal -> the arms by which it
     asks the model about the task; no candidates, since their completions are no answers.
+    ``wordings``: in a robust space, prompt -> its other wordings, which are no candidates either.
     """
 
     prompts: Mapping[str, PromptTemplate]
     candidates: tuple[Arm, ...]
     baseline: Arm
     asking: Mapping[str, tuple[Arm, ...]] = field(default_factory=dict)
+    wordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def candidate_arms(
@@ -34,9 +36,9 @@ def candidate_arms(
 ) -> Arms:
     """Every arm of ``space`` that ``tier`` has the mode for.
 
-    Paraphrases become prompts ``id~1`` …, demonstrations ``id+2.mode``. The baseline is
-    ``baseline`` in its first mode at the space's first temperature, whether or not the space has
-    it.
+    Paraphrases become prompts ``id~1`` … (in a robust space no candidates), demonstrations
+    ``id+2.mode``. The baseline is ``baseline`` in its first mode at the space's first temperature,
+    whether or not the space has it.
 
     Raises:
         InputError: no prompt fits a mode that the tier and the space share.
@@ -49,20 +51,27 @@ def candidate_arms(
         )
     found: dict[str, PromptTemplate] = {}
     arms: list[Arm] = []
+    others: dict[str, tuple[str, ...]] = {}
     for prompt in prompts:
-        for wording in prompt.variants()[: 1 + space.paraphrases]:
-            for mode in modes:
-                if prompt.modes and mode not in prompt.modes:
-                    continue
-                for shown in _with_demonstrations(wording, mode, task, space.demos):
-                    found[shown.id] = shown
-                    arms += [Arm(shown.id, mode, t) for t in space.temperatures]
+        first, *rest = prompt.variants()[: 1 + space.paraphrases]
+        for mode in modes:
+            if prompt.modes and mode not in prompt.modes:
+                continue
+            shown, *reworded = (
+                _with_demonstrations(wording, mode, task, space.demos) for wording in (first, *rest)
+            )
+            found |= {one.id: one for of in (shown, *reworded) for one in of}
+            chosen = shown if space.robust else [one for of in (shown, *reworded) for one in of]
+            arms += [Arm(one.id, mode, t) for one in chosen for t in space.temperatures]
+            if space.robust and reworded:
+                same = zip(shown, *reworded, strict=True)
+                others |= {one.id: tuple(w.id for w in more) for one, *more in same}
     if not arms:
         raise InputError(f"no prompt fits the modes {', '.join(modes)} of tier {tier.name!r}")
     own_modes = [m for m in modes if not baseline.modes or m in baseline.modes] or modes
     today = Arm(baseline.id, own_modes[0], space.temperatures[0])
     found.setdefault(baseline.id, baseline)
-    return Arms(found, tuple(dict.fromkeys((today, *arms))), today)
+    return Arms(found, tuple(dict.fromkeys((today, *arms))), today, wordings=others)
 
 
 def _with_demonstrations(

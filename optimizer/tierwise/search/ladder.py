@@ -49,7 +49,7 @@ def rungs(
         return min(chosen, key=lambda p: chosen[p][1])
 
     single = StrategySpec.of("single")
-    own = [a for a in evaluator.table.arms if a.tier is None]
+    own = dict.fromkeys(arm for recipe in recipes for arm in recipe.arms)
     arms = [a for a in own if a.prompt != baseline.prompt or a == baseline]
     one_draw = [uniform(arm, single) for arm in arms]
     best_one = max(one_draw, key=lambda p: _means(evaluator, p)[0])

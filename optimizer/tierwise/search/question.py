@@ -17,6 +17,7 @@ from tierwise.search.arms import Arms
 from tierwise.search.earlier import Before
 from tierwise.search.effort import DrawCost, Effort
 from tierwise.search.parameters import Dimensions
+from tierwise.search.wordings import RobustEvaluator
 from tierwise.task import Item, Task
 
 BOUNDED = "bounded"
@@ -111,9 +112,18 @@ class Question:
             self.told, min(self.handed_to.values(), default=depth),
         )  # fmt: skip
 
-    def evaluator(self, table: SampleTable, *, exact: bool = True) -> Evaluator:
-        """Judges policies on ``table``; on held-out items all go through the orders (not exact)."""
-        return Evaluator(table, self.orders, exact=exact, cache_bytes=CACHE_BYTES)
+    def evaluator(
+        self, table: SampleTable, *, exact: bool = True, robust: bool = True
+    ) -> Evaluator:
+        """Judges policies on ``table``; on held-out items all go through the orders (not exact).
+
+        In a robust space by all wordings, unless ``robust`` says as they are.
+        """
+        if not (robust and self.arms.wordings):
+            return Evaluator(table, self.orders, exact=exact, cache_bytes=CACHE_BYTES)
+        return RobustEvaluator(
+            table, self.orders, self.arms.wordings, exact=exact, cache_bytes=CACHE_BYTES
+        )
 
 
 def in_random_order(items: Sequence[Item], seed: int) -> list[Item]:

@@ -14,6 +14,7 @@ from tierwise.search.question import Question
 from tierwise.search.rounds import Rounds
 from tierwise.search.stages.select import select
 from tierwise.search.stages.test import test
+from tierwise.search.wordings import Reworded
 
 
 def search(
@@ -29,6 +30,8 @@ def search(
     def started(stage: str) -> None:
         listener(Started(question.tier.name, stage))
 
+    if question.arms.wordings:
+        draws = Reworded(draws, question.arms.wordings)
     searched = [explore(question, draws, listener, question.before.proposals)]
     if rounds is not None:
         searched += rounds.after(searched[0], listener)

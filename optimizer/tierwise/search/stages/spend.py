@@ -50,7 +50,8 @@ def allow(screened: Screened, draws: Draws) -> Allowed:
     if verdict.open:
         return Allowed(q, draws, racers, screened.depth, verdict)
     cheap = closed(q.space, direct)
-    racers = tuple(a for a in bought.arms if a.mode in cheap.modes or a == q.arms.baseline)
+    candidates = (a for a in bought.arms if a in q.arms.candidates)
+    racers = tuple(a for a in candidates if a.mode in cheap.modes or a == q.arms.baseline)
     if q.above:
         # What does not pay on this tier may pay on a stronger one: a probe can still tell which.
         cheap = replace(cheap, signals=q.space.signals, buckets=q.space.buckets)

@@ -53,7 +53,7 @@ def test(allowed: Allowed, generation: Generation, selected: Selected) -> OnTest
     generation.evaluator.forget()
     items = q.items("test")[: q.effort.test_items]
     table = allowed.draws.table(items, depth_needed(finals, LEAST_DEPTH), "test")
-    judge = q.evaluator(table, exact=False)
+    judge = q.evaluator(table, exact=False, robust=False)
     judged = {policy: judge.evaluate(policy) for policy in finals}
     comparisons = {
         point: compare(judged[c.policy], judged[baseline], margin=q.margin, seed=q.seed)

@@ -1,0 +1,110 @@
+"""In a robust space a prompt is judged by all its wordings, and only its first can be chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.content.folders import faults
+from tests.search.scripted_job import SPACE, TINY, install, make_job, run
+from tests.search.test_tune import files
+from tests.search_difficulty.worlds import arm_table
+from tierwise.content import load_space
+from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.llm import Request
+from tierwise.recipe import Arm, Policy, Recipe, StrategySpec, uniform
+from tierwise.search import replay
+from tierwise.search.wordings import RobustEvaluator, reworded
+
+LUCKY, STEADY = Arm("lucky", "direct", 0.8), Arm("steady", "direct", 0.8)
+WORDINGS = {"lucky": ("lucky~1", "lucky~2"), "steady": ("steady~1",)}
+PROMPTS = """- id: plain
+  system: Add.
+  user: "{{ question }}"
+- id: lucky
+  system: Luck one.
+  user: "{{ question }}"
+  paraphrases: [Luck two., Luck three.]
+- id: steady
+  system: Steady one.
+  user: "{{ question }}"
+  paraphrases: [Steady two., Steady three.]
+"""
+
+
+def says(request: Request) -> dict[str, float]:
+    """One wording of ``lucky`` is very good and the others are not; ``steady`` is good in all."""
+    right = sum(int(t) for t in request.messages[-1].content.split(" + "))
+    system = request.messages[0].content
+    p = 0.97 if "Luck one" in system else 0.3 if "Luck" in system else 0.8
+    p = 0.5 if system.startswith("Add") else p
+    return {f"A: {right}": p, f"A: {right + 1}": 1 - p}
+
+
+def world() -> SampleTable:
+    rng = np.random.default_rng(0)
+    chances = {"lucky": 0.9, "lucky~1": 0.3, "lucky~2": 0.3, "steady": 0.8, "steady~1": 0.7}
+    arms = {
+        Arm(name, "direct", 0.8): arm_table(np.full(200, p), 5, rng) for name, p in chances.items()
+    }
+    return SampleTable(tuple(map(str, range(200))), ({"q": ""},) * 200, arms)
+
+
+def test_a_policy_is_judged_by_the_mean_over_its_wordings() -> None:
+    table, orders = world(), Orders(4)
+    plain = Evaluator(table, orders)
+    robust = RobustEvaluator(table, orders, WORDINGS, exact=True, cache_bytes=10**7)
+    single = StrategySpec.of("single")
+    policy = Policy((Recipe((LUCKY, STEADY), StrategySpec.of("self_consistency", draws=4)),))
+    for one in (uniform(LUCKY, single), uniform(STEADY, single), policy):
+        said = [one, *(reworded(one, WORDINGS, k) for k in range(2))]
+        distinct = said if one != uniform(STEADY, single) else said[:2]
+        told = np.mean([plain.evaluate(p).score for p in distinct], axis=0)
+        if one != uniform(STEADY, single):
+            np.testing.assert_allclose(robust.evaluate(one).score, told)
+    assert reworded(policy, WORDINGS, 1).arms == (
+        Arm("lucky~2", "direct", 0.8), STEADY,
+    )  # fmt: skip
+    assert robust.evaluate(uniform(STEADY, single)).mean_score == pytest.approx(0.75, abs=0.03)
+    assert robust.evaluate(uniform(LUCKY, single)).mean_score == pytest.approx(0.5, abs=0.03)
+
+
+def robust_job(folder: Path, *, robust: bool) -> Path:
+    job = make_job(folder)
+    (folder / "task" / "prompts.yaml").write_text(PROMPTS)
+    more = f"prompts: {{paraphrases: 2, robust: {str(robust).lower()}}}\n"
+    (folder / "space.yaml").write_text(more + SPACE)
+    return job
+
+
+def test_the_steady_prompt_is_chosen_over_one_lucky_wording(tmp_path, monkeypatch) -> None:
+    chosen = {}
+    for robust in (False, True):
+        install(monkeypatch, says=says)
+        job = robust_job(tmp_path / str(robust), robust=robust)
+        result = run(job, tmp_path / str(robust) / "run")
+        found = result.found["weak"]
+        chosen[robust] = {arm.prompt for arm in found.points["quality"].policy.arms}
+        assert len(found.question.pss) > 0
+        if robust:
+            arms = found.generations[-1].dimensions.arms
+            assert all("~" not in arm.prompt for arm in arms)
+            assert all("~" not in arm.prompt for arm in found.test_table.arms)
+            assert any("~" in arm.prompt for arm in found.study_table.arms)
+            before = files(result.run.path)
+            replay(result.run.path, effort=TINY)
+            assert files(result.run.path) == before
+    assert chosen[False] == {"lucky"}
+    assert chosen[True] == {"steady"}
+
+
+def test_robust_without_wordings_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("prompts: {robust: true}\n" + SPACE)
+    (fault,) = faults(load_space, path)
+    assert fault.startswith("s.yaml:1: robust judges a prompt by its wordings")
+    path.write_text("prompts: {robust: true, paraphrases: 3}\n" + SPACE)
+    assert load_space(path) == replace(load_space(path), robust=True, paraphrases=3)
