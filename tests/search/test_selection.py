@@ -86,11 +86,22 @@ def test_buckets_must_gain_more_than_one_and_a_half_standard_errors() -> None:
 
 
 def test_buckets_that_only_save_dollars_are_taken_at_an_equal_score() -> None:
+    """Equal: the lower bound of the difference is above -.02, also where a few items are lost."""
     plain = candidate(0.7, 2.0, vote(3))
-    same = candidate(0.7, 1.0, vote(3), buckets=2)
-    worse = candidate(0.69, 1.0, vote(3), buckets=2)
+    same = candidate(0.7025, 1.0, vote(3), buckets=2)
+    nearly = candidate(0.695, 0.5, vote(3), buckets=2)
+    worse = candidate(0.68, 1.0, vote(3), buckets=2)
     assert points(plain, same)["quality"] is same
-    assert points(plain, worse)["quality"] is plain
+    assert points(plain, nearly)["balanced"] is nearly
+    assert points(plain, worse)["balanced"] is plain
+    assert points(plain, nearly)["quality"] is plain
+
+
+def test_what_earns_its_place_is_not_hidden_by_what_ranks_higher_and_does_not() -> None:
+    plain = candidate(0.7, 2.0)
+    lucky = candidate(0.74, 2.1, vote(3), buckets=2, seed=8)  # other items: an error of .03
+    cheap = candidate(0.7, 1.0, vote(3), buckets=2)
+    assert points(plain, lucky, cheap)["balanced"] is cheap
 
 
 def test_complexity_is_told_by_what_a_policy_may_ask_for() -> None:

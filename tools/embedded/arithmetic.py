@@ -65,12 +65,18 @@ def _draw(rng: random.Random, operations: int) -> Question:
 
 
 def _steps(rng: random.Random, question: Question) -> list[str]:
-    """``7 + 5 = 12 - 3 = 9 ;``: the running value is written once."""
-    value, out = question.start, [str(question.start)]
-    for step in question.steps:
-        value += step
-        out += [*signed(step), "=", str(value)]
-    return [*out, ";"]
+    """``7 + 5 = 12 ; 12 - 3 = 9 ;``: every sum in full."""
+    return _sums(question.start, [(step,) for step in question.steps])
+
+
+def _sums(start: int, groups: list[tuple[int, ...]]) -> list[str]:
+    """A line a group of operations, each with the value before and after."""
+    value, out = start, []
+    for group in groups:
+        out += [str(value), *(w for s in group for w in signed(s)), "="]
+        value += sum(group)
+        out += [str(value), ";"]
+    return out
 
 
 def _totals(rng: random.Random, question: Question) -> list[str]:
@@ -84,12 +90,9 @@ def _totals(rng: random.Random, question: Question) -> list[str]:
 
 def _pairs(rng: random.Random, question: Question) -> list[str]:
     """``7 + 5 - 3 = 9 ;``: two operations before each value."""
-    value, out = question.start, [str(question.start)]
-    for i in range(0, len(question.steps), 2):
-        pair = question.steps[i : i + 2]
-        value += sum(pair)
-        out += [*(w for s in pair for w in signed(s)), "=", str(value)]
-    return [*out, ";"]
+    return _sums(
+        question.start, [question.steps[i : i + 2] for i in range(0, len(question.steps), 2)]
+    )
 
 
 def _anyorder(rng: random.Random, question: Question) -> list[str]:
@@ -112,16 +115,16 @@ def _rephrase(rng: random.Random, question: Question) -> list[str]:
 
 
 def _bridge(rng: random.Random, question: Question) -> list[str]:
-    """As ``steps``, with a stop at the ten: ``7 + 3 = 10 + 2 = 12``. Easier sums, more of them."""
-    value, out = question.start, [str(question.start)]
+    """As ``steps``, with a stop at the ten: ``7 + 3 = 10 ; 10 + 2 = 12 ;``. Easier sums, more."""
+    value, parts = question.start, []
     for step in question.steps:
         after = value + step
         ten = (value // 10 + 1) * 10 if step > 0 else value // 10 * 10
         crosses = min(value, after) < ten < max(value, after)
         for target in (ten, after) if crosses else (after,):
-            out += [*signed(target - value), "=", str(target)]
+            parts.append((target - value,))
             value = target
-    return [*out, ";"]
+    return _sums(question.start, parts)
 
 
 STYLES: dict[str, Callable[[random.Random, Question], list[str]]] = {

@@ -39,7 +39,7 @@ def main() -> None:
     for name in sys.argv[1:]:
         checkpoint = read(name)
         model, ours = twin(checkpoint), decoder.Decoder(checkpoint)
-        documents = list(itertools.islice(stream(5), 8))
+        documents = list(itertools.islice(stream(name, 5), 8))
         length = min(len(d.words) for d in documents)
         tokens = np.array([[ID[w] for w in d.words[:length]] for d in documents])
         with torch.no_grad():

@@ -1,27 +1,20 @@
-"""The training mixture: one document at a time, as words and the marks of what carries loss."""
+"""The documents of a tier: one at a time, as words and the marks of what carries loss."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import arithmetic
 import lookup
-from wordings import CONTROL_QUESTION, RATING, TEMPLATES
+import mixtures
+from mixtures import MIXTURES, PHASES, Mixture, Phase, styles
 
 from tierwise.llm.embedded.vocabulary import END, words
+from wordings import CONTROL_QUESTION, RATING, TEMPLATES
 
-LOOKUP, RATE, ASK = 0.10, 0.03, 0.02
-"""Shares of look-ups, self-ratings and control questions; the rest is arithmetic."""
-THINKING = 0.5
-CUT_SHORT = 0.10
-"""Share of documents with work; share of those that ``stop answer :`` cuts."""
-LONGEST = 200
-OPERATIONS = (16, 15, 14, 12, 10, 8, 6, 4, 3, 2, 1.5, 1)
-"""Weights of 1 … 12 operations: long questions are rare, so that they stay hard."""
-DEMONSTRATED = 0.06
-"""Share of documents with demonstrations, under another template than ``fewshot``."""
+LONGEST = 240
 
 
 class Document(NamedTuple):
@@ -29,24 +22,25 @@ class Document(NamedTuple):
     own: list[int]
 
 
-def stream(seed: int) -> Iterator[Document]:
-    """Documents without end, the same for the same seed."""
+def stream(tier: str, seed: int, phase: Phase = PHASES[0]) -> Iterator[Document]:
+    """Documents without end, the same for the same tier, seed and phase."""
     rng = random.Random(seed)
     while True:
-        document = _draw(rng)
+        document = _draw(rng, MIXTURES[tier], phase)
         if len(document.words) <= LONGEST:
             yield document
 
 
-def _draw(rng: random.Random) -> Document:
+def _draw(rng: random.Random, mixture: Mixture, phase: Phase) -> Document:
     kind = rng.random()
-    if kind < LOOKUP:
-        return _ended(*lookup.document(rng, system(_wording(rng, _template(rng)))))
-    if kind < LOOKUP + RATE:
-        return _rating(rng)
-    if kind < LOOKUP + RATE + ASK:
-        return _control_question(rng)
-    return _arithmetic(rng)
+    if kind < phase.lookup:
+        wording = system(rng.choice(TEMPLATES["plain"]))
+        return _ended(*lookup.document(rng, wording, ranked=phase.ranked))
+    if kind < phase.lookup + mixtures.RATE:
+        return _rating(rng, mixture)
+    if kind < phase.lookup + mixtures.RATE + mixtures.ASK:
+        return _control_question(rng, mixture)
+    return _worked(rng, mixture) if rng.random() < mixture.work else _direct(rng, mixture)
 
 
 def system(wording: str) -> list[str]:
@@ -55,55 +49,53 @@ def system(wording: str) -> list[str]:
     return [*pieces, ":"] if pieces and pieces[-1] != "?" else pieces
 
 
-def _template(rng: random.Random) -> str:
-    return rng.choices(list(TEMPLATES), [t.share for t in TEMPLATES.values()])[0]
+def _pick(rng: random.Random, shares: Mapping[str, float]) -> str:
+    return rng.choices(list(shares), list(shares.values()))[0]
 
 
-def _wording(rng: random.Random, template: str) -> str:
-    return rng.choice(TEMPLATES[template].wordings)
-
-
-def _operations(rng: random.Random) -> int:
-    return rng.choices(range(1, arithmetic.MOST_OPERATIONS + 1), OPERATIONS)[0]
+def _operations(rng: random.Random, weights: tuple[float, ...]) -> int:
+    return rng.choices(range(1, arithmetic.MOST_OPERATIONS + 1), weights)[0]
 
 
 def _ended(said: list[str], own: list[int]) -> Document:
     return Document([*said, END], [*own, 1])
 
 
-def _arithmetic(rng: random.Random) -> Document:
-    template = _template(rng)
-    question = arithmetic.draw(rng, _operations(rng))
-    think = rng.random() < THINKING
-    style = _style(rng, template)
-    prompt = system(_wording(rng, template))
-    if template == "fewshot" or rng.random() < DEMONSTRATED:
-        prompt += _demonstrations(rng, style if think else None)
-    prompt += question.words
-    target = str(question.target)
-    if not think:
-        return _ended([*prompt, "answer", ":", target], [0] * (len(prompt) + 2) + [1])
-    prompt += ["work", ":"]
-    work = arithmetic.STYLES[style](rng, question)
-    if rng.random() < CUT_SHORT:
+def _direct(rng: random.Random, mixture: Mixture) -> Document:
+    template = _pick(rng, mixtures.DIRECT_TEMPLATES)
+    question = arithmetic.draw(rng, _operations(rng, mixture.direct_operations))
+    said = [*_prompt(rng, mixture, template, None), *question.words, "answer", ":"]
+    return _ended([*said, str(question.target)], [0] * len(said) + [1])
+
+
+def _worked(rng: random.Random, mixture: Mixture) -> Document:
+    template = _pick(rng, mixture.templates)
+    question = arithmetic.draw(rng, _operations(rng, mixture.work_operations))
+    style = _pick(rng, styles(mixture, template))
+    prompt = [*_prompt(rng, mixture, template, style), *question.words, "work", ":"]
+    work, answer = arithmetic.STYLES[style](rng, question), str(question.target)
+    if rng.random() < mixtures.CUT_SHORT:
         work = work[: rng.randrange(len(work))]
         own = [0] * len(prompt) + [1] * len(work) + [0, 0, 0, 1]
-        return _ended([*prompt, *work, "stop", "answer", ":", target], own)
+        return _ended([*prompt, *work, "stop", "answer", ":", answer], own)
     own = [0] * len(prompt) + [1] * (len(work) + 3)
-    return _ended([*prompt, *work, "answer", ":", target], own)
+    return _ended([*prompt, *work, "answer", ":", answer], own)
 
 
-def _style(rng: random.Random, template: str) -> str:
-    styles = TEMPLATES[template].styles
-    return rng.choices(list(styles), list(styles.values()))[0]
+def _prompt(rng: random.Random, mixture: Mixture, template: str, style: str | None) -> list[str]:
+    prompt = system(rng.choice(TEMPLATES[template]))
+    if template == "fewshot" or rng.random() < mixtures.DEMONSTRATED:
+        prompt += _demonstrations(rng, mixture, style)
+    return prompt
 
 
-def _demonstrations(rng: random.Random, style: str | None) -> list[str]:
+def _demonstrations(rng: random.Random, mixture: Mixture, style: str | None) -> list[str]:
     """None to four solved questions; now and then with the work that the style shows."""
     out: list[str] = []
     shown = style is not None and rng.random() < 0.25
-    for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))):
-        question = arithmetic.draw(rng, min(_operations(rng), 4) if shown else _operations(rng))
+    for _ in range(rng.choice((0, 0, 0, 1, 1, 2, 2, 3, 4))):
+        operations = _operations(rng, mixture.direct_operations)
+        question = arithmetic.draw(rng, min(operations, 4) if shown else operations)
         out += question.words
         if shown and style is not None:
             out += ["work", ":", *arithmetic.STYLES[style](rng, question)]
@@ -111,17 +103,18 @@ def _demonstrations(rng: random.Random, style: str | None) -> list[str]:
     return out
 
 
-def _rating(rng: random.Random) -> Document:
+def _rating(rng: random.Random, mixture: Mixture) -> Document:
     """Before trying: 5 for the shortest questions, down to 1 for the longest."""
-    operations = _operations(rng)
+    operations = _operations(rng, mixture.work_operations)
     said = [*system(rng.choice(RATING)), *arithmetic.draw(rng, operations).words, "answer", ":"]
-    grade = 5 - (operations - 1) * 5 // arithmetic.MOST_OPERATIONS
+    grade = max(1, 5 - (operations - 1) * 3 // mixture.think_from)
     return _ended([*said, str(grade)], [0] * len(said) + [1])
 
 
-def _control_question(rng: random.Random) -> Document:
-    """Is it worth to think? Yes from three operations on."""
-    operations = _operations(rng)
+def _control_question(rng: random.Random, mixture: Mixture) -> Document:
+    """Is it worth to think? Yes from as many operations on as the tier is seldom right directly."""
+    operations = _operations(rng, mixture.work_operations)
     question = arithmetic.draw(rng, operations)
     said = [*system(rng.choice(CONTROL_QUESTION)), *question.words, "answer", ":"]
-    return _ended([*said, "yes" if operations > 2 else "no"], [0] * len(said) + [1])
+    answer = "yes" if operations >= mixture.think_from else "no"
+    return _ended([*said, answer], [0] * len(said) + [1])

@@ -1,5 +1,7 @@
 """Write ``tasks/arithmetic/items.jsonl``: held-out questions of 1 … 12 operations, no two alike.
 
+Traffic has many easy questions and a tail of hard ones, and so has the task.
+
 ``PYTHONPATH=optimizer python tools/embedded/make_items.py`` (always the same file).
 """
 
@@ -9,20 +11,18 @@ import json
 import random
 from pathlib import Path
 
-from arithmetic import MOST_OPERATIONS, Question, draw
+from arithmetic import Question, draw
 
 TASK = Path(__file__).parents[2] / "tasks" / "arithmetic"
 SEED = 20261123
-A_LENGTH = 170
-OF_ONE = 50
-"""There are few questions of one operation, and one in eight is held out."""
+ITEMS = (50, 420, 480, 440, 200, 120, 80, 60, 50, 40, 35, 25)
+"""How many of 1 … 12 operations; of one there are few, and one in eight is held out."""
 
 
 def main() -> None:
     rng = random.Random(SEED)
     lines = []
-    for operations in range(1, MOST_OPERATIONS + 1):
-        wanted = OF_ONE if operations == 1 else A_LENGTH
+    for operations, wanted in enumerate(ITEMS, start=1):
         found: dict[str, Question] = {}
         while len(found) < wanted:
             question = draw(rng, operations, test=True)

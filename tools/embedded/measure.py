@@ -72,6 +72,8 @@ def wordings(prompts: list[dict[str, str]]) -> dict[Wording, list[str]]:
     shown = {i.operations: i for i in load_items(50)}  # the last of fifty: none that is asked
     found = {}
     for prompt in prompts:
+        if "turn" in prompt:
+            continue  # what a difficulty signal asks: measure_signals.py
         system = substitute(prompt["system"], {})
         found[Wording(prompt["id"], system)] = list(prompt.get("modes", MODES))
         if prompt["id"] in ("steps", "examples"):

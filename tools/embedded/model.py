@@ -27,7 +27,7 @@ class Size:
     heads: int
 
 
-SIZES = {"small": Size(32, 2, 2), "medium": Size(48, 3, 4), "large": Size(64, 3, 4)}
+SIZES = {"small": Size(32, 3, 2), "medium": Size(48, 3, 4), "large": Size(64, 3, 4)}
 
 
 def norm(x: Tensor) -> Tensor:

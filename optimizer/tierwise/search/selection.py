@@ -159,18 +159,21 @@ _SCORE_A_DOUBLING = Aim(
 def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
     """The candidate that ranks first, where what is more complex earns its place.
 
-    From one draw to one bucket to buckets: the first of each kind takes the place of the simpler
-    one where it gains more than ``MUST_GAIN`` standard errors of the paired difference, in worth,
-    or in dollars at an equal score.
+    From one draw to one bucket to buckets: of each kind, the first of those that earn the place of
+    the simpler one takes it: that rank above it, and gain more than ``MUST_GAIN`` standard errors
+    of the paired difference, in worth, or in dollars at an equal score.
     """
     chosen: Candidate | None = None
     for kind, errors in MUST_GAIN.items():
         among = [c for c in candidates if complexity(c.policy) == kind]
-        if not among:
-            continue
-        best = max(among, key=lambda c: (aim.rank(c.on_select), -c.on_select.mean_usd))
-        if chosen is None or _gain(best.on_select, chosen.on_select, aim) > errors:
-            chosen = best
+        if chosen is not None:
+            rank, simpler = aim.rank(chosen.on_select), chosen.on_select
+            among = [
+                c for c in among
+                if aim.rank(c.on_select) > rank and _gain(c.on_select, simpler, aim) > errors
+            ]  # fmt: skip
+        if among:
+            chosen = max(among, key=lambda c: (aim.rank(c.on_select), -c.on_select.mean_usd))
     assert chosen is not None
     return chosen
 

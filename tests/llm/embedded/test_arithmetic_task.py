@@ -18,7 +18,8 @@ from tierwise.task import AnswerSpec
 ROOT = Path(__file__).parents[3]
 TASK = ROOT / "tasks" / "arithmetic"
 SPEC = yaml.safe_load((TASK / "task.yaml").read_text())
-PROMPTS = {p["id"]: p for p in yaml.safe_load((TASK / "prompts.yaml").read_text())}
+ALL_PROMPTS = yaml.safe_load((TASK / "prompts.yaml").read_text())
+PROMPTS = {p["id"]: p for p in ALL_PROMPTS if "turn" not in p}
 ITEMS = [json.loads(line) for line in (TASK / "items.jsonl").read_text().splitlines()]
 EXTRACT = SPEC["answer"]["extract"]
 ANSWER = AnswerSpec(EXTRACT["regex"], EXTRACT["take"], SPEC["answer"]["normalise"])
@@ -41,7 +42,7 @@ def messages(prompt, item, system=None):
 
 def test_every_item_is_held_out_of_training_and_stands_once():
     texts = [i["inputs"]["question"] for i in ITEMS]
-    assert len(set(texts)) == len(texts) >= 1800
+    assert len(set(texts)) == len(texts) == 2000
     assert len({i["id"] for i in ITEMS}) == len(ITEMS)
     assert all(zlib.crc32(t.encode()) % 8 == 0 for t in texts)
 
@@ -59,7 +60,7 @@ def test_every_target_is_right_and_the_value_stays_in_range():
 def test_items_spread_over_one_to_twelve_operations():
     counts = Counter(map(operations, ITEMS))
     assert sorted(counts) == list(range(1, 13))
-    assert min(counts[n] for n in range(2, 13)) >= 100
+    assert min(counts.values()) >= 25
 
 
 def test_prompts_have_the_baseline_first_and_distinct_families():
@@ -89,8 +90,10 @@ def test_every_wording_is_one_that_the_models_were_trained_on():
     spec = importlib.util.spec_from_file_location("wordings", place)
     wordings = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(wordings)
-    trained = {w.replace(" ?", "?") for t in wordings.TEMPLATES.values() for w in t.wordings}
-    for prompt in PROMPTS.values():
+    answers = [w for t in wordings.TEMPLATES.values() for w in t]
+    asked = [*answers, *wordings.RATING, *wordings.CONTROL_QUESTION]
+    trained = {w.replace(" ?", "?") for w in asked}
+    for prompt in ALL_PROMPTS:
         for system in (prompt["system"], *prompt["paraphrases"]):
             assert system.casefold().rstrip(".:") in trained
 
@@ -113,8 +116,8 @@ def accuracy(name, prompt_id, mode, shortest, longest, draws=3, temperature=0.8)
 
 @pytest.mark.parametrize(
     ("name", "easy", "hard"),
-    [("small", (0.85, 1.0), (0.1, 0.7)), ("medium", (0.9, 1.0), (0.25, 0.9)),
-     ("large", (0.9, 1.0), (0.6, 1.0))],
+    [("small", (0.9, 1.0), (0.05, 0.4)), ("medium", (0.9, 1.0), (0.2, 0.6)),
+     ("large", (0.8, 1.0), (0.05, 0.4))],
 )  # fmt: skip
 def test_step_by_step_work_is_good_on_easy_items_and_falls_off_on_hard_ones(name, easy, hard):
     for (low, high), (first, last) in ((easy, (1, 4)), (hard, (9, 12))):
@@ -124,11 +127,22 @@ def test_step_by_step_work_is_good_on_easy_items_and_falls_off_on_hard_ones(name
 @pytest.mark.parametrize("name", ["small", "medium", "large"])
 def test_direct_answers_are_for_short_questions(name):
     assert accuracy(name, "plain", "direct", 1, 2) > 0.65
-    assert accuracy(name, "plain", "direct", 9, 12) < 0.6
+    assert accuracy(name, "plain", "direct", 9, 12) < 0.3
 
 
-def test_larger_tiers_do_better():
-    scores = [accuracy(n, "steps", "think", 5, 12) for n in ("small", "medium", "large")]
+def test_templates_suit_tiers_differently():
+    """Running totals are as good as full steps on large, at half of the tokens; not on small."""
+    gaps = [
+        accuracy(n, "steps", "think", 1, 6) - accuracy(n, "totals", "think", 1, 6)
+        for n in ("small", "large")
+    ]
+    assert gaps[0] > 0.3
+    assert gaps[1] < 0.05
+
+
+def test_larger_tiers_work_better_on_their_own():
+    """Under ``plain``, which leaves the way of work open; what a prompt asks for may suit any."""
+    scores = [accuracy(n, "plain", "think", 1, 8) for n in ("small", "medium", "large")]
     assert scores == sorted(scores)
     assert scores[2] - scores[0] > 0.1
 

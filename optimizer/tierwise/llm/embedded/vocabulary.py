@@ -20,8 +20,8 @@ LARGEST_NUMBER = 30
 PAD, END = "<pad>", "<end>"
 SYMBOLS = ("+", "-", "=", ";", ":", ",", "?", "->")
 CONTROL = ("work", "answer", "stop", "search", "none", "rate", "think", "yes", "no", "of")
-NAMES = tuple(words("ann bob cal dee eli fay gus hal ida jon kim lee max ned ola pam"))
-RELATIONS = ("boss", "friend", "mother", "coach", "teacher")
+_NAMES = words("ann bob cal dee eli fay gus hal ida jon kim lee max ned ola pam")
+_RELATIONS = words("boss friend mother coach teacher")
 WORDING = tuple(
     words(
         "solve this find the what is one step at a time go by take small steps show every keep "
@@ -30,9 +30,15 @@ WORDING = tuple(
         "tens as bridge follow examples do look these"
     )
 )
+_MORE_NAMES = words(
+    "abe amy ben bea cleo dan dora eve finn gil gwen hugo ira ivan jane joe kate lars lena leo mia "
+    "nina noa omar otto paul quin rosa rudi sam tara tom uma vera will yara zoe zack"
+)
+_MORE_RELATIONS = words("father sister brother uncle aunt cousin doctor")
+NAMES, RELATIONS = (*_NAMES, *_MORE_NAMES), (*_RELATIONS, *_MORE_RELATIONS)
 WORDS: tuple[str, ...] = (
-    PAD, END, *map(str, range(LARGEST_NUMBER + 1)), *SYMBOLS, *CONTROL, *NAMES, *RELATIONS,
-    *WORDING,
+    PAD, END, *map(str, range(LARGEST_NUMBER + 1)), *SYMBOLS, *CONTROL, *_NAMES, *_RELATIONS,
+    *WORDING, "unknown", *_MORE_NAMES, *_MORE_RELATIONS,
 )  # fmt: skip
 """Every token; its place is its id, and part of the weights' format."""
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tierwise.content import LEVEL
 from tierwise.recipe import Policy, StrategySpec, uniform
 from tierwise.search.above import keeps_to_itself
 from tierwise.search.effort import depth_needed
 from tierwise.search.question import BOUNDED, Question
-from tierwise.search.selection import Candidate, bounded_point, level_point, operating_points
+from tierwise.search.selection import (
+    Candidate,
+    bounded_point,
+    complexity,
+    level_point,
+    operating_points,
+)
 from tierwise.search.stages.spend import Allowed
 from tierwise.search.study import Generation, Judged
 
+TINY = 1e-12
 NEAR = 0.04
 """Of the best score, on the study's draws: what may turn out to be level with it."""
 
@@ -83,26 +92,43 @@ def _points(q: Question, candidates: Sequence[Candidate]) -> dict[str, Candidate
 
 
 def finalists_of(generation: Generation, n: int) -> list[Judged]:
-    """Policies along the front, and along that of one bucket, which buckets must beat.
+    """Policies along the front, and along those of simpler kinds, which they must beat.
 
     With tiers above, also along the front of what hands nothing on, and the cheapest that come
     near the best score of one bucket, which is the stronger tier's.
     """
-    plain = generation.front_of(lambda judged: len(judged.policy.buckets) == 1)
-    both = [*_along(generation.front(), n - n // 2), *_along(plain, n // 2)]
+
+    def front_of(kind: str) -> list[Judged]:
+        return generation.front_of(lambda judged: complexity(judged.policy) == kind)
+
+    found = [
+        *along(generation.front(), n // 2),
+        *along(front_of("one bucket"), n // 4),
+        *along(front_of("one draw"), n // 4),
+    ]
     if generation.dimensions.own != generation.dimensions.arms:
-        alone = generation.front_of(lambda judged: keeps_to_itself(judged.policy))
-        both += _along(alone, n // 2)
+        found += along(generation.front_of(lambda judged: keeps_to_itself(judged.policy)), n // 2)
+        plain = generation.front_of(lambda judged: len(judged.policy.buckets) == 1)
         strong = max(j.score for j in plain)
-        both += [j for j in generation.front() if j.score > strong - NEAR][: n // 2]
-    return list({j.policy: j for j in both}.values())
+        found += [j for j in generation.front() if j.score > strong - NEAR][: n // 2]
+    return list({j.policy: j for j in found}.values())
 
 
-def _along(front: Sequence[Judged], n: int) -> list[Judged]:
-    """About ``n`` policies of a front at even steps of score, its best among them."""
+def along(front: Sequence[Judged], n: int) -> list[Judged]:
+    """About ``n`` policies of a front, cheapest first, at even steps along it, its ends among them.
+
+    A step is one of score and of doublings of dollars alike, each over its range: at the dear end
+    of a front a point of score costs most, and many policies stand within it.
+    """
     if len(front) <= n:
         return list(front)
-    scores = np.array([j.score for j in front])
-    wanted = np.linspace(scores[0], scores[-1], n)
-    at = np.unique([int(np.argmin(np.abs(scores - w))) for w in wanted])
+    place = _shares([j.score for j in front]) + _shares([math.log(j.usd or TINY) for j in front])
+    wanted = np.linspace(place[0], place[-1], n)
+    at = np.unique([int(np.argmin(np.abs(place - w))) for w in wanted])
     return [front[i] for i in at]
+
+
+def _shares(values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """(n,): rising values as shares of their range."""
+    rising = np.array(values, dtype=np.float64) - values[0]
+    return rising / max(float(rising[-1]), TINY)
