@@ -4,7 +4,7 @@
     python benchmarks/difficulty.py small --trials 60  # a first look
 
 Per tier: the ladder with every signal, what buckets by each capture of the oracle's gain, draws and
-dollars at an equal score, the router, the compute gate and prompt sensitivity. All is chosen on the
+dollars at an equal score, the router, the compute gate, prompt sensitivity and techniques. All is chosen on the
 tune and select items and reported on test items, with 95% intervals over items.
 
 Best fixed n is the uniform policy with a fixed number of draws that scores most; the leanest
@@ -46,6 +46,7 @@ from tierwise.search.router import RouterFit, paying
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.signal_quality import CLASSES, Quality, difficulties_of, qualities
 from tierwise.search.study import described
+from tierwise.search.techniques import techniques
 from tierwise.stats.calibration import expected_calibration_error, reliability
 from tierwise.stats.correlation import auroc_of_shares
 from tierwise.stats.intervals import Interval
@@ -198,6 +199,20 @@ def sensitivity(result: TuneResult, name: str) -> None:
                   f"| {s.mean_score:.2f} |")  # fmt: skip
 
 
+def technique_table(result: TuneResult, name: str) -> None:
+    """Which prompts help here: the mean over their wordings beside the baseline's, by Holm."""
+    found = result.found[name]
+    q = found.question
+    print(f"\n### {name}: techniques, the mean over four wordings\n")
+    print("| prompt | mode | score | beside the baseline prompt | says | cost |")
+    print("|---|---|---|---|---|---|")
+    for t in techniques(found.prompt_table, q.arms.baseline, q.families):
+        print(
+            f"| {t.prompt} | {t.mode} | {t.score:.2f} | {_iv(t.difference, 3, sign=True)} "
+            f"| {t.verdict} | ×{t.cost_ratio:.1f} |"
+        )
+
+
 def _line(name: str, found: Row) -> None:
     score = found.on_test
     print(
@@ -249,6 +264,7 @@ def main() -> None:
     worded = tuned(args.out / "wordings", args.tiers, wordings(args.out), args.seed)
     for name in worded.found:
         sensitivity(worded, name)
+        technique_table(worded, name)
 
 
 if __name__ == "__main__":
