@@ -4,8 +4,8 @@
     python benchmarks/difficulty.py small --trials 60  # a first look
 
 Per tier: the ladder with every signal, what buckets by each capture of the oracle's gain, draws and
-dollars at an equal score, the router, the compute gate, prompt sensitivity and techniques. All is chosen on the
-tune and select items and reported on test items, with 95% intervals over items.
+dollars at an equal score, the router, the compute gate, prompt sensitivity and techniques. All is
+chosen on the tune and select items and reported on test items, with 95% intervals over items.
 
 Best fixed n is the uniform policy with a fixed number of draws that scores most; the leanest
 (cheapest) fixed n is the one with the fewest draws (dollars) whose score is surely within .02 of

@@ -17,7 +17,7 @@ from tierwise.recipe import Policy, StrategySpec, uniform
 from tierwise.search import RunDir
 from tierwise.search.allocation import allocate
 from tierwise.search.asking import asked_of
-from tierwise.search.buying import Buyer
+from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.found import Found
 from tierwise.search.grid import recipes
 from tierwise.search.ladder import ADAPTIVE
@@ -70,9 +70,11 @@ def opened(found: Found, run: RunDir, select_items: int, test_items: int) -> Wor
     wanted = {**dict.fromkeys(arms, dimensions.max_draws), **asked_of(q.told)}
     model = open_model(q.tier)
     with SamplePool.open(run.pool) as pool:
-        buyer = Buyer(
-            pool, model, q.task, q.tier, q.arms.prompts, seed=q.seed, run="difficulty", cap=Cap()
+        supply, account = (
+            Supply(q.tier, model, q.arms.prompts),
+            Account("difficulty", q.seed, Cap()),
         )
+        buyer = Buyer(pool, q.task, supply, account)
         try:
             tables = [
                 buyer.table(q.items(split)[:n], wanted, split)
