@@ -111,8 +111,7 @@ def _families(
     found: list[tuple[str, Sequence[Policy]]] = [("adaptive stop, no signal", adaptive)]
     for kind in world.dimensions.signals:
         found.append((f"buckets by {kind}", by_signal(world, kind, trials)))
-    every = [p for name, policies in found if name.startswith("buckets") for p in policies]
-    return [*found, ("buckets, any signal", every)]
+    return found
 
 
 def signals(world: World) -> list[Quality]:

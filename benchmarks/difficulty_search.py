@@ -30,7 +30,9 @@ from tierwise.strategies import build
 MARGIN = 0.02
 """Scores are equal where the lower bound of the paired difference is above minus this."""
 SHORTLIST = 16
-"""Policies that are looked at on the select items, from the cheapest on."""
+"""Policies whose score on the select items is looked at, from the best on the study's."""
+LOOKS, ENOUGH = 60, 3
+"""From the cheapest on, this many are looked at, until so many are equal."""
 ORDERS = 16
 
 Measure = Callable[[Evaluation], np.ndarray]
@@ -139,13 +141,18 @@ def at_equal_score(
     """The one with the least of ``measure`` whose score is surely as good; None where none is."""
     scored = _judged(world.study, policies)
     reference = world.study.evaluate(against).mean_score
-    near = [p for p, e in scored.items() if e.mean_score > reference - 0.75 * MARGIN]
+    near = [p for p, e in scored.items() if e.mean_score > reference - MARGIN / 2]
     near.sort(key=lambda p: float(measure(scored[p]).mean()))
-    held = _judged(world.select, near[:SHORTLIST])
     other = world.select.evaluate(against).score
     paired = PairedBootstrap(len(other), resamples=4000)
-    equal = [p for p, e in held.items() if paired.difference(e.score, other).low > -MARGIN]
-    return min(equal, key=lambda p: float(measure(held[p]).mean()), default=None)
+    equal: dict[Policy, float] = {}
+    for policy in near[:LOOKS]:
+        held = world.select.evaluate(policy)
+        if paired.difference(held.score, other).low > -MARGIN:
+            equal[policy] = float(measure(held).mean())
+        if len(equal) == ENOUGH:
+            break
+    return min(equal, key=lambda p: equal[p], default=None)
 
 
 def at_equal_usd(world: World, policies: Sequence[Policy], against: Policy) -> Policy | None:
