@@ -38,7 +38,7 @@ from difficulty_search import (
 from tierwise.content import Job, TierSpec
 from tierwise.evaluation import Evaluator, Orders
 from tierwise.recipe import Policy, StrategySpec, uniform
-from tierwise.search import TuneResult, tune
+from tierwise.search import Effort, TuneResult, tune
 from tierwise.search.found import Found
 from tierwise.search.grid import recipes
 from tierwise.search.mode_shares import mode_shares, stuck_in
@@ -225,10 +225,14 @@ def _iv(interval: Interval, digits: int, *, sign: bool = False) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def tuned(out: Path, tiers: Sequence[str], space: str, seed: int) -> TuneResult:
+def tuned(
+    out: Path, tiers: Sequence[str], space: str, seed: int, effort: Effort | None = None
+) -> TuneResult:
     """A run over the embedded tiers, resumed where it is there."""
     specs = {name: TierSpec(f"embedded/{name}") for name in tiers}
-    return tune(Job(task="arithmetic", space=space, tiers=specs, seed=seed), out)
+    trials = 300 if effort is None else 20
+    job = Job(task="arithmetic", space=space, tiers=specs, seed=seed, trials=trials)
+    return tune(job, out, effort=effort)
 
 
 def wordings(out: Path) -> str:
@@ -236,9 +240,16 @@ def wordings(out: Path) -> str:
     path = out / "wordings.yaml"
     path.write_text(
         "prompts: {paraphrases: 3}\ntemperature: [0.8]\nmodes: [direct, think]\n"
-        "strategies: {single: {}}\n"
+        "strategies: {single: {}, self_consistency: {draws: 5}}\n"
     )
     return str(path)
+
+
+SCREENED = Effort(
+    screen_items=96, race_items=96, race_arms=2, study_items=32, study_arms=2, select_items=32,
+    test_items=60, finalists=2,
+)  # fmt: skip
+"""Where only the screening is looked at: every wording on these items, five draws each."""
 
 
 def main() -> None:
@@ -260,7 +271,7 @@ def main() -> None:
         ladder(world, args.trials)
         signals(world)
         routers(world)
-    worded = tuned(args.out / "wordings", args.tiers, wordings(args.out), args.seed)
+    worded = tuned(args.out / "wordings", args.tiers, wordings(args.out), args.seed, SCREENED)
     for name in worded.found:
         sensitivity(worded, name)
         technique_table(worded, name)
