@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.search.worlds import ARMS, DIMS, table
+from tests.search.worlds import ARMS, DIMS, EVERY, table
 from tierwise.evaluation import Evaluator, Orders
 from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec
 from tierwise.recipe.space import Range, SearchSpace
@@ -64,9 +64,10 @@ def test_it_is_the_best_of_all_combinations_at_every_budget(
         assert ours.max() == pytest.approx(points[within, 0].max(), abs=1e-6)
 
 
-def test_its_proposals_score_and_cost_what_it_says() -> None:
+@pytest.mark.parametrize("dims", [DIMS, EVERY], ids=["some signals", "every signal"])
+def test_its_proposals_score_and_cost_what_it_says(dims: Dimensions) -> None:
     evaluator = Evaluator(table(2), Orders(4))
-    exact = allocate(evaluator, DIMS)
+    exact = allocate(evaluator, dims)
     assert len({len(p.buckets) for p in exact.proposals}) > 1
     for proposal, score, usd in zip(exact.proposals, exact.score, exact.usd, strict=True):
         got = evaluator.evaluate(policy_of(proposal, evaluator))

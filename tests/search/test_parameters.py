@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
-from tests.search.worlds import ARMS, DIMS, table
+from tests.search.worlds import ARMS, DIMS, EVERY, table
+from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator, Orders
 from tierwise.recipe import Difficulty, Probe, Recipe, StrategySpec
 from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of, thresholds
@@ -32,17 +34,18 @@ class Drawn:
         return self.data.draw(st.floats(low, high), label=name)
 
 
+@pytest.mark.parametrize("dims", [DIMS, EVERY], ids=["some signals", "every signal"])
 @given(st.data())
-def test_a_proposal_is_what_its_parameters_propose(data: st.DataObject) -> None:
-    proposal = DIMS.propose(Drawn(data))
-    params = parameters_of(proposal, DIMS)
+def test_a_proposal_is_what_its_parameters_propose(dims: Dimensions, data: st.DataObject) -> None:
+    proposal = dims.propose(Drawn(data))
+    params = parameters_of(proposal, dims)
     assert params is not None
-    again = DIMS.propose(FixedTrial(params))
+    again = dims.propose(FixedTrial(params))
     assert again.shares == pytest.approx(proposal.shares)
     assert (again.difficulty, again.buckets) == (
         proposal.difficulty, proposal.buckets,
     )  # fmt: skip
-    assert parameters_of(again, DIMS) == pytest.approx(params)
+    assert parameters_of(again, dims) == pytest.approx(params)
 
 
 @given(st.data())
@@ -56,6 +59,31 @@ def test_a_bucket_has_the_parameters_of_its_strategy_alone(data: st.DataObject) 
             *(f"b{b}.{strategy.kind}.{name}" for name in DIMS.space.strategies[strategy.kind]),
         }  # fmt: skip
     assert not any(name.startswith(f"b{len(proposal.buckets)}.") for name in params)
+
+
+def test_every_signal_setting_and_number_of_buckets_can_be_proposed() -> None:
+    settings = {kind: len(EVERY.ways(kind)) for kind in EVERY.signals}
+    assert settings == {
+        "length": 1, "probe_agreement": 1, "probe_confidence": 2, "verifier_score": 1,
+        "self_rating": 1, "control_question": 1, "router": 2,
+    }  # fmt: skip
+    evaluator = Evaluator(table(3, n_items=60), Orders(2))
+    recipe = Recipe((ARMS[0],), StrategySpec.of("single"))
+    for kind in EVERY.signals:
+        for way in EVERY.ways(kind):
+            needs = signal_of(way).probes and way.probe is None
+            told = replace(way, probe=Probe(ARMS[:1], 4)) if needs else way
+            five = Proposal(told, (0.2, 0.4, 0.6, 0.8), (recipe,) * 5)
+            assert parameters_of(five, EVERY) is not None
+            if (policy := policy_of(five, evaluator)) is not None:
+                assert len(policy.difficulty.thresholds) == 4
+                assert evaluator.evaluate(policy).shares == pytest.approx((0.2,) * 5, abs=0.15)
+    assert policy_of(Proposal(EVERY.ways("router")[1], (0.5,), (recipe,) * 2), evaluator)
+
+
+def test_what_a_tier_cannot_be_told_by_is_not_proposed() -> None:
+    bare = replace(EVERY, scores=frozenset(), told={})
+    assert bare.signals == ("length", "probe_agreement")
 
 
 def test_a_portfolio_is_a_set() -> None:

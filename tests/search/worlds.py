@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from tests.evaluation.worlds import ARMS, random_table
+from tests.evaluation.worlds import ARMS, ASKED, WEIGHTS, random_table
+from tierwise.difficulty import SIGNALS
 from tierwise.evaluation import ArmTable, Evaluation, SampleTable
-from tierwise.recipe import Arm
+from tierwise.recipe import Arm, Difficulty, Probe
 from tierwise.recipe.space import Range, SearchSpace
 from tierwise.search.parameters import Dimensions
 
@@ -37,6 +40,21 @@ SPACE = SearchSpace(
     probe_draws=Range(2, 4, whole=True),
 )
 DIMS = Dimensions(SPACE, ARMS, logprobs=True, max_draws=9)
+EVERY = Dimensions(
+    replace(SPACE, signals=tuple(SIGNALS), buckets=(1, 2, 3, 4, 5)), ARMS, True, 9,
+    scores=frozenset({"mean_logprob", "min_logprob", "game24"}),
+    told={
+        "self_rating": (Difficulty("self_rating", (), Probe((ASKED["rating"],), 1)),),
+        "control_question": (
+            Difficulty("control_question", (), Probe((ASKED["control_question"],), 1)),
+        ),
+        "router": (
+            Difficulty("router", weights=WEIGHTS[0]),
+            Difficulty("router", (), Probe((ARMS[0],), 2), weights=WEIGHTS[1]),
+        ),
+    },
+)  # fmt: skip
+"""Every signal, as a tier has them after its first stages, and up to five buckets."""
 
 
 def table(seed: int = 0, n_items: int = 24, depth: int = 10) -> SampleTable:
