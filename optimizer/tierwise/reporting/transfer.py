@@ -38,7 +38,7 @@ def _transferred(of: TierFiles, on: TierFiles, seed: int) -> Row:
         unlimited(needed(tier.policy, f"policies/{tier.name}.yaml").policy) for tier in (of, on)
     )
     tables = [("test", on.test), ("tune", on.study), ("prompts", on.prompts)]
-    known = {arm for _, table in tables if table for arm in table.arms}
+    known = {arm for _, table in tables if table for arm in table.everything}
     missing = [arm.label for arm in policy.arms if arm not in known]
     if missing:
         return {NOTE: f"not supported: no draws of {', '.join(missing)} on {on.name}"}
@@ -63,8 +63,8 @@ def _transferred(of: TierFiles, on: TierFiles, seed: int) -> Row:
 
 def _of_both(table: SampleTable, *policies: Policy) -> SampleTable:
     """The items that have all draws of the policies' arms."""
-    arms = {arm for policy in policies for arm in policy.arms if arm in table.arms}
-    complete = np.logical_and.reduce([table.arms[arm].complete for arm in arms], axis=0)
+    arms = {arm for policy in policies for arm in policy.arms if arm in table.everything}
+    complete = np.logical_and.reduce([table.of(arm).complete for arm in arms], axis=0)
     return table.rows(np.flatnonzero(np.broadcast_to(complete, table.n_items)))
 
 

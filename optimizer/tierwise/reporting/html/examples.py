@@ -110,9 +110,11 @@ def _example(
         text = texts.get((item, arm, position))
         answer = None if text is None else spec.extract(text)
         said = f"answer {answer}" if answer is not None else f"answer no. {code + 1} of this item"
+        read_as = "no answer" if code == ABSTAINED else said
+        read_as = f" · {read_as} · scores {scored:g}"
         rows.append(el(
             "li", el("b", "→ " if i == outcome.index else "", arm.label),
-            " · no answer" if code == ABSTAINED else f" · {said}", f" · scores {scored:g}",
+            " · asked before the answer" if arm in test.asked else read_as,
             el("pre", _cut(text)) if text is not None else None,
         ))  # fmt: skip
     facts = (
@@ -141,7 +143,7 @@ def _texts(
                 ).key
                 for item in items
             ]  # fmt: skip
-            rows = pool.draws(keys, 0, test.arms[arm].depth)
+            rows = pool.draws(keys, 0, test.of(arm).depth)
             for place, draw, text, *_ in rows:
                 found[items[place], arm, draw] = text
             if rows:
