@@ -63,6 +63,7 @@ _OPTIONS = (
         help="A tier that those before it may hand requests to; repeat for more.",
     ),
     click.option("--baseline", help="The prompt in use today (an id of the task's prompts)."),
+    click.option("--proposer", help="A model that writes instructions for the task."),
     click.option("--budget-usd", type=float, help="Dollars, over all tiers."),
     click.option("--max-calls", type=int, help="Calls, over all tiers."),
     click.option("--trials", type=int, help="Policies to judge on each tier."),
