@@ -262,6 +262,17 @@ def test_a_proposer_is_a_part_of_the_budget_and_survives_the_yaml(folder: Path) 
     assert job.proposers_budget.calls + job.tiers_budget.calls == 20000
 
 
+def test_a_proposer_on_the_command_line_keeps_the_rest_of_the_key(folder: Path) -> None:
+    (folder / "job.yaml").write_text(JOB + PROPOSALS)
+    job = override(load_job(folder / "job.yaml"), proposer="openai/o3")
+    assert job.proposals is not None
+    assert job.proposals.model == TierSpec("openai/o3")
+    assert job.proposals.rounds == 3
+    plain = override(default_job(), proposer="openai/o3")
+    assert plain.proposals is not None
+    assert plain.proposals.instructions == 6
+
+
 def test_what_is_wrong_with_proposals_is_said_with_its_line(folder: Path) -> None:
     path = folder / "job.yaml"
     path.write_text(JOB + "proposals: {model: openai/gpt-4o, usd: 7}\n")

@@ -129,7 +129,7 @@ def test_the_same_seed_and_pool_give_the_same_study(
 
 
 def test_chain_of_thought_with_a_valset(tmp_path: Path) -> None:
-    tuner = optimizer(tmp_path / "run", proposing=Proposing(grounded=2, demo_sets=(2,)))
+    tuner = optimizer(tmp_path / "run", proposing=Proposing(grounded=2, demo_sets=(2,), rounds=1))
     student = dspy.ChainOfThought("question -> answer")
     program = tuner.compile(student, trainset=EXAMPLES[:220], valset=EXAMPLES[220:])
     assert isinstance(program, dspy.ChainOfThought)

@@ -115,7 +115,7 @@ def test_a_run_goes_on_whatever_the_proposer_says(proposer: Proposer, tmp_path: 
 
 
 def test_a_proposer_without_money_proposes_nothing(proposer: Proposer, tmp_path: Path) -> None:
-    optimizer = tuner(tmp_path, reflected=1, demo_sets=(2,), usd=1e-7)
+    optimizer = tuner(tmp_path, reflected=1, demo_sets=(2,), usd=1e-7, rounds=1)
     program = optimizer.compile(dspy.Predict("question -> answer"), trainset=EXAMPLES)
     assert not any(body["model"] == "proposer" for body in proposer.bodies)
     assert optimizer.registry is not None

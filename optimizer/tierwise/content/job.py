@@ -190,8 +190,8 @@ def override(job: Job, **options: object) -> Job:
 
     Options are the job's own fields, ``budget_usd``, ``max_calls``, ``max_tokens``, ``seconds``,
     ``operating_point`` or one of ``max_usd_per_item``, ``min_score`` and ``usd_per_point``,
-    ``escalate_to``, and ``tiers``: name -> model, which replace the job's (one that keeps its model
-    keeps the rest).
+    ``escalate_to``, ``proposer`` (a model; what else ``proposals`` says stays), and ``tiers``:
+    name -> model, which replace the job's (one that keeps its model keeps the rest).
 
     Raises:
         InputError: no such option, a value out of range, or two operating points.
@@ -211,12 +211,16 @@ def override(job: Job, **options: object) -> Job:
             points.append({name: value})
         elif name == "operating_point":
             points.append(value)
+        elif name == "proposer":
+            asked = job.proposals or ProposalSpec()
+            changes["proposals"] = replace(asked, model=TierSpec(str(value)))
         elif name == "tiers":
             changes[name] = _tiers(job, value)
         elif name == "escalate_to" and isinstance(value, Sequence):
             changes[name] = tuple(value)
         else:
-            known = {*_PLAIN, *_BUDGET, *CHOSEN_BY, "operating_point", "tiers", "escalate_to"}
+            others = {"operating_point", "tiers", "escalate_to", "proposer"}
+            known = {*_PLAIN, *_BUDGET, *CHOSEN_BY, *others}
             raise unknown_name("option", name, known)
     if len(points) > 1:
         raise InputError("give one operating point: a name, or one of " + ", ".join(CHOSEN_BY))
