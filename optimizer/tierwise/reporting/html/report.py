@@ -24,6 +24,7 @@ from tierwise.reporting.html.points import points
 from tierwise.reporting.html.prompt_map import prompt_map
 from tierwise.reporting.html.reproduce import reproduce
 from tierwise.reporting.html.signals import signals
+from tierwise.reporting.html.techniques import escalation, techniques
 from tierwise.reporting.html.verdict import verdict
 from tierwise.reporting.reading import UNREADABLE, RunFiles, read
 
@@ -39,6 +40,8 @@ SECTIONS: dict[str, tuple[str, Draw]] = {
     "draws": ("Accuracy by draws", by_draws),
     "buckets": ("Buckets", buckets),
     "prompts": ("Prompt by tier", prompt_map),
+    "techniques": ("Which techniques help", techniques),
+    "escalation": ("Handing requests on", escalation),
     "candidates": ("Rank at one draw, rank in the strategy", candidates),
     "calibration": ("The difficulty signal", calibration),
     "signals": ("What tells easy from hard", signals),
