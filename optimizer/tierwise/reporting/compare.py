@@ -13,6 +13,7 @@ from tierwise.reporting import (
     gains,
     prompts,
     recipes,
+    search_rounds,
     sensitivity,
     sensitivity_by_tier,
     spending,
@@ -38,6 +39,7 @@ SECTIONS: dict[str, Section[RunFiles]] = {
     "sensitivity_by_tier": sensitivity_by_tier.SECTION,
     "techniques": techniques.SECTION,
     "escalation": escalation.SECTION,
+    "search": search_rounds.SECTION,
     "spending": spending.SECTION,
 }
 

@@ -65,7 +65,7 @@ def identity(name: str, corpus: Corpus, *, k1: float = K1, b: float = B) -> str:
 def _index(corpus: Corpus, k1: float, b: float) -> tuple[Any, frozenset[str]]:
     bm25s = _library()
     index = bm25s.BM25(k1=k1, b=b)
-    texts = [_words(document.text) for document in corpus.documents]
+    texts = [_words(text) for text in corpus.index]
     index.index(texts, show_progress=False)
     return index, frozenset(word for words in texts for word in words)
 

@@ -1,4 +1,7 @@
-"""A corpus: one JSON object a line, ``{"id", "text"}``, and ``title`` where there is one."""
+"""A corpus: one JSON object a line, ``{"id", "text"}``, and ``title`` where there is one.
+
+``index`` are the words by which a document is found, where these are not its text.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,10 @@ from tierwise.recipe import Passage
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents in the order of the file, and a hash of what they say."""
+    """Documents in the order of the file, what each is found by, and a hash of both."""
 
     documents: tuple[Passage, ...]
+    index: tuple[str, ...]
     sha256: str
 
     @classmethod
@@ -31,16 +35,18 @@ class Corpus:
                 there is nothing in it; with file and line.
         """
         path, found = Path(path), dict[str, Passage]()
+        index: list[str] = []
         digest = hashlib.sha256()
         for line, row in _rows(path):
             passage = _passage(row, path, line)
             if passage.id in found:
                 raise InputError(f"id {passage.id!r} is there twice", path=path, line=line)
             found[passage.id] = passage
-            digest.update(repr((passage.id, passage.text)).encode())
+            index.append(str(row.get("index") or passage.text))
+            digest.update(repr((passage.id, passage.text, index[-1])).encode())
         if not found:
             raise InputError('no documents: a line is {"id": …, "text": …}', path=path)
-        return cls(tuple(found.values()), digest.hexdigest())
+        return cls(tuple(found.values()), tuple(index), digest.hexdigest())
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:

@@ -23,6 +23,7 @@ from tierwise.reporting.html.planned import planned
 from tierwise.reporting.html.points import points
 from tierwise.reporting.html.prompt_map import prompt_map
 from tierwise.reporting.html.reproduce import reproduce
+from tierwise.reporting.html.search_rounds import search_rounds
 from tierwise.reporting.html.signals import signals
 from tierwise.reporting.html.techniques import escalation, techniques
 from tierwise.reporting.html.verdict import verdict
@@ -38,6 +39,7 @@ SECTIONS: dict[str, tuple[str, Draw]] = {
     "front": ("Everything that was tried", front),
     "ladder": ("What each freedom adds", ladder),
     "draws": ("Accuracy by draws", by_draws),
+    "search": ("Rounds of search", search_rounds),
     "buckets": ("Buckets", buckets),
     "prompts": ("Prompt by tier", prompt_map),
     "techniques": ("Which techniques help", techniques),

@@ -1,0 +1,69 @@
+"""Score by rounds of search: a curve a class of items, and where it is flat."""
+
+from __future__ import annotations
+
+from tierwise.reporting import numbers as n
+from tierwise.reporting._base import Row
+from tierwise.reporting.html.markup import Markup, el, joined
+from tierwise.reporting.html.page import figure, table, tiers_in_a_row
+from tierwise.reporting.html.svg import Chart, padded
+from tierwise.reporting.reading import UNREADABLE, RunFiles, TierFiles
+from tierwise.reporting.search_rounds import search_rows, shown
+
+
+def search_rounds(run: RunFiles) -> Markup:
+    """A chart a tier that searched; a sentence where none did."""
+    figures = []
+    for tier in run.tiers.values():
+        try:
+            rows = shown(search_rows(tier))
+        except UNREADABLE:
+            continue
+        if rows:
+            figures.append(_figure(tier, rows))
+    if not figures:
+        return el("p", "The space of this run does not search.")
+    return joined([
+        el("p", "What each number of rounds of search comes to, of the arm that leads; one chain. "
+           "Items are told apart by the length of the question. Chains are nested, so that all of "
+           "it was bought once. It is made from the study's draws, so it is not evidence of how "
+           "good the policy is."),
+        tiers_in_a_row(figures),
+    ])  # fmt: skip
+
+
+def _figure(tier: TierFiles, rows: list[Row]) -> Markup:
+    numbers = table(
+        ("items", "arm", "chains", "rounds", "score", "95% interval", "usd", "flat", "next dollar"),
+        [
+            (row["items"], f"{row['arm']} k={row['passages']}", row["chains"], row["rounds"],
+             n.score(row["score"]), n.bounds((row["score_low"], row["score_high"])),
+             n.usd(row["usd_per_item"]), "yes" if row["rounds"] >= row["plateau"] else "",
+             row["next_dollar_buys"])
+            for row in rows
+        ], text=2,
+    )  # fmt: skip
+    return figure(tier.name, _chart(tier, [row for row in rows if row["chains"] == 1]), numbers)
+
+
+def _chart(tier: TierFiles, rows: list[Row]) -> Markup:
+    names = list(dict.fromkeys(row["items"] for row in rows))
+    most = max(row["rounds"] for row in rows)
+    flat = {row["items"]: row["plateau"] for row in rows}
+    chart = Chart(
+        f"{tier.name}: score by rounds of search",
+        "; ".join(f"{name}: flat from {flat[name]} rounds" for name in names),
+        (-0.2, most * 1.5 + 0.2),
+        padded([v for r in rows for v in (r["score_low"], r["score_high"])]),
+        "rounds of search", "score",
+    )  # fmt: skip
+    for i, name in enumerate(names):
+        mine = [row for row in rows if row["items"] == name]
+        tone = f"{tier.tone} dash{i % 3}"
+        chart.line([(r["rounds"], r["rising"]) for r in mine], tone, name)
+        for r in mine:
+            said = f"{name}, {r['rounds']} rounds: {n.score(r['score'])}"
+            chart.whisker(r["rounds"], (r["score_low"], r["score_high"]), f"{tier.tone} faint")
+            chart.dot(r["rounds"], r["score"], tier.tone, said, size=3.2)
+        chart.text(most, mine[-1]["rising"], f"{name}, flat from {flat[name]}", dx=8, dy=4)
+    return chart.svg()
