@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--missing", type=float, default=0.5)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        maker = ROOT / "tools" / "lookup" / "make_task.py"
+        maker = ROOT / "tools" / "lookup_task" / "make_task.py"
         subprocess.run(
             [sys.executable, maker, "--missing", str(given.missing), "--out", folder], check=True
         )

@@ -3,8 +3,8 @@
 Every relation of every name is one document, ``friend of ann is bob``, found by ``friend of ann``.
 A search by words brings the fact that was asked for, and beside it others that share a word.
 
-``PYTHONPATH=optimizer python tools/lookup/make_task.py`` (always the same files); with ``--missing
-0.5 --out FOLDER`` half of the documents are left out, for ``benchmarks/search_rounds.py``.
+``PYTHONPATH=optimizer python tools/lookup_task/make_task.py`` (always the same files); with
+``--missing 0.5 --out FOLDER`` half of the documents are left out (``benchmarks/search_rounds.py``).
 """
 
 from __future__ import annotations
