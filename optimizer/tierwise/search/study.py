@@ -91,9 +91,7 @@ class Generation:
         """
         recipes = dict.fromkeys(r for j in self.front() for r in j.policy.buckets)
         alone = [Proposal(Difficulty(), (), (recipe,)) for recipe in recipes]
-        new = [p for p in alone if Policy(p.buckets) not in self.judged]
-        self.enqueue(new)
-        self.run(len(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))))
+        self.restate([p for p in alone if Policy(p.buckets) not in self.judged])
 
     def run(self, trials: int, best: Callable[[Judged], None] | None = None) -> None:
         """Ask, judge and tell ``trials`` trials."""
