@@ -3,7 +3,7 @@
     tierwise tune --space signals --out runs/signals
     python benchmarks/difficulty_folds.py runs/signals [TIER …]
 
-The items of the study are cut in two halves; everything (fixed n, early stop, thresholds and recipes
+The study's items are cut in two halves; everything (fixed n, early stop, thresholds and recipes
 of buckets by each signal, out of ``search.allocation``) is chosen on one half and judged on the
 other, both ways round. "Equal" is a mean within .005 on the half that is chosen on. Intervals are
 over items. The router is fitted to the train split, as in the run.
