@@ -9,7 +9,9 @@ import pytest
 
 from tests.evaluation.worlds import ARMS, CUTS, random_policy, random_table
 from tierwise.difficulty import SIGNALS
+from tierwise.episode import strategies_of
 from tierwise.evaluation import STORED, Evaluator, Orders, replay
+from tierwise.evaluation.limits import may_bind
 from tierwise.recipe import Limits, Policy, Recipe, StrategySpec, uniform
 
 
@@ -117,3 +119,18 @@ def test_places_of_many_rows_do_not_overflow() -> None:
     np.testing.assert_array_equal(
         rows[:, :, :14].reshape(4, -1), np.array(Evaluator(table, few).rows(policy))
     )
+
+
+def test_a_slow_provider_does_not_bind_a_policy_that_a_search_proposes() -> None:
+    """Draws of half a minute: seventeen of them pass any fixed time-out, and change nothing."""
+    table = random_table(3)
+    slow = dataclasses.replace(table, arms={
+        arm: dataclasses.replace(rows, latency_s=rows.latency_s * 0 + 30.0)
+        for arm, rows in table.arms.items()
+    })  # fmt: skip
+    arm = next(iter(table.arms))
+    policy = uniform(arm, StrategySpec.of("self_consistency", draws=5))
+    assert not may_bind(policy, strategies_of(policy), slow)
+    fast_found, slow_found = (Evaluator(t, Orders(4)).evaluate(policy) for t in (table, slow))
+    assert np.array_equal(fast_found.score, slow_found.score, equal_nan=True)
+    assert np.array_equal(fast_found.draws, slow_found.draws, equal_nan=True)

@@ -94,10 +94,17 @@ def write_task(folder: Path) -> Path:
 PRICE = Price(1.0, 2.0)
 
 
-def job(folder: Path, *, takes_n: bool = True, timeout_s: float = 5, **settings: Any) -> Job:
+PATIENT = {"concurrency": 32, "timeout_s": 20}
+QUICK = {"concurrency": 8, "timeout_s": 3}
+"""Gives up a call that hangs; few at a time, so that no other takes as long on a busy machine."""
+
+
+def job(
+    folder: Path, *, takes_n: bool = True, limits: Mapping[str, float] = PATIENT, **settings: Any
+) -> Job:
     spec = TierSpec(
         "openai/adder", PRICE, {"direct": {"max_tokens": 30}}, takes_n=takes_n,
-        limits={"concurrency": 32, "timeout_s": timeout_s},
+        limits=limits,
     )  # fmt: skip
     return Job(
         task=str(folder / "task.yaml"), space=str(folder / "space.yaml"), tiers={"small": spec},
@@ -168,7 +175,7 @@ def test_a_server_that_refuses_n_gives_the_same_draws(
 
 
 KINDS = (
-    Fault("status", 429, {"Retry-After": "0.01"}), Fault("status", 500), Fault("hang", seconds=4),
+    Fault("status", 429, {"Retry-After": "0.01"}), Fault("status", 500), Fault("hang", seconds=5),
     Fault("cut"), Fault("truncated"), Fault("empty"),
 )  # fmt: skip
 
@@ -201,7 +208,7 @@ def test_faults_cost_time_and_never_a_draw(
     """429 with Retry-After, 500, hang, cut, truncated JSON, no choices: one attempt in five."""
     loopback.speak = speak
     made = one_in_five(loopback, seed)
-    run = tune(job(tmp_path / "sums", timeout_s=2), tmp_path / "http", effort=SMALL)
+    run = tune(job(tmp_path / "sums", limits=QUICK), tmp_path / "http", effort=SMALL)
     LOG.info("seed %d: %d calls, faults %s", seed, loopback.calls, dict(made))
     assert len(made) == len(KINDS)
     assert loopback.calls <= 500

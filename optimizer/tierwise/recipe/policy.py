@@ -154,13 +154,20 @@ class Limits:
     on_error: Literal["answer_with_what_arrived", "fail"] = "answer_with_what_arrived"
 
 
+NO_LIMITS = Limits(timeout_s=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Buckets, easiest first, and how a request finds its bucket."""
+    """Buckets, easiest first, and how a request finds its bucket.
+
+    A search knows no limits: those of a file are chosen when it is written, so that they bound a
+    request and do not steer it, whatever a provider's pace was while draws were bought.
+    """
 
     buckets: tuple[Recipe, ...]
     difficulty: Difficulty = Difficulty()
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
 
     def __post_init__(self) -> None:
         if len(self.difficulty.thresholds) != len(self.buckets) - 1:
