@@ -71,6 +71,16 @@ def test_other_items_are_not_paired_and_the_interval_is_wider(finished, copy):
     )
 
 
+def test_an_id_that_is_another_question_by_now_is_another_item(finished, copy):
+    for name in ("tables.cheap.test.npz", "tables.cheap.prompts.npz"):
+        table = SampleTable.load(copy / name)
+        asked = tuple({"question": f"another {i}"} for i in range(table.n_items))
+        replace(table, inputs=asked).save(copy / name)
+    rows = changed([read(finished[0]), read(copy)])
+    assert only(rows["policies"], tier="cheap", what="today's prompt")["how"] == UNPAIRED
+    assert {r["how"] for r in rows["prompts"] if r["tier"] == "cheap"} == {UNPAIRED}
+
+
 def test_a_model_that_got_worse_behind_its_name_shows(finished, copy):
     path = copy / "tables.dear.prompts.npz"
     table = SampleTable.load(path)

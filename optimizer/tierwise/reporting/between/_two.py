@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tierwise.evaluation import SampleTable
 from tierwise.reporting._base import NOTE, Row, interval, unreadable
 from tierwise.reporting.common_items import common
 from tierwise.reporting.prompts import RESAMPLES
@@ -59,6 +60,17 @@ class Side(NamedTuple):
     item_ids: tuple[str, ...]
     score: Floats
     usd: Floats
+
+
+def identities(item_ids: Sequence[str], table: SampleTable | None) -> tuple[str, ...]:
+    """What tells items apart between runs: id and inputs, where ``table`` has the same items.
+
+    A task that was made anew may use an id for another question.
+    """
+    if table is None or table.item_ids != tuple(item_ids):
+        return tuple(item_ids)
+    pairs = zip(table.item_ids, table.inputs, strict=True)
+    return tuple(f"{item}: {sorted(inputs.items())}" for item, inputs in pairs)
 
 
 def difference(before: Side, after: Side, how: str = ITEMS) -> dict[str, Any]:

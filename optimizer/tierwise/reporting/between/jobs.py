@@ -38,6 +38,8 @@ def _facts(run: RunFiles) -> dict[str, Any]:
         facts[f"model of {name}"] = tier.summary.get("model")
         if tier.policy is None:
             continue
+        weights = tier.policy.provenance.get("weights_sha256") or {}
+        facts |= {f"weights of {model}": str(sha)[:12] for model, sha in weights.items()}
         price = tier.policy.tier.price
         facts[f"price of {name}"] = (
             f"${price.prompt_usd_per_mtok:g} in, ${price.completion_usd_per_mtok:g} out"

@@ -6,7 +6,7 @@ from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.reporting import numbers as n
 from tierwise.reporting._base import Row, Section, needed
-from tierwise.reporting.between._two import DRAWS, Side, Two, changed, difference
+from tierwise.reporting.between._two import DRAWS, Side, Two, changed, difference, identities
 from tierwise.reporting.reading import TierFiles
 from tierwise.reporting.transfer import judged, unlimited
 from tierwise.search.tested import Tested
@@ -32,7 +32,9 @@ def _tier(two: Two, old: TierFiles, new: TierFiles) -> list[Row]:
     tested = [needed(tier.tested, f"tested.{tier.name}.npz") for tier in (old, new)]
     for name, said in NAMES.items():
         if all(name in t.names for t in tested):
-            before, after = (_side(t, t.names[name]) for t in tested)
+            before, after = (
+                _side(t, t.names[name], tier) for t, tier in zip(tested, (old, new), strict=True)
+            )
             was, now = (t.policies[t.names[name]] for t in tested)
             rows.append(_row(said, was, now) | difference(before, after))
     return rows
@@ -47,7 +49,7 @@ def _exported(two: Two, old: TierFiles, new: TierFiles) -> Row:
         if both is not None:
             return said | difference(*both, how=DRAWS)
     before, after = (
-        _side(tested, _row_of(tested, tier))
+        _side(tested, _row_of(tested, tier), tier)
         for tier in (old, new)
         for tested in [needed(tier.tested, f"tested.{tier.name}.npz")]
     )
@@ -58,8 +60,9 @@ def _row_of(tested: Tested, tier: TierFiles) -> int:
     return tested.names[f"point:{tier.summary['chosen']}" if tier.passed else "baseline"]
 
 
-def _side(tested: Tested, row: int) -> Side:
-    return Side(tested.item_ids, tested.score[row], tested.usd[row])
+def _side(tested: Tested, row: int, tier: TierFiles) -> Side:
+    ids = identities(tested.item_ids, tier.test)
+    return Side(ids, tested.score[row], tested.usd[row])
 
 
 def _on_one_table(
@@ -85,6 +88,7 @@ def _same_requests(old: PolicyFile, new: PolicyFile) -> bool:
     used = {arm.prompt for file in (old, new) for arm in file.policy.arms}
     return (
         old.tier.model == new.tier.model
+        and old.provenance.get("weights_sha256") == new.provenance.get("weights_sha256")
         and old.tier.modes == new.tier.modes
         and used <= shared
         and all(old.prompts[p].messages == new.prompts[p].messages for p in used)

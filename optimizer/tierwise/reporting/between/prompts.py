@@ -7,7 +7,7 @@ import numpy as np
 from tierwise.recipe import Arm
 from tierwise.reporting import numbers as n
 from tierwise.reporting._base import Row, Section, needed
-from tierwise.reporting.between._two import Side, Two, changed, difference
+from tierwise.reporting.between._two import Side, Two, changed, difference, identities
 from tierwise.reporting.prompts import OneDraw, one_draws
 from tierwise.reporting.reading import TierFiles
 
@@ -38,7 +38,7 @@ def _tier(old: TierFiles, new: TierFiles) -> list[Row]:
 
 def _by_arm(tier: TierFiles) -> dict[Arm, Side]:
     table = needed(tier.prompts, f"tables.{tier.name}.prompts.npz")
-    return {one.arm: _side(table.item_ids, one) for one in one_draws(table)}
+    return {one.arm: _side(identities(table.item_ids, table), one) for one in one_draws(table)}
 
 
 def _side(item_ids: tuple[str, ...], one: OneDraw) -> Side:
