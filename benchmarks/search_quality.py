@@ -34,11 +34,11 @@ TRIALS, DEPTH, SHARE = 300, 17, 0.99
 PRICES = (0.002, 0.01, 0.05)
 """Score that one draw of the cheapest arm is worth."""
 
-SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    "partwise": lambda seed: PartwiseSampler(seed, 2),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
+SAMPLERS: dict[str, Callable[[int, Generation], optuna.samplers.BaseSampler]] = {
+    "partwise": lambda seed, of: PartwiseSampler(seed, 2, is_new=of.is_new),
+    "random": lambda seed, of: optuna.samplers.RandomSampler(seed=seed),
+    "nsga2": lambda seed, of: optuna.samplers.NSGAIISampler(seed=seed),
+    "tpe": lambda seed, of: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
 }
 
 
@@ -47,7 +47,7 @@ def study(table: SampleTable, sampler: str, seed: int, trials: int) -> tuple[Gen
     dims = Dimensions(load_space("default"), tuple(table.arms), True, DEPTH)
     generation = Generation("b", Evaluator(table, Orders(16)), dims, seed, 2)
     generation.study = optuna.create_study(
-        directions=["maximize", "minimize"], sampler=SAMPLERS[sampler](seed)
+        directions=["maximize", "minimize"], sampler=SAMPLERS[sampler](seed, generation)
     )
     start = time.perf_counter()
     generation.run(trials)

@@ -6,12 +6,13 @@ multivariate TPE asks about 14 times a second: ``benchmarks/search_quality.py``)
 best policy for a random price of a dollar, changes one or two of its parts (by a small step, by
 taking that part from another good policy, or anew) and keeps the rest. A bucket that is added
 begins as one of another good policy. The first trials are simple ones: there is no parent yet, and
-what is good alone is good in parts.
+what is good alone is good in parts. A draft that would be no new policy is thrown away and made
+anew: a study spends no trial on what it knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,39 @@ STEP, TAKE = 0.5, 0.35
 PRICES = (-2.0, 0.5)
 """Powers of ten between which a price lies, in (range of scores) / (median dollars)."""
 
+DRAFTS = 12
+"""Most drafts of a trial; the last is taken as it is."""
+
 DIFFICULTY = "difficulty"
 SIZES = ("buckets", "arms")
+
+
+class Walk:
+    """Answers a walk over the space as a trial would, and keeps what was asked."""
+
+    def __init__(self, sample: Callable[[str, BaseDistribution], Any]) -> None:
+        self._sample, self.asked = sample, dict[str, Any]()
+
+    def _ask(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self.asked:
+            self.asked[name] = self._sample(name, distribution)
+        return self.asked[name]
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any], /) -> Any:
+        """As ``optuna.Trial``."""
+        return self._ask(name, CategoricalDistribution(tuple(choices)))
+
+    def suggest_int(self, name: str, low: int, high: int, /, *, log: bool = False) -> int:
+        """As ``optuna.Trial``."""
+        return int(self._ask(name, IntDistribution(low, high, log=log)))
+
+    def suggest_float(self, name: str, low: float, high: float, /, *, log: bool = False) -> float:
+        """As ``optuna.Trial``."""
+        return float(self._ask(name, FloatDistribution(low, high, log=log)))
+
+
+IsNew = Callable[[Walk, Sequence[FrozenTrial]], bool]
+"""(walk, trials that were told) -> whether the walk comes to a policy that is none of theirs."""
 
 
 class PartwiseSampler(optuna.samplers.BaseSampler):
@@ -47,8 +79,11 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
     that is interrupted and resumed asks what it would have asked.
     """
 
-    def __init__(self, seed: int, generation: int = 0, startup: int = STARTUP) -> None:
-        self._key, self._startup = (seed, generation), startup
+    def __init__(
+        self, seed: int, generation: int = 0, startup: int = STARTUP, is_new: IsNew | None = None
+    ) -> None:
+        self._key, self._startup, self._is_new = (seed, generation), startup, is_new
+        self._draft: dict[str, Any] = {}
         self._rng = np.random.default_rng(0)
         self._kept: dict[str, Any] = {}
         self._stepped: set[str] = set()
@@ -56,12 +91,24 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         self._begin(0, ())
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Choose a parent and the parts to change."""
-        self._rng = np.random.default_rng([*self._key, trial.number])
+        """Draft a policy, until one is new."""
         done = [t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
                 if t.values[0] == t.values[0]]  # fmt: skip
+        self._draft = {}
+        for draft in range(DRAFTS):
+            self._rng = np.random.default_rng([*self._key, trial.number, draft])
+            self._choose(trial.number, done)
+            if self._is_new is None:
+                return
+            walk = Walk(self.sample)
+            if self._is_new(walk, done) or draft == DRAFTS - 1:
+                self._draft = walk.asked
+                return
+
+    def _choose(self, number: int, done: Sequence[FrozenTrial]) -> None:
+        """Choose a parent and the parts to change."""
         if len(done) < self._startup:
-            self._begin(trial.number, ())
+            self._begin(number, ())
             return
         if self._rng.random() < EXPLORE:
             self._begin(None, ())
@@ -92,6 +139,12 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
+        """What was drafted."""
+        if param_name in self._draft:
+            return self._draft[param_name]
+        return self.sample(param_name, param_distribution)
+
+    def sample(self, param_name: str, param_distribution: BaseDistribution) -> Any:
         """The parent's value, a step from it, or a new one."""
         if self._turn is not None and isinstance(param_distribution, CategoricalDistribution):
             choices = param_distribution.choices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,9 @@ LEVEL = 0.02
 """Score that an equal policy may be short of, at worst: the gate's margin, where no job says so."""
 
 MUST_GAIN = {"one draw": 0.0, "one bucket": 1.0, "buckets": 1.5}
-"""Standard errors that a policy must gain over the simpler kind: buckets overfit easily."""
+"""Standard errors that a policy must gain over the simpler kind: buckets overfit easily. Those of
+buckets are for one candidate; of several, the best must gain what one of them all gains by chance
+as rarely (Bonferroni)."""
 
 
 class Candidate(NamedTuple):
@@ -166,6 +169,8 @@ def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
     chosen: Candidate | None = None
     for kind, errors in MUST_GAIN.items():
         among = [c for c in candidates if complexity(c.policy) == kind]
+        if kind == "buckets":
+            errors = _of_several(errors, max(len(among), 1))
         if chosen is not None:
             rank, simpler = aim.rank(chosen.on_select), chosen.on_select
             among = [
@@ -176,6 +181,12 @@ def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
             chosen = max(among, key=lambda c: (aim.rank(c.on_select), -c.on_select.mean_usd))
     assert chosen is not None
     return chosen
+
+
+def _of_several(errors: float, n: int) -> float:
+    """Standard errors that the best of ``n`` passes by chance no oftener than one ``errors``."""
+    normal = NormalDist()
+    return normal.inv_cdf(1 - (1 - normal.cdf(errors)) / n)
 
 
 def complexity(policy: Policy) -> str:

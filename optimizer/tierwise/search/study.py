@@ -14,13 +14,16 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tierwise.evaluation import Evaluation, Evaluator
-from tierwise.recipe import Policy
+from tierwise.recipe import Difficulty, Policy
 from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of
-from tierwise.search.sampler import PartwiseSampler
+from tierwise.search.sampler import PartwiseSampler, Walk
 from tierwise.stats.pareto import front
+
+POLICY = "policy"
+"""The attribute of a trial that describes its policy."""
 
 
 class Judged(NamedTuple):
@@ -56,8 +59,14 @@ class Generation:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
             study_name=self.name, directions=["maximize", "minimize"],
-            sampler=PartwiseSampler(self.seed, self.number),
+            sampler=PartwiseSampler(self.seed, self.number, is_new=self.is_new),
         )  # fmt: skip
+
+    def is_new(self, walk: Walk, told: Sequence[FrozenTrial]) -> bool:
+        """Whether a walk over the space comes to a policy that no trial was told of."""
+        policy = policy_of(self.dimensions.propose(walk), self.evaluator)
+        known = {trial.user_attrs.get(POLICY) for trial in told}
+        return policy is not None and described(policy) not in known
 
     def enqueue(self, proposals: Sequence[Proposal]) -> None:
         """Have these judged first; what the space does not hold is left out."""
@@ -74,6 +83,16 @@ class Generation:
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         self.run(len(waiting))
 
+    def try_alone(self) -> None:
+        """Judge every recipe of the front's buckets as a policy of its own.
+
+        A study comes upon good recipes in buckets and may not have tried them without: buckets
+        would then be chosen for a recipe that needs none.
+        """
+        recipes = dict.fromkeys(r for j in self.front() for r in j.policy.buckets)
+        alone = [Proposal(Difficulty(), (), (recipe,)) for recipe in recipes]
+        self.restate([p for p in alone if Policy(p.buckets) not in self.judged])
+
     def run(self, trials: int, best: Callable[[Judged], None] | None = None) -> None:
         """Ask, judge and tell ``trials`` trials."""
         for _ in range(trials):
@@ -87,7 +106,7 @@ class Generation:
                 continue
             for name, excess in self._excess(judged):
                 trial.set_constraint(name, excess)
-            trial.set_user_attr("policy", described(judged.policy))
+            trial.set_user_attr(POLICY, described(judged.policy))
             self.study.tell(trial, [judged.score, judged.usd])
             if best and all(judged.score >= other.score for other in self.judged.values()):
                 best(judged)

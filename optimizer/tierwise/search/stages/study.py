@@ -20,4 +20,5 @@ def study(allowed: Allowed, raced: Raced, listener: Listener) -> Generation:
     generation = opened(q, table, finals, depth, number=q.generations + 2)
     restated = [judged.proposal for judged in raced.generation.judged.values()]
     explore(q, generation, q.trials - q.trials // 3, listener, restated)
+    generation.try_alone()
     return generation
