@@ -103,12 +103,13 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row["tier"], row["what"], n.score(row["before_score"]), n.score(row["after_score"]),
         changed(row), n.ratio(row["cost_ratio"]), row["shown"],
-        "same" if row["same_policy"] else "another", row["how"],
+        "same" if row["same_policy"] else "another", f"{row['items']}", row["how"],
     )  # fmt: skip
 
 
 SECTION = Section(
     "what was tested on held-out items, after less before", policy_rows,
-    ("tier", "what", "before>", "after>", "change>", "at cost>", "shown", "policy", "compared on"),
+    ("tier", "what", "before>", "after>", "change>", "at cost>", "shown", "policy", "items>",
+     "compared on"),
     _cells,
 )  # fmt: skip
