@@ -45,7 +45,7 @@ from tierwise.pool import Cap, SamplePool
 from tierwise.proposals import Registry, catalogue
 from tierwise.proposals.quiet import quiet
 from tierwise.recipe import Arm, Policy, PromptTemplate, StrategySpec, uniform
-from tierwise.search.buying import Buyer
+from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.effort import Effort, depth_needed
 from tierwise.search.study import described
 from tierwise.stats.intervals import bootstrap_mean
@@ -198,7 +198,8 @@ def judge(way: Way, examples: Sequence[Any]) -> Judged:
     tier = resolve_tier("small", MODEL)
     model = open_model(tier)
     with tempfile.TemporaryDirectory() as folder, SamplePool.open(Path(folder) / "p") as pool:
-        buyer = Buyer(pool, model, task, tier, way.prompts, seed=99, run="r", cap=Cap())
+        supply = Supply(tier, model, way.prompts)
+        buyer = Buyer(pool, task, supply, Account("held out", 99, Cap()))
         table = buyer.table(task.splits["test"], depth_needed([way.policy], DRAWS), "held out")
     model.close()
     got = Evaluator(table, Orders(16, 0), exact=False).evaluate(way.policy)
