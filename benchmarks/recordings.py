@@ -173,7 +173,7 @@ def by_prompt(source: Source, folder: Path) -> list[str]:
 
 def game24(source: Source, folder: Path) -> list[str]:
     """The game's fronts, with the verifier and without."""
-    fronts = {}
+    fronts: dict[str, dict[str, list[float]]] = {}
     for how, strategies in (("with the verifier", VERIFIED), ("without", "")):
         place = folder / how.split()[0]
         place.mkdir(parents=True)
@@ -182,7 +182,9 @@ def game24(source: Source, folder: Path) -> list[str]:
         result = run(source, place, space=str(space), verifiers="[game24]")
         (found,) = result.found.values()
         front = sorted(found.generations[-1].front(), key=lambda judged: judged.usd)
-        fronts[how] = [j.policy.buckets[0].arms[0].prompt for j in front]
+        fronts[how] = {"io": [], "cot": []}
+        for judged in front:
+            fronts[how][judged.policy.buckets[0].arms[0].prompt].append(judged.usd)
         say(f"\ngame24 {how}: invented draws {invented(result, source)}; the front on "
             f"{found.study_table.n_items} study items:")  # fmt: skip
         for judged in front:
@@ -190,13 +192,15 @@ def game24(source: Source, folder: Path) -> list[str]:
             say(f"  ${judged.usd:.5f} an item  {judged.score:.3f}  {recipe.arms[0].prompt} "
                 f"{recipe.strategy}")  # fmt: skip
     with_verifier, without = fronts.values()
-    crossing = with_verifier == sorted(with_verifier, key=lambda p: p != "io")
+    io, cot = with_verifier["io"], with_verifier["cot"]
+    # Where the two curves cross they tie, and the front may take turns: within a fifth of dollars.
+    crossing = io and cot and min(io) < min(cot) and max(io) < min(1.2 * min(cot), max(cot))
     return [
         fault
         for fault, holds in (
             ("game24: the front does not go from io to cot",
-             crossing and {"io", "cot"} <= set(with_verifier)),
-            ("game24: io does not lead without the verifier", set(without) == {"io"}),
+             crossing),
+            ("game24: io does not lead without the verifier", without["io"] and not without["cot"]),
         )
         if not holds
     ]  # fmt: skip

@@ -106,7 +106,8 @@ def test_a_tier_of_one_run_and_a_broken_file_are_said(finished, copy):
     assert only(rows["prompts"], tier="cheap", rank=1)["identical"]
 
 
-def test_the_command_takes_several_runs(finished, copy, capsys):
+def test_the_command_takes_several_runs(finished, copy, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # a narrow terminal drops columns
     runs = [str(finished[0]), str(copy), str(copy)]
     main(["compare", *runs])
     out = capsys.readouterr().out

@@ -14,7 +14,7 @@ from tierwise.reporting import SECTIONS, compared, read
 FILES = {
     "policies/dear.yaml": {"recipes", "transfer"},
     "tables.dear.prompts.npz": {"prompts", "gains", "transfer"},
-    "tables.dear.npz": set(),
+    "tables.dear.npz": {"search"},
     "tables.dear.test.npz": {"difficulty"},
     "tested.dear.npz": {"gains", "frontier", "equal_dollars"},
     "trials.csv": set(),

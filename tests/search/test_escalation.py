@@ -16,7 +16,8 @@ from tierwise.evaluation import replay as replayed
 from tierwise.llm import Request
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
-from tierwise.recipe import Limits, Price, Tier
+from tierwise.recipe import Price, Tier
+from tierwise.recipe.policy import NO_LIMITS
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.reporting import compared, read
 from tierwise.search import Effort, TuneResult, tune
@@ -72,7 +73,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[TuneResult, list[Sc
 def test_hard_requests_go_up_and_easy_ones_stay(found) -> None:
     result, _ = found
     file = result.policies["weak"]
-    got = result.found["weak"].tested[replace(file.policy, limits=Limits())]
+    got = result.found["weak"].tested[replace(file.policy, limits=NO_LIMITS)]
     assert 0.1 < handed_on(file.policy, got.shares) < 0.8
     assert set(file.other_tiers) == {"strong"}
     assert file.other_tiers["strong"].price == PRICES["strong"]

@@ -39,7 +39,7 @@ def _run(capsys, *args):
     [
         (0.35, ["--margin", "0.3"], "holds", 0),
         (0.99, ["--margin", "0.1"], "dropped", 1),
-        (0.45, ["--margin", "0.001", "--items", "40"], "not decided", 3),
+        (0.75, ["--margin", "0.001", "--items", "40"], "not decided", 3),
     ],
 )
 def test_the_exit_code_says_whether_it_holds(capsys, policy, score, options, verdict, code):

@@ -21,6 +21,10 @@ ANSWERING = ("answer", "refine")
 """Turns that are asked for an answer; of the others only a query may answer, when it asks none."""
 
 
+QUERY = r"(?i)search\s*:\s*([^\n]+)"
+"""How a query is found where a task says nothing."""
+
+
 class Turn(NamedTuple):
     """What a draw was asked for; ``passages``: how many its query gets, which is part of what the
     draws below it are."""
@@ -94,7 +98,7 @@ class RetrieverSpec:
     """
 
     name: str
-    query: AnswerSpec = AnswerSpec(r"(?i)search\s*:\s*([^\n]+)", "first", "none")
+    query: AnswerSpec = field(default_factory=lambda: AnswerSpec(QUERY, "first", "none"))
     join: str = "\n\n"
     none: str = "(nothing was found)"
     max_chars: int = 2000
