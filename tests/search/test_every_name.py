@@ -48,7 +48,7 @@ difficulty: {{signals: [{signals}], buckets: [{buckets}], probe_draws: 2}}
 JOB = """task: task
 space: space.yaml
 seed: 3
-trials: 8
+trials: 40
 tiers:
   only: {model: scripted/strong}
 """
@@ -90,12 +90,15 @@ def parameters_of(strategy: str) -> str:
 
 
 def space_of(kind: str, name: str) -> str:
-    """A space that leaves no choice but ``name``."""
+    """A space that leaves no choice but ``name``; a signal has two strategies to tell apart."""
     strategy = name if kind == "strategy" else "single"
     signals = f"none, {name}" if kind == "signal" and name != "none" else "none"
+    ways = f"{strategy}: {{{parameters_of(strategy)}}}"
+    if kind == "signal":  # buckets that do the same are one, and need no signal
+        ways += ", self_consistency: {draws: [2, 3]}"
     return SPACE.format(
         prompts=f"library: [{name}], families: [{name}]" if kind == "technique" else "",
-        strategies=f"{strategy}: {{{parameters_of(strategy)}}}",
+        strategies=ways,
         signals=signals, buckets=1 if signals == "none" else 2,
     )  # fmt: skip
 

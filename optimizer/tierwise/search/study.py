@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tierwise.evaluation import Evaluation, Evaluator
 from tierwise.recipe import Difficulty, Policy
-from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of
+from tierwise.search.parameters import Dimensions, Proposal, merged, parameters_of, policy_of
 from tierwise.search.sampler import PartwiseSampler, Walk
 from tierwise.stats.pareto import front
 
@@ -64,7 +64,7 @@ class Generation:
 
     def is_new(self, walk: Walk, told: Sequence[FrozenTrial]) -> bool:
         """Whether a walk over the space comes to a policy that no trial was told of."""
-        policy = policy_of(self.dimensions.propose(walk), self.evaluator)
+        policy = self._policy(self.dimensions.propose(walk))
         known = {trial.user_attrs.get(POLICY) for trial in told}
         return policy is not None and described(policy) not in known
 
@@ -98,7 +98,7 @@ class Generation:
         for _ in range(trials):
             trial = self.study.ask()
             proposal = self.dimensions.propose(trial)
-            policy = policy_of(proposal, self.evaluator)
+            policy = self._policy(proposal)
             judged = None if policy is None else self._judge(proposal, policy, trial.number)
             if judged is None or judged.score != judged.score:
                 # An empty bucket, or more draws than there are: no value to tell.
@@ -121,6 +121,10 @@ class Generation:
         feasible = [j for j in among if all(e <= 0 for _, e in self._excess(j))] or among
         on = front([j.score for j in feasible], [j.usd for j in feasible])
         return [feasible[i] for i in on]
+
+    def _policy(self, proposal: Proposal) -> Policy | None:
+        policy = policy_of(proposal, self.evaluator)
+        return None if policy is None else merged(policy)
 
     def _judge(self, proposal: Proposal, policy: Policy, trial: int) -> Judged:
         if policy in self.judged:
