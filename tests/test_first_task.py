@@ -29,6 +29,7 @@ def a_free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.slow  # most of a minute; .ci/run runs it
 @pytest.mark.timeout(300)
 def test_the_page_works_as_shown(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples" / "first_task", tmp_path / "examples" / "first_task")

@@ -66,7 +66,10 @@ BUCKETS = Policy(
 BEST = uniform(PAIRS, StrategySpec.of("best_of_n", draws=3, verifier="mean_logprob"))
 
 
-@pytest.mark.parametrize(("policy", "n_items"), [(BUCKETS, ITEMS), (BEST, 40)])
+@pytest.mark.parametrize(
+    ("policy", "n_items"),
+    [pytest.param(BUCKETS, ITEMS, marks=pytest.mark.slow), (BUCKETS, 60), (BEST, 40)],
+)
 def test_the_score_in_dspy_is_the_score_without_it(
     policy: Policy, n_items: int, tmp_path: Path
 ) -> None:

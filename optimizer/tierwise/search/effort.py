@@ -45,7 +45,7 @@ class Effort:
     race_arms: int = 8
     study_items: int = 240
     study_arms: int = 5
-    select_items: int = 480
+    select_items: int = 320
     test_items: int = 600
     finalists: int = 24
     orders: int = 16
