@@ -55,6 +55,10 @@ def test_recipes_are_in_words() -> None:
     assert recipe_in_words(Recipe((steps,), StrategySpec.of("single"))) == (
         "one draw of steps/think/0.8"
     )
+    one = StrategySpec.of("adaptive_consistency", threshold=0.7, max_draws=3)
+    assert recipe_in_words(Recipe((steps,), one)) == (
+        "one draw of steps/think/0.8 (up to 3 until one has an answer)"
+    )
     assert recipe_in_words(Recipe((steps, totals), vote)) == (
         "a vote of up to 9 draws of steps/think/0.8 and totals/think/0.3, until the leader is 90% "
         "sure"

@@ -50,14 +50,16 @@ def test_the_proposer_is_a_tier_of_the_plan_and_its_arms_are_counted(
     shown = planned(job)
     stages = {(s["tier"], s["stage"]): s for s in shown["stages"]}
     assert stages["proposer", "round 1"]["calls"] == 4
-    assert stages["proposer", "total"]["worst_usd"] <= 0.5  # a tenth of the budget
+    assert stages["proposer/small", "round 2"]["calls"] == 4
+    worst = [stages[book, "total"]["worst_usd"] for book in ("proposer", "proposer/small")]
+    assert sum(worst) <= 0.5  # a tenth of the budget, half of it for the first round
     plain = Path(job).with_name("plain.yaml")
     plain.write_text(JOB[: JOB.index("proposals:")])
     without = next(s for s in planned(str(plain))["stages"] if s["stage"] == "screen")
     # Four prompts that may come, in two modes.
     assert stages["small", "screen"]["arms"] == without["arms"] + 4 * 2
     assert stages["small", "rounds"]["draws"] > 0
-    assert shown["paid"] == ["proposer"]
+    assert shown["paid"] == ["proposer", "proposer/small"]
 
 
 def test_a_paid_proposer_is_asked_about_even_where_the_tiers_cost_nothing(
@@ -66,5 +68,5 @@ def test_a_paid_proposer_is_asked_about_even_where_the_tiers_cost_nothing(
     with pytest.raises(SystemExit) as end:
         main(["tune", job, "--out", str(tmp_path / "run"), "--quiet"])
     assert end.value.code == 2
-    assert "on proposer; add --yes" in capsys.readouterr().err
+    assert "on proposer, proposer/small; add --yes" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -14,11 +14,10 @@ from optuna.trial import FixedTrial
 from tests.search.worlds import ARMS, DIMS, EVERY, table
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator, Orders
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec
+from tierwise.recipe import Difficulty, Probe, Recipe, StrategySpec
 from tierwise.search.parameters import (
     Dimensions,
     Proposal,
-    merged,
     parameters_of,
     policy_of,
     thresholds,
@@ -183,15 +182,3 @@ def test_cuts_of_a_policy_are_those_of_its_signal() -> None:
     policy = policy_of(Proposal(Difficulty("length"), (0.4,), (recipe,) * 2), evaluator)
     expected = thresholds(evaluator.signal(Difficulty("length")), [0.4])
     assert policy.difficulty == Difficulty("length", expected)
-
-
-def test_buckets_that_do_the_same_are_one() -> None:
-    one, vote = (Recipe(ARMS[:1], StrategySpec.of("single")),
-                 Recipe(ARMS[:1], StrategySpec.of("self_consistency", draws=3)))  # fmt: skip
-    probe = Difficulty("probe_agreement", (0.9, 0.5), Probe(ARMS[:1], 2))
-    assert merged(Policy((one, vote, vote), probe)) == Policy(
-        (one, vote), replace(probe, thresholds=(0.9,))
-    )
-    assert merged(Policy((one, one, vote), probe)).difficulty.thresholds == (0.5,)
-    assert merged(Policy((one, vote, one), probe)).difficulty == probe
-    assert merged(Policy((vote, vote, vote), probe)) == Policy((vote,))

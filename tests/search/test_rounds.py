@@ -16,6 +16,8 @@ from tierwise.errors import UnsupportedError
 from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.recipe import PolicyFile, Price, Tier
+from tierwise.reporting.reading import read
+from tierwise.reporting.spending import spending_rows
 from tierwise.search import TuneResult, replay, tune
 
 DESK = importlib.import_module("tierwise.search.rounds.desk")
@@ -173,6 +175,14 @@ def test_the_reflection_sees_how_the_candidate_will_be_run(helped: Helped) -> No
     assert brief["run_as"] in asked
     assert "in mode direct" in brief["run_as"]
     assert " x" in asked.partition("Answers of its draws")[2]
+
+
+def test_what_was_planned_for_each_round_stands_beside_what_it_bought(helped: Helped) -> None:
+    rows = {(r["tier"], r["stage"]): r for r in spending_rows(read(helped.folder))}
+    books = [("proposer", "round 1"), ("proposer/weak", "round 2")]
+    assert all(rows[book]["planned_calls"] == 2 for book in books)
+    assert all(rows[book]["calls"] > 0 for book in books)
+    assert all(row["planned_calls"] is not None for row in rows.values() if row["calls"])
 
 
 def test_a_replay_needs_no_proposer_and_gives_the_same_study(helped: Helped) -> None:

@@ -94,6 +94,10 @@ class Evaluator:
         for cache in (self._dealt, self._components, self._means, self._signals):
             cache.clear()
 
+    def judged_by(self, arm: Arm) -> tuple[Arm, ...]:
+        """The arms whose draws a recipe of ``arm`` is judged by."""
+        return (arm,)
+
     def signal(self, difficulty: Difficulty) -> Floats:
         """The difficulty signal of each row, (n_items * n_orders,)."""
         key = difficulty.uncut

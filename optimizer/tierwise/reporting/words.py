@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tierwise.recipe import Recipe, StrategySpec
+from tierwise.strategies import build, one_answer_ends
 
 
 def recipe_in_words(recipe: Recipe) -> str:
@@ -16,6 +17,8 @@ def recipe_in_words(recipe: Recipe) -> str:
             return f"one draw of {arms}"
         case "self_consistency":
             return f"a vote of {params['draws']} draws of {arms}"
+        case "adaptive_consistency" if one_answer_ends(build(recipe.strategy)):
+            return f"one draw of {arms} (up to {params['max_draws']} until one has an answer)"
         case "adaptive_consistency":
             sure = f"until the leader is {float(str(params['threshold'])):.0%} sure"
             return f"a vote of up to {params['max_draws']} draws of {arms}, {sure}"

@@ -63,23 +63,6 @@ def policy_of(proposal: Proposal, evaluator: Evaluator) -> Policy | None:
     return Policy(proposal.buckets, replace(proposal.difficulty, thresholds=cuts))
 
 
-def merged(policy: Policy) -> Policy:
-    """``policy`` without the cuts between buckets of the same recipe.
-
-    Where that leaves one bucket there is no signal to pay for. The answers are the same: so no
-    policy stands twice in a study, once with a cut that changes nothing.
-    """
-    kept, cuts = [policy.buckets[0]], []
-    for recipe, cut in zip(policy.buckets[1:], policy.difficulty.thresholds, strict=True):
-        if recipe != kept[-1]:
-            kept.append(recipe)
-            cuts.append(cut)
-    if len(kept) == 1:
-        return Policy(tuple(kept), limits=policy.limits)
-    difficulty = replace(policy.difficulty, thresholds=tuple(cuts))
-    return Policy(tuple(kept), difficulty, policy.limits)
-
-
 def thresholds(
     values: npt.NDArray[np.float64], shares: Sequence[float]
 ) -> tuple[float, ...] | None:

@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tierwise.evaluation import Evaluation, Evaluator
 from tierwise.recipe import Difficulty, Policy
-from tierwise.search.parameters import Dimensions, Proposal, merged, parameters_of, policy_of
+from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of
+from tierwise.search.restated import SINGLE, as_single, merged
 from tierwise.search.sampler import PartwiseSampler, Walk
 from tierwise.stats.pareto import front
 
@@ -124,6 +125,8 @@ class Generation:
 
     def _policy(self, proposal: Proposal) -> Policy | None:
         policy = policy_of(proposal, self.evaluator)
+        if policy is not None and SINGLE.kind in self.dimensions.space.strategies:
+            policy = as_single(policy, self.evaluator)
         return None if policy is None else merged(policy)
 
     def _judge(self, proposal: Proposal, policy: Policy, trial: int) -> Judged:

@@ -71,6 +71,11 @@ class RobustEvaluator(Evaluator):
         }
         return replace(judged[0], **means)
 
+    def judged_by(self, arm: Arm) -> tuple[Arm, ...]:
+        """``arm`` and its other wordings."""
+        others = (arm._replace(prompt=other) for other in self.wordings.get(arm.prompt, ()))
+        return (arm, *(other for other in others if other in self.table.arms))
+
     def _others(self, policy: Policy) -> Iterator[Policy]:
         most = max((len(self.wordings.get(arm.prompt, ())) for arm in policy.arms), default=0)
         for k in range(most):

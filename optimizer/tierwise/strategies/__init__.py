@@ -18,7 +18,7 @@ from tierwise.strategies._base import (
     register,
 )
 from tierwise.strategies._paths import PLAIN, asks, paths_in, paths_of, width_of
-from tierwise.strategies._voting import Vote
+from tierwise.strategies._voting import Vote, one_answer_ends
 from tierwise.strategies.adaptive_consistency import AdaptiveConsistency, leader_confidence
 from tierwise.strategies.best_of_n import BestOfN
 from tierwise.strategies.early_stopping import EarlyStopping
@@ -32,5 +32,5 @@ __all__ = [
     "PLAIN", "REGISTRY", "AdaptiveConsistency", "Ask", "BestOfN", "Draw", "EarlyStopping",
     "Registry", "Retrieval", "Return", "Seen", "SelfConsistency", "SelfRefine", "Single",
     "Strategy", "Vote", "WeightedConsistency", "asks", "build", "deal", "leader_confidence",
-    "paths_in", "paths_of", "plurality", "register", "width_of",
+    "one_answer_ends", "paths_in", "paths_of", "plurality", "register", "width_of",
 ]  # fmt: skip

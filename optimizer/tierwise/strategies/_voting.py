@@ -18,6 +18,15 @@ def uncatchable(lead: int, runner_up: int, left: int) -> bool:
     return lead - runner_up > left
 
 
+def one_answer_ends(strategy: object) -> bool:
+    """Whether a vote asks for one draw, and is over once that has an answer.
+
+    More is then asked for only after abstentions: a leader of one is sure enough at a low
+    threshold, and a vote of one draw is none.
+    """
+    return isinstance(strategy, Vote) and strategy.more(0, 0, 0) == 1 and not strategy.more(1, 0, 1)
+
+
 class Vote:
     """Plurality vote; a subclass says when there is enough."""
 
