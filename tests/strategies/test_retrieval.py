@@ -7,8 +7,8 @@ from tierwise.strategies import PLAIN, Ask, Draw, Retrieval, Return, Seen, SelfC
 from tierwise.testing import StrategyConformance, walk
 
 
-def query(parent=None, fresh=1, **more):
-    return Draw(None, turn="query", parent=parent, fresh=fresh, **more)
+def query(parent=None, fresh=1, match=1.0, **more):
+    return Draw(None, turn="query", parent=parent, fresh=fresh, match=match, **more)
 
 
 class TestRetrieval(StrategyConformance):
@@ -18,6 +18,7 @@ class TestRetrieval(StrategyConformance):
         StrategySpec.of("retrieval", rounds=3, passages=1, draws=2),
         StrategySpec.of("retrieval", rounds=2, draws=5, threshold=0.8),
         StrategySpec.of("retrieval", rounds=4, draws=3, stop_when_stale=False),
+        StrategySpec.of("retrieval", rounds=4, draws=3, least_match=0.5),
     )
     out_of_range = (
         StrategySpec.of("retrieval", rounds=-1),
@@ -26,6 +27,8 @@ class TestRetrieval(StrategyConformance):
         StrategySpec.of("retrieval", rounds=1, threshold=0.3),
         StrategySpec.of("retrieval", rounds=1, threshold="high"),
         StrategySpec.of("retrieval", rounds=1, stop_when_stale=1),
+        StrategySpec.of("retrieval", rounds=1, least_match=1.5),
+        StrategySpec.of("retrieval", rounds=1, least_match="all"),
     )
 
     def test_all_chains_begin_at_once_and_go_on_together(self):
@@ -45,6 +48,12 @@ class TestRetrieval(StrategyConformance):
         stale = Seen((query(fresh=0),))
         assert Retrieval(3).step(stale) == Ask.below((0,), "answer")
         assert Retrieval(3, stop_when_stale=False).step(stale) == Ask.below((0,), "query", 2)
+
+    def test_passages_that_lack_the_query_s_words_are_nothing_new(self):
+        other = Seen((query(match=2 / 3),))
+        assert Retrieval(3, least_match=1.0).step(other) == Ask.below((0,), "answer")
+        assert Retrieval(3, least_match=2 / 3).step(other) == Ask.below((0,), "query", 2)
+        assert Retrieval(3).step(other) == Ask.below((0,), "query", 2)
 
     def test_who_asks_nothing_and_answers_nothing_is_made_to_answer(self):
         assert Retrieval(3).step(Seen((query(fresh=None),))) == Ask.below((0,), "answer")

@@ -7,6 +7,7 @@ import pytest
 
 from tests.turns import search_worlds as world
 from tests.turns import worlds
+from tests.turns.parity import assert_served_as_replayed
 from tierwise.evaluation import Evaluator, Orders, SampleTable, replay
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
@@ -25,6 +26,8 @@ POLICIES = {
     "one round": uniform(PLAIN, searching(rounds=1)),
     "four rounds": uniform(PLAIN, searching(rounds=4, passages=1, stop_when_stale=False)),
     "stops when stale": uniform(STEPS, searching(rounds=4, draws=2)),
+    "stops off the point": uniform(PLAIN, searching(rounds=4, passages=1, least_match=1.0)),
+    "a vote that stops": uniform(PLAIN, searching(rounds=3, draws=4, least_match=0.6)),
     "a vote": uniform(PLAIN, searching(rounds=2, draws=5, threshold=0.8)),
     "two arms": Policy((Recipe((PLAIN, STEPS), searching(rounds=3, draws=5, threshold=0.9)),)),
     "no round": uniform(PLAIN, searching(rounds=0, draws=4, threshold=0.8)),
@@ -64,18 +67,7 @@ async def test_the_runtime_does_what_the_evaluation_said(tmp_path, name) -> None
     runtime = PolicyRuntime(
         world.policy_file(policy), model(), seed=worlds.SEED, retriever=world.Facts()
     )
-    codes: dict[tuple[int, str], str] = {}
-    for i, item in enumerate(worlds.ITEMS):
-        said, got = replay(policy, table, i), await runtime.answer(dict(item.inputs))
-        assert (said.usd, said.index, said.ended) == (got.usd, got.chosen, got.ended)
-        assert list(said.parents) == [d.parent for d in got.trace]
-        assert [a.label for a in said.arms] == [d.arm for d in got.trace]
-        assert [d.latency_s for d in said.draws] == [d.latency_s for d in got.trace]
-        for drawn, traced in zip(said.draws, got.trace, strict=True):
-            code = drawn.draw.answer
-            assert (code is None) == (traced.answer is None)
-            if code is not None:
-                assert codes.setdefault((i, code), traced.answer) == traced.answer
+    await assert_served_as_replayed(runtime, policy, table, worlds.ITEMS)
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.turns import worlds
+from tests.turns.parity import assert_served_as_replayed
 from tierwise.errors import InputError
 from tierwise.evaluation import Evaluator, Orders, SampleTable, replay
 from tierwise.recipe import (
@@ -56,18 +57,7 @@ async def test_the_runtime_does_what_the_evaluation_said(tmp_path, name, takes_n
     tier = worlds.TIER if takes_n else worlds.one_call_a_draw()
     table = bought(tmp_path, policy, tier)
     runtime = PolicyRuntime(worlds.policy_file(policy, tier), worlds.model(), seed=worlds.SEED)
-    codes: dict[tuple[int, str], str] = {}
-    for i, item in enumerate(worlds.ITEMS):
-        said, got = replay(policy, table, i), await runtime.answer(dict(item.inputs))
-        assert (said.usd, said.index, said.ended) == (got.usd, got.chosen, got.ended)
-        assert list(said.parents) == [d.parent for d in got.trace]
-        assert [a.label for a in said.arms] == [d.arm for d in got.trace]
-        assert [d.latency_s for d in said.draws] == [d.latency_s for d in got.trace]
-        for drawn, traced in zip(said.draws, got.trace, strict=True):
-            code = drawn.draw.answer
-            assert (code is None) == (traced.answer is None)
-            if code is not None:
-                assert codes.setdefault((i, code), traced.answer) == traced.answer
+    await assert_served_as_replayed(runtime, policy, table, worlds.ITEMS)
 
 
 def test_the_draws_of_a_chain_have_one_index_and_their_own_requests(tmp_path) -> None:

@@ -24,7 +24,7 @@ WholeFromZero = Annotated[int, Field(ge=0)]
 
 _RETRIEVAL = {
     "passages": {"low": 1, "high": 3}, "draws": {"low": 1, "high": 5}, "threshold": [0.8, 1.0],
-    "stop_when_stale": [True, False],
+    "stop_when_stale": [True, False], "least_match": [0.0, 0.5, 1.0],
 }  # fmt: skip
 """What is searched of ``retrieval`` where a space only says ``search_rounds``."""
 

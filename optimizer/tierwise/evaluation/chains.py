@@ -56,7 +56,9 @@ def chains(table: SampleTable, arm: Arm, strategy: Retrieval) -> Chains:
         if depth > 1:
             usd = np.where(there, usd + rows.prompt_usd + rows.completion_usd, usd)
         spoke = there & (rows.answers != ABSTAINED)
-        enough = (fresh == NO_QUERY) | (strategy.stop_when_stale & (fresh == 0))
+        match = 0.0 if rows.match is None else rows.match
+        stale = (fresh == 0) | (match < strategy.least_match)
+        enough = (fresh == NO_QUERY) | (strategy.stop_when_stale & stale)
         silent = there & ~spoke & (enough | (depth == strategy.rounds))
         made = table.of(at.below(Turn()))
         answers = np.where(spoke, rows.answers, np.where(silent, made.answers, answers))

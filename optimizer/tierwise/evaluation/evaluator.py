@@ -242,8 +242,9 @@ class Evaluator:
         if any(node not in self.table.everything for node in nodes):
             return self._unsupported()
         arms = [self._chains(arm, strategy) for arm in recipe.arms]
-        alone = strategy.rounds, strategy.passages, strategy.stop_when_stale
-        dealt = self._dealt.get((recipe.arms, alone), lambda: Dealt([arm.rows for arm in arms]))
+        dealt = self._dealt.get(
+            (recipe.arms, strategy.chain), lambda: Dealt([arm.rows for arm in arms])
+        )
         if strategy.draws > dealt.length:
             return self._unsupported()
         queries, forced = (
@@ -270,7 +271,7 @@ class Evaluator:
         return np.where(said, dealt.score_at(chosen, n), silent)
 
     def _chains(self, arm: Arm, strategy: Retrieval) -> ChainRows:
-        key = arm, strategy.rounds, strategy.passages, strategy.stop_when_stale
+        key = arm, strategy.chain
         if key not in self._chained:
             self._chained[key] = chain_rows(self.table, arm, strategy, self.orders)
         return self._chained[key]

@@ -112,4 +112,5 @@ def _draw(rows: ArmTable, at: tuple[int, int], call: object, timeout_s: float | 
     answer = None if code == ABSTAINED else str(code)
     scores = {name: float(values[at]) for name, values in rows.scores.items()}
     fresh = None if rows.fresh is None or rows.fresh[at] < 0 else int(rows.fresh[at])
-    return Drawn(Draw(answer, scores, fresh=fresh), bill, latency_s)
+    match = 0.0 if rows.match is None else float(rows.match[at])
+    return Drawn(Draw(answer, scores, fresh=fresh, match=match), bill, latency_s)

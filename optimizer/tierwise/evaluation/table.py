@@ -20,7 +20,7 @@ Codes = npt.NDArray[np.int16]
 
 ABSTAINED = -1
 NO_QUERY = -1
-_OF_TURNS = ("fresh", "ended")
+_OF_TURNS = ("fresh", "match", "ended")
 _COLUMNS = ("answers", "score", "prompt_usd", "completion_usd", "latency_s")
 
 
@@ -41,6 +41,7 @@ class ArmTable:
         takes_n: draws of one round share one call.
         fresh: of queries, how many passages each brought that its chain did not have; ``NO_QUERY``
             where it asked none. None for other turns.
+        match: of queries, the largest share of its words that one of these passages has.
         ended: of turns that follow another, where there is no such draw because the chain had
             ended before: that is no gap. None where there is no such draw.
     """
@@ -53,6 +54,7 @@ class ArmTable:
     scores: Mapping[str, Floats] = field(default_factory=dict)
     takes_n: bool = True
     fresh: Codes | None = None
+    match: Floats | None = None
     ended: npt.NDArray[np.bool_] | None = None
 
     @property

@@ -129,14 +129,14 @@ def _node_table(
     table = replace(table, ended=ended)
     if trees.library is None or arm.turn.name != "query":
         return table
-    fresh = np.full(shape, NO_QUERY, dtype=np.int16)
+    fresh, match = np.full(shape, NO_QUERY, dtype=np.int16), np.zeros(shape)
     for (i, d), known in told.items():
         at = i, d - first
-        if known.found is not None and known.fresh is not None:
-            fresh[at] = known.fresh
+        if known.found is not None and known.news is not None:
+            fresh[at], match[at] = known.news
             table.completion_usd[at] += trees.library.spec.usd_per_call
             table.latency_s[at] += known.found.latency_s
-    return replace(table, fresh=fresh)
+    return replace(table, fresh=fresh, match=match)
 
 
 def _arm_table(

@@ -17,7 +17,7 @@ from tierwise.pool.library import Library
 from tierwise.pool.spending import Limit
 from tierwise.pool.store import SamplePool
 from tierwise.recipe import Arm, Said, read_turn
-from tierwise.retrieval import Found
+from tierwise.retrieval import Found, News, news
 from tierwise.task import AnswerSpec, Item
 
 Place = tuple[int, int]
@@ -38,7 +38,7 @@ class Told(NamedTuple):
     text: str
     said: Said
     found: Found | None
-    fresh: int | None
+    news: News | None
     had: frozenset[str]
 
 
@@ -145,8 +145,8 @@ class Trees:
                 continue
             found = answered.get(query)
             if isinstance(found, Found):
-                new = frozenset(p.id for p in found.passages) - had
-                yield place, Told(text, said[place], found, len(new), had | new)
+                had_then = had | {p.id for p in found.passages}
+                yield place, Told(text, said[place], found, news(query, found, had), had_then)
 
 
 def texts_of(pool: SamplePool, requests: Mapping[Place, Request]) -> Iterator[tuple[Place, str]]:

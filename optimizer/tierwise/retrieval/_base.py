@@ -6,9 +6,10 @@ this process (``bm25``) or an address (``http``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tierwise.errors import ProviderError
 from tierwise.recipe import Passage
@@ -61,6 +62,30 @@ def look_up(retriever: Retriever, query: str, k: int) -> Found | Lost:
     except ProviderError as error:
         return Lost(type(error).__name__, str(error))
     return Found(unique(found.passages)[:k], found.latency_s)
+
+
+class News(NamedTuple):
+    """What a look-up brought that its chain did not have.
+
+    Attributes:
+        fresh: how many passages.
+        match: the largest share of the query's words that one of these has; 0 where there is none.
+    """
+
+    fresh: int
+    match: float
+
+
+def news(query: str, found: Found, had: Set[str]) -> News:
+    """What ``found`` brings to a chain that has had the passages with the ids ``had``."""
+    new = [p for p in unique(found.passages) if p.id not in had]
+    asked = _words(query)
+    shares = [len(asked & _words(p.text)) / len(asked) if asked else 1.0 for p in new]
+    return News(len(new), max(shares, default=0.0))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
 
 
 def unique(passages: Sequence[Passage]) -> tuple[Passage, ...]:

@@ -22,7 +22,7 @@ from tierwise.llm import (
     base_seed,
 )
 from tierwise.recipe import ANSWER, Arm, DrawBill, Passage, RetrieverSpec, Said, Tier, read_turn
-from tierwise.retrieval import Found, Lost, Retriever, look_up
+from tierwise.retrieval import Found, Lost, Retriever, look_up, news
 from tierwise.strategies import Draw
 from tierwise.task import AnswerSpec, verified
 
@@ -205,18 +205,19 @@ class LiveDraws:
         answer = came.said.answer
         scores = _scores(result)
         scores |= verified(self._verifiers, self._inputs, result.text, answer)
-        draw = Draw(answer, scores, text=result.text, fresh=self._fresh(i))
+        draw = Draw(answer, scores, text=result.text)
+        if isinstance(found, Found) and came.said.query is not None:
+            brought = news(came.said.query, found, self._had(i))
+            draw = draw._replace(fresh=brought.fresh, match=brought.match)
         return Drawn(draw, bill, latency_s)
 
-    def _fresh(self, i: int) -> int | None:
-        """How many passages the query of a draw brought that its chain did not have."""
-        if not isinstance(self.came[i].found, Found):
-            return None
+    def _had(self, i: int) -> set[str]:
+        """The passages that the chain of a draw had before it."""
         above, had = self._parents[i], set[str]()
         while above is not None:
             had.update(p.id for p in _passages(self.came[above]))
             above = self._parents[above]
-        return len({p.id for p in _passages(self.came[i])} - had)
+        return had
 
 
 def _passages(came: Came) -> tuple[Passage, ...]:

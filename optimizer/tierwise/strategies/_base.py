@@ -29,7 +29,8 @@ class Draw(NamedTuple):
 
     ``scores`` are verifier scores by name (``mean_logprob`` …), higher is better; a verifier that
     has no score for the draw is missing. ``answer`` is canonical, None for an abstention. ``fresh``
-    are the passages that its query brought and its chain did not have; None where it asked none.
+    are the passages that its query brought and its chain did not have, None where it asked none;
+    ``match`` is the largest share of the query's words that one of them has.
     """
 
     answer: str | None
@@ -40,6 +41,7 @@ class Draw(NamedTuple):
     text: str = ""
     failed: bool = False
     fresh: int | None = None
+    match: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

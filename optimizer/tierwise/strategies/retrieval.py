@@ -9,7 +9,7 @@ smaller number of rounds would have come to.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tierwise.errors import InputError
@@ -28,7 +28,9 @@ class Retrieval:
     """Up to ``rounds`` queries a chain, each of which gets ``passages``; then the answer.
 
     A chain ends when the model answers instead of asking; at ``rounds``, when it asks nothing, and,
-    with ``stop_when_stale``, when a round brought nothing new, it is made to answer now. Up to
+    with ``stop_when_stale``, when a round brought nothing new, it is made to answer now. New is a
+    passage that its chain did not have and that has at least ``least_match`` of the words of its
+    query: a search by words always brings something, and what was asked for may not be there. Up to
     ``draws`` chains vote: all at once at a ``threshold`` of 1, below it as adaptive consistency
     does. Where the first look-up of a chain fails, the model answers without one. ``rounds=0`` is a
     vote of plain answers.
@@ -39,6 +41,7 @@ class Retrieval:
     draws: int = 1
     threshold: float = 1.0
     stop_when_stale: bool = True
+    least_match: float = 0.0
 
     kind: ClassVar[str] = "retrieval"
 
@@ -52,6 +55,8 @@ class Retrieval:
             raise InputError(
                 f"retrieval.stop_when_stale must be true or false, got {self.stop_when_stale!r}"
             )
+        if not isinstance(self.least_match, int | float) or not 0 <= self.least_match <= 1:
+            raise InputError(f"retrieval.least_match must be in [0, 1], got {self.least_match!r}")
 
     @property
     def vote(self) -> SelfConsistency | AdaptiveConsistency:
@@ -59,6 +64,11 @@ class Retrieval:
         if self.threshold == 1:
             return SelfConsistency(self.draws)
         return AdaptiveConsistency(self.threshold, self.draws)
+
+    @property
+    def chain(self) -> Retrieval:
+        """One chain alone: what a chain comes to does not depend on how many vote, or how."""
+        return replace(self, draws=1, threshold=1.0)
 
     @property
     def width(self) -> int:
@@ -110,7 +120,8 @@ class Retrieval:
         draw = draws[end]
         if draw.failed or draw.turn != QUERY or draw.fresh is None:
             return False
-        return not (self.stop_when_stale and draw.fresh == 0) and _depth(draws, end) < self.rounds
+        stale = draw.fresh == 0 or draw.match < self.least_match
+        return not (self.stop_when_stale and stale) and _depth(draws, end) < self.rounds
 
 
 def _ends(draws: Sequence[Draw]) -> list[int]:

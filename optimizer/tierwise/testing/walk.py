@@ -87,7 +87,9 @@ def _as_asked(
         arm = draws[parent].arm if parent is not None else arms[i] if move.arm is None else move.arm
         said = output._replace(arm=arm, turn=move.turn, parent=parent)
         if move.turn == "query" and not said.failed and len(draws) % 3:
-            said = said._replace(answer=None, fresh=len(draws) % 2 * move.passages)
+            fresh = len(draws) % 2 * move.passages
+            match = len(draws) % 5 / 4 if fresh else 0.0
+            said = said._replace(answer=None, fresh=fresh, match=match)
         elif move.turn == "critique":
             said = said._replace(answer=None)
         yield said
