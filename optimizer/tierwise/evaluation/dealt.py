@@ -39,7 +39,8 @@ def pick(
     """``values[position, rows]`` of a contiguous (length, n_rows); read flat, which is faster."""
     at = np.multiply(position, values.shape[1], dtype=np.intp)
     at += rows
-    flat: npt.NDArray[Scalar] = values.ravel().take(at)
+    # Not mode="raise", which reads all indices once more; they are right by construction.
+    flat: npt.NDArray[Scalar] = values.ravel().take(at, mode="wrap")
     return flat
 
 
@@ -59,7 +60,8 @@ class ArmRows:
         self._arm = arm
         self._kept: dict[Hashable, Floats] = {}
         columns = orders.columns(n_items, arm.depth)
-        self._columns = columns.reshape(-1, arm.depth).T.astype(np.int16)
+        # In C order, and so is what it picks: a draw's row lies together and ravels without a copy.
+        self._columns = columns.reshape(-1, arm.depth).T.astype(np.int16, order="C")
         self._items = np.repeat(np.arange(n_items), orders.n)
         self.answers = self.lay(_narrow(arm.answers))
         self.score = self.lay(arm.score.astype(np.float32))
