@@ -58,7 +58,8 @@ class Evaluator:
         strategies = strategies_of(policy)
         if may_bind(policy, strategies, self.table):
             replayed = np.array(self._walks.replayed_rows(policy, strategies), dtype=np.float32)
-            return Evaluation.of(self._over_orders(replayed), self._shares(policy.difficulty))
+            shares = _shares(self._harder(policy.difficulty), self.n_rows)
+            return Evaluation.of(self._over_orders(replayed), shares)
         if policy.difficulty.probe is None:
             return self._by_item(policy, strategies)
         return self._by_row(policy, strategies, policy.difficulty.probe)
@@ -99,21 +100,15 @@ class Evaluator:
 
     def bucket_rows(self, difficulty: Difficulty) -> npt.NDArray[np.intp]:
         """Index of the bucket of each row, 0 the easiest."""
-        bucket = np.zeros(self.n_rows, dtype=np.intp)
-        for harder in self._harder(difficulty):
-            bucket += harder
-        return bucket
+        return _bucket(self._harder(difficulty), self.n_rows)
 
-    def _harder(self, difficulty: Difficulty) -> list[Mask]:
-        """For each threshold the rows below it: each lies within the one before."""
+    def _harder(self, difficulty: Difficulty, step: int = 1) -> list[Mask]:
+        """For each threshold which of every ``step``-th row lie below it: each lies within the one
+        before."""
         if not difficulty.thresholds:
             return []
-        values = self.signal(difficulty)
+        values = self.signal(difficulty)[::step]
         return [values < cut for cut in difficulty.thresholds]
-
-    def _shares(self, difficulty: Difficulty) -> tuple[float, ...]:
-        harder = [np.count_nonzero(rows) for rows in self._harder(difficulty)]
-        return tuple(-np.diff([self.n_rows, *harder, 0]) / self.n_rows)
 
     def _over_orders(self, measures: Measures) -> Floats:
         """(4, n_items): means over the orders."""
@@ -127,26 +122,25 @@ class Evaluator:
         ]
         if len(means) == 1:
             return Evaluation.of(means[0], (1.0,))
-        bucket = self.bucket_rows(policy.difficulty)[:: self.orders.n]
-        return Evaluation.of(select(bucket, means), self._shares(policy.difficulty))
+        # Nothing is drawn to tell these buckets, so that all orders of an item are in one.
+        harder, n_items = self._harder(policy.difficulty, self.orders.n), self.table.n_items
+        return Evaluation.of(select(_bucket(harder, n_items), means), _shares(harder, n_items))
 
     def _by_row(self, policy: Policy, strategies: tuple[Strategy, ...], probe: Probe) -> Evaluation:
         """Where the bucket hangs on draws: each order of an item may be in another."""
-        if not self._walks.has(probe):
-            return Evaluation.of(
-                self._over_orders(self._walks.unsupported()), self._shares(policy.difficulty)
-            )
-        components = self._components_of(policy, strategies)
         harder = self._harder(policy.difficulty)
+        shares = _shares(harder, self.n_rows)
+        if not self._walks.has(probe):
+            return Evaluation.of(self._over_orders(self._walks.unsupported()), shares)
+        components = self._components_of(policy, strategies)
         if harder:
             means = self._over_buckets(components, harder)
             if np.isnan(means).any():  # not a number times 0 is not 0
-                chosen = select(self.bucket_rows(policy.difficulty), components)
+                chosen = select(_bucket(harder, self.n_rows), components)
                 means = self._over_orders(chosen.astype(np.float32))
         else:
             means = self._over_orders(components[0])
-        means = means + self._probe_mean(probe)
-        return Evaluation.of(means, self._shares(policy.difficulty))
+        return Evaluation.of(means + self._probe_mean(probe), shares)
 
     def _over_buckets(self, components: list[Measures], harder: list[Mask]) -> Floats:
         """(4, n_items): means over the orders of each row's own bucket."""
@@ -194,3 +188,13 @@ class Evaluator:
 
 def _behaviour(strategy: Strategy) -> Hashable:
     return strategy.behaviour() if isinstance(strategy, Vote) else (strategy,)
+
+
+def _bucket(harder: list[Mask], n: int) -> npt.NDArray[np.intp]:
+    """(n,): index of the bucket, 0 the easiest."""
+    return np.sum(harder, axis=0, dtype=np.intp) if harder else np.zeros(n, dtype=np.intp)
+
+
+def _shares(harder: list[Mask], n: int) -> tuple[float, ...]:
+    counts = [np.count_nonzero(rows) for rows in harder]
+    return tuple(-np.diff([n, *counts, 0]) / n)

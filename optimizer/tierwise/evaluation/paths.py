@@ -69,6 +69,9 @@ class Asks:
         return self._known[seen]
 
 
+FEW = 3
+"""One row in so many is few: to look up what these ask for costs less than to do so for all."""
+
 Hears = Callable[[int, npt.NDArray[np.int16]], None]
 """(seen, n): after ``seen`` draws the rows ask for ``n`` (0: nothing) in one round."""
 
@@ -79,8 +82,9 @@ def _rounds(
 ) -> Path:  # fmt: skip
     """Go draw by draw after ``begun`` draws, all rows at once; a row is asked when it is due.
 
-    A row that has stopped stays where it is, and is never due again. So all is arithmetic on small
-    integers that lie together, which is faster than to look only at the rows that go on.
+    A row that has stopped stays where it is, and is never due again. So all but the looking up is
+    arithmetic on small integers that lie together, which is faster than to choose the rows that go
+    on.
     """
     bill = Bill(dealt)
     first = 0 if begun else int(asks.after(0)[0])
@@ -91,11 +95,9 @@ def _rounds(
     end = np.full(dealt.n_rows, begun + first, dtype=np.int16)
     rounds = np.full(dealt.n_rows, int(first > 0), dtype=np.int16)
     for seen in range(begun + first, most + 1):
-        due = end == seen
-        if not due.any():
+        n = _asked(asks.after(seen), told[seen - 1], end == seen)
+        if n is None:
             continue
-        n = asks.after(seen).take(told[seen - 1])
-        n *= due
         end += n
         rounds += n > 0
         bill.add(seen, n)
@@ -103,6 +105,25 @@ def _rounds(
             heard(seen, n)
     winner = pick(votes(dealt, most).winner, end - 1, dealt.all_rows)
     return Path(end, winner, rounds, bill.prompt_usd(rounds, end))
+
+
+def _asked(
+    asks: npt.NDArray[np.int16],
+    told: npt.NDArray[np.signedinteger[Any]],
+    due: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int16] | None:
+    """(n_rows,): what the rows that are ``due`` ask for; None where none is."""
+    n_due = np.count_nonzero(due)
+    if n_due == 0:
+        return None
+    if n_due * FEW > len(due):
+        n = asks.take(told)
+        n *= due
+        return n
+    at = np.flatnonzero(due)
+    n = np.zeros(len(due), dtype=np.int16)
+    n[at] = asks.take(told.take(at))
+    return n
 
 
 def _vote(strategy: Vote, most: int, dealt: Dealt, begun: int, heard: Hears | None = None) -> Path:
