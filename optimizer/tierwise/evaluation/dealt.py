@@ -59,10 +59,10 @@ class ArmRows:
         self.depth, self.takes_n = arm.depth, arm.takes_n
         self._arm = arm
         self._kept: dict[Hashable, Floats] = {}
-        columns = orders.columns(n_items, arm.depth)
+        columns = orders.columns(n_items, arm.depth).reshape(-1, arm.depth)
+        begins = np.repeat(np.arange(n_items, dtype=np.int32) * arm.depth, orders.n)
         # In C order, and so is what it picks: a draw's row lies together and ravels without a copy.
-        self._columns = columns.reshape(-1, arm.depth).T.astype(np.int16, order="C")
-        self._items = np.repeat(np.arange(n_items), orders.n)
+        self._at = np.add(columns.T, begins, dtype=np.int32, order="C")
         self.answers = self.lay(_narrow(arm.answers))
         self.score = self.lay(arm.score.astype(np.float32))
         self.completion_usd = self.lay(arm.completion_usd.astype(np.float32))
@@ -75,7 +75,8 @@ class ArmRows:
 
     def lay(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """(n_items, depth) -> (depth, n_rows)."""
-        return values[self._items, self._columns]
+        laid: npt.NDArray[Scalar] = values.ravel().take(self._at)
+        return laid
 
     @functools.cached_property
     def completion_paid(self) -> Measure:
