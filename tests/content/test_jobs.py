@@ -62,7 +62,7 @@ def test_a_job_loads_with_paths_relative_to_it(folder, tmp_path_factory, monkeyp
     assert job.tiers["small"] == TierSpec("embedded/small")
     assert job.budget == Budget(usd=5.0, calls=20000, seconds=3600.0)
     assert job.operating_point == {"min_score": 0.9}
-    assert (job.seed, job.trials, job.baseline, job.engine) == (3, 300, "plain", "local")
+    assert (job.seed, job.trials, job.baseline) == (3, 300, "plain")
     assert [job.above(tier) for tier in job.tiers] == [("old", "mini"), ("mini",), ()]
 
 
@@ -99,8 +99,6 @@ _JOB = st.builds(
     trials=_COUNT,
     operating_point=st.sampled_from(["economy", "quality"])
     | st.builds(lambda x: {"usd_per_point": x}, _POSITIVE),
-    storage=st.none() | st.just("postgresql://host/db"),
-    engine=st.sampled_from(["local", "ray"]),
     gate_margin=st.floats(0, 0.5),
 )
 
@@ -140,6 +138,12 @@ def test_any_job_reads_back_equal(job, escalates):
             "engine: local",
             "engine: lokal",
             "job.yaml:22: unknown engine 'lokal'; did you mean 'local'",
+        ),
+        ("engine: local", "engine: ray", "job.yaml:22: the engine 'ray' is not built"),
+        (
+            "storage: null",
+            "storage: postgresql://host/db",
+            "job.yaml:21: a pool shared by machines is not built",
         ),
         (
             "embedded/small}",

@@ -18,7 +18,6 @@ LEVEL = "level"
 """One more name, for tiers that may escalate: level with the stronger tier, as cheap as can be."""
 
 CHOSEN_BY = ("max_usd_per_item", "min_score", "usd_per_point")
-ENGINES = ("local", "ray")
 
 OperatingPoint = str | Mapping[str, float]
 
@@ -70,8 +69,6 @@ class Job:
     budget: Budget = Budget()
     trials: int = 300
     operating_point: OperatingPoint = "balanced"
-    storage: str | None = None
-    engine: str = "local"
     gate_margin: float = 0.02
     proposals: ProposalSpec | None = None
     escalate_to: tuple[str, ...] = ()
@@ -90,8 +87,6 @@ class Job:
             raise InputError(f"trials must be at least 1, got {self.trials}")
         if self.seed < 0:
             raise InputError(f"seed must be at least 0, got {self.seed}")
-        if self.engine not in ENGINES:
-            raise unknown_name("engine", self.engine, ENGINES)
         if not 0 <= self.gate_margin < 1:
             raise InputError(f"gate_margin must be in [0, 1), got {self.gate_margin:g}")
         check_operating_point(self.operating_point, escalates=bool(self.escalate_to))
@@ -179,7 +174,7 @@ def default_job() -> Job:
     return Job(tiers={name: TierSpec(f"embedded/{name}") for name in names})
 
 
-_PLAIN = {"task", "space", "baseline", "seed", "trials", "storage", "engine", "gate_margin"}
+_PLAIN = {"task", "space", "baseline", "seed", "trials", "gate_margin"}
 _BUDGET = {
     "budget_usd": "usd", "max_calls": "calls", "max_tokens": "tokens", "seconds": "seconds",
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -111,6 +112,7 @@ def job_of(document: Document) -> Job:
         if tier.recordings and not Path(tier.recordings).is_file():
             message = f"no such file: {tier.recordings}"
             faults.append(document.fault(message, ("tiers", name, "recordings")))
+    faults += [document.fault(message, (key,)) for key, message in _not_built(model)]
     raise_any(sorted(faults, key=lambda f: f.line or 0))
     point = model.operating_point
     if not isinstance(point, str):
@@ -119,12 +121,19 @@ def job_of(document: Document) -> Job:
         return Job(
             task=resolved(model.task, folder), space=resolved(model.space, folder), tiers=tiers,
             baseline=model.baseline, seed=model.seed, budget=Budget(**model.budget.model_dump()),
-            trials=model.trials, storage=model.storage, engine=model.engine,
-            operating_point=point, gate_margin=float(model.gate_margin),
+            trials=model.trials, operating_point=point, gate_margin=float(model.gate_margin),
             proposals=_proposals(model.proposals, folder), escalate_to=tuple(model.escalate_to),
         )  # fmt: skip
     except InputError as error:  # what remains is a relation between two keys
         raise document.placed(error, ("proposals", "usd")) from None
+
+
+def _not_built(model: JobModel) -> Iterator[tuple[str, str]]:
+    """Keys of the format that ask for what there is not: better refused than passed over."""
+    if model.storage is not None:
+        yield "storage", "a pool shared by machines is not built; the run's folder holds it: null"
+    if model.engine != "local":
+        yield "engine", f"the engine {model.engine!r} is not built; the only one is 'local'"
 
 
 def dump_job(job: Job) -> str:
@@ -142,9 +151,7 @@ def dump_job(job: Job) -> str:
     shown["trials"] = job.trials
     point = job.operating_point
     shown["operating_point"] = point if isinstance(point, str) else Flow(point)
-    if job.storage is not None:
-        shown["storage"] = job.storage
-    shown |= {"engine": job.engine, "gate_margin": float(job.gate_margin)}
+    shown["gate_margin"] = float(job.gate_margin)
     if job.proposals is not None:
         spec = job.proposals
         given = {k: v for k, v in vars(spec).items() if k != "model" and v is not None}

@@ -199,7 +199,7 @@ class RunDir:
 
 
 def _identity(job: Job) -> Job:
-    return replace(job, budget=Budget(), engine="local")
+    return replace(job, budget=Budget())
 
 
 def _unused(path: Path) -> Path:
