@@ -70,6 +70,7 @@ def test_a_wrong_key(
     got = tune(cli, job(tmp_path))
     refused(got, r"openai/adder: auth: .*Incorrect API key", 4)
     assert "sk-wrong" not in got.err, "the server repeats it, and tierwise does not"
+    assert "the same command goes on where this stopped" in got.err
     assert loopback.answered == 0
 
 

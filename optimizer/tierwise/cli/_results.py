@@ -60,6 +60,7 @@ def show(
             console.print(Padding(Text(possibly_billed(possibly)), (0, 0, 0, 2)), style="yellow")
     for name, error in result.failed.items():
         console.print(f"\n[bold red]{name}[/] failed: ", Text(str(error)), sep="")
+        console.print("  its draws are kept: the same command tries this tier again")
     nominal = all(f.tier.price.nominal for f in result.policies.values())
     items = next(iter(tiers.values()))["items"]["test"]
     console.print(

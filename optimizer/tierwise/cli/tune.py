@@ -8,6 +8,9 @@ from typing import Any
 import click
 
 from tierwise.cli._job import asked, job_options, run_folder, run_options
+from tierwise.errors import ProviderError
+
+GOES_ON = "what was bought is kept: the same command goes on where this stopped"
 
 
 @click.command("tune")
@@ -47,10 +50,9 @@ def command(
                 wanted, folder, listener=listener, fresh=not resume, loaded=prepared.loaded
             )
     except KeyboardInterrupt:
-        click.echo(
-            "interrupted; what was bought is kept: the same command goes on where this stopped",
-            err=True,
-        )
+        click.echo(f"interrupted; {GOES_ON}", err=True)
         raise
+    except ProviderError as error:
+        raise ProviderError(f"{error}\n{GOES_ON}") from None
     write_report(result.run.path)
     show(result, quiet=quiet, as_json=as_json)
