@@ -5,16 +5,21 @@ Both ways the same bodies go out and the same answer comes back.
 
 from __future__ import annotations
 
+import functools
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.loopback import Loopback
 from tests.serving.worlds import ANSWER, PROMPTS
+from tierwise.llm import Request
 from tierwise.llm.litellm import library
-from tierwise.llm.openai_http import OpenAIHttp, speaks_openai
+from tierwise.llm.openai_http import SHAPES, OpenAIHttp, speaks_openai
 from tierwise.llm.sender import LiteLLMSender
-from tierwise.recipe import Arm, Policy, Price, Recipe, StrategySpec, Tier
+from tierwise.recipe import Arm, Message, Policy, Price, Recipe, StrategySpec, Tier
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.reopening import SEND
@@ -59,6 +64,47 @@ def test_both_ways_send_the_same_bodies_and_give_the_same_answer(
     first, second = loopback.bodies
     assert first == second
     assert first["n"] == 5
+
+
+SAID = st.text(max_size=12)
+EARLIER = st.lists(
+    st.tuples(st.sampled_from(["system", "developer", "user", "assistant"]), SAID), max_size=3
+)
+
+
+@given(EARLIER, SAID, st.integers(0, 2**31), st.sampled_from([1, 4]))
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@pytest.mark.parametrize("model", ["openai/tiny", "openai/o1", "hosted_vllm/tiny", "openai/gpt-5"])
+def test_a_request_made_after_another_of_its_shape_is_what_litellm_makes_of_it(
+    model: str, earlier: list[tuple[str, str]], text: str, seed: int, n: int
+) -> None:
+    messages = (*(Message(role, said) for role, said in earlier), Message("user", text))
+    params = {"max_tokens": 9, "extra_body": {"top_k": 3}}
+    own = {"seed": seed, **({"n": n} if n > 1 else {})}
+    request = Request(model, messages, params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOSTED_VLLM_API_BASE", "http://localhost/v1")
+        sender = sender_of(model)
+    whole = sender._translated([m._asdict() for m in messages], params, own)
+    assert json.dumps(sender._body(request, own)["messages"]) == json.dumps(whole["messages"])
+    assert sender._body(request, own) == whole
+    assert len(sender._bodies) <= SHAPES
+
+
+@functools.cache
+def sender_of(model: str) -> OpenAIHttp:
+    """One for all examples, so that most bodies are made after another's."""
+    return OpenAIHttp(model, connections=1)
+
+
+def test_the_environments_proxy_is_used(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", loopback.url.removesuffix("/v1"))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://far.example/v1")
+    with PolicyRuntime(served("openai/tiny")) as runtime:
+        answer = runtime.answer_sync(question="6 + 3")
+    assert (answer.draws, loopback.calls) == (5, 1)
 
 
 def test_what_litellm_reaches_another_way_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,7 +210,10 @@ class LiteLLMModel:
 
 async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """All results, in order; the first that raises ends the others."""
-    tasks = [asyncio.ensure_future(work) for work in works]
+    all_works = list(works)
+    if len(all_works) == 1:  # a live call: no task of its own
+        return [await all_works[0]]
+    tasks = [asyncio.ensure_future(work) for work in all_works]
     try:
         return list(await asyncio.gather(*tasks))
     finally:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import urllib.parse
+import urllib.request
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from tierwise.llm._base import Request
 from tierwise.llm.litellm import api_base, library, provider_of
@@ -27,6 +29,7 @@ PROVIDERS: Mapping[str, tuple[str | None, str]] = {
 }
 """Provider -> its own address, None where the environment must give one; and its key's variable."""
 
+SHAPES = 256
 IDLE_S = 30.0
 """Servers close idle connections; one that is closed before theirs cannot be cut in a call."""
 
@@ -56,6 +59,20 @@ def speaks_openai(model: str) -> bool:
     return row.get("mode", "chat") == "chat" and not name.startswith("responses/")
 
 
+class _Body(NamedTuple):
+    """How requests of one shape (parameters, roles, which texts are empty) are translated.
+
+    Texts pass through LiteLLM as they are, so a stand-in of that shape tells all: ``said`` holds
+    each message that goes out, and whose text it has; None where the stand-in's texts
+    did not come back whole, and each request is to be translated by itself. ``rest`` is everything
+    else, in which ``own`` are the parameters that differ from call to call (n, seed).
+    """
+
+    said: list[tuple[dict[str, str], int]] | None
+    rest: Mapping[str, object] = {}
+    own: tuple[str, ...] = ()
+
+
 class OpenAIHttp:
     """``Sender`` for a model that ``speaks_openai``."""
 
@@ -69,7 +86,8 @@ class OpenAIHttp:
                 self._headers[f"OpenAI-{header.title()}"] = value
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
-        self._translated: dict[str, dict[str, object]] = {}
+        self._proxy = _proxy_of(self._url)
+        self._bodies: dict[str, _Body] = {}
         litellm = library()
         self._config: Any = litellm.utils.ProviderConfigManager.get_provider_chat_config(
             model=self._name, provider=litellm.LlmProviders(self._provider)
@@ -81,7 +99,10 @@ class OpenAIHttp:
 
         body = self._body(request, own)
         try:
-            async with asyncio.timeout(timeout_s), self._open().post(self._url, json=body) as reply:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._open().post(self._url, json=body, proxy=self._proxy) as reply,
+            ):
                 text = await reply.text(errors="replace")
                 if reply.status >= 400:
                     raise classify(StatusError(reply.status, text, reply.headers))
@@ -105,21 +126,52 @@ class OpenAIHttp:
                 connector=aiohttp.TCPConnector(
                     limit=self._connections, keepalive_timeout=IDLE_S, ttl_dns_cache=60
                 ),
-                headers=self._headers, timeout=aiohttp.ClientTimeout(total=None), trust_env=True,
+                headers=self._headers, timeout=aiohttp.ClientTimeout(total=None),
             )  # fmt: skip
         return self._session
 
     def _body(self, request: Request, own: Mapping[str, object]) -> dict[str, object]:
-        """What LiteLLM would send; its translation of the parameters is asked for once."""
-        key = json.dumps([sorted(own), request.params], sort_keys=True, default=repr)
-        if key not in self._translated:
-            self._translated[key] = library().utils.get_optional_params(
-                model=self._name, custom_llm_provider=self._provider, **own, **request.params
-            )
+        """What LiteLLM would send. It translates one request of each shape; the others of that
+        shape are made after it (``_Body``)."""
+        messages = request.messages
+        roles = [(m.role, not m.content) for m in messages]
+        shape = json.dumps([sorted(own), roles, request.params], sort_keys=True, default=repr)
+        made = self._bodies.get(shape)
+        if made is None:
+            if len(self._bodies) >= SHAPES:  # clients choose how long a history is
+                self._bodies.clear()
+            made = self._bodies[shape] = self._shaped(request, own)
+        if made.said is None:
+            return self._translated([m._asdict() for m in messages], request.params, own)
+        said = [{**frame, "content": messages[i].content} for frame, i in made.said]
+        return {**made.rest, **{k: own[k] for k in made.own}, "messages": said}
+
+    def _shaped(self, request: Request, own: Mapping[str, object]) -> _Body:
+        texts = [f"text {i}" if m.content else "" for i, m in enumerate(request.messages)]
+        stand_ins = [
+            {"role": m.role, "content": text}
+            for m, text in zip(request.messages, texts, strict=True)
+        ]
+        body = self._translated(stand_ins, request.params, own)
+        said = []
+        for message in cast("list[dict[str, str]]", body.pop("messages")):
+            if set(message) != {"role", "content"} or message["content"] not in texts:
+                return _Body(None)
+            said.append((message, texts.index(message["content"])))
+        # A parameter of the server's own (``extra_body``) goes before ours of that name.
+        return _Body(said, body, tuple(k for k in own if body.get(k) == own[k]))
+
+    def _translated(
+        self, messages: list[dict[str, str]], params: Mapping[str, object],
+        own: Mapping[str, object],
+    ) -> dict[str, object]:  # fmt: skip
+        optional = library().utils.get_optional_params(
+            model=self._name, custom_llm_provider=self._provider, **own, **params
+        )
         body: dict[str, object] = self._config.transform_request(
-            model=self._name, messages=[m._asdict() for m in request.messages],
             # n and seed differ from call to call and are passed on under their own names.
-            optional_params={**self._translated[key], **own}, litellm_params={}, headers={},
+            model=self._name, messages=messages, optional_params={**optional, **own},
+            litellm_params={}, headers={},
         )  # fmt: skip
         extra = body.pop("extra_body", None)
         body.pop("stream", None)
@@ -149,6 +201,15 @@ class OpenAIHttp:
         if not has_usage:  # LiteLLM would count tokens by itself, and the bill would be a guess
             response.usage = None
         return response
+
+
+def _proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for ``url``. Asked once: aiohttp's ``trust_env`` asks at
+    every call, in a thread."""
+    parts = urllib.parse.urlsplit(url)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
 
 
 def _parsed(text: str) -> Any:

@@ -149,18 +149,31 @@ class Retry:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """``attempt`` until it answers; raises the last Fault where it does not."""
-        from tenacity import AsyncRetrying, retry_if_exception
+        """``attempt`` until it answers; raises the last Fault where it does not.
 
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(self._again), stop=self._stop, wait=self._wait,
-            sleep=self.sleep, reraise=True,
-        )  # fmt: skip
+        Most calls are answered at once and need nothing of tenacity, which takes over with the
+        first fault.
+        """
+        try:
+            return await attempt()
+        except Fault as error:
+            if not self._again(error):
+                raise
+            first: Fault | None = error
 
         async def tried() -> T:  # tenacity awaits only what it can see is a coroutine function
+            nonlocal first
+            if first is not None:
+                fault, first = first, None
+                raise fault
             return await attempt()
 
-        return await retrying(tried)
+        from tenacity import AsyncRetrying, retry_if_exception
+
+        return await AsyncRetrying(
+            retry=retry_if_exception(self._again), stop=self._stop, wait=self._wait,
+            sleep=self.sleep, reraise=True,
+        )(tried)  # fmt: skip
 
     def _again(self, error: BaseException) -> bool:
         return (
