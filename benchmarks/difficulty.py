@@ -1,134 +1,112 @@
 """What spending by difficulty is worth on the embedded tiers, held out, in one command.
 
-    python benchmarks/difficulty.py                    # three tiers; draws stay in runs/difficulty
-    python benchmarks/difficulty.py small --trials 60  # a first look
+    python benchmarks/difficulty.py            # three tiers; the draws stay in runs/difficulty
+    python benchmarks/difficulty.py small      # one of them
 
-Per tier: the ladder with every signal, what buckets by each capture of the oracle's gain, draws and
-dollars at an equal score, the router, the compute gate, prompt sensitivity and techniques. All is
-chosen on the tune and select items and reported on test items, with 95% intervals over items.
+Per tier: the compute gate, the ladder with every signal (draws and dollars at an equal score), what
+buckets by each signal capture of the oracle's gain, the router, prompt sensitivity and techniques.
 
-Best fixed n is the uniform policy with a fixed number of draws that scores most; the leanest
-(cheapest) fixed n is the one with the fewest draws (dollars) whose score is surely within .02 of
-that one's. Ratios against the leanest are the strict ones: what is saved beyond choosing n well.
+A search of the space ``signals`` finds the arms that are worth a study, fits the router on the
+train split, and says whether the gate opens. What is compared is chosen and judged on the study's
+items and as many test items, cut in halves: see ``difficulty_folds``. Nobody was fitted to them;
+the arms raced on some of them, the same for every row. Intervals are 95%, over items.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from difficulty_search import (
-    DRAWS,
-    USD,
-    Row,
-    World,
-    at_equal_score,
-    at_equal_usd,
-    best,
-    by_signal,
-    fixed,
-    opened,
-    row,
-    stopping,
-)
+from difficulty_folds import BUCKETS, ORDERS, World, compared, iv, show
 from tierwise.content import Job, TierSpec
 from tierwise.evaluation import Evaluator, Orders
-from tierwise.recipe import Policy, StrategySpec, uniform
+from tierwise.llm.models import open_model
+from tierwise.pool import Cap, SamplePool
+from tierwise.recipe import Policy
 from tierwise.search import Effort, TuneResult, tune
+from tierwise.search.asking import asked_of
+from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.found import Found
 from tierwise.search.grid import recipes
-from tierwise.search.mode_shares import mode_shares, stuck_in
+from tierwise.search.mode_shares import SWITCHES, mode_shares, stuck_in
 from tierwise.search.router import RouterFit, paying
 from tierwise.search.sensitivity import sensitivities
-from tierwise.search.signal_quality import CLASSES, Quality, difficulties_of, qualities
+from tierwise.search.signal_quality import CLASSES, difficulties_of, qualities
 from tierwise.search.study import described
 from tierwise.search.techniques import techniques
 from tierwise.stats.calibration import expected_calibration_error, reliability
 from tierwise.stats.correlation import auroc_of_shares
-from tierwise.stats.intervals import Interval
 
 TIERS = ("small", "medium", "large")
 PROBE_DRAWS = (2, 4)
+SEARCHED = Effort(select_items=160, test_items=320)
+"""Of the search only the arms, the router and the gate's verdict are looked at."""
+TRIALS = 60
 
 
-def ladder(world: World, trials: int) -> None:
-    """Every rung and every signal beside the best fixed n, at equal dollars and at equal score."""
-    found = world.found
-    plain = [uniform(arm, StrategySpec.of("single")) for arm in world.dimensions.arms]
-    constant, adaptive = fixed(world), stopping(world)
-    most = best(world, constant)
-    print(f"\n### {world.name}: ladder, {world.test.table.n_items} test items\n")
-    print(f"Best fixed n: `{described(most)}`\n")
-    print("| | score | against best fixed n | draws | draws saved | dollars saved |")
-    print("|---|---|---|---|---|---|")
-    _line("today's prompt, one draw", row(world, found.baseline, most))
-    _line("best prompt, one draw", row(world, best(world, plain), most))
-    _line("best fixed n", row(world, most, most))
-    lean = at_equal_score(world, constant, most, DRAWS) or most
-    cheap = at_equal_score(world, constant, most, USD) or most
-    _line("leanest fixed n at equal score", row(world, lean, most))
-    _line("cheapest fixed n at equal score", row(world, cheap, most))
-    rows: list[tuple[str, Row, Row, Row | None]] = []
-    for name, policies in _families(world, adaptive, trials):
-        fewest = at_equal_score(world, policies, most, DRAWS)
-        least = at_equal_score(world, policies, most, USD)
-        rich = at_equal_usd(world, policies, most)
-        if rich:
-            _line(f"{name}: most at its dollars", row(world, rich, most))
-        if fewest and least:
-            _line(f"{name}: fewest draws at equal score", row(world, fewest, most))
-            _line(f"{name}: least dollars at equal score", row(world, least, most))
-            leaner, cheaper = row(world, fewest, lean), row(world, least, cheap)
-            rows.append((name, leaner, cheaper, row(world, rich, most) if rich else None))
-        else:
-            print(f"| {name} | no policy is surely as good | | | | |")
-    print("\nBeside the leanest (cheapest) fixed n at that score:\n")
-    print("| | draws saved | score | dollars saved | score | modes by bucket |")
-    print("|---|---|---|---|---|---|")
-    for name, leaner, cheaper, _ in rows:
-        shares = mode_shares(cheaper.policy, world.test.table)
-        modes = " · ".join(" ".join(f"{m} {s:.0%}" for m, s in b.items()) for b in shares)
-        stuck = stuck_in(cheaper.policy, shares)
-        print(
-            f"| {name} | ×{_iv(leaner.fewer_draws, 2)} | {_iv(leaner.difference, 3, sign=True)} "
-            f"| ×{_iv(cheaper.fewer_usd, 2)} | {_iv(cheaper.difference, 3, sign=True)} "
-            f"| {modes}{f' (stuck in {stuck})' if stuck else ''} |"
-        )
-    for name, leaner, cheaper, _ in rows:
-        print(f"\n{name}: `{described(leaner.policy)}`", end="")
-        if cheaper.policy != leaner.policy:
-            print(f"; cheapest: `{described(cheaper.policy)}`", end="")
+def opened(found: Found, result: TuneResult) -> World:
+    """The study's items and as many of the test split as the search looked at, all draws of each.
+
+    Those of the study are in the run's pool; the others are bought into it.
+    """
+    q = found.question
+    dimensions = found.generations[-1].dimensions
+    switch = tuple(arm for fit in found.routers[:1] for arm in (fit.direct, fit.think))
+    arms = tuple(dict.fromkeys((*dimensions.arms, *switch)))
+    wanted = {**dict.fromkeys(arms, dimensions.max_draws), **asked_of(q.told)}
+    items = q.items("tune")[: q.effort.study_items] + q.items("test")[: q.effort.test_items]
+    model = open_model(q.tier)
+    try:
+        with SamplePool.open(result.run.pool) as pool:
+            supply = Supply(q.tier, model, q.arms.prompts)
+            account = Account("difficulty", q.seed, Cap())
+            table = Buyer(pool, q.task, supply, account).table(items, wanted, "difficulty")
+    finally:
+        model.close()
+    dimensions = replace(dimensions, space=replace(dimensions.space, buckets=BUCKETS))
+    return World(q.tier.name, table, dimensions, found.baseline)
+
+
+def ladder(world: World) -> None:
+    """Every rung and every signal, and what the chosen policies do."""
+    n = world.table.n_items
+    print(f"\n### {world.name}: ladder, {n} items, chosen on one half, judged on the other\n")
+    rows = compared(world)
+    show(rows)
     print()
+    for (family, what), row in rows.items():
+        for policy in dict.fromkeys(row.policies):
+            print(f"- {family}, {what}: `{described(policy)}`{_modes(policy, world)}")
 
 
-def _families(
-    world: World, adaptive: Sequence[Policy], trials: int
-) -> list[tuple[str, Sequence[Policy]]]:
-    found: list[tuple[str, Sequence[Policy]]] = [("adaptive stop, no signal", adaptive)]
-    for kind in world.dimensions.signals:
-        found.append((f"buckets by {kind}", by_signal(world, kind, trials)))
-    return found
+def _modes(policy: Policy, world: World) -> str:
+    """Of a thinking switch, the modes of each bucket, easiest first."""
+    if policy.difficulty.signal not in SWITCHES:
+        return ""
+    shares = mode_shares(policy, world.table)
+    said = " | ".join(" ".join(f"{m} {s:.0%}" for m, s in b.items()) for b in shares)
+    return f"; modes {said}{'; it does not switch' if stuck_in(policy, shares) else ''}"
 
 
-def signals(world: World) -> list[Quality]:
-    """How each signal orders the test items, and the oracle's gain that buckets by it capture."""
-    table, dims = world.test.table, world.dimensions
-    evaluator = Evaluator(table, Orders(8, world.found.question.seed), exact=False)
+def signals(world: World) -> None:
+    """How each signal orders the items, and the oracle's gain that buckets by it capture."""
+    table, dims = world.table, world.dimensions
+    evaluator = Evaluator(table, Orders(ORDERS), exact=False)
     leading = max(dims.arms, key=lambda a: float(table.arms[a].score.mean()))
     cheapest = min(dims.arms, key=lambda a: float(table.arms[a].completion_usd.mean()))
     asked = list(dict.fromkeys(
         d for k in PROBE_DRAWS for d in difficulties_of(dims, (cheapest, leading), k)
     ))  # fmt: skip
     found = qualities(evaluator, recipes(dims, steps=3), asked, leading)
-    print(
-        f"\n### {world.name}: signals, judged by `{leading.label}` on {table.n_items} test items\n"
-    )
+    print(f"\n### {world.name}: signals, judged by `{leading.label}` on {table.n_items} items\n")
     oracle = found[0].oracle
-    print(f"Oracle buckets gain {_iv(oracle, 4, sign=True)} of utility.\n")
+    print(f"Oracle buckets gain {iv(oracle, 4, sign=True)} of utility.\n")
     print(
         "| signal | AUROC | Spearman | $ an item | gain | share of the oracle's | if it were free |"
     )
@@ -136,26 +114,26 @@ def signals(world: World) -> list[Quality]:
     for q in found:
         free = q.unbilled.mean / oracle.mean if oracle.low > 0 else float("nan")
         print(
-            f"| {q.difficulty} | {_iv(q.auroc, 2)} | {q.spearman:.2f} | {q.usd_per_item:.1e} "
-            f"| {_iv(q.gain, 4, sign=True)} | {q.share:.0%} | {free:.0%} |"
+            f"| {q.difficulty} | {iv(q.auroc, 2)} | {q.spearman:.2f} | {q.usd_per_item:.1e} "
+            f"| {iv(q.gain, 4, sign=True)} | {q.share:.0%} | {free:.0%} |"
         )
-    return found
 
 
-def routers(world: World) -> None:
-    """The router on test items, to which it was not fitted."""
+def routers(world: World, found: Found) -> None:
+    """The router on items to which it was not fitted."""
     print(f"\n### {world.name}: router\n")
-    if not world.found.routers:
+    if not found.routers:
         print("None: thinking pays always or never, or there is no thinking mode.")
-    for fit in world.found.routers:
+    for fit in found.routers:
         _router(world, fit)
 
 
 def _router(world: World, fit: RouterFit) -> None:
-    table = world.test.table
+    table = world.table
+    evaluator = Evaluator(table, Orders(ORDERS), exact=False)
     skipped = fit.difficulty.probe.draws if fit.difficulty.probe else 0
     pays = paying(table, fit.direct, fit.think, fit.pays_from, skipped)
-    said = 1 - world.test.signal(fit.difficulty).reshape(table.n_items, -1)
+    said = 1 - evaluator.signal(fit.difficulty).reshape(table.n_items, -1)
     guessed = said.mean(axis=1)
     words = np.array([sum(len(t.split()) for t in i.values()) for i in table.inputs], dtype=float)
     how = "after a probe" if fit.difficulty.probe else "before any draw"
@@ -181,7 +159,7 @@ def gate(found: Found) -> None:
     verdict = found.compute_gate
     print(
         f"\n### {found.question.tier.name}: compute gate {verdict.name}\n\nScore a doubling of the "
-        f"draws {_iv(verdict.slope, 3, sign=True)}, by thinking {_iv(verdict.gain, 3, sign=True)}, "
+        f"draws {iv(verdict.slope, 3, sign=True)}, by thinking {iv(verdict.gain, 3, sign=True)}, "
         f"on {verdict.items} items."
     )
 
@@ -194,7 +172,7 @@ def sensitivity(result: TuneResult, name: str) -> None:
     found = result.found[name]
     for s in sensitivities(found.prompt_table, found.question.families):
         if s.family != "*":
-            print(f"| {s.family} | {s.mode} | {_iv(s.pss, 3)} | {s.by_chance:.3f} "
+            print(f"| {s.family} | {s.mode} | {iv(s.pss, 3)} | {s.by_chance:.3f} "
                   f"| {s.mean_score:.2f} |")  # fmt: skip
 
 
@@ -207,30 +185,16 @@ def technique_table(result: TuneResult, name: str) -> None:
     print("|---|---|---|---|---|---|")
     for t in techniques(found.prompt_table, q.arms.baseline, q.families):
         print(
-            f"| {t.prompt} | {t.mode} | {t.score:.2f} | {_iv(t.difference, 3, sign=True)} "
+            f"| {t.prompt} | {t.mode} | {t.score:.2f} | {iv(t.difference, 3, sign=True)} "
             f"| {t.verdict} | ×{t.cost_ratio:.1f} |"
         )
 
 
-def _line(name: str, found: Row) -> None:
-    score = found.on_test
-    print(
-        f"| {name} | {score.mean_score:.3f} | {_iv(found.difference, 3, sign=True)} "
-        f"| {score.draws.mean():.2f} | ×{_iv(found.fewer_draws, 2)} | ×{_iv(found.fewer_usd, 2)} |"
-    )
-
-
-def _iv(interval: Interval, digits: int, *, sign: bool = False) -> str:
-    mean, low, high = (f"{v:{'+' if sign else ''}.{digits}f}" for v in interval)
-    return f"{mean} [{low}, {high}]"
-
-
 def tuned(
-    out: Path, tiers: Sequence[str], space: str, seed: int, effort: Effort | None = None
-) -> TuneResult:
-    """A run over the embedded tiers, resumed where it is there."""
+    out: Path, tiers: Sequence[str], space: str, seed: int, effort: Effort, trials: int
+) -> TuneResult:  # fmt: skip
+    """A search of the embedded tiers, resumed where it is there."""
     specs = {name: TierSpec(f"embedded/{name}") for name in tiers}
-    trials = 300 if effort is None else 20
     job = Job(task="arithmetic", space=space, tiers=specs, seed=seed, trials=trials)
     return tune(job, out, effort=effort)
 
@@ -256,25 +220,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("tiers", nargs="*", default=TIERS)
     parser.add_argument("--out", type=Path, default=Path("runs/difficulty"))
-    parser.add_argument("--trials", type=int, default=150, help="of each signal's own study")
-    parser.add_argument("--select-items", type=int, default=480)
-    parser.add_argument("--test-items", type=int, default=600)
+    parser.add_argument("--trials", type=int, default=TRIALS, help="of the search")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     warnings.filterwarnings("ignore", module="optuna")
     args.out.mkdir(parents=True, exist_ok=True)
-    result = tuned(args.out / "signals", args.tiers, "signals", args.seed)
+    result = tuned(args.out / "signals", args.tiers, "signals", args.seed, SEARCHED, args.trials)
     for name, found in result.found.items():
-        print(f"\n## {name}")
+        print(f"\n## {name}", flush=True)
         gate(found)
-        world = opened(found, result.run, args.select_items, args.test_items)
-        ladder(world, args.trials)
+        world = opened(found, result)
+        ladder(world)
         signals(world)
-        routers(world)
-    worded = tuned(args.out / "wordings", args.tiers, wordings(args.out), args.seed, SCREENED)
+        routers(world, found)
+    worded = tuned(args.out / "wordings", args.tiers, wordings(args.out), args.seed, SCREENED, 20)
     for name in worded.found:
         sensitivity(worded, name)
         technique_table(worded, name)
+    print(f"\n{time.process_time():.0f} CPU-s, without the workers that draw")
 
 
 if __name__ == "__main__":

@@ -1,102 +1,131 @@
-"""Draws and dollars at an equal score, from a finished run's own draws: nothing is bought.
+"""Draws, dollars and score by what a policy may hang on: chosen on one half of the items, judged on
+the other, both ways round. The ladder of ``benchmarks/difficulty.py``.
 
-    tierwise tune --space signals --out runs/signals
-    python benchmarks/difficulty_folds.py runs/signals [TIER …]
-
-The study's items are cut in two halves; everything (fixed n, early stop, thresholds and recipes
-of buckets by each signal, out of ``search.allocation``) is chosen on one half and judged on the
-other, both ways round. "Equal" is a mean within .005 on the half that is chosen on. Intervals are
-over items. The router is fitted to the train split, as in the run.
+The table's items are cut in two halves; everything (prompts, fixed n, early stop, thresholds and
+recipes of buckets by each signal, out of ``search.allocation``) is chosen on one and judged on the
+other. "Equal" is a mean within .005 of the best fixed n's on the half that is chosen on; whether it
+is so on the other half says the interval, over items.
 """
 
 from __future__ import annotations
 
-import argparse
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tierwise.difficulty import SIGNALS, turn_of
 from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable
-from tierwise.pool import Cap, SamplePool
-from tierwise.recipe import Difficulty, Policy, Probe
-from tierwise.search import RunDir
+from tierwise.recipe import Policy, Recipe, StrategySpec
 from tierwise.search.allocation import allocate
-from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.effort import DrawCost, Effort
 from tierwise.search.grid import recipes
 from tierwise.search.ladder import ADAPTIVE
 from tierwise.search.parameters import Dimensions, policy_of
-from tierwise.search.prepared import Prepared
-from tierwise.search.question import Question
-from tierwise.search.router import fit_router
-from tierwise.search.tune import prepare
 from tierwise.stats.intervals import Interval
 from tierwise.stats.paired import PairedBootstrap, ratio_of_means
 from tierwise.strategies import build
 
-ORDERS, DEPTH, NEAR = 8, 17, 0.005
-SIGNALS_TRIED = ("length", "probe_confidence", "self_rating", "router")
+ORDERS, NEAR, RESAMPLES = 8, 0.005, 4000
+BUCKETS = (1, 2, 3)
+LEAN, CHEAP, MOST = "fewest draws", "least dollars", "highest score"
+"""What is wanted of a family at an equal score; without that bound."""
+TODAY, PROMPT, FIXED, EARLY = (
+    "today's prompt, one draw", "best prompt, one draw", "fixed n", "early stop, no signal",
+)  # fmt: skip
 Judged = Mapping[Policy, Evaluation]
 
 
-def routers(prepared: Prepared, run: RunDir, name: str, table: SampleTable) -> list[Difficulty]:
-    """As the run fits them: the best arm of the cheapest mode against the best of the others."""
-    tier, task = prepared.tiers[name], prepared.loaded.task
-    assert prepared.baseline is not None
-    arms = prepared.arms(tier, prepared.baseline, prepared.loaded.prompts)
-    mean = {arm: float(rows.score.mean()) for arm, rows in table.arms.items()}
-    direct = [arm for arm in mean if arm.mode == "direct"]
-    think = [arm for arm in mean if arm.mode != "direct"]
-    if not direct or not think:
-        return []
-    pair = max(direct, key=lambda a: mean[a]), max(think, key=lambda a: mean[a])
-    q = Question(task, tier, prepared.space, arms, 0, 1, 0.02, "balanced", Effort(), Cap(),
-                 DrawCost(0.0, 0.0))  # fmt: skip
-    with SamplePool.open(run.pool, read_only=True) as pool:
-        supply = Supply(tier, None, arms.prompts)
-        train = Buyer(pool, task, supply, Account(run.run, 0, Cap())).table(
-            q.items("train")[: Effort().fit_items], dict.fromkeys(pair, Effort().fit_draws), "fit"
+@dataclass(frozen=True)
+class World:
+    """One tier's draws of the arms of its study, at their full depth, and how it may be run."""
+
+    name: str
+    table: SampleTable
+    dimensions: Dimensions
+    today: Policy
+
+    def halves(self) -> Iterator[tuple[Evaluator, Evaluator]]:
+        """(to choose on, to judge on), twice."""
+        half = np.arange(self.table.n_items) % 2
+        first, second = (
+            Evaluator(self.table.rows(np.flatnonzero(half == f)), Orders(ORDERS), exact=False)
+            for f in (0, 1)
         )
-    fits = [fit_router(train, *pair, 0.02, 2, probed=probed) for probed in (False, True)]
-    return [fit.difficulty for fit in fits if fit]
+        yield from ((first, second), (second, first))
 
 
-def dimensions(prepared: Prepared, run: RunDir, name: str, table: SampleTable) -> Dimensions:
-    """Up to three buckets, by the signals that the run has draws for."""
-    told = {"router": tuple(routers(prepared, run, name, table))}
-    wordings = {p.id: p.turn for prompt in prepared.loaded.asking for p in prompt.variants()}
-    for kind in SIGNALS:
-        own = [arm for arm in table.asked if wordings.get(arm.prompt) == turn_of(kind)]
-        if own:
-            told[kind] = (Difficulty(kind, (), Probe((own[0],), 1)),)
-    return Dimensions(
-        replace(prepared.space, buckets=(1, 2, 3)), tuple(table.arms), True, DEPTH,
-        scores=frozenset({"mean_logprob", "min_logprob"}), told=told,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Row:
+    """What a family came to over both halves, (n_items,) each; ``policies`` one a half."""
+
+    score: np.ndarray
+    draws: np.ndarray
+    usd: np.ndarray
+    policies: tuple[Policy, ...]
+
+    @classmethod
+    def of(cls, chosen: Sequence[tuple[Policy, Evaluation]]) -> Row:
+        """Of what was chosen on each half, judged on the other."""
+        whole = {
+            name: np.concatenate([getattr(e, name) for _, e in chosen])
+            for name in ("score", "draws", "usd")
+        }
+        return cls(**whole, policies=tuple(p for p, _ in chosen))
+
+    def less(self, other: Row) -> Interval:
+        """Difference of the scores."""
+        paired = PairedBootstrap(len(self.score), resamples=RESAMPLES)
+        return paired.difference(self.score, other.score)
+
+    def fewer(self, other: Row, measure: str) -> Interval:
+        """How many times less of ``measure`` than ``other``."""
+        return ratio_of_means(
+            getattr(other, measure), getattr(self, measure), resamples=RESAMPLES
+        )  # fmt: skip
 
 
-def fixed(policy: Policy) -> bool:
+def compared(world: World) -> dict[tuple[str, str], Row]:
+    """(family, what is wanted) -> the row."""
+    chosen: dict[tuple[str, str], list[tuple[Policy, Evaluation]]] = {}
+    wanted: dict[str, Callable[[Evaluation], float]] = {
+        LEAN: lambda e: float(e.draws.mean()), CHEAP: lambda e: e.mean_usd,
+    }  # fmt: skip
+    for on, other in world.halves():
+        found = families(on, world)
+        for family in (TODAY, PROMPT, FIXED):
+            most = max(found[family], key=lambda p: found[family][p].mean_score)
+            chosen.setdefault((family, MOST), []).append((most, other.evaluate(most)))
+        bar = found[FIXED][most].mean_score - NEAR
+        for family in list(found)[2:]:
+            judged = found[family]
+            level = [p for p in judged if judged[p].mean_score > bar]
+            for what, measure in wanted.items():
+                least = min(level, key=lambda p: measure(judged[p]), default=most)
+                chosen.setdefault((family, what), []).append((least, other.evaluate(least)))
+    return {key: Row.of(each) for key, each in chosen.items()}
+
+
+def families(on: Evaluator, world: World) -> dict[str, Judged]:
+    """What each freedom allows, judged on the half that is chosen on."""
+    dims = world.dimensions
+    single = [Policy((Recipe((arm,), StrategySpec.of("single")),)) for arm in dims.arms]
+    plain = _judged(on, [Policy((recipe,)) for recipe in recipes(dims, steps=4)])
+    found: dict[str, Judged] = {
+        TODAY: _judged(on, [world.today]),
+        PROMPT: _judged(on, single),
+        FIXED: {p: e for p, e in plain.items() if is_fixed(p)},
+        EARLY: plain,
+    }
+    for kind in dims.signals:
+        space = replace(dims.space, signals=("none", kind))
+        proposals = allocate(on, replace(dims, space=space), max_points=150).proposals
+        found[f"buckets by {kind}"] = _judged(on, [policy_of(p, on) for p in proposals])
+    return found
+
+
+def is_fixed(policy: Policy) -> bool:
     """Whether the number of draws does not hang on the draws."""
     spec = policy.buckets[0].strategy
     return spec.kind not in ADAPTIVE and not getattr(build(spec), "window", 0)
-
-
-def families(on: Evaluator, dims: Dimensions) -> dict[str, Judged]:
-    """What each freedom allows, judged on the half that is chosen on."""
-    grid = [Policy((recipe,)) for recipe in recipes(dims, steps=4)]
-    plain = _judged(on, grid)
-    constant = {p: e for p, e in plain.items() if fixed(p)}
-    found: dict[str, Judged] = {"leanest fixed n": constant, "early stop": plain}
-    for kind in SIGNALS_TRIED:
-        if dims.ways(kind):
-            space = replace(dims.space, signals=("none", kind))
-            proposals = allocate(on, replace(dims, space=space), max_points=150).proposals
-            found[f"buckets by {kind}"] = _judged(on, [policy_of(p, on) for p in proposals])
-    return found
 
 
 def _judged(on: Evaluator, policies: Sequence[Policy | None]) -> Judged:
@@ -104,67 +133,24 @@ def _judged(on: Evaluator, policies: Sequence[Policy | None]) -> Judged:
     return {p: e for p, e in judged.items() if np.isfinite(e.mean_score)}
 
 
-def compared(prepared: Prepared, run: RunDir, name: str) -> None:
-    """One tier's table."""
-    table = SampleTable.load(run.path / f"tables.{name}.npz")
-    dims = dimensions(prepared, run, name, table)
-    half = np.arange(table.n_items) % 2
-    best: list[Evaluation] = []
-    chosen: dict[tuple[str, str], list[Evaluation]] = {}
-    by: dict[str, Callable[[Evaluation], float]] = {
-        "draws": lambda e: float(e.draws.mean()), "usd": lambda e: e.mean_usd,
-    }  # fmt: skip
-    for fold in (0, 1):
-        on, other = (
-            Evaluator(table.rows(np.flatnonzero(half == f)), Orders(ORDERS), exact=False)
-            for f in (fold, 1 - fold)
-        )
-        found = families(on, dims)
-        constant = found["leanest fixed n"]
-        most = max(constant, key=lambda p: constant[p].mean_score)
-        best.append(other.evaluate(most))
-        for family, judged in found.items():
-            level = [p for p in judged if judged[p].mean_score > constant[most].mean_score - NEAR]
-            for what, measure in by.items():
-                least = min(level, key=lambda p: measure(judged[p]), default=most)
-                chosen.setdefault((family, what), []).append(other.evaluate(least))
-    score, draws = _whole(best, "score"), _whole(best, "draws")
-    print(f"\n## {name}: best fixed n {score.mean():.3f} at {draws.mean():.1f} draws\n")
-    print("| least of | draws | score | beside best fixed n | fewer draws | than the leanest |"
-          " fewer dollars | than the cheapest |")  # fmt: skip
+def show(rows: Mapping[tuple[str, str], Row]) -> None:
+    """A line a row, beside the best fixed n and the leanest (cheapest) fixed n that is level."""
+    best = rows[FIXED, MOST]
+    print("| | score | beside best fixed n | draws | fewer draws | than the leanest "
+          "| fewer dollars | than the cheapest |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
-    for (family, what), judged in chosen.items():
-        mine = {m: _whole(judged, m) for m in ("score", "draws", "usd")}
-        difference = PairedBootstrap(len(score), resamples=4000).difference(mine["score"], score)
-        ratios = [
-            ratio_of_means(_whole(against, m), mine[m], resamples=4000)
-            for m in ("draws", "usd") for against in (best, chosen["leanest fixed n", m])
-        ]  # fmt: skip
-        print(
-            f"| {family}, {what} | {mine['draws'].mean():.2f} | {mine['score'].mean():.3f} "
-            f"| {_iv(difference, 3)} | " + " | ".join(f"×{_iv(r, 1)}" for r in ratios) + " |"
-        )
+    for (family, what), row in rows.items():
+        ratios = [f"×{iv(row.fewer(best, 'draws'), 1)}", f"×{iv(row.fewer(best, 'usd'), 1)}"]
+        if what != MOST:
+            for at, (measure, of) in ((1, ("draws", LEAN)), (3, ("usd", CHEAP))):
+                ratios.insert(at, f"×{iv(row.fewer(rows[FIXED, of], measure), 1)}")
+        else:
+            ratios = [ratios[0], "", ratios[1], ""]
+        print(f"| {family}: {what} | {row.score.mean():.3f} | {iv(row.less(best), 3, sign=True)} "
+              f"| {row.draws.mean():.2f} | " + " | ".join(ratios) + " |")  # fmt: skip
 
 
-def _whole(judged: Sequence[Evaluation], measure: str) -> np.ndarray:
-    return np.concatenate([getattr(e, measure) for e in judged])
-
-
-def _iv(interval: Interval, digits: int) -> str:
-    return f"{interval.mean:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("tiers", nargs="*")
-    args = parser.parse_args()
-    warnings.filterwarnings("ignore", module="optuna")
-    run = RunDir.open(args.run)
-    prepared = prepare(run.job())
-    for name in args.tiers or prepared.tiers:
-        compared(prepared, run, name)
-
-
-if __name__ == "__main__":
-    main()
+def iv(interval: Interval, digits: int, *, sign: bool = False) -> str:
+    """``mean [low, high]``."""
+    mean, low, high = (f"{v:{'+' if sign else ''}.{digits}f}" for v in interval)
+    return f"{mean} [{low}, {high}]"
