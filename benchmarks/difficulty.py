@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from difficulty_folds import BUCKETS, ORDERS, World, compared, iv, show
+from difficulty_folds import BUCKETS, LEAN, MOST, ORDERS, World, compared, iv, show
 from tierwise.content import Job, TierSpec
 from tierwise.evaluation import Evaluator, Orders
 from tierwise.llm.models import open_model
@@ -44,7 +44,7 @@ from tierwise.stats.calibration import expected_calibration_error, reliability
 from tierwise.stats.correlation import auroc_of_shares
 
 TIERS = ("small", "medium", "large")
-PROBE_DRAWS = (2, 4)
+PROBE_DRAWS = (1, 2, 4)
 SEARCHED = Effort(select_items=160, test_items=320)
 """Of the search only the arms, the router and the gate's verdict are looked at."""
 TRIALS = 60
@@ -81,7 +81,8 @@ def ladder(world: World) -> None:
     show(rows)
     print()
     for (family, what), row in rows.items():
-        for policy in dict.fromkeys(row.policies):
+        if what in (MOST, LEAN):
+            policy = row.policies[0]
             print(f"- {family}, {what}: `{described(policy)}`{_modes(policy, world)}")
 
 

@@ -20,6 +20,7 @@ from tierwise.search.allocation import allocate
 from tierwise.search.grid import recipes
 from tierwise.search.ladder import ADAPTIVE
 from tierwise.search.parameters import Dimensions, policy_of
+from tierwise.search.restated import merged
 from tierwise.stats.intervals import Interval
 from tierwise.stats.paired import PairedBootstrap, ratio_of_means
 from tierwise.strategies import build
@@ -129,7 +130,7 @@ def is_fixed(policy: Policy) -> bool:
 
 
 def _judged(on: Evaluator, policies: Sequence[Policy | None]) -> Judged:
-    judged = {p: on.evaluate(p) for p in policies if p is not None}
+    judged = {p: on.evaluate(p) for p in (merged(p) for p in policies if p is not None)}
     return {p: e for p, e in judged.items() if np.isfinite(e.mean_score)}
 
 

@@ -70,7 +70,11 @@ def test_every_signal_of_a_space_is_in_the_summary() -> None:
         f"probe_agreement of 2 draws of {DIRECT.label}",
         f"probe_agreement of 2 draws of {THINK.label}",
     ]
+    assert [str(d) for d in difficulties_of(dims, (DIRECT, THINK), 1)] == ["length"]
     told = summary(table(KNOWS), dims, Orders(4))
     assert told is not None
-    assert [row["signal"] for row in told["by_signal"]] == ["length"] + ["probe_agreement"] * 2
+    assert [row["signal"] for row in told["by_signal"]] == [
+        "length", *["probe_agreement"] * 4,
+    ]  # fmt: skip
+    assert [row["probe"]["draws"] for row in told["by_signal"][1:]] == [2, 2, 4, 4]
     assert summary(table(KNOWS, draws=2), dims, Orders(4)) is None

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.difficulty import signal_of
+from tierwise.difficulty import ProbeAgreement, signal_of
 from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
 from tierwise.search.grid import recipes
@@ -255,8 +255,12 @@ def summary(table: SampleTable, dimensions: Dimensions, orders: Orders) -> dict[
 
     best = max(table.arms, key=lambda arm: float(table.arms[arm].score.mean()))
     arms = dict.fromkeys((min(table.arms, key=usd), best))
-    most = int(dimensions.space.probe_draws.high)
-    asked = difficulties_of(dimensions, tuple(arms), most)
+    counts = dimensions.space.probe_draws
+    asked = [
+        way for n in dict.fromkeys((int(counts.low), int(counts.high)))
+        for way in difficulties_of(dimensions, tuple(arms), n)
+    ]  # fmt: skip
+    asked = list(dict.fromkeys(asked))  # what is told by no probe, or by its own, is there twice
     found = qualities(
         Evaluator(table, orders, exact=False), recipes(dimensions, steps=3), asked, best
     )
@@ -269,9 +273,14 @@ def summary(table: SampleTable, dimensions: Dimensions, orders: Orders) -> dict[
 
 
 def difficulties_of(dimensions: Dimensions, arms: Sequence[Arm], draws: int) -> list[Difficulty]:
-    """Every way to tell; where the probe is searched, ``draws`` draws of each of ``arms``."""
-    found = []
+    """Every way to tell; where the probe is searched, ``draws`` draws of each of ``arms``.
+
+    One draw agrees with itself, and tells nothing.
+    """
+    found: list[Difficulty] = []
     for kind in dimensions.signals:
+        if kind == ProbeAgreement.kind and draws == 1:
+            continue
         for way in dimensions.ways(kind):
             searched = signal_of(way).probes and way.probe is None
             found += (
