@@ -20,6 +20,7 @@ from tierwise.recipe import Price, Tier
 from tierwise.recipe.policy import NO_LIMITS
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.reporting import compared, read
+from tierwise.reporting.spending import spending_rows
 from tierwise.search import Effort, TuneResult, tune
 from tierwise.search import replay as replay_run
 from tierwise.search.above import handed_on, keeps_to_itself
@@ -113,6 +114,18 @@ def test_no_draw_of_the_strong_tier_is_bought_twice(found) -> None:
         (there,) = pool._db.execute("SELECT count(*) FROM draws").fetchone()
     assert sum(model.draws for model in opened) == there
     assert sum(model.calls for model in opened) == spent.calls
+
+
+def test_the_plan_has_what_handing_on_may_cost_at_worst(found) -> None:
+    result, _ = found
+    rows = {(r["tier"], r["stage"]): r for r in spending_rows(read(result.run.path))}
+    for stage in ("select", "test"):
+        weak, strong = (rows[name, stage] for name in ("weak", "strong"))
+        # The weak tier has the strong one's arms beside its own, at twenty times the price.
+        assert weak["worst_usd"] > strong["worst_usd"]
+        assert weak["planned_usd"] < strong["planned_usd"]
+        assert weak["usd"] <= weak["worst_usd"]
+    assert rows["weak", "study"]["worst_usd"] < rows["strong", "study"]["worst_usd"]
 
 
 def test_a_replay_writes_the_same_bytes_without_a_call(found, monkeypatch) -> None:

@@ -18,7 +18,10 @@ from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
 from tierwise.recipe import ANSWER, Policy, Price, Tier
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.search.above import above_of
+from tierwise.search.found import Found
 from tierwise.search.opening import Searches, search_tier
+from tierwise.search.prepared import Prepared
 from tierwise.search.tune import prepare
 from tierwise.serving import PolicyRuntime
 from tierwise.strategies import REGISTRY
@@ -34,11 +37,16 @@ TECHNIQUES = tuple(
 )
 SOME = {"int": "3", "float": "0.8", "bool": "true"}
 """A value for a parameter that has no default, by its type."""
+ABOVE = "above"
+"""A stronger tier, that requests may be handed to."""
 NAMES = [
     *(("signal", name) for name in sorted(SIGNALS)),
     *(("strategy", name) for name in sorted(REGISTRY.classes)),
     *(("technique", name) for name in TECHNIQUES),
+    ("escalation", ABOVE),
 ]
+
+
 SPACE = """prompts: {{{prompts}}}
 temperature: [0.8]
 modes: [direct, think]
@@ -52,8 +60,12 @@ trials: 40
 tiers:
   only: {model: scripted/strong}
 """
+ESCALATING = "  above: {model: scripted/above}\nescalate_to: [above]\n"
 MODES = {"direct": {"max_tokens": 16}, "think": {"max_tokens": 64, "suffix": " Think."}}
-TIER = Tier("only", "scripted/only", Price(1.0, 5.0, as_of="2026-01"), MODES, logprobs=True)
+TIERS = {
+    name: Tier(name, f"scripted/{name}", Price(*usd, as_of="2026-01"), MODES, logprobs=True)
+    for name, usd in (("only", (1.0, 5.0)), (ABOVE, (10.0, 50.0)))
+}
 EFFORT = dataclasses.replace(
     TINY, screen_items=16, race_items=16, study_items=16, select_items=16, test_items=16,
     finalists=2, fit_items=48, fit_draws=4, orders=2,
@@ -63,7 +75,7 @@ BRINGS = {"verifier_score": "verifiers: [game24]", "retrieval": "corpus: corpus.
 
 
 def said(request) -> dict[str, float]:
-    """Answers that thinking makes better, and replies to what signals ask."""
+    """Answers that thinking makes better, and replies to what signals ask; above, nearly all."""
     text = " ".join(m.content for m in request.messages)
     if "one digit" in text:
         return {"5": 0.4, "3": 0.4, "2": 0.2}
@@ -71,6 +83,8 @@ def said(request) -> dict[str, float]:
         return {"yes": 0.5, "no": 0.5}
     terms = [int(w) for w in request.messages[-1].content.split() if w.isdigit()]
     p = 0.95 if text.endswith("Think.") else 0.9 if len(terms) < 3 else 0.2
+    if request.model.endswith(ABOVE):
+        p = 0.99
     return {f"A: {sum(terms)}": p, f"A: {sum(terms) + 1}": 1 - p}
 
 
@@ -93,8 +107,10 @@ def space_of(kind: str, name: str) -> str:
     """A space that leaves no choice but ``name``; a signal has two strategies to tell apart."""
     strategy = name if kind == "strategy" else "single"
     signals = f"none, {name}" if kind == "signal" and name != "none" else "none"
+    if kind == "escalation":
+        signals = "none, length"
     ways = f"{strategy}: {{{parameters_of(strategy)}}}"
-    if kind == "signal":  # buckets that do the same are one, and need no signal
+    if kind in ("signal", "escalation"):  # buckets that do the same are one, and need no signal
         ways += ", self_consistency: {draws: [2, 3]}"
     return SPACE.format(
         prompts=f"library: [{name}], families: [{name}]" if kind == "technique" else "",
@@ -110,6 +126,8 @@ def found_with(kind: str, name: str, policy: Policy) -> bool:
             return policy.difficulty.signal == name
         case "strategy":
             return all(b.strategy.kind == name for b in policy.buckets)
+        case "escalation":
+            return {arm.tier for b in policy.buckets for arm in b.arms} == {None, name}
         case _:
             return all(arm.prompt == name for b in policy.buckets for arm in b.arms)
 
@@ -129,42 +147,59 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-@pytest.mark.parametrize(("kind", "name"), NAMES)
-async def test_it_can_be_named_searched_saved_and_served(
-    kind: str, name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def searched(folder: Path, kind: str, name: str, pool: SamplePool) -> tuple[Prepared, Found]:
+    """What a search in a space of its own finds; ``pool`` has its draws."""
     (folder / "space.yaml").write_text(space_of(kind, name))
+    escalates = kind == "escalation"
+    (folder / "job.yaml").write_text(JOB + (ESCALATING if escalates else ""))
     task = folder / "task" / "task.yaml"
     plain = task.read_text()
-    model = ScriptedModel(script)
-    monkeypatch.setitem(VERIFIERS, "game24", lambda inputs, text, answer: int(answer or 0) % 2)
-    monkeypatch.setattr(TUNE, "resolve_tier", lambda *_, **__: TIER)
-    monkeypatch.setattr(OPENING, "open_model", lambda *_, **__: model)
-    monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
     try:
         task.write_text(plain + BRINGS.get(name, "") + "\n")
         prepared = prepare(load_job(folder / "job.yaml"))
     finally:
         task.write_text(plain)
+    searches = Searches(prepared, pool, "run", lambda event: None, EFFORT, replaying=False)
+    above = [above_of(search_tier(searches, ABOVE).found)] if escalates else []
+    return prepared, search_tier(searches, "only", above).found
+
+
+def test_nothing_that_has_a_name_is_left_out() -> None:
+    kinds = {kind: {name for of, name in NAMES if of == kind} for kind, _ in NAMES}
+    assert kinds["signal"] == set(SIGNALS) >= {"router", "control_question", "self_rating"}
+    assert kinds["strategy"] == set(REGISTRY.classes) >= {"self_refine", "retrieval", "best_of_n"}
+    assert len(kinds["technique"]) == 21
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+async def test_it_can_be_named_searched_saved_and_served(
+    kind: str, name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ScriptedModel(script)
+    monkeypatch.setitem(VERIFIERS, "game24", lambda inputs, text, answer: int(answer or 0) % 2)
+    monkeypatch.setattr(TUNE, "resolve_tier", lambda tier, *_, **__: TIERS[tier])
+    monkeypatch.setattr(OPENING, "open_model", lambda *_, **__: model)
+    monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:
-        searches = Searches(prepared, pool, "run", lambda event: None, EFFORT, replaying=False)
-        found = search_tier(searches, "only").found
+        prepared, found = searched(folder, kind, name, pool)
     q = found.question
     judged = [p for g in found.generations for p in g.judged if found_with(kind, name, p)]
     assert judged, f"no policy of the search has the {kind} {name}"
 
     searched_in = prepared.loaded.retriever if name == "retrieval" else None
+    others = {tier: TIERS[tier] for tier in q.tiers if tier != "only"}
     file = PolicyFile(
         name=name, tier=q.tier, task=TaskRef("sums", 1, "exact_match", ""), inputs=q.task.inputs,
-        prompts=q.arms.prompts, policy=judged[0], answer=q.task.answer,
-        retriever=searched_in and searched_in.spec,
+        prompts=q.prompts, policy=judged[0], answer=q.task.answer,
+        retriever=searched_in and searched_in.spec, other_tiers=others,
     )  # fmt: skip
     path = file.save(tmp_path / "policy.yaml")
     assert PolicyFile.load(path) == file
     assert name in path.read_text()
 
     opened = searched_in and searched_in.open()
-    runtime = PolicyRuntime(PolicyFile.load(path), model, seed=prepared.job.seed, retriever=opened)
+    models = dict.fromkeys(q.tiers, model) if others else model
+    runtime = PolicyRuntime(PolicyFile.load(path), models, seed=prepared.job.seed, retriever=opened)
     table = found.generations[-1].evaluator.table
     for item in range(3):
         said_before = replay(judged[0], table, item)

@@ -16,7 +16,10 @@ from tierwise.content import load_space
 from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.llm import Request
 from tierwise.recipe import Arm, Policy, Recipe, StrategySpec, uniform
-from tierwise.search import replay
+from tierwise.reporting import read
+from tierwise.reporting.spending import spending_rows
+from tierwise.search import Effort, replay
+from tierwise.search.effort import PLANNED_SHARE, DrawCost, enough_usd
 from tierwise.search.wordings import RobustEvaluator, reworded
 
 LUCKY, STEADY = Arm("lucky", "direct", 0.8), Arm("steady", "direct", 0.8)
@@ -90,6 +93,12 @@ def test_the_steady_prompt_is_chosen_over_one_lucky_wording(tmp_path, monkeypatc
         chosen[robust] = {arm.prompt for arm in found.points["quality"].policy.arms}
         assert len(found.question.pss) > 0
         if robust:
+            rows = {r["stage"]: r for r in spending_rows(read(result.run.path))
+                    if r["tier"] == "weak"}  # fmt: skip
+            # One prompt has no other wording: the plan has the most that any prompt has.
+            for stage in ("screen", "race", "study", "select"):
+                planned = rows[stage]["planned_calls"]
+                assert planned / 3 < rows[stage]["calls"] <= planned, stage
             arms = found.generations[-1].dimensions.arms
             assert all("~" not in arm.prompt for arm in arms)
             assert all("~" not in arm.prompt for arm in found.test_table.arms)
@@ -99,6 +108,16 @@ def test_the_steady_prompt_is_chosen_over_one_lucky_wording(tmp_path, monkeypatc
             assert files(result.run.path) == before
     assert chosen[False] == {"lucky"}
     assert chosen[True] == {"steady"}
+
+
+def test_wordings_drawn_beside_are_in_the_budget() -> None:
+    effort, cost = Effort(), DrawCost(1.0, 1.0)
+    plain, robust = (
+        enough_usd(effort, 4, 9, replace(cost, wordings=n)) for n in (1, 3)
+    )  # fmt: skip
+    counts = effort.draws(4, 9)
+    as_itself = (counts["fit"] + counts["test"]) / PLANNED_SHARE
+    assert robust - as_itself == pytest.approx(3 * (plain - as_itself))
 
 
 def test_robust_without_wordings_is_a_fault(tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ class Arms:
     asking: Mapping[str, tuple[Arm, ...]] = field(default_factory=dict)
     wordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def drawn_beside(self) -> int:
+        """Wordings of a prompt that are drawn beside each other, at most; 1 in a plain space."""
+        return 1 + max(map(len, self.wordings.values()), default=0)
+
 
 def candidate_arms(
     task: Task,

@@ -21,6 +21,8 @@ from tierwise.task import SPLITS, Task
 SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.22, 0.16, 0.12, 0.08)
 FEWEST = {"fit_items": 48, "screen_items": 16, "race_items": 24, "study_items": 32,
           "select_items": 32, "test_items": 60}  # fmt: skip
+AS_ITSELF = ("fit", "test")
+"""Stages at which a prompt is drawn from as it is served, and not its other wordings beside it."""
 ACCEPT_PART = 3
 """At most this part of the tune split is kept for the acceptance of rounds."""
 PLANNED_SHARE = 0.9
@@ -127,7 +129,8 @@ class DrawCost:
 
     ``takes_n``: the draws of an arm on an item are one call at each stage. ``nodes`` are the draws
     below or beside an arm's plain answers to an item, each a call of its own; ``screened`` are the
-    screening's.
+    screening's. ``wordings`` are those of a prompt that are drawn beside each other in a robust
+    search, but for ``AS_ITSELF``.
     """
 
     usd: float
@@ -135,6 +138,11 @@ class DrawCost:
     takes_n: bool = False
     nodes: int = 0
     screened: int = 0
+    wordings: int = 1
+
+    def worded(self, stage: str) -> int:
+        """Prompts that are drawn from for each arm at a stage."""
+        return 1 if stage in AS_ITSELF else self.wordings
 
 
 def affordable(
@@ -192,10 +200,15 @@ def _left(
     effort: Effort, n_arms: int, depth: int, cost: DrawCost, done: Sequence[str]
 ) -> tuple[int, int]:
     """Draws and calls of the stages that are not done."""
-    draws = sum(n for s, n in effort.draws(n_arms, depth, cost.nodes).items() if s not in done)
-    calls = sum(n for s, n in effort.requests(n_arms, cost.nodes).items() if s not in done)
-    first = 0 if "screen" in done else n_arms * effort.screen_items * cost.screened
-    draws, calls = draws + first, calls + first
+    draws, calls = (
+        sum(n * cost.worded(stage) for stage, n in counts.items() if stage not in done)
+        for counts in (
+            effort.draws(n_arms, depth, cost.nodes), effort.requests(n_arms, cost.nodes),
+        )
+    )  # fmt: skip
+    first = n_arms * effort.screen_items * cost.screened * cost.wordings
+    if "screen" not in done:
+        draws, calls = draws + first, calls + first
     return draws, calls if cost.takes_n else draws
 
 

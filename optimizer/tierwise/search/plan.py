@@ -19,6 +19,7 @@ from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
 from tierwise.pool.bill import worst_case
 from tierwise.recipe import Arm, Tier
+from tierwise.search.above import MOST_ARMS
 from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.effort import Effort, affordable, assumed_cost, enough_usd, most_draws
@@ -64,12 +65,12 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
         )
     arms = prepared.arms(tier, prepared.baseline, prompts)
     depth = most_draws(offered(prepared.space, scores_of(task, tier)))
-    calls = _calls(prepared, tier, arms, arms.candidates)
+    calls, wordings = _calls(prepared, tier, arms, arms.candidates), arms.drawn_beside
     first = [of_arm[0].request for of_arm in calls]
     size = sum(len(m.content.encode()) for r in first for m in r.messages) / len(first)
     fault, cut, enough = "", effort, 0.0
     try:
-        assumed = assumed_cost(tier, arms.candidates, size)
+        assumed = replace(assumed_cost(tier, arms.candidates, size), wordings=wordings)
         within = effort.within(task, prepared.space.signals)
         cut = affordable(within, len(first), depth, assumed, cap, tier=tier.name)
         enough = enough_usd(cut, len(first), depth, assumed)
@@ -77,7 +78,14 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
         fault = str(error)
     lengths = _Lengths.of(tier, calls, bounded=cap.usd is not None or cap.tokens is not None)
     splits = {name: len(items) for name, items in task.splits.items()}
-    stages = _stages(cut, effort, len(first), depth, splits, tier, lengths)
+    stages = tuple(
+        stage.worded(wordings)
+        for stage in _stages(cut, effort, len(first), depth, splits, tier, lengths)
+    )
+    for other in prepared.job.above(tier.name):
+        stages = tuple(
+            _handing_on(stage, prepared, prepared.tiers[other], depth) for stage in stages
+        )
     if cut.rounds:
         before = [stage.stage for stage in stages].index("select")
         rounds = _rounds(cut, len(first), depth, tier, lengths)
@@ -87,6 +95,21 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
         lengths = _Lengths.of(tier, asked, bounded=False)
         stages = (*stages, _asked(cut, effort, arms, splits, tier, lengths))
     return TierPlan(tier, cap, stages, fault, enough_usd=enough)
+
+
+def _handing_on(stage: StagePlan, prepared: Prepared, above: Tier, depth: int) -> StagePlan:
+    """With the draws of a tier above that finalists may ask for on held-out items.
+
+    Those of the study are bought by the tier above, which is searched first; so are those of its
+    own finalists, which as many are expected of. At worst it is none of them.
+    """
+    if stage.stage not in ("select", "test") or prepared.baseline is None:
+        return stage
+    arms = prepared.arms(above, prepared.baseline, prepared.loaded.prompts)
+    lengths = _Lengths.of(above, _calls(prepared, above, arms, arms.candidates), bounded=False)
+    n, each = min(MOST_ARMS, len(arms.candidates)), [depth] * stage.items
+    worst = amount_of(n, each, above, lengths.worst_prompt, lengths.worst_completion)
+    return stage.at_worst_beside(n, n * sum(each), worst)
 
 
 def _asked(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from tierwise.llm.models import RECORDED, kind_of
 from tierwise.pool import Cap
 from tierwise.pool.spending import Bought
 from tierwise.recipe import Tier
+from tierwise.search.effort import AS_ITSELF
 
 
 class Amount(NamedTuple):
@@ -24,6 +25,10 @@ class Amount(NamedTuple):
         return Amount(
             self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd
         )  # fmt: skip
+
+    def times(self, n: int) -> Amount:
+        """As often."""
+        return Amount(self.calls * n, self.tokens * n, self.usd * n)
 
 
 NOTHING = Amount(0, 0.0, 0.0)
@@ -40,6 +45,21 @@ class StagePlan:
     draws: int
     expected: Amount
     worst: Amount
+
+    def worded(self, wordings: int) -> StagePlan:
+        """With as many wordings of each prompt drawn beside each other."""
+        if self.stage in AS_ITSELF or wordings == 1:
+            return self
+        return replace(
+            self, arms=self.arms * wordings, draws=self.draws * wordings,
+            expected=self.expected.times(wordings), worst=self.worst.times(wordings),
+        )  # fmt: skip
+
+    def at_worst_beside(self, arms: int, draws: int, worst: Amount) -> StagePlan:
+        """With more that may be drawn, and is not expected to be."""
+        return replace(
+            self, arms=self.arms + arms, draws=self.draws + draws, worst=self.worst.plus(worst)
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

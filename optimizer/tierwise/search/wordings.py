@@ -16,17 +16,15 @@ import numpy as np
 from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable
 from tierwise.recipe import Arm, Policy, Recipe
 from tierwise.search.buying import Draws
+from tierwise.search.effort import AS_ITSELF
 from tierwise.task import Item
 
 Wordings = Mapping[str, tuple[str, ...]]
 """Prompt -> its other wordings."""
 
-TEST = "test"
-"""The stage at which a policy is judged as it would be served."""
-
 
 class Reworded:
-    """Draws with those of the other wordings beside them, but for the test."""
+    """Draws with those of the other wordings beside them, but for the stages ``AS_ITSELF``."""
 
     def __init__(self, draws: Draws, wordings: Wordings) -> None:
         self._draws, self._wordings = draws, wordings
@@ -39,7 +37,7 @@ class Reworded:
     def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
         """See ``Draws``."""
         wanted = dict(depth)
-        if stage != TEST:
+        if stage not in AS_ITSELF:
             for arm, n in depth.items():
                 for other in self._wordings.get(arm.prompt, ()):
                     wanted.setdefault(arm._replace(prompt=other), n)

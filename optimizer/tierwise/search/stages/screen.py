@@ -50,16 +50,16 @@ def screen(question: Question, draws: Draws) -> Screened:
     effort = q.effort.within(q.task, q.space.signals)
     nodes = nodes_an_item(q.space, depth)
     first = nodes_an_item(q.space, depth, SCREENED_CHAINS)
-    assumed = replace(q.assumed, nodes=nodes, screened=first)
-    drawn = len(arms) * (1 + max(map(len, q.arms.wordings.values()), default=0))
-    effort = affordable(effort, drawn, depth, assumed, q.cap, tier=name)
+    wordings = q.arms.drawn_beside
+    assumed = replace(q.assumed, nodes=nodes, screened=first, wordings=wordings)
+    effort = affordable(effort, len(arms), depth, assumed, q.cap, tier=name)
     items = q.items("tune")[: effort.screen_items]
     screen_depth = min(effort.screen_draws, max(depth, 1))
     asked = dict.fromkeys((arm for of in q.arms.asking.values() for arm in of), ASK_DRAWS)
     plain = with_nodes(arms, screen_depth, q.space, SCREENED_CHAINS)
     table = draws.table(items, {**plain, **asked}, "screen")
-    measured = replace(_measured_cost(table, q.tier), nodes=nodes)
-    effort = affordable(effort, drawn, depth, measured, q.cap, tier=name, done=("screen",))
+    measured = replace(_measured_cost(table, q.tier), nodes=nodes, wordings=wordings)
+    effort = affordable(effort, len(arms), depth, measured, q.cap, tier=name, done=("screen",))
     q = replace(q, effort=effort, pss=pss_of(table, q.families), told=told(table, q.arms.asking))
     return Screened(q, table, _at_one_draw(table, arms), depth, measured)
 
