@@ -52,7 +52,7 @@ def write_job(path: Path, task: str, space: str, *, takes_n: bool, trials: int) 
         "model": "openai/embedded-small", "modes": MODES, "takes_n": takes_n,
         "price": {"prompt_usd_per_mtok": price.prompt_usd_per_mtok,
                   "completion_usd_per_mtok": price.completion_usd_per_mtok},
-        "limits": {"concurrency": 8},
+        "limits": {"concurrency": 32},
     }  # fmt: skip
     job = {"task": task, "space": space, "trials": trials, "tiers": {"small": tier}}
     path.write_text(json.dumps(job))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.loopback.server import Messages, Said
 from tierwise.llm import Request, base_seed
-from tierwise.llm.embedded import Engine, encode
+from tierwise.llm.embedded import Engine, Generation, Prompt, encode
 from tierwise.recipe import Message
 
 SENT_BESIDE = {"model", "messages", "n", "seed", "logprobs"}
 MOST_DRAWS = 4096
 
 
-@dataclass(frozen=True)
+@dataclass
 class EmbeddedTwin:
     """``Loopback.speak_all`` of ``embedded/NAME``, asked as ``openai/MODEL`` at ``address``.
 
@@ -23,14 +24,20 @@ class EmbeddedTwin:
     names the model and its address. So the twin reads the index off the seed that it is sent, and
     draws with the seed that the tier in process has for it. A seed that is not of that form is an
     error: the job would not be the one that the twin knows.
+
+    What arrives while it draws is drawn together next, as a batch of the engine.
     """
 
     address: str
     model: str = "openai/embedded-small"
     name: str = "small"
     job_seed: int = 0
+    _waiting: list[tuple[list[tuple[Prompt, int]], asyncio.Future[list[Generation]]]] = field(
+        default_factory=list
+    )
+    _drawing: asyncio.Task[None] | None = None
 
-    def __call__(
+    async def __call__(
         self, messages: Messages, seed: int, n: int, body: Mapping[str, Any]
     ) -> list[Said]:
         said = tuple(Message(m["role"], m["content"]) for m in messages)
@@ -39,15 +46,30 @@ class EmbeddedTwin:
         index = seed - base_seed(self.job_seed, asked)
         assert 0 <= index < MOST_DRAWS, f"no draw of this job has seed {seed}"
         first = base_seed(self.job_seed, Request(f"embedded/{self.name}", said, params)) + index
-        drawn = Engine.load(self.name).generate([encode(said, params)] * n, range(first, first + n))
+        prompt = encode(said, params)
+        drawn = asyncio.get_running_loop().create_future()
+        self._waiting.append(([(prompt, first + j) for j in range(n)], drawn))
+        if self._drawing is None or self._drawing.done():
+            self._drawing = asyncio.create_task(self._draw())
         return [
             Said(
                 g.text, logprobs=_logprobs(g.logprob_sum, g.logprob_min, g.n_own_tokens),
                 finish_reason=g.finish_reason, tokens=g.completion_tokens,
                 prompt_tokens=g.prompt_tokens,
             )
-            for g in drawn
+            for g in await drawn
         ]  # fmt: skip
+
+    async def _draw(self) -> None:
+        engine = Engine.load(self.name)
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            prompts, seeds = zip(*(draw for draws, _ in batch for draw in draws), strict=True)
+            drawn = iter(await asyncio.to_thread(engine.generate, prompts, seeds))
+            for draws, future in batch:
+                own = [next(drawn) for _ in draws]
+                if not future.done():  # whoever asked is gone
+                    future.set_result(own)
 
 
 def _logprobs(total: float, least: float, n: int) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -71,7 +71,9 @@ class Loopback:
     """
 
     speak: Speak = hashed
-    speak_all: Callable[[Messages, int, int, Mapping[str, Any]], list[Said]] | None = None
+    speak_all: Callable[[Messages, int, int, Mapping[str, Any]], Awaitable[list[Said]]] | None = (
+        None
+    )
     fault: Callable[[int], Fault | None] = lambda call: None
     key: str | None = None
     takes_n: bool = True
@@ -143,16 +145,16 @@ class Loopback:
         if fault is not None and fault.kind == "status":
             return _error(fault.status, fault.error or {"message": "scripted"}, fault.headers)
         await asyncio.sleep(self.delay_s)
-        answer = self._answer(body)
+        answer = await self._answer(body)
         if fault is None:
             self.answered += 1
             return web.json_response(answer)
         return await _spoil(request, answer, fault)
 
-    def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         messages, seed = body["messages"], body.get("seed", 0)
         if self.speak_all is not None:
-            said = self.speak_all(messages, seed, body.get("n", 1), body)
+            said = await self.speak_all(messages, seed, body.get("n", 1), body)
         else:
             said = [self.speak(messages, seed + j, body) for j in range(body.get("n", 1))]
         prompt = said[0].prompt_tokens

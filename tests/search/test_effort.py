@@ -17,7 +17,7 @@ COST = DrawCost(usd=0.001, tokens=100.0)
 
 
 def total(effort: Effort) -> int:
-    return sum(effort.draws(10, 9).values())
+    return sum(stage.draws for stage in effort.stages(10, 9))
 
 
 @pytest.mark.parametrize("share", [0.95, 0.6, 0.3, 0.2])
@@ -33,6 +33,17 @@ def test_what_is_planned_fits_the_cap(share: float, of: str) -> None:
     assert total(planned) <= draws
     assert total(planned) > draws * 0.5, "and uses most of it"
     assert planned.screen_draws == Effort().screen_draws, "fewer items, not fewer draws"
+
+
+def test_what_an_earlier_stage_bought_is_not_counted_again() -> None:
+    screen, _, race, study, *_ = Effort(fit_items=0).stages(10, 9, nodes=4, screened=1)
+    assert screen.draws == 10 * 48 * (5 + 1)
+    assert race.draws == 8 * (48 * (9 - 5 + 4 - 1) + (120 - 48) * (9 + 4))
+    assert study.draws == 5 * (240 - 120) * (9 + 4)
+    assert study.requests == 5 * (240 - 120) * (1 + 4)
+    deep = Effort(fit_items=0).stages(10, 17)[3]
+    assert deep.draws == 5 * (120 * (17 - 9) + (240 - 120) * 17)
+    assert deep.requests == 5 * 240, "a call for what is missing of each item"
 
 
 def test_without_a_cap_nothing_is_scaled() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tierwise.difficulty import Router, signal, turn_of
 from tierwise.errors import BudgetError
@@ -27,6 +28,40 @@ ACCEPT_PART = 3
 """At most this part of the tune split is kept for the acceptance of rounds."""
 PLANNED_SHARE = 0.9
 """Part of a budget that is planned for; the rest is for draws that turn out dearer."""
+
+BYTES_A_TOKEN = 3.0
+PART_OF_CAP = 1 / 6
+"""How long answers are expected to be before the first: a part of the mode's token cap, which few
+should fill."""
+
+
+class StageDraws(NamedTuple):
+    """What a stage buys: of each item of ``split`` so many draws of each of ``arms``, ``new`` ones,
+    since the items of screen, race and study are nested; and ``nodes`` below or beside them."""
+
+    stage: str
+    split: str
+    arms: int
+    new: tuple[int, ...]
+    nodes: tuple[int, ...]
+
+    @property
+    def draws(self) -> int:
+        """Over all arms and items."""
+        return self.arms * (sum(self.new) + sum(self.nodes))
+
+    @property
+    def requests(self) -> int:
+        """Calls where the draws of an arm on an item are one; no node shares its call."""
+        return self.arms * (sum(n > 0 for n in self.new) + sum(self.nodes))
+
+
+def _new(there: list[int], items: int, draws: int) -> tuple[int, ...]:
+    """Draws that ``items`` lack of ``draws`` each; ``there`` is what they have, and gets them."""
+    there += [0] * (items - len(there))
+    new = tuple(max(0, draws - have) for have in there[:items])
+    there[:items] = [max(draws, have) for have in there[:items]]
+    return new
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,34 +119,36 @@ class Effort:
             test_items=min(self.test_items, test),
         )
 
-    def draws(self, n_arms: int, depth: int, nodes: int = 0) -> dict[str, int]:
-        """Draws that each stage looks at, at most; ``nodes`` are those below or beside an arm's
-        plain answers, an item."""
-        raced, studied = min(n_arms, self.race_arms), min(n_arms, self.study_arms)
-        return {
-            "screen": n_arms * self.screen_items * self.screen_draws,
-            "fit": 2 * self.fit_items * self.fit_draws,
-            "race": raced * self.race_items * (min(self.race_draws, depth) + nodes),
-            "study": studied * self.study_items * (depth + nodes),
-            "select": studied * self.select_items * (depth + nodes),
-            "test": studied * self.test_items * (depth + nodes),
-            "rounds": self.rounds
-            * self._round(depth, depth + nodes, min(self.race_draws, depth) + nodes),
-        }
+    def stages(
+        self, n_arms: int, depth: int, nodes: int = 0, screened: int = 0
+    ) -> tuple[StageDraws, ...]:
+        """What each stage buys at most, ``rounds`` of proposals apart.
 
-    def requests(self, n_arms: int, nodes: int = 0) -> dict[str, int]:
-        """Pairs of an arm and an item at each stage, and with each its nodes: no two share a
-        request."""
+        ``depth`` are the draws of an arm on an item that finalists may ask for; ``nodes`` those
+        below or beside its plain answers to an item, of which the screening makes ``screened``.
+        """
         raced, studied = min(n_arms, self.race_arms), min(n_arms, self.study_arms)
-        return {
-            "screen": n_arms * self.screen_items,
-            "fit": 2 * self.fit_items,
-            "race": raced * self.race_items * (1 + nodes),
-            "study": studied * self.study_items * (1 + nodes),
-            "select": studied * self.select_items * (1 + nodes),
-            "test": studied * self.test_items * (1 + nodes),
-            "rounds": self.rounds * self._round(1, 1 + nodes, 1 + nodes),
-        }
+        looked = (
+            ("screen", "tune", n_arms, self.screen_items, min(self.screen_draws, depth), screened),
+            ("fit", "train", min(2, n_arms), self.fit_items, self.fit_draws, 0),
+            ("race", "tune", raced, self.race_items, min(self.race_draws, depth), nodes),
+            ("study", "tune", studied, self.study_items, depth, nodes),
+            ("select", "select", studied, self.select_items, depth, nodes),
+            ("test", "test", studied, self.test_items, depth, nodes),
+        )
+        there: dict[str, list[int]] = {}  # (draws, nodes) that a surviving arm has of each item
+        beside: dict[str, list[int]] = {}
+        return tuple(
+            StageDraws(stage, split, arms,
+                       _new(there.setdefault(split, []), items, draws),
+                       _new(beside.setdefault(split, []), items, below))
+            for stage, split, arms, items, draws, below in looked
+        )  # fmt: skip
+
+    def round(self, depth: int, nodes: int = 0) -> tuple[int, int]:
+        """(draws, calls where ``n`` is taken) of one round after the first, at most."""
+        deep, raced = depth + nodes, min(self.race_draws, depth) + nodes
+        return self._round(depth, deep, raced), self._round(1, 1 + nodes, 1 + nodes)
 
     def _round(self, tried: int, studied: int, raced: int) -> int:
         """Draws of one round, where each item takes as many of an arm at its stage."""
@@ -149,7 +186,7 @@ def affordable(
     effort: Effort, n_arms: int, depth: int, cost: DrawCost, cap: Cap, *, tier: str,
     done: Sequence[str] = (),
 ) -> Effort:  # fmt: skip
-    """``effort``, scaled down until what is left to do fits ``cap`` (the tier's, in all).
+    """``effort``, scaled down until what is left to do fits ``cap``: what is left of the tier's.
 
     Where rounds of proposals do not fit at any scale, it is without them.
 
@@ -158,6 +195,8 @@ def affordable(
     """
     for factor in SCALES:
         scaled = effort.scaled(factor)
+        if "screen" in done:  # what it bought is there
+            scaled = replace(scaled, screen_items=effort.screen_items)
         draws, calls = _left(scaled, n_arms, depth, cost, done)
         if _fits(draws, calls, cost, cap):
             return scaled
@@ -200,15 +239,14 @@ def _left(
     effort: Effort, n_arms: int, depth: int, cost: DrawCost, done: Sequence[str]
 ) -> tuple[int, int]:
     """Draws and calls of the stages that are not done."""
-    draws, calls = (
-        sum(n * cost.worded(stage) for stage, n in counts.items() if stage not in done)
-        for counts in (
-            effort.draws(n_arms, depth, cost.nodes), effort.requests(n_arms, cost.nodes),
-        )
-    )  # fmt: skip
-    first = n_arms * effort.screen_items * cost.screened * cost.wordings
-    if "screen" not in done:
-        draws, calls = draws + first, calls + first
+    stages = effort.stages(n_arms, depth, cost.nodes, cost.screened)
+    left = [stage for stage in stages if stage.stage not in done]
+    draws = sum(stage.draws * cost.worded(stage.stage) for stage in left)
+    calls = sum(stage.requests * cost.worded(stage.stage) for stage in left)
+    if "rounds" not in done:
+        rounds = effort.rounds * cost.worded("rounds")
+        more_draws, more_calls = effort.round(depth, cost.nodes)
+        draws, calls = draws + rounds * more_draws, calls + rounds * more_calls
     return draws, calls if cost.takes_n else draws
 
 
@@ -221,10 +259,10 @@ def _fits(draws: int, calls: int, cost: DrawCost, cap: Cap) -> bool:
 
 
 def assumed_cost(tier: Tier, arms: Sequence[Arm], prompt_bytes: float) -> DrawCost:
-    """Before the first draw: three bytes a prompt token, half of each mode's token cap."""
-    prompt = prompt_bytes / 3
+    """Before the first draw: three bytes a prompt token, a sixth of each mode's token cap."""
+    prompt = prompt_bytes / BYTES_A_TOKEN
     caps = [token_cap(tier.mode(arm.mode)) for arm in arms]
-    completion = sum(caps) / len(caps) / 2
+    completion = sum(caps) / len(caps) * PART_OF_CAP
     usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
     return DrawCost(usd, prompt + completion, tier.takes_n)
 

@@ -2,10 +2,10 @@
 
 The counts are those of ``effort``, as the search takes them. A stage is counted with what earlier
 stages did not buy: the items of screen, race and study are nested. Prompts are rendered and
-measured in bytes; how long answers are nobody knows before the first, so the expectation takes half
-of each mode's token cap, a token for three bytes of prompt, and half of the draws that finalists
-might ask for; the worst case takes all of them, and a token a byte, as a reservation does. A
-budget's cap bounds both.
+measured in bytes; how long answers are nobody knows before the first, so the expectation takes a
+sixth of each mode's token cap, a token for three bytes of prompt, and a part of the draws that
+finalists might ask for (``FINALISTS_DEPTH``); the worst case takes all of them, and a token a byte,
+as a reservation does. A budget's cap bounds both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from tierwise.recipe import Arm, Tier
 from tierwise.search.above import MOST_ARMS
 from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
-from tierwise.search.effort import Effort, affordable, assumed_cost, enough_usd, most_draws
+from tierwise.search.effort import (
+    BYTES_A_TOKEN,
+    PART_OF_CAP,
+    Effort,
+    affordable,
+    assumed_cost,
+    enough_usd,
+    most_draws,
+)
 from tierwise.search.offered import offered, scores_of
 from tierwise.search.planned import Plan, StagePlan, TierPlan, amount_of
 from tierwise.search.prepared import Prepared
@@ -32,8 +40,9 @@ from tierwise.search.shares import share_of
 MEASURED_ITEMS = 40
 """Items whose prompts are rendered, of the split that is screened."""
 
-FINALISTS_DEPTH = 0.5
-"""Part of the most draws that policies on held-out items are expected to ask for."""
+FINALISTS_DEPTH = {"select": 0.55, "test": 0.35}
+"""Part of the most draws that policies on held-out items are expected to ask for: runs on embedded
+tiers bought .41 to .61 of them on select, for two dozen finalists, and .19 to .49 on test."""
 
 
 def plan(prepared: Prepared, effort: Effort | None = None) -> Plan:
@@ -68,10 +77,10 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
     calls, wordings = _calls(prepared, tier, arms, arms.candidates), arms.drawn_beside
     first = [of_arm[0].request for of_arm in calls]
     size = sum(len(m.content.encode()) for r in first for m in r.messages) / len(first)
-    fault, cut, enough = "", effort, 0.0
+    within = effort.within(task, prepared.space.signals)
+    fault, cut, enough = "", within, 0.0
     try:
         assumed = replace(assumed_cost(tier, arms.candidates, size), wordings=wordings)
-        within = effort.within(task, prepared.space.signals)
         cut = affordable(within, len(first), depth, assumed, cap, tier=tier.name)
         enough = enough_usd(cut, len(first), depth, assumed)
     except BudgetError as error:
@@ -79,8 +88,7 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
     lengths = _Lengths.of(tier, calls, bounded=cap.usd is not None or cap.tokens is not None)
     splits = {name: len(items) for name, items in task.splits.items()}
     stages = tuple(
-        stage.worded(wordings)
-        for stage in _stages(cut, effort, len(first), depth, splits, tier, lengths)
+        stage.worded(wordings) for stage in _stages(cut, within, len(first), depth, tier, lengths)
     )
     for other in prepared.job.above(tier.name):
         stages = tuple(
@@ -88,7 +96,7 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
         )
     if cut.rounds:
         before = [stage.stage for stage in stages].index("select")
-        rounds = _rounds(cut, len(first), depth, tier, lengths)
+        rounds = _rounds(cut, depth, tier, lengths)
         stages = (*stages[:before], rounds, *stages[before:])
     if arms.asking:
         asked = _calls(prepared, tier, arms, [a for of in arms.asking.values() for a in of])
@@ -164,48 +172,36 @@ class _Lengths(NamedTuple):
                 two = worst_case([call._replace(n=2)], tier, bounded=bounded).tokens
                 most.append(two - one)
                 worst.append(one - most[-1])
-        return cls(sum(sizes) / len(sizes) / 3, sum(most) / len(most) / 2, max(worst), max(most))
+        return cls(
+            sum(sizes) / len(sizes) / BYTES_A_TOKEN, sum(most) / len(most) * PART_OF_CAP,
+            max(worst), max(most),
+        )  # fmt: skip
 
 
 def _stages(
-    cut: Effort, full: Effort, n_arms: int, depth: int, splits: Mapping[str, int], tier: Tier,
-    lengths: _Lengths,
-) -> tuple[StagePlan, ...]:  # fmt: skip
-    raced, studied = min(n_arms, cut.race_arms), min(n_arms, cut.study_arms)
-    table = (
-        ("screen", "tune", n_arms, min(cut.screen_draws, depth)),
-        ("fit", "train", min(2, n_arms), cut.fit_draws),
-        ("race", "tune", raced, min(cut.race_draws, depth)),
-        ("study", "tune", studied, depth),
-        ("select", "select", studied, depth),
-        ("test", "test", studied, depth),
-    )
-    bought = [0] * splits["tune"]  # draws that a surviving arm has of each item
+    cut: Effort, full: Effort, n_arms: int, depth: int, tier: Tier, lengths: _Lengths
+) -> tuple[StagePlan, ...]:
+    uncut = {stage.stage: len(stage.new) for stage in full.stages(n_arms, depth)}
     stages = []
-    for stage, split, arms, draws in table:
-        items = min(getattr(cut, f"{stage}_items"), splits[split])
-        if not items:
+    for stage, _, arms, new, _ in cut.stages(n_arms, depth):
+        if not new:
             continue
-        uncut = min(getattr(full, f"{stage}_items"), splits[split])
-        new = [draws] * items
-        if split == "tune":
-            new = [max(0, draws - have) for have in bought[:items]]
-            bought[:items] = [max(draws, have) for have in bought[:items]]
-        held_out = split in ("select", "test")
-        usual = [max(1, round(n * FINALISTS_DEPTH)) for n in new] if held_out else new
+        usual = new
+        if stage in FINALISTS_DEPTH:
+            usual = tuple(max(1, round(n * FINALISTS_DEPTH[stage])) for n in new)
         stages.append(StagePlan(
-            stage, arms, items, uncut, arms * sum(new),
+            stage, arms, len(new), uncut[stage], arms * sum(new),
             amount_of(arms, usual, tier, lengths.prompt, lengths.completion),
             amount_of(arms, new, tier, lengths.worst_prompt, lengths.worst_completion),
         ))  # fmt: skip
     return tuple(stages)
 
 
-def _rounds(cut: Effort, n_arms: int, depth: int, tier: Tier, lengths: _Lengths) -> StagePlan:
+def _rounds(cut: Effort, depth: int, tier: Tier, lengths: _Lengths) -> StagePlan:
     """What the rounds after the first look at, at most; half of it is expected, as of finalists."""
-    draws, items = cut.draws(n_arms, depth)["rounds"], cut.requests(n_arms)["rounds"]
+    draws, items = (cut.rounds * n for n in cut.round(depth))
     each = [depth] * (draws // depth)
-    usual = [max(1, round(depth * FINALISTS_DEPTH))] * len(each)
+    usual = [max(1, round(depth * FINALISTS_DEPTH["select"]))] * len(each)
     return StagePlan(
         "rounds", cut.rounds * cut.proposed, items, items, draws,
         amount_of(1, usual, tier, lengths.prompt, lengths.completion),

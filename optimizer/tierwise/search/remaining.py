@@ -19,8 +19,6 @@ from tierwise.search.planned import NOTHING, Amount, Plan, StagePlan, TierPlan
 from tierwise.search.run_dir import RunDir
 
 LAST = "test"
-HELD_OUT = ("select", "test")
-"""Stages that are expected to buy a part of the draws that they may: ``FINALISTS_DEPTH``."""
 
 
 def remaining(found: Plan, run: RunDir, job: Job) -> Plan:
@@ -88,7 +86,7 @@ def _scale(tier: TierPlan, bought: Mapping[str, Bought]) -> tuple[float, float]:
     expected, actual = [0.0, 0.0], [0.0, 0.0]
     for stage in tier.stages:
         got = bought.get(stage.stage)
-        if got is None or not stage.draws or stage.stage in HELD_OUT:
+        if got is None or not stage.draws or stage.stage in FINALISTS_DEPTH:
             continue
         share = got.draws / stage.draws
         for k, (planned, spent) in enumerate(
@@ -104,7 +102,7 @@ def _stage(
     stage: StagePlan, bought: Mapping[str, Bought], scale: tuple[float, float]
 ) -> StagePlan:  # fmt: skip
     there = bought[stage.stage].draws if stage.stage in bought else 0
-    most, usual = stage.draws, stage.draws * (FINALISTS_DEPTH if stage.stage in HELD_OUT else 1.0)
+    most, usual = stage.draws, stage.draws * FINALISTS_DEPTH.get(stage.stage, 1.0)
     left, left_usual = (max(0.0, n - there) / n if n else 0.0 for n in (most, usual))
     expected, worst = stage.expected, stage.worst
     return replace(

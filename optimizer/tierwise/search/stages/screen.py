@@ -8,11 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.pool import Cap
 from tierwise.recipe import Arm, StrategySpec, Tier, uniform
 from tierwise.search.asking import DRAWS as ASK_DRAWS
 from tierwise.search.asking import told
 from tierwise.search.buying import Draws
-from tierwise.search.effort import DrawCost, affordable, most_draws, nodes_an_item, with_nodes
+from tierwise.search.effort import (
+    DrawCost,
+    StageDraws,
+    affordable,
+    most_draws,
+    nodes_an_item,
+    with_nodes,
+)
 from tierwise.search.question import Question
 from tierwise.search.sensitivity import pss_of
 
@@ -58,10 +66,25 @@ def screen(question: Question, draws: Draws) -> Screened:
     asked = dict.fromkeys((arm for of in q.arms.asking.values() for arm in of), ASK_DRAWS)
     plain = with_nodes(arms, screen_depth, q.space, SCREENED_CHAINS)
     table = draws.table(items, {**plain, **asked}, "screen")
-    measured = replace(_measured_cost(table, q.tier), nodes=nodes, wordings=wordings)
-    effort = affordable(effort, len(arms), depth, measured, q.cap, tier=name, done=("screen",))
+    measured = replace(
+        _measured_cost(table, q.tier), nodes=nodes, screened=first, wordings=wordings
+    )
+    left = _left(q.cap, effort.stages(len(arms), depth, nodes, first)[0], measured)
+    effort = affordable(effort, len(arms), depth, measured, left, tier=name, done=("screen",))
     q = replace(q, effort=effort, pss=pss_of(table, q.families), told=told(table, q.arms.asking))
     return Screened(q, table, _at_one_draw(table, arms), depth, measured)
+
+
+def _left(cap: Cap, bought: StageDraws, cost: DrawCost) -> Cap:
+    """What the screening left of ``cap``: counted, not read from the books, in which a resumed run
+    finds more than its screening."""
+    draws = bought.draws * cost.worded(bought.stage)
+    calls = bought.requests * cost.worded(bought.stage) if cost.takes_n else draws
+    return Cap(
+        None if cap.usd is None else cap.usd - draws * cost.usd,
+        None if cap.calls is None else cap.calls - calls,
+        None if cap.tokens is None else cap.tokens - int(draws * cost.tokens),
+    )
 
 
 def _at_one_draw(table: SampleTable, arms: Sequence[Arm]) -> list[tuple[Arm, float, float]]:
