@@ -30,8 +30,8 @@ def planned(run: RunFiles) -> Markup:
         el("p", "What ", el("code", "tierwise plan"), " said before the first purchase, and what "
            "each stage bought. A plan without calibration knows the prompts but not how long "
            "answers are, and takes a sixth of each token cap; the worst case takes all of it. A "
-           "stage that the plan does not have is bought only where it is needed; one that bought nothing "
-           "was there already, or its tier ended before." + kept),
+           "stage that the plan does not have is bought only where it is needed; one that bought "
+           "nothing was there already, or its tier ended before." + kept),
         table(("tier", "stage", "calls planned", "bought", "$ planned", "$ spent",
                "spent / planned", "$ at worst"), cells, text=2,
               caption="Plan against actual, by stage"),
