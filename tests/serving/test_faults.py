@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import logging
 import re
+import resource
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("starlette", reason="the extra [serve] is not installed")
@@ -127,6 +130,9 @@ async def _asked(
     return statuses, {k: float(v) for k, v in (line.rsplit(" ", 1) for line in lines)}
 
 
+FLAT_MB = 8.0
+"""Memory may grow by so much over the last eight thousand of ten thousand mutations."""
+
 GOOD = {"model": "p", "messages": USER, "seed": 3, "stream": False, "temperature": 0.5}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -209,10 +215,31 @@ def test_mutated_policy_files_are_refused_and_the_old_one_stays(
         _each(mutated(), examples, check)
 
 
-def _each(strategy, examples: int, check: Callable) -> None:
-    @settings(max_examples=examples, deadline=None, derandomize=True, database=None)
-    @given(strategy)
-    def run(value) -> None:
-        check(value)
+def _each(strategy: st.SearchStrategy, examples: int, check: Callable) -> None:
+    """``check`` on as many examples, a thousand at a time; memory must not grow after the second.
 
-    run()
+    Hypothesis remembers the examples of a run, so that each thousand is a run of its own.
+    """
+    resident_mb = []
+    for part in range(-(-examples // 1000)):
+
+        @seed(part)
+        @settings(max_examples=min(examples, 1000), deadline=None, database=None)
+        @given(strategy)
+        def run(value) -> None:
+            check(value)
+
+        run()
+        gc.collect()
+        resident_mb.append(_resident_mb())
+    if len(resident_mb) > 2:
+        logging.info("resident after each thousand, MB: %s", resident_mb)  # with --log-cli-level
+        assert resident_mb[-1] - resident_mb[1] < FLAT_MB, resident_mb
+
+
+def _resident_mb() -> float:
+    """Of this process; where there is no /proc, the most that it ever had."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return round(int(statm.read_text().split()[1]) * resource.getpagesize() / 2**20, 1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
