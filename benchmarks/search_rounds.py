@@ -5,6 +5,9 @@
 Buys one chain an item of the embedded tiers (no key, no network), to six rounds, and prints for
 each tier and number of hops the curve, its plateau, and what a request costs at it. Hops are known
 here from the ids of the items; nothing that is tuned sees them.
+
+``python benchmarks/search_rounds.py --run RUN_DIR […]`` says what the policies of finished runs
+spend on the held-out items by hops, with draws of their own; the corpus is that of each run.
 """
 
 from __future__ import annotations
@@ -13,19 +16,22 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from tierwise.content import load_task
-from tierwise.evaluation import Evaluator, Orders
+from tierwise.content import load_job, load_task
+from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable
 from tierwise.llm import build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
 from tierwise.pool import Buys, Library, SamplePool, Trees, even, fill, load, parents_first
-from tierwise.recipe import Arm, StrategySpec, uniform
+from tierwise.recipe import Arm, Policy, PolicyFile, Recipe, StrategySpec, uniform
 from tierwise.reporting.search_rounds import curve
 from tierwise.retrieval.bm25 import Bm25Retriever
 from tierwise.search.effort import depth_needed
+from tierwise.task import Item
 
 ROUNDS, PASSAGES, HOPS = 6, 1, (1, 2, 3, 4)
 ROOT = Path(__file__).parents[1]
@@ -36,7 +42,12 @@ def main() -> None:
     parser.add_argument("--tiers", nargs="+", default=["small", "medium", "large"])
     parser.add_argument("--items", type=int, default=40, help="of each number of hops")
     parser.add_argument("--missing", type=float, default=0.5)
+    parser.add_argument("--run", nargs="+", type=Path, help="run directories of tune")
     given = parser.parse_args()
+    if given.run:
+        for folder in given.run:
+            policies(folder)
+        return
     with tempfile.TemporaryDirectory() as folder:
         maker = ROOT / "tools" / "lookup_task" / "make_task.py"
         subprocess.run(
@@ -66,21 +77,59 @@ def report(name: str, title: str, corpus: Path, each: int) -> None:
         cells = [f"{p.score.mean:.2f}" for p in found.points]
         usd = [f"{found.points[n].usd:.2e}" for n in (found.plateau, ROUNDS)]
         print(f"| {hops} | {' | '.join(cells)} | {found.plateau} | {' | '.join(usd)} |")
-    spec = StrategySpec.of("retrieval", rounds=ROUNDS, passages=PASSAGES)
-    used = judge.evaluate(uniform(arm, spec))
-    by_hops = [used.rounds[[i.startswith(f"hops{h}") for i in table.item_ids]].mean() for h in HOPS]
-    print("rounds of calls taken of up to 7, by hops: " + ", ".join(f"{r:.2f}" for r in by_hops))
+    for words in (0.0, 1.0):
+        spec = StrategySpec.of("retrieval", rounds=ROUNDS, passages=PASSAGES, least_match=words)
+        print(f"rounds of calls taken of up to 7, least_match {words:g}: "
+              + by_hops(judge.evaluate(uniform(arm, spec)), table))  # fmt: skip
 
 
-def bought(name: str, corpus: Path, each: int):
+def by_hops(found: Evaluation, table: SampleTable) -> str:
+    said = []
+    for hops in HOPS:
+        among = [i.startswith(f"hops{hops}") for i in table.item_ids]
+        score, usd, rounds = (getattr(found, n)[among].mean() for n in ("score", "usd", "rounds"))
+        said.append(f"{hops}: {rounds:.2f} rounds, ${usd:.2e}, right {score:.2f}")
+    return "; ".join(said)
+
+
+def policies(folder: Path) -> None:
+    """Each policy of a run on the test split, with draws of its own, and without its early stop."""
+    job = load_job(folder / "job.yaml")
+    corpus = load_task(job.task).retriever.corpus
+    for path in sorted((folder / "policies").glob("*.yaml")):
+        file = PolicyFile.load(path)
+        kept = Policy(file.policy.buckets, file.policy.difficulty)
+        never = replace(kept, buckets=tuple(map(_to_the_end, kept.buckets)))
+        items = load_task(job.task).task.splits["test"]
+        table = bought(file.tier.name, corpus, items=items, policies=(kept, never))
+        judge = Evaluator(table, Orders(1, 0), exact=False)
+        print(f"\n{folder} {file.tier.name}, {table.n_items} held-out items")
+        for title, policy in (("as tuned", kept), ("without least_match", never)):
+            found = judge.evaluate(policy)
+            print(f"{title}: ${found.mean_usd:.3e} an item, right {found.mean_score:.3f}\n"
+                  f"  {by_hops(found, table)}")  # fmt: skip
+
+
+def _to_the_end(recipe: Recipe) -> Recipe:
+    params = dict(recipe.strategy.params)
+    if "least_match" in params:
+        params["least_match"] = 0.0
+    return recipe._replace(strategy=StrategySpec.of(recipe.strategy.kind, params))
+
+
+def bought(
+    name: str, corpus: Path, each: int = 0, items: Sequence[Item] = (),
+    policies: Sequence[Policy] = (),
+) -> SampleTable:  # fmt: skip
     loaded = load_task("lookup")
     tier, arm = embedded_tier(name, f"embedded/{name}"), Arm("plain", "think", 0.3)
-    items = [
-        item for hops in HOPS
+    items = list(items) or [
+        item
+        for hops in HOPS
         for item in [i for i in loaded.task.items if i.id.startswith(f"hops{hops}")][:each]
-    ]  # fmt: skip
-    depth = even(depth_needed([uniform(arm, StrategySpec.of(
-        "retrieval", rounds=ROUNDS, passages=PASSAGES))]))  # fmt: skip
+    ]
+    every = uniform(arm, StrategySpec.of("retrieval", rounds=ROUNDS, passages=PASSAGES))
+    depth = even(depth_needed(policies or [every]))
     prompt = loaded.prompts[0]
 
     def ask(arm, item, parent=None):
@@ -97,10 +146,10 @@ def bought(name: str, corpus: Path, each: int):
         try:
             for level in parents_first(depth):
                 needs = [need for a in level for _, need in trees.needs(a)]
-                fill(pool, model, tier, needs, seed=0, run="benchmark")
+                fill(pool, model, tier, needs, seed=int(bool(policies)), run="benchmark")
         finally:
             model.close()
-        requests = {arm: [ask(arm, item) for item in items]}
+        requests = {a: [ask(a, item) for item in items] for a in depth if not a.path}
         table = load(pool, loaded.task, tier, items, requests, depth, trees=trees)
     return table.rows(np.flatnonzero(table.complete))
 

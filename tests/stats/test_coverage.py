@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from benchmarks import coverage
 
+from tierwise.evaluation import Evaluation
+from tierwise.search.gate import compare, passed
+
 
 @pytest.fixture(autouse=True)
 def kept(monkeypatch):
@@ -30,19 +33,32 @@ def test_no_interval_is_too_short(kind):
     assert [r for r in found if r.is_error and r.short] == []
 
 
+def compared(rng, n, world, jobs):
+    """As the search does, of each job."""
+    worlds = coverage.drawn(rng, n, world, jobs)
+    for score, usd, base_score, base_usd in zip(*worlds, strict=True):
+        ours, theirs = (
+            Evaluation(s, u, u, u, (1.0,)) for s, u in ((score, usd), (base_score, base_usd))
+        )
+        yield compare(ours, theirs, margin=coverage.MARGIN)
+
+
+@pytest.mark.parametrize("world", [(0.0, 1.0), (0.0, 0.5), (0.1, 2.0), (-0.02, 0.5)])
+def test_the_simulated_gate_is_that_of_the_search(world):
+    world = coverage.World(*world)
+    said = [c.p for c in compared(np.random.default_rng(4), 60, world, 5)]
+    many = coverage.p_values(*coverage.drawn(np.random.default_rng(4), 60, world, 5))
+    np.testing.assert_allclose(many, said, atol=0.01)  # resamples that lie at a bar
+
+
 def test_a_job_of_equal_policies_is_rarely_given_one():
     worlds = coverage.GATES["all equal, at twice the cost"]
-    rng = np.random.default_rng(2)
-    wrong = sum(
-        any(coverage.passed([coverage._compared(rng, 40, w) for w in worlds])) for _ in range(10)
-    )
-    assert wrong <= 3  # P(more than 3 of 10 at 5%) is .001
+    assert coverage.wrongly(np.random.default_rng(2), 40, worlds, 60) <= 8  # of 60: P < .01 at 5%
 
 
 def test_better_policies_are_given():
-    rng = np.random.default_rng(3)
-    better = [coverage.World(0.15, 1.0)] * 3
-    assert all(coverage.passed([coverage._compared(rng, 400, w) for w in better]))
+    better = compared(np.random.default_rng(3), 400, coverage.World(0.15, 1.0), 3)
+    assert all(passed(list(better)))
 
 
 @pytest.mark.slow
@@ -54,4 +70,4 @@ def test_promises_are_kept_over_2000_runs(kind):
 
 @pytest.mark.slow
 def test_the_gate_exports_what_is_not_better_in_one_job_of_twenty_at_most():
-    assert [r for r in coverage.gate(np.random.default_rng(7), 400) if r.short] == []
+    assert [r for r in coverage.gate(np.random.default_rng(7), 2000) if r.short] == []

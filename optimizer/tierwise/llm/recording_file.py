@@ -12,13 +12,22 @@ from typing import Any, NamedTuple
 
 from tierwise.errors import InputError
 from tierwise.llm._base import Completion, Failure, Result
-from tierwise.recipe import Arm
+from tierwise.recipe import Arm, Passage, Turn
+from tierwise.recipe import Path as TurnPath
 from tierwise.task import Item
 
 NUMBERS = (
     "score", "prompt_tokens", "completion_tokens", "verifier_score", "mean_logprob", "confidence",
-    "latency_s",
+    "latency_s", "lookup_s",
 )  # fmt: skip
+
+
+class LookUp(NamedTuple):
+    """What a query of a recorded trajectory brought, best first."""
+
+    query: str
+    passages: tuple[Passage, ...]
+    latency_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,7 @@ class RecordedDraw:
     latency_s: float = 0.0
     tokens_estimated: bool = False
     error: str | None = None
+    look_up: LookUp | None = None
 
     @property
     def result(self) -> Result:
@@ -149,10 +159,35 @@ def _draw_line(row: Mapping[str, Any], path: Path, line: int) -> DrawLine:
     if row.get("text") is None and row.get("error") is None:
         raise InputError("a completion needs 'text', or 'error'", path=path, line=line)
     arm = Arm(str(row["prompt_id"]), str(row["mode"]), float(row["temperature"]))
-    return DrawLine(line, str(row["model"]), str(row["item_id"]), arm, index, _draw(row))
+    try:
+        arm, found = arm._replace(path=_path(row.get("path") or [])), _look_up(row)
+    except InputError as error:
+        raise InputError(str(error), path=path, line=line) from None
+    draw = _draw(row, found)
+    return DrawLine(line, str(row["model"]), str(row["item_id"]), arm, index, draw)
 
 
-def _draw(row: Mapping[str, Any]) -> RecordedDraw:
+def _path(labels: Any) -> TurnPath:
+    """The turns from the root on, as ``["query:2", "answer"]``."""
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise InputError(f"path must be a list of turns, got {labels!r}")
+    return tuple(Turn.of(label) for label in labels)
+
+
+def _look_up(row: Mapping[str, Any]) -> LookUp | None:
+    if row.get("query") is None:
+        return None
+    rows = row.get("passages")
+    if not isinstance(rows, list) or not all(
+        isinstance(each, dict) and "id" in each and isinstance(each.get("text"), str)
+        for each in rows
+    ):
+        raise InputError('a query needs its "passages": [{"id": …, "text": …}], or []')
+    passages = tuple(Passage(str(each["id"]), each["text"]) for each in rows)
+    return LookUp(str(row["query"]).strip(), passages, float(row.get("lookup_s") or 0.0))
+
+
+def _draw(row: Mapping[str, Any], look_up: LookUp | None) -> RecordedDraw:
     answer, error = row.get("answer"), row.get("error")
     return RecordedDraw(
         text=str(row.get("text") or ""),
@@ -167,4 +202,5 @@ def _draw(row: Mapping[str, Any]) -> RecordedDraw:
         latency_s=float(row.get("latency_s") or 0.0),
         tokens_estimated=bool(row.get("tokens_estimated", False)),
         error=None if error is None else str(error),
+        look_up=look_up,
     )

@@ -20,12 +20,14 @@ class Library:
     """Where the queries of a tier are answered.
 
     ``identity`` is that of the retriever; ``retriever`` None is a replay: nothing is looked up, and
-    what the pool does not have is not there.
+    what the pool does not have is not there. ``free``: its look-ups were paid for elsewhere, and
+    are not booked.
     """
 
     spec: RetrieverSpec
     identity: str
     retriever: Retriever | None = None
+    free: bool = False
 
     def read(
         self, pool: SamplePool, k: int, queries: Sequence[str], *, tier: str, run: str, limit: Limit
@@ -40,7 +42,8 @@ class Library:
         missing = [query for query in asked if query not in known]
         if not missing or self.retriever is None:
             return known
-        spent = Spent(self.spec.usd_per_call * len(missing), 0, 0)
+        usd_per_call = 0.0 if self.free else self.spec.usd_per_call
+        spent = Spent(usd_per_call * len(missing), 0, 0)
         reserved = pool.reserve(tier, run, spent, limit)
         if isinstance(reserved, str):
             return known

@@ -28,6 +28,12 @@ from tierwise.search.recorded import FREE, RecordedDraws, fingerprint, recorded_
 from tierwise.search.rounds import Desk, Start
 from tierwise.search.shares import share_of
 from tierwise.search.tier import search
+from tierwise.search.trajectories import (
+    Trajectories,
+    check_queries,
+    library_from,
+    recorded_space,
+)
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,10 @@ def _on_a_recording(searches: Searches, tier: Tier, above: Sequence[Above]) -> S
     recording = Recording.load(path_of(tier.name), tier.model)
     arms = recorded_arms(recording, tier, job.baseline)
     question = _question(prepared, tier, arms, FREE, Cap(), DrawCost(0.0, 0.0), recording)
+    if recording.nodes and not above:
+        buyer = _trajectories(searches, tier, recording, path_of(tier.name))
+        found = search(_begun(question, searches.studied, above), buyer, searches.listener)
+        return Searched(found, fingerprint(path_of(tier.name)))
     others = {
         one.tier.name: (Recording.load(path_of(one.tier.name), one.tier.model), one.tier)
         for one in above
@@ -155,6 +165,15 @@ def _on_a_recording(searches: Searches, tier: Tier, above: Sequence[Above]) -> S
     marks = [fingerprint(path) for path in paths]
     whole = marks[0] if len(marks) == 1 else hashlib.sha256("".join(marks).encode()).hexdigest()
     return Searched(replace(found, prompt_table=draws.everything()), whole)
+
+
+def _trajectories(searches: Searches, tier: Tier, recording: Recording, path: Path) -> Trajectories:
+    loaded, library = searches.prepared.loaded, None
+    if loaded.retriever is not None:
+        check_queries(recording, loaded.task, loaded.retriever.spec)
+        library = library_from(recording, loaded.retriever.spec, path)
+    account = Account(searches.run, searches.prepared.job.seed, Cap())
+    return Trajectories(searches.pool, loaded.task, tier, recording, account, library)
 
 
 def _begun(question: Question, studied: Mapping[str, Any], above: Sequence[Above]) -> Question:
@@ -168,9 +187,11 @@ def _question(
     recording: Recording | None = None,
 ) -> Question:  # fmt: skip
     job, task = prepared.job, prepared.loaded.task
-    scores = scores_of(task, tier, recording)
+    scores, space = scores_of(task, tier, recording), prepared.space
+    if recording is not None:
+        space = recorded_space(space, recording)
     return Question(
-        task, tier, offered(prepared.space, scores), arms, job.seed, job.trials, job.gate_margin,
+        task, tier, offered(space, scores), arms, job.seed, job.trials, job.gate_margin,
         job.operating_point, effort, cap, assumed, scores=scores,
     )  # fmt: skip
 

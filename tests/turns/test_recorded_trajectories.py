@@ -1,0 +1,218 @@
+"""Trajectories that somebody else recorded: judged, replayed and served like those bought here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.search import scripted_job
+from tests.turns import recording as made
+from tests.turns import search_job, worlds
+from tests.turns import search_worlds as world
+from tests.turns.parity import assert_served_as_replayed
+from tierwise.content import load_job, load_space
+from tierwise.errors import InputError, UnsupportedError
+from tierwise.evaluation import Evaluator, Orders, replay
+from tierwise.llm.recorded import RecordedModel, Recording, recorded_tier
+from tierwise.llm.scripted import ScriptedModel, answering
+from tierwise.pool import Cap, Library, SamplePool
+from tierwise.recipe import Arm, Policy, Recipe, StrategySpec, uniform
+from tierwise.recipe.policy_file import PolicyFile
+from tierwise.search import prepare, tune
+from tierwise.search import replay as replay_run
+from tierwise.search.buying import Account, Buyer, Supply
+from tierwise.search.effort import depth_needed
+from tierwise.search.trajectories import (
+    Trajectories,
+    check_queries,
+    library_from,
+    recorded_space,
+)
+from tierwise.serving import PolicyRuntime
+
+PLAIN, STEPS = worlds.ARMS
+PRICE = worlds.TIER.price
+
+
+def searching(**params) -> StrategySpec:
+    return StrategySpec.of("retrieval", params)
+
+
+POLICIES = {
+    "every round": uniform(PLAIN, searching(rounds=3, stop_when_stale=False)),
+    "cut short": uniform(STEPS, searching(rounds=1, draws=2)),
+    "stops off the point": uniform(PLAIN, searching(rounds=3, least_match=1.0)),
+    "a vote of two arms": Policy((Recipe((PLAIN, STEPS), searching(rounds=3, draws=4)),)),
+    "no search": uniform(PLAIN, searching(rounds=0, draws=3)),
+}
+DEPTH = depth_needed(list(POLICIES.values()), 4)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    """Trajectories of the world, forced answers at every depth among them."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with worlds.opened(folder) as pool:
+        buyer = world.buyer(pool, ScriptedModel(world.script), world.library())
+        buyer.table(worlds.ITEMS, DEPTH, "test")
+        return made.write(folder / "agent.jsonl", made.lines_of(buyer, worlds.ITEMS, DEPTH))
+
+
+def bought(tmp_path: Path, file: Path):
+    recording = Recording.load(file, "agent")
+    library = library_from(recording, world.SPEC, file)
+    tier = recorded_tier("small", recording, PRICE)
+    with worlds.opened(tmp_path) as pool:
+        account = Account("run", worlds.SEED, Cap())
+        buyer = Trajectories(pool, worlds.TASK, tier, recording, account, library)
+        table = buyer.table(worlds.ITEMS, DEPTH, "test")
+        assert pool.spent("run").usd == 0, "what was recorded was paid for elsewhere"
+    return recording, library, tier, table
+
+
+@pytest.mark.parametrize("name", POLICIES)
+async def test_the_runtime_over_recorded_trajectories_is_the_offline_evaluation(
+    tmp_path, file, name
+) -> None:
+    recording, library, tier, table = bought(tmp_path, file)
+    policy = POLICIES[name]
+    prompts = {prompt.id: prompt for prompt in recording.prompts}
+    served = replace(world.policy_file(policy, tier=tier), prompts=prompts)
+    runtime = PolicyRuntime(served, RecordedModel(recording), retriever=library.retriever)
+    await assert_served_as_replayed(runtime, policy, table, worlds.ITEMS)
+    orders = Orders(3, 1)
+    got = Evaluator(table, orders).evaluate(policy)
+    for i in range(table.n_items):
+        said = [replay(policy, table, i, orders, o) for o in range(3)]
+        assert got.usd[i] == pytest.approx(np.mean([s.usd for s in said]))
+        assert got.draws[i] == pytest.approx(np.mean([len(s.draws) for s in said]))
+
+
+def test_what_was_recorded_is_what_was_bought(tmp_path, file) -> None:
+    _, _, _, table = bought(tmp_path, file)
+    with SamplePool.open(file.parent / "pool.sqlite") as pool:
+        first = world.buyer(pool, None, world.library()).table(worlds.ITEMS, DEPTH, "test")
+    assert set(table.everything) == set(first.everything)
+    for arm, rows in first.everything.items():
+        for name in ("score", "answers", "latency_s", "fresh", "match", "ended"):
+            np.testing.assert_array_equal(
+                getattr(table.everything[arm], name), getattr(rows, name), err_msg=name
+            )
+
+
+def test_a_step_that_is_not_recorded_is_not_made_up(tmp_path, file) -> None:
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    deep = ["query:2", "query:2", "answer"]
+    lost = next(i for i, row in enumerate(lines) if row.get("path") == deep)
+    part = made.write(tmp_path / "part.jsonl", lines[:lost] + lines[lost + 1 :])
+    _, _, _, table = bought(tmp_path, part)
+    assert lines[lost]["item_id"] not in table.item_ids
+    assert table.n_items == len(worlds.ITEMS) - 1
+
+
+def test_trajectories_without_the_answers_of_every_depth_say_what_is_missing(
+    tmp_path, file
+) -> None:
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    whole = [row for row in lines if len(row.get("path", [])) != 2 or row["path"][1] != "answer"]
+    with pytest.raises(UnsupportedError, match="the answer that it is made to give there"):
+        bought(tmp_path, made.write(tmp_path / "part.jsonl", whole))
+
+
+def test_a_space_shrinks_to_the_rounds_and_passages_that_are_recorded(file) -> None:
+    space = load_space("search")
+    shrunk = recorded_space(space, Recording.load(file, "agent")).strategies["retrieval"]
+    assert shrunk["rounds"] == (0, 1, 2, 3)
+    assert (shrunk["passages"], shrunk["draws"]) == ((2,), (1, 3))
+    plain = [json.loads(line) for line in file.read_text().splitlines() if "path" not in line]
+    bare = made.write(file.parent / "bare.jsonl", [r for r in plain if "path" not in r])
+    assert "retrieval" not in recorded_space(space, Recording.load(bare, "agent")).strategies
+
+
+def without_plain(rows):
+    return [r for r in rows if "id" in r or "path" in r]
+
+
+def other_passages(rows):
+    first = next(r for r in rows if r.get("passages"))
+    again = next(r for r in reversed(rows) if r.get("query") == first["query"])
+    again["passages"] = []
+    return rows
+
+
+def two_numbers(rows):
+    first = next(r for r in rows if r.get("path") == ["query:2"])
+    return [*rows, {**first, "path": ["query:3"]}]
+
+
+def no_turn(rows):
+    rows[-1]["path"] = ["query:none"]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (without_plain, "no plain answers"),
+        (other_passages, r"f.jsonl:\d+: .*has brought other passages before"),
+        (two_numbers, "two numbers of passages"),
+        (no_turn, r"f.jsonl:\d+: a turn is a name, or query:2"),
+    ],
+)
+def test_a_fault_of_a_recording_is_named(tmp_path, file, broken, says) -> None:
+    rows = broken([json.loads(line) for line in file.read_text().splitlines()])
+    with pytest.raises(InputError, match=says):
+        Recording.load(made.write(tmp_path / "f.jsonl", rows), "agent")
+
+
+def test_a_query_that_the_task_s_pattern_does_not_read_is_named(tmp_path, file) -> None:
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in rows:
+        if "query" in row:
+            row["query"] = row["query"].upper()
+    recording = Recording.load(made.write(tmp_path / "f.jsonl", rows), "agent")
+    with pytest.raises(InputError, match=r"looked up 'FACT \d'; retriever.query .* 'fact \d'"):
+        check_queries(recording, worlds.TASK, world.SPEC)
+
+
+def test_a_job_is_tuned_on_recorded_trajectories_and_replayed(tmp_path) -> None:
+    job = search_job.make_job(tmp_path, items=90)
+    with pytest.MonkeyPatch.context() as patch:
+        scripted_job.install(patch, says=search_job.says)
+        lines = searched(tmp_path, load_job(job))
+    (tmp_path / "recorded.yaml").write_text(
+        "task: task\nspace: space.yaml\nseed: 3\ntrials: 30\noperating_point: quality\n"
+        "tiers:\n  weak:\n    model: recorded/agent\n    recordings: agent.jsonl\n"
+        "    price: {prompt_usd_per_mtok: 1.0, completion_usd_per_mtok: 4.0}\n"
+    )
+    made.write(tmp_path / "agent.jsonl", lines)
+    tune(load_job(tmp_path / "recorded.yaml"), tmp_path / "out")
+    path = tmp_path / "out" / "policies" / "weak.yaml"
+    policy = PolicyFile.load(path)
+    assert {b.strategy.kind for b in policy.policy.buckets} == {"retrieval"}
+    assert policy.expected["score"] > 0.7
+    assert not policy.deployable
+    before = path.read_bytes()
+    replay_run(tmp_path / "out")
+    assert path.read_bytes() == before
+
+
+def searched(folder: Path, job) -> list[dict]:
+    """Trajectories of all items: three passages, to four rounds, three chains."""
+    prepared = prepare(job)
+    loaded, arm = prepared.loaded, Arm("plain", "direct", 0.8)
+    retriever = loaded.retriever.open()
+    library = Library(loaded.retriever.spec, retriever.identity, retriever)
+    supply = Supply(
+        prepared.tiers["weak"], ScriptedModel(answering(search_job.says)),
+        {prompt.id: prompt for prompt in loaded.prompts},
+    )  # fmt: skip
+    depth = depth_needed([uniform(arm, searching(rounds=4, passages=3, draws=3))], 3)
+    with SamplePool.open(folder / "made.sqlite") as pool:
+        buyer = Buyer(pool, loaded.task, supply, Account("made", 1, Cap()), library=library)
+        buyer.table(loaded.task.items, depth, "made")
+        return made.lines_of(buyer, loaded.task.items, depth)
