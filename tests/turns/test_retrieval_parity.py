@@ -8,7 +8,8 @@ import pytest
 from tests.turns import search_worlds as world
 from tests.turns import worlds
 from tests.turns.parity import assert_served_as_replayed
-from tierwise.evaluation import Evaluator, Orders, SampleTable, replay
+from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.evaluation.replay import replayed
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
 from tierwise.recipe.policy_file import PolicyFile
@@ -77,22 +78,16 @@ def test_the_vectorised_evaluation_equals_the_replay(tmp_path, name) -> None:
     judge = Evaluator(table, orders)
     rows = judge.rows(policy)
     score, usd, draws, rounds = (values.reshape(-1, 4) for values in rows)
+    scores = np.empty_like(score)
     for i in range(table.n_items):
         for o in range(4):
-            said = replay(policy, table, i, orders, o)
+            went = replayed(policy, table, i, orders, o)
+            said, scores[i, o] = went.outcome, went.score(table, i)
             assert usd[i, o] == pytest.approx(said.usd, rel=1e-6)
             assert (draws[i, o], rounds[i, o]) == (len(said.draws), len(said.rounds))
     assert np.isfinite(score).all()
-    np.testing.assert_allclose(
-        judge.evaluate(policy).score, judge._replayed(policy, judge_strategies(policy)).score
-        .reshape(-1, 4).mean(axis=1)
-    )  # fmt: skip
-
-
-def judge_strategies(policy: Policy):
-    from tierwise.episode import strategies_of
-
-    return strategies_of(policy)
+    np.testing.assert_allclose(score, scores)
+    np.testing.assert_allclose(judge.evaluate(policy).score, scores.mean(axis=1))
 
 
 def test_a_chain_bought_to_the_end_says_what_every_depth_comes_to(tmp_path) -> None:
