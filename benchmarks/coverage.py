@@ -15,7 +15,6 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 import argparse
-import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -28,12 +27,9 @@ from tierwise.stats import (
     Interval,
     bootstrap_mean,
     bootstrap_means,
-    intervals,
     mcnemar_exact,
-    paired,
     paired_differences,
     ratio_of_means,
-    unpaired,
     unpaired_difference,
     wilson,
 )
@@ -269,18 +265,11 @@ KINDS: dict[str, Callable[[np.random.Generator, int], Iterator[Result]]] = {
 }  # fmt: skip
 
 
-def with_kept_resamples() -> None:
-    """One resampling for each number of items: jobs use one seed, so the results are the same."""
-    kept = functools.lru_cache(maxsize=4)(intervals.resample_counts)
-    intervals.resample_counts = paired.resample_counts = unpaired.resample_counts = kept
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--only", default=",".join(KINDS))
     asked = parser.parse_args()
-    with_kept_resamples()
     started = time.process_time()
     for kind in asked.only.split(","):
         for r in KINDS[kind](np.random.default_rng(7), asked.runs):

@@ -9,15 +9,6 @@ from benchmarks import coverage
 from tierwise.evaluation import Evaluation
 from tierwise.search.gate import compare, passed
 
-
-@pytest.fixture(autouse=True)
-def kept(monkeypatch):
-    """One resampling for each number of items."""
-    for module in (coverage.intervals, coverage.paired, coverage.unpaired):
-        monkeypatch.setattr(module, "resample_counts", module.resample_counts)
-    coverage.with_kept_resamples()
-
-
 KNOWN_SHORT = {
     ("cost", "log-normal, spread 1", 20),
     ("cost", "3 draws, 17 on one item in ten", 20),

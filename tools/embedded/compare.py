@@ -47,7 +47,7 @@ def main() -> None:
         whole = ours.logits(ours.read(tokens)[0])
         _, cache = ours.read(tokens[:, :PROMPT])
         steps = [
-            abs(ours.step(tokens[:, t], np.full(len(tokens), t), cache) - expected[:, t]).max()
+            abs(ours.step(tokens[:, t], cache) - expected[:, t]).max()
             for t in range(PROMPT, length)
         ]
         print(f"{name}: whole {abs(whole - expected).max():.1e}, by token {max(steps):.1e}")

@@ -84,7 +84,7 @@ class EmbeddedModel:
         InputError: there is no such model, or its weights are damaged.
     """
 
-    chunk = 256
+    chunk = 1024
 
     def __init__(
         self, model: str = "embedded/small", *, fleet: EmbeddedFleet | None = None

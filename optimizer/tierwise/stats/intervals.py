@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tierwise.stats.resampling import resampled_sums
 from tierwise.stats.student import student_cdf, student_quantile
 
 Floats = npt.NDArray[np.float64]
 
 _NORMAL = NormalDist()
-BLOCK = 500
 DUST = 1e-7
 """Relative size of what rounding leaves of a difference of squares that is 0."""
 
@@ -49,17 +49,6 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     half = math.sqrt(z2 * (p * (1 - p) + z2 / (4 * n)) / n) / (1 + z2 / n)
     return Interval(p, 0.0 if successes == 0 else centre - half,
                     1.0 if successes == n else centre + half)  # fmt: skip
-
-
-def resample_counts(rows: int, resamples: int, seed: int) -> Floats:
-    """(resamples, rows): how often each row is in each bootstrap resample of ``rows`` rows."""
-    rng = np.random.default_rng(seed)
-    counts = np.empty((resamples, rows))
-    for start in range(0, resamples, BLOCK):  # by blocks: whole, the picks take as much again twice
-        block = counts[start : start + BLOCK]
-        picks = rng.integers(rows, size=block.shape) + rows * np.arange(len(block))[:, None]
-        block[:] = np.bincount(picks.ravel(), minlength=block.size).reshape(block.shape)
-    return counts
 
 
 def expanded_tail(tail: float, n: int) -> float:
@@ -135,12 +124,12 @@ def bootstrap_mean(
     if len(x) < 2 or np.isnan(x).any():
         return UNSUPPORTED
     rows = x if bounds is None else np.concatenate([x, bounds])
-    counts = resample_counts(len(rows), resamples, seed)
-    replicates = counts @ rows / len(rows)
+    replicates = resampled_sums(rows, resamples, seed) / len(rows)
     found = percentile_interval(float(x.mean()), replicates, len(x), level)
     if bounds is not None:
         return found
-    errors = np.sqrt(np.maximum(counts @ rows**2 / len(rows) - replicates**2, 0.0))
+    squares = resampled_sums(rows**2, resamples, seed) / len(rows)
+    errors = np.sqrt(np.maximum(squares - replicates**2, 0.0))
     # The factor sqrt(n / (n - 1)) of both errors, and 1 / sqrt(n), cancel out.
     return stretched(found, replicates, errors, float(x.std()), level)
 
@@ -164,7 +153,7 @@ def bootstrap_ratio(
     if len(top) < 2 or np.isnan(top).any() or np.isnan(bottom).any():
         return UNSUPPORTED
     columns = np.stack([top, bottom, top**2, top * bottom, bottom**2], axis=1)
-    sums = resample_counts(len(top), resamples, seed) @ columns
+    sums = resampled_sums(columns, resamples, seed)
     if sums[:, 1].min() <= 0:
         return UNSUPPORTED
     ratio = float(top.sum() / bottom.sum())

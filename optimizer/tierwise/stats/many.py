@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.stats.intervals import UNSUPPORTED, Interval, percentile_interval, resample_counts
+from tierwise.stats.intervals import UNSUPPORTED, Interval, percentile_interval
 from tierwise.stats.paired import reach_of
+from tierwise.stats.resampling import resampled_sums
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,14 +55,13 @@ def _intervals(
     if not len(values):
         return []
     padded = np.concatenate([values, pseudo], axis=1)
-    counts = resample_counts(padded.shape[1], resamples, seed)
     known = ~np.isnan(padded)
-    sums = counts @ np.where(known, padded, 0.0).T
+    sums = resampled_sums(np.where(known, padded, 0.0).T, resamples, seed)
     if known.all():
         replicates = sums / padded.shape[1]
     else:
         with np.errstate(invalid="ignore", divide="ignore"):
-            replicates = sums / (counts @ known.T.astype(np.float64))
+            replicates = sums / resampled_sums(known.T.astype(np.float64), resamples, seed)
     found = []
     for i, row in enumerate(values):
         mine = row[~np.isnan(row)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 
@@ -16,8 +15,8 @@ from tierwise.stats.intervals import (
     bootstrap_ratio,
     expanded_p,
     percentile_interval,
-    resample_counts,
 )
+from tierwise.stats.resampling import resampled_sums
 
 FEW = 5
 """With fewer differing items than this, an unseen difference may be as large as the bound."""
@@ -51,15 +50,10 @@ class PairedBootstrap:
     resamples: int = 10_000
     bound: float = 1.0
 
-    @functools.cached_property
-    def _counts(self) -> Floats:
-        return resample_counts(self.n_items + 2, self.resamples, self.seed)
-
     def _replicates(self, differences: Floats) -> Floats:
         reach = reach_of(differences, self.bound)
         rows = np.append(differences, [-reach, reach])
-        means: Floats = self._counts @ rows / len(rows)
-        return means
+        return resampled_sums(rows, self.resamples, self.seed) / len(rows)
 
     def difference(self, a: npt.ArrayLike, b: npt.ArrayLike, level: float = 0.95) -> Interval:
         """Two-sided interval of mean(a) - mean(b); each (n_items,). NaN in, NaN out."""

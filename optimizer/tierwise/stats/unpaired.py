@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.stats.intervals import UNSUPPORTED, Interval, percentile_interval, resample_counts
+from tierwise.stats.intervals import UNSUPPORTED, Interval, percentile_interval
+from tierwise.stats.resampling import resampled_sums
 
 
 def unpaired_difference(
@@ -28,6 +29,6 @@ def unpaired_difference(
     means = []
     for part, own_seed in ((x, seed), (y, seed + 1)):
         rows = np.concatenate([part, bounds])
-        means.append(resample_counts(len(rows), resamples, own_seed) @ rows / len(rows))
+        means.append(resampled_sums(rows, resamples, own_seed) / len(rows))
     difference = float(x.mean() - y.mean())
     return percentile_interval(difference, means[0] - means[1], min(len(x), len(y)), level)

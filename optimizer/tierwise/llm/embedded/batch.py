@@ -1,7 +1,7 @@
 """Draws that run side by side: sampling, forced tokens, budgets, and leaving when done.
 
 Arrays with a row for every draw hold what came out; ``_live`` are the rows that still run, and the
-cache, the positions and the logits follow them.
+cache and the logits follow them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tierwise.llm.embedded.cache import Cache, Gaps, Ints
 from tierwise.llm.embedded.chance import Words64, uniform
 from tierwise.llm.embedded.chat import STOP, WORK, Prompt
 from tierwise.llm.embedded.checkpoint import Floats
-from tierwise.llm.embedded.decoder import POSITIONS, Cache, Decoder
+from tierwise.llm.embedded.decoder import POSITIONS, Decoder
 from tierwise.llm.embedded.vocabulary import END, ID, WORDS
 
 _END, _ANSWER = ID[END], ID["answer"]
@@ -49,7 +50,7 @@ class Batch:
         self.logprob_min = np.zeros(n)
         self._live = np.arange(n)
         self._step = 0
-        self._logits, self._cache, self._position = _read(decoder, prompts)
+        self._logits, self._cache = _read(decoder, prompts)
 
     @property
     def active(self) -> bool:
@@ -75,9 +76,7 @@ class Batch:
         done = (own & (token == _END)) | self.stopped[live] | (self._step >= self._room[live])
         self._drop(done, token)
 
-    def _record(
-        self, live: NDArray[np.int64], token: NDArray[np.int64], own: NDArray[np.bool_], lp: Floats
-    ) -> None:
+    def _record(self, live: Ints, token: Ints, own: NDArray[np.bool_], lp: Floats) -> None:
         self.tokens[live, self._step] = token
         self.lengths[live] += 1
         self.ended[live] = own & (token == _END)
@@ -86,17 +85,15 @@ class Batch:
         self.logprob_min[live] = np.minimum(self.logprob_min[live], lp)
         self._working[live] &= token != _ANSWER
 
-    def _drop(self, done: NDArray[np.bool_], token: NDArray[np.int64]) -> None:
+    def _drop(self, done: NDArray[np.bool_], token: Ints) -> None:
         """Let finished rows go and run the model for the others."""
         if done.any():
-            keep = np.flatnonzero(~done)
-            self._live, token = self._live[keep], token[keep]
-            self._position = self._position[keep]
-            if not len(keep):
+            gaps = Gaps.of(done)
+            self._live, token = gaps.close(self._live), gaps.close(token)
+            if not gaps.left:
                 return
-            self._cache = self._cache.take(keep)
-        self._logits = self._decoder.step(token, self._position, self._cache)
-        self._position = self._position + 1
+            self._cache.close(gaps)
+        self._logits = self._decoder.step(token, self._cache)
 
 
 def _room(prompt: Prompt) -> int:
@@ -104,29 +101,28 @@ def _room(prompt: Prompt) -> int:
     return min(prompt.max_tokens, POSITIONS - len(prompt.tokens)) - len(prompt.cue)
 
 
-def _read(decoder: Decoder, prompts: Sequence[Prompt]) -> tuple[Floats, Cache, NDArray[np.int64]]:
-    """Logits, cache and next position of each row, every distinct prompt read once."""
+def _read(decoder: Decoder, prompts: Sequence[Prompt]) -> tuple[Floats, Cache]:
+    """Logits and cache of each row, every distinct prompt read once."""
     texts = [(*p.tokens, *p.cue) for p in prompts]
     distinct = list(dict.fromkeys(texts))
     place = {t: i for i, t in enumerate(distinct)}
-    lengths = np.array([len(t) for t in distinct])
-    padded = np.zeros((len(distinct), int(lengths.max())), np.int64)
+    time = max(map(len, distinct))
+    padded = np.zeros((len(distinct), time), np.int64)
     for row, t in zip(padded, distinct, strict=True):
-        row[: len(t)] = t
-    hidden, cache = decoder.read(padded)
-    logits = decoder.logits(hidden[np.arange(len(distinct)), lengths - 1])
+        row[time - len(t) :] = t
+    hidden, cache = decoder.read(padded, np.array([time - len(t) for t in distinct]))
     rows = np.array([place[t] for t in texts])
-    return logits[rows], cache.take(rows), lengths[rows]
+    return decoder.logits(hidden[:, -1])[rows], cache.take(rows)
 
 
 def _choose(
     logits: Floats, chance: NDArray[np.float64], temperature: Floats
-) -> tuple[NDArray[np.int64], Floats]:
+) -> tuple[Ints, Floats]:
     """A token a row at its temperature, and its log-probability before the temperature."""
     shifted = logits - logits.max(-1, keepdims=True)
     warm = np.maximum(temperature, np.float32(1e-4))[:, None]
     edges = np.exp(shifted / warm).cumsum(-1, dtype=np.float64)
-    chosen = (edges <= (chance * edges[:, -1])[:, None]).sum(-1)
+    chosen = (edges > (chance * edges[:, -1])[:, None]).argmax(-1)
     greedy = temperature <= 0
     if greedy.any():
         chosen[greedy] = shifted[greedy].argmax(-1)
