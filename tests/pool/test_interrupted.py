@@ -26,6 +26,7 @@ def main():
         for a in range(3, 14) for b in range(2, 14) for c in (2, 3)
     ]
     model = EmbeddedModel()
+    model.chunk = 256  # so that a small purchase is many of them
     try:
         with SamplePool.open(sys.argv[1]) as pool:
             fill(pool, model, tier, [Need(r, 8) for r in requests], seed=0, run="r",
