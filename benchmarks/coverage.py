@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from tierwise.stats import (
     Interval,
+    PairedBootstrap,
     bootstrap_mean,
     bootstrap_means,
     mcnemar_exact,
@@ -33,7 +34,10 @@ from tierwise.stats import (
     unpaired_difference,
     wilson,
 )
+from tierwise.stats.intervals import expanded_p
 from tierwise.stats.multiple import holm
+from tierwise.stats.paired import reach_of
+from tierwise.stats.resampling import resampled_sums
 from tierwise.stats.sequential import side_of
 
 Floats = npt.NDArray[np.float64]
@@ -228,13 +232,13 @@ def drawn(
 def p_values(score: Floats, usd: Floats, base_score: Floats, base_usd: Floats) -> Floats:
     """The p of ``search.gate.compare`` for many jobs at once; a test holds the two together."""
     n = score.shape[1]
-    counts = paired.resample_counts(n + 2, paired.PairedBootstrap.resamples, 0)
+    resamples = PairedBootstrap.resamples
 
     def below(d: Floats, *bars: float) -> list[Floats]:
-        reach = np.array([paired.reach_of(row, 1.0) for row in d])
-        means = counts @ np.column_stack([d, -reach, reach]).T / (n + 2)
-        raw = [(1 + (means <= bar).sum(axis=0)) / (len(counts) + 2) for bar in bars]
-        ps = [np.array([intervals.expanded_p(p, n) for p in each]) for each in raw]
+        reach = np.array([reach_of(row, 1.0) for row in d])
+        means = resampled_sums(np.column_stack([d, -reach, reach]).T, resamples, 0) / (n + 2)
+        raw = [(1 + (means <= bar).sum(axis=0)) / (resamples + 2) for bar in bars]
+        ps = [np.array([expanded_p(p, n) for p in each]) for each in raw]
         return [np.where(d.mean(axis=1) <= bar, np.maximum(p, 0.5), p)
                 for p, bar in zip(ps, bars, strict=True)]  # fmt: skip
 
