@@ -19,7 +19,8 @@ from tierwise.content.find import shipped
 from tierwise.difficulty import SIGNALS, asking
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe import ANSWER, Message, PromptTemplate, TurnTemplate, substitute
-from tierwise.recipe._schema import MessageModel, Strict, Text, Turns, messages_of, validate
+from tierwise.recipe._models import MessageModel, Turns, messages_of
+from tierwise.recipe._schema import Strict, Text, validate
 from tierwise.recipe._yaml import Document, raise_any, read
 from tierwise.recipe.prompt import turn_fields, undefined_fields
 

@@ -22,7 +22,8 @@ from tierwise.content.prompts import (
 from tierwise.content.retriever_file import TaskRetriever, TaskRetrieverModel
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe import ANSWER, Message, PromptTemplate
-from tierwise.recipe._schema import AnswerModel, NotNegative, Strict, Text, answer_spec, validate
+from tierwise.recipe._models import AnswerModel, answer_spec
+from tierwise.recipe._schema import NotNegative, Strict, Text, validate
 from tierwise.recipe._yaml import Document, faults_of, raise_any, read
 from tierwise.recipe.space import SearchSpace
 from tierwise.retrieval.corpus import Corpus

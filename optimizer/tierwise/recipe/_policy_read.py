@@ -7,23 +7,25 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe._schema import (
+from tierwise.recipe._models import (
     AnswerModel,
-    Count,
     MessageModel,
     ModelString,
     ModeParameters,
-    NotNegative,
-    Positive,
     PriceModel,
     RetrieverModel,
-    Strict,
-    Text,
     Turns,
     answer_spec,
+    messages_of,
+)
+from tierwise.recipe._schema import (
+    Count,
+    NotNegative,
+    Positive,
+    Strict,
+    Text,
     custom,
     keys_of,
-    messages_of,
     validate,
 )
 from tierwise.recipe._yaml import Document, raise_any
