@@ -27,7 +27,7 @@ from tierwise.evaluation import replay
 from tierwise.llm import Completion, Failure, base_seed, build_request
 from tierwise.llm.scripted import ScriptedModel, answering, failing
 from tierwise.pool import SamplePool, fill, load
-from tierwise.pool.fill import Need
+from tierwise.pool.grid import Need
 from tierwise.recipe import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, uniform
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.reopening import ReopeningModel

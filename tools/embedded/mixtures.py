@@ -46,46 +46,45 @@ class Mixture:
     Attributes:
         work: share of documents with work.
         direct_operations: weights of 1 … 12 operations in documents without work.
-        work_operations: the same for those with work; long questions are rare, so that they stay
-            hard.
         templates: template -> its share of the documents with work.
         plain: way of work -> its share under ``plain``, which leaves it open.
         think_from: operations from which the control question is answered with yes.
+        work_operations: weights of operations in documents with work; long questions are rare, so
+            that they stay hard.
     """
 
     work: float
     direct_operations: tuple[float, ...]
-    work_operations: tuple[float, ...]
     templates: dict[str, float]
     plain: dict[str, float]
     think_from: int
+    work_operations: tuple[float, ...] = (14, 14, 14, 12, 10, 8, 6, 4, 3, 2, 1.5, 1)
+
+
+def _templates(*shares: float) -> dict[str, float]:
+    names = ("plain", "steps", "totals", "pairs", "anyorder", "rephrase", "fewshot", "bridge")
+    return dict(zip(names, shares, strict=True))
 
 
 MIXTURES = {
     "small": Mixture(
         work=0.5,
         direct_operations=(24, 26, 20, 10, 5, 3, 2, 1, 1, 1, 1, 1),
-        work_operations=(14, 14, 14, 12, 10, 8, 6, 4, 3, 2, 1.5, 1),
-        templates={"plain": 0.20, "steps": 0.26, "totals": 0.17, "pairs": 0.08, "anyorder": 0.06,
-                   "rephrase": 0.08, "fewshot": 0.10, "bridge": 0.05},
+        templates=_templates(0.20, 0.26, 0.17, 0.08, 0.06, 0.08, 0.10, 0.05),
         plain={"steps": 0.4, "totals": 0.25, "pairs": 0.2, "bridge": 0.15},
         think_from=3,
     ),
     "medium": Mixture(
         work=0.45,
         direct_operations=(14, 20, 22, 20, 12, 6, 3, 2, 1, 1, 1, 1),
-        work_operations=(14, 14, 14, 12, 10, 8, 6, 4, 3, 2, 1.5, 1),
-        templates={"plain": 0.26, "steps": 0.14, "totals": 0.10, "pairs": 0.14, "anyorder": 0.12,
-                   "rephrase": 0.08, "fewshot": 0.10, "bridge": 0.06},
+        templates=_templates(0.26, 0.14, 0.10, 0.14, 0.12, 0.08, 0.10, 0.06),
         plain={"steps": 0.3, "totals": 0.2, "pairs": 0.3, "anyorder": 0.2},
         think_from=5,
     ),
     "large": Mixture(
         work=0.45,
         direct_operations=(12, 14, 16, 18, 18, 14, 8, 4, 2, 1, 1, 1),
-        work_operations=(14, 14, 14, 12, 10, 8, 6, 4, 3, 2, 1.5, 1),
-        templates={"plain": 0.22, "steps": 0.08, "totals": 0.20, "pairs": 0.16, "anyorder": 0.08,
-                   "rephrase": 0.10, "fewshot": 0.10, "bridge": 0.06},
+        templates=_templates(0.22, 0.08, 0.20, 0.16, 0.08, 0.10, 0.10, 0.06),
         plain={"steps": 0.2, "totals": 0.4, "pairs": 0.4},
         think_from=6,
     ),

@@ -1,6 +1,7 @@
 """All bought draws: the store, buying what is missing, and loading it as arrays."""
 
-from tierwise.pool.fill import Cap, Filled, Need, Progress, fill, plan
+from tierwise.pool.fill import Cap, Filled, Progress, fill
+from tierwise.pool.grid import Need, plan
 from tierwise.pool.library import Library
 from tierwise.pool.load import load
 from tierwise.pool.pooled import PooledModel

@@ -5,37 +5,24 @@ aside in the pool; its draws, its failures and its bill are then stored in one t
 completion is durable before anybody uses it, and kill -9 at any moment costs at most the chunks in
 flight, which stay on the bill at their worst case. An attempt that brings no answer and may be
 billed all the same is stored before the next one is made, and the limits count it too.
-
-What is computed together can matter (the float noise of a batched matrix product can change a
-token), so chunks are cells of a grid laid over all the needs, not over the missing draws: a cell is
-stored as a whole or not at all, and an interrupted fill that starts again sends the cells that the
-uninterrupted one would have sent. That holds without buying a draw of a half-filled cell twice,
-because what was there before the fill is there in both.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
 
 from tierwise.errors import ProviderError, UnsupportedError
-from tierwise.llm import Call, Completion, LanguageModel, Losing, Request, Result, base_seed
+from tierwise.llm import Call, Completion, LanguageModel, Losing, Result
 from tierwise.pool.bill import bill, worst_case
+from tierwise.pool.grid import Need, calls_of, grid, settled
 from tierwise.pool.spending import Limit, Spent
 from tierwise.pool.store import Answered, SamplePool
 from tierwise.recipe import Tier
-
-
-class Need(NamedTuple):
-    """Draws ``first … first + draws - 1`` of a request must be there."""
-
-    request: Request
-    draws: int
-    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,18 +70,6 @@ class Filled:
     short: str = ""
 
 
-def plan(
-    pool: SamplePool, needs: Sequence[Need], takes_n: bool = True, *, seed: int = 0
-) -> list[Call]:
-    """The calls that buy what is missing, each of them one call on the bill.
-
-    Missing draws of a request that follow one another share a call where the tier takes ``n``.
-    """
-    have = pool.present(need.request.key for need in needs)
-    total = sum(need.draws for need in needs)
-    return [c for cell in _grid(needs, have, max(total, 1)) for c in _calls(cell, takes_n, seed)]
-
-
 def fill(
     pool: SamplePool,
     model: LanguageModel | None,
@@ -124,18 +99,18 @@ def fill(
         InputError: a cap on dollars or tokens, and a mode without ``max_tokens``: no worst case.
         ProviderError: the provider failed for good as a whole (wrong key, unknown model).
     """
-    settled = _settled(pool, needs, run, replay=model is None)
+    there = settled(pool, needs, run, replay=model is None)
     if model is None:
-        missing = sum(len(cell) for cell in _grid(needs, settled, 1))
+        missing = sum(len(cell) for cell in grid(needs, there, 1))
         if missing:
             raise UnsupportedError(
                 f"{missing} of {sum(n.draws for n in needs)} draws of tier {tier.name!r} are not "
                 f"in {pool.path.name}, and a replay buys nothing: `tierwise tune --resume` does"
             )
         return Filled(0, 0, 0.0, 0, 0, complete=True)
-    cells = _grid(needs, settled, model.chunk)
-    chunks = deque(_calls(cell, tier.takes_n, seed) for cell in cells if cell)
-    planned = sum(call.n for calls in chunks for call in calls)
+    cells = grid(needs, there, model.chunk)
+    chunks = deque(calls_of(cell, tier.takes_n, seed) for cell in cells if cell)
+    planned = sum(call.n for chunk in chunks for call in chunk)
     purpose = (account or tier.name, run or uuid.uuid4().hex, stage)
     purchase = _Purchase(pool, tier, purpose, cap, chunks)
     for _ in purchase.buy(model):
@@ -144,65 +119,6 @@ def fill(
             done = so_far.bought + so_far.failures
             progress(Progress(done, planned, so_far.calls, so_far.usd))
     return purchase.filled
-
-
-class _Draw(NamedTuple):
-    request: Request
-    at: int
-
-
-def _settled(
-    pool: SamplePool, needs: Sequence[Need], run: str, *, replay: bool
-) -> dict[str, set[int]]:
-    """Draws that this run need not buy: they are there, or failed in it, by request key."""
-    keys = [need.request.key for need in needs]
-    settled = pool.present(keys)
-    if run or replay:
-        for key, draws in pool.failed(keys, None if replay else run).items():
-            settled.setdefault(key, set()).update(draws)
-    return settled
-
-
-def _grid(
-    needs: Sequence[Need], settled: Mapping[str, set[int]], chunk: int
-) -> Iterator[list[_Draw]]:
-    """What is missing in each cell of the grid over all needs, empty cells too.
-
-    A cell has at most ``chunk`` draws; a request is cut only where it alone has more, so that its
-    prompt is billed once.
-    """
-    seen: dict[str, set[int]] = {}
-    cell: list[_Draw] = []
-    room = chunk
-    for request, draws, first in needs:
-        there = seen.setdefault(request.key, set(settled.get(request.key, ())))
-        if room < min(draws, chunk):
-            yield cell
-            cell, room = [], chunk
-        for index in range(first, first + draws):
-            if room == 0:
-                yield cell
-                cell, room = [], chunk
-            room -= 1
-            if index not in there:
-                there.add(index)
-                cell.append(_Draw(request, index))
-    yield cell
-
-
-def _calls(draws: Sequence[_Draw], takes_n: bool, seed: int) -> list[Call]:
-    """Calls for draws that are in order of request and index."""
-    calls: list[Call] = []
-    for request, index in draws:
-        last = calls[-1] if calls else None
-        if (
-            last is not None and takes_n
-            and last.request is request and last.first_draw + last.n == index
-        ):  # fmt: skip
-            calls[-1] = last._replace(n=last.n + 1)
-        else:
-            calls.append(Call(request, index, 1, base_seed(seed, request) + index))
-    return calls
 
 
 class _Purchase:

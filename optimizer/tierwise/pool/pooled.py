@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from tierwise.errors import ProviderError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result
-from tierwise.pool.fill import Cap, Need, fill
+from tierwise.pool.fill import Cap, fill
+from tierwise.pool.grid import Need
 from tierwise.pool.store import SamplePool
 from tierwise.recipe import Tier
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from tierwise.llm import Parent, Request
-from tierwise.pool.fill import Need
+from tierwise.pool.grid import Need
 from tierwise.pool.library import Library
 from tierwise.pool.spending import Limit
 from tierwise.pool.store import SamplePool

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from tierwise.llm.models import LITELLM, kind_of, open_model
 from tierwise.pool import Need, SamplePool, fill
-from tierwise.pool.fill import plan as calls_for
+from tierwise.pool.grid import plan as calls_for
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.effort import Effort
