@@ -21,7 +21,7 @@ pytest.importorskip("starlette", reason="the extra [serve] is not installed")
 pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
 
 from tests.loopback import Fault, Loopback, Said
-from tests.serving.test_gateway import USER, VOTE, client, gateway
+from tests.serving.gateways import USER, VOTE, client, gateway
 from tests.serving.worlds import ANSWER, PROMPTS, policy_file
 from tierwise.llm.litellm_model import LiteLLMModel
 from tierwise.llm.retries import Retry

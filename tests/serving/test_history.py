@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("starlette", reason="the extra [serve] is not installed")
 pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
 
-from tests.serving.test_gateway import VOTE, client, gateway
+from tests.serving.gateways import VOTE, client, gateway
 from tests.serving.worlds import policy_file
 from tierwise.errors import InputError
 from tierwise.llm import Completion, Request

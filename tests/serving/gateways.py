@@ -1,0 +1,83 @@
+"""A gateway over scripted models, and a client of it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette", reason="the extra [serve] is not installed")
+pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
+
+import httpx
+
+from tests.serving.worlds import ARMS
+from tierwise.llm import Completion
+from tierwise.llm.scripted import ScriptedModel
+from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
+from tierwise.recipe.policy_file import PolicyFile
+from tierwise.serving import PolicyRuntime
+from tierwise.serving.access import Access
+from tierwise.serving.gateway import Bounds, Gateway
+from tierwise.serving.shelf import Shelf
+
+VOTE = uniform(ARMS[0], StrategySpec.of("self_consistency", draws=3))
+BUCKETS = Policy(
+    (
+        Recipe(ARMS[:1], StrategySpec.of("single")),
+        Recipe(ARMS[1:3], StrategySpec.of("self_consistency", draws=4)),
+    ),
+    Difficulty("probe_agreement", (0.9,), Probe(ARMS[:1], 2)),
+)
+TOKEN = "a-token-of-the-tests"
+
+
+def words(request, seed: int) -> Completion:
+    """A: 7, and 5 tokens for 11."""
+    return Completion("Well. A: 7", 11, 5, latency_s=0.01)
+
+
+class Slow(ScriptedModel):
+    """Answers once it is released; counts the calls that were cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__(words)
+        self.waiting = self.cancelled = 0
+        self.released = False
+
+    async def answer(self, call):
+        self.waiting += 1
+        try:
+            while not self.released:
+                await asyncio.sleep(0.005)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.waiting -= 1
+        return await super().answer(call)
+
+
+def gateway(tmp_path: Path, *files: PolicyFile, model=None, tokens=(), **bounds) -> Gateway:
+    paths = [file.save(tmp_path / f"{i}.yaml") for i, file in enumerate(files)]
+    model = model or ScriptedModel(words)
+
+    def opened(file: PolicyFile) -> PolicyRuntime:
+        return PolicyRuntime(file, {"small": model, "large": model})
+
+    shelf = Shelf(paths, opened)
+    return Gateway(shelf, Access("127.0.0.1", tuple(tokens)), Bounds(**bounds))
+
+
+def client(gate: Gateway) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(gate.app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+
+async def post(gate: Gateway, **body) -> httpx.Response:
+    async with client(gate) as http:
+        return await http.post("/v1/chat/completions", json={"model": "p", **body})
+
+
+USER = [{"role": "user", "content": "what is it?"}]
