@@ -43,7 +43,8 @@ def test_every_section_is_drawn_from_a_whole_run(finished):
     text = report(finished)
     assert "could not be drawn" not in text
     assert "Not complete" not in text
-    assert {s["id"] for s in Page(text).named("section")} == set(SECTIONS)
+    left_out = {"search", "escalation"}  # the run does neither
+    assert {s["id"] for s in Page(text).named("section")} == set(SECTIONS) - left_out
 
 
 def test_the_page_needs_nothing_else_and_every_element_is_closed(finished):

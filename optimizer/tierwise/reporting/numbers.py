@@ -31,14 +31,20 @@ def bounds(pair: Bounds, digits: int = 3) -> str:
 
 def points(value: float | None) -> str:
     """A difference of scores in points of a hundred: ``+38.4``."""
-    return f"{100 * value:+.1f}" if value is not None and known(value) else NOTHING
+    return _signed(value) if value is not None and known(value) else NOTHING
 
 
 def point_bounds(pair: Bounds) -> str:
     """``[+34.7, +41.8]``."""
     if pair is None or len(pair) != 2 or pair[0] is None or pair[1] is None:
         return ""
-    return f"[{100 * pair[0]:+.1f}, {100 * pair[1]:+.1f}]"
+    return f"[{_signed(pair[0])}, {_signed(pair[1])}]"
+
+
+def _signed(value: float) -> str:
+    """Nothing has no sign: ``0.0``, never ``-0.0``."""
+    said = f"{100 * value:+.1f}"
+    return said[1:] if float(said) == 0 else said
 
 
 def significant(value: float, digits: int = 3) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tierwise.recipe import Recipe, StrategySpec
-from tierwise.strategies import build, one_answer_ends
+from tierwise.strategies import Retrieval, Strategy, build, one_answer_ends
 
 
 def recipe_in_words(recipe: Recipe) -> str:
@@ -30,7 +30,29 @@ def recipe_in_words(recipe: Recipe) -> str:
         case "weighted_consistency":
             by = f"weighted by {_verifier(recipe.strategy)}"
             return f"a vote of {params['draws']} draws of {arms}, {by}"
+        case "retrieval":
+            return _searches(build(recipe.strategy), arms)
     return f"{arms}, {recipe.strategy}"  # a strategy that was added: its kind and parameters
+
+
+def _searches(strategy: Strategy, arms: str) -> str:
+    """``up to 3 rounds of search by steps/think/0.3, 2 passages each; a vote of 3 chains``."""
+    assert isinstance(strategy, Retrieval)
+    draws, rounds = strategy.draws, strategy.rounds
+    sure = "" if strategy.threshold == 1 else f", until the leader is {strategy.threshold:.0%} sure"
+    if not rounds:
+        return f"one draw of {arms}" if draws == 1 else f"a vote of {draws} draws of {arms}{sure}"
+    said = f"up to {_counted(rounds, 'round')} of search by {arms}, "
+    said += f"{_counted(strategy.passages, 'passage')} each"
+    if strategy.stop_when_stale and strategy.least_match:
+        said += f", until none is new with {strategy.least_match:.0%} of the query's words"
+    elif strategy.stop_when_stale:
+        said += ", until none is new"
+    return said if draws == 1 else f"{said}; a vote of {draws} such chains{sure}"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def bucket_names(n: int) -> list[str]:

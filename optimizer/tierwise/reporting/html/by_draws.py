@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,15 +12,17 @@ from tierwise.evaluation import Evaluator, Orders, SampleTable
 from tierwise.recipe import Policy, Recipe, StrategySpec
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.reporting import numbers as n
+from tierwise.reporting.html.labels import spread
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import figure, table, tiers_in_a_row
-from tierwise.reporting.html.svg import Chart, padded
+from tierwise.reporting.html.svg import RIGHT, Chart, padded
 from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.reporting.words import bucket_names
 from tierwise.stats import bootstrap_mean
 
 ORDERS = 16
-LINE = 13.0
+APART = 4.0
+"""Between the intervals of two curves at one place."""
 COUNTS = (1, 2, 3, 4, 5, 7, 9, 12, 17, 24, 32, 40)
 Floats = npt.NDArray[np.float64]
 
@@ -108,9 +109,9 @@ def _chart(
         f"{tier.name}: score of a vote by its draws",
         "; ".join(f"{name}: {n.score(c[0].score)} at 1 draw, {n.score(c[-1].score)} at "
                   f"{c[-1].draws}" for name, c in zip(names, found, strict=True) if c),
-        (0.9, max(s.draws for s in steps) * (1.55 if len(names) > 1 else 1.08)),
+        (0.9, max(s.draws for s in steps) * 1.08),
         padded([v for s in steps for v in (s.low, s.high)]),
-        "draws that vote", "score", log_x=True,
+        "draws that vote", "score", log_x=True, right=62.0 if len(names) > 1 else RIGHT,
     )  # fmt: skip
     for i, (name, curve) in enumerate(zip(names, found, strict=True)):
         if not curve:
@@ -122,13 +123,13 @@ def _chart(
             said = (
                 f"{name}, {s.draws} draws of {arms}: {n.score(s.score)} {n.bounds((s.low, s.high))}"
             )
-            chart.whisker(s.draws, (s.low, s.high), f"{tier.tone} faint")
+            aside = APART * (i - (len(names) - 1) / 2)
+            chart.whisker(s.draws, (s.low, s.high), f"{tier.tone} faint", aside)
             chart.dot(s.draws, s.score, tier.tone, said, size=3.2)
     if len(names) > 1:
         ends = [(c[-1], name) for c, name in zip(found, names, strict=True) if c]
-        lowest = -math.inf
-        for step, name in sorted(ends, key=lambda end: -end[0].score):
-            at = max(chart.at_y(step.score), lowest + LINE)  # names that would meet move down
-            chart.text(step.draws, step.score, name, dx=8, dy=4 + at - chart.at_y(step.score))
-            lowest = at
+        at = [chart.at_y(step.score) for step, _ in ends]
+        apart = spread(at, chart.at_y.end, chart.at_y.start - 6)
+        for (step, name), own, moved in zip(ends, at, apart, strict=True):
+            chart.text(step.draws, step.score, name, dx=8, dy=4 + moved - own)
     return chart.svg()

@@ -19,8 +19,7 @@ def candidates(run: RunFiles) -> Markup:
     return joined([
         el("p", "The best prompt at one draw is often not the best under a vote. Both scores are "
            "on the same items and draws of the study; the strategy is that of the chosen policy's "
-           "hardest bucket. What was out of the race before has the score of the screening, and "
-           "no rank."),
+           "hardest bucket."),
         *(_tier(tier) for tier in shown),
     ])  # fmt: skip
 
@@ -36,10 +35,22 @@ def _tier(tier: TierFiles) -> Markup:
         (row["arm"], row["origin"], n.score(row["score_at_one_draw"]),
          row["rank_at_one_draw"] or n.NOTHING, n.score(row["score_in_strategy"]),
          row["rank_in_strategy"] or n.NOTHING, row["items"])
-        for row in rows
+        for row in raced
     ], text=2, caption=caption)  # fmt: skip
     rounds = tier.summary.get("rounds")
-    return joined([ranks, _rounds(tier.name, rounds) if rounds else None])
+    return joined([ranks, _out(rows), _rounds(tier.name, rounds) if rounds else None])
+
+
+def _out(rows: list[Mapping[str, Any]]) -> Markup | None:
+    """What was dropped before the study, with its score of the screening."""
+    out = [
+        (row["arm"], row["origin"], n.score(row["score_at_one_draw"]), row["items"])
+        for row in rows if row["rank_in_strategy"] is None
+    ]  # fmt: skip
+    if not out:
+        return None
+    shown = table(("candidate", "from", "at one draw", "items"), out, text=2)
+    return behind(f"{len(out)} more that were out of the race before", shown)
 
 
 def _rounds(name: str, rounds: list[Mapping[str, Any]]) -> Markup:

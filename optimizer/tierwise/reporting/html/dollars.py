@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tierwise.reporting import numbers as n
+from tierwise.reporting.html.labels import Box, place
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import both, figure, table
 from tierwise.reporting.html.svg import Chart, key, legend, padded
@@ -16,6 +18,8 @@ from tierwise.search.tested import Tested
 from tierwise.stats import paired_difference
 
 RESAMPLES = 2000
+CLOSE = 10.0
+"""Pixels between two marks that can be told apart."""
 SHAPES = {"today": "ring", "policy": "star", "single": "diamond", "not worth it": "cross"}
 NAMES = {
     "today": "today's prompt, one draw", "policy": "the exported policy",
@@ -72,7 +76,7 @@ def _chart(spots: Sequence[Spot], width: int) -> Markup:
         "Score against dollars",
         "; ".join(f"{s.tier} {NAMES[s.kind]} {n.score(s.score)} at {n.usd_per(s.usd)}"
                   for s in spots if s.kind in ("today", "policy")),
-        padded([n.PER * s.usd for s in spots], log=True, share=0.1), padded(ends),
+        padded([n.PER * s.usd for s in spots], log=True, share=0.1), padded(ends, share=0.1),
         "dollars for 1,000 requests (each step a factor)", "score", log_x=True, width=width,
         height=400 if width > 500 else 360,
     )  # fmt: skip
@@ -82,28 +86,62 @@ def _chart(spots: Sequence[Spot], width: int) -> Markup:
             f"{here.tone} move",
             f"{here.tier}: from today's prompt to the policy",
         )
+    spots = _apart(chart, spots)
     for s in sorted(spots, key=lambda s: list(SHAPES).index(s.kind), reverse=True):
         x = n.PER * s.usd
         if s.kind in ("today", "policy"):
             chart.whisker(x, s.score_ci95, s.tone)
         size = {"policy": 7.0, "not worth it": 4.0}.get(s.kind, 5.5)
         chart.dot(x, s.score, s.tone, s.title, shape=SHAPES[s.kind], size=size)
+    taken = [box for s in spots for box in _boxes(chart, s)]
+    taken += [box for here, there in _moves(spots) for box in _along(chart, here, there)]
     for s in spots:
         said = {"today": f"you are here: {s.tier}", "policy": s.tier}.get(s.kind)
         if said:
-            _label(chart, s, said)
+            taken.append(_label(chart, s, said, taken))
     return chart.svg()
 
 
-def _label(chart: Chart, spot: Spot, said: str) -> None:
-    """Beside the mark, on the side where there is room."""
-    x = n.PER * spot.usd
-    right = chart.at_x(x) + 12 + 6.4 * len(said) < chart.width - 4
-    policy = spot.kind == "policy"
+def _apart(chart: Chart, spots: Sequence[Spot]) -> list[Spot]:
+    """Without what was not worth it and lies on another mark of its tier: the table has it."""
+    kept: list[Spot] = []
+    for s in spots:
+        x, y = chart.at_x(n.PER * s.usd), chart.at_y(s.score)
+        near = any(
+            k.tier == s.tier
+            and math.hypot(chart.at_x(n.PER * k.usd) - x, chart.at_y(k.score) - y) < CLOSE
+            for k in kept
+        )
+        if not (near and s.kind == "not worth it"):
+            kept.append(s)
+    return kept
+
+
+def _along(chart: Chart, here: Spot, there: Spot) -> list[Box]:
+    """What the line of a move takes up."""
+    start, end = ((chart.at_x(n.PER * s.usd), chart.at_y(s.score)) for s in (here, there))
+    points = np.linspace(start, end, 40)
+    return [Box(x - 2, y - 2, x + 2, y + 2) for x, y in points]
+
+
+def _boxes(chart: Chart, spot: Spot) -> list[Box]:
+    """What a mark and its interval take up."""
+    x, y = chart.at_x(n.PER * spot.usd), chart.at_y(spot.score)
+    boxes = [Box(x - 8, y - 8, x + 8, y + 8)]
+    low, high = spot.score_ci95
+    if spot.kind in ("today", "policy") and low is not None and high is not None:
+        boxes.append(Box(x - 2, chart.at_y(high), x + 2, chart.at_y(low)))
+    return boxes
+
+
+def _label(chart: Chart, spot: Spot, said: str, taken: Sequence[Box]) -> Box:
+    x, y = chart.at_x(n.PER * spot.usd), chart.at_y(spot.score)
+    at = place(x, y, said, taken, (chart.width, chart.at_y.start))
     chart.text(
-        x, spot.score, said, dx=10 if right else -10, dy=-7 if policy else 14,
-        anchor="start" if right else "end", kind=f"label {spot.tone}",
+        n.PER * spot.usd, spot.score, said, dx=at.dx, dy=at.dy, anchor=at.anchor,
+        kind=f"label {spot.tone}",
     )  # fmt: skip
+    return at.box(x, y, said)
 
 
 def _moves(spots: Sequence[Spot]) -> list[tuple[Spot, Spot]]:

@@ -22,7 +22,7 @@ RUNGS = {
     "oracle_bound": "oracle bound",
 }
 MARKS = {"default_prompt_one_draw": "ring", "full_policy": "star", "oracle_bound": "ring"}
-ROW = 34
+ROW = 40
 
 
 def ladder(run: RunFiles) -> Markup:

@@ -7,6 +7,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from tierwise.reporting.html.markup import Child, Markup, el, joined
+from tierwise.reporting.numbers import NOTHING
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The page's own content security policy: it loads nothing and runs nothing."""
@@ -27,11 +28,12 @@ class Section(NamedTuple):
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[Child]], *, text: int = 1, caption: str = ""
 ) -> Markup:
-    """A table; the first ``text`` columns are words, the others numbers."""
+    """A table; the first ``text`` columns are words, the others numbers, unless no cell is one."""
+    words = {i for i in range(len(columns)) if i < text or _all_words([row[i] for row in rows])}
 
     def cells(name: str, row: Sequence[Child]) -> Markup:
         return el("tr", *(
-            el(name, cell, class_=_kind(cell) if i < text else "number",
+            el(name, cell, class_=_kind(cell) if i in words else "number",
                scope="col" if name == "th" else None)
             for i, cell in enumerate(row)
         ))  # fmt: skip
@@ -43,6 +45,14 @@ def table(
     inner = el("table", said, head, body)
     return el("div", inner, class_="scroll", tabindex=0, role="group",
               aria_label=caption or "table")  # fmt: skip
+
+
+def _all_words(cells: Sequence[Child]) -> bool:
+    """Whether a column says something and holds no number."""
+    said = [cell for cell in cells if cell not in ("", NOTHING)]
+    return bool(said) and all(
+        isinstance(cell, str) and not any(letter.isdigit() for letter in cell) for cell in said
+    )
 
 
 def _kind(cell: Child) -> str | None:

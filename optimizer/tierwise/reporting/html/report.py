@@ -29,7 +29,8 @@ from tierwise.reporting.html.techniques import escalation, techniques
 from tierwise.reporting.html.verdict import verdict
 from tierwise.reporting.reading import UNREADABLE, RunFiles, read
 
-Draw = Callable[[RunFiles], Markup]
+Draw = Callable[[RunFiles], Markup | None]
+"""None: the section is about nothing that this run has, and is left out."""
 
 SECTIONS: dict[str, tuple[str, Draw]] = {
     "verdict": ("The verdict", verdict),
@@ -66,9 +67,10 @@ def report(path: Path) -> str:
     """
     run = read(path)
     sections = [
-        Section(id_, title, _drawn(title, draw, run))
+        Section(id_, title, body)
         for id_, (title, draw) in SECTIONS.items()
-        if run.tiers or id_ in NEED_NO_TIERS or (id_ == "verdict" and run.failed)
+        if (run.tiers or id_ in NEED_NO_TIERS or (id_ == "verdict" and run.failed))
+        and (body := _drawn(title, draw, run)) is not None
     ]
     return document(f"tierwise: {run.task}", _intro(run), sections)
 
@@ -88,7 +90,7 @@ def write_report(path: Path, to: Path | None = None) -> Path:
     return to
 
 
-def _drawn(title: str, draw: Draw, run: RunFiles) -> Markup:
+def _drawn(title: str, draw: Draw, run: RunFiles) -> Markup | None:
     try:
         return draw(run)
     except UNREADABLE as error:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from tierwise.reporting import numbers as n
 from tierwise.reporting._base import Row
+from tierwise.reporting.html.labels import spread
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import figure, table, tiers_in_a_row
 from tierwise.reporting.html.svg import Chart, padded
 from tierwise.reporting.reading import UNREADABLE, RunFiles, TierFiles
 from tierwise.reporting.search_rounds import search_rows, shown
 
+APART = 3.0
+"""Between the intervals of two curves at one place."""
 
-def search_rounds(run: RunFiles) -> Markup:
-    """A chart a tier that searched; a sentence where none did."""
+
+def search_rounds(run: RunFiles) -> Markup | None:
+    """A chart a tier that searched; None where none did."""
     figures = []
     for tier in run.tiers.values():
         try:
@@ -22,7 +26,7 @@ def search_rounds(run: RunFiles) -> Markup:
         if rows:
             figures.append(_figure(tier, rows))
     if not figures:
-        return el("p", "The space of this run does not search.")
+        return None
     return joined([
         el("p", "What each number of rounds of search comes to, of the arm that leads; one chain. "
            "Items are told apart by the length of the question. Chains are nested, so that all of "
@@ -53,17 +57,24 @@ def _chart(tier: TierFiles, rows: list[Row]) -> Markup:
     chart = Chart(
         f"{tier.name}: score by rounds of search",
         "; ".join(f"{name}: flat from {flat[name]} rounds" for name in names),
-        (-0.2, most * 1.5 + 0.2),
+        (-0.2, most + 0.2),
         padded([v for r in rows for v in (r["score_low"], r["score_high"])]),
-        "rounds of search", "score",
+        "rounds of search", "score", right=126.0,
     )  # fmt: skip
+    ends = []
     for i, name in enumerate(names):
         mine = [row for row in rows if row["items"] == name]
         tone = f"{tier.tone} dash{i % 3}"
         chart.line([(r["rounds"], r["rising"]) for r in mine], tone, name)
         for r in mine:
             said = f"{name}, {r['rounds']} rounds: {n.score(r['score'])}"
-            chart.whisker(r["rounds"], (r["score_low"], r["score_high"]), f"{tier.tone} faint")
+            aside = APART * (i - (len(names) - 1) / 2)
+            ends_of = r["score_low"], r["score_high"]
+            chart.whisker(r["rounds"], ends_of, f"{tier.tone} faint", aside)
             chart.dot(r["rounds"], r["score"], tier.tone, said, size=3.2)
-        chart.text(most, mine[-1]["rising"], f"{name}, flat from {flat[name]}", dx=8, dy=4)
+        ends.append((mine[-1]["rising"], f"{name}, flat from {flat[name]}"))
+    at = [chart.at_y(score) for score, _ in ends]
+    apart = spread(at, chart.at_y.end, chart.at_y.start - 6)
+    for (score, said), own, moved in zip(ends, at, apart, strict=True):
+        chart.text(most, score, said, dx=10, dy=4 + moved - own)
     return chart.svg()

@@ -28,9 +28,8 @@ def _of_tier(tier: TierFiles) -> list[Markup]:
     if told is None:
         shown = [el("p", "Too few draws of an item to tell what a signal is worth here.")]
     else:
-        caption = (f"Right or wrong is a draw of {told['right_is_a_draw_of']}, on {told['items']} "
-                   "items of the study; gains are of utility, scored on items that they were not "
-                   "chosen on")  # fmt: skip
+        caption = (f"Right or wrong: a draw of {told['right_is_a_draw_of']}, {told['items']} study "
+                   "items; utility gained, on items that it was not chosen on")  # fmt: skip
         rows = [_row(row) for row in told["by_signal"]]
         shown = [table(SIGNALS, rows, text=2, caption=caption)]
     routers = tier.summary.get("routers") or []
@@ -53,8 +52,13 @@ def _row(row: Mapping[str, Any]) -> tuple[Child, ...]:
         row["signal"] + (f" ({settings})" if settings else ""), _looked_at(row["probe"]),
         n.score(row["auroc"]), n.bounds(row["auroc_ci95"]), n.score(row["spearman"]),
         n.usd(row["usd_per_item"]), n.points(row["gain"]), n.point_bounds(row["gain_ci95"]),
-        n.share(row["share_of_oracle_gain"]),
+        _of_oracle(row["share_of_oracle_gain"]),
     )  # fmt: skip
+
+
+def _of_oracle(share: float | None) -> str:
+    """A loss is no share of a gain."""
+    return "none" if share is not None and share <= 0 else n.share(share)
 
 
 def _looked_at(probe: Mapping[str, Any] | None) -> str:

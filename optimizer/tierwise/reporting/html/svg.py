@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.numbers import Bounds, significant
 
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 12.0, 44.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 14.0, 12.0, 44.0
 
 
 class Scale(NamedTuple):
@@ -87,11 +87,12 @@ class Chart:
     width: int = 400
     height: int = 290
     left: float = LEFT
+    right: float = RIGHT
     bare_y: bool = False
     marks: list[Markup] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.at_x = Scale(*self.x, self.left, self.width - RIGHT, self.log_x)
+        self.at_x = Scale(*self.x, self.left, self.width - self.right, self.log_x)
         self.at_y = Scale(*self.y, self.height - BOTTOM, TOP)
 
     def dot(
@@ -105,10 +106,10 @@ class Chart:
         path = " ".join(f"{self.at_x(x):.1f},{self.at_y(y):.1f}" for x, y in points)
         self.marks.append(el("polyline", el("title", title), points=path, class_=f"line {tone}"))
 
-    def whisker(self, x: float, ends: Bounds, tone: str) -> None:
+    def whisker(self, x: float, ends: Bounds, tone: str, dx: float = 0.0) -> None:
         """An upright interval; nothing where an end is not known."""
         if ends is not None and ends[0] is not None and ends[1] is not None:
-            at, low, high = self.at_x(x), self.at_y(ends[0]), self.at_y(ends[1])
+            at, low, high = self.at_x(x) + dx, self.at_y(ends[0]), self.at_y(ends[1])
             self.marks.append(_segment(at, low, at, high, f"whisker {tone}"))
 
     def across(self, ends: Bounds, y: float, tone: str) -> None:

@@ -42,8 +42,8 @@ def _technique(row: Mapping[str, Any]) -> tuple[Child, ...]:
     )  # fmt: skip
 
 
-def escalation(run: RunFiles) -> Markup:
-    """A table for each tier that may hand requests on: never, always, where it pays."""
+def escalation(run: RunFiles) -> Markup | None:
+    """For each tier that may hand requests on: never, always, where it pays. None without one."""
     tiers = {name: t.summary.get("escalation") for name, t in run.tiers.items()}
     shown = [
         joined([
@@ -56,9 +56,7 @@ def escalation(run: RunFiles) -> Markup:
         ])
         for name, rows in tiers.items() if rows
     ]  # fmt: skip
-    if not shown:
-        return el("p", "No tier of this job may hand requests to another (escalate_to).")
-    return joined(shown)
+    return joined(shown) if shown else None
 
 
 def _policy(row: Mapping[str, Any]) -> tuple[Child, ...]:
