@@ -1,7 +1,7 @@
 """Buckets never cost, and the compute gate is wrong as rarely as it says.
 
     python benchmarks/buckets_never_cost.py                        # simulated tiers
-    python benchmarks/buckets_never_cost.py --run runs/arithmetic  # and those of a finished run
+    python benchmarks/buckets_never_cost.py --run runs/difficulty  # and those of difficulty.py
 
 Splits: the items of a tier are dealt anew to study, select and test, 20 times. A study on the
 first, the finalists and the operating points on the second, as ``tierwise tune`` has them. Where a
@@ -38,9 +38,10 @@ from tierwise.evaluation import ArmTable, Evaluation, Evaluator, Orders, SampleT
 from tierwise.recipe import Arm, StrategySpec, uniform
 from tierwise.recipe.space import SearchSpace
 from tierwise.search.allocation import allocate
+from tierwise.search.candidates import candidate
 from tierwise.search.compute_gate import judge
 from tierwise.search.parameters import Dimensions
-from tierwise.search.selection import POINT_A_DOUBLING, Candidate, operating_points
+from tierwise.search.selection import POINT_A_DOUBLING, operating_points
 from tierwise.search.stages.select import finalists_of
 from tierwise.search.study import Generation
 from tierwise.strategies import Draw
@@ -118,7 +119,7 @@ def _draws(chance: np.ndarray, usd: float, rng: np.random.Generator) -> ArmTable
 
 
 def of_run(path: Path, tier: str) -> World:
-    """The study's items of a finished run: the only ones with all draws of all arms."""
+    """Items with all draws of all arms: of ``difficulty.py``, or the study's of a finished run."""
     return World(SampleTable.load(path / f"tables.{tier}.npz"), load_space("default"))
 
 
@@ -136,8 +137,9 @@ def split(world: World, seed: int, trials: int) -> list[Chosen]:
 
     on_select, on_test = (Evaluator(t, orders, exact=False) for t in (select, test))
     baseline = uniform(next(iter(world.table.arms)), StrategySpec.of("single"))
-    judged = [(baseline, -1), *((j.policy, j.trial) for j in finalists_of(generation, FINALISTS))]
-    candidates = [Candidate(p, trial, on_select.evaluate(p)) for p, trial in judged]
+    finalists = finalists_of(generation, FINALISTS)
+    candidates = [candidate(on_select, baseline)]
+    candidates += [candidate(on_select, j.policy, j.trial) for j in finalists]
     plain = [c for c in candidates if len(c.policy.buckets) == 1]
     points, siblings = (
         operating_points(some, candidates[0].on_select, margin=0.02) for some in (candidates, plain)
@@ -183,7 +185,7 @@ SLOPE_OF_ALL = 0.05 / 0.35
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--run", type=Path, help="a finished run on the default space")
+    options.add_argument("--run", type=Path, help="folder of tables.TIER.npz")
     options.add_argument("--tiers", nargs="*", default=["small", "medium", "large"])
     options.add_argument("--splits", type=int, default=20)
     options.add_argument("--trials", type=int, default=200)

@@ -231,6 +231,7 @@ def main() -> None:
         print(f"\n## {name}", flush=True)
         gate(found)
         world = opened(found, result)
+        world.table.save(args.out / f"tables.{name}.npz")
         ladder(world)
         signals(world)
         routers(world, found)

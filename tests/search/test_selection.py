@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.search.worlds import ARMS, judged
+from tests.search.worlds import ARMS, judged, table
 from tierwise.errors import UnsupportedError
-from tierwise.recipe import Difficulty, Policy, Recipe, StrategySpec, uniform
-from tierwise.search.selection import Candidate, bounded_point, complexity, operating_points
+from tierwise.evaluation import Evaluator, Orders
+from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
+from tierwise.search.candidates import Candidate
+from tierwise.search.candidates import candidate as as_candidate
+from tierwise.search.selection import bounded_point, complexity, operating_points
 
 N = 400
 SINGLE = StrategySpec.of("single")
@@ -95,6 +98,41 @@ def test_buckets_that_only_save_dollars_are_taken_at_an_equal_score() -> None:
     assert points(plain, nearly)["balanced"] is nearly
     assert points(plain, worse)["balanced"] is plain
     assert points(plain, nearly)["quality"] is plain
+
+
+def test_buckets_that_are_no_better_than_the_same_dealt_by_lot_are_not_taken() -> None:
+    plain = candidate(0.7, 2.0, vote(3))
+    lucky = candidate(0.75, 2.0, vote(3), buckets=2)
+    by_lot = candidate(0.70, 2.0, vote(3))
+    assert points(plain, lucky)["quality"] is lucky
+    told = lucky._replace(by_lot=by_lot.on_select)
+    assert points(plain, told)["quality"] is told
+    untold = lucky._replace(by_lot=lucky.on_select)
+    assert points(plain, untold)["quality"] is plain
+
+
+def test_by_lot_every_item_is_answered_by_each_recipe_as_often_as_it_is_used() -> None:
+    on = Evaluator(table(), Orders(4), exact=False)
+    one, other = (Recipe(ARMS[:1], spec) for spec in (SINGLE, vote(3)))
+    cut = float(np.median(on.signal(Difficulty("length"))))
+    got = as_candidate(on, Policy((one, other), Difficulty("length", (cut,))), 7)
+    assert got.by_lot is not None
+    share = got.on_select.shares[0]
+    each = [on.evaluate(Policy((recipe,))) for recipe in (one, other)]
+    for name in ("score", "usd", "draws"):
+        mixed = share * getattr(each[0], name) + (1 - share) * getattr(each[1], name)
+        np.testing.assert_allclose(getattr(got.by_lot, name), mixed)
+    assert got.by_lot.mean_usd != pytest.approx(got.on_select.mean_usd)
+    assert as_candidate(on, Policy((one,))).by_lot is None
+
+
+def test_a_probe_is_paid_for_by_lot_too() -> None:
+    on = Evaluator(table(), Orders(4), exact=False)
+    probe = Difficulty("probe_agreement", (0.75,), Probe(ARMS[1:2], 2))
+    buckets = tuple(Recipe(ARMS[:1], spec) for spec in (SINGLE, vote(3)))
+    got = as_candidate(on, Policy(buckets, probe))
+    assert got.by_lot is not None
+    assert got.by_lot.draws.mean() == pytest.approx(got.on_select.draws.mean())
 
 
 def test_what_earns_its_place_is_not_hidden_by_what_ranks_higher_and_does_not() -> None:

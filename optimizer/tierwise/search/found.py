@@ -10,12 +10,12 @@ import numpy as np
 from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.llm.models import RECORDED, kind_of
 from tierwise.recipe import Arm, Policy
+from tierwise.search.candidates import Candidate
 from tierwise.search.compute_gate import Verdict
 from tierwise.search.gate import Comparison
 from tierwise.search.question import Question
 from tierwise.search.rounds.record import Round
 from tierwise.search.router import RouterFit
-from tierwise.search.selection import Candidate
 from tierwise.search.study import Generation
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation
 from tierwise.recipe import Policy
+from tierwise.search.candidates import Candidate
 from tierwise.stats.intervals import bootstrap_mean
 from tierwise.stats.paired import PairedBootstrap
 from tierwise.strategies import build
@@ -29,14 +30,6 @@ MUST_GAIN = {"one draw": 0.0, "one bucket": 1.0, "buckets": 1.5}
 """Standard errors that a policy must gain over the simpler kind: buckets overfit easily. Those of
 buckets are for one candidate; of several, the best must gain what one of them all gains by chance
 as rarely (Bonferroni)."""
-
-
-class Candidate(NamedTuple):
-    """A policy, judged on the select split."""
-
-    policy: Policy
-    trial: int
-    on_select: Evaluation
 
 
 def operating_points(
@@ -164,13 +157,15 @@ def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
 
     From one draw to one bucket to buckets: of each kind, the first of those that earn the place of
     the simpler one takes it: that rank above it, and gain more than ``MUST_GAIN`` standard errors
-    of the paired difference, in worth, or in dollars at an equal score.
+    of the paired difference, in worth, or in dollars at an equal score. Buckets must be as clearly
+    better than the same recipes dealt by lot: else their signal tells nothing.
     """
     chosen: Candidate | None = None
     for kind, errors in MUST_GAIN.items():
         among = [c for c in candidates if complexity(c.policy) == kind]
         if kind == "buckets":
             errors = _of_several(errors, max(len(among), 1))
+            among = [c for c in among if _beyond_chance(c) > errors]
         if chosen is not None:
             rank, simpler = aim.rank(chosen.on_select), chosen.on_select
             among = [
@@ -187,6 +182,14 @@ def _of_several(errors: float, n: int) -> float:
     """Standard errors that the best of ``n`` passes by chance no oftener than one ``errors``."""
     normal = NormalDist()
     return normal.inv_cdf(1 - (1 - normal.cdf(errors)) / n)
+
+
+def _beyond_chance(mine: Candidate) -> float:
+    """What buckets gain over the same dealt by lot, in standard errors of the balanced worth."""
+    if mine.by_lot is None:
+        return math.inf
+    usd, worth = mine.by_lot.mean_usd, _SCORE_A_DOUBLING.worth
+    return _in_errors(worth(mine.on_select, usd) - worth(mine.by_lot, usd))
 
 
 def complexity(policy: Policy) -> str:

@@ -15,6 +15,7 @@ from tierwise.proposals import Registry
 from tierwise.recipe import Arm, Policy, PromptTemplate, StrategySpec, uniform
 from tierwise.search.arms import Arms
 from tierwise.search.buying import Buyer
+from tierwise.search.candidates import candidate
 from tierwise.search.effort import depth_needed, room_for_a_round
 from tierwise.search.events import Listener, Started
 from tierwise.search.explored import Explored, explore
@@ -25,7 +26,7 @@ from tierwise.search.rounds.caps import STAGE
 from tierwise.search.rounds.desk import Asked, Desk
 from tierwise.search.rounds.failures import Aimed, briefs
 from tierwise.search.rounds.record import Round
-from tierwise.search.selection import Candidate, bounded_point, operating_points
+from tierwise.search.selection import bounded_point, operating_points
 from tierwise.search.stages.select import LEAST_DEPTH, finalists_of
 
 CLOSED = "the compute gate is closed: nothing more is bought on this tier"
@@ -160,8 +161,7 @@ def best_of(explored: Explored) -> Policy:
     q, generation = explored.allowed.question, explored.generation
     judge = generation.evaluator
     candidates = [
-        Candidate(j.policy, j.trial, judge.evaluate(j.policy))
-        for j in finalists_of(generation, q.effort.finalists)
+        candidate(judge, j.policy, j.trial) for j in finalists_of(generation, q.effort.finalists)
     ]
     baseline = judge.evaluate(uniform(q.arms.baseline, StrategySpec.of("single")))
     if not isinstance(q.operating_point, str):

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from tierwise.content import LEVEL
 from tierwise.recipe import Policy, StrategySpec, uniform
 from tierwise.search.above import keeps_to_itself
+from tierwise.search.candidates import Candidate, candidate
 from tierwise.search.effort import depth_needed
 from tierwise.search.question import BOUNDED, Question
 from tierwise.search.selection import (
-    Candidate,
     bounded_point,
     complexity,
     level_point,
@@ -64,14 +64,14 @@ def select(allowed: Allowed, generation: Generation) -> Selected:
     items = q.items("select")[: q.effort.select_items]
     table = allowed.draws.table(items, depth_needed(policies, LEAST_DEPTH), "select")
     judge = q.evaluator(table, exact=False)
-    candidates = [Candidate(baseline, -1, judge.evaluate(baseline))]
-    candidates += [Candidate(j.policy, j.trial, judge.evaluate(j.policy)) for j in finalists]
+    candidates = [candidate(judge, baseline)]
+    candidates += [candidate(judge, j.policy, j.trial) for j in finalists]
     alone = None
     if q.above:
         own = [c for c in candidates if keeps_to_itself(c.policy)]
         alone = _points(q, own)[q.plain_point].policy
         candidates += [
-            Candidate(p, -1, judge.evaluate(p)) for p in dict.fromkeys(references)
+            candidate(judge, p) for p in dict.fromkeys(references)
             if p not in {c.policy for c in candidates}
         ]  # fmt: skip
     points = _points(q, candidates)
