@@ -91,7 +91,8 @@ def test_a_study_has_the_one_draw_and_not_the_vote_that_is_one() -> None:
     generation = Generation("restated", Evaluator(answered(), Orders(4)), DIMS, 0, 1)
     spec = StrategySpec.of("adaptive_consistency", threshold=0.7, max_draws=3, window=1)
     vote = Proposal(Difficulty(), (), (Recipe(ARMS[:1], spec),))
-    generation.restate([vote])
+    probed = Difficulty("probe_agreement", (), Probe(ARMS[:1], 2))
+    generation.restate([vote, Proposal(probed, (0.5,), vote.buckets * 2)])
     assert list(generation.judged) == [Policy((ONE,))]
 
 

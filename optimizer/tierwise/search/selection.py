@@ -165,12 +165,12 @@ def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
         among = [c for c in candidates if complexity(c.policy) == kind]
         if kind == "buckets":
             errors = _of_several(errors, max(len(among), 1))
-            among = [c for c in among if _beyond_chance(c) > errors]
         if chosen is not None:
             rank, simpler = aim.rank(chosen.on_select), chosen.on_select
             among = [
                 c for c in among
-                if aim.rank(c.on_select) > rank and _gain(c.on_select, simpler, aim) > errors
+                if aim.rank(c.on_select) > rank
+                and min(_gain(c.on_select, simpler, aim), _beyond_chance(c)) > errors
             ]  # fmt: skip
         if among:
             chosen = max(among, key=lambda c: (aim.rank(c.on_select), -c.on_select.mean_usd))

@@ -125,9 +125,12 @@ class Generation:
 
     def _policy(self, proposal: Proposal) -> Policy | None:
         policy = policy_of(proposal, self.evaluator)
-        if policy is not None and SINGLE.kind in self.dimensions.space.strategies:
-            policy = as_single(policy, self.evaluator)
-        return None if policy is None else merged(policy)
+        if policy is None:
+            return None
+        if SINGLE.kind in self.dimensions.space.strategies:
+            # Merged first: without a probe there may be more that is one draw.
+            policy = as_single(merged(policy), self.evaluator)
+        return merged(policy)
 
     def _judge(self, proposal: Proposal, policy: Policy, trial: int) -> Judged:
         if policy in self.judged:

@@ -95,7 +95,8 @@ def finalists_of(generation: Generation, n: int) -> list[Judged]:
     """Policies along the front, and along those of simpler kinds, which they must beat.
 
     With tiers above, also along the front of what hands nothing on, and the cheapest that come
-    near the best score of one bucket, which is the stronger tier's.
+    near the best score of one bucket, which is the stronger tier's. Last, every recipe of their
+    buckets alone: where a signal turns out to tell nothing, the recipe may still be the best.
     """
 
     def front_of(kind: str) -> list[Judged]:
@@ -111,6 +112,8 @@ def finalists_of(generation: Generation, n: int) -> list[Judged]:
         plain = generation.front_of(lambda judged: len(judged.policy.buckets) == 1)
         strong = max(j.score for j in plain)
         found += [j for j in generation.front() if j.score > strong - NEAR][: n // 2]
+    alone = (Policy((recipe,)) for j in list(found) for recipe in j.policy.buckets)
+    found += [generation.judged[policy] for policy in alone if policy in generation.judged]
     return list({j.policy: j for j in found}.values())
 
 
