@@ -115,7 +115,7 @@ def test_wordings_drawn_beside_are_in_the_budget() -> None:
     plain, robust = (
         enough_usd(effort, 4, 9, replace(cost, wordings=n)) for n in (1, 3)
     )  # fmt: skip
-    counts = effort.draws(4, 9)
+    counts = {stage.stage: stage.draws for stage in effort.stages(4, 9)}
     as_itself = (counts["fit"] + counts["test"]) / PLANNED_SHARE
     assert robust - as_itself == pytest.approx(3 * (plain - as_itself))
 
