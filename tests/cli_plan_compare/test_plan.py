@@ -138,7 +138,9 @@ def test_the_plan_as_json_and_csv(capsys):
     ]  # fmt: skip
     assert got["paid"] == []
     main([*args, "--csv"])
-    assert capsys.readouterr().out.startswith("tier,stage,arms,items,draws,calls,tokens,usd")
+    assert capsys.readouterr().out.startswith(
+        "tier,stage,arms,items,draws,lookups,calls,tokens,usd"
+    )
 
 
 def test_what_signals_ask_and_the_router_learns_from_is_in_the_plan(tmp_path):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tierwise.search.smaller import Size
 
 COLUMNS = (
-    "tier", "stage", "arms", "items", "draws", "calls", "tokens", "usd", "worst_calls",
-    "worst_tokens", "worst_usd", "minutes", "worst_minutes",
+    "tier", "stage", "arms", "items", "draws", "lookups", "calls", "tokens", "usd",
+    "worst_calls", "worst_tokens", "worst_usd", "minutes", "worst_minutes",
 )  # fmt: skip
 
 
@@ -44,11 +44,14 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
         for stage in tier.stages:
             found.append({
                 "tier": name, "stage": stage.stage, "arms": stage.arms, "items": stage.items,
-                "draws": stage.draws, **_amounts(stage.expected, stage.worst),
+                "draws": stage.draws, "lookups": stage.lookups,
+                **_amounts(stage.expected, stage.worst),
                 "minutes": None, "worst_minutes": None,
             })  # fmt: skip
         draws = sum(stage.draws for stage in tier.stages)
-        total = {"tier": name, "stage": "total", "arms": None, "items": None, "draws": draws}
+        lookups = sum(stage.lookups for stage in tier.stages)
+        total = {"tier": name, "stage": "total", "arms": None, "items": None, "draws": draws,
+                 "lookups": lookups}  # fmt: skip
         minutes, worst_minutes = tier.minutes or (None, None)
         amounts = _amounts(tier.expected, tier.worst)
         found.append({**total, **amounts, "minutes": minutes, "worst_minutes": worst_minutes})
@@ -62,12 +65,12 @@ def show(plan: Plan, *, err: bool = False) -> None:
 
     console = Console(stderr=err, highlight=False, width=_width(err))
     table = Table(box=None, header_style="dim", pad_edge=False)
+    searches = any(row["lookups"] for row in rows(plan))
+    counted = ("arms", "items", "draws", *(("lookups",) if searches else ()), "calls")
     for name in (
         "tier",
         "stage",
-        "arms",
-        "items",
-        "draws",
+        *("look-ups" if name == "lookups" else name for name in counted[:-1]),
         "calls",
         "tokens",
         "dollars",
@@ -81,7 +84,7 @@ def show(plan: Plan, *, err: bool = False) -> None:
         total = row["stage"] == "total"
         table.add_row(
             "" if not total and row["stage"] != "screen" else row["tier"], row["stage"],
-            *("" if row[k] is None else f"{row[k]:,}" for k in ("arms", "items", "draws", "calls")),
+            *("" if row[k] is None else f"{row[k]:,}" for k in counted),
             _short(row["tokens"]), f"${row['usd']:.3g}", f"${row['worst_usd']:.3g}",
             _minutes(row), style="bold" if total else None,
         )  # fmt: skip
@@ -166,10 +169,16 @@ def remarks(plan: Plan) -> list[str]:
             said.append(f"{name}: about {rate:,.0f} calls a minute, as its first calls went")
         if tier.stages and tier.tier.price.nominal:
             said.append(f"{name}: dollars are nominal, nobody's bill")
+    if any(stage.lookups for tier in plan.tiers.values() for stage in tier.stages):
+        said.append(
+            "Draws are those of chains to their last round, look-ups one for each query of these; "
+            "three in ten are expected, since chains end, and a query is looked up once. Their "
+            "price is in the dollars"
+        )
     assumed = (
         ""
         if all(t.bought or t.recorded for t in plan.tiers.values())
-        else ("Dollars are expected with answers of half their token cap. ")
+        else ("Dollars are expected with answers of a sixth of their token cap. ")
     )
     worst = "At worst every answer fills its cap and every byte of a prompt is a token. "
     said.append(f"{assumed}{worst}A budget is never passed.")

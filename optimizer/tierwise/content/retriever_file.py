@@ -54,6 +54,14 @@ class TaskRetriever:
         target = target_of(self.spec.name) or (None if self.corpus is None else str(self.corpus))
         return open_retriever(self.spec.name, target, k1=self.k1, b=self.b)
 
+    def usual_bytes(self) -> float:
+        """Of a passage as it is shown, on average; half of the most where that is not known."""
+        if self.corpus is None:
+            return self.spec.max_chars / 2
+        documents = Corpus.load(self.corpus).documents
+        shown = [len(self.spec.shown([document]).encode()) for document in documents]
+        return sum(shown) / len(shown)
+
     def identity_among(self, known: Collection[str]) -> str:
         """That of the ``known`` retrievers of a pool which answered for this one."""
         own = [name for name in sorted(known) if name.startswith(f"{self.spec.name}/")]

@@ -22,6 +22,7 @@ from tierwise.recipe import Arm, Tier
 from tierwise.search.above import MOST_ARMS
 from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
+from tierwise.search.beside import Beside, beside_of, with_beside
 from tierwise.search.effort import (
     BYTES_A_TOKEN,
     PART_OF_CAP,
@@ -36,6 +37,7 @@ from tierwise.search.planned import Plan, StagePlan, TierPlan, amount_of
 from tierwise.search.prepared import Prepared
 from tierwise.search.rounds.planned import proposers_plan
 from tierwise.search.shares import share_of
+from tierwise.search.stages.screen import SCREENED_CHAINS
 
 MEASURED_ITEMS = 40
 """Items whose prompts are rendered, of the split that is screened."""
@@ -73,14 +75,19 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
             for i in range(spec.instructions + spec.demonstrations)
         )
     arms = prepared.arms(tier, prepared.baseline, prompts)
-    depth = most_draws(offered(prepared.space, scores_of(task, tier)))
+    space = offered(prepared.space, scores_of(task, tier))
+    depth = most_draws(space)
+    beside = beside_of(prepared, space, depth, SCREENED_CHAINS)
     calls, wordings = _calls(prepared, tier, arms, arms.candidates), arms.drawn_beside
     first = [of_arm[0].request for of_arm in calls]
     size = sum(len(m.content.encode()) for r in first for m in r.messages) / len(first)
     within = effort.within(task, prepared.space.signals)
     fault, cut, enough = "", within, 0.0
     try:
-        assumed = replace(assumed_cost(tier, arms.candidates, size), wordings=wordings)
+        assumed = replace(
+            assumed_cost(tier, arms.candidates, size), wordings=wordings, nodes=beside.nodes,
+            screened=beside.screened,
+        )  # fmt: skip
         cut = affordable(within, len(first), depth, assumed, cap, tier=tier.name)
         enough = enough_usd(cut, len(first), depth, assumed)
     except BudgetError as error:
@@ -88,7 +95,8 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
     lengths = _Lengths.of(tier, calls, bounded=cap.usd is not None or cap.tokens is not None)
     splits = {name: len(items) for name, items in task.splits.items()}
     stages = tuple(
-        stage.worded(wordings) for stage in _stages(cut, within, len(first), depth, tier, lengths)
+        stage.worded(wordings)
+        for stage in _stages(cut, within, len(first), depth, tier, lengths, beside)
     )
     for other in prepared.job.above(tier.name):
         stages = tuple(
@@ -179,20 +187,29 @@ class _Lengths(NamedTuple):
 
 
 def _stages(
-    cut: Effort, full: Effort, n_arms: int, depth: int, tier: Tier, lengths: _Lengths
-) -> tuple[StagePlan, ...]:
+    cut: Effort, full: Effort, n_arms: int, depth: int, tier: Tier, lengths: _Lengths,
+    beside: Beside,
+) -> tuple[StagePlan, ...]:  # fmt: skip
     uncut = {stage.stage: len(stage.new) for stage in full.stages(n_arms, depth)}
     stages = []
-    for stage, _, arms, new, _ in cut.stages(n_arms, depth):
+    for stage, _, arms, new, below in cut.stages(n_arms, depth, beside.nodes, beside.screened):
         if not new:
             continue
         usual = new
         if stage in FINALISTS_DEPTH:
             usual = tuple(max(1, round(n * FINALISTS_DEPTH[stage])) for n in new)
-        stages.append(StagePlan(
-            stage, arms, len(new), uncut[stage], arms * sum(new),
+        planned = StagePlan(
+            stage,
+            arms,
+            len(new),
+            uncut[stage],
+            arms * sum(new),
             amount_of(arms, usual, tier, lengths.prompt, lengths.completion),
             amount_of(arms, new, tier, lengths.worst_prompt, lengths.worst_completion),
+        )
+        stages.append(with_beside(
+            planned, beside, arms * sum(below), tier, (lengths.prompt, lengths.completion),
+            (lengths.worst_prompt, lengths.worst_completion),
         ))  # fmt: skip
     return tuple(stages)
 

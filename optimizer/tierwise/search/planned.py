@@ -36,7 +36,8 @@ NOTHING = Amount(0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage: ``draws`` are new ones, at most; ``uncut_items`` are without the budget."""
+    """One stage: ``draws`` are new ones, at most, and ``lookups`` what their queries ask for;
+    ``uncut_items`` are without the budget."""
 
     stage: str
     arms: int
@@ -45,6 +46,7 @@ class StagePlan:
     draws: int
     expected: Amount
     worst: Amount
+    lookups: int = 0
 
     def worded(self, wordings: int) -> StagePlan:
         """With as many wordings of each prompt drawn beside each other."""
@@ -53,6 +55,14 @@ class StagePlan:
         return replace(
             self, arms=self.arms * wordings, draws=self.draws * wordings,
             expected=self.expected.times(wordings), worst=self.worst.times(wordings),
+            lookups=self.lookups * wordings,
+        )  # fmt: skip
+
+    def beside(self, draws: int, lookups: int, expected: Amount, worst: Amount) -> StagePlan:
+        """With the turns of chains beside the plain answers."""
+        return replace(
+            self, draws=self.draws + draws, lookups=self.lookups + lookups,
+            expected=self.expected.plus(expected), worst=self.worst.plus(worst),
         )  # fmt: skip
 
     def at_worst_beside(self, arms: int, draws: int, worst: Amount) -> StagePlan:
@@ -166,6 +176,7 @@ def as_data(found: Plan) -> dict[str, Any]:
                 "stages": {
                     s.stage: {
                         "arms": s.arms, "items": s.items, "draws": s.draws,
+                        "lookups": s.lookups,
                         "expected": s.expected._asdict(), "worst": s.worst._asdict(),
                     }
                     for s in tier.stages
