@@ -46,6 +46,8 @@ def show(
     from rich.padding import Padding
     from rich.text import Text
 
+    from tierwise.stats.intervals import SMALL_SAMPLE
+
     console = console or _console()
     tiers = result.summary["tiers"]
     console.print(fitting_table(tiers, console))
@@ -63,8 +65,9 @@ def show(
         console.print("  its draws are kept: the same command tries this tier again")
     nominal = all(f.tier.price.nominal for f in result.policies.values())
     items = next(iter(tiers.values()))["items"]["test"]
+    few = " (a small sample)" if items < SMALL_SAMPLE else ""
     console.print(
-        f"\nScores: {items} held-out items, 95% intervals. Cost: against today's prompt, in "
+        f"\nScores: {items} held-out items{few}, 95% intervals. Cost: against today's prompt, in "
         + ("nominal dollars (parameters × tokens)." if nominal else "dollars at the tiers' prices.")
         + " An arm is prompt/mode/temperature.",
         style="dim",

@@ -66,5 +66,12 @@ def command(
 
 def _missing(run: RunFiles, *, named: bool) -> list[str]:
     """Sentences on what is not there, with the run's folder where there are several."""
+    from tierwise.stats.intervals import SMALL_SAMPLE
+
     said = [*run.missing, *(f"{tier} failed: {why}" for tier, why in run.failed.items())]
+    said += [
+        f"{name}: a small sample of {items} held-out items, so all intervals are wide"
+        for name, tier in run.tiers.items()
+        if (items := tier.summary.get("items", {}).get("test", SMALL_SAMPLE)) < SMALL_SAMPLE
+    ]
     return [f"{run.run.path}: {sentence}" if named else sentence for sentence in said]

@@ -29,7 +29,7 @@ from tierwise.search.ranks import ranks
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.study import Generation, described
 from tierwise.search.techniques import techniques
-from tierwise.stats.intervals import bootstrap_mean
+from tierwise.stats.intervals import SMALL_SAMPLE, bootstrap_mean
 from tierwise.strategies import asks, build, paths_of
 from tierwise.task import Item
 
@@ -70,6 +70,9 @@ def policy_file(
             "clearly raised the score, so one cheap draw is all that "
             + ("it spends itself." if q.above else "is spent.")
         )
+    items = len(got.score)
+    if items < SMALL_SAMPLE:
+        notes.append(f"A small sample: {items} held-out items, so all intervals are wide.")
     recorded = kind_of(q.tier.model) == RECORDED
     if recorded:
         notes.append("Tuned on recorded answers: the prompts' exact bytes are not known.")

@@ -19,6 +19,9 @@ from tierwise.stats.student import student_cdf, student_quantile
 Floats = npt.NDArray[np.float64]
 
 _NORMAL = NormalDist()
+SMALL_SAMPLE = 100
+"""Items; of fewer an interval is said to be of a small sample wherever it is shown. Those of skewed
+costs are too short at twenty (``docs/statistics.md``)."""
 DUST = 1e-7
 """Relative size of what rounding leaves of a difference of squares that is 0."""
 

@@ -11,9 +11,7 @@ from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.page import paragraphs
 from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.reporting.words import bucket_names, recipe_in_words
-
-SMALL_SAMPLE = 100
-"""Held-out items; with fewer, an interval is said to be of a small sample."""
+from tierwise.stats.intervals import SMALL_SAMPLE
 
 MANY_LOOKS = 5
 """Looks at the test split; with more, it has become a part of the search."""
