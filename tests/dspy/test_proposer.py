@@ -56,8 +56,8 @@ class Proposer(Loopback):
 
     asked = 0
 
-    def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
-        answer = super()._answer(body)
+    async def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        answer = await super()._answer(body)
         if body["model"] == "proposer":
             text = SAID.get(self.calls - 1, GOOD)
             content = f"[[ ## proposed_instruction ## ]]\n{text}\n\n[[ ## completed ## ]]"
