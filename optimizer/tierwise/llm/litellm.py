@@ -38,6 +38,8 @@ def library() -> Any:
         warnings.simplefilter("ignore")
         import litellm
 
+        for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         # What it imports and builds at its first call warns once; this call goes nowhere.
         litellm.completion(
             model="openai/none", messages=[{"role": "user", "content": ""}], mock_response="",
@@ -46,8 +48,6 @@ def library() -> Any:
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.drop_params = False
-    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     return litellm
 
 

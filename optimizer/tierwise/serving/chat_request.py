@@ -248,7 +248,9 @@ def _json_object(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ApiError(400, "the body is nested too deep") from None
     except ValueError as error:  # also what is not Unicode, and integers of thousands of digits
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "cannot be read"
+        reason = "cannot be read"
+        if isinstance(error, json.JSONDecodeError):
+            reason = f"{error.msg} (character {error.pos})"
         raise ApiError(400, f"the body is not JSON: {reason}") from None
     if not isinstance(data, dict):
         raise ApiError(400, "the body must be a JSON object")
