@@ -46,7 +46,7 @@ def sizes(prepared: Prepared, seen: Plan, effort: Effort | None = None) -> list[
     for scale in SCALES:
         whole = plan(unbounded, full.scaled(scale))
         size = _size(whole, seen, prepared)
-        if size is not None and (not found or size.items != found[-1].items):
+        if size is not None and (not found or size.budget_usd < found[-1].budget_usd):
             found.append(size)
     return found
 
