@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.content.folders import faults, make_task
-from tierwise.content import Budget, Job, TierSpec, default_job, dump_job, load_job, override
+from tierwise.content import (
+    Budget,
+    Job,
+    TierSpec,
+    default_job,
+    dump_job,
+    load_job,
+    override,
+    space_of,
+)
 from tierwise.content.job_file import job_of
 from tierwise.errors import InputError
 from tierwise.recipe import Price
@@ -202,7 +211,7 @@ def test_a_job_without_tiers(tmp_path):
 
 def test_the_default_job_needs_nothing():
     job = default_job()
-    assert (job.task, job.space, job.trials, job.seed) == ("arithmetic", "default", 300, 0)
+    assert (job.task, space_of(job), job.trials, job.seed) == ("arithmetic", "default", 300, 0)
     assert [t.model for t in job.tiers.values()] == [
         "embedded/small", "embedded/medium", "embedded/large",
     ]  # fmt: skip
@@ -287,3 +296,9 @@ def test_what_is_wrong_with_proposals_is_said_with_its_line(folder: Path) -> Non
     assert faults(load_job, path) == [
         f"job.yaml:{line}: proposals.rounds must be at least 1, got 0"
     ]
+
+
+def test_a_task_with_a_corpus_is_searched_where_no_space_is_named():
+    job = override(default_job(), task="lookup")
+    assert space_of(job) == "search"
+    assert space_of(override(job, space="quick")) == "quick"

@@ -12,6 +12,7 @@ from tierwise.content.job import (
     override,
 )
 from tierwise.content.job_file import dump_job, load_job
+from tierwise.content.job_space import space_of
 from tierwise.content.notes import job_notes
 from tierwise.content.proposal_spec import ProposalSpec
 from tierwise.content.space_file import load_space
@@ -22,4 +23,5 @@ __all__ = [
     "CHOSEN_BY", "LEVEL", "OPERATING_POINTS", "Budget", "Job", "LoadedTask", "ProposalSpec",
     "TierSpec", "check", "default_job", "dump_job", "find_space", "find_task", "job_notes",
     "load_job", "load_space", "load_task", "names_of", "override", "shipped",
+    "space_of",
 ]  # fmt: skip

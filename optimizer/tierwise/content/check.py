@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from tierwise.content.find import TASK_FILE, find_space, find_task
+from tierwise.content.find import TASK_FILE, find_task
 from tierwise.content.job_file import JobModel, job_of
+from tierwise.content.job_space import space_of
 from tierwise.content.prompts import load_prompts, load_turns
 from tierwise.content.space_file import SpaceModel, load_space
 from tierwise.content.task_file import TaskModel, load_task
@@ -125,10 +126,10 @@ def _check_job(document: Document) -> None:
     faults: list[InputError] = []
     space = None
     try:
-        find_space(job.space)
-        space = load_space(job.space)
+        space = load_space(space_of(job))
     except InputError as error:
-        faults += [document.placed(e, ("space",)) for e in faults_of(error)]
+        if job.space:  # else it is the task that cannot be read, which is said below
+            faults += [document.placed(e, ("space",)) for e in faults_of(error)]
     try:
         loaded = load_task(job.task, space)
         known = {v.id for p in (*loaded.own, *loaded.prompts) for v in p.variants()}

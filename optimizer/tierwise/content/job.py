@@ -53,7 +53,8 @@ class Budget:
 class Job:
     """Everything that a study depends on, apart from the pool.
 
-    ``baseline`` names a prompt of the task (None: its first). ``gate_margin`` is the score that a
+    ``space`` "" is what the task asks for (``space_of``). ``baseline`` names a prompt of the task
+    (None: its first). ``gate_margin`` is the score that a
     cheaper policy may lose and still count as equal. ``tiers`` stand from the weakest to the
     strongest; those of ``escalate_to`` may be handed requests by any tier that stands before them.
 
@@ -62,7 +63,7 @@ class Job:
     """
 
     task: str = "arithmetic"
-    space: str = "default"
+    space: str = ""
     tiers: Mapping[str, TierSpec] = field(default_factory=dict)
     baseline: str | None = None
     seed: int = 0

@@ -66,7 +66,7 @@ class JobModel(Strict):
     description: str = ""
     baseline: Text | None = None
     task: Text = "arithmetic"
-    space: Text = "default"
+    space: Text | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     tiers: Annotated[dict[Text, TierModel], Field(min_length=1)]
     escalate_to: list[Text] = Field(default_factory=list)
@@ -111,7 +111,8 @@ def job_of(document: Document) -> Job:
         point = {name: float(bound) for name, bound in point.items()}
     try:
         return Job(
-            task=resolved(model.task, folder), space=resolved(model.space, folder), tiers=tiers,
+            task=resolved(model.task, folder),
+            space="" if model.space is None else resolved(model.space, folder), tiers=tiers,
             baseline=model.baseline, seed=model.seed, budget=Budget(**model.budget.model_dump()),
             trials=model.trials, operating_point=point, gate_margin=float(model.gate_margin),
             proposals=_proposals(model.proposals, folder), escalate_to=tuple(model.escalate_to),
@@ -133,7 +134,7 @@ def dump_job(job: Job) -> str:
     shown: dict[str, Any] = {} if job.baseline is None else {"baseline": job.baseline}
     budget = {name: value for name, value in asdict(job.budget).items() if value is not None}
     shown |= {
-        "task": job.task, "space": job.space, "seed": job.seed,
+        "task": job.task, **({"space": job.space} if job.space else {}), "seed": job.seed,
         "tiers": {name: _shown(tier) for name, tier in job.tiers.items()},
     }  # fmt: skip
     if job.escalate_to:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tierwise.content.check import check_kind
 from tierwise.content.job import Job
 from tierwise.content.job_file import job_of
+from tierwise.content.job_space import space_of
 from tierwise.content.space_file import load_space
 from tierwise.content.task_file import load_task
 from tierwise.content.tier_spec import TierSpec
@@ -36,7 +37,7 @@ def _of_tier(job: Job, name: str) -> Iterator[str]:
     spec = job.tiers[name]
     if kind_of(spec.model) == RECORDED:
         return
-    space = load_space(job.space)
+    space = load_space(space_of(job))
     task = load_task(job.task, space).task
     needing = {
         kind: [signal(kind, params).scores for params in variants(kind)]

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tierwise.content import Job, LoadedTask, load_space, load_task
+from tierwise.content import Job, LoadedTask, load_space, load_task, space_of
 from tierwise.difficulty import asking
 from tierwise.errors import InputError, TierwiseError, unknown_name
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
@@ -54,6 +54,7 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     Raises:
         InputError: whatever is wrong with task, space, prompts or tiers.
     """
+    job = replace(job, space=space_of(job, task))
     space = load_space(job.space)
     if space.constraints.max_pss is not None and not space.paraphrases:
         raise InputError(
@@ -133,7 +134,7 @@ def tune(
     prepared = prepare(job, loaded)
     if job.proposals is not None and job.proposals.model is not None:
         proposer_of(job.proposals.model)  # whatever is wrong with it is said before the first call
-    run = RunDir.start(out, job, fresh=fresh, addresses=addresses_of(prepared))
+    run = RunDir.start(out, prepared.job, fresh=fresh, addresses=addresses_of(prepared))
     if not run.plan.exists():  # of before the first purchase, so that it can be held against it
         run.write_json(run.plan.name, as_data(plan(prepared, effort)))
     return _run(prepared, run, listener, effort or Effort(), replaying=False, author=author)
