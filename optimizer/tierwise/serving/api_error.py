@@ -23,6 +23,9 @@ _STATUS_OF_FAULT = {
 """Classes of a draw's failure that are not simply an upstream that failed (502)."""
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 class ApiError(Exception):
     """What a client is told: a status, and ``{"error": {message, type, param, code}}``."""
 
@@ -64,7 +67,7 @@ def failed(answer: Answer, more: Mapping[str, Any]) -> ApiError:
 
 def json_bytes(data: Any) -> bytes:
     """Compact JSON; what is not valid Unicode in a model's output becomes a question mark."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _ENCODER.encode(data).encode("utf-8", "replace")
 
 
 def json_response(
