@@ -50,7 +50,7 @@ def _out(rows: list[Mapping[str, Any]]) -> Markup | None:
     if not out:
         return None
     shown = table(("candidate", "from", "at one draw", "items"), out, text=2)
-    return behind(f"{len(out)} more that were out of the race before", shown)
+    return behind(f"{len(out)} more, out of the race before", shown)
 
 
 def _rounds(name: str, rounds: list[Mapping[str, Any]]) -> Markup:
