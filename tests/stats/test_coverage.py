@@ -60,5 +60,6 @@ def test_promises_are_kept_over_2000_runs(kind):
 
 
 @pytest.mark.slow
-def test_the_gate_exports_what_is_not_better_in_one_job_of_twenty_at_most():
+def test_the_gate_exports_what_is_not_better_in_one_job_of_twenty_at_most(monkeypatch):
+    monkeypatch.setattr(coverage, "JOB_SIZES", (60,))  # minutes; a job of 600 items takes ten times
     assert [r for r in coverage.gate(np.random.default_rng(7), 2000) if r.short] == []
