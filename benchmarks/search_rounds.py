@@ -31,6 +31,7 @@ from tierwise.recipe import Arm, Policy, PolicyFile, Recipe, StrategySpec, unifo
 from tierwise.reporting.search_rounds import curve
 from tierwise.retrieval.bm25 import Bm25Retriever
 from tierwise.search.effort import depth_needed
+from tierwise.stats import paired_difference, ratio_of_means
 from tierwise.task import Item
 
 ROUNDS, PASSAGES, HOPS = 6, 1, (1, 2, 3, 4)
@@ -100,14 +101,44 @@ def policies(folder: Path) -> None:
         file = PolicyFile.load(path)
         kept = Policy(file.policy.buckets, file.policy.difficulty)
         never = replace(kept, buckets=tuple(map(_to_the_end, kept.buckets)))
+        arm = Arm("plain", "think", 0.3)
+        even_handed = [
+            uniform(arm, StrategySpec.of(
+                "retrieval", rounds=n, passages=k, draws=d, least_match=1.0))
+            for n in range(ROUNDS + 1) for k in (1, 2) for d in (1, 3)
+        ]  # fmt: skip
         items = load_task(job.task).task.splits["test"]
-        table = bought(file.tier.name, corpus, items=items, policies=(kept, never))
+        table = bought(file.tier.name, corpus, items=items, policies=(kept, never, *even_handed))
         judge = Evaluator(table, Orders(1, 0), exact=False)
         print(f"\n{folder} {file.tier.name}, {table.n_items} held-out items")
         for title, policy in (("as tuned", kept), ("without least_match", never)):
             found = judge.evaluate(policy)
             print(f"{title}: ${found.mean_usd:.3e} an item, right {found.mean_score:.3f}\n"
                   f"  {by_hops(found, table)}")  # fmt: skip
+        against(judge.evaluate(kept), even_handed, judge)
+
+
+def against(tuned: Evaluation, even_handed: Sequence[Policy], judge: Evaluator) -> None:
+    """The best of the policies that give every item the same, picked on these very items."""
+    found = [(judge.evaluate(policy), policy) for policy in even_handed]
+    affordable = [f for f in found if f[0].mean_usd <= tuned.mean_usd]
+    level = [f for f in found if f[0].mean_score >= tuned.mean_score]
+    for title, picked in (
+        ("best at no more dollars", max(affordable, key=lambda f: f[0].mean_score, default=None)),
+        ("cheapest at no lower score", min(level, key=lambda f: f[0].mean_usd, default=None)),
+    ):
+        if picked is None:
+            print(f"the same for all, {title}: none")
+            continue
+        other, policy = picked
+        gain = paired_difference(tuned.score, other.score)
+        ratio = ratio_of_means(tuned.usd, other.usd)
+        params = dict(policy.buckets[0].strategy.params)
+        said = ", ".join(f"{name} {params[name]}" for name in ("rounds", "passages", "draws"))
+        print(f"the same for all, {title}: {said}: right {other.mean_score:.3f} at "
+              f"${other.mean_usd:.3e}; tuned gains {100 * gain.mean:+.1f} points "
+              f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] at x{ratio.mean:.2f} "
+              f"[{ratio.low:.2f}, {ratio.high:.2f}]")  # fmt: skip
 
 
 def _to_the_end(recipe: Recipe) -> Recipe:
