@@ -112,7 +112,7 @@ def test_a_host_that_cannot_be_reached(
     cli: Cli, loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # discard: nobody listens
-    asked = job(tmp_path, limits={"concurrency": 4})
+    asked = job(tmp_path, limits={"concurrency": 1})
     refused(
         tune(cli, asked),
         r"openai/adder: connection: .*nobody answers at http://127\.0\.0\.1:9/v1",

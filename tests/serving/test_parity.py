@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 import pytest
 
 from tests.serving.worlds import SEED, Recorded, policy_file, random_policy
 from tierwise.difficulty import SIGNALS
-from tierwise.evaluation import replay
+from tierwise.evaluation import SampleTable, replay
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.serving.answer import bucket_names
 from tierwise.strategies import REGISTRY
@@ -20,14 +21,21 @@ WITH_TURNS = {"self_refine", "retrieval"}
 """Strategies that ask for more than answers: their parity is tested in tests/turns."""
 
 
-def world(number: int) -> Recorded:
-    return Recorded.random(number % N_WORLDS)
+@functools.cache
+def _world(number: int) -> tuple[Recorded, SampleTable]:
+    recorded = Recorded.random(number)
+    return recorded, recorded.table()
+
+
+def world(number: int) -> tuple[Recorded, SampleTable]:
+    """Draws and their table; a few worlds serve all policies."""
+    return _world(number % N_WORLDS)
 
 
 @pytest.mark.parametrize("number", range(N_POLICIES))
 async def test_same_answer_same_draws_same_rounds_same_cost(number: int) -> None:
-    policy, recorded = random_policy(number), world(number)
-    table, models = recorded.table(), recorded.models()
+    policy, (recorded, table) = random_policy(number), world(number)
+    models = recorded.models()
     runtime = PolicyRuntime(policy_file(policy), models, seed=SEED)
     for item, question in enumerate(recorded.questions):
         said = replay(policy, table, item)
@@ -63,6 +71,6 @@ def test_the_policies_cover_every_strategy_signal_bucket_count_and_limit() -> No
         for bucket in p.buckets
     }
     assert len(cells) == len(set(REGISTRY.classes) - WITH_TURNS) * len(SIGNALS) * 5
-    ended = Counter(replay(p, world(i).table(), 0).ended for i, p in enumerate(policies))
+    ended = Counter(replay(p, world(i)[1], 0).ended for i, p in enumerate(policies))
     assert set(ended) == {"answered", "max_usd_per_request", "max_draws", "timeout", "failed"}
     assert any(len(b.arms) == 2 for p in policies for b in p.buckets)
