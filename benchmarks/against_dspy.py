@@ -106,7 +106,9 @@ def deal(seed: int) -> tuple[list[Any], list[Any]]:
 class Catalogued(dspy.MIPROv2):  # type: ignore[misc]  # DSPy has no types
     """MIPROv2 whose instructions are the catalogue's wordings."""
 
-    def _propose_instructions(self, program: Any, *args: Any, **kwargs: Any) -> dict[int, list]:
+    def _propose_instructions(
+        self, program: Any, *args: Any, **kwargs: Any
+    ) -> dict[int, list[str]]:
         registry = Registry()
         catalogue(registry, n=WORDINGS)
         own = program.predictors()[0].signature.instructions
@@ -180,6 +182,7 @@ def joint(
             proposing=proposing, out=Path(folder) / "run", effort=EFFORT,
         )  # fmt: skip
         optimizer.compile(student, trainset=list(examples)).predictors()[0].close()
+        assert optimizer.result is not None
         found = optimizer.result.found["small"]
         spent = optimizer.result.summary
         used = spent["tiers"]["small"]["calls"] + spent["proposals"]["calls"]

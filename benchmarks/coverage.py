@@ -244,7 +244,8 @@ def p_values(score: Floats, usd: Floats, base_score: Floats, base_usd: Floats) -
 
     better, level = below(score - base_score, 0.0, -MARGIN)
     (cheaper,) = below((base_usd - usd) / base_usd.mean(axis=1, keepdims=True), 0.0)
-    return np.minimum(1.0, 2 * np.minimum(better, np.maximum(level, cheaper)))
+    doubled: Floats = np.minimum(1.0, 2 * np.minimum(better, np.maximum(level, cheaper)))
+    return doubled
 
 
 def verdicts(rng: np.random.Generator, runs: int) -> Iterator[Result]:

@@ -35,7 +35,7 @@ def table(rng: np.random.Generator) -> SampleTable:
         answers = np.where(right, 0, rng.geometric(0.3, right.shape)).astype(np.int16)
         arms[arm] = ArmTable(
             answers, right.astype(float), np.full(right.shape, 1e-6),
-            rng.integers(5, 80, right.shape) * 1e-6, rng.random(right.shape),
+            rng.integers(5, 80, right.shape).astype(np.float64) * 1e-6, rng.random(right.shape),
             {"mean_logprob": -rng.exponential(size=right.shape) - ~right},
         )  # fmt: skip
     inputs = tuple({"question": "word " * int(n)} for n in rng.integers(5, 60, N_ITEMS))

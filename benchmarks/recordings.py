@@ -30,7 +30,7 @@ from tierwise.llm.recorded import Recording
 from tierwise.reporting import compared, read
 from tierwise.reporting.prompts import ranked
 from tierwise.search import TuneResult, tune
-from tierwise.search.tier import Found
+from tierwise.search.found import Found
 from tierwise.stats import Interval, paired_differences
 
 SETS = ("gsm8k", "aqua", "date", "sports", "svamp")

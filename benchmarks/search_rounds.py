@@ -24,7 +24,7 @@ import numpy as np
 
 from tierwise.content import load_job, load_task
 from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable
-from tierwise.llm import build_request
+from tierwise.llm import Parent, Request, build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
 from tierwise.pool import Buys, Library, SamplePool, Trees, even, fill, load, parents_first
 from tierwise.recipe import Arm, Policy, PolicyFile, Recipe, StrategySpec, uniform
@@ -96,7 +96,10 @@ def by_hops(found: Evaluation, table: SampleTable) -> str:
 def policies(folder: Path) -> None:
     """Each policy of a run on the test split, with draws of its own, and without its early stop."""
     job = load_job(folder / "job.yaml")
-    corpus = load_task(job.task).retriever.corpus
+    retriever = load_task(job.task).retriever
+    assert retriever is not None
+    assert retriever.corpus is not None
+    corpus = retriever.corpus
     for path in sorted((folder / "policies").glob("*.yaml")):
         file = PolicyFile.load(path)
         kept = Policy(file.policy.buckets, file.policy.difficulty)
@@ -163,11 +166,12 @@ def bought(
     depth = even(depth_needed(policies or [every]))
     prompt = loaded.prompts[0]
 
-    def ask(arm, item, parent=None):
+    def ask(arm: Arm, item: Item, parent: Parent | None = None) -> Request:
         return build_request(tier, prompt, arm, item.inputs, parent=parent)
 
     retriever = Bm25Retriever.open("lookup", corpus)
     with tempfile.TemporaryDirectory() as folder, SamplePool.open(Path(folder) / "p") as pool:
+        assert loaded.retriever is not None
         library = Library(loaded.retriever.spec, retriever.identity, retriever)
         trees = Trees(
             pool, items, loaded.task.answer, ask, lambda a: range(depth[a]), library,

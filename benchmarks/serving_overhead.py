@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGINT
 
@@ -103,7 +104,10 @@ def call_cpu_s(model: str, upstream: str, calls: int = 600, at_once: int = 64) -
     return used_s / calls
 
 
-def show(asked, draws, at_once, seconds, times, cpu_s, ratio) -> None:
+def show(
+    asked: str, draws: int, at_once: int, seconds: float, times: Sequence[float],
+    cpu_s: float | None, ratio: float,
+) -> None:  # fmt: skip
     p50, p99 = times[len(times) // 2], times[int(len(times) * 0.99)]
     cpu = "" if cpu_s is None else f"{cpu_s * 1e3:.2f}"
     cells = (draws, at_once, f"{p50 * 1e3:.1f}", f"{p99 * 1e3:.1f}",
@@ -111,7 +115,9 @@ def show(asked, draws, at_once, seconds, times, cpu_s, ratio) -> None:
     print(("{:16}" + "{:>11}" * 7).format(asked, *cells), flush=True)
 
 
-def asked_of(model: str, draws: int, upstream: str, at_once: int, n: int):
+def asked_of(
+    model: str, draws: int, upstream: str, at_once: int, n: int
+) -> tuple[float, list[float], float]:
     command = [
         sys.executable,
         __file__,
@@ -121,6 +127,7 @@ def asked_of(model: str, draws: int, upstream: str, at_once: int, n: int):
         upstream,
     ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
     url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
     asyncio.run(ask(url, 1, 3))  # the first calls open connections and import
     server.stdout.readline()
@@ -163,7 +170,7 @@ def serve(model: str, draws: int, upstream: str) -> None:
     from tierwise.llm.scripted import ScriptedModel
     from tierwise.recipe import Arm, Price, StrategySpec, Tier, uniform
     from tierwise.recipe.policy_file import PolicyFile, TaskRef
-    from tierwise.serving import PolicyRuntime
+    from tierwise.serving import Answer, PolicyRuntime
     from tierwise.serving.access import Access
     from tierwise.serving.gateway import Gateway
     from tierwise.serving.shelf import Shelf
@@ -184,14 +191,14 @@ def serve(model: str, draws: int, upstream: str) -> None:
     answered = gate.metrics.answered
     count = [0]
 
-    def counted(policy, answer) -> None:
+    def counted(policy: str, answer: Answer) -> None:
         answered(policy, answer)
         count[0] += 1
         if count[0] == 3:
             since[0] = _cpu_s()
             print("warm", flush=True)
 
-    gate.metrics.answered = counted
+    gate.metrics.answered = counted  # type: ignore[method-assign]
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(256)

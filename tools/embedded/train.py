@@ -117,18 +117,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("size", choices=list(SIZES))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, nargs="+", help="of each phase; default: as shipped")
     parser.add_argument("--out", type=Path, help="default: SIZE-SEED.npz here")
     options = parser.parse_args()
+    steps_of = options.steps or STEPS[options.size]
+    if len(steps_of) > len(PHASES):
+        parser.error(f"there are {len(PHASES)} phases, got steps for {len(steps_of)}")
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
     model = Decoder(SIZES[options.size])
-    for number, (steps, phase) in enumerate(zip(STEPS[options.size], PHASES, strict=False)):
+    for number, (steps, phase) in enumerate(zip(steps_of, PHASES, strict=False)):
         before = [p.detach().clone() for p in model.parameters()]
         train(model, options.size, options.seed + 1000 * number, steps, phase)
         if number:
             average(model, before)
     out = options.out or Path(f"{options.size}-{options.seed}.npz")
-    save(model, out, options.size, options.seed, STEPS[options.size])
+    save(model, out, options.size, options.seed, steps_of)
     count = sum(p.numel() for p in model.parameters())
     print(f"{out}: {count:,} parameters, {time.process_time():.0f} CPU-seconds")
 
