@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from tierwise.content import default_job
-from tierwise.search import tune
+from tierwise.search import Effort, tune
 from tierwise.search.found import Found
 from tierwise.search.techniques import first_wording
 from tierwise.stats.paired import PairedBootstrap
@@ -31,6 +31,10 @@ strategies: {single: {}, self_consistency: {draws: [3, 5]}}
 """
 
 
+EFFORT = Effort(race_arms=6, study_arms=4, study_items=160, select_items=200, test_items=400)
+"""A robust search draws four wordings of every arm at each of its stages."""
+
+
 def tuned(tier: str, seed: int, robust: bool, work: Path) -> Found:
     """One search."""
     name = "robust" if robust else "lucky"
@@ -38,10 +42,10 @@ def tuned(tier: str, seed: int, robust: bool, work: Path) -> Found:
     space.write_text(SPACE.replace("ROBUST", str(robust).lower()))
     base = default_job()
     job = replace(
-        base, space=str(space), tiers={tier: base.tiers[tier]}, seed=seed, trials=120,
+        base, space=str(space), tiers={tier: base.tiers[tier]}, seed=seed, trials=60,
         operating_point="quality",
     )  # fmt: skip
-    return tune(job, work / f"{tier}-{name}-{seed}").found[tier]
+    return tune(job, work / f"{tier}-{name}-{seed}", effort=EFFORT).found[tier]
 
 
 def over_wordings(found: Found) -> float:
