@@ -163,6 +163,7 @@ def report(name: str, world: World, args: argparse.Namespace) -> None:
             if len(gains):
                 error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
                 shown = f"held out {gains.mean():+.2f} points (se {error:.2f})"
+                shown += f", over all splits {gains.sum() / len(here):+.2f}"
             print(f"{name:22s} {label:12s} {point:9s} buckets in {len(gains)} of {len(here)} "
                   f"splits: {shown}", flush=True)  # fmt: skip
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 
 from tierwise.difficulty import SIGNALS
@@ -41,13 +40,16 @@ def test_random_numbers_are_not_taken_for_difficulty(benchmark: ModuleType) -> N
 
 
 @pytest.mark.slow
-def test_buckets_never_cost_over_twenty_splits(benchmark: ModuleType) -> None:
-    world = benchmark.simulated(0, told=0.3)
+@pytest.mark.parametrize("told", [0.8, 0.3])
+def test_buckets_never_cost_over_twenty_splits(benchmark: ModuleType, told: float) -> None:
+    """Over all splits: where two or three choose buckets, a mean over these is one test's noise."""
+    world = benchmark.simulated(0, told=told)
     real = [c for seed in range(20) for c in benchmark.split(world, seed, 100)]
     placebo = [c for seed in range(20) for c in benchmark.split(world.placebo, seed, 100)]
     for point in benchmark.POINTS:
         gains = bucketed([c for c in real if c.point == point])
-        assert not gains or np.mean(gains) > -0.3
+        assert sum(gains) / 20 > -0.3
+        assert told < 0.8 or len(gains) > 5
         assert len(bucketed([c for c in placebo if c.point == point])) <= 2
 
 
