@@ -178,6 +178,15 @@ def test_no_chunk_is_sent_after_the_time_is_up(pool, world):
     assert (filled.complete, filled.short, model.chunks) == (False, "seconds", [])
 
 
+def test_under_a_cap_chunks_are_small_whatever_the_model_takes(pool, world):
+    needs = [Need(r, 200) for r in world.requests()]
+    model = Recorder(chunk=4000)
+    filled = fill(pool, model, world.tier, needs, seed=0, cap=Cap(calls=3), run="r")
+    assert (filled.short, filled.bought, len(model.chunks)) == ("calls", 600, 3)
+    fill(pool, model, world.tier, needs, seed=0, run="r")
+    assert len(model.chunks) == 4, "without a cap the rest is one"
+
+
 def test_a_budget_needs_a_worst_case(pool, world):
     request = Request("scripted/small", (Message("user", "?"),), {})
     with pytest.raises(InputError, match="max_tokens"):

@@ -24,6 +24,10 @@ from tierwise.pool.spending import Limit, Spent
 from tierwise.pool.store import Answered, SamplePool
 from tierwise.recipe import Tier
 
+CAPPED_CHUNK = 256
+"""Draws of a chunk under a cap, at most: its worst case, several times what it will cost, must fit
+into what is left, and the rest of a cap that no chunk fits into buys nothing."""
+
 
 @dataclass(frozen=True)
 class Cap:
@@ -108,7 +112,8 @@ def fill(
                 f"in {pool.path.name}, and a replay buys nothing: `tierwise tune --resume` does"
             )
         return Filled(0, 0, 0.0, 0, 0, complete=True)
-    cells = grid(needs, there, model.chunk)
+    capped = cap.limit != Limit(None, None, None)
+    cells = grid(needs, there, min(model.chunk, CAPPED_CHUNK) if capped else model.chunk)
     chunks = deque(calls_of(cell, tier.takes_n, seed) for cell in cells if cell)
     planned = sum(call.n for chunk in chunks for call in chunk)
     purpose = (account or tier.name, run or uuid.uuid4().hex, stage)
