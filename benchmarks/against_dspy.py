@@ -1,6 +1,6 @@
 """JointOptimizer against DSPy's optimizers at the same number of calls, on an embedded tier.
 
-    python benchmarks/against_dspy.py                   # three seeds, about eight CPU-minutes
+    python benchmarks/against_dspy.py                   # three seeds, about ten CPU-minutes
     python benchmarks/against_dspy.py --seeds 1 --calls 2500
 
 Each seed deals 300 examples of the shipped arithmetic task to the optimizers; 400 others are held
