@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 
 from tests.cli.running import Cli
 from tests.content.folders import make_task
-from tierwise.cli import COMMANDS
+from tests.search.scripted_job import install, make_job
+from tierwise.cli import COMMANDS, main
 from tierwise.content.find import names_of, shipped
 
 ROOT = Path(__file__).parents[2]
@@ -36,10 +38,26 @@ def test_version(cli: Cli) -> None:
     assert version("tierwise") in cli("--version").out
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A job and its run, made once."""
+    folder = tmp_path_factory.mktemp("finished")
+    job = make_job(folder / "job")
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch)
+        main(["tune", str(job), "--yes", "--quiet", "--out", str(folder / "run")])
+    return job, folder / "run"
+
+
 @pytest.fixture
-def tuned(cli: Cli, job: Path, models: list, tmp_path: Path) -> Path:
-    assert cli("tune", job, "--yes", "--quiet", "--out", tmp_path / "run").code == 0
-    return tmp_path / "run"
+def job(finished: tuple[Path, Path]) -> Path:
+    return finished[0]
+
+
+@pytest.fixture
+def tuned(finished: tuple[Path, Path], models: list, tmp_path: Path) -> Path:
+    """The run, in a copy of the test's own."""
+    return shutil.copytree(finished[1], tmp_path / "run")
 
 
 def test_quiet_prints_the_paths_of_the_policies_alone(cli: Cli, job: Path, tuned: Path) -> None:

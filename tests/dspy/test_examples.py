@@ -38,7 +38,7 @@ def loaded(name: str) -> ModuleType:
 
 
 def test_the_embedded_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    loaded("embedded").main(tmp_path, n_examples=240, trials=10)
+    loaded("embedded").main(tmp_path, n_examples=160, trials=6)
     assert PolicyFile.load(tmp_path / "small.yaml").name == "dspy-reasoning-answer-small"
     shown = capsys.readouterr().out
     assert "before" in shown

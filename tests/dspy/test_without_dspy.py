@@ -68,7 +68,7 @@ BEST = uniform(PAIRS, StrategySpec.of("best_of_n", draws=3, verifier="mean_logpr
 
 @pytest.mark.parametrize(
     ("policy", "n_items"),
-    [pytest.param(BUCKETS, ITEMS, marks=pytest.mark.slow), (BUCKETS, 60), (BEST, 40)],
+    [pytest.param(BUCKETS, ITEMS, marks=pytest.mark.slow), (BUCKETS, 32), (BEST, 24)],
 )
 def test_the_score_in_dspy_is_the_score_without_it(
     policy: Policy, n_items: int, tmp_path: Path
