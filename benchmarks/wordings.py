@@ -1,6 +1,6 @@
 """Does it help, held out, to judge a prompt by all its wordings rather than by the luckiest?
 
-    python benchmarks/wordings.py [--tiers small medium large] [--seeds 3]
+    python benchmarks/wordings.py [--tiers small medium large] [--seeds 3]   # 2.3 CPU-min a seed
 
 Each embedded tier is tuned twice a seed on its task with three other wordings of every prompt: once
 with every wording a candidate of its own (the luckiest may win), once with ``robust: true``. What
