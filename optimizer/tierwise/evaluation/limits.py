@@ -13,20 +13,20 @@ from tierwise.strategies import Strategy
 
 def may_bind(policy: Policy, strategies: Sequence[Strategy], table: SampleTable) -> bool:
     """False where no limit can be reached, so that the vectorised path may leave them out."""
-    limits = policy.limits
-    probe = policy.difficulty.probe
+    limits, probe = policy.limits, policy.difficulty.probe
     most = max(s.max_draws for s in strategies) + (probe.draws if probe else 0)
     if limits.max_draws is not None and limits.max_draws < most:
         return True
+    # Every round has at least one draw. The slowest of all first: mostly that settles it.
+    slow = limits.timeout_s is not None and limits.timeout_s <= table.slowest_s * most
+    if not slow and limits.max_usd_per_request is None:
+        return False
     used = set(policy.arms)
     arms = [rows for arm, rows in table.everything.items() if arm.root in used]
     if limits.max_usd_per_request is not None:
         dearest = max(float(np.nanmax(a.prompt_usd + a.completion_usd)) for a in arms)
         if limits.max_usd_per_request <= dearest * most:
             return True
-    if limits.timeout_s is not None:
-        slowest = max(a.slowest_s for a in arms)
-        # Every round has at least one draw.
-        if limits.timeout_s <= slowest * most:
-            return True
-    return False
+    if limits.timeout_s is None:
+        return False
+    return limits.timeout_s <= max(a.slowest_s for a in arms) * most

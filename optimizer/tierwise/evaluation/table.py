@@ -121,6 +121,11 @@ class SampleTable:
         """Answers, what was asked before, and what follows."""
         return {**self.arms, **self.asked, **self.nodes}
 
+    @functools.cached_property
+    def slowest_s(self) -> float:
+        """The longest latency of all draws; 0 where none was recorded."""
+        return max((rows.slowest_s for rows in self.everything.values()), default=0.0)
+
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
         """(n_items,): items that have every draw of every arm."""
