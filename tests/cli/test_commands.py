@@ -19,7 +19,10 @@ from tests.cli.running import Cli
 from tests.content.folders import make_task
 from tests.search.scripted_job import install, make_job
 from tierwise.cli import COMMANDS, main
+from tierwise.content import default_job
 from tierwise.content.find import names_of, shipped
+from tierwise.search import RunDir
+from tierwise.search.tune import prepare
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "examples" / "serving" / "arithmetic-small.yaml"
@@ -36,6 +39,14 @@ def test_help_lists_every_command(cli: Cli) -> None:
 
 def test_version(cli: Cli) -> None:
     assert version("tierwise") in cli("--version").out
+
+
+def test_a_job_that_names_no_space_goes_on_with_its_own_run(cli: Cli, tmp_path: Path) -> None:
+    job = prepare(default_job()).job
+    RunDir.start(tmp_path / "run", job)
+    got = cli("tune", "--yes", "--max-calls", "1", "--out", tmp_path / "run")
+    assert "holds another job" not in got.err
+    assert got.code == 3, "the folder is its own; the budget is too small"
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def command(
     quiet = quiet or as_json
     prepared = prepare(wanted)
     if resume:
-        RunDir.check(folder, wanted, addresses_of(prepared))
+        RunDir.check(folder, prepared.job, addresses_of(prepared))
     confirm(planned(prepared, folder, resume=resume), yes=yes, quiet=quiet)
     try:
         with listening(tuple(wanted.tiers), quiet=quiet, log_json=log_json) as listener:
