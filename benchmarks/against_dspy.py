@@ -46,7 +46,8 @@ from tierwise.proposals import Registry, catalogue
 from tierwise.proposals.quiet import quiet
 from tierwise.recipe import Arm, Policy, PromptTemplate, StrategySpec, uniform
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.effort import Effort, depth_needed
+from tierwise.search.depths import depth_needed
+from tierwise.search.effort import Effort
 from tierwise.search.study import described
 from tierwise.stats.intervals import bootstrap_mean
 from tierwise.stats.paired import PairedBootstrap

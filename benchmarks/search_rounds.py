@@ -30,7 +30,7 @@ from tierwise.pool import Buys, Library, SamplePool, Trees, even, fill, load, pa
 from tierwise.recipe import Arm, Policy, PolicyFile, Recipe, StrategySpec, uniform
 from tierwise.reporting.search_rounds import curve
 from tierwise.retrieval.bm25 import Bm25Retriever
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.stats import paired_difference, ratio_of_means
 from tierwise.task import Item
 

@@ -11,7 +11,7 @@ from tierwise.evaluation import ABSTAINED, ArmTable
 from tierwise.recipe import Arm, Difficulty, Message, Price, Probe, PromptTemplate, Tier
 from tierwise.recipe.space import SearchSpace
 from tierwise.search.asking import MODE, asked_of, asking_arms, told, watched, with_mode_to_ask
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 
 SPACE = SearchSpace("s", modes=("direct", "think"), signals=("none", "length", "self_rating"))
 RATE = PromptTemplate(

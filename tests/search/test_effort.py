@@ -11,7 +11,8 @@ from tierwise.errors import BudgetError
 from tierwise.evaluation import Orders, replay
 from tierwise.pool import Cap
 from tierwise.recipe import Policy, Recipe, StrategySpec, uniform
-from tierwise.search.effort import FEWEST, DrawCost, Effort, affordable, depth_needed, most_draws
+from tierwise.search.depths import depth_needed, most_draws
+from tierwise.search.effort import FEWEST, DrawCost, Effort, affordable
 
 COST = DrawCost(usd=0.001, tokens=100.0)
 

@@ -25,7 +25,7 @@ from tierwise.recipe.policy_file import PolicyFile
 from tierwise.search import prepare, tune
 from tierwise.search import replay as replay_run
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.search.trajectories import (
     Trajectories,
     check_queries,

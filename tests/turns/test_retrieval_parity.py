@@ -13,7 +13,7 @@ from tierwise.evaluation.replay import replayed
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.serving import PolicyRuntime
 
 PLAIN, STEPS = worlds.ARMS

@@ -13,7 +13,7 @@ from tierwise.llm import Completion, Failure
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import Passage, StrategySpec, Turn, uniform
 from tierwise.retrieval import Found
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.serving import PolicyRuntime
 
 PLAIN = worlds.ARMS[0]

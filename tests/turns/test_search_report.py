@@ -11,7 +11,7 @@ from tierwise.evaluation import Evaluator, Orders
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import StrategySpec, uniform
 from tierwise.reporting.search_rounds import Point, better_buy, curve, rows_of, searched, shown
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.stats.intervals import Interval
 
 PLAIN = worlds.ARMS[0]

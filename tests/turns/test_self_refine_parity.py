@@ -20,7 +20,7 @@ from tierwise.recipe import (
     uniform,
 )
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.serving import PolicyRuntime
 
 PLAIN, STEPS = worlds.ARMS

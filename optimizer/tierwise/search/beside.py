@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from tierwise.recipe import Arm, Tier
 from tierwise.recipe.space import SearchSpace
-from tierwise.search.effort import BYTES_A_TOKEN, nodes_an_item, with_nodes
+from tierwise.search.depths import nodes_an_item, with_nodes
+from tierwise.search.effort import BYTES_A_TOKEN
 from tierwise.search.planned import NOTHING, Amount, StagePlan
 from tierwise.search.prepared import Prepared
 

@@ -20,7 +20,7 @@ from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.recipe.prompt import turns_used
 from tierwise.search import mode_shares, signal_quality
 from tierwise.search.above import own_arms
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.search.escalation import escalation
 from tierwise.search.figures import bounds, compared, measured, number
 from tierwise.search.found import Found

@@ -23,6 +23,7 @@ from tierwise.search.above import MOST_ARMS
 from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.beside import Beside, beside_of, with_beside
+from tierwise.search.depths import most_draws
 from tierwise.search.effort import (
     BYTES_A_TOKEN,
     PART_OF_CAP,
@@ -30,7 +31,6 @@ from tierwise.search.effort import (
     affordable,
     assumed_cost,
     enough_usd,
-    most_draws,
 )
 from tierwise.search.offered import offered, scores_of
 from tierwise.search.planned import Plan, StagePlan, TierPlan, amount_of

@@ -15,7 +15,7 @@ from typing import Any
 from tierwise.errors import ProviderError
 from tierwise.recipe import Arm, Policy, PromptTemplate, Recipe
 from tierwise.search.buying import Buyer
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.search.parameters import in_order
 from tierwise.search.question import Question
 from tierwise.search.rounds.caps import STAGE

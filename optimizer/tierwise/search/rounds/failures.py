@@ -10,7 +10,7 @@ import numpy as np
 from tierwise.proposals import Brief, Failing
 from tierwise.recipe import Arm, Policy
 from tierwise.search.buying import Buyer
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.search.question import Question
 from tierwise.search.rounds.caps import STAGE
 from tierwise.task import Item

@@ -16,7 +16,8 @@ from tierwise.recipe import Arm, Policy, PromptTemplate, StrategySpec, uniform
 from tierwise.search.arms import Arms
 from tierwise.search.buying import Buyer
 from tierwise.search.candidates import candidate
-from tierwise.search.effort import depth_needed, room_for_a_round
+from tierwise.search.depths import depth_needed
+from tierwise.search.effort import room_for_a_round
 from tierwise.search.events import Listener, Started
 from tierwise.search.explored import Explored, explore
 from tierwise.search.gate import Comparison, compare

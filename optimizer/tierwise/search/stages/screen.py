@@ -13,14 +13,8 @@ from tierwise.recipe import Arm, StrategySpec, Tier, uniform
 from tierwise.search.asking import DRAWS as ASK_DRAWS
 from tierwise.search.asking import told
 from tierwise.search.buying import Draws
-from tierwise.search.effort import (
-    DrawCost,
-    StageDraws,
-    affordable,
-    most_draws,
-    nodes_an_item,
-    with_nodes,
-)
+from tierwise.search.depths import most_draws, nodes_an_item, with_nodes
+from tierwise.search.effort import DrawCost, StageDraws, affordable
 from tierwise.search.question import Question
 from tierwise.search.sensitivity import pss_of
 

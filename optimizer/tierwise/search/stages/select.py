@@ -13,7 +13,7 @@ from tierwise.content import LEVEL
 from tierwise.recipe import Policy, StrategySpec, uniform
 from tierwise.search.above import keeps_to_itself
 from tierwise.search.candidates import Candidate, candidate
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.search.question import BOUNDED, Question
 from tierwise.search.selection import (
     bounded_point,

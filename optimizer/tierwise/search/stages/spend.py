@@ -13,7 +13,7 @@ from tierwise.evaluation import SampleTable
 from tierwise.recipe import Arm
 from tierwise.search.buying import Draws, Halves
 from tierwise.search.compute_gate import Verdict, cheapest_mode, closed, judge
-from tierwise.search.effort import with_nodes
+from tierwise.search.depths import with_nodes
 from tierwise.search.question import Question
 from tierwise.search.router import RouterFit
 from tierwise.search.stages.keep import keep

@@ -11,7 +11,7 @@ from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.recipe import Policy, Recipe, StrategySpec
 from tierwise.search import ladder
 from tierwise.search.above import keeps_to_itself
-from tierwise.search.effort import depth_needed
+from tierwise.search.depths import depth_needed
 from tierwise.search.gate import Comparison, compare
 from tierwise.search.grid import recipes
 from tierwise.search.stages.select import LEAST_DEPTH, Selected

@@ -8,7 +8,7 @@ from tierwise.evaluation import SampleTable
 from tierwise.recipe import Arm, Difficulty, StrategySpec, uniform
 from tierwise.search.allocation import allocate
 from tierwise.search.asking import asked_of
-from tierwise.search.effort import with_nodes
+from tierwise.search.depths import with_nodes
 from tierwise.search.events import Best, Listener
 from tierwise.search.parameters import Proposal
 from tierwise.search.question import Question
