@@ -196,5 +196,5 @@ def _bucket(harder: list[Mask], n: int) -> npt.NDArray[np.intp]:
 
 
 def _shares(harder: list[Mask], n: int) -> tuple[float, ...]:
-    counts = [np.count_nonzero(rows) for rows in harder]
-    return tuple(-np.diff([n, *counts, 0]) / n)
+    at_least = [n, *(int(np.count_nonzero(rows)) for rows in harder), 0]
+    return tuple((a - b) / n for a, b in itertools.pairwise(at_least))

@@ -169,11 +169,11 @@ def _asks(alike: _Alike, base: int) -> Asks:
     more = alike.vote.more
 
     def tabulate(seen: int) -> npt.NDArray[np.int16]:
-        table = np.zeros((base, base), dtype=np.int16)
+        table = [0] * base**2
         for lead in range(seen + 1):
-            fewer = range(min(lead, seen - lead) + 1)
-            table[lead, : len(fewer)] = [more(lead, runner_up, seen) for runner_up in fewer]
-        return table.ravel()
+            for runner_up in range(min(lead, seen - lead) + 1):
+                table[lead * base + runner_up] = more(lead, runner_up, seen)
+        return np.array(table, dtype=np.int16)
 
     return Asks(tabulate)
 

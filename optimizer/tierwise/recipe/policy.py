@@ -99,7 +99,7 @@ class Probe(NamedTuple):
     @property
     def dealt(self) -> tuple[Arm, ...]:
         """The arm of each draw, in the order in which they are asked for (at once)."""
-        return tuple(self.arms[i % len(self.arms)] for i in range(self.draws))
+        return (self.arms * self.draws)[: self.draws]
 
     def among(self, arms: Sequence[Arm]) -> Probe | None:
         """The part of it that a recipe of ``arms`` takes over as its first draws; None: nothing."""
