@@ -13,10 +13,19 @@ from tierwise.pool import SamplePool
 
 SCRIPT = """
 import sys
+import time
 from tierwise.llm import build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
 from tierwise.pool import Need, SamplePool, fill
 from tierwise.recipe import Arm, Message, PromptTemplate
+
+def progress(done):
+    print(done.draws_done, flush=True)
+    progress.lines += 1
+    if progress.lines == int(sys.argv[2]):
+        time.sleep(120)  # the signal comes, however busy the machine is
+
+progress.lines = 0
 
 def main():
     tier = embedded_tier("small")
@@ -30,7 +39,7 @@ def main():
     try:
         with SamplePool.open(sys.argv[1]) as pool:
             fill(pool, model, tier, [Need(r, 8) for r in requests], seed=0, run="r",
-                 progress=lambda p: print(p.draws_done, flush=True))
+                 progress=progress)
             print(pool.sha256({r.key: range(8) for r in requests}))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -52,7 +61,7 @@ def script(tmp_path):
 def test_a_fill_that_is_interrupted_and_resumed_has_the_draws_of_one_that_was_not(script, tmp_path):
     def run(name, stop_after=10**9):
         with subprocess.Popen(
-            [sys.executable, script, tmp_path / name], stdout=subprocess.PIPE,
+            [sys.executable, script, tmp_path / name, str(stop_after)], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True,
         ) as process:  # fmt: skip
             lines = []
