@@ -193,6 +193,7 @@ def main() -> None:
     options.add_argument("--told", type=float, nargs="*", default=[0.8, 0.3, 0.0])
     options.add_argument("--gates", type=int, default=200, help="simulated tiers for the gate")
     args = options.parse_args()
+    # Of samplers that Optuna calls experimental: true, and no figure of this table.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     register(Placebo)
     try:

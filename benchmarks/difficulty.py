@@ -224,6 +224,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=TRIALS, help="of the search")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    # Of samplers that Optuna calls experimental: true, and no figure of this table.
     warnings.filterwarnings("ignore", module="optuna")
     args.out.mkdir(parents=True, exist_ok=True)
     result = tuned(args.out / "signals", args.tiers, "signals", args.seed, SEARCHED, args.trials)

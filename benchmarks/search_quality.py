@@ -90,6 +90,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=10)
     options.add_argument("--trials", type=int, default=TRIALS)
     args = options.parse_args()
+    # Of samplers that Optuna calls experimental: true, and no figure of this table.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with tempfile.TemporaryDirectory() as scratch:

@@ -37,7 +37,7 @@ class _Jump(selectors.DefaultSelector):  # type: ignore[valid-type, misc]  # a c
         self._loop._now += max(
             timeout or 0.0, 1e-9
         )  # a clock that stood still would never round up
-        return super().select(0)  # type: ignore[no-any-return]
+        return super().select(0)  # type: ignore[no-any-return]  # of that class by platform
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -31,7 +31,7 @@ class Waits(list[float]):
 @contextmanager
 def opened(of: Tier | None = None, **retry: object) -> Iterator[tuple[LiteLLMModel, Waits]]:
     waits = Waits()
-    model = LiteLLMModel(of or tier(), retry=Retry(sleep=waits, **retry))  # type: ignore[arg-type]
+    model = LiteLLMModel(of or tier(), retry=Retry(sleep=waits, **retry))  # type: ignore[arg-type]  # settings
     try:
         yield model, waits
     finally:
@@ -39,7 +39,7 @@ def opened(of: Tier | None = None, **retry: object) -> Iterator[tuple[LiteLLMMod
 
 
 def one(model: LiteLLMModel, **params: object) -> Result:
-    [[[result]]] = model.complete([[call(**params)]])  # type: ignore[arg-type]
+    [[[result]]] = model.complete([[call(**params)]])  # type: ignore[arg-type]  # settings
     return result
 
 
@@ -63,6 +63,7 @@ def test_a_rate_limit_holds_back_the_calls_that_wait_behind_it(loopback: Loopbac
     with opened(tier(limits={"concurrency": 1})) as (model, _):
         held: list[float] = []
         pause = model._gate.pause
+        # The gate is watched, not replaced: what it was asked, and then it does it.
         model._gate.pause = lambda s: (held.append(s), pause(s))[1]  # type: ignore[method-assign]
         answers = list(model.complete([[call(text=f"item {i}") for i in range(3)]]))
     assert held == [0.05]

@@ -175,7 +175,6 @@ def test_open_model_opens_what_resolve_tier_resolved(loopback: Loopback) -> None
 
 
 def test_an_embedded_tier_keeps_its_own_modes_and_price() -> None:
-    pytest.importorskip("tierwise.llm.embedded_model")
     small = resolve_tier("small", "embedded/small", takes_n=False)
     assert (small.price.nominal, small.takes_n) == (True, False)
     assert set(small.modes) == {"direct", "think"}

@@ -121,7 +121,7 @@ def test_a_spoilt_file_is_never_more_than_an_input_error(data):
     junk = data.draw(st.sampled_from(_JUNK))
     keep = data.draw(st.booleans())
     lines[number] = line[:cut] + junk + (line[cut:] if keep else "")
-    with contextlib.suppress(InputError):
+    with contextlib.suppress(InputError):  # refused, or read where the junk does no harm
         PolicyFile.loads("\n".join(lines), "p.yaml")
 
 

@@ -143,6 +143,7 @@ def test_a_client_that_leaves_cancels_the_calls(tmp_path: Path, stream: bool) ->
     gate = gateway(tmp_path, policy_file(VOTE), model=model, keep_alive_s=0.01)
     body = {"model": "p", "messages": USER, "stream": stream}
     with served(gate.app) as base:
+        # The client gives up: that is the test.
         with contextlib.suppress(httpx.TimeoutException), httpx.Client(timeout=0.2) as http:
             if stream:
                 with http.stream("POST", f"{base}/v1/chat/completions", json=body) as reply:

@@ -80,7 +80,7 @@ def proxy(policy: Path, out: Path, gateway: str = "", **env: str) -> Iterator[Op
 
 def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
     while process.poll() is None:
-        with contextlib.suppress(httpx.HTTPError):
+        with contextlib.suppress(httpx.HTTPError):  # it is not up yet
             if httpx.get(url).status_code == 200:
                 return
         time.sleep(0.5)

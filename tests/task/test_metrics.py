@@ -20,7 +20,7 @@ ITEM = Item("i", {"question": "?"}, "1")
      ("(1,2)", "(2,1)", 0), ("3", "4", 0), ("10^{10^{10}}", "1", 0), ("2^{99999}", "7", 0)],
 )  # fmt: skip
 def test_mathematical_equality_from_any_thread(gold, answer, same):
-    pytest.importorskip("math_verify")
+    pytest.importorskip("math_verify", reason="the extra [math] is not installed")
     score = METRICS["math_equal"](LATEX)
     with ThreadPoolExecutor(1) as thread:
         got = thread.submit(score, LATEX.extract(answer), Item("x", {}, gold)).result()

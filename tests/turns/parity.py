@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tierwise.evaluation import SampleTable, replay
+import numpy as np
+import pytest
+
+from tierwise.evaluation import Evaluator, Orders, SampleTable, replay
 from tierwise.recipe import Policy
 from tierwise.serving import PolicyRuntime
 from tierwise.task import Item
@@ -26,3 +29,13 @@ async def assert_served_as_replayed(
             assert (code is None) == (traced.answer is None)
             if code is not None:
                 assert codes.setdefault((i, code), traced.answer) == traced.answer
+
+
+def assert_evaluated_as_replayed(policy: Policy, table: SampleTable) -> None:
+    """Dollars and draws of each item, over three orders."""
+    orders = Orders(3, 1)
+    got = Evaluator(table, orders).evaluate(policy)
+    for i in range(table.n_items):
+        said = [replay(policy, table, i, orders, o) for o in range(orders.n)]
+        assert got.usd[i] == pytest.approx(np.mean([s.usd for s in said]))
+        assert got.draws[i] == pytest.approx(np.mean([len(s.draws) for s in said]))

@@ -13,10 +13,9 @@ from tests.search import scripted_job
 from tests.turns import recording as made
 from tests.turns import search_job, worlds
 from tests.turns import search_worlds as world
-from tests.turns.parity import assert_served_as_replayed
+from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_replayed
 from tierwise.content import load_job, load_space
 from tierwise.errors import InputError, UnsupportedError
-from tierwise.evaluation import Evaluator, Orders, replay
 from tierwise.llm.recorded import RecordedModel, Recording, recorded_tier
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import Cap, Library, SamplePool
@@ -84,12 +83,7 @@ async def test_the_runtime_over_recorded_trajectories_is_the_offline_evaluation(
     served = replace(world.policy_file(policy, tier=tier), prompts=prompts)
     runtime = PolicyRuntime(served, RecordedModel(recording), retriever=library.retriever)
     await assert_served_as_replayed(runtime, policy, table, worlds.ITEMS)
-    orders = Orders(3, 1)
-    got = Evaluator(table, orders).evaluate(policy)
-    for i in range(table.n_items):
-        said = [replay(policy, table, i, orders, o) for o in range(3)]
-        assert got.usd[i] == pytest.approx(np.mean([s.usd for s in said]))
-        assert got.draws[i] == pytest.approx(np.mean([len(s.draws) for s in said]))
+    assert_evaluated_as_replayed(policy, table)
 
 
 def test_what_was_recorded_is_what_was_bought(tmp_path, file) -> None:

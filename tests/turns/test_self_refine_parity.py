@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.turns import worlds
-from tests.turns.parity import assert_served_as_replayed
+from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_replayed
 from tierwise.errors import InputError
-from tierwise.evaluation import Evaluator, Orders, SampleTable, replay
+from tierwise.evaluation import SampleTable
 from tierwise.recipe import (
     Difficulty,
     Limits,
@@ -87,12 +87,7 @@ def test_a_table_is_read_back_as_it_was(tmp_path) -> None:
 def test_the_evaluator_says_what_replay_says(tmp_path) -> None:
     policy = POLICIES["after a probe"]
     table = bought(tmp_path, policy)
-    orders = Orders(3, 1)
-    got = Evaluator(table, orders).evaluate(policy)
-    for i in range(table.n_items):
-        said = [replay(policy, table, i, orders, o) for o in range(3)]
-        assert got.usd[i] == pytest.approx(np.mean([s.usd for s in said]))
-        assert got.draws[i] == pytest.approx(np.mean([len(s.draws) for s in said]))
+    assert_evaluated_as_replayed(policy, table)
 
 
 def test_nothing_is_bought_twice_and_a_replay_buys_nothing(tmp_path) -> None:

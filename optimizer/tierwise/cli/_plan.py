@@ -65,22 +65,15 @@ def show(plan: Plan, *, err: bool = False) -> None:
 
     console = Console(stderr=err, highlight=False, width=_width(err))
     table = Table(box=None, header_style="dim", pad_edge=False)
-    searches = any(row["lookups"] for row in rows(plan))
-    counted = ("arms", "items", "draws", *(("lookups",) if searches else ()), "calls")
-    for name in (
-        "tier",
-        "stage",
-        *("look-ups" if name == "lookups" else name for name in counted[:-1]),
-        "calls",
-        "tokens",
-        "dollars",
-        "at worst",
-        "minutes",
-    ):
-        table.add_column(
-            name, justify="left" if name in ("tier", "stage") else "right", no_wrap=True
-        )
-    for row in rows(plan):
+    found = rows(plan)
+    counted = {key: key for key in ("arms", "items", "draws", "calls")}
+    if any(row["lookups"] for row in found):
+        counted["lookups"] = "look-ups"
+    for name in ("tier", "stage"):
+        table.add_column(name, no_wrap=True)
+    for name in (*counted.values(), "tokens", "dollars", "at worst", "minutes"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found:
         total = row["stage"] == "total"
         table.add_row(
             "" if not total and row["stage"] != "screen" else row["tier"], row["stage"],

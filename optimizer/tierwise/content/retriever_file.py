@@ -21,6 +21,7 @@ from tierwise.retrieval.corpus import Corpus
 class TaskRetrieverModel(RetrieverModel):
     """``retriever`` in ``task.yaml``; its name is the task's where it says none."""
 
+    # Wider than in a policy, whose retriever must have a name: mypy asks fields to be no wider.
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")] | None = None  # type: ignore[assignment]
     kind: Literal["bm25", "http"] = "bm25"
     k1: NotNegative = K1

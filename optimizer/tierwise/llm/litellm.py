@@ -35,7 +35,7 @@ def library() -> Any:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # any other mode reads ./.env
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of its own parts, at import; nobody here can mend them
         import litellm
 
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
@@ -201,7 +201,7 @@ async def close_clients() -> None:
     """Close what LiteLLM opened on the loop that runs here, and end its logging queue."""
     from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError):  # its log lines are lost, and no draw with them
         await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), timeout=ABANDONED_S)
     await GLOBAL_LOGGING_WORKER.stop()
     cache = library().in_memory_llm_clients_cache

@@ -116,7 +116,7 @@ class PolicyFile:
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a server's user out
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException:  # Ctrl-C too must leave no half a file; it goes on up
             Path(temporary).unlink(missing_ok=True)
             raise
         return path

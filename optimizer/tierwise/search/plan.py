@@ -215,7 +215,7 @@ def _stages(
 
 
 def _rounds(cut: Effort, depth: int, tier: Tier, lengths: _Lengths) -> StagePlan:
-    """What the rounds after the first look at, at most; half of it is expected, as of finalists."""
+    """What the rounds after the first look at, at most; of finalists a part is expected."""
     draws, items = (cut.rounds * n for n in cut.round(depth))
     each = [depth] * (draws // depth)
     usual = [max(1, round(depth * FINALISTS_DEPTH["select"]))] * len(each)

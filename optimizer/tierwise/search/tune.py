@@ -240,7 +240,7 @@ def _side_by_side(
                     except TierwiseError as error:
                         failed[name] = error
                         listener(Finished(name, ok=False, message=str(error)))
-            except BaseException:
+            except BaseException:  # Ctrl-C too; it goes on up
                 stop.set()  # the other tiers end at their next chunk
                 raise
     return searched, {name: failed[name] for name in tiers if name in failed}

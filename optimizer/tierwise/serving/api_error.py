@@ -23,6 +23,7 @@ _STATUS_OF_FAULT = {
 """Classes of a draw's failure that are not simply an upstream that failed (502)."""
 
 
+# ``json.dumps`` makes one at every call where it is told how to write.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 

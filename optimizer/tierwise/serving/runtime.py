@@ -76,7 +76,7 @@ class PolicyRuntime:
                     self._models[tier.name] = self._opened[-1]
             self._owns_retriever = retriever is None
             self.library = library_of(policy, self._strategies, retriever)
-        except BaseException:
+        except BaseException:  # what was opened is closed, whatever it was; it goes on up
             self.close()
             raise
 

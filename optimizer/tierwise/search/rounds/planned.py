@@ -7,7 +7,7 @@ each with a cap of its own: so a plan has these too, and can be held against wha
 from __future__ import annotations
 
 from tierwise.proposals.instructions import SHOWN_FAILURES
-from tierwise.search.effort import token_cap
+from tierwise.search.effort import BYTES_A_TOKEN, PART_OF_CAP, token_cap
 from tierwise.search.planned import StagePlan, TierPlan, amount_of
 from tierwise.search.prepared import Prepared
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
@@ -33,7 +33,7 @@ def proposers_plan(prepared: Prepared) -> dict[str, TierPlan]:
     shown = OWN_BYTES + SHOWN_FAILURES * (FEEDBACK_BYTES + max(sizes, default=0))
     sends = next(iter(tier.modes.values()), {})
     most, n = float(token_cap(sends)), spec.instructions
-    expected = amount_of(1, [1] * n, tier, shown / 3, most / 2)
+    expected = amount_of(1, [1] * n, tier, shown / BYTES_A_TOKEN, most * PART_OF_CAP)
     worst = amount_of(1, [1] * n, tier, shown, most)
     first, *later = (
         StagePlan(f"round {number}", n, n, n, n, expected, worst)
