@@ -42,6 +42,7 @@ from tierwise.search.candidates import candidate
 from tierwise.search.compute_gate import judge
 from tierwise.search.parameters import Dimensions
 from tierwise.search.selection import POINT_A_DOUBLING, operating_points
+from tierwise.search.shown import Searched
 from tierwise.search.stages.select import finalists_of
 from tierwise.search.study import Generation
 from tierwise.strategies import Draw
@@ -140,9 +141,10 @@ def split(world: World, seed: int, trials: int) -> list[Chosen]:
     finalists = finalists_of(generation, FINALISTS)
     candidates = [candidate(on_select, baseline)]
     candidates += [candidate(on_select, j.policy, j.trial) for j in finalists]
+    searched = Searched.of(generation)
     plain = [c for c in candidates if len(c.policy.buckets) == 1]
     points, siblings = (
-        operating_points(some, candidates[0].on_select, margin=0.02) for some in (candidates, plain)
+        operating_points(some, candidates[0], searched, margin=0.02) for some in (candidates, plain)
     )
     chosen = []
     for point, utility in POINTS.items():

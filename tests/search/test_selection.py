@@ -9,9 +9,9 @@ from tests.search.worlds import ARMS, judged, table
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluator, Orders
 from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
-from tierwise.search.candidates import Candidate
+from tierwise.search.candidates import Candidate, complexity
 from tierwise.search.candidates import candidate as as_candidate
-from tierwise.search.selection import bounded_point, complexity, operating_points
+from tierwise.search.selection import bounded_point, operating_points
 
 N = 400
 SINGLE = StrategySpec.of("single")
@@ -40,7 +40,7 @@ BASELINE = candidate(0.50, 1.0)
 
 
 def points(*candidates: Candidate) -> dict[str, Candidate]:
-    return operating_points([BASELINE, *candidates], BASELINE.on_select, margin=0.02)
+    return operating_points([BASELINE, *candidates], BASELINE, margin=0.02)
 
 
 def test_quality_is_the_best_score_whatever_it_costs() -> None:
@@ -61,14 +61,15 @@ def test_economy_is_the_cheapest_that_is_not_shown_to_be_worse_than_the_baseline
     assert points(too_bad, good, candidate(0.8, 5.0, vote(4)))["economy"] is good
 
 
-def test_economy_falls_back_to_the_mean_where_few_items_show_nothing() -> None:
-    def few(mean: float, usd: float, strategy=SINGLE) -> Candidate:
-        c = candidate(mean, usd, strategy)
-        return c._replace(on_select=judged(c.on_select.score[:8], usd))
+def test_economy_is_the_baseline_where_few_items_show_nothing() -> None:
+    def of(items: int) -> tuple[Candidate, Candidate]:
+        today = BASELINE._replace(on_select=judged(scores(0.5)[:items], 1.0))
+        same = judged(today.on_select.score, 0.5)
+        return today, Candidate(uniform(ARMS[1], SINGLE), 1, same)
 
-    today = few(0.5, 1.0)
-    same = Candidate(uniform(ARMS[1], SINGLE), 1, judged(today.on_select.score, 0.5))
-    assert operating_points([today, same], today.on_select, margin=0.02)["economy"] is same
+    for items, chosen in ((8, 0), (N, 1)):
+        both = of(items)
+        assert operating_points(both, both[0], margin=0.02)["economy"] is both[chosen]
 
 
 def test_a_vote_that_gains_within_the_noise_does_not_take_the_place_of_one_draw() -> None:
@@ -88,16 +89,23 @@ def test_buckets_must_gain_more_than_one_and_a_half_standard_errors() -> None:
     assert points(plain, few)["quality"] is plain
 
 
-def test_buckets_that_only_save_dollars_are_taken_at_an_equal_score() -> None:
-    """Equal: the lower bound of the difference is above -.02, also where a few items are lost."""
+def test_buckets_that_only_save_dollars_are_taken_at_an_equal_score_where_dollars_count() -> None:
+    """Equal: the lower bound of the difference is above -.02, also where a few items are lost.
+
+    Where score is all, dollars prove nothing: what scores a little more and is surely cheaper is
+    still the luckiest of many.
+    """
     plain = candidate(0.7, 2.0, vote(3))
     same = candidate(0.7025, 1.0, vote(3), buckets=2)
     nearly = candidate(0.695, 0.5, vote(3), buckets=2)
     worse = candidate(0.68, 1.0, vote(3), buckets=2)
-    assert points(plain, same)["quality"] is same
+    assert points(plain, same)["balanced"] is same
     assert points(plain, nearly)["balanced"] is nearly
     assert points(plain, worse)["balanced"] is plain
+    assert points(plain, same)["quality"] is plain
     assert points(plain, nearly)["quality"] is plain
+    for bound in ({"max_usd_per_item": 3.0}, {"usd_per_point": 9.0}):
+        assert bounded_point([plain, same], bound) is plain
 
 
 def test_buckets_that_are_no_better_than_the_same_dealt_by_lot_are_not_taken() -> None:

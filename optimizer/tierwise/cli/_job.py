@@ -73,7 +73,7 @@ _OPTIONS = (
         "--operating-point", type=click.Choice(["economy", "balanced", "quality", "level"])
     ),
     click.option("--max-usd-per-item", type=float, help="The best score at most this dear."),
-    click.option("--min-score", type=float, help="The cheapest that scores at least this."),
+    click.option("--min-score", type=float, help="The cheapest that likely scores this."),
     click.option("--usd-per-point", type=float, help="What one point (.01) of score is worth."),
 )
 

@@ -14,6 +14,10 @@ import numpy as np
 
 from tierwise.evaluation import Evaluation, Evaluator
 from tierwise.recipe import Policy
+from tierwise.strategies import build
+
+KINDS = ("one draw", "one bucket", "buckets")
+"""From the simplest: what is more complex must earn its place."""
 
 
 class Candidate(NamedTuple):
@@ -29,6 +33,14 @@ def candidate(judge: Evaluator, policy: Policy, trial: int = -1) -> Candidate:
     """``policy`` judged by ``judge``."""
     told = judge.evaluate(policy)
     return Candidate(policy, trial, told, _by_lot(judge, policy, told))
+
+
+def complexity(policy: Policy) -> str:
+    """One of ``KINDS``, by what a policy may ask for."""
+    if len(policy.buckets) > 1:
+        return "buckets"
+    most = build(policy.buckets[0].strategy).max_draws
+    return "one draw" if most == 1 else "one bucket"
 
 
 def _by_lot(judge: Evaluator, policy: Policy, told: Evaluation) -> Evaluation | None:

@@ -12,11 +12,9 @@ import numpy.typing as npt
 
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation
-from tierwise.recipe import Policy
-from tierwise.search.candidates import Candidate
+from tierwise.search.candidates import Candidate, complexity
+from tierwise.search.shown import EVEN, Claim, Searched, shown
 from tierwise.stats.intervals import bootstrap_mean
-from tierwise.stats.paired import PairedBootstrap
-from tierwise.strategies import build
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,56 +31,31 @@ as rarely (Bonferroni)."""
 
 
 def operating_points(
-    candidates: Sequence[Candidate], baseline: Evaluation, *, margin: float
-) -> dict[str, Candidate]:
+    candidates: Sequence[Candidate], baseline: Candidate, searched: Searched | None = None, *,
+    margin: float,
+) -> dict[str, Candidate]:  # fmt: skip
     """The three named points.
 
     quality: the highest score. balanced: the highest score less ``POINT_A_DOUBLING`` for each
     doubling of dollars, which does not depend on what a dollar is worth. economy: the cheapest that
-    is not worse than the baseline by ``margin``, by the lower bound of the paired 95% interval;
-    where none is, the cheapest whose mean is not. With each, buckets must earn their place.
+    is shown to be level with the baseline. With each, buckets must earn their place.
     """
-    paired = PairedBootstrap(len(baseline.score), resamples=2000)
-    safe = [
-        c for c in candidates
-        if paired.difference(c.on_select.score, baseline.score).low > -margin
-    ]  # fmt: skip
-    level = [c for c in candidates if c.on_select.mean_score >= baseline.mean_score - margin]
     return {
-        "economy": _best(safe or level or candidates, _DOLLARS),
+        "economy": level_point(candidates, baseline, searched, margin=margin),
         "balanced": _best(candidates, _SCORE_A_DOUBLING),
         "quality": _best(candidates, _SCORE),
     }
 
 
 def level_point(
-    candidates: Sequence[Candidate], strong: Candidate, on_study: Callable[[Policy], Evaluation], *,
+    candidates: Sequence[Candidate], other: Candidate, searched: Searched | None = None, *,
     margin: float,
 ) -> Candidate:  # fmt: skip
-    """The cheapest that is level with ``strong``, a policy of a stronger tier.
+    """The cheapest that is shown to be level with ``other``: less than ``margin`` below it.
 
-    Level: the lower bound of the paired 95% interval of the scores is above -``margin``. So small a
-    difference takes many items to see: those of the study are counted too, where a policy must not
-    be lower by more than the margin on the select split alone. Where the items are too few for any,
-    the mean over both must not be lower.
+    So small a difference takes many items to see. Where it cannot be shown of any, ``other``.
     """
-    known = on_study(strong.policy).score
-
-    def gaps(c: Candidate) -> tuple[Floats, Floats]:
-        return c.on_select.score - strong.on_select.score, on_study(c.policy).score - known
-
-    paired = PairedBootstrap(len(strong.on_select.score) + len(known), resamples=2000)
-    level, not_lower = [], []
-    for candidate in candidates:
-        held_out, seen = gaps(candidate)
-        both = np.concatenate([held_out, seen])
-        if held_out.mean() < -margin:
-            continue
-        if paired.difference(both, np.zeros(len(both))).low > -margin:
-            level.append(candidate)
-        if both.mean() >= 0:
-            not_lower.append(candidate)
-    return _best(level or not_lower or [strong], _DOLLARS)
+    return _best([other, *shown(candidates, Claim(-margin, other), searched)], _DOLLARS)
 
 
 def in_doublings(score: float, usd: float) -> float:
@@ -90,8 +63,13 @@ def in_doublings(score: float, usd: float) -> float:
     return score - POINT_A_DOUBLING * math.log2(max(usd, 1e-30))
 
 
-def bounded_point(candidates: Sequence[Candidate], bound: Mapping[str, float]) -> Candidate:
+def bounded_point(
+    candidates: Sequence[Candidate], bound: Mapping[str, float], searched: Searched | None = None
+) -> Candidate:
     """The point for ``max_usd_per_item``, ``min_score`` or ``usd_per_point``.
+
+    ``min_score``: the cheapest that keeps to it likelier than not, as one of many; where there is
+    none, the one that scores most.
 
     Raises:
         UnsupportedError: no policy keeps to the bound; says how near they come.
@@ -112,7 +90,8 @@ def bounded_point(candidates: Sequence[Candidate], bound: Mapping[str, float]) -
             raise UnsupportedError(
                 f"no policy scores {value:g} or more; the best scores {most:.3f}"
             )
-        return _best(good, _DOLLARS)
+        likely = shown(candidates, Claim(value), searched, EVEN)
+        return _best(likely, _DOLLARS) if likely else _best(good, _SCORE)
 
     points = Aim(
         lambda e: 100 * value * e.mean_score - e.mean_usd,
@@ -126,11 +105,12 @@ class Aim(NamedTuple):
 
     ``rank`` orders policies; ``worth`` is the same for each item, (n_items,), so that a paired
     standard error can be had; its mean is ``rank``, but for a constant that the dollars that are
-    given set.
+    given set. ``saves``: what ranks higher may also show it by dollars alone, at a level score.
     """
 
     rank: Callable[[Evaluation], float]
     worth: Callable[[Evaluation, float], Floats]
+    saves: bool = False
 
 
 def _doublings(e: Evaluation, reference_usd: float) -> Floats:
@@ -149,6 +129,7 @@ _DOLLARS = Aim(lambda e: -e.mean_usd, lambda e, _: -e.usd)
 _SCORE_A_DOUBLING = Aim(
     lambda e: in_doublings(e.mean_score, e.mean_usd),
     lambda e, reference_usd: e.score - POINT_A_DOUBLING * _doublings(e, reference_usd),
+    saves=True,
 )
 
 
@@ -157,7 +138,7 @@ def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
 
     From one draw to one bucket to buckets: of each kind, the first of those that earn the place of
     the simpler one takes it: that rank above it, and gain more than ``MUST_GAIN`` standard errors
-    of the paired difference, in worth, or in dollars at an equal score. Buckets must be as clearly
+    of the paired difference (``_gain``). Buckets must be as clearly
     better than the same recipes dealt by lot: else their signal tells nothing.
     """
     chosen: Candidate | None = None
@@ -192,24 +173,17 @@ def _beyond_chance(mine: Candidate) -> float:
     return _in_errors(worth(mine.on_select, usd) - worth(mine.by_lot, usd))
 
 
-def complexity(policy: Policy) -> str:
-    """``one draw``, ``one bucket`` or ``buckets``."""
-    if len(policy.buckets) > 1:
-        return "buckets"
-    most = build(policy.buckets[0].strategy).max_draws
-    return "one draw" if most == 1 else "one bucket"
-
-
 def _gain(mine: Evaluation, other: Evaluation, aim: Aim) -> float:
-    """In standard errors: of worth, or of dollars saved at an equal score.
+    """In standard errors: of worth, or of dollars saved at a level score where these count alone.
 
-    Equal is what it is everywhere: the lower 95% bound of the difference above -``LEVEL``. A mean
-    that is not lower would not do, since the best of many cheap policies is a lucky one.
+    They count at the balanced point, where the error of the score hides what a doubling is worth.
+    Where score is all (quality, a bound on dollars), or a point has a price, they prove nothing.
     """
     usd = other.mean_usd
     gain = _in_errors(aim.worth(mine, usd) - aim.worth(other, usd))
-    level = bootstrap_mean(mine.score - other.score).low > -LEVEL
-    return max(gain, _in_errors(other.usd - mine.usd) if level else 0.0)
+    if not aim.saves or bootstrap_mean(mine.score - other.score).low <= -LEVEL:
+        return gain
+    return max(gain, _in_errors(other.usd - mine.usd))
 
 
 def _in_errors(differences: Floats) -> float:

@@ -164,7 +164,7 @@ def best_of(explored: Explored) -> Policy:
     candidates = [
         candidate(judge, j.policy, j.trial) for j in finalists_of(generation, q.effort.finalists)
     ]
-    baseline = judge.evaluate(uniform(q.arms.baseline, StrategySpec.of("single")))
+    baseline = candidate(judge, uniform(q.arms.baseline, StrategySpec.of("single")))
     if not isinstance(q.operating_point, str):
         try:
             return bounded_point(candidates, q.operating_point).policy

@@ -12,15 +12,11 @@ import numpy.typing as npt
 from tierwise.content import LEVEL
 from tierwise.recipe import Policy, StrategySpec, uniform
 from tierwise.search.above import keeps_to_itself
-from tierwise.search.candidates import Candidate, candidate
+from tierwise.search.candidates import Candidate, candidate, complexity
 from tierwise.search.depths import depth_needed
 from tierwise.search.question import BOUNDED, Question
-from tierwise.search.selection import (
-    bounded_point,
-    complexity,
-    level_point,
-    operating_points,
-)
+from tierwise.search.selection import bounded_point, level_point, operating_points
+from tierwise.search.shown import Searched
 from tierwise.search.stages.spend import Allowed
 from tierwise.search.study import Generation, Judged
 
@@ -66,28 +62,29 @@ def select(allowed: Allowed, generation: Generation) -> Selected:
     judge = q.evaluator(table, exact=False)
     candidates = [candidate(judge, baseline)]
     candidates += [candidate(judge, j.policy, j.trial) for j in finalists]
+    searched = Searched.of(generation)
     alone = None
     if q.above:
         own = [c for c in candidates if keeps_to_itself(c.policy)]
-        alone = _points(q, own)[q.plain_point].policy
+        alone = _points(q, own, searched)[q.plain_point].policy
         candidates += [
             candidate(judge, p) for p in dict.fromkeys(references)
             if p not in {c.policy for c in candidates}
         ]  # fmt: skip
-    points = _points(q, candidates)
+    points = _points(q, candidates, searched)
     if q.above:
         strong = next(c for c in candidates if c.policy == q.above[-1].one_draw)
-        points[LEVEL] = level_point(
-            candidates, strong, generation.evaluator.evaluate, margin=q.margin
-        )
+        points[LEVEL] = level_point(candidates, strong, searched, margin=q.margin)
     return Selected(baseline, points, q.point, candidates, alone)
 
 
-def _points(q: Question, candidates: Sequence[Candidate]) -> dict[str, Candidate]:
+def _points(
+    q: Question, candidates: Sequence[Candidate], searched: Searched
+) -> dict[str, Candidate]:
     """The named points, and the job's own bound."""
-    points = operating_points(candidates, candidates[0].on_select, margin=q.margin)
+    points = operating_points(candidates, candidates[0], searched, margin=q.margin)
     if not isinstance(q.operating_point, str):
-        points[BOUNDED] = bounded_point(candidates, q.operating_point)
+        points[BOUNDED] = bounded_point(candidates, q.operating_point, searched)
     return points
 
 
