@@ -128,10 +128,11 @@ def critical(flattered: Floats, claim: Claim, n_fresh: int, error: float) -> flo
     rivals = flattered[surety(flattered, claim) > -math.sqrt(2 * math.log(math.log(n)))]
     if not len(rivals):
         return alone
-    resampled = (resampled_sums(sums.T, RESAMPLES, seed=0) for sums in (rivals, rivals**2))
-    mean, errors = _moments(*resampled, _ends(rivals, claim), n)
+    ends = _ends(rivals, claim)
+    sums, squares = (resampled_sums(of.T, RESAMPLES, seed=0) for of in (rivals, rivals**2))
+    mean, errors = _moments(sums, squares, ends, n)
     # By the errors of each resample: where few items differ, the luckiest have small ones too.
-    luck = (mean - _moments(*_sums(rivals), _ends(rivals, claim), n)[0]) / errors
+    luck = (mean - _moments(*_sums(rivals), ends, n)[0]) / errors
     share = n / (n + n_fresh)
     both = np.add.outer(math.sqrt(share) * luck.max(axis=1), math.sqrt(1 - share) * QUANTILES)
     return max(alone, float(np.quantile(both, 1 - error)))
