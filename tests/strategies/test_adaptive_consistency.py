@@ -112,3 +112,19 @@ class TestAdaptiveConsistency(StrategyConformance):
         answers = data.draw(st.lists(st.sampled_from("abc"), min_size=cap, max_size=cap))
         if one.behaviour() == other.behaviour():
             assert walk(one, draws(answers)) == walk(other, draws(answers))
+
+    @settings(deadline=None)
+    @given(t1=st.floats(0.6, 0.95), t2=st.floats(0.6, 0.95), cap=st.integers(1, 7))
+    def test_equal_behaviour_asks_for_the_same_at_every_count(self, t1, t2, cap):
+        one, other = AdaptiveConsistency(t1, cap), AdaptiveConsistency(t2, cap)
+        if one.behaviour() == other.behaviour():
+            for seen in range(cap + 1):
+                for lead in range(seen + 1):
+                    for runner_up in range(min(lead, seen - lead) + 1):
+                        count = lead, runner_up, seen
+                        assert one.more(*count) == other.more(*count), count
+
+    def test_beyond_half_of_all_draws_no_threshold_matters(self):
+        sure, surer = AdaptiveConsistency(0.97, 6), AdaptiveConsistency(0.999, 6)
+        assert sure.behaviour() == surer.behaviour()
+        assert sure.behaviour() != AdaptiveConsistency(0.9, 6).behaviour()

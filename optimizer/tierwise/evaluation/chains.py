@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation.dealt import ArmRows, Codes
+from tierwise.evaluation.arm_rows import ArmRows
+from tierwise.evaluation.growing import Growing
 from tierwise.evaluation.orders import Orders
+from tierwise.evaluation.shelf import Shelf
 from tierwise.evaluation.table import ABSTAINED, NO_QUERY, ArmTable, SampleTable
 from tierwise.recipe import Arm, Turn
 from tierwise.strategies import Retrieval
@@ -78,12 +80,14 @@ class ChainRows(NamedTuple):
     """An arm's chains laid out by order, and the rounds that each takes, (depth, n_rows)."""
 
     rows: ArmRows
-    queries: Codes
-    forced: Codes
+    queries: Growing[np.int16]
+    forced: Growing[np.int16]
 
 
-def chain_rows(table: SampleTable, arm: Arm, strategy: Retrieval, orders: Orders) -> ChainRows:
+def chain_rows(
+    table: SampleTable, arm: Arm, strategy: Retrieval, orders: Orders, scores: Shelf
+) -> ChainRows:
     """``chains`` by order; raises as it does."""
     found = chains(table, arm, strategy)
-    rows = ArmRows(found.table, orders)
+    rows = ArmRows(found.table, orders, scores)
     return ChainRows(rows, rows.lay(found.queries), rows.lay(found.forced.astype(np.int16)))

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.episode import strategies_of
+from tierwise.evaluation.arm_rows import Floats
 from tierwise.evaluation.closed_forms import expected
-from tierwise.evaluation.dealt import Floats
 from tierwise.evaluation.limits import may_bind
 from tierwise.evaluation.lru import Cache
 from tierwise.evaluation.measures import Evaluation, Measures, Rows, select
@@ -129,9 +129,6 @@ class Evaluator:
     def _by_row(self, policy: Policy, strategies: tuple[Strategy, ...], probe: Probe) -> Evaluation:
         """Where the bucket hangs on draws: each order of an item may be in another."""
         harder = self._harder(policy.difficulty)
-        shares = _shares(harder, self.n_rows)
-        if not self._walks.has(probe):
-            return Evaluation.of(self._over_orders(self._walks.unsupported()), shares)
         components = self._components_of(policy, strategies)
         if harder:
             means = self._over_buckets(components, harder)
@@ -140,23 +137,22 @@ class Evaluator:
                 means = self._over_orders(chosen.astype(np.float32))
         else:
             means = self._over_orders(components[0])
-        return Evaluation.of(means + self._probe_mean(probe), shares)
+        return Evaluation.of(means + self._probe_mean(probe), _shares(harder, self.n_rows))
 
     def _over_buckets(self, components: list[Measures], harder: list[Mask]) -> Floats:
         """(4, n_items): means over the orders of each row's own bucket."""
         inside = [~harder[0], *(a & ~b for a, b in itertools.pairwise(harder)), harder[-1]]
-        shape = self.table.n_items, self.orders.n
-        sums = sum(
-            np.einsum("mio,io->mi", rows.reshape(4, *shape), mask.astype(np.float32).reshape(shape))
-            for rows, mask in zip(components, inside, strict=True)
-        )
-        means: Floats = sums / float(self.orders.n)
-        return means
+        total = components[0] * inside[0].astype(np.float32)
+        for rows, mask in zip(components[1:], inside[1:], strict=True):
+            total += rows * mask.astype(np.float32)
+        return self._over_orders(total)
 
     def _probe_mean(self, probe: Probe) -> Floats:
-        """(4, n_items): what asking the probe adds to the measures."""
+        """(4, n_items): what asking the probe adds to the measures; NaN where it cannot be."""
 
         def compute() -> Floats:
+            if not self._walks.has(probe):
+                return self._over_orders(self._walks.unsupported())
             added = np.zeros((4, self.n_rows), dtype=np.float32)
             added[1], added[2], added[3] = self._walks.probe_usd(probe), probe.draws, 1
             return self._over_orders(added)

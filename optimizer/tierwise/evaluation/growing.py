@@ -10,29 +10,38 @@ import numpy.typing as npt
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-FIRST_ROOM = 8
-"""Draws that there is room for at first; it doubles as more are asked for."""
+USUAL_DRAWS = 17
+"""Most strategies stop by then."""
 
 
 class Growing(Generic[Scalar]):
-    """``values``, (draws, n_rows): row t is ``row(t, values)``, made from the rows before it."""
+    """``values``, (draws, n_rows): row t is ``row(t, values)``, made from the rows before it.
+
+    There is room for the usual draws at first; it doubles as more are asked for.
+
+    Attributes:
+        nbytes: what the known rows take.
+    """
 
     def __init__(
-        self, n_rows: int, dtype: type[Scalar],
+        self, n_rows: int, dtype: npt.DTypeLike,
         row: Callable[[int, npt.NDArray[Scalar]], npt.NDArray[Scalar]],
     ) -> None:  # fmt: skip
-        self._values = np.empty((FIRST_ROOM, n_rows), dtype=dtype)
-        self._row, self._known = row, 0
-
-    @classmethod
-    def whole(cls, values: npt.NDArray[Scalar]) -> Growing[Scalar]:
-        """One that is known already."""
-        grown = cls(0, values.dtype.type, lambda t, known: known[t])
-        grown._values, grown._known = values, len(values)
-        return grown
+        self._values: npt.NDArray[Scalar] = np.empty((USUAL_DRAWS, n_rows), dtype=dtype)
+        self._row, self._known, self.nbytes = row, 0, 0
 
     def upto(self, draws: int) -> npt.NDArray[Scalar]:
         """The array; the first ``draws`` rows are known, what lies beyond may not be."""
+        if draws > self._known:
+            self._grow(draws)
+        return self._values
+
+    def at(self, draw: int) -> npt.NDArray[Scalar]:
+        """Row ``draw``."""
+        row: npt.NDArray[Scalar] = self.upto(draw + 1)[draw]
+        return row
+
+    def _grow(self, draws: int) -> None:
         if draws > len(self._values):
             room = max(draws, 2 * len(self._values))
             wider = np.empty((room, self._values.shape[1]), dtype=self._values.dtype)
@@ -40,5 +49,4 @@ class Growing(Generic[Scalar]):
             self._values = wider
         for t in range(self._known, draws):
             self._values[t] = self._row(t, self._values)
-        self._known = max(self._known, draws)
-        return self._values
+        self._known, self.nbytes = draws, self._values[:draws].nbytes

@@ -20,13 +20,11 @@ class Cache(Generic[Value]):
 
     def get(self, key: Hashable, compute: Callable[[], Value]) -> Value:
         """The value of ``key``, computed at most once while it is kept."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key][0]
-        value = compute()
-        size = _size(value)
+        found = self._kept.pop(key, None)
+        value, before = found or (compute(), 0)
+        size = _size(value)  # again: some values grow with use
         self._kept[key] = (value, size)
-        self.bytes += size
+        self.bytes += size - before
         while self.bytes > self.max_bytes and len(self._kept) > 1:
             _, (_, freed) = self._kept.popitem(last=False)
             self.bytes -= freed

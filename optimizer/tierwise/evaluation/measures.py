@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation.dealt import Floats
+from tierwise.evaluation.arm_rows import Floats
 
 Measures = npt.NDArray[np.float32]
 """(4, n_rows): the measures of ``Rows``."""

@@ -26,6 +26,10 @@ class Orders:
         """(n_items, n, depth): column of the k-th draw under each order."""
         return _columns(self, n_items, depth)
 
+    def places(self, n_items: int, depth: int) -> npt.NDArray[np.int32]:
+        """(depth, n_items * n): where the k-th draws lie in a ravelled (n_items, depth) array."""
+        return _places(self, n_items, depth)
+
 
 STORED = Orders(n=1, shuffled=False)
 """The one order in which the draws were bought."""
@@ -46,3 +50,13 @@ def _columns(orders: Orders, n_items: int, depth: int) -> Columns:
             columns[:, start : start + together] = permuted[:, rotated]
     columns.setflags(write=False)
     return columns
+
+
+@functools.lru_cache(maxsize=16)
+def _places(orders: Orders, n_items: int, depth: int) -> npt.NDArray[np.int32]:
+    begins = np.repeat(np.arange(n_items) * depth, orders.n)
+    columns = orders.columns(n_items, depth).reshape(-1, depth)
+    # In C order: what is read together lies together.
+    places = np.add(columns.T, begins, dtype=np.int32, order="C")
+    places.setflags(write=False)
+    return places

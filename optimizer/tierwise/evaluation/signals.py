@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tierwise.difficulty import MeanScore, NoSignal, ProbeAgreement, signal_of
-from tierwise.evaluation.dealt import ArmRows, Dealt, Floats
-from tierwise.evaluation.standings import votes
+from tierwise.evaluation.arm_rows import ArmRows, Floats
+from tierwise.evaluation.dealt import Dealt
+from tierwise.evaluation.standings import Standings
 from tierwise.evaluation.table import ABSTAINED, SampleTable
 from tierwise.recipe import Difficulty
 from tierwise.strategies import Draw
@@ -28,7 +29,7 @@ def signal_rows(
     if k > dealt.length:
         return np.full(n_rows, np.nan)
     if isinstance(kind, ProbeAgreement):
-        agreement: Floats = votes(dealt, k).lead(k) / k
+        agreement: Floats = Standings(dealt).votes(k).lead(k) / k
         return agreement
     if isinstance(kind, MeanScore):
         return _mean_known(dealt.verifier(kind.scores[0], k))
@@ -41,7 +42,7 @@ def signal_rows(
             Draw(
                 None if answers[t, row] == ABSTAINED else str(answers[t, row]),
                 {name: float(rows[t, row]) for name, rows in scores.items()},
-                arm=int(arm_at[t]),
+                arm=arm_at[t],
             )
             for t in range(k)
         ]

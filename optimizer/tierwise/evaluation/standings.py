@@ -6,17 +6,15 @@ draws reads row n - 1. Nothing is computed beyond the draws that somebody asked 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation.dealt import USUAL_DRAWS, Dealt
-from tierwise.evaluation.growing import Growing
+from tierwise.evaluation.dealt import Counts, Dealt, ones, small
+from tierwise.evaluation.growing import USUAL_DRAWS, Growing
 from tierwise.evaluation.table import ABSTAINED
-
-Leaders = npt.NDArray[np.signedinteger[Any]]
-"""(length, n_rows): position of the draw that would be returned, or a count of draws."""
 
 
 class VoteStates:
@@ -24,30 +22,35 @@ class VoteStates:
 
     Attributes:
         length: draws that there is room for; ``upto`` says how many are known.
-        base: one more than ``length``.
+        base: more than a runner-up can have.
         counts: (length, n_rows), ``lead * base + runner_up``.
         winner: (length, n_rows), position of the first draw with the leading answer; while there
             are only abstentions, of the first draw.
         first: (length, n_rows), position of the first draw with this draw's answer.
+        nbytes: what the known rows take.
     """
 
     def __init__(self, dealt: Dealt, length: int) -> None:
         self._dealt, self._known, self.length = dealt, 0, length
-        self.base = length + 1
-        shape = length, dealt.n_rows
-        small = dealt.small
-        self.counts = np.empty(shape, dtype=np.int16 if self.base**2 < 2**15 else np.int32)
-        self.winner, self.first = np.empty(shape, dtype=small), np.empty(shape, dtype=small)
-        self._answers = np.empty(shape, dtype=np.result_type(*(a.answers for a in dealt.arms)))
-        self._earliest = np.arange(length, 0, -1, dtype=small)[:, None]
-        self._lead = np.zeros(dealt.n_rows, dtype=small)
-        self._runner_up, self._winner = self._lead.copy(), self._lead.copy()
+        self.base = length // 2 + 1
+        shape, place = (length, dealt.n_rows), small(length)
+        self.counts: Counts = np.empty(shape, dtype=small(length * self.base))
+        self.winner: Counts = np.empty(shape, dtype=place)
+        self.first: Counts = np.empty(shape, dtype=place)
+        self._codes = [arm.answers for arm in dealt.arms]
+        widest = np.result_type(*(codes.upto(0) for codes in self._codes))
+        self._answers = np.empty(shape, dtype=widest)
+        self._earliest = np.arange(length, 0, -1).astype(place)[:, None]
+        self._lead, self._runner_up, self._winner = np.zeros((3, dealt.n_rows), dtype=place)
+        self.nbytes = 0
 
     def upto(self, draws: int) -> VoteStates:
         """Itself, with the first ``draws`` rows known."""
-        for t in range(self._known, draws):
-            self._see(t)
-        self._known = max(self._known, draws)
+        if draws > self._known:
+            for t in range(self._known, draws):
+                self._see(t)
+            arrays = self.counts, self.winner, self.first, self._answers
+            self._known, self.nbytes = draws, sum(rows[:draws].nbytes for rows in arrays)
         return self
 
     def lead(self, seen: int) -> npt.NDArray[Any]:
@@ -57,100 +60,130 @@ class VoteStates:
 
     def _see(self, t: int) -> None:
         # Comparing with every earlier draw is quadratic, and yet many times as fast as counting by
-        # scattered indices, because it is branch-free arithmetic on small integers; so is all that
-        # follows, where np.where would read more plainly and take ten times as long.
-        answers, lead, runner_up, winner = self._answers, self._lead, self._runner_up, self._winner
-        answers[t] = self._dealt.at(t, [arm.answers for arm in self._dealt.arms])
-        same = (answers[: t + 1] == answers[t]).view(np.int8)
-        count: npt.NDArray[Any] = np.zeros(len(lead), dtype=lead.dtype)
-        for earlier in same:
-            count += earlier
+        # scattered indices, because it is branch-free arithmetic on bytes; so is all that follows,
+        # where np.where would read more plainly and take ten times as long.
+        lead, runner_up, winner = self._lead, self._runner_up, self._winner
+        answer = self._dealt.at(t, self._codes)
+        self._answers[t] = answer
+        same = ones(self._answers[: t + 1] == answer)
+        # An abstention counts nothing, and so changes nothing below.
+        count = same.sum(axis=0, dtype=lead.dtype) * ones(answer != ABSTAINED)
         first = self.length - (same * self._earliest[: t + 1]).max(axis=0)
-        voted = answers[t] != ABSTAINED
-        count *= voted
-        other = voted & ~((first == winner) & (lead > 0))
-        overtakes = other & ((count > lead) | ((count == lead) & (first < winner)))
-        np.maximum(runner_up, np.minimum(count, lead) * other, out=runner_up)
+        overtakes = (count > lead) | ((count == lead) & (first < winner))
+        np.maximum(runner_up, np.minimum(count, lead) * ones(first != winner), out=runner_up)
         np.maximum(lead, count, out=lead)
-        winner += (first - winner) * overtakes
+        winner += (first - winner) * ones(overtakes)
         np.multiply(lead, self.base, out=self.counts[t], dtype=self.counts.dtype)
         self.counts[t] += runner_up
         self.winner[t], self.first[t] = winner, first
 
 
-def votes(dealt: Dealt, upto: int) -> VoteStates:
-    """The states of a plurality vote over the first ``upto`` draws."""
-    # In small numbers where these are enough: for the usual draws, else for all that there are.
-    usual = min(USUAL_DRAWS, dealt.length)
-    length = usual if upto <= usual else dealt.length
-    return dealt.kept(("votes", length), lambda: VoteStates(dealt, length)).upto(upto)
+class _Sized(Protocol):
+    nbytes: int
 
 
-def agreeing(dealt: Dealt) -> Growing[np.signedinteger[Any]]:
-    """How many draws up to this one gave its answer without a break; 0 for an abstention."""
+Kept = TypeVar("Kept", bound=_Sized)
+
+
+class Standings:
+    """All that strategies have asked about one row of dealt draws."""
+
+    # The draws do not know their standings: in a cycle these would wait for the garbage collector,
+    # and new ones would take memory that the process never had, which is what costs time.
+    def __init__(self, dealt: Dealt) -> None:
+        self.dealt = dealt
+        self._kept: dict[Hashable, Any] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """What is known by now."""
+        return sum(kept.nbytes for kept in self._kept.values())
+
+    def votes(self, upto: int) -> VoteStates:
+        """The states of a plurality vote over the first ``upto`` draws."""
+        # In small numbers where these are enough: for the usual draws, else for all that there are.
+        usual = min(USUAL_DRAWS, self.dealt.length)
+        length = usual if upto <= usual else self.dealt.length
+        return self._once(("votes", length), lambda: VoteStates(self.dealt, length)).upto(upto)
+
+    def agreeing(self, upto: int) -> Counts:
+        """How many draws up to this one gave its answer without a break; 0 for an abstention."""
+        return self._once("agreeing", lambda: _agreeing(self.dealt)).upto(upto)
+
+    def best(self, verifier: str, upto: int) -> Counts:
+        """The draw that a verifier ranks first, the earliest on a tie."""
+        return self._once(("best", verifier), lambda: _best(self.dealt, verifier)).upto(upto)
+
+    def heaviest(self, verifier: str, upto: int) -> Counts:
+        """The first draw of the answer with the largest sum of weights exp(score), as
+        ``WeightedConsistency`` counts; on a tie the answer seen first."""
+        states, n_rows = self.votes(upto), self.dealt.n_rows
+        key = verifier, states.length
+        totals = self._once(
+            ("weights", key), lambda: Growing(n_rows, np.float64, lambda t, _: np.zeros(n_rows))
+        )
+        return self._once(
+            ("heaviest", key), lambda: _heaviest(self.dealt, states, totals, verifier)
+        ).upto(upto)
+
+    def _once(self, what: Hashable, compute: Callable[[], Kept]) -> Kept:
+        if what not in self._kept:
+            self._kept[what] = compute()
+        value: Kept = self._kept[what]
+        return value
+
+
+def _agreeing(dealt: Dealt) -> Growing[np.unsignedinteger[Any]]:
     answers = [arm.answers for arm in dealt.arms]
 
-    def after(t: int, runs: Leaders) -> Leaders:
+    def after(t: int, runs: Counts) -> Counts:
         this = dealt.at(t, answers)
-        run = np.ones(dealt.n_rows, dtype=dealt.small)
+        run = ones(this != ABSTAINED)
         if t:
-            run += runs[t - 1] * (this == dealt.at(t - 1, answers))
-        np.multiply(run, this != ABSTAINED, out=run)
+            run = run + runs[t - 1] * ones(this == dealt.at(t - 1, answers))
         return run
 
-    return Growing(dealt.n_rows, dealt.small, after)
+    return Growing(dealt.n_rows, small(dealt.length), after)
 
 
-def best_so_far(dealt: Dealt, verifier: str) -> Growing[np.signedinteger[Any]]:
-    """The draw that a verifier ranks first, the earliest on a tie.
-
-    Answered before abstaining, then scored before unscored, as ``BestOfN`` ranks them.
-    """
-    answers = [arm.answers for arm in dealt.arms]
-    ranks = [arm.rank(verifier) for arm in dealt.arms]
+def _best(dealt: Dealt, verifier: str) -> Growing[np.unsignedinteger[Any]]:
+    """Answered before abstaining, then scored before unscored, as ``BestOfN`` ranks them."""
+    ranks = [arm.rank(verifier, spoken=True) for arm in dealt.arms]
+    some_silent = any(arm.silent for arm in dealt.arms)
+    silent = [arm.rank(verifier, spoken=False) for arm in dealt.arms] if some_silent else []
     best, best_silent = np.full((2, dealt.n_rows), -np.inf)
-    nobody_spoke = np.ones(dealt.n_rows, dtype=np.bool_)
 
-    def after(t: int, leaders: Leaders) -> Leaders:
-        spoke = dealt.at(t, answers) != ABSTAINED
+    def after(t: int, leaders: Counts) -> Counts:
         rank = dealt.at(t, ranks)
-        takes = spoke & (rank > best)
-        np.copyto(best, rank, where=takes)
-        if nobody_spoke.any():
-            np.logical_and(nobody_spoke, ~spoke, out=nobody_spoke)
-            takes |= nobody_spoke & (rank > best_silent)
+        takes = rank > best
+        np.maximum(best, rank, out=best)
+        if silent:
+            rank = dealt.at(t, silent)
+            takes |= (best == -np.inf) & (rank > best_silent)
             np.maximum(best_silent, rank, out=best_silent)
-        leader = np.zeros(dealt.n_rows, dtype=dealt.small)
-        if t:
-            leader += leaders[t - 1]
-        leader += (t - leader) * takes
-        return leader
+        before = leaders[t - 1] if t else np.zeros(dealt.n_rows, dtype=leaders.dtype)
+        return before + (t - before) * ones(takes)
 
-    return Growing(dealt.n_rows, dealt.small, after)
+    return Growing(dealt.n_rows, small(dealt.length), after)
 
 
-def heaviest_so_far(dealt: Dealt, verifier: str) -> Growing[np.signedinteger[Any]]:
-    """The first draw of the answer with the largest sum of weights exp(score), as
-    ``WeightedConsistency`` counts; on a tie the answer seen first."""
-    answers = [arm.answers for arm in dealt.arms]
+def _heaviest(
+    dealt: Dealt, states: VoteStates, totals: Growing[np.float64], verifier: str
+) -> Growing[np.unsignedinteger[Any]]:
     weights = [arm.weight(verifier) for arm in dealt.arms]
-    totals = Growing(dealt.n_rows, np.float64, lambda t, _: np.zeros(dealt.n_rows))
-    lead = np.full(dealt.n_rows, -1.0)
+    lead, winner = np.full(dealt.n_rows, -1.0), np.zeros(dealt.n_rows, dtype=states.first.dtype)
 
-    def after(t: int, leaders: Leaders) -> Leaders:
-        first = votes(dealt, t + 1).first[t]
-        voted = dealt.at(t, answers) != ABSTAINED
-        at = first.astype(np.intp) * dealt.n_rows + dealt.all_rows
+    def after(t: int, leaders: Counts) -> Counts:
+        first = states.upto(t + 1).first[t]
+        at = dealt.flat(first)
         by_first_sight = totals.upto(t + 1).ravel()
         # Summed in the order seen, as the strategy does.
-        total = by_first_sight.take(at) + dealt.at(t, weights)
+        weight = dealt.at(t, weights)
+        total = by_first_sight.take(at, mode="wrap") + weight
         by_first_sight[at] = total
-        winner = np.zeros(dealt.n_rows, dtype=dealt.small)
-        if t:
-            winner += leaders[t - 1]
-        overtakes = voted & ((total > lead) | ((total == lead) & (first < winner)))
-        winner += (first - winner) * overtakes
-        np.maximum(lead, np.where(voted, total, -1.0), out=lead)
+        overtakes = (total > lead) | ((total == lead) & (first < winner))
+        winner[:] += (first - winner) * ones(overtakes)
+        np.maximum(lead, total, out=lead)
         return winner
 
-    return Growing(dealt.n_rows, dealt.small, after)
+    return Growing(dealt.n_rows, states.first.dtype.type, after)

@@ -8,14 +8,16 @@ from collections.abc import Hashable
 import numpy as np
 
 from tierwise.errors import UnsupportedError
+from tierwise.evaluation.arm_rows import ArmRows, Floats, Measure
 from tierwise.evaluation.chains import ChainRows, chain_rows
-from tierwise.evaluation.dealt import ArmRows, Dealt, Floats, Measure, pick
+from tierwise.evaluation.dealt import Dealt
 from tierwise.evaluation.lru import Cache
 from tierwise.evaluation.measures import Measures, Rows
 from tierwise.evaluation.orders import Orders
 from tierwise.evaluation.paths import Path, chained, path
 from tierwise.evaluation.replay import replayed
-from tierwise.evaluation.standings import votes
+from tierwise.evaluation.shelf import Shelf
+from tierwise.evaluation.standings import Standings
 from tierwise.evaluation.table import ABSTAINED, SampleTable
 from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
 from tierwise.strategies import PLAIN, Retrieval, Strategy, deal, paths_of
@@ -29,15 +31,17 @@ class Walks:
     def __init__(self, table: SampleTable, orders: Orders, cache_bytes: int) -> None:
         self.table, self.orders = table, orders
         self.n_rows = table.n_items * orders.n
+        self._scores = Shelf(self.n_rows)
         self._arms: dict[Arm, ArmRows] = {}
         self._chained: dict[Hashable, ChainRows] = {}
-        self._dealt: Cache[Dealt] = Cache(cache_bytes)
+        self._standings: Cache[Standings] = Cache(cache_bytes)
 
     def forget(self) -> None:
         """Free what was kept; it is computed again where it is asked for."""
+        self._scores = Shelf(self.n_rows)
         self._arms.clear()
         self._chained.clear()
-        self._dealt.clear()
+        self._standings.clear()
 
     def walk(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Measures:
         """What a strategy does after ``probe``, whose draws are its first."""
@@ -54,25 +58,26 @@ class Walks:
         seen = len(first)
         if first == tuple(deal([0] * len(recipe.arms), seen)):
             first = ()  # the probe's draws are those that would have been dealt anyway
-        dealt = self._dealt.get(
-            (recipe.arms, first), lambda: Dealt([self.arm(a) for a in recipe.arms], first)
+        standings = self._standings.get(
+            (recipe.arms, first),
+            lambda: Standings(Dealt([self.arm(a) for a in recipe.arms], first)),
         )
-        if max(strategy.max_draws, seen) > dealt.length:
+        if max(strategy.max_draws, seen) > standings.dealt.length:
             return self.unsupported()
-        went = path(strategy, dealt, seen)
+        went = path(strategy, standings, seen)
         if went is None:
             return self._replay_alone(recipe, strategy, probe)
-        return self._measured(dealt, went, seen, max(strategy.max_draws, seen))
+        return self._measured(standings, went, seen, max(strategy.max_draws, seen))
 
-    def _measured(self, dealt: Dealt, went: Path, seen: int, upto: int) -> Measures:
+    def _measured(self, standings: Standings, went: Path, seen: int, upto: int) -> Measures:
         """Of a path over the first ``upto`` draws at most, after ``seen`` that are paid for."""
         rows = np.empty((4, self.n_rows), dtype=np.float32)
-        rows[0] = dealt.score_at(went.chosen, upto)
-        np.add(went.prompt_usd, dealt.completion_usd(seen, went.end, upto), out=rows[1])
+        rows[0] = standings.dealt.score_at(went.chosen, upto)
+        rows[1] = went.usd
         rows[2] = went.end - seen
         rows[3] = went.rounds
-        if not dealt.whole:
-            rows[:, ~dealt.complete] = np.nan
+        if not standings.dealt.whole:
+            rows[:, ~standings.dealt.complete] = np.nan
         return rows
 
     def _along_chains(self, recipe: Recipe, strategy: Retrieval, probe: Probe | None) -> Measures:
@@ -81,22 +86,23 @@ class Walks:
         if any(node not in self.table.everything for node in nodes):
             return self.unsupported()
         arms = [self._chains(arm, strategy) for arm in recipe.arms]
-        dealt = self._dealt.get(
-            (recipe.arms, strategy.chain), lambda: Dealt([arm.rows for arm in arms])
+        standings = self._standings.get(
+            (recipe.arms, strategy.chain), lambda: Standings(Dealt([arm.rows for arm in arms]))
         )
+        dealt = standings.dealt
         if strategy.draws > dealt.length:
             return self.unsupported()
         queries, forced = (
             dealt.merge([getattr(arm, name) for arm in arms], dealt.length)
             for name in ("queries", "forced")
         )
-        went = chained(strategy.vote, strategy.draws, dealt, queries, forced)
-        rows = self._measured(dealt, went, 0, strategy.draws)
+        went = chained(strategy.vote, strategy.draws, standings, queries, forced)
+        rows = self._measured(standings, went, 0, strategy.draws)
         if probe is not None:
-            said = pick(dealt.answers(strategy.draws), went.chosen, dealt.all_rows) != ABSTAINED
+            said = dealt.pick(dealt.answers(strategy.draws), went.chosen) != ABSTAINED
             rows[0] = np.where(said, rows[0], self._probed(recipe, probe, rows[0]))
         taken = np.cumsum(queries + forced, axis=0, dtype=np.int16)
-        rows[2] = pick(taken, np.broadcast_to(went.end, self.n_rows) - 1, dealt.all_rows)
+        rows[2] = dealt.pick(taken, np.broadcast_to(went.end, self.n_rows) - 1)
         if not dealt.whole:
             rows[:, ~dealt.complete] = np.nan
         return rows
@@ -104,15 +110,16 @@ class Walks:
     def _probed(self, recipe: Recipe, probe: Probe, silent: Measure) -> Measure:
         """The score of the plurality of a probe's draws; ``silent`` where these say nothing too."""
         first = tuple(recipe.arms.index(arm) for arm in probe.dealt)
-        dealt, n = Dealt([self.arm(arm) for arm in recipe.arms], first), len(first)
-        chosen = votes(dealt, n).winner[n - 1]
-        said = pick(dealt.answers(n), chosen, dealt.all_rows) != ABSTAINED
+        standings = Standings(Dealt([self.arm(arm) for arm in recipe.arms], first))
+        n, dealt = len(first), standings.dealt
+        chosen = standings.votes(n).winner[n - 1]
+        said = dealt.pick(dealt.answers(n), chosen) != ABSTAINED
         return np.where(said, dealt.score_at(chosen, n), silent)
 
     def _chains(self, arm: Arm, strategy: Retrieval) -> ChainRows:
         key = arm, strategy.chain
         if key not in self._chained:
-            self._chained[key] = chain_rows(self.table, arm, strategy, self.orders)
+            self._chained[key] = chain_rows(self.table, arm, strategy, self.orders, self._scores)
         return self._chained[key]
 
     def _replay_alone(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Measures:
@@ -130,8 +137,8 @@ class Walks:
         usd = np.zeros(self.n_rows)
         for arm, n in Counter(probe.dealt).items():
             rows = self.arm(arm)
-            usd += rows.prompt_usd[0] if rows.takes_n else rows.prompt_paid[n]
-            usd += rows.completion_paid[n]
+            usd += rows.prompt_usd.at(0) if rows.takes_n else rows.prompt_paid.at(n)
+            usd += rows.completion_paid.at(n)
         return usd
 
     def has(self, probe: Probe) -> bool:
@@ -160,5 +167,5 @@ class Walks:
     def arm(self, arm: Arm) -> ArmRows:
         """The arm's draws laid out by order."""
         if arm not in self._arms:
-            self._arms[arm] = ArmRows(self.table.of(arm), self.orders)
+            self._arms[arm] = ArmRows(self.table.of(arm), self.orders, self._scores)
         return self._arms[arm]

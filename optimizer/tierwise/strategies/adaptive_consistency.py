@@ -66,11 +66,10 @@ class AdaptiveConsistency(Vote):
         return min(left, max(self.window, could_stop))
 
     def behaviour(self) -> Hashable:
-        """Thresholds that no reachable count tells apart are the same vote."""
-        leads = (confident_lead(self.threshold, r) for r in range(self.max_draws // 2 + 1))
-        return (
-            self.kind,
-            tuple(min(n, self.max_draws + 1) for n in leads),
-            self.max_draws,
-            self.window,
-        )
+        """Thresholds that no reachable count tells apart are the same vote.
+
+        With more than half of all draws a leader cannot be caught, however sure one wants to be.
+        """
+        half = self.max_draws // 2
+        leads = tuple(min(confident_lead(self.threshold, r), half + 1) for r in range(half + 1))
+        return self.kind, leads, self.max_draws, self.window

@@ -1,0 +1,90 @@
+"""What is known of dealt draws grows with use, is counted, and goes when nobody needs it."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+from tests.evaluation.test_evaluator import replayed
+from tests.evaluation.worlds import ARMS, random_table
+from tierwise.evaluation import Evaluator, Orders
+from tierwise.evaluation.arm_rows import ArmRows
+from tierwise.evaluation.dealt import Dealt
+from tierwise.evaluation.growing import USUAL_DRAWS
+from tierwise.evaluation.lru import Cache
+from tierwise.evaluation.shelf import FIRST_ROOM, Shelf
+from tierwise.evaluation.standings import Standings
+from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec
+
+ORDERS = Orders(n=3, seed=1)
+
+
+def standings(depth: int = 14) -> Standings:
+    table = random_table(0, depth=depth)
+    scores = Shelf(table.n_items * ORDERS.n)
+    return Standings(Dealt([ArmRows(table.arms[arm], ORDERS, scores) for arm in ARMS]))
+
+
+def test_nothing_waits_for_the_garbage_collector() -> None:
+    known = standings()
+    known.votes(5), known.agreeing(5), known.best("mean_logprob", 5)
+    known.heaviest("mean_logprob", 5)
+    gone = weakref.ref(known), weakref.ref(known.dealt), weakref.ref(known.dealt.arms[0])
+    gc.disable()
+    try:
+        del known
+        assert [ref() for ref in gone] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_a_cache_counts_what_has_grown() -> None:
+    cache, known = Cache[Standings](5_000), standings()
+    cache.get("first", standings)
+    cache.get("second", lambda: known)
+    known.votes(12)
+    known.heaviest("mean_logprob", 12)
+    assert cache.get("second", standings) is known
+    assert cache.bytes == known.nbytes > 5_000
+    assert cache.get("first", lambda: known) is known  # was thrown out
+
+
+def test_a_shelf_keeps_what_was_put_down_as_it_grows() -> None:
+    shelf = Shelf(2)
+    places = [shelf.put(np.full(2, i, dtype=np.float32)) for i in range(FIRST_ROOM + 5)]
+    assert [shelf.values[place, 1] for place in places] == list(range(FIRST_ROOM + 5))
+
+
+def test_draws_are_laid_out_as_far_as_anybody_asks() -> None:
+    arm = standings().dealt.arms[0]
+    arm.answers.upto(3)
+    assert arm.answers.nbytes == 3 * arm.n_rows
+
+
+@pytest.mark.parametrize("arms", [ARMS[:1], ARMS[:2], ARMS])
+@pytest.mark.parametrize(
+    "kind", ["self_consistency", "best_of_n", "weighted_consistency", "early_stopping"]
+)
+def test_what_was_asked_before_does_not_matter(kind: str, arms: tuple) -> None:
+    """Few draws, then more than there was room for, then few again: all equal the replay."""
+    table, orders = random_table(4, n_items=4, depth=40), Orders(n=2, seed=2)
+    evaluator = Evaluator(table, orders)
+    for n in (4, USUAL_DRAWS, 35, 6):
+        given = {"draws": n} if kind != "early_stopping" else {"window": 4, "max_draws": n}
+        policy = Policy((Recipe(arms, StrategySpec.of(kind, **given)),))
+        rows = np.array(evaluator.rows(policy))
+        np.testing.assert_allclose(rows, replayed(policy, table, orders), rtol=1e-6)
+
+
+def test_a_probe_that_the_draws_do_not_support_is_nan() -> None:
+    table = random_table(0, depth=3)
+    probe = Probe(ARMS[:1], 4)
+    recipes = tuple(Recipe((arm,), StrategySpec.of("single")) for arm in ARMS[:2])
+    for buckets, cuts in ((recipes[1:], ()), (recipes, (0.5,))):
+        got = Evaluator(table).evaluate(Policy(buckets, Difficulty("probe_agreement", cuts, probe)))
+        for measure in (got.score, got.usd, got.draws, got.rounds):
+            assert np.isnan(measure).all()
+        assert sum(got.shares) == pytest.approx(1)
