@@ -63,7 +63,8 @@ class Bill:
         if isinstance(end, int):
             total += paid.at(counts[end])
         else:
-            total += dealt.pick(paid.upto(counts[end.max()] + 1), end, through=counts)
+            through = counts if len(dealt.arms) > 1 else None
+            total += dealt.pick(paid.upto(counts[end.max()] + 1), end, through)
         if before:
             total -= paid.at(before)
 

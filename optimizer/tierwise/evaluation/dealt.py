@@ -68,7 +68,7 @@ class Dealt:
         self.counts = np.array(counts, dtype=np.intp).T.copy()
         self._places = list(zip(arm_at, position_at, strict=True))
         self.n_rows = arms[0].n_rows
-        self._all_rows, self._draws = _numbers(self.n_rows), _numbers(self.length + 1)
+        self._all_rows = _numbers(self.n_rows)
 
     @functools.cached_property
     def complete(self) -> npt.NDArray[np.bool_]:
@@ -97,8 +97,12 @@ class Dealt:
 
         With ``through`` it is ``through[position]``.
         """
-        draws = self._draws if through is None else through
-        at: Positions = (draws * self.n_rows).take(position)
+        at: Positions
+        if through is None:
+            at = position.astype(np.intp)
+            at *= self.n_rows
+        else:
+            at = (through * self.n_rows).take(position)
         at += self._all_rows
         return at
 
@@ -112,9 +116,7 @@ class Dealt:
 
         With ``through`` it is ``values[through[position]]``. Read flat, which is faster.
         """
-        at = self.flat(position, through)
-        # Not mode="raise", which reads all indices once more; they are right by construction.
-        picked: npt.NDArray[Scalar] = values.ravel().take(at, mode="wrap")
+        picked: npt.NDArray[Scalar] = values.ravel().take(self.flat(position, through))
         return picked
 
     def score_at(self, chosen: Counts, upto: int) -> Measure:

@@ -179,7 +179,7 @@ def _heaviest(
         by_first_sight = totals.upto(t + 1).ravel()
         # Summed in the order seen, as the strategy does.
         weight = dealt.at(t, weights)
-        total = by_first_sight.take(at, mode="wrap") + weight
+        total = by_first_sight.take(at) + weight
         by_first_sight[at] = total
         overtakes = (total > lead) | ((total == lead) & (first < winner))
         winner[:] += (first - winner) * ones(overtakes)
