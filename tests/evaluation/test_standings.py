@@ -88,3 +88,12 @@ def test_a_probe_that_the_draws_do_not_support_is_nan() -> None:
         for measure in (got.score, got.usd, got.draws, got.rounds):
             assert np.isnan(measure).all()
         assert sum(got.shares) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", ["self_consistency", "best_of_n", "weighted_consistency"])
+def test_more_draws_than_a_byte_can_count(kind: str) -> None:
+    table, orders = random_table(3, n_items=2, depth=150), Orders(n=2, seed=1)
+    window = {"window": 40} if kind == "self_consistency" else {}
+    policy = Policy((Recipe(ARMS[:2], StrategySpec.of(kind, draws=290, **window)),))
+    rows = np.array(Evaluator(table, orders).rows(policy))
+    np.testing.assert_allclose(rows, replayed(policy, table, orders), rtol=2e-6)
