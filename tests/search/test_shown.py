@@ -13,7 +13,7 @@ from tests.search.worlds import judged
 from tierwise.recipe import Arm, Policy, StrategySpec, uniform
 from tierwise.search.candidates import Candidate
 from tierwise.search.selection import level_point
-from tierwise.search.shown import Claim, Searched, critical, shown, surety
+from tierwise.search.shown import EVEN, Claim, Searched, critical, shown, surety
 from tierwise.stats.paired import PairedBootstrap
 
 MARGIN = 0.02
@@ -96,7 +96,19 @@ def test_of_many_that_are_not_level_hardly_ever_one_is_shown() -> None:
 @pytest.mark.parametrize(("steps", "each"), [(1, 1), (12, 1), (12, 4), (12, 20)])
 def test_the_error_is_held_however_many_were_searched(steps: int, each: int, differ: float) -> None:
     of = {"steps": steps, "each": each, "differ": differ, "study": 450, "select": 200}
-    assert wrongly(1000, -2 * MARGIN, **of) <= 0.04
+    assert wrongly(300, -2 * MARGIN, **of) <= 0.05
+
+
+def test_a_bound_of_score_that_none_keeps_looks_kept_in_half_of_the_runs_at_most() -> None:
+    """24 policies at just the bound: the cheapest whose mean reaches it is nearly always there."""
+    kept, by_mean = [], []
+    for seed in range(60):
+        right = (np.random.default_rng(seed).random((24, 200)) < 0.7) - 0.5
+        of = world(right[:, :120], right[:, 120:], 0.8 ** np.arange(1, 25))
+        kept.append(bool(shown(of.cheaper, Claim(0.7), of.searched, EVEN)))
+        by_mean.append(any(c.on_select.mean_score >= 0.7 for c in of.cheaper))
+    assert np.mean(kept) <= 0.6
+    assert np.mean(by_mean) > 0.95
 
 
 def test_what_is_level_is_shown_of_several_hundred_items() -> None:
