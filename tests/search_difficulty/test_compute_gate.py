@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tierwise.evaluation import Orders, SampleTable
 from tierwise.search import Bought, Event, replay, tune
 from tierwise.search.buying import Halves
 from tierwise.search.compute_gate import cheapest_mode, closed, judge
+from tierwise.search.stages import spend
 
 ORDERS = Orders(4, 0)
 
@@ -62,6 +64,35 @@ def test_greedy_draws_of_one_mode_close() -> None:
     assert not found.open
     assert np.isnan(found.slope.mean)
     assert found.evidence()["think_gain_ci95"] == [None, None]
+
+
+@pytest.mark.parametrize(("think", "looks"), [(0.0, [48, 120]), (0.12, [48, 120, 240])])
+def test_only_a_gate_in_doubt_looks_at_the_items_of_the_study(
+    monkeypatch: pytest.MonkeyPatch, think: float, looks: list[int]
+) -> None:
+    world = tier(5, think=think, n_items=240)
+
+    def rows(n: int) -> SampleTable:
+        return world.rows(np.arange(n))
+
+    seen = [48]
+
+    def table(items: range, wanted: object, stage: str) -> SampleTable:
+        seen.append(len(items))
+        return rows(len(items))
+
+    question = SimpleNamespace(
+        effort=SimpleNamespace(race_items=120, study_items=240, study_arms=5),
+        space=SPACE, tier=SimpleNamespace(logprobs=False), orders=ORDERS,
+        items=lambda split: range(240),
+    )  # fmt: skip
+    monkeypatch.setattr(spend, "keep", lambda q, table, arms, n: arms)
+    found, judged = spend._judged(
+        question, SimpleNamespace(table=table), rows(48), tuple(world.arms), "direct"
+    )
+    assert seen == looks
+    assert judged.n_items == found.items == looks[-1]
+    assert found.open == (think > 0)
 
 
 def test_too_few_items_or_a_portfolio_of_greedy_draws_decide_nothing() -> None:

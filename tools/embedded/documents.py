@@ -9,7 +9,7 @@ from typing import NamedTuple
 import arithmetic
 import lookup
 import mixtures
-from mixtures import MIXTURES, PHASES, Mixture, Phase, styles
+from mixtures import MIXTURES, Mixture, styles
 
 from tierwise.llm.embedded.vocabulary import END, words
 from wordings import CONTROL_QUESTION, RATING, TEMPLATES
@@ -22,23 +22,23 @@ class Document(NamedTuple):
     own: list[int]
 
 
-def stream(tier: str, seed: int, phase: Phase = PHASES[0]) -> Iterator[Document]:
-    """Documents without end, the same for the same tier, seed and phase."""
+def stream(tier: str, seed: int) -> Iterator[Document]:
+    """Documents without end, the same for the same tier and seed."""
     rng = random.Random(seed)
     while True:
-        document = _draw(rng, MIXTURES[tier], phase)
+        document = _draw(rng, MIXTURES[tier])
         if len(document.words) <= LONGEST:
             yield document
 
 
-def _draw(rng: random.Random, mixture: Mixture, phase: Phase) -> Document:
+def _draw(rng: random.Random, mixture: Mixture) -> Document:
     kind = rng.random()
-    if kind < phase.lookup:
+    if kind < mixtures.LOOKUP:
         wording = system(rng.choice(TEMPLATES["plain"]))
-        return _ended(*lookup.document(rng, wording, ranked=phase.ranked))
-    if kind < phase.lookup + mixtures.RATE:
+        return _ended(*lookup.document(rng, wording))
+    if kind < mixtures.LOOKUP + mixtures.RATE:
         return _rating(rng, mixture)
-    if kind < phase.lookup + mixtures.RATE + mixtures.ASK:
+    if kind < mixtures.LOOKUP + mixtures.RATE + mixtures.ASK:
         return _control_question(rng, mixture)
     return _worked(rng, mixture) if rng.random() < mixture.work else _direct(rng, mixture)
 

@@ -39,10 +39,8 @@ class Fact(NamedTuple):
         return [self.relation, "of", self.name, "is", self.value]
 
 
-def document(
-    rng: random.Random, wording: list[str], *, ranked: bool
-) -> tuple[list[str], list[int]]:
-    """Words, and 1 where the word is the model's own; ``ranked`` as in ``passages``."""
+def document(rng: random.Random, wording: list[str]) -> tuple[list[str], list[int]]:
+    """Words, and 1 where the word is the model's own."""
     chain = draw_chain(rng, rng.choices(range(1, len(HOPS) + 1), HOPS)[0])
     question = [w for fact in reversed(chain) for w in (fact.relation, "of")]
     words = [*wording, *question, chain[0].name, "?"]
@@ -69,7 +67,7 @@ def document(
         write(["search", ":", wanted.relation, "of", wanted.name, ";"], 1)
         searches += 1
         hit = found != lost and rng.random() >= MISSES
-        write(passages(rng, wanted, chain, hit=hit, ranked=ranked), 0)
+        write(passages(rng, wanted, chain, hit=hit), 0)
         found, misses = (found + 1, 0) if hit else (found, misses + 1)
     write(["answer", ":", chain[-1].value if found == len(chain) else "unknown"], 1)
     return words, own
@@ -87,14 +85,8 @@ def draw_chain(rng: random.Random, hops: int) -> list[Fact]:
     return chain
 
 
-def passages(
-    rng: random.Random, wanted: Fact, chain: list[Fact], *, hit: bool, ranked: bool
-) -> list[str]:
-    """What a store replies: the fact among near ones, near ones only, or none.
-
-    The fact stands first where the store is ``ranked``, as one is that gives the best match first,
-    and at a random place otherwise.
-    """
+def passages(rng: random.Random, wanted: Fact, chain: list[Fact], *, hit: bool) -> list[str]:
+    """What a store replies, best match first: the fact and near ones, near ones only, or none."""
     count = rng.choices((1, 2, 3), PASSAGES)[0]
     if not hit and rng.random() < 0.5:
         return ["->", "none", ";"]
@@ -104,9 +96,7 @@ def passages(
         near = _near(rng, wanted)
         if near.query != wanted.query:
             others.setdefault(near.query, known.get(near.query, near))
-    shown = list(others.values())
-    if hit:
-        shown.insert(0 if ranked else rng.randint(0, len(shown)), wanted)
+    shown = [*[wanted] * hit, *others.values()]
     listed = [w for fact in shown for w in (",", *fact.words)]
     return ["->", *listed[1:], ";"]
 

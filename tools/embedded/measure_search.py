@@ -41,7 +41,7 @@ class Asked(NamedTuple):
         place = at.index(query) if query in at else self.lost
         hit = place < len(self.chain) and place != self.lost and rng.random() >= MISSES
         wanted = self.chain[min(place, len(self.chain) - 1)]
-        return " ".join(lookup.passages(rng, wanted, self.chain, hit=hit, ranked=True))
+        return " ".join(lookup.passages(rng, wanted, self.chain, hit=hit))
 
 
 def answers(engine: Engine, asked: list[Asked], rounds: int) -> list[str]:

@@ -11,13 +11,12 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from documents import Document, stream
-from mixtures import KEPT, PHASES, Phase
 from model import ATTENTION_SCALE, MATRICES, ROPE_BASE, SIZES, Decoder
 from muon import Muon
 from torch import Tensor
@@ -25,18 +24,19 @@ from torch.nn import functional
 
 from tierwise.llm.embedded.vocabulary import ID, WORDS
 
-STEPS = {"small": (5000,), "medium": (4500, 800), "large": (3000, 700)}
-"""Steps of each phase of ``mixtures.PHASES``."""
+STEPS = {"small": 8000, "medium": 6000, "large": 7000}
 BATCH_TOKENS = 2048
 POOL = 6144
 """Documents that are sorted by length together, so that a batch has little padding."""
 RATE, EMBEDDING_RATE = 0.02, 0.01
 WARM_UP_STEPS = 30
+FLAT = 0.3
+"""Share of the steps before the rates fall on a line to 0."""
 
 
-def batches(size: str, seed: int, phase: Phase) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(size: str, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """(tokens, own) of about ``BATCH_TOKENS`` each, both (batch, time)."""
-    documents, rng = stream(size, seed, phase), random.Random(seed)
+    documents, rng = stream(size, seed), random.Random(seed)
     while True:
         pool = sorted(itertools.islice(documents, POOL), key=lambda d: len(d.words))
         groups: list[list[Document]] = [[]]
@@ -58,19 +58,18 @@ def _tensors(group: list[Document]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(tokens), torch.from_numpy(own)
 
 
-def rate_at(step: int, steps: int, phase: Phase) -> float:
+def rate_at(step: int, steps: int) -> float:
     """Flat, then a line to 0; a short warm-up."""
-    line = min(1.0, (1 - step / steps) / (1 - phase.flat))
-    return phase.rate * min(1.0, (step + 1) / WARM_UP_STEPS) * line
+    line = min(1.0, (1 - step / steps) / (1 - FLAT))
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * line
 
 
-def train(model: Decoder, size: str, seed: int, steps: int, phase: Phase) -> None:
-    """One phase, with optimizers of its own."""
+def train(model: Decoder, size: str, seed: int, steps: int) -> None:
     muon = Muon(model.matrices)
     adam = torch.optim.Adam([model.emb, model.head], betas=(0.9, 0.95))
     smooth = None
-    for step, (tokens, own) in enumerate(itertools.islice(batches(size, seed, phase), steps)):
-        rate = rate_at(step, steps, phase)
+    for step, (tokens, own) in enumerate(itertools.islice(batches(size, seed), steps)):
+        rate = rate_at(step, steps)
         mine = own[:, 1:]
         logits = model(tokens[:, :-1])[mine] @ model.head.T
         loss = functional.cross_entropy(logits, tokens[:, 1:][mine])
@@ -91,19 +90,12 @@ def train(model: Decoder, size: str, seed: int, steps: int, phase: Phase) -> Non
             parameter.copy_(parameter.half().float())  # as they are stored
 
 
-@torch.no_grad()
-def average(model: Decoder, before: Sequence[Tensor]) -> None:
-    """``KEPT`` of the weights before the phase, the rest of those after it."""
-    for parameter, earlier in zip(model.parameters(), before, strict=True):
-        parameter.copy_(parameter.lerp(earlier, KEPT))
-
-
-def save(model: Decoder, path: Path, size: str, seed: int, steps: Sequence[int]) -> None:
+def save(model: Decoder, path: Path, size: str, seed: int, steps: int) -> None:
     """fp16 arrays, and the configuration as JSON text among them."""
     config = {
         "name": size, "width": model.size.width, "layers": model.size.layers,
         "heads": model.size.heads, "rope_base": ROPE_BASE, "attention_scale": ATTENTION_SCALE,
-        "words": list(WORDS), "seed": seed, "steps": list(steps),
+        "words": list(WORDS), "seed": seed, "steps": steps,
     }  # fmt: skip
     arrays = {"emb": model.emb, "head": model.head}
     for i, block in enumerate(model.blocks):
@@ -117,22 +109,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("size", choices=list(SIZES))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, nargs="+", help="of each phase; default: as shipped")
+    parser.add_argument("--steps", type=int, help="default: as shipped")
     parser.add_argument("--out", type=Path, help="default: SIZE-SEED.npz here")
     options = parser.parse_args()
-    steps_of = options.steps or STEPS[options.size]
-    if len(steps_of) > len(PHASES):
-        parser.error(f"there are {len(PHASES)} phases, got steps for {len(steps_of)}")
+    steps = options.steps or STEPS[options.size]
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
     model = Decoder(SIZES[options.size])
-    for number, (steps, phase) in enumerate(zip(steps_of, PHASES, strict=False)):
-        before = [p.detach().clone() for p in model.parameters()]
-        train(model, options.size, options.seed + 1000 * number, steps, phase)
-        if number:
-            average(model, before)
+    train(model, options.size, options.seed, steps)
     out = options.out or Path(f"{options.size}-{options.seed}.npz")
-    save(model, out, options.size, options.seed, steps_of)
+    save(model, out, options.size, options.seed, steps)
     count = sum(p.numel() for p in model.parameters())
     print(f"{out}: {count:,} parameters, {time.process_time():.0f} CPU-seconds")
 

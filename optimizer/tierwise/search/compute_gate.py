@@ -65,6 +65,11 @@ class Verdict:
     search: Interval = UNSUPPORTED
 
     @property
+    def in_doubt(self) -> bool:
+        """Closed, though a 95% interval lies above zero: more items may show what these cannot."""
+        return not self.open and any(i.low > 0 for i in (self.slope, self.gain, self.search))
+
+    @property
     def name(self) -> str:
         """``open`` or ``closed``."""
         return "open" if self.open else "closed"

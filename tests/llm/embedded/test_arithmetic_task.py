@@ -116,8 +116,8 @@ def accuracy(name, prompt_id, mode, shortest, longest, draws=3, temperature=0.8)
 
 @pytest.mark.parametrize(
     ("name", "easy", "hard"),
-    [("small", (0.9, 1.0), (0.05, 0.4)), ("medium", (0.9, 1.0), (0.2, 0.6)),
-     ("large", (0.8, 1.0), (0.05, 0.4))],
+    [("small", (0.9, 1.0), (0.1, 0.45)), ("medium", (0.9, 1.0), (0.3, 0.7)),
+     ("large", (0.9, 1.0), (0.6, 0.95))],
 )  # fmt: skip
 def test_step_by_step_work_is_good_on_easy_items_and_falls_off_on_hard_ones(name, easy, hard):
     for (low, high), (first, last) in ((easy, (1, 4)), (hard, (9, 12))):
@@ -131,13 +131,14 @@ def test_direct_answers_are_for_short_questions(name):
 
 
 def test_templates_suit_tiers_differently():
-    """Running totals are as good as full steps on large, at half of the tokens; not on small."""
+    """Running totals are nearly as good as full steps on large, at a third of the tokens; on medium
+    they are of no use."""
     gaps = [
         accuracy(n, "steps", "think", 1, 6) - accuracy(n, "totals", "think", 1, 6)
-        for n in ("small", "large")
+        for n in ("medium", "large")
     ]
     assert gaps[0] > 0.3
-    assert gaps[1] < 0.05
+    assert gaps[1] < 0.12
 
 
 def test_larger_tiers_work_better_on_their_own():

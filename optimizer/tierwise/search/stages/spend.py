@@ -64,15 +64,28 @@ def allow(screened: Screened, draws: Draws) -> Allowed:
 def _judged(
     q: Question, draws: Draws, screened: SampleTable, racers: Sequence[Arm], direct: str
 ) -> tuple[Verdict, SampleTable]:
-    """The verdict and the table that it was reached on; more is bought only in doubt."""
+    """The verdict and the table that it was reached on; more is bought only in doubt.
+
+    A closed gate is looked at again on the race's items; one that those leave in doubt, once more
+    on the study's. A gate that closes on a gain costs the tier all of it, and an open one needs
+    these draws anyway.
+    """
 
     def verdict(table: SampleTable) -> Verdict:
         return judge(table, q.space, direct, logprobs=q.tier.logprobs, orders=q.orders)
 
-    first = verdict(screened)
-    if first.open or screened.n_items >= q.effort.race_items:
-        return first, screened
     depth = min(rows.depth for rows in screened.arms.values())
-    wanted = with_nodes(racers, depth, q.space, SCREENED_CHAINS)
-    more = draws.table(q.items("tune")[: q.effort.race_items], wanted, "compute gate")
-    return verdict(more), more
+
+    def bought(arms: Sequence[Arm], n_items: int) -> SampleTable:
+        wanted = with_nodes(arms, depth, q.space, SCREENED_CHAINS)
+        return draws.table(q.items("tune")[:n_items], wanted, "compute gate")
+
+    found, table = verdict(screened), screened
+    if not found.open and table.n_items < q.effort.race_items:
+        table = bought(racers, q.effort.race_items)
+        found = verdict(table)
+    if found.in_doubt and table.n_items < q.effort.study_items:
+        leading = keep(q, table, racers, q.effort.study_arms)
+        table = bought(leading, q.effort.study_items)
+        found = verdict(table)
+    return found, table
