@@ -192,7 +192,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(job: Path, tmp_path: Path) 
             start_new_session=True,
         )  # fmt: skip
 
-    with start(0.5, "--log-json") as process:  # so slow that it is caught on a busy machine
+    with start(1.0, "--log-json") as process:  # so slow that it is caught on a busy machine
         said = ""
         for line in process.stderr:
             if '"bought"' in line:

@@ -32,7 +32,7 @@ def test_a_predictor_runs_on_an_embedded_tier() -> None:
         assert dspy.Predict("question -> answer")(question="3 + 4").answer == "7"
         thought = dspy.ChainOfThought("question -> answer")(question="2 + 2")
     assert thought.answer == "4"
-    assert "=" in thought.reasoning
+    assert "4" in thought.reasoning.split()  # the model chooses how it works
     lm.engine.close()
 
 
