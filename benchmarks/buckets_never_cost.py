@@ -10,8 +10,8 @@ on the third. Points of utility: of score, less one for each doubling of the dol
 of score alone (quality). Placebo: the same with random numbers as the only signal; a study that
 chooses buckets then is wrong.
 
-Gate: tiers of known slope, screened on 48 items and bought on 120 where that leaves doubt, as in a
-run; how many of 200 open.
+Gate: tiers of known slope, screened on 48 items, closed ones looked at again on 120, and those that
+this leaves in doubt on 240, as in a run; how many of 200 open.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tierwise.recipe import Arm, StrategySpec, uniform
 from tierwise.recipe.space import SearchSpace
 from tierwise.search.allocation import allocate
 from tierwise.search.candidates import candidate
-from tierwise.search.compute_gate import judge
+from tierwise.search.compute_gate import Verdict, judge
 from tierwise.search.parameters import Dimensions
 from tierwise.search.selection import POINT_A_DOUBLING, operating_points
 from tierwise.search.shown import Searched
@@ -172,15 +172,20 @@ def report(name: str, world: World, args: argparse.Namespace) -> None:
 
 def opens(slope: float, seed: int) -> bool:
     """Whether the gate opens on a tier that gains ``slope`` for each doubling of its draws."""
-    share = slope / SLOPE_OF_ALL
-    return any(
-        judge(
-            gates.tier(seed, share=share, n_items=n), gates.SPACE, "direct", logprobs=False,
-            orders=Orders(ORDERS, seed),
-        ).open
-        for n in (48, 120)
-    )  # fmt: skip
+    world = gates.tier(seed, share=slope / SLOPE_OF_ALL, n_items=LOOKS[-1])
 
+    def verdict(n: int) -> Verdict:
+        rows = world.rows(np.arange(n))
+        return judge(rows, gates.SPACE, "direct", logprobs=False, orders=Orders(ORDERS, seed))
+
+    if verdict(LOOKS[0]).open:
+        return True
+    second = verdict(LOOKS[1])
+    return second.open or (second.in_doubt and verdict(LOOKS[2]).open)
+
+
+LOOKS = (48, 120, 240)
+"""Items of the screening, the race and the study; the last only where the second left doubt."""
 
 SLOPE_OF_ALL = 0.05 / 0.35
 """Of the world of the gate's tests, where votes help on all items."""
