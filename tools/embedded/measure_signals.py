@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from tierwise.llm.embedded import Engine
 
-EASY, HARD = 1, 4
-"""Lengths to ask for; past four operations nearly all direct answers are wrong."""
+EASY, HARD = 1, 8
+"""Lengths to ask for; past eight operations nearly all direct answers are wrong."""
 
 
 def auroc(score: NDArray[np.float64], weight: NDArray[np.float64]) -> float:

@@ -53,8 +53,8 @@ MIXTURES = {
     "medium": Mixture(
         work=0.36,
         direct_operations=(8, 18, 28, 28, 10, 3, 1, 1, 1, 1, 1, 1),
-        templates=_templates(0.22, 0.22, 0.06, 0.16, 0.10, 0.08, 0.10, 0.06),
-        plain={"steps": 0.3, "totals": 0.1, "pairs": 0.4, "anyorder": 0.2},
+        templates=_templates(0.22, 0.20, 0.12, 0.14, 0.10, 0.08, 0.08, 0.06),
+        plain={"steps": 0.3, "totals": 0.2, "pairs": 0.3, "anyorder": 0.2},
         think_from=5,
     ),
     "large": Mixture(
