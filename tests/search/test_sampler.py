@@ -14,6 +14,7 @@ from tests.search.worlds import ARMS, DIMS, coins, table
 from tierwise.evaluation import Evaluator, Orders
 from tierwise.recipe.space import Constraints
 from tierwise.search.parameters import policy_of
+from tierwise.search.sampler import PartwiseSampler
 from tierwise.search.study import Generation, mirror
 
 TRIALS = 60
@@ -85,6 +86,34 @@ def test_it_beats_random_trials_where_parts_are_good_together() -> None:
         gains.append(best[0] - best[1])
     assert np.mean(gains) > 0.02
     assert sum(gain > 0 for gain in gains) >= 3
+
+
+def test_difficulty_is_told_another_way_over_good_cuts_and_recipes(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a probe is mostly of the arm that the easiest bucket draws from."""
+    g = generation(evaluator)
+    g.run(TRIALS)
+    monkeypatch.setattr("tierwise.search.sampler.EXPLORE", 1.0)
+    two = next(t for t in g.study.get_trials() if t.params["buckets"] == 2 and t.values)
+    study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=PartwiseSampler(0, startup=1)
+    )
+    study.add_trial(two)
+    told, shared, probes = set(), 0, 0
+    for _ in range(100):
+        trial = study.ask()
+        DIMS.propose(trial)
+        for name in two.params.keys() | trial.params.keys():
+            if not name.startswith(("signal", "way.", "probe.")):
+                assert trial.params[name] == two.params[name], name
+        told.add(trial.params["signal"])
+        if trial.params.get("probe.arms") == 1:
+            probes += 1
+            shared += trial.params["probe.arm0"] == two.params["b0.arm0"]
+    assert told == {"length", "probe_agreement"}
+    assert probes > 10
+    assert shared / probes > 0.5, "by chance one of three"
 
 
 def test_enqueued_and_restated_policies_are_judged_first(evaluator: Evaluator) -> None:

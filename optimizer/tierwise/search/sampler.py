@@ -1,13 +1,15 @@
 """An Optuna sampler that improves policies part by part.
 
-A policy is made of parts: how difficulty is told, and one recipe a bucket. Independent samplers
-forget that parts are good together, and model-based ones are slow on conditional spaces (Optuna's
-multivariate TPE asks about 14 times a second: ``benchmarks/search_quality.py``). This one takes the
-best policy for a random price of a dollar, changes one or two of its parts (by a small step, by
-taking that part from another good policy, or anew) and keeps the rest. A bucket that is added
-begins as one of another good policy. The first trials are simple ones: there is no parent yet, and
-what is good alone is good in parts. A draft that would be no new policy is thrown away and made
-anew: a study spends no trial on what it knows.
+A policy is made of parts: how difficulty is told, how the items are cut into buckets by it, and one
+recipe a bucket. Independent samplers forget that parts are good together, and model-based ones are
+slow on conditional spaces (Optuna's multivariate TPE asks about 14 times a second:
+``benchmarks/search_quality.py``). This one takes the best policy for a random price of a dollar,
+changes one or two of its parts (by a small step, by taking that part from another good policy, or
+anew) and keeps the rest. A bucket that is added begins as one of another good policy, the easiest
+as one for a higher price. Now and then difficulty alone is told another way: good cuts and recipes
+are good under several signals, and a study would settle on the first. The first trials are simple
+ones: there is no parent yet, and what is good alone is good in parts. A draft that would be no new
+policy is thrown away and made anew: a study spends no trial on what it knows.
 """
 
 from __future__ import annotations
@@ -28,8 +30,11 @@ from optuna.trial import FrozenTrial, TrialState
 STARTUP = 30
 """Trials that go through the choices in turn, in one bucket (or the fewest), before any parent."""
 
-EXPLORE = 0.1
-"""Share of later trials that are all new."""
+EXPLORE = 0.2
+"""Share of later trials that tell difficulty another way, and keep all else of a good policy."""
+
+SHARED = 0.7
+"""How often a new arm of a probe is one of the easiest bucket's, whose draws then count twice."""
 
 STEP, TAKE = 0.5, 0.35
 """How a part changes: by a step, by another policy's part; else anew."""
@@ -40,7 +45,7 @@ PRICES = (-2.0, 0.5)
 DRAFTS = 12
 """Most drafts of a trial; the last is taken as it is."""
 
-DIFFICULTY = "difficulty"
+SIGNAL, CUTS = "signal", "cuts"
 SIZES = ("buckets", "arms")
 
 
@@ -110,13 +115,14 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         if len(done) < self._startup:
             self._begin(number, ())
             return
-        if self._rng.random() < EXPLORE:
-            self._begin(None, ())
-            return
+        explores = self._rng.random() < EXPLORE
         self._begin(None, done)
         self._kept = dict(self._best().params)
         parts = sorted({_part(name) for name in self._kept})
-        self._known = set(parts)
+        self._known = {*parts, SIGNAL} if explores else set(parts)
+        if explores:
+            self._drop(SIGNAL)
+            return
         for part in self._rng.permutation(parts)[: self._one_or_two()]:
             self._change(str(part))
 
@@ -156,7 +162,7 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
             self._kept |= self._part_of_another(part)
         value = self._kept.get(param_name)
         if value is None or not _holds(param_distribution, value):
-            return _anew(self._rng, param_distribution)
+            return self._new(param_name, param_distribution)
         if param_name in self._stepped:
             return _step(self._rng, param_distribution, value)
         return value
@@ -173,36 +179,56 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         if how >= STEP:
             other = self._part_of_another(part) if how < STEP + TAKE else {}
             if other != mine:
-                self._kept = {n: v for n, v in self._kept.items() if n not in mine} | other
+                self._drop(part)
+                self._kept |= other
                 return
         names = self._rng.permutation(sorted(mine))[: self._one_or_two()]
         self._stepped |= {str(name) for name in names}
 
+    def _drop(self, part: str) -> None:
+        self._kept = {name: value for name, value in self._kept.items() if _part(name) != part}
+
+    def _new(self, name: str, distribution: BaseDistribution) -> Any:
+        if name.startswith("probe.arm") and name != "probe.arms":
+            shared = self._kept.get("b0." + name.removeprefix("probe."))
+            if _holds(distribution, shared) and self._rng.random() < SHARED:
+                return shared
+        return _anew(self._rng, distribution)
+
     def _one_or_two(self) -> int:
         return 1 if self._rng.random() < 0.6 else 2
 
-    def _best(self) -> FrozenTrial:
-        """The best trial at a random price of a dollar."""
+    def _best(self, lean: int = 0) -> FrozenTrial:
+        """The best trial at a random price of a dollar; ``lean``: to higher (1) or lower (-1)."""
         score = np.array([t.values[0] for t in self._done])
         usd = np.array([t.values[1] for t in self._done])
         scale = (score.max() - score.min() or 1.0) / max(float(np.median(usd)), 1e-30)
-        price = scale * 10 ** self._rng.uniform(*PRICES)
+        powers = np.sort(self._rng.uniform(*PRICES, size=2 if lean else 1))
+        price = scale * 10 ** powers[-1 if lean > 0 else 0]
         return self._done[int(np.argmax(score - price * usd))]
 
     def _part_of_another(self, part: str) -> dict[str, Any]:
-        """A bucket's recipe from any bucket of another good policy, or its difficulty."""
-        other = self._best()
-        buckets = sorted({_part(n) for n in other.params if _part(n) != DIFFICULTY})
-        source = part if part == DIFFICULTY else str(self._rng.choice(buckets))
+        """A part of another good policy; for a bucket the recipe of any bucket.
+
+        Easier buckets come first, and what is easy is worth less: so the first leans to a policy
+        for a higher price of a dollar than the others.
+        """
+        if part in (SIGNAL, CUTS):
+            return {n: value for n, value in self._best().params.items() if _part(n) == part}
+        other = self._best(lean=1 if part == "b0" else -1)
+        buckets = sorted({_part(name) for name in other.params} - {SIGNAL, CUTS})
+        source = str(self._rng.choice(buckets))
         return {
-            (name if part == DIFFICULTY else part + name[len(source):]): value
+            part + name[len(source):]: value
             for name, value in other.params.items() if _part(name) == source
         }  # fmt: skip
 
 
 def _part(name: str) -> str:
     head = name.partition(".")[0]
-    return head if head[:1] == "b" and head[1:].isdigit() else DIFFICULTY
+    if head[:1] == "b" and head[1:].isdigit():
+        return head
+    return CUTS if head == "buckets" or head.startswith("share") else SIGNAL
 
 
 def _holds(distribution: BaseDistribution, value: Any) -> bool:
