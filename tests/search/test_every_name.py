@@ -56,7 +56,7 @@ difficulty: {{signals: [{signals}], buckets: [{buckets}], probe_draws: 2}}
 JOB = """task: task
 space: space.yaml
 seed: 3
-trials: 40
+trials: 60
 tiers:
   only: {model: scripted/strong}
 """
