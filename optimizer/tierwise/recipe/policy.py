@@ -108,7 +108,8 @@ class Probe(NamedTuple):
         return Probe(mine, draws) if draws else None
 
     def __str__(self) -> str:
-        return f"{self.draws} draws of {' + '.join(arm.label for arm in self.arms)}"
+        many = "one draw" if self.draws == 1 else f"{self.draws} draws"
+        return f"{many} of {' + '.join(arm.label for arm in self.arms)}"
 
 
 class Weight(NamedTuple):
