@@ -100,7 +100,9 @@ def same_policy(cli: Cli, job: Path, server: Loopback, tmp_path: Path, *options:
     near_texts, far_texts = texts(tmp_path / "near"), texts(tmp_path / "far")
     common = near_texts.keys() & far_texts.keys()
     assert len(common) > 0.9 * max(len(near_texts), len(far_texts))
-    assert {key: far_texts[key] for key in common} == {key: near_texts[key] for key in common}
+    # A draw whose random number lies that near to where a word ends and the next begins is another.
+    others = [key for key in common if far_texts[key] != near_texts[key]]
+    assert len(others) <= len(common) / 20_000, others
     assert far.policy.buckets == near.policy.buckets
     assert far.policy.difficulty.signal == near.policy.difficulty.signal
     assert far.policy.difficulty.thresholds == pytest.approx(
