@@ -66,6 +66,7 @@ def alike(
 
 def wrongly(runs: int, gap: float, **of: float) -> float:
     """How often a policy of that gap is shown to be level."""
+    # The settings of ``alike`` are of several types, and a table of them has one.
     return float(np.mean([bool(alike(seed, gap, **of).shown) for seed in range(runs)]))  # type: ignore[arg-type]
 
 
@@ -113,6 +114,7 @@ def test_a_bound_of_score_that_none_keeps_looks_kept_in_half_of_the_runs_at_most
 
 def test_what_is_level_is_shown_of_several_hundred_items() -> None:
     of = {"steps": 6, "each": 2, "differ": 0.02, "study": 240, "select": 320}
+    # As above: a table of settings of several types.
     prices = [w.shown[-1].on_select.mean_usd for w in (alike(s, 0.0, **of) for s in range(20))]  # type: ignore[arg-type]
     assert np.median(prices) < 0.8**5
 
