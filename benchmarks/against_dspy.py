@@ -3,19 +3,19 @@
     python benchmarks/against_dspy.py                   # three seeds, about ten CPU-minutes
     python benchmarks/against_dspy.py --seeds 1 --calls 2500
 
-Each seed deals 300 examples of the shipped arithmetic task to the optimizers; 400 others are held
+Each seed interleaves 300 examples of the shipped arithmetic task to the optimizers; 400 others are held
 out and answered by what each of them came to. All run ``embedded/small`` in the mode `think`, and
-may make as many calls (draws) as each other:
+may make as many calls (samples) as each other:
 
-    student            the program as it is, at one draw
+    student            the program as it is, at one sample
     bootstrap          dspy.BootstrapFewShotWithRandomSearch
     mipro              dspy.MIPROv2, with the catalogue in place of its proposer
     bootstrap + vote   the better half of the budget's calls for the one, the other half for a
     mipro + vote       vote tuned on its program (JointOptimizer, with no proposals)
     joint              JointOptimizer: prompt, temperature, vote and buckets together
 
-An embedded tier cannot write instructions: all choose from a labelled catalogue of the wordings
-that it was trained on. So the figures are about demonstrations, wordings and votes, and say nothing
+An embedded tier cannot write instructions: all choose from a labelled catalogue of the paraphrases
+that it was trained on. So the figures are about demonstrations, paraphrases and votes, and say nothing
 about a proposer. What DSPy returns is its best on 100 validation examples; of JointOptimizer the
 policy that was selected is taken, at two operating points, whether or not its gate would export it.
 """
@@ -39,35 +39,35 @@ from tierwise.content import TierSpec, load_task
 from tierwise.dspy import EmbeddedAdapter, JointOptimizer, Proposing, tier_lm
 from tierwise.dspy.examples import read_examples
 from tierwise.dspy.rendering import STUDENT, adapter_of, answer_spec, template
-from tierwise.evaluation import Evaluator, Orders
+from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.pool import Cap, SamplePool
 from tierwise.proposals import Registry, catalogue
 from tierwise.proposals.quiet import quiet
-from tierwise.recipe import Arm, Policy, PromptTemplate, StrategySpec, uniform
+from tierwise.recipe import Policy, PromptTemplate, StrategySpec, Variant, uniform
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.depths import depth_needed
-from tierwise.search.effort import Effort
+from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.search_size import SearchSize
 from tierwise.search.study import described
 from tierwise.stats.intervals import bootstrap_mean
 from tierwise.stats.paired import PairedBootstrap
 
 MODEL, MODE, COLD = "embedded/small", "think", 0.3
 TRAIN, VALIDATION, HELD_OUT = 200, 100, 400
-DEMOS, WORDINGS, DRAWS = 4, 5, 4
+DEMOS, WORDINGS, SAMPLES = 4, 5, 4
 SPACE = """
 prompts: {demos: [0]}
 temperature: [0.3, 0.8]
-arms: [1, 2]
+variants: [1, 2]
 modes: [think]
 strategies:
   single: {}
-  self_consistency: {draws: {low: 2, high: 7}}
-  adaptive_consistency: {threshold: {low: 0.7, high: 0.97}, max_draws: {low: 3, high: 7}}
-difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_draws: 2}
+  self_consistency: {samples: {low: 2, high: 7}}
+  adaptive_consistency: {threshold: {low: 0.7, high: 0.97}, max_samples: {low: 3, high: 7}}
+difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_samples: 2}
 """
 # Little is kept back for a test of its own: what is held out is judged below, for all alike.
-EFFORT = Effort(race_arms=4, study_arms=3, test_items=8, orders=16)
+EFFORT = SearchSize(race_variants=4, study_variants=3, test_items=8, permutations=16)
 EXACT = dspy.ChainOfThought("question -> answer")
 
 
@@ -86,14 +86,14 @@ class Way:
 
 @dataclass(frozen=True)
 class Judged:
-    """(n_items,) each, over the draws' orders."""
+    """(n_items,) each, over the samples' orders."""
 
     score: np.ndarray
     usd: np.ndarray
-    draws: np.ndarray
+    samples: np.ndarray
 
 
-def deal(seed: int) -> tuple[list[Any], list[Any]]:
+def interleave(seed: int) -> tuple[list[Any], list[Any]]:
     """The optimizers' examples of a seed, and the held-out ones, which are always the same."""
     items = sorted(load_task("arithmetic").task.items, key=lambda item: item.content_sha256)
     shown = [
@@ -105,7 +105,7 @@ def deal(seed: int) -> tuple[list[Any], list[Any]]:
 
 
 class Catalogued(dspy.MIPROv2):  # type: ignore[misc]  # DSPy has no types
-    """MIPROv2 whose instructions are the catalogue's wordings."""
+    """MIPROv2 whose instructions are the catalogue's paraphrases."""
 
     def _propose_instructions(
         self, program: Any, *args: Any, **kwargs: Any
@@ -122,9 +122,13 @@ def bootstrap(examples: Sequence[Any], calls: int, seed: int) -> list[tuple[floa
     random.Random(seed).shuffle(train)  # its own seeds are fixed
     candidates = max(1, calls // (VALIDATION + 10) - 3)  # beside three that are fixed
     optimizer = dspy.BootstrapFewShotWithRandomSearch(
-        exact, max_bootstrapped_demos=DEMOS, max_labeled_demos=DEMOS,
-        num_candidate_programs=candidates, num_threads=1, max_errors=1000,
-    )  # fmt: skip
+        exact,
+        max_bootstrapped_demos=DEMOS,
+        max_labeled_demos=DEMOS,
+        num_candidate_programs=candidates,
+        num_threads=1,
+        max_errors=1000,
+    )
     best = optimizer.compile(EXACT, trainset=train, valset=list(examples[TRAIN:]))
     tried = sorted(best.candidate_programs, key=lambda c: c["seed"])
     return [(c["score"], c["program"]) for c in tried]
@@ -135,19 +139,26 @@ def mipro(examples: Sequence[Any], calls: int, seed: int) -> list[tuple[float, A
     # A trial is 35 calls, and every fifth has a full evaluation.
     trials = max(5, int((calls - 2 * VALIDATION - 150) / (35 + VALIDATION / 5)))
     optimizer = Catalogued(
-        exact, prompt_model=dspy.settings.lm, task_model=dspy.settings.lm, auto=None,
-        num_candidates=WORDINGS + 1, num_threads=1, max_bootstrapped_demos=DEMOS,
-        max_labeled_demos=DEMOS, seed=seed, max_errors=1000,
-    )  # fmt: skip
+        exact,
+        prompt_model=dspy.settings.lm,
+        task_model=dspy.settings.lm,
+        auto=None,
+        num_candidates=WORDINGS + 1,
+        num_threads=1,
+        max_bootstrapped_demos=DEMOS,
+        max_labeled_demos=DEMOS,
+        seed=seed,
+        max_errors=1000,
+    )
     best = optimizer.compile(
-        EXACT, trainset=list(examples[:TRAIN]), valset=list(examples[TRAIN:]), num_trials=trials,
-    )  # fmt: skip
+        EXACT, trainset=list(examples[:TRAIN]), valset=list(examples[TRAIN:]), num_trials=trials
+    )
     logs = [best.trial_logs[n] for n in sorted(best.trial_logs)]
     return [(t["full_eval_score"], t["full_eval_program"]) for t in logs if "full_eval_score" in t]
 
 
 def of_dspy(name: str, examples: Sequence[Any], calls: int, seed: int) -> tuple[Way, Any]:
-    """Its best program as a policy at one draw, and its best program of half of the candidates."""
+    """Its best program as a policy at one sample, and its best program of half of the candidates."""
     lm = tier_lm(MODEL, MODE, temperature=COLD)
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
     run = {"bootstrap": bootstrap, "mipro": mipro}[name]
@@ -157,16 +168,17 @@ def of_dspy(name: str, examples: Sequence[Any], calls: int, seed: int) -> tuple[
     lm.engine.close()
     best = max(tried, key=lambda pair: pair[0])[1]
     half = max(tried[: max(1, len(tried) // 2)], key=lambda pair: pair[0])[1]
-    return one_draw(best, used), half
+    return one_sample(best, used), half
 
 
-def one_draw(program: Any, calls: int) -> Way:
+def one_sample(program: Any, calls: int) -> Way:
     predictor = program.predictors()[0]
     signature = predictor.signature
-    demos = [{n: str(d[n]) for n in signature.fields if d.get(n) is not None}
-             for d in predictor.demos]  # fmt: skip
+    demos = [
+        {n: str(d[n]) for n in signature.fields if d.get(n) is not None} for d in predictor.demos
+    ]
     prompt = template(STUDENT, STUDENT, signature, demos, adapter_of(MODEL))
-    policy = uniform(Arm(STUDENT, MODE, COLD), StrategySpec.of("single"))
+    policy = uniform(Variant(STUDENT, MODE, COLD), StrategySpec.of("single"))
     return Way(policy, {STUDENT: prompt}, calls)
 
 
@@ -177,17 +189,24 @@ def joint(
     with tempfile.TemporaryDirectory() as folder:
         space = Path(folder) / "space.yaml"
         space.write_text(SPACE)
-        spec = TierSpec(MODEL, takes_n=False)  # so that a call is a draw, as it is in DSPy
+        spec = TierSpec(MODEL, takes_n=False)  # so that a call is a sample, as it is in DSPy
         optimizer = JointOptimizer(
-            exact, {"small": spec}, str(space), max_calls=calls, trials=200, seed=seed,
-            proposing=proposing, out=Path(folder) / "run", effort=EFFORT,
-        )  # fmt: skip
+            exact,
+            {"small": spec},
+            str(space),
+            max_calls=calls,
+            trials=200,
+            seed=seed,
+            proposing=proposing,
+            out=Path(folder) / "run",
+            search_size=EFFORT,
+        )
         optimizer.compile(student, trainset=list(examples)).predictors()[0].close()
         assert optimizer.result is not None
         found = optimizer.result.found["small"]
         spent = optimizer.result.summary
         used = spent["tiers"]["small"]["calls"] + spent["proposals"]["calls"]
-        prompts = found.question.arms.prompts
+        prompts = found.problem.variants.prompts
         return {
             point: Way(found.points[point].policy, prompts, used)
             for point in ("balanced", "quality")
@@ -195,7 +214,7 @@ def joint(
 
 
 def judge(way: Way, examples: Sequence[Any]) -> Judged:
-    """On held-out examples, over as many draws as the policy may take and at least ``DRAWS``."""
+    """On held-out examples, over as many samples as the policy may take and at least ``SAMPLES``."""
     signature = EXACT.predict.signature
     spec = answer_spec(signature, adapter_of(MODEL), None)
     task = read_examples(signature, exact, spec, examples, None, {"test": 1}, least={}).task
@@ -204,17 +223,17 @@ def judge(way: Way, examples: Sequence[Any]) -> Judged:
     with tempfile.TemporaryDirectory() as folder, SamplePool.open(Path(folder) / "p") as pool:
         supply = Supply(tier, model, way.prompts)
         buyer = Buyer(pool, task, supply, Account("held out", 99, Cap()))
-        table = buyer.table(task.splits["test"], depth_needed([way.policy], DRAWS), "held out")
+        table = buyer.table(task.splits["test"], samples_needed([way.policy], SAMPLES), "held out")
     model.close()
-    got = Evaluator(table, Orders(16, 0), exact=False).evaluate(way.policy)
+    got = Evaluator(table, Permutations(16, 0), exact=False).evaluate(way.policy)
     order = np.argsort(table.item_ids)
-    return Judged(got.score[order], got.usd[order], got.draws[order])
+    return Judged(got.score[order], got.usd[order], got.samples[order])
 
 
 def one_seed(seed: int, calls: int) -> dict[str, tuple[Way, Judged]]:
-    examples, held_out = deal(seed)
+    examples, held_out = interleave(seed)
     none = Proposing(grounded=0, reflected=0, demo_sets=(), most_prompts=1, rounds=1)
-    ways = {"student": one_draw(EXACT, 0)}
+    ways = {"student": one_sample(EXACT, 0)}
     for name in ("bootstrap", "mipro"):
         ways[name], half = of_dspy(name, examples, calls, seed)
         for point, way in joint(half, examples, calls // 2, seed, none).items():
@@ -232,19 +251,23 @@ def shown(runs: Sequence[Mapping[str, tuple[Way, Judged]]]) -> list[dict[str, An
     over: dict[str, Judged] = {}
     for name in runs[0]:
         judged = [run[name][1] for run in runs]
-        over[name] = Judged(*(
-            np.mean([getattr(j, field) for j in judged], axis=0)
-            for field in ("score", "usd", "draws")
-        ))  # fmt: skip
+        over[name] = Judged(
+            *(
+                np.mean([getattr(j, field) for j in judged], axis=0)
+                for field in ("score", "usd", "samples")
+            )
+        )
     for name, mean in over.items():
         score = bootstrap_mean(mean.score, bounds=(0.0, 1.0))
         row: dict[str, Any] = {
             "way": name,
-            "score": score.mean, "score_ci95": [score.low, score.high],
+            "score": score.mean,
+            "score_ci95": [score.low, score.high],
             "score_by_seed": [float(run[name][1].score.mean()) for run in runs],
-            "usd_per_1000": 1000 * float(mean.usd.mean()), "draws": float(mean.draws.mean()),
+            "usd_per_1000": 1000 * float(mean.usd.mean()),
+            "samples": float(mean.samples.mean()),
             "calls_by_seed": [run[name][0].calls for run in runs],
-        }  # fmt: skip
+        }
         for point in ("balanced", "quality"):
             other = over[f"joint, {point}"]
             paired = PairedBootstrap(len(mean.score), 0)
@@ -269,20 +292,25 @@ def main() -> None:
             print(f"  {name:27} {got.score.mean():.3f}  {described(way.policy)}", flush=True)
     rows = shown(runs)
     print(f"\n{MODEL}, {args.calls} calls each, {args.seeds} seeds, {HELD_OUT} held-out items.")
-    print("Instructions are from a catalogue: this compares demonstrations, wordings and votes,")
-    print("and no proposer. Intervals are 95%, over items; dollars are nominal.\n")
-    head = ("way", "score", "95%", "by seed", "$/1,000", "draws", "calls")
+    print("Instructions are from a catalogue: this compares demonstrations, paraphrases and votes,")
+    print("and no proposer. Intervals are 95%, over items; dollars are simulated.\n")
+    head = ("way", "score", "95%", "by seed", "$/1,000", "samples", "calls")
     print(f"{head[0]:27} {head[1]:6} {head[2]:13} {head[3]:18} {head[4]:8} {head[5]:6} {head[6]}")
     for r in rows:
         low, high = r["score_ci95"]
         seeds = " ".join(f"{s:.3f}" for s in r["score_by_seed"])
         calls = " ".join(map(str, r["calls_by_seed"]))
-        print(f"{r['way']:27} {r['score']:.3f}  [{low:.3f},{high:.3f}] {seeds:18} "
-              f"{r['usd_per_1000']:<8.4f} {r['draws']:<6.2f} {calls}")  # fmt: skip
+        print(
+            f"{r['way']:27} {r['score']:.3f}  [{low:.3f},{high:.3f}] {seeds:18} "
+            f"{r['usd_per_1000']:<8.4f} {r['samples']:<6.2f} {calls}"
+        )
     print("\njoint less it, paired by item")
     for r in rows:
-        said = [f"{p} {d[0]:+.3f} [{d[1]:+.3f}, {d[2]:+.3f}]"
-                for p in ("balanced", "quality") for d in [r[f"joint_{p}_less_it"]]]  # fmt: skip
+        said = [
+            f"{p} {d[0]:+.3f} [{d[1]:+.3f}, {d[2]:+.3f}]"
+            for p in ("balanced", "quality")
+            for d in [r[f"joint_{p}_less_it"]]
+        ]
         print(f"{r['way']:27} {'   '.join(said)}")
     print(f"\n{time.process_time() - started:.0f} CPU-s")
     if args.json:

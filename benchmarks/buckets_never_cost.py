@@ -3,7 +3,7 @@
     python benchmarks/buckets_never_cost.py                        # simulated tiers
     python benchmarks/buckets_never_cost.py --run runs/difficulty  # and those of difficulty.py
 
-Splits: the items of a tier are dealt anew to study, select and test, 20 times. A study on the
+Splits: the items of a tier are interleaved anew to study, select and test, 20 times. A study on the
 first, the finalists and the operating points on the second, as ``tierwise tune`` has them. Where a
 point's policy has buckets, its sibling is what the point would have been without; both are judged
 on the third. Points of utility: of score, less one for each doubling of the dollars (balanced), or
@@ -34,8 +34,8 @@ from tests.search_difficulty import worlds as gates
 from tierwise.content import load_space
 from tierwise.difficulty import SIGNALS
 from tierwise.difficulty._base import register
-from tierwise.evaluation import ArmTable, Evaluation, Evaluator, Orders, SampleTable
-from tierwise.recipe import Arm, StrategySpec, uniform
+from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable, VariantTable
+from tierwise.recipe import StrategySpec, Variant, uniform
 from tierwise.recipe.space import SearchSpace
 from tierwise.search.allocation import allocate
 from tierwise.search.candidates import candidate
@@ -44,11 +44,15 @@ from tierwise.search.parameters import Dimensions
 from tierwise.search.selection import POINT_A_DOUBLING, operating_points
 from tierwise.search.shown import Searched
 from tierwise.search.stages.select import finalists_of
-from tierwise.search.study import Generation
-from tierwise.strategies import Draw
+from tierwise.search.study import StudyRound
+from tierwise.strategies import Sample
 
-DEPTH, ORDERS, FINALISTS = 17, 16, 24
-ARMS = (Arm("plain", "direct", 0.8), Arm("steps", "direct", 0.8), Arm("steps", "think", 0.8))
+DEPTH, PERMUTATIONS, FINALISTS = 17, 16, 24
+VARIANTS = (
+    Variant("plain", "direct", 0.8),
+    Variant("steps", "direct", 0.8),
+    Variant("steps", "think", 0.8),
+)
 POINTS: dict[str, Callable[[Evaluation], float]] = {
     "balanced": lambda e: e.mean_score - POINT_A_DOUBLING * float(np.log2(e.mean_usd)),
     "quality": lambda e: e.mean_score,
@@ -62,7 +66,7 @@ class Placebo:
     probes: ClassVar[bool] = False
     scores: ClassVar[tuple[str, ...]] = ()
 
-    def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
+    def value(self, inputs: Mapping[str, str], probe: Sequence[Sample]) -> float:
         """Of a hash of the inputs, in [0, 1)."""
         digest = hashlib.sha256(repr(sorted(inputs.items())).encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48
@@ -70,7 +74,7 @@ class Placebo:
 
 @dataclass(frozen=True)
 class World:
-    """A tier: draws of its arms on many items, and the space that is searched."""
+    """A tier: samples of its variants on many items, and the space that is searched."""
 
     table: SampleTable
     space: SearchSpace
@@ -92,56 +96,60 @@ class Chosen(NamedTuple):
 def simulated(seed: int, *, told: float, n_items: int = 720) -> World:
     """Items of normal difficulty, of which the length tells with correlation ``told``.
 
-    A direct arm, one with better steps, and a dearer one that thinks: the harder, the more it adds.
+    A direct variant, one with better steps, and a dearer one that thinks: the harder, the more it adds.
     """
     rng = np.random.default_rng(seed)
     hard = rng.normal(size=n_items)
     seen = told * hard + np.sqrt(1 - told**2) * rng.normal(size=n_items)
     skill, usd = (0.4, 1.0, 1.6), (1.0, 1.2, 5.0)
-    arms = {
-        arm: _draws(1 / (1 + np.exp(1.5 * hard - able)), cost, rng)
-        for arm, able, cost in zip(ARMS, skill, usd, strict=True)
+    variants = {
+        variant: _samples(1 / (1 + np.exp(1.5 * hard - able)), cost, rng)
+        for variant, able, cost in zip(VARIANTS, skill, usd, strict=True)
     }
     words = np.argsort(np.argsort(seen)) + 1
     inputs = tuple({"question": f"{i} " + "word " * int(n)} for i, n in enumerate(words))
-    table = SampleTable(tuple(map(str, range(n_items))), inputs, arms)
+    table = SampleTable(tuple(map(str, range(n_items))), inputs, variants)
     space = replace(load_space("default"), signals=("none", "length", "probe_agreement"))
     return World(table, space)
 
 
-def _draws(chance: np.ndarray, usd: float, rng: np.random.Generator) -> ArmTable:
+def _samples(chance: np.ndarray, usd: float, rng: np.random.Generator) -> VariantTable:
     right = rng.random((len(chance), DEPTH)) < chance[:, None]
     answers = np.where(right, 0, rng.geometric(0.4, right.shape)).astype(np.int16)
     completion = usd * 1e-6 * rng.gamma(4.0, 0.25, right.shape)
-    return ArmTable(
-        answers, right.astype(float), np.full(right.shape, 1e-7), completion,
-        np.ones(right.shape), {"mean_logprob": -rng.exponential(size=right.shape) - 0.5 * ~right},
-    )  # fmt: skip
+    return VariantTable(
+        answers,
+        right.astype(float),
+        np.full(right.shape, 1e-7),
+        completion,
+        np.ones(right.shape),
+        {"mean_logprob": -rng.exponential(size=right.shape) - 0.5 * ~right},
+    )
 
 
 def of_run(path: Path, tier: str) -> World:
-    """Items with all draws of all arms: of ``difficulty.py``, or the study's of a finished run."""
+    """Items with all samples of all variants: of ``difficulty.py``, or the study's of a finished run."""
     return World(SampleTable.load(path / f"tables.{tier}.npz"), load_space("default"))
 
 
 def split(world: World, seed: int, trials: int) -> list[Chosen]:
-    """Study, select, test on one deal of the items."""
+    """Study, select, test on one interleave of the items."""
     n = world.table.n_items
-    dealt = np.random.default_rng([seed, 31]).permutation(n)
-    study, select, test = (world.table.rows(part) for part in np.array_split(dealt, 3))
-    orders = Orders(ORDERS, seed)
-    dims = Dimensions(world.space, tuple(world.table.arms), logprobs=True, max_draws=DEPTH)
-    generation = Generation("split", Evaluator(study, orders), dims, seed, 2)
-    generation.enqueue(allocate(generation.evaluator, dims).spread(24))
-    generation.run(trials)
-    generation.try_alone()
+    interleaved = np.random.default_rng([seed, 31]).permutation(n)
+    study, select, test = (world.table.rows(part) for part in np.array_split(interleaved, 3))
+    permutations = Permutations(PERMUTATIONS, seed)
+    dims = Dimensions(world.space, tuple(world.table.variants), logprobs=True, max_samples=DEPTH)
+    study_round = StudyRound("split", Evaluator(study, permutations), dims, seed, 2)
+    study_round.enqueue(allocate(study_round.evaluator, dims).spread(24))
+    study_round.run(trials)
+    study_round.try_alone()
 
-    on_select, on_test = (Evaluator(t, orders, exact=False) for t in (select, test))
-    baseline = uniform(next(iter(world.table.arms)), StrategySpec.of("single"))
-    finalists = finalists_of(generation, FINALISTS)
+    on_select, on_test = (Evaluator(t, permutations, exact=False) for t in (select, test))
+    baseline = uniform(next(iter(world.table.variants)), StrategySpec.of("single"))
+    finalists = finalists_of(study_round, FINALISTS)
     candidates = [candidate(on_select, baseline)]
     candidates += [candidate(on_select, j.policy, j.trial) for j in finalists]
-    searched = Searched.of(generation)
+    searched = Searched.of(study_round)
     plain = [c for c in candidates if len(c.policy.buckets) == 1]
     points, siblings = (
         operating_points(some, candidates[0], searched, margin=0.02) for some in (candidates, plain)
@@ -166,17 +174,26 @@ def report(name: str, world: World, args: argparse.Namespace) -> None:
                 error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
                 shown = f"held out {gains.mean():+.2f} points (se {error:.2f})"
                 shown += f", over all splits {gains.sum() / len(here):+.2f}"
-            print(f"{name:22s} {label:12s} {point:9s} buckets in {len(gains)} of {len(here)} "
-                  f"splits: {shown}", flush=True)  # fmt: skip
+            print(
+                f"{name:22s} {label:12s} {point:9s} buckets in {len(gains)} of {len(here)} "
+                f"splits: {shown}",
+                flush=True,
+            )
 
 
 def opens(slope: float, seed: int) -> bool:
-    """Whether the gate opens on a tier that gains ``slope`` for each doubling of its draws."""
+    """Whether the gate opens on a tier that gains ``slope`` for each doubling of its samples."""
     world = gates.tier(seed, share=slope / SLOPE_OF_ALL, n_items=LOOKS[-1])
 
     def verdict(n: int) -> Verdict:
         rows = world.rows(np.arange(n))
-        return judge(rows, gates.SPACE, "direct", logprobs=False, orders=Orders(ORDERS, seed))
+        return judge(
+            rows,
+            gates.SPACE,
+            "direct",
+            logprobs=False,
+            permutations=Permutations(PERMUTATIONS, seed),
+        )
 
     if verdict(LOOKS[0]).open:
         return True

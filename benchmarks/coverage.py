@@ -78,12 +78,12 @@ class Result(NamedTuple):
 
 
 def right_or_wrong(rng: np.random.Generator, runs: int, n: int, p: float) -> Floats:
-    """One draw an item."""
+    """One sample an item."""
     return (rng.random((runs, n)) < p).astype(float)
 
 
-def means_of_draws(rng: np.random.Generator, runs: int, n: int, p: float | Floats) -> Floats:
-    """The mean of five draws of items that differ much in how hard they are; ``p`` or (runs, 1)."""
+def means_of_samples(rng: np.random.Generator, runs: int, n: int, p: float | Floats) -> Floats:
+    """The mean of five samples of items that differ much in how hard they are; ``p`` or (runs, 1)."""
     hard = rng.beta(p, 1 - p, (runs, n))
     return rng.binomial(5, hard) / 5
 
@@ -94,7 +94,7 @@ def costs(rng: np.random.Generator, runs: int, n: int, spread: float) -> Floats:
 
 
 def votes(rng: np.random.Generator, runs: int, n: int, stop: float) -> Floats:
-    """Draws of a vote that stops early: few on most items, 17 on some."""
+    """Samples of a vote that stops early: few on most items, 17 on some."""
     return np.minimum(2 + rng.geometric(stop, (runs, n)), 17).astype(float)
 
 
@@ -118,18 +118,32 @@ def scores(rng: np.random.Generator, runs: int) -> Iterator[Result]:
     for n in SIZES:
         for p in (0.5, 0.8, 0.95, 0.99):
             values = right_or_wrong(rng, runs, n, p)
-            yield Result("score", f"right or wrong, mean {p:g}", n,
-                         held(bootstrap_means(values), p), runs)  # fmt: skip
-            yield Result("score, Wilson", f"right or wrong, mean {p:g}", n,
-                         held([wilson(v.sum(), n) for v in values], p), runs)  # fmt: skip
-            values = means_of_draws(rng, runs, n, p)
-            yield Result("score", f"mean of 5 draws, mean {p:g}", n,
-                         held(bootstrap_means(values), p), runs)  # fmt: skip
+            yield Result(
+                "score", f"right or wrong, mean {p:g}", n, held(bootstrap_means(values), p), runs
+            )
+            yield Result(
+                "score, Wilson",
+                f"right or wrong, mean {p:g}",
+                n,
+                held([wilson(v.sum(), n) for v in values], p),
+                runs,
+            )
+            values = means_of_samples(rng, runs, n, p)
+            yield Result(
+                "score", f"mean of 5 samples, mean {p:g}", n, held(bootstrap_means(values), p), runs
+            )
         means = rng.uniform(0.4, 0.98, (runs, 1))
-        for name, values in (("right or wrong", (rng.random((runs, n)) < means).astype(float)),
-                             ("mean of 5 draws", means_of_draws(rng, runs, n, means))):  # fmt: skip
-            yield Result("score", f"{name}, mean anew each run, .4 to .98", n,
-                         held(bootstrap_means(values), means[:, 0]), runs)  # fmt: skip
+        for name, values in (
+            ("right or wrong", (rng.random((runs, n)) < means).astype(float)),
+            ("mean of 5 samples", means_of_samples(rng, runs, n, means)),
+        ):
+            yield Result(
+                "score",
+                f"{name}, mean anew each run, .4 to .98",
+                n,
+                held(bootstrap_means(values), means[:, 0]),
+                runs,
+            )
 
 
 def dollars(rng: np.random.Generator, runs: int) -> Iterator[Result]:
@@ -137,19 +151,35 @@ def dollars(rng: np.random.Generator, runs: int) -> Iterator[Result]:
     for n in SIZES:
         for spread in (0.3, 0.6, 1.0):
             values = costs(rng, runs, n, spread)
-            yield Result("cost", f"log-normal, spread {spread:g}", n,
-                         held([bootstrap_mean(v) for v in values], 1.0), runs)  # fmt: skip
+            yield Result(
+                "cost",
+                f"log-normal, spread {spread:g}",
+                n,
+                held([bootstrap_mean(v) for v in values], 1.0),
+                runs,
+            )
         values = np.where(rng.random((runs, n)) < 0.1, 17.0, 3.0)
-        yield Result("cost", "3 draws, 17 on one item in ten", n,
-                     held([bootstrap_mean(v) for v in values], 4.4), runs)  # fmt: skip
+        yield Result(
+            "cost",
+            "3 samples, 17 on one item in ten",
+            n,
+            held([bootstrap_mean(v) for v in values], 4.4),
+            runs,
+        )
         values = votes(rng, runs, n, 0.4)
         truth = mean_votes(0.4)
-        yield Result("cost", "draws of a vote that stops", n,
-                     held([bootstrap_mean(v) for v in values], truth), runs)  # fmt: skip
+        yield Result(
+            "cost",
+            "samples of a vote that stops",
+            n,
+            held([bootstrap_mean(v) for v in values], truth),
+            runs,
+        )
         item = costs(rng, runs, n, 0.5)
-        found = [ratio_of_means(v * c, c, resamples=2000)
-                 for v, c in zip(values, item, strict=True)]  # fmt: skip
-        yield Result("cost ratio", "a vote over one draw", n, held(found, truth), runs)
+        found = [
+            ratio_of_means(v * c, c, resamples=2000) for v, c in zip(values, item, strict=True)
+        ]
+        yield Result("cost ratio", "a vote over one sample", n, held(found, truth), runs)
 
 
 def differences(rng: np.random.Generator, runs: int) -> Iterator[Result]:
@@ -159,16 +189,26 @@ def differences(rng: np.random.Generator, runs: int) -> Iterator[Result]:
         for up, down in worlds:
             u = rng.random((runs, n))
             d = np.where(u < up, 1.0, np.where(u < up + down, -1.0, 0.0))
-            yield Result("difference", f"better on {up:.0%}, worse on {down:.0%}", n,
-                         held(paired_differences(np.zeros(n), -d), up - down), runs)  # fmt: skip
+            yield Result(
+                "difference",
+                f"better on {up:.0%}, worse on {down:.0%}",
+                n,
+                held(paired_differences(np.zeros(n), -d), up - down),
+                runs,
+            )
         a, b = right_or_wrong(rng, runs, n, 0.8), right_or_wrong(rng, runs, n, 0.7)
         found = [unpaired_difference(x, y) for x, y in zip(a, b, strict=True)]
         yield Result("difference", "unpaired, .8 and .7", n, held(found, 0.1), runs)
         hard = rng.beta(0.8, 0.2, (runs, n))
         d = (rng.binomial(5, hard**0.5) - rng.binomial(5, hard)) / 5
         truth = math.gamma(1) * math.gamma(1.3) / (math.gamma(0.8) * math.gamma(1.5)) - 0.8
-        yield Result("difference", "means of 5 draws, hard and easy items", n,
-                     held(paired_differences(np.zeros(n), -d), truth), runs)  # fmt: skip
+        yield Result(
+            "difference",
+            "means of 5 samples, hard and easy items",
+            n,
+            held(paired_differences(np.zeros(n), -d), truth),
+            runs,
+        )
 
 
 class World(NamedTuple):
@@ -202,19 +242,20 @@ def gate(rng: np.random.Generator, runs: int) -> Iterator[Result]:
     """The whole gate: p-values, Holm over tiers x points; an error is any wrong export of a job."""
     for n in JOB_SIZES:
         for name, worlds in GATES.items():
-            wrong = sum(wrongly(rng, n, worlds, min(AT_ONCE, runs - at))
-                        for at in range(0, runs, AT_ONCE))  # fmt: skip
+            wrong = sum(
+                wrongly(rng, n, worlds, min(AT_ONCE, runs - at)) for at in range(0, runs, AT_ONCE)
+            )
             yield Result("gate", name, n, wrong / runs, runs, is_error=True)
 
 
 def wrongly(rng: np.random.Generator, n: int, worlds: list[World], jobs: int) -> int:
     """In how many of ``jobs`` the gate exports a policy that is not better."""
-    ps = np.stack([p_values(*drawn(rng, n, world, jobs)) for world in worlds], axis=1)
+    ps = np.stack([p_values(*sampled(rng, n, world, jobs)) for world in worlds], axis=1)
     verdicts = np.array([holm(list(job)).rejected for job in ps], dtype=bool)
     return int(verdicts[:, [world.null for world in worlds]].any(axis=1).sum())
 
 
-def drawn(
+def sampled(
     rng: np.random.Generator, n: int, world: World, jobs: int
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Scores and dollars of a policy, and of the baseline; each (jobs, n)."""
@@ -239,8 +280,10 @@ def p_values(score: Floats, usd: Floats, base_score: Floats, base_usd: Floats) -
         means = resampled_sums(np.column_stack([d, -reach, reach]).T, resamples, 0) / (n + 2)
         raw = [(1 + (means <= bar).sum(axis=0)) / (resamples + 2) for bar in bars]
         ps = [np.array([expanded_p(p, n) for p in each]) for each in raw]
-        return [np.where(d.mean(axis=1) <= bar, np.maximum(p, 0.5), p)
-                for p, bar in zip(ps, bars, strict=True)]  # fmt: skip
+        return [
+            np.where(d.mean(axis=1) <= bar, np.maximum(p, 0.5), p)
+            for p, bar in zip(ps, bars, strict=True)
+        ]
 
     better, level = below(score - base_score, 0.0, -MARGIN)
     (cheaper,) = below((base_usd - usd) / base_usd.mean(axis=1, keepdims=True), 0.0)
@@ -265,9 +308,13 @@ def mcnemar(rng: np.random.Generator, runs: int) -> Iterator[Result]:
 
 
 KINDS: dict[str, Callable[[np.random.Generator, int], Iterator[Result]]] = {
-    "score": scores, "cost": dollars, "difference": differences, "gate": gate, "verify": verdicts,
+    "score": scores,
+    "cost": dollars,
+    "difference": differences,
+    "gate": gate,
+    "verify": verdicts,
     "mcnemar": mcnemar,
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -279,8 +326,10 @@ def main() -> None:
     for kind in asked.only.split(","):
         for r in KINDS[kind](np.random.default_rng(7), asked.runs):
             mark = ("> 5%" if r.is_error else "< 93%") if r.short else "> 97%" if r.wide else ""
-            print(f"{r.kind:14} {r.world:44} n={r.n:<5} {r.share:7.2%} of {r.runs}  {mark}",
-                  flush=True)  # fmt: skip
+            print(
+                f"{r.kind:14} {r.world:44} n={r.n:<5} {r.share:7.2%} of {r.runs}  {mark}",
+                flush=True,
+            )
     print(f"{time.process_time() - started:.0f} s CPU")
 
 

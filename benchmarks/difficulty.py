@@ -1,15 +1,15 @@
 """What spending by difficulty is worth on the embedded tiers, held out, in one command.
 
-    python benchmarks/difficulty.py            # three tiers; the draws stay in runs/difficulty
+    python benchmarks/difficulty.py            # three tiers; the samples stay in runs/difficulty
     python benchmarks/difficulty.py small      # one of them
 
-Per tier: the compute gate, the ladder with every signal (draws and dollars at an equal score), what
+Per tier: the compute gate, the ablation with every signal (samples and dollars at an equal score), what
 buckets by each signal capture of the oracle's gain, the router, prompt sensitivity and techniques.
 
-A search of the space ``signals`` finds the arms that are worth a study, fits the router on the
+A search of the space ``signals`` finds the variants that are worth a study, fits the router on the
 train split, and says whether the gate opens. What is compared is chosen and judged on the study's
 items and as many test items, cut in halves: see ``difficulty_folds``. Nobody was fitted to them;
-the arms raced on some of them, the same for every row. Intervals are 95%, over items.
+the variants raced on some of them, the same for every row. Intervals are 95%, over items.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from pathlib import Path
 
 import numpy as np
 
-from difficulty_folds import BUCKETS, LEAN, MOST, ORDERS, World, compared, iv, show
+from difficulty_folds import BUCKETS, LEAN, MOST, PERMUTATIONS, World, compared, iv, show
 from tierwise.content import Job, TierSpec
-from tierwise.evaluation import Evaluator, Orders
+from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model
 from tierwise.pool import Cap, SamplePool
 from tierwise.recipe import Policy
-from tierwise.search import Effort, TuneResult, tune
+from tierwise.search import SearchSize, TuneResult, tune
 from tierwise.search.asking import asked_of
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.found import Found
+from tierwise.search.found import TierResult
 from tierwise.search.grid import recipes
 from tierwise.search.mode_shares import SWITCHES, mode_shares, stuck_in
 from tierwise.search.router import RouterFit, paying
@@ -44,27 +44,29 @@ from tierwise.stats.calibration import expected_calibration_error, reliability
 from tierwise.stats.correlation import auroc_of_shares
 
 TIERS = ("small", "medium", "large")
-PROBE_DRAWS = (1, 2, 4)
-SEARCHED = Effort(select_items=160, test_items=320)
-"""Of the search only the arms, the router and the gate's verdict are looked at."""
+PROBE_SAMPLES = (1, 2, 4)
+SEARCHED = SearchSize(select_items=160, test_items=320)
+"""Of the search only the variants, the router and the gate's verdict are looked at."""
 TRIALS = 60
 
 
-def opened(found: Found, result: TuneResult) -> World:
-    """The study's items and as many of the test split as the search looked at, all draws of each.
+def opened(found: TierResult, result: TuneResult) -> World:
+    """The study's items and as many of the test split as the search looked at, all samples of each.
 
     Those of the study are in the run's pool; the others are bought into it.
     """
-    q = found.question
-    dimensions = found.generations[-1].dimensions
-    switch = tuple(arm for fit in found.routers[:1] for arm in (fit.direct, fit.think))
-    arms = tuple(dict.fromkeys((*dimensions.arms, *switch)))
-    wanted = {**dict.fromkeys(arms, dimensions.max_draws), **asked_of(q.told)}
-    items = q.items("tune")[: q.effort.study_items] + q.items("test")[: q.effort.test_items]
+    q = found.problem
+    dimensions = found.study_rounds[-1].dimensions
+    switch = tuple(variant for fit in found.routers[:1] for variant in (fit.direct, fit.think))
+    variants = tuple(dict.fromkeys((*dimensions.variants, *switch)))
+    wanted = {**dict.fromkeys(variants, dimensions.max_samples), **asked_of(q.told)}
+    items = (
+        q.items("tune")[: q.search_size.study_items] + q.items("test")[: q.search_size.test_items]
+    )
     model = open_model(q.tier)
     try:
         with SamplePool.open(result.run.pool) as pool:
-            supply = Supply(q.tier, model, q.arms.prompts)
+            supply = Supply(q.tier, model, q.variants.prompts)
             account = Account("difficulty", q.seed, Cap())
             table = Buyer(pool, q.task, supply, account).table(items, wanted, "difficulty")
     finally:
@@ -73,10 +75,10 @@ def opened(found: Found, result: TuneResult) -> World:
     return World(q.tier.name, table, dimensions, found.baseline)
 
 
-def ladder(world: World) -> None:
-    """Every rung and every signal, and what the chosen policies do."""
+def ablation(world: World) -> None:
+    """Every ablation_step and every signal, and what the chosen policies do."""
     n = world.table.n_items
-    print(f"\n### {world.name}: ladder, {n} items, chosen on one half, judged on the other\n")
+    print(f"\n### {world.name}: ablation, {n} items, chosen on one half, judged on the other\n")
     rows = compared(world)
     show(rows)
     print()
@@ -98,12 +100,14 @@ def _modes(policy: Policy, world: World) -> str:
 def signals(world: World) -> None:
     """How each signal orders the items, and the oracle's gain that buckets by it capture."""
     table, dims = world.table, world.dimensions
-    evaluator = Evaluator(table, Orders(ORDERS), exact=False)
-    leading = max(dims.arms, key=lambda a: float(table.arms[a].score.mean()))
-    cheapest = min(dims.arms, key=lambda a: float(table.arms[a].completion_usd.mean()))
-    asked = list(dict.fromkeys(
-        d for k in PROBE_DRAWS for d in difficulties_of(dims, (cheapest, leading), k)
-    ))  # fmt: skip
+    evaluator = Evaluator(table, Permutations(PERMUTATIONS), exact=False)
+    leading = max(dims.variants, key=lambda a: float(table.variants[a].score.mean()))
+    cheapest = min(dims.variants, key=lambda a: float(table.variants[a].completion_usd.mean()))
+    asked = list(
+        dict.fromkeys(
+            d for k in PROBE_SAMPLES for d in difficulties_of(dims, (cheapest, leading), k)
+        )
+    )
     found = qualities(evaluator, recipes(dims, steps=3), asked, leading)
     print(f"\n### {world.name}: signals, judged by `{leading.label}` on {table.n_items} items\n")
     oracle = found[0].oracle
@@ -120,7 +124,7 @@ def signals(world: World) -> None:
         )
 
 
-def routers(world: World, found: Found) -> None:
+def routers(world: World, found: TierResult) -> None:
     """The router on items to which it was not fitted."""
     print(f"\n### {world.name}: router\n")
     if not found.routers:
@@ -131,16 +135,16 @@ def routers(world: World, found: Found) -> None:
 
 def _router(world: World, fit: RouterFit) -> None:
     table = world.table
-    evaluator = Evaluator(table, Orders(ORDERS), exact=False)
-    skipped = fit.difficulty.probe.draws if fit.difficulty.probe else 0
+    evaluator = Evaluator(table, Permutations(PERMUTATIONS), exact=False)
+    skipped = fit.difficulty.probe.samples if fit.difficulty.probe else 0
     pays = paying(table, fit.direct, fit.think, fit.pays_from, skipped)
     said = 1 - evaluator.signal(fit.difficulty).reshape(table.n_items, -1)
     guessed = said.mean(axis=1)
     words = np.array([sum(len(t.split()) for t in i.values()) for i in table.inputs], dtype=float)
-    how = "after a probe" if fit.difficulty.probe else "before any draw"
+    how = "after a probe" if fit.difficulty.probe else "before any sample"
     print(
         f"{how}, {fit.direct.label} or {fit.think.label}: thinking pays in {pays.mean():.0%} of "
-        f"pairs of draws; AUROC {auroc_of_shares(guessed, pays):.3f} (number of words "
+        f"pairs of samples; AUROC {auroc_of_shares(guessed, pays):.3f} (number of words "
         f"{auroc_of_shares(words, pays):.3f}; on the train items, cross-fitted, {fit.auroc:.3f}), "
         f"ECE {expected_calibration_error(guessed, pays):.3f} (train {fit.ece:.3f})"
     )
@@ -148,43 +152,45 @@ def _router(world: World, fit: RouterFit) -> None:
     print(
         "  predicted → came: " + ", ".join(f"{b.predicted:.2f} → {b.observed:.2f}" for b in curve)
     )
-    success = table.arms[fit.direct].score.mean(axis=1)
+    success = table.variants[fit.direct].score.mean(axis=1)
     classes = np.array_split(np.argsort(-success, kind="stable"), CLASSES)
     thinks = said > fit.pays
     rates = ", ".join(f"{success[c].mean():.2f}: {thinks[c].mean():.0%}" for c in classes)
-    print(f"  sent to thinking, by success of the direct draw (easiest first): {rates}\n")
+    print(f"  sent to thinking, by success of the direct sample (easiest first): {rates}\n")
 
 
-def gate(found: Found) -> None:
+def gate(found: TierResult) -> None:
     """The compute gate's verdict."""
     verdict = found.compute_gate
     print(
-        f"\n### {found.question.tier.name}: compute gate {verdict.name}\n\nScore a doubling of the "
-        f"draws {iv(verdict.slope, 3, sign=True)}, by thinking {iv(verdict.gain, 3, sign=True)}, "
+        f"\n### {found.problem.tier.name}: compute gate {verdict.name}\n\nScore a doubling of the "
+        f"samples {iv(verdict.slope, 3, sign=True)}, by thinking {iv(verdict.gain, 3, sign=True)}, "
         f"on {verdict.items} items."
     )
 
 
 def sensitivity(result: TuneResult, name: str) -> None:
-    """PSS of the wordings of each prompt."""
-    print(f"\n### {name}: prompt sensitivity (PSS) over four wordings of a prompt\n")
+    """PSS of the paraphrases of each prompt."""
+    print(f"\n### {name}: prompt sensitivity (PSS) over four paraphrases of a prompt\n")
     print("| prompt | mode | PSS | by chance alone | mean score |")
     print("|---|---|---|---|---|")
     found = result.found[name]
-    for s in sensitivities(found.prompt_table, found.question.families):
+    for s in sensitivities(found.prompt_table, found.problem.families):
         if s.family != "*":
-            print(f"| {s.family} | {s.mode} | {iv(s.pss, 3)} | {s.by_chance:.3f} "
-                  f"| {s.mean_score:.2f} |")  # fmt: skip
+            print(
+                f"| {s.family} | {s.mode} | {iv(s.pss, 3)} | {s.by_chance:.3f} "
+                f"| {s.mean_score:.2f} |"
+            )
 
 
 def technique_table(result: TuneResult, name: str) -> None:
-    """Which prompts help here: the mean over their wordings beside the baseline's, by Holm."""
+    """Which prompts help here: the mean over their paraphrases beside the baseline's, by Holm."""
     found = result.found[name]
-    q = found.question
-    print(f"\n### {name}: techniques, the mean over four wordings\n")
+    q = found.problem
+    print(f"\n### {name}: techniques, the mean over four paraphrases\n")
     print("| prompt | mode | score | beside the baseline prompt | says | cost |")
     print("|---|---|---|---|---|---|")
-    for t in techniques(found.prompt_table, q.arms.baseline, q.families):
+    for t in techniques(found.prompt_table, q.variants.baseline, q.families):
         print(
             f"| {t.prompt} | {t.mode} | {t.score:.2f} | {iv(t.difference, 3, sign=True)} "
             f"| {t.verdict} | ×{t.cost_ratio:.1f} |"
@@ -192,29 +198,35 @@ def technique_table(result: TuneResult, name: str) -> None:
 
 
 def tuned(
-    out: Path, tiers: Sequence[str], space: str, seed: int, effort: Effort, trials: int
-) -> TuneResult:  # fmt: skip
+    out: Path, tiers: Sequence[str], space: str, seed: int, search_size: SearchSize, trials: int
+) -> TuneResult:
     """A search of the embedded tiers, resumed where it is there."""
     specs = {name: TierSpec(f"embedded/{name}") for name in tiers}
     job = Job(task="arithmetic", space=space, tiers=specs, seed=seed, trials=trials)
-    return tune(job, out, effort=effort)
+    return tune(job, out, search_size=search_size)
 
 
-def wordings(out: Path) -> str:
-    """A space with four wordings of each prompt and little else, for the sensitivity."""
-    path = out / "wordings.yaml"
+def paraphrases(out: Path) -> str:
+    """A space with four paraphrases of each prompt and little else, for the sensitivity."""
+    path = out / "paraphrases.yaml"
     path.write_text(
         "prompts: {paraphrases: 3}\ntemperature: [0.8]\nmodes: [direct, think]\n"
-        "strategies: {single: {}, self_consistency: {draws: 5}}\n"
+        "strategies: {single: {}, self_consistency: {samples: 5}}\n"
     )
     return str(path)
 
 
-SCREENED = Effort(
-    screen_items=96, race_items=96, race_arms=2, study_items=32, study_arms=2, select_items=32,
-    test_items=60, finalists=2,
-)  # fmt: skip
-"""Where only the screening is looked at: every wording on these items, five draws each."""
+SCREENED = SearchSize(
+    screen_items=96,
+    race_items=96,
+    race_variants=2,
+    study_items=32,
+    study_variants=2,
+    select_items=32,
+    test_items=60,
+    finalists=2,
+)
+"""Where only the screening is looked at: every paraphrase on these items, five samples each."""
 
 
 def main() -> None:
@@ -233,14 +245,16 @@ def main() -> None:
         gate(found)
         world = opened(found, result)
         world.table.save(args.out / f"tables.{name}.npz")
-        ladder(world)
+        ablation(world)
         signals(world)
         routers(world, found)
-    worded = tuned(args.out / "wordings", args.tiers, wordings(args.out), args.seed, SCREENED, 20)
+    worded = tuned(
+        args.out / "paraphrases", args.tiers, paraphrases(args.out), args.seed, SCREENED, 20
+    )
     for name in worded.found:
         sensitivity(worded, name)
         technique_table(worded, name)
-    print(f"\n{time.process_time():.0f} CPU-s, without the workers that draw")
+    print(f"\n{time.process_time():.0f} CPU-s, without the workers that sample")
 
 
 if __name__ == "__main__":

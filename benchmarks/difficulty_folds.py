@@ -1,5 +1,5 @@
-"""Draws, dollars and score by what a policy may hang on: chosen on one half of the items, judged on
-the other, both ways round. The ladder of ``benchmarks/difficulty.py``.
+"""Samples, dollars and score by what a policy may hang on: chosen on one half of the items, judged on
+the other, both ways round. The ablation of ``benchmarks/difficulty.py``.
 
 The table's items are cut in two halves; everything (prompts, fixed n, early stop, thresholds and
 recipes of buckets by each signal, out of ``search.allocation``) is chosen on one and judged on the
@@ -14,30 +14,33 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable
+from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.recipe import Policy, Recipe, StrategySpec
+from tierwise.search.ablation import ADAPTIVE
 from tierwise.search.allocation import allocate
 from tierwise.search.grid import recipes
-from tierwise.search.ladder import ADAPTIVE
 from tierwise.search.parameters import Dimensions, policy_of
 from tierwise.search.restated import merged
 from tierwise.stats.intervals import Interval
 from tierwise.stats.paired import PairedBootstrap, ratio_of_means
 from tierwise.strategies import build
 
-ORDERS, NEAR, RESAMPLES = 8, 0.005, 4000
+PERMUTATIONS, NEAR, RESAMPLES = 8, 0.005, 4000
 BUCKETS = (1, 2, 3)
-LEAN, CHEAP, MOST = "fewest draws", "least dollars", "highest score"
+LEAN, CHEAP, MOST = "fewest samples", "least dollars", "highest score"
 """What is wanted of a family at an equal score; without that bound."""
 TODAY, PROMPT, FIXED, EARLY = (
-    "today's prompt, one draw", "best prompt, one draw", "fixed n", "early stop, no signal",
-)  # fmt: skip
-Judged = Mapping[Policy, Evaluation]
+    "today's prompt, one sample",
+    "best prompt, one sample",
+    "fixed n",
+    "early stop, no signal",
+)
+EvaluatedTrial = Mapping[Policy, Evaluation]
 
 
 @dataclass(frozen=True)
 class World:
-    """One tier's draws of the arms of its study, at their full depth, and how it may be run."""
+    """One tier's samples of the variants of its study, at their full depth, and how it may be run."""
 
     name: str
     table: SampleTable
@@ -48,7 +51,9 @@ class World:
         """(to choose on, to judge on), twice."""
         half = np.arange(self.table.n_items) % 2
         first, second = (
-            Evaluator(self.table.rows(np.flatnonzero(half == f)), Orders(ORDERS), exact=False)
+            Evaluator(
+                self.table.rows(np.flatnonzero(half == f)), Permutations(PERMUTATIONS), exact=False
+            )
             for f in (0, 1)
         )
         yield from ((first, second), (second, first))
@@ -59,7 +64,7 @@ class Row:
     """What a family came to over both halves, (n_items,) each; ``policies`` one a half."""
 
     score: np.ndarray
-    draws: np.ndarray
+    samples: np.ndarray
     usd: np.ndarray
     policies: tuple[Policy, ...]
 
@@ -68,7 +73,7 @@ class Row:
         """Of what was chosen on each half, judged on the other."""
         whole = {
             name: np.concatenate([getattr(e, name) for _, e in chosen])
-            for name in ("score", "draws", "usd")
+            for name in ("score", "samples", "usd")
         }
         return cls(**whole, policies=tuple(p for p, _ in chosen))
 
@@ -79,17 +84,16 @@ class Row:
 
     def fewer(self, other: Row, measure: str) -> Interval:
         """How many times less of ``measure`` than ``other``."""
-        return ratio_of_means(
-            getattr(other, measure), getattr(self, measure), resamples=RESAMPLES
-        )  # fmt: skip
+        return ratio_of_means(getattr(other, measure), getattr(self, measure), resamples=RESAMPLES)
 
 
 def compared(world: World) -> dict[tuple[str, str], Row]:
     """(family, what is wanted) -> the row."""
     chosen: dict[tuple[str, str], list[tuple[Policy, Evaluation]]] = {}
     wanted: dict[str, Callable[[Evaluation], float]] = {
-        LEAN: lambda e: float(e.draws.mean()), CHEAP: lambda e: e.mean_usd,
-    }  # fmt: skip
+        LEAN: lambda e: float(e.samples.mean()),
+        CHEAP: lambda e: e.mean_usd,
+    }
     for on, other in world.halves():
         found = families(on, world)
         for family in (TODAY, PROMPT, FIXED):
@@ -105,12 +109,12 @@ def compared(world: World) -> dict[tuple[str, str], Row]:
     return {key: Row.of(each) for key, each in chosen.items()}
 
 
-def families(on: Evaluator, world: World) -> dict[str, Judged]:
+def families(on: Evaluator, world: World) -> dict[str, EvaluatedTrial]:
     """What each freedom allows, judged on the half that is chosen on."""
     dims = world.dimensions
-    single = [Policy((Recipe((arm,), StrategySpec.of("single")),)) for arm in dims.arms]
+    single = [Policy((Recipe((variant,), StrategySpec.of("single")),)) for variant in dims.variants]
     plain = _judged(on, [Policy((recipe,)) for recipe in recipes(dims, steps=4)])
-    found: dict[str, Judged] = {
+    found: dict[str, EvaluatedTrial] = {
         TODAY: _judged(on, [world.today]),
         PROMPT: _judged(on, single),
         FIXED: {p: e for p, e in plain.items() if is_fixed(p)},
@@ -124,12 +128,12 @@ def families(on: Evaluator, world: World) -> dict[str, Judged]:
 
 
 def is_fixed(policy: Policy) -> bool:
-    """Whether the number of draws does not hang on the draws."""
+    """Whether the number of samples does not hang on the samples."""
     spec = policy.buckets[0].strategy
     return spec.kind not in ADAPTIVE and not getattr(build(spec), "window", 0)
 
 
-def _judged(on: Evaluator, policies: Sequence[Policy | None]) -> Judged:
+def _judged(on: Evaluator, policies: Sequence[Policy | None]) -> EvaluatedTrial:
     judged = {p: on.evaluate(p) for p in (merged(p) for p in policies if p is not None)}
     return {p: e for p, e in judged.items() if np.isfinite(e.mean_score)}
 
@@ -137,18 +141,22 @@ def _judged(on: Evaluator, policies: Sequence[Policy | None]) -> Judged:
 def show(rows: Mapping[tuple[str, str], Row]) -> None:
     """A line a row, beside the best fixed n and the leanest (cheapest) fixed n that is level."""
     best = rows[FIXED, MOST]
-    print("| | score | beside best fixed n | draws | fewer draws | than the leanest "
-          "| fewer dollars | than the cheapest |")  # fmt: skip
+    print(
+        "| | score | beside best fixed n | samples | fewer samples | than the leanest "
+        "| fewer dollars | than the cheapest |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for (family, what), row in rows.items():
-        ratios = [f"×{iv(row.fewer(best, 'draws'), 1)}", f"×{iv(row.fewer(best, 'usd'), 1)}"]
+        ratios = [f"×{iv(row.fewer(best, 'samples'), 1)}", f"×{iv(row.fewer(best, 'usd'), 1)}"]
         if what != MOST:
-            for at, (measure, of) in ((1, ("draws", LEAN)), (3, ("usd", CHEAP))):
+            for at, (measure, of) in ((1, ("samples", LEAN)), (3, ("usd", CHEAP))):
                 ratios.insert(at, f"×{iv(row.fewer(rows[FIXED, of], measure), 1)}")
         else:
             ratios = [ratios[0], "", ratios[1], ""]
-        print(f"| {family}: {what} | {row.score.mean():.3f} | {iv(row.less(best), 3, sign=True)} "
-              f"| {row.draws.mean():.2f} | " + " | ".join(ratios) + " |")  # fmt: skip
+        print(
+            f"| {family}: {what} | {row.score.mean():.3f} | {iv(row.less(best), 3, sign=True)} "
+            f"| {row.samples.mean():.2f} | " + " | ".join(ratios) + " |"
+        )
 
 
 def iv(interval: Interval, digits: int, *, sign: bool = False) -> str:

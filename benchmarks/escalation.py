@@ -3,11 +3,11 @@
     python benchmarks/escalation.py                       # the embedded tiers
     python benchmarks/escalation.py --recordings FOLDER   # and recorded pairs of models
 
-A recorded pair is gpt-3.5-turbo and gpt4 over greedy draws of several prompts, gpt4 at 20 times the
+A recorded pair is gpt-3.5-turbo and gpt4 over greedy samples of several prompts, gpt4 at 20 times the
 price. Each task is split anew SPLITS times into study, select and test items, and each split is
 searched from scratch with the operating point ``level``. A row pools the splits: an item counts
 with the mean over the splits that tested it, and intervals resample items, so that they are those
-of the procedure, not of one lucky policy. ``strong`` is gpt4's best prompt at one draw, as its own
+of the procedure, not of one lucky policy. ``strong`` is gpt4's best prompt at one sample, as its own
 study found it; ``level`` is level with it where the lower bound of the difference is above -.02.
 """
 
@@ -30,7 +30,7 @@ from tierwise.llm.recorded import Recording
 from tierwise.recipe import Policy, Price
 from tierwise.search import tune
 from tierwise.search.above import handed_on
-from tierwise.search.found import Found
+from tierwise.search.found import TierResult
 from tierwise.stats.paired import PairedBootstrap
 from tierwise.task import Item, Task
 from tierwise.task.item import assign_splits
@@ -40,55 +40,55 @@ SHARES = {"train": 0.0, "tune": 0.45, "select": 0.2, "test": 0.35}
 CHEAP, DEAR = "gpt-3.5-turbo", "gpt4"
 PRICES = {CHEAP: Price(1.5, 2.0, as_of="2023"), DEAR: Price(30.0, 40.0, as_of="2023")}
 
-RECORDED_SPACE = """description: Votes over greedy draws of several prompts, and handing on.
+RECORDED_SPACE = """description: Votes over greedy samples of several prompts, and handing on.
 temperature: [0]
-arms: [1, 2, 3]
+variants: [1, 2, 3]
 modes: [direct, think]
 strategies:
   single: {}
-  self_consistency: {draws: {low: 2, high: 5}}
-  adaptive_consistency: {threshold: {low: 0.7, high: 0.95}, max_draws: {low: 3, high: 5}}
+  self_consistency: {samples: {low: 2, high: 5}}
+  adaptive_consistency: {threshold: {low: 0.7, high: 0.95}, max_samples: {low: 3, high: 5}}
 difficulty:
   signals: [none, length, probe_agreement]
   buckets: [1, 2, 3]
-  probe_draws: {low: 2, high: 3}
-  probe_arms: [2, 3]
+  probe_samples: {low: 2, high: 3}
+  probe_variants: [2, 3]
 """
 EMBEDDED_SPACE = """description: The default space, smaller, with probes over two prompts.
 prompts: {demos: [0]}
 temperature: [0.8]
-arms: [1, 2]
+variants: [1, 2]
 modes: [direct, think]
 strategies:
   single: {}
-  self_consistency: {draws: {low: 2, high: 9, log: true}}
-  adaptive_consistency: {threshold: {low: 0.7, high: 0.99}, max_draws: {low: 3, high: 9}}
+  self_consistency: {samples: {low: 2, high: 9, log: true}}
+  adaptive_consistency: {threshold: {low: 0.7, high: 0.99}, max_samples: {low: 3, high: 9}}
 difficulty:
   signals: [none, length, probe_agreement, probe_confidence]
   buckets: [1, 2, 3]
-  probe_draws: 2
-  probe_arms: [1, 2]
+  probe_samples: 2
+  probe_variants: [1, 2]
 """
 
 
 @dataclass(frozen=True)
 class Resplit(Task):
-    """A task whose items are dealt to the splits anew."""
+    """A task whose items are interleaved to the splits anew."""
 
-    deal: int = 0
+    interleave: int = 0
 
     @cached_property
     def splits(self) -> dict[str, tuple[Item, ...]]:
-        """By a hash of content and ``deal``."""
+        """By a hash of content and ``interleave``."""
         salted = {self._salted(item).content_sha256: item for item in self.items}
-        dealt = assign_splits([self._salted(item) for item in self.items], self.shares)
+        interleaved = assign_splits([self._salted(item) for item in self.items], self.shares)
         return {
             name: tuple(salted[item.content_sha256] for item in items)
-            for name, items in dealt.items()
+            for name, items in interleaved.items()
         }
 
     def _salted(self, item: Item) -> Item:
-        mark = hashlib.sha256(f"{self.deal} {item.content_sha256}".encode()).hexdigest()
+        mark = hashlib.sha256(f"{self.interleave} {item.content_sha256}".encode()).hexdigest()
         return Item(item.id, {"": mark}, "")
 
 
@@ -108,7 +108,7 @@ class Pooled:
     usd: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(dict))
     handed_on: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, found: Found, rows: dict[str, Policy]) -> None:
+    def add(self, found: TierResult, rows: dict[str, Policy]) -> None:
         """One split's policies."""
         for name, policy in rows.items():
             got = found.tested[policy]
@@ -138,11 +138,11 @@ class Pooled:
         print(f"  equal score (lower bound > -.02) at half the cost or less: {said}", flush=True)
 
 
-def rows_of(found: Found, cheap: str, strong: str) -> dict[str, Policy]:
+def rows_of(found: TierResult, cheap: str, strong: str) -> dict[str, Policy]:
     """What is compared, by name."""
     beside = found.beside
     return {
-        "cheap, one draw": found.rungs["best_prompt_one_draw"],
+        "cheap, one sample": found.ablation_steps["best_prompt_one_sample"],
         "cheap, tuned": beside[f"always {cheap}"],
         "strong": beside[f"always {strong}"],
         "strong, tuned": beside[f"always {strong}, tuned"],
@@ -157,17 +157,23 @@ def recorded(name: str, folder: Path, splits: int, work: Path) -> None:
     items = Recording.load(path, CHEAP).items
     inputs = tuple(items[0].inputs)
     pooled = Pooled()
-    for deal in range(splits):
-        task = Resplit(name, 1, inputs, items, metric="recorded", shares=SHARES, deal=deal)
+    for interleave in range(splits):
+        task = Resplit(
+            name, 1, inputs, items, metric="recorded", shares=SHARES, interleave=interleave
+        )
         specs = {
             model: TierSpec(f"recorded/{model}", PRICES[model], recordings=str(path))
             for model in (CHEAP, DEAR)
         }
         job = Job(
-            task=name, space=str(work / "recorded.yaml"), tiers=specs, escalate_to=(DEAR,),
-            operating_point="level", seed=deal,
-        )  # fmt: skip
-        run = tune(job, work / f"{name}{deal}", loaded=LoadedTask(task, (), Path()))
+            task=name,
+            space=str(work / "recorded.yaml"),
+            tiers=specs,
+            escalate_to=(DEAR,),
+            operating_point="level",
+            seed=interleave,
+        )
+        run = tune(job, work / f"{name}{interleave}", loaded=LoadedTask(task, (), Path()))
         pooled.add(run.found[CHEAP], rows_of(run.found[CHEAP], CHEAP, DEAR))
     tested = len(pooled.score["strong"])
     print(f"{name}: {CHEAP} and {DEAR}, {splits} splits, {tested} of {len(items)} items tested")
@@ -177,9 +183,12 @@ def recorded(name: str, folder: Path, splits: int, work: Path) -> None:
 def embedded(work: Path, trials: int) -> None:
     """The embedded tiers on their task: small and medium may hand on to large."""
     job = replace(
-        default_job(), space=str(work / "embedded.yaml"), escalate_to=("large",),
-        operating_point="level", trials=trials,
-    )  # fmt: skip
+        default_job(),
+        space=str(work / "embedded.yaml"),
+        escalate_to=("large",),
+        operating_point="level",
+        trials=trials,
+    )
     run = tune(job, work / "embedded")
     for name in ("small", "medium"):
         pooled, found = Pooled(), run.found[name]

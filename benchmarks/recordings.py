@@ -3,10 +3,10 @@
     python benchmarks/recordings.py FOLDER [--only gsm8k …] [--out DIR]
 
 FOLDER holds recordings (``NAME.jsonl.gz`` and ``NAME.items.jsonl.gz``; docs/real_models.md has the
-format) of the five sets of questions of Faithful-COT, by tier and prompt at one greedy draw, and of
-the game of 24 at a hundred draws. For every tier: the accuracies of ``tierwise compare`` beside
+format) of the five sets of questions of Faithful-COT, by tier and prompt at one greedy sample, and of
+the game of 24 at a hundred samples. For every tier: the accuracies of ``tierwise compare`` beside
 those that are published, whether the prompt that tuning chose is among those that a paired 95%
-interval over all items cannot tell from the best, and whether a draw was used that is not in the
+interval over all items cannot tell from the best, and whether a sample was used that is not in the
 file. For the game: the front with and without the verifier. Ends with 1 where a check fails.
 """
 
@@ -25,12 +25,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tierwise.content import load_job
-from tierwise.evaluation import Evaluator, Orders
+from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.recorded import Recording
 from tierwise.reporting import compared, read
 from tierwise.reporting.prompts import ranked
 from tierwise.search import TuneResult, tune
-from tierwise.search.found import Found
+from tierwise.search.found import TierResult
 from tierwise.stats import Interval, paired_differences
 
 SETS = ("gsm8k", "aqua", "date", "sports", "svamp")
@@ -49,12 +49,12 @@ OLD = (20.0, 20.0)
 
 GAME_SPACE = """
 temperature: [0.7]
-arms: [1]
+variants: [1]
 modes: [direct, think]
-strategies: {single: {}, self_consistency: {draws: {low: 2, high: 100, log: true}}%s}
+strategies: {single: {}, self_consistency: {samples: {low: 2, high: 100, log: true}}%s}
 difficulty: {signals: [none], buckets: [1]}
 """
-VERIFIED = ", best_of_n: {draws: {low: 2, high: 100, log: true}, verifier: [game24]}"
+VERIFIED = ", best_of_n: {samples: {low: 2, high: 100, log: true}, verifier: [game24]}"
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,10 @@ class Source:
         for model in self.models:
             prompt, completion = PRICES.get(model, OLD)
             tiers[model] = {
-                "model": f"recorded/{model}", "recordings": str(self.path),
+                "model": f"recorded/{model}",
+                "recordings": str(self.path),
                 "price": {"prompt_usd_per_mtok": prompt, "completion_usd_per_mtok": completion},
-            }  # fmt: skip
+            }
         job = {"task": "task.yaml", "space": space, "tiers": tiers, "operating_point": "quality"}
         path = folder / "job.yaml"
         path.write_text(json.dumps(job))
@@ -101,23 +102,23 @@ def run(source: Source, folder: Path, **job: str) -> TuneResult:
 
 
 def invented(result: TuneResult, source: Source) -> int:
-    """Draws of the run's tables whose cost or score is not that of the recorded draw."""
+    """Samples of the run's tables whose cost or score is not that of the recorded sample."""
     wrong = 0
     for name, found in result.found.items():
         recording = Recording.load(source.path, name)
         for table in (found.prompt_table, found.study_table, found.test_table):
-            for arm, rows in table.arms.items():
+            for variant, rows in table.variants.items():
                 for i, item in enumerate(table.item_ids):
                     for d in np.flatnonzero(~np.isnan(rows.score[i])):
-                        draw = recording.draw(arm, item, int(d))
-                        wrong += draw is None or draw.score != rows.score[i, d]
+                        sample = recording.sample(variant, item, int(d))
+                        wrong += sample is None or sample.score != rows.score[i, d]
     return wrong
 
 
 class Chosen(NamedTuple):
     """What tuning chose on its own items, held against all items.
 
-    ``prompt`` is the best at one draw; ``policy`` are the prompts of the policy that was found (not
+    ``prompt`` is the best at one sample; ``policy`` are the prompts of the policy that was found (not
     of the baseline that stays where the gate is not passed), and ``behind`` is how far the best
     prompt is ahead of it over all items.
     """
@@ -127,15 +128,15 @@ class Chosen(NamedTuple):
     behind: Interval
 
     @classmethod
-    def of(cls, found: Found) -> Chosen:
+    def of(cls, found: TierResult) -> Chosen:
         """Of one tier."""
-        (recipe,) = found.rungs["best_prompt_one_draw"].buckets
+        (recipe,) = found.ablation_steps["best_prompt_one_sample"].buckets
         policy = found.points[found.chosen].policy
-        judged = Evaluator(found.prompt_table, Orders(16, 0)).evaluate(policy)
+        judged = Evaluator(found.prompt_table, Permutations(16, 0)).evaluate(policy)
         best = ranked(found.prompt_table)[0].one
         (behind,) = paired_differences(best.score, judged.score[None])
-        used = sorted({arm.prompt for r in policy.buckets for arm in r.arms})
-        return cls(recipe.arms[0].prompt, tuple(used), behind)
+        used = sorted({variant.prompt for r in policy.buckets for variant in r.variants})
+        return cls(recipe.variants[0].prompt, tuple(used), behind)
 
 
 def accuracies(rows: Sequence[Mapping[str, Any]], tier: str) -> dict[str, Mapping[str, Any]]:
@@ -148,10 +149,15 @@ def by_prompt(source: Source, folder: Path) -> list[str]:
     started_s = time.perf_counter()
     result = run(source, folder)
     rows = compared(read(result.run.path), ("prompts",))["prompts"]
-    faults = [f"{source.name}: {n} draws are not the recording's"] if (
-        n := invented(result, source)) else []  # fmt: skip
-    say(f"\n{source.name}: {len(source.models)} tiers, {time.perf_counter() - started_s:.0f} s, "
-        f"invented draws {n}")  # fmt: skip
+    faults = (
+        [f"{source.name}: {n} samples are not the recording's"]
+        if (n := invented(result, source))
+        else []
+    )
+    say(
+        f"\n{source.name}: {len(source.models)} tiers, {time.perf_counter() - started_s:.0f} s, "
+        f"invented samples {n}"
+    )
     for model in source.models:
         seen = accuracies(rows, model)
         ties = {prompt for prompt, row in seen.items() if not row["separable"]}
@@ -159,9 +165,11 @@ def by_prompt(source: Source, folder: Path) -> list[str]:
         ok = got.prompt in ties and not got.behind.low > 0
         scores = "/".join(f"{100 * seen[p]['score']:.1f}" for p in PROMPTS)
         mean, low, high = (-100 * v for v in (got.behind.mean, got.behind.high, got.behind.low))
-        say(f"  {model:14} {scores:26} best at one draw: {got.prompt:9}"
+        say(
+            f"  {model:14} {scores:26} best at one sample: {got.prompt:9}"
             f" {'in' if got.prompt in ties else 'NOT in'} {{{', '.join(sorted(ties))}}};"
-            f" policy {'+'.join(got.policy)}: {mean:+.1f} [{low:+.1f}, {high:+.1f}]")  # fmt: skip
+            f" policy {'+'.join(got.policy)}: {mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+        )
         if not ok:
             faults.append(f"{source.name} {model}: {got} is separable from the best of {ties}")
         published = PUBLISHED.get((source.name, model))
@@ -181,16 +189,20 @@ def game24(source: Source, folder: Path) -> list[str]:
         space.write_text(GAME_SPACE % strategies)
         result = run(source, place, space=str(space), verifiers="[game24]")
         (found,) = result.found.values()
-        front = sorted(found.generations[-1].front(), key=lambda judged: judged.usd)
+        front = sorted(found.study_rounds[-1].front(), key=lambda judged: judged.usd)
         fronts[how] = {"io": [], "cot": []}
         for judged in front:
-            fronts[how][judged.policy.buckets[0].arms[0].prompt].append(judged.usd)
-        say(f"\ngame24 {how}: invented draws {invented(result, source)}; the front on "
-            f"{found.study_table.n_items} study items:")  # fmt: skip
+            fronts[how][judged.policy.buckets[0].variants[0].prompt].append(judged.usd)
+        say(
+            f"\ngame24 {how}: invented samples {invented(result, source)}; the front on "
+            f"{found.study_table.n_items} study items:"
+        )
         for judged in front:
             (recipe,) = judged.policy.buckets
-            say(f"  ${judged.usd:.5f} an item  {judged.score:.3f}  {recipe.arms[0].prompt} "
-                f"{recipe.strategy}")  # fmt: skip
+            say(
+                f"  ${judged.usd:.5f} an item  {judged.score:.3f}  {recipe.variants[0].prompt} "
+                f"{recipe.strategy}"
+            )
     with_verifier, without = fronts.values()
     io, cot = with_verifier["io"], with_verifier["cot"]
     # Where the two curves cross they tie, and the front may take turns: within a fifth of dollars.
@@ -198,12 +210,11 @@ def game24(source: Source, folder: Path) -> list[str]:
     return [
         fault
         for fault, holds in (
-            ("game24: the front does not go from io to cot",
-             crossing),
+            ("game24: the front does not go from io to cot", crossing),
             ("game24: io does not lead without the verifier", without["io"] and not without["cot"]),
         )
         if not holds
-    ]  # fmt: skip
+    ]
 
 
 def say(text: str) -> None:

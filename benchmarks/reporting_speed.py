@@ -2,8 +2,8 @@
 
     python benchmarks/reporting_speed.py [FOLDER]
 
-3 tiers x 20 prompts x 1,000 items x 40 draws. The run is made once in FOLDER (left out: a temporary
-one) by ``tune`` on made-up recordings of four draws, whose tables are then widened to forty; each
+3 tiers x 20 prompts x 1,000 items x 40 samples. The run is made once in FOLDER (left out: a temporary
+one) by ``tune`` on made-up recordings of four samples, whose tables are then widened to forty; each
 command runs in a process of its own, imports and all.
 """
 
@@ -30,11 +30,11 @@ from tierwise.search import tune
 TIERS = {"small": (-0.6, 0.2), "medium": (0.3, 1.0), "large": (1.2, 5.0)}
 """Ability, and dollars for a million tokens."""
 
-N_PROMPTS, N_ITEMS, RECORDED, N_DRAWS = 20, 1000, 4, 40
+N_PROMPTS, N_ITEMS, RECORDED, N_SAMPLES = 20, 1000, 4, 40
 SPACE = """temperature: [0.7]
 modes: [direct, think]
-strategies: {single: {}, self_consistency: {draws: [2, 4]},
-             adaptive_consistency: {threshold: {low: 0.7, high: 0.99}, max_draws: [3, 4]}}
+strategies: {single: {}, self_consistency: {samples: [2, 4]},
+             adaptive_consistency: {threshold: {low: 0.7, high: 0.99}, max_samples: [3, 4]}}
 difficulty: {signals: [none, length], buckets: [1, 2, 3]}
 """
 TASK = """name: made
@@ -84,12 +84,23 @@ def _recorded(rng: np.random.Generator, model: str, ease: np.ndarray) -> list[di
         answers = np.where(right, 0, rng.geometric(0.1, right.shape))
         tokens = rng.lognormal(5 if p % 2 else 2, 0.4, right.shape).astype(int)
         rows += [
-            {"item_id": str(i), "model": model, "prompt_id": f"prompt{p}", "mode": mode,
-             "temperature": 0.7, "draw": d, "text": str(answers[d, i]),
-             "answer": str(answers[d, i]), "score": float(right[d, i]), "prompt_tokens": 40,
-             "completion_tokens": int(tokens[d, i]), "latency_s": 1.0}
-            for i in range(N_ITEMS) for d in range(RECORDED)
-        ]  # fmt: skip
+            {
+                "item_id": str(i),
+                "model": model,
+                "prompt_id": f"prompt{p}",
+                "mode": mode,
+                "temperature": 0.7,
+                "sample": d,
+                "text": str(answers[d, i]),
+                "answer": str(answers[d, i]),
+                "score": float(right[d, i]),
+                "prompt_tokens": 40,
+                "completion_tokens": int(tokens[d, i]),
+                "latency_s": 1.0,
+            }
+            for i in range(N_ITEMS)
+            for d in range(RECORDED)
+        ]
     return rows
 
 
@@ -99,15 +110,15 @@ def _lines(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def _widen(path: Path) -> None:
-    """Forty draws in place of four, picked from them item by item."""
+    """Forty samples in place of four, picked from them item by item."""
     table = SampleTable.load(path)
     rng = np.random.default_rng(1)
-    at = rng.integers(RECORDED, size=(table.n_items, N_DRAWS))
+    at = rng.integers(RECORDED, size=(table.n_items, N_SAMPLES))
     wide = {
-        arm: rows._map(lambda values: np.take_along_axis(values, at, axis=1))
-        for arm, rows in table.arms.items()
+        variant: rows._map(lambda values: np.take_along_axis(values, at, axis=1))
+        for variant, rows in table.variants.items()
     }
-    replace(table, arms=wide).save(path)
+    replace(table, variants=wide).save(path)
 
 
 def measure(*command: str) -> tuple[float, float]:
@@ -118,8 +129,13 @@ def measure(*command: str) -> tuple[float, float]:
         "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True,
-                          check=True, env={**os.environ, "COLUMNS": "120"})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "120"},
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return cpu, int(done.stderr.split()[-1]) / 1024

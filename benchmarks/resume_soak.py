@@ -5,8 +5,8 @@
 
 Each kill is one ``tierwise tune`` in a folder of its own, killed (SIGKILL, its workers with it)
 when a random share of the uninterrupted run's time is over, and the same command again. Printed for
-each: when it was killed, draws that were there, whether policies are equal apart from when the run
-began, draws in the pool against the uninterrupted run's, and draws that both starts bought.
+each: when it was killed, samples that were there, whether policies are equal apart from when the run
+began, samples in the pool against the uninterrupted run's, and samples that both starts bought.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def pool(out: Path) -> dict[str, int]:
-    """Draws that are there; calls on the bill, and of these in flight when it was killed."""
+    """Samples that are there; calls on the bill, and of these in flight when it was killed."""
     path = out / "pool.sqlite"
     if not path.exists():
-        return {"draws": 0, "calls": 0, "in_flight": 0}
+        return {"samples": 0, "calls": 0, "in_flight": 0}
     db = sqlite3.connect(path)
     try:
         asked = {
-            "draws": "SELECT count(*) FROM draws",
+            "samples": "SELECT count(*) FROM samples",
             "calls": "SELECT coalesce(sum(calls), 0) FROM spending",
             "in_flight": "SELECT coalesce(sum(calls), 0) FROM spending WHERE state = 'reserved'",
         }
         return {name: int(db.execute(sql).fetchone()[0]) for name, sql in asked.items()}
     except sqlite3.OperationalError:  # killed before the tables were made
-        return {"draws": 0, "calls": 0, "in_flight": 0}
+        return {"samples": 0, "calls": 0, "in_flight": 0}
     finally:
         db.close()
 
@@ -87,8 +87,11 @@ def main() -> None:
         whole = Path(scratch) / "whole"
         took = finish(whole, more)
         expected, reference = pool(whole), policies(whole)
-        print(f"uninterrupted: {took:.0f} s, {expected['draws']:,} draws in {expected['calls']:,} "
-              f"calls, {len(reference)} policies", flush=True)  # fmt: skip
+        print(
+            f"uninterrupted: {took:.0f} s, {expected['samples']:,} samples in {expected['calls']:,} "
+            f"calls, {len(reference)} policies",
+            flush=True,
+        )
         for k in range(args.kills):
             out, moment = Path(scratch) / f"run{k}", rng.uniform(0.02, 0.98) * took
             process = start(out, more)
@@ -101,14 +104,17 @@ def main() -> None:
             finish(out, more)
             after = pool(out)
             same = policies(out) == reference
-            # Every draw of the pool was stored once; calls beyond are what was in flight.
+            # Every sample of the pool was stored once; calls beyond are what was in flight.
             twice = after["calls"] - expected["calls"] - after["in_flight"]
-            good = same and after["draws"] == expected["draws"] and twice == 0
+            good = same and after["samples"] == expected["samples"] and twice == 0
             failed += not good
-            print(f"killed at {moment:5.1f} s{' (had ended)' if ended else ''}: "
-                  f"{before['draws']:,} draws there, {after['in_flight']:,} calls in flight; "
-                  f"policies {'equal' if same else 'DIFFER'}, {after['draws']:,} draws in the end, "
-                  f"{twice:+,} calls bought twice", flush=True)  # fmt: skip
+            print(
+                f"killed at {moment:5.1f} s{' (had ended)' if ended else ''}: "
+                f"{before['samples']:,} samples there, {after['in_flight']:,} calls in flight; "
+                f"policies {'equal' if same else 'DIFFER'}, {after['samples']:,} samples in the end, "
+                f"{twice:+,} calls bought twice",
+                flush=True,
+            )
             for name, text in policies(out).items():
                 lines = difflib.unified_diff(
                     reference[name].splitlines(), text.splitlines(), name, name, n=0, lineterm=""

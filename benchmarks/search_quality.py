@@ -4,7 +4,7 @@
     python benchmarks/search_quality.py --run runs/arithmetic  # the tables of a finished run
 
 Every study is over the default space, on the table that a run's last generation was judged on
-(about 5 arms x 17 draws x 240 items). A study's utility is the best score - price * dollars among
+(about 5 variants x 17 samples x 240 items). A study's utility is the best score - price * dollars among
 its trials; it is told no price, so one study is measured at all three. Ratios are to the utility of
 ``search.allocation`` on the same table, which may be beaten: its grid is coarse.
 """
@@ -22,19 +22,19 @@ import numpy as np
 import optuna
 
 from tierwise.content import default_job, load_space
-from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.recipe import StrategySpec, uniform
 from tierwise.search import RunDir, tune
 from tierwise.search.allocation import allocate
 from tierwise.search.parameters import Dimensions
 from tierwise.search.sampler import PartwiseSampler
-from tierwise.search.study import Generation
+from tierwise.search.study import StudyRound
 
 TRIALS, DEPTH, SHARE = 300, 17, 0.99
 PRICES = (0.002, 0.01, 0.05)
-"""Score that one draw of the cheapest arm is worth."""
+"""Score that one sample of the cheapest variant is worth."""
 
-SAMPLERS: dict[str, Callable[[int, Generation], optuna.samplers.BaseSampler]] = {
+SAMPLERS: dict[str, Callable[[int, StudyRound], optuna.samplers.BaseSampler]] = {
     "partwise": lambda seed, of: PartwiseSampler(seed, 2, is_new=of.is_new),
     "random": lambda seed, of: optuna.samplers.RandomSampler(seed=seed),
     "nsga2": lambda seed, of: optuna.samplers.NSGAIISampler(seed=seed),
@@ -42,44 +42,50 @@ SAMPLERS: dict[str, Callable[[int, Generation], optuna.samplers.BaseSampler]] = 
 }
 
 
-def study(table: SampleTable, sampler: str, seed: int, trials: int) -> tuple[Generation, float]:
+def study(table: SampleTable, sampler: str, seed: int, trials: int) -> tuple[StudyRound, float]:
     """A study without warm starts, and its seconds."""
-    dims = Dimensions(load_space("default"), tuple(table.arms), True, DEPTH)
-    generation = Generation("b", Evaluator(table, Orders(16)), dims, seed, 2)
-    generation.study = optuna.create_study(
-        directions=["maximize", "minimize"], sampler=SAMPLERS[sampler](seed, generation)
+    dims = Dimensions(load_space("default"), tuple(table.variants), True, DEPTH)
+    study_round = StudyRound("b", Evaluator(table, Permutations(16)), dims, seed, 2)
+    study_round.study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=SAMPLERS[sampler](seed, study_round)
     )
     start = time.perf_counter()
-    generation.run(trials)
-    return generation, time.perf_counter() - start
+    study_round.run(trials)
+    return study_round, time.perf_counter() - start
 
 
 def compare(name: str, table: SampleTable, args: argparse.Namespace) -> None:
-    evaluator = Evaluator(table, Orders(16))
-    dims = Dimensions(load_space("default"), tuple(table.arms), True, DEPTH)
+    evaluator = Evaluator(table, Permutations(16))
+    dims = Dimensions(load_space("default"), tuple(table.variants), True, DEPTH)
     cheapest = min(
-        evaluator.evaluate(uniform(arm, StrategySpec.of("single"))).mean_usd for arm in table.arms
+        evaluator.evaluate(uniform(variant, StrategySpec.of("single"))).mean_usd
+        for variant in table.variants
     )
     prices = [worth / cheapest for worth in PRICES]
     start = time.perf_counter()
     exact = allocate(evaluator, dims)
-    print(f"{name}: {len(table.arms)} arms x {DEPTH} draws x {table.n_items} items; exact "
-          f"allocation {', '.join(f'{exact.utility(p):.4f}' for p in prices)} at the three prices "
-          f"in {time.perf_counter() - start:.1f} s")  # fmt: skip
+    print(
+        f"{name}: {len(table.variants)} variants x {DEPTH} samples x {table.n_items} items; exact "
+        f"allocation {', '.join(f'{exact.utility(p):.4f}' for p in prices)} at the three prices "
+        f"in {time.perf_counter() - start:.1f} s"
+    )
     for sampler in args.samplers:
         ratios, seconds = [], []
         for seed in range(args.seeds):
-            generation, took = study(table, sampler, seed, args.trials)
-            judged = list(generation.judged.values())
-            ratios.append([
-                max(j.score - p * j.usd for j in judged) / exact.utility(p) for p in prices
-            ])  # fmt: skip
+            study_round, took = study(table, sampler, seed, args.trials)
+            judged = list(study_round.judged.values())
+            ratios.append(
+                [max(j.score - p * j.usd for j in judged) / exact.utility(p) for p in prices]
+            )
             seconds.append(took)
         r = np.array(ratios)
         reached = " ".join(f"{(r[:, i] >= SHARE).sum()}/{args.seeds}" for i in range(len(prices)))
         shown = " ".join(f"{m:.4f} ({w:.4f})" for m, w in zip(r.mean(0), r.min(0), strict=True))
-        print(f"  {sampler:9s} mean (worst) {shown}   at {SHARE:.0%} or more: {reached}   "
-              f"{np.mean(seconds):.1f} s a study", flush=True)  # fmt: skip
+        print(
+            f"  {sampler:9s} mean (worst) {shown}   at {SHARE:.0%} or more: {reached}   "
+            f"{np.mean(seconds):.1f} s a study",
+            flush=True,
+        )
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ each tier and number of hops the curve, its plateau, and what a request costs at
 here from the ids of the items; nothing that is tuned sees them.
 
 ``python benchmarks/search_rounds.py --run RUN_DIR […]`` says what the policies of finished runs
-spend on the held-out items by hops, with draws of their own; the corpus is that of each run.
+spend on the held-out items by hops, with samples of their own; the corpus is that of each run.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from tierwise.content import load_job, load_task
-from tierwise.evaluation import Evaluation, Evaluator, Orders, SampleTable
+from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.llm import Parent, Request, build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
 from tierwise.pool import Buys, Library, SamplePool, Trees, even, fill, load, parents_first
-from tierwise.recipe import Arm, Policy, PolicyFile, Recipe, StrategySpec, uniform
+from tierwise.recipe import Policy, PolicyFile, Recipe, StrategySpec, Variant, uniform
 from tierwise.reporting.search_rounds import curve
 from tierwise.retrieval.bm25 import Bm25Retriever
-from tierwise.search.depths import depth_needed
+from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.stats import paired_difference, ratio_of_means
 from tierwise.task import Item
 
@@ -64,24 +64,26 @@ def main() -> None:
 
 def report(name: str, title: str, corpus: Path, each: int) -> None:
     table = bought(name, corpus, each)
-    judge = Evaluator(table, Orders(1, 0), exact=False)
-    arm = next(iter(table.arms))
-    print(f"\n{name}, {title}, {arm.label}, {PASSAGES} passage a round, {table.n_items} items")
+    judge = Evaluator(table, Permutations(1, 0), exact=False)
+    variant = next(iter(table.variants))
+    print(f"\n{name}, {title}, {variant.label}, {PASSAGES} passage a round, {table.n_items} items")
     print("| hops | " + " | ".join(map(str, range(ROUNDS + 1))) + " | plateau | $ there | $ at 6 |")
     print("|" + "---|" * (ROUNDS + 5))
     for hops in HOPS:
         among = np.array([i.startswith(f"hops{hops}") for i in table.item_ids])
-        found = curve(judge, arm, PASSAGES, ROUNDS, 1, among)
+        found = curve(judge, variant, PASSAGES, ROUNDS, 1, among)
         if found is None:
-            print(f"| {hops} | too few draws arrived |")
+            print(f"| {hops} | too few samples arrived |")
             continue
         cells = [f"{p.score.mean:.2f}" for p in found.points]
         usd = [f"{found.points[n].usd:.2e}" for n in (found.plateau, ROUNDS)]
         print(f"| {hops} | {' | '.join(cells)} | {found.plateau} | {' | '.join(usd)} |")
     for words in (0.0, 1.0):
         spec = StrategySpec.of("retrieval", rounds=ROUNDS, passages=PASSAGES, least_match=words)
-        print(f"rounds of calls taken of up to 7, least_match {words:g}: "
-              + by_hops(judge.evaluate(uniform(arm, spec)), table))  # fmt: skip
+        print(
+            f"rounds of calls taken of up to 7, least_match {words:g}: "
+            + by_hops(judge.evaluate(uniform(variant, spec)), table)
+        )
 
 
 def by_hops(found: Evaluation, table: SampleTable) -> str:
@@ -94,7 +96,7 @@ def by_hops(found: Evaluation, table: SampleTable) -> str:
 
 
 def policies(folder: Path) -> None:
-    """Each policy of a run on the test split, with draws of its own, and without its early stop."""
+    """Each policy of a run on the test split, with samples of its own, and without its early stop."""
     job = load_job(folder / "job.yaml")
     retriever = load_task(job.task).retriever
     assert retriever is not None
@@ -104,20 +106,26 @@ def policies(folder: Path) -> None:
         file = PolicyFile.load(path)
         kept = Policy(file.policy.buckets, file.policy.difficulty)
         never = replace(kept, buckets=tuple(map(_to_the_end, kept.buckets)))
-        arm = Arm("plain", "think", 0.3)
+        variant = Variant("plain", "think", 0.3)
         even_handed = [
-            uniform(arm, StrategySpec.of(
-                "retrieval", rounds=n, passages=k, draws=d, least_match=1.0))
-            for n in range(ROUNDS + 1) for k in (1, 2) for d in (1, 3)
-        ]  # fmt: skip
+            uniform(
+                variant,
+                StrategySpec.of("retrieval", rounds=n, passages=k, samples=d, least_match=1.0),
+            )
+            for n in range(ROUNDS + 1)
+            for k in (1, 2)
+            for d in (1, 3)
+        ]
         items = load_task(job.task).task.splits["test"]
         table = bought(file.tier.name, corpus, items=items, policies=(kept, never, *even_handed))
-        judge = Evaluator(table, Orders(1, 0), exact=False)
+        judge = Evaluator(table, Permutations(1, 0), exact=False)
         print(f"\n{folder} {file.tier.name}, {table.n_items} held-out items")
         for title, policy in (("as tuned", kept), ("without least_match", never)):
             found = judge.evaluate(policy)
-            print(f"{title}: ${found.mean_usd:.3e} an item, right {found.mean_score:.3f}\n"
-                  f"  {by_hops(found, table)}")  # fmt: skip
+            print(
+                f"{title}: ${found.mean_usd:.3e} an item, right {found.mean_score:.3f}\n"
+                f"  {by_hops(found, table)}"
+            )
         against(judge.evaluate(kept), even_handed, judge)
 
 
@@ -137,11 +145,13 @@ def against(tuned: Evaluation, even_handed: Sequence[Policy], judge: Evaluator) 
         gain = paired_difference(tuned.score, other.score)
         ratio = ratio_of_means(tuned.usd, other.usd)
         params = dict(policy.buckets[0].strategy.params)
-        said = ", ".join(f"{name} {params[name]}" for name in ("rounds", "passages", "draws"))
-        print(f"the same for all, {title}: {said}: right {other.mean_score:.3f} at "
-              f"${other.mean_usd:.3e}; tuned gains {100 * gain.mean:+.1f} points "
-              f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] at x{ratio.mean:.2f} "
-              f"[{ratio.low:.2f}, {ratio.high:.2f}]")  # fmt: skip
+        said = ", ".join(f"{name} {params[name]}" for name in ("rounds", "passages", "samples"))
+        print(
+            f"the same for all, {title}: {said}: right {other.mean_score:.3f} at "
+            f"${other.mean_usd:.3e}; tuned gains {100 * gain.mean:+.1f} points "
+            f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] at x{ratio.mean:.2f} "
+            f"[{ratio.low:.2f}, {ratio.high:.2f}]"
+        )
 
 
 def _to_the_end(recipe: Recipe) -> Recipe:
@@ -152,40 +162,48 @@ def _to_the_end(recipe: Recipe) -> Recipe:
 
 
 def bought(
-    name: str, corpus: Path, each: int = 0, items: Sequence[Item] = (),
+    name: str,
+    corpus: Path,
+    each: int = 0,
+    items: Sequence[Item] = (),
     policies: Sequence[Policy] = (),
-) -> SampleTable:  # fmt: skip
+) -> SampleTable:
     loaded = load_task("lookup")
-    tier, arm = embedded_tier(name, f"embedded/{name}"), Arm("plain", "think", 0.3)
+    tier, variant = embedded_tier(name, f"embedded/{name}"), Variant("plain", "think", 0.3)
     items = list(items) or [
         item
         for hops in HOPS
         for item in [i for i in loaded.task.items if i.id.startswith(f"hops{hops}")][:each]
     ]
-    every = uniform(arm, StrategySpec.of("retrieval", rounds=ROUNDS, passages=PASSAGES))
-    depth = even(depth_needed(policies or [every]))
+    every = uniform(variant, StrategySpec.of("retrieval", rounds=ROUNDS, passages=PASSAGES))
+    n_samples = even(samples_needed(policies or [every]))
     prompt = loaded.prompts[0]
 
-    def ask(arm: Arm, item: Item, parent: Parent | None = None) -> Request:
-        return build_request(tier, prompt, arm, item.inputs, parent=parent)
+    def ask(variant: Variant, item: Item, parent: Parent | None = None) -> Request:
+        return build_request(tier, prompt, variant, item.inputs, parent=parent)
 
     retriever = Bm25Retriever.open("lookup", corpus)
     with tempfile.TemporaryDirectory() as folder, SamplePool.open(Path(folder) / "p") as pool:
         assert loaded.retriever is not None
         library = Library(loaded.retriever.spec, retriever.identity, retriever)
         trees = Trees(
-            pool, items, loaded.task.answer, ask, lambda a: range(depth[a]), library,
+            pool,
+            items,
+            loaded.task.answer,
+            ask,
+            lambda a: range(n_samples[a]),
+            library,
             Buys(name, "benchmark"),
-        )  # fmt: skip
+        )
         model = EmbeddedModel(f"embedded/{name}")
         try:
-            for level in parents_first(depth):
+            for level in parents_first(n_samples):
                 needs = [need for a in level for _, need in trees.needs(a)]
                 fill(pool, model, tier, needs, seed=int(bool(policies)), run="benchmark")
         finally:
             model.close()
-        requests = {a: [ask(a, item) for item in items] for a in depth if not a.path}
-        table = load(pool, loaded.task, tier, items, requests, depth, trees=trees)
+        requests = {a: [ask(a, item) for item in items] for a in n_samples if not a.path}
+        table = load(pool, loaded.task, tier, items, requests, n_samples, trees=trees)
     return table.rows(np.flatnonzero(table.complete))
 
 

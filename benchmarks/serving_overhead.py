@@ -2,7 +2,7 @@
 
     python benchmarks/serving_overhead.py --requests 1500
 
-An upstream answers every call after 50 ms; a client asks it directly; then a gateway whose draws
+An upstream answers every call after 50 ms; a client asks it directly; then a gateway whose samples
 take 50 ms in its own process, which is the gateway alone; then a gateway that reaches the upstream
 straight (``llm.openai_http``), and one that reaches it through LiteLLM. Each server is a process of
 its own; CPU is that of the gateway's process, without the client's and the upstream's. Last, the
@@ -27,23 +27,23 @@ from signal import SIGINT
 DELAY_S = 0.05
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the upstream and the policies are the tests'
 MODELS = ("gateway", "straight", "litellm")
-DRAWS = (1, 8)
+SAMPLES = (1, 8)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1500, help="at concurrency 64")
-    parser.add_argument("--serve", nargs=3, metavar=("MODEL", "DRAWS", "UPSTREAM"))
+    parser.add_argument("--serve", nargs=3, metavar=("MODEL", "SAMPLES", "UPSTREAM"))
     parser.add_argument("--call", nargs=2, metavar=("MODEL", "UPSTREAM"))
     arguments = parser.parse_args()
     if arguments.call:
         print(call_cpu_s(*arguments.call))
         return
     if arguments.serve:
-        model, draws, upstream = arguments.serve
-        serve(model, int(draws), upstream)
+        model, samples, upstream = arguments.serve
+        serve(model, int(samples), upstream)
         return
-    heads = ("asked", "draws", "at once", "p50 ms", "p99 ms", "req/s", "CPU ms/req", "p50 ratio")
+    heads = ("asked", "samples", "at once", "p50 ms", "p99 ms", "req/s", "CPU ms/req", "p50 ratio")
     print(("{:16}" + "{:>11}" * 7).format(*heads))
     from tests.loopback import Loopback
 
@@ -54,11 +54,11 @@ def main() -> None:
             direct[at_once] = times[n // 2]
             show("direct", 1, at_once, seconds, times, None, 1.0)
         for model in MODELS:
-            for draws in DRAWS:
+            for samples in SAMPLES:
                 for at_once, n in ((1, 60), (64, arguments.requests)):
-                    seconds, times, cpu_s = asked_of(model, draws, upstream.url, at_once, n)
+                    seconds, times, cpu_s = asked_of(model, samples, upstream.url, at_once, n)
                     ratio = times[n // 2] / direct[at_once]
-                    show(model, draws, at_once, seconds, times, cpu_s / n, ratio)
+                    show(model, samples, at_once, seconds, times, cpu_s / n, ratio)
         alone = {m: alone_cpu_s(m, upstream.url) for m in ("straight", "litellm")}
     ratio = alone["litellm"] / alone["straight"]
     print(
@@ -82,8 +82,13 @@ def call_cpu_s(model: str, upstream: str, calls: int = 600, at_once: int = 64) -
 
     os.environ |= {"OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "sk-overhead"}
     params = {"max_tokens": 9, "temperature": 0.8}
-    tier = Tier("small", "openai/tiny", Price(1, 2), {"direct": {"max_tokens": 9}},
-                limits={"concurrency": at_once})  # fmt: skip
+    tier = Tier(
+        "small",
+        "openai/tiny",
+        Price(1, 2),
+        {"direct": {"max_tokens": 9}},
+        limits={"concurrency": at_once},
+    )
     client = LiteLLMModel(tier, direct=model == "straight")
 
     async def ask_all(n: int) -> None:
@@ -105,27 +110,32 @@ def call_cpu_s(model: str, upstream: str, calls: int = 600, at_once: int = 64) -
 
 
 def show(
-    asked: str, draws: int, at_once: int, seconds: float, times: Sequence[float],
-    cpu_s: float | None, ratio: float,
-) -> None:  # fmt: skip
+    asked: str,
+    samples: int,
+    at_once: int,
+    seconds: float,
+    times: Sequence[float],
+    cpu_s: float | None,
+    ratio: float,
+) -> None:
     p50, p99 = times[len(times) // 2], times[int(len(times) * 0.99)]
     cpu = "" if cpu_s is None else f"{cpu_s * 1e3:.2f}"
-    cells = (draws, at_once, f"{p50 * 1e3:.1f}", f"{p99 * 1e3:.1f}",
-             f"{len(times) / seconds:.0f}", cpu, f"{ratio:.2f}")  # fmt: skip
+    cells = (
+        samples,
+        at_once,
+        f"{p50 * 1e3:.1f}",
+        f"{p99 * 1e3:.1f}",
+        f"{len(times) / seconds:.0f}",
+        cpu,
+        f"{ratio:.2f}",
+    )
     print(("{:16}" + "{:>11}" * 7).format(asked, *cells), flush=True)
 
 
 def asked_of(
-    model: str, draws: int, upstream: str, at_once: int, n: int
+    model: str, samples: int, upstream: str, at_once: int, n: int
 ) -> tuple[float, list[float], float]:
-    command = [
-        sys.executable,
-        __file__,
-        "--serve",
-        model,
-        str(draws),
-        upstream,
-    ]
+    command = [sys.executable, __file__, "--serve", model, str(samples), upstream]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
@@ -159,7 +169,7 @@ async def ask(url: str, at_once: int, n: int) -> tuple[float, list[float]]:
         return time.perf_counter() - started_s, sorted(times)
 
 
-def serve(model: str, draws: int, upstream: str) -> None:
+def serve(model: str, samples: int, upstream: str) -> None:
     """A gateway in this process; prints its port, then its CPU seconds after the third answer."""
     import os
 
@@ -168,21 +178,36 @@ def serve(model: str, draws: int, upstream: str) -> None:
     from tests.serving.worlds import ANSWER, PROMPTS
     from tierwise.llm import Completion
     from tierwise.llm.scripted import ScriptedModel
-    from tierwise.recipe import Arm, Price, StrategySpec, Tier, uniform
+    from tierwise.recipe import Price, StrategySpec, Tier, Variant, uniform
     from tierwise.recipe.policy_file import PolicyFile, TaskRef
     from tierwise.serving import Answer, PolicyRuntime
     from tierwise.serving.access import Access
     from tierwise.serving.gateway import Gateway
     from tierwise.serving.shelf import Shelf
 
-    os.environ |= {"OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "sk-overhead",
-                   "TIERWISE_SEND": model}  # fmt: skip
-    tier = Tier("small", "openai/tiny", Price(1, 2), {"direct": {"max_tokens": 9}},
-                limits={"concurrency": 64})  # fmt: skip
-    kind = {"draws": draws} if draws > 1 else {}
-    strategy = StrategySpec.of("self_consistency" if draws > 1 else "single", kind)
-    file = PolicyFile("p", tier, TaskRef("t", 1, "exact_match", ""), ("question",), PROMPTS,
-                      uniform(Arm("plain", "direct", 0.8), strategy), answer=ANSWER)  # fmt: skip
+    os.environ |= {
+        "OPENAI_BASE_URL": upstream,
+        "OPENAI_API_KEY": "sk-overhead",
+        "TIERWISE_SEND": model,
+    }
+    tier = Tier(
+        "small",
+        "openai/tiny",
+        Price(1, 2),
+        {"direct": {"max_tokens": 9}},
+        limits={"concurrency": 64},
+    )
+    kind = {"samples": samples} if samples > 1 else {}
+    strategy = StrategySpec.of("self_consistency" if samples > 1 else "single", kind)
+    file = PolicyFile(
+        "p",
+        tier,
+        TaskRef("t", 1, "exact_match", ""),
+        ("question",),
+        PROMPTS,
+        uniform(Variant("plain", "direct", 0.8), strategy),
+        answer=ANSWER,
+    )
     own = ScriptedModel(lambda request, seed: Completion("A: 7", 11, 5), delay_s=DELAY_S)
     path = file.save(Path(tempfile.mkdtemp()) / "p.yaml")
     given = own if model == "gateway" else None

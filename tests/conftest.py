@@ -20,8 +20,10 @@ def _only_loopback() -> Iterator[None]:
     def local(self: socket.socket, address: object) -> None:
         host = str(address[0]) if isinstance(address, tuple) else "local"
         if self.family in (socket.AF_INET, socket.AF_INET6) and host not in (
-            "127.0.0.1", "::1", "localhost",
-        ):  # fmt: skip
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
             raise OSError(f"tests may not connect to {host}")
         connect(self, address)  # type: ignore[arg-type]  # as it was given
 

@@ -22,8 +22,12 @@ from tests.test_docs import run_blocks
 from tierwise.content import check
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
-         ROOT / "examples" / "own_task" / "README.md")  # fmt: skip
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "examples" / "own_task" / "README.md",
+)
 ELSEWHERE = ("add_a_strategy", "serving", "first_task", "dspy")
 """Pages with tests of their own."""
 
@@ -91,8 +95,9 @@ def test_python_runs_as_shown(page: Path, monkeypatch: pytest.MonkeyPatch) -> No
 EXAMPLE = ROOT / "docs" / "policy_example.yaml"
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "policy_file.md"],
-                         ids=lambda page: page.stem)  # fmt: skip
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "docs" / "policy_file.md"], ids=lambda page: page.stem
+)
 def test_the_policy_that_is_explained_is_the_example(page: Path) -> None:
     shown = [block for block in blocks(page, "yaml") if "tiers:" not in block]
     assert shown
@@ -126,6 +131,6 @@ def test_pictures_ask_the_web_for_nothing() -> None:
     pictures = list((ROOT / "docs" / "images").glob("*.svg"))
     assert pictures
     for picture in pictures:
-        assert not re.search(r"url\(|<image|href=", picture.read_text(encoding="utf-8").replace(
-            "url(#", ""
-        )), picture.name  # fmt: skip
+        assert not re.search(
+            r"url\(|<image|href=", picture.read_text(encoding="utf-8").replace("url(#", "")
+        ), picture.name

@@ -44,12 +44,18 @@ def test_the_page_works_as_shown(tmp_path: Path) -> None:
     kept = {k: v for k, v in os.environ.items() if not k.upper().endswith("_PROXY")}
     started_s = time.perf_counter()
     done = subprocess.run(
-        ["bash", "-c", prelude + "\n".join(timed)], cwd=tmp_path,
+        ["bash", "-c", prelude + "\n".join(timed)],
+        cwd=tmp_path,
         env={**kept, "NO_PROXY": "127.0.0.1", "COLUMNS": "100"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    LOG.info("%.0f s in all; %s", time.perf_counter() - started_s,
-             [line for line in done.stderr.splitlines() if line.startswith("took")])  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    LOG.info(
+        "%.0f s in all; %s",
+        time.perf_counter() - started_s,
+        [line for line in done.stderr.splitlines() if line.startswith("took")],
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "gate" in done.stdout
     assert "answered" in done.stdout

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {
-    "numpy", "optuna", "dspy", "litellm", "pandas", "pydantic", "yaml", "rich", "re2", "httpx",
-}  # fmt: skip
+HEAVY = {"numpy", "optuna", "dspy", "litellm", "pandas", "pydantic", "yaml", "rich", "re2", "httpx"}
 
 
 def loaded(code: str) -> set[str]:
@@ -67,7 +65,5 @@ def test_the_floors_hold() -> None:
     """The contracts of pyproject.toml, by import-linter."""
     pytest.importorskip("importlinter", reason="the extra [dev] is not installed")
     code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"
-    got = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
-    )  # fmt: skip
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert got.returncode == 0, got.stdout + got.stderr

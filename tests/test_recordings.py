@@ -26,17 +26,26 @@ pytestmark = [
 
 def script(out: Path, *names: str) -> str:
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "recordings.py", RECORDINGS, "--only", *names,
-         "--out", out],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            ROOT / "benchmarks" / "recordings.py",
+            RECORDINGS,
+            "--only",
+            *names,
+            "--out",
+            out,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     LOG.info("%s", done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every check holds" in done.stdout
     return done.stdout
 
 
-def test_with_a_verifier_many_draws_of_the_worse_prompt_win_and_without_it_they_do_not(
+def test_with_a_verifier_many_samples_of_the_worse_prompt_win_and_without_it_they_do_not(
     tmp_path: Path,
 ) -> None:
     script(tmp_path, "game24")
@@ -49,7 +58,7 @@ def test_with_a_verifier_many_draws_of_the_worse_prompt_win_and_without_it_they_
     assert told["with"][:3] == ("passed", "io", "cot")
     assert told["without"][:3] == ("not passed", "io", "io")
     assert "Keep today's prompt" in told["without"][3].replace("&#x27;", "'").replace("&#39;", "'")
-    assert "one draw of io/direct" in told["without"][3]
+    assert "one sample of io/direct" in told["without"][3]
 
 
 @pytest.mark.slow

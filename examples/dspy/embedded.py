@@ -2,7 +2,7 @@
 
     python examples/dspy/embedded.py
 
-The prompts come from the catalogue of wordings that the tier was trained on, and demonstrations
+The prompts come from the catalogue of paraphrases that the tier was trained on, and demonstrations
 from bootstrapping; what is tuned is which of them to use, in which mode, and with how many votes.
 """
 
@@ -37,11 +37,15 @@ def main(folder: Path, n_examples: int = 600, trials: int = 60) -> None:
     policy = program.policies["small"]
     before, after = policy.evidence["baseline"], policy.expected
     print(f"before  {before['score']:.3f}  {before['score_ci95']}")
-    print(f"after   {after['score']:.3f}  {after['score_ci95']}  {after['draws_per_item']} draws")
+    print(
+        f"after   {after['score']:.3f}  {after['score_ci95']}  {after['samples_per_item']} samples"
+    )
 
     prediction = program(question="4 + 9 - 2 + 5")
     answer = trace_of(prediction)
-    print(f"4 + 9 - 2 + 5 = {prediction.answer}   {answer.draws} draws, ${answer.usd:.2g} nominal")
+    print(
+        f"4 + 9 - 2 + 5 = {prediction.answer}   {answer.samples} samples, ${answer.usd:.2g} simulated"
+    )
 
     program.save(folder / "program.json")  # for DSPy …
     again = tuned(dspy.ChainOfThought("question -> answer"))

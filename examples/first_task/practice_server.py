@@ -30,24 +30,33 @@ def answer(body: Mapping[str, Any]) -> dict[str, Any]:
     asked = SUM.findall(str(body["messages"][-1]["content"]))
     if not asked:
         raise ValueError("this practice server answers sums, such as 12 + 7 - 4")
-    wording = "Solve one step at a time." if "step" in said else "Solve this."
+    paraphrase = "Solve one step at a time." if "step" in said else "Solve this."
     params = {k: body[k] for k in ("temperature", "max_tokens", "reasoning_effort") if k in body}
-    prompt = encode([Message("system", wording), Message("user", asked[-1])], params)
+    prompt = encode([Message("system", paraphrase), Message("user", asked[-1])], params)
     n, seed = int(body.get("n", 1)), int(body.get("seed", secrets.randbits(31)))
-    drawn = Engine.load("small").generate([prompt] * n, range(seed, seed + n))
+    sampled = Engine.load("small").generate([prompt] * n, range(seed, seed + n))
     return {
-        "id": "practice", "object": "chat.completion", "created": 0, "model": body["model"],
+        "id": "practice",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
         "choices": [
-            {"index": i, "finish_reason": draw.finish_reason,
-             "message": {"role": "assistant", "content": draw.text.replace("answer :", "Answer:")}}
-            for i, draw in enumerate(drawn)
+            {
+                "index": i,
+                "finish_reason": sample.finish_reason,
+                "message": {
+                    "role": "assistant",
+                    "content": sample.text.replace("answer :", "Answer:"),
+                },
+            }
+            for i, sample in enumerate(sampled)
         ],
         "usage": {
-            "prompt_tokens": drawn[0].prompt_tokens,
-            "completion_tokens": sum(draw.completion_tokens for draw in drawn),
-            "total_tokens": drawn[0].prompt_tokens + sum(d.completion_tokens for d in drawn),
+            "prompt_tokens": sampled[0].prompt_tokens,
+            "completion_tokens": sum(sample.completion_tokens for sample in sampled),
+            "total_tokens": sampled[0].prompt_tokens + sum(d.completion_tokens for d in sampled),
         },
-    }  # fmt: skip
+    }
 
 
 class Handler(BaseHTTPRequestHandler):

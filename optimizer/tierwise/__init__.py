@@ -4,7 +4,7 @@ The public names, loaded when they are first used::
 
     task_from_jsonl, tune            a task of one's own, and the main job
     Task, Budget, TierSpec, ProposalSpec
-    Arm, Recipe, Policy, StrategySpec, PromptTemplate, AnswerSpec
+    Variant, Recipe, Policy, StrategySpec, PromptTemplate, AnswerSpec
     PolicyFile, PolicyRuntime        a policy, and what answers requests with it
     TierwiseError                    what is raised on purpose
 """
@@ -18,25 +18,45 @@ if TYPE_CHECKING:
     from tierwise.api import task_from_jsonl, tune
     from tierwise.content import Budget, ProposalSpec, TierSpec
     from tierwise.errors import TierwiseError
-    from tierwise.recipe import Arm, Policy, PolicyFile, PromptTemplate, Recipe, StrategySpec
+    from tierwise.recipe import Policy, PolicyFile, PromptTemplate, Recipe, StrategySpec, Variant
     from tierwise.serving import PolicyRuntime
     from tierwise.task import AnswerSpec, Task
 
 _HOME = {
-    "task_from_jsonl": "api", "tune": "api",
-    "Budget": "content", "ProposalSpec": "content", "TierSpec": "content",
+    "task_from_jsonl": "api",
+    "tune": "api",
+    "Budget": "content",
+    "ProposalSpec": "content",
+    "TierSpec": "content",
     "TierwiseError": "errors",
-    "Arm": "recipe", "Policy": "recipe", "PolicyFile": "recipe", "PromptTemplate": "recipe",
-    "Recipe": "recipe", "StrategySpec": "recipe",
+    "Variant": "recipe",
+    "Policy": "recipe",
+    "PolicyFile": "recipe",
+    "PromptTemplate": "recipe",
+    "Recipe": "recipe",
+    "StrategySpec": "recipe",
     "PolicyRuntime": "serving",
-    "AnswerSpec": "task", "Task": "task",
-}  # fmt: skip
+    "AnswerSpec": "task",
+    "Task": "task",
+}
 
 __all__ = [
-    "AnswerSpec", "Arm", "Budget", "Policy", "PolicyFile", "PolicyRuntime", "PromptTemplate",
-    "ProposalSpec", "Recipe", "StrategySpec", "Task", "TierSpec", "TierwiseError",
-    "task_from_jsonl", "tune",
-]  # fmt: skip
+    "AnswerSpec",
+    "Budget",
+    "Policy",
+    "PolicyFile",
+    "PolicyRuntime",
+    "PromptTemplate",
+    "ProposalSpec",
+    "Recipe",
+    "StrategySpec",
+    "Task",
+    "TierSpec",
+    "TierwiseError",
+    "Variant",
+    "task_from_jsonl",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tierwise.search import Listener, TuneResult
 
 Metric = Callable[[str, Item], float]
-FRAMES = ("trials", "ladder")
+FRAMES = ("trials", "ablation")
 
 
 def task_from_jsonl(
@@ -79,16 +79,16 @@ class Run:
         return self.result.summary
 
     def frame(self, name: str) -> pd.DataFrame:
-        """``trials`` (every policy that was judged) or ``ladder`` (a row a tier and rung)."""
+        """``trials`` (every policy that was judged) or ``ablation`` (a row a tier and ablation_step)."""
         import pandas as pd
 
         if name == "trials":
             return pd.read_csv(self.path / "trials.csv")
-        if name == "ladder":
+        if name == "ablation":
             rows = [
-                {"tier": tier, "rung": rung, **measured}
+                {"tier": tier, "ablation_step": ablation_step, **measured}
                 for tier, found in self.summary["tiers"].items()
-                for rung, measured in found["ladder"].items()
+                for ablation_step, measured in found["ablation"].items()
             ]
             return pd.json_normalize(rows)
         raise unknown_name("frame", name, FRAMES)

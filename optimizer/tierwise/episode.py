@@ -1,11 +1,11 @@
 """One request answered under a policy: the pure part, driven twice.
 
-``evaluation`` drives an episode with stored draws, ``serving`` with live calls. Probe, bucket,
+``evaluation`` drives an episode with stored samples, ``serving`` with live calls. Probe, bucket,
 dealing, strategy, limits and bill are all decided here, so the two cannot drift apart::
 
     rounds = episode(policy, strategies, inputs)
-    round_ = next(rounds)                       # which arms to draw from, all at once
-    round_ = rounds.send([Drawn(...), ...])     # one Drawn for each draw asked for, in order
+    round_ = next(rounds)                       # which variants to sample from, all at once
+    round_ = rounds.send([Sampled(...), ...])     # one Sampled for each sample asked for, in order
     ...                                         # StopIteration carries the Outcome
 """
 
@@ -17,29 +17,29 @@ from typing import Literal, NamedTuple
 
 from tierwise.difficulty import signal_of, turn_of
 from tierwise.errors import UnsupportedError
-from tierwise.recipe import ANSWER, Arm, DrawBill, Policy, Turn, price
-from tierwise.strategies import Ask, Draw, Return, Seen, Strategy, build, deal
+from tierwise.recipe import ANSWER, Policy, SampleBill, Turn, Variant, price
+from tierwise.strategies import Ask, Return, Sample, Seen, Strategy, build, interleave
 
-Ended = Literal["answered", "max_usd_per_request", "max_draws", "timeout", "failed"]
+Ended = Literal["answered", "max_usd_per_request", "max_samples", "timeout", "failed"]
 
 
 class Round(NamedTuple):
-    """Draws to make at once: one arm a draw. What is not there after ``timeout_s`` has failed.
+    """Samples to make at once: one variant a sample. What is not there after ``timeout_s`` has failed.
 
-    ``parents`` are the draws that they follow, counted over the whole episode; None where a draw
+    ``parents`` are the samples that they follow, counted over the whole episode; None where a sample
     begins a tree. A child has its parent's index.
     """
 
-    arms: tuple[Arm, ...]
+    variants: tuple[Variant, ...]
     timeout_s: float | None
     parents: tuple[int | None, ...]
 
 
-class Drawn(NamedTuple):
-    """What came back for one draw. ``bill`` is None for a failure that nobody billed."""
+class Sampled(NamedTuple):
+    """What came back for one sample. ``bill`` is None for a failure that nobody billed."""
 
-    draw: Draw
-    bill: DrawBill | None
+    sample: Sample
+    bill: SampleBill | None
     latency_s: float = 0.0
 
 
@@ -47,15 +47,15 @@ class Drawn(NamedTuple):
 class Outcome:
     """How an episode ended.
 
-    ``index`` points into ``draws`` (all of them, the probe's first), None where nothing arrived.
-    ``rounds`` holds the number of draws of each round, ``parents`` what each draw followed.
+    ``index`` points into ``samples`` (all of them, the probe's first), None where nothing arrived.
+    ``rounds`` holds the number of samples of each round, ``parents`` what each sample followed.
     """
 
     index: int | None
     bucket: int
     signal: float
-    draws: tuple[Drawn, ...]
-    arms: tuple[Arm, ...]
+    samples: tuple[Sampled, ...]
+    variants: tuple[Variant, ...]
     rounds: tuple[int, ...]
     usd: float
     latency_s: float
@@ -70,84 +70,91 @@ def strategies_of(policy: Policy) -> tuple[Strategy, ...]:
 
 def episode(
     policy: Policy, strategies: Sequence[Strategy], inputs: Mapping[str, str]
-) -> Generator[Round, Sequence[Drawn], Outcome]:
+) -> Generator[Round, Sequence[Sampled], Outcome]:
     """Answer one request; see the module docstring for the protocol.
 
     Raises:
-        UnsupportedError: a strategy asks for a turn after a draw that failed.
+        UnsupportedError: a strategy asks for a turn after a sample that failed.
     """
     request = _Request(policy)
     probe = policy.difficulty.probe
     if probe:
-        yield from request.round(probe.dealt)
+        yield from request.round(probe.interleaved)
     seen_by_probe = [
-        d.draw._replace(arm=probe.arms.index(arm) if probe else 0)
-        for d, arm in zip(request.drawn, request.arms, strict=True)
+        d.sample._replace(variant=probe.variants.index(variant) if probe else 0)
+        for d, variant in zip(request.sampled, request.variants, strict=True)
     ]
     value = signal_of(policy.difficulty).value(inputs, seen_by_probe)
     bucket = policy.bucket_of(value)
-    arms, strategy = policy.buckets[bucket].arms, strategies[bucket]
+    variants, strategy = policy.buckets[bucket].variants, strategies[bucket]
 
-    # Probe draws of an arm of this bucket are its first draws; others are paid for and not seen.
-    known = [i for i, arm in enumerate(request.arms) if arm in arms]
-    draws = [request.drawn[i].draw._replace(arm=arms.index(request.arms[i])) for i in known]
+    # Probe samples of a variant of this bucket are its first samples; others are paid for and not seen.
+    known = [i for i, variant in enumerate(request.variants) if variant in variants]
+    samples = [
+        request.sampled[i].sample._replace(variant=variants.index(request.variants[i]))
+        for i in known
+    ]
     while True:
-        seen = Seen(tuple(draws), len(arms))
+        seen = Seen(tuple(samples), len(variants))
         if request.ended:
             break
         move = strategy.step(seen)
         if isinstance(move, Return):
             return request.outcome(known[move.index], bucket, value)
-        before = len(request.drawn)
-        dealt = _dealt(move, draws, len(arms))
+        before = len(request.sampled)
+        interleaved = _interleaved(move, samples, len(variants))
         turn = Turn(move.turn, move.passages)
         parents = [known[p] for p in move.parents]
-        if any(request.drawn[p].draw.failed for p in parents):
-            raise UnsupportedError(f"{strategy.kind} asks for a {turn.label} after a failed draw")
-        asked = [request.arms[p].below(turn) for p in parents] or [
-            arms[a].begun(turn) for a in dealt
+        if any(request.sampled[p].sample.failed for p in parents):
+            raise UnsupportedError(f"{strategy.kind} asks for a {turn.label} after a failed sample")
+        asked = [request.variants[p].below(turn) for p in parents] or [
+            variants[a].begun(turn) for a in interleaved
         ]
         yield from request.round(tuple(asked), tuple(parents) or (None,) * len(asked))
-        for i in range(before, len(request.drawn)):
+        for i in range(before, len(request.sampled)):
             known.append(i)
             parent = move.parents[i - before] if move.parents else None
-            draws.append(
-                request.drawn[i].draw._replace(arm=dealt[i - before], turn=turn.name, parent=parent)
+            samples.append(
+                request.sampled[i].sample._replace(
+                    variant=interleaved[i - before], turn=turn.name, parent=parent
+                )
             )
     answered = turn_of(policy.difficulty.signal) == ANSWER
-    if not draws and answered:  # the probe ended it, with draws that this bucket's arms do not have
-        known = list(range(len(request.drawn)))
-        seen = Seen(tuple(d.draw for d in request.drawn), len(arms))
+    if (
+        not samples and answered
+    ):  # the probe ended it, with samples that this bucket's variants do not have
+        known = list(range(len(request.sampled)))
+        seen = Seen(tuple(d.sample for d in request.sampled), len(variants))
     index = known[strategy.choose(seen)] if known else None
     return request.outcome(index, bucket, value)
 
 
-def _dealt(move: Ask, draws: Sequence[Draw], n_arms: int) -> list[int]:
-    """The arm of each draw that is asked for."""
+def _interleaved(move: Ask, samples: Sequence[Sample], n_variants: int) -> list[int]:
+    """The variant of each sample that is asked for."""
     if move.parents:
-        return [draws[p].arm for p in move.parents]
-    if move.arm is not None:
-        return [move.arm] * move.n
-    roots = [d.arm for d in draws if d.parent is None and d.turn == move.turn]
-    return deal([roots.count(a) for a in range(n_arms)], move.n)
+        return [samples[p].variant for p in move.parents]
+    if move.variant is not None:
+        return [move.variant] * move.n
+    roots = [d.variant for d in samples if d.parent is None and d.turn == move.turn]
+    return interleave([roots.count(a) for a in range(n_variants)], move.n)
 
 
-def _in_time(drawn: Drawn, timeout_s: float | None) -> Drawn:
-    """``drawn``, or a failure where it took longer: it was sent and is billed, but is too late."""
-    if timeout_s is None or drawn.latency_s <= timeout_s:
-        return drawn
-    return Drawn(Draw(None, failed=True), drawn.bill, timeout_s)
+def _in_time(sampled: Sampled, timeout_s: float | None) -> Sampled:
+    """``sampled``, or a failure where it took longer: it was sent and is billed, but is too late."""
+    if timeout_s is None or sampled.latency_s <= timeout_s:
+        return sampled
+    return Sampled(Sample(None, failed=True), sampled.bill, timeout_s)
 
 
 class _Request:
-    """What an episode has drawn and spent so far, and which limit it has reached."""
+    """What an episode has sampled and spent so far, and which limit it has reached."""
 
     def __init__(self, policy: Policy) -> None:
         self.limits = policy.limits
-        self.drawn: list[Drawn] = []
-        self.arms: list[Arm] = []
+        self.sampled: list[Sampled] = []
+        self.variants: list[Variant] = []
         self.parents: list[int | None] = []
-        self.rounds: list[list[DrawBill]] = []
+        self.rounds: list[list[SampleBill]] = []
         self.sizes: list[int] = []
         self.latency_s = 0.0
         self.ended: Ended | None = None
@@ -157,24 +164,24 @@ class _Request:
         return price(self.rounds)
 
     def round(
-        self, arms: tuple[Arm, ...], parents: tuple[int | None, ...] = ()
-    ) -> Generator[Round, Sequence[Drawn], None]:
-        limits, parents = self.limits, parents or (None,) * len(arms)
-        if limits.max_draws is not None:
-            arms = arms[: limits.max_draws - len(self.drawn)]
-            if not arms:
-                self.ended = "max_draws"
+        self, variants: tuple[Variant, ...], parents: tuple[int | None, ...] = ()
+    ) -> Generator[Round, Sequence[Sampled], None]:
+        limits, parents = self.limits, parents or (None,) * len(variants)
+        if limits.max_samples is not None:
+            variants = variants[: limits.max_samples - len(self.sampled)]
+            if not variants:
+                self.ended = "max_samples"
                 return
-        parents = parents[: len(arms)]
+        parents = parents[: len(variants)]
         left = None if limits.timeout_s is None else limits.timeout_s - self.latency_s
-        drawn = [_in_time(d, left) for d in (yield Round(arms, left, parents))]
-        self.drawn += drawn
-        self.arms += arms
+        sampled = [_in_time(d, left) for d in (yield Round(variants, left, parents))]
+        self.sampled += sampled
+        self.variants += variants
         self.parents += parents
-        self.rounds.append([d.bill for d in drawn if d.bill is not None])
-        self.sizes.append(len(arms))
-        self.latency_s += max(d.latency_s for d in drawn)
-        if limits.on_error == "fail" and any(d.draw.failed for d in drawn):
+        self.rounds.append([d.bill for d in sampled if d.bill is not None])
+        self.sizes.append(len(variants))
+        self.latency_s += max(d.latency_s for d in sampled)
+        if limits.on_error == "fail" and any(d.sample.failed for d in sampled):
             self.ended = "failed"
         elif limits.timeout_s is not None and self.latency_s >= limits.timeout_s:
             self.ended = "timeout"
@@ -182,13 +189,13 @@ class _Request:
             self.ended = "max_usd_per_request"
 
     def outcome(self, index: int | None, bucket: int, value: float) -> Outcome:
-        failed = index is None or self.ended == "failed" or self.drawn[index].draw.failed
+        failed = index is None or self.ended == "failed" or self.sampled[index].sample.failed
         return Outcome(
             index=None if failed else index,
             bucket=bucket,
             signal=value,
-            draws=tuple(self.drawn),
-            arms=tuple(self.arms),
+            samples=tuple(self.sampled),
+            variants=tuple(self.variants),
             rounds=tuple(self.sizes),
             usd=self.usd,
             latency_s=self.latency_s,

@@ -6,7 +6,7 @@
     ├── InputError          (2)    a file, an option or a name is wrong: what, where, what is right
     ├── BudgetError         (3)    the budget ended before there was a usable result
     ├── ProviderError       (4)    a provider failed for good
-    └── UnsupportedError    (2)    the draws at hand cannot answer the question (nothing is made up)
+    └── UnsupportedError    (2)    the samples at hand cannot answer the question (nothing is made up)
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ProviderError(TierwiseError):
 
 
 class UnsupportedError(TierwiseError):
-    """The stored draws do not support what was asked; nothing is extrapolated silently."""
+    """The stored samples do not support what was asked; nothing is extrapolated silently."""
 
     exit_code = 2
 

@@ -31,26 +31,33 @@ def test_a_task_of_ones_own_is_tuned_and_answered(
 
     opening, tune = (sys.modules[f"tierwise.search.{name}"] for name in ("opening", "tune"))
     monkeypatch.setattr(opening, "open_model", lambda tier, recordings: InProcess())
-    monkeypatch.setattr(tune, "Effort", lambda: SMALL)
+    monkeypatch.setattr(tune, "SearchSize", lambda: SMALL)
     monkeypatch.setattr(opening, "address_of", lambda tier: "")
     task = tw.task_from_jsonl(
-        sums(tmp_path / "sums.jsonl"), inputs=["q"], target="a", metric=right,
+        sums(tmp_path / "sums.jsonl"),
+        inputs=["q"],
+        target="a",
+        metric=right,
         answer=tw.AnswerSpec(regex=r"A: (\d+)", normalise="integer"),
-    )  # fmt: skip
+    )
     spec = tw.TierSpec("openai/adder", Price(1.0, 2.0), {"direct": {"max_tokens": 30}})
     run = tw.tune(
-        task, tiers={"mini": spec}, space="quick", out=tmp_path / "run", trials=20,
+        task,
+        tiers={"mini": spec},
+        space="quick",
+        out=tmp_path / "run",
+        trials=20,
         prompts=["Add: {{ q }}", "Add step by step: {{ q }}"],
-    )  # fmt: skip
+    )
     saved = run.policies["mini"].save(tmp_path / "mini.yaml")
     assert run.frame("trials")["score"].between(0, 1).all()
-    assert "oracle_bound" in set(run.frame("ladder")["rung"])
+    assert "oracle_bound" in set(run.frame("ablation")["ablation_step"])
     with pytest.raises(tw.TierwiseError, match="did you mean 'trials'"):
         run.frame("trails")
     runtime = tw.PolicyRuntime(tw.PolicyFile.load(saved), InProcess())
     answer = runtime.answer_sync(q="1 plus 2")
     assert answer.answer is not None
-    assert answer.draws >= 1
+    assert answer.samples >= 1
 
 
 def test_names_are_public_and_lazy() -> None:

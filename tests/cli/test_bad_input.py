@@ -50,33 +50,52 @@ def without_target(rows: list[dict]) -> list[dict]:
 
 
 SPOILT = {
-    "misspelt key in the job": (lambda j: edit(j, "trials:", "trails:"),
-                                r"job\.yaml:4: .*'trails'.*'trials'"),
-    "misspelt key in the task": (lambda j: edit(j.parent / "task/task.yaml", "metric:", "metrics:"),
-                                 r"task\.yaml:7: .*'metrics'.*'metric'"),
-    "misspelt key in the space": (lambda j: edit(j.parent / "space.yaml", "modes:", "mode:"),
-                                  r"space\.yaml:2: .*'mode'.*'modes'"),
-    "misspelt key in the prompts": (lambda j: edit(j.parent / "task/prompts.yaml", "user:", "usr:"),
-                                    r"prompts\.yaml:2: .*'usr'.*'user'"),
-    "misspelt strategy": (lambda j: edit(j.parent / "space.yaml", "self_cons", "self_konz"),
-                          r"space\.yaml:5: .*'self_konzistency'.*'self_consistency'"),
-    "duplicate item ids": (lambda j: items(j, lambda rows: [*rows, rows[2]]),
-                           r"items\.jsonl:171: .*'i2' is here twice: first in line 3"),
+    "misspelt key in the job": (
+        lambda j: edit(j, "trials:", "trails:"),
+        r"job\.yaml:4: .*'trails'.*'trials'",
+    ),
+    "misspelt key in the task": (
+        lambda j: edit(j.parent / "task/task.yaml", "metric:", "metrics:"),
+        r"task\.yaml:7: .*'metrics'.*'metric'",
+    ),
+    "misspelt key in the space": (
+        lambda j: edit(j.parent / "space.yaml", "modes:", "mode:"),
+        r"space\.yaml:2: .*'mode'.*'modes'",
+    ),
+    "misspelt key in the prompts": (
+        lambda j: edit(j.parent / "task/prompts.yaml", "user:", "usr:"),
+        r"prompts\.yaml:2: .*'usr'.*'user'",
+    ),
+    "misspelt strategy": (
+        lambda j: edit(j.parent / "space.yaml", "self_cons", "self_konz"),
+        r"space\.yaml:5: .*'self_konzistency'.*'self_consistency'",
+    ),
+    "duplicate item ids": (
+        lambda j: items(j, lambda rows: [*rows, rows[2]]),
+        r"items\.jsonl:171: .*'i2' is here twice: first in line 3",
+    ),
     "no items": (lambda j: items(j, lambda rows: []), r"items\.jsonl: there are no items"),
-    "missing target": (lambda j: items(j, without_target),
-                       r"items\.jsonl:5: the target is missing"),
+    "missing target": (
+        lambda j: items(j, without_target),
+        r"items\.jsonl:5: the target is missing",
+    ),
     "a prompt that uses another field": (
         lambda j: edit(j.parent / "task/prompts.yaml", "{{ question }}", "{{ query }}"),
-        r"prompts\.yaml:\d+: .*query.*question"),
-    "budget 0": (lambda j: edit(j, "trials:", "budget: {usd: 0}\ntrials:"),
-                 r"job\.yaml:4: .*budget\.usd.*"),
+        r"prompts\.yaml:\d+: .*query.*question",
+    ),
+    "budget 0": (
+        lambda j: edit(j, "trials:", "budget: {usd: 0}\ntrials:"),
+        r"job\.yaml:4: .*budget\.usd.*",
+    ),
     "no such task": (lambda j: edit(j, "task: task", "task: arithmetik"), "'arithmetic'"),
     "no such space": (lambda j: edit(j, "space: space.yaml", "space: defualt"), "'default'"),
-    "no such operating point": (lambda j: edit(j, "trials:", "operating_point: balance\ntrials:"),
-                                r"job\.yaml:4: .*'balanced'"),
+    "no such operating point": (
+        lambda j: edit(j, "trials:", "operating_point: balance\ntrials:"),
+        r"job\.yaml:4: .*'balanced'",
+    ),
     "no such baseline": (lambda j: edit(j, "trials:", "baseline: plane\ntrials:"), "'plain'"),
     "not YAML": (lambda j: j.write_text("task: [a"), r"job\.yaml:\d+"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", SPOILT)
@@ -207,14 +226,27 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     def cli(*args: object) -> Got:
         code = "import sys; from tierwise.cli import main; main(sys.argv[1:])"
         got = subprocess.run(
-            [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": str(copy.parent)}, cwd=tmp_path,
-        )  # fmt: skip
+            [sys.executable, "-c", code, *map(str, args)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(copy.parent)},
+            cwd=tmp_path,
+        )
         return Got(got.returncode, got.stdout, got.stderr)
 
     weights.write_bytes(whole[:-50] + bytes(50))
-    tune = ("tune", "--task", ROOT / "tasks/arithmetic", "--tier", "a=embedded/small", "--quiet",
-            "--space", ROOT / "search_spaces/quick.yaml", "--out", tmp_path / "run")  # fmt: skip
+    tune = (
+        "tune",
+        "--task",
+        ROOT / "tasks/arithmetic",
+        "--tier",
+        "a=embedded/small",
+        "--quiet",
+        "--space",
+        ROOT / "search_spaces/quick.yaml",
+        "--out",
+        tmp_path / "run",
+    )
     for args in (("run", POLICY, "--input", "6 + 3"), tune):
         refused(cli(*args), r"small\.npz: the weights are damaged")
     assert not (tmp_path / "run" / "policies").exists()

@@ -127,15 +127,15 @@ def test_a_budget_that_is_too_small_exits_with_3(
     assert sum(m.calls for m in models) == 0
 
 
-def test_pool_stats_counts_the_draws(cli: Cli, tuned: Path) -> None:
+def test_pool_stats_counts_the_samples(cli: Cli, tuned: Path) -> None:
     rows = json.loads(cli("pool", "stats", tuned, "--json").out)
     with sqlite3.connect(tuned / "pool.sqlite") as db:
-        draws = db.execute("SELECT count(*) FROM draws").fetchone()[0]
+        samples = db.execute("SELECT count(*) FROM samples").fetchone()[0]
     db.close()
-    assert sum(row["draws"] for row in rows["models"]) == draws
+    assert sum(row["samples"] for row in rows["models"]) == samples
     assert {row["model"] for row in rows["models"]} == {"scripted/weak", "scripted/strong"}
     assert rows["looks"] == 2
-    assert f"{rows['models'][0]['draws']:,}" in cli("pool", "stats", tuned / "pool.sqlite").out
+    assert f"{rows['models'][0]['samples']:,}" in cli("pool", "stats", tuned / "pool.sqlite").out
     assert cli("pool", "stats", tuned / "policies").code == 2
 
 
@@ -165,8 +165,9 @@ def test_check_shows_every_fault_with_its_line(cli: Cli, tmp_path: Path) -> None
     got = cli("check", task)
     assert got.code == 2
     assert {line.split(": ")[0] for line in got.err.splitlines()} >= {
-        f"{task / 'task.yaml'}:3", f"{task / 'task.yaml'}:6",
-    }  # fmt: skip
+        f"{task / 'task.yaml'}:3",
+        f"{task / 'task.yaml'}:6",
+    }
     rows = json.loads(cli("check", task, "--json").out)
     assert [f"{r['path']}:{r['line']}: {r['message']}" for r in rows if r["line"]] == [
         line for line in got.err.splitlines() if f"{task / 'task.yaml'}:" in line
@@ -186,11 +187,24 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(job: Path, tmp_path: Path) 
 
     def start(delay_s: float, *more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", code, str(delay_s), "tune", job, "--yes", "--out",
-             tmp_path / "run", *more],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+            [
+                sys.executable,
+                "-c",
+                code,
+                str(delay_s),
+                "tune",
+                job,
+                "--yes",
+                "--out",
+                tmp_path / "run",
+                *more,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
             start_new_session=True,
-        )  # fmt: skip
+        )
 
     with start(1.0, "--log-json") as process:  # so slow that it is caught on a busy machine
         said = ""

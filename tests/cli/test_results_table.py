@@ -8,16 +8,20 @@ import pytest
 from rich.console import Console
 
 from tierwise.cli._results import fitting_table, verdict
-from tierwise.recipe import Arm, Recipe, StrategySpec
+from tierwise.recipe import Recipe, StrategySpec, Variant
 from tierwise.reporting.words import recipe_in_words
 
 
 def tier(low: float | None, gate: str) -> dict[str, object]:
-    got = {"score": 0.5, "score_ci95": [0.4, 0.6], "draws_per_item": 4.7}
+    got = {"score": 0.5, "score_ci95": [0.4, 0.6], "samples_per_item": 4.7}
     against = {"score_difference": 0.1, "score_difference_ci95": [low, 0.2], "cost_ratio": 23.9}
     point = {**got, "against_baseline": against}
-    return {"chosen": "balanced", "gate": gate, "baseline": got,
-            "operating_points": {"balanced": point}}  # fmt: skip
+    return {
+        "chosen": "balanced",
+        "gate": gate,
+        "baseline": got,
+        "operating_points": {"balanced": point},
+    }
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
@@ -50,17 +54,17 @@ def test_a_verdict_says_what_the_gate_decided(low: float | None, gate: str, said
 
 
 def test_recipes_are_in_words() -> None:
-    steps, totals = Arm("steps", "think", 0.8), Arm("totals", "think", 0.3)
-    vote = StrategySpec.of("adaptive_consistency", threshold=0.9, max_draws=9, window=1)
+    steps, totals = Variant("steps", "think", 0.8), Variant("totals", "think", 0.3)
+    vote = StrategySpec.of("adaptive_consistency", threshold=0.9, max_samples=9, window=1)
     assert recipe_in_words(Recipe((steps,), StrategySpec.of("single"))) == (
-        "one draw of steps/think/0.8"
+        "one sample of steps/think/0.8"
     )
-    one = StrategySpec.of("adaptive_consistency", threshold=0.7, max_draws=3)
+    one = StrategySpec.of("adaptive_consistency", threshold=0.7, max_samples=3)
     assert recipe_in_words(Recipe((steps,), one)) == (
-        "one draw of steps/think/0.8 (up to 3 until one has an answer)"
+        "one sample of steps/think/0.8 (up to 3 until one has an answer)"
     )
     assert recipe_in_words(Recipe((steps, totals), vote)) == (
-        "a vote of up to 9 draws of steps/think/0.8 and totals/think/0.3, until the leader is 90% "
+        "a vote of up to 9 samples of steps/think/0.8 and totals/think/0.3, until the leader is 90% "
         "sure"
     )
     added = StrategySpec.of("race", votes=3)

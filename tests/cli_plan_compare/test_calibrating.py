@@ -27,9 +27,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make_job(tmp_path / "job")
 
 
-def draws(out: Path) -> int:
+def samples(out: Path) -> int:
     with SamplePool.open(out / "pool.sqlite", read_only=True) as pool:
-        return pool.counts("draws")
+        return pool.counts("samples")
 
 
 def calls(out: Path) -> int:
@@ -42,11 +42,11 @@ def test_nothing_of_a_calibration_is_wasted(job: Path, tmp_path: Path) -> None:
     wanted = load_job(job)
     begun = RunDir.start(out, wanted)
     paces = calibrating.calibrate(prepare(wanted), begun, list(wanted.tiers), TINY)
-    bought = draws(out)
-    assert 0 < bought == sum(p.calls for p in paces.values()) * TINY.screen_draws
+    bought = samples(out)
+    assert 0 < bought == sum(p.calls for p in paces.values()) * TINY.screen_samples
     run(job, out)
     run(job, plain)
-    assert draws(out) == draws(plain)
+    assert samples(out) == samples(plain)
     assert calls(out) == calls(plain)
 
 
@@ -54,10 +54,10 @@ def test_a_second_calibration_buys_nothing(job: Path, tmp_path: Path) -> None:
     wanted = load_job(job)
     begun = RunDir.start(tmp_path / "run", wanted)
     calibrating.calibrate(prepare(wanted), begun, list(wanted.tiers), TINY)
-    bought = draws(begun.path)
+    bought = samples(begun.path)
     again = calibrating.calibrate(prepare(wanted), begun, list(wanted.tiers), TINY)
     assert {p.calls for p in again.values()} == {0}
-    assert draws(begun.path) == bought
+    assert samples(begun.path) == bought
 
 
 def test_a_calibrated_plan_is_near_what_is_spent(job: Path, tmp_path: Path) -> None:

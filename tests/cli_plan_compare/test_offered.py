@@ -14,9 +14,12 @@ ITEM = Item("i", {"question": "1 2 3 4"}, "24")
 
 @pytest.mark.parametrize(
     ("logprobs", "verifiers", "scores"),
-    [(False, (), set()), (True, (), {"mean_logprob", "min_logprob"}),
-     (False, ("game24",), {"game24"})],
-)  # fmt: skip
+    [
+        (False, (), set()),
+        (True, (), {"mean_logprob", "min_logprob"}),
+        (False, ("game24",), {"game24"}),
+    ],
+)
 def test_scores_come_from_the_tier_and_the_task(logprobs, verifiers, scores):
     task = Task("t", 1, ("question",), (ITEM,), verifiers=verifiers)
     tier = Tier("t", "test/t", Price(1, 1), logprobs=logprobs)
@@ -35,7 +38,7 @@ def test_an_unknown_score_in_a_space_names_the_near_ones(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(
         "temperature: [0.7]\nmodes: [direct]\n"
-        "strategies:\n  best_of_n: {draws: 3, verifier: [gaem24]}\n"
+        "strategies:\n  best_of_n: {samples: 3, verifier: [gaem24]}\n"
     )
     (fault,) = check(path)
     assert "did you mean 'game24'" in str(fault)

@@ -12,7 +12,7 @@ from tierwise.content import Budget, Job, TierSpec, default_job, override
 from tierwise.errors import InputError
 from tierwise.recipe import Price
 from tierwise.search import plan as planning
-from tierwise.search.effort import Effort
+from tierwise.search.search_size import SearchSize
 from tierwise.search.tune import prepare
 
 PAID = TierSpec(
@@ -33,22 +33,24 @@ def plan_of(budget=None, **tiers):
     return planning.plan(prepare(job))
 
 
-def test_new_draws_are_counted_once():
+def test_new_samples_are_counted_once():
     tier = plan_of(a=PAID).tiers["a"]
     by = {stage.stage: stage for stage in tier.stages}
-    effort = Effort()
-    arms = by["screen"].arms
-    assert by["screen"].draws == arms * effort.screen_items * effort.screen_draws
-    nested = effort.screen_items * effort.screen_draws
-    raced = by["race"].arms
-    assert by["race"].draws == raced * (effort.race_items * effort.race_draws - nested)
+    search_size = SearchSize()
+    variants = by["screen"].variants
+    assert by["screen"].samples == variants * search_size.screen_items * search_size.screen_samples
+    nested = search_size.screen_items * search_size.screen_samples
+    raced = by["race"].variants
+    assert by["race"].samples == raced * (
+        search_size.race_items * search_size.race_samples - nested
+    )
 
 
-def test_without_n_every_draw_is_a_call():
+def test_without_n_every_sample_is_a_call():
     one, many = plan_of(a=PAID).tiers["a"], plan_of(a=NO_N).tiers["a"]
-    assert sum(s.draws for s in one.stages) == sum(s.draws for s in many.stages)
+    assert sum(s.samples for s in one.stages) == sum(s.samples for s in many.stages)
     for stage in many.stages:
-        assert stage.worst.calls == stage.draws
+        assert stage.worst.calls == stage.samples
     assert one.worst.calls < many.worst.calls
     assert one.worst.usd < many.worst.usd
 
@@ -61,7 +63,7 @@ def test_the_worst_case_is_no_less_than_the_expected():
 def test_a_worst_case_is_priced_by_bytes_and_the_cap():
     tier = plan_of(a=PAID).tiers["a"]
     screen = tier.stages[0]
-    most = screen.draws * 40
+    most = screen.samples * 40
     prompts = screen.worst.tokens - most
     assert screen.worst.usd == pytest.approx(prompts * 0.15e-6 + most * 0.6e-6)
     task = prepare(Job(space="quick", tiers={"a": PAID})).loaded.task
@@ -75,8 +77,9 @@ def test_a_budget_cuts_and_bounds():
     tier = plan_of(Budget(usd=usd), a=PAID).tiers["a"]
     assert tier.worst.usd <= usd
     assert any(s.items < s.uncut_items for s in tier.stages)
-    assert any("the budget cuts items" in line for line in _plan.remarks(
-        planning.Plan({"a": tier})))  # fmt: skip
+    assert any(
+        "the budget cuts items" in line for line in _plan.remarks(planning.Plan({"a": tier}))
+    )
 
 
 def test_a_budget_that_is_too_small_is_said_and_exits_with_3(capsys):
@@ -89,9 +92,9 @@ def test_a_budget_that_is_too_small_is_said_and_exits_with_3(capsys):
 
 
 def test_only_money_is_asked_about():
-    nominal = planning.plan(prepare(override(default_job(), space="quick")))
-    assert nominal.paid == ()
-    _plan.confirm(nominal, yes=False, quiet=True)
+    simulated = planning.plan(prepare(override(default_job(), space="quick")))
+    assert simulated.paid == ()
+    _plan.confirm(simulated, yes=False, quiet=True)
     free = TierSpec("openai/gpt-4o-mini", Price(0.0, 0.0), PAID.modes)
     assert plan_of(a=free).paid == ()
     assert plan_of(a=PAID, b=free).paid == ("a",)
@@ -134,12 +137,17 @@ def test_the_plan_as_json_and_csv(capsys):
     main([*args, "--json"])
     got = json.loads(capsys.readouterr().out)
     assert [row["stage"] for row in got["stages"]] == [
-        "screen", "race", "study", "select", "test", "total",
-    ]  # fmt: skip
+        "screen",
+        "race",
+        "study",
+        "select",
+        "test",
+        "total",
+    ]
     assert got["paid"] == []
     main([*args, "--csv"])
     assert capsys.readouterr().out.startswith(
-        "tier,stage,arms,items,draws,lookups,calls,tokens,usd"
+        "tier,stage,variants,items,samples,lookups,calls,tokens,usd"
     )
 
 
@@ -147,15 +155,15 @@ def test_what_signals_ask_and_the_router_learns_from_is_in_the_plan(tmp_path):
     space = tmp_path / "space.yaml"
     space.write_text(
         "temperature: [0.8]\nmodes: [direct, think]\nstrategies: {single: {}}\n"
-        "difficulty: {signals: [none, self_rating, router], buckets: [1, 2], probe_draws: 2}\n"
+        "difficulty: {signals: [none, self_rating, router], buckets: [1, 2], probe_samples: 2}\n"
     )
     tier = TierSpec("embedded/small")
     planned = planning.plan(prepare(Job(space=str(space), tiers={"a": tier}))).tiers["a"]
     by = {stage.stage: stage for stage in planned.stages}
-    effort = Effort()
-    assert by["fit"].draws == 2 * by["fit"].items * effort.fit_draws
-    wordings, later = 4, effort.study_items - effort.screen_items
+    search_size = SearchSize()
+    assert by["fit"].samples == 2 * by["fit"].items * search_size.fit_samples
+    paraphrases, later = 4, search_size.study_items - search_size.screen_items
     held_out = by["select"].items + by["test"].items
-    assert by["ask"].draws == wordings * effort.screen_items + later + held_out
+    assert by["ask"].samples == paraphrases * search_size.screen_items + later + held_out
     without = plan_of(a=tier).tiers["a"]
     assert {"ask", "fit"}.isdisjoint(s.stage for s in without.stages)

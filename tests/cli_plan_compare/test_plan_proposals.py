@@ -44,7 +44,7 @@ def planned(capsys: pytest.CaptureFixture[str]) -> Planned:
     return plan
 
 
-def test_the_proposer_is_a_tier_of_the_plan_and_its_arms_are_counted(
+def test_the_proposer_is_a_tier_of_the_plan_and_its_variants_are_counted(
     job: str, planned: Planned
 ) -> None:
     shown = planned(job)
@@ -57,8 +57,8 @@ def test_the_proposer_is_a_tier_of_the_plan_and_its_arms_are_counted(
     plain.write_text(JOB[: JOB.index("proposals:")])
     without = next(s for s in planned(str(plain))["stages"] if s["stage"] == "screen")
     # Four prompts that may come, in two modes.
-    assert stages["small", "screen"]["arms"] == without["arms"] + 4 * 2
-    assert stages["small", "rounds"]["draws"] > 0
+    assert stages["small", "screen"]["variants"] == without["variants"] + 4 * 2
+    assert stages["small", "rounds"]["samples"] > 0
     assert shown["paid"] == ["proposer", "proposer/small"]
 
 

@@ -67,10 +67,13 @@ def test_stages_that_are_bought_are_not_planned_again(
     fresh = whole.tiers["weak"]
     by = {s.stage: s for s in tier.stages}
     last = ORDER[ORDER.index(stage) - 1]  # whose end nobody can see
-    assert all(by[s].draws == 0 for s in ORDER[: ORDER.index(last)])
+    assert all(by[s].samples == 0 for s in ORDER[: ORDER.index(last)])
     assert by[last].expected.calls <= 3 or last == "select"  # two items ask the same
-    assert all(by[s].draws == f.draws for s, f in zip(ORDER, fresh.stages, strict=True)
-               if ORDER.index(s) >= ORDER.index(stage))  # fmt: skip
+    assert all(
+        by[s].samples == f.samples
+        for s, f in zip(ORDER, fresh.stages, strict=True)
+        if ORDER.index(s) >= ORDER.index(stage)
+    )
     assert tier.bought is not None
     assert tier.bought.spent == before
     run(job, tmp_path / "run")
@@ -82,7 +85,9 @@ def test_stages_that_are_bought_are_not_planned_again(
         assert by[name].expected.usd == pytest.approx(bought[name].spent.usd, rel=0.3)
 
 
-def test_what_is_expected_goes_by_what_draws_turned_out_to_cost(job: Path, tmp_path: Path) -> None:
+def test_what_is_expected_goes_by_what_samples_turned_out_to_cost(
+    job: Path, tmp_path: Path
+) -> None:
     """Answers of the scripted model are shorter than half of their cap."""
     begun(job, tmp_path / "run", "select")
     whole, tier = left(load_job(job), tmp_path / "run")
@@ -119,10 +124,10 @@ def test_the_command_says_what_is_left(
     begun(job, tmp_path / "run", "select")
     main(["plan", str(job), "--out", str(tmp_path / "run"), "--json"])
     told = json.loads(capsys.readouterr().out)
-    draws = {row["stage"]: row["draws"] for row in told["stages"]}
-    assert draws["screen"] == draws["race"] == 0 < draws["select"]
-    assert "draws are there already" in " ".join(told["remarks"])
+    samples = {row["stage"]: row["samples"] for row in told["stages"]}
+    assert samples["screen"] == samples["race"] == 0 < samples["select"]
+    assert "samples are there already" in " ".join(told["remarks"])
     main(["plan", str(job), "--out", str(tmp_path / "run"), "--fresh", "--json"])
     told = json.loads(capsys.readouterr().out)
-    assert told["stages"][0]["draws"] > 0
+    assert told["stages"][0]["samples"] > 0
     assert "there already" not in " ".join(told["remarks"])

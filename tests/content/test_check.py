@@ -84,9 +84,21 @@ def test_faults_inside_what_a_job_names_point_there(folder):
             "self_consistancy",
             "unknown strategy 'self_consistancy'; did you mean",
         ),
-        ("{kind: self_consistency, draws: 3}", "{kind: self_consistency, drws: 3}", "mean 'draws'"),
-        ("{kind: self_consistency, draws: 3}", "{kind: self_consistency, draws: 0}", "at least 1"),
-        ("{kind: self_consistency, draws: 3}", "{kind: best_of_n, draws: 3}", "log-probabilities"),
+        (
+            "{kind: self_consistency, samples: 3}",
+            "{kind: self_consistency, smples: 3}",
+            "mean 'samples'",
+        ),
+        (
+            "{kind: self_consistency, samples: 3}",
+            "{kind: self_consistency, samples: 0}",
+            "at least 1",
+        ),
+        (
+            "{kind: self_consistency, samples: 3}",
+            "{kind: best_of_n, samples: 3}",
+            "log-probabilities",
+        ),
         ("threshold: 0.9", "threshold: 9", "adaptive_consistency.threshold must be in"),
         ("signal: probe_agreement", "signal: probe_agrement", "did you mean 'probe_agreement'"),
         (
@@ -106,7 +118,7 @@ def test_a_policy_is_built_on_checking(folder, old, new, says):
     assert fault.startswith(f"policy.yaml:{line}: ")
 
 
-def test_a_signal_that_looks_at_draws_needs_a_probe(folder):
+def test_a_signal_that_looks_at_samples_needs_a_probe(folder):
     text = (folder / "policy.yaml").read_text().split("\n")
     (folder / "policy.yaml").write_text("\n".join(x for x in text if "probe: {" not in x))
     assert found(folder / "policy.yaml")[0].endswith("probe_agreement needs a probe")
@@ -114,7 +126,7 @@ def test_a_signal_that_looks_at_draws_needs_a_probe(folder):
 
 def test_log_probabilities_that_are_there_are_no_fault(folder):
     file = example()
-    first = file.policy.buckets[0]._replace(strategy=StrategySpec.of("best_of_n", draws=3))
+    first = file.policy.buckets[0]._replace(strategy=StrategySpec.of("best_of_n", samples=3))
     policy = replace(file.policy, buckets=(first, file.policy.buckets[1]))
     replace(file, policy=policy, tier=replace(file.tier, logprobs=True)).save(folder / "p.yaml")
     assert check(folder / "p.yaml") == []

@@ -213,16 +213,24 @@ def test_the_default_job_needs_nothing():
     job = default_job()
     assert (job.task, space_of(job), job.trials, job.seed) == ("arithmetic", "default", 300, 0)
     assert [t.model for t in job.tiers.values()] == [
-        "embedded/small", "embedded/medium", "embedded/large",
-    ]  # fmt: skip
+        "embedded/small",
+        "embedded/medium",
+        "embedded/large",
+    ]
 
 
 def test_the_command_line_overrides(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     job = override(
-        default_job(), seed=7, trials=None, budget_usd=2.5, max_calls=9, usd_per_point=0.1,
-        tiers={"small": "embedded/small", "mini": "openai/gpt-4o-mini"}, task="./mine",
-    )  # fmt: skip
+        default_job(),
+        seed=7,
+        trials=None,
+        budget_usd=2.5,
+        max_calls=9,
+        usd_per_point=0.1,
+        tiers={"small": "embedded/small", "mini": "openai/gpt-4o-mini"},
+        task="./mine",
+    )
     assert (job.seed, job.trials) == (7, 300)
     assert job.budget == Budget(usd=2.5, calls=9)
     assert job.operating_point == {"usd_per_point": 0.1}

@@ -16,7 +16,6 @@ from tierwise.content import load_space, load_task, shipped
 from tierwise.content.prompts import Setting, load_library, load_prompts
 from tierwise.recipe import (
     ANSWER,
-    Arm,
     Difficulty,
     Policy,
     PolicyFile,
@@ -25,10 +24,11 @@ from tierwise.recipe import (
     Recipe,
     StrategySpec,
     Tier,
+    Variant,
 )
 from tierwise.recipe._yaml import read
 from tierwise.recipe.policy_file import TaskRef
-from tierwise.search.arms import candidate_arms
+from tierwise.search.variants import candidate_variants
 from tierwise.serving import PolicyRuntime
 
 FILES = sorted((shipped("search_spaces") / "prompts").glob("*.yaml"))
@@ -44,16 +44,16 @@ strategies: {single: {}}
 
 
 def picked(folder: Path, name: str) -> tuple[PromptTemplate, ...]:
-    """The prompts of a task under a space that names one technique, each wording by itself."""
+    """The prompts of a task under a space that names one technique, each paraphrase by itself."""
     (folder / "space.yaml").write_text(SPACE.replace("NAME", name))
     space = load_space(folder / "space.yaml")
     loaded = load_task(make_task(folder / "task"), space)
-    arms = candidate_arms(loaded.task, TIER, space, loaded.prompts, loaded.own[0])
-    used = {arm.prompt for arm in arms.candidates if arm != arms.baseline}
-    return tuple(p for p in arms.prompts.values() if p.id in used)
+    variants = candidate_variants(loaded.task, TIER, space, loaded.prompts, loaded.own[0])
+    used = {variant.prompt for variant in variants.candidates if variant != variants.baseline}
+    return tuple(p for p in variants.prompts.values() if p.id in used)
 
 
-def test_every_technique_has_its_source_and_four_wordings_that_differ() -> None:
+def test_every_technique_has_its_source_and_four_paraphrases_that_differ() -> None:
     assert len(LIBRARY) >= 20
     for path in FILES:
         for entry in read(path).data:
@@ -94,25 +94,28 @@ def test_a_technique_is_picked_sent_answered_and_in_a_policy_file(
     technique: str, tmp_path: Path, loopback: Loopback
 ) -> None:
     loopback.speak = lambda messages, seed, body: Said("I think so. A: 3")
-    by_id, by_family = (picked(tmp_path, name) for name in (
-        technique, LIBRARY[technique].family,
-    ))  # fmt: skip
+    by_id, by_family = (picked(tmp_path, name) for name in (technique, LIBRARY[technique].family))
     assert [p.id for p in by_id] == [technique, *(f"{technique}~{k}" for k in (1, 2, 3))]
     assert set(by_id) <= set(by_family)
     mode = (by_id[0].modes or ("direct",))[0]
-    arms = tuple(Arm(p.id, mode, 0.8) for p in by_id)
+    variants = tuple(Variant(p.id, mode, 0.8) for p in by_id)
     loaded = load_task(tmp_path / "task")
     file = PolicyFile(
-        name=technique, tier=TIER, task=TaskRef("sums", 1, "exact_match", ""),
-        inputs=("question",), prompts={p.id: p for p in by_id},
-        policy=Policy((Recipe(arms, StrategySpec.of("self_consistency", draws=4)),), Difficulty()),
+        name=technique,
+        tier=TIER,
+        task=TaskRef("sums", 1, "exact_match", ""),
+        inputs=("question",),
+        prompts={p.id: p for p in by_id},
+        policy=Policy(
+            (Recipe(variants, StrategySpec.of("self_consistency", samples=4)),), Difficulty()
+        ),
         answer=loaded.task.answer,
-    )  # fmt: skip
+    )
     path = file.save(tmp_path / "policy.yaml")
     assert PolicyFile.load(path) == file
     with PolicyRuntime.load(path) as runtime:
         answer = runtime.answer_sync(question="1 + 2")
-    assert (answer.answer, answer.draws) == ("3", 4)
+    assert (answer.answer, answer.samples) == ("3", 4)
     sent = [[(m["role"], m["content"]) for m in body["messages"]] for body in loopback.bodies]
     wanted = [[(m.role, m.content) for m in p.render({"question": "1 + 2"})] for p in by_id]
     assert sorted(sent) == sorted(wanted)

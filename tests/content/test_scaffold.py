@@ -21,8 +21,11 @@ def test_the_template_checks_and_has_items_for_every_split(tmp_path):
     assert len(task.items) >= 20
     assert all(task.splits.values())
     assert {p.name for p in made.iterdir()} == {
-        "README.md", "task.yaml", "prompts.yaml", "items.jsonl",
-    }  # fmt: skip
+        "README.md",
+        "task.yaml",
+        "prompts.yaml",
+        "items.jsonl",
+    }
     assert "tasks/mine" in (made / "README.md").read_text()
 
 
@@ -37,8 +40,9 @@ def test_nothing_is_overwritten(tmp_path):
 def test_a_csv_of_ones_own(tmp_path):
     table = tmp_path / "data.csv"
     table.write_text("\ufeffMy Text,Area,label\nhello,a,x\nbye,b,y\n")
-    made = scaffold("own", items=table, inputs=["My Text", "Area"], target="label",
-                    folder=tmp_path / "tasks")  # fmt: skip
+    made = scaffold(
+        "own", items=table, inputs=["My Text", "Area"], target="label", folder=tmp_path / "tasks"
+    )
     assert check(made) == []
     loaded = load_task(made)
     assert loaded.task.items[0].inputs == {"my_text": "hello", "area": "a"}
@@ -50,10 +54,12 @@ def test_a_csv_of_ones_own(tmp_path):
 
 @pytest.mark.parametrize(
     ("more", "says"),
-    [({"inputs": ["txet"], "target": "label"}, "did you mean 'text'"),
-     ({}, "its columns are text, label; say which"),
-     ({"source": "gsm9k"}, "did you mean 'gsm8k'")],
-)  # fmt: skip
+    [
+        ({"inputs": ["txet"], "target": "label"}, "did you mean 'text'"),
+        ({}, "its columns are text, label; say which"),
+        ({"source": "gsm9k"}, "did you mean 'gsm8k'"),
+    ],
+)
 def test_what_is_wrong_is_said_and_leaves_nothing(tmp_path, more, says):
     table = tmp_path / "data.csv"
     table.write_text("text,label\nhello,x\n")
@@ -113,9 +119,13 @@ def test_math_reads_the_last_box(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("{", "not JSON"), ('{"a": [], "b": []}', "one such list"), ("[1]", "item 1 is not"),
-     ("3", "must be a list")],
-)  # fmt: skip
+    [
+        ("{", "not JSON"),
+        ('{"a": [], "b": []}', "one such list"),
+        ("[1]", "item 1 is not"),
+        ("3", "must be a list"),
+    ],
+)
 def test_json_that_holds_no_items(tmp_path, text, says):
     file = tmp_path / "x.json"
     file.write_text(text)

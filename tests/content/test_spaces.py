@@ -12,12 +12,12 @@ from tierwise.recipe.space import Range
 SPACE = """temperature: [0.3, 0.8]
 modes: [direct, think]
 prompts: {families: [baseline], demos: [0, 2], library: [echo]}
-arms: [1, 2]
+variants: [1, 2]
 strategies:
   single:
-  self_consistency: {draws: {low: 2, high: 17, log: true}}
-  adaptive_consistency: {threshold: [0.8, 0.9], max_draws: 9}
-difficulty: {signals: [none, length], buckets: [1, 2], probe_draws: {low: 2, high: 4}}
+  self_consistency: {samples: {low: 2, high: 17, log: true}}
+  adaptive_consistency: {threshold: [0.8, 0.9], max_samples: 9}
+difficulty: {signals: [none, length], buckets: [1, 2], probe_samples: {low: 2, high: 4}}
 search_rounds: {low: 0, high: 6}
 constraints: {max_usd_per_item: 0.01, max_rounds: 4, max_pss: 0.3}
 """
@@ -32,9 +32,12 @@ def test_a_space_loads(tmp_path):
     assert space.demos == (0, 2)
     assert space.library == ("echo",)
     assert space.strategies["single"] == {}
-    assert space.strategies["self_consistency"] == {"draws": Range(2, 17, log=True, whole=True)}
-    assert space.strategies["adaptive_consistency"] == {"threshold": (0.8, 0.9), "max_draws": (9,)}
-    assert space.probe_draws == Range(2, 4, whole=True)
+    assert space.strategies["self_consistency"] == {"samples": Range(2, 17, log=True, whole=True)}
+    assert space.strategies["adaptive_consistency"] == {
+        "threshold": (0.8, 0.9),
+        "max_samples": (9,),
+    }
+    assert space.probe_samples == Range(2, 4, whole=True)
     assert space.search_rounds == Range(0, 6, whole=True)
     assert space.constraints.max_rounds == 4
 
@@ -50,26 +53,26 @@ def test_a_space_loads(tmp_path):
             "s.yaml:7: unknown strategy 'self_consistancy'; did you mean 'self_consistency'",
         ),
         (
-            "{draws:",
-            "{drows:",
-            "s.yaml:7: unknown parameter of self_consistency 'drows'; did you mean 'draws'",
+            "{samples:",
+            "{smples:",
+            "s.yaml:7: unknown parameter of self_consistency 'smples'; did you mean 'samples'",
         ),
-        ("low: 2, high: 17", "low: 20, high: 17", "s.yaml:7: self_consistency.draws: low (20)"),
-        ("low: 2, high: 17", "low: 0, high: 17", "s.yaml:7: self_consistency.draws: a log range"),
+        ("low: 2, high: 17", "low: 20, high: 17", "s.yaml:7: self_consistency.samples: low (20)"),
+        ("low: 2, high: 17", "low: 0, high: 17", "s.yaml:7: self_consistency.samples: a log range"),
         (
             "low: 2, high: 17",
             "low: 2.5, high: 17",
-            "s.yaml:7: self_consistency.draws: must be made of whole",
+            "s.yaml:7: self_consistency.samples: must be made of whole",
         ),
         (
             "low: 2, high: 17",
             "low: 2, hihg: 17",
-            "s.yaml:7: self_consistency.draws: unknown key 'hihg'; did you mean 'high'",
+            "s.yaml:7: self_consistency.samples: unknown key 'hihg'; did you mean 'high'",
         ),
         (
             "low: 2, high: 17, log",
             "low: 1, high: 17, lg",
-            "s.yaml:7: self_consistency.draws: unknown key 'lg'",
+            "s.yaml:7: self_consistency.samples: unknown key 'lg'",
         ),
         (
             "[0.8, 0.9]",
@@ -81,11 +84,11 @@ def test_a_space_loads(tmp_path):
             "[]",
             "s.yaml:8: adaptive_consistency.threshold: must have at least one choice",
         ),
-        (", max_draws: 9", "", "s.yaml:8: adaptive_consistency needs 'max_draws'"),
+        (", max_samples: 9", "", "s.yaml:8: adaptive_consistency needs 'max_samples'"),
         (
-            "max_draws: 9",
-            "max_draws: nine",
-            "s.yaml:8: adaptive_consistency.max_draws: must be made of whole numbers",
+            "max_samples: 9",
+            "max_samples: nine",
+            "s.yaml:8: adaptive_consistency.max_samples: must be made of whole numbers",
         ),
         (
             "length]",
@@ -99,9 +102,9 @@ def test_a_space_loads(tmp_path):
             "s.yaml:9: difficulty.buckets[0] must be at least 1, got 0",
         ),
         (
-            "probe_draws: {low: 2",
-            "probe_draws: {low: 0",
-            "s.yaml:9: difficulty.probe_draws: must be at least 1",
+            "probe_samples: {low: 2",
+            "probe_samples: {low: 0",
+            "s.yaml:9: difficulty.probe_samples: must be at least 1",
         ),
         ("max_pss: 0.3", "max_pss: 3", "s.yaml:11: constraints.max_pss must be at most 1, got 3"),
         ("[0.3, 0.8]", "[0.3, 0.3]", "s.yaml:1: temperature: the same choice twice"),
@@ -119,12 +122,12 @@ def test_a_fault_in_a_space(tmp_path, old, new, says):
 
 def test_parameters_that_fit_only_together_are_no_fault(tmp_path):
     path = tmp_path / "s.yaml"
-    early = "  early_stopping: {window: {low: 2, high: 5}, max_draws: {low: 4, high: 16}}\n"
+    early = "  early_stopping: {window: {low: 2, high: 5}, max_samples: {low: 4, high: 16}}\n"
     path.write_text(SPACE.replace("  single:\n", early))
     load_space(path)
     path.write_text(SPACE.replace("  single:\n", early.replace("high: 5", "high: 20")))
     (fault,) = faults(load_space, path)
-    assert "max_draws (16) must be at least its window (20)" in fault
+    assert "max_samples (16) must be at least its window (20)" in fault
 
 
 def test_no_such_space_names_the_near_ones(tmp_path):

@@ -160,18 +160,18 @@ def test_faults_of_all_files_are_told_together(tmp_path):
         ("Find the sum.", "Sum {{ x }}", "prompts.yaml:1: prompt 'plain' uses {{ x }}"),
         (
             "Step by step.",
-            "{{ wording }}",
-            "prompts.yaml:5: prompt 'steps' uses {{ wording }} and has no 'wording'",
+            "{{ phrase }}",
+            "prompts.yaml:5: prompt 'steps' uses {{ phrase }} and has no 'phrase'",
         ),
         (
             "  modes: [think]",
-            "  wording: Slowly.",
-            "prompts.yaml:5: prompt 'steps' does not use {{ wording }}, its 'wording'",
+            "  phrase: Slowly.",
+            "prompts.yaml:5: prompt 'steps' does not use {{ phrase }}, its 'phrase'",
         ),
         (
             "  modes: [think]",
             "  paraphrases: [Slowly.]",
-            "prompts.yaml:5: prompt 'steps' has paraphrases and neither a 'wording' nor",
+            "prompts.yaml:5: prompt 'steps' has paraphrases and neither a 'phrase' nor",
         ),
         ("id: steps", "id: plain", "prompts.yaml:5: prompt id 'plain' is here twice"),
         (

@@ -12,7 +12,7 @@ from tierwise.difficulty.features import MOST_FEATURES, TEXT_FEATURES, text_feat
 from tierwise.difficulty.router import FEATURES, Router, features, probability
 from tierwise.errors import InputError
 from tierwise.recipe import Weight
-from tierwise.strategies import Draw
+from tierwise.strategies import Sample
 
 
 def test_features_are_few_and_each_has_a_name():
@@ -23,22 +23,33 @@ def test_features_are_few_and_each_has_a_name():
 @pytest.mark.parametrize(
     ("name", "text", "count"),
     [
-        ("words", "3 + 4 - 1", 5), ("numbers", "3 + 14 - 1.5", 3), ("decimals", "1.5 and 2", 1),
-        ("long_numbers", "3 + 14 - 150", 2), ("longest_number", "3 + 150", 3),
-        ("operators", "3 + 4 - 1 * 2", 3), ("plus", "3 + 4 + 1", 2),
+        ("words", "3 + 4 - 1", 5),
+        ("numbers", "3 + 14 - 1.5", 3),
+        ("decimals", "1.5 and 2", 1),
+        ("long_numbers", "3 + 14 - 150", 2),
+        ("longest_number", "3 + 150", 3),
+        ("operators", "3 + 4 - 1 * 2", 3),
+        ("plus", "3 + 4 + 1", 2),
         ("minus", "3 - 4 well-known", 1),
-        ("times", "3 * 4 × 2", 2), ("divide", "8 / 2 ÷ 2", 2),
+        ("times", "3 * 4 × 2", 2),
+        ("divide", "8 / 2 ÷ 2", 2),
         ("asks_how_many", "How many are left?", 1),
-        ("asks_what", "What is it, and which?", 2), ("question_marks", "a? b?", 2),
-        ("clauses", "first a; then b, and c", 2), ("negations", "It isn't, no, never", 3),
-        ("conditions", "If a then b", 2), ("relations", "boss of friend of ann", 2),
-        ("number_words", "twice as many as three dozen", 3), ("percents", "5% or 3 percent", 2),
-        ("money", "$5 and 3 dollars", 2), ("sentences", "One. Two! Three?", 3),
+        ("asks_what", "What is it, and which?", 2),
+        ("question_marks", "a? b?", 2),
+        ("clauses", "first a; then b, and c", 2),
+        ("negations", "It isn't, no, never", 3),
+        ("conditions", "If a then b", 2),
+        ("relations", "boss of friend of ann", 2),
+        ("number_words", "twice as many as three dozen", 3),
+        ("percents", "5% or 3 percent", 2),
+        ("money", "$5 and 3 dollars", 2),
+        ("sentences", "One. Two! Three?", 3),
         ("lines", "a\nb", 2),
-        ("repeated_words", "a b a A", 2), ("options", "(A) x (B) y", 2),
+        ("repeated_words", "a b a A", 2),
+        ("options", "(A) x (B) y", 2),
         ("capitalised", "Ann saw Bob", 2),
     ],
-)  # fmt: skip
+)
 def test_a_feature_counts_what_its_name_says(name, text, count):
     assert TEXT_FEATURES[name](text) == count
 
@@ -62,8 +73,8 @@ def test_it_pays_for_a_probe_only_where_a_weight_is_of_one():
     with_probe = Router((Weight("probe_confidence", -1.0, -0.5, 0.5),))
     assert with_probe.probes
     assert with_probe.scores == ("mean_logprob",)
-    assert with_probe.value({}, [Draw("a", {"mean_logprob": -0.5})]) == pytest.approx(0.5)
-    assert with_probe.value({}, [Draw(None, failed=True)]) == pytest.approx(0.5)  # as the mean
+    assert with_probe.value({}, [Sample("a", {"mean_logprob": -0.5})]) == pytest.approx(0.5)
+    assert with_probe.value({}, [Sample(None, failed=True)]) == pytest.approx(0.5)  # as the mean
 
 
 def test_unknown_features_get_near_names():

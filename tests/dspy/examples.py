@@ -6,12 +6,21 @@ from typing import Any
 
 import dspy
 from tierwise.content import load_task
-from tierwise.search.effort import Effort
+from tierwise.search.search_size import SearchSize
 
-LITTLE = Effort(
-    screen_items=24, screen_draws=5, race_items=40, race_draws=7, race_arms=4, study_items=60,
-    study_arms=3, select_items=60, test_items=80, finalists=8, orders=8,
-)  # fmt: skip
+LITTLE = SearchSize(
+    screen_items=24,
+    screen_samples=5,
+    race_items=40,
+    race_samples=7,
+    race_variants=4,
+    study_items=60,
+    study_variants=3,
+    select_items=60,
+    test_items=80,
+    finalists=8,
+    permutations=8,
+)
 
 
 def exact(example: Any, prediction: Any, trace: object = None) -> bool:

@@ -13,9 +13,11 @@ from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import Price, Tier
 
 TIER = Tier(
-    "t", "embedded/small", Price(1.0, 2.0),
+    "t",
+    "embedded/small",
+    Price(1.0, 2.0),
     {"direct": {"max_tokens": 9, "reasoning_effort": "none"}, "wordy": {"suffix": "!"}},
-)  # fmt: skip
+)
 
 
 def counted(seen: list[Request]) -> ScriptedModel:
@@ -45,12 +47,14 @@ def test_a_request_is_what_the_mode_sends_and_the_call_overrides() -> None:
         predict(question="1 + 1", config={"temperature": 0.5, "max_tokens": 30})
     assert dict(seen[0].params) == {"max_tokens": 9, "reasoning_effort": "none"}
     assert dict(seen[1].params) == {
-        "max_tokens": 30, "reasoning_effort": "none", "temperature": 0.5,
-    }  # fmt: skip
+        "max_tokens": 30,
+        "reasoning_effort": "none",
+        "temperature": 0.5,
+    }
     assert [m.role for m in seen[0].messages] == ["system", "user"]
 
 
-def test_the_same_request_again_is_its_next_draw_unless_dspy_has_it_cached() -> None:
+def test_the_same_request_again_is_its_next_sample_unless_dspy_has_it_cached() -> None:
     lm = tier_lm("embedded/small", "think", temperature=1.5, cache=False)
     texts = [lm("9 + 8 + 7 - 3 + 2")[0] for _ in range(6)]
     again = tier_lm("embedded/small", "think", temperature=1.5, cache=False)

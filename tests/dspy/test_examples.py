@@ -20,9 +20,9 @@ from tierwise.recipe import PolicyFile
 SPACE = """
 prompts: {demos: [0]}
 temperature: [0.8]
-arms: [1]
+variants: [1]
 modes: [direct]
-strategies: {single: {}, self_consistency: {draws: [3]}}
+strategies: {single: {}, self_consistency: {samples: [3]}}
 difficulty: {signals: [none], buckets: [1]}
 """
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dspy"
@@ -77,11 +77,17 @@ def test_the_litellm_example_runs_over_http(
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         loaded("litellm_model").main(
-            questions, "openai/gpt-4o-mini", "openai/gpt-4o", tmp_path / "run",
-            space=str(space), trials=6, effort=LITTLE,
-            proposing=Proposing("openai/gpt-4o", grounded=1, reflected=0, demo_sets=(2,),
-                                most_prompts=3),
-        )  # fmt: skip
+            questions,
+            "openai/gpt-4o-mini",
+            "openai/gpt-4o",
+            tmp_path / "run",
+            space=str(space),
+            trials=6,
+            search_size=LITTLE,
+            proposing=Proposing(
+                "openai/gpt-4o", grounded=1, reflected=0, demo_sets=(2,), most_prompts=3
+            ),
+        )
     shown = capsys.readouterr().out
     assert "round 1: " in shown
     assert "round 2: 1 prompts" in shown

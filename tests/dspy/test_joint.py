@@ -18,7 +18,12 @@ TIERS = {"small": "embedded/small"}
 
 
 def optimizer(out: Path, **settings: Any) -> JointOptimizer:
-    given = {"trials": 20, "effort": LITTLE, "proposing": Proposing(most_prompts=5), **settings}
+    given = {
+        "trials": 20,
+        "search_size": LITTLE,
+        "proposing": Proposing(most_prompts=5),
+        **settings,
+    }
     return JointOptimizer(exact, TIERS, "quick", out=out, **given)
 
 
@@ -38,7 +43,7 @@ def test_a_predictor_is_tuned_end_to_end(run: tuple[Any, JointOptimizer, Path]) 
     assert prediction.answer == "7"
     answer = trace_of(prediction)
     assert answer is not None
-    assert answer.draws >= 1
+    assert answer.samples >= 1
     policy = program.policies["small"]
     assert PolicyFile.loads(policy.dumps()) == policy
     assert policy.evidence["baseline"]["score"] <= policy.expected["score"] + 0.05
@@ -47,17 +52,17 @@ def test_a_predictor_is_tuned_end_to_end(run: tuple[Any, JointOptimizer, Path]) 
     assert {p["origin"].partition("/")[0] for p in shown["prompts"]} >= {"catalogue"}
 
 
-def test_the_report_ranks_candidates_at_one_draw_and_in_the_strategy(
+def test_the_report_ranks_candidates_at_one_sample_and_in_the_strategy(
     run: tuple[Any, JointOptimizer, Path],
 ) -> None:
     rows = json.loads((run[2] / "summary.json").read_text())["tiers"]["small"]["ranks"]
     raced = [row for row in rows if row["rank_in_strategy"]]
     assert raced[0]["rank_in_strategy"] == 1
-    assert min(row["rank_at_one_draw"] for row in raced) == 1
+    assert min(row["rank_at_one_sample"] for row in raced) == 1
     assert len(rows) == len(run[1].result.found["small"].screened)
 
 
-def test_rounds_go_on_with_the_next_wordings_of_the_catalogue(
+def test_rounds_go_on_with_the_next_paraphrases_of_the_catalogue(
     run: tuple[Any, JointOptimizer, Path],
 ) -> None:
     first, second = run[1].result.summary["tiers"]["small"]["rounds"]
@@ -100,10 +105,10 @@ def test_costs_are_counted_alike_from_dspys_cache(run: tuple[Any, JointOptimizer
     first, again = (trace_of(program(question="9 + 8 + 2", lm=lm)) for _ in range(2))
     assert first is not None
     assert again is not None
-    assert (first.usd, first.draws, first.text) == (again.usd, again.draws, again.text)
+    assert (first.usd, first.samples, first.text) == (again.usd, again.samples, again.text)
     assert first.usd > 0
-    assert lm.engine.calls == first.draws
-    assert len(lm.history) == 2 * first.draws
+    assert lm.engine.calls == first.samples
+    assert len(lm.history) == 2 * first.samples
     assert program.bill.requests - run[0].bill.requests == 2
     lm.engine.close()
 
@@ -115,9 +120,7 @@ async def test_it_answers_as_a_coroutine(run: tuple[Any, JointOptimizer, Path]) 
     program.close()
 
 
-def test_the_same_seed_and_pool_give_the_same_study(
-    run: tuple[Any, JointOptimizer, Path],
-) -> None:
+def test_the_same_seed_and_pool_give_the_same_study(run: tuple[Any, JointOptimizer, Path]) -> None:
     program, _, out = run
     before = {
         name: (out / name).read_bytes()
@@ -167,9 +170,14 @@ def test_a_metric_that_needs_other_fields_is_told_so(tmp_path: Path) -> None:
         return len(prediction.reasoning) > 3
 
     tuner = JointOptimizer(
-        by_reasoning, TIERS, "quick", trials=5, effort=LITTLE, out=tmp_path / "r",
+        by_reasoning,
+        TIERS,
+        "quick",
+        trials=5,
+        search_size=LITTLE,
+        out=tmp_path / "r",
         proposing=Proposing(demo_sets=()),
-    )  # fmt: skip
+    )
     with pytest.raises(InputError, match="a prediction with 'answer' alone"):
         tuner.compile(dspy.ChainOfThought("question -> answer"), trainset=EXAMPLES)
 

@@ -14,7 +14,7 @@ COT = dspy.ChainOfThought("question -> answer").predict.signature
 DEMOS = [{"question": "1 + 2", "answer": "3"}]
 
 
-def test_instructions_that_dspy_made_up_become_the_plain_wording() -> None:
+def test_instructions_that_dspy_made_up_become_the_plain_paraphrase() -> None:
     for signature in (QA, COT):
         first, *_ = EmbeddedAdapter().format(signature, [], {"question": "3 + 4"})
         assert first == {"role": "system", "content": "Solve this."}

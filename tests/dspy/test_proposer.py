@@ -26,9 +26,9 @@ SAID = {1: "%%%% ### 0000", 3: LEAK, 5: GOOD, 7: GOOD.upper(), 9: "word " * 2000
 SPACE = """
 prompts: {demos: [0]}
 temperature: [0.8]
-arms: [1]
+variants: [1]
 modes: [direct]
-strategies: {single: {}, self_consistency: {draws: [3]}}
+strategies: {single: {}, self_consistency: {samples: [3]}}
 difficulty: {signals: [none], buckets: [1]}
 """
 PRICE = Price(1.0, 4.0, as_of="test")
@@ -76,13 +76,21 @@ def tuner(folder: Path, **proposing: Any) -> JointOptimizer:
     (folder / "space.yaml").write_text(SPACE)
     modes = {"direct": {"max_tokens": 60}}
     return JointOptimizer(
-        exact, {"mini": TierSpec("openai/mini", PRICE, modes, takes_n=True)},
-        str(folder / "space.yaml"), 2.0, trials=6, effort=LITTLE, out=folder / "run",
+        exact,
+        {"mini": TierSpec("openai/mini", PRICE, modes, takes_n=True)},
+        str(folder / "space.yaml"),
+        2.0,
+        trials=6,
+        search_size=LITTLE,
+        out=folder / "run",
         proposing=Proposing(
             model=TierSpec("openai/proposer", PRICE, {"direct": {"max_tokens": 400}}),
-            grounded=10, most_prompts=3, train_items=10, **proposing,
+            grounded=10,
+            most_prompts=3,
+            train_items=10,
+            **proposing,
         ),
-    )  # fmt: skip
+    )
 
 
 def test_a_run_goes_on_whatever_the_proposer_says(proposer: Proposer, tmp_path: Path) -> None:
@@ -91,8 +99,8 @@ def test_a_run_goes_on_whatever_the_proposer_says(proposer: Proposer, tmp_path: 
     program = optimizer.compile(dspy.Predict("question -> answer"), trainset=EXAMPLES)
 
     shown = json.loads((tmp_path / "run" / "proposals" / "first.json").read_text())
-    wordings = {p["origin"] for p in shown["prompts"]}
-    assert "grounded/5" in wordings
+    paraphrases = {p["origin"] for p in shown["prompts"]}
+    assert "grounded/5" in paraphrases
     reasons = {r["origin"]: r["reason"] for r in shown["refused"]}
     assert all("the proposer failed" in reasons[f"grounded/{i}"] for i in (0, 2, 4, 6, 8))
     assert "garbage" in reasons["grounded/1"]

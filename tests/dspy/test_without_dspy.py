@@ -14,7 +14,7 @@ from tests.dspy.examples import arithmetic, exact
 from tierwise.dspy import TunedPredict, trace_of
 from tierwise.dspy.rendering import adapter_of, answer_spec, template
 from tierwise.llm.models import resolve_tier
-from tierwise.recipe import Arm, Policy, PolicyFile, StrategySpec, TaskRef, uniform
+from tierwise.recipe import Policy, PolicyFile, StrategySpec, TaskRef, Variant, uniform
 from tierwise.recipe.policy import Difficulty, Probe, Recipe
 
 ITEMS = 200
@@ -34,7 +34,7 @@ from tierwise import PolicyRuntime
 with PolicyRuntime.load(sys.argv[1]) as runtime:
     for question in json.load(open(sys.argv[2], encoding="utf-8")):
         answer = runtime.answer_sync(question=question)
-        print(json.dumps([answer.answer, answer.draws]))
+        print(json.dumps([answer.answer, answer.samples]))
 assert "dspy" not in sys.modules
 """
 
@@ -47,23 +47,27 @@ def policy_file(policy: Policy, demos: list[dict[str, str]]) -> PolicyFile:
         "pairs": template("pairs", "test", told, [], adapter),
     }
     return PolicyFile(
-        name="p", tier=resolve_tier("small", "embedded/small"),
-        task=TaskRef("arithmetic", 1, "exact", "0" * 64), inputs=("question",), prompts=prompts,
-        policy=policy, answer=answer_spec(SIGNATURE, adapter, None),
-    )  # fmt: skip
+        name="p",
+        tier=resolve_tier("small", "embedded/small"),
+        task=TaskRef("arithmetic", 1, "exact", "0" * 64),
+        inputs=("question",),
+        prompts=prompts,
+        policy=policy,
+        answer=answer_spec(SIGNATURE, adapter, None),
+    )
 
 
-DIRECT, PAIRS = Arm("plain", "direct", 0.8), Arm("pairs", "think", 0.8)
+DIRECT, PAIRS = Variant("plain", "direct", 0.8), Variant("pairs", "think", 0.8)
 BUCKETS = Policy(
     buckets=(
-        Recipe((DIRECT,), StrategySpec.of("self_consistency", draws=3)),
-        Recipe((PAIRS,), StrategySpec.of("adaptive_consistency", threshold=0.9, max_draws=5)),
+        Recipe((DIRECT,), StrategySpec.of("self_consistency", samples=3)),
+        Recipe((PAIRS,), StrategySpec.of("adaptive_consistency", threshold=0.9, max_samples=5)),
     ),
     difficulty=Difficulty("probe_agreement", (0.75,), Probe((DIRECT,), 2)),
 )
 
 
-BEST = uniform(PAIRS, StrategySpec.of("best_of_n", draws=3, verifier="mean_logprob"))
+BEST = uniform(PAIRS, StrategySpec.of("best_of_n", samples=3, verifier="mean_logprob"))
 
 
 @pytest.mark.parametrize(
@@ -92,4 +96,4 @@ def test_the_score_in_dspy_is_the_score_without_it(
     assert [a == e.answer for (a, _), e in zip(outside, examples, strict=True)] == scores
     assert 0.1 < sum(scores) / n_items < 1
     inside = [trace_of(p) for p in predictions]
-    assert [draws for _, draws in outside] == [t.draws for t in inside if t]
+    assert [samples for _, samples in outside] == [t.samples for t in inside if t]

@@ -1,4 +1,4 @@
-"""What is known of dealt draws grows with use, is counted, and goes when nobody needs it."""
+"""What is known of interleaved samples grows with use, is counted, and goes when nobody needs it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,38 @@ import numpy as np
 import pytest
 
 from tests.evaluation.test_evaluator import replayed
-from tests.evaluation.worlds import ARMS, random_table
-from tierwise.evaluation import Evaluator, Orders
-from tierwise.evaluation.arm_rows import ArmRows
-from tierwise.evaluation.dealt import Dealt
-from tierwise.evaluation.growing import USUAL_DRAWS
+from tests.evaluation.worlds import VARIANTS, random_table
+from tierwise.evaluation import Evaluator, Permutations
+from tierwise.evaluation.growing import USUAL_SAMPLES
+from tierwise.evaluation.interleaved import Interleaved
 from tierwise.evaluation.lru import Cache
 from tierwise.evaluation.shelf import FIRST_ROOM, Shelf
 from tierwise.evaluation.standings import Standings
+from tierwise.evaluation.variant_rows import VariantRows
 from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec
 
-ORDERS = Orders(n=3, seed=1)
+PERMUTATIONS = Permutations(n=3, seed=1)
 
 
-def standings(depth: int = 14) -> Standings:
-    table = random_table(0, depth=depth)
-    scores = Shelf(table.n_items * ORDERS.n)
-    return Standings(Dealt([ArmRows(table.arms[arm], ORDERS, scores) for arm in ARMS]))
+def standings(n_samples: int = 14) -> Standings:
+    table = random_table(0, n_samples=n_samples)
+    scores = Shelf(table.n_items * PERMUTATIONS.n)
+    return Standings(
+        Interleaved(
+            [VariantRows(table.variants[variant], PERMUTATIONS, scores) for variant in VARIANTS]
+        )
+    )
 
 
 def test_nothing_waits_for_the_garbage_collector() -> None:
     known = standings()
     known.votes(5), known.agreeing(5), known.best("mean_logprob", 5)
     known.heaviest("mean_logprob", 5)
-    gone = weakref.ref(known), weakref.ref(known.dealt), weakref.ref(known.dealt.arms[0])
+    gone = (
+        weakref.ref(known),
+        weakref.ref(known.interleaved),
+        weakref.ref(known.interleaved.variants[0]),
+    )
     gc.disable()
     try:
         del known
@@ -58,42 +66,42 @@ def test_a_shelf_keeps_what_was_put_down_as_it_grows() -> None:
     assert [shelf.values[place, 1] for place in places] == list(range(FIRST_ROOM + 5))
 
 
-def test_draws_are_laid_out_as_far_as_anybody_asks() -> None:
-    arm = standings().dealt.arms[0]
-    arm.answers.upto(3)
-    assert arm.answers.nbytes == 3 * arm.n_rows
+def test_samples_are_laid_out_as_far_as_anybody_asks() -> None:
+    variant = standings().interleaved.variants[0]
+    variant.answers.upto(3)
+    assert variant.answers.nbytes == 3 * variant.n_rows
 
 
-@pytest.mark.parametrize("arms", [ARMS[:1], ARMS[:2], ARMS])
+@pytest.mark.parametrize("variants", [VARIANTS[:1], VARIANTS[:2], VARIANTS])
 @pytest.mark.parametrize(
     "kind", ["self_consistency", "best_of_n", "weighted_consistency", "early_stopping"]
 )
-def test_what_was_asked_before_does_not_matter(kind: str, arms: tuple) -> None:
-    """Few draws, then more than there was room for, then few again: all equal the replay."""
-    table, orders = random_table(4, n_items=4, depth=40), Orders(n=2, seed=2)
-    evaluator = Evaluator(table, orders)
-    for n in (4, USUAL_DRAWS, 35, 6):
-        given = {"draws": n} if kind != "early_stopping" else {"window": 4, "max_draws": n}
-        policy = Policy((Recipe(arms, StrategySpec.of(kind, **given)),))
+def test_what_was_asked_before_does_not_matter(kind: str, variants: tuple) -> None:
+    """Few samples, then more than there was room for, then few again: all equal the replay."""
+    table, permutations = random_table(4, n_items=4, n_samples=40), Permutations(n=2, seed=2)
+    evaluator = Evaluator(table, permutations)
+    for n in (4, USUAL_SAMPLES, 35, 6):
+        given = {"samples": n} if kind != "early_stopping" else {"window": 4, "max_samples": n}
+        policy = Policy((Recipe(variants, StrategySpec.of(kind, **given)),))
         rows = np.array(evaluator.rows(policy))
-        np.testing.assert_allclose(rows, replayed(policy, table, orders), rtol=1e-6)
+        np.testing.assert_allclose(rows, replayed(policy, table, permutations), rtol=1e-6)
 
 
-def test_a_probe_that_the_draws_do_not_support_is_nan() -> None:
-    table = random_table(0, depth=3)
-    probe = Probe(ARMS[:1], 4)
-    recipes = tuple(Recipe((arm,), StrategySpec.of("single")) for arm in ARMS[:2])
+def test_a_probe_that_the_samples_do_not_support_is_nan() -> None:
+    table = random_table(0, n_samples=3)
+    probe = Probe(VARIANTS[:1], 4)
+    recipes = tuple(Recipe((variant,), StrategySpec.of("single")) for variant in VARIANTS[:2])
     for buckets, cuts in ((recipes[1:], ()), (recipes, (0.5,))):
         got = Evaluator(table).evaluate(Policy(buckets, Difficulty("probe_agreement", cuts, probe)))
-        for measure in (got.score, got.usd, got.draws, got.rounds):
+        for measure in (got.score, got.usd, got.samples, got.rounds):
             assert np.isnan(measure).all()
         assert sum(got.shares) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("kind", ["self_consistency", "best_of_n", "weighted_consistency"])
-def test_more_draws_than_a_byte_can_count(kind: str) -> None:
-    table, orders = random_table(3, n_items=2, depth=150), Orders(n=2, seed=1)
+def test_more_samples_than_a_byte_can_count(kind: str) -> None:
+    table, permutations = random_table(3, n_items=2, n_samples=150), Permutations(n=2, seed=1)
     window = {"window": 40} if kind == "self_consistency" else {}
-    policy = Policy((Recipe(ARMS[:2], StrategySpec.of(kind, draws=290, **window)),))
-    rows = np.array(Evaluator(table, orders).rows(policy))
-    np.testing.assert_allclose(rows, replayed(policy, table, orders), rtol=2e-6)
+    policy = Policy((Recipe(VARIANTS[:2], StrategySpec.of(kind, samples=290, **window)),))
+    rows = np.array(Evaluator(table, permutations).rows(policy))
+    np.testing.assert_allclose(rows, replayed(policy, table, permutations), rtol=2e-6)

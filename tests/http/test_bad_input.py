@@ -40,13 +40,17 @@ def job(folder: Path, **tier: Any) -> Path:
     if not (folder / "sums").exists():
         write_task(folder / "sums")
     spec = {
-        "model": "openai/adder", "modes": {"direct": {"max_tokens": 30}},
-        "price": {"prompt_usd_per_mtok": 1.0, "completion_usd_per_mtok": 2.0}, **tier,
-    }  # fmt: skip
+        "model": "openai/adder",
+        "modes": {"direct": {"max_tokens": 30}},
+        "price": {"prompt_usd_per_mtok": 1.0, "completion_usd_per_mtok": 2.0},
+        **tier,
+    }
     told = {
-        "task": "sums/task.yaml", "space": "sums/space.yaml", "trials": 20,
+        "task": "sums/task.yaml",
+        "space": "sums/space.yaml",
+        "trials": 20,
         "tiers": {"small": {k: v for k, v in spec.items() if v is not None}},
-    }  # fmt: skip
+    }
     (folder / "job.yaml").write_text(json.dumps(told))
     return folder / "job.yaml"
 
@@ -78,9 +82,10 @@ def test_a_model_that_the_provider_does_not_know(
     cli: Cli, loopback: Loopback, tmp_path: Path
 ) -> None:
     loopback.fault = lambda number: Fault(
-        "status", 404,
+        "status",
+        404,
         error={"message": "The model 'adder' does not exist", "code": "model_not_found"},
-    )  # fmt: skip
+    )
     refused(tune(cli, job(tmp_path)), r"openai/adder: not_found: .*'adder' does not exist", 4)
 
 
@@ -121,19 +126,28 @@ def test_a_host_that_cannot_be_reached(
     assert loopback.calls == 0
 
 
-def recording(folder: Path, name: str, target: str = "4", draws: bool = True) -> Path:
+def recording(folder: Path, name: str, target: str = "4", samples: bool = True) -> Path:
     rows: list[dict[str, Any]] = [
         {"id": f"i{k}", "inputs": {"question": f"{k} plus {k}"}, "target": str(2 * k)}
         for k in range(60)
     ]
     rows[2]["target"] = target
-    if draws:
+    if samples:
         rows += [
-            {"item_id": f"i{k}", "model": name, "prompt_id": prompt, "mode": "direct",
-             "temperature": 0, "draw": 0, "text": f"A: {2 * k}", "prompt_tokens": 4,
-             "completion_tokens": 2}
-            for k in range(60) for prompt in ("plain", "careful")
-        ]  # fmt: skip
+            {
+                "item_id": f"i{k}",
+                "model": name,
+                "prompt_id": prompt,
+                "mode": "direct",
+                "temperature": 0,
+                "sample": 0,
+                "text": f"A: {2 * k}",
+                "prompt_tokens": 4,
+                "completion_tokens": 2,
+            }
+            for k in range(60)
+            for prompt in ("plain", "careful")
+        ]
     path = folder / f"{name}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -155,9 +169,9 @@ def recorded(folder: Path, *paths: Path) -> Path:
     return asked
 
 
-def test_a_recording_without_draws(cli: Cli, tmp_path: Path) -> None:
-    asked = recorded(tmp_path, recording(tmp_path, "old", draws=False))
-    refused(tune(cli, asked), r"old\.jsonl: the recording holds no draws", 2)
+def test_a_recording_without_samples(cli: Cli, tmp_path: Path) -> None:
+    asked = recorded(tmp_path, recording(tmp_path, "old", samples=False))
+    refused(tune(cli, asked), r"old\.jsonl: the recording holds no samples", 2)
 
 
 def test_two_recordings_that_disagree_on_an_item(cli: Cli, tmp_path: Path) -> None:

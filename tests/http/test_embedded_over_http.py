@@ -38,10 +38,10 @@ def small_job(folder: Path, *, takes_n: bool = True) -> Path:
     )
     (folder / "task.yaml").write_text((TASK / "task.yaml").read_text())
     (folder / "space.yaml").write_text(
-        "temperature: [0.8]\narms: [1, 2]\nmodes: [direct, think]\n"
-        "strategies: {single: {}, self_consistency: {draws: [3, 5]},"
-        " best_of_n: {draws: [3], verifier: [mean_logprob]}}\n"
-        "difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_draws: 2}\n"
+        "temperature: [0.8]\nvariants: [1, 2]\nmodes: [direct, think]\n"
+        "strategies: {single: {}, self_consistency: {samples: [3, 5]},"
+        " best_of_n: {samples: [3], verifier: [mean_logprob]}}\n"
+        "difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_samples: 2}\n"
     )
     return write_job(folder / "job.yaml", "task.yaml", "space.yaml", takes_n=takes_n, trials=60)
 
@@ -49,11 +49,15 @@ def small_job(folder: Path, *, takes_n: bool = True) -> Path:
 def write_job(path: Path, task: str, space: str, *, takes_n: bool, trials: int) -> Path:
     price = embedded_tier("small").price
     tier = {
-        "model": "openai/embedded-small", "modes": MODES, "takes_n": takes_n,
-        "price": {"prompt_usd_per_mtok": price.prompt_usd_per_mtok,
-                  "completion_usd_per_mtok": price.completion_usd_per_mtok},
+        "model": "openai/embedded-small",
+        "modes": MODES,
+        "takes_n": takes_n,
+        "price": {
+            "prompt_usd_per_mtok": price.prompt_usd_per_mtok,
+            "completion_usd_per_mtok": price.completion_usd_per_mtok,
+        },
         "limits": {"concurrency": 32},
-    }  # fmt: skip
+    }
     job = {"task": task, "space": space, "trials": trials, "tiers": {"small": tier}}
     path.write_text(json.dumps(job))
     return path
@@ -77,19 +81,19 @@ def tuned(cli: Cli, job: Path, out: Path, *options: object) -> tuple[PolicyFile,
 
 
 def texts(out: Path) -> dict[tuple[str, int], str]:
-    """(what was sent, draw) -> the text, of all bought draws."""
+    """(what was sent, sample) -> the text, of all bought samples."""
     with SamplePool.open(out / "pool.sqlite", read_only=True) as pool:
         rows = pool._db.execute(
-            "SELECT r.content, d.draw, d.text FROM draws d JOIN requests r ON r.id = d.request"
+            "SELECT r.content, d.sample, d.text FROM samples d JOIN requests r ON r.id = d.request"
         ).fetchall()
-    return {(content, draw): text for content, draw, text in rows}
+    return {(content, sample): text for content, sample, text in rows}
 
 
 def same_policy(cli: Cli, job: Path, server: Loopback, tmp_path: Path, *options: object) -> None:
     """Both ways the same texts and the very policy; and the server has counted what the run says.
 
     Log-probabilities differ in the fifth digit by what the engine drew together, so that a policy
-    by the way may fall on the other side of a threshold, and other draws be looked at for it.
+    by the way may fall on the other side of a threshold, and other samples be looked at for it.
     """
     server.speak_all = EmbeddedTwin(server.url)
     near, near_tier = tuned(cli, in_process(job), tmp_path / "near", *options)
@@ -100,7 +104,7 @@ def same_policy(cli: Cli, job: Path, server: Loopback, tmp_path: Path, *options:
     near_texts, far_texts = texts(tmp_path / "near"), texts(tmp_path / "far")
     common = near_texts.keys() & far_texts.keys()
     assert len(common) > 0.9 * max(len(near_texts), len(far_texts))
-    # A draw whose random number lies that near to where a word ends and the next begins is another.
+    # A sample whose random number lies that near to where a word ends and the next begins is another.
     others = [key for key in common if far_texts[key] != near_texts[key]]
     assert len(others) <= len(common) / 20_000, others
     assert far.policy.buckets == near.policy.buckets
@@ -116,8 +120,9 @@ def same_policy(cli: Cli, job: Path, server: Loopback, tmp_path: Path, *options:
             assert far.expected[name] == pytest.approx(value, rel=1e-3), name
     counted = ("calls", "tokens")
     assert [far_tier[k] for k in counted] == [
-        server.calls, server.prompt_tokens + server.completion_tokens,
-    ]  # fmt: skip
+        server.calls,
+        server.prompt_tokens + server.completion_tokens,
+    ]
     assert server.calls == server.answered
     for name in (*counted, "usd"):
         assert far_tier[name] == pytest.approx(near_tier[name], rel=0.05), name
@@ -147,6 +152,6 @@ def test_so_it_does_where_the_server_refuses_n(
 def test_so_it_does_on_the_default_task_and_space(
     cli: Cli, loopback: Loopback, tmp_path: Path
 ) -> None:
-    """The whole: `tierwise tune` on arithmetic, as it is shipped (7,000 calls, 53,000 draws)."""
+    """The whole: `tierwise tune` on arithmetic, as it is shipped (7,000 calls, 53,000 samples)."""
     job = write_job(tmp_path / "job.yaml", "arithmetic", "default", takes_n=True, trials=300)
     same_policy(cli, job, loopback, tmp_path)

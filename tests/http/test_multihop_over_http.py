@@ -17,7 +17,7 @@ from tests.retrieval.server import serving
 from tierwise.content import Job, TierSpec
 from tierwise.recipe import PolicyFile, Price
 from tierwise.retrieval.bm25 import Bm25Retriever
-from tierwise.search import Effort, prepare, tune
+from tierwise.search import SearchSize, prepare, tune
 from tierwise.search.plan import plan
 from tierwise.serving import PolicyRuntime
 
@@ -25,16 +25,23 @@ pytestmark = pytest.mark.timeout(240)
 TEMPLATE = Path(__file__).parents[2] / "tasks" / "multihop_template"
 NAMES = [f"{a}{b}" for a in ("Bel", "Cor", "Dan", "Fen", "Gar", "Hol") for b in ("an", "is", "or")]
 RELATIONS = ("boss", "mentor", "doctor")
-TINY = Effort(
-    screen_items=12, race_items=16, study_items=16, select_items=16, test_items=24,
-    race_arms=2, study_arms=2, finalists=8, orders=2,
-)  # fmt: skip
+TINY = SearchSize(
+    screen_items=12,
+    race_items=16,
+    study_items=16,
+    select_items=16,
+    test_items=24,
+    race_variants=2,
+    study_variants=2,
+    finalists=8,
+    permutations=2,
+)
 SPACE = """temperature: [0.8]
-arms: [1]
+variants: [1]
 modes: [direct]
 strategies:
   single: {}
-  retrieval: {passages: [2], draws: [1], least_match: [0.0, 1.0]}
+  retrieval: {passages: [2], samples: [1], least_match: [0.0, 1.0]}
 search_rounds: {low: 0, high: 2}
 difficulty: {signals: [none], buckets: [1]}
 """
@@ -86,15 +93,18 @@ def job(tmp_path: Path, loopback: Loopback) -> Job:
     folder = copied(tmp_path / "mine")
     tier = TierSpec("openai/searcher", Price(1.0, 4.0), {"direct": {"max_tokens": 64}})
     return Job(
-        task=str(folder / "task.yaml"), space=str(folder / "space.yaml"), tiers={"mini": tier},
-        trials=12, operating_point="quality",
-    )  # fmt: skip
+        task=str(folder / "task.yaml"),
+        space=str(folder / "space.yaml"),
+        tiers={"mini": tier},
+        trials=12,
+        operating_point="quality",
+    )
 
 
 async def test_a_policy_tuned_over_litellm_searches_over_a_corpus_and_over_an_address(
     job: Job, tmp_path: Path, loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tune(job, tmp_path / "run", effort=TINY)
+    run = tune(job, tmp_path / "run", search_size=TINY)
     policy = PolicyFile.load(tmp_path / "run" / "policies" / "mini.yaml")
     (bucket,) = policy.policy.buckets
     assert bucket.strategy.kind == "retrieval"
@@ -114,8 +124,8 @@ async def test_a_policy_tuned_over_litellm_searches_over_a_corpus_and_over_an_ad
         with PolicyRuntime(policy, seed=1) as there:
             again = [await there.answer(item["inputs"]) for item in items]
         assert server.asked
-    assert [(a.answer, a.draws, a.usd) for a in again] == [
-        (a.answer, a.draws, a.usd) for a in answers
+    assert [(a.answer, a.samples, a.usd) for a in again] == [
+        (a.answer, a.samples, a.usd) for a in answers
     ]
 
 
@@ -125,9 +135,9 @@ def test_a_plan_counts_the_look_ups_and_their_price(job: Job, tmp_path: Path) ->
     task.write_text(task.read_text().replace("usd_per_call: 0.0", "usd_per_call: 0.01"))
     priced = plan(prepare(job), TINY).tiers["mini"]
     lookups = sum(stage.lookups for stage in priced.stages)
-    # To two rounds of two chains' draws at most: a query a round, and an answer below each.
+    # To two rounds of two chains' samples at most: a query a round, and an answer below each.
     assert lookups == sum(stage.lookups for stage in free.stages) > 0
     assert priced.worst.usd - free.worst.usd == pytest.approx(0.01 * lookups)
     screen = next(stage for stage in priced.stages if stage.stage == "screen")
-    assert screen.draws == 12 * (1 + 2 + 2)
+    assert screen.samples == 12 * (1 + 2 + 2)
     assert screen.lookups == 12 * 2

@@ -39,7 +39,7 @@ def test_instructions_are_written_over_http_within_the_budget(
     wanted = job(
         folder, budget=Budget(usd=1.0), proposals=ProposalSpec(PROPOSER, 2, instructions=2)
     )
-    result = tune(wanted, tmp_path / "run", effort=SMALL)
+    result = tune(wanted, tmp_path / "run", search_size=SMALL)
 
     tier, proposals = result.summary["tiers"]["small"], result.summary["proposals"]
     first, second = tier["rounds"]
@@ -57,6 +57,6 @@ def test_instructions_are_written_over_http_within_the_budget(
     assert proposals["usd"] + tier["usd"] <= 1.0
 
     calls, summary = loopback.calls, (tmp_path / "run" / "summary.json").read_bytes()
-    replay(tmp_path / "run", effort=SMALL)
+    replay(tmp_path / "run", search_size=SMALL)
     assert (tmp_path / "run" / "summary.json").read_bytes() == summary
     assert loopback.calls == calls

@@ -22,14 +22,23 @@ from tierwise.serving import PolicyRuntime
 pytestmark = pytest.mark.timeout(240)
 
 SPACE = """temperature: [0.8]
-arms: [1]
+variants: [1]
 modes: [direct]
 strategies: {self_refine: {rounds: [2]}}
 """
 FEW = replace(
-    SMALL, screen_draws=2, race_draws=2, race_items=16, study_items=16, select_items=16,
-    test_items=24, race_arms=2, study_arms=2, finalists=2, orders=2,
-)  # fmt: skip
+    SMALL,
+    screen_samples=2,
+    race_samples=2,
+    race_items=16,
+    study_items=16,
+    select_items=16,
+    test_items=24,
+    race_variants=2,
+    study_variants=2,
+    finalists=2,
+    permutations=2,
+)
 WRONG = "Have a look at the last digit."
 
 
@@ -43,14 +52,12 @@ def speak(messages: Sequence[Mapping[str, str]], seed: int, body: Mapping[str, A
     return Said(f"A: {a + b if right else a + b + 1 + int(chance * 9)}")
 
 
-async def test_a_tuned_chain_is_served_as_it_was_bought(
-    loopback: Loopback, tmp_path: Path
-) -> None:  # fmt: skip
+async def test_a_tuned_chain_is_served_as_it_was_bought(loopback: Loopback, tmp_path: Path) -> None:
     loopback.speak = speak
     folder = write_task(tmp_path / "sums")
     (folder / "space.yaml").write_text(SPACE)
     asked = replace(job(folder, operating_point="quality"), trials=8)
-    result = tune(asked, tmp_path / "run", effort=FEW)
+    result = tune(asked, tmp_path / "run", search_size=FEW)
     assert loopback.calls == result.summary["tiers"]["small"]["calls"]
 
     path = tmp_path / "run" / "policies" / "small.yaml"
@@ -67,9 +74,9 @@ async def test_a_tuned_chain_is_served_as_it_was_bought(
         for item in range(4):
             said, before = replayed(file.policy, table, item), loopback.calls
             got = await runtime.answer(table.inputs[item])
-            assert (got.draws, got.usd, got.chosen) == (len(said.draws), said.usd, said.index)
+            assert (got.samples, got.usd, got.chosen) == (len(said.samples), said.usd, said.index)
             assert [d.parent for d in got.trace] == list(said.parents)
-            assert loopback.calls - before == got.draws
+            assert loopback.calls - before == got.samples
             last = loopback.bodies[-1]["messages"]
             texts = [d.text for d in got.trace]
             assert [m["content"] for m in last if m["role"] == "assistant"] == texts[:-1]

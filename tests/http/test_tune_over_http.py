@@ -22,16 +22,23 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Result
 from tierwise.pool import SamplePool
 from tierwise.recipe import Price
-from tierwise.search import Effort, TuneResult, replay, tune
+from tierwise.search import SearchSize, TuneResult, replay, tune
 
 pytestmark = pytest.mark.timeout(240)
 LOG = logging.getLogger(__name__)
 """Figures: ``--log-cli-level=INFO``."""
 
-SMALL = Effort(
-    screen_items=16, race_items=24, study_items=32, select_items=32, test_items=60,
-    race_arms=3, study_arms=3, finalists=6, orders=4,
-)  # fmt: skip
+SMALL = SearchSize(
+    screen_items=16,
+    race_items=24,
+    study_items=32,
+    select_items=32,
+    test_items=60,
+    race_variants=3,
+    study_variants=3,
+    finalists=6,
+    permutations=4,
+)
 
 
 def speak(messages: Sequence[Mapping[str, str]], seed: int, body: Mapping[str, Any]) -> Said:
@@ -41,7 +48,7 @@ def speak(messages: Sequence[Mapping[str, str]], seed: int, body: Mapping[str, A
     rng = random.Random(f"{seed}:{messages}")
     right = rng.random() < (0.95 if careful else 0.8) - max(a, b) / (150 if careful else 90)
     said = a + b if right else rng.randrange(100, 200)
-    # Answers of one length: the bill of a call for n is then dealt as the choices used it.
+    # Answers of one length: the bill of a call for n is then interleaved as the choices used it.
     return Said(f"well, {'step ' * 6 if careful else ''}A: {said:03d}")
 
 
@@ -52,15 +59,15 @@ class InProcess:
 
     def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
         for chunk in chunks:
-            yield [self._draws(call) for call in chunk]
+            yield [self._samples(call) for call in chunk]
 
     async def answer(self, call: Call) -> list[Result]:
-        return await asyncio.to_thread(self._draws, call)
+        return await asyncio.to_thread(self._samples, call)
 
     def close(self) -> None:
         pass
 
-    def _draws(self, call: Call) -> list[Result]:
+    def _samples(self, call: Call) -> list[Result]:
         messages = [{"role": m.role, "content": m.content} for m in call.request.messages]
         prompt = sum(len(m["content"].split()) for m in messages)
         said = [speak(messages, call.seed + j, {}) for j in range(call.n)]
@@ -71,8 +78,9 @@ def write_task(folder: Path) -> Path:
     folder.mkdir()
     rows = [
         {"id": f"q{a}-{b}", "inputs": {"question": f"{a} plus {b}"}, "target": str(a + b)}
-        for a in range(1, 61, 2) for b in range(2, 60, 9)
-    ]  # fmt: skip
+        for a in range(1, 61, 2)
+        for b in range(2, 60, 9)
+    ]
     (folder / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "prompts.yaml").write_text(
         '- {id: plain, system: "Add.", user: "{{ question }}"}\n'
@@ -84,9 +92,9 @@ def write_task(folder: Path) -> Path:
         "answer: {extract: {regex: 'A: (\\d+)'}, normalise: integer}\n"
     )
     (folder / "space.yaml").write_text(
-        "temperature: [0.8]\narms: [1]\nmodes: [direct]\n"
-        "strategies: {single: {}, self_consistency: {draws: [3, 5]}}\n"
-        "difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_draws: 2}\n"
+        "temperature: [0.8]\nvariants: [1]\nmodes: [direct]\n"
+        "strategies: {single: {}, self_consistency: {samples: [3, 5]}}\n"
+        "difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_samples: 2}\n"
     )
     return folder
 
@@ -103,13 +111,15 @@ def job(
     folder: Path, *, takes_n: bool = True, limits: Mapping[str, float] = PATIENT, **settings: Any
 ) -> Job:
     spec = TierSpec(
-        "openai/adder", PRICE, {"direct": {"max_tokens": 30}}, takes_n=takes_n,
-        limits=limits,
-    )  # fmt: skip
+        "openai/adder", PRICE, {"direct": {"max_tokens": 30}}, takes_n=takes_n, limits=limits
+    )
     return Job(
-        task=str(folder / "task.yaml"), space=str(folder / "space.yaml"), tiers={"small": spec},
-        trials=30, **settings,
-    )  # fmt: skip
+        task=str(folder / "task.yaml"),
+        space=str(folder / "space.yaml"),
+        tiers={"small": spec},
+        trials=30,
+        **settings,
+    )
 
 
 def decisions(result: TuneResult) -> tuple[Any, ...]:
@@ -125,19 +135,20 @@ def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loopback: Loopba
     with monkeypatch.context() as patch:
         opening = sys.modules["tierwise.search.opening"]
         patch.setattr(opening, "open_model", lambda tier, recordings: InProcess())
-        return tune(job(tmp_path / "sums"), tmp_path / "in_process", effort=SMALL)
+        return tune(job(tmp_path / "sums"), tmp_path / "in_process", search_size=SMALL)
 
 
 def test_the_policy_over_http_is_that_of_the_run_in_process(
     in_process: TuneResult, loopback: Loopback, tmp_path: Path
 ) -> None:
     loopback.speak = speak
-    run = tune(job(tmp_path / "sums"), tmp_path / "http", effort=SMALL)
+    run = tune(job(tmp_path / "sums"), tmp_path / "http", search_size=SMALL)
     assert decisions(run) == decisions(in_process)
     tier = run.summary["tiers"]["small"]
     assert (tier["calls"], tier["tokens"]) == (
-        loopback.calls, loopback.prompt_tokens + loopback.completion_tokens,
-    )  # fmt: skip
+        loopback.calls,
+        loopback.prompt_tokens + loopback.completion_tokens,
+    )
     for file in (tmp_path / "http").rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
 
@@ -148,26 +159,28 @@ def test_a_replay_needs_neither_the_address_nor_a_key(
     loopback.speak = speak
     write_task(tmp_path / "sums")
     asked = job(tmp_path / "sums")
-    tune(asked, tmp_path / "http", effort=SMALL)
+    tune(asked, tmp_path / "http", search_size=SMALL)
     folder = tmp_path / "http"
     names = ("policies/small.yaml", "summary.json", "trials.csv")
     before = [(folder / name).read_bytes() for name in names]
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/elsewhere")
-    with pytest.raises(InputError, match=r"holds draws of tier 'small' from .*elsewhere.*--fresh"):
-        tune(asked, folder, effort=SMALL)
+    with pytest.raises(
+        InputError, match=r"holds samples of tier 'small' from .*elsewhere.*--fresh"
+    ):
+        tune(asked, folder, search_size=SMALL)
     monkeypatch.delenv("OPENAI_API_KEY")
     calls = loopback.calls
-    replay(folder, effort=SMALL)
+    replay(folder, search_size=SMALL)
     assert [(folder / name).read_bytes() for name in names] == before
     assert loopback.calls == calls
 
 
 @pytest.mark.slow
-def test_a_server_that_refuses_n_gives_the_same_draws(
+def test_a_server_that_refuses_n_gives_the_same_samples(
     in_process: TuneResult, loopback: Loopback, tmp_path: Path
 ) -> None:
     loopback.speak, loopback.takes_n = speak, False
-    run = tune(job(tmp_path / "sums", takes_n=False), tmp_path / "http", effort=SMALL)
+    run = tune(job(tmp_path / "sums", takes_n=False), tmp_path / "http", search_size=SMALL)
     texts = [stored(result)[0] for result in (run, in_process)]
     both = texts[0].keys() & texts[1].keys()
     assert len(both) > 500
@@ -176,9 +189,13 @@ def test_a_server_that_refuses_n_gives_the_same_draws(
 
 
 KINDS = (
-    Fault("status", 429, {"Retry-After": "0.01"}), Fault("status", 500), Fault("hang", seconds=5),
-    Fault("cut"), Fault("truncated"), Fault("empty"),
-)  # fmt: skip
+    Fault("status", 429, {"Retry-After": "0.01"}),
+    Fault("status", 500),
+    Fault("hang", seconds=5),
+    Fault("cut"),
+    Fault("truncated"),
+    Fault("empty"),
+)
 
 
 def one_in_five(server: Loopback, seed: int) -> Counter[str]:
@@ -201,26 +218,31 @@ def one_in_five(server: Loopback, seed: int) -> Counter[str]:
 
 
 @pytest.mark.parametrize("seed", [pytest.param(s, marks=pytest.mark.slow) for s in range(5)])
-def test_faults_cost_time_and_never_a_draw(
+def test_faults_cost_time_and_never_a_sample(
     in_process: TuneResult, loopback: Loopback, tmp_path: Path, seed: int
 ) -> None:
     """429 with Retry-After, 500, hang, cut, truncated JSON, no choices: one attempt in five."""
     loopback.speak = speak
     made = one_in_five(loopback, seed)
-    run = tune(job(tmp_path / "sums", limits=QUICK), tmp_path / "http", effort=SMALL)
+    run = tune(job(tmp_path / "sums", limits=QUICK), tmp_path / "http", search_size=SMALL)
     LOG.info("seed %d: %d calls, faults %s", seed, loopback.calls, dict(made))
     assert len(made) == len(KINDS)
     assert loopback.calls <= 500
-    draws, failed = stored(run)
-    assert draws.items() <= stored(in_process)[0].items(), "what arrived is the same"
-    assert not draws.keys() & failed
+    samples, failed = stored(run)
+    assert samples.items() <= stored(in_process)[0].items(), "what arrived is the same"
+    assert not samples.keys() & failed
     if not failed:
         assert decisions(run) == decisions(in_process)
     tier = run.summary["tiers"]["small"]
     served = loopback.prompt_tokens + loopback.completion_tokens
     possibly = tier["possibly_billed"]
-    LOG.info("tokens: confirmed %d, served %d, possibly %d beside; failed for good: %d draws",
-             tier["tokens"], served, possibly["tokens"], len(failed))  # fmt: skip
+    LOG.info(
+        "tokens: confirmed %d, served %d, possibly %d beside; failed for good: %d samples",
+        tier["tokens"],
+        served,
+        possibly["tokens"],
+        len(failed),
+    )
     assert tier["tokens"] <= served <= tier["tokens"] + possibly["tokens"]
     usd = PRICE.prompt_usd(loopback.prompt_tokens) + PRICE.completion_usd(
         loopback.completion_tokens
@@ -231,7 +253,7 @@ def test_faults_cost_time_and_never_a_draw(
         assert pool.overview()["possibly_billed"] == possibly
 
 
-def test_a_draw_that_never_arrives_is_a_row_and_no_score(
+def test_a_sample_that_never_arrives_is_a_row_and_no_score(
     in_process: TuneResult, loopback: Loopback, tmp_path: Path
 ) -> None:
     loopback.speak = speak
@@ -241,22 +263,22 @@ def test_a_draw_that_never_arrives_is_a_row_and_no_score(
         return Fault("status", 500) if str(loopback.bodies[-1]).count(f"'{lost}'") else None
 
     loopback.fault = fault
-    run = tune(job(tmp_path / "sums"), tmp_path / "http", effort=SMALL)
-    draws, failed = stored(run)
+    run = tune(job(tmp_path / "sums"), tmp_path / "http", search_size=SMALL)
+    samples, failed = stored(run)
     assert failed
     assert all(f'"{lost}"' in content for content, _ in failed)
-    assert draws.items() < stored(in_process)[0].items()
-    assert not any(f'"{lost}"' in content for content, _ in draws)
+    assert samples.items() < stored(in_process)[0].items()
+    assert not any(f'"{lost}"' in content for content, _ in samples)
 
 
 def stored(result: TuneResult) -> tuple[dict[tuple[str, int], str], set[tuple[str, int]]]:
-    """Texts of all stored draws, and the draws that failed for good; by what was sent."""
+    """Texts of all stored samples, and the samples that failed for good; by what was sent."""
     with SamplePool.open(result.run.pool, read_only=True) as pool:
-        draws, failures = (
+        samples, failures = (
             pool._db.execute(
-                f"SELECT r.content, d.draw, {column} FROM {table} d"
+                f"SELECT r.content, d.sample, {column} FROM {table} d"
                 " JOIN requests r ON r.id = d.request"
             ).fetchall()
-            for table, column in (("draws", "d.text"), ("failures", "0"))
+            for table, column in (("samples", "d.text"), ("failures", "0"))
         )
-    return {(c, d): text for c, d, text in draws}, {(c, d) for c, d, _ in failures}
+    return {(c, d): text for c, d, text in samples}, {(c, d) for c, d, _ in failures}

@@ -56,8 +56,9 @@ class Client:
 
     async def _answer(self, **call: Any) -> Any:
         n, cap = int(call.get("n", 1)), int(call["max_tokens"])
-        prompt = max(1, round(sum(len(m["content"]) for m in call["messages"])
-                              * self.rng.uniform(0.25, 1.0)))  # fmt: skip
+        prompt = max(
+            1, round(sum(len(m["content"]) for m in call["messages"]) * self.rng.uniform(0.25, 1.0))
+        )
         said = [max(1, round(cap ** self.rng.random())) for _ in range(n)]
         self.calls += 1
         self.usd += self.price.prompt_usd(prompt) + self.price.completion_usd(sum(said))
@@ -97,24 +98,30 @@ def simulate(seed: int, folder: Path, *, requests: int = 300) -> Ended:
     scale = 10 ** rng.uniform(-1, 1)  # prices of runs vary a hundredfold, and so do answers
     price = Price(0.5 * scale, 2.0 * scale)
     tier = Tier(
-        "small", "openai/gpt-4o-mini", price,
-        modes={"direct": {"max_tokens": 100}}, takes_n=rng.random() < 0.5,
+        "small",
+        "openai/gpt-4o-mini",
+        price,
+        modes={"direct": {"max_tokens": 100}},
+        takes_n=rng.random() < 0.5,
         limits={"concurrency": CONCURRENCY, "timeout_s": 60},
-    )  # fmt: skip
+    )
     needs = [
         Need(
-            Request(tier.model, (Message("user", "word " * rng.randint(1, 100)),),
-                    {"max_tokens": round(100 ** rng.random())}),
+            Request(
+                tier.model,
+                (Message("user", "word " * rng.randint(1, 100)),),
+                {"max_tokens": round(100 ** rng.random())},
+            ),
             rng.randint(1, 6),
         )
         for _ in range(requests)
-    ]  # fmt: skip
+    ]
     client = Client(price, rng.choice([0.0, 0.2]), random.Random(seed + 1))
     whole = requests * 3.5 * (price.prompt_usd(250) + price.completion_usd(25))
     cap = Cap(
         usd=whole * 10 ** rng.uniform(-1.0, 0.3),
         calls=rng.choice([None, rng.randint(requests // 4, 4 * requests)]),
-    )  # fmt: skip
+    )
     killed = _fill(folder / "pool", tier, needs, cap, client, kill=rng.random() < 1 / 3)
     if killed:
         _fill(folder / "pool", tier, needs, cap, client, kill=False)
@@ -122,9 +129,16 @@ def simulate(seed: int, folder: Path, *, requests: int = 300) -> Ended:
         billed, lost = pool.billed("run", "small"), pool.counts("losses")
     assert cap.usd is not None
     return Ended(
-        client.usd, cap.usd, client.calls, cap.calls, billed.confirmed.usd, billed.most.usd,
-        killed, lost, client.peak,
-    )  # fmt: skip
+        client.usd,
+        cap.usd,
+        client.calls,
+        cap.calls,
+        billed.confirmed.usd,
+        billed.most.usd,
+        killed,
+        lost,
+        client.peak,
+    )
 
 
 async def _at_once(seconds: float) -> None:

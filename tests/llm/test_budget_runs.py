@@ -33,11 +33,17 @@ def test_no_run_passes_its_budget(runs: int, tmp_path: Path) -> None:
     LOG.info(
         "%d runs, %d killed, %d with lost answers, %d that met their cap; concurrency up to %d; "
         "bills from $%.2g to $%.2g; calls %d; passed: %d; largest bill over cap: %.3f",
-        runs, sum(e.killed for e in ended), sum(e.lost > 0 for e in ended), len(met),
-        max(e.peak for e in ended), min(e.billed_usd for e in ended),
-        max(e.billed_usd for e in ended), sum(e.billed_calls for e in ended), len(over),
+        runs,
+        sum(e.killed for e in ended),
+        sum(e.lost > 0 for e in ended),
+        len(met),
+        max(e.peak for e in ended),
+        min(e.billed_usd for e in ended),
+        max(e.billed_usd for e in ended),
+        sum(e.billed_calls for e in ended),
+        len(over),
         max(e.billed_usd / e.cap_usd for e in ended),
-    )  # fmt: skip
+    )
     assert not over
     for e in ended:
         assert e.confirmed_usd <= e.billed_usd + ROUNDING_USD

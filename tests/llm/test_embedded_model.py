@@ -11,13 +11,13 @@ import pytest
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, base_seed, build_request
 from tierwise.llm.embedded_model import (
-    NOMINAL_S_PER_TOKEN,
+    SIMULATED_S_PER_TOKEN,
     EmbeddedFleet,
     EmbeddedModel,
     embedded_tier,
-    nominal_price,
+    simulated_price,
 )
-from tierwise.recipe import Arm, Message, PromptTemplate
+from tierwise.recipe import Message, PromptTemplate, Variant
 
 PLAIN = PromptTemplate("plain", (Message("user", "{{ question }}"),))
 QUESTIONS = ["5 + 3", "5 + 3 + 5 - 2", "9 - 2 - 6 + 5", "12 + 6 - 4 - 3 + 7"]
@@ -35,8 +35,8 @@ def model():
 
 
 def requests(tier, mode="think"):
-    arm = Arm("plain", mode, 0.8)
-    return [build_request(tier, PLAIN, arm, {"question": q}) for q in QUESTIONS]
+    variant = Variant("plain", mode, 0.8)
+    return [build_request(tier, PLAIN, variant, {"question": q}) for q in QUESTIONS]
 
 
 def calls(tier, mode="think", n=4):
@@ -47,17 +47,20 @@ def texts(chunks):
     return [[[r.text for r in own] for own in chunk] for chunk in chunks]
 
 
-def test_the_tier_has_two_modes_and_a_nominal_price(tier):
+def test_the_tier_has_two_modes_and_a_simulated_price(tier):
     assert (tier.name, tier.model, tier.takes_n, tier.logprobs) == (
-        "mine", "embedded/small", True, True
-    )  # fmt: skip
+        "mine",
+        "embedded/small",
+        True,
+        True,
+    )
     assert tier.modes == {
         "direct": {"reasoning_effort": "none", "max_tokens": 40},
         "think": {"reasoning_effort": "high", "max_tokens": 160},
     }
-    assert tier.price.nominal
+    assert tier.price.simulated
     assert tier.price.prompt_usd_per_mtok == tier.price.completion_usd_per_mtok / 4
-    assert nominal_price(100_000).completion_usd_per_mtok == pytest.approx(1.0)
+    assert simulated_price(100_000).completion_usd_per_mtok == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("make", [lambda m: embedded_tier("t", m), EmbeddedModel])
@@ -66,7 +69,7 @@ def test_an_unknown_model_is_named_with_its_neighbours(make):
         make("embedded/smal")
 
 
-def test_chunks_are_answered_in_order_and_a_draw_is_the_same_in_any_chunk(tier, model):
+def test_chunks_are_answered_in_order_and_a_sample_is_the_same_in_any_chunk(tier, model):
     assert isinstance(model, LanguageModel)
     whole = texts(model.complete([calls(tier)]))
     apart = texts(model.complete([call] for call in calls(tier)))
@@ -74,7 +77,7 @@ def test_chunks_are_answered_in_order_and_a_draw_is_the_same_in_any_chunk(tier, 
     assert len({t for own in whole[0] for t in own}) > 4
 
 
-async def test_a_live_call_gives_the_draws_of_the_batch(tier, model):
+async def test_a_live_call_gives_the_samples_of_the_batch(tier, model):
     for mode in ("direct", "think"):
         (batch,) = model.complete([calls(tier, mode)])
         for call, own in zip(calls(tier, mode), batch, strict=True):
@@ -85,22 +88,23 @@ async def test_a_live_call_gives_the_draws_of_the_batch(tier, model):
                 assert a.min_logprob == pytest.approx(b.min_logprob, abs=1e-4)
 
 
-def test_tokens_log_probabilities_and_nominal_seconds_are_those_of_the_draw(tier, model):
+def test_tokens_log_probabilities_and_simulated_seconds_are_those_of_the_sample(tier, model):
     (batch,) = model.complete([calls(tier, "direct") + calls(tier, "think")])
-    parameters = tier.price.completion_usd_per_mtok / nominal_price(1).completion_usd_per_mtok
-    for draw in (r for own in batch for r in own):
-        assert isinstance(draw, Completion)
-        assert 0 < draw.completion_tokens <= 160
-        assert draw.min_logprob <= draw.mean_logprob <= 0
-        assert draw.latency_s == pytest.approx(
-            draw.completion_tokens * parameters * NOMINAL_S_PER_TOKEN
+    parameters = tier.price.completion_usd_per_mtok / simulated_price(1).completion_usd_per_mtok
+    for sample in (r for own in batch for r in own):
+        assert isinstance(sample, Completion)
+        assert 0 < sample.completion_tokens <= 160
+        assert sample.min_logprob <= sample.mean_logprob <= 0
+        assert sample.latency_s == pytest.approx(
+            sample.completion_tokens * parameters * SIMULATED_S_PER_TOKEN
         )
-    direct, think = (sum(r.completion_tokens for o in half for r in o)
-                     for half in (batch[:4], batch[4:]))  # fmt: skip
+    direct, think = (
+        sum(r.completion_tokens for o in half for r in o) for half in (batch[:4], batch[4:])
+    )
     assert think > direct
 
 
-def test_what_the_model_cannot_read_is_a_failure_of_its_draws_alone(tier, model):
+def test_what_the_model_cannot_read_is_a_failure_of_its_samples_alone(tier, model):
     good = calls(tier)[0]
     words = Request(tier.model, (Message("user", "antidisestablishmentarianism"),), {})
     params = Request(tier.model, good.request.messages, {"top_p": 0.9})

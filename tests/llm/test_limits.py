@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.llm.test_litellm_draws import call, opened, texts, tier
+from tests.llm.test_litellm_samples import call, opened, texts, tier
 from tests.loopback import Loopback
 from tierwise.llm.limits import Gate, prompt_tokens_bound
 from tierwise.recipe import Message

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.llm.test_litellm_draws import call, texts, tier
+from tests.llm.test_litellm_samples import call, texts, tier
 from tests.loopback import Fault, Loopback, hashed
 from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Failure, Result
@@ -119,7 +119,7 @@ def test_waits_grow_and_end(loopback: Loopback) -> None:
     assert all(0 <= wait <= most for wait, most in zip(waits, (1, 2, 3), strict=True))
 
 
-def test_a_failed_call_is_a_failure_of_each_of_its_draws(loopback: Loopback) -> None:
+def test_a_failed_call_is_a_failure_of_each_of_its_samples(loopback: Loopback) -> None:
     script(loopback, None, *[Fault("status", 500)] * 2)
     with opened(attempts=2) as (model, _):
         [[good], [bad]] = [next(model.complete([[call(n)]])) for n in (1, 3)]
@@ -131,11 +131,13 @@ def test_a_failed_call_is_a_failure_of_each_of_its_draws(loopback: Loopback) -> 
     ("error", "kind"),
     [
         ({"message": "content policy", "code": "content_policy_violation"}, "content_policy"),
-        ({"message": "maximum context length is 10 tokens", "code": "context_length_exceeded"},
-         "context_window"),
+        (
+            {"message": "maximum context length is 10 tokens", "code": "context_length_exceeded"},
+            "context_window",
+        ),
         ({"message": "odd request", "type": "invalid_request_error"}, "bad_request"),
     ],
-)  # fmt: skip
+)
 def test_a_refusal_is_a_row_at_once(
     loopback: Loopback, error: dict[str, object], kind: str
 ) -> None:
@@ -196,13 +198,18 @@ def test_a_server_that_refuses_n_says_what_to_set(loopback: Loopback) -> None:
         list(model.complete([call(3, text=f"item {i}")] for i in range(50)))
 
 
-def test_with_a_fifth_of_calls_at_fault_every_draw_arrives_and_is_the_right_one(
+def test_with_a_fifth_of_calls_at_fault_every_sample_arrives_and_is_the_right_one(
     loopback: Loopback,
 ) -> None:
     kinds = itertools.cycle(
-        [Fault("status", 429, {"Retry-After": "0.01"}), Fault("status", 500), Fault("truncated"),
-         Fault("empty"), Fault("cut")]
-    )  # fmt: skip
+        [
+            Fault("status", 429, {"Retry-After": "0.01"}),
+            Fault("status", 500),
+            Fault("truncated"),
+            Fault("empty"),
+            Fault("cut"),
+        ]
+    )
     loopback.fault = lambda number: next(kinds) if number % 5 == 2 else None
     with opened(tier(takes_n=False)) as (model, _):
         chunks = list(model.complete([call(2, text=f"item {i}")] for i in range(60)))
@@ -218,9 +225,11 @@ def test_with_a_fifth_of_calls_at_fault_every_draw_arrives_and_is_the_right_one(
 
 
 def test_the_key_appears_nowhere(
-    loopback: Loopback, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    loopback: Loopback,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     wrong = "sk-wrong-9876543210-secret"
     monkeypatch.setenv("OPENAI_API_KEY", wrong)
     caplog.set_level(logging.DEBUG)  # the libraries below speak too

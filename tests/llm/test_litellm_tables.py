@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.llm.test_litellm_draws import call, opened, tier
+from tests.llm.test_litellm_samples import call, opened, tier
 from tests.loopback import Loopback
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.litellm import address_of, litellm_price
@@ -33,7 +33,7 @@ def test_importing_the_room_does_not_load_litellm() -> None:
 
 def test_litellm_loads_and_closes_without_a_warning_or_a_word() -> None:
     code = (
-        "from tests.llm.test_litellm_draws import call, opened, tier\n"
+        "from tests.llm.test_litellm_samples import call, opened, tier\n"
         "from tests.loopback import Loopback\n"
         "import os\n"
         "with Loopback() as server:\n"
@@ -44,8 +44,11 @@ def test_litellm_loads_and_closes_without_a_warning_or_a_word() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -68,9 +71,12 @@ def test_a_model_without_a_price_is_refused_until_the_job_gives_one() -> None:
 
 @pytest.mark.parametrize(
     ("model", "near"),
-    [("opnai/gpt-4o-mini", "'openai'"), ("embeded/small", "'embedded'"),
-     ("gpt-4o-minii", "'gpt-4o-mini'")],
-)  # fmt: skip
+    [
+        ("opnai/gpt-4o-mini", "'openai'"),
+        ("embeded/small", "'embedded'"),
+        ("gpt-4o-minii", "'gpt-4o-mini'"),
+    ],
+)
 def test_an_unknown_provider_or_model_names_the_near_ones(model: str, near: str) -> None:
     with pytest.raises(InputError, match=near):
         resolve_tier("small", model, price=PRICE)
@@ -108,9 +114,11 @@ def test_a_mode_that_the_provider_does_not_take_is_refused(
 def test_what_only_the_server_knows_goes_through_extra_body(loopback: Loopback) -> None:
     body = {"chat_template_kwargs": {"enable_thinking": False}}
     resolve_tier(
-        "own", "openai/test-model", price=PRICE,
+        "own",
+        "openai/test-model",
+        price=PRICE,
         modes={"direct": {"max_tokens": 9, "extra_body": body}},
-    )  # fmt: skip
+    )
     with opened(tier()) as model:
         list(model.complete([[call(extra_body=body)]]))
     assert loopback.bodies[0]["chat_template_kwargs"] == {"enable_thinking": False}
@@ -153,9 +161,7 @@ def test_without_a_key_nothing_is_opened(monkeypatch: pytest.MonkeyPatch) -> Non
         LiteLLMModel(tier())
 
 
-def test_an_address_is_part_of_the_request_but_no_password(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_address_is_part_of_the_request_but_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_BASE", raising=False)
     monkeypatch.setenv("OPENAI_BASE_URL", "https://me:secret@models.example:8443/v1/?key=abc")
     assert address_of("openai/test-model") == "https://models.example:8443/v1"
@@ -176,5 +182,5 @@ def test_open_model_opens_what_resolve_tier_resolved(loopback: Loopback) -> None
 
 def test_an_embedded_tier_keeps_its_own_modes_and_price() -> None:
     small = resolve_tier("small", "embedded/small", takes_n=False)
-    assert (small.price.nominal, small.takes_n) == (True, False)
+    assert (small.price.simulated, small.takes_n) == (True, False)
     assert set(small.modes) == {"direct", "think"}

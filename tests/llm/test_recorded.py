@@ -12,11 +12,11 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, build_request
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.llm.recorded import Coverage, RecordedModel, Recording, same_items
-from tierwise.recipe import Arm, Price, Tier
+from tierwise.recipe import Price, Tier, Variant
 
 DATA = Path(__file__).parents[1] / "data" / "synthetic.jsonl"
 PRICE = Price(1.0, 2.0)
-SHORT, STEPS = Arm("short", "direct", 0.0), Arm("steps", "think", 0.7)
+SHORT, STEPS = Variant("short", "direct", 0.0), Variant("steps", "think", 0.7)
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +28,22 @@ def resolved() -> Tier:
     return resolve_tier("small", "recorded/alpha", price=PRICE, recordings=DATA)
 
 
-def request(recording: Recording, arm: Arm, item: int) -> Request:
+def request(recording: Recording, variant: Variant, item: int) -> Request:
     prompts = {prompt.id: prompt for prompt in recording.prompts}
-    return build_request(resolved(), prompts[arm.prompt], arm, recording.items[item].inputs)
+    return build_request(resolved(), prompts[variant.prompt], variant, recording.items[item].inputs)
 
 
-def test_the_arms_are_those_of_the_file(alpha: Recording) -> None:
-    assert alpha.arms == {SHORT: Coverage(6, 1, 1), STEPS: Coverage(6, 4, 5)}
+def test_the_variants_are_those_of_the_file(alpha: Recording) -> None:
+    assert alpha.variants == {SHORT: Coverage(6, 1, 1), STEPS: Coverage(6, 4, 5)}
     assert list(alpha.modes) == ["direct", "think"]
     assert [(p.id, p.modes, p.origin) for p in alpha.prompts] == [
-        ("short", ("direct",), "recorded"), ("steps", ("think",), "recorded"),
-    ]  # fmt: skip
+        ("short", ("direct",), "recorded"),
+        ("steps", ("think",), "recorded"),
+    ]
     assert [item.target for item in alpha.items] == ["4", "7", "15", "15", "1000", "18"]
 
 
-async def test_a_draw_is_found_by_the_request_that_search_and_serving_build(
+async def test_a_sample_is_found_by_the_request_that_search_and_serving_build(
     alpha: Recording,
 ) -> None:
     model = RecordedModel(alpha)
@@ -50,21 +51,33 @@ async def test_a_draw_is_found_by_the_request_that_search_and_serving_build(
     [[results]] = model.complete([[asked]])
     assert [r.text for r in results if isinstance(r, Completion)] == ["A: 8", "A: 7", "A: 7"]
     assert await model.answer(asked._replace(seed=6)) == results
-    [[later]] = model.complete([[asked._replace(first_draw=1, n=1)]])
+    [[later]] = model.complete([[asked._replace(first_sample=1, n=1)]])
     assert later == results[1:2]
 
 
-def test_a_draw_that_is_not_there_is_not_recorded(alpha: Recording) -> None:
+def test_a_sample_that_is_not_there_is_not_recorded(alpha: Recording) -> None:
     model = RecordedModel(alpha)
     [[hole, beyond, greedy]] = model.complete(
-        [[Call(request(alpha, STEPS, 5), 2, 3, 0), Call(request(alpha, STEPS, 0), 5, 1, 0),
-          Call(request(alpha, SHORT, 0), 0, 2, 0)]]
-    )  # fmt: skip
+        [
+            [
+                Call(request(alpha, STEPS, 5), 2, 3, 0),
+                Call(request(alpha, STEPS, 0), 5, 1, 0),
+                Call(request(alpha, SHORT, 0), 0, 2, 0),
+            ]
+        ]
+    )
     kinds = [
-        r.error_class if isinstance(r, Failure) else "drawn" for r in (*hole, *beyond, *greedy)
+        r.error_class if isinstance(r, Failure) else "sampled" for r in (*hole, *beyond, *greedy)
     ]
-    assert kinds == ["drawn", "not_recorded", "drawn", "not_recorded", "drawn", "not_recorded"]
-    message = "draw 3 of steps/think/0.7 on item '5'"
+    assert kinds == [
+        "sampled",
+        "not_recorded",
+        "sampled",
+        "not_recorded",
+        "sampled",
+        "not_recorded",
+    ]
+    message = "sample 3 of steps/think/0.7 on item '5'"
     assert hole[1] == Failure("not_recorded", message)
 
 
@@ -72,8 +85,9 @@ def test_another_temperature_and_another_item_are_not_recorded(alpha: Recording)
     model = RecordedModel(alpha)
     warm = request(alpha, STEPS, 0)
     other = Request(warm.model, warm.messages, {**warm.params, "temperature": 0.8})
-    elsewhere = Request(warm.model, (warm.messages[0], warm.messages[1]._replace(content="1 + 1")),
-                        warm.params)  # fmt: skip
+    elsewhere = Request(
+        warm.model, (warm.messages[0], warm.messages[1]._replace(content="1 + 1")), warm.params
+    )
     [answers] = model.complete([[Call(other, 0, 1, 0), Call(elsewhere, 0, 1, 0)]])
     assert [r.error_class for [r] in answers if isinstance(r, Failure)] == ["not_recorded"] * 2
 
@@ -111,26 +125,31 @@ def test_gzip_and_lines_in_one_file_read_the_same(alpha: Recording, tmp_path: Pa
 
 
 ITEM = {"id": "a", "inputs": {"question": "1 + 1"}, "target": "2"}
-DRAW = {
-    "item_id": "a", "model": "m", "prompt_id": "p", "mode": "direct", "temperature": 0, "draw": 0,
+SAMPLE = {
+    "item_id": "a",
+    "model": "m",
+    "prompt_id": "p",
+    "mode": "direct",
+    "temperature": 0,
+    "sample": 0,
     "text": "A: 2",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
     ("rows", "fault"),
     [
-        ([ITEM], "holds no draws"),
-        ([ITEM, {**DRAW, "model": "mm"}], "unknown recorded model 'm'; did you mean 'mm'"),
-        ([DRAW], "no items"),
-        ([ITEM, {**DRAW, "item_id": "b"}], ":2: no item has the id 'b'"),
-        ([ITEM, DRAW, DRAW], ":3: draw 0 of p/direct/0 on item 'a' is there twice"),
-        ([ITEM, {**ITEM, "target": "3"}, DRAW], ":2: another item has the id 'a' too"),
-        ([ITEM, {**DRAW, "draw": -1}], ":2: draw must be 0, 1, 2"),
-        ([ITEM, {**DRAW, "score": 7}], r":2: score must be in \[0, 1\], got 7"),
-        ([ITEM, {**DRAW, "prompt_tokens": "4"}], ":2: prompt_tokens must be a number, got '4'"),
-        ([ITEM, {k: v for k, v in DRAW.items() if k != "mode"}], ":2: a completion needs 'mode'"),
-        ([ITEM, {k: v for k, v in DRAW.items() if k != "text"}], ":2: a completion needs 'text'"),
+        ([ITEM], "holds no samples"),
+        ([ITEM, {**SAMPLE, "model": "mm"}], "unknown recorded model 'm'; did you mean 'mm'"),
+        ([SAMPLE], "no items"),
+        ([ITEM, {**SAMPLE, "item_id": "b"}], ":2: no item has the id 'b'"),
+        ([ITEM, SAMPLE, SAMPLE], ":3: sample 0 of p/direct/0 on item 'a' is there twice"),
+        ([ITEM, {**ITEM, "target": "3"}, SAMPLE], ":2: another item has the id 'a' too"),
+        ([ITEM, {**SAMPLE, "sample": -1}], ":2: sample must be 0, 1, 2"),
+        ([ITEM, {**SAMPLE, "score": 7}], r":2: score must be in \[0, 1\], got 7"),
+        ([ITEM, {**SAMPLE, "prompt_tokens": "4"}], ":2: prompt_tokens must be a number, got '4'"),
+        ([ITEM, {k: v for k, v in SAMPLE.items() if k != "mode"}], ":2: a completion needs 'mode'"),
+        ([ITEM, {k: v for k, v in SAMPLE.items() if k != "text"}], ":2: a completion needs 'text'"),
         ([{"question": "1 + 1"}], ":1: neither an item"),
         ([[1]], ":1: a line must be a JSON object"),
     ],
@@ -159,7 +178,7 @@ def test_a_broken_file_says_so(tmp_path: Path) -> None:
 
 def test_recordings_that_disagree_on_an_item_are_refused(tmp_path: Path, alpha: Recording) -> None:
     path = tmp_path / "r.jsonl"
-    rows = [{**ITEM, "id": "0"}, {**DRAW, "item_id": "0"}]
+    rows = [{**ITEM, "id": "0"}, {**SAMPLE, "item_id": "0"}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     beta = Recording.load(DATA, "beta")
     assert same_items([alpha, beta]) == alpha.items

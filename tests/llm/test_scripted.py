@@ -22,7 +22,7 @@ def test_it_is_a_language_model():
     assert isinstance(ScriptedModel(SAY), LanguageModel)
 
 
-def test_a_draw_is_the_same_in_any_call_and_live():
+def test_a_sample_is_the_same_in_any_call_and_live():
     whole = answers(ScriptedModel(SAY), [[Call(REQUEST, 0, 20, 100)]])[0][0]
     parts = answers(ScriptedModel(SAY), [[Call(REQUEST, k, 1, 100 + k)] for k in range(20)])
     live = asyncio.run(ScriptedModel(SAY).answer(Call(REQUEST, 0, 20, 100)))
@@ -30,7 +30,7 @@ def test_a_draw_is_the_same_in_any_call_and_live():
     assert len({c.text for c in whole}) == 2
 
 
-def test_probabilities_are_met_and_draws_of_two_requests_are_independent():
+def test_probabilities_are_met_and_samples_of_two_requests_are_independent():
     n = 20_000
     first, second = (
         [r.text for r in answers(ScriptedModel(SAY), [[Call(request, 0, n, 0)]])[0][0]]
@@ -47,7 +47,7 @@ def test_probabilities_may_depend_on_the_request_and_tokens_are_words():
     assert script(OTHER, 0) == Completion("what is 2 + 2 ?", 6, 6)
 
 
-def test_injected_failures_take_their_share_and_leave_the_other_draws_as_they_were():
+def test_injected_failures_take_their_share_and_leave_the_other_samples_as_they_were():
     n = 10_000
     plain = answers(ScriptedModel(SAY), [[Call(REQUEST, 0, n, 0)]])[0][0]
     flaky = answers(ScriptedModel(failing(SAY, 0.2, "Timeout")), [[Call(REQUEST, 0, n, 0)]])[0][0]
@@ -59,7 +59,7 @@ def test_injected_failures_take_their_share_and_leave_the_other_draws_as_they_we
     assert share == pytest.approx(0.7, abs=0.04)
 
 
-def test_it_counts_calls_draws_and_what_is_open_at_a_time():
+def test_it_counts_calls_samples_and_what_is_open_at_a_time():
     model = ScriptedModel(SAY, ahead=3)
     taken = []
 
@@ -71,9 +71,9 @@ def test_it_counts_calls_draws_and_what_is_open_at_a_time():
     stream = model.complete(chunks())
     next(stream)
     assert taken == [0, 1, 2]
-    assert (model.calls, model.draws, model.peak) == (2, 3, 6)
+    assert (model.calls, model.samples, model.peak) == (2, 3, 6)
     assert len(list(stream)) == 4
-    assert (model.calls, model.draws, model.peak) == (10, 15, 6)
+    assert (model.calls, model.samples, model.peak) == (10, 15, 6)
 
 
 async def test_live_calls_overlap():
@@ -87,7 +87,7 @@ def test_bad_sizes_are_refused():
         ScriptedModel(SAY, chunk=0)
 
 
-def test_uniform_is_in_its_interval_and_of_the_draw_alone():
+def test_uniform_is_in_its_interval_and_of_the_sample_alone():
     values = [uniform(REQUEST, seed) for seed in range(1000)]
     assert min(values) >= 0
     assert max(values) < 1

@@ -1,4 +1,4 @@
-"""An embedded model behind the loopback server, which draws what the tier in process would."""
+"""An embedded model behind the loopback server, which samples what the tier in process would."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tierwise.llm.embedded import Engine, Generation, Prompt, encode
 from tierwise.recipe import Message
 
 SENT_BESIDE = {"model", "messages", "n", "seed", "logprobs"}
-MOST_DRAWS = 4096
+MOST_SAMPLES = 4096
 
 
 @dataclass
 class EmbeddedTwin:
     """``Loopback.speak_all`` of ``embedded/NAME``, asked as ``openai/MODEL`` at ``address``.
 
-    A seed is a hash of the job's seed and the exact request, plus the draw's index; and a request
+    A seed is a hash of the job's seed and the exact request, plus the sample's index; and a request
     names the model and its address. So the twin reads the index off the seed that it is sent, and
-    draws with the seed that the tier in process has for it. A seed that is not of that form is an
+    samples with the seed that the tier in process has for it. A seed that is not of that form is an
     error: the job would not be the one that the twin knows.
 
-    What arrives while it draws is drawn together next, as a batch of the engine.
+    What arrives while it samples is sampled together next, as a batch of the engine.
     """
 
     address: str
@@ -44,36 +44,40 @@ class EmbeddedTwin:
         params = {name: value for name, value in body.items() if name not in SENT_BESIDE}
         asked = Request(self.model, said, params, self.address)
         index = seed - base_seed(self.job_seed, asked)
-        assert 0 <= index < MOST_DRAWS, f"no draw of this job has seed {seed}"
+        assert 0 <= index < MOST_SAMPLES, f"no sample of this job has seed {seed}"
         first = base_seed(self.job_seed, Request(f"embedded/{self.name}", said, params)) + index
         prompt = encode(said, params)
-        drawn = asyncio.get_running_loop().create_future()
-        self._waiting.append(([(prompt, first + j) for j in range(n)], drawn))
+        sampled = asyncio.get_running_loop().create_future()
+        self._waiting.append(([(prompt, first + j) for j in range(n)], sampled))
         if self._drawing is None or self._drawing.done():
-            self._drawing = asyncio.create_task(self._draw())
+            self._drawing = asyncio.create_task(self._sample())
         return [
             Said(
-                g.text, logprobs=_logprobs(g.logprob_sum, g.logprob_min, g.n_own_tokens),
-                finish_reason=g.finish_reason, tokens=g.completion_tokens,
+                g.text,
+                logprobs=_logprobs(g.logprob_sum, g.logprob_min, g.n_own_tokens),
+                finish_reason=g.finish_reason,
+                tokens=g.completion_tokens,
                 prompt_tokens=g.prompt_tokens,
             )
-            for g in await drawn
-        ]  # fmt: skip
+            for g in await sampled
+        ]
 
-    async def _draw(self) -> None:
+    async def _sample(self) -> None:
         engine = Engine.load(self.name)
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            prompts, seeds = zip(*(draw for draws, _ in batch for draw in draws), strict=True)
-            drawn = iter(await asyncio.to_thread(engine.generate, prompts, seeds))
-            for draws, future in batch:
-                own = [next(drawn) for _ in draws]
+            prompts, seeds = zip(
+                *(sample for samples, _ in batch for sample in samples), strict=True
+            )
+            sampled = iter(await asyncio.to_thread(engine.generate, prompts, seeds))
+            for samples, future in batch:
+                own = [next(sampled) for _ in samples]
                 if not future.done():  # whoever asked is gone
                     future.set_result(own)
 
 
 def _logprobs(total: float, least: float, n: int) -> tuple[float, ...]:
-    """``n`` numbers with this sum and this least one: all that a draw keeps of them."""
+    """``n`` numbers with this sum and this least one: all that a sample keeps of them."""
     if n < 2:
         return (total,) * n
     return (least, *[(total - least) / (n - 1)] * (n - 1))

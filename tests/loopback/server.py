@@ -168,15 +168,19 @@ class Loopback:
             _choice(i, s, with_logprobs=bool(body.get("logprobs"))) for i, s in enumerate(said)
         ]
         return {
-            "id": f"chat-{self.calls}", "object": "chat.completion", "created": 0,
-            "model": body["model"], "choices": choices,
+            "id": f"chat-{self.calls}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": choices,
             "usage": {
-                "prompt_tokens": prompt, "completion_tokens": completion,
+                "prompt_tokens": prompt,
+                "completion_tokens": completion,
                 "total_tokens": prompt + completion,
                 "completion_tokens_details": {"reasoning_tokens": reasoning},
                 "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
             },
-        }  # fmt: skip
+        }
 
 
 def _choice(index: int, said: Said, *, with_logprobs: bool) -> dict[str, Any]:
@@ -184,11 +188,14 @@ def _choice(index: int, said: Said, *, with_logprobs: bool) -> dict[str, Any]:
     if said.reasoning:
         message["reasoning_content"] = said.reasoning
     choice: dict[str, Any] = {
-        "index": index, "message": message, "finish_reason": said.finish_reason,
-    }  # fmt: skip
+        "index": index,
+        "message": message,
+        "finish_reason": said.finish_reason,
+    }
     if with_logprobs and said.logprobs:
-        tokens = [{"token": str(k), "logprob": p, "top_logprobs": []}
-                  for k, p in enumerate(said.logprobs)]  # fmt: skip
+        tokens = [
+            {"token": str(k), "logprob": p, "top_logprobs": []} for k, p in enumerate(said.logprobs)
+        ]
         choice["logprobs"] = {"content": tokens}
     return choice
 

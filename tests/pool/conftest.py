@@ -9,7 +9,7 @@ import pytest
 
 from tierwise.llm import Request, build_request
 from tierwise.pool import SamplePool
-from tierwise.recipe import Arm, Message, Price, PromptTemplate, Tier
+from tierwise.recipe import Message, Price, PromptTemplate, Tier, Variant
 from tierwise.task import AnswerSpec, Item, Task
 
 
@@ -17,18 +17,21 @@ class World:
     tier = Tier("small", "scripted/small", Price(2.0, 8.0), modes={"direct": {"max_tokens": 10}})
     items = tuple(Item(f"i{k}", {"question": f"{k} + {k}"}, str(2 * k)) for k in range(6))
     task = Task(
-        "sums", 1, ("question",), items,
+        "sums",
+        1,
+        ("question",),
+        items,
         answer=AnswerSpec(regex=r"A: (-?[\d,.]+)", normalise="number"),
-    )  # fmt: skip
+    )
     prompts = (
         PromptTemplate("plain", (Message("user", "{{ question }}"),)),
         PromptTemplate("steps", (Message("system", "Slowly."), Message("user", "{{ question }}"))),
     )
-    arms = tuple(Arm(p.id, "direct", 0.5) for p in prompts)
+    variants = tuple(Variant(p.id, "direct", 0.5) for p in prompts)
 
     def requests(self, prompt: int = 0, tier: Tier | None = None) -> list[Request]:
         return [
-            build_request(tier or self.tier, self.prompts[prompt], self.arms[prompt], i.inputs)
+            build_request(tier or self.tier, self.prompts[prompt], self.variants[prompt], i.inputs)
             for i in self.items
         ]
 

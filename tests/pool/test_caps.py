@@ -28,23 +28,27 @@ def answer(request, seed):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    depth=st.integers(1, 7), chunk=st.integers(1, 9), ahead=st.integers(1, 4),
-    takes_n=st.booleans(), failures=st.sampled_from([0.0, 0.3]),
-    usd=st.none() | st.floats(0, 6e-3), calls=st.none() | st.integers(0, 45),
+    n_samples=st.integers(1, 7),
+    chunk=st.integers(1, 9),
+    ahead=st.integers(1, 4),
+    takes_n=st.booleans(),
+    failures=st.sampled_from([0.0, 0.3]),
+    usd=st.none() | st.floats(0, 6e-3),
+    calls=st.none() | st.integers(0, 45),
     tokens=st.none() | st.integers(0, 900),
-)  # fmt: skip
+)
 def test_caps_are_never_passed_and_never_left_unused(
-    depth, chunk, ahead, takes_n, failures, usd, calls, tokens
+    n_samples, chunk, ahead, takes_n, failures, usd, calls, tokens
 ):
     tier = replace(WORLD.tier, takes_n=takes_n)
-    needs = [Need(r, depth) for r in WORLD.requests()]
+    needs = [Need(r, n_samples) for r in WORLD.requests()]
     cap = Cap(usd, calls, tokens)
     with tempfile.TemporaryDirectory() as folder, SamplePool.open(Path(folder) / "p") as pool:
         model = ScriptedModel(failing(answer, failures), chunk=chunk, ahead=ahead)
         filled = fill(pool, model, tier, needs, seed=0, cap=cap, run="r")
         again = fill(pool, model, tier, needs, seed=0, cap=cap, run="r")
         spent = pool.spent("r")
-        stored = pool.counts("draws")
+        stored = pool.counts("samples")
     assert filled.usd == pytest.approx(spent.usd)
     assert (filled.calls, filled.tokens) == (spent.calls, spent.tokens)
     assert usd is None or spent.usd <= usd + 1e-12
@@ -52,10 +56,10 @@ def test_caps_are_never_passed_and_never_left_unused(
     assert tokens is None or spent.tokens <= tokens
     assert again == replace(filled, bought=0, calls=0, usd=0.0, tokens=0, failures=0)
     assert stored == filled.bought
-    assert filled.complete == (filled.bought + filled.failures == 6 * depth)
+    assert filled.complete == (filled.bought + filled.failures == 6 * n_samples)
     assert filled.complete == (filled.short == "")
     if not filled.complete:  # the next chunk would not have fitted
-        n = min(depth, chunk) if depth > chunk else depth * (chunk // depth)
+        n = min(n_samples, chunk) if n_samples > chunk else n_samples * (chunk // n_samples)
         room = {
             "usd": (usd, spent.usd, n * WORST_CALL_TOKENS * 8e-6),
             "calls": (calls, spent.calls, n),

@@ -28,7 +28,7 @@ needs = [
 model = ScriptedModel(answering({"A: 1": 0.5, "A: 2": 0.5}), chunk=6, ahead=2, delay_s=0.002)
 with SamplePool.open(sys.argv[1]) as pool:
     fill(pool, model, tier, needs, seed=0, run="r",
-         progress=lambda p: print(p.draws_done, flush=True))
+         progress=lambda p: print(p.samples_done, flush=True))
 """
 
 
@@ -52,20 +52,20 @@ def test_after_kill_9_all_that_was_reported_is_there_and_only_the_rest_is_bought
         for k in range(1000)
     ]
     with SamplePool.open(path) as pool:
-        there = pool.counts("draws")
+        there = pool.counts("samples")
         assert reported <= there < 3000
         assert there % 6 == 0, "a chunk is there as a whole or not at all"
         before = pool.spent("r")
         model = ScriptedModel(SAY, chunk=6)
         rest = fill(pool, model, world.tier, needs, seed=0, run="r")
-        assert rest.bought == model.draws == 3000 - there
-        assert pool.counts("draws") == 3000
+        assert rest.bought == model.samples == 3000 - there
+        assert pool.counts("samples") == 3000
         # The chunks in flight (two, of two calls each) stay on the bill at their worst case.
         assert before.calls - there // 3 in range(5)
-        again = [row[2] for row in pool.draws([n.request.key for n in needs], 0, 3)]
+        again = [row[2] for row in pool.samples([n.request.key for n in needs], 0, 3)]
     with SamplePool.open(tmp_path / "uninterrupted") as pool:
         fill(pool, ScriptedModel(SAY, chunk=6), world.tier, needs, seed=0)
-        assert [row[2] for row in pool.draws([n.request.key for n in needs], 0, 3)] == again
+        assert [row[2] for row in pool.samples([n.request.key for n in needs], 0, 3)] == again
 
 
 def test_threads_fill_their_tiers_into_one_pool(pool, world):
@@ -73,17 +73,17 @@ def test_threads_fill_their_tiers_into_one_pool(pool, world):
     filled = {}
 
     def buy(tier):  # an error in a thread is a warning of pytest's, and so fails the test
-        for depth in range(1, 30):
-            needs = [Need(r, depth) for r in world.requests(0, tier)]
+        for n_samples in range(1, 30):
+            needs = [Need(r, n_samples) for r in world.requests(0, tier)]
             model = ScriptedModel(SAY, chunk=5)
-            filled[tier.name, depth] = fill(pool, model, tier, needs, seed=0, run="r")
+            filled[tier.name, n_samples] = fill(pool, model, tier, needs, seed=0, run="r")
 
     threads = [threading.Thread(target=buy, args=(tier,)) for tier in tiers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert pool.counts("draws") == 3 * 6 * 29
+    assert pool.counts("samples") == 3 * 6 * 29
     for tier in tiers:
         mine = [f for (name, _), f in filled.items() if name == tier.name]
         assert sum(f.bought for f in mine) == 6 * 29

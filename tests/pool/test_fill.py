@@ -14,7 +14,7 @@ SAY = answering({"A: 1": 0.5, "A: 2": 0.5})
 
 
 class Recorder(ScriptedModel):
-    """Keeps what it was asked for, chunk by chunk, as (item, first draw, n, seed)."""
+    """Keeps what it was asked for, chunk by chunk, as (item, first sample, n, seed)."""
 
     def __init__(self, script=SAY, **kw):
         super().__init__(script, **kw)
@@ -24,18 +24,17 @@ class Recorder(ScriptedModel):
         def kept():
             for chunk in chunks:
                 self.chunks.append(
-                    [(c.request.messages[-1].content, c.first_draw, c.n, c.seed) for c in chunk]
+                    [(c.request.messages[-1].content, c.first_sample, c.n, c.seed) for c in chunk]
                 )
                 yield chunk
 
         return super().complete(kept())
 
 
-def draws(model):
+def samples(model):
     return [
-        (item, first + j)
-        for chunk in model.chunks for item, first, n, _ in chunk for j in range(n)
-    ]  # fmt: skip
+        (item, first + j) for chunk in model.chunks for item, first, n, _ in chunk for j in range(n)
+    ]
 
 
 def test_plan_names_only_what_is_missing(pool, world):
@@ -43,12 +42,10 @@ def test_plan_names_only_what_is_missing(pool, world):
     fill(pool, Recorder(), world.tier, [Need(a, 1), Need(a, 2, first=3), Need(c, 5)], seed=7)
     needs = [Need(a, 7), Need(b, 2), Need(c, 5), Need(b, 3)]
     calls = plan(pool, needs, seed=7)
-    assert [(x.request, x.first_draw, x.n) for x in calls] == [
-        (a, 1, 2), (a, 5, 2), (b, 0, 3)
-    ]  # fmt: skip
-    assert all(x.seed == base_seed(7, x.request) + x.first_draw for x in calls)
+    assert [(x.request, x.first_sample, x.n) for x in calls] == [(a, 1, 2), (a, 5, 2), (b, 0, 3)]
+    assert all(x.seed == base_seed(7, x.request) + x.first_sample for x in calls)
     each = plan(pool, needs, takes_n=False, seed=7)
-    assert [(x.request, x.first_draw, x.n) for x in each] == [
+    assert [(x.request, x.first_sample, x.n) for x in each] == [
         (r, d, 1) for r, d in [(a, 1), (a, 2), (a, 5), (a, 6), (b, 0), (b, 1), (b, 2)]
     ]
 
@@ -62,10 +59,10 @@ def test_a_fill_buys_what_is_missing_once_and_says_so(pool, world):
     assert (again.bought, again.calls, again.usd, again.complete) == (0, 0, 0.0, True)
     deeper = fill(pool, model, world.tier, [Need(r, 5) for r in world.requests()], seed=0)
     assert deeper.bought == 12
-    assert len(draws(model)) == len(set(draws(model))) == 30
+    assert len(samples(model)) == len(set(samples(model))) == 30
 
 
-def test_the_bill_has_a_prompt_once_a_call_and_each_draws_tokens(pool, world):
+def test_the_bill_has_a_prompt_once_a_call_and_each_samples_tokens(pool, world):
     model = ScriptedModel(lambda request, seed: Completion("A: 1", 100, 10, cached_tokens=0))
     needs = [Need(world.requests()[0], 3)]
     together = fill(pool, model, world.tier, needs, seed=0, run="n")
@@ -124,16 +121,21 @@ def test_an_interrupted_fill_goes_on_with_the_chunks_of_the_uninterrupted_one(
             assert parts.chunks == whole.chunks
 
 
-def test_a_draw_does_not_depend_on_how_calls_are_grouped(tmp_path, world):
+def test_a_sample_does_not_depend_on_how_calls_are_grouped(tmp_path, world):
     from tierwise.pool import SamplePool
 
     texts = []
     one_by_one = replace(world.tier, takes_n=False)
     for name, tier, chunk in [("a", world.tier, 100), ("b", one_by_one, 3)]:
         with SamplePool.open(tmp_path / name) as pool:
-            fill(pool, ScriptedModel(SAY, chunk=chunk), tier,
-                 [Need(r, 4) for r in world.requests()], seed=3)  # fmt: skip
-            rows = pool.draws([r.key for r in world.requests()], 0, 4)
+            fill(
+                pool,
+                ScriptedModel(SAY, chunk=chunk),
+                tier,
+                [Need(r, 4) for r in world.requests()],
+                seed=3,
+            )
+            rows = pool.samples([r.key for r in world.requests()], 0, 4)
         texts.append([row[:3] for row in rows])
     assert len(texts[0]) == 24
     assert texts[0] == texts[1]
@@ -157,7 +159,7 @@ def test_a_replay_buys_nothing_and_says_what_is_missing(pool, world):
     needs = [Need(r, 2) for r in world.requests()]
     fill(pool, Recorder(), world.tier, needs[:4], seed=0)
     assert fill(pool, None, world.tier, needs[:4], seed=0).complete
-    with pytest.raises(UnsupportedError, match=r"4 of 12 draws.*--resume"):
+    with pytest.raises(UnsupportedError, match=r"4 of 12 samples.*--resume"):
         fill(pool, None, world.tier, needs, seed=0)
 
 
@@ -166,8 +168,8 @@ def test_progress_counts_failures_as_done_and_ends_at_the_plan(pool, world):
     model = ScriptedModel(failing(SAY, 0.3), chunk=5)
     needs = [Need(r, 3) for r in world.requests()]
     filled = fill(pool, model, world.tier, needs, seed=0, progress=seen.append)
-    assert [p.draws_planned for p in seen] == [18] * 6
-    assert [p.draws_done for p in seen] == [3, 6, 9, 12, 15, 18]
+    assert [p.samples_planned for p in seen] == [18] * 6
+    assert [p.samples_done for p in seen] == [3, 6, 9, 12, 15, 18]
     assert (seen[-1].calls, seen[-1].usd) == (filled.calls, filled.usd)
 
 
@@ -205,4 +207,4 @@ def test_a_model_that_answers_too_little_is_found_out(pool, world, answers, reas
 
     with pytest.raises(ProviderError, match=reason):
         fill(pool, Short(SAY), world.tier, [Need(world.requests()[0], 2)], seed=0)
-    assert pool.counts("draws") == 0
+    assert pool.counts("samples") == 0

@@ -17,10 +17,10 @@ import time
 from tierwise.llm import build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
 from tierwise.pool import Need, SamplePool, fill
-from tierwise.recipe import Arm, Message, PromptTemplate
+from tierwise.recipe import Variant, Message, PromptTemplate
 
 def progress(done):
-    print(done.draws_done, flush=True)
+    print(done.samples_done, flush=True)
     progress.lines += 1
     if progress.lines == int(sys.argv[2]):
         time.sleep(120)  # the signal comes, however busy the machine is
@@ -31,7 +31,7 @@ def main():
     tier = embedded_tier("small")
     prompt = PromptTemplate("plain", (Message("user", "{{ question }}"),))
     requests = [
-        build_request(tier, prompt, Arm("plain", "think", 0.8), {"question": f"{a} + {b} - {c}"})
+        build_request(tier, prompt, Variant("plain", "think", 0.8), {"question": f"{a} + {b} - {c}"})
         for a in range(3, 14) for b in range(2, 14) for c in (2, 3)
     ]
     model = EmbeddedModel()
@@ -58,12 +58,17 @@ def script(tmp_path):
     return path
 
 
-def test_a_fill_that_is_interrupted_and_resumed_has_the_draws_of_one_that_was_not(script, tmp_path):
+def test_a_fill_that_is_interrupted_and_resumed_has_the_samples_of_one_that_was_not(
+    script, tmp_path
+):
     def run(name, stop_after=10**9):
         with subprocess.Popen(
-            [sys.executable, script, tmp_path / name, str(stop_after)], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, start_new_session=True,
-        ) as process:  # fmt: skip
+            [sys.executable, script, tmp_path / name, str(stop_after)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
             lines = []
             for line in process.stdout:
                 lines.append(line.strip())
@@ -77,8 +82,8 @@ def test_a_fill_that_is_interrupted_and_resumed_has_the_draws_of_one_that_was_no
     code, part, errors = run("parts.sqlite", stop_after=3)
     assert (code, errors) == (130, ""), "no worker complains"
     with SamplePool.open(tmp_path / "parts.sqlite") as pool:
-        there = pool.counts("draws")
+        there = pool.counts("samples")
     assert there == 256 * len(part)
     code, rest, _ = run("parts.sqlite")
     assert len(part) + len(rest) == len(whole)
-    assert rest[-1] == whole[-1], "the hash over all draws, to the last bit"
+    assert rest[-1] == whole[-1], "the hash over all samples, to the last bit"

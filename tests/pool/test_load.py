@@ -32,7 +32,7 @@ def same(array, rows):
 
 @pytest.fixture
 def tables(world, pool):
-    """Items 0 (target 0), 1 (target 2) and 2 (target 4), two arms."""
+    """Items 0 (target 0), 1 (target 2) and 2 (target 4), two variants."""
     plain, steps = world.requests(0), world.requests(1)
     store(pool, plain[0], says("A: 7"), says("no idea"), says("A: 0.", cached_tokens=4))
     store(pool, plain[1], says("A: 2", mean_logprob=-0.5, min_logprob=-2.0), Failure("E", "m"))
@@ -42,8 +42,8 @@ def tables(world, pool):
 
     def read(**more):
         items = world.items[:3]
-        requests = {arm: world.requests(k)[:3] for k, arm in enumerate(world.arms)}
-        options = {"depth": {world.arms[0]: 3, world.arms[1]: 2}, **more}
+        requests = {variant: world.requests(k)[:3] for k, variant in enumerate(world.variants)}
+        options = {"n_samples": {world.variants[0]: 3, world.variants[1]: 2}, **more}
         return load(pool, world.task, tier, items, requests, **options)
 
     return read
@@ -51,7 +51,7 @@ def tables(world, pool):
 
 def test_load_gives_the_hand_made_table(tables, world):
     table = tables()
-    plain, steps = (table.arms[a] for a in world.arms)
+    plain, steps = (table.variants[a] for a in world.variants)
     assert table.item_ids == ("i0", "i1", "i2")
     assert table.inputs[1] == {"question": "1 + 1"}
     same(plain.answers, [[0, -1, 1], [0, -1, -1], [-1, -1, -1]])
@@ -69,8 +69,8 @@ def test_load_gives_the_hand_made_table(tables, world):
     assert plain.takes_n
 
 
-def test_an_abstention_is_there_and_a_draw_that_is_not_there_is_not(tables, world):
-    plain = tables().arms[world.arms[0]]
+def test_an_abstention_is_there_and_a_sample_that_is_not_there_is_not(tables, world):
+    plain = tables().variants[world.variants[0]]
     assert plain.answers[0, 1] == plain.answers[1, 1] == -1
     assert plain.score[0, 1] == 0.0
     assert np.isnan(plain.score[1, 1])
@@ -78,9 +78,9 @@ def test_an_abstention_is_there_and_a_draw_that_is_not_there_is_not(tables, worl
     assert np.isnan(plain.prompt_usd[1, 1])
 
 
-def test_first_makes_a_later_draw_the_first_column(tables, world):
-    table = tables(first=1, depth={world.arms[0]: 2, world.arms[1]: 1})
-    plain, steps = (table.arms[a] for a in world.arms)
+def test_first_makes_a_later_sample_the_first_column(tables, world):
+    table = tables(first=1, n_samples={world.variants[0]: 2, world.variants[1]: 1})
+    plain, steps = (table.variants[a] for a in world.variants)
     same(plain.answers, [[-1, 0], [-1, -1], [-1, -1]])
     same(plain.score, [[0, 1], [NAN, NAN], [NAN, NAN]])
     same(steps.answers, [[1], [0], [-1]])
@@ -91,49 +91,68 @@ def test_dollars_are_to_the_bit_those_of_the_runtime(pool, world):
     rng = np.random.default_rng(0)
     tokens = rng.integers(1, 10_000, (200, 3))
     request = world.requests()[0]
-    store(pool, request, *(
-        says("A: 1", int(p + c), int(o), cached_tokens=int(c)) for p, o, c in tokens
-    ))  # fmt: skip
-    arm = world.arms[0]
+    store(
+        pool,
+        request,
+        *(says("A: 1", int(p + c), int(o), cached_tokens=int(c)) for p, o, c in tokens),
+    )
+    variant = world.variants[0]
     tier = replace(world.tier, price=price)
-    table = load(pool, world.task, tier, world.items[:1], {arm: [request]}, {arm: 200}).arms[arm]
+    table = load(
+        pool, world.task, tier, world.items[:1], {variant: [request]}, {variant: 200}
+    ).variants[variant]
     assert table.prompt_usd[0].tolist() == [
         price.prompt_usd(int(p + c), int(c)) for p, _, c in tokens
     ]
     assert table.completion_usd[0].tolist() == [price.completion_usd(int(o)) for _, o, _ in tokens]
 
 
-def test_an_arm_on_another_tier_has_that_tiers_prices(pool, world):
-    strong = replace(world.tier, name="large", model="scripted/large", price=Price(20.0, 80.0),
-                     takes_n=False, logprobs=True)  # fmt: skip
-    own, other = world.arms[0], world.arms[0]._replace(tier="large")
+def test_an_variant_on_another_tier_has_that_tiers_prices(pool, world):
+    strong = replace(
+        world.tier,
+        name="large",
+        model="scripted/large",
+        price=Price(20.0, 80.0),
+        takes_n=False,
+        logprobs=True,
+    )
+    own, other = world.variants[0], world.variants[0]._replace(tier="large")
     requests = {own: world.requests()[:1], other: world.requests(0, strong)[:1]}
     for asked in requests.values():
         store(pool, asked[0], says("A: 0"))
-    depth = {own: 1, other: 1}
-    table = load(pool, world.task, world.tier, world.items[:1], requests, depth,
-                 others={"large": strong})  # fmt: skip
-    assert table.arms[other].prompt_usd[0, 0] == pytest.approx(
-        10 * table.arms[own].prompt_usd[0, 0]
+    n_samples = {own: 1, other: 1}
+    table = load(
+        pool, world.task, world.tier, world.items[:1], requests, n_samples, others={"large": strong}
     )
-    assert not table.arms[other].takes_n
-    assert set(table.arms[other].scores) == {"mean_logprob", "min_logprob"}
+    assert table.variants[other].prompt_usd[0, 0] == pytest.approx(
+        10 * table.variants[own].prompt_usd[0, 0]
+    )
+    assert not table.variants[other].takes_n
+    assert set(table.variants[other].scores) == {"mean_logprob", "min_logprob"}
     with pytest.raises(InputError, match="unknown tier 'large'"):
-        load(pool, world.task, world.tier, world.items[:1], requests, depth)
+        load(pool, world.task, world.tier, world.items[:1], requests, n_samples)
 
 
-def test_an_arm_that_nobody_bought_is_a_table_of_nothing(pool, world):
-    arm = world.arms[0]
-    table = load(pool, world.task, world.tier, world.items, {arm: world.requests()}, {arm: 4})
-    assert table.arms[arm].score.shape == (6, 4)
-    assert not table.arms[arm].complete.any()
-    assert table.arms[arm].scores == {}
+def test_an_variant_that_nobody_bought_is_a_table_of_nothing(pool, world):
+    variant = world.variants[0]
+    table = load(
+        pool, world.task, world.tier, world.items, {variant: world.requests()}, {variant: 4}
+    )
+    assert table.variants[variant].score.shape == (6, 4)
+    assert not table.variants[variant].complete.any()
+    assert table.variants[variant].scores == {}
 
 
-def test_two_items_with_the_same_request_both_have_its_draws(pool, world):
-    arm, request = world.arms[0], world.requests()[1]
+def test_two_items_with_the_same_request_both_have_its_samples(pool, world):
+    variant, request = world.variants[0], world.requests()[1]
     store(pool, request, says("A: 2"))
     twin = replace(world.items[1], id="twin", target="3")
-    table = load(pool, world.task, world.tier, [world.items[1], twin],
-                 {arm: [request, request]}, {arm: 1})  # fmt: skip
-    same(table.arms[arm].score, [[1], [0]])
+    table = load(
+        pool,
+        world.task,
+        world.tier,
+        [world.items[1], twin],
+        {variant: [request, request]},
+        {variant: 1},
+    )
+    same(table.variants[variant].score, [[1], [0]])

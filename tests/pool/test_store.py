@@ -22,27 +22,27 @@ def store(pool: SamplePool, request, *results, first=0, run="r", tier="small"):
     pool.settle(reservation, [Answered(Call(request, first, len(results), 0), results)], BILL)
 
 
-def test_a_draw_comes_back_as_it_was_bought_also_after_reopening(tmp_path, world):
+def test_a_sample_comes_back_as_it_was_bought_also_after_reopening(tmp_path, world):
     request = world.requests()[0]
     bought = Completion("A: 1 ✓", 7, 5, 2, 3, -0.25, -1.5, 0.125, "length")
     with SamplePool.open(tmp_path / "sub" / "pool.sqlite") as pool:
         store(pool, request, bought, first=3)
     with SamplePool.open(tmp_path / "sub" / "pool.sqlite", read_only=True) as pool:
         assert pool.present([request.key]) == {request.key: {3}}
-        assert pool.draws(["unknown", request.key], 3, 1) == [
+        assert pool.samples(["unknown", request.key], 3, 1) == [
             (1, 3, "A: 1 ✓", 7, 5, 3, -0.25, -1.5, 0.125)
         ]
-        assert pool.draws([request.key], 0, 3) == []
+        assert pool.samples([request.key], 0, 3) == []
 
 
-def test_the_first_draw_stands_when_it_is_bought_twice(pool, world):
+def test_the_first_sample_stands_when_it_is_bought_twice(pool, world):
     request = world.requests()[0]
     store(pool, request, Completion("first", 1, 1))
     store(pool, request, Completion("second", 1, 1), Completion("new", 1, 1))
-    assert [row[2] for row in pool.draws([request.key], 0, 5)] == ["first", "new"]
+    assert [row[2] for row in pool.samples([request.key], 0, 5)] == ["first", "new"]
 
 
-@pytest.mark.parametrize("table", ["requests", "draws", "failures", "looks", "spending"])
+@pytest.mark.parametrize("table", ["requests", "samples", "failures", "looks", "spending"])
 @pytest.mark.parametrize("statement", ["DELETE FROM {}", "UPDATE {} SET rowid = 0"])
 def test_nothing_stored_can_be_changed_or_removed(pool, world, table, statement):
     store(pool, world.requests()[0], Completion("a", 1, 1), Failure("E", "m"))
@@ -75,7 +75,7 @@ def test_failures_are_rows_with_their_attempts(pool, world):
 def test_a_chunk_is_stored_with_its_bill_or_not_at_all(pool, world):
     request = world.requests()[0]
     reservation = pool.reserve("small", "r", BILL, Limit())
-    broken = Completion("text", None, 1)  # the database refuses a draw without its tokens
+    broken = Completion("text", None, 1)  # the database refuses a sample without its tokens
     answered = [Answered(Call(request, 0, 2, 0), [Completion("fine", 1, 1), broken])]
     with pytest.raises(sqlite3.IntegrityError):
         pool.settle(reservation, answered, Spent(0.0, 0, 0))
@@ -110,7 +110,7 @@ def test_looks_at_the_test_split_are_counted_across_jobs_and_once_for_a_resumed_
     assert pool.looks("other items") == 0
 
 
-def test_the_hash_is_of_the_draws_used_and_of_nothing_else(tmp_path, world):
+def test_the_hash_is_of_the_samples_used_and_of_nothing_else(tmp_path, world):
     a, b = world.requests()[:2]
     with SamplePool.open(tmp_path / "1") as one, SamplePool.open(tmp_path / "2") as two:
         store(one, a, Completion("x", 1, 1), Completion("y", 1, 1))
@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_written_is_an_input_error_but_can_be_replayed(t
         with pytest.raises(InputError, match="cannot be written"):
             SamplePool.open(tmp_path / "other.sqlite")
         with SamplePool.open(tmp_path / "pool.sqlite", read_only=True) as pool:
-            assert pool.counts("draws") == 0
+            assert pool.counts("samples") == 0
     finally:
         tmp_path.chmod(0o700)
 
@@ -215,4 +215,4 @@ def test_a_full_disk_is_an_input_error_and_what_was_stored_stays(pool, world):
     assert pool.present([a.key, b.key]) == {a.key: {0}}
     pool._db.execute("PRAGMA max_page_count = 100000")
     store(pool, b, Completion("b" * 100_000, 1, 1))
-    assert pool.counts("draws") == 2
+    assert pool.counts("samples") == 2

@@ -60,7 +60,7 @@ def test_demonstrations_are_refused_where_empty_and_merged_where_equal() -> None
     assert [c.id for c in registry.of_kind(demos=True)] == [kept.id]
 
 
-def test_the_catalogue_is_labelled_and_starts_with_one_wording_of_each_family() -> None:
+def test_the_catalogue_is_labelled_and_starts_with_one_paraphrase_of_each_family() -> None:
     registry = Registry()
     catalogue(registry, n=8)
     assert len(registry.candidates) == 8

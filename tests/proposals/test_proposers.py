@@ -46,8 +46,9 @@ def test_the_grounded_proposer_makes_one_call_a_candidate() -> None:
     registry = Registry()
     grounded(registry, PROGRAM, TRAIN, lm, n=3, seed=0)
     assert [c.text for c in registry.candidates] == [
-        "Add both numbers.", "Work out the sum with care.",
-    ]  # fmt: skip
+        "Add both numbers.",
+        "Work out the sum with care.",
+    ]
     assert [c.origin for c in registry.candidates] == ["grounded/0", "grounded/1"]
     assert registry.refused[0].reason.startswith("the same as")
     assert model.calls == 3
@@ -55,9 +56,11 @@ def test_the_grounded_proposer_makes_one_call_a_candidate() -> None:
 
 def test_a_call_that_fails_costs_its_candidate_alone() -> None:
     said: list[Result] = [
-        Failure("context_window", "too long for the model"), proposed("Add both numbers."),
-        Completion("no field at all", 5, 5), proposed("Sum them step by step."),
-    ]  # fmt: skip
+        Failure("context_window", "too long for the model"),
+        proposed("Add both numbers."),
+        Completion("no field at all", 5, 5),
+        proposed("Sum them step by step."),
+    ]
     answers = iter(said)
     lm, _ = saying(lambda request, seed: next(answers))
     registry = Registry()
@@ -87,7 +90,7 @@ def test_the_reflection_sees_the_votes_and_how_the_prompt_is_run() -> None:
 
 def test_nothing_is_asked_where_nothing_fails() -> None:
     lm, model = saying(lambda request, seed: proposed("x"))
-    reflect(Registry(), Brief("p", "Add.", "one draw", []), lm, n=3, seed=0)
+    reflect(Registry(), Brief("p", "Add.", "one sample", []), lm, n=3, seed=0)
     assert model.calls == 0
 
 

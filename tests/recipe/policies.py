@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tierwise.recipe import (
-    Arm,
     Difficulty,
     Limits,
     Message,
@@ -14,26 +13,27 @@ from tierwise.recipe import (
     Recipe,
     StrategySpec,
     Tier,
+    Variant,
 )
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.task import AnswerSpec
 
-WORKED = Arm("worked", "direct", 0.8)
-THINK = Arm("worked", "think", 0.8)
-TOTALS = Arm("totals", "think", 0.8)
+WORKED = Variant("worked", "direct", 0.8)
+THINK = Variant("worked", "think", 0.8)
+TOTALS = Variant("totals", "think", 0.8)
 
 
 def example(**changes) -> PolicyFile:
     policy = Policy(
         (
-            Recipe((WORKED,), StrategySpec.of("self_consistency", draws=3)),
+            Recipe((WORKED,), StrategySpec.of("self_consistency", samples=3)),
             Recipe(
                 (THINK, TOTALS),
-                StrategySpec.of("adaptive_consistency", threshold=0.9, max_draws=17),
+                StrategySpec.of("adaptive_consistency", threshold=0.9, max_samples=17),
             ),
         ),
         Difficulty("probe_agreement", (0.75,), Probe((WORKED,), 2)),
-        Limits(max_usd_per_request=0.02, max_draws=20),
+        Limits(max_usd_per_request=0.02, max_samples=20),
     )
     tier = Tier(
         "small",
@@ -43,16 +43,19 @@ def example(**changes) -> PolicyFile:
     )
     worked = (Message("system", "Work.\nEnd with 'A: N'."), Message("user", "{{ question }}"))
     fields = {
-        "name": "arithmetic-small", "tier": tier,
-        "task": TaskRef("arithmetic", 1, "exact_match", "1e5"), "inputs": ("question",),
+        "name": "arithmetic-small",
+        "tier": tier,
+        "task": TaskRef("arithmetic", 1, "exact_match", "1e5"),
+        "inputs": ("question",),
         "prompts": {
             "worked": PromptTemplate("worked", worked),
             "totals": PromptTemplate("totals", (Message("user", "{{ question }}"),), "rephrase"),
         },
-        "policy": policy, "shares": (0.61, 0.39),
+        "policy": policy,
+        "shares": (0.61, 0.39),
         "answer": AnswerSpec(r"A: (-?\d+)", normalise="integer"),
         "expected": {"items": 300, "score": 0.91, "score_ci95": [0.88, 0.94]},
         "evidence": {"gate": "passed", "comparisons": [{"against": "baseline", "p": None}]},
         "provenance": {"tierwise": "0.1.0", "created": "2026-11-23T12:30:00", "seed": 0},
-    }  # fmt: skip
+    }
     return PolicyFile(**{**fields, **changes})

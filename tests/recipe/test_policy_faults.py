@@ -32,7 +32,7 @@ def test_a_misspelt_key_gets_one_message_with_line_and_the_right_key():
 
 def test_all_faults_are_told_at_once_in_order_of_lines():
     text = example().dumps()
-    text = text.replace("take: last", "tkae: last").replace("max_draws: 20", "max_draws: 0")
+    text = text.replace("take: last", "tkae: last").replace("max_samples: 20", "max_samples: 0")
     text = text.replace("task: {name", "task: {nme").replace("takes_n: true", "takes_n: 1")
     found = faults(text)
     assert len(found) == 4
@@ -58,12 +58,16 @@ def test_all_faults_are_told_at_once_in_order_of_lines():
             "[{prompt: worked, mode: drect",
             "unknown mode of tier 'small' 'drect'; did you mean 'direct'",
         ),
-        ("direct, temperature: 0.8, draws", "direct, draws", "'temperature' is missing (or give"),
-        ("probe: {", "probe: {arms: [], ", "probe.arms must not be empty"),
+        (
+            "direct, temperature: 0.8, samples",
+            "direct, samples",
+            "'temperature' is missing (or give",
+        ),
+        ("probe: {", "probe: {variants: [], ", "probe.variants must not be empty"),
         (
             "probe: {",
-            "probe: {arms: [{prompt: worked, mode: think, temperature: 1.0}], ",
-            "give 'prompt' or a list of 'arms', not both",
+            "probe: {variants: [{prompt: worked, mode: think, temperature: 1.0}], ",
+            "give 'prompt' or a list of 'variants', not both",
         ),
         ("share: 0.61", "share: 1.5", "at most 1"),
         ("share: 0.61", "name: eazy", "here twice"),
@@ -72,7 +76,7 @@ def test_all_faults_are_told_at_once_in_order_of_lines():
             "{max_tokens: 32, api_base: 'http://x'}",
             "unknown parameter of a mode 'api_base'",
         ),
-        ("{max_tokens: 32}", "{temperature: 0.1}", "an arm and its draws set it"),
+        ("{max_tokens: 32}", "{temperature: 0.1}", "a variant and its samples set it"),
         ("{max_tokens: 32}", "{extra_body: {api_base: x}}", "no addresses"),
         ("{max_tokens: 32}", "{extra_body: {x: ['http://x']}}", "address"),
         ("openai/gpt-4o-mini", "http://host/v1", "not an address"),
@@ -85,8 +89,8 @@ def test_all_faults_are_told_at_once_in_order_of_lines():
         ("name: arithmetic-small", "name: &a arithmetic\nnotes: [*a]", "aliases"),
         ("name: arithmetic-small", "name: !!python/name:os.system x", "tags"),
         ("name: arithmetic-small", "name: ]", "not YAML"),
-        ("{kind: self_consistency, draws", "{draws", "needs a 'kind'"),
-        ("draws: 3}", "draws: [3]}", "must be a number, a text"),
+        ("{kind: self_consistency, samples", "{samples", "needs a 'kind'"),
+        ("samples: 3}", "samples: [3]}", "must be a number, a text"),
         ("role: system", "role: sytem", "did you mean 'system'"),
     ],
 )

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tests.recipe.policies import WORKED, example
 from tierwise.errors import InputError
 from tierwise.recipe import (
-    Arm,
     Difficulty,
     Limits,
     Message,
@@ -27,6 +26,7 @@ from tierwise.recipe import (
     StrategySpec,
     Tier,
     TurnTemplate,
+    Variant,
 )
 from tierwise.recipe.policy_file import PolicyFile, TaskRef, json_schema
 from tierwise.recipe.prompt import fields_of
@@ -43,9 +43,9 @@ def test_reads_back_equal_and_the_same_bytes():
 def test_is_readable():
     text = example().dumps()
     assert "  direct: {max_tokens: 32}\n" in text
-    assert "    strategy: {kind: self_consistency, draws: 3}\n" in text
+    assert "    strategy: {kind: self_consistency, samples: 3}\n" in text
     assert "          Work.\n          End with 'A: N'.\n" in text
-    assert "    arms: [{prompt: worked, mode: direct, temperature: 0.8}]\n" in text
+    assert "    variants: [{prompt: worked, mode: direct, temperature: 0.8}]\n" in text
     assert text.index("buckets:") < text.index("expected:") < text.index("provenance:")
 
 
@@ -78,7 +78,7 @@ def test_thresholds_are_exact_and_evidence_is_rounded():
 
 def test_a_bucket_on_another_tier_reads_back_equal():
     file = example()
-    strong = Arm("worked", "direct", 0.0, "large")
+    strong = Variant("worked", "direct", 0.0, "large")
     buckets = (file.policy.buckets[0], Recipe((strong,), StrategySpec.of("single")))
     large = Tier("large", "openai/gpt-4o", Price(2.5, 10.0), {"direct": {"max_tokens": 99}})
     file = replace(file, policy=replace(file.policy, buckets=buckets), other_tiers={"large": large})
@@ -108,63 +108,99 @@ _EVIDENCE = st.dictionaries(_TEXT, _TREE, max_size=4)
 
 
 @st.composite
-def policy_files(draw) -> PolicyFile:
-    prompt_ids = draw(st.lists(_WORD, min_size=1, max_size=3, unique=True))
-    mode_names = draw(st.lists(_WORD, min_size=1, max_size=2, unique=True))
-    arms = st.builds(
-        Arm, st.sampled_from(prompt_ids), st.sampled_from(mode_names), st.floats(0, 2),
-        st.sampled_from(["the other", None]), st.just(()),
-    )  # fmt: skip
+def policy_files(sample) -> PolicyFile:
+    prompt_ids = sample(st.lists(_WORD, min_size=1, max_size=3, unique=True))
+    mode_names = sample(st.lists(_WORD, min_size=1, max_size=2, unique=True))
+    variants = st.builds(
+        Variant,
+        st.sampled_from(prompt_ids),
+        st.sampled_from(mode_names),
+        st.floats(0, 2),
+        st.sampled_from(["the other", None]),
+        st.just(()),
+    )
     specs = st.builds(
         StrategySpec.of, _WORD, st.dictionaries(st.sampled_from("abc"), _LEAF, max_size=3)
     )
-    recipes = st.builds(Recipe, st.lists(arms, min_size=1, max_size=3).map(tuple), specs)
-    buckets = tuple(draw(st.lists(recipes, min_size=1, max_size=4)))
-    cuts = draw(
+    recipes = st.builds(Recipe, st.lists(variants, min_size=1, max_size=3).map(tuple), specs)
+    buckets = tuple(sample(st.lists(recipes, min_size=1, max_size=4)))
+    cuts = sample(
         st.lists(_FINITE, min_size=len(buckets) - 1, max_size=len(buckets) - 1, unique=True)
     )
-    probed = st.lists(arms, min_size=1, max_size=2, unique=True).map(tuple)
-    probe = draw(st.none() | st.builds(Probe, probed, st.integers(2, 4)))
-    limits = draw(st.builds(
-        Limits, st.none() | _POSITIVE, st.none() | st.integers(1, 99), st.none() | _POSITIVE,
-        st.sampled_from(["answer_with_what_arrived", "fail"]),
-    ))  # fmt: skip
+    probed = st.lists(variants, min_size=1, max_size=2, unique=True).map(tuple)
+    probe = sample(st.none() | st.builds(Probe, probed, st.integers(2, 4)))
+    limits = sample(
+        st.builds(
+            Limits,
+            st.none() | _POSITIVE,
+            st.none() | st.integers(1, 99),
+            st.none() | _POSITIVE,
+            st.sampled_from(["answer_with_what_arrived", "fail"]),
+        )
+    )
     messages = st.lists(st.builds(Message, st.sampled_from(["system", "user"]), _TEXT), min_size=1)
     sends = st.dictionaries(st.just("max_tokens"), st.integers(1, 99))
     turns = st.dictionaries(
         st.sampled_from(["critique", "refine", "query", "answer"]),
-        st.builds(TurnTemplate, _TEXT, sends), max_size=2,
-    )  # fmt: skip
+        st.builds(TurnTemplate, _TEXT, sends),
+        max_size=2,
+    )
     prompts = {
         i: PromptTemplate(
-            i, tuple(m for m in draw(messages)), draw(_TEXT), origin=draw(_TEXT), turns=draw(turns)
+            i,
+            tuple(m for m in sample(messages)),
+            sample(_TEXT),
+            origin=sample(_TEXT),
+            turns=sample(turns),
         )
         for i in prompt_ids
     }
-    modes = {m: {"max_tokens": draw(st.integers(1, 99)), "stop": draw(st.lists(_TEXT, max_size=2))}
-             for m in mode_names}  # fmt: skip
-    price = draw(
+    modes = {
+        m: {"max_tokens": sample(st.integers(1, 99)), "stop": sample(st.lists(_TEXT, max_size=2))}
+        for m in mode_names
+    }
+    price = sample(
         st.builds(Price, _POSITIVE, _POSITIVE, st.none() | _POSITIVE, _TEXT, st.booleans())
     )
-    tier = Tier(draw(_TEXT.filter(bool)), "openai/m", price, modes, draw(st.booleans()),
-                draw(st.booleans()), {"rpm": draw(_POSITIVE)})  # fmt: skip
-    difficulty = Difficulty(draw(_WORD), tuple(sorted(cuts, reverse=True)), probe)
-    shares = draw(st.sampled_from([(), (1 / len(buckets),) * len(buckets)]))
+    tier = Tier(
+        sample(_TEXT.filter(bool)),
+        "openai/m",
+        price,
+        modes,
+        sample(st.booleans()),
+        sample(st.booleans()),
+        {"rpm": sample(_POSITIVE)},
+    )
+    difficulty = Difficulty(sample(_WORD), tuple(sorted(cuts, reverse=True)), probe)
+    shares = sample(st.sampled_from([(), (1 / len(buckets),) * len(buckets)]))
     texts = [t.text for p in prompts.values() for t in p.turns.values()]
     used = [*(name for p in prompts.values() for name in p.fields), *fields_of(" ".join(texts))]
     retriever = st.builds(
-        RetrieverSpec, _WORD.map("r".__add__), st.just(AnswerSpec("q: (.*)", "last", "none")),
-        _TEXT, _TEXT, st.integers(1, 9999), _POSITIVE,
-    )  # fmt: skip
+        RetrieverSpec,
+        _WORD.map("r".__add__),
+        st.just(AnswerSpec("q: (.*)", "last", "none")),
+        _TEXT,
+        _TEXT,
+        st.integers(1, 9999),
+        _POSITIVE,
+    )
     return PolicyFile(
-        draw(_TEXT.filter(bool)), tier, TaskRef(draw(_TEXT), draw(st.integers()), "m", draw(_TEXT)),
-        tuple(dict.fromkeys(used)), prompts, Policy(buckets, difficulty, limits), shares,
-        AnswerSpec(draw(st.sampled_from([None, "no", "a: (.*)"])), "first", "none", "extracted"),
-        draw(_EVIDENCE), draw(_EVIDENCE), draw(_EVIDENCE), draw(st.booleans()),
-        tuple(draw(st.lists(_TEXT, max_size=2))),
+        sample(_TEXT.filter(bool)),
+        tier,
+        TaskRef(sample(_TEXT), sample(st.integers()), "m", sample(_TEXT)),
+        tuple(dict.fromkeys(used)),
+        prompts,
+        Policy(buckets, difficulty, limits),
+        shares,
+        AnswerSpec(sample(st.sampled_from([None, "no", "a: (.*)"])), "first", "none", "extracted"),
+        sample(_EVIDENCE),
+        sample(_EVIDENCE),
+        sample(_EVIDENCE),
+        sample(st.booleans()),
+        tuple(sample(st.lists(_TEXT, max_size=2))),
         {"the other": Tier("the other", "openai/dear", price, modes)},
-        draw(st.none() | retriever),
-    )  # fmt: skip
+        sample(st.none() | retriever),
+    )
 
 
 @given(policy_files())

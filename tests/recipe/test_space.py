@@ -27,7 +27,7 @@ def test_the_ends_of_a_range():
     assert Range(0.5, 1).ends == (0.5, 1.0)
 
 
-def test_the_smallest_space_is_one_draw():
+def test_the_smallest_space_is_one_sample():
     space = SearchSpace("s")
     assert space.strategies == {"single": {}}
     assert space.buckets == (1,)

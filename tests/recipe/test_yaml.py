@@ -34,11 +34,19 @@ def test_a_trap_is_a_fault_that_asks_for_quotes(raw):
 @pytest.mark.parametrize(
     ("raw", "value"),
     [
-        ("true", True), ("False", False), ("1", 1), ("-0.5", -0.5), ("1.0e-3", 0.001),
+        ("true", True),
+        ("False", False),
+        ("1", 1),
+        ("-0.5", -0.5),
+        ("1.0e-3", 0.001),
         ("null", None),
-        ("~", None), ("2026-01-31", "2026-01-31"), ("text", "text"), ("0", 0), ("0.8", 0.8),
+        ("~", None),
+        ("2026-01-31", "2026-01-31"),
+        ("text", "text"),
+        ("0", 0),
+        ("0.8", 0.8),
     ],
-)  # fmt: skip
+)
 def test_what_all_versions_read_alike_is_no_trap(raw, value):
     document = parse(f"a: {raw}")
     assert document.traps == {}

@@ -11,10 +11,13 @@ from tierwise.content import load_job
 from tierwise.search import tune
 
 RIGHT = {
-    ("cheap", "plain"): 0.35, ("cheap", "steps"): 0.75,
-    ("dear", "plain"): 0.9, ("dear", "steps"): 0.6, ("dear", "only"): 0.5,
-}  # fmt: skip
-N_ITEMS, N_DRAWS = 160, 3
+    ("cheap", "plain"): 0.35,
+    ("cheap", "steps"): 0.75,
+    ("dear", "plain"): 0.9,
+    ("dear", "steps"): 0.6,
+    ("dear", "only"): 0.5,
+}
+N_ITEMS, N_SAMPLES = 160, 3
 JOB = """task: task
 space: space.yaml
 trials: 12
@@ -26,7 +29,7 @@ tiers:
 """
 SPACE = """temperature: [0.5]
 modes: [direct, think]
-strategies: {single: {}, self_consistency: {draws: [2, 3]}}
+strategies: {single: {}, self_consistency: {samples: [2, 3]}}
 """
 TASK = """name: made
 version: 1
@@ -44,15 +47,26 @@ def make_run(folder: Path) -> tuple[Path, dict[tuple[str, str], float]]:
     hard = rng.normal(0, 0.15, N_ITEMS)
     rows, scores = [], {}
     for (model, prompt), p in RIGHT.items():
-        right = (rng.random((N_ITEMS, N_DRAWS)) < (p + hard)[:, None]).astype(int)
+        right = (rng.random((N_ITEMS, N_SAMPLES)) < (p + hard)[:, None]).astype(int)
         scores[model, prompt] = float(right.mean())
         mode = "think" if prompt == "steps" else "direct"
         rows += [
-            {"item_id": str(i), "model": model, "prompt_id": prompt, "mode": mode,
-             "temperature": 0.5, "draw": d, "text": str(right[i, d]), "answer": str(right[i, d]),
-             "score": float(right[i, d]), "prompt_tokens": 20, "completion_tokens": 10}
-            for i in range(N_ITEMS) for d in range(N_DRAWS)
-        ]  # fmt: skip
+            {
+                "item_id": str(i),
+                "model": model,
+                "prompt_id": prompt,
+                "mode": mode,
+                "temperature": 0.5,
+                "sample": d,
+                "text": str(right[i, d]),
+                "answer": str(right[i, d]),
+                "score": float(right[i, d]),
+                "prompt_tokens": 20,
+                "completion_tokens": 10,
+            }
+            for i in range(N_ITEMS)
+            for d in range(N_SAMPLES)
+        ]
     (folder / "task").mkdir(parents=True)
     (folder / "task/task.yaml").write_text(TASK)
     (folder / "job.yaml").write_text(JOB)

@@ -1,4 +1,4 @@
-"""What changed between two runs: paired where items and draws are shared, and said where not."""
+"""What changed between two runs: paired where items and samples are shared, and said where not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tierwise.cli import main
 from tierwise.content import load_job
 from tierwise.evaluation import SampleTable
 from tierwise.reporting import changed, read
-from tierwise.reporting.between._two import DRAWS, ITEMS, UNPAIRED
+from tierwise.reporting.between._two import ITEMS, SAMPLES, UNPAIRED
 from tierwise.search import tested as tests_of
 from tierwise.search import tune
 
@@ -36,19 +36,22 @@ def test_a_run_and_its_copy_differ_in_nothing(finished, copy):
         assert row["identical"]
         assert row["change"] == 0
     exported = [row for row in rows["policies"] if row["what"] == "exported policy"]
-    assert {row["how"] for row in exported} == {DRAWS}
+    assert {row["how"] for row in exported} == {SAMPLES}
     assert all(row["same_policy"] for row in exported)
 
 
-def test_another_seed_is_named_and_policies_are_compared_on_the_same_draws(finished, tmp_path):
+def test_another_seed_is_named_and_policies_are_compared_on_the_same_samples(finished, tmp_path):
     job = replace(load_job(finished[0].parent / "job.yaml"), seed=1)
     tune(job, tmp_path / "run")
     rows = changed([read(finished[0]), read(tmp_path / "run")])
     assert only(rows["jobs"], what="seed") == {
-        "run": "run", "what": "seed", "before": "0", "after": "1",
-    }  # fmt: skip
+        "run": "run",
+        "what": "seed",
+        "before": "0",
+        "after": "1",
+    }
     cheap = only(rows["policies"], tier="cheap", what="exported policy")
-    assert cheap["how"] in (DRAWS, ITEMS)
+    assert cheap["how"] in (SAMPLES, ITEMS)
     assert cheap["change_low"] <= cheap["change"] <= cheap["change_high"]
     assert cheap["change"] == pytest.approx(cheap["after_score"] - cheap["before_score"])
 
@@ -57,12 +60,14 @@ def test_other_items_are_not_paired_and_the_interval_is_wider(finished, copy):
     def renamed(ids):
         return tuple(f"other-{i}" for i in ids)
 
-    paired = only(changed([read(finished[0]), read(copy)])["policies"],
-                  tier="cheap", what="today's prompt")  # fmt: skip
+    paired = only(
+        changed([read(finished[0]), read(copy)])["policies"], tier="cheap", what="today's prompt"
+    )
     table = tests_of.Tested.load(copy / "tested.cheap.npz")
     replace(table, item_ids=renamed(table.item_ids)).save(copy / "tested.cheap.npz")
-    row = only(changed([read(finished[0]), read(copy)])["policies"],
-               tier="cheap", what="today's prompt")  # fmt: skip
+    row = only(
+        changed([read(finished[0]), read(copy)])["policies"], tier="cheap", what="today's prompt"
+    )
     assert row["how"] == UNPAIRED
     assert not row["identical"]
     assert row["change"] == 0
@@ -84,15 +89,17 @@ def test_an_id_that_is_another_question_by_now_is_another_item(finished, copy):
 def test_a_model_that_got_worse_behind_its_name_shows(finished, copy):
     path = copy / "tables.dear.prompts.npz"
     table = SampleTable.load(path)
-    (arm,) = [a for a in table.arms if a.prompt == "plain"]
-    lost = table.arms[arm].score * (np.random.default_rng(0).random((table.n_items, 1)) < 0.7)
-    arms = {**table.arms, arm: replace(table.arms[arm], score=lost)}
-    replace(table, arms=arms).save(path)
+    (variant,) = [a for a in table.variants if a.prompt == "plain"]
+    lost = table.variants[variant].score * (
+        np.random.default_rng(0).random((table.n_items, 1)) < 0.7
+    )
+    variants = {**table.variants, variant: replace(table.variants[variant], score=lost)}
+    replace(table, variants=variants).save(path)
     rows = changed([read(finished[0]), read(copy)])["prompts"]
     worst = only(rows, tier="dear", rank=1)
-    assert worst["arm"] == arm.label
+    assert worst["variant"] == variant.label
     assert worst["shown"] == "worse"
-    assert [r["arm"] for r in rows if r.get("shown")] == [arm.label]
+    assert [r["variant"] for r in rows if r.get("shown")] == [variant.label]
 
 
 def test_a_tier_of_one_run_and_a_broken_file_are_said(finished, copy):

@@ -54,35 +54,42 @@ def test_a_step_that_changed_nothing_gains_exactly_nothing(rows):
 def test_steps_add_up(rows):
     for tier in ("cheap", "dear"):
         gains = {r["adds"]: r.get("gain") for r in rows["gains"] if r["tier"] == tier}
-        steps = ("prompt", "votes, best prompt", "prompt and strategy together",
-                 "adaptive stopping", "buckets")  # fmt: skip
+        steps = (
+            "prompt",
+            "votes, best prompt",
+            "prompt and strategy together",
+            "adaptive stopping",
+            "buckets",
+        )
         assert sum(gains[s] for s in steps) == pytest.approx(gains["all"])
 
 
-def test_a_policy_travels_where_there_are_draws(rows):
+def test_a_policy_travels_where_there_are_samples(rows):
     there = only(rows["transfer"], policy_of="cheap", on="dear")
     assert there["against_own_high"] < 0  # its prompt is the wrong one for the dear tier
     assert there["split"] in ("test", "tune", "prompts")
 
 
-def test_where_there_are_no_draws_it_says_so(finished, monkeypatch):
+def test_where_there_are_no_samples_it_says_so(finished, monkeypatch):
     run = read(finished[0])
     dear = run.tiers["dear"]
     for table in (dear.test, dear.study, dear.prompts):
-        for arm in [a for a in table.arms if a in run.tiers["cheap"].policy.policy.arms]:
-            monkeypatch.delitem(table.arms, arm)
+        for variant in [
+            a for a in table.variants if a in run.tiers["cheap"].policy.policy.variants
+        ]:
+            monkeypatch.delitem(table.variants, variant)
     row = only(compared(run)["transfer"], policy_of="cheap", on="dear")
-    assert row["note"].startswith("not supported: no draws of steps/think/0.5 on dear")
+    assert row["note"].startswith("not supported: no samples of steps/think/0.5 on dear")
     assert "score" not in row
 
 
-def test_easiness_is_correlated_as_the_stored_draws_say(rows, finished):
+def test_easiness_is_correlated_as_the_stored_samples_say(rows, finished):
     run = read(finished[0])
     a, b = run.tiers["cheap"].test, run.tiers["dear"].test
-    arms = [arm for arm in a.arms if arm in b.arms]
+    variants = [variant for variant in a.variants if variant in b.variants]
     at_a, at_b = common(a.item_ids, b.item_ids)
     mine, theirs = (
-        np.mean([t.arms[arm].score[at].mean(axis=1) for arm in arms], axis=0)
+        np.mean([t.variants[variant].score[at].mean(axis=1) for variant in variants], axis=0)
         for t, at in ((a, at_a), (b, at_b))
     )
     row = only(rows["difficulty"], tier="cheap", other="dear")

@@ -66,7 +66,7 @@ def test_a_summary_of_another_version_leaves_what_can_be_understood(run, capsys)
     out = capsys.readouterr().out
     assert "tierwise/summary/v9" in out
     assert "not of this version" in out
-    assert "steps/think/0.5" in out
+    assert "steps/think/" in out
 
 
 def test_a_tier_that_failed_is_named_and_the_other_is_compared(run, capsys):
@@ -77,7 +77,7 @@ def test_a_tier_that_failed_is_named_and_the_other_is_compared(run, capsys):
     main(["compare", str(run)])
     out = capsys.readouterr().out
     assert "dear failed: the provider refused the key" in out
-    assert "steps/think/0.5" in out
+    assert "steps/think/" in out
 
 
 def test_a_run_that_did_not_finish_says_so_and_shows_what_was_spent(run, capsys):

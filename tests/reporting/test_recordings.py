@@ -12,7 +12,7 @@ from tierwise.llm.models import resolve_tier
 from tierwise.llm.recorded import Recording
 from tierwise.recipe import Price
 from tierwise.reporting.prompts import ranked
-from tierwise.search.recorded import RecordedDraws
+from tierwise.search.recorded import RecordedSamples
 from tierwise.stats import mcnemar_exact
 
 FOLDER = Path(__file__).parents[3] / "shared" / "recordings"
@@ -27,11 +27,13 @@ metric: recorded
 """
 PROMPTS = ("standard", "COT", "LtM", "noNL", "NL+SL")
 README = {
-    ("gsm8k", "code002"): (20, 63, 38, 73, 72), ("gsm8k", "gpt-3.5-turbo"): (23, 80, 68, 76, 76),
-    ("gsm8k", "gpt4"): (47, 65, 92, 94, 95), ("aqua", "gpt4"): (50, 75, 72, 74, 74),
+    ("gsm8k", "code002"): (20, 63, 38, 73, 72),
+    ("gsm8k", "gpt-3.5-turbo"): (23, 80, 68, 76, 76),
+    ("gsm8k", "gpt4"): (47, 65, 92, 94, 95),
+    ("aqua", "gpt4"): (50, 75, 72, 74, 74),
     ("sports", "gpt-3.5-turbo"): (87, 96, 97, 96, 52),
-}  # fmt: skip
-"""Percent right at one greedy draw, as the folder's README has it."""
+}
+"""Percent right at one greedy sample, as the folder's README has it."""
 
 
 def everything(name: str, model: str, folder: Path):
@@ -41,16 +43,18 @@ def everything(name: str, model: str, folder: Path):
     (folder / "task.yaml").write_text(TASK.format(name=name, items=items))
     task = load_task(str(folder / "task.yaml"), prompts_needed=False).task
     tier = resolve_tier("t", f"recorded/{model}", price=Price(1, 1), recordings=str(path))
-    return RecordedDraws(Recording.load(path, f"recorded/{model}"), task, tier).everything()
+    return RecordedSamples(Recording.load(path, f"recorded/{model}"), task, tier).everything()
 
 
 @pytest.mark.parametrize(("name", "model"), README)
 def test_every_cell_of_the_readme_is_reproduced_within_rounding(name, model, tmp_path):
-    found = {r.one.arm.prompt: r for r in ranked(everything(name, model, tmp_path))}
+    found = {r.one.variant.prompt: r for r in ranked(everything(name, model, tmp_path))}
     for prompt, percent in zip(PROMPTS, README[name, model], strict=True):
         assert abs(100 * found[prompt].score.mean - percent) <= 0.5 + 1e-9
         assert found[prompt].score.low < percent / 100 < found[prompt].score.high
-        assert found[prompt].one.draws == 1  # one greedy draw is one draw: no vote is invented
+        assert (
+            found[prompt].one.samples == 1
+        )  # one greedy sample is one sample: no vote is invented
 
 
 @pytest.mark.parametrize("name", ["aqua", "date", "gsm8k", "sports", "svamp"])

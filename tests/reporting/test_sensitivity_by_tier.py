@@ -1,4 +1,4 @@
-"""Whether PSS falls with the tier is told within families of wordings, or not at all."""
+"""Whether PSS falls with the tier is told within families of paraphrases, or not at all."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ def run(pss: dict[str, list[float]]) -> SimpleNamespace:
     tiers = {}
     for place in range(3):
         rows = [
-            {"family": family, "mode": "direct", "temperature": 0.8, "pss": values[place],
-             "mean_score": 0.5 + 0.1 * place}
+            {
+                "family": family,
+                "mode": "direct",
+                "temperature": 0.8,
+                "pss": values[place],
+                "mean_score": 0.5 + 0.1 * place,
+            }
             for family, values in pss.items()
-        ]  # fmt: skip
+        ]
         tiers[f"t{place}"] = SimpleNamespace(summary={"pss": rows})
     return SimpleNamespace(tiers=tiers, seed=0)
 

@@ -10,9 +10,11 @@ def test_what_makes_scores_high_matters_for_the_score(tmp_path):
     path = tmp_path / "study.journal"
     storage = JournalStorage(JournalFileBackend(str(path)))
     study = optuna.create_study(
-        study_name="s", storage=storage, directions=["maximize", "minimize"],
+        study_name="s",
+        storage=storage,
+        directions=["maximize", "minimize"],
         sampler=optuna.samplers.RandomSampler(seed=1),
-    )  # fmt: skip
+    )
     for _ in range(80):
         trial = study.ask()
         up, down = trial.suggest_float("up", 0, 1), trial.suggest_float("down", 0, 1)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tierwise.recipe import Arm, Recipe, StrategySpec
+from tierwise.recipe import Recipe, StrategySpec, Variant
 from tierwise.reporting.html.labels import LINE, Box, place, spread
 from tierwise.reporting.words import recipe_in_words
 
@@ -41,15 +41,22 @@ def test_names_at_one_height_move_apart_and_stay_inside(at):
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({"rounds": 3, "passages": 1}, "up to 3 rounds of search by plain/direct/0.3, 1 passage"
-         " each, until none is new"),
-        ({"rounds": 1, "draws": 3, "stop_when_stale": False}, "up to 1 round of search by "
-         "plain/direct/0.3, 2 passages each; a vote of 3 such chains"),
-        ({"rounds": 2, "least_match": 1.0}, "up to 2 rounds of search by plain/direct/0.3, 2 "
-         "passages each, until none is new with 100% of the query's words"),
-        ({"rounds": 0}, "one draw of plain/direct/0.3"),
+        (
+            {"rounds": 3, "passages": 1},
+            "up to 3 rounds of search by plain/direct/0.3, 1 passage each, until none is new",
+        ),
+        (
+            {"rounds": 1, "samples": 3, "stop_when_stale": False},
+            "up to 1 round of search by plain/direct/0.3, 2 passages each; a vote of 3 such chains",
+        ),
+        (
+            {"rounds": 2, "least_match": 1.0},
+            "up to 2 rounds of search by plain/direct/0.3, 2 "
+            "passages each, until none is new with 100% of the query's words",
+        ),
+        ({"rounds": 0}, "one sample of plain/direct/0.3"),
     ],
-)  # fmt: skip
+)
 def test_a_search_is_said_in_words(params, said):
-    recipe = Recipe((Arm("plain", "direct", 0.3),), StrategySpec.of("retrieval", params))
+    recipe = Recipe((Variant("plain", "direct", 0.3),), StrategySpec.of("retrieval", params))
     assert recipe_in_words(recipe) == said

@@ -7,9 +7,15 @@ from tierwise.reporting import numbers
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(0.0000226, "$0.0226"), (2.7458e-06, "$0.00275"), (1.5, "$1,500"), (0.0, "$0"),
-     (None, "–"), (math.nan, "–")],
-)  # fmt: skip
+    [
+        (0.0000226, "$0.0226"),
+        (2.7458e-06, "$0.00275"),
+        (1.5, "$1,500"),
+        (0.0, "$0"),
+        (None, "–"),
+        (math.nan, "–"),
+    ],
+)
 def test_dollars_are_for_a_thousand_requests_without_an_exponent(value, said):
     assert numbers.usd_per(value) == said
 

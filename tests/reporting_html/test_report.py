@@ -39,7 +39,7 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.elements if name == tag]
 
 
-def test_every_section_is_drawn_from_a_whole_run(finished):
+def test_every_section_is_sampled_from_a_whole_run(finished):
     text = report(finished)
     assert "could not be drawn" not in text
     assert "Not complete" not in text
@@ -90,14 +90,16 @@ def test_hostile_texts_stay_texts(run):
     summary = json.loads((run / "summary.json").read_text())
     summary["failed"] = {HOSTILE: HOSTILE}
     (run / "summary.json").write_text(json.dumps(summary))
-    (run / "test_items.jsonl").write_text("".join(
-        json.dumps({"id": str(i), "inputs": {}, "target": HOSTILE}) + "\n" for i in range(200)
-    ))  # fmt: skip
+    (run / "test_items.jsonl").write_text(
+        "".join(
+            json.dumps({"id": str(i), "inputs": {}, "target": HOSTILE}) + "\n" for i in range(200)
+        )
+    )
     for name in summary["tiers"]:
         path = run / f"tables.{name}.test.npz"
         table = SampleTable.load(path)
         inputs = tuple({"question": HOSTILE} for _ in table.inputs)
-        table = SampleTable(table.item_ids, inputs, table.arms)
+        table = SampleTable(table.item_ids, inputs, table.variants)
         table.save(path)
         _said_by_model(run, PolicyFile.load(run / f"policies/{name}.yaml"), table)
     text = report(run)
@@ -111,9 +113,9 @@ def test_hostile_texts_stay_texts(run):
 
 def _said_by_model(run, policy, table):
     with SamplePool.open(run / "pool.sqlite") as pool:
-        for arm in policy.policy.arms:
-            tier, prompt = policy.tier_of(arm), policy.prompts[arm.prompt]
-            request = build_request(tier, prompt, arm, table.inputs[0])
+        for variant in policy.policy.variants:
+            tier, prompt = policy.tier_of(variant), policy.prompts[variant.prompt]
+            request = build_request(tier, prompt, variant, table.inputs[0])
             worst = Spent(0.0, 1, 1)
             reservation = pool.reserve(tier.name, "test", worst, Limit())
             done = Answered(Call(request, 0, 1, 0), [Completion(HOSTILE, 1, 1)])
@@ -122,10 +124,19 @@ def _said_by_model(run, policy, table):
 
 @pytest.mark.parametrize(
     "name",
-    ["trials.csv", "tables.cheap.prompts.npz", "tables.cheap.npz", "tables.cheap.test.npz",
-     "tested.cheap.npz", "policies/cheap.yaml", "study.journal", "pool.sqlite", "job.yaml",
-     "test_items.jsonl"],
-)  # fmt: skip
+    [
+        "trials.csv",
+        "tables.cheap.prompts.npz",
+        "tables.cheap.npz",
+        "tables.cheap.test.npz",
+        "tested.cheap.npz",
+        "policies/cheap.yaml",
+        "study.journal",
+        "pool.sqlite",
+        "job.yaml",
+        "test_items.jsonl",
+    ],
+)
 @pytest.mark.parametrize("broken", [True, False])
 def test_what_is_missing_is_said_and_the_rest_is_shown(run, name, broken):
     if broken:
@@ -150,7 +161,7 @@ def test_a_summary_of_another_version_says_so(run):
     summary = json.loads((run / "summary.json").read_text())
     summary["schema"] = "tierwise/summary/v9"
     for tier in summary["tiers"].values():
-        del tier["ladder"]
+        del tier["ablation"]
     (run / "summary.json").write_text(json.dumps(summary))
     text = report(run)
     assert "tierwise/summary/v9" in text

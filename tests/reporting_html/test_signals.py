@@ -8,11 +8,18 @@ from tierwise.reporting.html.signals import signals
 from tierwise.reporting.reading import read
 
 ROUTER = {
-    "probe": None, "direct": "plain/direct/0.8", "think": "steps/think/0.8", "items": 90,
-    "share_where_thinking_pays": 0.4, "auroc": 0.81, "auroc_of_length": 0.7, "ece": 0.05,
-    "collapsed": False, "weights": {"intercept": -0.4, "words": 1.2345},
+    "probe": None,
+    "direct": "plain/direct/0.8",
+    "think": "steps/think/0.8",
+    "items": 90,
+    "share_where_thinking_pays": 0.4,
+    "auroc": 0.81,
+    "auroc_of_length": 0.7,
+    "ece": 0.05,
+    "collapsed": False,
+    "weights": {"intercept": -0.4, "words": 1.2345},
     "reliability": [{"predicted": 0.2, "observed": 0.1, "items": 45}],
-}  # fmt: skip
+}
 
 
 def with_summary(run, tmp_path, change):
@@ -48,9 +55,10 @@ def test_a_stuck_switch_and_a_router_without_knowledge_are_said(finished, tmp_pa
     def change(tier):
         tier["routers"] = [{**ROUTER, "collapsed": True}]
         tier["operating_points"][tier["chosen"]] |= {
-            "mode_shares": [{"think": 1.0}, {"think": 1.0}], "stuck_in_mode": "think",
+            "mode_shares": [{"think": 1.0}, {"think": 1.0}],
+            "stuck_in_mode": "think",
             "signal": "router",
-        }  # fmt: skip
+        }
 
     text = with_summary(finished, tmp_path, change)
     assert "The switch is stuck." in text

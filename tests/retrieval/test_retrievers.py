@@ -11,7 +11,7 @@ import pytest
 from tests.retrieval.server import serving
 from tierwise.errors import InputError, ProviderError
 from tierwise.recipe import Passage, RetrieverSpec
-from tierwise.retrieval import Found, Lost, Retriever, bind, look_up, open_retriever, target_of
+from tierwise.retrieval import Lost, Retrieved, Retriever, bind, look_up, open_retriever, target_of
 from tierwise.retrieval.bm25 import Bm25Retriever, _library
 from tierwise.retrieval.corpus import Corpus
 from tierwise.retrieval.http import HttpRetriever
@@ -27,7 +27,7 @@ def corpus(tmp_path) -> Path:
     return path
 
 
-def texts(found: Found) -> list[str]:
+def texts(found: Retrieved) -> list[str]:
     return [p.text for p in found.passages]
 
 
@@ -40,7 +40,7 @@ def test_words_in_common_rank_and_a_tie_goes_to_the_earlier(corpus) -> None:
 
 def test_no_word_in_common_is_nothing_and_not_an_error(corpus) -> None:
     bm25 = Bm25Retriever.open("facts", corpus)
-    assert bm25.find("xyz ???", 3) == Found(()) == bm25.find("", 3)
+    assert bm25.find("xyz ???", 3) == Retrieved(()) == bm25.find("", 3)
 
 
 def test_more_passages_than_there_are_documents_are_all_that_match(corpus) -> None:
@@ -90,11 +90,14 @@ def test_an_address_gives_what_the_corpus_behind_it_gives(corpus) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "says", "tries"),
     [
-        ("error", "status 500", 2), ("busy", "status 429", 2), ("refuse", "status 403", 1),
-        ("slow", "did not answer in time", 2), ("nonsense", "its answer is not", 1),
+        ("error", "status 500", 2),
+        ("busy", "status 429", 2),
+        ("refuse", "status 403", 1),
+        ("slow", "did not answer in time", 2),
+        ("nonsense", "its answer is not", 1),
         ("huge", "too long", 1),
     ],
-)  # fmt: skip
+)
 def test_a_server_s_fault_is_a_lost_look_up_after_a_second_try(
     corpus, behaviour, says, tries
 ) -> None:
@@ -124,7 +127,7 @@ def test_empty_results_are_an_answer(corpus) -> None:
         http = HttpRetriever("facts", server.address)
         found = look_up(http, "friend", 1)
         http.close()
-    assert isinstance(found, Found)
+    assert isinstance(found, Retrieved)
     assert found.passages == ()
     assert RetrieverSpec("facts").shown(found.passages) == "(nothing was found)"
 

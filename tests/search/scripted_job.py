@@ -1,7 +1,7 @@
 """A job whose models are scripted, small enough to be tuned in a second.
 
 ``python -m tests.search.scripted_job JOB.yaml OUT [SECONDS]`` tunes it in a process of its own that
-waits SECONDS for each chunk of draws, to be killed.
+waits SECONDS for each chunk of samples, to be killed.
 """
 
 from __future__ import annotations
@@ -19,16 +19,25 @@ from tierwise.content import load_job
 from tierwise.llm import LanguageModel, Request
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.recipe import Price, Tier
-from tierwise.search import Effort, TuneResult, tune
+from tierwise.search import SearchSize, TuneResult, tune
 
 MODULE = importlib.import_module("tierwise.search.tune")
 """The module; ``tierwise.search.tune`` is the function."""
 OPENING = importlib.import_module("tierwise.search.opening")
 
-TINY = Effort(
-    screen_items=16, screen_draws=5, race_items=20, race_draws=5, race_arms=3, study_items=32,
-    study_arms=3, select_items=32, test_items=60, finalists=4, orders=4,
-)  # fmt: skip
+TINY = SearchSize(
+    screen_items=16,
+    screen_samples=5,
+    race_items=20,
+    race_samples=5,
+    race_variants=3,
+    study_items=32,
+    study_variants=3,
+    select_items=32,
+    test_items=60,
+    finalists=4,
+    permutations=4,
+)
 
 TASK = r"""name: sums
 version: 1
@@ -52,9 +61,9 @@ SPACE = """temperature: [0.8]
 modes: [direct]
 strategies:
   single: {}
-  self_consistency: {draws: [3, 5]}
-  adaptive_consistency: {threshold: {low: 0.7, high: 0.97}, max_draws: [5]}
-difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_draws: 2}
+  self_consistency: {samples: [3, 5]}
+  adaptive_consistency: {threshold: {low: 0.7, high: 0.97}, max_samples: [5]}
+difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_samples: 2}
 """
 JOB = """task: task
 space: space.yaml
@@ -125,7 +134,7 @@ def install(
 
 def run(job: Path, out: Path, **more: object) -> TuneResult:
     """Tune it."""
-    return tune(load_job(job), out, effort=TINY, **more)
+    return tune(load_job(job), out, search_size=TINY, **more)
 
 
 def main() -> None:

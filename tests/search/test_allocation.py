@@ -8,24 +8,30 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.search.worlds import ARMS, DIMS, EVERY, table
-from tierwise.evaluation import Evaluator, Orders
+from tests.search.worlds import DIMS, EVERY, VARIANTS, table
+from tierwise.evaluation import Evaluator, Permutations
 from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec
 from tierwise.recipe.space import Range, SearchSpace
 from tierwise.search.allocation import allocate
 from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, Proposal, policy_of
 
-PROBES = {"none": [None], "length": [None],
-          "probe_agreement": [Probe((a,), k) for a in ARMS[:2] for k in (2, 3)]}  # fmt: skip
+PROBES = {
+    "none": [None],
+    "length": [None],
+    "probe_agreement": [Probe((a,), k) for a in VARIANTS[:2] for k in (2, 3)],
+}
 
 
 def dims(signal: str, buckets: int, strategies: dict) -> Dimensions:
     space = SearchSpace(
-        "tiny", strategies=strategies, signals=("none", signal), buckets=(1, buckets),
-        probe_draws=Range(2, 3, whole=True),
-    )  # fmt: skip
-    return Dimensions(space, ARMS[:2], logprobs=True, max_draws=6)
+        "tiny",
+        strategies=strategies,
+        signals=("none", signal),
+        buckets=(1, buckets),
+        probe_samples=Range(2, 3, whole=True),
+    )
+    return Dimensions(space, VARIANTS[:2], logprobs=True, max_samples=6)
 
 
 def every_allocation(evaluator: Evaluator, space: Dimensions, cuts) -> list[tuple[float, float]]:
@@ -41,8 +47,8 @@ def every_allocation(evaluator: Evaluator, space: Dimensions, cuts) -> list[tupl
     return [(e.mean_score, e.mean_usd) for e in found]
 
 
-FIVE = {"single": {}, "self_consistency": {"draws": (3, 6)}}
-THREE = {"single": {}, "self_consistency": {"draws": (5,)}}
+FIVE = {"single": {}, "self_consistency": {"samples": (3, 6)}}
+THREE = {"single": {}, "self_consistency": {"samples": (5,)}}
 
 
 @pytest.mark.parametrize("signal", ["length", "probe_agreement"])
@@ -53,7 +59,7 @@ THREE = {"single": {}, "self_consistency": {"draws": (5,)}}
 def test_it_is_the_best_of_all_combinations_at_every_budget(
     signal: str, buckets: int, strategies: dict, cuts: list
 ) -> None:
-    evaluator = Evaluator(table(7, n_items=30, depth=8), Orders(3))
+    evaluator = Evaluator(table(7, n_items=30, n_samples=8), Permutations(3))
     space = dims(signal, buckets, strategies)
     exact = allocate(evaluator, space, max_points=100_000)
     points = np.array(every_allocation(evaluator, space, cuts))
@@ -66,7 +72,7 @@ def test_it_is_the_best_of_all_combinations_at_every_budget(
 
 @pytest.mark.parametrize("dims", [DIMS, EVERY], ids=["some signals", "every signal"])
 def test_its_proposals_score_and_cost_what_it_says(dims: Dimensions) -> None:
-    evaluator = Evaluator(table(2), Orders(4))
+    evaluator = Evaluator(table(2), Permutations(4))
     exact = allocate(evaluator, dims)
     assert len({len(p.buckets) for p in exact.proposals}) > 1
     for proposal, score, usd in zip(exact.proposals, exact.score, exact.usd, strict=True):
@@ -75,7 +81,7 @@ def test_its_proposals_score_and_cost_what_it_says(dims: Dimensions) -> None:
 
 
 def test_its_front_rises() -> None:
-    exact = allocate(Evaluator(table(2), Orders(4)), DIMS)
+    exact = allocate(Evaluator(table(2), Permutations(4)), DIMS)
     assert (np.diff(exact.score) > 0).all()
     assert (np.diff(exact.usd) > 0).all()
     assert exact.utility(0.0) == exact.score[-1]
@@ -83,7 +89,7 @@ def test_its_front_rises() -> None:
 
 
 def test_a_spread_has_both_ends() -> None:
-    exact = allocate(Evaluator(table(2), Orders(4)), DIMS)
+    exact = allocate(Evaluator(table(2), Permutations(4)), DIMS)
     some = exact.spread(5)
     assert 2 <= len(some) <= 5
     assert (some[0], some[-1]) == (exact.proposals[0], exact.proposals[-1])
@@ -92,14 +98,14 @@ def test_a_spread_has_both_ends() -> None:
 
 def test_one_bucket_needs_no_signal() -> None:
     space = dataclasses.replace(DIMS.space, buckets=(1,))
-    exact = allocate(Evaluator(table(2), Orders(4)), dataclasses.replace(DIMS, space=space))
+    exact = allocate(Evaluator(table(2), Permutations(4)), dataclasses.replace(DIMS, space=space))
     assert {p.difficulty.signal for p in exact.proposals} == {"none"}
 
 
-def test_the_grid_has_portfolios_with_a_draw_for_each_arm() -> None:
+def test_the_grid_has_portfolios_with_a_sample_for_each_variant() -> None:
     grid = recipes(DIMS)
     single = StrategySpec.of("single")
-    assert Recipe((ARMS[0],), single) in grid
-    assert not any(len(r.arms) == 2 and r.strategy == single for r in grid)
-    assert {len(r.arms) for r in grid} == {1, 2}
+    assert Recipe((VARIANTS[0],), single) in grid
+    assert not any(len(r.variants) == 2 and r.strategy == single for r in grid)
+    assert {len(r.variants) for r in grid} == {1, 2}
     assert len(set(grid)) == len(grid)

@@ -1,4 +1,4 @@
-"""What signals ask beside the answers: bought once an item, the best wording kept, no answer."""
+"""What signals ask beside the answers: bought once an item, the best paraphrase kept, no answer."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.evaluation.worlds import ARMS, random_table
-from tierwise.evaluation import ABSTAINED, ArmTable
-from tierwise.recipe import Arm, Difficulty, Message, Price, Probe, PromptTemplate, Tier
+from tests.evaluation.worlds import VARIANTS, random_table
+from tierwise.evaluation import ABSTAINED, VariantTable
+from tierwise.recipe import Difficulty, Message, Price, Probe, PromptTemplate, Tier, Variant
 from tierwise.recipe.space import SearchSpace
-from tierwise.search.asking import MODE, asked_of, asking_arms, told, watched, with_mode_to_ask
-from tierwise.search.depths import depth_needed
+from tierwise.search.asking import MODE, asked_of, asking_variants, told, watched, with_mode_to_ask
+from tierwise.search.n_samples_by_variant import samples_needed
 
 SPACE = SearchSpace("s", modes=("direct", "think"), signals=("none", "length", "self_rating"))
 RATE = PromptTemplate(
-    "rate", (Message("system", "Rate."), Message("user", "{{ question }}")), turn="rating",
+    "rate",
+    (Message("system", "Rate."), Message("user", "{{ question }}")),
+    turn="rating",
     paraphrases=((Message("system", "Grade."), Message("user", "{{ question }}")),),
-)  # fmt: skip
-TIER = Tier("t", "m", Price(1, 1), {
-    "think": {"max_tokens": 900, "reasoning_effort": "high"},
-    "direct": {"max_tokens": 300, "suffix": " Now."}, "long": {"max_tokens": 5},
-})  # fmt: skip
+)
+TIER = Tier(
+    "t",
+    "m",
+    Price(1, 1),
+    {
+        "think": {"max_tokens": 900, "reasoning_effort": "high"},
+        "direct": {"max_tokens": 300, "suffix": " Now."},
+        "long": {"max_tokens": 5},
+    },
+)
 
 
 def test_a_tier_gets_a_mode_to_ask_in_only_where_a_signal_asks() -> None:
@@ -34,29 +42,33 @@ def test_a_model_that_reasons_keeps_the_room_that_it_needs() -> None:
     assert with_mode_to_ask(TIER, thinking).modes[MODE] == TIER.modes["think"]
 
 
-def test_every_wording_is_an_arm_at_temperature_0() -> None:
-    prompts, arms = asking_arms([RATE], SPACE.signals)
+def test_every_paraphrase_is_an_variant_at_temperature_0() -> None:
+    prompts, variants = asking_variants([RATE], SPACE.signals)
     assert list(prompts) == ["rate", "rate~1"]
-    assert arms == {"self_rating": (Arm("rate", MODE, 0.0), Arm("rate~1", MODE, 0.0))}
+    assert variants == {"self_rating": (Variant("rate", MODE, 0.0), Variant("rate~1", MODE, 0.0))}
 
 
-def replies(values: np.ndarray) -> ArmTable:
+def replies(values: np.ndarray) -> VariantTable:
     shape = (len(values), 1)
     ones = np.ones(shape)
-    return ArmTable(
-        np.full(shape, ABSTAINED, dtype=np.int16), 0 * ones, ones, ones, ones,
+    return VariantTable(
+        np.full(shape, ABSTAINED, dtype=np.int16),
+        0 * ones,
+        ones,
+        ones,
+        ones,
         {"rating": values[:, None].astype(float)},
-    )  # fmt: skip
+    )
 
 
-def test_the_wording_that_orders_the_items_best_is_kept() -> None:
+def test_the_paraphrase_that_orders_the_items_best_is_kept() -> None:
     table = random_table(0, n_items=40)
-    success = np.mean([rows.score.mean(axis=1) for rows in table.arms.values()], axis=0)
-    _, arms = asking_arms([RATE], SPACE.signals)
-    first, second = arms["self_rating"]
+    success = np.mean([rows.score.mean(axis=1) for rows in table.variants.values()], axis=0)
+    _, variants = asking_variants([RATE], SPACE.signals)
+    first, second = variants["self_rating"]
     better = np.round(1 + 4 * success)
     asked = {first: replies(np.roll(better, 7)), second: replies(better)}
-    kept = told(replace(table, asked=asked), arms)
+    kept = told(replace(table, asked=asked), variants)
     assert kept == {"self_rating": (Difficulty("self_rating", (), Probe((second,), 1)),)}
     assert asked_of(kept) == {second: 1}
     assert watched(kept) == ()
@@ -64,14 +76,14 @@ def test_the_wording_that_orders_the_items_best_is_kept() -> None:
 
 def test_one_that_says_the_same_of_all_tells_nothing() -> None:
     table = random_table(0, n_items=40)
-    _, arms = asking_arms([RATE], SPACE.signals)
-    alike = dict.fromkeys(arms["self_rating"], replies(np.full(40, 4.0)))
-    assert told(replace(table, asked=alike), arms) == {}
+    _, variants = asking_variants([RATE], SPACE.signals)
+    alike = dict.fromkeys(variants["self_rating"], replies(np.full(40, 4.0)))
+    assert told(replace(table, asked=alike), variants) == {}
 
 
 def test_a_fitted_signal_s_probe_stays_in_the_race() -> None:
-    routers = {"router": (Difficulty("router", (), Probe((ARMS[1],), 2)), Difficulty("router"))}
-    assert watched(routers) == (ARMS[1],)
+    routers = {"router": (Difficulty("router", (), Probe((VARIANTS[1],), 2)), Difficulty("router"))}
+    assert watched(routers) == (VARIANTS[1],)
     assert asked_of(routers) == {}
 
 
@@ -80,6 +92,6 @@ def test_held_out_items_are_asked_no_more_often_than_the_policy_does() -> None:
 
     rng = np.random.default_rng(0)
     policy = random_policy(rng, "self_rating")
-    depth = depth_needed([policy], 9)
-    assert depth[ASKED["rating"]] == policy.difficulty.probe.draws
-    assert all(n >= 9 for arm, n in depth.items() if arm in ARMS)
+    n_samples = samples_needed([policy], 9)
+    assert n_samples[ASKED["rating"]] == policy.difficulty.probe.samples
+    assert all(n >= 9 for variant, n in n_samples.items() if variant in VARIANTS)

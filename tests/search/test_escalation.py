@@ -21,7 +21,7 @@ from tierwise.recipe.policy import NO_LIMITS
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.reporting import compared, read
 from tierwise.reporting.spending import spending_rows
-from tierwise.search import Effort, TuneResult, tune
+from tierwise.search import SearchSize, TuneResult, tune
 from tierwise.search import replay as replay_run
 from tierwise.search.above import handed_on, keeps_to_itself
 from tierwise.serving import PolicyRuntime
@@ -54,15 +54,17 @@ def constant(request: Request) -> dict[str, float]:
 
 
 def tuned(
-    folder: Path, patch: pytest.MonkeyPatch, model: Callable[..., dict[str, float]],
-    effort: Effort = TINY,
-) -> tuple[TuneResult, list[ScriptedModel]]:  # fmt: skip
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    model: Callable[..., dict[str, float]],
+    search_size: SearchSize = TINY,
+) -> tuple[TuneResult, list[ScriptedModel]]:
     opened = install(patch, says=model)
     patch.setattr(MODULE, "resolve_tier", tier)
     path = make_job(folder, job=HANDING_ON)
-    space = SPACE.replace("probe_draws: 2", "probe_draws: 2, probe_arms: [1, 2]")
+    space = SPACE.replace("probe_samples: 2", "probe_samples: 2, probe_variants: [1, 2]")
     (folder / "space.yaml").write_text(space)
-    return tune(load_job(path), folder / "run", effort=effort), opened
+    return tune(load_job(path), folder / "run", search_size=search_size), opened
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +97,8 @@ def test_the_strong_tier_keeps_to_itself_and_knows_no_level(found) -> None:
     assert strong.chosen == "balanced"
     assert all(keeps_to_itself(p.policy) for p in strong.points.values())
     assert result.summary["tiers"]["strong"]["escalation"] is None
-    ladder = result.found["weak"].rungs
-    assert all(keeps_to_itself(p) for name, p in ladder.items() if name != "full_policy")
+    ablation = result.found["weak"].ablation_steps
+    assert all(keeps_to_itself(p) for name, p in ablation.items() if name != "full_policy")
 
 
 def test_the_file_reads_back_and_compare_shows_the_three(found) -> None:
@@ -107,12 +109,12 @@ def test_the_file_reads_back_and_compare_shows_the_three(found) -> None:
     assert {"always weak", "always strong", "point level"} <= {row["policy"] for row in rows}
 
 
-def test_no_draw_of_the_strong_tier_is_bought_twice(found) -> None:
+def test_no_sample_of_the_strong_tier_is_bought_twice(found) -> None:
     result, opened = found
     with SamplePool.open(result.run.pool, read_only=True) as pool:
         spent = pool.spent(result.run.run)
-        (there,) = pool._db.execute("SELECT count(*) FROM draws").fetchone()
-    assert sum(model.draws for model in opened) == there
+        (there,) = pool._db.execute("SELECT count(*) FROM samples").fetchone()
+    assert sum(model.samples for model in opened) == there
     assert sum(model.calls for model in opened) == spent.calls
 
 
@@ -121,7 +123,7 @@ def test_the_plan_has_what_handing_on_may_cost_at_worst(found) -> None:
     rows = {(r["tier"], r["stage"]): r for r in spending_rows(read(result.run.path))}
     for stage in ("select", "test"):
         weak, strong = (rows[name, stage] for name in ("weak", "strong"))
-        # The weak tier has the strong one's arms beside its own, at twenty times the price.
+        # The weak tier has the strong one's variants beside its own, at twenty times the price.
         assert weak["worst_usd"] > strong["worst_usd"]
         assert weak["planned_usd"] < strong["planned_usd"]
         assert weak["usd"] <= weak["worst_usd"]
@@ -133,7 +135,7 @@ def test_a_replay_writes_the_same_bytes_without_a_call(found, monkeypatch) -> No
     monkeypatch.setattr(MODULE, "resolve_tier", tier)
     monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
     before = files(result.run.path)
-    replay_run(result.run.path, effort=TINY)
+    replay_run(result.run.path, search_size=TINY)
     assert files(result.run.path) == before
 
 
@@ -142,13 +144,13 @@ def test_the_runtime_hands_on_as_the_evaluation_said(found) -> None:
     file, table = result.policies["weak"], result.found["weak"].test_table
     models = {name: ScriptedModel(answering(says)) for name in PRICES}
     codes = {}
-    with PolicyRuntime(file, models, seed=result.found["weak"].question.seed) as runtime:
+    with PolicyRuntime(file, models, seed=result.found["weak"].problem.seed) as runtime:
         for item in range(0, table.n_items, 5):
             told = replayed(file.policy, table, item)
             live = runtime.answer_sync(table.inputs[item])
-            assert (live.draws, live.rounds) == (len(told.draws), len(told.rounds))
+            assert (live.samples, live.rounds) == (len(told.samples), len(told.rounds))
             assert live.usd == pytest.approx(told.usd, rel=1e-9)
-            assert [t.arm for t in live.trace] == [arm.label for arm in told.arms]
+            assert [t.variant for t in live.trace] == [variant.label for variant in told.variants]
             codes[live.bucket] = told.bucket
     assert len(codes) == len(file.policy.buckets)
 
@@ -161,7 +163,9 @@ def test_a_closed_gate_stays_open_for_handing_on(tmp_path, monkeypatch) -> None:
     assert weak.tested_on_test
     policy = weak.points["level"].policy
     assert not keeps_to_itself(policy)
-    spends_itself = [r for r in policy.buckets if all(arm.tier is None for arm in r.arms)]
+    spends_itself = [
+        r for r in policy.buckets if all(variant.tier is None for variant in r.variants)
+    ]
     assert all(r.strategy.kind == "single" for r in spends_itself)
 
 

@@ -19,7 +19,7 @@ from tierwise.pool import SamplePool
 from tierwise.recipe import ANSWER, Policy, Price, Tier
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.search.above import above_of
-from tierwise.search.found import Found
+from tierwise.search.found import TierResult
 from tierwise.search.opening import Searches, search_tier
 from tierwise.search.prepared import Prepared
 from tierwise.search.tune import prepare
@@ -51,7 +51,7 @@ SPACE = """prompts: {{{prompts}}}
 temperature: [0.8]
 modes: [direct, think]
 strategies: {{{strategies}}}
-difficulty: {{signals: [{signals}], buckets: [{buckets}], probe_draws: 2}}
+difficulty: {{signals: [{signals}], buckets: [{buckets}], probe_samples: 2}}
 """
 JOB = """task: task
 space: space.yaml
@@ -67,9 +67,17 @@ TIERS = {
     for name, usd in (("only", (1.0, 5.0)), (ABOVE, (10.0, 50.0)))
 }
 EFFORT = dataclasses.replace(
-    TINY, screen_items=16, race_items=16, study_items=16, select_items=16, test_items=16,
-    finalists=2, fit_items=48, fit_draws=4, orders=2,
-)  # fmt: skip
+    TINY,
+    screen_items=16,
+    race_items=16,
+    study_items=16,
+    select_items=16,
+    test_items=16,
+    finalists=2,
+    fit_items=48,
+    fit_samples=4,
+    permutations=2,
+)
 BRINGS = {"verifier_score": "verifiers: [game24]", "retrieval": "corpus: corpus.jsonl"}
 """What a task must bring for a signal to have something to read, a strategy to search in."""
 
@@ -98,8 +106,11 @@ def script(request, seed: int) -> Completion:
 
 def parameters_of(strategy: str) -> str:
     """What a strategy must be given."""
-    needed = [f for f in dataclasses.fields(REGISTRY.classes[strategy])
-              if f.default is dataclasses.MISSING]  # fmt: skip
+    needed = [
+        f
+        for f in dataclasses.fields(REGISTRY.classes[strategy])
+        if f.default is dataclasses.MISSING
+    ]
     return ", ".join(f"{f.name}: {SOME[str(f.type)]}" for f in needed)
 
 
@@ -111,12 +122,13 @@ def space_of(kind: str, name: str) -> str:
         signals = "none, length"
     ways = f"{strategy}: {{{parameters_of(strategy)}}}"
     if kind in ("signal", "escalation"):  # buckets that do the same are one, and need no signal
-        ways += ", self_consistency: {draws: [2, 3]}"
+        ways += ", self_consistency: {samples: [2, 3]}"
     return SPACE.format(
         prompts=f"library: [{name}], families: [{name}]" if kind == "technique" else "",
         strategies=ways,
-        signals=signals, buckets=1 if signals == "none" else 2,
-    )  # fmt: skip
+        signals=signals,
+        buckets=1 if signals == "none" else 2,
+    )
 
 
 def found_with(kind: str, name: str, policy: Policy) -> bool:
@@ -127,9 +139,9 @@ def found_with(kind: str, name: str, policy: Policy) -> bool:
         case "strategy":
             return all(b.strategy.kind == name for b in policy.buckets)
         case "escalation":
-            return {arm.tier for b in policy.buckets for arm in b.arms} == {None, name}
+            return {variant.tier for b in policy.buckets for variant in b.variants} == {None, name}
         case _:
-            return all(arm.prompt == name for b in policy.buckets for arm in b.arms)
+            return all(variant.prompt == name for b in policy.buckets for variant in b.variants)
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +159,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-def searched(folder: Path, kind: str, name: str, pool: SamplePool) -> tuple[Prepared, Found]:
-    """What a search in a space of its own finds; ``pool`` has its draws."""
+def searched(folder: Path, kind: str, name: str, pool: SamplePool) -> tuple[Prepared, TierResult]:
+    """What a search in a space of its own finds; ``pool`` has its samples."""
     (folder / "space.yaml").write_text(space_of(kind, name))
     escalates = kind == "escalation"
     (folder / "job.yaml").write_text(JOB + (ESCALATING if escalates else ""))
@@ -182,17 +194,23 @@ async def test_it_can_be_named_searched_saved_and_served(
     monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:
         prepared, found = searched(folder, kind, name, pool)
-    q = found.question
-    judged = [p for g in found.generations for p in g.judged if found_with(kind, name, p)]
+    q = found.problem
+    judged = [p for g in found.study_rounds for p in g.judged if found_with(kind, name, p)]
     assert judged, f"no policy of the search has the {kind} {name}"
 
     searched_in = prepared.loaded.retriever if name == "retrieval" else None
     others = {tier: TIERS[tier] for tier in q.tiers if tier != "only"}
     file = PolicyFile(
-        name=name, tier=q.tier, task=TaskRef("sums", 1, "exact_match", ""), inputs=q.task.inputs,
-        prompts=q.prompts, policy=judged[0], answer=q.task.answer,
-        retriever=searched_in and searched_in.spec, other_tiers=others,
-    )  # fmt: skip
+        name=name,
+        tier=q.tier,
+        task=TaskRef("sums", 1, "exact_match", ""),
+        inputs=q.task.inputs,
+        prompts=q.prompts,
+        policy=judged[0],
+        answer=q.task.answer,
+        retriever=searched_in and searched_in.spec,
+        other_tiers=others,
+    )
     path = file.save(tmp_path / "policy.yaml")
     assert PolicyFile.load(path) == file
     assert name in path.read_text()
@@ -200,11 +218,13 @@ async def test_it_can_be_named_searched_saved_and_served(
     opened = searched_in and searched_in.open()
     models = dict.fromkeys(q.tiers, model) if others else model
     runtime = PolicyRuntime(PolicyFile.load(path), models, seed=prepared.job.seed, retriever=opened)
-    table = found.generations[-1].evaluator.table
+    table = found.study_rounds[-1].evaluator.table
     for item in range(3):
         said_before = replay(judged[0], table, item)
         got = await runtime.answer(table.inputs[item])
-        assert (got.draws, got.usd, got.signal) == (
-            len(said_before.draws), said_before.usd, said_before.signal,
-        )  # fmt: skip
+        assert (got.samples, got.usd, got.signal) == (
+            len(said_before.samples),
+            said_before.usd,
+            said_before.signal,
+        )
         assert got.answer is not None

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.search.worlds import ARMS
+from tests.search.worlds import VARIANTS
 from tierwise.recipe import StrategySpec, uniform
 from tierwise.search.parameters import Proposal
 from tierwise.search.stages.select import along
-from tierwise.search.study import Judged
+from tierwise.search.study import EvaluatedTrial
 
-POLICY = uniform(ARMS[0], StrategySpec.of("single"))
+POLICY = uniform(VARIANTS[0], StrategySpec.of("single"))
 PROPOSAL = Proposal(POLICY.difficulty, (), POLICY.buckets)
 
 
-def judged(score: float, usd: float) -> Judged:
-    return Judged(PROPOSAL, POLICY, score, usd, 1.0, 1.0, 0)
+def judged(score: float, usd: float) -> EvaluatedTrial:
+    return EvaluatedTrial(PROPOSAL, POLICY, score, usd, 1.0, 1.0, 0)
 
 
 def test_a_short_front_is_taken_whole() -> None:

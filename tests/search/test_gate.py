@@ -51,8 +51,7 @@ def test_holm_counts_all_tiers_and_points() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("gain", "cost"),
-    [(0.0, 1.3), (0.0, 1.0), (-MARGIN, 0.5), (-MARGIN, 1.0), (-0.05, 0.5)],
+    ("gain", "cost"), [(0.0, 1.3), (0.0, 1.0), (-MARGIN, 0.5), (-MARGIN, 1.0), (-0.05, 0.5)]
 )
 def test_the_null_passes_at_most_five_times_in_a_hundred(gain: float, cost: float) -> None:
     """Neither better nor as good and cheaper, on the edge of it; 120 items, a third differ."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tests.evaluation.worlds import ARMS, random_table
+from tests.evaluation.worlds import VARIANTS, random_table
 from tierwise.recipe import Difficulty, Policy, Recipe, StrategySpec, Weight, uniform
 from tierwise.search.mode_shares import mode_shares, stuck_in
 
-SINGLE, TWO = StrategySpec.of("single"), StrategySpec.of("self_consistency", draws=2)
-DIRECT, STEPS, TOTALS = ARMS
+SINGLE, TWO = StrategySpec.of("single"), StrategySpec.of("self_consistency", samples=2)
+DIRECT, STEPS, TOTALS = VARIANTS
 ROUTER = Difficulty("router", (0.5,), weights=(Weight("words", 1.0, 4.5, 1.0),))
 
 
-def test_shares_are_of_the_draws_of_each_bucket() -> None:
+def test_shares_are_of_the_samples_of_each_bucket() -> None:
     table = random_table(0)
     policy = Policy((Recipe((DIRECT,), SINGLE), Recipe((DIRECT, STEPS), TWO)), ROUTER)
     assert mode_shares(policy, table) == [{"direct": 1.0}, {"direct": 0.5, "think": 0.5}]

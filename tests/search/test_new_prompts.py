@@ -33,23 +33,23 @@ def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_new_prompt_takes_part_and_only_what_is_new_is_bought(first, tmp_path: Path) -> None:
     job, before, opened = first
-    bought = sum(model.draws for model in opened)
+    bought = sum(model.samples for model in opened)
     (tmp_path / "task" / "prompts.yaml").write_text(ADDED)
     opened.clear()
     again = run(job, tmp_path / "run")
     with SamplePool.open(again.run.pool, read_only=True) as pool:
-        (there,) = pool._db.execute("SELECT count(*) FROM draws").fetchone()
-    assert there == bought + sum(model.draws for model in opened)
+        (there,) = pool._db.execute("SELECT count(*) FROM samples").fetchone()
+    assert there == bought + sum(model.samples for model in opened)
     assert again.run.run == before.run.run
     for name, found in again.found.items():
-        old, new = before.found[name], found.generations
+        old, new = before.found[name], found.study_rounds
         assert [g.number for g in new] == [3, 4]
-        assert {a.prompt for a in new[-1].dimensions.arms} >= {"best"}
-        assert any(arm.prompt == "best" for arm in again.policies[name].policy.arms)
-        # The old front is judged again first, as far as its arms are still in the race.
-        racing = set(new[0].dimensions.arms)
-        front = [j.proposal.buckets for j in old.generations[-1].front()]
-        kept = [b for b in front if {a for r in b for a in r.arms} <= racing]
+        assert {a.prompt for a in new[-1].dimensions.variants} >= {"best"}
+        assert any(variant.prompt == "best" for variant in again.policies[name].policy.variants)
+        # The old front is judged again first, as far as its variants are still in the race.
+        racing = set(new[0].dimensions.variants)
+        front = [j.proposal.buckets for j in old.study_rounds[-1].front()]
+        kept = [b for b in front if {a for r in b for a in r.variants} <= racing]
         restated = [j.proposal.buckets for j in new[0].judged.values()]
         assert kept
         assert kept == [buckets for buckets in restated if buckets in kept][: len(kept)]
@@ -64,9 +64,9 @@ def test_the_run_with_the_new_prompt_is_resumed_and_replayed_alike(first, tmp_pa
     opened.clear()
     run(job, tmp_path / "run")
     assert files(again.run.path) == written
-    replay(again.run.path, effort=TINY)
+    replay(again.run.path, search_size=TINY)
     assert files(again.run.path) == written
-    assert sum(model.draws for model in opened) == 0
+    assert sum(model.samples for model in opened) == 0
     studied = json.loads(written["studied.json"])
     assert all(one["before"]["generations"] == 2 for one in studied.values())
 

@@ -11,20 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
-from tests.search.worlds import ARMS, DIMS, EVERY, table
+from tests.search.worlds import DIMS, EVERY, VARIANTS, table
 from tierwise.difficulty import signal_of
-from tierwise.evaluation import Evaluator, Orders
+from tierwise.evaluation import Evaluator, Permutations
 from tierwise.recipe import Difficulty, Probe, Recipe, StrategySpec
-from tierwise.search.parameters import (
-    Dimensions,
-    Proposal,
-    parameters_of,
-    policy_of,
-    thresholds,
-)
+from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of, thresholds
 
 
-class Drawn:
+class Sampled:
     """Answers a walk over the space with whatever hypothesis thinks of."""
 
     def __init__(self, data: st.DataObject) -> None:
@@ -43,42 +37,47 @@ class Drawn:
 @pytest.mark.parametrize("dims", [DIMS, EVERY], ids=["some signals", "every signal"])
 @given(st.data())
 def test_a_proposal_is_what_its_parameters_propose(dims: Dimensions, data: st.DataObject) -> None:
-    proposal = dims.propose(Drawn(data))
+    proposal = dims.propose(Sampled(data))
     params = parameters_of(proposal, dims)
     assert params is not None
     again = dims.propose(FixedTrial(params))
     assert again.shares == pytest.approx(proposal.shares)
-    assert (again.difficulty, again.buckets) == (
-        proposal.difficulty, proposal.buckets,
-    )  # fmt: skip
+    assert (again.difficulty, again.buckets) == (proposal.difficulty, proposal.buckets)
     assert parameters_of(again, dims) == pytest.approx(params)
 
 
 @given(st.data())
 def test_a_bucket_has_the_parameters_of_its_strategy_alone(data: st.DataObject) -> None:
-    proposal = DIMS.propose(Drawn(data))
+    proposal = DIMS.propose(Sampled(data))
     params = parameters_of(proposal, DIMS)
-    for b, (arms, strategy) in enumerate(proposal.buckets):
+    for b, (variants, strategy) in enumerate(proposal.buckets):
         mine = {name for name in params if name.startswith(f"b{b}.")}
         assert mine == {
-            f"b{b}.arms", f"b{b}.strategy", *(f"b{b}.arm{i}" for i in range(len(arms))),
+            f"b{b}.variants",
+            f"b{b}.strategy",
+            *(f"b{b}.variant{i}" for i in range(len(variants))),
             *(f"b{b}.{strategy.kind}.{name}" for name in DIMS.space.strategies[strategy.kind]),
-        }  # fmt: skip
+        }
     assert not any(name.startswith(f"b{len(proposal.buckets)}.") for name in params)
 
 
 def test_every_signal_setting_and_number_of_buckets_can_be_proposed() -> None:
     settings = {kind: len(EVERY.ways(kind)) for kind in EVERY.signals}
     assert settings == {
-        "length": 1, "probe_agreement": 1, "probe_confidence": 2, "verifier_score": 1,
-        "self_rating": 1, "control_question": 1, "router": 2,
-    }  # fmt: skip
-    evaluator = Evaluator(table(3, n_items=60), Orders(2))
-    recipe = Recipe((ARMS[0],), StrategySpec.of("single"))
+        "length": 1,
+        "probe_agreement": 1,
+        "probe_confidence": 2,
+        "verifier_score": 1,
+        "self_rating": 1,
+        "control_question": 1,
+        "router": 2,
+    }
+    evaluator = Evaluator(table(3, n_items=60), Permutations(2))
+    recipe = Recipe((VARIANTS[0],), StrategySpec.of("single"))
     for kind in EVERY.signals:
         for way in EVERY.ways(kind):
             needs = signal_of(way).probes and way.probe is None
-            told = replace(way, probe=Probe(ARMS[:1], 4)) if needs else way
+            told = replace(way, probe=Probe(VARIANTS[:1], 4)) if needs else way
             five = Proposal(told, (0.2, 0.4, 0.6, 0.8), (recipe,) * 5)
             assert parameters_of(five, EVERY) is not None
             if (policy := policy_of(five, evaluator)) is not None:
@@ -93,34 +92,40 @@ def test_what_a_tier_cannot_be_told_by_is_not_proposed() -> None:
 
 
 def test_a_portfolio_is_a_set() -> None:
-    two = {"buckets": 1, "b0.arms": 2, "b0.strategy": "single"}
-    one_way = FixedTrial({**two, "b0.arm0": ARMS[0].label, "b0.arm1": ARMS[1].label})
-    other_way = FixedTrial({**two, "b0.arm0": ARMS[1].label, "b0.arm1": ARMS[0].label})
-    twice = FixedTrial({**two, "b0.arm0": ARMS[1].label, "b0.arm1": ARMS[1].label})
+    two = {"buckets": 1, "b0.variants": 2, "b0.strategy": "single"}
+    one_way = FixedTrial({**two, "b0.variant0": VARIANTS[0].label, "b0.variant1": VARIANTS[1].label})
+    other_way = FixedTrial({**two, "b0.variant0": VARIANTS[1].label, "b0.variant1": VARIANTS[0].label})
+    twice = FixedTrial({**two, "b0.variant0": VARIANTS[1].label, "b0.variant1": VARIANTS[1].label})
     assert DIMS.propose(one_way) == DIMS.propose(other_way)
-    assert DIMS.propose(twice).buckets[0].arms == (ARMS[1],)
+    assert DIMS.propose(twice).buckets[0].variants == (VARIANTS[1],)
 
 
-def test_a_window_is_never_more_than_the_draws() -> None:
-    trial = FixedTrial({
-        "buckets": 1, "b0.arms": 1, "b0.arm0": ARMS[0].label, "b0.strategy": "early_stopping",
-        "b0.early_stopping.window": 5, "b0.early_stopping.max_draws": 3,
-    })  # fmt: skip
-    assert dict(DIMS.propose(trial).buckets[0].strategy.params) == {"window": 5, "max_draws": 5}
+def test_a_window_is_never_more_than_the_samples() -> None:
+    trial = FixedTrial(
+        {
+            "buckets": 1,
+            "b0.variants": 1,
+            "b0.variant0": VARIANTS[0].label,
+            "b0.strategy": "early_stopping",
+            "b0.early_stopping.window": 5,
+            "b0.early_stopping.max_samples": 3,
+        }
+    )
+    assert dict(DIMS.propose(trial).buckets[0].strategy.params) == {"window": 5, "max_samples": 5}
 
 
 def test_what_the_space_does_not_hold_has_no_parameters() -> None:
-    def single(arm) -> Proposal:
-        return Proposal(Difficulty(), (), (Recipe((arm,), StrategySpec.of("single")),))
+    def single(variant) -> Proposal:
+        return Proposal(Difficulty(), (), (Recipe((variant,), StrategySpec.of("single")),))
 
-    assert parameters_of(single(ARMS[0]), DIMS) is not None
-    assert parameters_of(single(ARMS[0]._replace(temperature=0.1)), DIMS) is None
-    weighted = Recipe((ARMS[0],), StrategySpec.of("weighted_consistency", draws=3))
+    assert parameters_of(single(VARIANTS[0]), DIMS) is not None
+    assert parameters_of(single(VARIANTS[0]._replace(temperature=0.1)), DIMS) is None
+    weighted = Recipe((VARIANTS[0],), StrategySpec.of("weighted_consistency", samples=3))
     assert parameters_of(Proposal(Difficulty(), (), (weighted,)), DIMS) is None
 
 
 def test_without_logprobs_nothing_that_needs_them_is_proposed() -> None:
-    without = Dimensions(DIMS.space, ARMS, logprobs=False, max_draws=9)
+    without = Dimensions(DIMS.space, VARIANTS, logprobs=False, max_samples=9)
     assert "best_of_n" in DIMS.kinds
     assert "best_of_n" not in without.kinds
 
@@ -166,19 +171,19 @@ def test_an_unknown_value_moves_no_cut() -> None:
 
 
 def test_a_policy_with_an_empty_bucket_is_none() -> None:
-    evaluator = Evaluator(table(), Orders(4))
-    recipe = Recipe((ARMS[0],), StrategySpec.of("single"))
-    two_draws = Probe(ARMS[:1], 2)  # agreement is .5 or 1: one gap
+    evaluator = Evaluator(table(), Permutations(4))
+    recipe = Recipe((VARIANTS[0],), StrategySpec.of("single"))
+    two_samples = Probe(VARIANTS[:1], 2)  # agreement is .5 or 1: one gap
     assert policy_of(
-        Proposal(Difficulty("probe_agreement", (), two_draws), (0.5,), (recipe,) * 2), evaluator
+        Proposal(Difficulty("probe_agreement", (), two_samples), (0.5,), (recipe,) * 2), evaluator
     )
-    three = Proposal(Difficulty("probe_agreement", (), two_draws), (0.3, 0.6), (recipe,) * 3)
+    three = Proposal(Difficulty("probe_agreement", (), two_samples), (0.3, 0.6), (recipe,) * 3)
     assert policy_of(three, evaluator) is None
 
 
 def test_cuts_of_a_policy_are_those_of_its_signal() -> None:
-    evaluator = Evaluator(table(), Orders(4))
-    recipe = Recipe((ARMS[0],), StrategySpec.of("single"))
+    evaluator = Evaluator(table(), Permutations(4))
+    recipe = Recipe((VARIANTS[0],), StrategySpec.of("single"))
     policy = policy_of(Proposal(Difficulty("length"), (0.4,), (recipe,) * 2), evaluator)
     expected = thresholds(evaluator.signal(Difficulty("length")), [0.4])
     assert policy.difficulty == Difficulty("length", expected)

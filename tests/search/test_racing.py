@@ -1,24 +1,24 @@
-"""Who leaves the race: an arm that is dominated everywhere, and hardly ever one of equals."""
+"""Who leaves the race: a variant that is dominated everywhere, and hardly ever one of equals."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.search.worlds import ARMS, coins
-from tierwise.evaluation import Evaluator, Orders
-from tierwise.recipe import Arm, StrategySpec
+from tests.search.worlds import VARIANTS, coins
+from tierwise.evaluation import Evaluator, Permutations
+from tierwise.recipe import StrategySpec, Variant
 from tierwise.search.racing import Envelope, envelope, most_useful, survivors
 
-A, B, C = ARMS
-SINGLE, VOTE = StrategySpec.of("single"), StrategySpec.of("self_consistency", draws=3)
+A, B, C = VARIANTS
+SINGLE, VOTE = StrategySpec.of("single"), StrategySpec.of("self_consistency", samples=3)
 N = 60
 
 
-def points(p: dict[Arm, np.ndarray], usd: dict[Arm, float], **more) -> Envelope:
-    """``p``'s arms under one draw and a vote of three; items get longer from the first on."""
+def points(p: dict[Variant, np.ndarray], usd: dict[Variant, float], **more) -> Envelope:
+    """``p``'s variants under one sample and a vote of three; items get longer from the first on."""
     table = coins(p, usd, 5, **more)
-    return envelope(Evaluator(table, Orders(4)), list(p), [SINGLE, VOTE])
+    return envelope(Evaluator(table, Permutations(4)), list(p), [SINGLE, VOTE])
 
 
 def flat(p: float) -> np.ndarray:
@@ -33,57 +33,57 @@ SAME = {A: 1.0, B: 1.0, C: 1.0}
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_an_arm_that_is_dominated_everywhere_goes(seed: int) -> None:
+def test_an_variant_that_is_dominated_everywhere_goes(seed: int) -> None:
     raced = points({A: flat(0.9), B: flat(0.3)}, {A: 1.0, B: 1.0}, seed=seed)
     assert survivors(raced) == (A,)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_an_arm_that_is_worse_and_cheaper_stays(seed: int) -> None:
+def test_an_variant_that_is_worse_and_cheaper_stays(seed: int) -> None:
     raced = points({A: flat(0.9), B: flat(0.3)}, {A: 1.0, B: 0.5}, seed=seed)
     assert survivors(raced) == (A, B)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_an_arm_that_is_good_on_long_items_alone_stays(seed: int) -> None:
+def test_an_variant_that_is_good_on_long_items_alone_stays(seed: int) -> None:
     raced = points({A: halves(1.0, 0.2), B: halves(0.0, 0.7)}, SAME, seed=seed)
     assert survivors(raced) == (A, B)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_an_arm_that_only_votes_well_stays(seed: int) -> None:
-    """B wins one draw, A the vote: A's draws are never all wrong on an item, B's often are."""
+def test_an_variant_that_only_votes_well_stays(seed: int) -> None:
+    """B wins one sample, A the vote: A's samples are never all wrong on an item, B's often are."""
     right = np.where(np.arange(N) % 5 < 3, 1.0, 0.0)
     raced = points({A: flat(0.5), B: right}, SAME, seed=seed)
     assert A in survivors(raced)
 
 
-def test_points_that_the_draws_do_not_support_are_left_out() -> None:
+def test_points_that_the_samples_do_not_support_are_left_out() -> None:
     table = coins({A: flat(0.5)}, SAME, 4)
-    ways = [SINGLE, StrategySpec.of("self_consistency", draws=5)]
-    assert len(envelope(Evaluator(table, Orders(2)), [A], ways).arm) == 1
+    ways = [SINGLE, StrategySpec.of("self_consistency", samples=5)]
+    assert len(envelope(Evaluator(table, Permutations(2)), [A], ways).variant) == 1
 
 
-def of_equals(rng: np.random.Generator, n_arms: int, n_items: int, strata: int) -> Envelope:
-    """Arms that do the same: one draw, and votes of three and five of five draws."""
+def of_equals(rng: np.random.Generator, n_variants: int, n_items: int, strata: int) -> Envelope:
+    """Variants that do the same: one sample, and votes of three and five of five samples."""
     p = rng.random(n_items) ** 0.5
-    counts = rng.binomial(5, p, size=(n_arms, n_items))
+    counts = rng.binomial(5, p, size=(n_variants, n_items))
     scores = np.stack([counts / 5, counts >= 3, counts >= 4], axis=1).reshape(-1, n_items)
-    usd = np.tile(np.repeat([[1.0], [3.0], [5.0]], n_items, axis=1), (n_arms, 1))
+    usd = np.tile(np.repeat([[1.0], [3.0], [5.0]], n_items, axis=1), (n_variants, 1))
     everything = np.ones(n_items, dtype=bool)
     short = np.arange(n_items) < n_items // 2
     masks = (everything, short, ~short)[:strata]
-    arms = tuple(Arm(f"p{i}", "direct", 0.8) for i in range(n_arms))
-    return Envelope(arms, np.repeat(np.arange(n_arms), 3), scores.astype(float), usd, masks)
+    variants = tuple(Variant(f"p{i}", "direct", 0.8) for i in range(n_variants))
+    return Envelope(variants, np.repeat(np.arange(n_variants), 3), scores.astype(float), usd, masks)
 
 
 @pytest.mark.parametrize(("n_items", "strata"), [(48, 3), (48, 1), (16, 3), (120, 3)])
-@pytest.mark.parametrize("n_arms", [2, 12])
-def test_a_race_of_equals_drops_one_less_often_than_alpha(n_arms, n_items, strata) -> None:
-    rng = np.random.default_rng(n_items + n_arms)
+@pytest.mark.parametrize("n_variants", [2, 12])
+def test_a_race_of_equals_drops_one_less_often_than_alpha(n_variants, n_items, strata) -> None:
+    rng = np.random.default_rng(n_items + n_variants)
     races = 300
     dropped = sum(
-        len(survivors(of_equals(rng, n_arms, n_items, strata), alpha=0.05)) < n_arms
+        len(survivors(of_equals(rng, n_variants, n_items, strata), alpha=0.05)) < n_variants
         for _ in range(races)
     )
     assert dropped / races <= 0.05

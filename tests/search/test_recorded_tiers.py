@@ -15,12 +15,21 @@ from tierwise.search import prepare
 
 def recording(path: Path, model: str, target: str) -> str:
     items = [{"id": str(i), "inputs": {"q": f"{i}?"}, "target": target} for i in range(40)]
-    draws = [
-        {"item_id": str(i), "model": model, "prompt_id": "p", "mode": "direct", "temperature": 0.0,
-         "draw": 0, "text": "1", "prompt_tokens": 3, "completion_tokens": 1}
+    samples = [
+        {
+            "item_id": str(i),
+            "model": model,
+            "prompt_id": "p",
+            "mode": "direct",
+            "temperature": 0.0,
+            "sample": 0,
+            "text": "1",
+            "prompt_tokens": 3,
+            "completion_tokens": 1,
+        }
         for i in range(40)
-    ]  # fmt: skip
-    path.write_text("\n".join(map(json.dumps, [*items, *draws])))
+    ]
+    path.write_text("\n".join(map(json.dumps, [*items, *samples])))
     return str(path)
 
 

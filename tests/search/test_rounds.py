@@ -99,8 +99,12 @@ def set_up(folder: Path, patch: pytest.MonkeyPatch) -> Path:
 
 def installed(patch: pytest.MonkeyPatch, says: Says) -> Proposer:
     made = Proposer(says)
-    tier = Tier("proposer", "embedded/proposer", Price(2.0, 8.0, as_of="2026-01"),
-                {"direct": {"max_tokens": 300}})  # fmt: skip
+    tier = Tier(
+        "proposer",
+        "embedded/proposer",
+        Price(2.0, 8.0, as_of="2026-01"),
+        {"direct": {"max_tokens": 300}},
+    )
     patch.setattr(DESK, "open_model", made.open)
     for module in (DESK, SEARCH, PLANNED):
         patch.setattr(module, "proposer_of", lambda spec: tier)
@@ -138,7 +142,7 @@ def helped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Helped]:
 
 
 def run(job: Path, out: Path) -> TuneResult:
-    return tune(load_job(job), out, effort=TINY)
+    return tune(load_job(job), out, search_size=TINY)
 
 
 def rounds_of(result: TuneResult) -> list[dict[str, Any]]:
@@ -146,8 +150,12 @@ def rounds_of(result: TuneResult) -> list[dict[str, Any]]:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    wanted = [folder / "summary.json", folder / "trials.csv", *folder.glob("policies/*"),
-              *folder.glob("proposals/*")]  # fmt: skip
+    wanted = [
+        folder / "summary.json",
+        folder / "trials.csv",
+        *folder.glob("policies/*"),
+        *folder.glob("proposals/*"),
+    ]
     return {str(p.relative_to(folder)): p.read_bytes() for p in wanted}
 
 
@@ -174,7 +182,7 @@ def test_the_reflection_sees_how_the_candidate_will_be_run(helped: Helped) -> No
     asked = next(asked for asked in helped.proposer.asked if reflecting(asked))
     assert brief["run_as"] in asked
     assert "in mode direct" in brief["run_as"]
-    assert " x" in asked.partition("Answers of its draws")[2]
+    assert " x" in asked.partition("Answers of its samples")[2]
 
 
 def test_what_was_planned_for_each_round_stands_beside_what_it_bought(helped: Helped) -> None:
@@ -187,7 +195,7 @@ def test_what_was_planned_for_each_round_stands_beside_what_it_bought(helped: He
 
 def test_a_replay_needs_no_proposer_and_gives_the_same_study(helped: Helped) -> None:
     before, calls = results(helped.folder), len(helped.proposer.asked)
-    replay(helped.folder, effort=TINY)
+    replay(helped.folder, search_size=TINY)
     assert results(helped.folder) == before
     run(helped.job, helped.folder)
     assert results(helped.folder) == before
@@ -199,7 +207,7 @@ def test_without_its_proposals_a_run_cannot_be_replayed(helped: Helped) -> None:
     text = stored.read_text()
     stored.unlink()
     with pytest.raises(UnsupportedError, match=r"lacks proposals/first\.json"):
-        replay(helped.folder, effort=TINY)
+        replay(helped.folder, search_size=TINY)
     stored.write_text(text)
 
 
@@ -288,8 +296,11 @@ def test_proposals_are_stored_with_their_exact_bytes(helped: Helped) -> None:
 def test_demonstrations_are_the_tiers_own_right_answers(
     job: Path, proposer: Installed, tmp_path: Path
 ) -> None:
-    job.write_text(job.read_text().replace("rounds: 3, instructions: 2", "rounds: 1, "
-                   "instructions: 0, demonstrations: 2"))  # fmt: skip
+    job.write_text(
+        job.read_text().replace(
+            "rounds: 3, instructions: 2", "rounds: 1, instructions: 0, demonstrations: 2"
+        )
+    )
     made = proposer(helpful)
     result = run(job, tmp_path / "run")
     assert not made.asked

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.search.worlds import ARMS, judged, table
+from tests.search.worlds import VARIANTS, judged, table
 from tierwise.errors import UnsupportedError
-from tierwise.evaluation import Evaluator, Orders
+from tierwise.evaluation import Evaluator, Permutations
 from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
 from tierwise.search.candidates import Candidate, complexity
 from tierwise.search.candidates import candidate as as_candidate
@@ -18,7 +18,7 @@ SINGLE = StrategySpec.of("single")
 
 
 def vote(n: int) -> StrategySpec:
-    return StrategySpec.of("self_consistency", draws=n)
+    return StrategySpec.of("self_consistency", samples=n)
 
 
 def scores(mean: float, seed: int = 0) -> np.ndarray:
@@ -28,7 +28,7 @@ def scores(mean: float, seed: int = 0) -> np.ndarray:
 
 
 def candidate(mean: float, usd: float, strategy=SINGLE, *, buckets: int = 1, seed: int = 0):
-    recipe = Recipe((ARMS[0],), strategy)
+    recipe = Recipe((VARIANTS[0],), strategy)
     cuts = tuple(-float(b) for b in range(1, buckets))
     policy = Policy((recipe,) * buckets, Difficulty("length" if cuts else "none", cuts))
     rng = np.random.default_rng(seed + 1)
@@ -65,14 +65,14 @@ def test_economy_is_the_baseline_where_few_items_show_nothing() -> None:
     def of(items: int) -> tuple[Candidate, Candidate]:
         today = BASELINE._replace(on_select=judged(scores(0.5)[:items], 1.0))
         same = judged(today.on_select.score, 0.5)
-        return today, Candidate(uniform(ARMS[1], SINGLE), 1, same)
+        return today, Candidate(uniform(VARIANTS[1], SINGLE), 1, same)
 
     for items, chosen in ((8, 0), (N, 1)):
         both = of(items)
         assert operating_points(both, both[0], margin=0.02)["economy"] is both[chosen]
 
 
-def test_a_vote_that_gains_within_the_noise_does_not_take_the_place_of_one_draw() -> None:
+def test_a_vote_that_gains_within_the_noise_does_not_take_the_place_of_one_sample() -> None:
     one = candidate(0.700, 2.0)
     lucky = candidate(0.705, 2.0, vote(3), seed=5)
     clear = candidate(0.85, 2.0, vote(3), seed=5)
@@ -108,7 +108,7 @@ def test_buckets_that_only_save_dollars_are_taken_at_an_equal_score_where_dollar
         assert bounded_point([plain, same], bound) is plain
 
 
-def test_buckets_that_are_no_better_than_the_same_dealt_by_lot_are_not_taken() -> None:
+def test_buckets_that_are_no_better_than_the_same_interleaved_by_lot_are_not_taken() -> None:
     plain = candidate(0.7, 2.0, vote(3))
     lucky = candidate(0.75, 2.0, vote(3), buckets=2)
     by_lot = candidate(0.70, 2.0, vote(3))
@@ -120,14 +120,14 @@ def test_buckets_that_are_no_better_than_the_same_dealt_by_lot_are_not_taken() -
 
 
 def test_by_lot_every_item_is_answered_by_each_recipe_as_often_as_it_is_used() -> None:
-    on = Evaluator(table(), Orders(4), exact=False)
-    one, other = (Recipe(ARMS[:1], spec) for spec in (SINGLE, vote(3)))
+    on = Evaluator(table(), Permutations(4), exact=False)
+    one, other = (Recipe(VARIANTS[:1], spec) for spec in (SINGLE, vote(3)))
     cut = float(np.median(on.signal(Difficulty("length"))))
     got = as_candidate(on, Policy((one, other), Difficulty("length", (cut,))), 7)
     assert got.by_lot is not None
     share = got.on_select.shares[0]
     each = [on.evaluate(Policy((recipe,))) for recipe in (one, other)]
-    for name in ("score", "usd", "draws"):
+    for name in ("score", "usd", "samples"):
         mixed = share * getattr(each[0], name) + (1 - share) * getattr(each[1], name)
         np.testing.assert_allclose(getattr(got.by_lot, name), mixed)
     assert got.by_lot.mean_usd != pytest.approx(got.on_select.mean_usd)
@@ -135,12 +135,12 @@ def test_by_lot_every_item_is_answered_by_each_recipe_as_often_as_it_is_used() -
 
 
 def test_a_probe_is_paid_for_by_lot_too() -> None:
-    on = Evaluator(table(), Orders(4), exact=False)
-    probe = Difficulty("probe_agreement", (0.75,), Probe(ARMS[1:2], 2))
-    buckets = tuple(Recipe(ARMS[:1], spec) for spec in (SINGLE, vote(3)))
+    on = Evaluator(table(), Permutations(4), exact=False)
+    probe = Difficulty("probe_agreement", (0.75,), Probe(VARIANTS[1:2], 2))
+    buckets = tuple(Recipe(VARIANTS[:1], spec) for spec in (SINGLE, vote(3)))
     got = as_candidate(on, Policy(buckets, probe))
     assert got.by_lot is not None
-    assert got.by_lot.draws.mean() == pytest.approx(got.on_select.draws.mean())
+    assert got.by_lot.samples.mean() == pytest.approx(got.on_select.samples.mean())
 
 
 def test_what_earns_its_place_is_not_hidden_by_what_ranks_higher_and_does_not() -> None:
@@ -151,9 +151,9 @@ def test_what_earns_its_place_is_not_hidden_by_what_ranks_higher_and_does_not() 
 
 
 def test_complexity_is_told_by_what_a_policy_may_ask_for() -> None:
-    assert complexity(uniform(ARMS[0], SINGLE)) == "one draw"
-    assert complexity(uniform(ARMS[0], StrategySpec.of("best_of_n", draws=1))) == "one draw"
-    assert complexity(uniform(ARMS[0], vote(3))) == "one bucket"
+    assert complexity(uniform(VARIANTS[0], SINGLE)) == "one sample"
+    assert complexity(uniform(VARIANTS[0], StrategySpec.of("best_of_n", samples=1))) == "one sample"
+    assert complexity(uniform(VARIANTS[0], vote(3))) == "one bucket"
     assert complexity(candidate(0.5, 1.0, buckets=2).policy) == "buckets"
 
 
@@ -163,13 +163,17 @@ CHEAP, GOOD, DEAR = candidate(0.5, 1.0), candidate(0.7, 2.0, vote(3)), candidate
 @pytest.mark.parametrize(
     ("bound", "expected"),
     [
-        ({"max_usd_per_item": 3.0}, GOOD), ({"max_usd_per_item": 100.0}, DEAR),
-        ({"min_score": 0.6}, GOOD), ({"min_score": 0.75}, DEAR), ({"min_score": 0.1}, CHEAP),
+        ({"max_usd_per_item": 3.0}, GOOD),
+        ({"max_usd_per_item": 100.0}, DEAR),
+        ({"min_score": 0.6}, GOOD),
+        ({"min_score": 0.75}, DEAR),
+        ({"min_score": 0.1}, CHEAP),
         # A point of score is worth: less than the $.05 that GOOD's cost, $.7 that DEAR's do, more.
-        ({"usd_per_point": 0.01}, CHEAP), ({"usd_per_point": 0.2}, GOOD),
+        ({"usd_per_point": 0.01}, CHEAP),
+        ({"usd_per_point": 0.2}, GOOD),
         ({"usd_per_point": 5.0}, DEAR),
     ],
-)  # fmt: skip
+)
 def test_a_bound_chooses(bound: dict, expected: Candidate) -> None:
     assert bounded_point([CHEAP, GOOD, DEAR], bound) is expected
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.search.worlds import judged
-from tierwise.recipe import Arm, Policy, StrategySpec, uniform
+from tierwise.recipe import Policy, StrategySpec, Variant, uniform
 from tierwise.search.candidates import Candidate
 from tierwise.search.selection import level_point
 from tierwise.search.shown import EVEN, Claim, Searched, critical, shown, surety
@@ -18,11 +18,11 @@ from tierwise.stats.paired import PairedBootstrap
 
 MARGIN = 0.02
 Z = NormalDist().inv_cdf(0.975)
-STRONG = Arm("strong", "direct", 0.0)
+STRONG = Variant("strong", "direct", 0.0)
 
 
 def policy(i: int) -> Policy:
-    return uniform(Arm(f"p{i}", "direct", 0.0), StrategySpec.of("single"))
+    return uniform(Variant(f"p{i}", "direct", 0.0), StrategySpec.of("single"))
 
 
 class World(NamedTuple):
@@ -77,9 +77,10 @@ def by_each_alone(found: World) -> bool:
         surety(
             np.append(found.searched.evaluate(c.policy).score - theirs, c.on_select.score - 0.5),
             Claim(-MARGIN, found.strong),
-        ) > Z
+        )
+        > Z
         for c in found.cheaper
-    )  # fmt: skip
+    )
 
 
 # Differences are of half a point, so that a margin of .02 is one of .04 of the items.

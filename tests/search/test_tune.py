@@ -64,9 +64,9 @@ def policies(out: Path) -> dict[str, str]:
     }
 
 
-def draws(out: Path) -> int:
+def samples(out: Path) -> int:
     with SamplePool.open(out / "pool.sqlite", read_only=True) as pool:
-        return pool.counts("draws")
+        return pool.counts("samples")
 
 
 def calls(out: Path) -> int:
@@ -84,15 +84,22 @@ def test_a_run_writes_policies_summary_trials_tables_and_study(whole: Path) -> N
         assert file.evidence["gate"] == tier["gate"]
         assert file.expected["score"] == pytest.approx(
             tier["operating_points"]["balanced"]["score"]
-            if tier["gate"] == "passed" else tier["baseline"]["score"]
-        )  # fmt: skip
-        assert list(tier["ladder"]) == [
-            "default_prompt_one_draw", "best_prompt_one_draw", "default_prompt_best_strategy",
-            "disjoint", "joint_fixed_n", "joint_adaptive_stop", "full_policy", "oracle_bound",
-        ]  # fmt: skip
-        for rung in tier["ladder"].values():
-            low, high = rung["score_ci95"]
-            assert low <= rung["score"] <= high
+            if tier["gate"] == "passed"
+            else tier["baseline"]["score"]
+        )
+        assert list(tier["ablation"]) == [
+            "default_prompt_one_sample",
+            "best_prompt_one_sample",
+            "default_prompt_best_strategy",
+            "disjoint",
+            "joint_fixed_n",
+            "joint_adaptive_stop",
+            "full_policy",
+            "oracle_bound",
+        ]
+        for ablation_step in tier["ablation"].values():
+            low, high = ablation_step["score_ci95"]
+            assert low <= ablation_step["score"] <= high
         table = SampleTable.load(whole / f"tables.{name}.npz")
         assert table.n_items == tier["items"]["study"] == TINY.study_items
     with (whole / "trials.csv").open() as lines:
@@ -129,7 +136,7 @@ def test_the_summary_counts_what_the_pool_bought(whole: Path) -> None:
 def test_steps_are_found_to_be_better(whole: Path) -> None:
     weak = PolicyFile.load(whole / "policies" / "weak.yaml")
     assert weak.evidence["gate"] == "passed"
-    assert {arm.prompt for arm in weak.policy.arms} == {"steps"}
+    assert {variant.prompt for variant in weak.policy.variants} == {"steps"}
 
 
 def test_the_same_command_again_buys_nothing_and_writes_the_same_bytes(
@@ -155,13 +162,13 @@ def test_a_replay_writes_the_same_bytes_without_a_call(
     install(monkeypatch)
     out = tmp_path / "run"
     run(job, out)
-    before, bought = files(out), draws(out)
+    before, bought = files(out), samples(out)
     monkeypatch.setattr(OPENING, "open_model", exploding)
     for name in ("summary.json", "trials.csv", "policies/weak.yaml"):
         (out / name).write_bytes(b"" if name != "summary.json" else b"{}")
-    replay(out, effort=TINY)
+    replay(out, search_size=TINY)
     assert files(out) == before
-    assert draws(out) == bought
+    assert samples(out) == bought
 
 
 def test_what_did_not_finish_cannot_be_replayed(
@@ -171,7 +178,7 @@ def test_what_did_not_finish_cannot_be_replayed(
     with pytest.raises(KeyboardInterrupt):
         run(job, tmp_path / "run", listener=interrupting(lambda e: isinstance(e, Bought)))
     with pytest.raises(InputError, match="did not finish"):
-        replay(tmp_path / "run", effort=TINY)
+        replay(tmp_path / "run", search_size=TINY)
     with pytest.raises(InputError, match="not a run directory"):
         replay(tmp_path / "nowhere")
 
@@ -217,20 +224,24 @@ def test_an_interrupted_run_goes_on_to_the_same_policies(
     with pytest.raises(KeyboardInterrupt):
         run(job, out, listener=interrupting(*{**INTERRUPTIONS, **SLOW}[moment]))
     assert not (out / "summary.json").exists()
-    before = draws(out)
+    before = samples(out)
     opened = install(monkeypatch)
     run(job, out)
     assert policies(out) == policies(whole)
-    assert draws(out) == draws(whole)
-    assert before + sum(model.draws for model in opened) == draws(out), "nothing is bought twice"
+    assert samples(out) == samples(whole)
+    assert before + sum(model.samples for model in opened) == samples(out), (
+        "nothing is bought twice"
+    )
 
 
 def killed(job: Path, out: Path, after: Callable[[], bool]) -> None:
     """Tune in a process of its own and kill it at a moment; it need not come to it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.search.scripted_job", job, out, "0.02"], cwd=ROOT,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-m", "tests.search.scripted_job", job, out, "0.02"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     try:
         while process.poll() is None and not after():
             time.sleep(0.005)
@@ -245,19 +256,19 @@ def killed(job: Path, out: Path, after: Callable[[], bool]) -> None:
 
 def bought(out: Path) -> int:
     try:
-        return draws(out)
+        return samples(out)
     except (InputError, OSError):
         return 0
 
 
 def finishes_as(whole: Path, job: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The same command after a kill; draws that were there before."""
+    """The same command after a kill; samples that were there before."""
     before = bought(out)
     opened = install(monkeypatch)
     run(job, out)
     assert policies(out) == policies(whole)
-    assert draws(out) == draws(whole)
-    assert before + sum(model.draws for model in opened) == draws(out)
+    assert samples(out) == samples(whole)
+    assert before + sum(model.samples for model in opened) == samples(out)
     # What was in flight stays on the bill at its worst case: a chunk a tier, no more.
     assert calls(whole) <= calls(out) <= calls(whole) + 64 * len(TIERS)
     return before
@@ -267,10 +278,10 @@ def finishes_as(whole: Path, job: Path, out: Path, monkeypatch: pytest.MonkeyPat
 def test_a_killed_run_goes_on_to_the_same_policies(
     share: float, job: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, wanted = tmp_path / "run", share * draws(whole)
+    out, wanted = tmp_path / "run", share * samples(whole)
     killed(job, out, lambda: bought(out) >= wanted)
     before = finishes_as(whole, job, out, monkeypatch)
-    assert wanted <= before < draws(whole)
+    assert wanted <= before < samples(whole)
 
 
 @pytest.mark.slow
@@ -279,7 +290,7 @@ def test_ten_kills_at_random_moments(
 ) -> None:
     rng = random.Random(0)
     for k in range(10):
-        out, wanted = tmp_path / f"run{k}", rng.random() * draws(whole) * 0.98
+        out, wanted = tmp_path / f"run{k}", rng.random() * samples(whole) * 0.98
         pause = rng.random() * 0.05
 
         def moment(out: Path = out, wanted: float = wanted, pause: float = pause) -> bool:
@@ -298,8 +309,8 @@ def test_the_budget_is_kept_and_one_too_small_says_so(
     install(monkeypatch)
     small = override(load_job(job), max_calls=40)
     with pytest.raises(BudgetError, match=r"too small for tier 'weak'.* needs about .* calls"):
-        tune(small, tmp_path / "run", effort=TINY)
-    assert draws(tmp_path / "run") == 0
+        tune(small, tmp_path / "run", search_size=TINY)
+    assert samples(tmp_path / "run") == 0
 
 
 def test_one_tier_that_fails_leaves_the_other_its_policy(

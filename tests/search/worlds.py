@@ -1,4 +1,4 @@
-"""A small space over the arms of ``tests.evaluation.worlds``, and tables where truth is known."""
+"""A small space over the variants of ``tests.evaluation.worlds``, and tables where truth is known."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.evaluation.worlds import ARMS, ASKED, WEIGHTS, random_table
+from tests.evaluation.worlds import ASKED, VARIANTS, WEIGHTS, random_table
 from tierwise.difficulty import SIGNALS
-from tierwise.evaluation import ArmTable, Evaluation, SampleTable
-from tierwise.recipe import Arm, Difficulty, Probe
+from tierwise.evaluation import Evaluation, SampleTable, VariantTable
+from tierwise.recipe import Difficulty, Probe, Variant
 from tierwise.recipe.space import Range, SearchSpace
 from tierwise.search.parameters import Dimensions
 
 SPACE = SearchSpace(
     "small",
     temperatures=(0.3, 0.8),
-    arms=(1, 2),
+    variants=(1, 2),
     modes=("direct", "think"),
     strategies={
         "single": {},
-        "self_consistency": {"draws": Range(2, 9, log=True, whole=True)},
+        "self_consistency": {"samples": Range(2, 9, log=True, whole=True)},
         "adaptive_consistency": {
             "threshold": Range(0.7, 0.99),
-            "max_draws": Range(3, 9, whole=True),
+            "max_samples": Range(3, 9, whole=True),
             "window": (1, 2),
         },
         "early_stopping": {
             "window": Range(2, 5, whole=True),
-            "max_draws": Range(3, 9, whole=True),
+            "max_samples": Range(3, 9, whole=True),
         },
-        "best_of_n": {
-            "draws": Range(2, 9, log=True, whole=True),
-            "verifier": ("mean_logprob",),
-        },
+        "best_of_n": {"samples": Range(2, 9, log=True, whole=True), "verifier": ("mean_logprob",)},
     },
     signals=("none", "length", "probe_agreement"),
     buckets=(1, 2, 3),
-    probe_draws=Range(2, 4, whole=True),
+    probe_samples=Range(2, 4, whole=True),
 )
-DIMS = Dimensions(SPACE, ARMS, logprobs=True, max_draws=9)
+DIMS = Dimensions(SPACE, VARIANTS, logprobs=True, max_samples=9)
 EVERY = Dimensions(
-    replace(SPACE, signals=tuple(SIGNALS), buckets=(1, 2, 3, 4, 5)), ARMS, True, 9,
+    replace(SPACE, signals=tuple(SIGNALS), buckets=(1, 2, 3, 4, 5)),
+    VARIANTS,
+    True,
+    9,
     scores=frozenset({"mean_logprob", "min_logprob", "game24"}),
     told={
         "self_rating": (Difficulty("self_rating", (), Probe((ASKED["rating"],), 1)),),
@@ -50,40 +50,44 @@ EVERY = Dimensions(
         ),
         "router": (
             Difficulty("router", weights=WEIGHTS[0]),
-            Difficulty("router", (), Probe((ARMS[0],), 2), weights=WEIGHTS[1]),
+            Difficulty("router", (), Probe((VARIANTS[0],), 2), weights=WEIGHTS[1]),
         ),
     },
-)  # fmt: skip
+)
 """Every signal, as a tier has them after its first stages, and up to five buckets."""
 
 
-def table(seed: int = 0, n_items: int = 24, depth: int = 10) -> SampleTable:
+def table(seed: int = 0, n_items: int = 24, n_samples: int = 10) -> SampleTable:
     """A table of ``tests.evaluation.worlds``, its dollars around 1."""
-    return random_table(seed, n_items, depth)
+    return random_table(seed, n_items, n_samples)
 
 
 def coins(
-    p: dict[Arm, np.ndarray], usd: dict[Arm, float], depth: int, *, seed: int = 0,
+    p: dict[Variant, np.ndarray],
+    usd: dict[Variant, float],
+    n_samples: int,
+    *,
+    seed: int = 0,
     lengths: np.ndarray | None = None,
-) -> SampleTable:  # fmt: skip
-    """Arms that are right on item i with probability ``p[arm][i]``; a wrong answer is its own."""
+) -> SampleTable:
+    """Variants that are right on item i with probability ``p[variant][i]``; a wrong answer is its own."""
     rng = np.random.default_rng(seed)
     n_items = len(next(iter(p.values())))
-    arms = {}
-    for arm, chance in p.items():
-        right = rng.random((n_items, depth)) < chance[:, None]
+    variants = {}
+    for variant, chance in p.items():
+        right = rng.random((n_items, n_samples)) < chance[:, None]
         wrong = rng.integers(1, 30, right.shape)
-        arms[arm] = ArmTable(
+        variants[variant] = VariantTable(
             answers=np.where(right, 0, wrong).astype(np.int16),
             score=right.astype(float),
-            prompt_usd=np.full(right.shape, usd[arm] / 2),
-            completion_usd=np.full(right.shape, usd[arm] / 2),
+            prompt_usd=np.full(right.shape, usd[variant] / 2),
+            completion_usd=np.full(right.shape, usd[variant] / 2),
             latency_s=np.ones(right.shape),
             scores={"mean_logprob": right - rng.random(right.shape)},
         )
     lengths = np.arange(1, n_items + 1) if lengths is None else lengths
     inputs = tuple({"question": "word " * int(n)} for n in lengths)
-    return SampleTable(tuple(f"i{k}" for k in range(n_items)), inputs, arms)
+    return SampleTable(tuple(f"i{k}" for k in range(n_items)), inputs, variants)
 
 
 def judged(score: np.ndarray, usd: np.ndarray | float, shares: tuple[float, ...] = (1.0,)):

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from tests.search import scripted_job
-from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, arm_table, tier
+from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, tier, variant_table
 from tierwise.content import load_job
-from tierwise.evaluation import Orders, SampleTable
+from tierwise.evaluation import Permutations, SampleTable
 from tierwise.search import Bought, Event, replay, tune
 from tierwise.search.buying import Halves
 from tierwise.search.compute_gate import cheapest_mode, closed, judge
 from tierwise.search.stages import spend
 
-ORDERS = Orders(4, 0)
+PERMUTATIONS = Permutations(4, 0)
 
 
 def verdict(table: SampleTable, space=SPACE):
-    return judge(table, space, "direct", logprobs=False, orders=ORDERS)
+    return judge(table, space, "direct", logprobs=False, permutations=PERMUTATIONS)
 
 
 def test_at_most_one_tier_in_twenty_that_gains_nothing_is_let_through() -> None:
@@ -43,24 +43,25 @@ def test_thinking_alone_opens() -> None:
     assert "think" in found.spent_on["by_thinking"]
 
 
-def test_the_slope_is_that_of_the_score_on_the_log_of_the_draws() -> None:
-    """A vote of 1, 3 and 5 draws of .6 against one wrong answer: closed forms of the binomial."""
+def test_the_slope_is_that_of_the_score_on_the_log_of_the_samples() -> None:
+    """A vote of 1, 3 and 5 samples of .6 against one wrong answer: closed forms of the binomial."""
     rng = np.random.default_rng(0)
     table = SampleTable(
-        tuple(map(str, range(4000))), ({"q": ""},) * 4000,
-        {DIRECT: arm_table(np.full(4000, 0.6), 5, rng)},
-    )  # fmt: skip
+        tuple(map(str, range(4000))),
+        ({"q": ""},) * 4000,
+        {DIRECT: variant_table(np.full(4000, 0.6), 5, rng)},
+    )
     scores = [0.6, 0.648, 0.68256]
     x = np.log2([1, 3, 5])
     expected = np.polyfit(x, scores, 1)[0]
     assert verdict(table).slope.mean == pytest.approx(expected, abs=0.004)
 
 
-def test_greedy_draws_of_one_mode_close() -> None:
+def test_greedy_samples_of_one_mode_close() -> None:
     rng = np.random.default_rng(0)
     table = tier(0)
-    greedy = {DIRECT: arm_table((rng.random(48) < 0.5).astype(float), 1, rng)}
-    found = verdict(replace(table, arms=greedy))
+    greedy = {DIRECT: variant_table((rng.random(48) < 0.5).astype(float), 1, rng)}
+    found = verdict(replace(table, variants=greedy))
     assert not found.open
     assert np.isnan(found.slope.mean)
     assert found.evidence()["think_gain_ci95"] == [None, None]
@@ -82,31 +83,33 @@ def test_only_a_gate_in_doubt_looks_at_the_items_of_the_study(
         return rows(len(items))
 
     question = SimpleNamespace(
-        effort=SimpleNamespace(race_items=120, study_items=240, study_arms=5),
-        space=SPACE, tier=SimpleNamespace(logprobs=False), orders=ORDERS,
+        search_size=SimpleNamespace(race_items=120, study_items=240, study_variants=5),
+        space=SPACE,
+        tier=SimpleNamespace(logprobs=False),
+        permutations=PERMUTATIONS,
         items=lambda split: range(240),
-    )  # fmt: skip
-    monkeypatch.setattr(spend, "keep", lambda q, table, arms, n: arms)
+    )
+    monkeypatch.setattr(spend, "keep", lambda q, table, variants, n: variants)
     found, judged = spend._judged(
-        question, SimpleNamespace(table=table), rows(48), tuple(world.arms), "direct"
+        question, SimpleNamespace(table=table), rows(48), tuple(world.variants), "direct"
     )
     assert seen == looks
     assert judged.n_items == found.items == looks[-1]
     assert found.open == (think > 0)
 
 
-def test_too_few_items_or_a_portfolio_of_greedy_draws_decide_nothing() -> None:
+def test_too_few_items_or_a_portfolio_of_greedy_samples_decide_nothing() -> None:
     few = verdict(tier(0, n_items=20))
     assert few.open
     assert not few.decided
     rng = np.random.default_rng(0)
-    greedy = replace(tier(0), arms={DIRECT: arm_table(np.full(48, 0.5), 1, rng)})
-    assert verdict(greedy, replace(SPACE, arms=(1, 3))).open
+    greedy = replace(tier(0), variants={DIRECT: variant_table(np.full(48, 0.5), 1, rng)})
+    assert verdict(greedy, replace(SPACE, variants=(1, 3))).open
 
 
-def test_a_closed_space_holds_one_cheap_draw() -> None:
+def test_a_closed_space_holds_one_cheap_sample() -> None:
     cheap = closed(SPACE, "direct")
-    assert (cheap.modes, cheap.arms, cheap.buckets) == (("direct",), (1,), (1,))
+    assert (cheap.modes, cheap.variants, cheap.buckets) == (("direct",), (1,), (1,))
     assert dict(cheap.strategies) == {"single": {}}
     assert cheapest_mode([(DIRECT, 0.2, 1.0), (THINK, 0.9, 3.0)]) == "direct"
 
@@ -116,7 +119,7 @@ def test_halves_have_no_item_in_common() -> None:
     study, test = (halves.table([], {DIRECT: 1}, stage) for stage in ("study", "test"))
     assert not set(study.item_ids) & set(test.item_ids)
     assert study.n_items + test.n_items == 41
-    assert list(study.arms) == [DIRECT]
+    assert list(study.variants) == [DIRECT]
 
 
 @pytest.fixture
@@ -132,13 +135,13 @@ def constant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_closed_tier_buys_nothing_more_and_says_why(constant: None, tmp_path: Path) -> None:
     job = load_job(scripted_job.make_job(tmp_path / "job"))
-    effort = replace(scripted_job.TINY, screen_items=48, race_items=50)
+    search_size = replace(scripted_job.TINY, screen_items=48, race_items=50)
     heard: list[Event] = []
-    result = tune(job, tmp_path / "run", effort=effort, listener=heard.append)
+    result = tune(job, tmp_path / "run", search_size=search_size, listener=heard.append)
     assert {e.stage for e in heard if isinstance(e, Bought)} == {"screen", "compute gate"}
     for name, file in result.policies.items():
         assert file.evidence["compute_gate"] == "closed"
-        assert file.evidence["compute_gate_evidence"]["score_per_doubling_of_draws"] == 0
+        assert file.evidence["compute_gate_evidence"]["score_per_doubling_of_samples"] == 0
         assert file.evidence["split"] == "tune"
         assert file.evidence["looks_at_test"] == 0
         assert file.policy.buckets[0].strategy.kind == "single"
@@ -146,5 +149,5 @@ def test_a_closed_tier_buys_nothing_more_and_says_why(constant: None, tmp_path: 
         assert result.summary["tiers"][name]["compute_gate"] == "closed"
         assert result.found[name].compute_gate.items == 50
     before = {p.name: p.read_bytes() for p in (tmp_path / "run" / "policies").iterdir()}
-    replay(tmp_path / "run", effort=effort)
+    replay(tmp_path / "run", search_size=search_size)
     assert before == {p.name: p.read_bytes() for p in (tmp_path / "run" / "policies").iterdir()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.search_difficulty.worlds import DIRECT, THINK, arm_table
+from tests.search_difficulty.worlds import DIRECT, THINK, variant_table
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import SampleTable
 from tierwise.search.router import RouterFit, _seen, fit_router
@@ -17,15 +17,19 @@ N = 240
 def world(hard: np.ndarray, lengths: np.ndarray, *, think: float = 0.95) -> SampleTable:
     """Direct answers fail on ``hard`` items, where thinking helps."""
     rng = np.random.default_rng(0)
-    direct = arm_table(np.where(hard, 0.1, 0.95), 8, rng)
+    direct = variant_table(np.where(hard, 0.1, 0.95), 8, rng)
     logprob = np.where(hard, -1.0, -0.2)[:, None] + 0.3 * rng.normal(size=direct.score.shape)
     direct = type(direct)(
-        direct.answers, direct.score, direct.prompt_usd, direct.completion_usd, direct.latency_s,
+        direct.answers,
+        direct.score,
+        direct.prompt_usd,
+        direct.completion_usd,
+        direct.latency_s,
         {"mean_logprob": logprob},
-    )  # fmt: skip
+    )
     inputs = tuple({"q": "word " * int(n)} for n in lengths)
-    arms = {DIRECT: direct, THINK: arm_table(np.full(len(hard), think), 8, rng)}
-    return SampleTable(tuple(map(str, range(len(hard)))), inputs, arms)
+    variants = {DIRECT: direct, THINK: variant_table(np.full(len(hard), think), 8, rng)}
+    return SampleTable(tuple(map(str, range(len(hard)))), inputs, variants)
 
 
 HARD = np.random.default_rng(4).random(N) < 0.5
@@ -71,7 +75,7 @@ def test_the_runtime_computes_what_was_fitted() -> None:
     table = world(HARD, TELLING)
     found = fitted(table)
     by_name = {w.feature: w for w in found.difficulty.weights}
-    x = _seen(table, table.arms[DIRECT], 0)
+    x = _seen(table, table.variants[DIRECT], 0)
     from tierwise.difficulty.router import FEATURES
 
     logits = np.full(N, by_name.pop("intercept").weight)

@@ -11,15 +11,15 @@ import pytest
 
 from tests.search import scripted_job
 from tests.search.worlds import DIMS
-from tests.search_difficulty.worlds import arm_table
+from tests.search_difficulty.worlds import variant_table
 from tierwise.content import load_job
 from tierwise.errors import InputError
-from tierwise.evaluation import Evaluator, Orders, SampleTable
-from tierwise.recipe import Arm, Difficulty, StrategySpec, uniform
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
+from tierwise.recipe import Difficulty, StrategySpec, Variant, uniform
 from tierwise.recipe.space import Constraints
 from tierwise.search.parameters import Proposal
 from tierwise.search.sensitivity import by_chance, item_sensitivity, pss_of, sensitivities
-from tierwise.search.study import Generation
+from tierwise.search.study import StudyRound
 from tierwise.search.tune import prepare
 
 
@@ -29,33 +29,35 @@ def test_right_and_wrong_alone_have_a_closed_form(k: int, m: int) -> None:
     assert item_sensitivity(variants) == pytest.approx(2 * k * (m - k) / (m * (m - 1)))
 
 
-def test_many_draws_give_the_expectation_over_one_of_each() -> None:
+def test_many_samples_give_the_expectation_over_one_of_each() -> None:
     a, b = np.array([[1.0, 0.0, 1.0]]), np.array([[0.25, 1.0]])
     every = [abs(x - y) for x, y in product(a[0], b[0])]
     assert item_sensitivity([a, b]) == pytest.approx(np.mean(every))
 
 
-def test_two_draws_of_one_prompt_differ_by_chance() -> None:
+def test_two_samples_of_one_prompt_differ_by_chance() -> None:
     p = 0.3
-    draws = (np.random.default_rng(0).random((500, 20)) < p).astype(float)
-    assert by_chance(draws).mean() == pytest.approx(2 * p * (1 - p), abs=0.01)
+    samples = (np.random.default_rng(0).random((500, 20)) < p).astype(float)
+    assert by_chance(samples).mean() == pytest.approx(2 * p * (1 - p), abs=0.01)
     assert np.isnan(by_chance(np.ones((2, 1)))).all()
 
 
-def wordings(*chances: float) -> SampleTable:
+def paraphrases(*chances: float) -> SampleTable:
     rng = np.random.default_rng(0)
-    arms = {
-        Arm(f"plain~{i}" if i else "plain", "direct", 0.8): arm_table(np.full(300, p), 4, rng)
+    variants = {
+        Variant(f"plain~{i}" if i else "plain", "direct", 0.8): variant_table(
+            np.full(300, p), 4, rng
+        )
         for i, p in enumerate(chances)
     }
-    return SampleTable(tuple(map(str, range(300))), ({"q": ""},) * 300, arms)
+    return SampleTable(tuple(map(str, range(300))), ({"q": ""},) * 300, variants)
 
 
 FAMILIES = {"plain": "baseline", "plain~1": "baseline", "plain~2": "other"}
 
 
-def test_wordings_of_a_family_and_all_prompts_are_reported() -> None:
-    found = {s.family: s for s in sensitivities(wordings(0.9, 0.1, 0.9), FAMILIES)}
+def test_paraphrases_of_a_family_and_all_prompts_are_reported() -> None:
+    found = {s.family: s for s in sensitivities(paraphrases(0.9, 0.1, 0.9), FAMILIES)}
     assert set(found) == {"*", "baseline"}
     assert found["baseline"].prompts == ("plain", "plain~1")
     assert found["baseline"].pss.mean == pytest.approx(0.9 * 0.9 + 0.1 * 0.1, abs=0.02)
@@ -64,20 +66,20 @@ def test_wordings_of_a_family_and_all_prompts_are_reported() -> None:
 
 
 def test_a_policy_over_max_pss_is_no_answer() -> None:
-    table = wordings(0.9, 0.1, 0.6)
-    arms = tuple(table.arms)
+    table = paraphrases(0.9, 0.1, 0.6)
+    variants = tuple(table.variants)
     pss = pss_of(table, FAMILIES)
-    assert set(pss) == set(arms[:2])
+    assert set(pss) == set(variants[:2])
     space = replace(DIMS.space, constraints=Constraints(max_pss=0.5))
-    dims = replace(DIMS, space=space, arms=arms, pss=pss, max_draws=3)
-    generation = Generation("t/t/g1", Evaluator(table, Orders(2)), dims, 0, 1)
+    dims = replace(DIMS, space=space, variants=variants, pss=pss, max_samples=3)
+    study_round = StudyRound("t/t/g1", Evaluator(table, Permutations(2)), dims, 0, 1)
     single = StrategySpec.of("single")
-    generation.enqueue([Proposal(Difficulty(), (), uniform(a, single).buckets) for a in arms])
-    generation.run(3)
-    assert [j.policy.arms for j in generation.front()] == [(arms[2],)]
+    study_round.enqueue([Proposal(Difficulty(), (), uniform(a, single).buckets) for a in variants])
+    study_round.run(3)
+    assert [j.policy.variants for j in study_round.front()] == [(variants[2],)]
 
 
-def test_max_pss_without_other_wordings_is_refused_before_a_call(tmp_path: Path) -> None:
+def test_max_pss_without_other_paraphrases_is_refused_before_a_call(tmp_path: Path) -> None:
     job = scripted_job.make_job(tmp_path / "job")
     space = tmp_path / "job" / "space.yaml"
     space.write_text(space.read_text() + "constraints: {max_pss: 0.2}\n")

@@ -5,25 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, arm_table
-from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, variant_table
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.recipe import Difficulty, Probe, Recipe, StrategySpec
 from tierwise.search.parameters import Dimensions
 from tierwise.search.signal_quality import difficulties_of, qualities, summary
 
 LENGTH = Difficulty("length")
 SINGLE = StrategySpec.of("single")
-RECIPES = [Recipe((arm,), SINGLE) for arm in (DIRECT, THINK)]
+RECIPES = [Recipe((variant,), SINGLE) for variant in (DIRECT, THINK)]
 
 
-def table(lengths: np.ndarray, draws: int = 12) -> SampleTable:
+def table(lengths: np.ndarray, samples: int = 12) -> SampleTable:
     """Items are easy for all or hard for direct; thinking, ten times as dear, always helps."""
     rng = np.random.default_rng(0)
     hard = np.arange(len(lengths)) % 3 == 0
-    cheap = arm_table(np.where(hard, 0.05, 0.95), draws, rng)
-    dear = arm_table(np.full(len(lengths), 0.95), draws, rng)
-    dear = type(dear)(dear.answers, dear.score, dear.prompt_usd, dear.prompt_usd * 19,
-                      dear.latency_s)  # fmt: skip
+    cheap = variant_table(np.where(hard, 0.05, 0.95), samples, rng)
+    dear = variant_table(np.full(len(lengths), 0.95), samples, rng)
+    dear = type(dear)(
+        dear.answers, dear.score, dear.prompt_usd, dear.prompt_usd * 19, dear.latency_s
+    )
     inputs = tuple({"q": "word " * int(n)} for n in lengths)
     return SampleTable(tuple(map(str, range(len(inputs)))), inputs, {DIRECT: cheap, THINK: dear})
 
@@ -33,7 +34,7 @@ PLACEBO = np.random.default_rng(1).integers(1, 30, 300)
 
 
 def quality(lengths: np.ndarray, difficulty: Difficulty = LENGTH):
-    evaluator = Evaluator(table(lengths), Orders(6), exact=False)
+    evaluator = Evaluator(table(lengths), Permutations(6), exact=False)
     return qualities(evaluator, RECIPES, [difficulty], DIRECT)[0]
 
 
@@ -41,7 +42,7 @@ def test_a_signal_that_knows_captures_what_the_oracle_gains() -> None:
     found = quality(KNOWS)
     assert found.auroc.mean > 0.9
     assert found.gain.low > 0
-    assert found.share > 0.8  # above 1 too: the oracle knows the truth from six draws only
+    assert found.share > 0.8  # above 1 too: the oracle knows the truth from six samples only
     assert found.gain == found.unbilled
 
 
@@ -53,7 +54,7 @@ def test_a_placebo_orders_nothing_and_gains_nothing() -> None:
     assert found.oracle.low > 0
 
 
-def test_a_probe_is_on_the_bill_and_its_own_draws_do_not_judge_it() -> None:
+def test_a_probe_is_on_the_bill_and_its_own_samples_do_not_judge_it() -> None:
     found = quality(PLACEBO, Difficulty("probe_agreement", (), Probe((DIRECT,), 3)))
     assert found.usd_per_item == pytest.approx(4e-6)
     assert found.gain.mean < found.unbilled.mean
@@ -64,17 +65,15 @@ def test_a_probe_is_on_the_bill_and_its_own_draws_do_not_judge_it() -> None:
 def test_every_signal_of_a_space_is_in_the_summary() -> None:
     kinds = ("none", "length", "probe_agreement")
     space = type(SPACE)("s", strategies=SPACE.strategies, signals=kinds, buckets=(1, 2))
-    dims = Dimensions(space, (DIRECT, THINK), logprobs=False, max_draws=6)
+    dims = Dimensions(space, (DIRECT, THINK), logprobs=False, max_samples=6)
     assert [str(d) for d in difficulties_of(dims, (DIRECT, THINK), 2)] == [
         "length",
-        f"probe_agreement of 2 draws of {DIRECT.label}",
-        f"probe_agreement of 2 draws of {THINK.label}",
+        f"probe_agreement of 2 samples of {DIRECT.label}",
+        f"probe_agreement of 2 samples of {THINK.label}",
     ]
     assert [str(d) for d in difficulties_of(dims, (DIRECT, THINK), 1)] == ["length"]
-    told = summary(table(KNOWS), dims, Orders(4))
+    told = summary(table(KNOWS), dims, Permutations(4))
     assert told is not None
-    assert [row["signal"] for row in told["by_signal"]] == [
-        "length", *["probe_agreement"] * 4,
-    ]  # fmt: skip
-    assert [row["probe"]["draws"] for row in told["by_signal"][1:]] == [2, 2, 4, 4]
-    assert summary(table(KNOWS, draws=2), dims, Orders(4)) is None
+    assert [row["signal"] for row in told["by_signal"]] == ["length", *["probe_agreement"] * 4]
+    assert [row["probe"]["samples"] for row in told["by_signal"][1:]] == [2, 2, 4, 4]
+    assert summary(table(KNOWS, samples=2), dims, Permutations(4)) is None

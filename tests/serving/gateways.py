@@ -12,7 +12,7 @@ pytest.importorskip("prometheus_client", reason="the extra [serve] is not instal
 
 import httpx
 
-from tests.serving.worlds import ARMS
+from tests.serving.worlds import VARIANTS
 from tierwise.llm import Completion
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
@@ -22,13 +22,13 @@ from tierwise.serving.access import Access
 from tierwise.serving.gateway import Bounds, Gateway
 from tierwise.serving.shelf import Shelf
 
-VOTE = uniform(ARMS[0], StrategySpec.of("self_consistency", draws=3))
+VOTE = uniform(VARIANTS[0], StrategySpec.of("self_consistency", samples=3))
 BUCKETS = Policy(
     (
-        Recipe(ARMS[:1], StrategySpec.of("single")),
-        Recipe(ARMS[1:3], StrategySpec.of("self_consistency", draws=4)),
+        Recipe(VARIANTS[:1], StrategySpec.of("single")),
+        Recipe(VARIANTS[1:3], StrategySpec.of("self_consistency", samples=4)),
     ),
-    Difficulty("probe_agreement", (0.9,), Probe(ARMS[:1], 2)),
+    Difficulty("probe_agreement", (0.9,), Probe(VARIANTS[:1], 2)),
 )
 TOKEN = "a-token-of-the-tests"
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from tests.serving.worlds import ARMS, PROMPTS, SMALL, Recorded, policy_file
+from tests.serving.worlds import PROMPTS, SMALL, VARIANTS, Recorded, policy_file
 from tierwise.cli import export, run, serve
 from tierwise.errors import InputError, UnsupportedError
 from tierwise.evaluation import replay
@@ -23,7 +23,7 @@ from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, uni
 from tierwise.recipe.policy_file import PolicyFile
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serving" / "arithmetic-small.yaml"
-VOTE = StrategySpec.of("self_consistency", draws=3)
+VOTE = StrategySpec.of("self_consistency", samples=3)
 
 
 def invoke(command, *args: str, **more):
@@ -35,14 +35,14 @@ def test_run_shows_the_answer_the_trace_and_the_bill() -> None:
     assert got.exit_code == 0
     assert got.stdout.startswith("answer : 9\n")
     assert "plain/direct/0.8" in got.stdout
-    assert re.search(r"bucket easy · 2 draws in 1 round · \$\S+ \(nominal\)", got.stdout)
+    assert re.search(r"bucket easy · 2 samples in 1 round · \$\S+ \(simulated\)", got.stdout)
 
 
 def test_run_as_json_reads_stdin() -> None:
     got = invoke(run.command, EXAMPLE, "--json", input="6 + 3\n")
     answer = json.loads(got.stdout)
     assert answer["answer"] == "9"
-    assert len(answer["trace"]) == answer["draws"]
+    assert len(answer["trace"]) == answer["samples"]
     named = invoke(run.command, EXAMPLE, "--json", "--input", "question=6 + 3")
     assert json.loads(named.stdout)["usd"] == answer["usd"]
 
@@ -79,56 +79,69 @@ def batch(file: PolicyFile, tmp_path: Path, *items: dict) -> list[dict]:
 
 
 def test_a_batch_holds_the_requests_that_the_runtime_would_make(tmp_path: Path) -> None:
-    policy = Policy((Recipe((ARMS[0], ARMS[1]), VOTE),))
+    policy = Policy((Recipe((VARIANTS[0], VARIANTS[1]), VOTE),))
     lines = batch(policy_file(policy), tmp_path, {"id": "a", "inputs": {"question": "why?"}})
     assert [line["custom_id"] for line in lines] == ["a|0|0", "a|1|0"]
     first, second = (line["body"] for line in lines)
-    asked = build_request(SMALL, PROMPTS["steps"], ARMS[1], {"question": "why?"})
+    asked = build_request(SMALL, PROMPTS["steps"], VARIANTS[1], {"question": "why?"})
     assert second == {
-        "model": "small", "temperature": 0.8, "max_tokens": 256, "seed": base_seed(4, asked),
+        "model": "small",
+        "temperature": 0.8,
+        "max_tokens": 256,
+        "seed": base_seed(4, asked),
         "logprobs": True,
-        "messages": [{"role": "system", "content": "steps"},
-                     {"role": "user", "content": "why?\nThink."}],
-    }  # fmt: skip
+        "messages": [
+            {"role": "system", "content": "steps"},
+            {"role": "user", "content": "why?\nThink."},
+        ],
+    }
     assert first["n"] == 2
 
 
-def test_a_batch_of_a_tier_without_n_asks_draw_by_draw(tmp_path: Path) -> None:
-    policy = Policy((Recipe((ARMS[3], ARMS[0]), VOTE),))
+def test_a_batch_of_a_tier_without_n_asks_sample_by_sample(tmp_path: Path) -> None:
+    policy = Policy((Recipe((VARIANTS[3], VARIANTS[0]), VOTE),))
     lines = batch(policy_file(policy), tmp_path, {"inputs": {"question": "q"}})
     assert [line["custom_id"] for line in lines] == ["1|0|0", "1|0|1", "1|1|0"]
     assert lines[1]["body"]["seed"] == lines[0]["body"]["seed"] + 1
 
 
-def test_the_batch_asks_for_as_many_draws_as_the_evaluation_pays_for(tmp_path: Path) -> None:
+def test_the_batch_asks_for_as_many_samples_as_the_evaluation_pays_for(tmp_path: Path) -> None:
     recorded = Recorded.random(0)
     policy = Policy(
-        (Recipe(ARMS[:1], StrategySpec.of("single")), Recipe(ARMS[1:3], VOTE)),
+        (Recipe(VARIANTS[:1], StrategySpec.of("single")), Recipe(VARIANTS[1:3], VOTE)),
         Difficulty("length", (-4.0,)),
     )
     items = [{"inputs": {"question": q}} for q in recorded.questions]
     lines = batch(policy_file(policy), tmp_path, *items)
     for i in range(len(items)):
         mine = [line for line in lines if line["custom_id"].startswith(f"{i + 1}|")]
-        draws = sum(line["body"].get("n", 1) for line in mine)
-        assert draws == len(replay(policy, recorded.table(), i).draws)
+        samples = sum(line["body"].get("n", 1) for line in mine)
+        assert samples == len(replay(policy, recorded.table(), i).samples)
 
 
 @pytest.mark.parametrize(
     ("policy", "says"),
     [
-        (uniform(ARMS[0], StrategySpec.of("early_stopping", window=2, max_draws=6)), "looks at"),
-        (Policy((Recipe(ARMS[:1], VOTE),), Difficulty("probe_agreement", (), Probe(ARMS[:1], 2))),
-         "probes"),
+        (
+            uniform(VARIANTS[0], StrategySpec.of("early_stopping", window=2, max_samples=6)),
+            "looks at",
+        ),
+        (
+            Policy(
+                (Recipe(VARIANTS[:1], VOTE),),
+                Difficulty("probe_agreement", (), Probe(VARIANTS[:1], 2)),
+            ),
+            "probes",
+        ),
     ],
-)  # fmt: skip
-def test_draws_that_depend_on_draws_make_no_batch(policy: Policy, says: str, tmp_path) -> None:
+)
+def test_samples_that_depend_on_samples_make_no_batch(policy: Policy, says: str, tmp_path) -> None:
     with pytest.raises(UnsupportedError, match=says):
         batch(policy_file(policy), tmp_path, {"inputs": {"question": "q"}})
 
 
 def test_a_bad_line_of_inputs_is_named(tmp_path: Path) -> None:
-    single = policy_file(uniform(ARMS[0], StrategySpec.of("single")))
+    single = policy_file(uniform(VARIANTS[0], StrategySpec.of("single")))
     with pytest.raises(InputError, match=r"items\.jsonl:2: needs the text input 'question'"):
         batch(single, tmp_path, {"inputs": {"question": "q"}}, {"inputs": {"quest": "q"}})
 
@@ -159,8 +172,10 @@ def test_serve_answers_and_ends_on_sigterm() -> None:
     env = {k: v for k, v in os.environ.items() if k != "TIERWISE_TOKENS"}
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(EXAMPLE), "--port", "0"],
-        stderr=subprocess.PIPE, text=True, env=env,
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
     try:
         for line in process.stderr:
             if found := re.search(r"http://127\.0\.0\.1:\d+", line):

@@ -36,9 +36,14 @@ def shell(script: str, cwd: Path) -> str:
     )
     env = {k: v for k, v in os.environ.items() if k != "TIERWISE_TOKENS"}
     done = subprocess.run(
-        ["bash", "-c", prelude + script], cwd=cwd, env=env, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+        ["bash", "-c", prelude + script],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

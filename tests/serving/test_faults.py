@@ -25,7 +25,7 @@ from tests.serving.gateways import USER, VOTE, client, gateway
 from tests.serving.worlds import ANSWER, PROMPTS, policy_file
 from tierwise.llm.litellm_model import LiteLLMModel
 from tierwise.llm.retries import Retry
-from tierwise.recipe import Arm, Limits, Policy, Price, Recipe, StrategySpec, Tier
+from tierwise.recipe import Limits, Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.access import Access
@@ -74,16 +74,30 @@ def test_one_call_in_five_fails_and_every_request_ends_well(
     loopback.speak = lambda messages, seed, body: Said("A: 7", finish_reason="stopp")
     # 64 calls at once are a second of LiteLLM's work, and ten on a machine with other things to do.
     timeout_s = 4.0 if direct or at_once < 64 else 16.0
-    tier = Tier("small", "openai/tiny", Price(1.0, 2.0), {"direct": {"max_tokens": 9}},
-                limits={"concurrency": 64, "timeout_s": timeout_s})  # fmt: skip
+    tier = Tier(
+        "small",
+        "openai/tiny",
+        Price(1.0, 2.0),
+        {"direct": {"max_tokens": 9}},
+        limits={"concurrency": 64, "timeout_s": timeout_s},
+    )
     policy = Policy(
-        (Recipe((Arm("plain", "direct", 0.8),), StrategySpec.of("self_consistency", draws=3)),),
+        (
+            Recipe(
+                (Variant("plain", "direct", 0.8),), StrategySpec.of("self_consistency", samples=3)
+            ),
+        ),
         limits=Limits(timeout_s=40.0),
     )
     file = PolicyFile(
-        name="p", tier=tier, task=TaskRef("t", 1, "exact_match", ""), inputs=("question",),
-        prompts=PROMPTS, policy=policy, answer=ANSWER,
-    )  # fmt: skip
+        name="p",
+        tier=tier,
+        task=TaskRef("t", 1, "exact_match", ""),
+        inputs=("question",),
+        prompts=PROMPTS,
+        policy=policy,
+        answer=ANSWER,
+    )
     model = LiteLLMModel(tier, retry=retry, direct=direct)
     try:
         shelf = Shelf([file.save(tmp_path / "p.yaml")], lambda f: PolicyRuntime(f, model))
@@ -99,9 +113,9 @@ def test_one_call_in_five_fails_and_every_request_ends_well(
     assert metrics['tierwise_calls_total{policy="p"}'] == requests
     assert metrics['tierwise_attempts_total{policy="p"}'] == loopback.calls
     assert (loopback.calls == requests) == (retry is ONCE)
-    assert metrics['tierwise_draws_total{outcome="ok",policy="p"}'] == 3 * loopback.answered
-    draws = sum(v for k, v in metrics.items() if k.startswith("tierwise_draws_total"))
-    assert draws == 3 * requests
+    assert metrics['tierwise_samples_total{outcome="ok",policy="p"}'] == 3 * loopback.answered
+    samples = sum(v for k, v in metrics.items() if k.startswith("tierwise_samples_total"))
+    assert samples == 3 * requests
     assert metrics["tierwise_in_flight"] == 0
 
 
@@ -122,7 +136,7 @@ async def _asked(
                 assert data["tierwise"]["answer"] == "7"
             else:
                 assert set(data["error"]) == {"message", "type", "param", "code"}
-                assert data["tierwise"]["draws"] == 3
+                assert data["tierwise"]["samples"] == 3
             statuses[got.status_code] += 1
 
         await one(0)  # a provider that never answered is given up at its first cut connection
@@ -147,16 +161,16 @@ NAMES = st.sampled_from(
 
 
 @st.composite
-def mutated_bodies(draw) -> bytes:
+def mutated_bodies(sample) -> bytes:
     body: dict[str, object] = dict(GOOD)
-    for _ in range(draw(st.integers(1, 3))):
-        body[draw(NAMES | st.text(max_size=8))] = draw(JSON)
-        if draw(st.booleans()):
-            body.pop(draw(NAMES), None)
+    for _ in range(sample(st.integers(1, 3))):
+        body[sample(NAMES | st.text(max_size=8))] = sample(JSON)
+        if sample(st.booleans()):
+            body.pop(sample(NAMES), None)
     raw = json.dumps(body).encode()
-    if draw(st.booleans()):
-        at = draw(st.integers(0, len(raw) - 1))
-        raw = raw[:at] + draw(st.binary(max_size=3)) + raw[at + draw(st.integers(0, 3)) :]
+    if sample(st.booleans()):
+        at = sample(st.integers(0, len(raw) - 1))
+        raw = raw[:at] + sample(st.binary(max_size=3)) + raw[at + sample(st.integers(0, 3)) :]
     return raw
 
 
@@ -195,14 +209,14 @@ def test_mutated_policy_files_are_refused_and_the_old_one_stays(
     words = [m.span() for m in re.finditer(r"[\w./{}-]+", text)]
 
     @st.composite
-    def mutated(draw) -> bytes:
-        start, end = draw(st.sampled_from(words))
-        new = draw(
+    def mutated(sample) -> bytes:
+        start, end = sample(st.sampled_from(words))
+        new = sample(
             st.sampled_from(["", "-1", "no", "1e9", "[]", "{}", "&a *a", "'"]) | st.text(max_size=5)
         )
         raw = (text[:start] + new + text[end:]).encode("utf-8", "replace")
-        cut = draw(st.integers(0, 40))
-        return raw[: len(raw) - cut] if draw(st.booleans()) else raw
+        cut = sample(st.integers(0, 40))
+        return raw[: len(raw) - cut] if sample(st.booleans()) else raw
 
     with asyncio.Runner() as runner:
 

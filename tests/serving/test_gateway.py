@@ -26,15 +26,15 @@ async def test_a_vote_is_answered_once_and_billed_whole(tmp_path: Path) -> None:
     choice = body["choices"][0]
     assert choice["message"]["content"] == "Well. A: 7"
     assert choice["finish_reason"] == "stop"
-    # Three draws share one call, whose prompt is billed once.
+    # Three samples share one call, whose prompt is billed once.
     assert body["usage"]["prompt_tokens"] == 11
     assert body["usage"]["completion_tokens"] == 15
     assert body["usage"]["total_tokens"] == 26
     told = body["tierwise"]
-    assert (told["bucket"], told["draws"], told["rounds"], told["calls"]) == ("all", 3, 1, 1)
+    assert (told["bucket"], told["samples"], told["rounds"], told["calls"]) == ("all", 3, 1, 1)
     assert told["answer"] == "7"
     assert told["usd"] == pytest.approx(11 * 0.5e-6 + 15 * 1.5e-6)
-    assert got.headers["x-tierwise-draws"] == "3"
+    assert got.headers["x-tierwise-samples"] == "3"
     assert got.headers["x-tierwise-bucket"] == "all"
     assert float(got.headers["x-tierwise-usd"]) == pytest.approx(told["usd"])
     assert got.headers["x-tierwise-version"] == told["version"]
@@ -63,7 +63,7 @@ async def test_a_stream_opens_waits_and_ends_with_the_chosen_answer(tmp_path: Pa
     assert [c["choices"][0]["finish_reason"] for c in chunks[:-1]] == [None, None, "stop"]
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"]["total_tokens"] == 26
-    assert chunks[-2]["tierwise"]["draws"] == 3
+    assert chunks[-2]["tierwise"]["samples"] == 3
 
 
 REFUSED = [
@@ -73,8 +73,11 @@ REFUSED = [
     ({"messages": []}, "messages", "no user message"),
     ({"messages": "hello"}, "messages", "must be a list"),
     ({"messages": ["hello"]}, "messages[0]", "an object"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
-     "messages[0].content[0]", "image_url"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+        "messages[0].content[0]",
+        "image_url",
+    ),
     ({"messages": [{"role": "user", "content": None}]}, "messages[0].content", "text"),
     ({"messages": USER, "n": 2}, "n", "the policy decides"),
     ({"messages": USER, "n": True}, "n", "the policy decides"),
@@ -88,7 +91,7 @@ REFUSED = [
     ({"inputs": {}}, "inputs", "'question' is missing"),
     ({"inputs": {"question": 3}}, "inputs", "must be text"),
     ({"inputs": {"question": "x"}, "messages": USER}, "inputs", "not in both"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("body", "param", "says"), REFUSED)
@@ -105,14 +108,22 @@ async def test_what_cannot_be_honoured_is_refused_by_name(
 
 async def test_what_does_no_harm_is_ignored_by_name(tmp_path: Path) -> None:
     got = await post(
-        gateway(tmp_path, policy_file(VOTE)), messages=USER, temperature=0.2, max_tokens=9, n=1,
-        user="me", stop=None, tools=[], presence_penalty=0.0, response_format={"type": "text"},
-    )  # fmt: skip
+        gateway(tmp_path, policy_file(VOTE)),
+        messages=USER,
+        temperature=0.2,
+        max_tokens=9,
+        n=1,
+        user="me",
+        stop=None,
+        tools=[],
+        presence_penalty=0.0,
+        response_format={"type": "text"},
+    )
     assert got.status_code == 200
     assert got.json()["tierwise"]["ignored"] == ["temperature", "max_tokens", "user"]
 
 
-async def test_a_seed_is_the_seed_of_the_draws(tmp_path: Path) -> None:
+async def test_a_seed_is_the_seed_of_the_samples(tmp_path: Path) -> None:
     def by_seed(request, seed: int) -> Completion:
         return Completion(f"A: {seed}", 1, 1)
 
@@ -127,9 +138,14 @@ async def test_a_seed_is_the_seed_of_the_draws(tmp_path: Path) -> None:
 def several() -> PolicyFile:
     prompt = PROMPTS["plain"].with_demonstrations([])
     return PolicyFile(
-        name="p", tier=SMALL, task=TaskRef("t", 1, "exact_match", ""), inputs=("question", "hint"),
-        prompts={"plain": prompt}, policy=VOTE, answer=ANSWER,
-    )  # fmt: skip
+        name="p",
+        tier=SMALL,
+        task=TaskRef("t", 1, "exact_match", ""),
+        inputs=("question", "hint"),
+        prompts={"plain": prompt},
+        policy=VOTE,
+        answer=ANSWER,
+    )
 
 
 async def test_several_inputs_come_as_json_or_beside_the_messages(tmp_path: Path) -> None:
@@ -148,10 +164,16 @@ async def test_several_inputs_come_as_json_or_beside_the_messages(tmp_path: Path
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"[]", b"\xff\xfe", b'{"model": NaN}', b'{"seed": ' + b"1" * 5000 + b"}",
-        b"[" * 100_000, b'{"model": "p", "inputs": {"question": "\\ud800"}}',
+        b"",
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        b'{"model": NaN}',
+        b'{"seed": ' + b"1" * 5000 + b"}",
+        b"[" * 100_000,
+        b'{"model": "p", "inputs": {"question": "\\ud800"}}',
     ],
-)  # fmt: skip
+)
 async def test_a_body_that_is_not_json_is_a_400(tmp_path: Path, body: bytes) -> None:
     async with client(gateway(tmp_path, policy_file(VOTE))) as http:
         headers = {"content-type": "application/json"}

@@ -99,7 +99,7 @@ async def test_a_provider_that_gives_nothing_is_502_with_its_bill(tmp_path: Path
     assert got.status_code == 502
     assert got.json()["error"]["type"] == "api_error"
     assert "it broke" in got.json()["error"]["message"]
-    assert got.json()["tierwise"]["draws"] == 3
+    assert got.json()["tierwise"]["samples"] == 3
     streamed = await post(gate, messages=USER, stream=True)
     events = [e[6:] for e in streamed.text.split("\n\n") if e.startswith("data: ")]
     assert json.loads(events[-2])["error"]["code"] == "upstream_failed"

@@ -15,7 +15,7 @@ import httpx
 
 from tests.serving.gateways import BUCKETS, USER, VOTE, Slow, client, gateway, post, words
 from tests.serving.loopback import served
-from tests.serving.worlds import ARMS, policy_file
+from tests.serving.worlds import VARIANTS, policy_file
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import StrategySpec, uniform
@@ -41,7 +41,7 @@ async def test_metrics_add_up(tmp_path: Path) -> None:
     assert float(seen['tierwise_requests_total{policy="p",status="400"}']) == 1
     assert float(seen['tierwise_requests_total{policy="",status="404"}']) == 1
     assert float(seen['tierwise_errors_total{code="model_not_found",policy=""}']) == 1
-    assert float(seen['tierwise_draws_total{outcome="ok",policy="p"}']) == model.draws == 8
+    assert float(seen['tierwise_samples_total{outcome="ok",policy="p"}']) == model.samples == 8
     assert float(seen['tierwise_calls_total{policy="p"}']) == model.calls
     assert float(seen['tierwise_bucket_requests_total{bucket="easy",policy="p"}']) == 4
     assert float(seen['tierwise_bucket_expected_share{bucket="easy",policy="p"}']) == 0.75
@@ -77,26 +77,26 @@ async def test_a_changed_policy_replaces_the_old_one_and_a_bad_one_does_not(tmp_
     gate = gateway(tmp_path, policy_file(VOTE))
     path = tmp_path / "0.yaml"
 
-    async def draws() -> int:
-        return (await post(gate, messages=USER)).json()["tierwise"]["draws"]
+    async def samples() -> int:
+        return (await post(gate, messages=USER)).json()["tierwise"]["samples"]
 
     assert await gate.shelf.reload() == []
-    policy_file(uniform(ARMS[0], StrategySpec.of("self_consistency", draws=5))).save(path)
-    assert await draws() == 3
+    policy_file(uniform(VARIANTS[0], StrategySpec.of("self_consistency", samples=5))).save(path)
+    assert await samples() == 3
     assert await gate.shelf.reload() == [("p", "loaded")]
-    assert await draws() == 5
+    assert await samples() == 5
     good = path.read_text()
     path.write_text(good.replace("self_consistency", "self_consistencyy"))
     assert await gate.shelf.reload() == [("p", "refused")]
     assert await gate.shelf.reload() == []
-    assert await draws() == 5
+    assert await samples() == 5
     async with client(gate) as http:
         ready = await http.get("/readyz")
     assert ready.status_code == 200
     assert "self_consistencyy" in ready.json()["refused"]["0.yaml"]
     path.unlink()
     assert await gate.shelf.reload() == [("p", "refused")]
-    assert await draws() == 5
+    assert await samples() == 5
     path.write_text(good)
     assert await gate.shelf.reload() == [("p", "loaded")]
 
@@ -115,11 +115,11 @@ async def test_a_replaced_runtime_is_closed_after_its_last_answer(tmp_path: Path
         asked = group.create_task(post(gate, messages=USER))
         while not model.waiting:
             await asyncio.sleep(0.001)
-        policy_file(uniform(ARMS[0], StrategySpec.of("single"))).save(path)
+        policy_file(uniform(VARIANTS[0], StrategySpec.of("single"))).save(path)
         assert await gate.shelf.reload() == [("p", "loaded")]
         assert closed == []
         model.released = True
-    assert asked.result().json()["tierwise"]["draws"] == 3
+    assert asked.result().json()["tierwise"]["samples"] == 3
     assert closed == [first]
 
 

@@ -24,11 +24,11 @@ from tierwise.serving.shelf import Shelf
 NUMBERS = range(0, 280, 9)
 
 
-def test_same_answer_draws_and_cost_over_http(tmp_path: Path) -> None:
+def test_same_answer_samples_and_cost_over_http(tmp_path: Path) -> None:
     recorded = Recorded.random(3, n_items=2)
     table = recorded.table()
     policies = {f"p{n}": random_policy(n) for n in NUMBERS}
-    policies = {n: p for n, p in policies.items() if any(a.tier is None for a in p.arms)}
+    policies = {n: p for n, p in policies.items() if any(a.tier is None for a in p.variants)}
     paths = [
         policy_file(policy, name).save(tmp_path / f"{name}.yaml")
         for name, policy in policies.items()
@@ -45,12 +45,15 @@ def test_same_answer_draws_and_cost_over_http(tmp_path: Path) -> None:
             names = bucket_names(policy_file(policy))
             for item, question in enumerate(recorded.questions):
                 said = replay(policy, table, item)
-                chosen = None if said.index is None else said.draws[said.index].draw
+                chosen = None if said.index is None else said.samples[said.index].sample
                 expected = {
-                    "answer": chosen and chosen.answer, "bucket": names[said.bucket],
-                    "draws": len(said.draws), "rounds": len(said.rounds), "usd": said.usd,
+                    "answer": chosen and chosen.answer,
+                    "bucket": names[said.bucket],
+                    "samples": len(said.samples),
+                    "rounds": len(said.rounds),
+                    "usd": said.usd,
                     "ended": said.ended,
-                }  # fmt: skip
+                }
                 for ask in (plain, streamed):
                     told = ask(client, name, question)
                     assert {key: told[key] for key in expected} == expected, (name, item)
@@ -67,8 +70,11 @@ def test_one_question_and_seed_get_one_answer_of_library_and_gateway() -> None:
         with client, PolicyRuntime.load(example) as runtime:
             for seed, question in enumerate(["6 + 3", "13 + 2 - 5 + 18 - 7", "8 - 5 + 4"]):
                 own = runtime.answer_sync(question=question, seed=seed)
-                asked = {"model": "tier/small", "seed": seed,
-                         "messages": [{"role": "user", "content": question}]}  # fmt: skip
+                asked = {
+                    "model": "tier/small",
+                    "seed": seed,
+                    "messages": [{"role": "user", "content": question}],
+                }
                 whole = client.chat.completions.create(**asked)
                 assert whole.choices[0].message.content == own.text
                 assert whole.usage.prompt_tokens == own.prompt_tokens

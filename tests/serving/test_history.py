@@ -94,11 +94,13 @@ def test_with_inputs_by_name_all_messages_are_history(tmp_path: Path) -> None:
     ("messages", "at"),
     [
         ([{"role": "tool", "content": "x"}, {"role": "user", "content": "q"}], "messages[0]"),
-        ([{"role": "user", "content": None}, {"role": "user", "content": "q"}],
-         "messages[0].content"),
+        (
+            [{"role": "user", "content": None}, {"role": "user", "content": "q"}],
+            "messages[0].content",
+        ),
         ([m._asdict() for m in EARLIER], "messages[1]"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_earlier_message_is_refused_by_its_place(
     tmp_path: Path, messages: list[object], at: str
 ) -> None:

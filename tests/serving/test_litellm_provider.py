@@ -12,7 +12,7 @@ from tests.loopback import Loopback, Said
 from tests.serving.worlds import ANSWER, PROMPTS
 from tierwise.errors import InputError
 from tierwise.llm.litellm import library
-from tierwise.recipe import Arm, Policy, Price, Recipe, StrategySpec, Tier
+from tierwise.recipe import Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 
@@ -127,11 +127,18 @@ async def test_calls_go_through_the_proxys_deployments(
 
     loopback.speak = lambda messages, seed, body: Said(f"A: {seed % 3}")
     tier = Tier("small", "openai/tiny", Price(1.0, 2.0), {"direct": {"max_tokens": 9}})
-    vote = Recipe((Arm("plain", "direct", 0.8),), StrategySpec.of("self_consistency", draws=3))
+    vote = Recipe(
+        (Variant("plain", "direct", 0.8),), StrategySpec.of("self_consistency", samples=3)
+    )
     file = PolicyFile(
-        name="p", tier=tier, task=TaskRef("t", 1, "exact_match", ""), inputs=("question",),
-        prompts=PROMPTS, policy=Policy((vote,)), answer=ANSWER,
-    )  # fmt: skip
+        name="p",
+        tier=tier,
+        task=TaskRef("t", 1, "exact_match", ""),
+        inputs=("question",),
+        prompts=PROMPTS,
+        policy=Policy((vote,)),
+        answer=ANSWER,
+    )
     params = {"model": "openai/behind", "api_base": loopback.url, "api_key": loopback.key}
     router = litellm.Router([{"model_name": "team-tiny", "litellm_params": params}], num_retries=0)
     monkeypatch.setattr(litellm_provider, "_in_proxy", lambda: True)

@@ -26,7 +26,7 @@ from tests.loopback import Loopback, Said
 from tests.serving.loopback import served
 from tests.serving.worlds import ANSWER, PROMPTS
 from tierwise.cli import export
-from tierwise.recipe import Arm, Policy, Price, Recipe, StrategySpec, Tier
+from tierwise.recipe import Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.access import Access
@@ -57,15 +57,30 @@ def proxy(policy: Path, out: Path, gateway: str = "", **env: str) -> Iterator[Op
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(Path(PYTHON).with_name("litellm")), "--config", "config.yaml",
-               "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
+    command = [
+        str(Path(PYTHON).with_name("litellm")),
+        "--config",
+        "config.yaml",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     source = str(Path(tierwise.__file__ or "").parents[1])
     with (out / "log").open("w") as log:
         process = subprocess.Popen(
-            command, cwd=out, stdout=log, stderr=log,
-            env={**os.environ, "PYTHONPATH": source, "LITELLM_MASTER_KEY": MASTER_KEY,
-                 "LITELLM_LOCAL_MODEL_COST_MAP": "True", **env},
-        )  # fmt: skip
+            command,
+            cwd=out,
+            stdout=log,
+            stderr=log,
+            env={
+                **os.environ,
+                "PYTHONPATH": source,
+                "LITELLM_MASTER_KEY": MASTER_KEY,
+                "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                **env,
+            },
+        )
         try:
             _wait(f"http://127.0.0.1:{port}/health/liveliness", process, out / "log")
             client = OpenAI(
@@ -109,10 +124,15 @@ def test_the_proxy_answers_as_the_library_does_itself_and_from_a_gateway_behind_
             assert got.usage.total_tokens == own.prompt_tokens + own.completion_tokens
             assert got.model_extra["tierwise"]["usd"] == own.usd
             assert float(raw.headers["x-litellm-response-cost"]) == pytest.approx(own.usd)
-            chunks = list(client.chat.completions.create(
-                model="arithmetic-small", messages=asked(question), seed=seed, stream=True,
-                stream_options={"include_usage": True},
-            ))  # fmt: skip
+            chunks = list(
+                client.chat.completions.create(
+                    model="arithmetic-small",
+                    messages=asked(question),
+                    seed=seed,
+                    stream=True,
+                    stream_options={"include_usage": True},
+                )
+            )
             text = "".join(c.delta.content or "" for chunk in chunks for c in chunk.choices)
             assert text == own.text
             assert chunks[-1].usage.completion_tokens == own.completion_tokens
@@ -120,32 +140,49 @@ def test_the_proxy_answers_as_the_library_does_itself_and_from_a_gateway_behind_
             behind = create(model="chained", messages=asked(question), seed=seed).parse()
             assert behind.choices[0].message.content == own.text
             assert behind.usage.completion_tokens == own.completion_tokens
-            chunks = list(client.chat.completions.create(
-                model="chained", messages=asked(question), seed=seed, stream=True,
-            ))  # fmt: skip
+            chunks = list(
+                client.chat.completions.create(
+                    model="chained", messages=asked(question), seed=seed, stream=True
+                )
+            )
             text = "".join(c.delta.content or "" for chunk in chunks for c in chunk.choices)
             assert text == own.text
         with pytest.raises(BadRequestError, match="'n' is not taken"):
             create(model="arithmetic-small", messages=asked("6 + 3"), n=2)
         with pytest.raises(BadRequestError, match="unknown parameter 'policy_file'"):
-            create(model="arithmetic-small", messages=asked("6 + 3"),
-                   extra_body={"policy_file": "/etc/hostname"})  # fmt: skip
+            create(
+                model="arithmetic-small",
+                messages=asked("6 + 3"),
+                extra_body={"policy_file": "/etc/hostname"},
+            )
 
 
 def test_a_policys_calls_go_through_the_proxys_deployments(tmp_path: Path) -> None:
     tier = Tier("small", "openai/tiny", Price(1.0, 2.0), {"direct": {"max_tokens": 9}})
     policy = Policy(
-        (Recipe((Arm("plain", "direct", 0.8),), StrategySpec.of("self_consistency", draws=3)),)
+        (
+            Recipe(
+                (Variant("plain", "direct", 0.8),), StrategySpec.of("self_consistency", samples=3)
+            ),
+        )
     )
     file = PolicyFile(
-        name="voted", tier=tier, task=TaskRef("t", 1, "exact_match", ""), inputs=("question",),
-        prompts=PROMPTS, policy=policy, answer=ANSWER,
-    )  # fmt: skip
+        name="voted",
+        tier=tier,
+        task=TaskRef("t", 1, "exact_match", ""),
+        inputs=("question",),
+        prompts=PROMPTS,
+        policy=policy,
+        answer=ANSWER,
+    )
     path = file.save(tmp_path / "voted.yaml")
     with Loopback(key="sk-behind-the-proxy") as server:
         server.speak = lambda messages, seed, body: Said("A: 5")
-        env = {"OPENAI_API_KEY": str(server.key), "OPENAI_BASE_URL": server.url,
-               "OPENAI_API_BASE": server.url}  # fmt: skip
+        env = {
+            "OPENAI_API_KEY": str(server.key),
+            "OPENAI_BASE_URL": server.url,
+            "OPENAI_API_BASE": server.url,
+        }
         with proxy(path, tmp_path / "out", **env) as client:
             got = client.chat.completions.create(model="voted", messages=asked("q"))
     [body] = server.bodies

@@ -1,4 +1,4 @@
-"""The runtime over recorded draws gives exactly what the offline evaluation said."""
+"""The runtime over recorded samples gives exactly what the offline evaluation said."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def _world(number: int) -> tuple[Recorded, SampleTable]:
 
 
 def world(number: int) -> tuple[Recorded, SampleTable]:
-    """Draws and their table; a few worlds serve all policies."""
+    """Samples and their table; a few worlds serve all policies."""
     return _world(number % N_WORLDS)
 
 
 @pytest.mark.parametrize("number", range(N_POLICIES))
-async def test_same_answer_same_draws_same_rounds_same_cost(number: int) -> None:
+async def test_same_answer_same_samples_same_rounds_same_cost(number: int) -> None:
     policy, (recorded, table) = random_policy(number), world(number)
     models = recorded.models()
     runtime = PolicyRuntime(policy_file(policy), models, seed=SEED)
@@ -44,23 +44,33 @@ async def test_same_answer_same_draws_same_rounds_same_cost(number: int) -> None
 
 
 def said_of(said, buckets: tuple[str, ...]) -> dict:
-    chosen = None if said.index is None else said.draws[said.index].draw
+    chosen = None if said.index is None else said.samples[said.index].sample
     return {
-        "answer": chosen and chosen.answer, "chosen": said.index, "ended": said.ended,
-        "bucket": buckets[said.bucket], "signal": said.signal, "usd": said.usd,
-        "draws": [(a.label, d.draw.answer, d.latency_s) for a, d in
-                  zip(said.arms, said.draws, strict=True)],
+        "answer": chosen and chosen.answer,
+        "chosen": said.index,
+        "ended": said.ended,
+        "bucket": buckets[said.bucket],
+        "signal": said.signal,
+        "usd": said.usd,
+        "samples": [
+            (a.label, d.sample.answer, d.latency_s)
+            for a, d in zip(said.variants, said.samples, strict=True)
+        ],
         "rounds": list(said.rounds),
-    }  # fmt: skip
+    }
 
 
 def seen_of(got: Answer) -> dict:
     return {
-        "answer": got.answer, "chosen": got.chosen, "ended": got.ended,
-        "bucket": got.bucket, "signal": got.signal, "usd": got.usd,
-        "draws": [(d.arm, d.answer, d.latency_s) for d in got.trace],
+        "answer": got.answer,
+        "chosen": got.chosen,
+        "ended": got.ended,
+        "bucket": got.bucket,
+        "signal": got.signal,
+        "usd": got.usd,
+        "samples": [(d.variant, d.answer, d.latency_s) for d in got.trace],
         "rounds": list(Counter(d.round for d in got.trace).values()),
-    }  # fmt: skip
+    }
 
 
 def test_the_policies_cover_every_strategy_signal_bucket_count_and_limit() -> None:
@@ -72,5 +82,5 @@ def test_the_policies_cover_every_strategy_signal_bucket_count_and_limit() -> No
     }
     assert len(cells) == len(set(REGISTRY.classes) - WITH_TURNS) * len(SIGNALS) * 5
     ended = Counter(replay(p, world(i)[1], 0).ended for i, p in enumerate(policies))
-    assert set(ended) == {"answered", "max_usd_per_request", "max_draws", "timeout", "failed"}
-    assert any(len(b.arms) == 2 for p in policies for b in p.buckets)
+    assert set(ended) == {"answered", "max_usd_per_request", "max_samples", "timeout", "failed"}
+    assert any(len(b.variants) == 2 for p in policies for b in p.buckets)

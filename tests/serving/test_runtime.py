@@ -12,12 +12,12 @@ import pytest
 
 from tests.serving.worlds import (
     ANSWER,
-    ARMS,
     LARGE,
     PROMPTS,
     SEED,
     SMALL,
     TURNS,
+    VARIANTS,
     Recorded,
     policy_file,
     random_policy,
@@ -33,7 +33,9 @@ from tierwise.serving import PolicyRuntime
 from tierwise.serving.reopening import ReopeningModel
 from tierwise.task import AnswerSpec, Item, Task
 
-PORTFOLIO = Policy((Recipe((ARMS[0], ARMS[3]), StrategySpec.of("self_consistency", draws=5)),))
+PORTFOLIO = Policy(
+    (Recipe((VARIANTS[0], VARIANTS[3]), StrategySpec.of("self_consistency", samples=5)),)
+)
 
 
 def said(text: str, latency_s: float = 0.0):
@@ -58,24 +60,31 @@ class Asked(ScriptedModel):
         return await super().answer(call)
 
 
-async def test_a_round_is_one_call_an_arm_where_the_tier_takes_n() -> None:
+async def test_a_round_is_one_call_an_variant_where_the_tier_takes_n() -> None:
     small, large = Asked(), Asked()
     runtime = PolicyRuntime(policy_file(PORTFOLIO), {"small": small, "large": large}, seed=3)
     answer = await runtime.answer(question="q")
     [call] = small.asked
-    request = build_request(SMALL, PROMPTS["plain"], ARMS[0], {"question": "q"})
+    request = build_request(SMALL, PROMPTS["plain"], VARIANTS[0], {"question": "q"})
     assert call == (request, 0, 3, base_seed(3, request))
-    # The large tier takes no n: a call a draw, which may arrive alone, with the same seeds.
-    other = base_seed(3, build_request(LARGE, PROMPTS["plain"], ARMS[3], {"question": "q"}))
-    assert [(c.first_draw, c.n, c.seed) for c in large.asked] == [(0, 1, other), (1, 1, other + 1)]
-    assert (answer.draws, answer.rounds, answer.calls) == (5, 1, 3)
+    # The large tier takes no n: a call a sample, which may arrive alone, with the same seeds.
+    other = base_seed(3, build_request(LARGE, PROMPTS["plain"], VARIANTS[3], {"question": "q"}))
+    assert [(c.first_sample, c.n, c.seed) for c in large.asked] == [
+        (0, 1, other),
+        (1, 1, other + 1),
+    ]
+    assert (answer.samples, answer.rounds, answer.calls) == (5, 1, 3)
     assert answer.prompt_tokens == 10 + 2 * 10
-    assert [d.arm for d in answer.trace] == [a.label for a in (ARMS[0], ARMS[3]) * 2 + ARMS[:1]]
+    assert [d.variant for d in answer.trace] == [
+        a.label for a in (VARIANTS[0], VARIANTS[3]) * 2 + VARIANTS[:1]
+    ]
 
 
 async def test_a_seed_of_the_request_replaces_that_of_the_runtime() -> None:
     model = Asked()
-    runtime = PolicyRuntime(policy_file(uniform(ARMS[0], StrategySpec.of("single"))), model, seed=1)
+    runtime = PolicyRuntime(
+        policy_file(uniform(VARIANTS[0], StrategySpec.of("single"))), model, seed=1
+    )
     await runtime.answer(question="q")
     await runtime.answer(question="q", seed=2)
     request = model.asked[0].request
@@ -90,15 +99,15 @@ async def test_the_trace_adds_up_to_the_bill(number: int) -> None:
     assert sum(d.usd for d in answer.trace) == pytest.approx(answer.usd, rel=1e-12)
     assert sum(d.prompt_tokens for d in answer.trace) == answer.prompt_tokens
     assert sum(d.completion_tokens for d in answer.trace) == answer.completion_tokens
-    assert json.loads(json.dumps(answer.as_dict()))["draws"] == len(answer.trace)
+    assert json.loads(json.dumps(answer.as_dict()))["samples"] == len(answer.trace)
 
 
 async def test_what_arrived_before_the_timeout_votes() -> None:
-    large = Asked(hangs=lambda call: call.first_draw == 1)
+    large = Asked(hangs=lambda call: call.first_sample == 1)
     policy = Policy(PORTFOLIO.buckets, limits=Limits(timeout_s=0.05))
     runtime = PolicyRuntime(policy_file(policy), {"small": Asked(said("A: 2")), "large": large})
     answer = await runtime.answer(question="q")
-    assert (answer.answer, answer.ended, answer.draws) == ("2", "timeout", 5)
+    assert (answer.answer, answer.ended, answer.samples) == ("2", "timeout", 5)
     assert [d.error is None for d in answer.trace] == [True, True, True, False, True]
     assert "timeout" in answer.error
     assert large.cancelled == 1
@@ -115,7 +124,7 @@ async def test_fail_on_error_gives_no_answer_but_the_bill() -> None:
     assert answer.error == "server_error: no"
 
 
-async def test_a_provider_that_failed_for_good_fails_its_draws_only() -> None:
+async def test_a_provider_that_failed_for_good_fails_its_samples_only() -> None:
     class Gone(Asked):
         async def answer(self, call):
             raise ProviderError("wrong key")
@@ -126,12 +135,12 @@ async def test_a_provider_that_failed_for_good_fails_its_draws_only() -> None:
     assert answer.error == "ProviderError: wrong key"
 
 
-async def test_too_few_draws_from_a_call_are_failures() -> None:
+async def test_too_few_samples_from_a_call_are_failures() -> None:
     class Short(Asked):
         async def answer(self, call):
             return (await super().answer(call))[:1]
 
-    vote = uniform(ARMS[0], StrategySpec.of("self_consistency", draws=3))
+    vote = uniform(VARIANTS[0], StrategySpec.of("self_consistency", samples=3))
     answer = await PolicyRuntime(policy_file(vote), Short()).answer(question="q")
     assert [d.error is None for d in answer.trace] == [True, False, False]
 
@@ -162,7 +171,9 @@ async def test_a_call_that_will_not_stop_does_not_hold_the_request() -> None:
                     continue
             return []
 
-    policy = Policy((Recipe(ARMS[:1], StrategySpec.of("single")),), limits=Limits(timeout_s=0.02))
+    policy = Policy(
+        (Recipe(VARIANTS[:1], StrategySpec.of("single")),), limits=Limits(timeout_s=0.02)
+    )
     answer = await PolicyRuntime(policy_file(policy), Deaf()).answer(question="q")
     assert answer.failed
     release.set()
@@ -170,17 +181,17 @@ async def test_a_call_that_will_not_stop_does_not_hold_the_request() -> None:
 
 async def test_a_probe_that_ends_the_request_is_what_arrived() -> None:
     policy = Policy(
-        (Recipe((ARMS[1],), StrategySpec.of("single")),),
-        Difficulty("probe_agreement", (), Probe(ARMS[:1], 2)),
-        Limits(max_draws=2),
+        (Recipe((VARIANTS[1],), StrategySpec.of("single")),),
+        Difficulty("probe_agreement", (), Probe(VARIANTS[:1], 2)),
+        Limits(max_samples=2),
     )
     answer = await PolicyRuntime(policy_file(policy), Asked(said("A: 4"))).answer(question="q")
-    assert (answer.answer, answer.draws, answer.ended) == ("4", 2, "max_draws")
+    assert (answer.answer, answer.samples, answer.ended) == ("4", 2, "max_samples")
 
 
 def test_extracted_answers_are_returned_where_there_is_one() -> None:
     spec = AnswerSpec(ANSWER.regex, "last", "none", "extracted")
-    single = uniform(ARMS[0], StrategySpec.of("single"))
+    single = uniform(VARIANTS[0], StrategySpec.of("single"))
     file = policy_file(single)
     object.__setattr__(file, "answer", spec)
     assert PolicyRuntime(file, Asked(said("So A: 3."))).answer_sync(question="q").text == "3"
@@ -188,18 +199,21 @@ def test_extracted_answers_are_returned_where_there_is_one() -> None:
 
 
 async def test_the_sync_twin_works_inside_a_running_loop() -> None:
-    runtime = PolicyRuntime(policy_file(uniform(ARMS[0], StrategySpec.of("single"))), Asked())
+    runtime = PolicyRuntime(policy_file(uniform(VARIANTS[0], StrategySpec.of("single"))), Asked())
     assert runtime.answer_sync({"question": "q"}).text == "A: 1"
 
 
 @pytest.mark.parametrize(
     ("inputs", "says"),
-    [({}, "'question' is missing"), ({"question": "q", "hint": "h"}, "unknown input 'hint'"),
-     ({"question": 3}, "must be text")],
-)  # fmt: skip
+    [
+        ({}, "'question' is missing"),
+        ({"question": "q", "hint": "h"}, "unknown input 'hint'"),
+        ({"question": 3}, "must be text"),
+    ],
+)
 def test_inputs_are_checked(inputs: dict, says: str) -> None:
     model = Asked()
-    runtime = PolicyRuntime(policy_file(uniform(ARMS[0], StrategySpec.of("single"))), model)
+    runtime = PolicyRuntime(policy_file(uniform(VARIANTS[0], StrategySpec.of("single"))), model)
     with pytest.raises(InputError, match=says):
         runtime.answer_sync(inputs)
     assert model.asked == []
@@ -207,14 +221,15 @@ def test_inputs_are_checked(inputs: dict, says: str) -> None:
 
 def test_a_signal_that_needs_a_probe_must_have_one() -> None:
     policy = Policy(
-        (Recipe(ARMS[:1], StrategySpec.of("single")),) * 2, Difficulty("probe_agreement", (0.5,))
+        (Recipe(VARIANTS[:1], StrategySpec.of("single")),) * 2,
+        Difficulty("probe_agreement", (0.5,)),
     )
     with pytest.raises(InputError, match="needs a probe"):
         PolicyRuntime(policy_file(policy), Asked())
 
 
-def test_a_policy_of_recorded_draws_is_not_served() -> None:
-    file = policy_file(uniform(ARMS[0], StrategySpec.of("single")), deployable=False)
+def test_a_policy_of_recorded_samples_is_not_served() -> None:
+    file = policy_file(uniform(VARIANTS[0], StrategySpec.of("single")), deployable=False)
     with pytest.raises(InputError, match="deployable: false"):
         PolicyRuntime(file)
     PolicyRuntime(file, Asked())  # replaying it on a model of one's own is fine
@@ -240,7 +255,7 @@ async def test_a_model_that_failed_for_good_is_opened_anew(monkeypatch: pytest.M
 
     monkeypatch.setattr("tierwise.serving.reopening.open_model", open_model)
     model = ReopeningModel(SMALL, pause_s=3600)
-    single = policy_file(uniform(ARMS[0], StrategySpec.of("single")))
+    single = policy_file(uniform(VARIANTS[0], StrategySpec.of("single")))
     runtime = PolicyRuntime(single, model)
     assert (await runtime.answer(question="q")).failed
     assert model.fault == "no quota"
@@ -255,10 +270,7 @@ async def test_a_model_that_failed_for_good_is_opened_anew(monkeypatch: pytest.M
 
 def says(request) -> dict[str, float]:
     """What is asked before an answer gets a reply of its own kind."""
-    replies = {
-        "rate": {"5": 0.3, "2": 0.5, "hm": 0.2},
-        "ask": {"yes": 0.5, "no": 0.3, "hm": 0.2},
-    }
+    replies = {"rate": {"5": 0.3, "2": 0.5, "hm": 0.2}, "ask": {"yes": 0.5, "no": 0.3, "hm": 0.2}}
     answers = {"A: 24": 0.4, "Hm, A: 2": 0.3, "no": 0.3}
     return replies.get(request.messages[0].content, answers)
 
@@ -272,30 +284,43 @@ async def test_a_pool_that_was_bought_says_what_the_runtime_does(number: int, tm
     task = Task("t", 1, ("question",), tuple(items), ANSWER, verifiers=("game24",))
     tiers = {None: SMALL, "large": LARGE}
     requests = {
-        arm: [build_request(tiers[arm.tier], PROMPTS[arm.prompt], arm, i.inputs) for i in items]
-        for arm in policy.arms
+        variant: [
+            build_request(tiers[variant.tier], PROMPTS[variant.prompt], variant, i.inputs)
+            for i in items
+        ]
+        for variant in policy.variants
     }
-    depth = dict.fromkeys(policy.arms, 14)
+    depth = dict.fromkeys(policy.variants, 14)
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:
-        for arm, asked in requests.items():
+        for variant, asked in requests.items():
             needs = [Need(request, 14) for request in asked]
-            fill(pool, ScriptedModel(script), tiers[arm.tier], needs, seed=SEED)
+            fill(pool, ScriptedModel(script), tiers[variant.tier], needs, seed=SEED)
         table = load(
-            pool, task, SMALL, items, requests, depth, others={"large": LARGE},
-            turns={arm: TURNS[arm.prompt] for arm in policy.arms},
-        )  # fmt: skip
+            pool,
+            task,
+            SMALL,
+            items,
+            requests,
+            depth,
+            others={"large": LARGE},
+            turns={variant: TURNS[variant.prompt] for variant in policy.variants},
+        )
     model = ScriptedModel(script)
     runtime = PolicyRuntime(policy_file(policy), {"small": model, "large": model}, seed=SEED)
     for position, item in enumerate(items):
         expected = replay(policy, table, position)
         got = await runtime.answer(item.inputs)
-        assert (got.usd, got.draws, got.rounds, got.ended, got.chosen) == (
-            expected.usd, len(expected.draws), len(expected.rounds), expected.ended, expected.index,
-        )  # fmt: skip
+        assert (got.usd, got.samples, got.rounds, got.ended, got.chosen) == (
+            expected.usd,
+            len(expected.samples),
+            len(expected.rounds),
+            expected.ended,
+            expected.index,
+        )
 
 
-async def test_failing_draws_are_paid_for_by_nobody() -> None:
-    vote = uniform(ARMS[0], StrategySpec.of("self_consistency", draws=9))
+async def test_failing_samples_are_paid_for_by_nobody() -> None:
+    vote = uniform(VARIANTS[0], StrategySpec.of("self_consistency", samples=9))
     model = ScriptedModel(failing(answering({"A: 1": 1.0}), 0.5))
     answer = await PolicyRuntime(policy_file(vote), model).answer(question="q")
     failed = [d for d in answer.trace if d.error]

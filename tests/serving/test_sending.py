@@ -19,22 +19,27 @@ from tierwise.llm import Request
 from tierwise.llm.litellm import library
 from tierwise.llm.openai_http import SHAPES, OpenAIHttp, speaks_openai
 from tierwise.llm.sender import LiteLLMSender
-from tierwise.recipe import Arm, Message, Policy, Price, Recipe, StrategySpec, Tier
+from tierwise.recipe import Message, Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.reopening import SEND
 
 VOTE = Policy(
-    (Recipe((Arm("plain", "direct", 1.0),), StrategySpec.of("self_consistency", draws=5)),)
+    (Recipe((Variant("plain", "direct", 1.0),), StrategySpec.of("self_consistency", samples=5)),)
 )
 
 
 def served(model: str, **modes: Any) -> PolicyFile:
     tier = Tier("small", model, Price(1.0, 2.0), {"direct": {"max_tokens": 9, **modes}})
     return PolicyFile(
-        name="p", tier=tier, task=TaskRef("t", 1, "exact_match", ""), inputs=("question",),
-        prompts=PROMPTS, policy=VOTE, answer=ANSWER,
-    )  # fmt: skip
+        name="p",
+        tier=tier,
+        task=TaskRef("t", 1, "exact_match", ""),
+        inputs=("question",),
+        prompts=PROMPTS,
+        policy=VOTE,
+        answer=ANSWER,
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,7 @@ def test_both_ways_send_the_same_bodies_and_give_the_same_answer(
             senders.append(type(runtime._opened[0]._model._sender))
     assert senders == [OpenAIHttp, LiteLLMSender]
     straight, through = answers
-    assert (straight.text, straight.usd, straight.draws) == (through.text, through.usd, 5)
+    assert (straight.text, straight.usd, straight.samples) == (through.text, through.usd, 5)
     assert [d.text for d in straight.trace] == [d.text for d in through.trace]
     first, second = loopback.bodies
     assert first == second
@@ -104,15 +109,16 @@ def test_the_environments_proxy_is_used(
     monkeypatch.setenv("OPENAI_BASE_URL", "http://far.example/v1")
     with PolicyRuntime(served("openai/tiny")) as runtime:
         answer = runtime.answer_sync(question="6 + 3")
-    assert (answer.draws, loopback.calls) == (5, 1)
+    assert (answer.samples, loopback.calls) == (5, 1)
 
 
 def test_what_litellm_reaches_another_way_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOSTED_VLLM_API_BASE", raising=False)
     by_responses = [
-        name for name, row in library().model_cost.items()
+        name
+        for name, row in library().model_cost.items()
         if row.get("mode") == "responses" and row.get("litellm_provider") == "openai"
-    ]  # fmt: skip
+    ]
     assert by_responses  # the table has such models
     assert not any(speaks_openai(f"openai/{name}") for name in by_responses if "/" not in name)
     assert not speaks_openai("anthropic/claude-3-5-haiku-20241022")

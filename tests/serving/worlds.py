@@ -1,4 +1,4 @@
-"""Recorded draws, a model that serves them, and random policies over them."""
+"""Recorded samples, a model that serves them, and random policies over them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tierwise.difficulty import SIGNALS, read, signal_of, turn_of, variants
+from tierwise.difficulty import SIGNALS, parameter_settings, read, signal_of, turn_of
 from tierwise.errors import UnsupportedError
-from tierwise.evaluation import ABSTAINED, ArmTable, SampleTable
+from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable
 from tierwise.llm import Call, Completion, Result, base_seed, build_request
 from tierwise.recipe import (
-    Arm,
     Difficulty,
     Limits,
     Message,
@@ -23,6 +22,7 @@ from tierwise.recipe import (
     Recipe,
     StrategySpec,
     Tier,
+    Variant,
     Weight,
 )
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
@@ -30,21 +30,29 @@ from tierwise.task import AnswerSpec
 from tierwise.task.game24 import game24
 
 ANSWER = AnswerSpec(regex=r"A: (\d+)", normalise="none")
-TURNS = {"plain": "answer", "steps": "answer", "totals": "answer", "rate": "rating",
-         "ask": "control_question"}  # fmt: skip
+TURNS = {
+    "plain": "answer",
+    "steps": "answer",
+    "totals": "answer",
+    "rate": "rating",
+    "ask": "control_question",
+}
 PROMPTS = {
     name: PromptTemplate(
         name, (Message("system", name), Message("user", "{{ question }}")), turn=turn
     )
     for name, turn in TURNS.items()
 }
-ARMS = (
-    Arm("plain", "direct", 0.8),
-    Arm("steps", "think", 0.8),
-    Arm("totals", "think", 0.3),
-    Arm("plain", "direct", 0.8, "large"),
+VARIANTS = (
+    Variant("plain", "direct", 0.8),
+    Variant("steps", "think", 0.8),
+    Variant("totals", "think", 0.3),
+    Variant("plain", "direct", 0.8, "large"),
 )
-ASKED = {"rating": Arm("rate", "direct", 0.0), "control_question": Arm("ask", "direct", 0.0)}
+ASKED = {
+    "rating": Variant("rate", "direct", 0.0),
+    "control_question": Variant("ask", "direct", 0.0),
+}
 MODES = {"direct": {"max_tokens": 32}, "think": {"max_tokens": 256, "suffix": "\nThink."}}
 SMALL = Tier("small", "test/small", Price(0.5, 1.5, 0.125), MODES, logprobs=True)
 LARGE = Tier("large", "test/large", Price(10.0, 30.0), MODES, takes_n=False, logprobs=True)
@@ -53,17 +61,24 @@ SEED = 11
 
 def policy_file(policy: Policy, name: str = "p", small: Tier = SMALL, **more: object) -> PolicyFile:
     return PolicyFile(
-        name=name, tier=small, task=TaskRef("t", 1, "exact_match", ""), inputs=("question",),
-        prompts=PROMPTS, policy=policy, answer=ANSWER, other_tiers={"large": LARGE}, **more,
-    )  # fmt: skip
+        name=name,
+        tier=small,
+        task=TaskRef("t", 1, "exact_match", ""),
+        inputs=("question",),
+        prompts=PROMPTS,
+        policy=policy,
+        answer=ANSWER,
+        other_tiers={"large": LARGE},
+        **more,
+    )
 
 
 @dataclass
 class Recorded:
-    """Completions of every arm and item, draw by draw."""
+    """Completions of every variant and item, sample by sample."""
 
     questions: tuple[str, ...]
-    draws: dict[Arm, list[list[Completion]]]
+    samples: dict[Variant, list[list[Completion]]]
 
     @classmethod
     def random(cls, seed: int, n_items: int = 4, depth: int = 14) -> Recorded:
@@ -72,20 +87,20 @@ class Recorded:
         questions = tuple(
             f"24 {chr(97 + i)} " + "word " * int(rng.integers(1, 9)) for i in range(n_items)
         )
-        draws = {}
-        for arm in (*ARMS, *ASKED.values()):
-            said = {"rate": _rating, "ask": _yes_no}.get(arm.prompt, _answer)
-            draws[arm] = [
+        samples = {}
+        for variant in (*VARIANTS, *ASKED.values()):
+            said = {"rate": _rating, "ask": _yes_no}.get(variant.prompt, _answer)
+            samples[variant] = [
                 [_completion(rng, 20 + 10 * i, said) for _ in range(depth)] for i in range(n_items)
             ]
-        return cls(questions, draws)
+        return cls(questions, samples)
 
     def table(self) -> SampleTable:
-        parts: tuple[dict[Arm, ArmTable], dict[Arm, ArmTable]] = ({}, {})
-        for arm, rows in self.draws.items():
-            turn = TURNS[arm.prompt]
-            tier = LARGE if arm.tier else SMALL
-            parts[turn != "answer"][arm] = ArmTable(
+        parts: tuple[dict[Variant, VariantTable], dict[Variant, VariantTable]] = ({}, {})
+        for variant, rows in self.samples.items():
+            turn = TURNS[variant.prompt]
+            tier = LARGE if variant.tier else SMALL
+            parts[turn != "answer"][variant] = VariantTable(
                 answers=_grid(rows, _code).astype(np.int16),
                 score=_grid(rows, lambda c: 1.0),
                 prompt_usd=tier.price.prompt_usd(
@@ -161,24 +176,24 @@ def _completion(
 
 
 class RecordedModel:
-    """A tier that answers with the recorded draws, by request and seed; it takes no time."""
+    """A tier that answers with the recorded samples, by request and seed; it takes no time."""
 
     chunk = 16
 
     def __init__(self, recorded: Recorded, tier: Tier) -> None:
         self.rows = {}
         self.calls: list[Call] = []
-        for arm, rows in recorded.draws.items():
-            if (arm.tier or SMALL.name) == tier.name:
+        for variant, rows in recorded.samples.items():
+            if (variant.tier or SMALL.name) == tier.name:
                 for question, row in zip(recorded.questions, rows, strict=True):
                     inputs = {"question": question}
-                    request = build_request(tier, PROMPTS[arm.prompt], arm, inputs)
+                    request = build_request(tier, PROMPTS[variant.prompt], variant, inputs)
                     self.rows[request.key] = row
 
     async def answer(self, call: Call) -> list[Result]:
         self.calls.append(call)
         first = call.seed - base_seed(SEED, call.request)
-        assert first == call.first_draw
+        assert first == call.first_sample
         row = self.rows[call.request.key]
         if first + call.n > len(row):
             raise UnsupportedError("not recorded")
@@ -195,40 +210,51 @@ def strategies(rng: np.random.Generator) -> list[StrategySpec]:
     n, window = int(rng.integers(1, 10)), int(rng.integers(1, 5))
     return [
         StrategySpec.of("single"),
-        StrategySpec.of("self_consistency", draws=n),
-        StrategySpec.of("self_consistency", draws=n, window=window),
-        StrategySpec.of("adaptive_consistency", threshold=float(rng.uniform(0.6, 0.99)),
-                        max_draws=n, window=window),
-        StrategySpec.of("early_stopping", window=min(window, n), max_draws=n),
-        StrategySpec.of("best_of_n", draws=n),
-        StrategySpec.of("weighted_consistency", draws=n),
-    ]  # fmt: skip
+        StrategySpec.of("self_consistency", samples=n),
+        StrategySpec.of("self_consistency", samples=n, window=window),
+        StrategySpec.of(
+            "adaptive_consistency",
+            threshold=float(rng.uniform(0.6, 0.99)),
+            max_samples=n,
+            window=window,
+        ),
+        StrategySpec.of("early_stopping", window=min(window, n), max_samples=n),
+        StrategySpec.of("best_of_n", samples=n),
+        StrategySpec.of("weighted_consistency", samples=n),
+    ]
 
 
 _CUTS = {
-    "length": (-9.0, -1.0), "probe_agreement": (0.1, 0.95), "probe_confidence": (-2.0, -0.2),
-    "self_rating": (1.2, 4.8), "control_question": (0.05, 0.95), "verifier_score": (0.05, 0.95),
+    "length": (-9.0, -1.0),
+    "probe_agreement": (0.1, 0.95),
+    "probe_confidence": (-2.0, -0.2),
+    "self_rating": (1.2, 4.8),
+    "control_question": (0.05, 0.95),
+    "verifier_score": (0.05, 0.95),
     "router": (0.2, 0.8),
-}  # fmt: skip
+}
 WEIGHTS = (
     (Weight("intercept", -0.4), Weight("words", 1.5, 5.0, 2.0)),
-    (Weight("words", 1.0, 5.0, 2.0), Weight("probe_confidence", -0.9, -1.0, 0.7),
-     Weight("probe_agreement", -0.5, 0.7, 0.3)),
-)  # fmt: skip
+    (
+        Weight("words", 1.0, 5.0, 2.0),
+        Weight("probe_confidence", -0.9, -1.0, 0.7),
+        Weight("probe_agreement", -0.5, 0.7, 0.3),
+    ),
+)
 
 
 def random_difficulty(kind: str, number: int, rng: np.random.Generator) -> Difficulty:
     """How to tell, with a probe where one is needed, and every setting of a signal in turn."""
-    settings = [s for s in variants(kind) if s.get("verifier", "game24") == "game24"]
+    settings = [s for s in parameter_settings(kind) if s.get("verifier", "game24") == "game24"]
     params = tuple(settings[number % len(settings)].items())
     weights = WEIGHTS[number % len(WEIGHTS)] if kind == "router" else ()
     difficulty = Difficulty(kind, (), None, params, weights)
     if not signal_of(difficulty).probes:
         return difficulty
-    some = rng.permutation(len(ARMS))[: int(rng.integers(1, 3))]
+    some = rng.permutation(len(VARIANTS))[: int(rng.integers(1, 3))]
     asked = ASKED.get(turn_of(kind))
-    arms = (asked,) if asked else tuple(ARMS[i] for i in some)
-    return replace(difficulty, probe=Probe(arms, int(rng.integers(len(arms), 5))))
+    variants = (asked,) if asked else tuple(VARIANTS[i] for i in some)
+    return replace(difficulty, probe=Probe(variants, int(rng.integers(len(variants), 5))))
 
 
 def random_policy(number: int) -> Policy:
@@ -240,12 +266,14 @@ def random_policy(number: int) -> Policy:
     cuts = sorted(rng.uniform(*_CUTS.get(kind, (-1.0, 1.0)), n_buckets - 1), reverse=True)
     buckets = []
     for b in range(n_buckets):
-        arms = tuple(ARMS[i] for i in rng.permutation(len(ARMS))[: int(rng.integers(1, 3))])
+        variants = tuple(
+            VARIANTS[i] for i in rng.permutation(len(VARIANTS))[: int(rng.integers(1, 3))]
+        )
         kinds = strategies(rng)
-        buckets.append(Recipe(arms, kinds[(number // (5 * len(SIGNALS)) + b) % len(kinds)]))
+        buckets.append(Recipe(variants, kinds[(number // (5 * len(SIGNALS)) + b) % len(kinds)]))
     limits = Limits(
         max_usd_per_request=float(rng.uniform(1e-4, 4e-3)) if rng.random() < 0.3 else None,
-        max_draws=int(rng.integers(1, 9)) if rng.random() < 0.3 else None,
+        max_samples=int(rng.integers(1, 9)) if rng.random() < 0.3 else None,
         timeout_s=float(rng.uniform(1.0, 6.0)) if rng.random() < 0.4 else 60.0,
         on_error="fail" if rng.random() < 0.2 else "answer_with_what_arrived",
     )

@@ -11,7 +11,7 @@ from tierwise.search.gate import compare, passed
 
 KNOWN_SHORT = {
     ("cost", "log-normal, spread 1", 20),
-    ("cost", "3 draws, 17 on one item in ten", 20),
+    ("cost", "3 samples, 17 on one item in ten", 20),
 }
 """Twenty requests do not show how long a long tail is: docs/statistics.md says so."""
 
@@ -26,7 +26,7 @@ def test_no_interval_is_too_short(kind):
 
 def compared(rng, n, world, jobs):
     """As the search does, of each job."""
-    worlds = coverage.drawn(rng, n, world, jobs)
+    worlds = coverage.sampled(rng, n, world, jobs)
     for score, usd, base_score, base_usd in zip(*worlds, strict=True):
         ours, theirs = (
             Evaluation(s, u, u, u, (1.0,)) for s, u in ((score, usd), (base_score, base_usd))
@@ -38,7 +38,7 @@ def compared(rng, n, world, jobs):
 def test_the_simulated_gate_is_that_of_the_search(world):
     world = coverage.World(*world)
     said = [c.p for c in compared(np.random.default_rng(4), 60, world, 5)]
-    many = coverage.p_values(*coverage.drawn(np.random.default_rng(4), 60, world, 5))
+    many = coverage.p_values(*coverage.sampled(np.random.default_rng(4), 60, world, 5))
     np.testing.assert_allclose(many, said, atol=0.01)  # resamples that lie at a bar
 
 

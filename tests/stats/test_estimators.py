@@ -22,24 +22,24 @@ def test_pass_at_k_is_its_definition(n, c, k):
 
 
 def test_pass_at_k_by_enumeration():
-    draws = [1, 0, 0, 1, 0]
-    subsets = list(itertools.combinations(draws, 3))
+    samples = [1, 0, 0, 1, 0]
+    subsets = list(itertools.combinations(samples, 3))
     assert pass_at_k(5, 2, 3) == pytest.approx(np.mean([any(s) for s in subsets]))
 
 
-def test_pass_at_k_of_one_draw_is_the_success_rate():
+def test_pass_at_k_of_one_sample_is_the_success_rate():
     c = np.arange(9)
     assert pass_at_k(8, c, 1) == pytest.approx(c / 8)
 
 
-def test_pass_at_k_broadcasts_and_is_nan_where_the_draws_do_not_support_k():
+def test_pass_at_k_broadcasts_and_is_nan_where_the_samples_do_not_support_k():
     out = pass_at_k(4, np.array([[1], [2]]), np.array([0, 1, 4, 5]))
     assert out.shape == (2, 4)
     assert np.isnan(out[:, [0, 3]]).all()
     assert (out[:, 2] == 1).all()
 
 
-def test_pick_weights_sum_to_one_and_are_nan_beyond_the_draws():
+def test_pick_weights_sum_to_one_and_are_nan_beyond_the_samples():
     for n in range(1, 9):
         assert pick_weights(8, n).sum() == pytest.approx(1)
     assert pick_weights(8, 3)[2] == pytest.approx(math.comb(5, 2) / math.comb(8, 3))
@@ -60,9 +60,7 @@ def enumerated_best_of_n(score, verifier, abstained, n):
 
 
 row = st.tuples(
-    st.sampled_from([0.0, 0.25, 1.0]),
-    st.sampled_from([-2.0, -1.0, 0.5, math.nan]),
-    st.booleans(),
+    st.sampled_from([0.0, 0.25, 1.0]), st.sampled_from([-2.0, -1.0, 0.5, math.nan]), st.booleans()
 )
 
 

@@ -20,10 +20,12 @@ def max_min(y, w):
     """Max over starts of min over ends of the weighted mean: the closed form of the optimum."""
     n = len(y)
     return [
-        max(min(np.average(y[i : j + 1], weights=w[i : j + 1]) for j in range(k, n))
-            for i in range(k + 1))
+        max(
+            min(np.average(y[i : j + 1], weights=w[i : j + 1]) for j in range(k, n))
+            for i in range(k + 1)
+        )
         for k in range(n)
-    ]  # fmt: skip
+    ]
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), min_size=1, max_size=8))

@@ -29,12 +29,12 @@ SCORES = st.lists(st.sampled_from([0.0, 1.0, 0.5, math.nan]), min_size=1, max_si
 def test_majority_at_n_is_the_mean_over_all_subsets(scores, data, n):
     size = len(scores)
     counts = data.draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
-    draws = [a for a, c in enumerate(counts) for _ in range(c)]
+    samples = [a for a, c in enumerate(counts) for _ in range(c)]
     got = majority_at_n([counts], [scores], n)[0]
-    if n > len(draws):
+    if n > len(samples):
         assert math.isnan(got)
     else:
-        every = [utility(s, scores) for s in itertools.combinations(draws, n)]
+        every = [utility(s, scores) for s in itertools.combinations(samples, n)]
         assert got == pytest.approx(np.mean(every), abs=1e-12)
 
 
@@ -50,7 +50,7 @@ def test_multinomial_majority_is_the_sum_over_all_outcomes(scores, data, n):
     assert multinomial_majority([p], [scores], n)[0] == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_best_prompt_at_one_draw_is_not_the_best_voting_prompt():
+def test_the_best_prompt_at_one_sample_is_not_the_best_voting_prompt():
     right = np.array([[1.0, 0.0]])
     a = [multinomial_majority([[p, 1 - p]], right, 10)[0] for p in (0.4, 0.9)]
     b = multinomial_majority([[0.62, 0.38]], right, 10)[0]
@@ -73,7 +73,7 @@ def test_ties_among_t_answers_count_one_t_th():
     assert majority_at_n([[2, 2, 2]], [[1, 0, 0]], 6)[0] == pytest.approx(1 / 3)
 
 
-def test_one_draw_scores_the_mean_and_all_draws_score_the_winner():
+def test_one_sample_scores_the_mean_and_all_samples_score_the_winner():
     counts, scores = [[5, 3, 2]], [[0.0, 1.0, math.nan]]
     assert majority_at_n(counts, scores, 1)[0] == pytest.approx(0.3)
     assert majority_at_n(counts, scores, 10)[0] == 0
@@ -87,7 +87,7 @@ def test_rows_are_items_and_unsupported_ones_are_nan():
     assert np.isnan(majority_at_n([[3, 0]], [[1, 0]], 0)).all()
 
 
-def test_no_overflow_with_many_draws():
+def test_no_overflow_with_many_samples():
     out = majority_at_n([[700, 600, 748]], [[1, 0, 0]], 15)[0]
     assert out == pytest.approx(
         multinomial_majority([[700 / 2048, 600 / 2048, 748 / 2048]], [[1, 0, 0]], 15)[0], abs=0.01
@@ -103,8 +103,8 @@ def test_probabilities_that_do_not_sum_to_one_are_refused():
 def test_without_replacement_agrees_with_resampling():
     rng = np.random.default_rng(3)
     counts, scores = [6, 5, 3, 2], [0.0, 1.0, 0.5, math.nan]
-    draws = [a for a, c in enumerate(counts) for _ in range(c)]
-    drawn = [list(rng.permutation(draws)[:7]) for _ in range(4000)]
-    sampled = np.array([utility(votes, scores) for votes in drawn])
+    samples = [a for a, c in enumerate(counts) for _ in range(c)]
+    sampled = [list(rng.permutation(samples)[:7]) for _ in range(4000)]
+    sampled = np.array([utility(votes, scores) for votes in sampled])
     error = sampled.std() / math.sqrt(len(sampled))
     assert majority_at_n([counts], [scores], 7)[0] == pytest.approx(sampled.mean(), abs=4 * error)

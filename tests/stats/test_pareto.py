@@ -52,8 +52,9 @@ def test_hypervolume_counts_the_unit_cells_that_are_dominated(points):
 
 COMPONENTS = st.lists(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=4),
-    min_size=1, max_size=4,
-)  # fmt: skip
+    min_size=1,
+    max_size=4,
+)
 
 
 def split(component):

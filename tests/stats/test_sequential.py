@@ -38,7 +38,7 @@ def test_mirrors():
     assert -mirrored.low == pytest.approx(high, abs=1e-9)
 
 
-def test_two_that_never_differ_draw_together_and_a_winner_shows():
+def test_two_that_never_differ_sample_together_and_a_winner_shows():
     low, high = confidence_sequence(np.zeros(200))
     assert -0.1 < low[-1] < 0 < high[-1] < 0.1
     d = np.random.default_rng(1).choice([-1.0, 0, 1], p=[0.1, 0.4, 0.5], size=200)

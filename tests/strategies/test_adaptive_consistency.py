@@ -12,7 +12,7 @@ from tierwise.recipe import StrategySpec
 from tierwise.strategies import (
     AdaptiveConsistency,
     Ask,
-    Draw,
+    Sample,
     Seen,
     SelfConsistency,
     leader_confidence,
@@ -20,8 +20,8 @@ from tierwise.strategies import (
 from tierwise.testing import StrategyConformance, walk
 
 
-def draws(answers):
-    return [Draw(a) for a in answers]
+def samples(answers):
+    return [Sample(a) for a in answers]
 
 
 def beta_above_half(v1, v2, steps=20_000):
@@ -33,22 +33,22 @@ def beta_above_half(v1, v2, steps=20_000):
 
 class TestAdaptiveConsistency(StrategyConformance):
     specs = (
-        StrategySpec.of("adaptive_consistency", threshold=0.95, max_draws=11),
-        StrategySpec.of("adaptive_consistency", threshold=0.5, max_draws=1),
-        StrategySpec.of("adaptive_consistency", threshold=0.8, max_draws=6, window=3),
-        StrategySpec.of("adaptive_consistency", threshold=0.999999, max_draws=8, window=20),
+        StrategySpec.of("adaptive_consistency", threshold=0.95, max_samples=11),
+        StrategySpec.of("adaptive_consistency", threshold=0.5, max_samples=1),
+        StrategySpec.of("adaptive_consistency", threshold=0.8, max_samples=6, window=3),
+        StrategySpec.of("adaptive_consistency", threshold=0.999999, max_samples=8, window=20),
     )
     out_of_range = (
-        StrategySpec.of("adaptive_consistency", threshold=0.49, max_draws=5),
-        StrategySpec.of("adaptive_consistency", threshold=1.0, max_draws=5),
-        StrategySpec.of("adaptive_consistency", threshold=math.nan, max_draws=5),
-        StrategySpec.of("adaptive_consistency", threshold="high", max_draws=5),
-        StrategySpec.of("adaptive_consistency", threshold=0.9, max_draws=0),
-        StrategySpec.of("adaptive_consistency", threshold=0.9, max_draws=5, window=0),
+        StrategySpec.of("adaptive_consistency", threshold=0.49, max_samples=5),
+        StrategySpec.of("adaptive_consistency", threshold=1.0, max_samples=5),
+        StrategySpec.of("adaptive_consistency", threshold=math.nan, max_samples=5),
+        StrategySpec.of("adaptive_consistency", threshold="high", max_samples=5),
+        StrategySpec.of("adaptive_consistency", threshold=0.9, max_samples=0),
+        StrategySpec.of("adaptive_consistency", threshold=0.9, max_samples=5, window=0),
         StrategySpec.of("adaptive_consistency", threshold=0.9),
     )
 
-    def test_three_unanimous_draws_give_9375_and_four_96875(self):
+    def test_three_unanimous_samples_give_9375_and_four_96875(self):
         assert leader_confidence(3, 0) == 0.9375
         assert leader_confidence(4, 0) == 0.96875
         assert leader_confidence(0, 0) == 0.5
@@ -57,25 +57,25 @@ class TestAdaptiveConsistency(StrategyConformance):
     def test_confidence_is_a_tail_of_the_beta_distribution(self, v1, v2):
         assert leader_confidence(v1, v2) == pytest.approx(beta_above_half(v1, v2), abs=1e-6)
 
-    def test_95_stops_at_four_unanimous_draws_in_one_round(self):
+    def test_95_stops_at_four_unanimous_samples_in_one_round(self):
         strategy = AdaptiveConsistency(0.95, 17)
         assert strategy.step(Seen()) == Ask(4)
-        assert walk(strategy, draws("aaaa")).rounds == (4,)
+        assert walk(strategy, samples("aaaa")).rounds == (4,)
 
-    def test_a_dissenter_costs_more_draws(self):
-        end = walk(AdaptiveConsistency(0.95, 17), draws("abaaaaaaaaaaaaaaa"))
+    def test_a_dissenter_costs_more_samples(self):
+        end = walk(AdaptiveConsistency(0.95, 17), samples("abaaaaaaaaaaaaaaa"))
         assert end.answer == "a"
-        assert leader_confidence(len(end.draws) - 1, 1) >= 0.95
-        assert leader_confidence(len(end.draws) - 2, 1) < 0.95
+        assert leader_confidence(len(end.samples) - 1, 1) >= 0.95
+        assert leader_confidence(len(end.samples) - 2, 1) < 0.95
 
-    def test_draws_to_the_cap_where_nobody_agrees(self):
-        end = walk(AdaptiveConsistency(0.95, 6), draws("abcdef"))
-        assert len(end.draws) == 6
+    def test_samples_to_the_cap_where_nobody_agrees(self):
+        end = walk(AdaptiveConsistency(0.95, 6), samples("abcdef"))
+        assert len(end.samples) == 6
         assert end.chosen == 0
 
     def test_abstentions_count_towards_the_cap_only(self):
-        end = walk(AdaptiveConsistency(0.95, 6), draws([None] * 4 + ["a", "b"]))
-        assert (len(end.draws), end.answer) == (6, "a")
+        end = walk(AdaptiveConsistency(0.95, 6), samples([None] * 4 + ["a", "b"]))
+        assert (len(end.samples), end.answer) == (6, "a")
 
     @settings(deadline=None)
     @given(
@@ -83,16 +83,16 @@ class TestAdaptiveConsistency(StrategyConformance):
         threshold=st.floats(0.5, 0.99),
         cap=st.integers(1, 13),
     )
-    def test_a_window_of_one_stops_where_draw_by_draw_would(self, answers, threshold, cap):
-        """Asking for what could end it at the soonest costs no draw."""
-        end = walk(AdaptiveConsistency(threshold, cap), draws(answers))
+    def test_a_window_of_one_stops_where_sample_by_sample_would(self, answers, threshold, cap):
+        """Asking for what could end it at the soonest costs no sample."""
+        end = walk(AdaptiveConsistency(threshold, cap), samples(answers))
 
         def enough(k):
             top = sorted((answers[:k].count(a) for a in "abc"), reverse=True)
             sure = leader_confidence(top[0], top[1]) >= threshold
             return sure or top[0] - top[1] > cap - k
 
-        assert len(end.draws) == next((k for k in range(1, cap) if enough(k)), cap)
+        assert len(end.samples) == next((k for k in range(1, cap) if enough(k)), cap)
 
     @settings(deadline=None)
     @given(
@@ -102,8 +102,8 @@ class TestAdaptiveConsistency(StrategyConformance):
     )
     def test_a_threshold_out_of_reach_is_the_full_vote(self, answers, cap, window):
         sure = AdaptiveConsistency(1 - 1e-12, cap, window)
-        full = walk(SelfConsistency(cap), draws(answers))
-        assert walk(sure, draws(answers)).chosen == full.chosen
+        full = walk(SelfConsistency(cap), samples(answers))
+        assert walk(sure, samples(answers)).chosen == full.chosen
 
     @settings(deadline=None)
     @given(t1=st.floats(0.5, 0.99), t2=st.floats(0.5, 0.99), cap=st.integers(1, 9), data=st.data())
@@ -111,7 +111,7 @@ class TestAdaptiveConsistency(StrategyConformance):
         one, other = AdaptiveConsistency(t1, cap), AdaptiveConsistency(t2, cap)
         answers = data.draw(st.lists(st.sampled_from("abc"), min_size=cap, max_size=cap))
         if one.behaviour() == other.behaviour():
-            assert walk(one, draws(answers)) == walk(other, draws(answers))
+            assert walk(one, samples(answers)) == walk(other, samples(answers))
 
     @settings(deadline=None)
     @given(t1=st.floats(0.6, 0.95), t2=st.floats(0.6, 0.95), cap=st.integers(1, 7))
@@ -124,7 +124,7 @@ class TestAdaptiveConsistency(StrategyConformance):
                         count = lead, runner_up, seen
                         assert one.more(*count) == other.more(*count), count
 
-    def test_beyond_half_of_all_draws_no_threshold_matters(self):
+    def test_beyond_half_of_all_samples_no_threshold_matters(self):
         sure, surer = AdaptiveConsistency(0.97, 6), AdaptiveConsistency(0.999, 6)
         assert sure.behaviour() == surer.behaviour()
         assert sure.behaviour() != AdaptiveConsistency(0.9, 6).behaviour()

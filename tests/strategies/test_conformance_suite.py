@@ -9,28 +9,28 @@ from typing import ClassVar
 import pytest
 
 from tierwise.recipe import StrategySpec
-from tierwise.strategies import REGISTRY, Ask, Draw, Return, Seen, plurality, register
+from tierwise.strategies import REGISTRY, Ask, Return, Sample, Seen, plurality, register
 from tierwise.testing import StrategyConformance, walk
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A vote of ``draws`` that keeps to the contract; the others break it in one point."""
+    """A vote of ``samples`` that keeps to the contract; the others break it in one point."""
 
-    draws: int = 3
+    samples: int = 3
 
     kind: ClassVar[str] = "broken"
 
     @property
-    def max_draws(self):
-        return self.draws
+    def max_samples(self):
+        return self.samples
 
     def step(self, seen):
-        left = self.draws - len(seen.draws)
+        left = self.samples - len(seen.samples)
         return Ask(left) if left > 0 else Return(self.choose(seen))
 
     def choose(self, seen):
-        return plurality(seen.draws)
+        return plurality(seen.samples)
 
 
 class NeverEnds(Sound):
@@ -40,42 +40,42 @@ class NeverEnds(Sound):
 
 class AsksForNothing(Sound):
     def step(self, seen):
-        return super().step(seen) if seen.draws else Ask(0)
+        return super().step(seen) if seen.samples else Ask(0)
 
 
 class ReturnsWhatIsNotThere(Sound):
     def step(self, seen):
         move = super().step(seen)
-        return Return(len(seen.draws)) if isinstance(move, Return) else move
+        return Return(len(seen.samples)) if isinstance(move, Return) else move
 
 
-class AsksAnArmThatIsNotThere(Sound):
+class AsksAnVariantThatIsNotThere(Sound):
     def step(self, seen):
         move = super().step(seen)
-        return move._replace(arm=seen.n_arms) if isinstance(move, Ask) else move
+        return move._replace(variant=seen.n_variants) if isinstance(move, Ask) else move
 
 
 class IgnoresTheProbe(Sound):
     def step(self, seen):
-        if len(seen.draws) > self.draws:
+        if len(seen.samples) > self.samples:
             return Ask(1)
         return super().step(seen)
 
 
 class TakesTheLast(Sound):
     def choose(self, seen):
-        return len(seen.draws) - 1
+        return len(seen.samples) - 1
 
 
 class TakesTheSmallestAnswer(Sound):
     def choose(self, seen):
-        rank = [(d.failed, d.answer is None, d.answer or "", i) for i, d in enumerate(seen.draws)]
+        rank = [(d.failed, d.answer is None, d.answer or "", i) for i, d in enumerate(seen.samples)]
         return min(rank)[-1]
 
 
 class CannotChooseEarly(Sound):
     def choose(self, seen):
-        return plurality(seen.draws[: self.draws]) if len(seen.draws) > 1 else seen.draws[1]
+        return plurality(seen.samples[: self.samples]) if len(seen.samples) > 1 else seen.samples[1]
 
 
 CLOCK = itertools.count()
@@ -89,18 +89,18 @@ class ChangesItsMind(Sound):
 
 class WritesToWhatItSees(Sound):
     def choose(self, seen):
-        for draw in seen.draws:
-            draw.scores["seen"] = 1.0
+        for sample in seen.samples:
+            sample.scores["seen"] = 1.0
         return super().choose(seen)
 
 
 @dataclass
 class Thaws:  # not frozen, and so not hashable
-    draws: int = 3
+    samples: int = 3
 
     kind: ClassVar[str] = "broken"
 
-    max_draws = Sound.max_draws
+    max_samples = Sound.max_samples
     step = Sound.step
     choose = Sound.choose
 
@@ -109,7 +109,10 @@ def faults(cls, monkeypatch, **more):
     """Names of the conformance tests that fail for a strategy class."""
     monkeypatch.setattr(REGISTRY, "classes", dict(REGISTRY.classes))
     register(cls)
-    attributes = {"specs": (StrategySpec.of("broken"), StrategySpec.of("broken", draws=6)), **more}
+    attributes = {
+        "specs": (StrategySpec.of("broken"), StrategySpec.of("broken", samples=6)),
+        **more,
+    }
     suite = type("Suite", (StrategyConformance,), attributes)
     failed = set()
     for name in dir(suite):
@@ -128,10 +131,10 @@ def test_a_sound_strategy_passes(monkeypatch):
 @pytest.mark.parametrize(
     ("cls", "found_by"),
     [
-        (NeverEnds, "ends_within_its_draws_whatever_comes"),
-        (AsksForNothing, "ends_within_its_draws_whatever_comes"),
-        (ReturnsWhatIsNotThere, "ends_within_its_draws_whatever_comes"),
-        (AsksAnArmThatIsNotThere, "ends_within_its_draws_whatever_comes"),
+        (NeverEnds, "ends_within_its_samples_whatever_comes"),
+        (AsksForNothing, "ends_within_its_samples_whatever_comes"),
+        (ReturnsWhatIsNotThere, "ends_within_its_samples_whatever_comes"),
+        (AsksAnVariantThatIsNotThere, "ends_within_its_samples_whatever_comes"),
         (IgnoresTheProbe, "ends_at_once_when_a_probe_drew_more_than_it_may"),
         (TakesTheLast, "an_abstention_never_beats_an_answer_nor_a_failure_anything"),
         (TakesTheSmallestAnswer, "answers_have_no_meaning"),
@@ -146,7 +149,7 @@ def test_every_breach_is_found(cls, found_by, monkeypatch):
 
 
 def test_a_value_that_should_be_refused_and_is_not(monkeypatch):
-    bad = (StrategySpec.of("broken", draws=-1),)
+    bad = (StrategySpec.of("broken", samples=-1),)
     assert faults(Sound, monkeypatch, out_of_range=bad) == {"refuses_what_is_out_of_range"}
 
 
@@ -154,7 +157,7 @@ def test_nothing_to_check_is_a_fault(monkeypatch):
     assert faults(Sound, monkeypatch, specs=()) == {"has_settings_to_check"}
 
 
-def test_a_walk_deals_over_the_arms_and_keeps_turns():
-    end = walk(Sound(4), [Draw("a")] * 4, n_arms=2, seen=[Draw("b", arm=1)])
-    assert [d.arm for d in end.draws] == [1, 0, 0, 1]
-    assert Sound(1).step(Seen((Draw("a"),))) == Return(0)
+def test_a_walk_interleaves_over_the_variants_and_keeps_turns():
+    end = walk(Sound(4), [Sample("a")] * 4, n_variants=2, seen=[Sample("b", variant=1)])
+    assert [d.variant for d in end.samples] == [1, 0, 0, 1]
+    assert Sound(1).step(Seen((Sample("a"),))) == Return(0)

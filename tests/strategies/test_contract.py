@@ -10,59 +10,72 @@ from hypothesis import strategies as st
 
 from tierwise.errors import InputError
 from tierwise.recipe import StrategySpec
-from tierwise.strategies import REGISTRY, Draw, build, deal, plurality
+from tierwise.strategies import REGISTRY, Sample, build, interleave, plurality
 
 
 @pytest.mark.parametrize(
-    ("counts", "n", "arms"),
-    [([0], 3, [0, 0, 0]), ([0, 0], 3, [0, 1, 0]), ([2, 0], 3, [1, 1, 0]),
-     ([1, 0, 0], 4, [1, 2, 0, 1]), ([5, 0], 0, [])],
-)  # fmt: skip
-def test_draws_are_dealt_to_the_arm_that_has_fewest(counts, n, arms):
-    assert deal(counts, n) == arms
+    ("counts", "n", "variants"),
+    [
+        ([0], 3, [0, 0, 0]),
+        ([0, 0], 3, [0, 1, 0]),
+        ([2, 0], 3, [1, 1, 0]),
+        ([1, 0, 0], 4, [1, 2, 0, 1]),
+        ([5, 0], 0, []),
+    ],
+)
+def test_samples_are_interleaved_to_the_variant_that_has_fewest(counts, n, variants):
+    assert interleave(counts, n) == variants
 
 
-@given(counts=st.lists(st.integers(0, 5), min_size=1, max_size=4), a=st.integers(0, 9),
-       b=st.integers(0, 9))  # fmt: skip
+@given(
+    counts=st.lists(st.integers(0, 5), min_size=1, max_size=4),
+    a=st.integers(0, 9),
+    b=st.integers(0, 9),
+)
 def test_dealing_does_not_depend_on_rounds(counts, a, b):
-    first = deal(counts, a)
+    first = interleave(counts, a)
     then = [c + first.count(i) for i, c in enumerate(counts)]
-    assert first + deal(then, b) == deal(counts, a + b)
+    assert first + interleave(then, b) == interleave(counts, a + b)
 
 
 @given(st.integers(1, 4), st.integers(0, 20))
-def test_dealing_from_nothing_is_round_robin(n_arms, n):
-    assert deal([0] * n_arms, n) == [i % n_arms for i in range(n)]
+def test_dealing_from_nothing_is_round_robin(n_variants, n):
+    assert interleave([0] * n_variants, n) == [i % n_variants for i in range(n)]
 
 
 @pytest.mark.parametrize(
     ("answers", "index"),
-    [(["b", "a", "a"], 1), (["b", "a", "a", "b"], 0), ([None, "a"], 1), ([None, None], 0),
-     ([None, None, None, "x"], 3)],
-)  # fmt: skip
-def test_plurality_returns_the_first_draw_of_the_winner(answers, index):
-    assert plurality([Draw(a) for a in answers]) == index
+    [
+        (["b", "a", "a"], 1),
+        (["b", "a", "a", "b"], 0),
+        ([None, "a"], 1),
+        ([None, None], 0),
+        ([None, None, None, "x"], 3),
+    ],
+)
+def test_plurality_returns_the_first_sample_of_the_winner(answers, index):
+    assert plurality([Sample(a) for a in answers]) == index
 
 
 def test_plurality_prefers_an_abstention_to_a_failure():
-    failed = Draw(None, failed=True)
-    assert plurality([failed, Draw(None)]) == 1
+    failed = Sample(None, failed=True)
+    assert plurality([failed, Sample(None)]) == 1
     assert plurality([failed, failed]) == 0
 
 
 def test_unknown_kinds_and_parameters_name_the_near_ones():
     with pytest.raises(InputError, match="did you mean 'self_consistency'"):
-        build(StrategySpec.of("self_consistancy", draws=3))
-    with pytest.raises(InputError, match="did you mean 'draws'"):
-        build(StrategySpec.of("self_consistency", draw=3))
-    with pytest.raises(InputError, match="needs draws"):
+        build(StrategySpec.of("self_consistancy", samples=3))
+    with pytest.raises(InputError, match="did you mean 'samples'"):
+        build(StrategySpec.of("self_consistency", sample=3))
+    with pytest.raises(InputError, match="needs samples"):
         build(StrategySpec.of("self_consistency"))
 
 
 def test_a_missing_parameter_is_named_and_an_optional_one_is_not():
     with pytest.raises(InputError) as error:
         build(StrategySpec.of("adaptive_consistency", threshold=0.9))
-    assert "max_draws" in str(error.value)
+    assert "max_samples" in str(error.value)
     assert "window" not in str(error.value)
 
 

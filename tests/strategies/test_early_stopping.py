@@ -7,57 +7,57 @@ import itertools
 import pytest
 
 from tierwise.recipe import StrategySpec
-from tierwise.stats import expected_draws_esc
-from tierwise.strategies import Ask, Draw, EarlyStopping, Seen
+from tierwise.stats import expected_samples_esc
+from tierwise.strategies import Ask, EarlyStopping, Sample, Seen
 from tierwise.testing import StrategyConformance, walk
 
 
-def draws(answers):
-    return [Draw(a) for a in answers]
+def samples(answers):
+    return [Sample(a) for a in answers]
 
 
 class TestEarlyStopping(StrategyConformance):
     specs = (
-        StrategySpec.of("early_stopping", window=3, max_draws=9),
-        StrategySpec.of("early_stopping", window=1, max_draws=1),
-        StrategySpec.of("early_stopping", window=4, max_draws=10),
-        StrategySpec.of("early_stopping", window=5, max_draws=5),
+        StrategySpec.of("early_stopping", window=3, max_samples=9),
+        StrategySpec.of("early_stopping", window=1, max_samples=1),
+        StrategySpec.of("early_stopping", window=4, max_samples=10),
+        StrategySpec.of("early_stopping", window=5, max_samples=5),
     )
     out_of_range = (
-        StrategySpec.of("early_stopping", window=0, max_draws=5),
-        StrategySpec.of("early_stopping", window=6, max_draws=5),
-        StrategySpec.of("early_stopping", window=2, max_draws=0),
+        StrategySpec.of("early_stopping", window=0, max_samples=5),
+        StrategySpec.of("early_stopping", window=6, max_samples=5),
+        StrategySpec.of("early_stopping", window=2, max_samples=0),
         StrategySpec.of("early_stopping", window=2),
     )
 
     def test_windows_do_not_overlap(self):
-        end = walk(EarlyStopping(3, 9), draws("abbbbcaaa"))
+        end = walk(EarlyStopping(3, 9), samples("abbbbcaaa"))
         assert end.rounds == (3, 3, 3)
-        assert walk(EarlyStopping(3, 9), draws("abbbbbccc")).rounds == (3, 3)
+        assert walk(EarlyStopping(3, 9), samples("abbbbbccc")).rounds == (3, 3)
 
     def test_the_plurality_of_everything_wins_and_not_the_last_window(self):
-        end = walk(EarlyStopping(2, 8), draws("aba" + "a" * 5))
+        end = walk(EarlyStopping(2, 8), samples("aba" + "a" * 5))
         assert (end.rounds, end.answer) == ((2, 2), "a")
-        end = walk(EarlyStopping(2, 8), draws("abacbb"))
+        end = walk(EarlyStopping(2, 8), samples("abacbb"))
         assert (end.rounds, end.answer) == ((2, 2, 2), "b")
 
     def test_an_abstention_spoils_a_window(self):
-        assert walk(EarlyStopping(2, 4), draws([None, None, "a", "a"])).rounds == (2, 2)
-        assert walk(EarlyStopping(2, 4), draws([None, "a", "a", "a"])).rounds == (2, 2)
+        assert walk(EarlyStopping(2, 4), samples([None, None, "a", "a"])).rounds == (2, 2)
+        assert walk(EarlyStopping(2, 4), samples([None, "a", "a", "a"])).rounds == (2, 2)
 
     def test_the_last_window_is_cut_at_the_cap(self):
-        assert walk(EarlyStopping(3, 5), draws("abcaa")).rounds == (3, 2)
+        assert walk(EarlyStopping(3, 5), samples("abcaa")).rounds == (3, 2)
 
     def test_a_window_that_a_probe_began_is_completed(self):
-        assert EarlyStopping(3, 9).step(Seen((Draw("a"),))) == Ask(2)
+        assert EarlyStopping(3, 9).step(Seen((Sample("a"),))) == Ask(2)
 
     @pytest.mark.parametrize(("window", "cap"), [(2, 6), (3, 7), (1, 3)])
-    def test_draws_are_those_of_the_closed_form(self, window, cap):
+    def test_samples_are_those_of_the_closed_form(self, window, cap):
         p = {"a": 0.6, "b": 0.3, "c": 0.1}
         mean = 0.0
         for answers in itertools.product(p, repeat=cap):
             weight = 1.0
             for answer in answers:
                 weight *= p[answer]
-            mean += weight * len(walk(EarlyStopping(window, cap), draws(answers)).draws)
-        assert mean == pytest.approx(expected_draws_esc(list(p.values()), window, cap))
+            mean += weight * len(walk(EarlyStopping(window, cap), samples(answers)).samples)
+        assert mean == pytest.approx(expected_samples_esc(list(p.values()), window, cap))

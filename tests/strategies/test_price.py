@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.recipe import DrawBill, Price, price
+from tierwise.recipe import Price, SampleBill, price
 
 
 def bill(call="a", prompt_usd=10.0, completion_usd=1.0, takes_n=True):
-    return DrawBill(call, prompt_usd, completion_usd, takes_n)
+    return SampleBill(call, prompt_usd, completion_usd, takes_n)
 
 
 def test_a_round_of_one_call_bills_its_prompt_once():
@@ -21,21 +21,21 @@ def test_every_round_is_a_new_call():
     assert price([[bill(), bill()], [bill()]]) == (10 + 2) + (10 + 1)
 
 
-def test_without_n_every_draw_is_a_call():
+def test_without_n_every_sample_is_a_call():
     assert price([[bill(takes_n=False)] * 3]) == 3 * (10 + 1)
 
 
-def test_arms_of_a_round_are_calls_of_their_own():
+def test_variants_of_a_round_are_calls_of_their_own():
     round_ = [bill("a"), bill("b", 20), bill("a"), bill("b", 20)]
     assert price([round_]) == 10 + 20 + 4
 
 
-def test_one_arm_with_n_beside_one_without():
+def test_one_variant_with_n_beside_one_without():
     round_ = [bill("a"), bill("b", 20, takes_n=False), bill("a"), bill("b", 20, takes_n=False)]
     assert price([round_]) == 10 + 2 * 20 + 4
 
 
-def test_the_prompt_is_billed_as_the_first_of_its_draws_was():
+def test_the_prompt_is_billed_as_the_first_of_its_samples_was():
     assert price([[bill(prompt_usd=10), bill(prompt_usd=4)]]) == 10 + 2
 
 

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from tierwise.recipe import StrategySpec, Turn
-from tierwise.strategies import PLAIN, Ask, Draw, Retrieval, Return, Seen, SelfConsistency, paths_of
+from tierwise.strategies import (
+    PLAIN,
+    Ask,
+    Retrieval,
+    Return,
+    Sample,
+    Seen,
+    SelfConsistency,
+    paths_of,
+)
 from tierwise.testing import StrategyConformance, walk
 
 
 def query(parent=None, fresh=1, match=1.0, **more):
-    return Draw(None, turn="query", parent=parent, fresh=fresh, match=match, **more)
+    return Sample(None, turn="query", parent=parent, fresh=fresh, match=match, **more)
 
 
 class TestRetrieval(StrategyConformance):
     specs = (
-        StrategySpec.of("retrieval", rounds=0, draws=3),
+        StrategySpec.of("retrieval", rounds=0, samples=3),
         StrategySpec.of("retrieval", rounds=1),
-        StrategySpec.of("retrieval", rounds=3, passages=1, draws=2),
-        StrategySpec.of("retrieval", rounds=2, draws=5, threshold=0.8),
-        StrategySpec.of("retrieval", rounds=4, draws=3, stop_when_stale=False),
-        StrategySpec.of("retrieval", rounds=4, draws=3, least_match=0.5),
+        StrategySpec.of("retrieval", rounds=3, passages=1, samples=2),
+        StrategySpec.of("retrieval", rounds=2, samples=5, threshold=0.8),
+        StrategySpec.of("retrieval", rounds=4, samples=3, stop_when_stale=False),
+        StrategySpec.of("retrieval", rounds=4, samples=3, least_match=0.5),
     )
     out_of_range = (
         StrategySpec.of("retrieval", rounds=-1),
         StrategySpec.of("retrieval", rounds=1, passages=0),
-        StrategySpec.of("retrieval", rounds=1, draws=0),
+        StrategySpec.of("retrieval", rounds=1, samples=0),
         StrategySpec.of("retrieval", rounds=1, threshold=0.3),
         StrategySpec.of("retrieval", rounds=1, threshold="high"),
         StrategySpec.of("retrieval", rounds=1, stop_when_stale=1),
@@ -32,13 +41,13 @@ class TestRetrieval(StrategyConformance):
     )
 
     def test_all_chains_begin_at_once_and_go_on_together(self):
-        strategy = Retrieval(3, passages=2, draws=2)
+        strategy = Retrieval(3, passages=2, samples=2)
         assert strategy.step(Seen()) == Ask(2, turn="query", passages=2)
         assert strategy.step(Seen((query(), query()))) == Ask.below((0, 1), "query", 2)
 
     def test_a_chain_that_answers_is_not_asked_again(self):
-        seen = Seen((query(), Draw("a", turn="query")))
-        assert Retrieval(2, draws=2).step(seen) == Ask.below((0,), "query", 2)
+        seen = Seen((query(), Sample("a", turn="query")))
+        assert Retrieval(2, samples=2).step(seen) == Ask.below((0,), "query", 2)
 
     def test_at_its_rounds_a_chain_is_made_to_answer(self):
         seen = Seen((query(), query(0)))
@@ -59,7 +68,7 @@ class TestRetrieval(StrategyConformance):
         assert Retrieval(3).step(Seen((query(fresh=None),))) == Ask.below((0,), "answer")
 
     def test_a_query_that_loops_ends_at_the_rounds_at_the_latest(self):
-        loops = [query() for _ in range(4)] + [Draw("a")]
+        loops = [query() for _ in range(4)] + [Sample("a")]
         end = walk(Retrieval(4, stop_when_stale=False), loops)
         assert end.rounds == (1, 1, 1, 1, 1)
 
@@ -69,31 +78,35 @@ class TestRetrieval(StrategyConformance):
 
     def test_where_the_first_look_up_fails_it_answers_without(self):
         seen = Seen((query(failed=True, fresh=None), query(failed=True, fresh=None)))
-        assert Retrieval(3, draws=2).step(seen) == Ask(2)
-        answered = Seen((*seen.draws, Draw("a"), Draw("a")))
-        assert Retrieval(3, draws=2).step(answered) == Return(2)
+        assert Retrieval(3, samples=2).step(seen) == Ask(2)
+        answered = Seen((*seen.samples, Sample("a"), Sample("a")))
+        assert Retrieval(3, samples=2).step(answered) == Return(2)
 
     def test_chains_vote_and_a_probe_s_plain_answers_do_not(self):
-        probe = (Draw("p"), Draw("p"), Draw("p"))
-        ends = (Draw("b", turn="query"), Draw("a", turn="query"), Draw("a", turn="query"))
-        assert Retrieval(1, draws=3).step(Seen(probe + ends)) == Return(4)
+        probe = (Sample("p"), Sample("p"), Sample("p"))
+        ends = (Sample("b", turn="query"), Sample("a", turn="query"), Sample("a", turn="query"))
+        assert Retrieval(1, samples=3).step(Seen(probe + ends)) == Return(4)
 
     def test_a_probe_s_answer_is_better_than_none(self):
-        silent = (query(), Draw(None, parent=1, turn="answer"))
-        assert Retrieval(1).choose(Seen((Draw("p"), *silent))) == 0
+        silent = (query(), Sample(None, parent=1, turn="answer"))
+        assert Retrieval(1).choose(Seen((Sample("p"), *silent))) == 0
 
     def test_agreement_ends_the_vote_early(self):
-        agreed = tuple(Draw("a", turn="query") for _ in range(3))
-        strategy = Retrieval(2, draws=5, threshold=0.9)
+        agreed = tuple(Sample("a", turn="query") for _ in range(3))
+        strategy = Retrieval(2, samples=5, threshold=0.9)
         assert strategy.step(Seen(agreed[:2])) == Ask(1, turn="query", passages=2)
         assert strategy.step(Seen(agreed)) == Return(0)
 
     def test_no_rounds_are_a_vote_of_plain_answers(self):
-        assert Retrieval(0, draws=4).step(Seen()) == SelfConsistency(4).step(Seen())
-        assert paths_of(Retrieval(0, draws=4)) == PLAIN
+        assert Retrieval(0, samples=4).step(Seen()) == SelfConsistency(4).step(Seen())
+        assert paths_of(Retrieval(0, samples=4)) == PLAIN
 
     def test_its_paths_are_nested(self):
         asked, answer = Turn("query", 2), Turn("answer")
         assert paths_of(Retrieval(2)) == (
-            (), (asked,), (asked, answer), (asked, asked), (asked, asked, answer)
-        )  # fmt: skip
+            (),
+            (asked,),
+            (asked, answer),
+            (asked, asked),
+            (asked, asked, answer),
+        )

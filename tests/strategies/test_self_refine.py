@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tierwise.recipe import StrategySpec, Turn
-from tierwise.strategies import Ask, Draw, Return, Seen, SelfRefine, paths_of
+from tierwise.strategies import Ask, Return, Sample, Seen, SelfRefine, paths_of
 from tierwise.testing import StrategyConformance, walk
 
 
@@ -23,12 +23,12 @@ class TestSelfRefine(StrategyConformance):
 
     def test_a_critique_follows_the_answer_and_a_new_answer_the_critique(self):
         strategy = SelfRefine(2)
-        draws = [Draw("a")]
-        assert strategy.step(Seen(tuple(draws))) == Ask.below((0,), "critique")
-        draws.append(Draw(None, turn="critique", parent=0))
-        assert strategy.step(Seen(tuple(draws))) == Ask.below((1,), "refine")
-        draws.append(Draw("b", turn="refine", parent=1))
-        assert strategy.step(Seen(tuple(draws))) == Ask.below((2,), "critique")
+        samples = [Sample("a")]
+        assert strategy.step(Seen(tuple(samples))) == Ask.below((0,), "critique")
+        samples.append(Sample(None, turn="critique", parent=0))
+        assert strategy.step(Seen(tuple(samples))) == Ask.below((1,), "refine")
+        samples.append(Sample("b", turn="refine", parent=1))
+        assert strategy.step(Seen(tuple(samples))) == Ask.below((2,), "critique")
 
     def test_a_right_answer_that_is_revised_and_revised_back_wins(self):
         end = walk(SelfRefine(2, until_stable=False), chain("right", "wrong", "right"))
@@ -42,23 +42,29 @@ class TestSelfRefine(StrategyConformance):
         assert walk(SelfRefine(5), chain("a", "a")).rounds == (1, 1, 1)
 
     def test_two_abstentions_are_no_agreement(self):
-        assert len(walk(SelfRefine(2), chain(None, None, "a")).draws) == 5
+        assert len(walk(SelfRefine(2), chain(None, None, "a")).samples) == 5
 
     def test_a_verifier_picks_over_the_whole_chain(self):
-        scored = [Draw("a", {"v": -1.0}), Draw(None), Draw("b", {"v": -0.1}), Draw(None), Draw("a")]
+        scored = [
+            Sample("a", {"v": -1.0}),
+            Sample(None),
+            Sample("b", {"v": -0.1}),
+            Sample(None),
+            Sample("a"),
+        ]
         assert walk(SelfRefine(2, "v", until_stable=False), scored).answer == "b"
 
     def test_a_critique_is_never_the_answer(self):
-        draws = (Draw(None), Draw("said in passing", turn="critique", parent=0))
-        assert SelfRefine(3).choose(Seen(draws)) == 0
+        samples = (Sample(None), Sample("said in passing", turn="critique", parent=0))
+        assert SelfRefine(3).choose(Seen(samples)) == 0
 
     def test_nothing_follows_a_failure(self):
-        assert SelfRefine(3).step(Seen((Draw(None, failed=True),))) == Return(0)
-        broken = (Draw("a"), Draw(None, turn="critique", parent=0, failed=True))
+        assert SelfRefine(3).step(Seen((Sample(None, failed=True),))) == Return(0)
+        broken = (Sample("a"), Sample(None, turn="critique", parent=0, failed=True))
         assert SelfRefine(3).step(Seen(broken)) == Return(0)
 
-    def test_a_probe_s_draws_vote_and_the_first_that_arrived_is_refined(self):
-        seen = Seen((Draw(None, failed=True), Draw("a"), Draw("b")))
+    def test_a_probe_s_samples_vote_and_the_first_that_arrived_is_refined(self):
+        seen = Seen((Sample(None, failed=True), Sample("a"), Sample("b")))
         assert SelfRefine(1).step(seen) == Ask.below((1,), "critique")
 
     def test_its_paths_go_down_one_chain(self):
@@ -69,4 +75,4 @@ class TestSelfRefine(StrategyConformance):
 
 def chain(*answers):
     """Outputs of a chain: a critique between each two answers."""
-    return [Draw(a) for answer in answers for a in (answer, None)]
+    return [Sample(a) for answer in answers for a in (answer, None)]

@@ -12,13 +12,34 @@ from tierwise.task import NORMALISERS, AnswerSpec
 
 @pytest.mark.parametrize(
     ("raw", "canonical"),
-    [("1,000", "1000"), ("1000.", "1000"), ("1000.0", "1000"), ("1_000", "1000"), ("+7", "7"),
-     ("007", "7"), ("-0", "0"), ("-0.0", "0"), ("0.0", "0"), ("0.50", "0.5"), (".5", "0.5"),
-     ("$1,234.50", "1234.5"), ("12%", "12"), ("12%.", "12"), ("$ 5.", "5"), (" 3 ", "3"),
-     ("1e3", "1000"), ("1E-3", "0.001"), ("-12", "-12"),
-     ("", None), ("seven", None), ("nan", None), ("Infinity", None), ("1e999", None),
-     ("--3", None)],
-)  # fmt: skip
+    [
+        ("1,000", "1000"),
+        ("1000.", "1000"),
+        ("1000.0", "1000"),
+        ("1_000", "1000"),
+        ("+7", "7"),
+        ("007", "7"),
+        ("-0", "0"),
+        ("-0.0", "0"),
+        ("0.0", "0"),
+        ("0.50", "0.5"),
+        (".5", "0.5"),
+        ("$1,234.50", "1234.5"),
+        ("12%", "12"),
+        ("12%.", "12"),
+        ("$ 5.", "5"),
+        (" 3 ", "3"),
+        ("1e3", "1000"),
+        ("1E-3", "0.001"),
+        ("-12", "-12"),
+        ("", None),
+        ("seven", None),
+        ("nan", None),
+        ("Infinity", None),
+        ("1e999", None),
+        ("--3", None),
+    ],
+)
 def test_numbers(raw, canonical):
     assert NORMALISERS["number"](raw) == canonical
 
@@ -33,18 +54,33 @@ def test_integers(raw, canonical):
 
 @pytest.mark.parametrize(
     ("raw", "canonical"),
-    [("b", "B"), ("(C)", "C"), ("d.", "D"), (" a) ", "A"), ("**B**", "B"), ("AB", None),
-     ("", None), ("1", None)],
-)  # fmt: skip
+    [
+        ("b", "B"),
+        ("(C)", "C"),
+        ("d.", "D"),
+        (" a) ", "A"),
+        ("**B**", "B"),
+        ("AB", None),
+        ("", None),
+        ("1", None),
+    ],
+)
 def test_choices(raw, canonical):
     assert NORMALISERS["choice"](raw) == canonical
 
 
 @pytest.mark.parametrize(
     ("raw", "canonical"),
-    [("  New\n York. ", "new york"), ('"Paris".', "paris"), ("`x`.", "x"), ("STRASSE", "strasse"),
-     ("Straße", "strasse"), ("", None), (" . ", None)],
-)  # fmt: skip
+    [
+        ("  New\n York. ", "new york"),
+        ('"Paris".', "paris"),
+        ("`x`.", "x"),
+        ("STRASSE", "strasse"),
+        ("Straße", "strasse"),
+        ("", None),
+        (" . ", None),
+    ],
+)
 def test_text(raw, canonical):
     assert NORMALISERS["text"](raw) == canonical
 

@@ -16,9 +16,16 @@ ITEM = Item("i", {"question": "?"}, "1")
 
 @pytest.mark.parametrize(
     ("gold", "answer", "same"),
-    [("(x+1)^2", "x^2+2x+1", 1), (r"2\sqrt{2}", r"\sqrt{8}", 1), (r"\frac{\pi}{2}", r"0.5\pi", 1),
-     ("(1,2)", "(2,1)", 0), ("3", "4", 0), ("10^{10^{10}}", "1", 0), ("2^{99999}", "7", 0)],
-)  # fmt: skip
+    [
+        ("(x+1)^2", "x^2+2x+1", 1),
+        (r"2\sqrt{2}", r"\sqrt{8}", 1),
+        (r"\frac{\pi}{2}", r"0.5\pi", 1),
+        ("(1,2)", "(2,1)", 0),
+        ("3", "4", 0),
+        ("10^{10^{10}}", "1", 0),
+        ("2^{99999}", "7", 0),
+    ],
+)
 def test_mathematical_equality_from_any_thread(gold, answer, same):
     pytest.importorskip("math_verify", reason="the extra [math] is not installed")
     score = METRICS["math_equal"](LATEX)
@@ -67,12 +74,14 @@ def test_python_beside_the_task_scores_answers_and_not_abstentions(tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "reference", "says"),
-    [("", "metric.py:score", "no function 'score'"),
-     ("", "metric:score", "FILE.py:FUNCTION"),
-     ("", "other.py:score", "no such file: other.py"),
-     ("def score(:\n", "metric.py:score", r"metric.py:1: cannot be run: SyntaxError"),
-     ("x = 1\nimport nothing_of_the_kind\n", "metric.py:score", "metric.py:2: cannot be run")],
-)  # fmt: skip
+    [
+        ("", "metric.py:score", "no function 'score'"),
+        ("", "metric:score", "FILE.py:FUNCTION"),
+        ("", "other.py:score", "no such file: other.py"),
+        ("def score(:\n", "metric.py:score", r"metric.py:1: cannot be run: SyntaxError"),
+        ("x = 1\nimport nothing_of_the_kind\n", "metric.py:score", "metric.py:2: cannot be run"),
+    ],
+)
 def test_what_is_wrong_with_python_is_said_before_anything_is_bought(
     tmp_path, code, reference, says
 ):

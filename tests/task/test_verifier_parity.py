@@ -10,21 +10,21 @@ import pytest
 from tierwise.evaluation import Evaluator, replay
 from tierwise.llm import Call, Completion, Result, build_request
 from tierwise.pool import Need, SamplePool, fill, load
-from tierwise.recipe import Arm, Message, Price, PromptTemplate, StrategySpec, Tier, uniform
+from tierwise.recipe import Message, Price, PromptTemplate, StrategySpec, Tier, Variant, uniform
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.serving.runtime import PolicyRuntime
 from tierwise.task import AnswerSpec, Item, Task
 
 ANSWER = AnswerSpec(r"Answer: ([^\n]+)", "last", "none")
 PROMPT = PromptTemplate("io", (Message("user", "{{ question }}"),))
-ARM = Arm("io", "direct", 0.7)
+VARIANT = Variant("io", "direct", 0.7)
 TIER = Tier("t", "test/t", Price(1.0, 2.0), {"direct": {"max_tokens": 64}})
 GAMES = {"4 5 6 10": "(10 - 4) * 5 - 6", "3 3 8 8": "8 / (3 - 8 / 3)", "1 1 1 1": "1 + 1"}
-DRAWS = 6
+SAMPLES = 6
 
 
 class Guessing:
-    """Says the solution in a third of its draws, else something else, else no answer."""
+    """Says the solution in a third of its samples, else something else, else no answer."""
 
     chunk = 8
 
@@ -49,37 +49,42 @@ class Guessing:
 def table(tmp_path):
     items = [Item(q, {"question": q}, "24") for q in GAMES]
     task = Task("g", 1, ("question",), tuple(items), ANSWER, verifiers=("game24",))
-    requests = [build_request(TIER, PROMPT, ARM, item.inputs) for item in items]
+    requests = [build_request(TIER, PROMPT, VARIANT, item.inputs) for item in items]
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:
-        fill(pool, Guessing(), TIER, [Need(r, DRAWS) for r in requests], seed=3)
-        return load(pool, task, TIER, items, {ARM: requests}, {ARM: DRAWS})
+        fill(pool, Guessing(), TIER, [Need(r, SAMPLES) for r in requests], seed=3)
+        return load(pool, task, TIER, items, {VARIANT: requests}, {VARIANT: SAMPLES})
 
 
-def policy(draws):
-    return uniform(ARM, StrategySpec.of("best_of_n", draws=draws, verifier="game24"))
+def policy(samples):
+    return uniform(VARIANT, StrategySpec.of("best_of_n", samples=samples, verifier="game24"))
 
 
-@pytest.mark.parametrize("draws", [1, 3, DRAWS])
-def test_best_of_n_by_game24_serves_what_was_evaluated(table, draws):
+@pytest.mark.parametrize("samples", [1, 3, SAMPLES])
+def test_best_of_n_by_game24_serves_what_was_evaluated(table, samples):
     file = PolicyFile(
-        name="g", tier=TIER, task=TaskRef("g", 1, "exact_match", ""), inputs=("question",),
-        prompts={"io": PROMPT}, policy=policy(draws), answer=ANSWER,
-    )  # fmt: skip
+        name="g",
+        tier=TIER,
+        task=TaskRef("g", 1, "exact_match", ""),
+        inputs=("question",),
+        prompts={"io": PROMPT},
+        policy=policy(samples),
+        answer=ANSWER,
+    )
     runtime = PolicyRuntime(PolicyFile.loads(file.dumps()), Guessing(), seed=3)
     for i, question in enumerate(GAMES):
-        stored = replay(policy(draws), table, i)
+        stored = replay(policy(samples), table, i)
         served = runtime.answer_sync(question=question)
         assert (served.chosen, served.usd) == (stored.index, stored.usd)
-        assert served.draws == draws
+        assert served.samples == samples
 
 
-def test_the_table_knows_which_draws_solve_the_game(table):
-    scores = table.arms[ARM].scores["game24"]
+def test_the_table_knows_which_samples_solve_the_game(table):
+    scores = table.variants[VARIANT].scores["game24"]
     assert set(np.unique(scores[:2])) == {0.0, 1.0}
     assert not scores[2].any()  # what it says is no solution
 
 
 def test_search_ranks_by_it(table):
-    one, best = (Evaluator(table).evaluate(policy(n)) for n in (1, DRAWS))
-    assert best.draws.tolist() == [DRAWS] * len(GAMES)
-    assert one.draws.tolist() == [1] * len(GAMES)
+    one, best = (Evaluator(table).evaluate(policy(n)) for n in (1, SAMPLES))
+    assert best.samples.tolist() == [SAMPLES] * len(GAMES)
+    assert one.samples.tolist() == [1] * len(GAMES)

@@ -9,36 +9,47 @@ from typing import Any
 
 from tierwise.pool import Trees
 from tierwise.pool.trees import rows_of
-from tierwise.recipe import Arm
-from tierwise.retrieval import Found
+from tierwise.recipe import Variant
+from tierwise.retrieval import Retrieved
 from tierwise.search.buying import Buyer
 from tierwise.task import Item
 
 
 def lines_of(
-    buyer: Buyer, items: Sequence[Item], depth: Mapping[Arm, int], model: str = "agent"
+    buyer: Buyer, items: Sequence[Item], n_samples: Mapping[Variant, int], model: str = "agent"
 ) -> list[dict[str, Any]]:
-    """Every item and every stored draw of ``depth``, with what its query brought."""
+    """Every item and every stored sample of ``n_samples``, with what its query brought."""
     trees = Trees(
-        buyer.pool, items, buyer.task.answer, buyer.request, lambda arm: range(depth[arm]),
+        buyer.pool,
+        items,
+        buyer.task.answer,
+        buyer.request,
+        lambda variant: range(n_samples[variant]),
         buyer.library,
-    )  # fmt: skip
+    )
     lines: list[dict[str, Any]] = [
         {"id": item.id, "inputs": dict(item.inputs), "target": item.target} for item in items
     ]
-    for arm in depth:
-        told = trees.told(arm)
-        for (i, draw), row in rows_of(buyer.pool, trees.level(arm).requests):
+    for variant in n_samples:
+        told = trees.told(variant)
+        for (i, sample), row in rows_of(buyer.pool, trees.level(variant).requests):
             line = {
-                "item_id": items[i].id, "model": model, "prompt_id": arm.prompt, "mode": arm.mode,
-                "temperature": arm.temperature, "draw": draw, "text": row[0],
-                "prompt_tokens": row[1], "completion_tokens": row[2], "mean_logprob": row[4],
+                "item_id": items[i].id,
+                "model": model,
+                "prompt_id": variant.prompt,
+                "mode": variant.mode,
+                "temperature": variant.temperature,
+                "sample": sample,
+                "text": row[0],
+                "prompt_tokens": row[1],
+                "completion_tokens": row[2],
+                "mean_logprob": row[4],
                 "latency_s": row[6],
-            }  # fmt: skip
-            if arm.path:
-                line["path"] = [turn.label for turn in arm.path]
-            known = told.get((i, draw))
-            if known is not None and isinstance(known.found, Found):
+            }
+            if variant.path:
+                line["path"] = [turn.label for turn in variant.path]
+            known = told.get((i, sample))
+            if known is not None and isinstance(known.found, Retrieved):
                 line["query"], line["lookup_s"] = known.said.query, known.found.latency_s
                 line["passages"] = [{"id": p.id, "text": p.text} for p in known.found.passages]
             lines.append(line)

@@ -32,8 +32,8 @@ SPACE = """temperature: [0.8]
 modes: [direct]
 strategies:
   single: {}
-  self_consistency: {draws: [3]}
-  retrieval: {passages: [1, 3], draws: [1, 3], stop_when_stale: [true]}
+  self_consistency: {samples: [3]}
+  retrieval: {passages: [1, 3], samples: [1, 3], stop_when_stale: [true]}
 search_rounds: {low: 0, high: 4}
 difficulty: {signals: [none, length], buckets: [1, 2]}
 """

@@ -12,7 +12,7 @@ from tierwise.llm.scripted import ScriptedModel, uniform
 from tierwise.pool import Library, SamplePool
 from tierwise.recipe import Passage, Policy, RetrieverSpec, TurnTemplate
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.retrieval import Found
+from tierwise.retrieval import Retrieved
 from tierwise.search.buying import Buyer
 
 TURNS = {
@@ -49,15 +49,15 @@ class Facts:
         self.broken, self.asked = broken, 0
         self.queries: list[str] = []
 
-    def find(self, query: str, k: int) -> Found:
+    def find(self, query: str, k: int) -> Retrieved:
         self.asked += 1
         self.queries.append(query)
         if self.broken and self.broken in query:
             raise ProviderError("the retriever is down")
         first = hashlib.sha256(query.encode()).digest()[0]
         if first % 5 == 0:
-            return Found((), 0.1)
-        return Found(tuple(fact((first + j) % 6) for j in range(k)), 0.25)
+            return Retrieved((), 0.1)
+        return Retrieved(tuple(fact((first + j) % 6) for j in range(k)), 0.25)
 
     def close(self) -> None:
         pass

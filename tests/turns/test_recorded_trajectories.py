@@ -19,21 +19,16 @@ from tierwise.errors import InputError, UnsupportedError
 from tierwise.llm.recorded import RecordedModel, Recording, recorded_tier
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import Cap, Library, SamplePool
-from tierwise.recipe import Arm, Policy, Recipe, StrategySpec, uniform
+from tierwise.recipe import Policy, Recipe, StrategySpec, Variant, uniform
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.search import prepare, tune
 from tierwise.search import replay as replay_run
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.depths import depth_needed
-from tierwise.search.trajectories import (
-    Trajectories,
-    check_queries,
-    library_from,
-    recorded_space,
-)
+from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.trajectories import Trajectories, check_queries, library_from, recorded_space
 from tierwise.serving import PolicyRuntime
 
-PLAIN, STEPS = worlds.ARMS
+PLAIN, STEPS = worlds.VARIANTS
 PRICE = worlds.TIER.price
 
 
@@ -43,12 +38,12 @@ def searching(**params) -> StrategySpec:
 
 POLICIES = {
     "every round": uniform(PLAIN, searching(rounds=3, stop_when_stale=False)),
-    "cut short": uniform(STEPS, searching(rounds=1, draws=2)),
+    "cut short": uniform(STEPS, searching(rounds=1, samples=2)),
     "stops off the point": uniform(PLAIN, searching(rounds=3, least_match=1.0)),
-    "a vote of two arms": Policy((Recipe((PLAIN, STEPS), searching(rounds=3, draws=4)),)),
-    "no search": uniform(PLAIN, searching(rounds=0, draws=3)),
+    "a vote of two variants": Policy((Recipe((PLAIN, STEPS), searching(rounds=3, samples=4)),)),
+    "no search": uniform(PLAIN, searching(rounds=0, samples=3)),
 }
-DEPTH = depth_needed(list(POLICIES.values()), 4)
+DEPTH = samples_needed(list(POLICIES.values()), 4)
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +86,10 @@ def test_what_was_recorded_is_what_was_bought(tmp_path, file) -> None:
     with SamplePool.open(file.parent / "pool.sqlite") as pool:
         first = world.buyer(pool, None, world.library()).table(worlds.ITEMS, DEPTH, "test")
     assert set(table.everything) == set(first.everything)
-    for arm, rows in first.everything.items():
+    for variant, rows in first.everything.items():
         for name in ("score", "answers", "latency_s", "fresh", "match", "ended"):
             np.testing.assert_array_equal(
-                getattr(table.everything[arm], name), getattr(rows, name), err_msg=name
+                getattr(table.everything[variant], name), getattr(rows, name), err_msg=name
             )
 
 
@@ -121,7 +116,7 @@ def test_a_space_shrinks_to_the_rounds_and_passages_that_are_recorded(file) -> N
     space = load_space("search")
     shrunk = recorded_space(space, Recording.load(file, "agent")).strategies["retrieval"]
     assert shrunk["rounds"] == (0, 1, 2, 3)
-    assert (shrunk["passages"], shrunk["draws"]) == ((2,), (1, 3))
+    assert (shrunk["passages"], shrunk["samples"]) == ((2,), (1, 3))
     plain = [json.loads(line) for line in file.read_text().splitlines() if "path" not in line]
     bare = made.write(file.parent / "bare.jsonl", [r for r in plain if "path" not in r])
     assert "retrieval" not in recorded_space(space, Recording.load(bare, "agent")).strategies
@@ -198,15 +193,16 @@ def test_a_job_is_tuned_on_recorded_trajectories_and_replayed(tmp_path) -> None:
 def searched(folder: Path, job) -> list[dict]:
     """Trajectories of all items: three passages, to four rounds, three chains."""
     prepared = prepare(job)
-    loaded, arm = prepared.loaded, Arm("plain", "direct", 0.8)
+    loaded, variant = prepared.loaded, Variant("plain", "direct", 0.8)
     retriever = loaded.retriever.open()
     library = Library(loaded.retriever.spec, retriever.identity, retriever)
     supply = Supply(
-        prepared.tiers["weak"], ScriptedModel(answering(search_job.says)),
+        prepared.tiers["weak"],
+        ScriptedModel(answering(search_job.says)),
         {prompt.id: prompt for prompt in loaded.prompts},
-    )  # fmt: skip
-    depth = depth_needed([uniform(arm, searching(rounds=4, passages=3, draws=3))], 3)
+    )
+    n_samples = samples_needed([uniform(variant, searching(rounds=4, passages=3, samples=3))], 3)
     with SamplePool.open(folder / "made.sqlite") as pool:
         buyer = Buyer(pool, loaded.task, supply, Account("made", 1, Cap()), library=library)
-        buyer.table(loaded.task.items, depth, "made")
-        return made.lines_of(buyer, loaded.task.items, depth)
+        buyer.table(loaded.task.items, n_samples, "made")
+        return made.lines_of(buyer, loaded.task.items, n_samples)

@@ -8,15 +8,15 @@ import pytest
 from tests.turns import search_worlds as world
 from tests.turns import worlds
 from tests.turns.parity import assert_served_as_replayed
-from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.evaluation.replay import replayed
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.search.depths import depth_needed
+from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.serving import PolicyRuntime
 
-PLAIN, STEPS = worlds.ARMS
+PLAIN, STEPS = worlds.VARIANTS
 
 
 def searching(**params) -> StrategySpec:
@@ -26,29 +26,33 @@ def searching(**params) -> StrategySpec:
 POLICIES = {
     "one round": uniform(PLAIN, searching(rounds=1)),
     "four rounds": uniform(PLAIN, searching(rounds=4, passages=1, stop_when_stale=False)),
-    "stops when stale": uniform(STEPS, searching(rounds=4, draws=2)),
+    "stops when stale": uniform(STEPS, searching(rounds=4, samples=2)),
     "stops off the point": uniform(PLAIN, searching(rounds=4, passages=1, least_match=1.0)),
-    "a vote that stops": uniform(PLAIN, searching(rounds=3, draws=4, least_match=0.6)),
-    "a vote": uniform(PLAIN, searching(rounds=2, draws=5, threshold=0.8)),
-    "two arms": Policy((Recipe((PLAIN, STEPS), searching(rounds=3, draws=5, threshold=0.9)),)),
-    "no round": uniform(PLAIN, searching(rounds=0, draws=4, threshold=0.8)),
+    "a vote that stops": uniform(PLAIN, searching(rounds=3, samples=4, least_match=0.6)),
+    "a vote": uniform(PLAIN, searching(rounds=2, samples=5, threshold=0.8)),
+    "two variants": Policy(
+        (Recipe((PLAIN, STEPS), searching(rounds=3, samples=5, threshold=0.9)),)
+    ),
+    "no round": uniform(PLAIN, searching(rounds=0, samples=4, threshold=0.8)),
     "buckets": Policy(
-        (Recipe((PLAIN,), searching(rounds=1, draws=2)), Recipe((STEPS,), searching(rounds=3))),
+        (Recipe((PLAIN,), searching(rounds=1, samples=2)), Recipe((STEPS,), searching(rounds=3))),
         Difficulty("length", (-5.5,)),
     ),
     "after a probe": Policy(
         (
-            Recipe((PLAIN,), searching(rounds=2, draws=3)),
+            Recipe((PLAIN,), searching(rounds=2, samples=3)),
             Recipe((PLAIN, STEPS), searching(rounds=3)),
         ),
         Difficulty("probe_agreement", (0.9,), Probe((PLAIN,), 3)),
     ),
-    "few draws": Policy((Recipe((PLAIN,), searching(rounds=3, draws=3)),),
-                        limits=Limits(max_draws=5)),
-    "dear": Policy((Recipe((PLAIN,), searching(rounds=3)),),
-                   limits=Limits(max_usd_per_request=1e-4)),
+    "few samples": Policy(
+        (Recipe((PLAIN,), searching(rounds=3, samples=3)),), limits=Limits(max_samples=5)
+    ),
+    "dear": Policy(
+        (Recipe((PLAIN,), searching(rounds=3)),), limits=Limits(max_usd_per_request=1e-4)
+    ),
     "in haste": Policy((Recipe((PLAIN,), searching(rounds=3)),), limits=Limits(timeout_s=1.1)),
-}  # fmt: skip
+}
 
 
 def model() -> ScriptedModel:
@@ -58,7 +62,7 @@ def model() -> ScriptedModel:
 def bought(tmp_path, policy: Policy) -> SampleTable:
     with worlds.opened(tmp_path) as pool:
         buyer = world.buyer(pool, model(), world.library())
-        return buyer.table(worlds.ITEMS, depth_needed([policy], 6), "test")
+        return buyer.table(worlds.ITEMS, samples_needed([policy], 6), "test")
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -73,18 +77,18 @@ async def test_the_runtime_does_what_the_evaluation_said(tmp_path, name) -> None
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_the_vectorised_evaluation_equals_the_replay(tmp_path, name) -> None:
-    policy, orders = POLICIES[name], Orders(4, 1)
+    policy, permutations = POLICIES[name], Permutations(4, 1)
     table = bought(tmp_path, policy)
-    judge = Evaluator(table, orders)
+    judge = Evaluator(table, permutations)
     rows = judge.rows(policy)
-    score, usd, draws, rounds = (values.reshape(-1, 4) for values in rows)
+    score, usd, samples, rounds = (values.reshape(-1, 4) for values in rows)
     scores = np.empty_like(score)
     for i in range(table.n_items):
         for o in range(4):
-            went = replayed(policy, table, i, orders, o)
+            went = replayed(policy, table, i, permutations, o)
             said, scores[i, o] = went.outcome, went.score(table, i)
             assert usd[i, o] == pytest.approx(said.usd, rel=1e-6)
-            assert (draws[i, o], rounds[i, o]) == (len(said.draws), len(said.rounds))
+            assert (samples[i, o], rounds[i, o]) == (len(said.samples), len(said.rounds))
     assert np.isfinite(score).all()
     np.testing.assert_allclose(score, scores)
     np.testing.assert_allclose(judge.evaluate(policy).score, scores.mean(axis=1))
@@ -105,7 +109,7 @@ def test_a_chain_bought_to_the_end_says_what_every_depth_comes_to(tmp_path) -> N
 
 
 def test_a_look_up_is_paid_for_and_made_once(tmp_path) -> None:
-    needed = depth_needed([POLICIES["four rounds"]], 6)
+    needed = samples_needed([POLICIES["four rounds"]], 6)
     with worlds.opened(tmp_path) as pool:
         facts = world.Facts()
         table = world.buyer(pool, model(), world.library(facts)).table(worlds.ITEMS, needed, "t")

@@ -12,12 +12,12 @@ from tierwise.errors import InputError
 from tierwise.llm import Completion, Failure
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import Passage, StrategySpec, Turn, uniform
-from tierwise.retrieval import Found
-from tierwise.search.depths import depth_needed
+from tierwise.retrieval import Retrieved
+from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.serving import PolicyRuntime
 
-PLAIN = worlds.ARMS[0]
-POLICY = uniform(PLAIN, StrategySpec.of("retrieval", rounds=4, draws=2))
+PLAIN = worlds.VARIANTS[0]
+POLICY = uniform(PLAIN, StrategySpec.of("retrieval", rounds=4, samples=2))
 QUESTION = {"question": "1 + 1"}
 
 
@@ -35,13 +35,13 @@ def refusing_long(request, seed):
 
 class Nothing(world.Facts):
     def find(self, query, k):
-        return Found(())
+        return Retrieved(())
 
 
 class Long(world.Facts):
     def find(self, query, k):
         self.asked += 1
-        return Found((Passage(f"p{self.asked}", "long " * 10_000),))
+        return Retrieved((Passage(f"p{self.asked}", "long " * 10_000),))
 
 
 def runtime(script, facts, policy=POLICY):
@@ -60,7 +60,7 @@ async def test_a_retriever_that_is_down_costs_the_queries_and_is_answered_withou
 
 async def test_nothing_found_ends_the_search_with_a_forced_answer() -> None:
     got = await runtime(always_asking, Nothing()).answer(QUESTION)
-    assert [d.arm.split()[-1] for d in got.trace] == ["query:2"] * 2 + ["query:2>answer"] * 2
+    assert [d.variant.split()[-1] for d in got.trace] == ["query:2"] * 2 + ["query:2>answer"] * 2
     assert (got.answer, got.rounds) == ("2", 2)
 
 
@@ -93,7 +93,7 @@ POLICY_MOST = 2 * 5
 
 
 def test_a_lost_look_up_is_a_row_of_its_own_and_tried_again_by_the_next_run(tmp_path) -> None:
-    needed = depth_needed([uniform(PLAIN, StrategySpec.of("retrieval", rounds=1))])
+    needed = samples_needed([uniform(PLAIN, StrategySpec.of("retrieval", rounds=1))])
     model, up = ScriptedModel(world.script), world.Facts()
     with worlds.opened(tmp_path / "before") as pool:
         world.buyer(pool, model, world.library(up)).table(worlds.ITEMS, needed, "t")

@@ -29,7 +29,7 @@ def ran(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         scripted_job.install(patch, says=search_job.says)
         job = load_job(search_job.make_job(folder))
-        tune(job, folder / "out", effort=scripted_job.TINY)
+        tune(job, folder / "out", search_size=scripted_job.TINY)
     return folder
 
 
@@ -58,7 +58,7 @@ def test_a_replay_needs_no_retriever_and_gives_the_same_bytes(ran, monkeypatch) 
     monkeypatch.setattr(Bm25Retriever, "find", None)
     path = ran / "out" / "policies" / "weak.yaml"
     before = path.read_bytes()
-    replay(ran / "out", effort=scripted_job.TINY)
+    replay(ran / "out", search_size=scripted_job.TINY)
     assert path.read_bytes() == before
 
 
@@ -76,8 +76,8 @@ async def test_the_same_policy_file_works_over_a_corpus_and_over_an_address(
         with PolicyRuntime(policy(ran), model()) as there:
             again = [await there.answer(q) for q in questions]
         assert server.asked
-    assert [(a.answer, a.draws, a.usd) for a in again] == [
-        (a.answer, a.draws, a.usd) for a in answers
+    assert [(a.answer, a.samples, a.usd) for a in again] == [
+        (a.answer, a.samples, a.usd) for a in answers
     ]
 
 
@@ -103,7 +103,7 @@ def test_a_task_without_a_corpus_is_tuned_without_search(tmp_path) -> None:
         ("search: (\\w+", "search: (?=\\w+", r"task.yaml:10: .*linear"),
         ("name: facts", "name: facts, kind: http", r"a corpus is for kind: bm25"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_of_the_retriever_is_named_with_its_line(tmp_path, old, new, says) -> None:
     from tierwise.content import load_task
 

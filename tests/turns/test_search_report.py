@@ -7,26 +7,26 @@ import pytest
 
 from tests.turns import search_worlds as world
 from tests.turns import worlds
-from tierwise.evaluation import Evaluator, Orders
+from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.recipe import StrategySpec, uniform
 from tierwise.reporting.search_rounds import Point, better_buy, curve, rows_of, searched, shown
-from tierwise.search.depths import depth_needed
+from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.stats.intervals import Interval
 
-PLAIN = worlds.ARMS[0]
+PLAIN = worlds.VARIANTS[0]
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    spec = StrategySpec.of("retrieval", rounds=3, draws=5)
+    spec = StrategySpec.of("retrieval", rounds=3, samples=5)
     with worlds.opened(tmp_path_factory.mktemp("rounds")) as pool:
         buyer = world.buyer(pool, ScriptedModel(world.script), world.library())
-        return buyer.table(worlds.ITEMS, depth_needed([uniform(PLAIN, spec)]), "t")
+        return buyer.table(worlds.ITEMS, samples_needed([uniform(PLAIN, spec)]), "t")
 
 
 def test_the_curve_is_what_the_strategies_come_to(table) -> None:
-    judge = Evaluator(table, Orders(4, 0), exact=False)
+    judge = Evaluator(table, Permutations(4, 0), exact=False)
     assert searched(table) == {(PLAIN, 2): 3}
     found = curve(judge, PLAIN, 2, 3)
     for point in found.points:

@@ -1,4 +1,4 @@
-"""Chains that were bought are replayed and served alike: answer, draws, rounds and cost."""
+"""Chains that were bought are replayed and served alike: answer, samples, rounds and cost."""
 
 from __future__ import annotations
 
@@ -9,21 +9,12 @@ from tests.turns import worlds
 from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_replayed
 from tierwise.errors import InputError
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import (
-    Difficulty,
-    Limits,
-    Policy,
-    Probe,
-    Recipe,
-    StrategySpec,
-    Turn,
-    uniform,
-)
+from tierwise.recipe import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.search.depths import depth_needed
+from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.serving import PolicyRuntime
 
-PLAIN, STEPS = worlds.ARMS
+PLAIN, STEPS = worlds.VARIANTS
 REFINE = StrategySpec.of("self_refine", rounds=2)
 POLICIES = {
     "refined": uniform(PLAIN, REFINE),
@@ -31,14 +22,11 @@ POLICIES = {
         STEPS, StrategySpec.of("self_refine", rounds=3, until_stable=False, verifier="mean_logprob")
     ),
     "after a probe": Policy(
-        (
-            Recipe((PLAIN,), StrategySpec.of("single")),
-            Recipe((PLAIN, STEPS), REFINE),
-        ),
+        (Recipe((PLAIN,), StrategySpec.of("single")), Recipe((PLAIN, STEPS), REFINE)),
         Difficulty("probe_agreement", (0.9,), Probe((PLAIN,), 3)),
     ),
     "dear": Policy((Recipe((PLAIN,), REFINE),), limits=Limits(max_usd_per_request=1e-4)),
-    "short": Policy((Recipe((PLAIN,), REFINE),), limits=Limits(max_draws=2)),
+    "short": Policy((Recipe((PLAIN,), REFINE),), limits=Limits(max_samples=2)),
     "in haste": Policy((Recipe((PLAIN,), REFINE),), limits=Limits(timeout_s=0.8)),
 }
 
@@ -46,7 +34,7 @@ POLICIES = {
 def bought(tmp_path, policy: Policy, tier=worlds.TIER) -> SampleTable:
     with worlds.opened(tmp_path) as pool:
         return worlds.buyer(pool, worlds.model(), tier=tier).table(
-            worlds.ITEMS, depth_needed([policy], 4), "test"
+            worlds.ITEMS, samples_needed([policy], 4), "test"
         )
 
 
@@ -54,22 +42,22 @@ def bought(tmp_path, policy: Policy, tier=worlds.TIER) -> SampleTable:
 @pytest.mark.parametrize("name", POLICIES)
 async def test_the_runtime_does_what_the_evaluation_said(tmp_path, name, takes_n) -> None:
     policy = POLICIES[name]
-    tier = worlds.TIER if takes_n else worlds.one_call_a_draw()
+    tier = worlds.TIER if takes_n else worlds.one_call_a_sample()
     table = bought(tmp_path, policy, tier)
     runtime = PolicyRuntime(worlds.policy_file(policy, tier), worlds.model(), seed=worlds.SEED)
     await assert_served_as_replayed(runtime, policy, table, worlds.ITEMS)
 
 
-def test_the_draws_of_a_chain_have_one_index_and_their_own_requests(tmp_path) -> None:
+def test_the_samples_of_a_chain_have_one_index_and_their_own_requests(tmp_path) -> None:
     table = bought(tmp_path, POLICIES["refined"])
-    assert [arm.label for arm in table.nodes] == [
+    assert [variant.label for variant in table.nodes] == [
         "plain/direct/0.8 answer>critique",
         "plain/direct/0.8 answer>critique>refine",
         "plain/direct/0.8 answer>critique>refine>critique",
         "plain/direct/0.8 answer>critique>refine>critique>refine",
     ]
     critiques = table.nodes[PLAIN.below(Turn("critique"))]
-    assert critiques.score.shape == table.arms[PLAIN].score.shape == (10, 4)
+    assert critiques.score.shape == table.variants[PLAIN].score.shape == (10, 4)
     assert (critiques.answers == -1).all(), "a critique that names an answer gives none"
     assert not np.isnan(critiques.score).any()
 
@@ -79,9 +67,9 @@ def test_a_table_is_read_back_as_it_was(tmp_path) -> None:
     table.save(tmp_path / "t.npz")
     again = SampleTable.load(tmp_path / "t.npz")
     assert list(again.everything) == list(table.everything)
-    for arm, rows in table.everything.items():
-        np.testing.assert_array_equal(rows.score, again.everything[arm].score)
-        np.testing.assert_array_equal(rows.ended, again.everything[arm].ended)
+    for variant, rows in table.everything.items():
+        np.testing.assert_array_equal(rows.score, again.everything[variant].score)
+        np.testing.assert_array_equal(rows.ended, again.everything[variant].ended)
 
 
 def test_the_evaluator_says_what_replay_says(tmp_path) -> None:
@@ -91,21 +79,23 @@ def test_the_evaluator_says_what_replay_says(tmp_path) -> None:
 
 
 def test_nothing_is_bought_twice_and_a_replay_buys_nothing(tmp_path) -> None:
-    needed = depth_needed([POLICIES["refined"]], 4)
+    needed = samples_needed([POLICIES["refined"]], 4)
     with worlds.opened(tmp_path) as pool:
         first = worlds.model()
         table = worlds.buyer(pool, first).table(worlds.ITEMS, needed, "test")
-        assert first.draws == 10 * 4 * 5
+        assert first.samples == 10 * 4 * 5
         again = worlds.model()
         worlds.buyer(pool, again).table(worlds.ITEMS, needed, "test")
-        assert again.draws == 0
+        assert again.samples == 0
         replayed = worlds.buyer(pool, None).table(worlds.ITEMS, needed, "test")
-    for arm, rows in table.everything.items():
-        np.testing.assert_array_equal(rows.completion_usd, replayed.everything[arm].completion_usd)
+    for variant, rows in table.everything.items():
+        np.testing.assert_array_equal(
+            rows.completion_usd, replayed.everything[variant].completion_usd
+        )
 
 
 def test_an_item_with_a_failed_turn_is_not_in_the_table(tmp_path) -> None:
-    needed = depth_needed([POLICIES["refined"]])
+    needed = samples_needed([POLICIES["refined"]])
     with worlds.opened(tmp_path) as pool:
         table = worlds.buyer(pool, worlds.model(0.04)).table(worlds.ITEMS, needed, "test")
         assert pool.counts("failures") > 0
@@ -116,7 +106,7 @@ def test_an_item_with_a_failed_turn_is_not_in_the_table(tmp_path) -> None:
 async def test_a_turn_that_fails_ends_the_chain_with_what_there_is() -> None:
     runtime = PolicyRuntime(worlds.policy_file(POLICIES["refined"]), worlds.model(0.3), seed=1)
     answers = [await runtime.answer(dict(item.inputs)) for item in worlds.ITEMS for _ in "ab"]
-    broken = [a for a in answers if a.trace[-1].error and a.draws > 1]
+    broken = [a for a in answers if a.trace[-1].error and a.samples > 1]
     assert broken
     assert all(a.ended == "answered" and a.trace[a.chosen].error is None for a in broken)
 

@@ -8,15 +8,7 @@ from pathlib import Path
 from tierwise.llm import Completion, Request, Result
 from tierwise.llm.scripted import ScriptedModel, failing, uniform
 from tierwise.pool import Cap, Library, SamplePool
-from tierwise.recipe import (
-    Arm,
-    Message,
-    Policy,
-    Price,
-    PromptTemplate,
-    Tier,
-    TurnTemplate,
-)
+from tierwise.recipe import Message, Policy, Price, PromptTemplate, Tier, TurnTemplate, Variant
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.task import AnswerSpec, Item, Task
@@ -36,7 +28,7 @@ PROMPTS = {
     )
     for name in ("plain", "steps")
 }
-ARMS = (Arm("plain", "direct", 0.8), Arm("steps", "direct", 0.8))
+VARIANTS = (Variant("plain", "direct", 0.8), Variant("steps", "direct", 0.8))
 MODES = {"direct": {"max_tokens": 20, "suffix": " !"}}
 TIER = Tier("small", "scripted/small", Price(2.0, 8.0, 0.5), MODES)
 
@@ -50,9 +42,13 @@ def script(request: Request, seed: int) -> Result:
         text = f"A: {u} is wrong"
     tokens = sum(len(m.content.split()) for m in request.messages)
     return Completion(
-        text, tokens, len(text.split()), cached_tokens=tokens // 3, mean_logprob=-u,
+        text,
+        tokens,
+        len(text.split()),
+        cached_tokens=tokens // 3,
+        mean_logprob=-u,
         latency_s=round(u, 3),
-    )  # fmt: skip
+    )
 
 
 def model(share_failing: float = 0.0) -> ScriptedModel:
@@ -60,23 +56,34 @@ def model(share_failing: float = 0.0) -> ScriptedModel:
 
 
 def buyer(
-    pool: SamplePool, of: ScriptedModel | None, *, tier: Tier = TIER, cap: Cap | None = None,
-    library: Library | None = None, run: str = "run",
-) -> Buyer:  # fmt: skip
+    pool: SamplePool,
+    of: ScriptedModel | None,
+    *,
+    tier: Tier = TIER,
+    cap: Cap | None = None,
+    library: Library | None = None,
+    run: str = "run",
+) -> Buyer:
     supply, account = Supply(tier, of, PROMPTS), Account(run, SEED, cap or Cap())
     return Buyer(pool, TASK, supply, account, library=library)
 
 
 def policy_file(policy: Policy, tier: Tier = TIER, **more: object) -> PolicyFile:
     return PolicyFile(
-        name="p", tier=tier, task=TaskRef("sums", 1, "exact_match", ""), inputs=("question",),
-        prompts=PROMPTS, policy=policy, answer=TASK.answer, **more,
-    )  # fmt: skip
+        name="p",
+        tier=tier,
+        task=TaskRef("sums", 1, "exact_match", ""),
+        inputs=("question",),
+        prompts=PROMPTS,
+        policy=policy,
+        answer=TASK.answer,
+        **more,
+    )
 
 
 def opened(path: Path) -> SamplePool:
     return SamplePool.open(path / "pool.sqlite")
 
 
-def one_call_a_draw() -> Tier:
+def one_call_a_sample() -> Tier:
     return replace(TIER, takes_n=False)

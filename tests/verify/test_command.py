@@ -5,24 +5,27 @@ import pytest
 from tierwise.cli import main
 from tierwise.content import load_task
 from tierwise.llm.models import resolve_tier
-from tierwise.recipe import Arm, Message, PromptTemplate, StrategySpec, uniform
+from tierwise.recipe import Message, PromptTemplate, StrategySpec, Variant, uniform
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 
 
 @pytest.fixture
 def policy(tmp_path):
-    """The embedded small tier at one direct draw, said to have scored what the test asks."""
+    """The embedded small tier at one direct sample, said to have scored what the test asks."""
     task = load_task("arithmetic").task
 
     def saved(score: float, **more) -> str:
         file = PolicyFile(
-            name="p", tier=resolve_tier("small", "embedded/small"),
+            name="p",
+            tier=resolve_tier("small", "embedded/small"),
             task=TaskRef(task.name, task.version, task.metric, task.items_sha256),
             inputs=task.inputs,
             prompts={"plain": PromptTemplate("plain", (Message("user", "{{ question }}"),))},
-            policy=uniform(Arm("plain", "direct", 0.3), StrategySpec.of("single")),
-            answer=task.answer, expected={"score": score}, **more,
-        )  # fmt: skip
+            policy=uniform(Variant("plain", "direct", 0.3), StrategySpec.of("single")),
+            answer=task.answer,
+            expected={"score": score},
+            **more,
+        )
         return str(file.save(tmp_path / "p.yaml"))
 
     return saved

@@ -74,7 +74,7 @@ def test_a_provider_that_fails_says_nothing_of_the_policy():
         verify(runtime(0.8, 0.8, fail=0.7), TASK, Terms(seed=2))
 
 
-def test_the_same_seed_gives_the_same_verdict_and_another_seed_other_draws():
+def test_the_same_seed_gives_the_same_verdict_and_another_seed_other_samples():
     terms = Terms(margin=0.01, items=300)
     found = [verify(runtime(0.8, 0.8), TASK, replace(terms, seed=s)) for s in (5, 5, 6)]
     assert found[0] == found[1]
@@ -103,9 +103,12 @@ def test_nothing_changed_is_nothing_said_but_of_a_model_that_nobody_knows():
 
 def test_a_task_that_changed_is_named():
     other = Task(
-        "other", 2, ("question",), (*TASK.items, Item("x", {"question": "new"}, "yes")),
+        "other",
+        2,
+        ("question",),
+        (*TASK.items, Item("x", {"question": "new"}, "yes")),
         AnswerSpec(normalise="none"),
-    )  # fmt: skip
+    )
     said = " ".join(changes(policy_file(), other))
     assert "version 2" in said
     assert "'other'" in said
@@ -156,17 +159,19 @@ def test_under_continuous_looking_each_error_stays_below_its_rate(mean):
     """At the bar itself, where it is hardest: 2,000 runs of up to 3,000 looks."""
     rng = np.random.default_rng(7)
     runs = 2000
-    sides = [side_of((rng.random(3000) < mean).astype(float), mean, error=0.05)
-             for _ in range(runs)]  # fmt: skip
+    sides = [
+        side_of((rng.random(3000) < mean).astype(float), mean, error=0.05) for _ in range(runs)
+    ]
     slack = 2 * math.sqrt(0.05 * 0.95 / runs)
     for wrong in ("above", "below"):
         assert sum(s is not None and s.side == wrong for s in sides) / runs <= 0.05 + slack
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("easy", "hard", "wrong"), [
-    (0.75, 0.65, "dropped"), (0.75, 0.65, "holds"), (0.9, 0.9, "dropped"), (0.4, 0.5, "holds"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("easy", "hard", "wrong"),
+    [(0.75, 0.65, "dropped"), (0.75, 0.65, "holds"), (0.9, 0.9, "dropped"), (0.4, 0.5, "holds")],
+)
 def test_verify_keeps_its_error_rates_end_to_end(easy, hard, wrong):
     """Bar .7: the first two have exactly that mean, so either verdict is an error there."""
     runs = 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tierwise.llm import Request
 from tierwise.llm.scripted import ScriptedModel, answering, failing
 from tierwise.recipe import (
-    Arm,
     Difficulty,
     Message,
     Policy,
@@ -14,43 +13,47 @@ from tierwise.recipe import (
     Recipe,
     StrategySpec,
     Tier,
+    Variant,
 )
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 from tierwise.task import AnswerSpec, Item, Task
 
-ARM = Arm("plain", "direct", 0.5)
+VARIANT = Variant("plain", "direct", 0.5)
 N_ITEMS = 40
 ITEMS = tuple(
     Item(str(i), {"question": " ".join(["word"] * (2 if i % 2 else 9)) + f" {i}"}, "yes")
     for i in range(N_ITEMS)
 )
-TASK = Task(
-    "made", 1, ("question",), ITEMS, AnswerSpec(normalise="none"), shares={"test": 1.0},
-)  # fmt: skip
+TASK = Task("made", 1, ("question",), ITEMS, AnswerSpec(normalise="none"), shares={"test": 1.0})
 USD = 1e-6 * (6.5 + 1)
 """A request: 3 or 10 words in at $1 for a million, one out."""
 
 
 def policy_file(score: float = 0.8, **more: object) -> PolicyFile:
-    """Easy (short) and hard (long) items in equal parts, each answered with one draw."""
-    single = Recipe((ARM,), StrategySpec.of("single"))
+    """Easy (short) and hard (long) items in equal parts, each answered with one sample."""
+    single = Recipe((VARIANT,), StrategySpec.of("single"))
     expected = {
-        "items": 400, "score": score, "usd_per_item": USD,
+        "items": 400,
+        "score": score,
+        "usd_per_item": USD,
         "usd_per_item_ci95": [0.9 * USD, 1.1 * USD],
         "buckets": [
             {"items": 200, "score": score, "score_ci95": [score - 0.04, score + 0.04]},
             {"items": 200, "score": score, "score_ci95": [score - 0.04, score + 0.04]},
         ],
-    }  # fmt: skip
+    }
     fields = {
         "name": "made-small",
         "tier": Tier("small", "test/small", Price(1.0, 1.0), {"direct": {"max_tokens": 8}}),
-        "task": TaskRef("made", 1, "exact_match", TASK.items_sha256), "inputs": ("question",),
+        "task": TaskRef("made", 1, "exact_match", TASK.items_sha256),
+        "inputs": ("question",),
         "prompts": {"plain": PromptTemplate("plain", (Message("user", "{{ question }}"),))},
-        "policy": Policy((single, single), Difficulty("length", (-5.0,))), "shares": (0.5, 0.5),
-        "answer": AnswerSpec(normalise="none"), "expected": expected,
-    }  # fmt: skip
+        "policy": Policy((single, single), Difficulty("length", (-5.0,))),
+        "shares": (0.5, 0.5),
+        "answer": AnswerSpec(normalise="none"),
+        "expected": expected,
+    }
     return PolicyFile(**{**fields, **more})
 
 

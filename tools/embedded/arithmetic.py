@@ -128,6 +128,10 @@ def _bridge(rng: random.Random, question: Question) -> list[str]:
 
 
 STYLES: dict[str, Callable[[random.Random, Question], list[str]]] = {
-    "steps": _steps, "totals": _totals, "pairs": _pairs, "anyorder": _anyorder,
-    "rephrase": _rephrase, "bridge": _bridge,
-}  # fmt: skip
+    "steps": _steps,
+    "totals": _totals,
+    "pairs": _pairs,
+    "anyorder": _anyorder,
+    "rephrase": _rephrase,
+    "bridge": _bridge,
+}

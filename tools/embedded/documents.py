@@ -10,9 +10,9 @@ import arithmetic
 import lookup
 import mixtures
 from mixtures import MIXTURES, Mixture, styles
+from wordings import CONTROL_QUESTION, RATING, TEMPLATES
 
 from tierwise.llm.embedded.vocabulary import END, words
-from wordings import CONTROL_QUESTION, RATING, TEMPLATES
 
 LONGEST = 240
 

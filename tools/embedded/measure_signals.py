@@ -46,8 +46,10 @@ def main() -> None:
         yes = np.array([float(t == "yes") for t in thinks])
         length = -np.array([float(i.operations) for i in items])
         values = ", ".join(sorted(set(ratings)))
-        print(f"| {name} | {auroc(length, right):.2f} | {auroc(rating, right):.2f} | {values} "
-              f"| {auroc(-yes, right):.2f} | {yes.mean():.2f} |")  # fmt: skip
+        print(
+            f"| {name} | {auroc(length, right):.2f} | {auroc(rating, right):.2f} | {values} "
+            f"| {auroc(-yes, right):.2f} | {yes.mean():.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -10,8 +10,14 @@ CUT_SHORT = 0.08
 """Share of the documents with work that ``stop answer :`` cuts."""
 DEMONSTRATED = 0.06
 """Share of documents with demonstrations, under another template than ``fewshot``."""
-DIRECT_TEMPLATES = {"plain": 0.6, "fewshot": 0.2, "steps": 0.05, "totals": 0.05, "rephrase": 0.05,
-                    "pairs": 0.05}  # fmt: skip
+DIRECT_TEMPLATES = {
+    "plain": 0.6,
+    "fewshot": 0.2,
+    "steps": 0.05,
+    "totals": 0.05,
+    "rephrase": 0.05,
+    "pairs": 0.05,
+}
 """Templates of the documents without work."""
 
 
@@ -64,7 +70,7 @@ MIXTURES = {
         plain={"steps": 0.4, "totals": 0.1, "pairs": 0.5},
         think_from=6,
     ),
-}  # fmt: skip
+}
 FEWSHOT = {"steps": 0.6, "totals": 0.4}
 """Ways of work under ``fewshot``; a template of any other name is a way of its own."""
 

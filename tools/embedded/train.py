@@ -93,10 +93,16 @@ def train(model: Decoder, size: str, seed: int, steps: int) -> None:
 def save(model: Decoder, path: Path, size: str, seed: int, steps: int) -> None:
     """fp16 arrays, and the configuration as JSON text among them."""
     config = {
-        "name": size, "width": model.size.width, "layers": model.size.layers,
-        "heads": model.size.heads, "rope_base": ROPE_BASE, "attention_scale": ATTENTION_SCALE,
-        "words": list(WORDS), "seed": seed, "steps": steps,
-    }  # fmt: skip
+        "name": size,
+        "width": model.size.width,
+        "layers": model.size.layers,
+        "heads": model.size.heads,
+        "rope_base": ROPE_BASE,
+        "attention_scale": ATTENTION_SCALE,
+        "words": list(WORDS),
+        "seed": seed,
+        "steps": steps,
+    }
     arrays = {"emb": model.emb, "head": model.head}
     for i, block in enumerate(model.blocks):
         arrays |= {f"{i}.{name}": getattr(block, name) for name in MATRICES}

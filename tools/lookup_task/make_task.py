@@ -29,8 +29,9 @@ def facts(rng: random.Random) -> Facts:
     """One value for every relation of every name, never the name itself."""
     return {
         (relation, name): rng.choice([other for other in NAMES if other != name])
-        for relation in RELATIONS for name in NAMES
-    }  # fmt: skip
+        for relation in RELATIONS
+        for name in NAMES
+    }
 
 
 def questions(rng: random.Random, known: Facts) -> list[dict[str, object]]:

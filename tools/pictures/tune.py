@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def worth_a_picture(board: Board) -> bool:
-    """Every tier is in the study, and has bought a tenth of its draws there."""
+    """Every tier is in the study, and has bought a tenth of its samples there."""
     rows = board.rows.values()
     return all(row.stage == "study" and 10 * row.done >= row.planned > 0 for row in rows)
 

@@ -25,7 +25,7 @@ COMMANDS = {
     "run": "Answer one request the way a policy says.",
     "serve": "Serve policies over an OpenAI-compatible gateway.",
     "export": "Write a policy in another shape for serving.",
-    "verify": "Re-score a policy with fresh draws: does it still hold?",
+    "verify": "Re-score a policy with fresh samples: does it still hold?",
     "check": "Check a task, space, job, prompts or policy file.",
     "pool": "Look at stored completions.",
 }

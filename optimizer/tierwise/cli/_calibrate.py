@@ -38,7 +38,7 @@ def calibrated(
     whole = plan(prepared)
     known = RunDir.of(folder, prepared.job) if resume else None
     names = [n for n in prepared.tiers if whole.tiers[n].stages and not whole.tiers[n].fault]
-    if not names or (wanted is None and known is not None):  # its draws say what is to be known
+    if not names or (wanted is None and known is not None):  # its samples say what is to be known
         return {}
     try:
         RunDir.check(folder, prepared.job, addresses_of(prepared))
@@ -76,5 +76,6 @@ def _allowed(paid: list[str], whole: object, items: int, wanted: bool | None, *,
         raise InputError(
             f"calibration calls cost money ({said}); add --yes to make them, or --dry for none"
         )
-    return click.confirm(f"Make the search's first few calls ({said})? They are kept for it.",
-                         err=True)  # fmt: skip
+    return click.confirm(
+        f"Make the search's first few calls ({said})? They are kept for it.", err=True
+    )

@@ -28,10 +28,11 @@ def show(
     for name, found in rows.items():
         _show(console, name, sections[name], found)
     console.print(
-        "Intervals are 95%, over items; differences are paired by item where they can be. An arm "
+        "Intervals are 95%, over items; differences are paired by item where they can be. A variant "
         "is prompt/mode/temperature. --json and --csv have everything.",
-        style="dim", soft_wrap=True,
-    )  # fmt: skip
+        style="dim",
+        soft_wrap=True,
+    )
 
 
 def _show(console: Console, name: str, section: Section[Any], rows: Sequence[Row]) -> None:
@@ -44,8 +45,9 @@ def _show(console: Console, name: str, section: Section[Any], rows: Sequence[Row
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in section.columns:
         right = column.endswith(">")
-        table.add_column(Text(column.rstrip(">")), justify="right" if right else "left",
-                         no_wrap=right)  # fmt: skip
+        table.add_column(
+            Text(column.rstrip(">")), justify="right" if right else "left", no_wrap=right
+        )
     for row in rows:
         cells = None if "note" in row else section.cells(row)
         if cells is not None:
@@ -55,8 +57,11 @@ def _show(console: Console, name: str, section: Section[Any], rows: Sequence[Row
     for row in rows:
         if "note" in row:
             who = " ".join(str(row[key]) for key in _WHO if row.get(key))
-            console.print(f"  {who}: {row['note']}" if who else f"  {row['note']}", markup=False,
-                          soft_wrap=True)  # fmt: skip
+            console.print(
+                f"  {who}: {row['note']}" if who else f"  {row['note']}",
+                markup=False,
+                soft_wrap=True,
+            )
     console.print()
 
 

@@ -38,10 +38,13 @@ def _bind(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
 
 
 retriever_option = click.option(
-    "--retriever", multiple=True, callback=_bind, expose_value=False,
+    "--retriever",
+    multiple=True,
+    callback=_bind,
+    expose_value=False,
     metavar="NAME=TARGET",
     help="What a retriever's name stands for here: a corpus (JSONL) or an address.",
-)  # fmt: skip
+)
 
 _OPTIONS = (
     click.argument("job", required=False, type=click.Path(dir_okay=False), metavar="[JOB.yaml]"),
@@ -88,13 +91,16 @@ def job_options(command: _F) -> _F:
 def run_options(command: _F) -> _F:
     """Give a command the folder of a run, and whether to go on with what is in it."""
     command = click.option(
-        "--resume/--fresh", "resume", default=True,
+        "--resume/--fresh",
+        "resume",
+        default=True,
         help="Go on with the run in that folder (default), or begin anew beside it.",
-    )(command)  # fmt: skip
+    )(command)
     return click.option(
-        "--out", type=click.Path(file_okay=False, path_type=Path),
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
         help="Folder of the run; left out: runs/TASK.",
-    )(command)  # fmt: skip
+    )(command)
 
 
 def run_folder(out: Path | None, job: Job) -> Path:

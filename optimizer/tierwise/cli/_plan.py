@@ -18,9 +18,21 @@ if TYPE_CHECKING:
     from tierwise.search.smaller import Size
 
 COLUMNS = (
-    "tier", "stage", "arms", "items", "draws", "lookups", "calls", "tokens", "usd",
-    "worst_calls", "worst_tokens", "worst_usd", "minutes", "worst_minutes",
-)  # fmt: skip
+    "tier",
+    "stage",
+    "variants",
+    "items",
+    "samples",
+    "lookups",
+    "calls",
+    "tokens",
+    "usd",
+    "worst_calls",
+    "worst_tokens",
+    "worst_usd",
+    "minutes",
+    "worst_minutes",
+)
 
 
 LOG_WIDTH = 100
@@ -42,16 +54,29 @@ def rows(plan: Plan) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name, tier in plan.tiers.items():
         for stage in tier.stages:
-            found.append({
-                "tier": name, "stage": stage.stage, "arms": stage.arms, "items": stage.items,
-                "draws": stage.draws, "lookups": stage.lookups,
-                **_amounts(stage.expected, stage.worst),
-                "minutes": None, "worst_minutes": None,
-            })  # fmt: skip
-        draws = sum(stage.draws for stage in tier.stages)
+            found.append(
+                {
+                    "tier": name,
+                    "stage": stage.stage,
+                    "variants": stage.variants,
+                    "items": stage.items,
+                    "samples": stage.samples,
+                    "lookups": stage.lookups,
+                    **_amounts(stage.expected, stage.worst),
+                    "minutes": None,
+                    "worst_minutes": None,
+                }
+            )
+        samples = sum(stage.samples for stage in tier.stages)
         lookups = sum(stage.lookups for stage in tier.stages)
-        total = {"tier": name, "stage": "total", "arms": None, "items": None, "draws": draws,
-                 "lookups": lookups}  # fmt: skip
+        total = {
+            "tier": name,
+            "stage": "total",
+            "variants": None,
+            "items": None,
+            "samples": samples,
+            "lookups": lookups,
+        }
         minutes, worst_minutes = tier.minutes or (None, None)
         amounts = _amounts(tier.expected, tier.worst)
         found.append({**total, **amounts, "minutes": minutes, "worst_minutes": worst_minutes})
@@ -66,7 +91,7 @@ def show(plan: Plan, *, err: bool = False) -> None:
     console = Console(stderr=err, highlight=False, width=_width(err))
     table = Table(box=None, header_style="dim", pad_edge=False)
     found = rows(plan)
-    counted = {key: key for key in ("arms", "items", "draws", "calls")}
+    counted = {key: key for key in ("variants", "items", "samples", "calls")}
     if any(row["lookups"] for row in found):
         counted["lookups"] = "look-ups"
     for name in ("tier", "stage"):
@@ -76,11 +101,15 @@ def show(plan: Plan, *, err: bool = False) -> None:
     for row in found:
         total = row["stage"] == "total"
         table.add_row(
-            "" if not total and row["stage"] != "screen" else row["tier"], row["stage"],
+            "" if not total and row["stage"] != "screen" else row["tier"],
+            row["stage"],
             *("" if row[k] is None else f"{row[k]:,}" for k in counted),
-            _short(row["tokens"]), f"${row['usd']:.3g}", f"${row['worst_usd']:.3g}",
-            _minutes(row), style="bold" if total else None,
-        )  # fmt: skip
+            _short(row["tokens"]),
+            f"${row['usd']:.3g}",
+            f"${row['worst_usd']:.3g}",
+            _minutes(row),
+            style="bold" if total else None,
+        )
     console.print(table)
     console.print()
     for line in remarks(plan):
@@ -128,24 +157,31 @@ def show_sizes(sizes: Sequence[Size]) -> None:
         table.add_column(name, justify="right")
     for s in sizes:
         table.add_row(
-            f"${s.budget_usd:.3g}", f"${s.expected_usd:.3g}",
-            *(f"{s.items.get(stage, 0):,}" for stage in stages), f"±{100 * s.tells:.1f} points",
-        )  # fmt: skip
+            f"${s.budget_usd:.3g}",
+            f"${s.expected_usd:.3g}",
+            *(f"{s.items.get(stage, 0):,}" for stage in stages),
+            f"±{100 * s.tells:.1f} points",
+        )
     console = Console(highlight=False, width=_width(err=False))
     console.print("\nWhat a smaller budget gives up: items of each stage, and what can be told")
     console.print(table)
     console.print(
         "tells: the smallest difference that the held-out items tell from 0, where two policies "
-        "differ on one item in five.", style="dim", soft_wrap=True,
-    )  # fmt: skip
+        "differ on one item in five.",
+        style="dim",
+        soft_wrap=True,
+    )
 
 
 def remarks(plan: Plan) -> list[str]:
     """What the table does not say."""
     said = []
     for name, tier in plan.tiers.items():
-        cuts = [f"{s.stage} {s.uncut_items} to {s.items}"
-                for s in tier.stages if s.items < s.uncut_items]  # fmt: skip
+        cuts = [
+            f"{s.stage} {s.uncut_items} to {s.items}"
+            for s in tier.stages
+            if s.items < s.uncut_items
+        ]
         if tier.recorded:
             said.append(f"{name}: recorded answers; nothing is bought")
         if tier.fault:
@@ -154,17 +190,17 @@ def remarks(plan: Plan) -> list[str]:
             said.append(f"{name}: the budget cuts items: {', '.join(cuts)}")
         if tier.bought:
             said.append(
-                f"{name}: {tier.bought.draws:,} draws are there already, for "
+                f"{name}: {tier.bought.samples:,} samples are there already, for "
                 f"${tier.bought.spent.usd:.3g}; the table is what is left, at the lengths seen"
             )
         if tier.seconds_a_call:
             rate = 60 / tier.seconds_a_call
             said.append(f"{name}: about {rate:,.0f} calls a minute, as its first calls went")
-        if tier.stages and tier.tier.price.nominal:
-            said.append(f"{name}: dollars are nominal, nobody's bill")
+        if tier.stages and tier.tier.price.simulated:
+            said.append(f"{name}: dollars are simulated, nobody's bill")
     if any(stage.lookups for tier in plan.tiers.values() for stage in tier.stages):
         said.append(
-            "Draws are those of chains to their last round, look-ups one for each query of these; "
+            "Samples are those of chains to their last round, look-ups one for each query of these; "
             "three in ten are expected, since chains end, and a query is looked up once. Their "
             "price is in the dollars"
         )
@@ -198,12 +234,17 @@ def confirm(plan: Plan, *, yes: bool, quiet: bool) -> None:
             f"this would spend about ${expected:.3g}, at worst ${worst:.3g}, on {names}; add --yes "
             "to do so (`tierwise plan` shows what for)"
         )
-    click.confirm(f"Spend about ${expected:.3g}, at worst ${worst:.3g}, on {names}?",
-                  abort=True, err=True)  # fmt: skip
+    click.confirm(
+        f"Spend about ${expected:.3g}, at worst ${worst:.3g}, on {names}?", abort=True, err=True
+    )
 
 
 def _amounts(expected: Amount, worst: Amount) -> dict[str, float]:
     return {
-        "calls": expected.calls, "tokens": round(expected.tokens), "usd": expected.usd,
-        "worst_calls": worst.calls, "worst_tokens": round(worst.tokens), "worst_usd": worst.usd,
-    }  # fmt: skip
+        "calls": expected.calls,
+        "tokens": round(expected.tokens),
+        "usd": expected.usd,
+        "worst_calls": worst.calls,
+        "worst_tokens": round(worst.tokens),
+        "worst_usd": worst.usd,
+    }

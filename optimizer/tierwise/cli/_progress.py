@@ -25,7 +25,7 @@ STAGES = ("screen", "race", "study", "select", "test")
 WIDE = 105
 """Columns of a terminal from which on the board shows all that it has."""
 
-ONLY_WIDE = ("", "calls", "draws/s")
+ONLY_WIDE = ("", "calls", "samples/s")
 
 
 @contextmanager
@@ -93,9 +93,8 @@ class Board:
         self._start = time.monotonic()
         self._console = console or Console(stderr=True)
         self._live = Live(
-            console=self._console, refresh_per_second=4, transient=True,
-            get_renderable=self.table,
-        )  # fmt: skip
+            console=self._console, refresh_per_second=4, transient=True, get_renderable=self.table
+        )
 
     def __enter__(self) -> Board:
         self._live.__enter__()
@@ -113,7 +112,7 @@ class Board:
                 row.stage, row.done, row.planned, row.rate = event.stage, 0, 0, 0.0
                 row.since = time.monotonic()
             elif isinstance(event, Bought):
-                row.done, row.planned = event.progress.draws_done, event.progress.draws_planned
+                row.done, row.planned = event.progress.samples_done, event.progress.samples_planned
                 row.calls, row.usd = event.calls, event.usd
                 row.rate = row.done / max(time.monotonic() - row.since, 1e-3)
             elif isinstance(event, Best):
@@ -129,9 +128,9 @@ class Board:
 
         wide = self._console.width >= WIDE
         table = Table(box=None, header_style="dim", pad_edge=False, expand=True)
-        for name in ("tier", "stage", "", "draws", "calls", "dollars", "draws/s", "stage left"):
+        for name in ("tier", "stage", "", "samples", "calls", "dollars", "samples/s", "stage left"):
             if wide or name not in ONLY_WIDE:
-                numeric = name in ("draws", "calls", "dollars", "draws/s", "stage left")
+                numeric = name in ("samples", "calls", "dollars", "samples/s", "stage left")
                 table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
         table.add_column("best so far", ratio=1, no_wrap=True)
         with self._lock:
@@ -143,10 +142,10 @@ class Board:
                     "tier": tier,
                     "stage": f"{row.stage} {step}/{len(STAGES)}" if step else row.stage,
                     "": bar,
-                    "draws": f"{row.done:,}/{row.planned:,}",
+                    "samples": f"{row.done:,}/{row.planned:,}",
                     "calls": f"{row.calls:,}",
                     "dollars": f"${row.usd:.4f}",
-                    "draws/s": f"{row.rate:,.0f}",
+                    "samples/s": f"{row.rate:,.0f}",
                     "stage left": f"{left:.0f} s" if step else "",
                 }
                 shown = [cell for name, cell in cells.items() if wide or name not in ONLY_WIDE]

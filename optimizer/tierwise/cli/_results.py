@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from tierwise.recipe import Policy
     from tierwise.search import TuneResult
 
-COLUMNS = ("tier", "today's prompt", "policy found", "difference", "cost", "draws", "gate")
-NARROWER = (COLUMNS, (*COLUMNS[:5], "gate"), ("tier", *COLUMNS[2:4], "cost", "gate"),
-            ("tier", "difference", "gate"))  # fmt: skip
+COLUMNS = ("tier", "today's prompt", "policy found", "difference", "cost", "samples", "gate")
+NARROWER = (
+    COLUMNS,
+    (*COLUMNS[:5], "gate"),
+    ("tier", *COLUMNS[2:4], "cost", "gate"),
+    ("tier", "difference", "gate"),
+)
 """Sets of columns, from the widest: the first that fits is shown, so that no number is broken."""
 
 LOG_WIDTH = 100
@@ -32,9 +36,12 @@ LOG_WIDTH = 100
 
 
 def show(
-    result: TuneResult, *, quiet: bool = False, as_json: bool = False,
+    result: TuneResult,
+    *,
+    quiet: bool = False,
+    as_json: bool = False,
     console: Console | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Print the summary of a run."""
     if as_json:
         click.echo(json.dumps(result.summary, indent=2, ensure_ascii=False))
@@ -62,14 +69,18 @@ def show(
             console.print(Padding(Text(possibly_billed(possibly)), (0, 0, 0, 2)), style="yellow")
     for name, error in result.failed.items():
         console.print(f"\n[bold red]{name}[/] failed: ", Text(str(error)), sep="")
-        console.print("  its draws are kept: the same command tries this tier again")
-    nominal = all(f.tier.price.nominal for f in result.policies.values())
+        console.print("  its samples are kept: the same command tries this tier again")
+    simulated = all(f.tier.price.simulated for f in result.policies.values())
     items = next(iter(tiers.values()))["items"]["test"]
     few = " (a small sample)" if items < SMALL_SAMPLE else ""
     console.print(
         f"\nScores: {items} held-out items{few}, 95% intervals. Cost: against today's prompt, in "
-        + ("nominal dollars (parameters × tokens)." if nominal else "dollars at the tiers' prices.")
-        + " An arm is prompt/mode/temperature.",
+        + (
+            "simulated dollars (parameters × tokens)."
+            if simulated
+            else "dollars at the tiers' prices."
+        )
+        + " A variant is prompt/mode/temperature.",
         style="dim",
     )
     for what, where in _files(result):
@@ -102,7 +113,7 @@ def _table(tiers: Mapping[str, Any], columns: Sequence[str]) -> Table:
             "policy found": scored(point),
             "difference": signed(against),
             "cost": f"×{against['cost_ratio']:.2g}",
-            "draws": f"{point['draws_per_item']:.1f}",
+            "samples": f"{point['samples_per_item']:.1f}",
             "gate": "[green]passed[/]" if passed(tier) else "[yellow]not passed[/]",
         }
         table.add_row(*(cells[column] for column in columns))
@@ -171,13 +182,16 @@ def in_words(policy: Policy, buckets: Sequence[Mapping[str, Any]]) -> list[str]:
 def _files(result: TuneResult) -> list[tuple[str, str]]:
     """Where everything is, and a command that can be tried as it stands."""
     run = result.run
-    files = [("policies", f"{run.policies}/"), ("summary", str(run.summary)),
-             ("trials", str(run.path / "trials.csv")),
-             ("report", str(run.path / "report.html"))]  # fmt: skip
+    files = [
+        ("policies", f"{run.policies}/"),
+        ("summary", str(run.summary)),
+        ("trials", str(run.path / "trials.csv")),
+        ("report", str(run.path / "report.html")),
+    ]
     first = next(iter(result.policies), None)
     if first is None:
         return files
-    item = result.found[first].question.task.splits["test"][0]
+    item = result.found[first].problem.task.splits["test"][0]
     inputs = list(item.inputs.items())
     said = inputs[0][1] if len(inputs) == 1 and len(inputs[0][1]) <= 60 else "…"
     path = shlex.quote(str(run.policies / f"{first}.yaml"))

@@ -13,13 +13,19 @@ if TYPE_CHECKING:
 
 @click.command("compare")
 @click.argument(
-    "run_dirs", metavar="RUN_DIR...", nargs=-1, required=True,
+    "run_dirs",
+    metavar="RUN_DIR...",
+    nargs=-1,
+    required=True,
     type=click.Path(file_okay=False, path_type=Path),
-)  # fmt: skip
+)
 @click.option(
-    "--section", "names", multiple=True, metavar="NAME",
+    "--section",
+    "names",
+    multiple=True,
+    metavar="NAME",
     help="Only this part, such as prompts or frontier; repeat for more.",
-)  # fmt: skip
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option(
     "--csv", "as_csv", is_flag=True, help="Print a section as CSV (prompts, if not said)."
@@ -31,8 +37,8 @@ def command(
 
     Of one: each tier's recipe, every prompt on every tier with its interval, what thinking, votes
     and buckets add, the cheapest tier for each score, the policies on each other's tiers, how much
-    the wording matters, what was spent. Of several: what changed from the first to each of the
-    others, paired where they share items and draws. What is missing is said, and the rest shown.
+    the paraphrase matters, what was spent. Of several: what changed from the first to each of the
+    others, paired where they share items and samples. What is missing is said, and the rest shown.
     """
     from tierwise.errors import InputError, unknown_name
     from tierwise.reporting import CHANGES, SECTIONS, changed, compared, frames, read

@@ -13,12 +13,20 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @click.argument("policy", type=click.Path(dir_okay=False), required=False)
-@click.option("--to", "shape", required=True,
-              type=click.Choice(["litellm-proxy", "json-schema", "openai-batch"]))  # fmt: skip
+@click.option(
+    "--to",
+    "shape",
+    required=True,
+    type=click.Choice(["litellm-proxy", "json-schema", "openai-batch"]),
+)
 @click.option("--out", type=click.Path(), help="A folder for litellm-proxy, else a file.")
-@click.option("--inputs", type=click.Path(dir_okay=False), metavar="ITEMS.jsonl",
-              help="For openai-batch: a line an item, {\"id\": …, \"inputs\": {…}}.")  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="For openai-batch: seed of the draws.")
+@click.option(
+    "--inputs",
+    type=click.Path(dir_okay=False),
+    metavar="ITEMS.jsonl",
+    help='For openai-batch: a line an item, {"id": …, "inputs": {…}}.',
+)
+@click.option("--seed", default=0, show_default=True, help="For openai-batch: seed of the samples.")
 @click.option("--force", is_flag=True, help="Overwrite files.")
 def command(
     policy: str | None, shape: str, out: str | None, inputs: str | None, seed: int, force: bool
@@ -27,7 +35,7 @@ def command(
 
     litellm-proxy: config and handler for a LiteLLM proxy. json-schema: the schema of policy files
     (no POLICY needed). openai-batch: the requests that a list of inputs needs, for policies whose
-    draws are fixed.
+    samples are fixed.
     """
     import json
 

@@ -17,20 +17,29 @@ BUDGET_TOO_SMALL = 3
 @job_options
 @run_options
 @click.option(
-    "--calibrate/--dry", "calibrating", default=None,
+    "--calibrate/--dry",
+    "calibrating",
+    default=None,
     help="Make the search's first few calls, to know how long answers are; or none. Left out: asks "
     "on a terminal, else none.",
-)  # fmt: skip
+)
 @click.option("--yes", is_flag=True, help="Do not ask before calls that cost money.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV.")
 def command(
-    job: str | None, out: Path | None, resume: bool, calibrating: bool | None, yes: bool,
-    as_json: bool, as_csv: bool, tiers: dict[str, str], **options: Any,
-) -> None:  # fmt: skip
+    job: str | None,
+    out: Path | None,
+    resume: bool,
+    calibrating: bool | None,
+    yes: bool,
+    as_json: bool,
+    as_csv: bool,
+    tiers: dict[str, str],
+    **options: Any,
+) -> None:
     """Say what `tierwise tune` with the same options would buy, before it does.
 
-    For each tier and stage: arms, draws, calls, tokens, dollars and minutes, as expected and at
+    For each tier and stage: variants, samples, calls, tokens, dollars and minutes, as expected and at
     worst, what the budget cuts, and what a smaller one would give up. Where the run has begun
     already, what is left. A few calibration calls, the first that the search would make and kept
     for it, say how long answers are. Exits with 3 where a budget is too small for the smallest
@@ -50,8 +59,12 @@ def command(
     if as_json:
         import json
 
-        shown = {"stages": rows(found), "smaller": giving_up(smaller), "remarks": remarks(found),
-                 "paid": list(found.paid)}  # fmt: skip
+        shown = {
+            "stages": rows(found),
+            "smaller": giving_up(smaller),
+            "remarks": remarks(found),
+            "paid": list(found.paid),
+        }
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
     elif as_csv:
         import csv

@@ -31,11 +31,13 @@ def stats(path: Path, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for name in ("model", "requests", "draws", "failures", "prompt tokens", "completion tokens"):
+    for name in ("model", "requests", "samples", "failures", "prompt tokens", "completion tokens"):
         table.add_column(name, justify="left" if name == "model" else "right")
     for row in rows["models"]:
-        numbers = [f"{row[k]:,}" for k in ("requests", "draws", "failures", "prompt_tokens",
-                                           "completion_tokens")]  # fmt: skip
+        numbers = [
+            f"{row[k]:,}"
+            for k in ("requests", "samples", "failures", "prompt_tokens", "completion_tokens")
+        ]
         table.add_row(row["model"], *numbers)
     console = Console()
     console.print(table)
@@ -46,5 +48,6 @@ def stats(path: Path, as_json: bool) -> None:
     console.print(
         f"spent ${rows['usd']:.4g} in {rows['calls']:,} calls · test split looked at "
         f"{rows['looks']} times · {file.stat().st_size / 1e6:.1f} MB",
-        style="dim", highlight=False,
-    )  # fmt: skip
+        style="dim",
+        highlight=False,
+    )

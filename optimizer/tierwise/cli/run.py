@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 @click.argument("policy", type=click.Path(dir_okay=False))
 @retriever_option
 @click.option(
-    "--input", "inputs", multiple=True, metavar="[NAME=]TEXT",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="[NAME=]TEXT",
     help="An input; NAME= where the policy has several. Left out: read from stdin.",
-)  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the samples.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer and its trace as JSON.")
 @click.option("--quiet", is_flag=True, help="Print the answer's text alone.")
 def command(policy: str, inputs: tuple[str, ...], seed: int, as_json: bool, quiet: bool) -> None:
@@ -78,23 +81,28 @@ def _show(answer: Answer, runtime: PolicyRuntime) -> None:
     console = Console()
     console.print(Text(answer.text or "(no answer)"))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("", "round", "arm", "answer", "tokens", "usd", "s"):
+    for heading in ("", "round", "variant", "answer", "tokens", "usd", "s"):
         right = heading in ("round", "tokens", "usd", "s")
         table.add_column(heading, justify="right" if right else "left")
-    for i, draw in enumerate(answer.trace):
-        said = "(none)" if draw.answer is None else draw.answer
-        if draw.error:
-            said = draw.error.partition(":")[0]
+    for i, sample in enumerate(answer.trace):
+        said = "(none)" if sample.answer is None else sample.answer
+        if sample.error:
+            said = sample.error.partition(":")[0]
         table.add_row(
-            "→" if i == answer.chosen else "", str(draw.round + 1), Text(draw.arm), Text(said),
-            f"{draw.prompt_tokens + draw.completion_tokens}", f"{draw.usd:.3g}",
-            f"{draw.latency_s:.2f}",
-        )  # fmt: skip
+            "→" if i == answer.chosen else "",
+            str(sample.round + 1),
+            Text(sample.variant),
+            Text(said),
+            f"{sample.prompt_tokens + sample.completion_tokens}",
+            f"{sample.usd:.3g}",
+            f"{sample.latency_s:.2f}",
+        )
     console.print(table)
-    nominal = " (nominal)" if runtime.file.tier.price.nominal else ""
+    simulated = " (simulated)" if runtime.file.tier.price.simulated else ""
     console.print(
-        f"bucket {answer.bucket} · {_count(answer.draws, 'draw')} in "
+        f"bucket {answer.bucket} · {_count(answer.samples, 'sample')} in "
         f"{_count(answer.rounds, 'round')} · "
-        f"${answer.usd:.3g}{nominal} · {answer.ended}",
-        style="dim", highlight=False,
-    )  # fmt: skip
+        f"${answer.usd:.3g}{simulated} · {answer.ended}",
+        style="dim",
+        highlight=False,
+    )

@@ -10,17 +10,36 @@ from tierwise.cli._job import retriever_option
 @click.command("serve")
 @click.argument("policies", nargs=-1, required=True, type=click.Path(dir_okay=False))
 @retriever_option
-@click.option("--host", default="127.0.0.1", show_default=True,
-              help="Address to serve on; any but loopback needs TIERWISE_TOKENS.")  # fmt: skip
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to serve on; any but loopback needs TIERWISE_TOKENS.",
+)
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--seed", default=0, show_default=True, help="Seed where a request brings none.")
-@click.option("--max-in-flight", default=256, show_default=True, type=click.IntRange(1),
-              help="Requests under way at once; more are answered 429.")  # fmt: skip
+@click.option(
+    "--max-in-flight",
+    default=256,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Requests under way at once; more are answered 429.",
+)
 @click.option("--max-body-bytes", default=1_000_000, show_default=True, type=click.IntRange(1))
-@click.option("--reload-s", default=5.0, show_default=True, type=click.FloatRange(0.1),
-              help="Seconds between looks at the policy files.")  # fmt: skip
-@click.option("--drain-s", default=60, show_default=True, type=click.IntRange(0),
-              help="Seconds that a stop waits for requests under way.")  # fmt: skip
+@click.option(
+    "--reload-s",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Seconds between looks at the policy files.",
+)
+@click.option(
+    "--drain-s",
+    default=60,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Seconds that a stop waits for requests under way.",
+)
 def command(
     policies: tuple[str, ...],
     host: str,
@@ -65,6 +84,11 @@ def command(
         state = f"not ready: {edition.fault}" if edition.fault else f"version {edition.version}"
         click.echo(f"{edition.file.name}: {state}", err=True)
     uvicorn.run(
-        Gateway(shelf, access, bounds).app, host=host, port=port, access_log=False,
-        server_header=False, timeout_graceful_shutdown=drain_s, log_level="info",
-    )  # fmt: skip
+        Gateway(shelf, access, bounds).app,
+        host=host,
+        port=port,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=drain_s,
+        log_level="info",
+    )

@@ -21,9 +21,16 @@ GOES_ON = "what was bought is kept: the same command goes on where this stopped"
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--log-json", is_flag=True, help="Print progress as JSON lines on stderr.")
 def command(
-    job: str | None, out: Path | None, resume: bool, yes: bool, quiet: bool, as_json: bool,
-    log_json: bool, tiers: dict[str, str], **options: Any,
-) -> None:  # fmt: skip
+    job: str | None,
+    out: Path | None,
+    resume: bool,
+    yes: bool,
+    quiet: bool,
+    as_json: bool,
+    log_json: bool,
+    tiers: dict[str, str],
+    **options: Any,
+) -> None:
     """Tune prompt and inference strategy for each tier of JOB, and write a policy file for each.
 
     Without JOB: the embedded tiers on the task "arithmetic", which needs no key and no network. The

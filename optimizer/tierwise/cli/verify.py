@@ -1,4 +1,4 @@
-"""``tierwise verify POLICY``: fresh draws until it is decided whether the policy still holds."""
+"""``tierwise verify POLICY``: fresh samples until it is decided whether the policy still holds."""
 
 from __future__ import annotations
 
@@ -21,20 +21,32 @@ DROPPED, NOT_DECIDED = 1, 3
 @click.option("--items", type=int, default=5000, show_default=True, help="Requests, at most.")
 @click.option("--budget-usd", type=float, help="Dollars, at most; paid models need it.")
 @click.option(
-    "--margin", type=float, default=0.05, show_default=True,
+    "--margin",
+    type=float,
+    default=0.05,
+    show_default=True,
     help="A score that is lower by more than this has dropped.",
-)  # fmt: skip
+)
 @click.option(
-    "--error-rate", type=float, default=0.05, show_default=True,
+    "--error-rate",
+    type=float,
+    default=0.05,
+    show_default=True,
     help="Probability of each wrong verdict, at most.",
-)  # fmt: skip
-@click.option("--seed", type=int, help="Seed of the fresh draws; left out: a new one each time.")
+)
+@click.option("--seed", type=int, help="Seed of the fresh samples; left out: a new one each time.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def command(
-    policy: str, task: str | None, items: int, budget_usd: float | None, margin: float,
-    error_rate: float, seed: int | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Re-score POLICY with fresh draws on its task's test items: does it still hold?
+    policy: str,
+    task: str | None,
+    items: int,
+    budget_usd: float | None,
+    margin: float,
+    error_rate: float,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Re-score POLICY with fresh samples on its task's test items: does it still hold?
 
     Exits with 0 where it holds, 1 where its score has dropped by more than the margin, and 3 where
     items or budget ended before that was decided.
@@ -53,8 +65,9 @@ def command(
     loaded = load_task(task or file.task.name).task
     if budget_usd is None and kind_of(file.tier.model) == "litellm":
         raise InputError("calls to this model cost money: give --budget-usd")
-    terms = Terms(margin, error_rate, items, budget_usd, secrets.randbelow(2**31) if seed is None
-                  else seed)  # fmt: skip
+    terms = Terms(
+        margin, error_rate, items, budget_usd, secrets.randbelow(2**31) if seed is None else seed
+    )
     since = changes(file, loaded)
     if not as_json:
         for sentence in since:
@@ -74,16 +87,29 @@ def command(
 def as_data(found: Verified, since: list[str], seed: int) -> dict[str, Any]:
     """The verdict as plain data."""
     return {
-        "verdict": found.verdict, "score": found.score.mean,
-        "score_interval": [found.score.low, found.score.high], "expected": found.expected,
-        "bar": found.bar, "items": found.items, "failed": found.failed, "usd": found.usd,
-        "ended": found.ended, "seed": seed, "changed": since,
+        "verdict": found.verdict,
+        "score": found.score.mean,
+        "score_interval": [found.score.low, found.score.high],
+        "expected": found.expected,
+        "bar": found.bar,
+        "items": found.items,
+        "failed": found.failed,
+        "usd": found.usd,
+        "ended": found.ended,
+        "seed": seed,
+        "changed": since,
         "shifts": [
-            {"bucket": s.bucket, "measure": s.measure, "expected": s.expected, "now": s.now.mean,
-             "interval": [s.now.low, s.now.high], "moved": s.moved}
+            {
+                "bucket": s.bucket,
+                "measure": s.measure,
+                "expected": s.expected,
+                "now": s.now.mean,
+                "interval": [s.now.low, s.now.high],
+                "moved": s.moved,
+            }
             for s in found.shifts
         ],
-    }  # fmt: skip
+    }
 
 
 def _progress(quiet: bool, items: int, score: float, usd: float) -> None:

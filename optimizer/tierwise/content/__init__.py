@@ -20,8 +20,25 @@ from tierwise.content.task_file import LoadedTask, load_task
 from tierwise.content.tier_spec import TierSpec
 
 __all__ = [
-    "CHOSEN_BY", "LEVEL", "OPERATING_POINTS", "Budget", "Job", "LoadedTask", "ProposalSpec",
-    "TierSpec", "check", "default_job", "dump_job", "find_space", "find_task", "job_notes",
-    "load_job", "load_space", "load_task", "names_of", "override", "shipped",
+    "CHOSEN_BY",
+    "LEVEL",
+    "OPERATING_POINTS",
+    "Budget",
+    "Job",
+    "LoadedTask",
+    "ProposalSpec",
+    "TierSpec",
+    "check",
+    "default_job",
+    "dump_job",
+    "find_space",
+    "find_task",
+    "job_notes",
+    "load_job",
+    "load_space",
+    "load_task",
+    "names_of",
+    "override",
+    "shipped",
     "space_of",
-]  # fmt: skip
+]

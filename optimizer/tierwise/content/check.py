@@ -15,7 +15,7 @@ from tierwise.content.space_file import SpaceModel, load_space
 from tierwise.content.task_file import TaskModel, load_task
 from tierwise.difficulty import difficulty_faults
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import Arm
+from tierwise.recipe import Variant
 from tierwise.recipe._policy_read import PolicyModel
 from tierwise.recipe._policy_read import read as read_policy
 from tierwise.recipe._schema import keys_of
@@ -27,8 +27,11 @@ from tierwise.strategies import build, paths_of
 from tierwise.task.verifiers import LOGPROBS, RECORDED_SCORES, SCORES
 
 _KINDS: dict[str, type[BaseModel]] = {
-    "task": TaskModel, "policy": PolicyModel, "job": JobModel, "space": SpaceModel,
-}  # fmt: skip
+    "task": TaskModel,
+    "policy": PolicyModel,
+    "job": JobModel,
+    "space": SpaceModel,
+}
 
 
 def check(path: Path | str) -> list[InputError]:
@@ -80,8 +83,8 @@ def policy_faults(file: PolicyFile) -> Iterator[tuple[Loc, InputError]]:
         loc: Loc = ("buckets", i, "strategy")
         try:
             strategy = build(recipe.strategy)
-            for arm in recipe.arms:
-                check_turns(file.prompts[arm.prompt], strategy.kind, paths_of(strategy))
+            for variant in recipe.variants:
+                check_turns(file.prompts[variant.prompt], strategy.kind, paths_of(strategy))
         except InputError as error:
             yield loc, error
             continue
@@ -89,16 +92,16 @@ def policy_faults(file: PolicyFile) -> Iterator[tuple[Loc, InputError]]:
         if verifier is not None and verifier not in SCORES:
             yield loc, unknown_name("score to rank by", str(verifier), SCORES)
         elif verifier in RECORDED_SCORES and file.deployable:
-            message = f"only recorded draws have a {verifier}: the policy cannot be served"
+            message = f"only recorded samples have a {verifier}: the policy cannot be served"
             yield loc, InputError(message)
         elif verifier in LOGPROBS:
-            yield from _needs_logprobs(file, f"verifier {verifier}", recipe.arms, loc)
+            yield from _needs_logprobs(file, f"verifier {verifier}", recipe.variants, loc)
 
 
 def _needs_logprobs(
-    file: PolicyFile, what: str, arms: tuple[Arm, ...], loc: Loc
+    file: PolicyFile, what: str, variants: tuple[Variant, ...], loc: Loc
 ) -> Iterator[tuple[Loc, InputError]]:
-    for name in sorted({t.name for t in map(file.tier_of, arms) if not t.logprobs}):
+    for name in sorted({t.name for t in map(file.tier_of, variants) if not t.logprobs}):
         yield loc, InputError(f"{what} needs log-probabilities, which tier {name!r} does not offer")
 
 

@@ -176,9 +176,7 @@ def default_job() -> Job:
 
 
 _PLAIN = {"task", "space", "baseline", "seed", "trials", "gate_margin"}
-_BUDGET = {
-    "budget_usd": "usd", "max_calls": "calls", "max_tokens": "tokens", "seconds": "seconds",
-}  # fmt: skip
+_BUDGET = {"budget_usd": "usd", "max_calls": "calls", "max_tokens": "tokens", "seconds": "seconds"}
 
 
 def override(job: Job, **options: object) -> Job:

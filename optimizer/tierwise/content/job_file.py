@@ -112,11 +112,17 @@ def job_of(document: Document) -> Job:
     try:
         return Job(
             task=resolved(model.task, folder),
-            space="" if model.space is None else resolved(model.space, folder), tiers=tiers,
-            baseline=model.baseline, seed=model.seed, budget=Budget(**model.budget.model_dump()),
-            trials=model.trials, operating_point=point, gate_margin=float(model.gate_margin),
-            proposals=_proposals(model.proposals, folder), escalate_to=tuple(model.escalate_to),
-        )  # fmt: skip
+            space="" if model.space is None else resolved(model.space, folder),
+            tiers=tiers,
+            baseline=model.baseline,
+            seed=model.seed,
+            budget=Budget(**model.budget.model_dump()),
+            trials=model.trials,
+            operating_point=point,
+            gate_margin=float(model.gate_margin),
+            proposals=_proposals(model.proposals, folder),
+            escalate_to=tuple(model.escalate_to),
+        )
     except InputError as error:  # what remains is a relation between two keys
         raise document.placed(error, ("proposals", "usd")) from None
 
@@ -134,9 +140,11 @@ def dump_job(job: Job) -> str:
     shown: dict[str, Any] = {} if job.baseline is None else {"baseline": job.baseline}
     budget = {name: value for name, value in asdict(job.budget).items() if value is not None}
     shown |= {
-        "task": job.task, **({"space": job.space} if job.space else {}), "seed": job.seed,
+        "task": job.task,
+        **({"space": job.space} if job.space else {}),
+        "seed": job.seed,
         "tiers": {name: _shown(tier) for name, tier in job.tiers.items()},
-    }  # fmt: skip
+    }
     if job.escalate_to:
         shown["escalate_to"] = list(job.escalate_to)
     if budget:
@@ -157,18 +165,26 @@ def _proposals(model: ProposalsModel | None, folder: Path) -> ProposalSpec | Non
         return None
     named = TierModel(model=model.model) if isinstance(model.model, str) else model.model
     return ProposalSpec(
-        None if named is None else _tier(named, folder), model.rounds, model.instructions,
-        model.demonstrations, model.usd,
-    )  # fmt: skip
+        None if named is None else _tier(named, folder),
+        model.rounds,
+        model.instructions,
+        model.demonstrations,
+        model.usd,
+    )
 
 
 def _tier(model: TierModel, folder: Path) -> TierSpec:
     limits = {k: float(v) for k, v in model.limits.model_dump(exclude_none=True).items()}
     recordings = model.recordings
     return TierSpec(
-        model.model, model.price.value() if model.price else None, model.modes, model.takes_n,
-        model.logprobs, limits, None if recordings is None else _absolute(recordings, folder),
-    )  # fmt: skip
+        model.model,
+        model.price.value() if model.price else None,
+        model.modes,
+        model.takes_n,
+        model.logprobs,
+        limits,
+        None if recordings is None else _absolute(recordings, folder),
+    )
 
 
 def _shown(tier: TierSpec) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tierwise.content.job_space import space_of
 from tierwise.content.space_file import load_space
 from tierwise.content.task_file import load_task
 from tierwise.content.tier_spec import TierSpec
-from tierwise.difficulty import self_contained, signal, variants
+from tierwise.difficulty import parameter_settings, self_contained, signal
 from tierwise.errors import InputError
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.recipe import Price
@@ -40,18 +40,21 @@ def _of_tier(job: Job, name: str) -> Iterator[str]:
     space = load_space(space_of(job))
     task = load_task(job.task, space).task
     needing = {
-        kind: [signal(kind, params).scores for params in variants(kind)]
-        for kind in space.signals if self_contained(kind)
-    }  # fmt: skip
+        kind: [signal(kind, params).scores for params in parameter_settings(kind)]
+        for kind in space.signals
+        if self_contained(kind)
+    }
     ranked = {
         kind: dimensions["verifier"]
-        for kind, dimensions in space.strategies.items() if "verifier" in dimensions
-    }  # fmt: skip
+        for kind, dimensions in space.strategies.items()
+        if "verifier" in dimensions
+    }
     reads_logprobs = any(set(LOGPROBS).intersection(*s) for s in needing.values() if all(s))
     ranks_by_them = [
-        kind for kind, names in ranked.items()
+        kind
+        for kind, names in ranked.items()
         if isinstance(names, tuple) and set(names) <= set(LOGPROBS)
-    ]  # fmt: skip
+    ]
     logprobs = _logprobs(name, spec) if reads_logprobs or ranks_by_them else False
     given = {*task.verifiers, *(LOGPROBS if logprobs else ())}
     lost = [k for k, ways in needing.items() if not any(given.issuperset(way) for way in ways)]

@@ -1,8 +1,8 @@
 """Prompt files: a task's own prompts, and the library of techniques that is shipped.
 
 The library knows no task: ``{{ instruction }}`` stands for the task's instruction, ``{{ input }}``
-for its input (for all of them, each with its name, where there are several). ``{{ wording }}``
-stands for the prompt's own ``wording``, which its paraphrases say in other words. All are written
+for its input (for all of them, each with its name, where there are several). ``{{ phrase }}``
+stands for the prompt's own ``phrase``, which its paraphrases say in other words. All are written
 out on loading, so that a template holds nothing but the task's own fields.
 """
 
@@ -24,13 +24,13 @@ from tierwise.recipe._schema import Strict, Text, validate
 from tierwise.recipe._yaml import Document, raise_any, read
 from tierwise.recipe.prompt import turn_fields, undefined_fields
 
-INSTRUCTION, INPUT, WORDING = "instruction", "input", "wording"
+INSTRUCTION, INPUT, PHRASE = "instruction", "input", "phrase"
 
 
 class PromptModel(Strict):
     """A prompt: ``system`` and ``user``, or ``messages``.
 
-    ``paraphrases`` are other texts for ``wording``, or for ``system`` where there is no wording.
+    ``paraphrases`` are other texts for ``phrase``, or for ``system`` where there is no phrase.
     ``source`` says where the technique comes from, for readers.
     """
 
@@ -41,7 +41,7 @@ class PromptModel(Strict):
     system: str | None = None
     user: str | None = None
     messages: list[MessageModel] | None = None
-    wording: Text | None = None
+    phrase: Text | None = None
     paraphrases: list[Text] = Field(default_factory=list)
     source: Text | None = None
     turns: Turns = Field(default_factory=dict)
@@ -100,9 +100,12 @@ def load_prompts(
 
 
 def load_library(
-    setting: Setting, families: Iterable[str] | None, folder: Path | None = None,
-    *, turn: str = ANSWER,
-) -> tuple[PromptTemplate, ...]:  # fmt: skip
+    setting: Setting,
+    families: Iterable[str] | None,
+    folder: Path | None = None,
+    *,
+    turn: str = ANSWER,
+) -> tuple[PromptTemplate, ...]:
     """The shipped prompts of a turn, all or those of some families, written out for a task.
 
     Raises:
@@ -110,9 +113,11 @@ def load_library(
     """
     folder = folder or shipped("search_spaces") / "prompts"
     prompts = [
-        p for path in sorted(folder.glob("*.yaml")) for p in load_prompts(path, None, "library")
+        p
+        for path in sorted(folder.glob("*.yaml"))
+        for p in load_prompts(path, None, "library")
         if p.turn == turn
-    ]  # fmt: skip
+    ]
     chosen = prompts if families is None else choose(prompts, families)
     return tuple(written_out(prompt, setting) for prompt in chosen)
 
@@ -201,7 +206,7 @@ def _kept(names: Sequence[str]) -> dict[str, str]:
 
 
 def check_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> None:
-    """Raise an InputError if a wording of ``prompt`` uses a field that is not among ``inputs``."""
+    """Raise an InputError if a paraphrase of ``prompt`` uses a field that is not among ``inputs``."""
     for variant in prompt.variants():
         for name in variant.fields:
             if name not in inputs:
@@ -234,27 +239,32 @@ def _template(prompt: PromptModel, origin: str) -> PromptTemplate:
         raise unknown_name(f"turn of prompt {prompt.id!r}", prompt.turn, turns)
     if not any(m.content.strip() for m in messages):
         raise InputError(f"prompt {prompt.id!r} is empty")
-    worded = any(f"{{{{ {WORDING} }}}}" in m.content for m in messages)
-    if worded != (prompt.wording is not None):
-        uses = "uses {{ wording }} and has no" if worded else "does not use {{ wording }}, its"
-        raise InputError(f"prompt {prompt.id!r} {uses} 'wording'")
+    worded = any(f"{{{{ {PHRASE} }}}}" in m.content for m in messages)
+    if worded != (prompt.phrase is not None):
+        uses = "uses {{ phrase }} and has no" if worded else "does not use {{ phrase }}, its"
+        raise InputError(f"prompt {prompt.id!r} {uses} 'phrase'")
     if prompt.paraphrases and not worded and messages[0].role != "system":
         raise InputError(
-            f"prompt {prompt.id!r} has paraphrases and neither a 'wording' nor a 'system' text "
-            "that they could be other wordings of"
+            f"prompt {prompt.id!r} has paraphrases and neither a 'phrase' nor a 'system' text "
+            "that they could be paraphrases of"
         )
     return PromptTemplate(
-        prompt.id, _in_words(messages, prompt.wording), prompt.family, tuple(prompt.modes),
-        tuple(_in_words(messages, text, anew=True) for text in prompt.paraphrases), origin,
-        prompt.turn, {name: turn.value() for name, turn in prompt.turns.items()},
-    )  # fmt: skip
+        prompt.id,
+        _in_words(messages, prompt.phrase),
+        prompt.family,
+        tuple(prompt.modes),
+        tuple(_in_words(messages, text, anew=True) for text in prompt.paraphrases),
+        origin,
+        prompt.turn,
+        {name: turn.value() for name, turn in prompt.turns.items()},
+    )
 
 
 def _in_words(
     messages: Sequence[Message], text: str | None, *, anew: bool = False
 ) -> tuple[Message, ...]:
-    """The messages with ``text`` as the wording; without a slot for it, ``anew`` as the system."""
-    slot = f"{{{{ {WORDING} }}}}"
+    """The messages with ``text`` as the paraphrase; without a slot for it, ``anew`` as the system."""
+    slot = f"{{{{ {PHRASE} }}}}"
     if text is not None and any(slot in m.content for m in messages):
         return tuple(Message(m.role, m.content.replace(slot, text)) for m in messages)
     if anew and text is not None:

@@ -102,10 +102,11 @@ def _map_columns(draft: Path, inputs: Sequence[str], target: str) -> None:
         raise InputError(f"two of the columns {', '.join(inputs)} would have one name")
     pairs = ", ".join(f"{field}: {json.dumps(column)}" for field, column in fields.items())
     _rewrite(
-        draft / "task.yaml", r"^inputs: .*$",
+        draft / "task.yaml",
+        r"^inputs: .*$",
         f"inputs: [{', '.join(fields)}]\n"
         f"fields: {{inputs: {{{pairs}}}, target: {json.dumps(target)}}}",
-    )  # fmt: skip
+    )
     shown = [f"{{{{ {field} }}}}" for field in fields]
     if len(shown) > 1:
         shown = [f"{field}: {shown[i]}" for i, field in enumerate(fields)]

@@ -23,14 +23,17 @@ from tierwise.task.verifiers import SCORES
 WholeFromZero = Annotated[int, Field(ge=0)]
 
 _RETRIEVAL = {
-    "passages": {"low": 1, "high": 3}, "draws": {"low": 1, "high": 5}, "threshold": [0.8, 1.0],
-    "stop_when_stale": [True, False], "least_match": [0.0, 0.5, 1.0],
-}  # fmt: skip
+    "passages": {"low": 1, "high": 3},
+    "samples": {"low": 1, "high": 5},
+    "threshold": [0.8, 1.0],
+    "stop_when_stale": [True, False],
+    "least_match": [0.0, 0.5, 1.0],
+}
 """What is searched of ``retrieval`` where a space only says ``search_rounds``."""
 
 
 class PromptsModel(Strict):
-    """Which prompts take part, with how many demonstrations and other wordings."""
+    """Which prompts take part, with how many demonstrations and other paraphrases."""
 
     families: list[Text] = Field(default_factory=list)
     library: Any = None
@@ -40,12 +43,12 @@ class PromptsModel(Strict):
 
 
 class DifficultyModel(Strict):
-    """Signals, numbers of buckets, and a probe's draws, of one arm or dealt over several."""
+    """Signals, numbers of buckets, and a probe's samples, of one variant or interleaved over several."""
 
     signals: Annotated[list[Text], Field(min_length=1)] = Field(default_factory=lambda: ["none"])
     buckets: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1])
-    probe_draws: Any = 2
-    probe_arms: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1])
+    probe_samples: Any = 2
+    probe_variants: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1])
 
 
 class ConstraintsModel(Strict):
@@ -62,7 +65,7 @@ class SpaceModel(Strict):
     description: str = ""
     prompts: PromptsModel = PromptsModel()
     temperature: Annotated[list[NotNegative], Field(min_length=1)]
-    arms: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1])
+    variants: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1])
     modes: Annotated[list[Text], Field(min_length=1)]
     strategies: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
     difficulty: DifficultyModel = DifficultyModel()
@@ -96,7 +99,9 @@ class _Reading:
             message = "more than one bucket needs a signal other than none"
             self.faults.append(self.document.fault(message, ("difficulty", "buckets")))
         if model.prompts.robust and not model.prompts.paraphrases:
-            message = "robust judges a prompt by its wordings: set prompts.paraphrases to 1 or more"
+            message = (
+                "robust judges a prompt by its paraphrases: set prompts.paraphrases to 1 or more"
+            )
             self.faults.append(self.document.fault(message, ("prompts", "robust")))
         for loc, values in self._lists():
             if len(set(values)) < len(values):
@@ -106,20 +111,29 @@ class _Reading:
             rounds = self._whole(model.search_rounds, ("search_rounds",), 0)
             self._search_rounds(rounds)
         strategies = {kind: self._strategy(kind) for kind in model.strategies}
-        probe_draws = self._whole(model.difficulty.probe_draws, ("difficulty", "probe_draws"), 1)
+        probe_samples = self._whole(
+            model.difficulty.probe_samples, ("difficulty", "probe_samples"), 1
+        )
         library = self._library()
         raise_any(sorted(self.faults, key=lambda f: f.line or 0))
         return SearchSpace(
-            name=name, families=tuple(model.prompts.families),
-            paraphrases=model.prompts.paraphrases, robust=model.prompts.robust,
+            name=name,
+            families=tuple(model.prompts.families),
+            paraphrases=model.prompts.paraphrases,
+            robust=model.prompts.robust,
             demos=tuple(model.prompts.demos),
-            temperatures=tuple(float(t) for t in model.temperature), arms=tuple(model.arms),
-            modes=tuple(model.modes), strategies=strategies,
-            signals=tuple(model.difficulty.signals), buckets=tuple(model.difficulty.buckets),
-            probe_draws=probe_draws, probe_arms=tuple(model.difficulty.probe_arms),
+            temperatures=tuple(float(t) for t in model.temperature),
+            variants=tuple(model.variants),
+            modes=tuple(model.modes),
+            strategies=strategies,
+            signals=tuple(model.difficulty.signals),
+            buckets=tuple(model.difficulty.buckets),
+            probe_samples=probe_samples,
+            probe_variants=tuple(model.difficulty.probe_variants),
             search_rounds=rounds,
-            constraints=Constraints(**model.constraints.model_dump()), library=library,
-        )  # fmt: skip
+            constraints=Constraints(**model.constraints.model_dump()),
+            library=library,
+        )
 
     def _search_rounds(self, rounds: Range) -> None:
         """``search_rounds`` are the rounds of ``retrieval``, which it brings along."""
@@ -136,14 +150,15 @@ class _Reading:
     def _lists(self) -> list[tuple[Loc, list[Any]]]:
         model = self.model
         return [
-            (("temperature",), model.temperature), (("arms",), model.arms),
+            (("temperature",), model.temperature),
+            (("variants",), model.variants),
             (("modes",), model.modes),
             (("prompts", "demos"), model.prompts.demos),
             (("prompts", "families"), model.prompts.families),
             (("difficulty", "signals"), model.difficulty.signals),
             (("difficulty", "buckets"), model.difficulty.buckets),
-            (("difficulty", "probe_arms"), model.difficulty.probe_arms),
-        ]  # fmt: skip
+            (("difficulty", "probe_variants"), model.difficulty.probe_variants),
+        ]
 
     def _library(self) -> bool | tuple[str, ...] | None:
         wanted = self.model.prompts.library

@@ -28,16 +28,7 @@ from tierwise.recipe._yaml import Document, faults_of, raise_any, read
 from tierwise.recipe.space import SearchSpace
 from tierwise.retrieval.corpus import Corpus
 from tierwise.strategies import paths_in
-from tierwise.task import (
-    METRICS,
-    SPLITS,
-    VERIFIERS,
-    AnswerSpec,
-    Item,
-    Metric,
-    Task,
-    python_metric,
-)
+from tierwise.task import METRICS, SPLITS, VERIFIERS, AnswerSpec, Item, Metric, Task, python_metric
 from tierwise.task.task import DEFAULT_SHARES
 
 
@@ -142,12 +133,17 @@ def _task(
 ) -> Task:
     python = isinstance(model.metric, dict)
     return Task(
-        name=model.name, version=model.version, inputs=tuple(model.inputs), items=items,
-        answer=answer, metric=f"python:{model.metric['python']}" if python else model.metric,
-        verifiers=tuple(model.verifiers), scorer=scorer,
+        name=model.name,
+        version=model.version,
+        inputs=tuple(model.inputs),
+        items=items,
+        answer=answer,
+        metric=f"python:{model.metric['python']}" if python else model.metric,
+        verifiers=tuple(model.verifiers),
+        scorer=scorer,
         shares={k: float(v) for k, v in model.splits.items()},
         demonstration=model.demonstration,
-    )  # fmt: skip
+    )
 
 
 def _check(model: TaskModel, document: Document, faults: list[InputError]) -> None:

@@ -5,13 +5,13 @@ from tierwise.difficulty._base import (
     MeanScore,
     Signal,
     asking,
+    parameter_settings,
     read,
     register,
     self_contained,
     signal,
     signal_of,
     turn_of,
-    variants,
 )
 from tierwise.difficulty._faults import difficulty_faults
 from tierwise.difficulty.control_question import ControlQuestion
@@ -24,8 +24,24 @@ from tierwise.difficulty.self_rating import SelfRating
 from tierwise.difficulty.verifier_score import VerifierScore
 
 __all__ = [
-    "SIGNALS", "ControlQuestion", "Length", "MeanScore", "NoSignal", "ProbeAgreement",
-    "ProbeConfidence", "Router", "SelfRating", "Signal", "VerifierScore", "asking",
-    "difficulty_faults", "read", "register", "self_contained",
-    "signal", "signal_of", "turn_of", "variants",
-]  # fmt: skip
+    "SIGNALS",
+    "ControlQuestion",
+    "Length",
+    "MeanScore",
+    "NoSignal",
+    "ProbeAgreement",
+    "ProbeConfidence",
+    "Router",
+    "SelfRating",
+    "Signal",
+    "VerifierScore",
+    "asking",
+    "difficulty_faults",
+    "parameter_settings",
+    "read",
+    "register",
+    "self_contained",
+    "signal",
+    "signal_of",
+    "turn_of",
+]

@@ -1,10 +1,10 @@
 """The contract of a difficulty signal: a pure number from what is seen at run time.
 
-Higher is easier. A signal sees the inputs and the probe's draws, never the gold answer. Like a
+Higher is easier. A signal sees the inputs and the probe's samples, never the gold answer. Like a
 strategy it is a class with a ``kind`` whose dataclass fields, if it has any, are its parameters.
 
-Most probes are draws of an answer, which vote later. A signal that asks the model about the task
-instead (how hard is it?) has a ``turn`` of its own: its probe is drawn with a prompt of that turn,
+Most probes are samples of an answer, which vote later. A signal that asks the model about the task
+instead (how hard is it?) has a ``turn`` of its own: its probe is sampled with a prompt of that turn,
 is no answer of the task, and is read by the signal's ``read``.
 """
 
@@ -17,14 +17,14 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from tierwise.errors import unknown_name
 from tierwise.recipe import ANSWER, Difficulty
 from tierwise.recipe.policy import Param
-from tierwise.strategies import Draw, Registry
+from tierwise.strategies import Registry, Sample
 
 
 @runtime_checkable
 class Signal(Protocol):
     """One way to tell easy from hard.
 
-    ``probes``: it needs draws before the bucket is known. ``scores``: names of the draws' scores
+    ``probes``: it needs samples before the bucket is known. ``scores``: names of the samples' scores
     that it reads (``mean_logprob``, a verifier's …).
     """
 
@@ -36,7 +36,7 @@ class Signal(Protocol):
     @property
     def scores(self) -> tuple[str, ...]: ...
 
-    def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float: ...
+    def value(self, inputs: Mapping[str, str], probe: Sequence[Sample]) -> float: ...
 
 
 class AskingSignal(Signal, Protocol):
@@ -71,7 +71,7 @@ def signal_of(difficulty: Difficulty) -> Signal:
     return signal(difficulty.signal, {**dict(difficulty.params), **weights})
 
 
-def variants(kind: str) -> list[dict[str, Param]]:
+def parameter_settings(kind: str) -> list[dict[str, Param]]:
     """The settings of a signal's parameters that a search tries: its class says which.
 
     Raises:
@@ -87,7 +87,7 @@ def variants(kind: str) -> list[dict[str, Param]]:
 
 
 def turn_of(kind: str) -> str:
-    """The turn whose prompts a signal's probe is drawn with: ``answer`` for most."""
+    """The turn whose prompts a signal's probe is sampled with: ``answer`` for most."""
     return str(getattr(SIGNALS.get(kind), "turn", ANSWER))
 
 
@@ -108,9 +108,9 @@ def read(turn: str, text: str, min_logprob: float | None) -> dict[str, float]:
 
 
 class MeanScore:
-    """A signal that is the mean of one score over the probe's draws.
+    """A signal that is the mean of one score over the probe's samples.
 
-    Draws without it (failed, say) are left out; where none has it the prompt counts as hardest.
+    Samples without it (failed, say) are left out; where none has it the prompt counts as hardest.
     """
 
     probes: ClassVar[bool] = True
@@ -120,7 +120,7 @@ class MeanScore:
         """The one score."""
         raise NotImplementedError
 
-    def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
+    def value(self, inputs: Mapping[str, str], probe: Sequence[Sample]) -> float:
         """The mean of the score, or minus infinity."""
         (name,) = self.scores
         known = [s for d in probe if not math.isnan(s := d.scores.get(name, math.nan))]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tierwise.difficulty._base import SIGNALS, signal_of, turn_of
 from tierwise.errors import InputError
-from tierwise.recipe import ANSWER, Arm
+from tierwise.recipe import ANSWER, Variant
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.task.verifiers import LOGPROBS, RECORDED_SCORES
 
@@ -30,16 +30,18 @@ def difficulty_faults(file: PolicyFile) -> Iterator[tuple[Loc, InputError]]:
     probe = difficulty.probe
     if signal.probes and probe is None:
         yield ("difficulty",), InputError(f"the signal {signal.kind} needs a probe")
-    for arm in probe.arms if probe else ():
-        yield from _of_turn(file, arm, turn_of(signal.kind), ("difficulty", "probe"))
+    for variant in probe.variants if probe else ():
+        yield from _of_turn(file, variant, turn_of(signal.kind), ("difficulty", "probe"))
     for b, bucket in enumerate(file.policy.buckets):
-        for a, arm in enumerate(bucket.arms):
-            yield from _of_turn(file, arm, ANSWER, ("buckets", b, "arms", a))
+        for a, variant in enumerate(bucket.variants):
+            yield from _of_turn(file, variant, ANSWER, ("buckets", b, "variants", a))
     for score in signal.scores:
         if score in RECORDED_SCORES and file.deployable:
-            yield ("difficulty",), InputError(f"only recorded draws have a {score}")
+            yield ("difficulty",), InputError(f"only recorded samples have a {score}")
         if score in LOGPROBS and probe is not None:
-            for name in sorted({t.name for t in map(file.tier_of, probe.arms) if not t.logprobs}):
+            for name in sorted(
+                {t.name for t in map(file.tier_of, probe.variants) if not t.logprobs}
+            ):
                 yield (
                     ("difficulty", "signal"),
                     InputError(
@@ -48,8 +50,10 @@ def difficulty_faults(file: PolicyFile) -> Iterator[tuple[Loc, InputError]]:
                 )
 
 
-def _of_turn(file: PolicyFile, arm: Arm, turn: str, loc: Loc) -> Iterator[tuple[Loc, InputError]]:
-    prompt = file.prompts[arm.prompt]
+def _of_turn(
+    file: PolicyFile, variant: Variant, turn: str, loc: Loc
+) -> Iterator[tuple[Loc, InputError]]:
+    prompt = file.prompts[variant.prompt]
     if prompt.turn != turn:
         yield (
             loc,

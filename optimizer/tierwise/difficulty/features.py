@@ -103,7 +103,7 @@ TEXT_FEATURES: Mapping[str, Counter] = {
     "quotes": _matches(r"[\"“”«»]"),
     "symbols": lambda t: float(sum(not (c.isalnum() or c.isspace()) for c in t)),
     "code": _matches(r"[`\\_]|\b(?:def|class|return|import|function)\b"),
-}  # fmt: skip
+}
 """Of all inputs together: name -> number."""
 
 

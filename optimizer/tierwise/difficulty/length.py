@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tierwise.difficulty._base import register
-from tierwise.strategies import Draw
+from tierwise.strategies import Sample
 
 
 @register
@@ -17,6 +17,6 @@ class Length:
     probes: ClassVar[bool] = False
     scores: ClassVar[tuple[str, ...]] = ()
 
-    def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
+    def value(self, inputs: Mapping[str, str], probe: Sequence[Sample]) -> float:
         """Minus the count of words."""
         return -float(sum(len(text.split()) for text in inputs.values()))

@@ -1,4 +1,4 @@
-"""Agreement of a few cheap draws: where they differ, the prompt is hard for this model."""
+"""Agreement of a few cheap samples: where they differ, the prompt is hard for this model."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tierwise.difficulty._base import register
-from tierwise.strategies import Draw
+from tierwise.strategies import Sample
 
 
 @register
 class ProbeAgreement:
-    """Share of the probe's draws that gave the plurality answer; abstentions agree with nobody."""
+    """Share of the probe's samples that gave the plurality answer; abstentions agree with nobody."""
 
     kind: ClassVar[str] = "probe_agreement"
     probes: ClassVar[bool] = True
     scores: ClassVar[tuple[str, ...]] = ()
 
-    def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
+    def value(self, inputs: Mapping[str, str], probe: Sequence[Sample]) -> float:
         """In [0, 1]."""
         counts = Counter(d.answer for d in probe if d.answer is not None)
         return max(counts.values(), default=0) / len(probe) if probe else 0.0

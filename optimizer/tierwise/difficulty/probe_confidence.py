@@ -1,4 +1,4 @@
-"""Confidence of a few cheap draws: the model's own log-probability of what it said."""
+"""Confidence of a few cheap samples: the model's own log-probability of what it said."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OF = ("mean", "min")
 @register
 @dataclass(frozen=True, slots=True)
 class ProbeConfidence(MeanScore):
-    """Over the probe's draws the mean of each one's ``of`` (mean, min) token log-probability.
+    """Over the probe's samples the mean of each one's ``of`` (mean, min) token log-probability.
 
     Natural logarithms, in (-inf, 0]. The mean asks how sure the model was of all that it said, the
     minimum how sure of its least sure step.

@@ -19,12 +19,12 @@ from tierwise.difficulty.probe_agreement import ProbeAgreement
 from tierwise.difficulty.probe_confidence import ProbeConfidence
 from tierwise.errors import InputError, unknown_name
 from tierwise.recipe import Weight
-from tierwise.strategies import Draw
+from tierwise.strategies import Sample
 
 INTERCEPT = "intercept"
 CONFIDENCE, AGREEMENT = "probe_confidence", "probe_agreement"
 
-_OF_PROBE: Mapping[str, Callable[[Sequence[Draw]], float]] = {
+_OF_PROBE: Mapping[str, Callable[[Sequence[Sample]], float]] = {
     CONFIDENCE: lambda probe: ProbeConfidence().value({}, probe),
     AGREEMENT: lambda probe: ProbeAgreement().value({}, probe),
 }
@@ -32,8 +32,8 @@ FEATURES = (*TEXT_FEATURES, *_OF_PROBE)
 """Every feature that a weight may name."""
 
 
-def features(inputs: Mapping[str, str], probe: Sequence[Draw] = ()) -> dict[str, float]:
-    """What is visible: features of the text, and with a probe those of its draws."""
+def features(inputs: Mapping[str, str], probe: Sequence[Sample] = ()) -> dict[str, float]:
+    """What is visible: features of the text, and with a probe those of its samples."""
     found = dict(text_features(inputs))
     return found | ({name: of(probe) for name, of in _OF_PROBE.items()} if probe else {})
 
@@ -61,7 +61,7 @@ class Router:
 
     @property
     def probes(self) -> bool:
-        """Whether a feature is one of a probe's draws."""
+        """Whether a feature is one of a probe's samples."""
         return any(weight.feature in _OF_PROBE for weight in self.weights)
 
     @property
@@ -70,7 +70,7 @@ class Router:
         used = any(weight.feature == CONFIDENCE for weight in self.weights)
         return ("mean_logprob",) if used else ()
 
-    def value(self, inputs: Mapping[str, str], probe: Sequence[Draw]) -> float:
+    def value(self, inputs: Mapping[str, str], probe: Sequence[Sample]) -> float:
         """Higher is easier: less to gain by thinking."""
         seen = features(inputs, probe if self.probes else ())
         return 1.0 - probability(self.weights, seen)

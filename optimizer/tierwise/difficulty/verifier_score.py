@@ -1,4 +1,4 @@
-"""Score of a few cheap draws by a verifier, which never sees gold: a wrong answer is a hard one."""
+"""Score of a few cheap samples by a verifier, which never sees gold: a wrong answer is a hard one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tierwise.task.verifiers import RECORDED_SCORES, SCORES, VERIFIERS
 @register
 @dataclass(frozen=True, slots=True)
 class VerifierScore(MeanScore):
-    """The mean over the probe's draws of their score by ``verifier`` (Snell et al., 2408.03314).
+    """The mean over the probe's samples of their score by ``verifier`` (Snell et al., 2408.03314).
 
     A search tries the verifiers that the task names, and the scores that a recording carries.
     """

@@ -7,6 +7,12 @@ from tierwise.dspy.tuned import TunedPredict, trace_of, tuned
 from tierwise.proposals.lm import TierEngine, tier_lm
 
 __all__ = [
-    "EmbeddedAdapter", "JointOptimizer", "Proposing", "TierEngine", "TunedPredict", "tier_lm",
-    "trace_of", "tuned",
-]  # fmt: skip
+    "EmbeddedAdapter",
+    "JointOptimizer",
+    "Proposing",
+    "TierEngine",
+    "TunedPredict",
+    "tier_lm",
+    "trace_of",
+    "tuned",
+]

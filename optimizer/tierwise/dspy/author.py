@@ -25,9 +25,11 @@ class ProgramAuthor:
     def registry(self) -> Registry:
         """What the first round knows."""
         return replace(
-            self.first, candidates=list(self.first.candidates), refused=[],
+            self.first,
+            candidates=list(self.first.candidates),
+            refused=[],
             there=dict(self.first.there),
-        )  # fmt: skip
+        )
 
     def open(self, registry: Registry, lm: Any, *, n: int, seed: int) -> list[PromptTemplate]:
         """Nothing: the first round is made."""
@@ -35,18 +37,24 @@ class ProgramAuthor:
 
     def instruction(self, registry: Registry, prompt: PromptTemplate) -> str:
         """The instructions that it was laid out with."""
-        wording = prompt.id.partition("+")[0]
-        if wording == STUDENT:
+        paraphrase = prompt.id.partition("+")[0]
+        if paraphrase == STUDENT:
             return str(self.setting.signature.instructions)
-        return next(c.text for c in registry.candidates if c.id == wording)
+        return next(c.text for c in registry.candidates if c.id == paraphrase)
 
     def revise(
-        self, registry: Registry, brief: Brief, prompt: PromptTemplate, lm: Any, *, n: int,
+        self,
+        registry: Registry,
+        brief: Brief,
+        prompt: PromptTemplate,
+        lm: Any,
+        *,
+        n: int,
         seed: int,
-    ) -> list[PromptTemplate]:  # fmt: skip
+    ) -> list[PromptTemplate]:
         """Other instructions with the prompt's demonstrations.
 
-        They are GEPA's, or, for an embedded tier, the next wordings of its catalogue.
+        They are GEPA's, or, for an embedded tier, the next paraphrases of its catalogue.
         """
         before = len(registry.candidates)
         if self.setting.embedded:

@@ -17,7 +17,7 @@ from tierwise.errors import UnsupportedError
 
 PLAIN = "Solve this."
 """What instructions that DSPy made up from the field names are laid out as: the models were trained
-on this wording, and do not know the words of those."""
+on this paraphrase, and do not know the words of those."""
 
 ANSWER = "answer :"
 WORK = "work :"
@@ -32,7 +32,7 @@ class EmbeddedAdapter(dspy.Adapter):  # type: ignore[misc]  # DSPy has no types
         """The messages; demonstrations without an answer are left out."""
         name, field = _only_input(signature)
         last = next(reversed(signature.output_fields))
-        messages = [{"role": "system", "content": _wording(signature)}]
+        messages = [{"role": "system", "content": _paraphrase(signature)}]
         for demo in demos:
             if demo.get(name) is not None and demo.get(last) is not None:
                 asked = format_field_value(field, demo[name])
@@ -51,9 +51,11 @@ class EmbeddedAdapter(dspy.Adapter):  # type: ignore[misc]  # DSPy has no types
         work, found, answer = completion.rpartition(ANSWER)
         if not found or not answer.strip():
             raise AdapterParseError(
-                adapter_name=type(self).__name__, signature=signature, lm_response=completion,
+                adapter_name=type(self).__name__,
+                signature=signature,
+                lm_response=completion,
                 message=f"there is no `{ANSWER}` in it",
-            )  # fmt: skip
+            )
         fields = dict.fromkeys(before, work.strip().removeprefix(WORK).removesuffix("stop").strip())
         value = parse_value(answer.strip(), signature.output_fields[last].annotation)
         return {**fields, last: value}
@@ -69,7 +71,7 @@ def _only_input(signature: Any) -> tuple[str, Any]:
     return name, field
 
 
-def _wording(signature: Any) -> str:
+def _paraphrase(signature: Any) -> str:
     made_up = dspy.Signature(signature.signature).instructions
     without_reasoning = _default(signature, [*signature.output_fields][-1:])
     known = (made_up, without_reasoning, "")

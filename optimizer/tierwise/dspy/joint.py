@@ -39,9 +39,9 @@ from tierwise.pool import PooledModel, SamplePool
 from tierwise.proposals import Registry
 from tierwise.recipe import PromptTemplate, Tier
 from tierwise.search import tune
-from tierwise.search.effort import Effort
 from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
 from tierwise.search.run_dir import RunDir
+from tierwise.search.search_size import SearchSize
 from tierwise.search.tune import TuneResult
 from tierwise.task.task import DEFAULT_SHARES
 
@@ -71,25 +71,38 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
     """
 
     def __init__(
-        self, metric: Callable[..., Any], tiers: Mapping[str, str | TierSpec],
-        space: str = "default", budget_usd: float | None = None, *,
-        max_calls: int | None = None, trials: int = 300,
-        seed: int = 0, operating_point: str | Mapping[str, float] = "balanced",
-        proposing: Proposing | None = None, normalise: str | None = None,
-        out: Path | str | None = None, effort: Effort | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        metric: Callable[..., Any],
+        tiers: Mapping[str, str | TierSpec],
+        space: str = "default",
+        budget_usd: float | None = None,
+        *,
+        max_calls: int | None = None,
+        trials: int = 300,
+        seed: int = 0,
+        operating_point: str | Mapping[str, float] = "balanced",
+        proposing: Proposing | None = None,
+        normalise: str | None = None,
+        out: Path | str | None = None,
+        search_size: SearchSize | None = None,
+    ) -> None:
         super().__init__()
         self.metric, self.proposing, self.normalise = metric, proposing or Proposing(), normalise
         self.specs = {
             name: spec if isinstance(spec, TierSpec) else TierSpec(spec)
             for name, spec in tiers.items()
         }
-        self.out, self.effort = out, effort
+        self.out, self.search_size = out, search_size
         self.job = Job(
-            space=space, tiers=self.specs, baseline=STUDENT, seed=seed, trials=trials,
-            budget=Budget(usd=budget_usd, calls=max_calls), operating_point=operating_point,
+            space=space,
+            tiers=self.specs,
+            baseline=STUDENT,
+            seed=seed,
+            trials=trials,
+            budget=Budget(usd=budget_usd, calls=max_calls),
+            operating_point=operating_point,
             proposals=self.proposing.spec,
-        )  # fmt: skip
+        )
         self.result: TuneResult | None = None
         self.registry: Registry | None = None
         kinds = {kind_of(spec.model) for spec in self.specs.values()}
@@ -101,12 +114,17 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             )
 
     def compile(
-        self, student: Any, *, trainset: Sequence[Any], teacher: Any = None,
-        valset: Sequence[Any] | None = None, **kwargs: Any,
-    ) -> Any:  # fmt: skip
+        self,
+        student: Any,
+        *,
+        trainset: Sequence[Any],
+        teacher: Any = None,
+        valset: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """A module like ``student`` that runs the policy of the first tier.
 
-        ``trainset`` is dealt to the splits train, tune, select and test by content; with a
+        ``trainset`` is interleaved to the splits train, tune, select and test by content; with a
         ``valset`` that gives select and test. The student's own prompt is the baseline.
 
         Raises:
@@ -120,9 +138,13 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         name, spec = next(iter(self.specs.items()))
         adapter = adapter_of(spec.model)
         examples = read_examples(
-            signature, self.metric, answer_spec(signature, adapter, self.normalise), trainset,
-            valset, DEFAULT_SHARES,
-        )  # fmt: skip
+            signature,
+            self.metric,
+            answer_spec(signature, adapter, self.normalise),
+            trainset,
+            valset,
+            DEFAULT_SHARES,
+        )
         demos = [
             {n: str(demo[n]) for n in signature.fields if demo.get(n) is not None}
             for demo in predictor.demos
@@ -136,9 +158,13 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         setting = Setting(student, signature, self.metric, examples, adapter, tier, job.seed)
         self.registry = self._proposed(setting, prompt, run)
         prompts = prompts_of(
-            signature, demos, self.registry.of_kind(demos=False),
-            self.registry.of_kind(demos=True), adapter, self.proposing.most_prompts,
-        )  # fmt: skip
+            signature,
+            demos,
+            self.registry.of_kind(demos=False),
+            self.registry.of_kind(demos=True),
+            adapter,
+            self.proposing.most_prompts,
+        )
         today, *others = prompts
         first = Proposed(
             tuple(others), tuple(self.registry.candidates), tuple(self.registry.refused)
@@ -146,7 +172,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         first.save(run, FIRST)
         loaded = LoadedTask(examples.task, (today,), run.path, (today,))
         author = ProgramAuthor(setting, self.registry, tuple(demos))
-        self.result = tune(job, out, loaded=loaded, effort=self.effort, author=author)
+        self.result = tune(job, out, loaded=loaded, search_size=self.search_size, author=author)
         if name not in self.result.policies:
             raise self.result.failed[name]
         program = tuned(student, self.result.policies, name)
@@ -165,9 +191,15 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
                 model = open_model(tier)
                 stack.callback(model.close)
                 return PooledModel(
-                    pool, model, tier, seed=setting.seed, run=run.run, cap=cap, book=PROPOSER,
+                    pool,
+                    model,
+                    tier,
+                    seed=setting.seed,
+                    run=run.run,
+                    cap=cap,
+                    book=PROPOSER,
                     stage="round 1",
-                )  # fmt: skip
+                )
 
             proposer = None if spec is None else pooled(_resolved(PROPOSER, spec))
             return propose(setting, self.proposing, student, pooled(setting.tier), proposer)
@@ -175,15 +207,23 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
     def _fingerprint(self, student: PromptTemplate, examples: Examples) -> str:
         """What the run depends on beside its job: another prompt or proposer is another run."""
         content = [
-            [list(m) for m in student.messages], examples.task.items_sha256, examples.task.metric,
+            [list(m) for m in student.messages],
+            examples.task.items_sha256,
+            examples.task.metric,
             {k: [i.id for i in v] for k, v in examples.task.splits.items()},
-            repr(examples.task.answer), repr(self.proposing),
-        ]  # fmt: skip
+            repr(examples.task.answer),
+            repr(self.proposing),
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
 def _resolved(name: str, spec: TierSpec) -> Tier:
     return resolve_tier(
-        name, spec.model, price=spec.price, modes=spec.modes, takes_n=spec.takes_n,
-        logprobs=spec.logprobs, limits=spec.limits,
-    )  # fmt: skip
+        name,
+        spec.model,
+        price=spec.price,
+        modes=spec.modes,
+        takes_n=spec.takes_n,
+        logprobs=spec.logprobs,
+        limits=spec.limits,
+    )

@@ -25,10 +25,10 @@ from tierwise.proposals import (
     talking_to,
 )
 from tierwise.proposals.lm import proposers_lm
-from tierwise.recipe import Arm, PromptTemplate, Tier
+from tierwise.recipe import PromptTemplate, Tier, Variant
 
 VOTES = 3
-"""Draws an item that the reflection sees: enough for a disagreement to show."""
+"""Samples an item that the reflection sees: enough for a disagreement to show."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Proposing:
 
     Attributes:
         model: the proposer, a model string or a ``TierSpec``; None: no instructions are written
-            (embedded tiers take them from the catalogue of their wordings).
+            (embedded tiers take them from the catalogue of their paraphrases).
         grounded, reflected: instructions to ask for from each source, before the study.
         rounds: at most, that one among them; each further one asks for ``grounded`` instructions
             that mend what the policy found so far gets wrong, tier by tier.
@@ -89,9 +89,12 @@ class Setting:
 
 
 def propose(
-    setting: Setting, proposing: Proposing, student: PromptTemplate, tier_model: PooledModel,
+    setting: Setting,
+    proposing: Proposing,
+    student: PromptTemplate,
+    tier_model: PooledModel,
     proposer: PooledModel | None,
-) -> Registry:  # fmt: skip
+) -> Registry:
     """The first round's candidates; what fails or is refused is in the registry with its reason.
 
     ``tier_model`` and ``proposer`` buy within one cap, so that what does not fit is a failure.
@@ -112,26 +115,30 @@ def propose(
         lm = proposers_lm(tier_model.tier, tier_model, setting.seed)
         with dspy.context(lm=lm, adapter=setting.adapter):
             bootstrapped(
-                registry, setting.program, examples, setting.metric,
-                sizes=proposing.demo_sets, seed=setting.seed,
-            )  # fmt: skip
+                registry,
+                setting.program,
+                examples,
+                setting.metric,
+                sizes=proposing.demo_sets,
+                seed=setting.seed,
+            )
     return registry
 
 
 def _first_brief(
     setting: Setting, proposing: Proposing, student: PromptTemplate, model: PooledModel
 ) -> Brief:
-    """Train items that a vote with the student's prompt gets wrong, with what its draws said."""
+    """Train items that a vote with the student's prompt gets wrong, with what its samples said."""
     task, tier = setting.examples.task, setting.tier
-    arm = Arm(STUDENT, next(iter(tier.modes)), 0.8)
+    variant = Variant(STUDENT, next(iter(tier.modes)), 0.8)
     found = []
     for item in task.splits["train"][: proposing.train_items]:
-        request = build_request(tier, student, arm, item.inputs, address_of(tier))
-        draws = [d for d in model.draws(request, VOTES) if isinstance(d, Completion)]
-        answers = [task.answer.extract(d.text) for d in draws]
+        request = build_request(tier, student, variant, item.inputs, address_of(tier))
+        samples = [d for d in model.samples(request, VOTES) if isinstance(d, Completion)]
+        answers = [task.answer.extract(d.text) for d in samples]
         said = [a for a in answers if a is not None]
         score = task.score(max(said, key=said.count, default=None), item)
-        if draws and score < 1:
+        if samples and score < 1:
             found.append(Failing(item.inputs, answers, item.target, score))
-    run_as = f"a plurality vote over several draws in mode {arm.mode!r}"
+    run_as = f"a plurality vote over several samples in mode {variant.mode!r}"
     return Brief(STUDENT, str(setting.signature.instructions), run_as, found)

@@ -74,8 +74,9 @@ def template(
     return PromptTemplate(prompt_id, _messages(laid_out), "dspy", origin=origin)
 
 
-def check_rendering(prompt: PromptTemplate, signature: Any, demos: Any, adapter: Any, examples: Any,
-                    ) -> None:  # fmt: skip
+def check_rendering(
+    prompt: PromptTemplate, signature: Any, demos: Any, adapter: Any, examples: Any
+) -> None:
     """Raise UnsupportedError where filling in differs from what DSPy would send for an example."""
     for example in examples:
         given = {name: example[name] for name in signature.input_fields}
@@ -88,9 +89,13 @@ def check_rendering(prompt: PromptTemplate, signature: Any, demos: Any, adapter:
 
 
 def prompts_of(
-    signature: Any, own_demos: Sequence[Demo], instructions: Sequence[Candidate],
-    demo_sets: Sequence[Candidate], adapter: Any, most: int,
-) -> list[PromptTemplate]:  # fmt: skip
+    signature: Any,
+    own_demos: Sequence[Demo],
+    instructions: Sequence[Candidate],
+    demo_sets: Sequence[Candidate],
+    adapter: Any,
+    most: int,
+) -> list[PromptTemplate]:
     """The student's prompt as it is, then candidates alone, then instructions with demonstrations.
 
     At most ``most``, duplicates in exact bytes merged.
@@ -100,10 +105,10 @@ def prompts_of(
     pairs += [(student, demos) for demos in demo_sets]
     pairs += [(i, demos) for demos in demo_sets for i in instructions]
     prompts = [template(STUDENT, STUDENT, signature, own_demos, adapter)]
-    for wording, demos in pairs:
-        changed = signature.with_instructions(wording.instructions or "")
-        prompt_id = wording.id if demos is None else f"{wording.id}+{demos.id}"
-        origin = wording.origin if demos is None else f"{wording.origin} + {demos.origin}"
+    for paraphrase, demos in pairs:
+        changed = signature.with_instructions(paraphrase.instructions or "")
+        prompt_id = paraphrase.id if demos is None else f"{paraphrase.id}+{demos.id}"
+        origin = paraphrase.origin if demos is None else f"{paraphrase.origin} + {demos.origin}"
         shown = template(
             prompt_id, origin, changed, own_demos if demos is None else demos.demos, adapter
         )

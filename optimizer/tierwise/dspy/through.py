@@ -1,7 +1,7 @@
-"""The draws of a policy, through a ``dspy.LM``: its cache, history, callbacks and usage tracking.
+"""The samples of a policy, through a ``dspy.LM``: its cache, history, callbacks and usage tracking.
 
-The seed of a draw is part of the request, so DSPy's cache keeps the draws of one request apart, and
-a draw that comes from the cache still carries its usage: what a policy costs is counted alike.
+The seed of a sample is part of the request, so DSPy's cache keeps the samples of one request apart, and
+a sample that comes from the cache still carries its usage: what a policy costs is counted alike.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tierwise.proposals.wire import completion_of, to_dspy
 
 
 class ThroughDSPy:
-    """A ``LanguageModel`` whose every draw is one call of a ``dspy.LM``."""
+    """A ``LanguageModel`` whose every sample is one call of a ``dspy.LM``."""
 
     chunk = 1
 
@@ -30,13 +30,13 @@ class ThroughDSPy:
         raise UnsupportedError("a dspy.LM serves policies; searches buy from the tier's own model")
 
     async def answer(self, call: Call) -> list[Result]:
-        """One DSPy call for each of the draws."""
-        return [await self._draw(call, call.seed + j) for j in range(call.n)]
+        """One DSPy call for each of the samples."""
+        return [await self._sample(call, call.seed + j) for j in range(call.n)]
 
     def close(self) -> None:
         """Nothing: the LM is its owner's."""
 
-    async def _draw(self, call: Call, seed: int) -> Result:
+    async def _sample(self, call: Call, seed: int) -> Result:
         request = to_dspy(call.request, self.lm.model, seed, logprobs=self._logprobs)
         started_s = perf_counter()
         try:

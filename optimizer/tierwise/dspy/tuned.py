@@ -33,7 +33,7 @@ from tierwise.serving.runtime import PolicyRuntime
 
 @dataclass
 class Bill:
-    """What a module has used, as if DSPy's cache was not there: each draw is a call, and billed."""
+    """What a module has used, as if DSPy's cache was not there: each sample is a call, and billed."""
 
     requests: int = 0
     calls: int = 0
@@ -43,8 +43,8 @@ class Bill:
 class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
     """Answers by the policy of ``tier``; the other tiers' policies are carried along.
 
-    Draws go through ``lm`` (``set_lm``), else through a ``dspy.LM`` over the policy's own model.
-    DSPy makes a call a draw, so a prompt is billed with each of them.
+    Samples go through ``lm`` (``set_lm``), else through a ``dspy.LM`` over the policy's own model.
+    DSPy makes a call a sample, so a prompt is billed with each of them.
 
     Attributes:
         policies: tier -> policy file, for export.
@@ -115,8 +115,9 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
     def __deepcopy__(self, memo: dict[int, Any]) -> TunedPredict:
         new = type(self).__new__(type(self))
         shared = ("lm", "signature")
-        kept = {k: v if k in shared else copy.deepcopy(v, memo)
-                for k, v in self.__getstate__().items()}  # fmt: skip
+        kept = {
+            k: v if k in shared else copy.deepcopy(v, memo) for k, v in self.__getstate__().items()
+        }
         new.__setstate__(kept)
         return new
 
@@ -146,7 +147,9 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
                 policy = self.policy
                 policy = replace(policy, tier=replace(policy.tier, takes_n=False))
                 models = {}
-                for tier in {t.name: t for t in map(policy.tier_of, policy.policy.arms)}.values():
+                for tier in {
+                    t.name: t for t in map(policy.tier_of, policy.policy.variants)
+                }.values():
                     own = lm if tier.name == policy.tier.name else None
                     if own is None:
                         engine = TierEngine(tier)
@@ -164,7 +167,7 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
             self.bill.calls += answer.calls
             self.bill.usd += answer.usd
         if answer.failed:
-            raise ProviderError(f"no draw arrived: {answer.error}")
+            raise ProviderError(f"no sample arrived: {answer.error}")
         prediction = self._forward_postprocess([self._fields(answer)], self.signature, **kwargs)
         prediction._tierwise = answer
         return prediction
@@ -184,7 +187,7 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
 
 
 def trace_of(prediction: Any) -> Answer | None:
-    """What a tuned module's prediction took: its draws, bucket and dollars; None for others."""
+    """What a tuned module's prediction took: its samples, bucket and dollars; None for others."""
     found: Answer | None = getattr(prediction, "_tierwise", None)
     return found
 

@@ -1,7 +1,7 @@
-"""Chains of search as arms: what each came to at a given depth, so that votes need nothing new.
+"""Chains of search as variants: what each came to at a given depth, so that votes need nothing new.
 
-The chain of a draw, cut at a number of rounds, has an answer, a score and a cost like a draw; an
-arm of such draws goes through the votes as any other. Only rounds are counted apart: the chains of
+The chain of a sample, cut at a number of rounds, has an answer, a score and a cost like a sample; an
+variant of such samples goes through the votes as any other. Only rounds are counted apart: the chains of
 a round of the vote run side by side.
 """
 
@@ -13,17 +13,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation.arm_rows import ArmRows
 from tierwise.evaluation.growing import Growing
-from tierwise.evaluation.orders import Orders
+from tierwise.evaluation.permutations import Permutations
 from tierwise.evaluation.shelf import Shelf
-from tierwise.evaluation.table import ABSTAINED, NO_QUERY, ArmTable, SampleTable
-from tierwise.recipe import Arm, Turn
+from tierwise.evaluation.table import ABSTAINED, NO_QUERY, SampleTable, VariantTable
+from tierwise.evaluation.variant_rows import VariantRows
+from tierwise.recipe import Turn, Variant
 from tierwise.strategies import Retrieval
 
 
 class Chains(NamedTuple):
-    """An arm's chains under a strategy; arrays are (n_items, n_draws).
+    """A variant's chains under a strategy; arrays are (n_items, n_samples).
 
     Attributes:
         table: their answers, scores and bills: ``prompt_usd`` is that of the first call, which the
@@ -32,36 +32,36 @@ class Chains(NamedTuple):
         forced: whether it was made to answer, which is one more.
     """
 
-    table: ArmTable
+    table: VariantTable
     queries: npt.NDArray[np.int16]
     forced: npt.NDArray[np.bool_]
 
 
-def chains(table: SampleTable, arm: Arm, strategy: Retrieval) -> Chains:
-    """The chains of ``arm``; a chain of which a draw is missing has the score NaN.
+def chains(table: SampleTable, variant: Variant, strategy: Retrieval) -> Chains:
+    """The chains of ``variant``; a chain of which a sample is missing has the score NaN.
 
     Raises:
         UnsupportedError: the table does not have them to that depth.
     """
     turn = Turn("query", strategy.passages)
-    at = arm.begun(turn)
+    at = variant.begun(turn)
     first = table.of(at)
     going = np.ones(first.score.shape, dtype=np.bool_)
     answers = np.full(first.score.shape, ABSTAINED, dtype=np.int16)
     score, usd = np.full(first.score.shape, np.nan), first.completion_usd.copy()
     queries, forced = np.zeros(first.score.shape, dtype=np.int16), np.zeros_like(going)
-    for depth in range(1, strategy.rounds + 1):
+    for n_samples in range(1, strategy.rounds + 1):
         rows = table.of(at)
         fresh = np.full(going.shape, NO_QUERY) if rows.fresh is None else rows.fresh
         there = going & ~np.isnan(rows.score)
         queries += going
-        if depth > 1:
+        if n_samples > 1:
             usd = np.where(there, usd + rows.prompt_usd + rows.completion_usd, usd)
         spoke = there & (rows.answers != ABSTAINED)
         match = 0.0 if rows.match is None else rows.match
         stale = (fresh == 0) | (match < strategy.least_match)
         enough = (fresh == NO_QUERY) | (strategy.stop_when_stale & stale)
-        silent = there & ~spoke & (enough | (depth == strategy.rounds))
+        silent = there & ~spoke & (enough | (n_samples == strategy.rounds))
         made = table.of(at.below(Turn()))
         answers = np.where(spoke, rows.answers, np.where(silent, made.answers, answers))
         score = np.where(spoke, rows.score, np.where(silent, made.score, score))
@@ -70,24 +70,33 @@ def chains(table: SampleTable, arm: Arm, strategy: Retrieval) -> Chains:
         going = there & ~spoke & ~silent
         at = at.below(turn)
     cut = replace(
-        first, answers=answers.astype(np.int16), score=score, completion_usd=usd, scores={},
-        fresh=None, ended=None,
-    )  # fmt: skip
+        first,
+        answers=answers.astype(np.int16),
+        score=score,
+        completion_usd=usd,
+        scores={},
+        fresh=None,
+        ended=None,
+    )
     return Chains(cut, queries, forced)
 
 
 class ChainRows(NamedTuple):
-    """An arm's chains laid out by order, and the rounds that each takes, (depth, n_rows)."""
+    """A variant's chains laid out by order, and the rounds that each takes, (depth, n_rows)."""
 
-    rows: ArmRows
+    rows: VariantRows
     queries: Growing[np.int16]
     forced: Growing[np.int16]
 
 
 def chain_rows(
-    table: SampleTable, arm: Arm, strategy: Retrieval, orders: Orders, scores: Shelf
+    table: SampleTable,
+    variant: Variant,
+    strategy: Retrieval,
+    permutations: Permutations,
+    scores: Shelf,
 ) -> ChainRows:
     """``chains`` by order; raises as it does."""
-    found = chains(table, arm, strategy)
-    rows = ArmRows(found.table, orders, scores)
+    found = chains(table, variant, strategy)
+    rows = VariantRows(found.table, permutations, scores)
     return ChainRows(rows, rows.lay(found.queries), rows.lay(found.forced.astype(np.int16)))

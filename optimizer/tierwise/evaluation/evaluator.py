@@ -1,7 +1,7 @@
-"""Policies judged on stored draws, vectorised: equal to ``replay``, a thousand times as fast.
+"""Policies judged on stored samples, vectorised: equal to ``replay``, a thousand times as fast.
 
-What costs time is how a strategy walks through the draws of a recipe's arms; that is done once for
-each distinct (arms, prefill, behaviour) and kept. A policy is then a choice between such components
+What costs time is how a strategy walks through the samples of a recipe's variants; that is done once for
+each distinct (variants, prefill, behaviour) and kept. A policy is then a choice between such components
 by the bucket of each row.
 """
 
@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.episode import strategies_of
-from tierwise.evaluation.arm_rows import Floats
 from tierwise.evaluation.closed_forms import expected
 from tierwise.evaluation.limits import may_bind
 from tierwise.evaluation.lru import Cache
 from tierwise.evaluation.measures import Evaluation, Measures, Rows, select
-from tierwise.evaluation.orders import Orders
+from tierwise.evaluation.permutations import Permutations
 from tierwise.evaluation.signals import signal_rows
 from tierwise.evaluation.table import SampleTable
+from tierwise.evaluation.variant_rows import Floats
 from tierwise.evaluation.walks import Walks
-from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
+from tierwise.recipe import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.strategies import PLAIN, Strategy, Vote, paths_of
 
 Mask = npt.NDArray[np.bool_]
@@ -39,27 +39,27 @@ class Evaluator:
     def __init__(
         self,
         table: SampleTable,
-        orders: Orders | None = None,
+        permutations: Permutations | None = None,
         *,
         exact: bool = True,
         cache_bytes: int = 400_000_000,
     ) -> None:
         self.table, self.exact = table, exact
-        self.orders = orders or Orders()
-        self.n_rows = table.n_items * self.orders.n
-        self._ones = np.ones(self.orders.n, dtype=np.float32)
-        self._walks = Walks(table, self.orders, cache_bytes)
+        self.permutations = permutations or Permutations()
+        self.n_rows = table.n_items * self.permutations.n
+        self._ones = np.ones(self.permutations.n, dtype=np.float32)
+        self._walks = Walks(table, self.permutations, cache_bytes)
         self._components: Cache[Measures] = Cache(cache_bytes // 4)
         self._means: Cache[Floats] = Cache(cache_bytes // 4)
         self._signals: Cache[Floats] = Cache(cache_bytes // 8)
 
     def evaluate(self, policy: Policy) -> Evaluation:
-        """Score, dollars, draws and rounds of each item under ``policy``."""
+        """Score, dollars, samples and rounds of each item under ``policy``."""
         strategies = strategies_of(policy)
         if may_bind(policy, strategies, self.table):
             replayed = np.array(self._walks.replayed_rows(policy, strategies), dtype=np.float32)
             shares = _shares(self._harder(policy.difficulty), self.n_rows)
-            return Evaluation.of(self._over_orders(replayed), shares)
+            return Evaluation.of(self._over_permutations(replayed), shares)
         if policy.difficulty.probe is None:
             return self._by_item(policy, strategies)
         return self._by_row(policy, strategies, policy.difficulty.probe)
@@ -76,7 +76,7 @@ class Evaluator:
             if not self._walks.has(probe):
                 return Rows(*self._walks.unsupported().astype(np.float64))
             total[1] += self._walks.probe_usd(probe)
-            total[2] += probe.draws
+            total[2] += probe.samples
             total[3] += 1
         return Rows(*total)
 
@@ -86,16 +86,20 @@ class Evaluator:
         for cache in (self._components, self._means, self._signals):
             cache.clear()
 
-    def judged_by(self, arm: Arm) -> tuple[Arm, ...]:
-        """The arms whose draws a recipe of ``arm`` is judged by."""
-        return (arm,)
+    def judged_by(self, variant: Variant) -> tuple[Variant, ...]:
+        """The variants whose samples a recipe of ``variant`` is judged by."""
+        return (variant,)
 
     def signal(self, difficulty: Difficulty) -> Floats:
         """The difficulty signal of each row, (n_items * n_orders,)."""
         key = difficulty.uncut
-        arms = [self._walks.arm(arm) for arm in difficulty.probe.arms] if difficulty.probe else []
+        variants = (
+            [self._walks.variant(variant) for variant in difficulty.probe.variants]
+            if difficulty.probe
+            else []
+        )
         return self._signals.get(
-            key, lambda: signal_rows(difficulty, self.table, self.orders.n, arms)
+            key, lambda: signal_rows(difficulty, self.table, self.permutations.n, variants)
         )
 
     def bucket_rows(self, difficulty: Difficulty) -> npt.NDArray[np.intp]:
@@ -110,10 +114,10 @@ class Evaluator:
         values = self.signal(difficulty)[::step]
         return [values < cut for cut in difficulty.thresholds]
 
-    def _over_orders(self, measures: Measures) -> Floats:
+    def _over_permutations(self, measures: Measures) -> Floats:
         """(4, n_items): means over the orders."""
-        sums = measures.reshape(-1, self.orders.n) @ self._ones  # the fastest way to sum
-        return sums.reshape(4, -1).astype(np.float64) / self.orders.n
+        sums = measures.reshape(-1, self.permutations.n) @ self._ones  # the fastest way to sum
+        return sums.reshape(4, -1).astype(np.float64) / self.permutations.n
 
     def _by_item(self, policy: Policy, strategies: tuple[Strategy, ...]) -> Evaluation:
         means = [
@@ -122,21 +126,21 @@ class Evaluator:
         ]
         if len(means) == 1:
             return Evaluation.of(means[0], (1.0,))
-        # Nothing is drawn to tell these buckets, so that all orders of an item are in one.
-        harder, n_items = self._harder(policy.difficulty, self.orders.n), self.table.n_items
+        # Nothing is sampled to tell these buckets, so that all orders of an item are in one.
+        harder, n_items = self._harder(policy.difficulty, self.permutations.n), self.table.n_items
         return Evaluation.of(select(_bucket(harder, n_items), means), _shares(harder, n_items))
 
     def _by_row(self, policy: Policy, strategies: tuple[Strategy, ...], probe: Probe) -> Evaluation:
-        """Where the bucket hangs on draws: each order of an item may be in another."""
+        """Where the bucket hangs on samples: each order of an item may be in another."""
         harder = self._harder(policy.difficulty)
         components = self._components_of(policy, strategies)
         if harder:
             means = self._over_buckets(components, harder)
             if np.isnan(means).any():  # not a number times 0 is not 0
                 chosen = select(_bucket(harder, self.n_rows), components)
-                means = self._over_orders(chosen.astype(np.float32))
+                means = self._over_permutations(chosen.astype(np.float32))
         else:
-            means = self._over_orders(components[0])
+            means = self._over_permutations(components[0])
         return Evaluation.of(means + self._probe_mean(probe), _shares(harder, self.n_rows))
 
     def _over_buckets(self, components: list[Measures], harder: list[Mask]) -> Floats:
@@ -145,17 +149,17 @@ class Evaluator:
         total = components[0] * inside[0].astype(np.float32)
         for rows, mask in zip(components[1:], inside[1:], strict=True):
             total += rows * mask.astype(np.float32)
-        return self._over_orders(total)
+        return self._over_permutations(total)
 
     def _probe_mean(self, probe: Probe) -> Floats:
         """(4, n_items): what asking the probe adds to the measures; NaN where it cannot be."""
 
         def compute() -> Floats:
             if not self._walks.has(probe):
-                return self._over_orders(self._walks.unsupported())
+                return self._over_permutations(self._walks.unsupported())
             added = np.zeros((4, self.n_rows), dtype=np.float32)
-            added[1], added[2], added[3] = self._walks.probe_usd(probe), probe.draws, 1
-            return self._over_orders(added)
+            added[1], added[2], added[3] = self._walks.probe_usd(probe), probe.samples, 1
+            return self._over_permutations(added)
 
         return self._means.get(probe, compute)
 
@@ -168,17 +172,17 @@ class Evaluator:
     def _component_mean(self, recipe: Recipe, strategy: Strategy) -> Floats:
         def compute() -> Floats:
             if self.exact and paths_of(strategy) == PLAIN:
-                exact = expected(strategy, [self.table.of(arm) for arm in recipe.arms])
+                exact = expected(strategy, [self.table.of(variant) for variant in recipe.variants])
                 if exact is not None:
                     return np.array(exact)
-            return self._over_orders(self._walks.walk(recipe, strategy, None))
+            return self._over_permutations(self._walks.walk(recipe, strategy, None))
 
-        return self._means.get((recipe.arms, _behaviour(strategy)), compute)
+        return self._means.get((recipe.variants, _behaviour(strategy)), compute)
 
     def _component(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Measures:
         """(4, n_rows): the measures of one bucket's recipe, without the probe."""
-        reused = probe.among(recipe.arms) if probe else None
-        key = (recipe.arms, reused, _behaviour(strategy))
+        reused = probe.among(recipe.variants) if probe else None
+        key = (recipe.variants, reused, _behaviour(strategy))
         return self._components.get(key, lambda: self._walks.walk(recipe, strategy, reused))
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation says: score, dollars, draws and rounds, by row and by item."""
+"""What an evaluation says: score, dollars, samples and rounds, by row and by item."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation.arm_rows import Floats
+from tierwise.evaluation.variant_rows import Floats
 
 Measures = npt.NDArray[np.float32]
 """(4, n_rows): the measures of ``Rows``."""
 
 
 class Rows(NamedTuple):
-    """A measure of each (item, order), item-major; NaN where the draws do not support it."""
+    """A measure of each (item, order), item-major; NaN where the samples do not support it."""
 
     score: Floats
     usd: Floats
-    draws: Floats
+    samples: Floats
     rounds: Floats
 
 
@@ -33,15 +33,15 @@ class Evaluation:
 
     score: Floats
     usd: Floats
-    draws: Floats
+    samples: Floats
     rounds: Floats
     shares: tuple[float, ...]
 
     @classmethod
     def of(cls, means: Floats, shares: tuple[float, ...]) -> Evaluation:
         """From (4, n_items): the measures in the order of ``Rows``."""
-        score, usd, draws, rounds = means
-        return cls(score, usd, draws, rounds, shares)
+        score, usd, samples, rounds = means
+        return cls(score, usd, samples, rounds, shares)
 
     @property
     def mean_score(self) -> float:

@@ -1,6 +1,6 @@
-"""How each strategy goes through dealt draws, vectorised; anything else is replayed.
+"""How each strategy goes through interleaved samples, vectorised; anything else is replayed.
 
-A path says for every row (item, order) where the strategy stopped, which draw it returned, how many
+A path says for every row (item, order) where the strategy stopped, which sample it returned, how many
 rounds it took and what their prompts cost.
 """
 
@@ -12,18 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tierwise.evaluation.arm_rows import Codes, Measure
 from tierwise.evaluation.bill import Bill
-from tierwise.evaluation.dealt import Counts, ones, small
+from tierwise.evaluation.interleaved import Counts, ones, small
 from tierwise.evaluation.standings import Standings
-from tierwise.strategies import (
-    BestOfN,
-    EarlyStopping,
-    Single,
-    Strategy,
-    Vote,
-    WeightedConsistency,
-)
+from tierwise.evaluation.variant_rows import Codes, Measure
+from tierwise.strategies import BestOfN, EarlyStopping, Single, Strategy, Vote, WeightedConsistency
 
 
 class Path(NamedTuple):
@@ -36,9 +29,9 @@ class Path(NamedTuple):
 
 
 def path(strategy: Strategy, standings: Standings, seen: int) -> Path | None:
-    """The strategy's path after ``seen`` draws (a reused probe), or None: only ``replay`` knows."""
+    """The strategy's path after ``seen`` samples (a reused probe), or None: only ``replay`` knows."""
     if isinstance(strategy, Vote):  # and a Strategy, which mypy cannot join
-        return _vote(strategy, max(strategy.max_draws, seen), standings, seen)
+        return _vote(strategy, max(strategy.max_samples, seen), standings, seen)
     for kind, walk in _PATHS.items():
         if type(strategy) is kind:
             return walk(strategy, standings, seen)
@@ -46,9 +39,9 @@ def path(strategy: Strategy, standings: Standings, seen: int) -> Path | None:
 
 
 class Asks:
-    """How many draws a strategy asks for next, by what its draws told; 0 to stop.
+    """How many samples a strategy asks for next, by what its samples told; 0 to stop.
 
-    ``tabulate(seen)`` says it for all that ``seen`` draws can tell. It is asked when it is first
+    ``tabulate(seen)`` says it for all that ``seen`` samples can tell. It is asked when it is first
     wanted: the rule of a random policy is mostly new, and stops at few of the counts it could.
     """
 
@@ -57,30 +50,34 @@ class Asks:
         self._known: dict[int, Counts] = {}
 
     def after(self, seen: int) -> Counts:
-        """(all that ``seen`` draws can tell,)."""
+        """(all that ``seen`` samples can tell,)."""
         if seen not in self._known:
             self._known[seen] = self._tabulate(seen)
         return self._known[seen]
 
 
 Hears = Callable[[int, Counts], None]
-"""(seen, n): after ``seen`` draws the rows ask for ``n`` (0: nothing) in one round."""
+"""(seen, n): after ``seen`` samples the rows ask for ``n`` (0: nothing) in one round."""
 
 
 def _rounds(
-    standings: Standings, begun: int, asks: Asks, told: Counts, most: int,
+    standings: Standings,
+    begun: int,
+    asks: Asks,
+    told: Counts,
+    most: int,
     heard: Hears | None = None,
-) -> Path:  # fmt: skip
-    """Go draw by draw after ``begun`` draws, all rows at once; a row is asked when it is due.
+) -> Path:
+    """Go sample by sample after ``begun`` samples, all rows at once; a row is asked when it is due.
 
     A row that has stopped stays where it is, and is never due again. So all but the looking up is
     arithmetic on bytes that lie together, which is faster than to choose the rows that go on.
     """
-    dealt, bill = standings.dealt, Bill(standings.dealt, begun)
+    interleaved, bill = standings.interleaved, Bill(standings.interleaved, begun)
     leaders = standings.votes(most).winner
     first = 0 if begun else int(asks.after(0)[0])
-    end = np.full(dealt.n_rows, begun + first, dtype=small(most))
-    rounds = np.full(dealt.n_rows, int(first > 0), dtype=small(most))
+    end = np.full(interleaved.n_rows, begun + first, dtype=small(most))
+    rounds = np.full(interleaved.n_rows, int(first > 0), dtype=small(most))
     if first:
         bill.add_to_all(begun, first)
         if heard is not None:
@@ -97,7 +94,7 @@ def _rounds(
         bill.add(seen, n)
         if heard is not None:
             heard(seen, n)
-    return Path(end, dealt.pick(leaders, end - 1), rounds, bill.usd(rounds, end))
+    return Path(end, interleaved.pick(leaders, end - 1), rounds, bill.usd(rounds, end))
 
 
 def _vote(
@@ -115,7 +112,7 @@ def chained(vote: Vote, most: int, standings: Standings, queries: Codes, forced:
     ``queries`` and ``forced``, (length, n_rows), are the rounds that each chain takes: a round of
     the vote takes as many as its longest chain, and one more where some are made to answer.
     """
-    n_rows = standings.dealt.n_rows
+    n_rows = standings.interleaved.n_rows
     more = np.zeros(n_rows, dtype=np.uint16)
 
     def heard(seen: int, n: Counts) -> None:
@@ -158,14 +155,14 @@ def _asks(alike: _Alike, base: int) -> Asks:
 
 
 def _early_stopping(strategy: EarlyStopping, standings: Standings, begun: int) -> Path:
-    most = max(strategy.max_draws, begun)
+    most = max(strategy.max_samples, begun)
     return _rounds(standings, begun, _asks_esc(strategy), standings.agreeing(most), most)
 
 
 @functools.lru_cache(maxsize=256)
 def _asks_esc(strategy: EarlyStopping) -> Asks:
-    """By how many of the last draws agree."""
-    window, cap = strategy.window, strategy.max_draws
+    """By how many of the last samples agree."""
+    window, cap = strategy.window, strategy.max_samples
 
     def asks(seen: int, run: int) -> int:
         if seen >= cap or (seen and seen % window == 0 and run >= window):
@@ -178,9 +175,9 @@ def _asks_esc(strategy: EarlyStopping) -> Asks:
     return Asks(tabulate)
 
 
-def _all_at_once(standings: Standings, start: int, draws: int, leaders: Counts) -> Path:
-    end = max(draws, start)
-    bill = Bill(standings.dealt, start)
+def _all_at_once(standings: Standings, start: int, samples: int, leaders: Counts) -> Path:
+    end = max(samples, start)
+    bill = Bill(standings.interleaved, start)
     if end > start:
         bill.add_to_all(start, end - start)
     rounds = int(end > start)
@@ -192,13 +189,13 @@ def _single(strategy: Single, standings: Standings, begun: int) -> Path:
 
 
 def _best_of_n(strategy: BestOfN, standings: Standings, begun: int) -> Path:
-    leaders = standings.best(strategy.verifier, max(strategy.draws, begun))
-    return _all_at_once(standings, begun, strategy.draws, leaders)
+    leaders = standings.best(strategy.verifier, max(strategy.samples, begun))
+    return _all_at_once(standings, begun, strategy.samples, leaders)
 
 
 def _weighted(strategy: WeightedConsistency, standings: Standings, begun: int) -> Path:
-    leaders = standings.heaviest(strategy.verifier, max(strategy.draws, begun))
-    return _all_at_once(standings, begun, strategy.draws, leaders)
+    leaders = standings.heaviest(strategy.verifier, max(strategy.samples, begun))
+    return _all_at_once(standings, begun, strategy.samples, leaders)
 
 
 _PATHS: dict[type, Callable[..., Path]] = {

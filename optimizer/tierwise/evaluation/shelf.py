@@ -1,4 +1,4 @@
-"""Rows of many arms in one block, so that one index finds a draw of any of them."""
+"""Rows of many variants in one block, so that one index finds a sample of any of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who leads after each draw, by votes, by a verifier, by weighted votes: for all rows at once.
+"""Who leads after each sample, by votes, by a verifier, by weighted votes: for all rows at once.
 
-Everything here is (length, n_rows), by number of draws seen less one: a strategy that stops after n
-draws reads row n - 1. Nothing is computed beyond the draws that somebody asked for.
+Everything here is (length, n_rows), by number of samples seen less one: a strategy that stops after n
+samples reads row n - 1. Nothing is computed beyond the samples that somebody asked for.
 """
 
 from __future__ import annotations
@@ -12,58 +12,58 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation.dealt import Counts, Dealt, ones, small
-from tierwise.evaluation.growing import USUAL_DRAWS, Growing
+from tierwise.evaluation.growing import USUAL_SAMPLES, Growing
+from tierwise.evaluation.interleaved import Counts, Interleaved, ones, small
 from tierwise.evaluation.table import ABSTAINED
 
 
 class VoteStates:
-    """Counts of leader and runner-up after each draw, and whose answer leads.
+    """Counts of leader and runner-up after each sample, and whose answer leads.
 
     Attributes:
-        length: draws that there is room for; ``upto`` says how many are known.
+        length: samples that there is room for; ``upto`` says how many are known.
         base: more than a runner-up can have.
         counts: (length, n_rows), ``lead * base + runner_up``.
-        winner: (length, n_rows), position of the first draw with the leading answer; while there
-            are only abstentions, of the first draw.
-        first: (length, n_rows), position of the first draw with this draw's answer.
+        winner: (length, n_rows), position of the first sample with the leading answer; while there
+            are only abstentions, of the first sample.
+        first: (length, n_rows), position of the first sample with this sample's answer.
         nbytes: what the known rows take.
     """
 
-    def __init__(self, dealt: Dealt, length: int) -> None:
-        self._dealt, self._known, self.length = dealt, 0, length
+    def __init__(self, interleaved: Interleaved, length: int) -> None:
+        self._interleaved, self._known, self.length = interleaved, 0, length
         self.base = length // 2 + 1
-        shape, place = (length, dealt.n_rows), small(length)
+        shape, place = (length, interleaved.n_rows), small(length)
         self.counts: Counts = np.empty(shape, dtype=small(length * self.base))
         self.winner: Counts = np.empty(shape, dtype=place)
         self.first: Counts = np.empty(shape, dtype=place)
-        self._codes = [arm.answers for arm in dealt.arms]
+        self._codes = [variant.answers for variant in interleaved.variants]
         widest = np.result_type(*(codes.upto(0) for codes in self._codes))
         self._answers = np.empty(shape, dtype=widest)
         self._earliest = np.arange(length, 0, -1).astype(place)[:, None]
-        self._lead, self._runner_up, self._winner = np.zeros((3, dealt.n_rows), dtype=place)
+        self._lead, self._runner_up, self._winner = np.zeros((3, interleaved.n_rows), dtype=place)
         self.nbytes = 0
 
-    def upto(self, draws: int) -> VoteStates:
-        """Itself, with the first ``draws`` rows known."""
-        if draws > self._known:
-            for t in range(self._known, draws):
+    def upto(self, samples: int) -> VoteStates:
+        """Itself, with the first ``samples`` rows known."""
+        if samples > self._known:
+            for t in range(self._known, samples):
                 self._see(t)
             arrays = self.counts, self.winner, self.first, self._answers
-            self._known, self.nbytes = draws, sum(rows[:draws].nbytes for rows in arrays)
+            self._known, self.nbytes = samples, sum(rows[:samples].nbytes for rows in arrays)
         return self
 
     def lead(self, seen: int) -> npt.NDArray[Any]:
-        """(n_rows,): votes of the leader after ``seen`` draws."""
+        """(n_rows,): votes of the leader after ``seen`` samples."""
         lead: npt.NDArray[Any] = self.upto(seen).counts[seen - 1] // self.base
         return lead
 
     def _see(self, t: int) -> None:
-        # Comparing with every earlier draw is quadratic, and yet many times as fast as counting by
+        # Comparing with every earlier sample is quadratic, and yet many times as fast as counting by
         # scattered indices, because it is branch-free arithmetic on bytes; so is all that follows,
         # where np.where would read more plainly and take ten times as long.
         lead, runner_up, winner = self._lead, self._runner_up, self._winner
-        answer = self._dealt.at(t, self._codes)
+        answer = self._interleaved.at(t, self._codes)
         self._answers[t] = answer
         same = ones(self._answers[: t + 1] == answer)
         # An abstention counts nothing, and so changes nothing below.
@@ -86,12 +86,12 @@ Kept = TypeVar("Kept", bound=_Sized)
 
 
 class Standings:
-    """All that strategies have asked about one row of dealt draws."""
+    """All that strategies have asked about one row of interleaved samples."""
 
-    # The draws do not know their standings: in a cycle these would wait for the garbage collector,
+    # The samples do not know their standings: in a cycle these would wait for the garbage collector,
     # and new ones would take memory that the process never had, which is what costs time.
-    def __init__(self, dealt: Dealt) -> None:
-        self.dealt = dealt
+    def __init__(self, interleaved: Interleaved) -> None:
+        self.interleaved = interleaved
         self._kept: dict[Hashable, Any] = {}
 
     @property
@@ -100,30 +100,32 @@ class Standings:
         return sum(kept.nbytes for kept in self._kept.values())
 
     def votes(self, upto: int) -> VoteStates:
-        """The states of a plurality vote over the first ``upto`` draws."""
-        # In small numbers where these are enough: for the usual draws, else for all that there are.
-        usual = min(USUAL_DRAWS, self.dealt.length)
-        length = usual if upto <= usual else self.dealt.length
-        return self._once(("votes", length), lambda: VoteStates(self.dealt, length)).upto(upto)
+        """The states of a plurality vote over the first ``upto`` samples."""
+        # In small numbers where these are enough: for the usual samples, else for all that there are.
+        usual = min(USUAL_SAMPLES, self.interleaved.length)
+        length = usual if upto <= usual else self.interleaved.length
+        return self._once(("votes", length), lambda: VoteStates(self.interleaved, length)).upto(
+            upto
+        )
 
     def agreeing(self, upto: int) -> Counts:
-        """How many draws up to this one gave its answer without a break; 0 for an abstention."""
-        return self._once("agreeing", lambda: _agreeing(self.dealt)).upto(upto)
+        """How many samples up to this one gave its answer without a break; 0 for an abstention."""
+        return self._once("agreeing", lambda: _agreeing(self.interleaved)).upto(upto)
 
     def best(self, verifier: str, upto: int) -> Counts:
-        """The draw that a verifier ranks first, the earliest on a tie."""
-        return self._once(("best", verifier), lambda: _best(self.dealt, verifier)).upto(upto)
+        """The sample that a verifier ranks first, the earliest on a tie."""
+        return self._once(("best", verifier), lambda: _best(self.interleaved, verifier)).upto(upto)
 
     def heaviest(self, verifier: str, upto: int) -> Counts:
-        """The first draw of the answer with the largest sum of weights exp(score), as
+        """The first sample of the answer with the largest sum of weights exp(score), as
         ``WeightedConsistency`` counts; on a tie the answer seen first."""
-        states, n_rows = self.votes(upto), self.dealt.n_rows
+        states, n_rows = self.votes(upto), self.interleaved.n_rows
         key = verifier, states.length
         totals = self._once(
             ("weights", key), lambda: Growing(n_rows, np.float64, lambda t, _: np.zeros(n_rows))
         )
         return self._once(
-            ("heaviest", key), lambda: _heaviest(self.dealt, states, totals, verifier)
+            ("heaviest", key), lambda: _heaviest(self.interleaved, states, totals, verifier)
         ).upto(upto)
 
     def _once(self, what: Hashable, compute: Callable[[], Kept]) -> Kept:
@@ -133,52 +135,59 @@ class Standings:
         return value
 
 
-def _agreeing(dealt: Dealt) -> Growing[np.unsignedinteger[Any]]:
-    answers = [arm.answers for arm in dealt.arms]
+def _agreeing(interleaved: Interleaved) -> Growing[np.unsignedinteger[Any]]:
+    answers = [variant.answers for variant in interleaved.variants]
 
     def after(t: int, runs: Counts) -> Counts:
-        this = dealt.at(t, answers)
+        this = interleaved.at(t, answers)
         run = ones(this != ABSTAINED)
         if t:
-            run = run + runs[t - 1] * ones(this == dealt.at(t - 1, answers))
+            run = run + runs[t - 1] * ones(this == interleaved.at(t - 1, answers))
         return run
 
-    return Growing(dealt.n_rows, small(dealt.length), after)
+    return Growing(interleaved.n_rows, small(interleaved.length), after)
 
 
-def _best(dealt: Dealt, verifier: str) -> Growing[np.unsignedinteger[Any]]:
+def _best(interleaved: Interleaved, verifier: str) -> Growing[np.unsignedinteger[Any]]:
     """Answered before abstaining, then scored before unscored, as ``BestOfN`` ranks them."""
-    ranks = [arm.rank(verifier, spoken=True) for arm in dealt.arms]
-    some_silent = any(arm.silent for arm in dealt.arms)
-    silent = [arm.rank(verifier, spoken=False) for arm in dealt.arms] if some_silent else []
-    best, best_silent = np.full((2, dealt.n_rows), -np.inf)
+    ranks = [variant.rank(verifier, spoken=True) for variant in interleaved.variants]
+    some_silent = any(variant.silent for variant in interleaved.variants)
+    silent = (
+        [variant.rank(verifier, spoken=False) for variant in interleaved.variants]
+        if some_silent
+        else []
+    )
+    best, best_silent = np.full((2, interleaved.n_rows), -np.inf)
 
     def after(t: int, leaders: Counts) -> Counts:
-        rank = dealt.at(t, ranks)
+        rank = interleaved.at(t, ranks)
         takes = rank > best
         np.maximum(best, rank, out=best)
         if silent:
-            rank = dealt.at(t, silent)
+            rank = interleaved.at(t, silent)
             takes |= (best == -np.inf) & (rank > best_silent)
             np.maximum(best_silent, rank, out=best_silent)
-        before = leaders[t - 1] if t else np.zeros(dealt.n_rows, dtype=leaders.dtype)
+        before = leaders[t - 1] if t else np.zeros(interleaved.n_rows, dtype=leaders.dtype)
         return before + (t - before) * ones(takes)
 
-    return Growing(dealt.n_rows, small(dealt.length), after)
+    return Growing(interleaved.n_rows, small(interleaved.length), after)
 
 
 def _heaviest(
-    dealt: Dealt, states: VoteStates, totals: Growing[np.float64], verifier: str
+    interleaved: Interleaved, states: VoteStates, totals: Growing[np.float64], verifier: str
 ) -> Growing[np.unsignedinteger[Any]]:
-    weights = [arm.weight(verifier) for arm in dealt.arms]
-    lead, winner = np.full(dealt.n_rows, -1.0), np.zeros(dealt.n_rows, dtype=states.first.dtype)
+    weights = [variant.weight(verifier) for variant in interleaved.variants]
+    lead, winner = (
+        np.full(interleaved.n_rows, -1.0),
+        np.zeros(interleaved.n_rows, dtype=states.first.dtype),
+    )
 
     def after(t: int, leaders: Counts) -> Counts:
         first = states.upto(t + 1).first[t]
-        at = dealt.flat(first)
+        at = interleaved.flat(first)
         by_first_sight = totals.upto(t + 1).ravel()
         # Summed in the order seen, as the strategy does.
-        weight = dealt.at(t, weights)
+        weight = interleaved.at(t, weights)
         total = by_first_sight.take(at) + weight
         by_first_sight[at] = total
         overtakes = (total > lead) | ((total == lead) & (first < winner))
@@ -186,4 +195,4 @@ def _heaviest(
         np.maximum(lead, total, out=lead)
         return winner
 
-    return Growing(dealt.n_rows, states.first.dtype.type, after)
+    return Growing(interleaved.n_rows, states.first.dtype.type, after)

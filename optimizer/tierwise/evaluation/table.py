@@ -1,4 +1,4 @@
-"""Stored draws as arrays: what every trial of a generation is judged on."""
+"""Stored samples as arrays: what every trial of a generation is judged on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.errors import UnsupportedError
-from tierwise.recipe import Arm, Turn
+from tierwise.recipe import Turn, Variant
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int16]
@@ -25,25 +25,25 @@ _COLUMNS = ("answers", "score", "prompt_usd", "completion_usd", "latency_s")
 
 
 @dataclass(frozen=True)
-class ArmTable:
-    """Draws of one arm; every array is (n_items, n_draws), column d is draw d.
+class VariantTable:
+    """Samples of one variant; every array is (n_items, n_samples), column d is sample d.
 
-    A draw that is not there (not bought, failed for good, not recorded) has ``score`` NaN.
+    A sample that is not there (not bought, failed for good, not recorded) has ``score`` NaN.
 
     Attributes:
-        answers: the canonical answer's code within its item, the same code over all arms of the
+        answers: the canonical answer's code within its item, the same code over all variants of the
             table; ``ABSTAINED`` where none could be extracted.
         score: the metric, in [0, 1].
-        prompt_usd: dollars for the prompt of the draw's call.
-        completion_usd: dollars for the draw's own tokens.
+        prompt_usd: dollars for the prompt of the sample's call.
+        completion_usd: dollars for the sample's own tokens.
         latency_s: seconds.
         scores: verifier scores by name (``mean_logprob`` …), NaN where there is none.
-        takes_n: draws of one round share one call.
+        takes_n: samples of one round share one call.
         fresh: of queries, how many passages each brought that its chain did not have; ``NO_QUERY``
             where it asked none. None for other turns.
         match: of queries, the largest share of its words that one of these passages has.
-        ended: of turns that follow another, where there is no such draw because the chain had
-            ended before: that is no gap. None where there is no such draw.
+        ended: of turns that follow another, where there is no such sample because the chain had
+            ended before: that is no gap. None where there is no such sample.
     """
 
     answers: Codes
@@ -58,8 +58,8 @@ class ArmTable:
     ended: npt.NDArray[np.bool_] | None = None
 
     @property
-    def depth(self) -> int:
-        """Draws that some item has."""
+    def n_samples(self) -> int:
+        """Samples that some item has."""
         return int(self.answers.shape[1])
 
     @functools.cached_property
@@ -70,46 +70,46 @@ class ArmTable:
 
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
-        """(n_items,): items that have all ``depth`` draws; the others are unsupported here."""
+        """(n_items,): items that have all ``n_samples`` samples; the others are unsupported here."""
         missing = np.isnan(self.score)
         if self.ended is not None:
             missing &= ~self.ended
         return np.logical_not(missing.any(axis=1))
 
-    def rows(self, keep: npt.NDArray[np.intp]) -> ArmTable:
-        """The draws of some items."""
+    def rows(self, keep: npt.NDArray[np.intp]) -> VariantTable:
+        """The samples of some items."""
         return self._map(lambda values: values[keep])
 
-    def columns(self, keep: npt.NDArray[np.intp]) -> ArmTable:
-        """Some draws of all items."""
+    def columns(self, keep: npt.NDArray[np.intp]) -> VariantTable:
+        """Some samples of all items."""
         return self._map(lambda values: values[:, keep])
 
-    def _map(self, cut: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> ArmTable:
+    def _map(self, cut: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> VariantTable:
         arrays = {name: cut(getattr(self, name)) for name in _COLUMNS}
         scores = {name: cut(values) for name, values in self.scores.items()}
         arrays |= {name: cut(values) for name, values in self._of_turns().items()}
-        return ArmTable(**arrays, scores=scores, takes_n=self.takes_n)
+        return VariantTable(**arrays, scores=scores, takes_n=self.takes_n)
 
     def _of_turns(self) -> dict[str, npt.NDArray[Any]]:
-        """The arrays that not every arm has."""
+        """The arrays that not every variant has."""
         return {n: v for n in _OF_TURNS if (v := getattr(self, n)) is not None}
 
 
 @dataclass(frozen=True)
 class SampleTable:
-    """Arms over the same items, in the same order.
+    """Variants over the same items, in the same order.
 
-    ``arms`` are the recipes' arms with their plain answers. ``nodes`` are arms with a path: draws
-    that follow others, or begin with a query. ``asked`` are draws that are no answers: what a
+    ``variants`` are the recipes' variants with their plain answers. ``nodes`` are variants with a path: samples
+    that follow others, or begin with a query. ``asked`` are samples that are no answers: what a
     difficulty signal asks before. Nobody votes by them, and no recipe has them; each has its
     reply's ``scores``, no answer, and the score 0.
     """
 
     item_ids: tuple[str, ...]
     inputs: tuple[Mapping[str, str], ...]
-    arms: Mapping[Arm, ArmTable]
-    asked: Mapping[Arm, ArmTable] = field(default_factory=dict)
-    nodes: Mapping[Arm, ArmTable] = field(default_factory=dict)
+    variants: Mapping[Variant, VariantTable]
+    asked: Mapping[Variant, VariantTable] = field(default_factory=dict)
+    nodes: Mapping[Variant, VariantTable] = field(default_factory=dict)
 
     @property
     def n_items(self) -> int:
@@ -117,32 +117,32 @@ class SampleTable:
         return len(self.item_ids)
 
     @property
-    def everything(self) -> dict[Arm, ArmTable]:
+    def everything(self) -> dict[Variant, VariantTable]:
         """Answers, what was asked before, and what follows."""
-        return {**self.arms, **self.asked, **self.nodes}
+        return {**self.variants, **self.asked, **self.nodes}
 
     @functools.cached_property
     def slowest_s(self) -> float:
-        """The longest latency of all draws; 0 where none was recorded."""
+        """The longest latency of all samples; 0 where none was recorded."""
         return max((rows.slowest_s for rows in self.everything.values()), default=0.0)
 
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
-        """(n_items,): items that have every draw of every arm."""
+        """(n_items,): items that have every sample of every variant."""
         whole = np.ones(self.n_items, dtype=np.bool_)
         for rows in self.everything.values():
             whole &= rows.complete
         return whole
 
-    def of(self, arm: Arm) -> ArmTable:
-        """The draws of ``arm``.
+    def of(self, variant: Variant) -> VariantTable:
+        """The samples of ``variant``.
 
         Raises:
             UnsupportedError: there are none.
         """
-        found = self.arms.get(arm) or self.asked.get(arm) or self.nodes.get(arm)
+        found = self.variants.get(variant) or self.asked.get(variant) or self.nodes.get(variant)
         if found is None:
-            raise UnsupportedError(f"no draws of {arm.label} are stored")
+            raise UnsupportedError(f"no samples of {variant.label} are stored")
         return found
 
     def rows(self, keep: npt.NDArray[np.intp]) -> SampleTable:
@@ -150,28 +150,33 @@ class SampleTable:
         return SampleTable(
             item_ids=tuple(self.item_ids[i] for i in keep),
             inputs=tuple(self.inputs[i] for i in keep),
-            arms={arm: table.rows(keep) for arm, table in self.arms.items()},
-            asked={arm: table.rows(keep) for arm, table in self.asked.items()},
-            nodes={arm: table.rows(keep) for arm, table in self.nodes.items()},
+            variants={variant: table.rows(keep) for variant, table in self.variants.items()},
+            asked={variant: table.rows(keep) for variant, table in self.asked.items()},
+            nodes={variant: table.rows(keep) for variant, table in self.nodes.items()},
         )
 
     def save(self, path: Path) -> None:
         """Write as compressed ``.npz`` without pickles."""
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         index = []
-        for i, (arm, table) in enumerate(self.everything.items()):
+        for i, (variant, table) in enumerate(self.everything.items()):
             of_turns = table._of_turns()
-            index.append({
-                "arm": [*arm[:4], [turn.label for turn in arm.path]], "asked": arm in self.asked,
-                "scores": list(table.scores), "takes_n": table.takes_n, "turns": list(of_turns),
-            })  # fmt: skip
+            index.append(
+                {
+                    "variant": [*variant[:4], [turn.label for turn in variant.path]],
+                    "asked": variant in self.asked,
+                    "scores": list(table.scores),
+                    "takes_n": table.takes_n,
+                    "turns": list(of_turns),
+                }
+            )
             arrays |= {f"{i}.{name}": getattr(table, name) for name in _COLUMNS}
             arrays |= {f"{i}.{name}": values for name, values in of_turns.items()}
             arrays |= {f"{i}.scores.{name}": v for name, v in table.scores.items()}
         meta = {
             "item_ids": list(self.item_ids),
             "inputs": [dict(i) for i in self.inputs],
-            "arms": index,
+            "variants": index,
         }
         # The stub takes the arrays' names for its own parameter ``allow_pickle``.
         np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
@@ -181,26 +186,26 @@ class SampleTable:
         """Read what ``save`` wrote."""
         with np.load(path, allow_pickle=False) as data:
             meta = json.loads(str(data["meta"]))
-            arms, asked, nodes = (dict[Arm, ArmTable]() for _ in range(3))
-            for i, entry in enumerate(meta["arms"]):
-                arm = _arm(*entry["arm"])
-                part = asked if entry.get("asked") else nodes if arm.path else arms
-                part[arm] = ArmTable(
+            variants, asked, nodes = (dict[Variant, VariantTable]() for _ in range(3))
+            for i, entry in enumerate(meta["variants"]):
+                variant = _variant(*entry["variant"])
+                part = asked if entry.get("asked") else nodes if variant.path else variants
+                part[variant] = VariantTable(
                     **{name: data[f"{i}.{name}"] for name in (*_COLUMNS, *entry.get("turns", ()))},
                     scores={name: data[f"{i}.scores.{name}"] for name in entry["scores"]},
                     takes_n=entry["takes_n"],
                 )
-        return cls(tuple(meta["item_ids"]), tuple(meta["inputs"]), arms, asked, nodes)
+        return cls(tuple(meta["item_ids"]), tuple(meta["inputs"]), variants, asked, nodes)
 
 
-def _arm(
+def _variant(
     prompt: str, mode: str, temperature: float, tier: str | None, path: Sequence[str] = ()
-) -> Arm:
-    return Arm(prompt, mode, temperature, tier, tuple(Turn.of(label) for label in path))
+) -> Variant:
+    return Variant(prompt, mode, temperature, tier, tuple(Turn.of(label) for label in path))
 
 
 def encode_answers(answers: Sequence[Sequence[str | None]]) -> list[list[int]]:
-    """Codes of one item's answers over all its arms: 0, 1, 2 … in order of first sight."""
+    """Codes of one item's answers over all its variants: 0, 1, 2 … in order of first sight."""
     seen: dict[str, int] = {}
     return [
         [ABSTAINED if a is None else seen.setdefault(a, len(seen)) for a in row] for row in answers

@@ -14,6 +14,14 @@ from tierwise.llm._base import (
 )
 
 __all__ = [
-    "Call", "Completion", "Failure", "LanguageModel", "Losing", "Parent", "Request", "Result",
-    "base_seed", "build_request",
-]  # fmt: skip
+    "Call",
+    "Completion",
+    "Failure",
+    "LanguageModel",
+    "Losing",
+    "Parent",
+    "Request",
+    "Result",
+    "base_seed",
+    "build_request",
+]

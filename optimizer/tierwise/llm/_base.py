@@ -1,8 +1,8 @@
 """The seam to language models: requests in, completions or failures out.
 
-A draw is (request, index). The seed of draw i is ``base_seed(job seed, request) + i``, and choice j
-of a call with seed s is the draw of seed s + j: so draws do not depend on how calls are grouped,
-and a provider that refuses ``n`` gives the draws that one that takes it would.
+A sample is (request, index). The seed of sample i is ``base_seed(job seed, request) + i``, and choice j
+of a call with seed s is the sample of seed s + j: so samples do not depend on how calls are grouped,
+and a provider that refuses ``n`` gives the samples that one that takes it would.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from tierwise.recipe import Arm, Message, PromptTemplate, Tier, substitute
+from tierwise.recipe import Message, PromptTemplate, Tier, Variant, substitute
 from tierwise.recipe.prompt import PASSAGES
 
 SEED_SPACE = 2**31 - 2**12
-"""Seeds stay below 2**31, the most that some providers take, with room for 4,096 draws."""
+"""Seeds stay below 2**31, the most that some providers take, with room for 4,096 samples."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Request:
 
 
 class Parent(NamedTuple):
-    """A draw that another follows: what it was asked, what it said, and what its query brought
+    """A sample that another follows: what it was asked, what it said, and what its query brought
     (``passages`` as they are shown; None where nothing was looked up)."""
 
     request: Request
@@ -49,20 +49,25 @@ class Parent(NamedTuple):
 
 
 def build_request(
-    tier: Tier, prompt: PromptTemplate, arm: Arm, inputs: Mapping[str, str], address: str = "",
-    history: Sequence[Message] = (), parent: Parent | None = None,
-) -> Request:  # fmt: skip
-    """The request of ``arm`` for one item's inputs; the same bytes in search and in serving.
+    tier: Tier,
+    prompt: PromptTemplate,
+    variant: Variant,
+    inputs: Mapping[str, str],
+    address: str = "",
+    history: Sequence[Message] = (),
+    parent: Parent | None = None,
+) -> Request:
+    """The request of ``variant`` for one item's inputs; the same bytes in search and in serving.
 
     ``history`` are the messages before the question, which fill the prompt's slot for them. Without
-    a ``parent`` it is the prompt, with the text of the arm's turn below the last message. Else it
+    a ``parent`` it is the prompt, with the text of the variant's turn below the last message. Else it
     is the parent's messages, what the parent said, and as one message what its query brought and
     the text of the turn.
 
     Raises:
         UnsupportedError: the prompt has no such turn.
     """
-    params = dict(tier.mode(arm.mode))
+    params = dict(tier.mode(variant.mode))
     if parent is None:
         *before, last = prompt.render(inputs, history)
         parts = [last.content]
@@ -73,27 +78,27 @@ def build_request(
             found = {"passages": parent.passages, "query": parent.query or ""}
             handed = prompt.words_of(PASSAGES).text
             parts.append(substitute(handed, {**inputs, **found}))
-    if arm.path:
-        turn = prompt.words_of(arm.turn.name)
+    if variant.path:
+        turn = prompt.words_of(variant.turn.name)
         params |= turn.sends
         said = {} if parent is None else {"parent": parent.text}
         parts.append(substitute(turn.text, {**inputs, **said}))
-    params["temperature"] = arm.temperature
+    params["temperature"] = variant.temperature
     content = "\n\n".join(part for part in parts if part) + str(params.pop("suffix", None) or "")
     return Request(tier.model, (*before, Message(last.role, content)), params, address)
 
 
 def base_seed(seed: int, request: Request) -> int:
-    """Seed of draw 0 of ``request``; draw i has ``base_seed + i``."""
+    """Seed of sample 0 of ``request``; sample i has ``base_seed + i``."""
     digest = hashlib.sha256(f"{seed}:{request.key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % SEED_SPACE
 
 
 class Call(NamedTuple):
-    """Buy draws ``first_draw … first_draw + n - 1`` of a request."""
+    """Buy samples ``first_sample … first_sample + n - 1`` of a request."""
 
     request: Request
-    first_draw: int
+    first_sample: int
     n: int
     seed: int
 
@@ -133,7 +138,7 @@ Result = Completion | Failure
 class LanguageModel(Protocol):
     """One model behind one address.
 
-    ``chunk`` is the number of draws that are bought and made durable together.
+    ``chunk`` is the number of samples that are bought and made durable together.
     """
 
     chunk: int
@@ -141,7 +146,7 @@ class LanguageModel(Protocol):
     def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
         """Answer whole chunks, each as soon as it is there, in the order given.
 
-        A chunk's answer holds for each of its calls the results of its ``n`` draws.
+        A chunk's answer holds for each of its calls the results of its ``n`` samples.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Reading a provider's answer: its choices as draws, its bill dealt over them."""
+"""Reading a provider's answer: its choices as samples, its bill interleaved over them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tierwise.llm.retries import Fault
 
 
 def read_choices(response: Any, n: int, latency_s: float) -> list[Result]:
-    """The ``n`` draws of a chat completion, in the order of their indices.
+    """The ``n`` samples of a chat completion, in the order of their indices.
 
     The usage of a call is the sum over its choices. Where each carries the log-probabilities of its
     tokens, their counts say how many it has, and what is billed beside (ends of turn) is alike.
-    Else it is dealt by the length in bytes of what each said: reasoning tokens by reasoning text,
+    Else it is interleaved by the length in bytes of what each said: reasoning tokens by reasoning text,
     the others by the visible text. The shares add up to exactly what was billed, and those of a
     single choice are exact. Prompt and cached tokens are the call's. A choice that the provider cut
     by its content filter is a completion, since it was billed; ``finish_reason`` says so.
@@ -34,7 +34,9 @@ def read_choices(response: Any, n: int, latency_s: float) -> list[Result]:
     thought = min(billed, _detail(usage, "completion_tokens_details", "reasoning_tokens"))
     reasoning = share(thought, [len(t.encode()) for t in thoughts])
     all_logprobs = [_logprobs(choice) for choice in choices]
-    visible = _dealt(billed - thought, texts, [] if thought else [len(of) for of in all_logprobs])
+    visible = _interleaved(
+        billed - thought, texts, [] if thought else [len(of) for of in all_logprobs]
+    )
     results: list[Result] = []
     for i, (choice, logprobs) in enumerate(zip(choices, all_logprobs, strict=True)):
         results.append(
@@ -57,8 +59,8 @@ def read_choices(response: Any, n: int, latency_s: float) -> list[Result]:
     return results + [Failure("missing_choice", message, latency_s)] * (n - len(choices))
 
 
-def _dealt(total: int, texts: Sequence[str], counted: Sequence[int]) -> list[int]:
-    """``total`` tokens dealt to ``texts``, by their ``counted`` tokens where all have some."""
+def _interleaved(total: int, texts: Sequence[str], counted: Sequence[int]) -> list[int]:
+    """``total`` tokens interleaved to ``texts``, by their ``counted`` tokens where all have some."""
     beside = total - sum(counted)
     if counted and all(counted) and beside >= 0:
         alike = share(beside, [1] * len(counted))
@@ -67,17 +69,17 @@ def _dealt(total: int, texts: Sequence[str], counted: Sequence[int]) -> list[int
 
 
 def share(total: int, weights: Sequence[int]) -> list[int]:
-    """``total`` dealt by ``weights`` in whole numbers that add up to it (largest remainders).
+    """``total`` interleaved by ``weights`` in whole numbers that add up to it (largest remainders).
 
     Weights of zero share alike; the first of equal remainders gets the odd one.
     """
     known = list(weights) if sum(weights) else [1] * len(weights)
     whole = sum(known)
-    dealt = [total * w // whole for w in known]
+    interleaved = [total * w // whole for w in known]
     by_remainder = sorted(range(len(known)), key=lambda i: (-(total * known[i] % whole), i))
-    for i in by_remainder[: total - sum(dealt)]:
-        dealt[i] += 1
-    return dealt
+    for i in by_remainder[: total - sum(interleaved)]:
+        interleaved[i] += 1
+    return interleaved
 
 
 def _detail(usage: Any, group: str, name: str) -> int:

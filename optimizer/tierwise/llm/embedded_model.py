@@ -1,8 +1,8 @@
-"""The embedded models behind the seam: drawn in worker processes, priced and timed nominally.
+"""The embedded models behind the seam: sampled in worker processes, priced and timed nominally.
 
 Nobody sends a bill for an embedded model, and its speed is that of the machine at hand. So that
-policies can be compared, and rebuilt to the byte, its dollars and seconds are nominal: proportional
-to parameters x tokens, and marked as such (``Price.nominal``).
+policies can be compared, and rebuilt to the byte, its dollars and seconds are simulated: proportional
+to parameters x tokens, and marked as such (``Price.simulated``).
 
 Several tiers share one fleet of processes. A worker keeps linear algebra to one thread, leaves
 Ctrl-C to its parent, and ends with its parent, however that ends.
@@ -28,13 +28,13 @@ from tierwise.recipe import Price, Tier
 
 PREFIX = "embedded/"
 
-NOMINAL_USD_PER_MTOK = 1e-5
+SIMULATED_USD_PER_MTOK = 1e-5
 """Dollars per million completion tokens and parameter: $1 at 100,000 parameters."""
 
-NOMINAL_PROMPT_SHARE = 0.25
+SIMULATED_PROMPT_SHARE = 0.25
 """A prompt token's price, in completion tokens."""
 
-NOMINAL_S_PER_TOKEN = 1e-7
+SIMULATED_S_PER_TOKEN = 1e-7
 """Seconds per completion token and parameter: 10 ms at 100,000 parameters."""
 
 MODES = {
@@ -42,15 +42,20 @@ MODES = {
     "think": {"reasoning_effort": "high", "max_tokens": 160},
 }
 
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
-            "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS")  # fmt: skip
+_THREADS = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
 
 
-def nominal_price(parameters: int) -> Price:
+def simulated_price(parameters: int) -> Price:
     """What a model of this size costs in comparisons; nobody's bill."""
-    completion = round(parameters * NOMINAL_USD_PER_MTOK, 6)
-    prompt = round(completion * NOMINAL_PROMPT_SHARE, 6)
-    return Price(prompt, completion, as_of="nominal", nominal=True)
+    completion = round(parameters * SIMULATED_USD_PER_MTOK, 6)
+    prompt = round(completion * SIMULATED_PROMPT_SHARE, 6)
+    return Price(prompt, completion, as_of="simulated", simulated=True)
 
 
 def embedded_tier(name: str, model: str = "embedded/small") -> Tier:
@@ -59,7 +64,7 @@ def embedded_tier(name: str, model: str = "embedded/small") -> Tier:
     Raises:
         InputError: there is no such model, or its weights are damaged.
     """
-    price = nominal_price(_parameters(model))
+    price = simulated_price(_parameters(model))
     return Tier(name, model, price, modes=MODES, takes_n=True, logprobs=True)
 
 
@@ -70,15 +75,15 @@ def _parameters(model: str) -> int:
 
 
 class EmbeddedModel:
-    """A ``LanguageModel`` that draws from an embedded model.
+    """A ``LanguageModel`` that samples from an embedded model.
 
-    ``complete`` draws in ``fleet``; without one, in the fleet that all such models of this process
-    share, which ends with the last of them that is closed. ``answer`` draws in a thread of this
+    ``complete`` samples in ``fleet``; without one, in the fleet that all such models of this process
+    share, which ends with the last of them that is closed. ``answer`` samples in a thread of this
     process: the very tokens that a batch has, but for the float noise of a matrix product's
     blocking. A request that the model cannot read (a word that it never learned, a parameter that
-    it does not take) is a failure of its draws.
+    it does not take) is a failure of its samples.
 
-    ``latency_s`` of a completion is nominal: tokens x parameters x ``NOMINAL_S_PER_TOKEN``.
+    ``latency_s`` of a completion is simulated: tokens x parameters x ``SIMULATED_S_PER_TOKEN``.
 
     Raises:
         InputError: there is no such model, or its weights are damaged.
@@ -114,7 +119,7 @@ class EmbeddedModel:
 
     async def answer(self, call: Call) -> list[Result]:
         """Answer one live call."""
-        return (await asyncio.to_thread(_draw, self._name, [call]))[0]
+        return (await asyncio.to_thread(_sample, self._name, [call]))[0]
 
     def close(self) -> None:
         """Let go of the shared fleet; a fleet that was given is its owner's to close."""
@@ -132,11 +137,11 @@ class EmbeddedFleet:
         self._lock = threading.Lock()
 
     def submit(self, name: str, chunk: Sequence[Call]) -> Future[list[list[Result]]]:
-        """Draw a chunk from the embedded model ``name``."""
+        """Sample a chunk from the embedded model ``name``."""
         with self._lock, _broken_explained():
             if self._executor is None:
                 self._executor = self._start()
-            return self._executor.submit(_draw, name, list(chunk))
+            return self._executor.submit(_sample, name, list(chunk))
 
     def close(self) -> None:
         """End the workers, after the chunks that they are drawing."""
@@ -223,8 +228,8 @@ def _end_with(parent: int, every_s: float = 1.0) -> None:
     os._exit(1)
 
 
-def _draw(name: str, calls: Sequence[Call]) -> list[list[Result]]:
-    """The draws of ``calls``, all in one batch."""
+def _sample(name: str, calls: Sequence[Call]) -> list[list[Result]]:
+    """The samples of ``calls``, all in one batch."""
     from tierwise.llm.embedded import Engine, Prompt, encode
 
     engine = Engine.load(name)
@@ -239,19 +244,22 @@ def _draw(name: str, calls: Sequence[Call]) -> list[list[Result]]:
             continue
         prompts += [prompt] * call.n
         seeds += range(call.seed, call.seed + call.n)
-    drawn = iter(engine.generate(prompts, seeds) if prompts else ())
-    second = engine.parameters * NOMINAL_S_PER_TOKEN
+    sampled = iter(engine.generate(prompts, seeds) if prompts else ())
+    second = engine.parameters * SIMULATED_S_PER_TOKEN
     return [
-        [refused[i]] * call.n if i in refused
+        [refused[i]] * call.n
+        if i in refused
         else [
             Completion(
-                g.text, g.prompt_tokens, g.completion_tokens,
+                g.text,
+                g.prompt_tokens,
+                g.completion_tokens,
                 mean_logprob=g.logprob_sum / g.n_own_tokens if g.n_own_tokens else None,
                 min_logprob=g.logprob_min if g.n_own_tokens else None,
                 latency_s=g.completion_tokens * second,
                 finish_reason=g.finish_reason,
             )
-            for g in (next(drawn) for _ in range(call.n))
+            for g in (next(sampled) for _ in range(call.n))
         ]
         for i, call in enumerate(calls)
-    ]  # fmt: skip
+    ]

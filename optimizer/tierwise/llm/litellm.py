@@ -42,9 +42,12 @@ def library() -> Any:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         # What it imports and builds at its first call warns once; this call goes nowhere.
         litellm.completion(
-            model="openai/none", messages=[{"role": "user", "content": ""}], mock_response="",
-            max_retries=0, **{"no-log": True},
-        )  # fmt: skip
+            model="openai/none",
+            messages=[{"role": "user", "content": ""}],
+            mock_response="",
+            max_retries=0,
+            **{"no-log": True},
+        )
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.drop_params = False
@@ -124,11 +127,13 @@ def litellm_tier(name: str, model: str, price: Price) -> Tier:
     else:
         think["suffix"] = "\n\nThink step by step before you answer."
     return Tier(
-        name, model, price,
+        name,
+        model,
+        price,
         modes={"direct": {"max_tokens": 1024}, "think": think},
         takes_n="n" in offered,
         logprobs="logprobs" in offered and provider_of(model)[0] in _LOGPROBS_KEPT,
-    )  # fmt: skip
+    )
 
 
 def check_tier(tier: Tier) -> None:
@@ -201,7 +206,7 @@ async def close_clients() -> None:
     """Close what LiteLLM opened on the loop that runs here, and end its logging queue."""
     from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
-    with contextlib.suppress(TimeoutError):  # its log lines are lost, and no draw with them
+    with contextlib.suppress(TimeoutError):  # its log lines are lost, and no sample with them
         await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), timeout=ABANDONED_S)
     await GLOBAL_LOGGING_WORKER.stop()
     cache = library().in_memory_llm_clients_cache

@@ -36,14 +36,14 @@ T = TypeVar("T")
 
 
 class LiteLLMModel:
-    """A tier's model. Draw i of a request has seed ``base + i`` where the provider takes seeds.
+    """A tier's model. Sample i of a request has seed ``base + i`` where the provider takes seeds.
 
-    Calls for several draws go out as one where ``tier.takes_n``, else as one call a draw. Retries,
+    Calls for several samples go out as one where ``tier.takes_n``, else as one call a sample. Retries,
     limits and the classes of failures are described in ``retries`` and ``limits``. ``chunk`` does
-    not follow the limits, since how draws share calls, and so the bill, must not either.
+    not follow the limits, since how samples share calls, and so the bill, must not either.
 
     ``direct`` sends straight to the server where it speaks OpenAI's protocol (``openai_http``): the
-    same bodies, the same draws, a fraction of the CPU.
+    same bodies, the same samples, a fraction of the CPU.
 
     Attributes:
         address: what ``Request.address`` must be for this model.
@@ -121,7 +121,7 @@ class LiteLLMModel:
     async def _all(self, calls: Sequence[Call]) -> list[list[Result]]:
         for call in calls:
             self._check(call.request)
-        return await _together(self._draws(call) for call in calls)
+        return await _together(self._samples(call) for call in calls)
 
     def _check(self, request: Request) -> None:
         key = repr(sorted(request.params.items(), key=lambda kv: kv[0]))
@@ -129,11 +129,11 @@ class LiteLLMModel:
             check_params(self.tier, request.params, f"a request to tier {self.tier.name!r}")
             self._checked.add(key)
 
-    async def _draws(self, call: Call) -> list[Result]:
+    async def _samples(self, call: Call) -> list[Result]:
         if self.tier.takes_n or call.n == 1:
             return await self._one(call)
         singles = (
-            self._one(Call(call.request, call.first_draw + j, 1, call.seed + j))
+            self._one(Call(call.request, call.first_sample + j, 1, call.seed + j))
             for j in range(call.n)
         )
         return [result for part in await _together(singles) for result in part]
@@ -152,7 +152,7 @@ class LiteLLMModel:
         message = fault.message
         if fault.kind == "bad_request" and call.n > 1:
             message += (
-                f" (it was asked for {call.n} draws in one call; takes_n: false asks one by one)"
+                f" (it was asked for {call.n} samples in one call; takes_n: false asks one by one)"
             )
         if fault.kind == "connection":
             message += f" (nobody answers at {self.address or 'the provider'})"

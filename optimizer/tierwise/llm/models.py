@@ -43,8 +43,8 @@ def resolve_tier(
 ) -> Tier:
     """The tier that a job describes; what is None is filled in by the kind of model.
 
-    Embedded tiers know their modes and nominal prices. A recorded tier has the modes of its
-    recording, whose draws are billed a call each unless ``takes_n`` says otherwise. For the others
+    Embedded tiers know their modes and simulated prices. A recorded tier has the modes of its
+    recording, whose samples are billed a call each unless ``takes_n`` says otherwise. For the others
     LiteLLM's tables say the price, and whether ``n`` is taken and log-probabilities are given.
 
     Raises:
@@ -69,11 +69,7 @@ def resolve_tier(
 
 
 def _default_tier(
-    name: str,
-    model: str,
-    price: Price | None,
-    modes: Modes | None,
-    recordings: Path | str | None,
+    name: str, model: str, price: Price | None, modes: Modes | None, recordings: Path | str | None
 ) -> Tier:
     match kind_of(model):
         case "embedded":

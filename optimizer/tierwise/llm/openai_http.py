@@ -3,7 +3,7 @@
 LiteLLM spends 7 to 10 ms of CPU on a call, most of it outside the wire; a gateway that answers many
 requests waits for that. Here LiteLLM still says what is sent under which names, and how an answer
 is read (0.1 to 0.3 ms); only the sending is ours.
-``tests/llm`` holds that both senders send the same body and give the same draws.
+``tests/llm`` holds that both senders send the same body and give the same samples.
 """
 
 from __future__ import annotations
@@ -126,8 +126,9 @@ class OpenAIHttp:
                 connector=aiohttp.TCPConnector(
                     limit=self._connections, keepalive_timeout=IDLE_S, ttl_dns_cache=60
                 ),
-                headers=self._headers, timeout=aiohttp.ClientTimeout(total=None),
-            )  # fmt: skip
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
         return self._session
 
     def _body(self, request: Request, own: Mapping[str, object]) -> dict[str, object]:
@@ -162,17 +163,22 @@ class OpenAIHttp:
         return _Body(said, body, tuple(k for k in own if body.get(k) == own[k]))
 
     def _translated(
-        self, messages: list[dict[str, str]], params: Mapping[str, object],
+        self,
+        messages: list[dict[str, str]],
+        params: Mapping[str, object],
         own: Mapping[str, object],
-    ) -> dict[str, object]:  # fmt: skip
+    ) -> dict[str, object]:
         optional = library().utils.get_optional_params(
             model=self._name, custom_llm_provider=self._provider, **own, **params
         )
         body: dict[str, object] = self._config.transform_request(
             # n and seed differ from call to call and are passed on under their own names.
-            model=self._name, messages=messages, optional_params={**optional, **own},
-            litellm_params={}, headers={},
-        )  # fmt: skip
+            model=self._name,
+            messages=messages,
+            optional_params={**optional, **own},
+            litellm_params={},
+            headers={},
+        )
         extra = body.pop("extra_body", None)
         body.pop("stream", None)
         return {**body, **extra} if isinstance(extra, dict) else body

@@ -1,4 +1,4 @@
-"""The file format of recorded completions: lines of items and lines of draws, maybe gzipped."""
+"""The file format of recorded completions: lines of items and lines of samples, maybe gzipped."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from typing import Any, NamedTuple
 
 from tierwise.errors import InputError
 from tierwise.llm._base import Completion, Failure, Result
-from tierwise.recipe import Arm, Passage, Turn
+from tierwise.recipe import Passage, Turn, Variant
 from tierwise.recipe import Path as TurnPath
 from tierwise.task import Item
 
 NUMBERS = (
-    "score", "prompt_tokens", "completion_tokens", "verifier_score", "mean_logprob", "confidence",
-    "latency_s", "lookup_s",
-)  # fmt: skip
+    "score",
+    "prompt_tokens",
+    "completion_tokens",
+    "verifier_score",
+    "mean_logprob",
+    "confidence",
+    "latency_s",
+    "lookup_s",
+)
 
 
 class LookUp(NamedTuple):
@@ -31,7 +37,7 @@ class LookUp(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedDraw:
+class RecordedSample:
     """One completion of a recording; ``error`` where the call failed for good.
 
     ``answered``: the recording says what the answer is, ``answer``, None for an abstention; else it
@@ -54,28 +60,31 @@ class RecordedDraw:
 
     @property
     def result(self) -> Result:
-        """The draw as a model's result."""
+        """The sample as a model's result."""
         if self.error is not None:
             return Failure("recorded_error", self.error, self.latency_s)
         return Completion(
-            self.text, self.prompt_tokens, self.completion_tokens,
-            mean_logprob=self.mean_logprob, latency_s=self.latency_s,
-        )  # fmt: skip
+            self.text,
+            self.prompt_tokens,
+            self.completion_tokens,
+            mean_logprob=self.mean_logprob,
+            latency_s=self.latency_s,
+        )
 
 
-class DrawLine(NamedTuple):
-    """A draw, ``at`` its index, and where it stands."""
+class SampleLine(NamedTuple):
+    """A sample, ``at`` its index, and where it stands."""
 
     line: int
     model: str
     item_id: str
-    arm: Arm
+    variant: Variant
     at: int
-    draw: RecordedDraw
+    sample: RecordedSample
 
 
-def read_recording(path: Path) -> tuple[dict[str, Item], list[DrawLine]]:
-    """All items by id and all draws, of every model, in the file and its ``.items`` sibling.
+def read_recording(path: Path) -> tuple[dict[str, Item], list[SampleLine]]:
+    """All items by id and all samples, of every model, in the file and its ``.items`` sibling.
 
     Raises:
         InputError: a file is missing or broken, a line is not what it should be, an id stands for
@@ -84,11 +93,11 @@ def read_recording(path: Path) -> tuple[dict[str, Item], list[DrawLine]]:
     if not path.is_file():
         raise InputError("there is no such recording", path=path)
     items: dict[str, Item] = {}
-    draws: list[DrawLine] = []
+    samples: list[SampleLine] = []
     for file in (path, *items_files(path)):
         for line, row in _rows(file):
             if "item_id" in row:
-                draws.append(_draw_line(row, file, line))
+                samples.append(_sample_line(row, file, line))
                 continue
             item = _item(row, file, line)
             if items.setdefault(item.id, item).content_sha256 != item.content_sha256:
@@ -99,7 +108,7 @@ def read_recording(path: Path) -> tuple[dict[str, Item], list[DrawLine]]:
             f'no items: add their lines ({{"id", "inputs", "target"}}), or {stem}.items.jsonl',
             path=path,
         )
-    return items, draws
+    return items, samples
 
 
 def items_files(path: Path) -> list[Path]:
@@ -142,29 +151,31 @@ def _item(row: Mapping[str, Any], path: Path, line: int) -> Item:
     return Item(str(row["id"]), fields, str(row["target"]))
 
 
-def _draw_line(row: Mapping[str, Any], path: Path, line: int) -> DrawLine:
-    for name in ("model", "prompt_id", "mode", "temperature", "draw"):
+def _sample_line(row: Mapping[str, Any], path: Path, line: int) -> SampleLine:
+    if "sample" not in row and "draw" in row:  # the key's name in older recordings
+        row = {**row, "sample": row["draw"]}
+    for name in ("model", "prompt_id", "mode", "temperature", "sample"):
         if name not in row:
             raise InputError(f"a completion needs {name!r}", path=path, line=line)
     for name in ("temperature", *NUMBERS):
         value = row.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise InputError(f"{name} must be a number, got {value!r}", path=path, line=line)
-    index = row["draw"]
+    index = row["sample"]
     if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-        raise InputError(f"draw must be 0, 1, 2 …, got {index!r}", path=path, line=line)
+        raise InputError(f"sample must be 0, 1, 2 …, got {index!r}", path=path, line=line)
     score = row.get("score")
     if score is not None and not 0 <= score <= 1:
         raise InputError(f"score must be in [0, 1], got {score!r}", path=path, line=line)
     if row.get("text") is None and row.get("error") is None:
         raise InputError("a completion needs 'text', or 'error'", path=path, line=line)
-    arm = Arm(str(row["prompt_id"]), str(row["mode"]), float(row["temperature"]))
+    variant = Variant(str(row["prompt_id"]), str(row["mode"]), float(row["temperature"]))
     try:
-        arm, found = arm._replace(path=_path(row.get("path") or [])), _look_up(row)
+        variant, found = variant._replace(path=_path(row.get("path") or [])), _look_up(row)
     except InputError as error:
         raise InputError(str(error), path=path, line=line) from None
-    draw = _draw(row, found)
-    return DrawLine(line, str(row["model"]), str(row["item_id"]), arm, index, draw)
+    sample = _sample(row, found)
+    return SampleLine(line, str(row["model"]), str(row["item_id"]), variant, index, sample)
 
 
 def _path(labels: Any) -> TurnPath:
@@ -187,9 +198,9 @@ def _look_up(row: Mapping[str, Any]) -> LookUp | None:
     return LookUp(str(row["query"]).strip(), passages, float(row.get("lookup_s") or 0.0))
 
 
-def _draw(row: Mapping[str, Any], look_up: LookUp | None) -> RecordedDraw:
+def _sample(row: Mapping[str, Any], look_up: LookUp | None) -> RecordedSample:
     answer, error = row.get("answer"), row.get("error")
-    return RecordedDraw(
+    return RecordedSample(
         text=str(row.get("text") or ""),
         prompt_tokens=int(row.get("prompt_tokens") or 0),
         completion_tokens=int(row.get("completion_tokens") or 0),

@@ -1,9 +1,9 @@
-"""Which faults of a provider are waited out, which end a draw, and which end the run.
+"""Which faults of a provider are waited out, which end a sample, and which end the run.
 
 ==================================================  ==============================================
 rate_limit                                          again, after Retry-After where it is given
 timeout, connection, server_error, malformed        again, after exponential waits with jitter
-content_policy, context_window, bad_request, …      at once a ``Failure`` row of the draw
+content_policy, context_window, bad_request, …      at once a ``Failure`` row of the sample
 auth, quota, not_found, no_usage                    at once a ``ProviderError`` for the run
 ==================================================  ==============================================
 
@@ -34,9 +34,17 @@ PATIENCE = {"connection": 1, "bad_request": 3}
 """Failed calls, before the first that is answered, after which the provider is given up."""
 
 _KIND_OF_STATUS = {
-    400: "bad_request", 401: "auth", 402: "quota", 403: "auth", 404: "not_found", 408: "timeout",
-    413: "context_window", 422: "bad_request", 429: "rate_limit", 504: "timeout",
-}  # fmt: skip
+    400: "bad_request",
+    401: "auth",
+    402: "quota",
+    403: "auth",
+    404: "not_found",
+    408: "timeout",
+    413: "context_window",
+    422: "bad_request",
+    429: "rate_limit",
+    504: "timeout",
+}
 _QUOTA = re.compile(r"exceeded your current quota|credit balance", re.I)
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
 _SECRET_TEXT = re.compile(r"\bsk-[\w*.-]{4,}|(?i:bearer)\s+[\w*.~+/=-]{4,}")
@@ -70,7 +78,7 @@ def classify(error: Exception) -> Fault:
     """The fault behind an exception of LiteLLM."""
     chain = list(_chain(error))
     names = {cls.__name__ for link in chain for cls in type(link).__mro__}
-    # What the server itself called it; LiteLLM's own classes go by the wording of the message.
+    # What the server itself called it; LiteLLM's own classes go by the paraphrase of the message.
     bodies = [body for link in chain if isinstance(body := getattr(link, "body", None), dict)]
     names |= {str(body.get(field)) for body in bodies for field in ("code", "type")}
     headers = getattr(error, "litellm_response_headers", None) or {}
@@ -138,7 +146,7 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
 class Retry:
     """How often and how long: ``attempts`` counts the first one.
 
-    A provider that asks for more than ``longest_wait_s`` is taken at its word: the draw fails.
+    A provider that asks for more than ``longest_wait_s`` is taken at its word: the sample fails.
     """
 
     attempts: int = 5
@@ -171,9 +179,12 @@ class Retry:
         from tenacity import AsyncRetrying, retry_if_exception
 
         return await AsyncRetrying(
-            retry=retry_if_exception(self._again), stop=self._stop, wait=self._wait,
-            sleep=self.sleep, reraise=True,
-        )(tried)  # fmt: skip
+            retry=retry_if_exception(self._again),
+            stop=self._stop,
+            wait=self._wait,
+            sleep=self.sleep,
+            reraise=True,
+        )(tried)
 
     def _again(self, error: BaseException) -> bool:
         return (
@@ -204,7 +215,7 @@ def _fault_of(state: RetryCallState) -> Fault:
 
 @dataclass
 class Traffic:
-    """What one model sent, and what went wrong: attempts, not draws.
+    """What one model sent, and what went wrong: attempts, not samples.
 
     The last three say what the provider may have billed without an answer that arrived: a time-out,
     a cut, an answer that could not be read. Tokens are upper bounds.

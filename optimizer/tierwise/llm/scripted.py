@@ -4,8 +4,8 @@
 
     model = ScriptedModel(answering({"A: 4": 0.7, "A: 5": 0.3}))
 
-answers every draw with "A: 4" at a probability of .7, the same draw always alike. With known
-probabilities, everything that is estimated from draws has a closed form to be checked against.
+answers every sample with "A: 4" at a probability of .7, the same sample always alike. With known
+probabilities, everything that is estimated from samples has a closed form to be checked against.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from tierwise.llm._base import Call, Completion, Failure, Request, Result
 
 Script = Callable[[Request, int], Result]
-"""(request, the draw's seed) -> what the model says; pure."""
+"""(request, the sample's seed) -> what the model says; pure."""
 
 
 def uniform(request: Request, seed: int, salt: str = "") -> float:
-    """A number in [0, 1) that depends on the draw alone, independent for each ``salt``."""
+    """A number in [0, 1) that depends on the sample alone, independent for each ``salt``."""
     digest = hashlib.sha256(f"{request.key}:{seed}:{salt}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 256**7
 
@@ -52,7 +52,7 @@ def answering(
 
 
 def failing(script: Script, share: float, error_class: str = "InjectedError") -> Script:
-    """``script``, but this share of draws fails for good, the same draws always."""
+    """``script``, but this share of samples fails for good, the same samples always."""
 
     def injected(request: Request, seed: int) -> Result:
         if uniform(request, seed, "failure") < share:
@@ -70,7 +70,7 @@ class ScriptedModel:
 
     Attributes:
         calls: calls answered so far.
-        draws: draws answered so far.
+        samples: samples answered so far.
         peak: the most calls that were open at one time: taken in and not yet answered.
     """
 
@@ -80,7 +80,7 @@ class ScriptedModel:
         if chunk < 1 or ahead < 1:
             raise ValueError(f"chunk and ahead must be at least 1, got {chunk} and {ahead}")
         self.chunk = chunk
-        self.calls = self.draws = self.peak = 0
+        self.calls = self.samples = self.peak = 0
         self._script, self._ahead, self._delay_s = script, ahead, delay_s
         self._open = 0
         self._lock = threading.Lock()
@@ -121,5 +121,5 @@ class ScriptedModel:
         with self._lock:
             self._open -= len(calls)
             self.calls += len(calls)
-            self.draws += sum(call.n for call in calls)
+            self.samples += sum(call.n for call in calls)
         return answers

@@ -41,10 +41,17 @@ class LiteLLMSender:
         """See ``Sender``."""
         async with asyncio.timeout(timeout_s):
             return await send(
-                model=request.model, messages=[m._asdict() for m in request.messages],
-                timeout=timeout_s, num_retries=0, max_retries=0, drop_params=False,
-                **{"no-log": True}, **own, **self._where, **request.params,
-            )  # fmt: skip
+                model=request.model,
+                messages=[m._asdict() for m in request.messages],
+                timeout=timeout_s,
+                num_retries=0,
+                max_retries=0,
+                drop_params=False,
+                **{"no-log": True},
+                **own,
+                **self._where,
+                **request.params,
+            )
 
     async def close(self) -> None:
         """LiteLLM's clients are closed with the last model of the process (``close_clients``)."""

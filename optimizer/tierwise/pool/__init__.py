@@ -1,4 +1,4 @@
-"""All bought draws: the store, buying what is missing, and loading it as arrays."""
+"""All bought samples: the store, buying what is missing, and loading it as arrays."""
 
 from tierwise.pool.fill import Cap, Filled, Progress, fill
 from tierwise.pool.grid import Need, plan
@@ -10,6 +10,21 @@ from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Buys, Trees, even, parents_first
 
 __all__ = [
-    "Billed", "Buys", "Cap", "Filled", "Library", "Limit", "Need", "PooledModel", "Progress",
-    "SamplePool", "Spent", "Trees", "even", "fill", "load", "parents_first", "plan",
-]  # fmt: skip
+    "Billed",
+    "Buys",
+    "Cap",
+    "Filled",
+    "Library",
+    "Limit",
+    "Need",
+    "PooledModel",
+    "Progress",
+    "SamplePool",
+    "Spent",
+    "Trees",
+    "even",
+    "fill",
+    "load",
+    "parents_first",
+    "plan",
+]

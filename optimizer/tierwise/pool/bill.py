@@ -8,7 +8,7 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion
 from tierwise.pool.spending import Spent
 from tierwise.pool.store import Answered
-from tierwise.recipe import DrawBill, Tier, price
+from tierwise.recipe import SampleBill, Tier, price
 
 TOKENS_PER_MESSAGE = 8
 """Room for what a chat template adds to a message (role, separators)."""
@@ -17,7 +17,7 @@ TOKENS_PER_MESSAGE = 8
 def worst_case(calls: Sequence[Call], tier: Tier, *, bounded: bool = True) -> Spent:
     """The most that ``calls`` can cost.
 
-    A prompt has no more tokens than bytes in UTF-8, plus the template's; each draw has at most
+    A prompt has no more tokens than bytes in UTF-8, plus the template's; each sample has at most
     ``max_tokens``. With ``bounded=False`` a request without ``max_tokens`` counts its prompt only.
     Not counted: retries inside the model that a provider bills.
 
@@ -36,17 +36,21 @@ def worst_case(calls: Sequence[Call], tier: Tier, *, bounded: bool = True) -> Sp
 def bill(answered: Sequence[Answered], tier: Tier) -> Spent:
     """What answered calls cost, by the function that search and serving share.
 
-    Draws that failed carry no usage and are not among the bills; their calls are counted.
+    Samples that failed carry no usage and are not among the bills; their calls are counted.
     """
     bills, tokens = [], 0
     for i, (_, results) in enumerate(answered):
         done = [r for r in results if isinstance(r, Completion)]
         tokens += sum(r.completion_tokens for r in done) + sum(r.prompt_tokens for r in done[:1])
         bills += [
-            DrawBill(i, tier.price.prompt_usd(r.prompt_tokens, r.cached_tokens),
-                     tier.price.completion_usd(r.completion_tokens), takes_n=True)
+            SampleBill(
+                i,
+                tier.price.prompt_usd(r.prompt_tokens, r.cached_tokens),
+                tier.price.completion_usd(r.completion_tokens),
+                takes_n=True,
+            )
             for r in done
-        ]  # fmt: skip
+        ]
     return Spent(price([bills]), len(answered), tokens)
 
 

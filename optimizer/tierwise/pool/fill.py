@@ -1,7 +1,7 @@
 """Buying what is missing, and nothing twice.
 
 The only place, beside serving, that spends money. Before a chunk is sent, its worst case is set
-aside in the pool; its draws, its failures and its bill are then stored in one transaction. So a
+aside in the pool; its samples, its failures and its bill are then stored in one transaction. So a
 completion is durable before anybody uses it, and kill -9 at any moment costs at most the chunks in
 flight, which stay on the bill at their worst case. An attempt that brings no answer and may be
 billed all the same is stored before the next one is made, and the limits count it too.
@@ -25,7 +25,7 @@ from tierwise.pool.store import Answered, SamplePool
 from tierwise.recipe import Tier
 
 CAPPED_CHUNK = 256
-"""Draws of a chunk under a cap, at most: its worst case, several times what it will cost, must fit
+"""Samples of a chunk under a cap, at most: its worst case, several times what it will cost, must fit
 into what is left, and the rest of a cap that no chunk fits into buys nothing."""
 
 
@@ -48,10 +48,10 @@ class Cap:
 
 
 class Progress(NamedTuple):
-    """How far a fill is; draws that failed count as done."""
+    """How far a fill is; samples that failed count as done."""
 
-    draws_done: int
-    draws_planned: int
+    samples_done: int
+    samples_planned: int
     calls: int
     usd: float
 
@@ -61,7 +61,7 @@ class Filled:
     """What a fill bought.
 
     ``complete`` says that no cap ended it, and ``short`` which one did (usd, calls, tokens or
-    seconds). ``failures`` counts draws that failed for good in this fill: they are rows in the
+    seconds). ``failures`` counts samples that failed for good in this fill: they are rows in the
     pool, and not there in a table.
     """
 
@@ -87,19 +87,19 @@ def fill(
     progress: Callable[[Progress], None] | None = None,
     account: str | None = None,
 ) -> Filled:
-    """Buy what is missing of ``needs``; draw i has the seed ``base_seed(seed, request) + i``.
+    """Buy what is missing of ``needs``; sample i has the seed ``base_seed(seed, request) + i``.
 
-    At ``tier``'s prices, and on its account; or on that of ``account``, a tier that buys draws of
+    At ``tier``'s prices, and on its account; or on that of ``account``, a tier that buys samples of
     another, whose ``cap`` it then is.
 
-    A draw that failed for good is a row of its own and is not bought again in the same ``run``,
+    A sample that failed for good is a row of its own and is not bought again in the same ``run``,
     resumed or not, so that a run judges one snapshot; a later run on the same pool tries it again.
     An empty ``run`` is a run of its own. ``stage`` says what is bought for, in the pool's book.
 
-    ``model=None`` is a replay: nothing is bought, and a draw that failed once has failed.
+    ``model=None`` is a replay: nothing is bought, and a sample that failed once has failed.
 
     Raises:
-        UnsupportedError: draws are missing and there is no model.
+        UnsupportedError: samples are missing and there is no model.
         InputError: a cap on dollars or tokens, and a mode without ``max_tokens``: no worst case.
         ProviderError: the provider failed for good as a whole (wrong key, unknown model).
     """
@@ -108,7 +108,7 @@ def fill(
         missing = sum(len(cell) for cell in grid(needs, there, 1))
         if missing:
             raise UnsupportedError(
-                f"{missing} of {sum(n.draws for n in needs)} draws of tier {tier.name!r} are not "
+                f"{missing} of {sum(n.samples for n in needs)} samples of tier {tier.name!r} are not "
                 f"in {pool.path.name}, and a replay buys nothing: `tierwise tune --resume` does"
             )
         return Filled(0, 0, 0.0, 0, 0, complete=True)
@@ -130,9 +130,13 @@ class _Purchase:
     """One fill under way: chunks to send, chunks in flight, and what came of the others."""
 
     def __init__(
-        self, pool: SamplePool, tier: Tier, purpose: tuple[str, str, str], cap: Cap,
+        self,
+        pool: SamplePool,
+        tier: Tier,
+        purpose: tuple[str, str, str],
+        cap: Cap,
         chunks: deque[list[Call]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._pool, self._tier, self._chunks = pool, tier, chunks
         self._account, self._run, self._stage = purpose
         self._limit = cap.limit
@@ -140,9 +144,9 @@ class _Purchase:
         self._deadline = None if cap.seconds is None else monotonic() + cap.seconds
         self._in_flight: deque[tuple[int, list[Call]]] = deque()
         self._reservation_of: dict[tuple[str, int], int] = {}
-        """(request key, draw) -> the reservation of its chunk, while it is in flight."""
+        """(request key, sample) -> the reservation of its chunk, while it is in flight."""
         self._lost_calls: set[tuple[str, int]] = set()
-        """(request key, first draw) of calls with a loss, whose attempts the losses count."""
+        """(request key, first sample) of calls with a loss, whose attempts the losses count."""
         self._bought = self._failures = 0
         self._spent = Spent(0.0, 0, 0)
         self._short = ""
@@ -152,9 +156,14 @@ class _Purchase:
         """What came of it so far."""
         short = self._short if self._chunks else ""
         return Filled(
-            self._bought, self._spent.calls, self._spent.usd, self._spent.tokens, self._failures,
-            complete=not short, short=short,
-        )  # fmt: skip
+            self._bought,
+            self._spent.calls,
+            self._spent.usd,
+            self._spent.tokens,
+            self._failures,
+            complete=not short,
+            short=short,
+        )
 
     def buy(self, model: LanguageModel) -> Iterator[None]:
         """Send chunk after chunk; yields after each that is stored.
@@ -192,13 +201,13 @@ class _Purchase:
                 return
             calls = self._chunks.popleft()
             self._in_flight.append((reserved, calls))
-            self._reservation_of.update(dict.fromkeys(_draws(calls), reserved))
+            self._reservation_of.update(dict.fromkeys(_samples(calls), reserved))
             yield calls
 
     def _lost(self, call: Call, error_class: str) -> bool:
         """See ``Losing.lost``; called from the model's own thread."""
         worst = worst_case([call], self._tier, bounded=self._bounded)
-        at = call.request.key, call.first_draw
+        at = call.request.key, call.first_sample
         reservation = self._reservation_of[at]
         self._lost_calls.add(at)
         return not self._pool.lose(
@@ -207,7 +216,7 @@ class _Purchase:
 
     def _only_lost(self, answered: Answered) -> bool:
         call, results = answered
-        at = call.request.key, call.first_draw
+        at = call.request.key, call.first_sample
         return at in self._lost_calls and not any(isinstance(r, Completion) for r in results)
 
     def _store(self, results: Sequence[Sequence[Result]]) -> None:
@@ -215,19 +224,19 @@ class _Purchase:
         answered = [Answered(call, own) for call, own in zip(calls, results, strict=True)]
         for call, own in answered:
             if len(own) != call.n:
-                raise ProviderError(f"a call for {call.n} draws was answered with {len(own)}")
+                raise ProviderError(f"a call for {call.n} samples was answered with {len(own)}")
         spent = bill([a for a in answered if not self._only_lost(a)], self._tier)
         self._pool.settle(reservation, answered, spent)
         self._in_flight.popleft()
-        for draw in _draws(calls):
-            del self._reservation_of[draw]
+        for sample in _samples(calls):
+            del self._reservation_of[sample]
         self._spent = self._spent.plus(spent)
         bought = sum(isinstance(result, Completion) for own in results for result in own)
         self._bought += bought
         self._failures += sum(call.n for call in calls) - bought
 
 
-def _draws(calls: Sequence[Call]) -> Iterator[tuple[str, int]]:
+def _samples(calls: Sequence[Call]) -> Iterator[tuple[str, int]]:
     for call in calls:
         for j in range(call.n):
-            yield call.request.key, call.first_draw + j
+            yield call.request.key, call.first_sample + j

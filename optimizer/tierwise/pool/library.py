@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tierwise.pool.spending import Limit, Spent
 from tierwise.pool.store import SamplePool
 from tierwise.recipe import RetrieverSpec
-from tierwise.retrieval import Found, Lost, Retriever, look_up
+from tierwise.retrieval import Lost, Retrieved, Retriever, look_up
 
 AT_ONCE = 8
 """Look-ups that are out at one time."""
@@ -31,7 +31,7 @@ class Library:
 
     def read(
         self, pool: SamplePool, k: int, queries: Sequence[str], *, tier: str, run: str, limit: Limit
-    ) -> dict[str, Found | Lost]:
+    ) -> dict[str, Retrieved | Lost]:
         """What each query brings, looked up where the pool does not have it.
 
         A query that failed for good in this run is not asked again in it. Where ``limit`` does not

@@ -1,4 +1,4 @@
-"""Stored draws as arrays: rows of the pool -> the table that trials are judged on."""
+"""Stored samples as arrays: rows of the pool -> the table that trials are judged on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from tierwise.difficulty import read
 from tierwise.errors import unknown_name
-from tierwise.evaluation.table import ABSTAINED, NO_QUERY, ArmTable, Floats, SampleTable
+from tierwise.evaluation.table import ABSTAINED, NO_QUERY, Floats, SampleTable, VariantTable
 from tierwise.llm import Request
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Trees, rows_of
-from tierwise.recipe import ANSWER, Arm, Tier, Turn, read_turn
+from tierwise.recipe import ANSWER, Tier, Turn, Variant, read_turn
 from tierwise.task import VERIFIERS, AnswerSpec, Item, Task
 
 REMEMBERED_TEXTS = 2**18
@@ -27,63 +27,65 @@ def load(
     task: Task,
     tier: Tier,
     items: Sequence[Item],
-    requests: Mapping[Arm, Sequence[Request]],
-    depth: Mapping[Arm, int],
+    requests: Mapping[Variant, Sequence[Request]],
+    n_samples: Mapping[Variant, int],
     *,
     first: int = 0,
     others: Mapping[str, Tier] | None = None,
-    turns: Mapping[Arm, str] | None = None,
+    turns: Mapping[Variant, str] | None = None,
     trees: Trees | None = None,
 ) -> SampleTable:
-    """The table of ``items``, in their order, for the arms of ``requests`` (a request an item).
+    """The table of ``items``, in their order, for the variants of ``requests`` (a request an item).
 
-    Draws ``first … first + depth[arm] - 1`` become columns ``0 … depth[arm] - 1``. A draw that is
+    Samples ``first … first + n_samples[variant] - 1`` become columns ``0 … n_samples[variant] - 1``. A sample that is
     not there has no answer, and NaN for score, dollars and seconds. An abstention is there: it has
     no answer, and the score that the metric gives to none. Log-probabilities are there as verifiers
-    where the tier gives them, NaN for a draw that has none, and so are the task's verifiers. Codes
-    of answers count up within an item in order of first sight, over arms in their order and draws
+    where the tier gives them, NaN for a sample that has none, and so are the task's verifiers. Codes
+    of answers count up within an item in order of first sight, over variants in their order and samples
     in theirs.
 
-    ``turns`` names the arms that are asked something else than the task: their replies are read by
-    the difficulty signal of that turn, and are apart in the table (``asked``). Arms with a path are
+    ``turns`` names the variants that are asked something else than the task: their replies are read by
+    the difficulty signal of that turn, and are apart in the table (``asked``). Variants with a path are
     read from ``trees``; their price includes what their look-ups cost, and where a chain had ended
     before, that is said and is no gap.
 
-    ``tier``'s prices apply, but for arms that name another tier, which is looked up in ``others``.
+    ``tier``'s prices apply, but for variants that name another tier, which is looked up in ``others``.
 
     Raises:
-        InputError: an arm names a tier that is not in ``others``.
+        InputError: a variant names a tier that is not in ``others``.
     """
     tiers = {**(others or {}), tier.name: tier}
     reading = _Reading(task, items, trees.library.spec.query if trees and trees.library else None)
-    arms, asked, nodes = (dict[Arm, ArmTable]() for _ in range(3))
-    for arm, of_items in requests.items():
+    variants, asked, nodes = (dict[Variant, VariantTable]() for _ in range(3))
+    for variant, of_items in requests.items():
         if len(of_items) != len(items):
-            raise ValueError(f"{arm.label}: {len(of_items)} requests for {len(items)} items")
-        rows = pool.draws([request.key for request in of_items], first, depth[arm])
-        shape, kind = (len(items), depth[arm]), (turns or {}).get(arm, ANSWER)
-        owner = _owner(arm, tier, tiers)
+            raise ValueError(f"{variant.label}: {len(of_items)} requests for {len(items)} items")
+        rows = pool.samples([request.key for request in of_items], first, n_samples[variant])
+        shape, kind = (len(items), n_samples[variant]), (turns or {}).get(variant, ANSWER)
+        owner = _owner(variant, tier, tiers)
         if kind == ANSWER:
-            arms[arm] = _arm_table(rows, shape, first, owner, reading, arm.turn)
+            variants[variant] = _variant_table(rows, shape, first, owner, reading, variant.turn)
         else:
-            asked[arm] = _arm_table(rows, shape, first, owner, reading, kind)
-    for arm in depth:
-        if arm.path and trees is not None:
-            shape = len(items), depth[arm]
-            nodes[arm] = _node_table(trees, arm, shape, first, _owner(arm, tier, tiers), reading)
+            asked[variant] = _variant_table(rows, shape, first, owner, reading, kind)
+    for variant in n_samples:
+        if variant.path and trees is not None:
+            shape = len(items), n_samples[variant]
+            nodes[variant] = _node_table(
+                trees, variant, shape, first, _owner(variant, tier, tiers), reading
+            )
     ids, inputs = tuple(i.id for i in items), tuple(i.inputs for i in items)
-    return SampleTable(ids, inputs, arms, asked, nodes)
+    return SampleTable(ids, inputs, variants, asked, nodes)
 
 
-def _owner(arm: Arm, tier: Tier, tiers: Mapping[str, Tier]) -> Tier:
-    owner = arm.tier or tier.name
+def _owner(variant: Variant, tier: Tier, tiers: Mapping[str, Tier]) -> Tier:
+    owner = variant.tier or tier.name
     if owner not in tiers:
         raise unknown_name("tier", owner, tiers)
     return tiers[owner]
 
 
 class _Reading:
-    """Codes and scores of the answers of each item, the same over all arms."""
+    """Codes and scores of the answers of each item, the same over all variants."""
 
     def __init__(self, task: Task, items: Sequence[Item], query: AnswerSpec | None) -> None:
         self._task, self._items, self._query = task, items, query
@@ -116,18 +118,23 @@ def _answer(spec: AnswerSpec, query: AnswerSpec | None, turn: Turn, text: str) -
 
 
 def _node_table(
-    trees: Trees, arm: Arm, shape: tuple[int, int], first: int, tier: Tier, reading: _Reading
-) -> ArmTable:
-    """The draws of an arm with a path; a query costs and takes what its look-up does beside."""
-    level, told = trees.level(arm), trees.told(arm)
+    trees: Trees,
+    variant: Variant,
+    shape: tuple[int, int],
+    first: int,
+    tier: Tier,
+    reading: _Reading,
+) -> VariantTable:
+    """The samples of a variant with a path; a query costs and takes what its look-up does beside."""
+    level, told = trees.level(variant), trees.told(variant)
     rows = [(i, d, *row) for (i, d), row in rows_of(trees.pool, level.requests) if (i, d) in told]
-    table = _arm_table(rows, shape, first, tier, reading, arm.turn)
+    table = _variant_table(rows, shape, first, tier, reading, variant.turn)
     ended = np.zeros(shape, dtype=np.bool_)
     for i, d in level.ended:
         if first <= d < first + shape[1]:
             ended[i, d - first] = True
     table = replace(table, ended=ended)
-    if trees.library is None or arm.turn.name != "query":
+    if trees.library is None or variant.turn.name != "query":
         return table
     fresh, match = np.full(shape, NO_QUERY, dtype=np.int16), np.zeros(shape)
     for (i, d), known in told.items():
@@ -139,21 +146,21 @@ def _node_table(
     return replace(table, fresh=fresh, match=match)
 
 
-def _arm_table(
+def _variant_table(
     rows: Sequence[tuple[Any, ...]],
     shape: tuple[int, int],
     first: int,
     tier: Tier,
     reading: _Reading,
     turn: Turn | str,
-) -> ArmTable:
+) -> VariantTable:
     answers = np.full(shape, ABSTAINED, dtype=np.int16)
     score, *columns = (np.full(shape, np.nan) for _ in range(7))
     names = reading.verifiers if isinstance(turn, Turn) else (turn,)
     verified = {name: np.full(shape, np.nan) for name in names}
     if rows:
-        position, draw, text, *numbers = zip(*rows, strict=True)
-        at = (np.array(position), np.array(draw) - first)
+        position, sample, text, *numbers = zip(*rows, strict=True)
+        at = (np.array(position), np.array(sample) - first)
         for column, values in zip(columns, numbers, strict=True):
             column[at] = values
         if isinstance(turn, Turn):
@@ -172,10 +179,11 @@ def _arm_table(
     prompt, completion, cached, mean_logprob, min_logprob, latency_s = columns
     logprobs = {"mean_logprob": mean_logprob, "min_logprob": min_logprob}
     given = {
-        name: values for name, values in logprobs.items()
+        name: values
+        for name, values in logprobs.items()
         if isinstance(turn, Turn) and (tier.logprobs or not np.isnan(values).all())
-    }  # fmt: skip
-    return ArmTable(
+    }
+    return VariantTable(
         answers=answers,
         score=score,
         prompt_usd=_usd(tier.price.prompt_usd, prompt, cached),

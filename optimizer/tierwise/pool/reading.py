@@ -1,4 +1,4 @@
-"""What is read from a pool: draws, failures, what they cost, looks at the test split."""
+"""What is read from a pool: samples, failures, what they cost, looks at the test split."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from typing import Any
 
 from tierwise.pool.spending import Billed, Bought, Spent, billed
 from tierwise.recipe import Passage
-from tierwise.retrieval import Found, Lost
+from tierwise.retrieval import Lost, Retrieved
 
 TABLES = (
-    "requests", "draws", "failures", "looks", "spending", "losses", "lookups", "lost_lookups",
-)  # fmt: skip
+    "requests",
+    "samples",
+    "failures",
+    "looks",
+    "spending",
+    "losses",
+    "lookups",
+    "lost_lookups",
+)
 
 
 class PoolReader:
@@ -28,58 +35,61 @@ class PoolReader:
         self._ids: dict[str, int] = {}  # request key -> id; ids never change, so it may be kept
 
     def present(self, keys: Iterable[str]) -> dict[str, set[int]]:
-        """Draws that are there, by request key; a request without any is left out."""
-        return self._indices(keys, "draws")
+        """Samples that are there, by request key; a request without any is left out."""
+        return self._indices(keys, "samples")
 
     def failed(self, keys: Iterable[str], run: str | None = None) -> dict[str, set[int]]:
-        """Draws that failed for good (in ``run``, or ever), by request key."""
+        """Samples that failed for good (in ``run``, or ever), by request key."""
         if run is None:
             return self._indices(keys, "failures")
-        return self._indices(keys, "failures", "WHERE d.purchase IN "
-                             "(SELECT id FROM spending WHERE run = ?)", run)  # fmt: skip
+        return self._indices(
+            keys, "failures", "WHERE d.purchase IN (SELECT id FROM spending WHERE run = ?)", run
+        )
 
     def last_failure(self, key: str) -> tuple[str, str] | None:
-        """Error class and message of the last failure of a request's draws."""
+        """Error class and message of the last failure of a request's samples."""
         with self._lock:
             (request,) = self._known([key])
             row: tuple[str, str] | None = self._db.execute(
                 "SELECT error_class, message FROM failures WHERE request = ?"
-                " ORDER BY purchase DESC LIMIT 1", (request,),
-            ).fetchone()  # fmt: skip
+                " ORDER BY purchase DESC LIMIT 1",
+                (request,),
+            ).fetchone()
         return row
 
-    def draws(self, keys: Sequence[str], first: int, depth: int) -> list[tuple[Any, ...]]:
-        """Draws ``first … first + depth - 1`` of requests, by place in ``keys``, then by draw.
+    def samples(self, keys: Sequence[str], first: int, n_samples: int) -> list[tuple[Any, ...]]:
+        """Samples ``first … first + n_samples - 1`` of requests, by place in ``keys``, then by sample.
 
-        A row is (place, draw, text, prompt_tokens, completion_tokens, cached_tokens, mean_logprob,
+        A row is (place, sample, text, prompt_tokens, completion_tokens, cached_tokens, mean_logprob,
         min_logprob, latency_s): a plain tuple, because 150,000 of them are read at once.
         """
         with self._lock:
             return self._db.execute(
-                "SELECT j.key, d.draw, d.text, d.prompt_tokens, d.completion_tokens,"
+                "SELECT j.key, d.sample, d.text, d.prompt_tokens, d.completion_tokens,"
                 " d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s"
-                " FROM json_each(?) AS j CROSS JOIN draws AS d"
-                " ON d.request = j.value AND d.draw >= ? AND d.draw < ?",
-                (json.dumps(self._known(keys)), first, first + depth),
+                " FROM json_each(?) AS j CROSS JOIN samples AS d"
+                " ON d.request = j.value AND d.sample >= ? AND d.sample < ?",
+                (json.dumps(self._known(keys)), first, first + n_samples),
             ).fetchall()
 
     def lookups(
         self, retriever: str, k: int, queries: Iterable[str], run: str | None = None
-    ) -> dict[str, Found | Lost]:
+    ) -> dict[str, Retrieved | Lost]:
         """What is known of ``queries``: what each brought, or that it failed (in ``run``, or ever).
 
         A pool that was written before there were look-ups, and is opened to be read only, has none.
         """
         asked = json.dumps(list(dict.fromkeys(queries)), ensure_ascii=False)
-        known: dict[str, Found | Lost] = {}
+        known: dict[str, Retrieved | Lost] = {}
         with self._lock:
             if self._db.execute("PRAGMA user_version").fetchone()[0] < 3:
                 return {}
             for query, error, message in self._db.execute(
                 "SELECT l.query, l.error_class, l.message FROM json_each(?) AS j CROSS JOIN"
                 " lost_lookups AS l ON l.retriever = ? AND l.query = j.value AND l.k = ?"
-                " WHERE ? IS NULL OR l.run = ?", (asked, retriever, k, run, run),
-            ):  # fmt: skip
+                " WHERE ? IS NULL OR l.run = ?",
+                (asked, retriever, k, run, run),
+            ):
                 known[query] = Lost(error, message)
             for query, passages, latency_s in self._db.execute(
                 "SELECT l.query, l.passages, l.latency_s FROM json_each(?) AS j CROSS JOIN"
@@ -87,7 +97,7 @@ class PoolReader:
                 (asked, retriever, k),
             ):
                 found = tuple(Passage(*p) for p in json.loads(passages))
-                known[query] = Found(found, latency_s)
+                known[query] = Retrieved(found, latency_s)
         return known
 
     def retrievers(self) -> set[str]:
@@ -101,25 +111,25 @@ class PoolReader:
             return {name for (name,) in rows}
 
     def sha256(self, used: Mapping[str, Container[int]]) -> str:
-        """Hash over the content of the draws that were used (request key -> draw indices).
+        """Hash over the content of the samples that were used (request key -> sample indices).
 
-        In order of key, then draw; who bought them, and when, is left out, so that two pools with
-        the same draws hash alike. A draw that is not there adds nothing.
+        In order of key, then sample; who bought them, and when, is left out, so that two pools with
+        the same samples hash alike. A sample that is not there adds nothing.
         """
         digest = hashlib.sha256()
         keys = sorted(used)
         with self._lock:
             rows = self._db.execute(
-                "SELECT j.key, d.draw, d.text, d.prompt_tokens, d.completion_tokens,"
+                "SELECT j.key, d.sample, d.text, d.prompt_tokens, d.completion_tokens,"
                 " d.reasoning_tokens, d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s,"
-                " d.finish_reason FROM json_each(?) AS j CROSS JOIN draws AS d"
+                " d.finish_reason FROM json_each(?) AS j CROSS JOIN samples AS d"
                 " ON d.request = j.value",
                 (json.dumps(self._known(keys)),),
             )
-            for position, draw, *content in rows:
+            for position, sample, *content in rows:
                 key = keys[position]
-                if draw in used[key]:
-                    digest.update(repr((key, draw, content)).encode())
+                if sample in used[key]:
+                    digest.update(repr((key, sample, content)).encode())
         return digest.hexdigest()
 
     def counts(self, table: str) -> int:
@@ -136,17 +146,18 @@ class PoolReader:
                 "SELECT r.model, count(*), coalesce(sum(d.n), 0), coalesce(sum(f.n), 0),"
                 " coalesce(sum(d.prompt), 0), coalesce(sum(d.completion), 0) FROM requests AS r"
                 " LEFT JOIN (SELECT request, count(*) AS n, sum(prompt_tokens) AS prompt,"
-                " sum(completion_tokens) AS completion FROM draws GROUP BY request) AS d"
+                " sum(completion_tokens) AS completion FROM samples GROUP BY request) AS d"
                 " ON d.request = r.id LEFT JOIN (SELECT request, count(*) AS n FROM failures"
                 " GROUP BY request) AS f ON f.request = r.id GROUP BY r.model ORDER BY r.model"
             ).fetchall()
             confirmed, possibly = billed(self._db)
-        names = ("model", "requests", "draws", "failures", "prompt_tokens", "completion_tokens")
+        names = ("model", "requests", "samples", "failures", "prompt_tokens", "completion_tokens")
         return {
             "models": [dict(zip(names, row, strict=True)) for row in models],
-            **confirmed._asdict(), "possibly_billed": possibly._asdict(),
+            **confirmed._asdict(),
+            "possibly_billed": possibly._asdict(),
             "looks": self.counts("looks"),
-        }  # fmt: skip
+        }
 
     def billed(self, run: str, tier: str | None = None) -> Billed:
         """What ``run`` spent (on ``tier``, or on all), over all of its starts: with answers, and
@@ -162,20 +173,21 @@ class PoolReader:
                 return {}
             rows = self._db.execute(
                 "SELECT stage, coalesce(sum(d.n), 0), total(settled_usd), sum(calls), sum(tokens)"
-                " FROM spending AS s LEFT JOIN (SELECT purchase, count(*) AS n FROM draws"
+                " FROM spending AS s LEFT JOIN (SELECT purchase, count(*) AS n FROM samples"
                 " GROUP BY purchase) AS d ON d.purchase = s.id"
                 " WHERE run = ? AND tier = ? AND state = 'settled' GROUP BY stage ORDER BY min(id)",
                 (run, tier),
             ).fetchall()
-        return {stage: Bought(draws, Spent(*spent)) for stage, draws, *spent in rows}
+        return {stage: Bought(samples, Spent(*spent)) for stage, samples, *spent in rows}
 
     def mean_latency_s(self, keys: Sequence[str]) -> float:
-        """Of the draws of some requests; NaN where there is none."""
+        """Of the samples of some requests; NaN where there is none."""
         with self._lock:
             (mean,) = self._db.execute(
-                "SELECT avg(d.latency_s) FROM json_each(?) AS j CROSS JOIN draws AS d"
-                " ON d.request = j.value", (json.dumps(self._known(keys)),),
-            ).fetchone()  # fmt: skip
+                "SELECT avg(d.latency_s) FROM json_each(?) AS j CROSS JOIN samples AS d"
+                " ON d.request = j.value",
+                (json.dumps(self._known(keys)),),
+            ).fetchone()
         return math.nan if mean is None else float(mean)
 
     def spent(self, run: str, tier: str | None = None) -> Spent:
@@ -199,20 +211,23 @@ class PoolReader:
         found: dict[str, set[int]] = {}
         with self._lock:
             rows = self._db.execute(
-                f"SELECT j.key, d.draw FROM json_each(?) AS j CROSS JOIN {table} AS d"
+                f"SELECT j.key, d.sample FROM json_each(?) AS j CROSS JOIN {table} AS d"
                 f" ON d.request = j.value {where}",
                 (json.dumps(self._known(asked)), *values),
             )
-            for position, draw in rows:
-                found.setdefault(asked[position], set()).add(draw)
+            for position, sample in rows:
+                found.setdefault(asked[position], set()).add(sample)
         return found
 
     def _known(self, keys: Sequence[str]) -> list[int | None]:
         """Ids of requests, None where the pool has not met one; the lock is held."""
         absent = [k for k in keys if k not in self._ids]
         if absent:
-            self._ids.update(self._db.execute(
-                "SELECT r.key, r.id FROM json_each(?) AS j CROSS JOIN requests AS r"
-                " ON r.key = j.value", (json.dumps(absent),),
-            ).fetchall())  # fmt: skip
+            self._ids.update(
+                self._db.execute(
+                    "SELECT r.key, r.id FROM json_each(?) AS j CROSS JOIN requests AS r"
+                    " ON r.key = j.value",
+                    (json.dumps(absent),),
+                ).fetchall()
+            )
         return [self._ids.get(k) for k in keys]

@@ -51,9 +51,9 @@ CREATE TABLE spending (
 );
 CREATE INDEX spending_of ON spending (run, tier);
 
-CREATE TABLE draws (
+CREATE TABLE samples (
     request INTEGER NOT NULL REFERENCES requests,
-    draw INTEGER NOT NULL,
+    sample INTEGER NOT NULL,
     text TEXT NOT NULL,
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL,
@@ -64,19 +64,19 @@ CREATE TABLE draws (
     latency_s REAL NOT NULL,
     finish_reason TEXT NOT NULL,
     purchase INTEGER NOT NULL REFERENCES spending,
-    PRIMARY KEY (request, draw)
+    PRIMARY KEY (request, sample)
 );
 
 CREATE TABLE failures (
     request INTEGER NOT NULL REFERENCES requests,
-    draw INTEGER NOT NULL,
+    sample INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     error_class TEXT NOT NULL,
     message TEXT NOT NULL,
     latency_s REAL NOT NULL,
     purchase INTEGER NOT NULL REFERENCES spending,
     at TEXT NOT NULL,
-    PRIMARY KEY (request, draw, attempt)
+    PRIMARY KEY (request, sample, attempt)
 ) WITHOUT ROWID;
 
 CREATE TABLE looks (
@@ -184,8 +184,11 @@ def _open(path: Path, query: str) -> sqlite3.Connection:
     # Threads share the connection, one at a time: SamplePool holds a lock around every use.
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?{query}",
-        uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False,
-    )  # fmt: skip
+        uri=True,
+        timeout=BUSY_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
@@ -205,7 +208,7 @@ def _create(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
-            _run(db, _TABLES + _kept("requests", "draws", "failures", "looks") + _SETTLED)
+            _run(db, _TABLES + _kept("requests", "samples", "failures", "looks") + _SETTLED)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute("PRAGMA user_version = 1")
             db.execute("INSERT INTO meta VALUES ('created', ?)", (now(),))
@@ -227,7 +230,7 @@ def _create(db: sqlite3.Connection) -> None:
 def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA cache_size = -65536")  # 64 MB: deeper draws are indexed between older ones
+    db.execute("PRAGMA cache_size = -65536")  # 64 MB: deeper samples are indexed between older ones
 
 
 def _kept(*tables: str) -> str:

@@ -40,9 +40,9 @@ class Limit(NamedTuple):
 
 
 class Bought(NamedTuple):
-    """Draws that are there, and what they cost."""
+    """Samples that are there, and what they cost."""
 
-    draws: int
+    samples: int
     spent: Spent
 
 
@@ -70,18 +70,24 @@ def billed(db: sqlite3.Connection, run: str | None = None, tier: str | None = No
     values = [value for value in (run, tier) if value is not None]
     columns = "total({}), coalesce(sum({}calls), 0), coalesce(sum({}tokens), 0)"
     of = {
-        state: Spent(*db.execute(
-            f"SELECT {columns.format(f'{state}_usd', '', '')} FROM spending"
-            f" WHERE state = '{state}'{where}", values,
-        ).fetchone())
+        state: Spent(
+            *db.execute(
+                f"SELECT {columns.format(f'{state}_usd', '', '')} FROM spending"
+                f" WHERE state = '{state}'{where}",
+                values,
+            ).fetchone()
+        )
         for state in ("settled", "reserved")
-    }  # fmt: skip
+    }
     lost = Spent(0.0, 0, 0)
     if has_losses(db):
-        lost = Spent(*db.execute(
-            f"SELECT {columns.format('l.usd', 'l.', 'l.')} FROM losses AS l"
-            f" JOIN spending ON spending.id = l.purchase WHERE 1{where}", values,
-        ).fetchone())  # fmt: skip
+        lost = Spent(
+            *db.execute(
+                f"SELECT {columns.format('l.usd', 'l.', 'l.')} FROM losses AS l"
+                f" JOIN spending ON spending.id = l.purchase WHERE 1{where}",
+                values,
+            ).fetchone()
+        )
     return Billed(of["settled"], of["reserved"].plus(lost))
 
 

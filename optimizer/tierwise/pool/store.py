@@ -1,6 +1,6 @@
-"""Where all bought draws live: append-only, durable before anybody uses them, shared by tiers.
+"""Where all bought samples live: append-only, durable before anybody uses them, shared by tiers.
 
-A draw is keyed by (exact request, draw index) and is bought once. ``SamplePool`` is safe for
+A sample is keyed by (exact request, sample index) and is bought once. ``SamplePool`` is safe for
 threads (one connection behind a lock) and for processes (SQLite's WAL; a writer waits for another).
 """
 
@@ -19,11 +19,11 @@ from tierwise.llm import Call, Completion, Request, Result
 from tierwise.pool.reading import PoolReader
 from tierwise.pool.schema import connect, now
 from tierwise.pool.spending import Limit, Spent
-from tierwise.retrieval import Found, Lost
+from tierwise.retrieval import Lost, Retrieved
 
 
 class Answered(NamedTuple):
-    """A call and the results of its ``n`` draws."""
+    """A call and the results of its ``n`` samples."""
 
     call: Call
     results: Sequence[Result]
@@ -57,9 +57,11 @@ class SamplePool(PoolReader):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.close()
 
     def look(self, task_sha256: str, tier: str, run: str) -> None:
@@ -110,52 +112,75 @@ class SamplePool(PoolReader):
             if refused:
                 db.execute(
                     "UPDATE spending SET reserved_usd = max(0, reserved_usd - ?),"
-                    " calls = calls - ?, tokens = tokens - ? WHERE id = ?", (*worst, reservation),
-                )  # fmt: skip
+                    " calls = calls - ?, tokens = tokens - ? WHERE id = ?",
+                    (*worst, reservation),
+                )
             return refused
 
     def settle(self, reservation: int, answered: Sequence[Answered], bill: Spent) -> None:
-        """Store a chunk's draws and failures and settle its reservation, in one transaction.
+        """Store a chunk's samples and failures and settle its reservation, in one transaction.
 
-        A draw that is there already stays as it is: what was used once never changes.
+        A sample that is there already stays as it is: what was used once never changes.
         """
         ids = self._register([call.request for call, _ in answered])
-        draws, failures = [], []
+        samples, failures = [], []
         for (call, results), request in zip(answered, ids, strict=True):
-            for draw, result in enumerate(results, start=call.first_draw):
+            for sample, result in enumerate(results, start=call.first_sample):
                 if isinstance(result, Completion):
-                    draws.append((
-                        request, draw, result.text, result.prompt_tokens, result.completion_tokens,
-                        result.reasoning_tokens, result.cached_tokens, result.mean_logprob,
-                        result.min_logprob, result.latency_s, result.finish_reason, reservation,
-                    ))  # fmt: skip
+                    samples.append(
+                        (
+                            request,
+                            sample,
+                            result.text,
+                            result.prompt_tokens,
+                            result.completion_tokens,
+                            result.reasoning_tokens,
+                            result.cached_tokens,
+                            result.mean_logprob,
+                            result.min_logprob,
+                            result.latency_s,
+                            result.finish_reason,
+                            reservation,
+                        )
+                    )
                 else:
-                    failures.append((
-                        request, draw, result.error_class, result.message, result.latency_s,
-                        reservation, now(), request, draw,
-                    ))  # fmt: skip
+                    failures.append(
+                        (
+                            request,
+                            sample,
+                            result.error_class,
+                            result.message,
+                            result.latency_s,
+                            reservation,
+                            now(),
+                            request,
+                            sample,
+                        )
+                    )
         with self._transaction() as db:
             db.executemany(
-                f"INSERT INTO draws VALUES ({', '.join('?' * 12)})"
-                " ON CONFLICT (request, draw) DO NOTHING", draws,
-            )  # fmt: skip
+                f"INSERT INTO samples VALUES ({', '.join('?' * 12)})"
+                " ON CONFLICT (request, sample) DO NOTHING",
+                samples,
+            )
             db.executemany(
                 "INSERT INTO failures SELECT ?, ?, 1 + count(*), ?, ?, ?, ?, ?"
-                " FROM failures WHERE request = ? AND draw = ?",
+                " FROM failures WHERE request = ? AND sample = ?",
                 failures,
             )
             db.execute(
                 "UPDATE spending SET state = 'settled', settled_usd = ?, calls = ?, tokens = ?"
-                " WHERE id = ?", (*bill, reservation),
-            )  # fmt: skip
+                " WHERE id = ?",
+                (*bill, reservation),
+            )
 
     def keep_lookups(
-        self, retriever: str, k: int, known: Mapping[str, Found | Lost], run: str
+        self, retriever: str, k: int, known: Mapping[str, Retrieved | Lost], run: str
     ) -> None:
         """Store what look-ups brought; one that is there already stays as it is."""
         with self._transaction() as db:
             for query, found in known.items():
-                if isinstance(found, Found):
+                if isinstance(found, Retrieved):
                     passages = json.dumps([list(p) for p in found.passages], ensure_ascii=False)
                     db.execute(
                         "INSERT INTO lookups VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",

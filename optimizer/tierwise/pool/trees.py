@@ -1,6 +1,6 @@
-"""Trees of draws: what each node asks for, known once what it follows is bought.
+"""Trees of samples: what each node asks for, known once what it follows is bought.
 
-An arm with a path stands for one node in each of its trees, a tree an item and draw index. Its
+A variant with a path stands for one node in each of its trees, a tree an item and sample index. Its
 request holds what its parent said and what that brought, so that it is found level by level: buy
 the roots, read them, look up what they ask, and so on down.
 """
@@ -16,35 +16,35 @@ from tierwise.pool.grid import Need
 from tierwise.pool.library import Library
 from tierwise.pool.spending import Limit
 from tierwise.pool.store import SamplePool
-from tierwise.recipe import Arm, Said, read_turn
-from tierwise.retrieval import Found, News, news
+from tierwise.recipe import Said, Variant, read_turn
+from tierwise.retrieval import News, Retrieved, news
 from tierwise.task import AnswerSpec, Item
 
 Place = tuple[int, int]
-"""(index of the item, index of the draw)."""
+"""(index of the item, index of the sample)."""
 
 
 class Asks(Protocol):
-    """Builds the request of an arm for an item, after a parent or at the root."""
+    """Builds the request of a variant for an item, after a parent or at the root."""
 
-    def __call__(self, arm: Arm, item: Item, parent: Parent | None = None) -> Request:
+    def __call__(self, variant: Variant, item: Item, parent: Parent | None = None) -> Request:
         """The request."""
         ...
 
 
 class Told(NamedTuple):
-    """What a draw said, what its query found, and which passages its chain has had by then."""
+    """What a sample said, what its query found, and which passages its chain has had by then."""
 
     text: str
     said: Said
-    found: Found | None
+    found: Retrieved | None
     news: News | None
     had: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Level:
-    """One arm's nodes: the request of each place, and where the chain had ended before."""
+    """One variant's nodes: the request of each place, and where the chain had ended before."""
 
     requests: dict[Place, Request] = field(default_factory=dict)
     ended: set[Place] = field(default_factory=set)
@@ -62,53 +62,55 @@ class Buys(NamedTuple):
 class Trees:
     """The trees of ``items``; what is read once stays, so make one for each table.
 
-    ``draws`` says which of an arm's draws take part.
+    ``samples`` says which of a variant's samples take part.
     """
 
     pool: SamplePool
     items: Sequence[Item]
     answer: AnswerSpec
     ask: Asks
-    draws: Callable[[Arm], range]
+    samples: Callable[[Variant], range]
     library: Library | None = None
     buys: Buys = Buys("", "")
 
     def __post_init__(self) -> None:
-        self._levels: dict[Arm, Level] = {}
-        self._told: dict[Arm, dict[Place, Told]] = {}
+        self._levels: dict[Variant, Level] = {}
+        self._told: dict[Variant, dict[Place, Told]] = {}
 
-    def level(self, arm: Arm) -> Level:
-        """The nodes of ``arm``; those above it are bought as far as they will be."""
-        if arm not in self._levels:
-            parent = arm.parent
-            self._levels[arm] = self._roots(arm) if parent is None else self._below(arm, parent)
-        return self._levels[arm]
+    def level(self, variant: Variant) -> Level:
+        """The nodes of ``variant``; those above it are bought as far as they will be."""
+        if variant not in self._levels:
+            parent = variant.parent
+            self._levels[variant] = (
+                self._roots(variant) if parent is None else self._below(variant, parent)
+            )
+        return self._levels[variant]
 
-    def needs(self, arm: Arm) -> Iterator[tuple[int, Need]]:
-        """What must be there to read ``arm``, with the index of its item."""
-        if arm.parent is None:
-            of = self.draws(arm)
+    def needs(self, variant: Variant) -> Iterator[tuple[int, Need]]:
+        """What must be there to read ``variant``, with the index of its item."""
+        if variant.parent is None:
+            of = self.samples(variant)
             for i, item in enumerate(self.items):
-                yield i, Need(self.ask(arm, item), len(of), of.start)
+                yield i, Need(self.ask(variant, item), len(of), of.start)
         else:
-            for (i, draw), request in self.level(arm).requests.items():
-                yield i, Need(request, 1, draw)
+            for (i, sample), request in self.level(variant).requests.items():
+                yield i, Need(request, 1, sample)
 
-    def told(self, arm: Arm) -> Mapping[Place, Told]:
-        """What the nodes of ``arm`` said, where they arrived and what they ask was answered."""
-        if arm not in self._told:
-            self._told[arm] = dict(self._read(arm))
-        return self._told[arm]
+    def told(self, variant: Variant) -> Mapping[Place, Told]:
+        """What the nodes of ``variant`` said, where they arrived and what they ask was answered."""
+        if variant not in self._told:
+            self._told[variant] = dict(self._read(variant))
+        return self._told[variant]
 
-    def _roots(self, arm: Arm) -> Level:
-        requests = [self.ask(arm, item) for item in self.items]
-        of = self.draws(arm)
+    def _roots(self, variant: Variant) -> Level:
+        requests = [self.ask(variant, item) for item in self.items]
+        of = self.samples(variant)
         return Level({(i, d): request for i, request in enumerate(requests) for d in of})
 
-    def _below(self, arm: Arm, parent: Arm) -> Level:
+    def _below(self, variant: Variant, parent: Variant) -> Level:
         above, told, level = self.level(parent), self.told(parent), Level()
         level.ended.update(above.ended)
-        of, spec = self.draws(arm), self.library.spec if self.library else None
+        of, spec = self.samples(variant), self.library.spec if self.library else None
         for place, known in told.items():
             if place[1] not in of:
                 continue
@@ -119,24 +121,28 @@ class Trees:
             if spec is not None and parent.turn.name == "query":
                 shown = spec.shown(known.found.passages if known.found else ())
             follows = Parent(above.requests[place], known.text, known.said.query, shown)
-            level.requests[place] = self.ask(arm, self.items[place[0]], follows)
+            level.requests[place] = self.ask(variant, self.items[place[0]], follows)
         return level
 
-    def _read(self, arm: Arm) -> Iterator[tuple[Place, Told]]:
-        texts = dict(texts_of(self.pool, self.level(arm).requests))
+    def _read(self, variant: Variant) -> Iterator[tuple[Place, Told]]:
+        texts = dict(texts_of(self.pool, self.level(variant).requests))
         spec = self.library.spec if self.library else None
         said = {
-            place: read_turn(arm.turn, text, self.answer, spec.query if spec else None)
+            place: read_turn(variant.turn, text, self.answer, spec.query if spec else None)
             for place, text in texts.items()
         }
         queries = [s.query for s in said.values() if s.query is not None]
         answered: Mapping[str, object] = {}
-        if queries and self.library is not None and arm.turn.passages:
+        if queries and self.library is not None and variant.turn.passages:
             answered = self.library.read(
-                self.pool, arm.turn.passages, queries,
-                tier=self.buys.tier, run=self.buys.run, limit=self.buys.limit,
-            )  # fmt: skip
-        above = {} if arm.parent is None else self.told(arm.parent)
+                self.pool,
+                variant.turn.passages,
+                queries,
+                tier=self.buys.tier,
+                run=self.buys.run,
+                limit=self.buys.limit,
+            )
+        above = {} if variant.parent is None else self.told(variant.parent)
         for place, text in texts.items():
             had = above[place].had if place in above else frozenset()
             query = said[place].query
@@ -144,7 +150,7 @@ class Trees:
                 yield place, Told(text, said[place], None, None, had)
                 continue
             found = answered.get(query)
-            if isinstance(found, Found):
+            if isinstance(found, Retrieved):
                 had_then = had | {p.id for p in found.passages}
                 yield place, Told(text, said[place], found, news(query, found, had), had_then)
 
@@ -159,50 +165,50 @@ def rows_of(
     pool: SamplePool, requests: Mapping[Place, Request]
 ) -> Iterator[tuple[Place, tuple[str, ...]]]:
     """The stored row of each place that has one, from its text on, in order of place."""
-    by_draw: dict[int, list[Place]] = {}
+    by_sample: dict[int, list[Place]] = {}
     for place in requests:
-        by_draw.setdefault(place[1], []).append(place)
+        by_sample.setdefault(place[1], []).append(place)
     rows = {}
-    for draw, places in by_draw.items():
+    for sample, places in by_sample.items():
         keys = [requests[place].key for place in places]
-        for at, _, *row in pool.draws(keys, draw, 1):
+        for at, _, *row in pool.samples(keys, sample, 1):
             rows[places[at]] = tuple(row)
     for place in requests:
         if place in rows:
             yield place, rows[place]
 
 
-def parents_first(arms: Iterable[Arm]) -> list[list[Arm]]:
-    """``arms`` and all arms above them, level by level."""
-    found: dict[Arm, None] = {}
-    for arm in arms:
-        at: Arm | None = arm
+def parents_first(variants: Iterable[Variant]) -> list[list[Variant]]:
+    """``variants`` and all variants above them, level by level."""
+    found: dict[Variant, None] = {}
+    for variant in variants:
+        at: Variant | None = variant
         while at is not None:
             found[at] = None
             at = at.parent
-    levels: dict[int, list[Arm]] = {}
-    for arm in found:
-        levels.setdefault(max(len(arm.path), 1), []).append(arm)
+    levels: dict[int, list[Variant]] = {}
+    for variant in found:
+        levels.setdefault(max(len(variant.path), 1), []).append(variant)
     return [levels[n] for n in sorted(levels)]
 
 
-def even(depth: Mapping[Arm, int]) -> dict[Arm, int]:
-    """``depth`` with as many draws of every arm of a tree as some arm of it has.
+def even(n_samples: Mapping[Variant, int]) -> dict[Variant, int]:
+    """``n_samples`` with as many samples of every variant of a tree as some variant of it has.
 
-    A child has its parent's index, and an order goes over all draws of the root: so all have as
-    many. What lies above an arm is there too.
+    A child has its parent's index, and an order goes over all samples of the root: so all have as
+    many. What lies above a variant is there too.
     """
-    whole: dict[Arm, int] = {}
-    for arms in parents_first(depth):
-        for arm in arms:
-            whole[arm] = depth.get(arm, 0)
-    most: dict[Arm, int] = {}
-    for arm, n in whole.items():
-        most[_begins(arm)] = max(most.get(_begins(arm), 0), n)
-    return {arm: most[_begins(arm)] for arm in whole}
+    whole: dict[Variant, int] = {}
+    for variants in parents_first(n_samples):
+        for variant in variants:
+            whole[variant] = n_samples.get(variant, 0)
+    most: dict[Variant, int] = {}
+    for variant, n in whole.items():
+        most[_begins(variant)] = max(most.get(_begins(variant), 0), n)
+    return {variant: most[_begins(variant)] for variant in whole}
 
 
-def _begins(arm: Arm) -> Arm:
-    while arm.parent is not None:
-        arm = arm.parent
-    return arm
+def _begins(variant: Variant) -> Variant:
+    while variant.parent is not None:
+        variant = variant.parent
+    return variant

@@ -8,7 +8,22 @@ from tierwise.proposals.instructions import Brief, Failing, grounded, reflect
 from tierwise.proposals.layout import instruction_of, with_instruction
 
 __all__ = [
-    "Author", "Brief", "Candidate", "Demo", "Failing", "Known", "Refused", "Registry", "TaskAuthor",
-    "bootstrapped", "catalogue", "grounded", "instruction_of", "known_of", "normalised", "reflect",
-    "talking_to", "with_instruction",
-]  # fmt: skip
+    "Author",
+    "Brief",
+    "Candidate",
+    "Demo",
+    "Failing",
+    "Known",
+    "Refused",
+    "Registry",
+    "TaskAuthor",
+    "bootstrapped",
+    "catalogue",
+    "grounded",
+    "instruction_of",
+    "known_of",
+    "normalised",
+    "reflect",
+    "talking_to",
+    "with_instruction",
+]

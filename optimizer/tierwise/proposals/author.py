@@ -36,9 +36,15 @@ class Author(Protocol):
         ...
 
     def revise(
-        self, registry: Registry, brief: Brief, prompt: PromptTemplate, lm: Any, *, n: int,
+        self,
+        registry: Registry,
+        brief: Brief,
+        prompt: PromptTemplate,
+        lm: Any,
+        *,
+        n: int,
         seed: int,
-    ) -> list[PromptTemplate]:  # fmt: skip
+    ) -> list[PromptTemplate]:
         """Prompts in place of ``prompt``, from what it gets wrong in the strategy that runs it."""
         ...
 
@@ -73,9 +79,15 @@ class TaskAuthor:
         return instruction_of(prompt)
 
     def revise(
-        self, registry: Registry, brief: Brief, prompt: PromptTemplate, lm: Any, *, n: int,
+        self,
+        registry: Registry,
+        brief: Brief,
+        prompt: PromptTemplate,
+        lm: Any,
+        *,
+        n: int,
         seed: int,
-    ) -> list[PromptTemplate]:  # fmt: skip
+    ) -> list[PromptTemplate]:
         """From GEPA's reflection."""
         if lm is None:
             return []

@@ -13,9 +13,14 @@ BOOTSTRAP = "bootstrap"
 
 
 def bootstrapped(
-    registry: Registry, program: Any, trainset: Sequence[Any], metric: Callable[..., Any], *,
-    sizes: Sequence[int], seed: int,
-) -> None:  # fmt: skip
+    registry: Registry,
+    program: Any,
+    trainset: Sequence[Any],
+    metric: Callable[..., Any],
+    *,
+    sizes: Sequence[int],
+    seed: int,
+) -> None:
     """A set of demonstrations for each of ``sizes``, from the program's own right answers.
 
     The program runs on DSPy's current LM. What goes wrong with one set is noted as its refusal.
@@ -27,9 +32,11 @@ def bootstrapped(
         shuffled = list(trainset)
         random.Random(seed + i).shuffle(shuffled)
         optimizer = BootstrapFewShot(
-            metric=metric, max_bootstrapped_demos=size, max_labeled_demos=0,
+            metric=metric,
+            max_bootstrapped_demos=size,
+            max_labeled_demos=0,
             max_errors=max(10, len(shuffled)),
-        )  # fmt: skip
+        )
         try:
             with quiet():
                 compiled = optimizer.compile(program.deepcopy(), trainset=shuffled)

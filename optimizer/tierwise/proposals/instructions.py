@@ -21,8 +21,8 @@ SHOWN_FAILURES = 6
 class Failing(NamedTuple):
     """An item that is not answered right, as the reflection sees it.
 
-    ``answers`` are what the draws said, None where nothing could be read; ``score`` is what the
-    policy gets on it, over the orders in which its draws may come.
+    ``answers`` are what the samples said, None where nothing could be read; ``score`` is what the
+    policy gets on it, over the orders in which its samples may come.
     """
 
     inputs: Mapping[str, str]
@@ -75,14 +75,26 @@ def grounded(
         try:
             with quiet():
                 proposer = GroundedProposer(
-                    prompt_model=lm, program=module, trainset=list(trainset), rng=rng,
-                    use_dataset_summary=False, program_aware=False, use_instruct_history=False,
-                    use_tip=bool(tip), set_tip_randomly=False, set_history_randomly=False,
-                )  # fmt: skip
+                    prompt_model=lm,
+                    program=module,
+                    trainset=list(trainset),
+                    rng=rng,
+                    use_dataset_summary=False,
+                    program_aware=False,
+                    use_instruct_history=False,
+                    use_tip=bool(tip),
+                    set_tip_randomly=False,
+                    set_history_randomly=False,
+                )
                 text = proposer.propose_instruction_for_predictor(
-                    program=module, predictor=module, pred_i=0, demo_candidates=sets, demo_set_i=1,
-                    trial_logs={}, tip=tip,
-                )  # fmt: skip
+                    program=module,
+                    predictor=module,
+                    pred_i=0,
+                    demo_candidates=sets,
+                    demo_set_i=1,
+                    trial_logs={},
+                    tip=tip,
+                )
         except DSPyError as error:  # the call failed, or its answer could not be read
             registry.refuse(origin, f"the proposer failed: {_first_line(error)}")
             continue
@@ -93,7 +105,7 @@ def reflect(registry: Registry, brief: Brief, lm: Any, *, n: int, seed: int) -> 
     """Up to ``n`` instructions from GEPA's reflection on the brief's failures.
 
     It is told how the prompt is run (votes, mode, bucket), so that it can aim at what the votes
-    disagree on rather than at one draw.
+    disagree on rather than at one sample.
     """
     from dspy.utils.exceptions import DSPyError
     from gepa.strategies.instruction_proposal import InstructionProposalSignature
@@ -102,10 +114,12 @@ def reflect(registry: Registry, brief: Brief, lm: Any, *, n: int, seed: int) -> 
     for i in range(n if brief.failures else 0):
         origin = f"{brief.origin}/{i}"
         shown = rng.sample(list(brief.failures), min(SHOWN_FAILURES, len(brief.failures)))
-        prompt = InstructionProposalSignature.prompt_renderer({
-            "current_instruction_doc": brief.instruction,
-            "dataset_with_feedback": [_record(failing, brief.run_as) for failing in shown],
-        })  # fmt: skip
+        prompt = InstructionProposalSignature.prompt_renderer(
+            {
+                "current_instruction_doc": brief.instruction,
+                "dataset_with_feedback": [_record(failing, brief.run_as) for failing in shown],
+            }
+        )
         try:
             said = lm(str(prompt))[0]
         except DSPyError as error:
@@ -132,7 +146,7 @@ def _record(failing: Failing, run_as: str) -> dict[str, Any]:
     )
     return {
         "Inputs": dict(failing.inputs),
-        "Answers of its draws": votes or "none",
+        "Answers of its samples": votes or "none",
         "Feedback": f"The right answer is {failing.target!r}; the score was {failing.score:.2g}. "
         f"The instruction is run as: {run_as}.",
     }

@@ -32,7 +32,10 @@ def with_instruction(prompt: PromptTemplate, candidate: Candidate) -> PromptTemp
     kept = rest if replaced else prompt.messages
     new_id = f"{_OF_CANDIDATE.sub('', prompt.id)}+{candidate.id}"
     return replace(
-        prompt, id=new_id, messages=(Message("system", candidate.text), *kept),
-        family=new_id,  # it is nobody's other wording
-        paraphrases=(), origin=candidate.origin,
-    )  # fmt: skip
+        prompt,
+        id=new_id,
+        messages=(Message("system", candidate.text), *kept),
+        family=new_id,  # it is nobody's other paraphrase
+        paraphrases=(),
+        origin=candidate.origin,
+    )

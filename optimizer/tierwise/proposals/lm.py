@@ -30,7 +30,7 @@ IN_CACHE_KEY = ("max_tokens", "reasoning_effort", "top_p")
 class TierEngine:
     """DSPy's engine over a tier's ``LanguageModel``; one call a response.
 
-    A request that is asked again without a seed is the next draw of it. What a request leaves open
+    A request that is asked again without a seed is the next sample of it. What a request leaves open
     (tokens, reasoning effort) is what the mode sends; without a mode it stays open.
 
     Attributes:
@@ -39,9 +39,13 @@ class TierEngine:
     """
 
     def __init__(
-        self, tier: Tier, mode: str | None = None, model: LanguageModel | None = None, *,
+        self,
+        tier: Tier,
+        mode: str | None = None,
+        model: LanguageModel | None = None,
+        *,
         seed: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.tier, self.mode, self.seed = tier, mode, seed
         self.params: Mapping[str, object] = {} if mode is None else dict(tier.mode(mode))
         if "suffix" in self.params:
@@ -79,15 +83,19 @@ class TierEngine:
         """The tier as plain data; no keys and no addresses are in it."""
         price = self.tier.price
         return {
-            "name": self.tier.name, "model": self.tier.model, "mode": self.mode, "seed": self.seed,
+            "name": self.tier.name,
+            "model": self.tier.model,
+            "mode": self.mode,
+            "seed": self.seed,
             "modes": {name: dict(sent) for name, sent in self.tier.modes.items()},
             "price": {
                 "prompt_usd_per_mtok": price.prompt_usd_per_mtok,
                 "completion_usd_per_mtok": price.completion_usd_per_mtok,
                 "cached_usd_per_mtok": price.cached_usd_per_mtok,
-                "as_of": price.as_of, "nominal": price.nominal,
+                "as_of": price.as_of,
+                "simulated": price.simulated,
             },
-        }  # fmt: skip
+        }
 
     @classmethod
     def load_state(cls, state: Mapping[str, Any]) -> TierEngine:
@@ -128,7 +136,7 @@ class TierEngine:
 
 
 class AsyncTierEngine:
-    """The async twin that DSPy asks for; it shares its engine's model, draws and bill."""
+    """The async twin that DSPy asks for; it shares its engine's model, samples and bill."""
 
     def __init__(self, engine: TierEngine) -> None:
         self.engine = engine
@@ -148,10 +156,15 @@ class AsyncTierEngine:
 
 
 def tier_lm(
-    tier: Tier | str, mode: str | None = None, *, model: LanguageModel | None = None,
-    temperature: float | None = None, cache: bool = True, seed: int = 0,
-) -> Any:  # fmt: skip
-    """A ``dspy.LM`` over a tier, or over a model string at LiteLLM's or nominal prices.
+    tier: Tier | str,
+    mode: str | None = None,
+    *,
+    model: LanguageModel | None = None,
+    temperature: float | None = None,
+    cache: bool = True,
+    seed: int = 0,
+) -> Any:
+    """A ``dspy.LM`` over a tier, or over a model string at LiteLLM's or simulated prices.
 
     ``mode``: what a request sends (default: the tier's first). ``cache``: DSPy's own (off where the
     mode sends what DSPy would not make part of its cache's key). ``model`` answers in place of the

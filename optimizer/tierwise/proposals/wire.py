@@ -1,4 +1,4 @@
-"""Between a tierwise draw and DSPy's canonical request and response, both ways.
+"""Between a tierwise sample and DSPy's canonical request and response, both ways.
 
 Parameters that DSPy's ``Config`` knows go into its fields, all others (``thinking``, ``extra_body``
 …) into ``Config.extensions`` as they are; nothing is dropped.
@@ -21,7 +21,7 @@ _FINISHED = {"stop": "stop", "length": "length", "content_filter": "content_filt
 
 
 def to_dspy(request: Request, model: str, seed: int, *, logprobs: bool = False) -> Any:
-    """The ``dspy.lm15.Request`` of one draw; its seed tells the draws of a request apart."""
+    """The ``dspy.lm15.Request`` of one sample; its seed tells the samples of a request apart."""
     params = dict(request.params)
     fields = {name: params.pop(name) for name in _FIELDS if name in params}
     effort = params.pop("reasoning_effort", None)

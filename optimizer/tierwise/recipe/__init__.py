@@ -1,33 +1,52 @@
 """Prompts, tiers, prices and policies: frozen values, no I/O."""
 
 from tierwise.recipe.policy import (
-    Arm,
     Difficulty,
     Limits,
     Policy,
     Probe,
     Recipe,
     StrategySpec,
+    Variant,
     Weight,
     uniform,
 )
 from tierwise.recipe.policy_file import PolicyFile, TaskRef, json_schema
 from tierwise.recipe.prompt import ANSWER, Message, PromptTemplate, substitute
 from tierwise.recipe.space import Constraints, Dimension, Range, SearchSpace
-from tierwise.recipe.tier import DrawBill, Price, Tier, price
-from tierwise.recipe.turns import (
-    Passage,
-    Path,
-    RetrieverSpec,
-    Said,
-    Turn,
-    TurnTemplate,
-    read_turn,
-)
+from tierwise.recipe.tier import Price, SampleBill, Tier, price
+from tierwise.recipe.turns import Passage, Path, RetrieverSpec, Said, Turn, TurnTemplate, read_turn
 
 __all__ = [
-    "ANSWER", "Arm", "Constraints", "Difficulty", "Dimension", "DrawBill", "Limits", "Message",
-    "Passage", "Path", "Policy", "PolicyFile", "Price", "Probe", "PromptTemplate", "Range",
-    "Recipe", "RetrieverSpec", "Said", "SearchSpace", "StrategySpec", "TaskRef", "Tier", "Turn",
-    "TurnTemplate", "Weight", "json_schema", "price", "read_turn", "substitute", "uniform",
-]  # fmt: skip
+    "ANSWER",
+    "Constraints",
+    "Difficulty",
+    "Dimension",
+    "Limits",
+    "Message",
+    "Passage",
+    "Path",
+    "Policy",
+    "PolicyFile",
+    "Price",
+    "Probe",
+    "PromptTemplate",
+    "Range",
+    "Recipe",
+    "RetrieverSpec",
+    "Said",
+    "SampleBill",
+    "SearchSpace",
+    "StrategySpec",
+    "TaskRef",
+    "Tier",
+    "Turn",
+    "TurnTemplate",
+    "Variant",
+    "Weight",
+    "json_schema",
+    "price",
+    "read_turn",
+    "substitute",
+    "uniform",
+]

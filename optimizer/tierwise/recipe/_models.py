@@ -17,14 +17,32 @@ from tierwise.recipe.turns import NAMES, RetrieverSpec, TurnTemplate
 from tierwise.task import NORMALISERS, AnswerSpec
 
 MODE_PARAMETERS = (
-    "allowed_openai_params", "extra_body", "frequency_penalty", "logit_bias", "logprobs",
-    "max_completion_tokens", "max_tokens", "min_p", "presence_penalty", "reasoning",
+    "allowed_openai_params",
+    "extra_body",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "min_p",
+    "presence_penalty",
+    "reasoning",
     "recorded_mode",
-    "reasoning_effort", "repetition_penalty", "response_format", "safety_settings", "service_tier",
-    "stop", "suffix", "thinking", "top_k", "top_logprobs", "top_p", "verbosity",
-)  # fmt: skip
+    "reasoning_effort",
+    "repetition_penalty",
+    "response_format",
+    "safety_settings",
+    "service_tier",
+    "stop",
+    "suffix",
+    "thinking",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+    "verbosity",
+)
 """What a mode may send (``recorded_mode`` names that of a recording). Not here: temperature, n and
-seed, which an arm and its draws set, and whatever would send a request elsewhere or carry a key."""
+seed, which a variant and its samples set, and whatever would send a request elsewhere or carry a key."""
 
 _ELSEWHERE = re.compile(
     r"(^|_)(api|base_url|url|endpoint|host|headers?|authorization|secret|password|callbacks?)(_|$)|://",
@@ -36,7 +54,11 @@ _MODEL = re.compile(r"[A-Za-z0-9][\w.:/@+\-]*")
 def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     for name in parameters:
         if name not in MODE_PARAMETERS:
-            hint = " (an arm and its draws set it)" if name in ("temperature", "n", "seed") else ""
+            hint = (
+                " (a variant and its samples set it)"
+                if name in ("temperature", "n", "seed")
+                else ""
+            )
             raise custom(unknown_name("parameter of a mode", name, MODE_PARAMETERS).message + hint)
     _refuse_addresses({k: v for k, v in parameters.items() if k not in ("response_format", "stop")})
     return parameters
@@ -178,9 +200,13 @@ class RetrieverModel(Strict):
             InputError: the query's regular expression is none.
         """
         return RetrieverSpec(
-            self.name, AnswerSpec(self.query.regex, self.query.take, "none"), self.join, self.none,
-            self.max_chars, float(self.usd_per_call),
-        )  # fmt: skip
+            self.name,
+            AnswerSpec(self.query.regex, self.query.take, "none"),
+            self.join,
+            self.none,
+            self.max_chars,
+            float(self.usd_per_call),
+        )
 
 
 class PriceModel(Strict):
@@ -190,7 +216,7 @@ class PriceModel(Strict):
     completion_usd_per_mtok: NotNegative
     cached_usd_per_mtok: NotNegative | None = None
     as_of: str = ""
-    nominal: bool = False
+    simulated: bool = False
 
     def value(self) -> Price:
         """As a price."""

@@ -30,13 +30,13 @@ from tierwise.recipe._schema import (
 )
 from tierwise.recipe._yaml import Document, raise_any
 from tierwise.recipe.policy import (
-    Arm,
     Difficulty,
     Limits,
     Policy,
     Probe,
     Recipe,
     StrategySpec,
+    Variant,
     Weight,
 )
 from tierwise.recipe.policy_file import SCHEMA, PolicyFile, TaskRef, dangling, newer_schema
@@ -52,7 +52,7 @@ def _scalar(value: Any) -> Any:
 
 def _with_kind(strategy: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(strategy.get("kind"), str):
-        raise ValueError("needs a 'kind', such as {kind: self_consistency, draws: 5}")
+        raise ValueError("needs a 'kind', such as {kind: self_consistency, samples: 5}")
     return strategy
 
 
@@ -78,7 +78,7 @@ class TaskModel(Strict):
     items_sha256: str
 
 
-class ArmModel(Strict):
+class VariantModel(Strict):
     """Prompt x mode x temperature, on the file's tier or one of ``other_tiers``."""
 
     prompt: str
@@ -86,40 +86,42 @@ class ArmModel(Strict):
     temperature: NotNegative
     tier: str | None = None
 
-    def value(self) -> Arm:
-        """As an arm."""
-        return Arm(self.prompt, self.mode, float(self.temperature), self.tier)
+    def value(self) -> Variant:
+        """As a variant."""
+        return Variant(self.prompt, self.mode, float(self.temperature), self.tier)
 
 
 class ProbeModel(Strict):
-    """The draws that the signal looks at: of one arm, written out here, or dealt over ``arms``."""
+    """The samples that the signal looks at: of one variant, written out here, or interleaved over ``variants``."""
 
     prompt: str | None = None
     mode: str | None = None
     temperature: NotNegative | None = None
     tier: str | None = None
-    arms: Annotated[list[ArmModel], Field(min_length=1)] | None = None
-    draws: Count
+    variants: Annotated[list[VariantModel], Field(min_length=1)] | None = None
+    samples: Count
 
     @model_validator(mode="after")
-    def _one_arm_or_several(self) -> ProbeModel:
-        arm = {name: getattr(self, name) for name in ArmModel.model_fields}
-        if self.arms is None:
+    def _one_variant_or_several(self) -> ProbeModel:
+        variant = {name: getattr(self, name) for name in VariantModel.model_fields}
+        if self.variants is None:
             for name in ("prompt", "mode", "temperature"):
-                if arm[name] is None:
-                    raise custom(f"{name!r} is missing (or give a list of 'arms')")
-            self.arms = [ArmModel(**arm)]
-        elif given := [name for name, value in arm.items() if value is not None]:
-            raise custom(f"give {given[0]!r} or a list of 'arms', not both")
-        if len(set(self.value().arms)) < len(self.arms):
-            raise custom("an arm is here twice")
-        if self.draws < len(self.arms):
-            raise custom(f"{self.draws} draws reach only as many of its {len(self.arms)} arms")
+                if variant[name] is None:
+                    raise custom(f"{name!r} is missing (or give a list of 'variants')")
+            self.variants = [VariantModel(**variant)]
+        elif given := [name for name, value in variant.items() if value is not None]:
+            raise custom(f"give {given[0]!r} or a list of 'variants', not both")
+        if len(set(self.value().variants)) < len(self.variants):
+            raise custom("a variant is here twice")
+        if self.samples < len(self.variants):
+            raise custom(
+                f"{self.samples} samples reach only as many of its {len(self.variants)} variants"
+            )
         return self
 
     def value(self) -> Probe:
         """As a probe."""
-        return Probe(tuple(arm.value() for arm in self.arms or ()), self.draws)
+        return Probe(tuple(variant.value() for variant in self.variants or ()), self.samples)
 
 
 class WeightModel(Strict):
@@ -141,11 +143,11 @@ class DifficultyModel(Strict):
 
 
 class BucketModel(Strict):
-    """A bucket's arms, which vote together, and its strategy."""
+    """A bucket's variants, which vote together, and its strategy."""
 
     name: str = ""
     share: Annotated[float, Field(ge=0, le=1)] | None = None
-    arms: Annotated[list[ArmModel], Field(min_length=1)]
+    variants: Annotated[list[VariantModel], Field(min_length=1)]
     strategy: Annotated[dict[str, Scalar], AfterValidator(_with_kind)]
 
 
@@ -153,7 +155,7 @@ class LimitsModel(Strict):
     """What ends a request early."""
 
     max_usd_per_request: Positive | None = None
-    max_draws: Count | None = None
+    max_samples: Count | None = None
     timeout_s: Positive | None = 60.0
     on_error: Literal["answer_with_what_arrived", "fail"] = "answer_with_what_arrived"
 
@@ -170,8 +172,15 @@ class TierModel(Strict):
 
     def value(self, name: str) -> Tier:
         """As a tier."""
-        return Tier(name, self.model, self.price.value(), dict(self.modes), self.takes_n,
-                    self.logprobs, dict(self.rate_limits))  # fmt: skip
+        return Tier(
+            name,
+            self.model,
+            self.price.value(),
+            dict(self.modes),
+            self.takes_n,
+            self.logprobs,
+            dict(self.rate_limits),
+        )
 
 
 class PolicyModel(Strict):
@@ -241,11 +250,22 @@ def read(document: Document) -> PolicyFile:
     raise_any(sorted(faults, key=lambda f: f.line or 0))
     assert policy is not None  # else there was a fault
     return PolicyFile(
-        name=model.name, tier=tier, task=TaskRef(**model.task.model_dump()), inputs=inputs,
-        prompts=prompts, policy=policy, shares=shares, answer=answer, expected=model.expected,
-        evidence=model.evidence, provenance=model.provenance, deployable=model.deployable,
-        notes=tuple(model.notes), other_tiers=others, retriever=retriever,
-    )  # fmt: skip
+        name=model.name,
+        tier=tier,
+        task=TaskRef(**model.task.model_dump()),
+        inputs=inputs,
+        prompts=prompts,
+        policy=policy,
+        shares=shares,
+        answer=answer,
+        expected=model.expected,
+        evidence=model.evidence,
+        provenance=model.provenance,
+        deployable=model.deployable,
+        notes=tuple(model.notes),
+        other_tiers=others,
+        retriever=retriever,
+    )
 
 
 def _check_schema(document: Document) -> None:
@@ -267,7 +287,7 @@ def _check_schema(document: Document) -> None:
 def _policy(model: PolicyModel, document: Document, faults: list[InputError]) -> Policy | None:
     buckets = tuple(
         Recipe(
-            tuple(arm.value() for arm in bucket.arms),
+            tuple(variant.value() for variant in bucket.variants),
             StrategySpec.of(
                 str(bucket.strategy["kind"]),
                 {name: value for name, value in bucket.strategy.items() if name != "kind"},
@@ -280,9 +300,12 @@ def _policy(model: PolicyModel, document: Document, faults: list[InputError]) ->
     thresholds = tuple(float(t) for t in cut.thresholds)
     try:
         difficulty = Difficulty(
-            cut.signal, thresholds, probe, tuple(sorted(cut.params.items())),
+            cut.signal,
+            thresholds,
+            probe,
+            tuple(sorted(cut.params.items())),
             tuple(Weight(n, w.weight, w.mean, w.scale) for n, w in cut.weights.items()),
-        )  # fmt: skip
+        )
         return Policy(buckets, difficulty, Limits(**model.limits.model_dump()))
     except ValueError as error:
         faults.append(document.fault(str(error), ("difficulty", "thresholds")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tierwise.recipe._yaml import Flow, FlowList, dump
-from tierwise.recipe.policy import Arm, Difficulty, Limits
+from tierwise.recipe.policy import Difficulty, Limits, Variant
 from tierwise.recipe.policy_file import SCHEMA, PolicyFile
 from tierwise.recipe.prompt import ANSWER, HISTORY, PromptTemplate
 from tierwise.recipe.tier import Price, Tier
@@ -55,16 +55,18 @@ def shown_price(price: Price) -> dict[str, Any]:
         shown["cached_usd_per_mtok"] = float(price.cached_usd_per_mtok)
     if price.as_of:
         shown["as_of"] = price.as_of
-    if price.nominal:
-        shown["nominal"] = True
+    if price.simulated:
+        shown["simulated"] = True
     return Flow(shown)
 
 
 def _tier(tier: Tier) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "model": tier.model, "price": shown_price(tier.price), "takes_n": tier.takes_n,
+        "model": tier.model,
+        "price": shown_price(tier.price),
+        "takes_n": tier.takes_n,
         "logprobs": tier.logprobs,
-    }  # fmt: skip
+    }
     if tier.limits:
         shown["rate_limits"] = {name: float(limit) for name, limit in tier.limits.items()}
     shown["modes"] = {name: Flow(sent) for name, sent in tier.modes.items()}
@@ -92,15 +94,23 @@ def _prompt(prompt: PromptTemplate) -> dict[str, Any]:
 
 def _retriever(spec: RetrieverSpec) -> dict[str, Any]:
     return {
-        "name": spec.name, "query": {"regex": spec.query.regex, "take": spec.query.take},
-        "join": spec.join, "none": spec.none, "max_chars": spec.max_chars,
+        "name": spec.name,
+        "query": {"regex": spec.query.regex, "take": spec.query.take},
+        "join": spec.join,
+        "none": spec.none,
+        "max_chars": spec.max_chars,
         "usd_per_call": float(spec.usd_per_call),
-    }  # fmt: skip
+    }
 
 
-def _arm(arm: Arm) -> dict[str, Any]:
-    where = {} if arm.tier is None else {"tier": arm.tier}
-    return {"prompt": arm.prompt, "mode": arm.mode, "temperature": float(arm.temperature), **where}
+def _variant(variant: Variant) -> dict[str, Any]:
+    where = {} if variant.tier is None else {"tier": variant.tier}
+    return {
+        "prompt": variant.prompt,
+        "mode": variant.mode,
+        "temperature": float(variant.temperature),
+        **where,
+    }
 
 
 def _difficulty(difficulty: Difficulty) -> dict[str, Any]:
@@ -108,9 +118,15 @@ def _difficulty(difficulty: Difficulty) -> dict[str, Any]:
     if difficulty.params:
         shown["params"] = Flow(dict(difficulty.params))
     if difficulty.probe:
-        arms, draws = [_arm(arm) for arm in difficulty.probe.arms], difficulty.probe.draws
-        one = len(arms) == 1
-        shown["probe"] = {**(arms[0] if one else {"arms": FlowList(arms)}), "draws": draws}
+        variants, samples = (
+            [_variant(variant) for variant in difficulty.probe.variants],
+            difficulty.probe.samples,
+        )
+        one = len(variants) == 1
+        shown["probe"] = {
+            **(variants[0] if one else {"variants": FlowList(variants)}),
+            "samples": samples,
+        }
     if difficulty.weights:
         shown["weights"] = {
             name: Flow({"weight": float(weight), "mean": float(mean), "scale": float(scale)})
@@ -130,9 +146,9 @@ def _buckets(file: PolicyFile) -> list[dict[str, Any]]:
         bucket: dict[str, Any] = {"name": names[i]}
         if file.shares:
             bucket["share"] = file.shares[i]
-        arms = FlowList([_arm(arm) for arm in recipe.arms])
+        variants = FlowList([_variant(variant) for variant in recipe.variants])
         strategy = {"kind": recipe.strategy.kind, **dict(recipe.strategy.params)}
-        shown.append({**bucket, "arms": arms, "strategy": Flow(strategy)})
+        shown.append({**bucket, "variants": variants, "strategy": Flow(strategy)})
     return shown
 
 
@@ -147,7 +163,7 @@ def _limits(limits: Limits) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if limits.max_usd_per_request is not None:
         shown["max_usd_per_request"] = float(limits.max_usd_per_request)
-    if limits.max_draws is not None:
-        shown["max_draws"] = limits.max_draws
+    if limits.max_samples is not None:
+        shown["max_samples"] = limits.max_samples
     timeout_s = None if limits.timeout_s is None else float(limits.timeout_s)
     return {**shown, "timeout_s": timeout_s, "on_error": limits.on_error}

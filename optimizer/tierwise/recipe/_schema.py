@@ -99,15 +99,22 @@ def _fault(model: type[BaseModel], doc: Document, detail: ErrorDetails, loc: Loc
 
 _MUST_BE = {
     "string_type": "text (in quotes if it looks like something else)",
-    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
-    "bool_type": "true or false", "dict_type": "a mapping", "model_type": "a mapping",
-    "list_type": "a list", "model_attributes_type": "a mapping",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "list_type": "a list",
+    "model_attributes_type": "a mapping",
     "string_too_short": "a text that is not empty",
-}  # fmt: skip
+}
 _BOUNDS = {
-    "greater_than": "above", "greater_than_equal": "at least",
-    "less_than": "below", "less_than_equal": "at most",
-}  # fmt: skip
+    "greater_than": "above",
+    "greater_than_equal": "at least",
+    "less_than": "below",
+    "less_than_equal": "at most",
+}
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A policy's decisions: difficulty, and for each bucket the arms and the strategy.
+"""A policy's decisions: difficulty, and for each bucket the variants and the strategy.
 
 Ids only; the deployable file (``policy_file``) adds the exact messages, modes and evidence.
 """
@@ -15,11 +15,11 @@ from tierwise.recipe.turns import ROOT, Path, Turn, path_above, path_below
 Param = int | float | str | bool | None
 
 
-class Arm(NamedTuple):
-    """What draws are bought for: prompt x mode x temperature, on this tier or a named one.
+class Variant(NamedTuple):
+    """What samples are bought for: prompt x mode x temperature, on this tier or a named one.
 
-    A recipe's arms have the empty ``path``; below them an arm with a path stands for the draws of
-    one node in each of the arm's trees.
+    A recipe's variants have the empty ``path``; below them a variant with a path stands for the samples of
+    one node in each of the variant's trees.
     """
 
     prompt: str
@@ -37,25 +37,25 @@ class Arm(NamedTuple):
 
     @property
     def turn(self) -> Turn:
-        """What its draws are asked for."""
+        """What its samples are asked for."""
         return self.path[-1] if self.path else ROOT
 
     @property
-    def root(self) -> Arm:
-        """The recipe's arm that this one lies below."""
+    def root(self) -> Variant:
+        """The recipe's variant that this one lies below."""
         return self._replace(path=())
 
     @property
-    def parent(self) -> Arm | None:
-        """The arm whose draws are the parents of this one's; None where these begin a request."""
+    def parent(self) -> Variant | None:
+        """The variant whose samples are the parents of this one's; None where these begin a request."""
         return self._replace(path=path_above(self.path)) if len(self.path) > 1 else None
 
-    def begun(self, turn: Turn) -> Arm:
-        """This arm asked for ``turn`` at once."""
+    def begun(self, turn: Turn) -> Variant:
+        """This variant asked for ``turn`` at once."""
         return self._replace(path=() if turn == ROOT else (turn,))
 
-    def below(self, turn: Turn) -> Arm:
-        """This arm asked for ``turn`` after its draw."""
+    def below(self, turn: Turn) -> Variant:
+        """This variant asked for ``turn`` after its sample."""
         return self._replace(path=path_below(self.path, turn))
 
 
@@ -70,7 +70,7 @@ class StrategySpec:
     def of(
         cls, kind: str, params: Mapping[str, Param] | None = None, /, **more: Param
     ) -> StrategySpec:
-        """``StrategySpec.of("self_consistency", draws=5)``."""
+        """``StrategySpec.of("self_consistency", samples=5)``."""
         return cls(kind, tuple(sorted({**(params or {}), **more}.items())))
 
     def __str__(self) -> str:
@@ -81,35 +81,35 @@ class StrategySpec:
 
 
 class Recipe(NamedTuple):
-    """One bucket's way to an answer: arms, whose draws vote together, and a strategy."""
+    """One bucket's way to an answer: variants, whose samples vote together, and a strategy."""
 
-    arms: tuple[Arm, ...]
+    variants: tuple[Variant, ...]
     strategy: StrategySpec
 
 
 class Probe(NamedTuple):
-    """The draws that a difficulty signal looks at before the bucket is known.
+    """The samples that a difficulty signal looks at before the bucket is known.
 
-    ``draws`` of them in all, dealt over ``arms`` in turn: two draws of two prompts are one of each.
+    ``samples`` of them in all, interleaved over ``variants`` in turn: two samples of two prompts are one of each.
     """
 
-    arms: tuple[Arm, ...]
-    draws: int
+    variants: tuple[Variant, ...]
+    samples: int
 
     @property
-    def dealt(self) -> tuple[Arm, ...]:
-        """The arm of each draw, in the order in which they are asked for (at once)."""
-        return (self.arms * self.draws)[: self.draws]
+    def interleaved(self) -> tuple[Variant, ...]:
+        """The variant of each sample, in the order in which they are asked for (at once)."""
+        return (self.variants * self.samples)[: self.samples]
 
-    def among(self, arms: Sequence[Arm]) -> Probe | None:
-        """The part of it that a recipe of ``arms`` takes over as its first draws; None: nothing."""
-        mine = tuple(arm for arm in self.arms if arm in arms)
-        draws = sum(arm in arms for arm in self.dealt)
-        return Probe(mine, draws) if draws else None
+    def among(self, variants: Sequence[Variant]) -> Probe | None:
+        """The part of it that a recipe of ``variants`` takes over as its first samples; None: nothing."""
+        mine = tuple(variant for variant in self.variants if variant in variants)
+        samples = sum(variant in variants for variant in self.interleaved)
+        return Probe(mine, samples) if samples else None
 
     def __str__(self) -> str:
-        many = "one draw" if self.draws == 1 else f"{self.draws} draws"
-        return f"{many} of {' + '.join(arm.label for arm in self.arms)}"
+        many = "one sample" if self.samples == 1 else f"{self.samples} samples"
+        return f"{many} of {' + '.join(variant.label for variant in self.variants)}"
 
 
 class Weight(NamedTuple):
@@ -150,7 +150,7 @@ class Limits:
     """What ends a request early, in search as in serving."""
 
     max_usd_per_request: float | None = None
-    max_draws: int | None = None
+    max_samples: int | None = None
     timeout_s: float | None = 60.0
     on_error: Literal["answer_with_what_arrived", "fail"] = "answer_with_what_arrived"
 
@@ -163,7 +163,7 @@ class Policy:
     """Buckets, easiest first, and how a request finds its bucket.
 
     A search knows no limits: those of a file are chosen when it is written, so that they bound a
-    request and do not steer it, whatever a provider's pace was while draws were bought.
+    request and do not steer it, whatever a provider's pace was while samples were bought.
     """
 
     buckets: tuple[Recipe, ...]
@@ -176,17 +176,17 @@ class Policy:
                 f"{len(self.buckets)} buckets need {len(self.buckets) - 1} thresholds, "
                 f"got {len(self.difficulty.thresholds)}"
             )
-        if any(arm.path for arm in self.arms):
-            raise ValueError("a recipe's arms have no path: the strategy asks for turns")
+        if any(variant.path for variant in self.variants):
+            raise ValueError("a recipe's variants have no path: the strategy asks for turns")
         cuts = self.difficulty.thresholds
         if any(a <= b for a, b in itertools.pairwise(cuts)):
             raise ValueError(f"thresholds must fall from the easiest bucket on, got {cuts}")
 
     @property
-    def arms(self) -> tuple[Arm, ...]:
-        """Every arm that a request may draw from, the probe's first."""
-        probe = self.difficulty.probe.arms if self.difficulty.probe else ()
-        return tuple(dict.fromkeys((*probe, *(a for b in self.buckets for a in b.arms))))
+    def variants(self) -> tuple[Variant, ...]:
+        """Every variant that a request may sample from, the probe's first."""
+        probe = self.difficulty.probe.variants if self.difficulty.probe else ()
+        return tuple(dict.fromkeys((*probe, *(a for b in self.buckets for a in b.variants))))
 
     def bucket_of(self, signal: float) -> int:
         """Index of the bucket for a signal's value."""
@@ -196,6 +196,6 @@ class Policy:
         return len(self.buckets) - 1
 
 
-def uniform(arm: Arm, strategy: StrategySpec) -> Policy:
-    """The policy of one bucket and one arm."""
-    return Policy(buckets=(Recipe((arm,), strategy),))
+def uniform(variant: Variant, strategy: StrategySpec) -> Policy:
+    """The policy of one bucket and one variant."""
+    return Policy(buckets=(Recipe((variant,), strategy),))

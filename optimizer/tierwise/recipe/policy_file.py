@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe.policy import Arm, Policy
+from tierwise.recipe.policy import Policy, Variant
 from tierwise.recipe.prompt import PromptTemplate, undefined_fields
 from tierwise.recipe.tier import Tier
 from tierwise.recipe.turns import RetrieverSpec, TurnTemplate
@@ -41,7 +41,7 @@ class PolicyFile:
     Only the prompts and modes that the policy uses are kept. ``shares`` is the part of the requests
     that each bucket got on the held-out items (empty: not known). ``expected`` and ``evidence`` are
     rounded to six digits, a number that is not finite becomes None; everything else is exact.
-    ``other_tiers`` are those that an arm names. ``retriever`` is a name, which the deployment binds
+    ``other_tiers`` are those that a variant names. ``retriever`` is a name, which the deployment binds
     to a corpus or an address.
 
     Raises:
@@ -71,14 +71,14 @@ class PolicyFile:
             raise error
         if len(self.shares) not in (0, len(self.policy.buckets)):
             raise InputError(f"{len(self.policy.buckets)} buckets, but {len(self.shares)} shares")
-        used = {arm.prompt for arm in self.policy.arms}
+        used = {variant.prompt for variant in self.policy.variants}
         kept = {
             "prompts": {i: _bare(i, p) for i, p in sorted(self.prompts.items()) if i in used},
             "tier": self._with_used_modes(self.tier),
             "other_tiers": {
                 name: self._with_used_modes(tier)
                 for name, tier in sorted(self.other_tiers.items())
-                if any(arm.tier == name for arm in self.policy.arms)
+                if any(variant.tier == name for variant in self.policy.variants)
             },
             "shares": tuple(float(share) for share in self.shares),
             "expected": _plain(self.expected, digits=6),
@@ -88,14 +88,16 @@ class PolicyFile:
         for name, value in kept.items():
             object.__setattr__(self, name, value)
 
-    def tier_of(self, arm: Arm) -> Tier:
-        """The tier that ``arm`` draws from."""
-        return self.other_tiers.get(arm.tier or "", self.tier)
+    def tier_of(self, variant: Variant) -> Tier:
+        """The tier that ``variant`` samples from."""
+        return self.other_tiers.get(variant.tier or "", self.tier)
 
     @property
     def takes_history(self) -> bool:
         """Whether every prompt that may answer has a slot for the messages before the question."""
-        answering = {arm.prompt for bucket in self.policy.buckets for arm in bucket.arms}
+        answering = {
+            variant.prompt for bucket in self.policy.buckets for variant in bucket.variants
+        }
         return all(self.prompts[name].takes_history for name in answering)
 
     def dumps(self) -> str:
@@ -142,7 +144,11 @@ class PolicyFile:
         return read(_yaml.read(path))
 
     def _with_used_modes(self, tier: Tier) -> Tier:
-        used = {arm.mode for arm in self.policy.arms if self.tier_of(arm).name == tier.name}
+        used = {
+            variant.mode
+            for variant in self.policy.variants
+            if self.tier_of(variant).name == tier.name
+        }
         modes = {name: _plain(sent) for name, sent in sorted(tier.modes.items()) if name in used}
         return replace(tier, modes=modes, limits=dict(sorted(tier.limits.items())))
 
@@ -162,28 +168,30 @@ def dangling(
     inputs: tuple[str, ...],
 ) -> Iterator[tuple[tuple[str | int, ...], InputError]]:
     """Each name that a policy uses and nobody defines, with its place in the file."""
-    places: list[tuple[tuple[str | int, ...], Arm]] = [
-        (("buckets", b, "arms", a), arm)
+    places: list[tuple[tuple[str | int, ...], Variant]] = [
+        (("buckets", b, "variants", a), variant)
         for b, bucket in enumerate(policy.buckets)
-        for a, arm in enumerate(bucket.arms)
+        for a, variant in enumerate(bucket.variants)
     ]
     if policy.difficulty.probe:
         probe = policy.difficulty.probe
-        for a, arm in enumerate(probe.arms):
-            # One arm is written in short, without a list.
-            in_list = ("arms", a) if len(probe.arms) > 1 else ()
-            places.append((("difficulty", "probe", *in_list), arm))
-    for loc, arm in places:
-        if arm.prompt not in prompts:
-            yield (*loc, "prompt"), unknown_name("prompt", arm.prompt, prompts)
-        if arm.tier not in (None, tier.name, *other_tiers):
-            yield (*loc, "tier"), unknown_name("tier", str(arm.tier), other_tiers)
+        for a, variant in enumerate(probe.variants):
+            # One variant is written in short, without a list.
+            in_list = ("variants", a) if len(probe.variants) > 1 else ()
+            places.append((("difficulty", "probe", *in_list), variant))
+    for loc, variant in places:
+        if variant.prompt not in prompts:
+            yield (*loc, "prompt"), unknown_name("prompt", variant.prompt, prompts)
+        if variant.tier not in (None, tier.name, *other_tiers):
+            yield (*loc, "tier"), unknown_name("tier", str(variant.tier), other_tiers)
             continue
-        of = other_tiers.get(arm.tier, tier) if arm.tier else tier
-        if arm.mode not in of.modes:
-            yield (*loc, "mode"), unknown_name(f"mode of tier {of.name!r}", arm.mode, of.modes)
+        of = other_tiers.get(variant.tier, tier) if variant.tier else tier
+        if variant.mode not in of.modes:
+            yield (*loc, "mode"), unknown_name(f"mode of tier {of.name!r}", variant.mode, of.modes)
     for prompt in {
-        arm.prompt: prompts[arm.prompt] for _, arm in places if arm.prompt in prompts
+        variant.prompt: prompts[variant.prompt]
+        for _, variant in places
+        if variant.prompt in prompts
     }.values():
         for where, error in undefined_fields(prompt, inputs):
             yield ("prompts", prompt.id, *where), error

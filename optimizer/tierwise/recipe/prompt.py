@@ -62,7 +62,7 @@ def substitute(text: str, fields: Mapping[str, str]) -> str:
 class PromptTemplate:
     """A prompt of the library: its id is stable for ever, a changed text is a new id.
 
-    ``modes`` empty means that it fits all. ``paraphrases`` are other wordings: the same messages,
+    ``modes`` empty means that it fits all. ``paraphrases`` are other paraphrases: the same messages,
     with what makes the prompt said in other words. ``turn`` is what its completions are: answers of
     the task, or what a difficulty signal asks for (``rating``, ``control_question``). ``turns`` say
     how what follows is asked for, by name; they may use what ``turn_fields`` says. ``passages`` is
@@ -116,14 +116,16 @@ class PromptTemplate:
         *before, last = self.messages
         shots: list[Message] = []
         for inputs, answer in demos:
-            shots += [Message("user", substitute(last.content, inputs)),
-                      Message("assistant", answer)]  # fmt: skip
+            shots += [
+                Message("user", substitute(last.content, inputs)),
+                Message("assistant", answer),
+            ]
         return replace(
             self, id=f"{self.id}+{len(demos)}", messages=(*before, *shots, last), paraphrases=()
         )
 
     def variants(self) -> tuple[PromptTemplate, ...]:
-        """This wording and its paraphrases, as templates ``id``, ``id~1``, ``id~2`` …"""
+        """This paraphrase and its paraphrases, as templates ``id``, ``id~1``, ``id~2`` …"""
         others = tuple(
             replace(self, id=f"{self.id}~{k}", messages=messages, paraphrases=())
             for k, messages in enumerate(self.paraphrases, start=1)
@@ -161,6 +163,6 @@ def check_turns(prompt: PromptTemplate, kind: str, paths: Sequence[Path]) -> Non
 
 
 def turns_used(path: Path) -> set[str]:
-    """What a prompt must say under ``turns`` for the last draw of ``path`` to be asked for."""
+    """What a prompt must say under ``turns`` for the last sample of ``path`` to be asked for."""
     names = {path[-1].name} if path else set()
     return names | ({PASSAGES} if len(path) > 1 and path[-2].passages else set())

@@ -54,10 +54,10 @@ class Constraints:
 class SearchSpace:
     """Everything that a study may choose from.
 
-    ``families`` empty: all. ``paraphrases``: other wordings of each prompt to try (0: only the
-    first wording); ``robust``: they are not chosen, but a prompt is judged by all of them.
-    ``strategies``: kind -> parameter -> dimension. ``probe_arms``: over how many arms a probe's
-    draws may be dealt. ``library``: whether the prompts shipped in ``search_spaces/prompts`` take
+    ``families`` empty: all. ``paraphrases``: other paraphrases of each prompt to try (0: only the
+    first paraphrase); ``robust``: they are not chosen, but a prompt is judged by all of them.
+    ``strategies``: kind -> parameter -> dimension. ``probe_variants``: over how many variants a probe's
+    samples may be interleaved. ``library``: whether the prompts shipped in ``search_spaces/prompts`` take
     part: True, False, only some of its families, or None for "only where the task brings no
     prompts".
     """
@@ -68,15 +68,15 @@ class SearchSpace:
     robust: bool = False
     demos: tuple[int, ...] = (0,)
     temperatures: tuple[float, ...] = (0.8,)
-    arms: tuple[int, ...] = (1,)
+    variants: tuple[int, ...] = (1,)
     modes: tuple[str, ...] = ("direct",)
     strategies: Mapping[str, Mapping[str, Dimension]] = field(
         default_factory=lambda: {"single": {}}
     )
     signals: tuple[str, ...] = ("none",)
     buckets: tuple[int, ...] = (1,)
-    probe_draws: Range = Range(2, 4, whole=True)
-    probe_arms: tuple[int, ...] = (1,)
+    probe_samples: Range = Range(2, 4, whole=True)
+    probe_variants: tuple[int, ...] = (1,)
     search_rounds: Range | None = None
     constraints: Constraints = Constraints()
     library: bool | tuple[str, ...] | None = None

@@ -19,7 +19,7 @@ class Price:
     completion_usd_per_mtok: float
     cached_usd_per_mtok: float | None = None
     as_of: str = ""
-    nominal: bool = False
+    simulated: bool = False
 
     def prompt_usd(self, prompt_tokens: float, cached_tokens: float = 0.0) -> float:
         """Price of a call's prompt, its cached part at the cached rate."""
@@ -40,7 +40,7 @@ class Price:
 class Tier:
     """A model class of a job.
 
-    ``takes_n``: one call may ask for several draws, whose prompt is billed once.
+    ``takes_n``: one call may ask for several samples, whose prompt is billed once.
     ``logprobs``: completions carry token log-probabilities.
     """
 
@@ -61,10 +61,10 @@ class Tier:
         return self.modes[name]
 
 
-class DrawBill(NamedTuple):
-    """What one draw used; a query's look-up is part of ``completion_usd``.
+class SampleBill(NamedTuple):
+    """What one sample used; a query's look-up is part of ``completion_usd``.
 
-    ``call`` names the arm, whose draws in one round share a call, and with it the parent of a draw
+    ``call`` names the variant, whose samples in one round share a call, and with it the parent of a sample
     that follows another: it is asked something of its own.
     """
 
@@ -74,11 +74,11 @@ class DrawBill(NamedTuple):
     takes_n: bool
 
 
-def price(rounds: Sequence[Sequence[DrawBill]]) -> float:
+def price(rounds: Sequence[Sequence[SampleBill]]) -> float:
     """Dollars of a request, from its rounds: the one function that search and serving share.
 
-    The draws of an arm in a round are one call where the tier takes ``n`` (the prompt is billed
-    once, as the first of these draws was), else a call each. Failed draws without usage are not
+    The samples of a variant in a round are one call where the tier takes ``n`` (the prompt is billed
+    once, as the first of these samples was), else a call each. Failed samples without usage are not
     among the bills.
     """
     total = 0.0

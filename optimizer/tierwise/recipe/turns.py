@@ -1,7 +1,7 @@
-"""Turns: how a draw follows from another, and what each kind of turn may say.
+"""Turns: how a sample follows from another, and what each kind of turn may say.
 
-A draw is a node of a tree: an arm, a draw index, and the path of turns from the root. There is one
-child a (parent, turn) and it has its parent's index, so that the chains of an arm lie side by side
+A sample is a node of a tree: a variant, a sample index, and the path of turns from the root. There is one
+child a (parent, turn) and it has its parent's index, so that the chains of a variant lie side by side
 and a chain bought to depth B holds the forced answer at every depth below.
 """
 
@@ -26,8 +26,8 @@ QUERY = r"(?i)search\s*:\s*([^\n]+)"
 
 
 class Turn(NamedTuple):
-    """What a draw was asked for; ``passages``: how many its query gets, which is part of what the
-    draws below it are."""
+    """What a sample was asked for; ``passages``: how many its query gets, which is part of what the
+    samples below it are."""
 
     name: str = "answer"
     passages: int = 0

@@ -6,6 +6,14 @@ from tierwise.reporting.compare import SECTIONS, changed, compared, frames
 from tierwise.reporting.reading import RunFiles, TierFiles, read
 
 __all__ = [
-    "CHANGES", "SECTIONS", "Row", "RunFiles", "Section", "TierFiles", "changed", "compared",
-    "frames", "read",
-]  # fmt: skip
+    "CHANGES",
+    "SECTIONS",
+    "Row",
+    "RunFiles",
+    "Section",
+    "TierFiles",
+    "changed",
+    "compared",
+    "frames",
+    "read",
+]

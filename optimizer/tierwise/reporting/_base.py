@@ -22,7 +22,7 @@ class Section(NamedTuple, Generic[S]):
     Attributes:
         title: the question that it answers.
         rows: the table as plain data, intervals as ``X``, ``X_low`` and ``X_high``; a row that
-            the stored draws do not support has ``note`` in place of numbers.
+            the stored samples do not support has ``note`` in place of numbers.
         columns: what a terminal shows; a name that ends in ``>`` holds numbers.
         cells: a row's text, a cell a column; None leaves the row to ``--json`` and ``--csv``.
     """

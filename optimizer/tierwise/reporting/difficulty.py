@@ -8,7 +8,7 @@ import numpy as np
 
 from tierwise.reporting._base import NOTE, Row, Section, attempted, interval, needed
 from tierwise.reporting.common_items import common
-from tierwise.reporting.prompts import one_draw
+from tierwise.reporting.prompts import one_sample
 from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.stats import spearman
 
@@ -16,8 +16,8 @@ from tierwise.stats import spearman
 def difficulty_rows(run: RunFiles) -> list[Row]:
     """Spearman's correlation of how easy items are for two tiers, with a 95% bootstrap interval.
 
-    An item's easiness is its mean score over the stored draws of the arms that both tiers have, on
-    held-out items; noise in it draws the correlation towards 0.
+    An item's easiness is its mean score over the stored samples of the variants that both tiers have, on
+    held-out items; noise in it samples the correlation towards 0.
     """
     tiers = list(run.tiers.values())
     return [
@@ -29,12 +29,14 @@ def difficulty_rows(run: RunFiles) -> list[Row]:
 
 def _correlation(a: TierFiles, b: TierFiles, seed: int) -> Row:
     of_a, of_b = (needed(tier.test, f"tables.{tier.name}.test.npz") for tier in (a, b))
-    arms = [arm for arm in of_a.arms if arm in of_b.arms]
+    variants = [variant for variant in of_a.variants if variant in of_b.variants]
     at_a, at_b = common(of_a.item_ids, of_b.item_ids)
-    if not arms or len(at_a) < 3:
-        return {NOTE: "not supported: no arm, or too few items, in common"}
+    if not variants or len(at_a) < 3:
+        return {NOTE: "not supported: no variant, or too few items, in common"}
     easy = [
-        np.nanmean([one_draw(arm, table.arms[arm]).score[at] for arm in arms], axis=0)
+        np.nanmean(
+            [one_sample(variant, table.variants[variant]).score[at] for variant in variants], axis=0
+        )
         for table, at in ((of_a, at_a), (of_b, at_b))
     ]
     found = spearman(easy[0], easy[1])
@@ -45,9 +47,12 @@ def _correlation(a: TierFiles, b: TierFiles, seed: int) -> Row:
     again = np.array([spearman(easy[0][pick], easy[1][pick]) for pick in picks])
     low, high = np.nanquantile(again, [0.025, 0.975])
     return {
-        "items": len(at_a), "arms": len(arms), "spearman": found,
-        "spearman_low": float(low), "spearman_high": float(high),
-    }  # fmt: skip
+        "items": len(at_a),
+        "variants": len(variants),
+        "spearman": found,
+        "spearman_low": float(low),
+        "spearman_high": float(high),
+    }
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -55,6 +60,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 SECTION = Section(
-    "rank correlation of item difficulty between tiers", difficulty_rows,
-    ("tier", "other", "Spearman>", "items>"), _cells,
-)  # fmt: skip
+    "rank correlation of item difficulty between tiers",
+    difficulty_rows,
+    ("tier", "other", "Spearman>", "items>"),
+    _cells,
+)

@@ -16,14 +16,14 @@ from tierwise.stats import paired_difference, paired_differences
 MARGIN = 0.02
 """As good means: the lower bound of the difference is above this much less."""
 
-SINGLE_CALL = "best_prompt_one_draw"
+SINGLE_CALL = "best_prompt_one_sample"
 
 
 def equal_dollars_rows(run: RunFiles) -> list[Row]:
     """A cheaper tier's policy against a single call to a dearer one, at no more dollars.
 
-    Of what was tested on the cheaper tier, the policy is the best on its study's draws among those
-    that cost no more than the dearer tier's best prompt at one draw; both are then compared on the
+    Of what was tested on the cheaper tier, the policy is the best on its study's samples among those
+    that cost no more than the dearer tier's best prompt at one sample; both are then compared on the
     held-out items that they share.
     """
     rows = []
@@ -59,19 +59,26 @@ def _at_equal_dollars(small: TierFiles, large: TierFiles) -> Row:
     behind = paired_differences(theirs, scores, resamples=RESAMPLES)
     lead = paired_difference(ours, theirs, resamples=RESAMPLES)
     return {
-        **row, "policy": of_small.policies[best], "items": len(at_small),
-        "usd_per_item": float(of_small.usd[best].mean()), "score": float(ours.mean()),
-        "single_call_score": float(theirs.mean()), "lead": lead.mean, "lead_low": lead.low,
-        "lead_high": lead.high, "verdict": _verdict(lead.low, lead.high),
+        **row,
+        "policy": of_small.policies[best],
+        "items": len(at_small),
+        "usd_per_item": float(of_small.usd[best].mean()),
+        "score": float(ours.mean()),
+        "single_call_score": float(theirs.mean()),
+        "lead": lead.mean,
+        "lead_low": lead.low,
+        "lead_high": lead.high,
+        "verdict": _verdict(lead.low, lead.high),
         "reaches_at_any_budget_tried": any(found.low < 0 for found in behind),
-    }  # fmt: skip
+    }
 
 
 def _best_within(tested: Tested, usd: float) -> int | None:
     within = [
-        i for i, paid in enumerate(tested.usd.mean(axis=1))
+        i
+        for i, paid in enumerate(tested.usd.mean(axis=1))
         if paid <= usd and not np.isnan(tested.on_study[i])
-    ]  # fmt: skip
+    ]
     return max(within, key=lambda i: tested.on_study[i], default=None)
 
 
@@ -86,14 +93,20 @@ def _verdict(low: float, high: float) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     reaches = "" if row["reaches_at_any_budget_tried"] else ", at any budget tried"
     return (
-        row["tier"], row["against"], f"{row['score']:.3f}", usd(row["usd_per_item"]),
-        f"{row['single_call_score']:.3f}", usd(row["single_call_usd"]), interval(row, "lead", "+"),
+        row["tier"],
+        row["against"],
+        f"{row['score']:.3f}",
+        usd(row["usd_per_item"]),
+        f"{row['single_call_score']:.3f}",
+        usd(row["single_call_usd"]),
+        interval(row, "lead", "+"),
         row["verdict"] + reaches,
-    )  # fmt: skip
+    )
 
 
 SECTION = Section(
-    "a cheaper tier's policy against a dearer tier's single call", equal_dollars_rows,
+    "a cheaper tier's policy against a dearer tier's single call",
+    equal_dollars_rows,
     ("tier", "against", "score>", "$/1,000>", "single call>", "$/1,000>", "lead>", "verdict"),
     _cells,
-)  # fmt: skip
+)

@@ -9,7 +9,7 @@ from tierwise.reporting.reading import RunFiles, TierFiles
 def escalation_rows(tier: TierFiles) -> list[Row]:
     """A row a policy of a tier that may hand requests on; none for the others.
 
-    ``difference`` and ``cost_ratio`` are against the strongest tier's best prompt at one draw, on
+    ``difference`` and ``cost_ratio`` are against the strongest tier's best prompt at one sample, on
     the same held-out items.
     """
     rows = []
@@ -17,15 +17,25 @@ def escalation_rows(tier: TierFiles) -> list[Row]:
         low, high = found["score_ci95"]
         behind, ahead = found["score_difference_ci95"]
         cheapest, dearest = found["cost_ratio_ci95"]
-        rows.append({
-            "tier": tier.name, "policy": found["name"], "against": found["against"],
-            "score": found["score"], "score_low": low, "score_high": high,
-            "usd_per_item": found["usd_per_item"], "draws": found["draws_per_item"],
-            "handed_on": found["handed_on"], "difference": found["score_difference"],
-            "difference_low": behind, "difference_high": ahead,
-            "cost_ratio": found["cost_ratio"], "cost_ratio_low": cheapest,
-            "cost_ratio_high": dearest,
-        })  # fmt: skip
+        rows.append(
+            {
+                "tier": tier.name,
+                "policy": found["name"],
+                "against": found["against"],
+                "score": found["score"],
+                "score_low": low,
+                "score_high": high,
+                "usd_per_item": found["usd_per_item"],
+                "samples": found["samples_per_item"],
+                "handed_on": found["handed_on"],
+                "difference": found["score_difference"],
+                "difference_low": behind,
+                "difference_high": ahead,
+                "cost_ratio": found["cost_ratio"],
+                "cost_ratio_low": cheapest,
+                "cost_ratio_high": dearest,
+            }
+        )
     return rows
 
 
@@ -35,13 +45,20 @@ def _rows(run: RunFiles) -> list[Row]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        row["tier"], row["policy"], interval(row, "score"), usd(row["usd_per_item"]),
-        f"{row['draws']:.2f}", f"{row['handed_on']:.0%}", interval(row, "difference", "+"),
+        row["tier"],
+        row["policy"],
+        interval(row, "score"),
+        usd(row["usd_per_item"]),
+        f"{row['samples']:.2f}",
+        f"{row['handed_on']:.0%}",
+        interval(row, "difference", "+"),
         f"×{row['cost_ratio']:.3g}",
-    )  # fmt: skip
+    )
 
 
 SECTION = Section(
-    "handing requests on: never, always, where it pays (against the strong tier, held out)", _rows,
-    ("tier", "policy", "score>", "$/1,000>", "draws>", "handed on>", "to strong>", "cost>"), _cells,
-)  # fmt: skip
+    "handing requests on: never, always, where it pays (against the strong tier, held out)",
+    _rows,
+    ("tier", "policy", "score>", "$/1,000>", "samples>", "handed on>", "to strong>", "cost>"),
+    _cells,
+)

@@ -99,7 +99,17 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 SECTION = Section(
-    "the cheapest tier for each score (policies: --json)", frontier_rows,
-    ("target>", "cheapest", "score>", "$/1,000>", "surely (95%)", "score>", "$/1,000>",
-     "out of reach of"), _cells,
-)  # fmt: skip
+    "the cheapest tier for each score (policies: --json)",
+    frontier_rows,
+    (
+        "target>",
+        "cheapest",
+        "score>",
+        "$/1,000>",
+        "surely (95%)",
+        "score>",
+        "$/1,000>",
+        "out of reach of",
+    ),
+    _cells,
+)

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from tierwise.reporting._base import NOTE, Row, Section, by_tier, interval, needed, ratio
-from tierwise.reporting.prompts import RESAMPLES, Floats, OneDraw, one_draws
+from tierwise.reporting.prompts import RESAMPLES, Floats, OneSample, one_samples
 from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.stats import paired_difference
 
 STEPS = (
-    ("prompt", "default_prompt_one_draw", "best_prompt_one_draw"),
-    ("votes, today's prompt", "default_prompt_one_draw", "default_prompt_best_strategy"),
-    ("votes, best prompt", "best_prompt_one_draw", "disjoint"),
+    ("prompt", "default_prompt_one_sample", "best_prompt_one_sample"),
+    ("votes, today's prompt", "default_prompt_one_sample", "default_prompt_best_strategy"),
+    ("votes, best prompt", "best_prompt_one_sample", "disjoint"),
     ("prompt and strategy together", "disjoint", "joint_fixed_n"),
     ("adaptive stopping", "joint_fixed_n", "joint_adaptive_stop"),
     ("buckets", "joint_adaptive_stop", "full_policy"),
-    ("all", "default_prompt_one_draw", "full_policy"),
+    ("all", "default_prompt_one_sample", "full_policy"),
 )
-"""Name, and the rungs of the ladder before and after."""
+"""Name, and the ablation_steps of the ablation before and after."""
 
 DIRECT = "direct"
 
@@ -28,7 +28,7 @@ DIRECT = "direct"
 def gain_rows(tier: TierFiles) -> list[Row]:
     """A row a step: the paired gain with its 95% interval, and the ratio of dollars.
 
-    Thinking is judged at one draw on the items of the comparison of prompts, whose best arms were
+    Thinking is judged at one sample on the items of the comparison of prompts, whose best variants were
     chosen on the same items; the other steps on held-out items.
     """
     rows = _thinking(tier)
@@ -41,17 +41,24 @@ def gain_rows(tier: TierFiles) -> list[Row]:
         gain = _gain(tested.score[a], tested.score[b], tested.usd[a], tested.usd[b])
         if a == b:  # nothing was added: known to be 0, with no interval around it
             gain |= {"gain_low": 0.0, "gain_high": 0.0}
-        rows.append({
-            "tier": tier.name, "adds": name, "from": tested.policies[b], "to": tested.policies[a],
-            "split": "test", "same": a == b, **gain,
-        })  # fmt: skip
+        rows.append(
+            {
+                "tier": tier.name,
+                "adds": name,
+                "from": tested.policies[b],
+                "to": tested.policies[a],
+                "split": "test",
+                "same": a == b,
+                **gain,
+            }
+        )
     return rows
 
 
 def _thinking(tier: TierFiles) -> list[Row]:
-    ranked = one_draws(needed(tier.prompts, f"tables.{tier.name}.prompts.npz"))
-    direct = [one for one in ranked if one.arm.mode == DIRECT]
-    think = [one for one in ranked if one.arm.mode != DIRECT]
+    ranked = one_samples(needed(tier.prompts, f"tables.{tier.name}.prompts.npz"))
+    direct = [one for one in ranked if one.variant.mode == DIRECT]
+    think = [one for one in ranked if one.variant.mode != DIRECT]
     rows = []
     if direct and think:
         rows.append(_row(tier, "thinking, best prompt of each", direct[:1], think[:1]))
@@ -59,26 +66,33 @@ def _thinking(tier: TierFiles) -> list[Row]:
         (d, t)
         for t in think
         for d in direct
-        if (d.arm.prompt, d.arm.temperature) == (t.arm.prompt, t.arm.temperature)
+        if (d.variant.prompt, d.variant.temperature) == (t.variant.prompt, t.variant.temperature)
     ]
     if pairs:
         before, after = [d for d, _ in pairs], [t for _, t in pairs]
         rows.append(_row(tier, "thinking, same prompt", before, after))
     if not rows:
-        rows.append({
-            "tier": tier.name, "adds": "thinking", NOTE: "not supported: there are no draws of "
-            "both direct and thinking modes",
-        })  # fmt: skip
+        rows.append(
+            {
+                "tier": tier.name,
+                "adds": "thinking",
+                NOTE: "not supported: there are no samples of both direct and thinking modes",
+            }
+        )
     return rows
 
 
-def _row(tier: TierFiles, name: str, before: list[OneDraw], after: list[OneDraw]) -> Row:
+def _row(tier: TierFiles, name: str, before: list[OneSample], after: list[OneSample]) -> Row:
     scores = [np.mean([one.score for one in some], axis=0) for some in (after, before)]
     usd = [np.mean([one.usd for one in some], axis=0) for some in (after, before)]
     return {
-        "tier": tier.name, "adds": name, "from": _labels(before), "to": _labels(after),
-        "split": "prompts", **_gain(scores[0], scores[1], usd[0], usd[1]),
-    }  # fmt: skip
+        "tier": tier.name,
+        "adds": name,
+        "from": _labels(before),
+        "to": _labels(after),
+        "split": "prompts",
+        **_gain(scores[0], scores[1], usd[0], usd[1]),
+    }
 
 
 def _gain(after: Floats, before: Floats, usd_after: Floats, usd_before: Floats) -> dict[str, Any]:
@@ -88,13 +102,16 @@ def _gain(after: Floats, before: Floats, usd_after: Floats, usd_before: Floats) 
     gain = paired_difference(after[known], before[known], resamples=RESAMPLES)
     paid = float(usd_before[known].sum())
     return {
-        "items": int(known.sum()), "gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high,
+        "items": int(known.sum()),
+        "gain": gain.mean,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
         "cost_ratio": float(usd_after[known].sum()) / paid if paid else None,
-    }  # fmt: skip
+    }
 
 
-def _labels(ones: list[OneDraw]) -> str:
-    return ones[0].arm.label if len(ones) == 1 else f"{len(ones)} arms"
+def _labels(ones: list[OneSample]) -> str:
+    return ones[0].variant.label if len(ones) == 1 else f"{len(ones)} variants"
 
 
 def _rows(run: RunFiles) -> list[Row]:
@@ -108,6 +125,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 SECTION = Section(
-    "what thinking, votes and buckets add", _rows,
-    ("tier", "adds", "gain>", "at cost>", "judged on"), _cells,
-)  # fmt: skip
+    "what thinking, votes and buckets add",
+    _rows,
+    ("tier", "adds", "gain>", "at cost>", "judged on"),
+    _cells,
+)

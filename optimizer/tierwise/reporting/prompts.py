@@ -1,4 +1,4 @@
-"""Every prompt on every tier at one draw, and which of them are not separable from the best."""
+"""Every prompt on every tier at one sample, and which of them are not separable from the best."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import SampleTable
-from tierwise.evaluation.table import ArmTable
-from tierwise.recipe import Arm
+from tierwise.evaluation.table import VariantTable
+from tierwise.recipe import Variant
 from tierwise.reporting._base import Row, Section, by_tier, interval, needed, usd
 from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.stats import Interval, bootstrap_means, paired_differences
@@ -21,31 +21,31 @@ MOST_SHOWN = 8
 Floats = npt.NDArray[np.float64]
 
 
-class OneDraw(NamedTuple):
-    """An arm at one draw: (n_items,) means over its draws, NaN for an item without any."""
+class OneSample(NamedTuple):
+    """A variant at one sample: (n_items,) means over its samples, NaN for an item without any."""
 
-    arm: Arm
+    variant: Variant
     score: Floats
     usd: Floats
-    draws: int
+    samples: int
 
 
 class Ranked(NamedTuple):
-    """An arm among all of its tier; ``lead`` is the best arm's, on the items that both have."""
+    """A variant among all of its tier; ``lead`` is the best variant's, on the items that both have."""
 
-    one: OneDraw
+    one: OneSample
     score: Interval
     lead: Interval
     best: bool
 
     @property
     def separable(self) -> bool:
-        """Whether the best arm's lead is shown."""
+        """Whether the best variant's lead is shown."""
         return not self.best and self.lead.low > 0
 
     @property
     def items(self) -> int:
-        """Items that have a draw."""
+        """Items that have a sample."""
         return int((~np.isnan(self.one.score)).sum())
 
     @property
@@ -54,8 +54,8 @@ class Ranked(NamedTuple):
         return float(np.nanmean(self.one.usd))
 
 
-def one_draw(arm: Arm, table: ArmTable) -> OneDraw:
-    """What a single draw scores and costs, on average over the stored ones."""
+def one_sample(variant: Variant, table: VariantTable) -> OneSample:
+    """What a single sample scores and costs, on average over the stored ones."""
     known = ~np.isnan(table.score)
     count = known.sum(axis=1)
     usd_of = table.prompt_usd + table.completion_usd
@@ -63,19 +63,19 @@ def one_draw(arm: Arm, table: ArmTable) -> OneDraw:
         np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
         for values in (table.score, usd_of)
     ]
-    return OneDraw(arm, means[0], means[1], int(count.max(initial=0)))
+    return OneSample(variant, means[0], means[1], int(count.max(initial=0)))
 
 
-def one_draws(prompts: SampleTable) -> list[OneDraw]:
-    """All arms of a comparison of prompts that have a draw, the best first."""
-    found = [one_draw(arm, table) for arm, table in prompts.arms.items()]
+def one_samples(prompts: SampleTable) -> list[OneSample]:
+    """All variants of a comparison of prompts that have a sample, the best first."""
+    found = [one_sample(variant, table) for variant, table in prompts.variants.items()]
     found = [one for one in found if not np.isnan(one.score).all()]
     return sorted(found, key=lambda one: -float(np.nanmean(one.score)))
 
 
 def ranked(prompts: SampleTable) -> list[Ranked]:
-    """The same with 95% intervals, of each arm and of the best one's lead over it."""
-    ones = one_draws(prompts)
+    """The same with 95% intervals, of each variant and of the best one's lead over it."""
+    ones = one_samples(prompts)
     if not ones:
         return []
     scores = np.array([one.score for one in ones])
@@ -88,24 +88,33 @@ def ranked(prompts: SampleTable) -> list[Ranked]:
 
 
 def prompt_rows(tier: TierFiles) -> list[Row]:
-    """A row an arm, the best first.
+    """A row a variant, the best first.
 
-    ``separable``: the paired 95% interval of the best arm's lead is above 0; else it ties with the
-    best. ``chosen``: an arm of the policy that was exported (None where that cannot be read).
+    ``separable``: the paired 95% interval of the best variant's lead is above 0; else it ties with the
+    best. ``chosen``: a variant of the policy that was exported (None where that cannot be read).
     """
     found = ranked(needed(tier.prompts, f"tables.{tier.name}.prompts.npz"))
-    used = tier.policy.policy.arms if tier.policy else None
+    used = tier.policy.policy.variants if tier.policy else None
     return [
         {
-            "tier": tier.name, "prompt": r.one.arm.prompt, "mode": r.one.arm.mode,
-            "temperature": r.one.arm.temperature, "items": r.items, "draws": r.one.draws,
-            "score": r.score.mean, "score_low": r.score.low, "score_high": r.score.high,
-            "usd_per_item": r.usd, "behind_best": 0.0 if r.best else r.lead.mean,
-            "separable": r.separable, "best": r.best,
-            "chosen": None if used is None else r.one.arm in used, "rank": i + 1,
+            "tier": tier.name,
+            "prompt": r.one.variant.prompt,
+            "mode": r.one.variant.mode,
+            "temperature": r.one.variant.temperature,
+            "items": r.items,
+            "samples": r.one.samples,
+            "score": r.score.mean,
+            "score_low": r.score.low,
+            "score_high": r.score.high,
+            "usd_per_item": r.usd,
+            "behind_best": 0.0 if r.best else r.lead.mean,
+            "separable": r.separable,
+            "best": r.best,
+            "chosen": None if used is None else r.one.variant in used,
+            "rank": i + 1,
         }
         for i, r in enumerate(found)
-    ]  # fmt: skip
+    ]
 
 
 def _rows(run: RunFiles) -> list[Row]:
@@ -120,12 +129,20 @@ def _cells(row: Row) -> tuple[str, ...] | None:
     )
     label = f"{row['prompt']}/{row['mode']}/{row['temperature']:g}"
     return (
-        row["tier"], label, interval(row, "score"), f"{row['items']:.0f}", f"{row['draws']:.0f}",
-        usd(row["usd_per_item"]), "" if row["best"] else f"{-row['behind_best']:+.3f}", mark,
-    )  # fmt: skip
+        row["tier"],
+        label,
+        interval(row, "score"),
+        f"{row['items']:.0f}",
+        f"{row['samples']:.0f}",
+        usd(row["usd_per_item"]),
+        "" if row["best"] else f"{-row['behind_best']:+.3f}",
+        mark,
+    )
 
 
 SECTION = Section(
-    "every prompt on every tier at one draw (● best, ○ not separable from it, * in the policy)",
-    _rows, ("tier", "prompt", "score>", "items>", "draws>", "$/1,000>", "to best>", ""), _cells,
-)  # fmt: skip
+    "every prompt on every tier at one sample (● best, ○ not separable from it, * in the policy)",
+    _rows,
+    ("tier", "prompt", "score>", "items>", "samples>", "$/1,000>", "to best>", ""),
+    _cells,
+)

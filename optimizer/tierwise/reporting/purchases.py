@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 
 class Bought(NamedTuple):
-    """Draws of one model with the same parameters."""
+    """Samples of one model with the same parameters."""
 
     model: str
     params: Mapping[str, Any]
     requests: int
-    draws: int
+    samples: int
     prompt_tokens: int
     completion_tokens: int
 
@@ -51,7 +51,7 @@ def bought(pool: Path) -> list[Bought]:
         pool,
         "SELECT r.model, json_extract(r.content, '$.params'), count(*), sum(d.n), sum(d.prompt),"
         " sum(d.completion) FROM requests AS r JOIN (SELECT request, count(*) AS n,"
-        " sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion FROM draws"
+        " sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion FROM samples"
         " GROUP BY request) AS d ON d.request = r.id GROUP BY 1, 2 ORDER BY 1, 2",
     )
     return [Bought(model, json.loads(params or "{}"), *counts) for model, params, *counts in rows]

@@ -19,8 +19,16 @@ from tierwise.search.run_dir import RunDir
 from tierwise.search.tested import Tested
 
 SCHEMA = "tierwise/summary/v1"
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-              zipfile.BadZipFile, TierwiseError)  # fmt: skip
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    zipfile.BadZipFile,
+    TierwiseError,
+)
 """What comes of a file that is cut off, of another version, or not ours."""
 
 T = TypeVar("T")
@@ -67,9 +75,9 @@ class TierFiles:
         return dict(self.summary["baseline"])
 
     @property
-    def nominal(self) -> bool:
+    def simulated(self) -> bool:
         """Whether its dollars are nobody's bill."""
-        return self.policy is not None and self.policy.tier.price.nominal
+        return self.policy is not None and self.policy.tier.price.simulated
 
 
 @dataclass(frozen=True)
@@ -138,14 +146,16 @@ def read(path: Path) -> RunFiles:
     tiers = {}
     for i, (name, of_tier) in enumerate(summary.get("tiers", {}).items()):
         tiers[name] = TierFiles(
-            name, f"t{i % 6}", of_tier,
+            name,
+            f"t{i % 6}",
+            of_tier,
             attempt(f"policies/{name}.yaml", PolicyFile.load),
             attempt(f"tables.{name}.prompts.npz", _whole(SampleTable.load)),
             attempt(f"tables.{name}.npz", _whole(SampleTable.load)),
             attempt(f"tables.{name}.test.npz", _whole(SampleTable.load)),
             attempt(f"tested.{name}.npz", _whole(Tested.load)),
             trials.get((of_tier.get("studies") or [""])[-1], ()),
-        )  # fmt: skip
+        )
     return RunFiles(run, job, plan or {}, summary, tiers, summary.get("failed", {}), tuple(missing))
 
 
@@ -179,8 +189,11 @@ def _trials(path: Path) -> dict[str, tuple[Trial, ...]]:
             raise InputError("not a table of trials", path=path)
         for row in rows:
             trial = Trial(
-                row["study"], int(row["trial"]), float(row["score"]), float(row["usd_per_item"]),
+                row["study"],
+                int(row["trial"]),
+                float(row["score"]),
+                float(row["usd_per_item"]),
                 row["policy"],
-            )  # fmt: skip
+            )
             by_study.setdefault(trial.study, []).append(trial)
     return {study: tuple(found) for study, found in by_study.items()}

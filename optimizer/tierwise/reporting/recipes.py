@@ -17,18 +17,26 @@ def recipe_rows(tier: TierFiles) -> list[Row]:
     rows = []
     for i, recipe in enumerate(file.policy.buckets):
         low, high = measured[i].get("score_ci95") or (None, None)
-        rows.append({
-            "tier": tier.name, "model": file.tier.model, "operating_point": tier.summary["chosen"],
-            "gate": tier.summary["gate"], "bucket": names[i],
-            "share": file.shares[i] if file.shares else None,
-            "arms": " + ".join(arm.label for arm in recipe.arms),
-            "strategy": str(recipe.strategy), "in_words": recipe_in_words(recipe),
-            "signal": difficulty.signal,
-            "thresholds": ", ".join(f"{cut:g}" for cut in difficulty.thresholds),
-            "bucket_score": measured[i].get("score"), "bucket_score_low": low,
-            "bucket_score_high": high,
-            "score": expected.get("score"), "usd_per_item": expected.get("usd_per_item"),
-        })  # fmt: skip
+        rows.append(
+            {
+                "tier": tier.name,
+                "model": file.tier.model,
+                "operating_point": tier.summary["chosen"],
+                "gate": tier.summary["gate"],
+                "bucket": names[i],
+                "share": file.shares[i] if file.shares else None,
+                "variants": " + ".join(variant.label for variant in recipe.variants),
+                "strategy": str(recipe.strategy),
+                "in_words": recipe_in_words(recipe),
+                "signal": difficulty.signal,
+                "thresholds": ", ".join(f"{cut:g}" for cut in difficulty.thresholds),
+                "bucket_score": measured[i].get("score"),
+                "bucket_score_low": low,
+                "bucket_score_high": high,
+                "score": expected.get("score"),
+                "usd_per_item": expected.get("usd_per_item"),
+            }
+        )
     return rows
 
 
@@ -39,15 +47,20 @@ def _rows(run: RunFiles) -> list[Row]:
 def _cells(row: Row) -> tuple[str, ...]:
     first = row["bucket"] in ("all", "easy", "b1")
     return (
-        row["tier"] if first else "", row["bucket"], n.share(row["share"]), row["in_words"],
-        n.score(row["bucket_score"]), usd(row["usd_per_item"]) if first else "",
+        row["tier"] if first else "",
+        row["bucket"],
+        n.share(row["share"]),
+        row["in_words"],
+        n.score(row["bucket_score"]),
+        usd(row["usd_per_item"]) if first else "",
         (f"{row['signal']} at {row['thresholds']}" if row["thresholds"] else "") if first else "",
         row["gate"] if first else "",
-    )  # fmt: skip
+    )
 
 
 SECTION = Section(
-    "the policy of each tier, bucket by bucket", _rows,
+    "the policy of each tier, bucket by bucket",
+    _rows,
     ("tier", "bucket", "share>", "what is done", "score>", "$/1,000>", "told apart by", "gate"),
     _cells,
-)  # fmt: skip
+)

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.difficulty import signal
-from tierwise.evaluation import Evaluator, Orders, SampleTable
-from tierwise.recipe import Arm, StrategySpec, uniform
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
+from tierwise.recipe import StrategySpec, Variant, uniform
 from tierwise.reporting._base import Row, Section, by_tier, interval, needed, usd
 from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.stats import bootstrap_mean
@@ -26,14 +26,14 @@ Mask = npt.NDArray[np.bool_]
 FLAT = 0.02
 """The curve is flat from where it is this near to its end: the project's margin for "equal"."""
 CHAINS = (1, 3, 5)
-ORDERS = 8
+PERMUTATIONS = 8
 FEWEST_ITEMS = 8
 
 
 class Point(NamedTuple):
-    """One way to spend: ``rounds`` of search, ``chains`` that vote, on one arm."""
+    """One way to spend: ``rounds`` of search, ``chains`` that vote, on one variant."""
 
-    arm: Arm
+    variant: Variant
     passages: int
     rounds: int
     chains: int
@@ -49,30 +49,34 @@ class Curve(NamedTuple):
     plateau: int
 
 
-def searched(table: SampleTable) -> dict[tuple[Arm, int], int]:
-    """(arm, passages of a round) -> rounds that the table has."""
-    found: dict[tuple[Arm, int], int] = {}
+def searched(table: SampleTable) -> dict[tuple[Variant, int], int]:
+    """(variant, passages of a round) -> rounds that the table has."""
+    found: dict[tuple[Variant, int], int] = {}
     for node in table.nodes:
-        if node.turn.name == "query" and node.root in table.arms:
+        if node.turn.name == "query" and node.root in table.variants:
             key = node.root, node.turn.passages
             found[key] = max(found.get(key, 0), len(node.path))
     return found
 
 
 def curve(
-    evaluator: Evaluator, arm: Arm, passages: int, rounds: int, chains: int = 1,
+    evaluator: Evaluator,
+    variant: Variant,
+    passages: int,
+    rounds: int,
+    chains: int = 1,
     among: Mask | None = None,
-) -> Curve | None:  # fmt: skip
-    """The curve of an arm ``among`` some items; None where its chains are too few."""
+) -> Curve | None:
+    """The curve of a variant ``among`` some items; None where its chains are too few."""
     points = []
     for n in range(rounds + 1):
-        spec = StrategySpec.of("retrieval", rounds=n, passages=passages, draws=chains)
-        got = evaluator.evaluate(uniform(arm, spec))
+        spec = StrategySpec.of("retrieval", rounds=n, passages=passages, samples=chains)
+        got = evaluator.evaluate(uniform(variant, spec))
         score, dollars = (v if among is None else v[among] for v in (got.score, got.usd))
         if np.isnan(score).any() or not len(score):
             return None
         mean = bootstrap_mean(score, resamples=1000, bounds=(0.0, 1.0))
-        points.append(Point(arm, passages, n, chains, mean, float(dollars.mean())))
+        points.append(Point(variant, passages, n, chains, mean, float(dollars.mean())))
     rising = pool_adjacent_violators([p.score.mean for p in points])
     plateau = int(np.argmax(rising >= rising[-1] - FLAT))
     return Curve(tuple(points), tuple(float(v) for v in rising), plateau)
@@ -97,23 +101,24 @@ def classes(table: SampleTable) -> list[tuple[str, Mask]]:
     if 1 < len(levels) <= 8:
         found += [
             (f"{level:g} words", words == level)
-            for level in levels if (words == level).sum() >= FEWEST_ITEMS
-        ]  # fmt: skip
+            for level in levels
+            if (words == level).sum() >= FEWEST_ITEMS
+        ]
     return found
 
 
 def search_rows(tier: TierFiles) -> list[Row]:
-    """A row an arm, class of items, number of chains and of rounds; none without searches."""
+    """A row a variant, class of items, number of chains and of rounds; none without searches."""
     table = needed(tier.study, f"tables.{tier.name}.npz")
     return [{"tier": tier.name, **row} for row in rows_of(table)]
 
 
 def rows_of(table: SampleTable, seed: int = 0) -> Iterator[Row]:
     """The rows of one table."""
-    evaluator = Evaluator(table, Orders(ORDERS, seed), exact=False)
-    for (arm, passages), rounds in searched(table).items():
+    evaluator = Evaluator(table, Permutations(PERMUTATIONS, seed), exact=False)
+    for (variant, passages), rounds in searched(table).items():
         for name, among in classes(table):
-            curves = {n: curve(evaluator, arm, passages, rounds, n, among) for n in CHAINS}
+            curves = {n: curve(evaluator, variant, passages, rounds, n, among) for n in CHAINS}
             known = {n: c for n, c in curves.items() if c is not None}
             for chains, found in known.items():
                 wider = next((known[n] for n in known if n > chains), None)
@@ -127,27 +132,38 @@ def _rows_of_curve(name: str, items: int, found: Curve, wider: Curve | None) -> 
         if wider is not None and n + 1 < len(found.points):
             buy = better_buy(point, found.points[n + 1], wider.points[n])
         yield {
-            "arm": point.arm.label, "mode": point.arm.mode, "passages": point.passages,
-            "items": name, "n_items": items, "chains": point.chains, "rounds": n,
-            "score": score.mean, "score_low": score.low, "score_high": score.high,
-            "rising": rising, "plateau": found.plateau, "usd_per_item": point.usd,
+            "variant": point.variant.label,
+            "mode": point.variant.mode,
+            "passages": point.passages,
+            "items": name,
+            "n_items": items,
+            "chains": point.chains,
+            "rounds": n,
+            "score": score.mean,
+            "score_low": score.low,
+            "score_high": score.high,
+            "rising": rising,
+            "plateau": found.plateau,
+            "usd_per_item": point.usd,
             "next_dollar_buys": buy,
-        }  # fmt: skip
+        }
 
 
 def shown(rows: Sequence[Row]) -> list[Row]:
-    """Of each tier and class the arm and passages that lead at their plateau, with one chain."""
+    """Of each tier and class the variant and passages that lead at their plateau, with one chain."""
     best: dict[tuple[str, str], Row] = {}
     for row in rows:
         key = str(row.get("tier", "")), str(row["items"])
         flat = row["chains"] == 1 and row["rounds"] == row["plateau"]
         if flat and (key not in best or row["rising"] > best[key]["rising"]):
             best[key] = row
-    lead = {key: (row["arm"], row["passages"]) for key, row in best.items()}
+    lead = {key: (row["variant"], row["passages"]) for key, row in best.items()}
     return [
-        row for row in rows
-        if lead.get((str(row.get("tier", "")), str(row["items"]))) == (row["arm"], row["passages"])
-    ]  # fmt: skip
+        row
+        for row in rows
+        if lead.get((str(row.get("tier", "")), str(row["items"])))
+        == (row["variant"], row["passages"])
+    ]
 
 
 def _rows(run: RunFiles) -> list[Row]:
@@ -162,12 +178,20 @@ def _cells(row: Row) -> tuple[str, ...] | None:
         return None
     flat = "flat" if row["rounds"] == row["plateau"] else ""
     return (
-        row["tier"], row["items"], f"{row['arm']} k={row['passages']}", str(row["rounds"]),
-        interval(row, "score"), usd(row["usd_per_item"]), flat, row["next_dollar_buys"],
-    )  # fmt: skip
+        row["tier"],
+        row["items"],
+        f"{row['variant']} k={row['passages']}",
+        str(row["rounds"]),
+        interval(row, "score"),
+        usd(row["usd_per_item"]),
+        flat,
+        row["next_dollar_buys"],
+    )
 
 
 SECTION = Section(
-    "what does a round of search buy? (one chain of the leading arm; study items)", _rows,
-    ("tier", "items", "arm", "rounds>", "score>", "1,000 requests>", "", "next dollar"), _cells,
-)  # fmt: skip
+    "what does a round of search buy? (one chain of the leading variant; study items)",
+    _rows,
+    ("tier", "items", "variant", "rounds>", "score>", "1,000 requests>", "", "next dollar"),
+    _cells,
+)

@@ -1,4 +1,4 @@
-"""How much a score hangs on the wording of the prompt: PSS, by tier."""
+"""How much a score hangs on the paraphrase of the prompt: PSS, by tier."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from tierwise.reporting.reading import RunFiles, TierFiles
 
 
 def sensitivity_rows(tier: TierFiles) -> list[Row]:
-    """A row a mode, temperature and family of wordings (``*``: all prompts)."""
+    """A row a mode, temperature and family of paraphrases (``*``: all prompts)."""
     rows = []
     for found in tier.summary["pss"]:
         low, high = found["pss_ci95"]
-        rows.append({
-            "tier": tier.name, "family": found["family"], "mode": found["mode"],
-            "temperature": found["temperature"], "prompts": len(found["prompts"]),
-            "pss": found["pss"], "pss_low": low, "pss_high": high, "by_chance": found["by_chance"],
-            "spearman_with_confidence": found["spearman_with_confidence"],
-        })  # fmt: skip
+        rows.append(
+            {
+                "tier": tier.name,
+                "family": found["family"],
+                "mode": found["mode"],
+                "temperature": found["temperature"],
+                "prompts": len(found["prompts"]),
+                "pss": found["pss"],
+                "pss_low": low,
+                "pss_high": high,
+                "by_chance": found["by_chance"],
+                "spearman_with_confidence": found["spearman_with_confidence"],
+            }
+        )
     return rows
 
 
@@ -27,10 +35,13 @@ def _rows(run: RunFiles) -> list[Row]:
 def _cells(row: Row) -> tuple[str, ...]:
     family = "all prompts" if row["family"] == "*" else row["family"]
     return (
-        row["tier"], f"{family}, {row['mode']}/{row['temperature']:g}", f"{row['prompts']}",
-        interval(row, "pss"), _known(row["by_chance"], ".3f"),
+        row["tier"],
+        f"{family}, {row['mode']}/{row['temperature']:g}",
+        f"{row['prompts']}",
+        interval(row, "pss"),
+        _known(row["by_chance"], ".3f"),
         _known(row["spearman_with_confidence"], "+.2f"),
-    )  # fmt: skip
+    )
 
 
 def _known(value: float | None, form: str) -> str:
@@ -38,6 +49,8 @@ def _known(value: float | None, form: str) -> str:
 
 
 SECTION = Section(
-    "how much the score hangs on the wording (PSS; 0: not at all)", _rows,
-    ("tier", "wordings", "prompts>", "PSS>", "by chance>", "with confidence>"), _cells,
-)  # fmt: skip
+    "how much the score hangs on the paraphrase (PSS; 0: not at all)",
+    _rows,
+    ("tier", "paraphrases", "prompts>", "PSS>", "by chance>", "with confidence>"),
+    _cells,
+)

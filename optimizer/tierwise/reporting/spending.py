@@ -9,8 +9,14 @@ from tierwise.reporting._base import Row, Section
 from tierwise.reporting.purchases import Spending, spent
 from tierwise.reporting.reading import RunFiles
 
-PLANNED = ("planned_calls", "planned_tokens", "planned_usd", "worst_calls", "worst_tokens",
-           "worst_usd")  # fmt: skip
+PLANNED = (
+    "planned_calls",
+    "planned_tokens",
+    "planned_usd",
+    "worst_calls",
+    "worst_tokens",
+    "worst_usd",
+)
 
 
 def spending_rows(run: RunFiles) -> list[Row]:
@@ -48,14 +54,29 @@ def _row(key: tuple[str, str], bought: Spending | None, planned: dict[str, Any] 
 def _cells(row: Row) -> tuple[str, ...]:
     planned = row["planned_calls"]
     return (
-        row["tier"], row["stage"], f"{row['calls']:,}", f"{row['tokens']:,}", n.usd(row["usd"]),
-        "" if planned is None else f"{planned:,}", n.usd(row["planned_usd"]),
+        row["tier"],
+        row["stage"],
+        f"{row['calls']:,}",
+        f"{row['tokens']:,}",
+        n.usd(row["usd"]),
+        "" if planned is None else f"{planned:,}",
+        n.usd(row["planned_usd"]),
         n.usd(row["worst_usd"]),
-    )  # fmt: skip
+    )
 
 
 SECTION = Section(
-    "what the run spent, beside what was planned", spending_rows,
-    ("tier", "stage", "calls>", "tokens>", "dollars>", "calls planned>", "dollars planned>",
-     "at worst>"), _cells,
-)  # fmt: skip
+    "what the run spent, beside what was planned",
+    spending_rows,
+    (
+        "tier",
+        "stage",
+        "calls>",
+        "tokens>",
+        "dollars>",
+        "calls planned>",
+        "dollars planned>",
+        "at worst>",
+    ),
+    _cells,
+)

@@ -16,7 +16,7 @@ from tierwise.recipe import Passage
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Retrieved:
     """What a query brought, best first; nothing is an answer too."""
 
     passages: tuple[Passage, ...]
@@ -25,7 +25,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A look-up that failed for good: its draw has failed, and says why."""
+    """A look-up that failed for good: its sample has failed, and says why."""
 
     error_class: str
     message: str
@@ -42,7 +42,7 @@ class Retriever(Protocol):
 
     identity: str
 
-    def find(self, query: str, k: int) -> Found:
+    def find(self, query: str, k: int) -> Retrieved:
         """At most ``k`` passages.
 
         Raises:
@@ -55,13 +55,13 @@ class Retriever(Protocol):
         ...
 
 
-def look_up(retriever: Retriever, query: str, k: int) -> Found | Lost:
+def look_up(retriever: Retriever, query: str, k: int) -> Retrieved | Lost:
     """``retriever.find``, with a failure as an outcome."""
     try:
         found = retriever.find(query, k)
     except ProviderError as error:
         return Lost(type(error).__name__, str(error))
-    return Found(unique(found.passages)[:k], found.latency_s)
+    return Retrieved(unique(found.passages)[:k], found.latency_s)
 
 
 class News(NamedTuple):
@@ -76,7 +76,7 @@ class News(NamedTuple):
     match: float
 
 
-def news(query: str, found: Found, had: Set[str]) -> News:
+def news(query: str, found: Retrieved, had: Set[str]) -> News:
     """What ``found`` brings to a chain that has had the passages with the ids ``had``."""
     new = [p for p in unique(found.passages) if p.id not in had]
     asked = _words(query)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tierwise.errors import InputError
 from tierwise.recipe import Passage
-from tierwise.retrieval._base import Found
+from tierwise.retrieval._base import Retrieved
 from tierwise.retrieval.corpus import Corpus
 
 WORD = r"(?u)\b\w+\b"
@@ -37,20 +37,23 @@ class Bm25Retriever:
         """
         return cls(name, Corpus.load(path), k1=k1, b=b)
 
-    def find(self, query: str, k: int) -> Found:
+    def find(self, query: str, k: int) -> Retrieved:
         """The ``k`` best."""
         import numpy as np
 
         words = [w for w in _words(query) if w in self._words]
         if not words:
-            return Found(())
+            return Retrieved(())
         scores = self._index.get_scores(words)
         best = np.argsort(-scores, kind="stable")[:k]
         documents = self._corpus.documents
-        return Found(tuple(
-            Passage(documents[i].id, documents[i].text, round(float(scores[i]), 6))
-            for i in best if scores[i] > 0
-        ))  # fmt: skip
+        return Retrieved(
+            tuple(
+                Passage(documents[i].id, documents[i].text, round(float(scores[i]), 6))
+                for i in best
+                if scores[i] > 0
+            )
+        )
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -1,7 +1,7 @@
 """A retriever at an address: POST {"query", "k"}, and {"passages": [{"id", "text", "score"}]} back.
 
 Every way in which a server can fail is bounded: it has a few seconds and a second try, and then the
-look-up has failed, and with it the draw that asked for it.
+look-up has failed, and with it the sample that asked for it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from tierwise.errors import ProviderError
 from tierwise.recipe import Passage
-from tierwise.retrieval._base import Found
+from tierwise.retrieval._base import Retrieved
 
 TRIES = 2
 TIMEOUT_S = 10.0
@@ -35,7 +35,7 @@ class HttpRetriever:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._client = httpx.Client(timeout=timeout_s, headers=headers, follow_redirects=False)
 
-    def find(self, query: str, k: int) -> Found:
+    def find(self, query: str, k: int) -> Retrieved:
         """See ``Retriever``."""
         import httpx
 
@@ -44,7 +44,7 @@ class HttpRetriever:
             try:
                 answer = self._client.post(self._address, json={"query": query, "k": k})
                 if answer.status_code < 400:
-                    return Found(self._read(answer)[:k], monotonic() - started_s)
+                    return Retrieved(self._read(answer)[:k], monotonic() - started_s)
                 fault = f"it answered with status {answer.status_code}"
                 if answer.status_code < 500 and answer.status_code != 429:
                     break

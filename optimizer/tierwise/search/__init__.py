@@ -1,12 +1,23 @@
 """Finding policies: studies, racing, allocation, selection, gate; ``tune`` is the way through."""
 
-from tierwise.search.effort import Effort
 from tierwise.search.events import Best, Bought, Event, Finished, Listener, Started
 from tierwise.search.prepared import Prepared
 from tierwise.search.run_dir import RunDir
+from tierwise.search.search_size import SearchSize
 from tierwise.search.tune import TuneResult, prepare, replay, tune
 
 __all__ = [
-    "Best", "Bought", "Effort", "Event", "Finished", "Listener", "Prepared", "RunDir", "Started",
-    "TuneResult", "prepare", "replay", "tune",
-]  # fmt: skip
+    "Best",
+    "Bought",
+    "Event",
+    "Finished",
+    "Listener",
+    "Prepared",
+    "RunDir",
+    "SearchSize",
+    "Started",
+    "TuneResult",
+    "prepare",
+    "replay",
+    "tune",
+]

@@ -2,7 +2,7 @@
 
 A job's tiers stand from the weakest to the strongest, and those of ``escalate_to`` are searched
 before the tiers that may hand requests to them. So a tier does not search a stronger one again: it
-takes over the arms that did well there, whose draws are in the pool already, on the same items.
+takes over the variants that did well there, whose samples are in the pool already, on the same items.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Arm, Policy, PromptTemplate, Recipe, StrategySpec, Tier, uniform
+from tierwise.recipe import Policy, PromptTemplate, Recipe, StrategySpec, Tier, Variant, uniform
 from tierwise.search.selection import in_doublings
 
 if TYPE_CHECKING:
-    from tierwise.search.found import Found
+    from tierwise.search.found import TierResult
 
-MOST_ARMS = 4
-"""Arms of a tier above that a study may use: those of its best policies, in this order."""
+MOST_VARIANTS = 4
+"""Variants of a tier above that a study may use: those of its best policies, in this order."""
 
 
 @dataclass(frozen=True)
@@ -29,43 +29,51 @@ class Above:
     """A tier that requests may be handed to.
 
     Attributes:
-        prompts: those of its arms.
-        arms: named with the tier.
-        depth: draws of an arm that its study looked at.
-        one_draw: its best prompt at one draw, a point of score for each doubling of dollars: what
+        prompts: those of its variants.
+        variants: named with the tier.
+        depth: samples of a variant that its study looked at.
+        one_sample: its best prompt at one sample, a point of score for each doubling of dollars: what
             "always the strong tier" means.
         tuned: the policy that its own search chose.
     """
 
     tier: Tier
     prompts: Mapping[str, PromptTemplate]
-    arms: tuple[Arm, ...]
-    depth: int
-    one_draw: Policy
+    variants: tuple[Variant, ...]
+    n_samples: int
+    one_sample: Policy
     tuned: Policy
 
 
-def above_of(found: Found) -> Above:
+def above_of(found: TierResult) -> Above:
     """A tier as those below it see it. What it hands on itself is not passed through."""
-    tier = found.question.tier
-    one_draw = _best_prompt(found)
+    tier = found.problem.tier
+    one_sample = _best_prompt(found)
     points = [found.points[found.chosen], *(found.points[name] for name in sorted(found.points))]
     own = [p.policy for p in points if keeps_to_itself(p.policy)]
-    tuned = own[0] if own else one_draw
-    arms = dict.fromkeys(arm for policy in (one_draw, tuned, *own) for arm in policy.arms)
-    kept = tuple(arm for arm in arms if arm in found.study_table.arms)[:MOST_ARMS]
+    tuned = own[0] if own else one_sample
+    variants = dict.fromkeys(
+        variant for policy in (one_sample, tuned, *own) for variant in policy.variants
+    )
+    kept = tuple(variant for variant in variants if variant in found.study_table.variants)[
+        :MOST_VARIANTS
+    ]
     return Above(
-        tier, {arm.prompt: found.question.arms.prompts[arm.prompt] for arm in arms},
-        tuple(arm._replace(tier=tier.name) for arm in kept),
-        found.generations[-1].dimensions.max_draws, named(one_draw, tier), named(tuned, tier),
-    )  # fmt: skip
+        tier,
+        {variant.prompt: found.problem.variants.prompts[variant.prompt] for variant in variants},
+        tuple(variant._replace(tier=tier.name) for variant in kept),
+        found.study_rounds[-1].dimensions.max_samples,
+        named(one_sample, tier),
+        named(tuned, tier),
+    )
 
 
-def _best_prompt(found: Found) -> Policy:
-    """Judged on the study's draws."""
-    evaluator = found.generations[-1].evaluator
+def _best_prompt(found: TierResult) -> Policy:
+    """Judged on the study's samples."""
+    evaluator = found.study_rounds[-1].evaluator
     single = [
-        uniform(arm, StrategySpec.of("single")) for arm in found.generations[-1].dimensions.own
+        uniform(variant, StrategySpec.of("single"))
+        for variant in found.study_rounds[-1].dimensions.own
     ]
     judged = [evaluator.evaluate(policy) for policy in single]
     worth = [in_doublings(e.mean_score, e.mean_usd) for e in judged]
@@ -73,32 +81,37 @@ def _best_prompt(found: Found) -> Policy:
 
 
 def keeps_to_itself(policy: Policy) -> bool:
-    """Whether a policy draws from its own tier alone."""
-    return all(arm.tier is None for arm in policy.arms)
+    """Whether a policy samples from its own tier alone."""
+    return all(variant.tier is None for variant in policy.variants)
 
 
 def handed_on(policy: Policy, shares: Sequence[float]) -> float:
-    """Share of the requests that fall into a bucket with arms of another tier."""
+    """Share of the requests that fall into a bucket with variants of another tier."""
     pairs = zip(policy.buckets, shares, strict=True)
-    return sum(share for recipe, share in pairs if any(arm.tier for arm in recipe.arms))
+    return sum(share for recipe, share in pairs if any(variant.tier for variant in recipe.variants))
 
 
 def named(policy: Policy, tier: Tier) -> Policy:
     """``policy`` of ``tier`` as another tier's policy would say it."""
 
-    def arms(of: Iterable[Arm]) -> tuple[Arm, ...]:
-        return tuple(arm._replace(tier=tier.name) for arm in of)
+    def variants(of: Iterable[Variant]) -> tuple[Variant, ...]:
+        return tuple(variant._replace(tier=tier.name) for variant in of)
 
     probe = policy.difficulty.probe
     return replace(
         policy,
-        buckets=tuple(Recipe(arms(recipe.arms), recipe.strategy) for recipe in policy.buckets),
+        buckets=tuple(
+            Recipe(variants(recipe.variants), recipe.strategy) for recipe in policy.buckets
+        ),
         difficulty=replace(
-            policy.difficulty, probe=probe and probe._replace(arms=arms(probe.arms))
+            policy.difficulty, probe=probe and probe._replace(variants=variants(probe.variants))
         ),
     )
 
 
-def own_arms(table: SampleTable) -> SampleTable:
-    """``table`` without the arms of other tiers."""
-    return replace(table, arms={arm: rows for arm, rows in table.arms.items() if not arm.tier})
+def own_variants(table: SampleTable) -> SampleTable:
+    """``table`` without the variants of other tiers."""
+    return replace(
+        table,
+        variants={variant: rows for variant, rows in table.variants.items() if not variant.tier},
+    )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator
-from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
+from tierwise.recipe import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, Proposal, in_order, policy_of
 from tierwise.stats.pareto import front, minkowski_front
@@ -45,7 +45,7 @@ class Allocation:
 
 
 def allocate(
-    evaluator: Evaluator, dimensions: Dimensions, *, probe_arms: int = 2, max_points: int = 400
+    evaluator: Evaluator, dimensions: Dimensions, *, probe_variants: int = 2, max_points: int = 400
 ) -> Allocation:
     """The front of all allocations over the space's signals, buckets and a grid of recipes."""
     grid = recipes(dimensions, steps=3)
@@ -56,7 +56,7 @@ def allocate(
     means = score.mean(axis=1), usd.mean(axis=1)
     for i in front(*means):
         found.append((Proposal(Difficulty(), (), (grid[i],)), means[0][i], means[1][i]))
-    probes = _probes(dimensions, grid, *means, probe_arms)
+    probes = _probes(dimensions, grid, *means, probe_variants)
     # A probe makes some recipes dearer and some pointless; only what was near the front is tried.
     near = _near_front(means, 60)
     told: set[Difficulty] = set()  # of few values of a signal, several shares are one cut
@@ -68,7 +68,7 @@ def allocate(
         told.add(cut.difficulty)
         bucket = evaluator.bucket_rows(cut.difficulty)
         if difficulty.probe is None:
-            members = bucket[:: evaluator.orders.n]
+            members = bucket[:: evaluator.permutations.n]
             candidates, s, u = grid, score, usd
         else:
             members, candidates = bucket, [grid[i] for i in near]
@@ -83,9 +83,14 @@ def allocate(
 
 
 def _merge(
-    difficulty: Difficulty, shares: tuple[float, ...], members: npt.NDArray[np.intp],
-    candidates: Sequence[Recipe], score: Floats, usd: Floats, max_points: int,
-) -> list[tuple[Proposal, float, float]]:  # fmt: skip
+    difficulty: Difficulty,
+    shares: tuple[float, ...],
+    members: npt.NDArray[np.intp],
+    candidates: Sequence[Recipe],
+    score: Floats,
+    usd: Floats,
+    max_points: int,
+) -> list[tuple[Proposal, float, float]]:
     components, weights = [], []
     for b in range(len(shares) + 1):
         mine = (members == b).astype(np.float64)
@@ -107,7 +112,7 @@ def _probed(
 
 
 PAIRED = 4
-"""Arms with the best scores, whose pairs are tried as probes."""
+"""Variants with the best scores, whose pairs are tried as probes."""
 
 CUTS: Mapping[int, tuple[tuple[float, ...], ...]] = {
     2: ((0.35,), (0.5,), (0.65,)),
@@ -122,9 +127,11 @@ def _difficulties(
     dimensions: Dimensions, probes: Sequence[Probe]
 ) -> Iterator[tuple[Difficulty, tuple[float, ...]]]:
     cuts = [
-        cut for n in dimensions.space.buckets if n > 1
+        cut
+        for n in dimensions.space.buckets
+        if n > 1
         for cut in CUTS.get(n, (tuple(b / n for b in range(1, n)),))
-    ]  # fmt: skip
+    ]
     for kind in dimensions.signals:
         for way in dimensions.ways(kind):
             searched = signal_of(way).probes and way.probe is None
@@ -135,22 +142,24 @@ def _difficulties(
 def _probes(
     dimensions: Dimensions, grid: Sequence[Recipe], score: Floats, usd: Floats, n: int
 ) -> list[Probe]:
-    """Of the ``n`` cheapest arms; where the space has them, of pairs of the best and cheapest."""
-    alone = [i for i, r in enumerate(grid) if len(r.arms) == 1 and r.arms[0] in dimensions.own]
-    cost: dict[Arm, float] = {}
-    best: dict[Arm, float] = {}
+    """Of the ``n`` cheapest variants; where the space has them, of pairs of the best and cheapest."""
+    alone = [
+        i for i, r in enumerate(grid) if len(r.variants) == 1 and r.variants[0] in dimensions.own
+    ]
+    cost: dict[Variant, float] = {}
+    best: dict[Variant, float] = {}
     for i in alone:
-        (arm,) = grid[i].arms
-        cost[arm] = min(cost.get(arm, np.inf), float(usd[i]))
-        best[arm] = max(best.get(arm, -np.inf), float(score[i]))
-    cheapest = sorted(cost, key=lambda arm: cost[arm])[:n]
-    wanted = dimensions.space.probe_draws
+        (variant,) = grid[i].variants
+        cost[variant] = min(cost.get(variant, np.inf), float(usd[i]))
+        best[variant] = max(best.get(variant, -np.inf), float(score[i]))
+    cheapest = sorted(cost, key=lambda variant: cost[variant])[:n]
+    wanted = dimensions.space.probe_samples
     counts = sorted({int(wanted.low), int(wanted.high)})
     probes = []
-    if 1 in dimensions.space.probe_arms:
-        probes += [Probe((arm,), k) for arm in cheapest for k in counts]
-    if 2 in dimensions.space.probe_arms:
-        leading = sorted(best, key=lambda arm: -best[arm])[:PAIRED]
+    if 1 in dimensions.space.probe_variants:
+        probes += [Probe((variant,), k) for variant in cheapest for k in counts]
+    if 2 in dimensions.space.probe_variants:
+        leading = sorted(best, key=lambda variant: -best[variant])[:PAIRED]
         pairs = dict.fromkeys(itertools.combinations(in_order([*leading, *cheapest]), 2))
         probes += [Probe(pair, max(2, counts[0])) for pair in pairs]
     return probes

@@ -1,7 +1,7 @@
-"""What difficulty signals ask a model about a task: the arms for it, and the wording that is kept.
+"""What difficulty signals ask a model about a task: the variants for it, and the paraphrase that is kept.
 
-These arms are no candidates for an answer. Each wording is asked once an item, at temperature 0, in
-a mode of its own that leaves room for one word; the screening keeps the wording that tells best.
+These variants are no candidates for an answer. Each paraphrase is asked once an item, at temperature 0, in
+a mode of its own that leaves room for one word; the screening keeps the paraphrase that tells best.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import replace
 import numpy as np
 
 from tierwise.difficulty import asking, turn_of
-from tierwise.evaluation import Evaluator, Orders, SampleTable
-from tierwise.recipe import Arm, Difficulty, Probe, PromptTemplate, Tier
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
+from tierwise.recipe import Difficulty, Probe, PromptTemplate, Tier, Variant
 from tierwise.recipe.space import SearchSpace
-from tierwise.search.effort import token_cap
+from tierwise.search.search_size import token_cap
 from tierwise.stats.correlation import auroc
 
 MODE = "ask"
 MOST_TOKENS = 16
 """Of a reply: one word or digit, and what a chat template puts around it."""
-DRAWS = 1
+SAMPLES = 1
 
 _REASONS = ("reasoning_effort", "thinking", "reasoning")
 
@@ -40,31 +40,33 @@ def with_mode_to_ask(tier: Tier, space: SearchSpace) -> Tier:
     return replace(tier, modes={**tier.modes, MODE: sends})
 
 
-def asking_arms(
+def asking_variants(
     prompts: Sequence[PromptTemplate], signals: Sequence[str]
-) -> tuple[dict[str, PromptTemplate], dict[str, tuple[Arm, ...]]]:
-    """Every wording by id, and signal -> its arms."""
-    wordings = {w.id: w for prompt in prompts for w in prompt.variants()}
-    arms = {
-        kind: tuple(Arm(w.id, MODE, 0.0) for w in wordings.values() if w.turn == turn)
+) -> tuple[dict[str, PromptTemplate], dict[str, tuple[Variant, ...]]]:
+    """Every paraphrase by id, and signal -> its variants."""
+    paraphrases = {w.id: w for prompt in prompts for w in prompt.variants()}
+    variants = {
+        kind: tuple(Variant(w.id, MODE, 0.0) for w in paraphrases.values() if w.turn == turn)
         for kind, turn in asking(signals).items()
     }
-    return wordings, arms
+    return paraphrases, variants
 
 
-def told(table: SampleTable, arms: Mapping[str, Sequence[Arm]]) -> dict[str, tuple[Difficulty]]:
-    """Signal -> how it is told by the wording that orders the items best by their mean score.
+def told(
+    table: SampleTable, variants: Mapping[str, Sequence[Variant]]
+) -> dict[str, tuple[Difficulty]]:
+    """Signal -> how it is told by the paraphrase that orders the items best by their mean score.
 
     A signal that says the same of all items is left out. ``table`` has the answers too.
     """
-    success = np.mean([rows.score.mean(axis=1) for rows in table.arms.values()], axis=0)
+    success = np.mean([rows.score.mean(axis=1) for rows in table.variants.values()], axis=0)
     easier = success >= np.median(success)
     if easier.all():
         easier = success > np.median(success)
-    evaluator = Evaluator(table, Orders(1, shuffled=False))
+    evaluator = Evaluator(table, Permutations(1, shuffled=False))
     found: dict[str, tuple[Difficulty]] = {}
-    for kind, wordings in arms.items():
-        ways = [Difficulty(kind, (), Probe((arm,), DRAWS)) for arm in wordings]
+    for kind, paraphrases in variants.items():
+        ways = [Difficulty(kind, (), Probe((variant,), SAMPLES)) for variant in paraphrases]
         values = [np.nan_to_num(evaluator.signal(way), neginf=-1e9) for way in ways]
         tells = [
             (area if (area := auroc(v, easier)) == area else 0.5) if len(np.unique(v)) > 1 else 0.0
@@ -75,24 +77,32 @@ def told(table: SampleTable, arms: Mapping[str, Sequence[Arm]]) -> dict[str, tup
     return found
 
 
-def asked_of(told: Mapping[str, Sequence[Difficulty]]) -> dict[Arm, int]:
-    """Arm -> draws an item that these ways to tell ask for, beside any answers."""
+def asked_of(told: Mapping[str, Sequence[Difficulty]]) -> dict[Variant, int]:
+    """Variant -> samples an item that these ways to tell ask for, beside any answers."""
     return {
-        arm: way.probe.draws
-        for kind, ways in told.items() if kind in asking((kind,))
-        for way in ways if way.probe for arm in way.probe.arms
-    }  # fmt: skip
+        variant: way.probe.samples
+        for kind, ways in told.items()
+        if kind in asking((kind,))
+        for way in ways
+        if way.probe
+        for variant in way.probe.variants
+    }
 
 
-def watched(told: Mapping[str, Sequence[Difficulty]]) -> tuple[Arm, ...]:
-    """Arms of answers whose first draws a fitted signal sees, which must stay in the race."""
-    return tuple(dict.fromkeys(
-        arm
-        for kind, ways in told.items() if not asking((kind,))
-        for way in ways if way.probe for arm in way.probe.arms
-    ))  # fmt: skip
+def watched(told: Mapping[str, Sequence[Difficulty]]) -> tuple[Variant, ...]:
+    """Variants of answers whose first samples a fitted signal sees, which must stay in the race."""
+    return tuple(
+        dict.fromkeys(
+            variant
+            for kind, ways in told.items()
+            if not asking((kind,))
+            for way in ways
+            if way.probe
+            for variant in way.probe.variants
+        )
+    )
 
 
-def turns_of(arms: Mapping[str, Sequence[Arm]]) -> dict[Arm, str]:
-    """Arm -> the turn that it asks in."""
-    return {arm: turn_of(kind) for kind, of_kind in arms.items() for arm in of_kind}
+def turns_of(variants: Mapping[str, Sequence[Variant]]) -> dict[Variant, str]:
+    """Variant -> the turn that it asks in."""
+    return {variant: turn_of(kind) for kind, of_kind in variants.items() for variant in of_kind}

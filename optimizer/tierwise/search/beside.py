@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tierwise.recipe import Arm, Tier
+from tierwise.recipe import Tier, Variant
 from tierwise.recipe.space import SearchSpace
-from tierwise.search.depths import nodes_an_item, with_nodes
-from tierwise.search.effort import BYTES_A_TOKEN
+from tierwise.search.n_samples_by_variant import nodes_an_item, with_nodes
 from tierwise.search.planned import NOTHING, Amount, StagePlan
 from tierwise.search.prepared import Prepared
+from tierwise.search.search_size import BYTES_A_TOKEN
 
 GO_ON = 0.3
 """Part of the turns of chains bought to their end that is expected, since most end before. Runs
@@ -17,7 +17,7 @@ on ``lookup``, to six rounds of one to four facts, bought .24 to .31, and .16 to
 
 
 class Beside(NamedTuple):
-    """Of an arm's chains on an item, bought to their end.
+    """Of a variant's chains on an item, bought to their end.
 
     Attributes:
         nodes: turns beyond plain answers; ``screened``: those of the screening.
@@ -65,32 +65,38 @@ class Beside(NamedTuple):
         return round(nodes * self.queries), usual, most
 
 
-def beside_of(prepared: Prepared, space: SearchSpace, depth: int, screened: int) -> Beside:
-    """The turns that ``space`` may ask for beside ``depth`` plain answers."""
-    nodes = nodes_an_item(space, depth)
-    wanted = with_nodes((Arm("", "", 0.0),), depth, space)
-    turns = {arm: n for arm, n in wanted.items() if arm.path}
+def beside_of(prepared: Prepared, space: SearchSpace, n_samples: int, screened: int) -> Beside:
+    """The turns that ``space`` may ask for beside ``n_samples`` plain answers."""
+    nodes = nodes_an_item(space, n_samples)
+    wanted = with_nodes((Variant("", "", 0.0),), n_samples, space)
+    turns = {variant: n for variant, n in wanted.items() if variant.path}
     if not nodes or not turns:
         return Beside()
     total = sum(turns.values())
-    had = {arm: sum(turn.passages for turn in arm.path[:-1]) for arm in turns}
+    had = {variant: sum(turn.passages for turn in variant.path[:-1]) for variant in turns}
     found = prepared.loaded.retriever
     return Beside(
-        nodes, nodes_an_item(space, depth, screened),
-        sum(n for arm, n in turns.items() if arm.turn.name == "query") / total,
+        nodes,
+        nodes_an_item(space, n_samples, screened),
+        sum(n for variant, n in turns.items() if variant.turn.name == "query") / total,
         0.0 if found is None else found.spec.usd_per_call,
-        sum(n * (len(arm.path) - 1) for arm, n in turns.items()) / total,
-        max(len(arm.path) - 1 for arm in turns),
-        sum(n * had[arm] for arm, n in turns.items()) / total, max(had.values()),
+        sum(n * (len(variant.path) - 1) for variant, n in turns.items()) / total,
+        max(len(variant.path) - 1 for variant in turns),
+        sum(n * had[variant] for variant, n in turns.items()) / total,
+        max(had.values()),
         0.0 if found is None else found.usual_bytes(),
         0.0 if found is None else float(found.spec.max_chars),
-    )  # fmt: skip
+    )
 
 
 def with_beside(
-    stage: StagePlan, beside: Beside, nodes: int, tier: Tier,
-    expected: tuple[float, float], worst: tuple[float, float],
-) -> StagePlan:  # fmt: skip
+    stage: StagePlan,
+    beside: Beside,
+    nodes: int,
+    tier: Tier,
+    expected: tuple[float, float],
+    worst: tuple[float, float],
+) -> StagePlan:
     """``stage`` with ``nodes`` turns more."""
     lookups, usual, most = beside.amounts(nodes, tier, expected, worst)
     return stage.beside(nodes, lookups, usual, most)

@@ -1,4 +1,4 @@
-"""One tier's draws: what a stage of the search needs is bought if missing, then read as a table."""
+"""One tier's samples: what a stage of the search needs is bought if missing, then read as a table."""
 
 from __future__ import annotations
 
@@ -25,33 +25,35 @@ from tierwise.pool import (
     load,
     parents_first,
 )
-from tierwise.recipe import Arm, PromptTemplate, Tier
+from tierwise.recipe import PromptTemplate, Tier, Variant
 from tierwise.search.events import Bought, Listener
 from tierwise.task import Item, Task
 
-MOST_DRAWS = 4096
+MOST_SAMPLES = 4096
 
 FEWEST_ITEMS = 8
 """A stage with fewer complete items decides nothing."""
 
 
-class Draws(Protocol):
+class Samples(Protocol):
     """Where a search gets its tables from; ``free``: looking at more of them costs nothing."""
 
     free: bool
 
-    def most(self, arm: Arm) -> int:
-        """The most draws that every item of the arm can have."""
+    def most(self, variant: Variant) -> int:
+        """The most samples that every item of the variant can have."""
         ...
 
-    def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
-        """The items that have ``depth[arm]`` draws of every arm."""
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
+        """The items that have ``n_samples[variant]`` samples of every variant."""
         ...
 
 
 @dataclass(frozen=True)
 class Supply:
-    """Where the draws of a tier come from; ``model`` is None in a replay: nothing is bought."""
+    """Where the samples of a tier come from; ``model`` is None in a replay: nothing is bought."""
 
     tier: Tier
     model: LanguageModel | None
@@ -69,19 +71,25 @@ class Account:
 
 
 class Buyer:
-    """Draws bought into a pool: of the tier that is searched, and of those above it.
+    """Samples bought into a pool: of the tier that is searched, and of those above it.
 
-    Draws of a tier above are at its prices, and on the account of the one that is searched. Most
+    Samples of a tier above are at its prices, and on the account of the one that is searched. Most
     are there already, since a tier above is searched first.
     """
 
     free = False
 
     def __init__(
-        self, pool: SamplePool, task: Task, supply: Supply, account: Account, *,
-        above: Sequence[Supply] = (), listener: Listener = lambda event: None,
+        self,
+        pool: SamplePool,
+        task: Task,
+        supply: Supply,
+        account: Account,
+        *,
+        above: Sequence[Supply] = (),
+        listener: Listener = lambda event: None,
         library: Library | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.pool, self.task, self.tier, self.account = pool, task, supply.tier, account
         self.supplies: dict[str | None, Supply] = {None: supply}
         self.supplies |= {other.tier.name: other for other in above}
@@ -91,42 +99,56 @@ class Buyer:
             self.prompts |= one.prompts
         self.listener, self.library = listener, library
         self.used: dict[str, set[int]] = {}
-        """Request key -> draws that the search has looked at."""
-        self._requests: dict[tuple[Arm, str], Request] = {}
+        """Request key -> samples that the search has looked at."""
+        self._requests: dict[tuple[Variant, str], Request] = {}
 
-    def most(self, arm: Arm) -> int:
+    def most(self, variant: Variant) -> int:
         """As many as a seed can tell apart."""
-        return MOST_DRAWS
+        return MOST_SAMPLES
 
-    def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
-        """See ``Draws``; an item whose draws failed for good, or that the cap left out, is not in.
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
+        """See ``Samples``; an item whose samples failed for good, or that the cap left out, is not in.
 
         Raises:
             BudgetError: the cap left fewer than ``FEWEST_ITEMS`` items.
             ProviderError: failures left fewer.
         """
-        depth, short = even(depth), ""
+        n_samples, short = even(n_samples), ""
         trees = Trees(
-            self.pool, items, self.task.answer, self.request, lambda arm: range(depth[arm]),
-            self.library, Buys(self.tier.name, self.account.run, self.account.cap.limit),
-        )  # fmt: skip
-        for level in parents_first(depth):
+            self.pool,
+            items,
+            self.task.answer,
+            self.request,
+            lambda variant: range(n_samples[variant]),
+            self.library,
+            Buys(self.tier.name, self.account.run, self.account.cap.limit),
+        )
+        for level in parents_first(n_samples):
             for owner, supply in self.supplies.items():
-                arms = [arm for arm in level if arm.tier == owner]
-                if short or not arms:
+                variants = [variant for variant in level if variant.tier == owner]
+                if short or not variants:
                     continue
-                needs = in_turn(trees, arms, items)
+                needs = in_turn(trees, variants, items)
                 short = self._fill(supply, needs, stage)
                 for need in needs:
                     used = self.used.setdefault(need.request.key, set())
-                    used.update(range(need.first, need.first + need.draws))
-        requests = {a: [self.request(a, item) for item in items] for a in depth if not a.path}
-        turns = {arm: self.prompts[arm.prompt].turn for arm in requests}
+                    used.update(range(need.first, need.first + need.samples))
+        requests = {a: [self.request(a, item) for item in items] for a in n_samples if not a.path}
+        turns = {variant: self.prompts[variant.prompt].turn for variant in requests}
         others = {name: supply.tier for name, supply in self.supplies.items() if name}
         table = load(
-            self.pool, self.task, self.tier, items, requests, depth, others=others, trees=trees,
+            self.pool,
+            self.task,
+            self.tier,
+            items,
+            requests,
+            n_samples,
+            others=others,
+            trees=trees,
             turns=turns,
-        )  # fmt: skip
+        )
         complete = table.complete
         if complete.all():
             return table
@@ -134,20 +156,20 @@ class Buyer:
             if short:
                 raise BudgetError(
                     f"the budget of tier {self.tier.name!r} ended ({short}) in stage "
-                    f"{stage!r}, with all draws for {complete.sum()} of {len(items)} items; raise "
+                    f"{stage!r}, with all samples for {complete.sum()} of {len(items)} items; raise "
                     "the budget and run the same command: nothing is bought twice"
                 )
             raise ProviderError(
                 f"tier {self.tier.name!r}: only {complete.sum()} of {len(items)} items have all "
-                f"their draws in stage {stage!r}; the others failed for good"
+                f"their samples in stage {stage!r}; the others failed for good"
             )
         return table.rows(np.flatnonzero(complete))
 
-    def texts(self, arm: Arm, items: Sequence[Item], draws: int) -> list[list[str]]:
-        """What the first ``draws`` of an arm said on each item, as far as they are there."""
-        keys = [self.request(arm, item).key for item in items]
+    def texts(self, variant: Variant, items: Sequence[Item], samples: int) -> list[list[str]]:
+        """What the first ``samples`` of a variant said on each item, as far as they are there."""
+        keys = [self.request(variant, item).key for item in items]
         said: list[list[str]] = [[] for _ in items]
-        for place, _, text, *_ in self.pool.draws(keys, 0, draws):
+        for place, _, text, *_ in self.pool.samples(keys, 0, samples):
             said[place].append(text)
         return said
 
@@ -156,19 +178,19 @@ class Buyer:
         """What the run has cost on this tier so far, over all of its starts."""
         return self.pool.spent(self.account.run, self.tier.name)
 
-    def request(self, arm: Arm, item: Item, parent: Parent | None = None) -> Request:
-        """The request of an arm for an item; one that follows nothing is built once."""
-        key = (arm, item.id)
+    def request(self, variant: Variant, item: Item, parent: Parent | None = None) -> Request:
+        """The request of a variant for an item; one that follows nothing is built once."""
+        key = (variant, item.id)
         if parent is None and key in self._requests:
             return self._requests[key]
-        of, prompt = self.supplies[arm.tier], self.prompts[arm.prompt]
-        built = build_request(of.tier, prompt, arm, item.inputs, of.address, parent=parent)
+        of, prompt = self.supplies[variant.tier], self.prompts[variant.prompt]
+        built = build_request(of.tier, prompt, variant, item.inputs, of.address, parent=parent)
         if parent is None:
             self._requests[key] = built
         return built
 
     def _fill(self, of: Supply, needs: Sequence[Need], stage: str) -> str:
-        """Buy what is missing of a tier's draws; the cap that ended it, if one did."""
+        """Buy what is missing of a tier's samples; the cap that ended it, if one did."""
         if of.model is None:
             return ""
         paying = self.account
@@ -179,16 +201,24 @@ class Buyer:
             self.listener(Bought(self.tier.name, stage, done, calls, usd))
 
         return fill(
-            self.pool, of.model, of.tier, needs, seed=paying.seed, cap=paying.cap, run=paying.run,
-            stage=stage, progress=progress, account=self.tier.name,
-        ).short  # fmt: skip
+            self.pool,
+            of.model,
+            of.tier,
+            needs,
+            seed=paying.seed,
+            cap=paying.cap,
+            run=paying.run,
+            stage=stage,
+            progress=progress,
+            account=self.tier.name,
+        ).short
 
 
-def in_turn(trees: Trees, arms: Sequence[Arm], items: Sequence[Item]) -> list[Need]:
-    """What ``arms`` need, item by item: an item that was begun is finished first."""
+def in_turn(trees: Trees, variants: Sequence[Variant], items: Sequence[Item]) -> list[Need]:
+    """What ``variants`` need, item by item: an item that was begun is finished first."""
     by_item: list[list[Need]] = [[] for _ in items]
-    for arm in arms:
-        for at, need in trees.needs(arm):
+    for variant in variants:
+        for at, need in trees.needs(variant):
             by_item[at].append(need)
     return [need for needs in by_item for need in needs]
 
@@ -201,16 +231,18 @@ class Halves:
     def __init__(self, table: SampleTable) -> None:
         self._table = table
 
-    def most(self, arm: Arm) -> int:
-        """Draws that the table has of the arm."""
-        return self._table.arms[arm].depth
+    def most(self, variant: Variant) -> int:
+        """Samples that the table has of the variant."""
+        return self._table.variants[variant].n_samples
 
-    def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
         """Whatever ``items`` are: the table's second half for the test, else its first."""
         half = self._table.rows(np.arange(int(stage == "test"), self._table.n_items, 2))
-        wanted = even(depth)
+        wanted = even(n_samples)
         return replace(
             half,
-            arms={arm: half.arms[arm] for arm in wanted if not arm.path},
-            nodes={arm: half.nodes[arm] for arm in wanted if arm.path},
+            variants={variant: half.variants[variant] for variant in wanted if not variant.path},
+            nodes={variant: half.nodes[variant] for variant in wanted if variant.path},
         )

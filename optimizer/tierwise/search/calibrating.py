@@ -1,6 +1,6 @@
 """A few calls before a plan: how long answers are, and how fast they come.
 
-They are the first that the screening would make, of the same items and draws, bought into the run's
+They are the first that the screening would make, of the same items and samples, bought into the run's
 own pool: `tierwise tune` finds them there, so nothing of them is wasted.
 """
 
@@ -16,16 +16,16 @@ from tierwise.pool import Need, SamplePool, fill
 from tierwise.pool.grid import plan as calls_for
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.effort import Effort
 from tierwise.search.opening import addresses_of
 from tierwise.search.planned import Plan
 from tierwise.search.prepared import Prepared
-from tierwise.search.question import in_random_order
+from tierwise.search.problem import in_random_order
 from tierwise.search.run_dir import RunDir
+from tierwise.search.search_size import SearchSize
 from tierwise.search.shares import share_of
 
 ITEMS = 2
-"""Of the screening's items; every arm is asked for its first draws of each."""
+"""Of the screening's items; every variant is asked for its first samples of each."""
 
 CONCURRENCY = 16.0
 MINUTE_S = 60.0
@@ -40,7 +40,7 @@ class Pace:
 
 
 def calibrate(
-    prepared: Prepared, run: RunDir, names: Collection[str], effort: Effort | None = None
+    prepared: Prepared, run: RunDir, names: Collection[str], search_size: SearchSize | None = None
 ) -> dict[str, Pace]:
     """Buy the first calls of the screening on the tiers ``names``; those that are there, are.
 
@@ -49,30 +49,43 @@ def calibrate(
         InputError: a tier that cannot be opened.
     """
     with SamplePool.open(run.pool) as pool:
-        return {name: _tier(prepared, name, pool, run, effort or Effort()) for name in names}
+        return {
+            name: _tier(prepared, name, pool, run, search_size or SearchSize()) for name in names
+        }
 
 
 def _tier(
-    prepared: Prepared, name: str, pool: SamplePool, run: RunDir, effort: Effort
-) -> Pace:  # fmt: skip
+    prepared: Prepared, name: str, pool: SamplePool, run: RunDir, search_size: SearchSize
+) -> Pace:
     job, task, baseline = prepared.job, prepared.loaded.task, prepared.baseline
     assert baseline is not None  # a recorded tier has nothing to calibrate
     tier = with_mode_to_ask(prepared.tiers[name], prepared.space)
-    arms = prepared.arms(tier, baseline, prepared.loaded.prompts)
+    variants = prepared.variants(tier, baseline, prepared.loaded.prompts)
     cap = share_of(job, tier, prepared.tiers)
     with closing(open_model(tier)) as model:
-        supply = Supply(tier, model, arms.prompts, addresses_of(prepared).get(name, ""))
+        supply = Supply(tier, model, variants.prompts, addresses_of(prepared).get(name, ""))
         buyer = Buyer(pool, task, supply, Account(run.run, job.seed, cap))
         items = in_random_order(task.splits["tune"], job.seed)[:ITEMS]
-        # Where draws share a call, it is the call that the screening makes, its prompt billed once.
-        draws = effort.screen_draws if tier.takes_n else 1
-        needs = [Need(buyer.request(arm, item), draws) for item in items for arm in arms.candidates]
+        # Where samples share a call, it is the call that the screening makes, its prompt billed once.
+        samples = search_size.screen_samples if tier.takes_n else 1
+        needs = [
+            Need(buyer.request(variant, item), samples)
+            for item in items
+            for variant in variants.candidates
+        ]
         calls = len(calls_for(pool, needs, tier.takes_n, seed=job.seed))
         seen = [(time.perf_counter(), 0)]
         fill(
-            pool, model, tier, needs, seed=job.seed, cap=cap, run=run.run, stage="screen",
+            pool,
+            model,
+            tier,
+            needs,
+            seed=job.seed,
+            cap=cap,
+            run=run.run,
+            stage="screen",
             progress=lambda done: seen.append((time.perf_counter(), done.calls)),
-        )  # fmt: skip
+        )
         if kind_of(tier.model) != LITELLM:  # computed here: what it took is what it takes
             return Pace(_seconds_a_call(seen), calls)
         latency_s = pool.mean_latency_s([need.request.key for need in needs])

@@ -1,7 +1,7 @@
-"""Policies that may be chosen: judged on held-out items, buckets beside the same dealt by lot.
+"""Policies that may be chosen: judged on held-out items, buckets beside the same interleaved by lot.
 
 Whether a signal tells easy from hard is one question, whether its buckets are the better policy is
-another. Where random numbers deal items to two recipes of about the same worth, one of many deals
+another. Where random numbers interleave items to two recipes of about the same worth, one of many interleaves
 is a lucky one; against the recipes alone that shows as a gain, against a lottery it does not.
 """
 
@@ -16,7 +16,7 @@ from tierwise.evaluation import Evaluation, Evaluator
 from tierwise.recipe import Policy
 from tierwise.strategies import build
 
-KINDS = ("one draw", "one bucket", "buckets")
+KINDS = ("one sample", "one bucket", "buckets")
 """From the simplest: what is more complex must earn its place."""
 
 
@@ -39,8 +39,8 @@ def complexity(policy: Policy) -> str:
     """One of ``KINDS``, by what a policy may ask for."""
     if len(policy.buckets) > 1:
         return "buckets"
-    most = build(policy.buckets[0].strategy).max_draws
-    return "one draw" if most == 1 else "one bucket"
+    most = build(policy.buckets[0].strategy).max_samples
+    return "one sample" if most == 1 else "one bucket"
 
 
 def _by_lot(judge: Evaluator, policy: Policy, told: Evaluation) -> Evaluation | None:
@@ -51,11 +51,9 @@ def _by_lot(judge: Evaluator, policy: Policy, told: Evaluation) -> Evaluation | 
     if len(policy.buckets) == 1:
         return None
     uncut = replace(policy.difficulty, thresholds=())
-    each = [
-        judge.evaluate(Policy((recipe,), uncut, policy.limits)) for recipe in policy.buckets
-    ]  # fmt: skip
-    score, usd, draws, rounds = (
+    each = [judge.evaluate(Policy((recipe,), uncut, policy.limits)) for recipe in policy.buckets]
+    score, usd, samples, rounds = (
         np.average([getattr(e, name) for e in each], axis=0, weights=told.shares)
-        for name in ("score", "usd", "draws", "rounds")
+        for name in ("score", "usd", "samples", "rounds")
     )
-    return Evaluation(score, usd, draws, rounds, told.shares)
+    return Evaluation(score, usd, samples, rounds, told.shares)

@@ -16,7 +16,7 @@ def changes(file: PolicyFile, task: Task) -> list[str]:
     """A sentence for each thing that is not as it was; empty where all is.
 
     The weights of an embedded model are known by their hash. A model that its provider changed
-    behind the same name cannot be seen here: that is what ``verify``'s draws are for.
+    behind the same name cannot be seen here: that is what ``verify``'s samples are for.
     """
     said = []
     then = file.task
@@ -31,7 +31,7 @@ def changes(file: PolicyFile, task: Task) -> list[str]:
             "the task's items are not those that the policy was tuned on, so scores are not like "
             "for like (items_sha256 differs)"
         )
-    tiers = {tier.name: tier for tier in map(file.tier_of, file.policy.arms)}
+    tiers = {tier.name: tier for tier in map(file.tier_of, file.policy.variants)}
     for tier in tiers.values():
         said += _tier_changes(tier)
     said += _weights_changes(file)

@@ -2,11 +2,11 @@
 
 Non-reasoning models do not catch up at any budget, and much compute adds little to some tasks
 (arXiv 2504.14047). From a small first purchase two numbers are estimated, each with a 95% interval:
-the slope of the score on log2(draws), and the paired gain of a thinking mode over a direct one; and
+the slope of the score on log2(samples), and the paired gain of a thinking mode over a direct one; and
 where a space searches, a third: the gain of rounds of search over a direct answer. Where none is
 clearly above zero the gate is closed.
 
-Which arm and which way of spending are looked at is chosen on one half of the items and measured on
+Which variant and which way of spending are looked at is chosen on one half of the items and measured on
 the other, both ways round: the best of many that gain nothing still shows no gain.
 """
 
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation import Evaluator, Orders, SampleTable
-from tierwise.recipe import Arm, StrategySpec, uniform
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
+from tierwise.recipe import StrategySpec, Variant, uniform
 from tierwise.recipe.space import Dimension, Range, SearchSpace
 from tierwise.stats.intervals import UNSUPPORTED, Interval
 from tierwise.stats.paired import PairedBootstrap
@@ -32,13 +32,13 @@ Measured = tuple[Interval, Interval]
 
 CLEARLY = 0.99
 """Level of the interval that must lie above zero: of two chances one may be luck, and two halves
-that agree on an arm are not independent. Reported intervals are those of 95%."""
+that agree on a variant are not independent. Reported intervals are those of 95%."""
 
 FEWEST_ITEMS = 40
 """With fewer, "not clearly above zero" says nothing: the gate stays open, undecided."""
 
-LADDER = (1, 3, 5, 9, 17)
-"""Draws of a vote: odd, since a vote of two is a vote of one."""
+ABLATION = (1, 3, 5, 9, 17)
+"""Samples of a vote: odd, since a vote of two is a vote of one."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Verdict:
     Attributes:
         open: spending pays, or there was too little to tell.
         decided: there was enough to tell.
-        items, draws: what it was measured on (items, most draws of an arm).
-        slope: score gained for each doubling of the draws; NaN where there is one draw.
-        gain: score gained by thinking; NaN where no arm thinks, or all do.
+        items, samples: what it was measured on (items, most samples of a variant).
+        slope: score gained for each doubling of the samples; NaN where there is one sample.
+        gain: score gained by thinking; NaN where no variant thinks, or all do.
         search: score gained by rounds of search; NaN where the space has none.
         spent_on: what was measured, by channel.
     """
@@ -58,7 +58,7 @@ class Verdict:
     open: bool
     decided: bool
     items: int
-    draws: int
+    samples: int
     slope: Interval
     gain: Interval
     spent_on: Mapping[str, str]
@@ -79,9 +79,9 @@ class Verdict:
         return {
             "decided": self.decided,
             "items": self.items,
-            "draws": self.draws,
-            "score_per_doubling_of_draws": _known(self.slope.mean),
-            "score_per_doubling_of_draws_ci95": [_known(self.slope.low), _known(self.slope.high)],
+            "samples": self.samples,
+            "score_per_doubling_of_samples": _known(self.slope.mean),
+            "score_per_doubling_of_samples_ci95": [_known(self.slope.low), _known(self.slope.high)],
             "think_gain": _known(self.gain.mean),
             "think_gain_ci95": [_known(self.gain.low), _known(self.gain.high)],
             **(
@@ -97,30 +97,35 @@ class Verdict:
 
 
 def judge(
-    table: SampleTable, space: SearchSpace, direct: str, *, logprobs: bool, orders: Orders
+    table: SampleTable,
+    space: SearchSpace,
+    direct: str,
+    *,
+    logprobs: bool,
+    permutations: Permutations,
 ) -> Verdict:
     """The verdict on ``table``, the first purchase; ``direct`` is the cheapest mode.
 
     Args:
-        table: every candidate arm on the same items, which are in random order.
-        space: says by which strategies draws may be spent.
+        table: every candidate variant on the same items, which are in random order.
+        space: says by which strategies samples may be spent.
         direct: the mode that the others are compared with.
-        logprobs: the draws carry log-probabilities.
-        orders: of the draws; an item's score at n draws is its mean over them.
+        logprobs: the samples carry log-probabilities.
+        orders: of the samples; an item's score at n samples is its mean over them.
     """
-    evaluator = Evaluator(table, orders)
+    evaluator = Evaluator(table, permutations)
     (slope, sure_slope), of_slope = _slope(evaluator, _ways(space, logprobs))
     (gain, sure_gain), of_gain = _gain(table, direct)
     (found, sure_found), of_search = _search_gain(evaluator, space, direct)
-    spent_on = {"by_draws": of_slope, "by_thinking": of_gain, "by_search": of_search}
-    draws = max(rows.depth for rows in table.arms.values())
-    # A vote over three prompts or more may pay where a prompt has one draw only.
-    decided = table.n_items >= FEWEST_ITEMS and (draws > 1 or max(space.arms) < LADDER[1])
+    spent_on = {"by_samples": of_slope, "by_thinking": of_gain, "by_search": of_search}
+    samples = max(rows.n_samples for rows in table.variants.values())
+    # A vote over three prompts or more may pay where a prompt has one sample only.
+    decided = table.n_items >= FEWEST_ITEMS and (samples > 1 or max(space.variants) < ABLATION[1])
     return Verdict(
         open=not decided or any(i.low > 0 for i in (sure_slope, sure_gain, sure_found)),
         decided=decided,
         items=table.n_items,
-        draws=draws,
+        samples=samples,
         slope=slope,
         gain=gain,
         spent_on={channel: name for channel, name in spent_on.items() if name},
@@ -129,23 +134,27 @@ def judge(
 
 
 def closed(space: SearchSpace, direct: str) -> SearchSpace:
-    """``space`` with one cheap draw of ``direct`` left in it; the prompt is still free."""
+    """``space`` with one cheap sample of ``direct`` left in it; the prompt is still free."""
     return replace(
-        space, modes=(direct,), arms=(1,), strategies={"single": {}}, signals=("none",),
+        space,
+        modes=(direct,),
+        variants=(1,),
+        strategies={"single": {}},
+        signals=("none",),
         buckets=(1,),
-    )  # fmt: skip
+    )
 
 
-def cheapest_mode(screened: Sequence[tuple[Arm, float, float]]) -> str:
-    """The mode whose draws cost least, from (arm, score, dollars)."""
+def cheapest_mode(screened: Sequence[tuple[Variant, float, float]]) -> str:
+    """The mode whose samples cost least, from (variant, score, dollars)."""
     usd: dict[str, list[float]] = {}
-    for arm, _, dollars in screened:
-        usd.setdefault(arm.mode, []).append(dollars)
+    for variant, _, dollars in screened:
+        usd.setdefault(variant.mode, []).append(dollars)
     return min(usd, key=lambda mode: float(np.mean(usd[mode])))
 
 
 def _ways(space: SearchSpace, logprobs: bool) -> dict[str, StrategySpec]:
-    """How draws may be spent, by name: a vote, or the best one by each score of the space."""
+    """How samples may be spent, by name: a vote, or the best one by each score of the space."""
     ways = {"self_consistency": StrategySpec.of("self_consistency")}
     names = space.strategies.get("best_of_n", {}).get("verifier", ())
     for name in names if isinstance(names, tuple) else ():
@@ -155,10 +164,10 @@ def _ways(space: SearchSpace, logprobs: bool) -> dict[str, StrategySpec]:
 
 
 def _slope(evaluator: Evaluator, ways: Mapping[str, StrategySpec]) -> tuple[Measured, str]:
-    """Least-squares slope of the score on log2(draws), of the way that leads; its name."""
+    """Least-squares slope of the score on log2(samples), of the way that leads; its name."""
     found: dict[str, Floats] = {}
-    for arm, rows in evaluator.table.arms.items():
-        counts = [n for n in LADDER if n <= rows.depth]
+    for variant, rows in evaluator.table.variants.items():
+        counts = [n for n in ABLATION if n <= rows.n_samples]
         if len(counts) < 2:
             continue
         x = np.log2(counts)
@@ -166,36 +175,38 @@ def _slope(evaluator: Evaluator, ways: Mapping[str, StrategySpec]) -> tuple[Meas
         for way, spec in ways.items():
             curve = [
                 evaluator.evaluate(
-                    uniform(arm, StrategySpec.of(spec.kind, dict(spec.params), draws=n))
+                    uniform(variant, StrategySpec.of(spec.kind, dict(spec.params), samples=n))
                 ).score
                 for n in counts
             ]
             slopes = weights @ np.array(curve)
-            found[f"{way} of {arm.label}"] = np.round(slopes, 12)  # no slope is 0, not 1e-17
+            found[f"{way} of {variant.label}"] = np.round(slopes, 12)  # no slope is 0, not 1e-17
     n_items = evaluator.table.n_items
     return _cross_fitted(found, {"": np.zeros(n_items)}, n_items)
 
 
 def _gain(table: SampleTable, direct: str) -> tuple[Measured, str]:
-    """Score of the leading thinking arm less that of the leading direct arm; their names."""
-    scores = {arm: rows.score.mean(axis=1) for arm, rows in table.arms.items()}
-    think = {arm.label: s for arm, s in scores.items() if arm.mode != direct}
-    quick = {arm.label: s for arm, s in scores.items() if arm.mode == direct}
+    """Score of the leading thinking variant less that of the leading direct variant; their names."""
+    scores = {variant: rows.score.mean(axis=1) for variant, rows in table.variants.items()}
+    think = {variant.label: s for variant, s in scores.items() if variant.mode != direct}
+    quick = {variant.label: s for variant, s in scores.items() if variant.mode == direct}
     return _cross_fitted(think, quick, table.n_items)
 
 
 def _search_gain(evaluator: Evaluator, space: SearchSpace, direct: str) -> tuple[Measured, str]:
-    """Score of the leading way to search, a chain an item, less that of the leading direct arm."""
+    """Score of the leading way to search, a chain an item, less that of the leading direct variant."""
     table = evaluator.table
     ways = {
-        f"{spec} of {arm.label}": evaluator.evaluate(uniform(arm, spec)).score
-        for spec in single_searches(space) for arm in table.arms
-    }  # fmt: skip
+        f"{spec} of {variant.label}": evaluator.evaluate(uniform(variant, spec)).score
+        for spec in single_searches(space)
+        for variant in table.variants
+    }
     found = {name: score for name, score in ways.items() if not np.isnan(score).any()}
     quick = {
-        arm.label: rows.score.mean(axis=1)
-        for arm, rows in table.arms.items() if arm.mode == direct
-    }  # fmt: skip
+        variant.label: rows.score.mean(axis=1)
+        for variant, rows in table.variants.items()
+        if variant.mode == direct
+    }
     return _cross_fitted(found, quick, table.n_items)
 
 
@@ -205,8 +216,10 @@ def single_searches(space: SearchSpace) -> list[StrategySpec]:
     rounds, passages = (_whole(dims.get(name)) for name in ("rounds", "passages"))
     return [
         StrategySpec.of("retrieval", rounds=n, passages=k)
-        for n in rounds if n for k in passages or (2,)
-    ]  # fmt: skip
+        for n in rounds
+        if n
+        for k in passages or (2,)
+    ]
 
 
 def _whole(dimension: Dimension | None) -> tuple[int, ...]:

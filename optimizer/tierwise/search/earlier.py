@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tierwise.errors import InputError
-from tierwise.recipe import Arm, Difficulty, Probe, PromptTemplate, Recipe, StrategySpec
+from tierwise.recipe import Difficulty, Probe, PromptTemplate, Recipe, StrategySpec, Variant
 from tierwise.search.parameters import Proposal
 
 FILE = "studied.json"
@@ -32,7 +32,7 @@ class Before:
     """
 
     prompts: Mapping[str, str] = field(default_factory=dict)
-    generations: int = 0
+    study_rounds: int = 0
     proposals: tuple[Proposal, ...] = ()
 
 
@@ -58,15 +58,17 @@ def before(studied: Mapping[str, Any], tier: str, prompts: Mapping[str, PromptTe
     return Before(now, known["generations"], _read(known["front"]))
 
 
-def entry(began: Before, generations: int, front: Sequence[Proposal]) -> dict[str, Any]:
+def entry(began: Before, study_rounds: int, front: Sequence[Proposal]) -> dict[str, Any]:
     """What the folder keeps of a tier that was searched: for a later run, and for this one again.
 
     Signals that ask the model or were fitted belong to their study, and are left out.
     """
     return {
-        "prompts": dict(began.prompts), "generations": generations, "front": _written(front),
-        "before": {"generations": began.generations, "front": _written(began.proposals)},
-    }  # fmt: skip
+        "prompts": dict(began.prompts),
+        "generations": study_rounds,
+        "front": _written(front),
+        "before": {"generations": began.study_rounds, "front": _written(began.proposals)},
+    }
 
 
 def _mark(prompt: PromptTemplate) -> str:
@@ -77,39 +79,44 @@ def _mark(prompt: PromptTemplate) -> str:
 def _written(front: Sequence[Proposal]) -> list[dict[str, Any]]:
     return [
         {
-            "signal": p.difficulty.signal, "params": dict(p.difficulty.params),
-            "probe": p.difficulty.probe and [_arms(p.difficulty.probe.arms),
-                                             p.difficulty.probe.draws],
+            "signal": p.difficulty.signal,
+            "params": dict(p.difficulty.params),
+            "probe": p.difficulty.probe
+            and [_variants(p.difficulty.probe.variants), p.difficulty.probe.samples],
             "shares": list(p.shares),
             "buckets": [
-                [_arms(recipe.arms), recipe.strategy.kind, dict(recipe.strategy.params)]
+                [_variants(recipe.variants), recipe.strategy.kind, dict(recipe.strategy.params)]
                 for recipe in p.buckets
             ],
         }
-        for p in front if not p.difficulty.weights
-    ]  # fmt: skip
+        for p in front
+        if not p.difficulty.weights
+    ]
 
 
-def _arms(arms: Sequence[Arm]) -> list[list[Any]]:
-    return [[arm.prompt, arm.mode, arm.temperature, arm.tier] for arm in arms]
+def _variants(variants: Sequence[Variant]) -> list[list[Any]]:
+    return [
+        [variant.prompt, variant.mode, variant.temperature, variant.tier] for variant in variants
+    ]
 
 
 def _read(front: Sequence[Mapping[str, Any]]) -> tuple[Proposal, ...]:
     return tuple(
         Proposal(
             Difficulty(
-                one["signal"], params=tuple(sorted(one["params"].items())),
+                one["signal"],
+                params=tuple(sorted(one["params"].items())),
                 probe=one["probe"] and Probe(_armed(one["probe"][0]), one["probe"][1]),
             ),
             tuple(one["shares"]),
             tuple(
-                Recipe(_armed(arms), StrategySpec.of(kind, params))
-                for arms, kind, params in one["buckets"]
+                Recipe(_armed(variants), StrategySpec.of(kind, params))
+                for variants, kind, params in one["buckets"]
             ),
         )
         for one in front
-    )  # fmt: skip
+    )
 
 
-def _armed(arms: Sequence[Sequence[Any]]) -> tuple[Arm, ...]:
-    return tuple(Arm(*arm) for arm in arms)
+def _armed(variants: Sequence[Sequence[Any]]) -> tuple[Variant, ...]:
+    return tuple(Variant(*variant) for variant in variants)

@@ -1,4 +1,4 @@
-"""What a search tells whoever listens; the command line draws it."""
+"""What a search tells whoever listens; the command line samples it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Bought:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best policy so far, by the study's own draws."""
+    """The best policy so far, by the study's own samples."""
 
     tier: str
     trials: int

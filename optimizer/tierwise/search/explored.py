@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tierwise.search.buying import Draws
+from tierwise.search.buying import Samples
 from tierwise.search.events import Listener, Started
 from tierwise.search.parameters import Proposal
-from tierwise.search.question import Question
+from tierwise.search.problem import TierProblem
 from tierwise.search.stages.fit import fit
 from tierwise.search.stages.race import Raced, race
 from tierwise.search.stages.screen import Screened, screen
-from tierwise.search.stages.spend import Allowed, allow
+from tierwise.search.stages.spend import GateDecision, allow
 from tierwise.search.stages.study import study
-from tierwise.search.study import Generation
+from tierwise.search.study import StudyRound
 
 
 class Explored(NamedTuple):
-    """What each stage came to; ``generation`` is the study's, which a front is read from."""
+    """What each stage came to; ``study_round`` is the study's, which a front is read from."""
 
     screened: Screened
-    allowed: Allowed
+    allowed: GateDecision
     raced: Raced
-    generation: Generation
+    study_round: StudyRound
 
     @property
-    def generations(self) -> tuple[Generation, Generation]:
+    def study_rounds(self) -> tuple[StudyRound, StudyRound]:
         """The race's and the study's."""
-        return self.raced.generation, self.generation
+        return self.raced.study_round, self.study_round
 
 
 def explore(
-    question: Question, draws: Draws, listener: Listener, known: Sequence[Proposal] = ()
+    problem: TierProblem, samples: Samples, listener: Listener, known: Sequence[Proposal] = ()
 ) -> Explored:
     """Look for policies; ``known`` are those of an earlier round, which are judged again.
 
@@ -42,11 +42,11 @@ def explore(
     """
 
     def started(stage: str) -> None:
-        listener(Started(question.tier.name, stage))
+        listener(Started(problem.tier.name, stage))
 
     started("screen")
-    screened = screen(question, draws)
-    allowed = fit(allow(screened, draws), screened)
+    screened = screen(problem, samples)
+    allowed = fit(allow(screened, samples), screened)
 
     started("race")
     raced = race(allowed, listener, known)

@@ -13,29 +13,29 @@ from typing import Any
 import numpy as np
 
 from tierwise.content import LoadedTask
-from tierwise.evaluation import Evaluator, Orders, SampleTable, replay
+from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay
 from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
 from tierwise.recipe import Limits, Policy, PromptTemplate
 from tierwise.recipe.policy_file import PolicyFile, TaskRef
 from tierwise.recipe.prompt import turns_used
 from tierwise.search import mode_shares, signal_quality
-from tierwise.search.above import own_arms
-from tierwise.search.depths import depth_needed
+from tierwise.search.above import own_variants
 from tierwise.search.escalation import escalation
 from tierwise.search.figures import bounds, compared, measured, number
-from tierwise.search.found import Found
+from tierwise.search.found import TierResult
 from tierwise.search.gate import compare
+from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.ranks import ranks
 from tierwise.search.sensitivity import sensitivities
-from tierwise.search.study import Generation, described
+from tierwise.search.study import StudyRound, described
 from tierwise.search.techniques import techniques
 from tierwise.stats.intervals import SMALL_SAMPLE, bootstrap_mean
 from tierwise.strategies import asks, build, paths_of
 from tierwise.task import Item
 
 LEAST_TIMEOUT_S = 60.0
-SIGNAL_ORDERS = 8
-"""Orders of the draws that signals are judged on."""
+SIGNAL_PERMUTATIONS = 8
+"""Orders of the samples that signals are judged on."""
 TIMEOUT_ROOM = 2.0
 """A timeout is this many times the slowest that the test items could be."""
 
@@ -51,23 +51,27 @@ class Origin:
 
 
 def policy_file(
-    found: Found, point: str, gate: bool, loaded: LoadedTask, origin: Origin
+    found: TierResult, point: str, gate: bool, loaded: LoadedTask, origin: Origin
 ) -> PolicyFile:
     """The file of an operating point, or of the baseline where the gate is not passed."""
-    q = found.question
+    q = found.problem
     candidate = found.points[point]
     chosen = candidate.policy if gate else found.baseline
     got = found.tested[chosen]
     comparison = found.comparisons[point]
-    notes = [] if gate else [
-        f"The gate was not passed: {described(candidate.policy)} was not shown to be better than "
-        "the baseline, or as good and cheaper. This is the baseline."
-    ]  # fmt: skip
+    notes = (
+        []
+        if gate
+        else [
+            f"The gate was not passed: {described(candidate.policy)} was not shown to be better than "
+            "the baseline, or as good and cheaper. This is the baseline."
+        ]
+    )
     if not found.compute_gate.open:
         notes.append(
-            f"The compute gate is closed: on {found.compute_gate.items} items neither more draws "
+            f"The compute gate is closed: on {found.compute_gate.items} items neither more samples "
             f"nor thinking{'' if np.isnan(found.compute_gate.search.mean) else ' nor search'} "
-            "clearly raised the score, so one cheap draw is all that "
+            "clearly raised the score, so one cheap sample is all that "
             + ("it spends itself." if q.above else "is spent.")
         )
     items = len(got.score)
@@ -76,8 +80,8 @@ def policy_file(
     recorded = kind_of(q.tier.model) == RECORDED
     if recorded:
         notes.append("Tuned on recorded answers: the prompts' exact bytes are not known.")
-    if q.tier.price.nominal:
-        notes.append("Dollars and seconds are nominal: parameters x tokens, nobody's bill.")
+    if q.tier.price.simulated:
+        notes.append("Dollars and seconds are simulated: parameters x tokens, nobody's bill.")
     return PolicyFile(
         name=f"{q.task.name}-{q.tier.name}",
         tier=q.tier,
@@ -96,7 +100,8 @@ def policy_file(
         evidence={
             "split": "test" if found.tested_on_test else "tune",
             "baseline": {
-                "policy": described(found.baseline), **measured(found.tested[found.baseline])
+                "policy": described(found.baseline),
+                **measured(found.tested[found.baseline]),
             },
             "gate": "passed" if gate else "not passed",
             "compute_gate": found.compute_gate.name,
@@ -108,7 +113,7 @@ def policy_file(
         provenance={
             "tierwise": origin.version,
             "created": origin.created,
-            "study": found.generations[-1].name,
+            "study": found.study_rounds[-1].name,
             "trial": candidate.trial if gate else -1,
             "seed": q.seed,
             "pool_sha256": origin.pool_sha256,
@@ -118,7 +123,7 @@ def policy_file(
         deployable=not recorded,
         notes=tuple(notes),
         retriever=loaded.retriever.spec if loaded.retriever and asks_queries(chosen) else None,
-    )  # fmt: skip
+    )
 
 
 def _weights(model: str) -> dict[str, dict[str, str]]:
@@ -148,39 +153,42 @@ def asks_queries(policy: Policy) -> bool:
 
 def limits_of(policy: Policy, table: SampleTable) -> Limits:
     """Limits that a request reaches only when something is wrong: they bound, and do not steer."""
-    depth = depth_needed([policy])
-    slowest = max(table.of(arm).slowest_s for arm in depth)
+    n_samples = samples_needed([policy])
+    slowest = max(table.of(variant).slowest_s for variant in n_samples)
     probe = policy.difficulty.probe
-    most = max(sum(depth_needed([Policy((recipe,))]).values()) for recipe in policy.buckets)
-    most += probe.draws if probe else 0
+    most = max(sum(samples_needed([Policy((recipe,))]).values()) for recipe in policy.buckets)
+    most += probe.samples if probe else 0
     timeout_s = max(LEAST_TIMEOUT_S, TIMEOUT_ROOM * slowest * most)
-    return Limits(max_draws=most, timeout_s=float(math.ceil(timeout_s / 30) * 30))
+    return Limits(max_samples=most, timeout_s=float(math.ceil(timeout_s / 30) * 30))
 
 
-def by_bucket(found: Found, policy: Policy) -> list[dict[str, Any]]:
+def by_bucket(found: TierResult, policy: Policy) -> list[dict[str, Any]]:
     """The score of each bucket on the test split, easiest first: what `verify` looks for shifts in.
 
     An item whose orders fall into several buckets takes part in each with its mean there.
     """
-    orders = Orders(found.question.effort.orders, found.question.seed)
-    judge = Evaluator(found.test_table, orders, exact=False)
-    score = judge.rows(policy).score.reshape(-1, orders.n)
-    bucket = judge.bucket_rows(policy.difficulty).reshape(-1, orders.n)
+    permutations = Permutations(found.problem.search_size.permutations, found.problem.seed)
+    judge = Evaluator(found.test_table, permutations, exact=False)
+    score = judge.rows(policy).score.reshape(-1, permutations.n)
+    bucket = judge.bucket_rows(policy.difficulty).reshape(-1, permutations.n)
     rows = []
     for b in range(len(policy.buckets)):
         weight = (bucket == b).sum(axis=1)
         here = weight > 0
         means = np.where(bucket == b, score, 0.0).sum(axis=1)[here] / weight[here]
         interval = bootstrap_mean(means, bounds=(0.0, 1.0))
-        rows.append({
-            "items": int(here.sum()), "score": float(means.mean()) if here.any() else math.nan,
-            "score_ci95": bounds(interval),
-        })  # fmt: skip
+        rows.append(
+            {
+                "items": int(here.sum()),
+                "score": float(means.mean()) if here.any() else math.nan,
+                "score_ci95": bounds(interval),
+            }
+        )
     return rows
 
 
 def latency(policy: Policy, table: SampleTable) -> dict[str, float]:
-    """Seconds of a request (the slowest draw of each round): mean and 95th percentile."""
+    """Seconds of a request (the slowest sample of each round): mean and 95th percentile."""
     seconds = [replay(policy, table, item).latency_s for item in range(table.n_items)]
     return {
         "latency_s_per_item": float(np.mean(seconds)),
@@ -189,22 +197,22 @@ def latency(policy: Policy, table: SampleTable) -> dict[str, float]:
 
 
 def tier_summary(
-    found: Found, gates: Mapping[str, bool], spent: Mapping[str, Any]
+    found: TierResult, gates: Mapping[str, bool], spent: Mapping[str, Any]
 ) -> dict[str, Any]:
     """One tier of ``summary.json``."""
-    q = found.question
+    q = found.problem
     baseline = found.tested[found.baseline]
-    ladder = {}
-    full = found.tested[found.rungs["full_policy"]]
-    for rung, policy in found.rungs.items():
+    ablation = {}
+    full = found.tested[found.ablation_steps["full_policy"]]
+    for ablation_step, policy in found.ablation_steps.items():
         got = found.tested[policy]
         against = compare(full, got, margin=q.margin, seed=q.seed)
-        ladder[rung] = {
+        ablation[ablation_step] = {
             "policy": described(policy),
             **measured(got),
             "full_policy_against_it": compared(against),
         }
-    ladder["oracle_bound"] = {
+    ablation["oracle_bound"] = {
         "items": len(found.oracle),
         "score": number(float(found.oracle.mean())),
         "score_ci95": bounds(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
@@ -219,7 +227,7 @@ def tier_summary(
             "buckets": [
                 {
                     "share": share,
-                    "arms": [arm.label for arm in recipe.arms],
+                    "variants": [variant.label for variant in recipe.variants],
                     "strategy": str(recipe.strategy),
                 }
                 for share, recipe in zip(got.shares, candidate.policy.buckets, strict=True)
@@ -239,7 +247,7 @@ def tier_summary(
         "compute_gate_evidence": found.compute_gate.evidence(),
         "baseline": {"policy": described(found.baseline), **measured(baseline)},
         "operating_points": points,
-        "ladder": ladder,
+        "ablation": ablation,
         "front": [
             {
                 "policy": described(j.policy),
@@ -247,54 +255,71 @@ def tier_summary(
                 "score": j.score,
                 "usd_per_item": j.usd,
             }
-            for j in found.generations[-1].front()
+            for j in found.study_rounds[-1].front()
         ],
         "signals": signal_quality.summary(
-            own_arms(found.study_table),
-            found.generations[-1].dimensions.alone,
-            Orders(SIGNAL_ORDERS, q.seed),
+            own_variants(found.study_table),
+            found.study_rounds[-1].dimensions.alone,
+            Permutations(SIGNAL_PERMUTATIONS, q.seed),
         ),
         "routers": [fit.summary() for fit in found.routers],
         "techniques": [
-            t.summary() for t in techniques(found.prompt_table, q.arms.baseline, q.families)
+            t.summary() for t in techniques(found.prompt_table, q.variants.baseline, q.families)
         ],
         "escalation": escalation(found),
         "pss": [s.summary() for s in sensitivities(found.prompt_table, q.families)],
         "ranks": ranks(found),
         **({"rounds": [made.summary() for made in found.rounds]} if found.rounds else {}),
         "screened": [
-            {"arm": arm.label, "score": score, "usd_per_item": usd}
-            for arm, score, usd in found.screened
+            {"variant": variant.label, "score": score, "usd_per_item": usd}
+            for variant, score, usd in found.screened
         ],
         "items": {
             "study": found.study_table.n_items,
             "select": len(found.candidates[0].on_select.score),
             "test": found.test_table.n_items,
         },
-        "studies": [g.name for g in found.generations],
+        "studies": [g.name for g in found.study_rounds],
     }
 
 
 def items_jsonl(items: Sequence[Item]) -> str:
-    """Items as a task's file has them: what a report shows beside the draws, gold answers too."""
+    """Items as a task's file has them: what a report shows beside the samples, gold answers too."""
     rows = ({"id": i.id, "inputs": dict(i.inputs), "target": i.target} for i in items)
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-TRIAL_FIELDS = ("study", "trial", "score", "usd_per_item", "draws_per_item", "rounds_per_item",
-                "buckets", "signal", "policy")  # fmt: skip
+TRIAL_FIELDS = (
+    "study",
+    "trial",
+    "score",
+    "usd_per_item",
+    "samples_per_item",
+    "rounds_per_item",
+    "buckets",
+    "signal",
+    "policy",
+)
 
 
-def trials_csv(generations: Sequence[Generation]) -> str:
+def trials_csv(study_rounds: Sequence[StudyRound]) -> str:
     """Every distinct policy that was judged, a line each."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(TRIAL_FIELDS)
-    for generation in generations:
-        for j in generation.judged.values():
-            writer.writerow([
-                generation.name, j.trial, f"{j.score:.6f}", f"{j.usd:.9g}", f"{j.draws:.4f}",
-                f"{j.rounds:.4f}", len(j.policy.buckets), j.policy.difficulty.signal,
-                described(j.policy),
-            ])  # fmt: skip
+    for study_round in study_rounds:
+        for j in study_round.judged.values():
+            writer.writerow(
+                [
+                    study_round.name,
+                    j.trial,
+                    f"{j.score:.6f}",
+                    f"{j.usd:.9g}",
+                    f"{j.samples:.4f}",
+                    f"{j.rounds:.4f}",
+                    len(j.policy.buckets),
+                    j.policy.difficulty.signal,
+                    described(j.policy),
+                ]
+            )
     return out.getvalue()

@@ -18,7 +18,7 @@ def measured(got: Evaluation) -> dict[str, Any]:
         "score_ci95": bounds(bootstrap_mean(got.score, bounds=(0.0, 1.0))),
         "usd_per_item": got.mean_usd,
         "usd_per_item_ci95": bounds(bootstrap_mean(got.usd)),
-        "draws_per_item": float(got.draws.mean()),
+        "samples_per_item": float(got.samples.mean()),
         "rounds_per_item": float(got.rounds.mean()),
     }
 
@@ -40,5 +40,5 @@ def bounds(interval: Interval) -> list[float | None]:
 
 
 def number(value: float) -> float | None:
-    """None for what the draws do not support: JSON has no NaN."""
+    """None for what the samples do not support: JSON has no NaN."""
     return value if math.isfinite(value) else None

@@ -9,18 +9,18 @@ import numpy as np
 
 from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.llm.models import RECORDED, kind_of
-from tierwise.recipe import Arm, Policy
+from tierwise.recipe import Policy, Variant
 from tierwise.search.candidates import Candidate
 from tierwise.search.compute_gate import Verdict
 from tierwise.search.gate import Comparison
-from tierwise.search.question import Question
+from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.record import Round
 from tierwise.search.router import RouterFit
-from tierwise.search.study import Generation
+from tierwise.search.study import StudyRound
 
 
 @dataclass(frozen=True)
-class Found:
+class TierResult:
     """What a search found on one tier; evaluations are on the test split.
 
     Attributes:
@@ -28,27 +28,27 @@ class Found:
         chosen: name of the job's operating point.
         tested: policy -> its evaluation on test.
         comparisons: operating point -> its comparison with the baseline.
-        rungs: the ladder's policies by name.
-        prompt_table: every arm on the same items, for the comparison of prompts: those of the
+        ablation_steps: the ablation's policies by name.
+        prompt_table: every variant on the same items, for the comparison of prompts: those of the
             screening, all items of a recording.
         beside: with tiers above, what handing on is compared with, by name (in ``tested``).
-        compute_gate: whether the tier was allowed to spend; closed, its one draw was chosen on one
+        compute_gate: whether the tier was allowed to spend; closed, its one sample was chosen on one
             half of the first purchase and tested on the other.
         rounds: of proposals, where the job has some.
         routers: what was fitted on the train split, where the space names the router.
     """
 
-    question: Question
+    problem: TierProblem
     baseline: Policy
     points: Mapping[str, Candidate]
     chosen: str
     tested: Mapping[Policy, Evaluation]
     comparisons: Mapping[str, Comparison]
-    rungs: Mapping[str, Policy]
+    ablation_steps: Mapping[str, Policy]
     oracle: np.ndarray
-    generations: Sequence[Generation]
+    study_rounds: Sequence[StudyRound]
     candidates: Sequence[Candidate]
-    screened: Sequence[tuple[Arm, float, float]]
+    screened: Sequence[tuple[Variant, float, float]]
     prompt_table: SampleTable
     study_table: SampleTable
     test_table: SampleTable
@@ -60,5 +60,5 @@ class Found:
     @property
     def tested_on_test(self) -> bool:
         """Whether the test split was looked at: not where the compute gate bought nothing more."""
-        recorded = kind_of(self.question.tier.model) == RECORDED
-        return self.compute_gate.open or recorded or bool(self.question.above)
+        recorded = kind_of(self.problem.tier.model) == RECORDED
+        return self.compute_gate.open or recorded or bool(self.problem.above)

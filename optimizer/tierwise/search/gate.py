@@ -39,9 +39,7 @@ def compare(
     cheaper = paired.p_value(baseline.usd / scale, policy.usd / scale)
     p = min(1.0, 2 * min(better, max(level, cheaper)))
     return Comparison(
-        paired.difference(policy.score, baseline.score),
-        paired.ratio(policy.usd, baseline.usd),
-        p,
+        paired.difference(policy.score, baseline.score), paired.ratio(policy.usd, baseline.usd), p
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tierwise.recipe import Arm, Recipe, StrategySpec
+from tierwise.recipe import Recipe, StrategySpec, Variant
 from tierwise.recipe.policy import Param
 from tierwise.recipe.space import Dimension, Range
 from tierwise.search.parameters import Dimensions, in_order, repaired
@@ -16,35 +16,37 @@ from tierwise.strategies import build, width_of
 STEPS = 5
 
 
-def strategies(dimensions: Dimensions, max_draws: int, steps: int = STEPS) -> list[StrategySpec]:
-    """Strategies of the space that need at most ``max_draws`` draws, on a grid."""
+def strategies(dimensions: Dimensions, max_samples: int, steps: int = STEPS) -> list[StrategySpec]:
+    """Strategies of the space that need at most ``max_samples`` samples, on a grid."""
     specs: dict[StrategySpec, None] = {}
     for kind in dimensions.kinds:
         space = dimensions.space.strategies[kind]
         for values in itertools.product(*(_levels(d, steps) for d in space.values())):
             params = repaired(kind, dict(zip(space, values, strict=True)))
             spec = StrategySpec.of(kind, params)
-            if width_of(build(spec)) <= max_draws:
+            if width_of(build(spec)) <= max_samples:
                 specs[spec] = None
     return list(specs)
 
 
-def arm_sets(arms: Sequence[Arm], sizes: Sequence[int]) -> Iterator[tuple[Arm, ...]]:
-    """All sets of arms that a recipe may have."""
+def variant_sets(
+    variants: Sequence[Variant], sizes: Sequence[int]
+) -> Iterator[tuple[Variant, ...]]:
+    """All sets of variants that a recipe may have."""
     for size in sizes:
-        for chosen in itertools.combinations(arms, size):
+        for chosen in itertools.combinations(variants, size):
             yield in_order(chosen)
 
 
 def recipes(dimensions: Dimensions, steps: int = STEPS) -> list[Recipe]:
     """Every recipe of the grid."""
     found: list[Recipe] = []
-    for size in dimensions.space.arms:
-        for chosen in arm_sets(dimensions.arms, (size,)):
-            if len({arm.tier for arm in chosen}) > 1:
+    for size in dimensions.space.variants:
+        for chosen in variant_sets(dimensions.variants, (size,)):
+            if len({variant.tier for variant in chosen}) > 1:
                 continue  # a vote over two tiers is left to the sampler
-            # One draw of a portfolio is one draw of its first arm.
-            specs = strategies(dimensions, dimensions.depth(chosen) * size, steps)
+            # One sample of a portfolio is one sample of its first variant.
+            specs = strategies(dimensions, dimensions.n_samples(chosen) * size, steps)
             found += [Recipe(chosen, spec) for spec in specs if width_of(build(spec)) >= size]
     return found
 

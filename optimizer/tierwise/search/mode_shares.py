@@ -14,17 +14,19 @@ SWITCHES = (Router.kind, ControlQuestion.kind)
 
 
 def mode_shares(policy: Policy, table: SampleTable) -> list[dict[str, float]]:
-    """For each bucket, easiest first, mode -> share of its answers' draws; {} for an empty one.
+    """For each bucket, easiest first, mode -> share of its answers' samples; {} for an empty one.
 
     Over the items of ``table`` in stored order; what a probe drew beside the answers is left out.
     """
-    drawn: list[Counter[str]] = [Counter() for _ in policy.buckets]
+    sampled: list[Counter[str]] = [Counter() for _ in policy.buckets]
     for item in range(table.n_items):
         outcome = replay(policy, table, item)
-        arms = policy.buckets[outcome.bucket].arms
-        drawn[outcome.bucket].update(arm.mode for arm in outcome.arms if arm in arms)
+        variants = policy.buckets[outcome.bucket].variants
+        sampled[outcome.bucket].update(
+            variant.mode for variant in outcome.variants if variant in variants
+        )
     return [
-        {mode: n / sum(counts.values()) for mode, n in sorted(counts.items())} for counts in drawn
+        {mode: n / sum(counts.values()) for mode, n in sorted(counts.items())} for counts in sampled
     ]
 
 

@@ -17,14 +17,14 @@ RANKED_BY = "verifier"
 
 
 def scores_of(task: Task, tier: Tier, recording: Recording | None = None) -> frozenset[str]:
-    """Names of the scores that draws will have: log-probabilities, the task's verifiers, and what
-    some draw of a recording carries."""
+    """Names of the scores that samples will have: log-probabilities, the task's verifiers, and what
+    some sample of a recording carries."""
     found = set(task.verifiers)
     if recording is None:
         return frozenset(found | set(LOGPROBS if tier.logprobs else ()))
     names = ("mean_logprob", *RECORDED_SCORES)
-    draws = [d for of in recording.draws.values() for by in of.values() for d in by.values()]
-    found |= {name for name in names if any(getattr(d, name) is not None for d in draws)}
+    samples = [d for of in recording.samples.values() for by in of.values() for d in by.values()]
+    found |= {name for name in names if any(getattr(d, name) is not None for d in samples)}
     return frozenset(found)
 
 

@@ -1,4 +1,4 @@
-"""Opening the search of a tier: its model or its recording, its arms, its part of the budget."""
+"""Opening the search of a tier: its model or its recording, its variants, its part of the budget."""
 
 from __future__ import annotations
 
@@ -14,26 +14,21 @@ from tierwise.llm.recorded import Recording
 from tierwise.pool import Cap, Library, SamplePool
 from tierwise.recipe import PromptTemplate, Tier
 from tierwise.search.above import Above
-from tierwise.search.arms import Arms
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.earlier import before
-from tierwise.search.effort import DrawCost, Effort, assumed_cost
 from tierwise.search.events import Listener
-from tierwise.search.found import Found
+from tierwise.search.found import TierResult
 from tierwise.search.offered import offered, scores_of, without_search
 from tierwise.search.prepared import Prepared
-from tierwise.search.question import Question
-from tierwise.search.recorded import FREE, RecordedDraws, fingerprint, recorded_arms
+from tierwise.search.problem import TierProblem
+from tierwise.search.recorded import FREE, RecordedSamples, fingerprint, recorded_variants
 from tierwise.search.rounds import Desk, Start
+from tierwise.search.search_size import SampleCost, SearchSize, assumed_cost
 from tierwise.search.shares import share_of
 from tierwise.search.tier import search
-from tierwise.search.trajectories import (
-    Trajectories,
-    check_queries,
-    library_from,
-    recorded_space,
-)
+from tierwise.search.trajectories import Trajectories, check_queries, library_from, recorded_space
+from tierwise.search.variants import Variants
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Searches:
     pool: SamplePool
     run: str
     listener: Listener
-    effort: Effort
+    search_size: SearchSize
     replaying: bool
     desk: Desk | None = None
     studied: Mapping[str, Any] = field(default_factory=dict)
@@ -66,10 +61,10 @@ class Searches:
 
 
 class Searched(NamedTuple):
-    """What was found, and the hash of the draws that it was found on."""
+    """What was found, and the hash of the samples that it was found on."""
 
-    found: Found
-    draws_sha256: str
+    found: TierResult
+    samples_sha256: str
 
 
 def addresses_of(prepared: Prepared) -> dict[str, str]:
@@ -111,22 +106,26 @@ def _on_a_provider(
             return Supply(of, model, prompts, searches.address(of))
 
         buyer = Buyer(
-            pool, task, supply(tier, {baseline.id: baseline}), account,
-            above=[supply(one.tier, one.prompts) for one in above], listener=searches.listener,
+            pool,
+            task,
+            supply(tier, {baseline.id: baseline}),
+            account,
+            above=[supply(one.tier, one.prompts) for one in above],
+            listener=searches.listener,
             library=library,
-        )  # fmt: skip
-        effort, rounds = searches.effort, None
+        )
+        search_size, rounds = searches.search_size, None
         if searches.desk is not None:
-            start = Start(searches.desk, buyer, prepared.space, baseline, effort.reflect_items)
+            start = Start(searches.desk, buyer, prepared.space, baseline, search_size.reflect_items)
             rounds = start.rounds()
             prompts = (*prompts, *rounds.made[0].prompts)
-            effort = searches.desk.effort(effort)
-        arms = prepared.arms(tier, baseline, prompts)
-        buyer.prompts |= arms.prompts
-        assumed = assumed_cost(tier, arms.candidates, _prompt_bytes(buyer, arms))
-        question = _question(prepared, tier, arms, effort, account.cap, assumed)
-        question = _begun(question, searches.studied, above)
-        found = search(question, buyer, searches.listener, rounds)
+            search_size = searches.desk.search_size(search_size)
+        variants = prepared.variants(tier, baseline, prompts)
+        buyer.prompts |= variants.prompts
+        assumed = assumed_cost(tier, variants.candidates, _prompt_bytes(buyer, variants))
+        problem = _problem(prepared, tier, variants, search_size, account.cap, assumed)
+        problem = _begun(problem, searches.studied, above)
+        found = search(problem, buyer, searches.listener, rounds)
         return Searched(found, pool.sha256(buyer.used))
 
 
@@ -149,22 +148,22 @@ def _on_a_recording(searches: Searches, tier: Tier, above: Sequence[Above]) -> S
         return Path(job.tiers[name].recordings or "")
 
     recording = Recording.load(path_of(tier.name), tier.model)
-    arms = recorded_arms(recording, tier, job.baseline)
-    question = _question(prepared, tier, arms, FREE, Cap(), DrawCost(0.0, 0.0), recording)
+    variants = recorded_variants(recording, tier, job.baseline)
+    problem = _problem(prepared, tier, variants, FREE, Cap(), SampleCost(0.0, 0.0), recording)
     if recording.nodes and not above:
         buyer = _trajectories(searches, tier, recording, path_of(tier.name))
-        found = search(_begun(question, searches.studied, above), buyer, searches.listener)
+        found = search(_begun(problem, searches.studied, above), buyer, searches.listener)
         return Searched(found, fingerprint(path_of(tier.name)))
     others = {
         one.tier.name: (Recording.load(path_of(one.tier.name), one.tier.model), one.tier)
         for one in above
     }
-    draws = RecordedDraws(recording, prepared.loaded.task, tier, others)
-    found = search(_begun(question, searches.studied, above), draws, searches.listener)
+    samples = RecordedSamples(recording, prepared.loaded.task, tier, others)
+    found = search(_begun(problem, searches.studied, above), samples, searches.listener)
     paths = dict.fromkeys(path_of(name) for name in (tier.name, *others))
     marks = [fingerprint(path) for path in paths]
     whole = marks[0] if len(marks) == 1 else hashlib.sha256("".join(marks).encode()).hexdigest()
-    return Searched(replace(found, prompt_table=draws.everything()), whole)
+    return Searched(replace(found, prompt_table=samples.everything()), whole)
 
 
 def _trajectories(searches: Searches, tier: Tier, recording: Recording, path: Path) -> Trajectories:
@@ -176,28 +175,43 @@ def _trajectories(searches: Searches, tier: Tier, recording: Recording, path: Pa
     return Trajectories(searches.pool, loaded.task, tier, recording, account, library)
 
 
-def _begun(question: Question, studied: Mapping[str, Any], above: Sequence[Above]) -> Question:
+def _begun(problem: TierProblem, studied: Mapping[str, Any], above: Sequence[Above]) -> TierProblem:
     """With what the search begins from, and the tiers that it may hand requests to."""
-    began = before(studied, question.tier.name, question.arms.prompts)
-    return replace(question, before=began, generations=began.generations, above=tuple(above))
+    began = before(studied, problem.tier.name, problem.variants.prompts)
+    return replace(problem, before=began, study_rounds=began.study_rounds, above=tuple(above))
 
 
-def _question(
-    prepared: Prepared, tier: Tier, arms: Arms, effort: Effort, cap: Cap, assumed: DrawCost,
+def _problem(
+    prepared: Prepared,
+    tier: Tier,
+    variants: Variants,
+    search_size: SearchSize,
+    cap: Cap,
+    assumed: SampleCost,
     recording: Recording | None = None,
-) -> Question:  # fmt: skip
+) -> TierProblem:
     job, task = prepared.job, prepared.loaded.task
     scores, space = scores_of(task, tier, recording), prepared.space
     if recording is not None:
         space = recorded_space(space, recording)
-    return Question(
-        task, tier, offered(space, scores), arms, job.seed, job.trials, job.gate_margin,
-        job.operating_point, effort, cap, assumed, scores=scores,
-    )  # fmt: skip
+    return TierProblem(
+        task,
+        tier,
+        offered(space, scores),
+        variants,
+        job.seed,
+        job.trials,
+        job.gate_margin,
+        job.operating_point,
+        search_size,
+        cap,
+        assumed,
+        scores=scores,
+    )
 
 
-def _prompt_bytes(buyer: Buyer, arms: Arms) -> float:
-    """Of the first item's prompts, on average over the arms."""
+def _prompt_bytes(buyer: Buyer, variants: Variants) -> float:
+    """Of the first item's prompts, on average over the variants."""
     first = buyer.task.splits["tune"][0]
-    requests = [buyer.request(arm, first) for arm in arms.candidates]
+    requests = [buyer.request(variant, first) for variant in variants.candidates]
     return sum(len(m.content.encode()) for r in requests for m in r.messages) / len(requests)

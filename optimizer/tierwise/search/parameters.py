@@ -17,9 +17,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.difficulty import self_contained, signal_of, variants
+from tierwise.difficulty import parameter_settings, self_contained, signal_of
 from tierwise.evaluation import Evaluator
-from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe, StrategySpec
+from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
 from tierwise.recipe.policy import Param
 from tierwise.recipe.space import Dimension, Range, SearchSpace
 from tierwise.strategies import build
@@ -84,38 +84,38 @@ def thresholds(
 
 @dataclass(frozen=True)
 class Dimensions:
-    """The space of one study: what may be chosen, with the arms that are still in the race.
+    """The space of one study: what may be chosen, with the variants that are still in the race.
 
     Attributes:
-        pss: prompt sensitivity of the arms that have other wordings, for ``max_pss``.
-        scores: the scores that this tier's draws have; None: log-probabilities, if ``logprobs``.
+        pss: prompt sensitivity of the variants that have other paraphrases, for ``max_pss``.
+        scores: the scores that this tier's samples have; None: log-probabilities, if ``logprobs``.
         told: ready ways to tell easy from hard by a signal that asks the model, or was fitted.
-        depth_above: the most draws of an arm of another tier; None: as of the others.
+        depth_above: the most samples of a variant of another tier; None: as of the others.
     """
 
     space: SearchSpace
-    arms: tuple[Arm, ...]
+    variants: tuple[Variant, ...]
     logprobs: bool
-    max_draws: int
-    pss: Mapping[Arm, float] = field(default_factory=dict)
+    max_samples: int
+    pss: Mapping[Variant, float] = field(default_factory=dict)
     scores: frozenset[str] | None = None
     told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
-    depth_above: int | None = None
+    samples_of_target: int | None = None
 
     @property
-    def own(self) -> tuple[Arm, ...]:
-        """The arms of the tier itself: a probe of a stronger one would cost what it should save."""
-        return tuple(arm for arm in self.arms if arm.tier is None)
+    def own(self) -> tuple[Variant, ...]:
+        """The variants of the tier itself: a probe of a stronger one would cost what it should save."""
+        return tuple(variant for variant in self.variants if variant.tier is None)
 
     @property
     def alone(self) -> Dimensions:
-        """The same without the arms of other tiers."""
-        return replace(self, arms=self.own)
+        """The same without the variants of other tiers."""
+        return replace(self, variants=self.own)
 
-    def depth(self, arms: Sequence[Arm]) -> int:
-        """The most draws of each of ``arms`` that a policy may ask for."""
-        above = any(arm.tier for arm in arms) and self.depth_above is not None
-        return min(self.max_draws, self.depth_above or 0) if above else self.max_draws
+    def n_samples(self, variants: Sequence[Variant]) -> int:
+        """The most samples of each of ``variants`` that a policy may ask for."""
+        above = any(variant.tier for variant in variants) and self.samples_of_target is not None
+        return min(self.max_samples, self.samples_of_target or 0) if above else self.max_samples
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ class Dimensions:
     def ways(self, kind: str) -> tuple[Difficulty, ...]:
         """The settings of a signal, without a probe where that is searched; () where there is none.
 
-        A signal that reads scores of draws is one only where these draws have them.
+        A signal that reads scores of samples is one only where these samples have them.
         """
         if kind == "none":
             return ()
@@ -134,7 +134,7 @@ class Dimensions:
         given = self.scores
         if given is None:
             given = frozenset(LOGPROBS if self.logprobs else ())
-        settings = (tuple(sorted(params.items())) for params in variants(kind))
+        settings = (tuple(sorted(params.items())) for params in parameter_settings(kind))
         found = (Difficulty(kind, params=params) for params in settings)
         return tuple(way for way in found if given.issuperset(signal_of(way).scores))
 
@@ -142,9 +142,10 @@ class Dimensions:
     def kinds(self) -> tuple[str, ...]:
         """Kinds of strategies; those that rank by log-probabilities only where these are given."""
         return tuple(
-            kind for kind, dims in self.space.strategies.items()
+            kind
+            for kind, dims in self.space.strategies.items()
             if self.logprobs or "mean_logprob" not in _choices(dims.get("verifier"))
-        )  # fmt: skip
+        )
 
     def propose(self, trial: Suggests) -> Proposal:
         """Ask ``trial`` for everything that makes a policy."""
@@ -176,27 +177,27 @@ class Dimensions:
         return counts or [1]
 
     def _probe(self, trial: Suggests) -> Probe:
-        arms = self._portfolio(trial, "probe", self.space.probe_arms, self.own)
-        draws = int(_number(_suggest(trial, "probe.draws", self.space.probe_draws)))
-        return Probe(arms, max(draws, len(arms)))
+        variants = self._portfolio(trial, "probe", self.space.probe_variants, self.own)
+        samples = int(_number(_suggest(trial, "probe.samples", self.space.probe_samples)))
+        return Probe(variants, max(samples, len(variants)))
 
     def _recipe(self, trial: Suggests, bucket: int) -> Recipe:
-        arms = self._portfolio(trial, f"b{bucket}", self.space.arms, self.arms)
+        variants = self._portfolio(trial, f"b{bucket}", self.space.variants, self.variants)
         kind = str(trial.suggest_categorical(f"b{bucket}.strategy", self.kinds))
         params: dict[str, Param] = {}
         for name, dimension in self.space.strategies[kind].items():
             params[name] = _suggest(trial, f"b{bucket}.{kind}.{name}", dimension)
         strategy = StrategySpec.of(kind, repaired(kind, params))
-        # An arm that would never be drawn from is not part of the recipe.
-        return Recipe(arms[: build(strategy).max_draws], strategy)
+        # A variant that would never be sampled from is not part of the recipe.
+        return Recipe(variants[: build(strategy).max_samples], strategy)
 
     def _portfolio(
-        self, trial: Suggests, of: str, sizes: Sequence[int], among: Sequence[Arm]
-    ) -> tuple[Arm, ...]:
+        self, trial: Suggests, of: str, sizes: Sequence[int], among: Sequence[Variant]
+    ) -> tuple[Variant, ...]:
         counts = [n for n in sizes if n <= len(among)] or [1]
-        n = int(_number(trial.suggest_categorical(f"{of}.arms", counts)))
-        labels = [arm.label for arm in among]
-        named = [str(trial.suggest_categorical(f"{of}.arm{i}", labels)) for i in range(n)]
+        n = int(_number(trial.suggest_categorical(f"{of}.variants", counts)))
+        labels = [variant.label for variant in among]
+        named = [str(trial.suggest_categorical(f"{of}.variant{i}", labels)) for i in range(n)]
         return in_order([among[labels.index(name)] for name in named])
 
 
@@ -244,15 +245,15 @@ def _flat(proposal: Proposal) -> Mapping[str, Choice]:
     flat: dict[str, Choice] = {"buckets": len(proposal.buckets), "signal": kind}
     flat[f"way.{kind}"] = _setting(proposal.difficulty)
     if probe:
-        flat |= {"probe.arms": len(probe.arms), "probe.draws": probe.draws}
-        flat |= {f"probe.arm{i}": arm.label for i, arm in enumerate(probe.arms)}
+        flat |= {"probe.variants": len(probe.variants), "probe.samples": probe.samples}
+        flat |= {f"probe.variant{i}": variant.label for i, variant in enumerate(probe.variants)}
     left = 1.0
     for b, share in enumerate(proposal.shares):
         flat[f"share{b}"] = (share - (1 - left)) / left
         left = 1 - share
-    for b, (arms, strategy) in enumerate(proposal.buckets):
-        flat |= {f"b{b}.arms": len(arms), f"b{b}.strategy": strategy.kind}
-        flat |= {f"b{b}.arm{i}": arm.label for i, arm in enumerate(arms)}
+    for b, (variants, strategy) in enumerate(proposal.buckets):
+        flat |= {f"b{b}.variants": len(variants), f"b{b}.strategy": strategy.kind}
+        flat |= {f"b{b}.variant{i}": variant.label for i, variant in enumerate(variants)}
         flat |= {f"b{b}.{strategy.kind}.{name}": value for name, value in strategy.params}
     return flat
 
@@ -261,20 +262,22 @@ def _setting(way: Difficulty) -> str:
     """Tells a signal's ways apart: by parameters, and by whether the weights see a probe."""
     settings = [str(value) for _, value in way.params]
     if way.weights:
-        settings.append("after a probe" if way.probe else "before any draw")
+        settings.append("after a probe" if way.probe else "before any sample")
     return ", ".join(settings) or way.signal
 
 
-def in_order(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """A portfolio is a set: one order for all of its permutations, no arm twice."""
-    return tuple(sorted(set(arms), key=lambda arm: arm.label))
+def in_order(variants: Sequence[Variant]) -> tuple[Variant, ...]:
+    """A portfolio is a set: one order for all of its permutations, no variant twice."""
+    return tuple(sorted(set(variants), key=lambda variant: variant.label))
 
 
 def repaired(kind: str, params: Mapping[str, Param]) -> dict[str, Param]:
     """Parameters that contradict each other, moved to the nearest that do not."""
     fixed = dict(params)
     if kind == "early_stopping":
-        fixed["max_draws"] = max(int(_number(fixed["max_draws"])), int(_number(fixed["window"])))
+        fixed["max_samples"] = max(
+            int(_number(fixed["max_samples"])), int(_number(fixed["window"]))
+        )
     return fixed
 
 

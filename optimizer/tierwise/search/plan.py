@@ -1,10 +1,10 @@
 """What a job would buy and cost, tier by tier and stage by stage, before a single call.
 
-The counts are those of ``effort``, as the search takes them. A stage is counted with what earlier
+The counts are those of ``search_size``, as the search takes them. A stage is counted with what earlier
 stages did not buy: the items of screen, race and study are nested. Prompts are rendered and
 measured in bytes; how long answers are nobody knows before the first, so the expectation takes a
-sixth of each mode's token cap, a token for three bytes of prompt, and a part of the draws that
-finalists might ask for (``FINALISTS_DEPTH``); the worst case takes all of them, and a token a byte,
+sixth of each mode's token cap, a token for three bytes of prompt, and a part of the samples that
+finalists might ask for (``FINALISTS_SAMPLES``); the worst case takes all of them, and a token a byte,
 as a reservation does. A budget's cap bounds both.
 """
 
@@ -18,36 +18,36 @@ from tierwise.errors import BudgetError
 from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
 from tierwise.pool.bill import worst_case
-from tierwise.recipe import Arm, Tier
-from tierwise.search.above import MOST_ARMS
-from tierwise.search.arms import Arms
+from tierwise.recipe import Tier, Variant
+from tierwise.search.above import MOST_VARIANTS
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.beside import Beside, beside_of, with_beside
-from tierwise.search.depths import most_draws
-from tierwise.search.effort import (
-    BYTES_A_TOKEN,
-    PART_OF_CAP,
-    Effort,
-    affordable,
-    assumed_cost,
-    enough_usd,
-)
+from tierwise.search.n_samples_by_variant import most_samples
 from tierwise.search.offered import offered, scores_of
 from tierwise.search.planned import Plan, StagePlan, TierPlan, amount_of
 from tierwise.search.prepared import Prepared
 from tierwise.search.rounds.planned import proposers_plan
+from tierwise.search.search_size import (
+    BYTES_A_TOKEN,
+    PART_OF_CAP,
+    SearchSize,
+    affordable,
+    assumed_cost,
+    enough_usd,
+)
 from tierwise.search.shares import share_of
 from tierwise.search.stages.screen import SCREENED_CHAINS
+from tierwise.search.variants import Variants
 
 MEASURED_ITEMS = 40
 """Items whose prompts are rendered, of the split that is screened."""
 
-FINALISTS_DEPTH = {"select": 0.55, "test": 0.35}
-"""Part of the most draws that policies on held-out items are expected to ask for: runs on embedded
+FINALISTS_SAMPLES = {"select": 0.55, "test": 0.35}
+"""Part of the most samples that policies on held-out items are expected to ask for: runs on embedded
 tiers bought .41 to .61 of them on select, for two dozen finalists, and .19 to .49 on test."""
 
 
-def plan(prepared: Prepared, effort: Effort | None = None) -> Plan:
+def plan(prepared: Prepared, search_size: SearchSize | None = None) -> Plan:
     """What ``search.tune`` would buy for a job that begins with an empty pool.
 
     Raises:
@@ -55,13 +55,13 @@ def plan(prepared: Prepared, effort: Effort | None = None) -> Plan:
             tokens, and a mode that sends no token cap.
     """
     tiers = {
-        name: _tier_plan(prepared, tier, effort or Effort())
+        name: _tier_plan(prepared, tier, search_size or SearchSize())
         for name, tier in prepared.tiers.items()
     }
     return Plan(tiers | proposers_plan(prepared))
 
 
-def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
+def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierPlan:
     cap = share_of(prepared.job, tier, prepared.tiers)
     if prepared.baseline is None or kind_of(tier.model) == RECORDED:
         return TierPlan(tier, cap, ())
@@ -69,96 +69,121 @@ def _tier_plan(prepared: Prepared, tier: Tier, effort: Effort) -> TierPlan:
     tier = with_mode_to_ask(tier, prepared.space)
     spec, prompts = prepared.job.proposals, prepared.loaded.prompts
     if spec is not None:  # as many as may be proposed, of the length of today's
-        effort = replace(effort, rounds=spec.rounds - 1, proposed=spec.instructions)
+        search_size = replace(search_size, rounds=spec.rounds - 1, proposed=spec.instructions)
         prompts += tuple(
             replace(prepared.baseline, id=f"{prepared.baseline.id}+proposed-{i}", paraphrases=())
             for i in range(spec.instructions + spec.demonstrations)
         )
-    arms = prepared.arms(tier, prepared.baseline, prompts)
+    variants = prepared.variants(tier, prepared.baseline, prompts)
     space = offered(prepared.space, scores_of(task, tier))
-    depth = most_draws(space)
-    beside = beside_of(prepared, space, depth, SCREENED_CHAINS)
-    calls, wordings = _calls(prepared, tier, arms, arms.candidates), arms.drawn_beside
-    first = [of_arm[0].request for of_arm in calls]
+    n_samples = most_samples(space)
+    beside = beside_of(prepared, space, n_samples, SCREENED_CHAINS)
+    calls, paraphrases = (
+        _calls(prepared, tier, variants, variants.candidates),
+        variants.sampled_beside,
+    )
+    first = [of_variant[0].request for of_variant in calls]
     size = sum(len(m.content.encode()) for r in first for m in r.messages) / len(first)
-    within = effort.within(task, prepared.space.signals)
+    within = search_size.within(task, prepared.space.signals)
     fault, cut, enough = "", within, 0.0
     try:
         assumed = replace(
-            assumed_cost(tier, arms.candidates, size), wordings=wordings, nodes=beside.nodes,
+            assumed_cost(tier, variants.candidates, size),
+            paraphrases=paraphrases,
+            nodes=beside.nodes,
             screened=beside.screened,
-        )  # fmt: skip
-        cut = affordable(within, len(first), depth, assumed, cap, tier=tier.name)
-        enough = enough_usd(cut, len(first), depth, assumed)
+        )
+        cut = affordable(within, len(first), n_samples, assumed, cap, tier=tier.name)
+        enough = enough_usd(cut, len(first), n_samples, assumed)
     except BudgetError as error:
         fault = str(error)
     lengths = _Lengths.of(tier, calls, bounded=cap.usd is not None or cap.tokens is not None)
     splits = {name: len(items) for name, items in task.splits.items()}
     stages = tuple(
-        stage.worded(wordings)
-        for stage in _stages(cut, within, len(first), depth, tier, lengths, beside)
+        stage.worded(paraphrases)
+        for stage in _stages(cut, within, len(first), n_samples, tier, lengths, beside)
     )
     for other in prepared.job.above(tier.name):
         stages = tuple(
-            _handing_on(stage, prepared, prepared.tiers[other], depth) for stage in stages
+            _handing_on(stage, prepared, prepared.tiers[other], n_samples) for stage in stages
         )
     if cut.rounds:
         before = [stage.stage for stage in stages].index("select")
-        rounds = _rounds(cut, depth, tier, lengths)
+        rounds = _rounds(cut, n_samples, tier, lengths)
         stages = (*stages[:before], rounds, *stages[before:])
-    if arms.asking:
-        asked = _calls(prepared, tier, arms, [a for of in arms.asking.values() for a in of])
+    if variants.asking:
+        asked = _calls(prepared, tier, variants, [a for of in variants.asking.values() for a in of])
         lengths = _Lengths.of(tier, asked, bounded=False)
-        stages = (*stages, _asked(cut, effort, arms, splits, tier, lengths))
+        stages = (*stages, _asked(cut, search_size, variants, splits, tier, lengths))
     return TierPlan(tier, cap, stages, fault, enough_usd=enough)
 
 
-def _handing_on(stage: StagePlan, prepared: Prepared, above: Tier, depth: int) -> StagePlan:
-    """With the draws of a tier above that finalists may ask for on held-out items.
+def _handing_on(stage: StagePlan, prepared: Prepared, above: Tier, n_samples: int) -> StagePlan:
+    """With the samples of a tier above that finalists may ask for on held-out items.
 
     Those of the study are bought by the tier above, which is searched first; so are those of its
     own finalists, which as many are expected of. At worst it is none of them.
     """
     if stage.stage not in ("select", "test") or prepared.baseline is None:
         return stage
-    arms = prepared.arms(above, prepared.baseline, prepared.loaded.prompts)
-    lengths = _Lengths.of(above, _calls(prepared, above, arms, arms.candidates), bounded=False)
-    n, each = min(MOST_ARMS, len(arms.candidates)), [depth] * stage.items
+    variants = prepared.variants(above, prepared.baseline, prepared.loaded.prompts)
+    lengths = _Lengths.of(
+        above, _calls(prepared, above, variants, variants.candidates), bounded=False
+    )
+    n, each = min(MOST_VARIANTS, len(variants.candidates)), [n_samples] * stage.items
     worst = amount_of(n, each, above, lengths.worst_prompt, lengths.worst_completion)
     return stage.at_worst_beside(n, n * sum(each), worst)
 
 
 def _asked(
-    cut: Effort, full: Effort, arms: Arms, splits: Mapping[str, int], tier: Tier, lengths: _Lengths
-) -> StagePlan:  # fmt: skip
-    """What signals ask beside the answers: each wording in the screening, then one a signal."""
+    cut: SearchSize,
+    full: SearchSize,
+    variants: Variants,
+    splits: Mapping[str, int],
+    tier: Tier,
+    lengths: _Lengths,
+) -> StagePlan:
+    """What signals ask beside the answers: each paraphrase in the screening, then one a signal."""
     held_out = min(cut.select_items, splits["select"]) + min(cut.test_items, splits["test"])
     later = min(cut.study_items, splits["tune"]) - min(cut.screen_items, splits["tune"]) + held_out
-    wordings = sum(len(of) for of in arms.asking.values())
-    draws = wordings * min(cut.screen_items, splits["tune"]) + len(arms.asking) * max(later, 0)
-    once = [1] * draws
+    paraphrases = sum(len(of) for of in variants.asking.values())
+    samples = paraphrases * min(cut.screen_items, splits["tune"]) + len(variants.asking) * max(
+        later, 0
+    )
+    once = [1] * samples
     return StagePlan(
-        "ask", wordings, cut.study_items, full.study_items, draws,
+        "ask",
+        paraphrases,
+        cut.study_items,
+        full.study_items,
+        samples,
         amount_of(1, once, tier, lengths.prompt, lengths.completion),
         amount_of(1, once, tier, lengths.worst_prompt, lengths.worst_completion),
-    )  # fmt: skip
+    )
 
 
-def _calls(prepared: Prepared, tier: Tier, arms: Arms, among: Sequence[Arm]) -> list[list[Call]]:
-    """For each arm the calls for one draw of some items."""
+def _calls(
+    prepared: Prepared, tier: Tier, variants: Variants, among: Sequence[Variant]
+) -> list[list[Call]]:
+    """For each variant the calls for one sample of some items."""
     items = prepared.loaded.task.splits["tune"][:MEASURED_ITEMS]
     address = address_of(tier)
     return [
         [
-            Call(build_request(tier, arms.prompts[arm.prompt], arm, i.inputs, address), 0, 1, 0)
+            Call(
+                build_request(tier, variants.prompts[variant.prompt], variant, i.inputs, address),
+                0,
+                1,
+                0,
+            )
             for i in items
         ]
-        for arm in among
+        for variant in among
     ]
 
 
 class _Lengths(NamedTuple):
-    """Tokens of a call's prompt and of a draw: on average, and at worst over all arms."""
+    """Tokens of a call's prompt and of a sample: on average, and at worst over all variants."""
 
     prompt: float
     completion: float
@@ -170,57 +195,76 @@ class _Lengths(NamedTuple):
         """Measured on rendered requests."""
         sizes = [
             sum(len(m.content.encode()) for m in call.request.messages)
-            for of_arm in calls
-            for call in of_arm
+            for of_variant in calls
+            for call in of_variant
         ]
         worst, most = [], []
-        for of_arm in calls:
-            for call in of_arm:
+        for of_variant in calls:
+            for call in of_variant:
                 one = worst_case([call], tier, bounded=bounded).tokens
                 two = worst_case([call._replace(n=2)], tier, bounded=bounded).tokens
                 most.append(two - one)
                 worst.append(one - most[-1])
         return cls(
-            sum(sizes) / len(sizes) / BYTES_A_TOKEN, sum(most) / len(most) * PART_OF_CAP,
-            max(worst), max(most),
-        )  # fmt: skip
+            sum(sizes) / len(sizes) / BYTES_A_TOKEN,
+            sum(most) / len(most) * PART_OF_CAP,
+            max(worst),
+            max(most),
+        )
 
 
 def _stages(
-    cut: Effort, full: Effort, n_arms: int, depth: int, tier: Tier, lengths: _Lengths,
+    cut: SearchSize,
+    full: SearchSize,
+    n_variants: int,
+    n_samples: int,
+    tier: Tier,
+    lengths: _Lengths,
     beside: Beside,
-) -> tuple[StagePlan, ...]:  # fmt: skip
-    uncut = {stage.stage: len(stage.new) for stage in full.stages(n_arms, depth)}
+) -> tuple[StagePlan, ...]:
+    uncut = {stage.stage: len(stage.new) for stage in full.stages(n_variants, n_samples)}
     stages = []
-    for stage, _, arms, new, below in cut.stages(n_arms, depth, beside.nodes, beside.screened):
+    for stage, _, variants, new, below in cut.stages(
+        n_variants, n_samples, beside.nodes, beside.screened
+    ):
         if not new:
             continue
         usual = new
-        if stage in FINALISTS_DEPTH:
-            usual = tuple(max(1, round(n * FINALISTS_DEPTH[stage])) for n in new)
+        if stage in FINALISTS_SAMPLES:
+            usual = tuple(max(1, round(n * FINALISTS_SAMPLES[stage])) for n in new)
         planned = StagePlan(
             stage,
-            arms,
+            variants,
             len(new),
             uncut[stage],
-            arms * sum(new),
-            amount_of(arms, usual, tier, lengths.prompt, lengths.completion),
-            amount_of(arms, new, tier, lengths.worst_prompt, lengths.worst_completion),
+            variants * sum(new),
+            amount_of(variants, usual, tier, lengths.prompt, lengths.completion),
+            amount_of(variants, new, tier, lengths.worst_prompt, lengths.worst_completion),
         )
-        stages.append(with_beside(
-            planned, beside, arms * sum(below), tier, (lengths.prompt, lengths.completion),
-            (lengths.worst_prompt, lengths.worst_completion),
-        ))  # fmt: skip
+        stages.append(
+            with_beside(
+                planned,
+                beside,
+                variants * sum(below),
+                tier,
+                (lengths.prompt, lengths.completion),
+                (lengths.worst_prompt, lengths.worst_completion),
+            )
+        )
     return tuple(stages)
 
 
-def _rounds(cut: Effort, depth: int, tier: Tier, lengths: _Lengths) -> StagePlan:
+def _rounds(cut: SearchSize, n_samples: int, tier: Tier, lengths: _Lengths) -> StagePlan:
     """What the rounds after the first look at, at most; of finalists a part is expected."""
-    draws, items = (cut.rounds * n for n in cut.round(depth))
-    each = [depth] * (draws // depth)
-    usual = [max(1, round(depth * FINALISTS_DEPTH["select"]))] * len(each)
+    samples, items = (cut.rounds * n for n in cut.round(n_samples))
+    each = [n_samples] * (samples // n_samples)
+    usual = [max(1, round(n_samples * FINALISTS_SAMPLES["select"]))] * len(each)
     return StagePlan(
-        "rounds", cut.rounds * cut.proposed, items, items, draws,
+        "rounds",
+        cut.rounds * cut.proposed,
+        items,
+        items,
+        samples,
         amount_of(1, usual, tier, lengths.prompt, lengths.completion),
         amount_of(1, each, tier, lengths.worst_prompt, lengths.worst_completion),
-    )  # fmt: skip
+    )

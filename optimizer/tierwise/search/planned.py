@@ -10,7 +10,7 @@ from tierwise.llm.models import RECORDED, kind_of
 from tierwise.pool import Cap
 from tierwise.pool.spending import Bought
 from tierwise.recipe import Tier
-from tierwise.search.effort import AS_ITSELF
+from tierwise.search.search_size import AS_ITSELF
 
 
 class Amount(NamedTuple):
@@ -22,9 +22,7 @@ class Amount(NamedTuple):
 
     def plus(self, other: Amount) -> Amount:
         """Both together."""
-        return Amount(
-            self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd
-        )  # fmt: skip
+        return Amount(self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd)
 
     def times(self, n: int) -> Amount:
         """As often."""
@@ -36,40 +34,49 @@ NOTHING = Amount(0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage: ``draws`` are new ones, at most, and ``lookups`` what their queries ask for;
+    """One stage: ``samples`` are new ones, at most, and ``lookups`` what their queries ask for;
     ``uncut_items`` are without the budget."""
 
     stage: str
-    arms: int
+    variants: int
     items: int
     uncut_items: int
-    draws: int
+    samples: int
     expected: Amount
     worst: Amount
     lookups: int = 0
 
-    def worded(self, wordings: int) -> StagePlan:
-        """With as many wordings of each prompt drawn beside each other."""
-        if self.stage in AS_ITSELF or wordings == 1:
+    def worded(self, paraphrases: int) -> StagePlan:
+        """With as many paraphrases of each prompt sampled beside each other."""
+        if self.stage in AS_ITSELF or paraphrases == 1:
             return self
         return replace(
-            self, arms=self.arms * wordings, draws=self.draws * wordings,
-            expected=self.expected.times(wordings), worst=self.worst.times(wordings),
-            lookups=self.lookups * wordings,
-        )  # fmt: skip
+            self,
+            variants=self.variants * paraphrases,
+            samples=self.samples * paraphrases,
+            expected=self.expected.times(paraphrases),
+            worst=self.worst.times(paraphrases),
+            lookups=self.lookups * paraphrases,
+        )
 
-    def beside(self, draws: int, lookups: int, expected: Amount, worst: Amount) -> StagePlan:
+    def beside(self, samples: int, lookups: int, expected: Amount, worst: Amount) -> StagePlan:
         """With the turns of chains beside the plain answers."""
         return replace(
-            self, draws=self.draws + draws, lookups=self.lookups + lookups,
-            expected=self.expected.plus(expected), worst=self.worst.plus(worst),
-        )  # fmt: skip
+            self,
+            samples=self.samples + samples,
+            lookups=self.lookups + lookups,
+            expected=self.expected.plus(expected),
+            worst=self.worst.plus(worst),
+        )
 
-    def at_worst_beside(self, arms: int, draws: int, worst: Amount) -> StagePlan:
-        """With more that may be drawn, and is not expected to be."""
+    def at_worst_beside(self, variants: int, samples: int, worst: Amount) -> StagePlan:
+        """With more that may be sampled, and is not expected to be."""
         return replace(
-            self, arms=self.arms + arms, draws=self.draws + draws, worst=self.worst.plus(worst)
-        )  # fmt: skip
+            self,
+            variants=self.variants + variants,
+            samples=self.samples + samples,
+            worst=self.worst.plus(worst),
+        )
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class TierPlan:
     Attributes:
         seconds_a_call: with many calls at once; None where no call was made to see it.
         enough_usd: dollars of a cap that lets the search be as large as this.
-        lengths_seen: what draws turned out to cost over what is expected before the first; dollars.
+        lengths_seen: what samples turned out to cost over what is expected before the first; dollars.
     """
 
     tier: Tier
@@ -104,7 +111,7 @@ class TierPlan:
         """Calls to it are on somebody's bill."""
         price = self.tier.price
         free = price.prompt_usd_per_mtok == 0 and price.completion_usd_per_mtok == 0
-        return not (price.nominal or free or kind_of(self.tier.model) != "litellm")
+        return not (price.simulated or free or kind_of(self.tier.model) != "litellm")
 
     @property
     def expected(self) -> Amount:
@@ -175,25 +182,29 @@ def as_data(found: Plan) -> dict[str, Any]:
                 "fault": tier.fault,
                 "stages": {
                     s.stage: {
-                        "arms": s.arms, "items": s.items, "draws": s.draws,
+                        "variants": s.variants,
+                        "items": s.items,
+                        "samples": s.samples,
                         "lookups": s.lookups,
-                        "expected": s.expected._asdict(), "worst": s.worst._asdict(),
+                        "expected": s.expected._asdict(),
+                        "worst": s.worst._asdict(),
                     }
                     for s in tier.stages
                 },
-                "expected": tier.expected._asdict(), "worst": tier.worst._asdict(),
+                "expected": tier.expected._asdict(),
+                "worst": tier.worst._asdict(),
             }
             for name, tier in found.tiers.items()
         },
-    }  # fmt: skip
+    }
 
 
 def amount_of(
-    arms: int, draws: Sequence[int], tier: Tier, prompt: float, completion: float
+    variants: int, samples: Sequence[int], tier: Tier, prompt: float, completion: float
 ) -> Amount:
-    """What ``draws`` new draws of each item cost on ``arms`` arms."""
-    wanted = sum(draws)
-    calls = arms * (sum(n > 0 for n in draws) if tier.takes_n else wanted)
+    """What ``samples`` new samples of each item cost on ``variants`` variants."""
+    wanted = sum(samples)
+    calls = variants * (sum(n > 0 for n in samples) if tier.takes_n else wanted)
     usd = tier.price.prompt_usd(prompt) * calls
-    usd += tier.price.completion_usd(completion) * arms * wanted
-    return Amount(calls, calls * prompt + arms * wanted * completion, usd)
+    usd += tier.price.completion_usd(completion) * variants * wanted
+    return Amount(calls, calls * prompt + variants * wanted * completion, usd)

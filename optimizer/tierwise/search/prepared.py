@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from tierwise.content import Job, LoadedTask
 from tierwise.recipe import PromptTemplate, Tier
 from tierwise.recipe.space import SearchSpace
-from tierwise.search.arms import Arms, candidate_arms
-from tierwise.search.asking import asking_arms
+from tierwise.search.asking import asking_variants
+from tierwise.search.variants import Variants, candidate_variants
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,15 @@ class Prepared:
     tiers: Mapping[str, Tier]
     baseline: PromptTemplate | None
 
-    def arms(self, tier: Tier, baseline: PromptTemplate, prompts: Sequence[PromptTemplate]) -> Arms:
-        """All arms that may be drawn from; ``tier`` has the mode that signals ask in.
+    def variants(
+        self, tier: Tier, baseline: PromptTemplate, prompts: Sequence[PromptTemplate]
+    ) -> Variants:
+        """All variants that may be sampled from; ``tier`` has the mode that signals ask in.
 
         Raises:
             InputError: no prompt fits a mode that the tier and the space share.
         """
         space, loaded = self.space, self.loaded
-        arms = candidate_arms(loaded.task, tier, space, prompts, baseline)
-        wordings, asking = asking_arms(loaded.asking, space.signals)
-        return replace(arms, prompts={**arms.prompts, **wordings}, asking=asking)
+        variants = candidate_variants(loaded.task, tier, space, prompts, baseline)
+        paraphrases, asking = asking_variants(loaded.asking, space.signals)
+        return replace(variants, prompts={**variants.prompts, **paraphrases}, asking=asking)

@@ -1,9 +1,9 @@
-"""Which arms stay in the race: few items, five draws or more, and envelopes over strategies.
+"""Which variants stay in the race: few items, five samples or more, and envelopes over strategies.
 
-At one draw the ranks of prompts are not those under a vote, so an arm is judged by all that the
-strategies can make of its draws. It is dropped only where, on all items and on the shorter and the
-longer half of them, every one of its points is dominated by some other arm, at a level that is
-split over the pairs of arms; an arm that is only good for hard items stays.
+At one sample the ranks of prompts are not those under a vote, so a variant is judged by all that the
+strategies can make of its samples. It is dropped only where, on all items and on the shorter and the
+longer half of them, every one of its points is dominated by some other variant, at a level that is
+split over the pairs of variants; a variant that is only good for hard items stays.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tierwise.difficulty import signal
 from tierwise.evaluation import Evaluator
-from tierwise.recipe import Arm, StrategySpec, uniform
+from tierwise.recipe import StrategySpec, Variant, uniform
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -25,29 +25,29 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Envelope:
-    """What the strategies make of each arm's draws, on the same items.
+    """What the strategies make of each variant's samples, on the same items.
 
     Attributes:
-        arm: (n_points,) index of the point's arm.
+        variant: (n_points,) index of the point's variant.
         score, usd: (n_points, n_items).
         strata: masks of items: all, and the shorter and the longer half.
     """
 
-    arms: tuple[Arm, ...]
-    arm: npt.NDArray[np.intp]
+    variants: tuple[Variant, ...]
+    variant: npt.NDArray[np.intp]
     score: Floats
     usd: Floats
     strata: tuple[Mask, ...]
 
 
 def envelope(
-    evaluator: Evaluator, arms: Sequence[Arm], strategies: Sequence[StrategySpec]
+    evaluator: Evaluator, variants: Sequence[Variant], strategies: Sequence[StrategySpec]
 ) -> Envelope:
-    """Judge every arm under every strategy; points that the draws do not support are left out."""
+    """Judge every variant under every strategy; points that the samples do not support are left out."""
     owner, score, usd = [], [], []
-    for i, arm in enumerate(arms):
+    for i, variant in enumerate(variants):
         for strategy in strategies:
-            judged = evaluator.evaluate(uniform(arm, strategy))
+            judged = evaluator.evaluate(uniform(variant, strategy))
             if not np.isnan(judged.score).any():
                 owner.append(i)
                 score.append(judged.score)
@@ -58,28 +58,28 @@ def envelope(
     short = lengths >= np.median(lengths)
     halves = [half for half in (short, ~short) if half.sum() >= 8]
     return Envelope(
-        tuple(arms), np.array(owner), np.array(score), np.array(usd), (everything, *halves)
+        tuple(variants), np.array(owner), np.array(score), np.array(usd), (everything, *halves)
     )
 
 
-def survivors(points: Envelope, *, alpha: float = 0.05) -> tuple[Arm, ...]:
-    """Arms that are not dominated in every stratum; ``alpha`` is split over the pairs of arms.
+def survivors(points: Envelope, *, alpha: float = 0.05) -> tuple[Variant, ...]:
+    """Variants that are not dominated in every stratum; ``alpha`` is split over the pairs of variants.
 
-    Not over the strata: an arm must lose in all of them to go.
+    Not over the strata: a variant must lose in all of them to go.
     """
-    pairs = len(points.arms) * max(len(points.arms) - 1, 1)
+    pairs = len(points.variants) * max(len(points.variants) - 1, 1)
     z = NormalDist().inv_cdf(1 - alpha / pairs)
     dropped = np.logical_and.reduce([_dominated(points, mask, z) for mask in points.strata])
-    return tuple(arm for arm, out in zip(points.arms, dropped, strict=True) if not out)
+    return tuple(variant for variant, out in zip(points.variants, dropped, strict=True) if not out)
 
 
 def _dominated(points: Envelope, mask: Mask, z: float) -> Mask:
-    """(n_arms,): each of the arm's points is beaten by a point of one other arm, surely."""
+    """(n_variants,): each of the variant's points is beaten by a point of one other variant, surely."""
     score, usd = points.score[:, mask], points.usd[:, mask]
     beaten = _surely_above(score, z) & _surely_above(-usd, 0.0)  # [a, b]: a beats b
-    own = points.arm[:, None] == points.arm[None, :]
+    own = points.variant[:, None] == points.variant[None, :]
     hit = (beaten & ~own).any(axis=0)
-    return np.array([hit[points.arm == i].all() for i in range(len(points.arms))])
+    return np.array([hit[points.variant == i].all() for i in range(len(points.variants))])
 
 
 def _surely_above(values: Floats, z: float) -> Mask:
@@ -89,7 +89,7 @@ def _surely_above(values: Floats, z: float) -> Mask:
     centred = values - mean[:, None]
     cov = centred @ centred.T / max(n - 1, 1)
     variance = np.diag(cov)[:, None] + np.diag(cov)[None, :] - 2 * cov
-    # One pseudo-item of difference: two arms that agreed on few items are not known to be equal.
+    # One pseudo-item of difference: two variants that agreed on few items are not known to be equal.
     error = np.sqrt(np.maximum(variance, 1.0 / n) / n) if z else 0.0
     difference = mean[:, None] - mean[None, :] - z * error
     above: Mask = difference > 0 if z else difference >= 0
@@ -97,32 +97,32 @@ def _surely_above(values: Floats, z: float) -> Mask:
 
 
 def most_useful(
-    points: Envelope, among: Sequence[Arm], keep: int, *, always: Sequence[Arm] = ()
-) -> tuple[Arm, ...]:
-    """At most ``keep`` arms that together give the best utility over prices and strata.
+    points: Envelope, among: Sequence[Variant], keep: int, *, always: Sequence[Variant] = ()
+) -> tuple[Variant, ...]:
+    """At most ``keep`` variants that together give the best utility over prices and strata.
 
-    Greedy: each step adds the arm that raises the envelope most, averaged over dollars-per-point
+    Greedy: each step adds the variant that raises the envelope most, averaged over dollars-per-point
     prices from "dollars do not matter" to "dollars decide". ``always`` come first.
     """
-    index = {arm: i for i, arm in enumerate(points.arms)}
+    index = {variant: i for i, variant in enumerate(points.variants)}
     utility = _utilities(points)
-    chosen = [index[arm] for arm in always]
+    chosen = [index[variant] for variant in always]
     best = utility[chosen].max(axis=0) if chosen else np.full(utility.shape[1], -np.inf)
-    rest = [index[arm] for arm in among if arm not in always]
+    rest = [index[variant] for variant in among if variant not in always]
     while rest and len(chosen) < keep:
         gains = [float(np.maximum(utility[i], best).mean()) for i in rest]
         winner = rest.pop(int(np.argmax(gains)))
         chosen.append(winner)
         best = np.maximum(best, utility[winner])
-    return tuple(points.arms[i] for i in sorted(chosen))
+    return tuple(points.variants[i] for i in sorted(chosen))
 
 
 def _utilities(points: Envelope) -> Floats:
-    """(n_arms, n_strata * n_prices): the best that each arm reaches."""
+    """(n_variants, n_strata * n_prices): the best that each variant reaches."""
     rows = []
     for mask in points.strata:
         score, usd = points.score[:, mask].mean(axis=1), points.usd[:, mask].mean(axis=1)
         for price in np.geomspace(0.002, 1.0, 8) / float(np.median(usd)):
             value = score - price * usd
-            rows.append([value[points.arm == i].max() for i in range(len(points.arms))])
+            rows.append([value[points.variant == i].max() for i in range(len(points.variants))])
     return np.array(rows).T

@@ -1,4 +1,4 @@
-"""Each candidate's rank at one draw against its rank in the strategy that will run it."""
+"""Each candidate's rank at one sample against its rank in the strategy that will run it."""
 
 from __future__ import annotations
 
@@ -7,50 +7,55 @@ from typing import Any
 import numpy as np
 
 from tierwise.evaluation import Evaluator
-from tierwise.recipe import Arm, StrategySpec, uniform
-from tierwise.search.found import Found
+from tierwise.recipe import StrategySpec, Variant, uniform
+from tierwise.search.found import TierResult
 
 SINGLE = StrategySpec.of("single")
 
 
-def ranks(found: Found) -> list[dict[str, Any]]:
-    """A row an arm of the last study, best in the chosen strategy first.
+def ranks(found: TierResult) -> list[dict[str, Any]]:
+    """A row a variant of the last study, best in the chosen strategy first.
 
-    Both scores are means over the same items and draw orders of the study. The strategy is that of
-    the chosen policy's hardest bucket. Arms that were out of the race before the study come last,
-    with their score at one draw in the screening and no rank.
+    Both scores are means over the same items and sample orders of the study. The strategy is that of
+    the chosen policy's hardest bucket. Variants that were out of the race before the study come last,
+    with their score at one sample in the screening and no rank.
     """
     strategy = found.points[found.chosen].policy.buckets[-1].strategy
-    table, q = found.study_table, found.question
-    arms = tuple(table.arms)
+    table, q = found.study_table, found.problem
+    variants = tuple(table.variants)
     judge = q.evaluator(table)
-    single, chosen = _scores(judge, arms, SINGLE), _scores(judge, arms, strategy)
+    single, chosen = _scores(judge, variants, SINGLE), _scores(judge, variants, strategy)
 
-    def named(arm: Arm, how: str, items: int) -> dict[str, Any]:
-        origin = q.arms.prompts[arm.prompt].origin
-        return {"arm": arm.label, "origin": origin, "strategy": how, "items": items}
+    def named(variant: Variant, how: str, items: int) -> dict[str, Any]:
+        origin = q.variants.prompts[variant.prompt].origin
+        return {"variant": variant.label, "origin": origin, "strategy": how, "items": items}
 
     rows = [
         {
-            **named(arm, str(strategy), table.n_items),
-            "score_at_one_draw": float(single[i]), "rank_at_one_draw": _rank(single, i),
-            "score_in_strategy": _number(chosen[i]), "rank_in_strategy": _rank(chosen, i),
+            **named(variant, str(strategy), table.n_items),
+            "score_at_one_sample": float(single[i]),
+            "rank_at_one_sample": _rank(single, i),
+            "score_in_strategy": _number(chosen[i]),
+            "rank_in_strategy": _rank(chosen, i),
         }
-        for i, arm in enumerate(arms)
-    ]  # fmt: skip
+        for i, variant in enumerate(variants)
+    ]
     rows.sort(key=lambda row: row["rank_in_strategy"] or len(rows) + 1)
     return rows + [
         {
-            **named(arm, "out of the race", q.effort.screen_items),
-            "score_at_one_draw": score, "rank_at_one_draw": None,
-            "score_in_strategy": None, "rank_in_strategy": None,
+            **named(variant, "out of the race", q.search_size.screen_items),
+            "score_at_one_sample": score,
+            "rank_at_one_sample": None,
+            "score_in_strategy": None,
+            "rank_in_strategy": None,
         }
-        for arm, score, _ in found.screened if arm not in table.arms
-    ]  # fmt: skip
+        for variant, score, _ in found.screened
+        if variant not in table.variants
+    ]
 
 
-def _scores(judge: Evaluator, arms: tuple[Arm, ...], strategy: StrategySpec) -> np.ndarray:
-    return np.array([judge.evaluate(uniform(arm, strategy)).mean_score for arm in arms])
+def _scores(judge: Evaluator, variants: tuple[Variant, ...], strategy: StrategySpec) -> np.ndarray:
+    return np.array([judge.evaluate(uniform(variant, strategy)).mean_score for variant in variants])
 
 
 def _rank(scores: np.ndarray, i: int) -> int | None:

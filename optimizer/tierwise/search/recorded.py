@@ -13,90 +13,110 @@ from tierwise.errors import InputError, UnsupportedError, unknown_name
 from tierwise.evaluation import SampleTable
 from tierwise.llm.recorded import Recording
 from tierwise.pool.recorded import recorded_table
-from tierwise.recipe import Arm, Tier
-from tierwise.search.arms import Arms
+from tierwise.recipe import Tier, Variant
 from tierwise.search.buying import FEWEST_ITEMS
-from tierwise.search.effort import Effort
+from tierwise.search.search_size import SearchSize
+from tierwise.search.variants import Variants
 from tierwise.task import RECORDED, Item, Task
 
 EVERYTHING = 10**6
-FREE = Effort(
-    fit_items=EVERYTHING, screen_items=EVERYTHING, race_items=EVERYTHING, study_items=EVERYTHING,
-    select_items=EVERYTHING, test_items=EVERYTHING, screen_draws=EVERYTHING, race_draws=EVERYTHING,
-    race_arms=12, study_arms=8,
-)  # fmt: skip
-"""Recorded draws cost nothing more: every stage looks at all of its items and their draws."""
+FREE = SearchSize(
+    fit_items=EVERYTHING,
+    screen_items=EVERYTHING,
+    race_items=EVERYTHING,
+    study_items=EVERYTHING,
+    select_items=EVERYTHING,
+    test_items=EVERYTHING,
+    screen_samples=EVERYTHING,
+    race_samples=EVERYTHING,
+    race_variants=12,
+    study_variants=8,
+)
+"""Recorded samples cost nothing more: every stage looks at all of its items and their samples."""
 
 MOSTLY = 0.9
-"""An arm takes part where it is recorded on this part of the items that some arm is recorded on."""
+"""A variant takes part where it is recorded on this part of the items that some variant is recorded on."""
 
 
-class RecordedDraws:
-    """The recorded draws of a tier, and of those above it, as tables."""
+class RecordedSamples:
+    """The recorded samples of a tier, and of those above it, as tables."""
 
     free = True
 
     def __init__(
-        self, recording: Recording, task: Task, tier: Tier,
+        self,
+        recording: Recording,
+        task: Task,
+        tier: Tier,
         above: Mapping[str, tuple[Recording, Tier]] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.recording, self.task, self.tier = recording, task, tier
         self.above = above or {}
 
-    def most(self, arm: Arm) -> int:
-        """Draws that every item of the arm has."""
-        recording, _ = self.above.get(arm.tier or "", (self.recording, self.tier))
-        return recording.arms[arm._replace(tier=None)].min_draws
+    def most(self, variant: Variant) -> int:
+        """Samples that every item of the variant has."""
+        recording, _ = self.above.get(variant.tier or "", (self.recording, self.tier))
+        return recording.variants[variant._replace(tier=None)].min_samples
 
     def everything(self) -> SampleTable:
-        """All that is recorded, on all items of the task: NaN where a draw is not recorded."""
-        return self._recorded(self.task.items, tuple(self.recording.arms))
+        """All that is recorded, on all items of the task: NaN where a sample is not recorded."""
+        return self._recorded(self.task.items, tuple(self.recording.variants))
 
-    def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
-        """The items whose draws are recorded for all arms, with at most the recorded depth.
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
+        """The items whose samples are recorded for all variants, with at most the recorded depth.
 
         Raises:
             UnsupportedError: fewer than ``FEWEST_ITEMS`` items have them.
         """
-        table = self._recorded(items, tuple(depth))
-        arms = {
-            arm: rows.columns(np.arange(min(depth[arm], self.most(arm))))
-            for arm, rows in table.arms.items()
+        table = self._recorded(items, tuple(n_samples))
+        variants = {
+            variant: rows.columns(np.arange(min(n_samples[variant], self.most(variant))))
+            for variant, rows in table.variants.items()
         }
-        table = replace(table, arms=arms)
-        complete = np.logical_and.reduce([rows.complete for rows in arms.values()])
+        table = replace(table, variants=variants)
+        complete = np.logical_and.reduce([rows.complete for rows in variants.values()])
         if complete.sum() < min(FEWEST_ITEMS, len(items)):
             raise UnsupportedError(
                 f"tier {self.tier.name!r}: only {complete.sum()} of the {len(items)} items of "
-                f"stage {stage!r} have recorded draws of all {len(arms)} arms; are the task's "
+                f"stage {stage!r} have recorded samples of all {len(variants)} variants; are the task's "
                 "items those of the recording?"
             )
         return table.rows(np.flatnonzero(complete))
 
-    def _recorded(self, items: Sequence[Item], arms: Sequence[Arm]) -> SampleTable:
+    def _recorded(self, items: Sequence[Item], variants: Sequence[Variant]) -> SampleTable:
         metric = None if self.task.metric == RECORDED else self.task.score
         return recorded_table(
-            self.recording, self.tier, items, self.task.answer, metric=metric, arms=arms,
-            verifiers=self.task.verifiers, others=self.above,
-        )  # fmt: skip
+            self.recording,
+            self.tier,
+            items,
+            self.task.answer,
+            metric=metric,
+            variants=variants,
+            verifiers=self.task.verifiers,
+            others=self.above,
+        )
 
 
-def recorded_arms(recording: Recording, tier: Tier, baseline: str | None) -> Arms:
-    """The recorded arms, in place of the space's prompts, modes and temperatures.
+def recorded_variants(recording: Recording, tier: Tier, baseline: str | None) -> Variants:
+    """The recorded variants, in place of the space's prompts, modes and temperatures.
 
     Raises:
         InputError: the baseline is not recorded.
     """
     prompts = {prompt.id: prompt for prompt in recording.prompts}
-    most = max(coverage.items for coverage in recording.arms.values())
-    arms = tuple(arm for arm, c in recording.arms.items() if c.items >= MOSTLY * most)
+    most = max(coverage.items for coverage in recording.variants.values())
+    variants = tuple(
+        variant for variant, c in recording.variants.items() if c.items >= MOSTLY * most
+    )
     if baseline is None:
-        return Arms(prompts, arms, arms[0])
-    own = [arm for arm in arms if arm.prompt == baseline]
+        return Variants(prompts, variants, variants[0])
+    own = [variant for variant in variants if variant.prompt == baseline]
     if not own:
-        recorded = {arm.prompt for arm in arms}
+        recorded = {variant.prompt for variant in variants}
         raise unknown_name(f"baseline: recorded prompt of tier {tier.name!r}", baseline, recorded)
-    return Arms(prompts, arms, own[0])
+    return Variants(prompts, variants, own[0])
 
 
 def fingerprint(path: Path) -> str:

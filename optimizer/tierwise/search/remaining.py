@@ -1,6 +1,6 @@
 """What is left to buy of a plan, where its run has begun: the pool's own book against the plan.
 
-Stages before the last one that bought something are done. What draws turned out to cost, against
+Stages before the last one that bought something are done. What samples turned out to cost, against
 what was expected of as many, scales what is expected of those that are left; at worst every one of
 them still fills its cap.
 """
@@ -14,7 +14,7 @@ from dataclasses import replace
 from tierwise.content import Job
 from tierwise.pool import Cap, SamplePool
 from tierwise.pool.spending import Bought, Spent
-from tierwise.search.plan import FINALISTS_DEPTH
+from tierwise.search.plan import FINALISTS_SAMPLES
 from tierwise.search.planned import NOTHING, Amount, Plan, StagePlan, TierPlan
 from tierwise.search.run_dir import RunDir
 
@@ -30,17 +30,19 @@ def remaining(found: Plan, run: RunDir, job: Job) -> Plan:
         return found
     finished = run.finished and run.job().budget == job.budget
     with SamplePool.open(run.pool, read_only=True) as pool:
-        return Plan({
-            name: _left(
-                tier, pool.bought(run.run, name), pool.spent(run.run, name), finished=finished
-            )
-            for name, tier in found.tiers.items()
-        })  # fmt: skip
+        return Plan(
+            {
+                name: _left(
+                    tier, pool.bought(run.run, name), pool.spent(run.run, name), finished=finished
+                )
+                for name, tier in found.tiers.items()
+            }
+        )
 
 
 def _left(
     tier: TierPlan, bought: Mapping[str, Bought], spent: Spent, *, finished: bool
-) -> TierPlan:  # fmt: skip
+) -> TierPlan:
     names = [stage.stage for stage in tier.stages]
     begun = [name for name in names if name in bought]
     if not begun or tier.fault:
@@ -60,14 +62,14 @@ def _left(
         tokens=None if most.tokens is None else max(0, most.tokens - spent.tokens),
         seconds=most.seconds,
     )
-    draws = sum(b.draws for b in bought.values())
+    samples = sum(b.samples for b in bought.values())
     return replace(
-        tier, cap=cap, stages=tuple(stages), bought=Bought(draws, spent), lengths_seen=scale[1]
+        tier, cap=cap, stages=tuple(stages), bought=Bought(samples, spent), lengths_seen=scale[1]
     )
 
 
 def at_lengths_seen(found: Plan, run: RunDir) -> Plan:
-    """``found``, a plan from nothing, with what draws of ``run`` turned out to cost."""
+    """``found``, a plan from nothing, with what samples of ``run`` turned out to cost."""
     with SamplePool.open(run.pool, read_only=True) as pool:
         tiers = {}
         for name, tier in found.tiers.items():
@@ -82,13 +84,13 @@ def _scaled(amount: Amount, scale: tuple[float, float]) -> Amount:
 
 
 def _scale(tier: TierPlan, bought: Mapping[str, Bought]) -> tuple[float, float]:
-    """(tokens, dollars) of the draws that are there, over what was expected of as many."""
+    """(tokens, dollars) of the samples that are there, over what was expected of as many."""
     expected, actual = [0.0, 0.0], [0.0, 0.0]
     for stage in tier.stages:
         got = bought.get(stage.stage)
-        if got is None or not stage.draws or stage.stage in FINALISTS_DEPTH:
+        if got is None or not stage.samples or stage.stage in FINALISTS_SAMPLES:
             continue
-        share = got.draws / stage.draws
+        share = got.samples / stage.samples
         for k, (planned, spent) in enumerate(
             ((stage.expected.tokens, got.spent.tokens), (stage.expected.usd, got.spent.usd))
         ):
@@ -98,23 +100,22 @@ def _scale(tier: TierPlan, bought: Mapping[str, Bought]) -> tuple[float, float]:
     return tokens, usd
 
 
-def _stage(
-    stage: StagePlan, bought: Mapping[str, Bought], scale: tuple[float, float]
-) -> StagePlan:  # fmt: skip
-    there = bought[stage.stage].draws if stage.stage in bought else 0
-    most, usual = stage.draws, stage.draws * FINALISTS_DEPTH.get(stage.stage, 1.0)
+def _stage(stage: StagePlan, bought: Mapping[str, Bought], scale: tuple[float, float]) -> StagePlan:
+    there = bought[stage.stage].samples if stage.stage in bought else 0
+    most, usual = stage.samples, stage.samples * FINALISTS_SAMPLES.get(stage.stage, 1.0)
     left, left_usual = (max(0.0, n - there) / n if n else 0.0 for n in (most, usual))
     expected, worst = stage.expected, stage.worst
     return replace(
         stage,
-        draws=max(0, most - there),
+        samples=max(0, most - there),
         expected=Amount(
-            math.ceil(expected.calls * left_usual), expected.tokens * left_usual * scale[0],
+            math.ceil(expected.calls * left_usual),
+            expected.tokens * left_usual * scale[0],
             expected.usd * left_usual * scale[1],
         ),
         worst=Amount(math.ceil(worst.calls * left), worst.tokens * left, worst.usd * left),
-    )  # fmt: skip
+    )
 
 
 def _nothing(stage: StagePlan) -> StagePlan:
-    return replace(stage, draws=0, expected=NOTHING, worst=NOTHING)
+    return replace(stage, samples=0, expected=NOTHING, worst=NOTHING)

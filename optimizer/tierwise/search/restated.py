@@ -1,4 +1,4 @@
-"""Policies said as what they are: no cut that changes nothing, no vote that is one draw.
+"""Policies said as what they are: no cut that changes nothing, no vote that is one sample.
 
 So no policy stands twice in a study, and a file does not promise a vote that is never held.
 """
@@ -31,11 +31,11 @@ def merged(policy: Policy) -> Policy:
 
 
 def as_single(policy: Policy, evaluator: Evaluator) -> Policy:
-    """``policy`` with ``single`` for a strategy that is one draw on the evaluator's draws.
+    """``policy`` with ``single`` for a strategy that is one sample on the evaluator's samples.
 
-    That is a vote that its first answer ends, of an arm whose draws all have an answer. Every order
-    of the draws gives the same answer, calls and dollars; where a probe's draws are the first of
-    the bucket's arms the two may differ, and nothing is changed.
+    That is a vote that its first answer ends, of a variant whose samples all have an answer. Every order
+    of the samples gives the same answer, calls and dollars; where a probe's samples are the first of
+    the bucket's variants the two may differ, and nothing is changed.
     """
     probe = policy.difficulty.probe
     buckets = tuple(_as_single(recipe, probe, evaluator) for recipe in policy.buckets)
@@ -45,9 +45,9 @@ def as_single(policy: Policy, evaluator: Evaluator) -> Policy:
 def _as_single(recipe: Recipe, probe: Probe | None, evaluator: Evaluator) -> Recipe:
     if recipe.strategy == SINGLE or not one_answer_ends(build(recipe.strategy)):
         return recipe
-    if probe is not None and probe.among(recipe.arms):
+    if probe is not None and probe.among(recipe.variants):
         return recipe
-    first = recipe.arms[:1]  # the others are not drawn from
-    answers = (evaluator.table.of(arm).answers for arm in evaluator.judged_by(first[0]))
+    first = recipe.variants[:1]  # the others are not sampled from
+    answers = (evaluator.table.of(variant).answers for variant in evaluator.judged_by(first[0]))
     silent = any((codes == ABSTAINED).any() for codes in answers)
     return recipe if silent else Recipe(first, SINGLE)

@@ -2,9 +2,9 @@
 
 Thinkless (arXiv 2505.13379) trains a model to choose its mode and decouples that choice from the
 answer. Here the model is left as it is: on the train split, which no trial sees, a logistic model
-with an L2 penalty learns by its own loss when a draw of a thinking arm beats one of a direct arm by
-enough to pay for it. The outcome of an item is the share of its pairs of draws in which it does:
-single draws say more than which of two noisy means is ahead. The study then only chooses where to
+with an L2 penalty learns by its own loss when a sample of a thinking variant beats one of a direct variant by
+enough to pay for it. The outcome of an item is the share of its pairs of samples in which it does:
+single samples say more than which of two noisy means is ahead. The study then only chooses where to
 cut the prediction.
 """
 
@@ -19,16 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.difficulty.router import FEATURES, INTERCEPT, features
-from tierwise.evaluation import ABSTAINED, ArmTable, SampleTable
-from tierwise.recipe import Arm, Difficulty, Probe, Weight
-from tierwise.stats.calibration import (
-    ReliabilityBin,
-    expected_calibration_error,
-    reliability,
-)
+from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable
+from tierwise.recipe import Difficulty, Probe, Variant, Weight
+from tierwise.stats.calibration import ReliabilityBin, expected_calibration_error, reliability
 from tierwise.stats.correlation import auroc_of_shares
 from tierwise.stats.logistic import fit_logistic, log_loss, sigmoid
-from tierwise.strategies import Draw
+from tierwise.strategies import Sample
 
 Floats = npt.NDArray[np.float64]
 Fold = npt.NDArray[np.bool_]
@@ -64,16 +60,16 @@ class RouterFit:
 
     Attributes:
         difficulty: the signal with its weights, and with the probe where it has one.
-        direct, think: the arms that were compared.
-        pays_from: score by which thinking must be ahead in a pair of draws.
+        direct, think: the variants that were compared.
+        pays_from: score by which thinking must be ahead in a pair of samples.
         pays: share of the pairs in which it is.
         thinks: share of the items for which it predicts more than that share.
         auroc_of_length: that of the number of words, which is to beat.
     """
 
     difficulty: Difficulty
-    direct: Arm
-    think: Arm
+    direct: Variant
+    think: Variant
     items: int
     pays_from: float
     pays: float
@@ -113,59 +109,73 @@ class RouterFit:
 
 
 def fit_router(
-    table: SampleTable, direct: Arm, think: Arm, pays_from: float, probe_draws: int, *,
+    table: SampleTable,
+    direct: Variant,
+    think: Variant,
+    pays_from: float,
+    probe_samples: int,
+    *,
     probed: bool,
-) -> RouterFit | None:  # fmt: skip
+) -> RouterFit | None:
     """The router over the items of ``table``; None where there is too little to learn from.
 
     Args:
-        table: draws of both arms, of ``direct`` more than ``probe_draws``.
-        direct: the arm that answers at once; it is the probe's, too.
-        think: the arm that thinks.
-        pays_from: the least lead of a thinking draw that counts as paying.
-        probe_draws: first draws of ``direct`` that are a probe's, and in no pair.
+        table: samples of both variants, of ``direct`` more than ``probe_samples``.
+        direct: the variant that answers at once; it is the probe's, too.
+        think: the variant that thinks.
+        pays_from: the least lead of a thinking sample that counts as paying.
+        probe_samples: first samples of ``direct`` that are a probe's, and in no pair.
         probed: whether the router sees the probe.
     """
-    quick, pays = table.arms[direct], paying(table, direct, think, pays_from, probe_draws)
+    quick, pays = table.variants[direct], paying(table, direct, think, pays_from, probe_samples)
     if len(pays) < FEWEST_ITEMS or min(pays.sum(), (1 - pays).sum()) < FEWEST_OF_A_KIND:
         return None
-    x = _seen(table, quick, probe_draws if probed else 0)
+    x = _seen(table, quick, probe_samples if probed else 0)
     guessed = sigmoid(_cross_fitted(x, pays))
     model = _chosen(x, pays)
-    probe = Probe((direct,), probe_draws) if probed else None
+    probe = Probe((direct,), probe_samples) if probed else None
     return RouterFit(
-        Difficulty("router", (), probe, weights=_weights(model)), direct, think, len(pays),
-        pays_from, float(pays.mean()), float((guessed > pays.mean()).mean()),
-        auroc_of_shares(guessed, pays), auroc_of_shares(x[:, FEATURES.index("words")], pays),
-        expected_calibration_error(guessed, pays), log_loss(guessed, pays),
+        Difficulty("router", (), probe, weights=_weights(model)),
+        direct,
+        think,
+        len(pays),
+        pays_from,
+        float(pays.mean()),
+        float((guessed > pays.mean()).mean()),
+        auroc_of_shares(guessed, pays),
+        auroc_of_shares(x[:, FEATURES.index("words")], pays),
+        expected_calibration_error(guessed, pays),
+        log_loss(guessed, pays),
         reliability(guessed, pays),
-    )  # fmt: skip
+    )
 
 
-def paying(table: SampleTable, direct: Arm, think: Arm, pays_from: float, skipped: int) -> Floats:
-    """(n_items,): share of pairs of draws in which thinking is ahead by more than ``pays_from``.
+def paying(
+    table: SampleTable, direct: Variant, think: Variant, pays_from: float, skipped: int
+) -> Floats:
+    """(n_items,): share of pairs of samples in which thinking is ahead by more than ``pays_from``.
 
-    The first ``skipped`` draws of ``direct`` are in no pair.
+    The first ``skipped`` samples of ``direct`` are in no pair.
     """
-    quick, slow = table.arms[direct].score[:, skipped:], table.arms[think].score
+    quick, slow = table.variants[direct].score[:, skipped:], table.variants[think].score
     ahead: Floats = (slow[:, :, None] - quick[:, None, :] > pays_from).mean(axis=(1, 2))
     return ahead
 
 
-def _seen(table: SampleTable, rows: ArmTable, probe_draws: int) -> Floats:
+def _seen(table: SampleTable, rows: VariantTable, probe_samples: int) -> Floats:
     """(n_items, n_features): what the runtime will see, by the very function that it calls."""
     found = []
     for i, inputs in enumerate(table.inputs):
-        probe = [_draw(rows, i, d) for d in range(probe_draws)]
+        probe = [_sample(rows, i, d) for d in range(probe_samples)]
         seen = features(inputs, probe)
         found.append([seen.get(name, math.nan) for name in FEATURES])
     return np.array(found)
 
 
-def _draw(rows: ArmTable, item: int, column: int) -> Draw:
+def _sample(rows: VariantTable, item: int, column: int) -> Sample:
     code = rows.answers[item, column]
     scores = {name: float(values[item, column]) for name, values in rows.scores.items()}
-    return Draw(None if code == ABSTAINED else str(code), scores)
+    return Sample(None if code == ABSTAINED else str(code), scores)
 
 
 def _chosen(x: Floats, pays: Floats) -> Linear:
@@ -216,9 +226,7 @@ def _weights(model: Linear) -> tuple[Weight, ...]:
     for at, mean, scale, weight in zip(
         model.used, model.mean, model.scale, model.weight, strict=True
     ):
-        named.append(
-            Weight(FEATURES[int(at)], _rounded(weight), _rounded(mean), _rounded(scale))
-        )  # fmt: skip
+        named.append(Weight(FEATURES[int(at)], _rounded(weight), _rounded(mean), _rounded(scale)))
     return tuple(named)
 
 

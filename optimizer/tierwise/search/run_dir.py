@@ -114,7 +114,7 @@ class RunDir:
         The budget may have been raised since. ``fresh`` begins anew beside it, in ``PATH-2`` …
 
         Raises:
-            InputError: the folder holds another job, or draws from another address, or cannot be
+            InputError: the folder holds another job, or samples from another address, or cannot be
                 written.
         """
         if fresh:
@@ -146,7 +146,7 @@ class RunDir:
             for tier, address in addresses.items():
                 if (old := known.addresses.get(tier, address)) != address:
                     raise InputError(
-                        f"{path} holds draws of tier {tier!r} from {old or 'the provider'}, and "
+                        f"{path} holds samples of tier {tier!r} from {old or 'the provider'}, and "
                         f"the environment now names {address or 'the provider'}: set it back to go "
                         f"on, or --fresh to begin anew in {_unused(path)}"
                     )

@@ -11,7 +11,7 @@ from tierwise.errors import TierwiseError
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.search.earlier import FILE, entry
 from tierwise.search.export import Origin, items_jsonl, policy_file, tier_summary, trials_csv
-from tierwise.search.found import Found
+from tierwise.search.found import TierResult
 from tierwise.search.prepared import Prepared
 from tierwise.search.run_dir import RunDir
 from tierwise.search.study import mirror
@@ -29,7 +29,7 @@ class Results:
         proposals: who proposed prompts, and what that cost, where the job asks for some.
     """
 
-    found: Mapping[str, Found]
+    found: Mapping[str, TierResult]
     gates: Mapping[str, Mapping[str, bool]]
     origins: Mapping[str, Origin]
     spending: Mapping[str, Mapping[str, Any]]
@@ -53,17 +53,18 @@ def write(run: RunDir, prepared: Prepared, results: Results) -> Written:
         found.prompt_table.save(run.path / f"tables.{name}.prompts.npz")
         found.test_table.save(run.path / f"tables.{name}.test.npz")
         Tested.of(found).save(run.path / f"tested.{name}.npz")
-    generations = [g for found in results.found.values() for g in found.generations]
-    mirror(generations, run.journal)
+    study_rounds = [g for found in results.found.values() for g in found.study_rounds]
+    mirror(study_rounds, run.journal)
     studied = {
         name: entry(
-            f.question.before, f.question.before.generations + len(f.generations),
-            [judged.proposal for judged in f.generations[-1].front()],
+            f.problem.before,
+            f.problem.before.study_rounds + len(f.study_rounds),
+            [judged.proposal for judged in f.study_rounds[-1].front()],
         )
         for name, f in results.found.items()
-    }  # fmt: skip
+    }
     run.write_json(FILE, {**run.studied, **studied})
-    run.write("trials.csv", trials_csv(generations))
+    run.write("trials.csv", trials_csv(study_rounds))
     run.write("test_items.jsonl", items_jsonl(prepared.loaded.task.splits["test"]))
     summary = _summary(run, prepared, results)
     run.write_json("summary.json", summary)

@@ -34,7 +34,7 @@ EXPLORE = 0.2
 """Share of later trials that tell difficulty another way, and keep all else of a good policy."""
 
 SHARED = 0.7
-"""How often a new arm of a probe is one of the easiest bucket's, whose draws then count twice."""
+"""How often a new variant of a probe is one of the easiest bucket's, whose samples then count twice."""
 
 STEP, TAKE = 0.5, 0.35
 """How a part changes: by a step, by another policy's part; else anew."""
@@ -46,7 +46,7 @@ DRAFTS = 12
 """Most drafts of a trial; the last is taken as it is."""
 
 SIGNAL, CUTS = "signal", "cuts"
-SIZES = ("buckets", "arms")
+SIZES = ("buckets", "variants")
 
 
 class Walk:
@@ -85,9 +85,9 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
     """
 
     def __init__(
-        self, seed: int, generation: int = 0, startup: int = STARTUP, is_new: IsNew | None = None
+        self, seed: int, study_round: int = 0, startup: int = STARTUP, is_new: IsNew | None = None
     ) -> None:
-        self._key, self._startup, self._is_new = (seed, generation), startup, is_new
+        self._key, self._startup, self._is_new = (seed, study_round), startup, is_new
         self._draft: dict[str, Any] = {}
         self._rng = np.random.default_rng(0)
         self._kept: dict[str, Any] = {}
@@ -97,8 +97,11 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Draft a policy, until one is new."""
-        done = [t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-                if t.values[0] == t.values[0]]  # fmt: skip
+        done = [
+            t
+            for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if t.values[0] == t.values[0]
+        ]
         self._draft = {}
         for draft in range(DRAFTS):
             self._rng = np.random.default_rng([*self._key, trial.number, draft])
@@ -189,7 +192,7 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         self._kept = {name: value for name, value in self._kept.items() if _part(name) != part}
 
     def _new(self, name: str, distribution: BaseDistribution) -> Any:
-        if name.startswith("probe.arm") and name != "probe.arms":
+        if name.startswith("probe.variant") and name != "probe.variants":
             shared = self._kept.get("b0." + name.removeprefix("probe."))
             if _holds(distribution, shared) and self._rng.random() < SHARED:
                 return shared
@@ -219,9 +222,10 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         buckets = sorted({_part(name) for name in other.params} - {SIGNAL, CUTS})
         source = str(self._rng.choice(buckets))
         return {
-            part + name[len(source):]: value
-            for name, value in other.params.items() if _part(name) == source
-        }  # fmt: skip
+            part + name[len(source) :]: value
+            for name, value in other.params.items()
+            if _part(name) == source
+        }
 
 
 def _part(name: str) -> str:

@@ -24,16 +24,19 @@ POINT_A_DOUBLING = 0.01
 LEVEL = 0.02
 """Score that an equal policy may be short of, at worst: the gate's margin, where no job says so."""
 
-MUST_GAIN = {"one draw": 0.0, "one bucket": 1.0, "buckets": 1.5}
+MUST_GAIN = {"one sample": 0.0, "one bucket": 1.0, "buckets": 1.5}
 """Standard errors that a policy must gain over the simpler kind: buckets overfit easily. Those of
 buckets are for one candidate; of several, the best must gain what one of them all gains by chance
 as rarely (Bonferroni)."""
 
 
 def operating_points(
-    candidates: Sequence[Candidate], baseline: Candidate, searched: Searched | None = None, *,
+    candidates: Sequence[Candidate],
+    baseline: Candidate,
+    searched: Searched | None = None,
+    *,
     margin: float,
-) -> dict[str, Candidate]:  # fmt: skip
+) -> dict[str, Candidate]:
     """The three named points.
 
     quality: the highest score. balanced: the highest score less ``POINT_A_DOUBLING`` for each
@@ -48,9 +51,12 @@ def operating_points(
 
 
 def level_point(
-    candidates: Sequence[Candidate], other: Candidate, searched: Searched | None = None, *,
+    candidates: Sequence[Candidate],
+    other: Candidate,
+    searched: Searched | None = None,
+    *,
     margin: float,
-) -> Candidate:  # fmt: skip
+) -> Candidate:
     """The cheapest that is shown to be level with ``other``: less than ``margin`` below it.
 
     So small a difference takes many items to see. Where it cannot be shown of any, ``other``.
@@ -136,10 +142,10 @@ _SCORE_A_DOUBLING = Aim(
 def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
     """The candidate that ranks first, where what is more complex earns its place.
 
-    From one draw to one bucket to buckets: of each kind, the first of those that earn the place of
+    From one sample to one bucket to buckets: of each kind, the first of those that earn the place of
     the simpler one takes it: that rank above it, and gain more than ``MUST_GAIN`` standard errors
     of the paired difference (``_gain``). Buckets must be as clearly
-    better than the same recipes dealt by lot: else their signal tells nothing.
+    better than the same recipes interleaved by lot: else their signal tells nothing.
     """
     chosen: Candidate | None = None
     for kind, errors in MUST_GAIN.items():
@@ -149,10 +155,11 @@ def _best(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
         if chosen is not None:
             rank, simpler = aim.rank(chosen.on_select), chosen.on_select
             among = [
-                c for c in among
+                c
+                for c in among
                 if aim.rank(c.on_select) > rank
                 and min(_gain(c.on_select, simpler, aim), _beyond_chance(c)) > errors
-            ]  # fmt: skip
+            ]
         if among:
             chosen = max(among, key=lambda c: (aim.rank(c.on_select), -c.on_select.mean_usd))
     assert chosen is not None
@@ -166,7 +173,7 @@ def _of_several(errors: float, n: int) -> float:
 
 
 def _beyond_chance(mine: Candidate) -> float:
-    """What buckets gain over the same dealt by lot, in standard errors of the balanced worth."""
+    """What buckets gain over the same interleaved by lot, in standard errors of the balanced worth."""
     if mine.by_lot is None:
         return math.inf
     usd, worth = mine.by_lot.mean_usd, _SCORE_A_DOUBLING.worth

@@ -1,9 +1,9 @@
-"""Prompt sensitivity (ProSA, arXiv 2410.12405): how much a score hangs on the wording.
+"""Prompt sensitivity (ProSA, arXiv 2410.12405): how much a score hangs on the paraphrase.
 
 Per item S = the mean of |Y_i - Y_j| over all pairs of prompt variants; PSS is its mean over items.
-For right and wrong alone, with k of m variants right, S = 2k(m-k) / (m(m-1)). Y is one draw here:
-with many draws of each variant S is its expectation, and what two draws of the *same* prompt differ
-by is reported beside it, since a sampled answer varies without any change of wording.
+For right and wrong alone, with k of m variants right, S = 2k(m-k) / (m(m-1)). Y is one sample here:
+with many samples of each variant S is its expectation, and what two samples of the *same* prompt differ
+by is reported beside it, since a sampled answer varies without any change of paraphrase.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Arm
+from tierwise.recipe import Variant
 from tierwise.stats.correlation import spearman
 from tierwise.stats.intervals import Interval, bootstrap_mean
 
@@ -29,8 +29,8 @@ class Sensitivity:
     """Variants of a prompt at one mode and temperature.
 
     Attributes:
-        pss: over all pairs of variants, one draw each.
-        by_chance: the same between two draws of one prompt; NaN with one draw.
+        pss: over all pairs of variants, one sample each.
+        by_chance: the same between two samples of one prompt; NaN with one sample.
         with_confidence: Spearman of an item's sensitivity with its mean log-probability.
     """
 
@@ -59,9 +59,9 @@ class Sensitivity:
 
 
 def item_sensitivity(variants: Sequence[Floats]) -> Floats:
-    """(n_items,): S of each item; ``variants`` are (n_items, n_draws) scores in [0, 1].
+    """(n_items,): S of each item; ``variants`` are (n_items, n_samples) scores in [0, 1].
 
-    A graded score is taken at its draws: the mean of |a - b| over all pairs of draws of two
+    A graded score is taken at its samples: the mean of |a - b| over all pairs of samples of two
     variants.
     """
     pairs = [
@@ -72,12 +72,12 @@ def item_sensitivity(variants: Sequence[Floats]) -> Floats:
     return np.asarray(np.mean(pairs, axis=0), dtype=np.float64)
 
 
-def by_chance(draws: Floats) -> Floats:
-    """(n_items,): the mean of |a - b| over pairs of draws of one prompt; NaN with one draw."""
-    n = draws.shape[1]
+def by_chance(samples: Floats) -> Floats:
+    """(n_items,): the mean of |a - b| over pairs of samples of one prompt; NaN with one sample."""
+    n = samples.shape[1]
     if n < 2:
-        return np.full(len(draws), np.nan)
-    apart = np.abs(draws[:, :, None] - draws[:, None, :]).sum(axis=(1, 2))
+        return np.full(len(samples), np.nan)
+    apart = np.abs(samples[:, :, None] - samples[:, None, :]).sum(axis=(1, 2))
     return np.asarray(apart / (n * (n - 1)), dtype=np.float64)
 
 
@@ -88,49 +88,59 @@ def sensitivities(
 
     ``families``: prompt id -> family; paraphrases share one. Groups of one prompt are left out.
     """
-    groups: dict[tuple[str, str, float], list[Arm]] = defaultdict(list)
-    for arm in table.arms:
-        for family in ("*", (families or {}).get(arm.prompt, "*")):
-            group = groups[family, arm.mode, arm.temperature]
-            group += [arm] if arm not in group else []
-    return [_sensitivity(table, *key, arms) for key, arms in groups.items() if len(arms) > 1]
+    groups: dict[tuple[str, str, float], list[Variant]] = defaultdict(list)
+    for variant in table.variants:
+        for family in ("*", (families or {}).get(variant.prompt, "*")):
+            group = groups[family, variant.mode, variant.temperature]
+            group += [variant] if variant not in group else []
+    return [
+        _sensitivity(table, *key, variants) for key, variants in groups.items() if len(variants) > 1
+    ]
 
 
-def pss_of(table: SampleTable, families: Mapping[str, str]) -> dict[Arm, float]:
-    """Arm -> PSS over the wordings of its prompt's family; arms without another wording: absent.
+def pss_of(table: SampleTable, families: Mapping[str, str]) -> dict[Variant, float]:
+    """Variant -> PSS over the paraphrases of its prompt's family; variants without another paraphrase: absent.
 
     ``max_pss`` is held against this.
     """
-    found: dict[Arm, float] = {}
-    for arm in table.arms:
+    found: dict[Variant, float] = {}
+    for variant in table.variants:
         same = [
-            other for other in table.arms
-            if families.get(other.prompt) == families.get(arm.prompt)
-            and (other.mode, other.temperature) == (arm.mode, arm.temperature)
-        ]  # fmt: skip
+            other
+            for other in table.variants
+            if families.get(other.prompt) == families.get(variant.prompt)
+            and (other.mode, other.temperature) == (variant.mode, variant.temperature)
+        ]
         if len(same) > 1:
-            found[arm] = float(item_sensitivity([table.arms[a].score for a in same]).mean())
+            found[variant] = float(item_sensitivity([table.variants[a].score for a in same]).mean())
     return found
 
 
 def _sensitivity(
-    table: SampleTable, family: str, mode: str, temperature: float, arms: Sequence[Arm]
+    table: SampleTable, family: str, mode: str, temperature: float, variants: Sequence[Variant]
 ) -> Sensitivity:
-    scores = [table.arms[arm].score for arm in arms]
+    scores = [table.variants[variant].score for variant in variants]
     each = item_sensitivity(scores)
-    confidence = [table.arms[a].scores["mean_logprob"] for a in arms
-                  if "mean_logprob" in table.arms[a].scores]  # fmt: skip
+    confidence = [
+        table.variants[a].scores["mean_logprob"]
+        for a in variants
+        if "mean_logprob" in table.variants[a].scores
+    ]
     related = (
         spearman(each, np.mean([np.nanmean(c, axis=1) for c in confidence], axis=0))
         if confidence and all(np.isfinite(c).any(axis=1).all() for c in confidence)
         else float("nan")
     )
     return Sensitivity(
-        family, mode, temperature, tuple(arm.prompt for arm in arms),
+        family,
+        mode,
+        temperature,
+        tuple(variant.prompt for variant in variants),
         bootstrap_mean(each, bounds=(0.0, 1.0)),
         float(np.mean([by_chance(s) for s in scores])),
-        related, float(np.mean([s.mean() for s in scores])),
-    )  # fmt: skip
+        related,
+        float(np.mean([s.mean() for s in scores])),
+    )
 
 
 def _known(value: float) -> float | None:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from tierwise.evaluation import Evaluation
 from tierwise.recipe import Policy
 from tierwise.search.candidates import KINDS, Candidate, complexity
-from tierwise.search.study import Generation
+from tierwise.search.study import StudyRound
 from tierwise.stats.paired import reach_of
 from tierwise.stats.pareto import front
 from tierwise.stats.resampling import resampled_sums
@@ -63,10 +63,10 @@ class Searched:
     evaluate: Callable[[Policy], Evaluation]
 
     @classmethod
-    def of(cls, generation: Generation) -> Searched:
+    def of(cls, study_round: StudyRound) -> Searched:
         """The study of a generation."""
-        usd = {policy: judged.usd for policy, judged in generation.judged.items()}
-        return cls(usd, generation.evaluator.evaluate)
+        usd = {policy: judged.usd for policy, judged in study_round.judged.items()}
+        return cls(usd, study_round.evaluator.evaluate)
 
 
 class Claim(NamedTuple):
@@ -174,7 +174,7 @@ def _gap(mine: Evaluation, theirs: Evaluation | None) -> Floats:
 def _steps(
     candidates: Sequence[Candidate], first: Mapping[Policy, Evaluation], below: float
 ) -> list[Candidate]:
-    """The fronts of one draw, of one bucket at most and of all, at steps that are worth a test."""
+    """The fronts of one sample, of one bucket at most and of all, at steps that are worth a test."""
     found: dict[int, Candidate] = {}
     among: list[Candidate] = []
     for kind in KINDS:

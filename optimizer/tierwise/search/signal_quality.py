@@ -1,9 +1,9 @@
-"""What each difficulty signal is worth on a tier: from the study's draws, without a new call.
+"""What each difficulty signal is worth on a tier: from the study's samples, without a new call.
 
-Two questions. Does it order items by how often they are answered right (AUROC against a draw that
-it did not see, Spearman against the success rate over those draws)? And what do buckets by it gain,
+Two questions. Does it order items by how often they are answered right (AUROC against a sample that
+it did not see, Spearman against the success rate over those samples)? And what do buckets by it gain,
 beside buckets by the truth (Snell et al., arXiv 2408.03314)? The truth, too, is only known from
-draws: the oracle's five classes come from one half of the draws and are scored on the other. Which
+samples: the oracle's five classes come from one half of the samples and are scored on the other. Which
 recipe a bucket gets is chosen on one half of the items and scored on the other, and a probe is paid
 for.
 """
@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.difficulty import ProbeAgreement, signal_of
-from tierwise.evaluation import Evaluator, Orders, SampleTable
-from tierwise.recipe import Arm, Difficulty, Policy, Probe, Recipe
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
+from tierwise.recipe import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, thresholds
 from tierwise.stats.correlation import auroc, spearman
@@ -35,8 +35,8 @@ PRICES = (0.01, 0.03, 0.1, 0.3)
 MUST_GAIN = 1.0
 """Standard errors by which a bucket's own recipe must lead: buckets overfit easily."""
 RESAMPLES = 200
-FEWEST_DRAWS = 6
-"""Of each arm: an oracle needs two halves, and a probe draws that it did not see."""
+FEWEST_SAMPLES = 6
+"""Of each variant: an oracle needs two halves, and a probe samples that it did not see."""
 
 
 class Gain(NamedTuple):
@@ -76,7 +76,8 @@ class Quality:
         return {
             "signal": self.difficulty.signal,
             "params": dict(self.difficulty.params),
-            "probe": probe and {"arms": [a.label for a in probe.arms], "draws": probe.draws},
+            "probe": probe
+            and {"variants": [a.label for a in probe.variants], "samples": probe.samples},
             "auroc": _known(self.auroc.mean),
             "auroc_ci95": [_known(self.auroc.low), _known(self.auroc.high)],
             "spearman": _known(self.spearman),
@@ -92,11 +93,14 @@ class Quality:
 
 
 def qualities(
-    evaluator: Evaluator, among: Sequence[Recipe], difficulties: Sequence[Difficulty], arm: Arm
+    evaluator: Evaluator,
+    among: Sequence[Recipe],
+    difficulties: Sequence[Difficulty],
+    variant: Variant,
 ) -> list[Quality]:
-    """Each of ``difficulties`` (no thresholds) judged by the success of one draw of ``arm``.
+    """Each of ``difficulties`` (no thresholds) judged by the success of one sample of ``variant``.
 
-    Of ``among`` only what half of the draws support takes part, with and without the oracle.
+    Of ``among`` only what half of the samples support takes part, with and without the oracle.
     """
     halves = [_half(evaluator, parity) for parity in (0, 1)]
     usable = [r for r in among if all(_supported(h, r) for h in (*halves, evaluator))]
@@ -105,7 +109,7 @@ def qualities(
     return [
         Quality(
             difficulty,
-            *_ordering(evaluator, difficulty, arm),
+            *_ordering(evaluator, difficulty, variant),
             _probe_usd(evaluator.table, difficulty.probe),
             *_by_signal(evaluator, usable, difficulty),
             oracle.interval,
@@ -114,17 +118,19 @@ def qualities(
     ]
 
 
-def _ordering(evaluator: Evaluator, difficulty: Difficulty, arm: Arm) -> tuple[Interval, float]:
+def _ordering(
+    evaluator: Evaluator, difficulty: Difficulty, variant: Variant
+) -> tuple[Interval, float]:
     """AUROC, resampled by item, and Spearman, over (item, order) rows.
 
-    What is predicted are the draws of ``arm`` that come after the probe's in the same order.
+    What is predicted are the samples of ``variant`` that come after the probe's in the same order.
     """
-    table, orders = evaluator.table, evaluator.orders
-    rows = table.arms[arm]
+    table, permutations = evaluator.table, evaluator.permutations
+    rows = table.variants[variant]
     probe = difficulty.probe
-    seen = probe.dealt.count(arm) if probe else 0
-    columns = orders.columns(table.n_items, rows.depth)[:, :, seen:]
-    later = rows.score[np.arange(table.n_items)[:, None, None], columns]  # (items, orders, draws)
+    seen = probe.interleaved.count(variant) if probe else 0
+    columns = permutations.columns(table.n_items, rows.n_samples)[:, :, seen:]
+    later = rows.score[np.arange(table.n_items)[:, None, None], columns]  # (items, orders, samples)
     values = np.nan_to_num(evaluator.signal(difficulty), neginf=-1e9).reshape(later.shape[:2])
     right = later[:, :, -1] >= 0.5
     of_all = auroc(values.ravel(), right.ravel())
@@ -141,8 +147,8 @@ def _ordering(evaluator: Evaluator, difficulty: Difficulty, arm: Arm) -> tuple[I
 def _by_signal(
     evaluator: Evaluator, recipes: Sequence[Recipe], difficulty: Difficulty
 ) -> tuple[Interval, Interval]:
-    """What buckets gain with the probe on the bill and its draws reused, and with it for free."""
-    labels, n = _labels(evaluator.signal(difficulty)), evaluator.orders.n
+    """What buckets gain with the probe on the bill and its samples reused, and with it for free."""
+    labels, n = _labels(evaluator.signal(difficulty)), evaluator.permutations.n
     plain = _measures(evaluator, recipes, Difficulty())
     probed = _measures(evaluator, recipes, replace(difficulty, thresholds=()))
     return _gain(*probed, labels, *plain, n).interval, _gain(*plain, labels, *plain, n).interval
@@ -159,19 +165,24 @@ def _measures(
 def _oracle(halves: Sequence[Evaluator], recipes: Sequence[Recipe]) -> Gain:
     gains = []
     for known, scored in (halves, halves[::-1]):
-        success = np.mean([a.score.mean(axis=1) for a in known.table.arms.values()], axis=0)
-        labels = np.repeat(_labels(success), scored.orders.n)
+        success = np.mean([a.score.mean(axis=1) for a in known.table.variants.values()], axis=0)
+        labels = np.repeat(_labels(success), scored.permutations.n)
         score, usd = _measures(scored, recipes, Difficulty())
-        gains.append(_gain(score, usd, labels, score, usd, scored.orders.n).per_item)
+        gains.append(_gain(score, usd, labels, score, usd, scored.permutations.n).per_item)
     return Gain(np.mean(gains, axis=0))
 
 
 def _gain(
-    score: Floats, usd: Floats, labels: Labels, plain_score: Floats, plain_usd: Floats, orders: int
+    score: Floats,
+    usd: Floats,
+    labels: Labels,
+    plain_score: Floats,
+    plain_usd: Floats,
+    permutations: int,
 ) -> Gain:
     """(n_recipes, n_rows) measures after the signal and without it; folds are of items."""
-    n_items = score.shape[1] // orders
-    folds = np.repeat(np.arange(n_items) % 2, orders)
+    n_items = score.shape[1] // permutations
+    folds = np.repeat(np.arange(n_items) % 2, permutations)
     gain = np.zeros(score.shape[1])
     for price in PRICES:
         per_usd = price / float(np.median(plain_usd.mean(axis=1)))
@@ -182,32 +193,32 @@ def _gain(
             gain[test] -= flat[best, test] / len(PRICES)
             for label in np.unique(labels):
                 inside = learn & (labels == label)
-                pick = _pick(mine[:, inside], best, orders)
+                pick = _pick(mine[:, inside], best, permutations)
                 here = test & (labels == label)
                 gain[here] += mine[pick, here] / len(PRICES)
-    return Gain(gain.reshape(n_items, orders).mean(axis=1))
+    return Gain(gain.reshape(n_items, permutations).mean(axis=1))
 
 
-def _pick(utility: Floats, best: int, orders: int) -> int:
+def _pick(utility: Floats, best: int, permutations: int) -> int:
     """The recipe of a bucket: ``best``, unless another leads it by ``MUST_GAIN`` errors."""
-    if utility.shape[1] < 2 * orders:
+    if utility.shape[1] < 2 * permutations:
         return best
     lead = int(np.argmax(utility.mean(axis=1)))
     ahead = utility[lead] - utility[best]
-    error = float(ahead.std()) / math.sqrt(utility.shape[1] / orders)
+    error = float(ahead.std()) / math.sqrt(utility.shape[1] / permutations)
     return lead if ahead.mean() > MUST_GAIN * error else best
 
 
 def _contenders(evaluator: Evaluator, recipes: Sequence[Recipe]) -> list[Recipe]:
-    """For each price and each first arm its best recipe: a few, so that a choice is no lottery."""
+    """For each price and each first variant its best recipe: a few, so that a choice is no lottery."""
     judged = [evaluator.evaluate(Policy((recipe,))) for recipe in recipes]
     score = np.array([e.mean_score for e in judged])
     usd = np.array([e.mean_usd for e in judged])
     found: dict[Recipe, None] = {}
     for price in PRICES:
         utility = score - price / float(np.median(usd)) * usd
-        for arms in dict.fromkeys(recipe.arms for recipe in recipes):
-            own = [i for i, recipe in enumerate(recipes) if recipe.arms == arms]
+        for variants in dict.fromkeys(recipe.variants for recipe in recipes):
+            own = [i for i, recipe in enumerate(recipes) if recipe.variants == variants]
             found[recipes[max(own, key=lambda i: utility[i])]] = None
     return list(found)
 
@@ -223,8 +234,11 @@ def _labels(values: Floats) -> Labels:
 
 def _half(evaluator: Evaluator, parity: int) -> Evaluator:
     table = evaluator.table
-    arms = {arm: r.columns(np.arange(parity, r.depth, 2)) for arm, r in table.arms.items()}
-    return Evaluator(replace(table, arms=arms), evaluator.orders, exact=False)
+    variants = {
+        variant: r.columns(np.arange(parity, r.n_samples, 2))
+        for variant, r in table.variants.items()
+    }
+    return Evaluator(replace(table, variants=variants), evaluator.permutations, exact=False)
 
 
 def _supported(evaluator: Evaluator, recipe: Recipe) -> bool:
@@ -235,56 +249,63 @@ def _probe_usd(table: SampleTable, probe: Probe | None) -> float:
     if probe is None:
         return 0.0
     usd = 0.0
-    for arm in probe.arms:
-        rows, n = table.of(arm), probe.dealt.count(arm)
+    for variant in probe.variants:
+        rows, n = table.of(variant), probe.interleaved.count(variant)
         calls = min(n, 1) if rows.takes_n else n
         usd += float(calls * rows.prompt_usd.mean() + n * rows.completion_usd.mean())
     return usd
 
 
-def summary(table: SampleTable, dimensions: Dimensions, orders: Orders) -> dict[str, Any] | None:
-    """``signals`` of a tier's summary; None where it has too few draws to tell.
+def summary(
+    table: SampleTable, dimensions: Dimensions, permutations: Permutations
+) -> dict[str, Any] | None:
+    """``signals`` of a tier's summary; None where it has too few samples to tell.
 
-    Probes are drawn from the cheapest arm, and from the best at one draw.
+    Probes are sampled from the cheapest variant, and from the best at one sample.
     """
-    if min(rows.depth for rows in table.arms.values()) < FEWEST_DRAWS:
+    if min(rows.n_samples for rows in table.variants.values()) < FEWEST_SAMPLES:
         return None
 
-    def usd(arm: Arm) -> float:
-        return _probe_usd(table, Probe((arm,), 1))
+    def usd(variant: Variant) -> float:
+        return _probe_usd(table, Probe((variant,), 1))
 
-    best = max(table.arms, key=lambda arm: float(table.arms[arm].score.mean()))
-    arms = dict.fromkeys((min(table.arms, key=usd), best))
-    counts = dimensions.space.probe_draws
+    best = max(table.variants, key=lambda variant: float(table.variants[variant].score.mean()))
+    variants = dict.fromkeys((min(table.variants, key=usd), best))
+    counts = dimensions.space.probe_samples
     asked = [
-        way for n in dict.fromkeys((int(counts.low), int(counts.high)))
-        for way in difficulties_of(dimensions, tuple(arms), n)
-    ]  # fmt: skip
+        way
+        for n in dict.fromkeys((int(counts.low), int(counts.high)))
+        for way in difficulties_of(dimensions, tuple(variants), n)
+    ]
     asked = list(dict.fromkeys(asked))  # what is told by no probe, or by its own, is there twice
     found = qualities(
-        Evaluator(table, orders, exact=False), recipes(dimensions, steps=3), asked, best
+        Evaluator(table, permutations, exact=False), recipes(dimensions, steps=3), asked, best
     )
     return {
-        "right_is_a_draw_of": best.label,
+        "right_is_a_sample_of": best.label,
         "items": table.n_items,
         "score_for_the_median_dollars": list(PRICES),
         "by_signal": [quality.summary() for quality in found],
     }
 
 
-def difficulties_of(dimensions: Dimensions, arms: Sequence[Arm], draws: int) -> list[Difficulty]:
-    """Every way to tell; where the probe is searched, ``draws`` draws of each of ``arms``.
+def difficulties_of(
+    dimensions: Dimensions, variants: Sequence[Variant], samples: int
+) -> list[Difficulty]:
+    """Every way to tell; where the probe is searched, ``samples`` samples of each of ``variants``.
 
-    One draw agrees with itself, and tells nothing.
+    One sample agrees with itself, and tells nothing.
     """
     found: list[Difficulty] = []
     for kind in dimensions.signals:
-        if kind == ProbeAgreement.kind and draws == 1:
+        if kind == ProbeAgreement.kind and samples == 1:
             continue
         for way in dimensions.ways(kind):
             searched = signal_of(way).probes and way.probe is None
             found += (
-                [replace(way, probe=Probe((arm,), draws)) for arm in arms] if searched else [way]
+                [replace(way, probe=Probe((variant,), samples)) for variant in variants]
+                if searched
+                else [way]
             )
     return found
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tierwise.content import Budget
-from tierwise.search.effort import Effort
 from tierwise.search.plan import plan
 from tierwise.search.planned import Plan
 from tierwise.search.prepared import Prepared
+from tierwise.search.search_size import SearchSize
 from tierwise.search.shares import share_of
 
 SCALES = (1.0, 0.5, 0.22, 0.08)
@@ -36,12 +36,12 @@ class Size:
     tells: float
 
 
-def sizes(prepared: Prepared, seen: Plan, effort: Effort | None = None) -> list[Size]:
+def sizes(prepared: Prepared, seen: Plan, search_size: SearchSize | None = None) -> list[Size]:
     """Searches from the full one to the smallest; ``seen`` is the job's plan, with what is known of
     the lengths of answers.
     """
     unbounded = replace(prepared, job=replace(prepared.job, budget=Budget()))
-    full = (effort or Effort()).within(prepared.loaded.task, prepared.space.signals)
+    full = (search_size or SearchSize()).within(prepared.loaded.task, prepared.space.signals)
     found: list[Size] = []
     for scale in SCALES:
         whole = plan(unbounded, full.scaled(scale))

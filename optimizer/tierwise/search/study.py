@@ -27,20 +27,20 @@ POLICY = "policy"
 """The attribute of a trial that describes its policy."""
 
 
-class Judged(NamedTuple):
+class EvaluatedTrial(NamedTuple):
     """A trial that came to an end."""
 
     proposal: Proposal
     policy: Policy
     score: float
     usd: float
-    draws: float
+    samples: float
     rounds: float
     trial: int
 
 
 @dataclass
-class Generation:
+class StudyRound:
     """A study over one table.
 
     Attributes:
@@ -55,13 +55,14 @@ class Generation:
     number: int
 
     def __post_init__(self) -> None:
-        self.judged: dict[Policy, Judged] = {}
+        self.judged: dict[Policy, EvaluatedTrial] = {}
         self._enqueued: set[object] = set()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
-            study_name=self.name, directions=["maximize", "minimize"],
+            study_name=self.name,
+            directions=["maximize", "minimize"],
             sampler=PartwiseSampler(self.seed, self.number, is_new=self.is_new),
-        )  # fmt: skip
+        )
 
     def is_new(self, walk: Walk, told: Sequence[FrozenTrial]) -> bool:
         """Whether a walk over the space comes to a policy that no trial was told of."""
@@ -94,7 +95,7 @@ class Generation:
         alone = [Proposal(Difficulty(), (), (recipe,)) for recipe in recipes]
         self.restate([p for p in alone if Policy(p.buckets) not in self.judged])
 
-    def run(self, trials: int, best: Callable[[Judged], None] | None = None) -> None:
+    def run(self, trials: int, best: Callable[[EvaluatedTrial], None] | None = None) -> None:
         """Ask, judge and tell ``trials`` trials."""
         for _ in range(trials):
             trial = self.study.ask()
@@ -102,7 +103,7 @@ class Generation:
             policy = self._policy(proposal)
             judged = None if policy is None else self._judge(proposal, policy, trial.number)
             if judged is None or judged.score != judged.score:
-                # An empty bucket, or more draws than there are: no value to tell.
+                # An empty bucket, or more samples than there are: no value to tell.
                 self.study.tell(trial, state=TrialState.PRUNED)
                 continue
             for name, excess in self._excess(judged):
@@ -112,11 +113,11 @@ class Generation:
             if best and all(judged.score >= other.score for other in self.judged.values()):
                 best(judged)
 
-    def front(self) -> list[Judged]:
+    def front(self) -> list[EvaluatedTrial]:
         """Feasible policies that no other dominates, cheapest first."""
         return self.front_of(lambda judged: True)
 
-    def front_of(self, allowed: Callable[[Judged], bool]) -> list[Judged]:
+    def front_of(self, allowed: Callable[[EvaluatedTrial], bool]) -> list[EvaluatedTrial]:
         """The front of the feasible policies that are ``allowed``."""
         among = [j for j in self.judged.values() if allowed(j)]
         feasible = [j for j in among if all(e <= 0 for _, e in self._excess(j))] or among
@@ -128,20 +129,20 @@ class Generation:
         if policy is None:
             return None
         if SINGLE.kind in self.dimensions.space.strategies:
-            # Merged first: without a probe there may be more that is one draw.
+            # Merged first: without a probe there may be more that is one sample.
             policy = as_single(merged(policy), self.evaluator)
         return merged(policy)
 
-    def _judge(self, proposal: Proposal, policy: Policy, trial: int) -> Judged:
+    def _judge(self, proposal: Proposal, policy: Policy, trial: int) -> EvaluatedTrial:
         if policy in self.judged:
             return self.judged[policy]
         got = self.evaluator.evaluate(policy)
-        judged = Judged(proposal, policy, *means(got), trial)
+        judged = EvaluatedTrial(proposal, policy, *means(got), trial)
         if judged.score == judged.score:
             self.judged[policy] = judged
         return judged
 
-    def _excess(self, judged: Judged) -> list[tuple[str, float]]:
+    def _excess(self, judged: EvaluatedTrial) -> list[tuple[str, float]]:
         bounds = self.dimensions.space.constraints
         excess = []
         if bounds.max_usd_per_item is not None:
@@ -149,38 +150,42 @@ class Generation:
         if bounds.max_rounds is not None:
             excess.append(("max_rounds", judged.rounds - bounds.max_rounds))
         if bounds.max_pss is not None:
-            worst = max(self.dimensions.pss.get(arm, 0.0) for arm in judged.policy.arms)
+            worst = max(self.dimensions.pss.get(variant, 0.0) for variant in judged.policy.variants)
             excess.append(("max_pss", worst - bounds.max_pss))
         return excess
 
 
 def means(evaluation: Evaluation) -> tuple[float, float, float, float]:
-    """Score, dollars, draws and rounds an item."""
+    """Score, dollars, samples and rounds an item."""
     return (
-        evaluation.mean_score, evaluation.mean_usd,
-        float(evaluation.draws.mean()), float(evaluation.rounds.mean()),
-    )  # fmt: skip
+        evaluation.mean_score,
+        evaluation.mean_usd,
+        float(evaluation.samples.mean()),
+        float(evaluation.rounds.mean()),
+    )
 
 
 def described(policy: Policy) -> str:
     """A policy in one line."""
-    buckets = [f"{' + '.join(a.label for a in r.arms)}: {r.strategy}" for r in policy.buckets]
+    buckets = [f"{' + '.join(a.label for a in r.variants)}: {r.strategy}" for r in policy.buckets]
     if len(buckets) == 1:
         return buckets[0]
     cuts = ", ".join(f"{cut:.3g}" for cut in policy.difficulty.thresholds)
     return f"{policy.difficulty.signal} at {cuts}: " + " | ".join(buckets)
 
 
-def mirror(generations: Sequence[Generation], path: Path) -> None:
+def mirror(study_rounds: Sequence[StudyRound], path: Path) -> None:
     """Write the studies to the journal at ``path``, which optuna-dashboard opens."""
     backend = _Buffered()
     # One storage for all: a journal's entries name studies and trials by their place in it.
     storage = JournalStorage(backend)
-    for generation in generations:
+    for study_round in study_rounds:
         optuna.copy_study(
-            from_study_name=generation.name, from_storage=generation.study._storage,
-            to_storage=storage, to_study_name=generation.name,
-        )  # fmt: skip
+            from_study_name=study_round.name,
+            from_storage=study_round.study._storage,
+            to_storage=storage,
+            to_study_name=study_round.name,
+        )
     JournalFileBackend(str(path)).append_logs(backend.logs)
 
 

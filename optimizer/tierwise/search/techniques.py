@@ -1,8 +1,8 @@
 """Does a technique help on this tier? Every prompt against the baseline prompt, in pairs.
 
 After Kusano et al. (arXiv 2507.13525), who find that what helps cheap models often lowers strong
-ones. A prompt is judged by the mean over its wordings, not by its luckiest one. It is compared with
-the baseline prompt in the same mode and at the same temperatures, on the same items and draws; the
+ones. A prompt is judged by the mean over its paraphrases, not by its luckiest one. It is compared with
+the baseline prompt in the same mode and at the same temperatures, on the same items and samples; the
 baseline prompt in another mode is compared with today's, so that the gain of the mode and that of
 the words are two lines. The p-values of one table are corrected together (Holm).
 """
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Arm
+from tierwise.recipe import Variant
 from tierwise.stats.intervals import Interval
 from tierwise.stats.multiple import holm
 from tierwise.stats.paired import PairedBootstrap
@@ -29,28 +29,28 @@ Floats = npt.NDArray[np.float64]
 Verdict = Literal["helps", "hurts", "not shown"]
 
 ALPHA = 0.05
-_WORDING = re.compile(r"~\d+")
+_PARAPHRASE = re.compile(r"~\d+")
 
 
 @dataclass(frozen=True)
 class Technique:
-    """A prompt, all its wordings together, in one mode.
+    """A prompt, all its paraphrases together, in one mode.
 
     Attributes:
-        prompt: id of the first wording; ``wordings`` are those that take part.
+        prompt: id of the first paraphrase; ``paraphrases`` are those that take part.
         against: label of what it is compared with.
-        items: on which both have draws.
-        score, against_score: at one draw, the mean over wordings and temperatures.
+        items: on which both have samples.
+        score, against_score: at one sample, the mean over paraphrases and temperatures.
         difference: of the two, paired by item, at 95%.
-        worst, best: score of the worst and of the best wording, on the same items.
-        cost_ratio: dollars of a draw, its prompt included, over those of the other.
+        worst, best: score of the worst and of the best paraphrase, on the same items.
+        cost_ratio: dollars of a sample, its prompt included, over those of the other.
         p: two-sided, as it stands; ``adjusted_p``: corrected over the whole table.
     """
 
     prompt: str
     family: str
     mode: str
-    wordings: tuple[str, ...]
+    paraphrases: tuple[str, ...]
     against: str
     items: int
     score: float
@@ -72,40 +72,49 @@ class Technique:
     def summary(self) -> dict[str, Any]:
         """As data for ``summary.json``."""
         return {
-            "prompt": self.prompt, "family": self.family, "mode": self.mode,
-            "wordings": list(self.wordings), "against": self.against, "items": self.items,
-            "score": self.score, "against_score": self.against_score,
+            "prompt": self.prompt,
+            "family": self.family,
+            "mode": self.mode,
+            "paraphrases": list(self.paraphrases),
+            "against": self.against,
+            "items": self.items,
+            "score": self.score,
+            "against_score": self.against_score,
             "difference": self.difference.mean,
             "difference_ci95": [self.difference.low, self.difference.high],
-            "worst_wording": self.worst, "best_wording": self.best, "cost_ratio": self.cost_ratio,
-            "p": self.p, "adjusted_p": self.adjusted_p, "verdict": self.verdict,
-        }  # fmt: skip
+            "worst_paraphrase": self.worst,
+            "best_paraphrase": self.best,
+            "cost_ratio": self.cost_ratio,
+            "p": self.p,
+            "adjusted_p": self.adjusted_p,
+            "verdict": self.verdict,
+        }
 
 
-def first_wording(prompt: str) -> str:
-    """The prompt that ``prompt`` is a wording of; ``steps~2+2.think`` is ``steps+2.think``."""
-    return _WORDING.sub("", prompt)
+def first_paraphrase(prompt: str) -> str:
+    """The prompt that ``prompt`` is a paraphrase of; ``steps~2+2.think`` is ``steps+2.think``."""
+    return _PARAPHRASE.sub("", prompt)
 
 
 def techniques(
-    table: SampleTable, baseline: Arm, families: Mapping[str, str] | None = None
+    table: SampleTable, baseline: Variant, families: Mapping[str, str] | None = None
 ) -> list[Technique]:
     """Every prompt and mode of ``table`` but the baseline, the largest gain first.
 
     Args:
-        table: one draw or more of every arm; items without a draw of both sides are left out.
-        baseline: the prompt and mode in use today, one of the table's arms.
+        table: one sample or more of every variant; items without a sample of both sides are left out.
+        baseline: the prompt and mode in use today, one of the table's variants.
         families: prompt -> family; left out: the prompt itself.
     """
-    groups: dict[tuple[str, str], list[Arm]] = defaultdict(list)
-    for arm in table.arms:
-        groups[first_wording(arm.prompt), arm.mode].append(arm)
-    own = first_wording(baseline.prompt), baseline.mode
+    groups: dict[tuple[str, str], list[Variant]] = defaultdict(list)
+    for variant in table.variants:
+        groups[first_paraphrase(variant.prompt), variant.mode].append(variant)
+    own = first_paraphrase(baseline.prompt), baseline.mode
     found, paired = [], functools.cache(PairedBootstrap)
-    for (prompt, mode), arms in groups.items():
-        others = _other(table, prompt, mode, arms, baseline)
-        if (prompt, mode) != own and (compared := _compared(table, arms, others, paired)):
-            family = (families or {}).get(arms[0].prompt, prompt)
+    for (prompt, mode), variants in groups.items():
+        others = _other(table, prompt, mode, variants, baseline)
+        if (prompt, mode) != own and (compared := _compared(table, variants, others, paired)):
+            family = (families or {}).get(variants[0].prompt, prompt)
             found.append(replace(compared, family=family))
     adjusted = holm([one.p for one in found]).adjusted
     judged = [replace(t, adjusted_p=float(p)) for t, p in zip(found, adjusted, strict=True)]
@@ -113,54 +122,64 @@ def techniques(
 
 
 def _other(
-    table: SampleTable, prompt: str, mode: str, arms: Sequence[Arm], baseline: Arm
-) -> list[Arm]:
+    table: SampleTable, prompt: str, mode: str, variants: Sequence[Variant], baseline: Variant
+) -> list[Variant]:
     """What a prompt in a mode is compared with; see the module."""
-    if prompt == first_wording(baseline.prompt):
+    if prompt == first_paraphrase(baseline.prompt):
         return [baseline]
-    temperatures = {arm.temperature for arm in arms}
+    temperatures = {variant.temperature for variant in variants}
     same = [
-        arm for arm in table.arms
-        if (arm.prompt, arm.mode) == (baseline.prompt, mode) and arm.temperature in temperatures
-    ]  # fmt: skip
+        variant
+        for variant in table.variants
+        if (variant.prompt, variant.mode) == (baseline.prompt, mode)
+        and variant.temperature in temperatures
+    ]
     return same or [baseline]
 
 
 def _compared(
     table: SampleTable,
-    arms: Sequence[Arm],
-    others: Sequence[Arm],
+    variants: Sequence[Variant],
+    others: Sequence[Variant],
     paired_over: Callable[[int], PairedBootstrap],
 ) -> Technique | None:
     """The comparison, without a correction; None with fewer than two items."""
-    draws = min(table.arms[arm].depth for arm in (*arms, *others))
+    samples = min(table.variants[variant].n_samples for variant in (*variants, *others))
     mine, theirs = (
-        np.array([table.arms[a].score[:, :draws].mean(axis=1) for a in group])
-        for group in (arms, others)
+        np.array([table.variants[a].score[:, :samples].mean(axis=1) for a in group])
+        for group in (variants, others)
     )
     known = ~np.isnan(np.vstack([mine, theirs])).any(axis=0)
     n = int(known.sum())
     if n < 2:
         return None
     ours, against = mine[:, known].mean(axis=0), theirs[:, known].mean(axis=0)
-    wordings = tuple(dict.fromkeys(arm.prompt for arm in arms))
-    by_wording = [
-        float(mine[[arm.prompt == wording for arm in arms]][:, known].mean())
-        for wording in wordings
+    paraphrases = tuple(dict.fromkeys(variant.prompt for variant in variants))
+    by_paraphrase = [
+        float(mine[[variant.prompt == paraphrase for variant in variants]][:, known].mean())
+        for paraphrase in paraphrases
     ]
     paired = paired_over(n)
     p = min(1.0, 2 * min(paired.p_value(ours, against), paired.p_value(against, ours)))
     return Technique(
-        prompt=first_wording(arms[0].prompt), family="", mode=arms[0].mode, wordings=wordings,
-        against=" + ".join(arm.label for arm in others), items=n, score=float(ours.mean()),
-        against_score=float(against.mean()), difference=paired.difference(ours, against),
-        worst=min(by_wording), best=max(by_wording),
-        cost_ratio=_usd(table, arms, known) / max(_usd(table, others, known), 1e-30),
-        p=p, adjusted_p=p,
-    )  # fmt: skip
+        prompt=first_paraphrase(variants[0].prompt),
+        family="",
+        mode=variants[0].mode,
+        paraphrases=paraphrases,
+        against=" + ".join(variant.label for variant in others),
+        items=n,
+        score=float(ours.mean()),
+        against_score=float(against.mean()),
+        difference=paired.difference(ours, against),
+        worst=min(by_paraphrase),
+        best=max(by_paraphrase),
+        cost_ratio=_usd(table, variants, known) / max(_usd(table, others, known), 1e-30),
+        p=p,
+        adjusted_p=p,
+    )
 
 
-def _usd(table: SampleTable, arms: Sequence[Arm], known: npt.NDArray[np.bool_]) -> float:
-    """Dollars of one draw in a call of its own."""
-    rows = [table.arms[arm] for arm in arms]
+def _usd(table: SampleTable, variants: Sequence[Variant], known: npt.NDArray[np.bool_]) -> float:
+    """Dollars of one sample in a call of its own."""
+    rows = [table.variants[variant] for variant in variants]
     return float(np.mean([(r.prompt_usd[:, 0] + r.completion_usd[:, 0])[known] for r in rows]))

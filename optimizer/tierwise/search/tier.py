@@ -6,20 +6,20 @@ give the same result, resumed or not.
 
 from __future__ import annotations
 
-from tierwise.search.buying import Draws
+from tierwise.search.buying import Samples
 from tierwise.search.events import Listener, Started
 from tierwise.search.explored import explore
-from tierwise.search.found import Found
-from tierwise.search.question import Question
+from tierwise.search.found import TierResult
+from tierwise.search.paraphrases import Reworded
+from tierwise.search.problem import TierProblem
 from tierwise.search.rounds import Rounds
 from tierwise.search.stages.select import select
 from tierwise.search.stages.test import test
-from tierwise.search.wordings import Reworded
 
 
 def search(
-    question: Question, draws: Draws, listener: Listener, rounds: Rounds | None = None
-) -> Found:
+    problem: TierProblem, samples: Samples, listener: Listener, rounds: Rounds | None = None
+) -> TierResult:
     """Find the policies of one tier, in ``rounds`` of proposals where there are some.
 
     Raises:
@@ -28,34 +28,34 @@ def search(
     """
 
     def started(stage: str) -> None:
-        listener(Started(question.tier.name, stage))
+        listener(Started(problem.tier.name, stage))
 
-    if question.arms.wordings:
-        draws = Reworded(draws, question.arms.wordings)
-    searched = [explore(question, draws, listener, question.before.proposals)]
+    if problem.variants.paraphrases:
+        samples = Reworded(samples, problem.variants.paraphrases)
+    searched = [explore(problem, samples, listener, problem.before.proposals)]
     if rounds is not None:
         searched += rounds.after(searched[0], listener)
-    screened, allowed, _, generation = searched[-1]
+    screened, allowed, _, study_round = searched[-1]
 
     started("select")
-    selected = select(allowed, generation)
+    selected = select(allowed, study_round)
 
     started("test")
-    on_test = test(allowed, generation, selected)
-    return Found(
-        question=allowed.question,
+    on_test = test(allowed, study_round, selected)
+    return TierResult(
+        problem=allowed.problem,
         baseline=selected.baseline,
         points=selected.points,
         chosen=selected.chosen,
         tested=on_test.evaluations,
         comparisons=on_test.comparisons,
-        rungs=on_test.rungs,
+        ablation_steps=on_test.ablation_steps,
         oracle=on_test.oracle,
-        generations=[g for one in searched for g in one.generations],
+        study_rounds=[g for one in searched for g in one.study_rounds],
         candidates=selected.candidates,
         screened=screened.single,
         prompt_table=screened.table,
-        study_table=generation.evaluator.table,
+        study_table=study_round.evaluator.table,
         test_table=on_test.table,
         compute_gate=allowed.verdict,
         routers=allowed.routers,

@@ -1,8 +1,8 @@
 """Recorded trajectories in place of a provider: bought for nothing, and then read like any other.
 
-A trajectory is a tree of draws, whose answers depend on what was found on the way. So it is not a
+A trajectory is a tree of samples, whose answers depend on what was found on the way. So it is not a
 table beside the pool as other recordings are: its steps go into the pool, and from there on what is
-read, judged, replayed and served is what it is for draws that were bought.
+read, judged, replayed and served is what it is for samples that were bought.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from tierwise.errors import InputError, ProviderError, UnsupportedError
 from tierwise.evaluation import SampleTable
 from tierwise.llm.recorded import RecordedModel, Recording
 from tierwise.pool import Library, Need, SamplePool
-from tierwise.recipe import Arm, Price, RetrieverSpec, Tier, read_turn
+from tierwise.recipe import Price, RetrieverSpec, Tier, Variant, read_turn
 from tierwise.recipe.space import Dimension, Range, SearchSpace
-from tierwise.retrieval import Found
+from tierwise.retrieval import Retrieved
 from tierwise.retrieval.recorded import RecordedRetriever
 from tierwise.search.buying import FEWEST_ITEMS, Account, Buyer, Supply
 from tierwise.search.recorded import fingerprint
@@ -26,33 +26,40 @@ from tierwise.task import Item, Task
 
 
 class Trajectories(Buyer):
-    """The recorded draws of a tier, steps of trajectories among them; nothing is paid."""
+    """The recorded samples of a tier, steps of trajectories among them; nothing is paid."""
 
     free = True
 
     def __init__(
-        self, pool: SamplePool, task: Task, tier: Tier, recording: Recording, account: Account,
+        self,
+        pool: SamplePool,
+        task: Task,
+        tier: Tier,
+        recording: Recording,
+        account: Account,
         library: Library | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         prompts = {prompt.id: prompt for prompt in recording.prompts}
         supply = Supply(tier, RecordedModel(recording), prompts)
         super().__init__(pool, task, supply, account, library=library)
         self.recording = recording
 
-    def most(self, arm: Arm) -> int:
-        """Draws of which every item has the root: plain answers, and where chains begin."""
+    def most(self, variant: Variant) -> int:
+        """Samples of which every item has the root: plain answers, and where chains begin."""
         recorded = self.recording.nodes.items()
-        begun = [of for node, of in recorded if node.parent is None and node.root == arm.root]
-        roots = (self.recording.draws[arm.root], *begun)
-        return min(len(draws) for of in roots for draws in of.values())
+        begun = [of for node, of in recorded if node.parent is None and node.root == variant.root]
+        roots = (self.recording.samples[variant.root], *begun)
+        return min(len(samples) for of in roots for samples in of.values())
 
-    def table(self, items: Sequence[Item], depth: Mapping[Arm, int], stage: str) -> SampleTable:
-        """See ``Draws``; with at most the recorded draws.
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
+        """See ``Samples``; with at most the recorded samples.
 
         Raises:
             UnsupportedError: steps are not recorded for all but a few items.
         """
-        recorded = {arm: min(n, self.most(arm)) for arm, n in depth.items()}
+        recorded = {variant: min(n, self.most(variant)) for variant, n in n_samples.items()}
         try:
             return super().table(items, recorded, stage)
         except ProviderError:
@@ -70,7 +77,7 @@ class Trajectories(Buyer):
 
 def library_from(recording: Recording, spec: RetrieverSpec, path: Path) -> Library:
     """The recorded look-ups; those of a file that changes are other ones."""
-    looked_up = {q: Found(up.passages, up.latency_s) for q, up in recording.look_ups.items()}
+    looked_up = {q: Retrieved(up.passages, up.latency_s) for q, up in recording.look_ups.items()}
     identity = f"{spec.name}/recorded/{fingerprint(path)[:16]}"
     return Library(spec, identity, RecordedRetriever(identity, looked_up), free=True)
 
@@ -81,32 +88,32 @@ def check_queries(recording: Recording, task: Task, spec: RetrieverSpec) -> None
     Raises:
         InputError: a recorded query is not what the pattern reads.
     """
-    for arm, by_item in recording.nodes.items():
-        for item, draws in by_item.items():
-            for index, draw in draws.items():
-                said = read_turn(arm.turn, draw.text, task.answer, spec.query).query
-                if draw.look_up is not None and said != draw.look_up.query:
+    for variant, by_item in recording.nodes.items():
+        for item, samples in by_item.items():
+            for index, sample in samples.items():
+                said = read_turn(variant.turn, sample.text, task.answer, spec.query).query
+                if sample.look_up is not None and said != sample.look_up.query:
                     raise InputError(
-                        f"draw {index} of {arm.label} on item {item!r} looked up "
-                        f"{draw.look_up.query!r}; retriever.query of task {task.name!r} reads "
+                        f"sample {index} of {variant.label} on item {item!r} looked up "
+                        f"{sample.look_up.query!r}; retriever.query of task {task.name!r} reads "
                         f"{said!r} in its text"
                     )
 
 
 def recorded_space(space: SearchSpace, recording: Recording) -> SearchSpace:
     """``space`` with only such turns as are recorded: so many rounds, passages and chains."""
-    paths = {arm.path for arm in recording.nodes}
-    gets = {arm.turn.passages for arm in recording.nodes if arm.turn.name == "query"}
+    paths = {variant.path for variant in recording.nodes}
+    gets = {variant.turn.passages for variant in recording.nodes if variant.turn.name == "query"}
     rounds = max((len(p) for p in paths if p[-1].name == "query"), default=0)
     begun = [of for node, of in recording.nodes.items() if node.parent is None]
-    chains = min((len(draws) for of in begun for draws in of.values()), default=0)
+    chains = min((len(samples) for of in begun for samples in of.values()), default=0)
     strategies: dict[str, dict[str, Dimension]] = {}
     for kind, dims in space.strategies.items():
         if kind == "retrieval":
             within = {
                 "rounds": _within(dims.get("rounds"), range(rounds + 1)),
                 "passages": _within(dims.get("passages"), sorted(gets)),
-                "draws": _within(dims.get("draws"), range(1, chains + 1)),
+                "samples": _within(dims.get("samples"), range(1, chains + 1)),
             }
             if not all(within.values()):
                 continue

@@ -20,10 +20,9 @@ from tierwise.proposals import Author, TaskAuthor
 from tierwise.recipe import PromptTemplate
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.search.above import Above, above_of
-from tierwise.search.effort import Effort
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.export import Origin
-from tierwise.search.found import Found
+from tierwise.search.found import TierResult
 from tierwise.search.gate import passed
 from tierwise.search.offered import without_search
 from tierwise.search.opening import Searched, Searches, addresses_of, search_tier
@@ -33,6 +32,7 @@ from tierwise.search.prepared import Prepared
 from tierwise.search.rounds import Desk, proposer_of
 from tierwise.search.run_dir import RunDir
 from tierwise.search.run_files import Results, write
+from tierwise.search.search_size import SearchSize
 from tierwise.task import RECORDED as RECORDED_METRIC
 from tierwise.task import SPLITS
 
@@ -44,7 +44,7 @@ class TuneResult:
     run: RunDir
     policies: Mapping[str, PolicyFile]
     summary: Mapping[str, Any]
-    found: Mapping[str, Found]
+    found: Mapping[str, TierResult]
     failed: Mapping[str, TierwiseError]
 
 
@@ -58,8 +58,8 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     space = load_space(job.space)
     if space.constraints.max_pss is not None and not space.paraphrases:
         raise InputError(
-            f"space {space.name!r}: max_pss bounds how much a score hangs on the wording, which "
-            "takes other wordings to measure: set prompts.paraphrases to 1 or more"
+            f"space {space.name!r}: max_pss bounds how much a score hangs on the paraphrase, which "
+            "takes other paraphrases to measure: set prompts.paraphrases to 1 or more"
         )
     rendered = any(kind_of(spec.model) != RECORDED for spec in job.tiers.values())
     loaded = task or load_task(job.task, space, prompts_needed=rendered)
@@ -78,11 +78,17 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
         )
     tiers = {
         name: resolve_tier(
-            name, spec.model, price=spec.price, modes=spec.modes, takes_n=spec.takes_n,
-            logprobs=spec.logprobs, limits=spec.limits, recordings=spec.recordings,
+            name,
+            spec.model,
+            price=spec.price,
+            modes=spec.modes,
+            takes_n=spec.takes_n,
+            logprobs=spec.logprobs,
+            limits=spec.limits,
+            recordings=spec.recordings,
         )
         for name, spec in job.tiers.items()
-    }  # fmt: skip
+    }
     for name in tiers:
         for other in job.above(name):
             if (kind_of(tiers[name].model) == RECORDED) != (
@@ -92,10 +98,13 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
                     f"escalate_to: tiers {name!r} and {other!r} are a recorded one and one that is "
                     "not; a request can be handed on only between two of a kind"
                 )
-    same_items([
-        Recording.load(spec.recordings or "", spec.model)
-        for spec in job.tiers.values() if kind_of(spec.model) == RECORDED
-    ])  # fmt: skip
+    same_items(
+        [
+            Recording.load(spec.recordings or "", spec.model)
+            for spec in job.tiers.values()
+            if kind_of(spec.model) == RECORDED
+        ]
+    )
     if job.proposals is not None and not rendered:
         raise InputError(
             "proposals: a recording holds no answers to prompts that are yet to be written; leave "
@@ -119,7 +128,7 @@ def tune(
     *,
     listener: Listener = lambda event: None,
     fresh: bool = False,
-    effort: Effort | None = None,
+    search_size: SearchSize | None = None,
     loaded: LoadedTask | None = None,
     author: Author | None = None,
 ) -> TuneResult:
@@ -136,16 +145,18 @@ def tune(
         proposer_of(job.proposals.model)  # whatever is wrong with it is said before the first call
     run = RunDir.start(out, prepared.job, fresh=fresh, addresses=addresses_of(prepared))
     if not run.plan.exists():  # of before the first purchase, so that it can be held against it
-        run.write_json(run.plan.name, as_data(plan(prepared, effort)))
-    return _run(prepared, run, listener, effort or Effort(), replaying=False, author=author)
+        run.write_json(run.plan.name, as_data(plan(prepared, search_size)))
+    return _run(
+        prepared, run, listener, search_size or SearchSize(), replaying=False, author=author
+    )
 
 
 def replay(
-    path: Path, *, listener: Listener = lambda event: None, effort: Effort | None = None
+    path: Path, *, listener: Listener = lambda event: None, search_size: SearchSize | None = None
 ) -> TuneResult:
     """Rebuild what a finished run wrote from its pool alone: the same bytes, and no call.
 
-    ``effort`` is the one that the run was given, if it was given one.
+    ``search_size`` is the one that the run was given, if it was given one.
 
     Raises:
         InputError: not a run directory, or one that did not finish.
@@ -156,21 +167,33 @@ def replay(
             f"{path} did not finish, so there is nothing to replay: run its `tierwise tune` "
             "command again, and it goes on where it stopped"
         )
-    return _run(prepare(run.job()), run, listener, effort or Effort(), replaying=True)
+    return _run(prepare(run.job()), run, listener, search_size or SearchSize(), replaying=True)
 
 
 def _run(
-    prepared: Prepared, run: RunDir, listener: Listener, effort: Effort, *, replaying: bool,
+    prepared: Prepared,
+    run: RunDir,
+    listener: Listener,
+    search_size: SearchSize,
+    *,
+    replaying: bool,
     author: Author | None = None,
-) -> TuneResult:  # fmt: skip
+) -> TuneResult:
     with SamplePool.open(run.pool, read_only=replaying) as pool:
         desk = _desk(prepared, run, pool, author, replaying=replaying)
         if desk is not None:
             desk.first()  # the same for all tiers, so before they go on side by side
         searches = Searches(
-            prepared, pool, run.run, listener, effort, replaying, desk,
-            addresses=run.addresses, studied=run.studied,
-        )  # fmt: skip
+            prepared,
+            pool,
+            run.run,
+            listener,
+            search_size,
+            replaying,
+            desk,
+            addresses=run.addresses,
+            studied=run.studied,
+        )
         searched, failed = _side_by_side(searches)
         if not searched:
             raise next(iter(failed.values()))
@@ -181,11 +204,13 @@ def _run(
                 pool.look(items, name, run.run)
         origins = {
             name: Origin(
-                version("tierwise"), run.created, searched[name].draws_sha256,
+                version("tierwise"),
+                run.created,
+                searched[name].samples_sha256,
                 pool.looks(items, name),
             )
             for name in found
-        }  # fmt: skip
+        }
         spending = {name: _spending(pool.billed(run.run, name)) for name in found}
         proposals = None if desk is None else desk.summary()
     results = Results(found, _gates(found), origins, spending, failed, proposals)
@@ -204,13 +229,11 @@ def _desk(
     return Desk(run, pool, prepared.job, author, replaying)
 
 
-def _side_by_side(
-    searches: Searches,
-) -> tuple[dict[str, Searched], dict[str, TierwiseError]]:
+def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, TierwiseError]]:
     """The search of every tier, a thread each; those that failed do not stop the others.
 
     Tiers that may hand requests on come after those above them, the strongest first and one by
-    one: two that buy the same draws of a third at once would pay for them twice.
+    one: two that buy the same samples of a third at once would pay for them twice.
     """
     stop, listener = threading.Event(), searches.listener
 
@@ -257,13 +280,15 @@ def _spending(billed: Billed) -> dict[str, Any]:
     return {**billed.confirmed._asdict(), **possibly}
 
 
-def _gates(found: Mapping[str, Found]) -> dict[str, dict[str, bool]]:
+def _gates(found: Mapping[str, TierResult]) -> dict[str, dict[str, bool]]:
     """Holm over tiers x operating points."""
     # Where the baseline is already the cheapest, a point is the baseline: that is no test.
     asked = [
-        (name, point) for name, f in found.items() for point in f.comparisons
+        (name, point)
+        for name, f in found.items()
+        for point in f.comparisons
         if f.points[point].policy != f.baseline
-    ]  # fmt: skip
+    ]
     verdicts = passed([found[name].comparisons[point] for name, point in asked])
     gates = {name: dict.fromkeys(f.comparisons, False) for name, f in found.items()}
     for (name, point), verdict in zip(asked, verdicts, strict=True):

@@ -1,7 +1,7 @@
-"""Does a policy still hold? Fresh draws, until a sequential test decides or the budget ends.
+"""Does a policy still hold? Fresh samples, until a sequential test decides or the budget ends.
 
 Each request is a test item picked at random, with replacement, answered with a seed of its own: so
-scores are independent draws from one distribution, whose mean is the policy's score on the test
+scores are independent samples from one distribution, whose mean is the policy's score on the test
 split today. ``stats.sequential.side_of`` may look after every one of them: a policy that holds is
 said to have dropped with probability ``error`` at most, and the other way round.
 """
@@ -111,9 +111,11 @@ class _Seen:
 
 
 def verify(
-    runtime: PolicyRuntime, task: Task, terms: Terms,
+    runtime: PolicyRuntime,
+    task: Task,
+    terms: Terms,
     progress: Callable[[int, float, float], None] = lambda items, score, usd: None,
-) -> Verified:  # fmt: skip
+) -> Verified:
     """Answer test items of ``task`` until it is decided whether the policy holds.
 
     ``progress`` hears the requests, their mean score and their dollars after each batch.
@@ -134,9 +136,13 @@ def verify(
 
 
 async def _verify(
-    runtime: PolicyRuntime, task: Task, terms: Terms, expected: float, bar: float,
+    runtime: PolicyRuntime,
+    task: Task,
+    terms: Terms,
+    expected: float,
+    bar: float,
     progress: Callable[[int, float, float], None],
-) -> Verified:  # fmt: skip
+) -> Verified:
     items, seen = task.splits["test"], _Seen()
     picks = np.random.default_rng([terms.seed, 23])
     guess = float(runtime.file.expected.get("usd_per_item") or 0.0)
@@ -160,9 +166,16 @@ async def _verify(
                 verdict, ended = ("holds" if side.side == "above" else "dropped"), "decided"
                 break
     return Verified(
-        verdict, expected, bar, _any_time(seen.scores, terms.error), len(seen.scores), seen.failed,
-        sum(seen.usd), ended, shifts(runtime.file, seen.scores, seen.buckets, seen.usd),
-    )  # fmt: skip
+        verdict,
+        expected,
+        bar,
+        _any_time(seen.scores, terms.error),
+        len(seen.scores),
+        seen.failed,
+        sum(seen.usd),
+        ended,
+        shifts(runtime.file, seen.scores, seen.buckets, seen.usd),
+    )
 
 
 def _next_batch(seen: _Seen, terms: Terms, guess_usd: float) -> tuple[int, str]:
@@ -194,7 +207,7 @@ async def _ask(
         seen.usd.append(answer.usd)
         if answer.failed:
             seen.failed += 1
-            seen.fault = seen.fault or answer.error or "no draw arrived"
+            seen.fault = seen.fault or answer.error or "no sample arrived"
             continue
         seen.scores.append(task.score(answer.answer, item))
         seen.buckets.append(answer.bucket)

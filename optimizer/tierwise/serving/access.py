@@ -57,9 +57,10 @@ class Access:
         matches = [hmac.compare_digest(token, known) for known in self._tokens]  # all, always
         if scheme.lower() != "bearer" or not any(matches):
             raise ApiError(
-                401, "a valid bearer token is needed (Authorization: Bearer …)",
+                401,
+                "a valid bearer token is needed (Authorization: Bearer …)",
                 headers={"WWW-Authenticate": "Bearer"},
-            )  # fmt: skip
+            )
 
 
 def is_loopback(host: str) -> bool:

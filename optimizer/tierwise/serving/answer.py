@@ -7,24 +7,24 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
-from tierwise.episode import Drawn, Ended, Outcome
+from tierwise.episode import Ended, Outcome, Sampled
 from tierwise.llm import Completion, Failure
-from tierwise.recipe import Arm
+from tierwise.recipe import Variant
 from tierwise.recipe.policy_file import PolicyFile
-from tierwise.retrieval import Found, Lost
+from tierwise.retrieval import Lost, Retrieved
 from tierwise.serving.live import Came
 
 
 @dataclass(frozen=True, slots=True)
-class TracedDraw:
-    """One draw of a request, in the order in which they were asked for.
+class TracedSample:
+    """One sample of a request, in the order in which they were asked for.
 
-    ``round`` counts from 0. ``error`` says what went wrong with a draw that failed; ``usd`` is the
-    draw's own: where draws share a call, its prompt is with the first. ``parent`` is the index of
-    the draw that it followed; ``passages`` are the ids of what its ``query`` brought.
+    ``round`` counts from 0. ``error`` says what went wrong with a sample that failed; ``usd`` is the
+    sample's own: where samples share a call, its prompt is with the first. ``parent`` is the index of
+    the sample that it followed; ``passages`` are the ids of what its ``query`` brought.
     """
 
-    arm: str
+    variant: str
     round: int
     answer: str | None
     text: str
@@ -43,25 +43,25 @@ class Answer:
     """The answer, what it took to get there, and what it cost.
 
     Attributes:
-        text: what the policy hands out: the chosen draw's text, or its extracted answer where the
+        text: what the policy hands out: the chosen sample's text, or its extracted answer where the
             policy says ``return: extracted`` and there is one. Empty where nothing arrived.
         answer: the extracted canonical answer, None for an abstention.
         bucket: name of the bucket that the request fell into.
         signal: the difficulty signal's value; higher is easier.
-        draws, rounds, calls: how many of each; ``calls`` are those sent to the model.
-        prompt_tokens, completion_tokens: billed, over all draws; a call's prompt counts once.
+        samples, rounds, calls: how many of each; ``calls`` are those sent to the model.
+        prompt_tokens, completion_tokens: billed, over all samples; a call's prompt counts once.
             Reasoning tokens are part of the completion tokens, cached ones of the prompt's.
         usd: the bill, at the policy file's prices.
         latency_s: seconds from question to answer.
-        ended: ``answered``, the limit that ended the request, or ``failed``: no draw to return.
-        trace: every draw; ``chosen`` is the index of the one that was returned.
+        ended: ``answered``, the limit that ended the request, or ``failed``: no sample to return.
+        trace: every sample; ``chosen`` is the index of the one that was returned.
     """
 
     text: str
     answer: str | None
     bucket: str
     signal: float
-    draws: int
+    samples: int
     rounds: int
     calls: int
     prompt_tokens: int
@@ -73,7 +73,7 @@ class Answer:
     ended: Ended
     finish_reason: str
     chosen: int | None
-    trace: tuple[TracedDraw, ...]
+    trace: tuple[TracedSample, ...]
 
     @property
     def failed(self) -> bool:
@@ -82,7 +82,7 @@ class Answer:
 
     @property
     def error(self) -> str | None:
-        """The first fault of a draw; None where every draw arrived."""
+        """The first fault of a sample; None where every sample arrived."""
         return next((d.error for d in self.trace if d.error), None)
 
     def as_dict(self) -> dict[str, Any]:
@@ -93,9 +93,9 @@ class Answer:
 def answer_of(
     file: PolicyFile, outcome: Outcome, came: Sequence[Came], calls: int, latency_s: float
 ) -> Answer:
-    """The answer that an episode ended with; ``came`` is what its draws came from, in order."""
+    """The answer that an episode ended with; ``came`` is what its samples came from, in order."""
     results = [c.result for c in came]
-    chosen = None if outcome.index is None else outcome.draws[outcome.index].draw
+    chosen = None if outcome.index is None else outcome.samples[outcome.index].sample
     result = None if outcome.index is None else results[outcome.index]
     text = ""
     if chosen is not None:
@@ -104,7 +104,7 @@ def answer_of(
     trace, prompts, completions = [], [], []
     for i, (round_, pays) in enumerate(_rounds_and_payers(outcome)):
         got = results[i]
-        traced = _traced(outcome.arms[i], round_, outcome.draws[i], came[i], pays)
+        traced = _traced(outcome.variants[i], round_, outcome.samples[i], came[i], pays)
         trace.append(replace(traced, parent=outcome.parents[i]))
         if isinstance(got, Completion):
             completions.append(got)
@@ -115,7 +115,7 @@ def answer_of(
         answer=None if chosen is None else chosen.answer,
         bucket=bucket_names(file)[outcome.bucket],
         signal=outcome.signal,
-        draws=len(outcome.draws),
+        samples=len(outcome.samples),
         rounds=len(outcome.rounds),
         calls=calls,
         prompt_tokens=sum(c.prompt_tokens for c in prompts),
@@ -139,12 +139,12 @@ def bucket_names(file: PolicyFile) -> tuple[str, ...]:
 
 
 def _rounds_and_payers(outcome: Outcome) -> list[tuple[int, bool]]:
-    """Each draw's round, and whether it carries its call's prompt, as ``recipe.price`` bills it."""
-    shown, draws = [], iter(outcome.draws)
+    """Each sample's round, and whether it carries its call's prompt, as ``recipe.price`` bills it."""
+    shown, samples = [], iter(outcome.samples)
     for round_, size in enumerate(outcome.rounds):
         billed: set[object] = set()
-        for drawn in islice(draws, size):
-            bill = drawn.bill
+        for sampled in islice(samples, size):
+            bill = sampled.bill
             pays = bill is not None and not (bill.takes_n and bill.call in billed)
             if bill is not None and pays:
                 billed.add(bill.call)
@@ -152,23 +152,32 @@ def _rounds_and_payers(outcome: Outcome) -> list[tuple[int, bool]]:
     return shown
 
 
-def _traced(arm: Arm, round_: int, drawn: Drawn, came: Came, pays: bool) -> TracedDraw:
+def _traced(
+    variant: Variant, round_: int, sampled: Sampled, came: Came, pays: bool
+) -> TracedSample:
     error, result, found = None, came.result, came.found
     if isinstance(result, Failure):
         error = f"{result.error_class}: {result.message}"
     elif isinstance(found, Lost):
         error = f"look-up of {came.said.query!r}: {found.message}"
-    elif drawn.draw.failed:
+    elif sampled.sample.failed:
         error = f"timeout: came after {result.latency_s:.3g} s"
     prompt_tokens = completion_tokens = 0
     usd = 0.0
-    if isinstance(result, Completion) and drawn.bill is not None:
+    if isinstance(result, Completion) and sampled.bill is not None:
         prompt_tokens = result.prompt_tokens if pays else 0
         completion_tokens = result.completion_tokens
-        usd = drawn.bill.completion_usd + (drawn.bill.prompt_usd if pays else 0.0)
-    return TracedDraw(
-        arm=arm.label, round=round_, answer=drawn.draw.answer, text=drawn.draw.text,
-        prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, usd=usd,
-        latency_s=drawn.latency_s, error=error, query=came.said.query,
-        passages=tuple(p.id for p in found.passages) if isinstance(found, Found) else (),
-    )  # fmt: skip
+        usd = sampled.bill.completion_usd + (sampled.bill.prompt_usd if pays else 0.0)
+    return TracedSample(
+        variant=variant.label,
+        round=round_,
+        answer=sampled.sample.answer,
+        text=sampled.sample.text,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        usd=usd,
+        latency_s=sampled.latency_s,
+        error=error,
+        query=came.said.query,
+        passages=tuple(p.id for p in found.passages) if isinstance(found, Retrieved) else (),
+    )

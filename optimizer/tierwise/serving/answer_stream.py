@@ -38,7 +38,7 @@ async def while_connected(receive: Receive, work: Work) -> Answer:
 
 
 class AnswerStream(Response):
-    """Server-sent events: the opening, keep-alives while draws are out, and the chosen answer.
+    """Server-sent events: the opening, keep-alives while samples are out, and the chosen answer.
 
     ``ended`` is told (status, error code) once, however it ends; the status that was sent is 200.
     """
@@ -73,9 +73,8 @@ class AnswerStream(Response):
             await _part(send, self._reply.opening())
             while not answer.done():
                 await asyncio.wait(
-                    {answer, gone}, timeout=self._keep_alive_s,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )  # fmt: skip
+                    {answer, gone}, timeout=self._keep_alive_s, return_when=asyncio.FIRST_COMPLETED
+                )
                 if gone.done():
                     return
                 if not answer.done():

@@ -11,16 +11,29 @@ from starlette.responses import Response
 from tierwise.serving.answer import Answer
 
 _CODES = {
-    400: "invalid_request", 401: "invalid_api_key", 404: "not_found", 405: "method_not_allowed",
-    408: "request_timeout", 413: "request_too_large", 415: "unsupported_media_type",
-    421: "misdirected_request", 429: "too_many_requests", 500: "internal_error",
-    502: "upstream_failed", 503: "policy_not_ready", 504: "timeout",
-}  # fmt: skip
+    400: "invalid_request",
+    401: "invalid_api_key",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+    421: "misdirected_request",
+    429: "too_many_requests",
+    500: "internal_error",
+    502: "upstream_failed",
+    503: "policy_not_ready",
+    504: "timeout",
+}
 _STATUS_OF_FAULT = {
-    "timeout": 504, "rate_limit": 503, "context_window": 400, "content_policy": 400,
-    "bad_request": 400, "InputError": 400,
-}  # fmt: skip
-"""Classes of a draw's failure that are not simply an upstream that failed (502)."""
+    "timeout": 504,
+    "rate_limit": 503,
+    "context_window": 400,
+    "content_policy": 400,
+    "bad_request": 400,
+    "InputError": 400,
+}
+"""Classes of a sample's failure that are not simply an upstream that failed (502)."""
 
 
 # ``json.dumps`` makes one at every call where it is told how to write.
@@ -60,8 +73,8 @@ class ApiError(Exception):
 
 
 def failed(answer: Answer, more: Mapping[str, Any]) -> ApiError:
-    """The error of a request to which no draw came back."""
-    error = answer.error or "upstream: no draw came back"
+    """The error of a request to which no sample came back."""
+    error = answer.error or "upstream: no sample came back"
     status = _STATUS_OF_FAULT.get(error.partition(":")[0], 502)
     return ApiError(status, f"no answer: {error}", more=more)
 

@@ -32,8 +32,11 @@ class Reply:
         """The whole reply."""
         message = {"role": "assistant", "content": answer.text, "refusal": None}
         choice = {
-            "index": 0, "message": message, "logprobs": None, "finish_reason": _finish(answer),
-        }  # fmt: skip
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": _finish(answer),
+        }
         return {
             **self._head("chat.completion"),
             "choices": [choice],
@@ -62,7 +65,7 @@ class Reply:
         if answer is not None:
             headers |= {
                 "x-tierwise-bucket": _ascii(answer.bucket),
-                "x-tierwise-draws": str(answer.draws),
+                "x-tierwise-samples": str(answer.samples),
                 "x-tierwise-usd": f"{answer.usd:.9g}",
             }
         return headers
@@ -70,17 +73,27 @@ class Reply:
     def summary(self, answer: Answer) -> dict[str, Any]:
         """The ``tierwise`` object: what the policy did."""
         return {
-            "policy": self.policy, "version": self.version, "bucket": answer.bucket,
-            "answer": answer.answer, "draws": answer.draws, "rounds": answer.rounds,
-            "calls": answer.calls, "usd": answer.usd, "latency_s": round(answer.latency_s, 6),
-            "ended": answer.ended, "ignored": list(self.ignored),
-        }  # fmt: skip
+            "policy": self.policy,
+            "version": self.version,
+            "bucket": answer.bucket,
+            "answer": answer.answer,
+            "samples": answer.samples,
+            "rounds": answer.rounds,
+            "calls": answer.calls,
+            "usd": answer.usd,
+            "latency_s": round(answer.latency_s, 6),
+            "ended": answer.ended,
+            "ignored": list(self.ignored),
+        }
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {
-            "id": self.id, "object": kind, "created": self.created, "model": self.policy,
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.policy,
             "system_fingerprint": f"tierwise-{self.version}",
-        }  # fmt: skip
+        }
 
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None, **more: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -93,7 +106,7 @@ def event(data: Any) -> bytes:
 
 
 def usage(answer: Answer) -> dict[str, Any]:
-    """Tokens over all draws: what was billed, not what the chosen answer has."""
+    """Tokens over all samples: what was billed, not what the chosen answer has."""
     return {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,

@@ -18,18 +18,41 @@ from tierwise.serving.api_error import ApiError
 
 HONOURED = ("model", "messages", "inputs", "seed", "stream", "stream_options")
 IGNORED = (
-    "temperature", "top_p", "max_tokens", "max_completion_tokens", "user", "metadata", "store",
-    "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "max_completion_tokens",
+    "user",
+    "metadata",
+    "store",
+    "service_tier",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
     "parallel_tool_calls",
-)  # fmt: skip
+)
 """The policy sets the first four; the others are for a provider's books."""
 REFUSED: Mapping[str, tuple[Any, ...]] = {
-    "n": (1,), "stop": ([], ""), "tools": ([],), "tool_choice": ("none", "auto"),
-    "functions": ([],), "function_call": ("none", "auto"), "response_format": ({"type": "text"},),
-    "logprobs": (False,), "top_logprobs": (0,), "logit_bias": ({},), "presence_penalty": (0,),
-    "frequency_penalty": (0,), "reasoning_effort": (), "thinking": (), "verbosity": (),
-    "modalities": (["text"],), "audio": (), "prediction": (), "web_search_options": (),
-}  # fmt: skip
+    "n": (1,),
+    "stop": ([], ""),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "reasoning_effort": (),
+    "thinking": (),
+    "verbosity": (),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "web_search_options": (),
+}
 """Refused, but for the values here, which ask for nothing."""
 
 HISTORY_ROLES = ("system", "developer", "user", "assistant")
@@ -117,8 +140,11 @@ def question_of(request: ChatRequest, policy: PolicyFile) -> Question:
     text = _user_text(messages, first=len(history))
     if request.inputs is not None:
         if text:
-            raise ApiError(400, "give the inputs in 'inputs' or in the user message, not in both",
-                           param="inputs")  # fmt: skip
+            raise ApiError(
+                400,
+                "give the inputs in 'inputs' or in the user message, not in both",
+                param="inputs",
+            )
         return Question(dict(request.inputs), history)
     if text is None:
         raise ApiError(400, "there is no user message to fill the policy's input", param="messages")
@@ -199,9 +225,11 @@ def _check_parameter(name: str, value: Any) -> None:
     if name in REFUSED:
         if not any(_same(value, neutral) for neutral in REFUSED[name]):
             raise ApiError(
-                400, f"'{name}' is not taken: the policy decides it", param=name,
+                400,
+                f"'{name}' is not taken: the policy decides it",
+                param=name,
                 code="unsupported_parameter",
-            )  # fmt: skip
+            )
         return
     near = difflib.get_close_matches(name[:64], [*HONOURED, *IGNORED, *REFUSED], n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""

@@ -125,11 +125,12 @@ class Gateway:
         """``GET /readyz``: 503 while a policy cannot answer, with the reason; the others do."""
         policies = {
             edition.file.name: {
-                "ready": edition.fault is None, "version": edition.version,
+                "ready": edition.fault is None,
+                "version": edition.version,
                 **({"reason": edition.fault} if edition.fault else {}),
             }
             for edition in self.shelf.editions
-        }  # fmt: skip
+        }
         ready = all(state["ready"] for state in policies.values())
         refused = {str(path.name): why for path, why in self.shelf.refused.items()}
         body = {"ready": ready, "policies": policies, **({"refused": refused} if refused else {})}
@@ -160,9 +161,12 @@ class Gateway:
             held.close()
 
         return AnswerStream(
-            _reply(asked), lambda: self._answer(asked), ended,
-            include_usage=asked.chat.include_usage, keep_alive_s=self.bounds.keep_alive_s,
-        )  # fmt: skip
+            _reply(asked),
+            lambda: self._answer(asked),
+            ended,
+            include_usage=asked.chat.include_usage,
+            keep_alive_s=self.bounds.keep_alive_s,
+        )
 
     async def _answer(self, asked: Asked) -> Answer:
         """The answer, counted.
@@ -184,8 +188,11 @@ class Gateway:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":  # also keeps out what a foreign web page may post
             raise ApiError(415, "the body must be JSON, with Content-Type: application/json")
-        too_large = ApiError(413, f"the body is over {bounds.max_body_bytes:,} bytes",
-                             headers={"connection": "close"})  # fmt: skip
+        too_large = ApiError(
+            413,
+            f"the body is over {bounds.max_body_bytes:,} bytes",
+            headers={"connection": "close"},
+        )
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length[:20]) > bounds.max_body_bytes:
             raise too_large
@@ -204,8 +211,11 @@ class Gateway:
     def _place(self) -> Iterator[None]:
         """A place among the requests in flight, or 429."""
         if self._in_flight >= self.bounds.max_in_flight:
-            raise ApiError(429, f"{self._in_flight} requests are under way: try again soon",
-                           headers={"Retry-After": "1"})  # fmt: skip
+            raise ApiError(
+                429,
+                f"{self._in_flight} requests are under way: try again soon",
+                headers={"Retry-After": "1"},
+            )
         self._in_flight += 1
         self.metrics.in_flight.inc()
         try:
@@ -252,13 +262,19 @@ def _reply(asked: Asked) -> Reply:
 
 def _model(name: str, edition: Edition) -> dict[str, object]:
     return {
-        "id": name, "object": "model", "created": 0, "owned_by": "tierwise",
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "tierwise",
         "tierwise": {
-            "policy": edition.file.name, "version": edition.version,
-            "tier": edition.file.tier.name, "model": edition.file.tier.model,
-            "inputs": list(edition.file.inputs), "ready": edition.fault is None,
+            "policy": edition.file.name,
+            "version": edition.version,
+            "tier": edition.file.tier.name,
+            "model": edition.file.tier.model,
+            "inputs": list(edition.file.inputs),
+            "ready": edition.fault is None,
         },
-    }  # fmt: skip
+    }
 
 
 async def _api_error(request: Request, error: Exception) -> Response:

@@ -39,17 +39,27 @@ from tierwise.serving.runtime import PolicyRuntime
 
 log = logging.getLogger("tierwise.serving")
 
-_PROXYS_OWN = frozenset({
-    "stream", "stream_options", "metadata", "litellm_metadata", "proxy_server_request",
-    "extra_body", "extra_headers", "max_retries", "input_cost_per_token", "output_cost_per_token",
-})  # fmt: skip
+_PROXYS_OWN = frozenset(
+    {
+        "stream",
+        "stream_options",
+        "metadata",
+        "litellm_metadata",
+        "proxy_server_request",
+        "extra_body",
+        "extra_headers",
+        "max_retries",
+        "input_cost_per_token",
+        "output_cost_per_token",
+    }
+)
 """Parameters that the proxy hands to a provider beside the client's."""
 
 
 class RouterModel:
     """A tier behind a deployment of the proxy.
 
-    Retries, limits, keys and fallbacks are the router's; an exception is a failed draw.
+    Retries, limits, keys and fallbacks are the router's; an exception is a failed sample.
     """
 
     chunk = 1
@@ -68,13 +78,15 @@ class RouterModel:
         started_s = time.perf_counter()
         try:
             response = await _router().acompletion(
-                model=self.deployment, messages=[m._asdict() for m in call.request.messages],
-                **own, **call.request.params,
-            )  # fmt: skip
+                model=self.deployment,
+                messages=[m._asdict() for m in call.request.messages],
+                **own,
+                **call.request.params,
+            )
             return read_choices(response, call.n, time.perf_counter() - started_s)
         except Fault as error:
             fault = error
-        except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a failed draw
+        except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a failed sample
             fault = classify(error)
         return [Failure(fault.kind, fault.message, time.perf_counter() - started_s)] * call.n
 
@@ -108,11 +120,7 @@ class PolicyProvider(CustomLLM):  # type: ignore[misc]  # litellm's types are no
     """
 
     def __init__(
-        self,
-        paths: Sequence[Path],
-        *,
-        deployments: Mapping[str, str] | None = None,
-        seed: int = 0,
+        self, paths: Sequence[Path], *, deployments: Mapping[str, str] | None = None, seed: int = 0
     ) -> None:
         super().__init__()
         self._deployments, self._seed = dict(deployments or {}), seed
@@ -163,8 +171,15 @@ class PolicyProvider(CustomLLM):  # type: ignore[misc]  # litellm's types are no
             given = {k: v for k, v in params.items() if k not in _PROXYS_OWN and v is not None}
             given |= params.get("extra_body") or {}
             ignored = check_parameters(given)
-            chat = ChatRequest(model, tuple(messages), given.get("inputs"), given.get("seed"),
-                               False, False, ignored)  # fmt: skip
+            chat = ChatRequest(
+                model,
+                tuple(messages),
+                given.get("inputs"),
+                given.get("seed"),
+                False,
+                False,
+                ignored,
+            )
             runtime = served.runtime
             question = question_of(chat, runtime.file)
             answer = await runtime.answer(question.inputs, seed=chat.seed, history=question.history)
@@ -199,7 +214,7 @@ class PolicyProvider(CustomLLM):  # type: ignore[misc]  # litellm's types are no
     def _read(self, path: Path, content: bytes) -> _Served:
         file = PolicyFile.loads(content.decode("utf-8-sig", "replace"), path)
         digest = hashlib.sha256(content).hexdigest()
-        tiers = {tier.name: tier for tier in map(file.tier_of, file.policy.arms)}
+        tiers = {tier.name: tier for tier in map(file.tier_of, file.policy.variants)}
         models = {name: self._model(tier) for name, tier in tiers.items()}
         return _Served(path, digest, digest[:12], PolicyRuntime(file, models, seed=self._seed))
 
@@ -224,11 +239,23 @@ def _response(response: Any, answer: Answer, reply: Reply) -> Any:
 def _chunks(answer: Answer, reply: Reply) -> Iterator[dict[str, Any]]:
     """The generic chunks that LiteLLM turns into a provider-independent stream."""
     finish_reason = reply.completion(answer)["choices"][0]["finish_reason"]
-    yield {"text": answer.text, "tool_use": None, "is_finished": False, "finish_reason": "",
-           "usage": None, "index": 0}  # fmt: skip
-    yield {"text": "", "tool_use": None, "is_finished": True, "finish_reason": finish_reason,
-           "usage": usage(answer), "index": 0,
-           "provider_specific_fields": {"tierwise": reply.summary(answer)}}  # fmt: skip
+    yield {
+        "text": answer.text,
+        "tool_use": None,
+        "is_finished": False,
+        "finish_reason": "",
+        "usage": None,
+        "index": 0,
+    }
+    yield {
+        "text": "",
+        "tool_use": None,
+        "is_finished": True,
+        "finish_reason": finish_reason,
+        "usage": usage(answer),
+        "index": 0,
+        "provider_specific_fields": {"tierwise": reply.summary(answer)},
+    }
 
 
 def _in_proxy() -> bool:

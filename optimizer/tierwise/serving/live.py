@@ -1,4 +1,4 @@
-"""The rounds of one request, drawn live: calls out at once, and back by the deadline."""
+"""The rounds of one request, sampled live: calls out at once, and back by the deadline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from tierwise.difficulty import read
-from tierwise.episode import Drawn, Round
+from tierwise.episode import Round, Sampled
 from tierwise.errors import ProviderError
 from tierwise.llm import (
     Call,
@@ -21,9 +21,18 @@ from tierwise.llm import (
     Result,
     base_seed,
 )
-from tierwise.recipe import ANSWER, Arm, DrawBill, Passage, RetrieverSpec, Said, Tier, read_turn
-from tierwise.retrieval import Found, Lost, Retriever, look_up, news
-from tierwise.strategies import Draw
+from tierwise.recipe import (
+    ANSWER,
+    Passage,
+    RetrieverSpec,
+    Said,
+    SampleBill,
+    Tier,
+    Variant,
+    read_turn,
+)
+from tierwise.retrieval import Lost, Retrieved, Retriever, look_up, news
+from tierwise.strategies import Sample
 from tierwise.task import AnswerSpec, verified
 
 _CANCEL_GRACE_S = 0.5
@@ -31,7 +40,7 @@ _CANCEL_GRACE_S = 0.5
 
 
 class Source(NamedTuple):
-    """Where an arm's draws come from, for the inputs of one request, and in which turn."""
+    """Where a variant's samples come from, for the inputs of one request, and in which turn."""
 
     model: LanguageModel
     tier: Tier
@@ -47,17 +56,17 @@ class Library(NamedTuple):
 
 
 class SourceOf(Protocol):
-    """The model, tier and request of an arm, for the inputs of one request."""
+    """The model, tier and request of a variant, for the inputs of one request."""
 
-    def __call__(self, arm: Arm, *, parent: Parent | None = None) -> Source:
-        """The source of an arm's draws, below ``parent`` where there is one."""
+    def __call__(self, variant: Variant, *, parent: Parent | None = None) -> Source:
+        """The source of a variant's samples, below ``parent`` where there is one."""
         ...
 
 
 class _Out(NamedTuple):
-    """A call, and which draws of its round it is for."""
+    """A call, and which samples of its round it is for."""
 
-    arm: Arm
+    variant: Variant
     source: Source
     call: Call
     places: tuple[int, ...]
@@ -65,18 +74,18 @@ class _Out(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """What came back for one draw, what it says, and what its query brought."""
+    """What came back for one sample, what it says, and what its query brought."""
 
-    arm: Arm
+    variant: Variant
     request: Request
     index: int
     result: Result
     said: Said = Said(None)
-    found: Found | Lost | None = None
+    found: Retrieved | Lost | None = None
 
 
-class LiveDraws:
-    """The draws of one request. Draw i of an arm is draw i of the arm's pool, seed and all; one
+class LiveSamples:
+    """The samples of one request. Sample i of a variant is sample i of the variant's pool, seed and all; one
     that follows another has its parent's index. ``came`` is what came back for each, in order."""
 
     def __init__(
@@ -96,14 +105,14 @@ class LiveDraws:
         self._library = library
         self._verifiers = verifiers
         self._deadline = None if timeout_s is None else monotonic() + timeout_s
-        self._source: dict[Arm, Source] = {}
-        self._taken: dict[Arm, int] = {}
+        self._source: dict[Variant, Source] = {}
+        self._taken: dict[Variant, int] = {}
 
-    async def draw(self, round_: Round) -> list[Drawn]:
-        """The round's draws, in its order; what is not there in time has failed.
+    async def sample(self, round_: Round) -> list[Sampled]:
+        """The round's samples, in its order; what is not there in time has failed.
 
-        The deadline is on the clock too, so that what a round does beside its draws counts. The
-        look-up of a query is part of its draw.
+        The deadline is on the clock too, so that what a round does beside its samples counts. The
+        look-up of a query is part of its sample.
         """
         tasks = {asyncio.ensure_future(self._made(out)): out for out in self._out(round_)}
         self.calls += len(tasks)
@@ -128,91 +137,94 @@ class LiveDraws:
         first = len(self.came)
         self.came += [came[place] for place in range(len(came))]
         self._parents += round_.parents
-        return [self._drawn(i) for i in range(first, len(self.came))]
+        return [self._sampled(i) for i in range(first, len(self.came))]
 
     def _out(self, round_: Round) -> Iterator[_Out]:
-        """One call an arm where the tier takes ``n``, else one a draw: it may arrive alone."""
-        roots: dict[Arm, list[int]] = {}
-        for place, (arm, parent) in enumerate(zip(round_.arms, round_.parents, strict=True)):
+        """One call a variant where the tier takes ``n``, else one a sample: it may arrive alone."""
+        roots: dict[Variant, list[int]] = {}
+        for place, (variant, parent) in enumerate(
+            zip(round_.variants, round_.parents, strict=True)
+        ):
             if parent is None:
-                roots.setdefault(arm, []).append(place)
+                roots.setdefault(variant, []).append(place)
                 continue
             above = self.came[parent]
-            source = self._source_of(arm, parent=self._follows(above))
-            yield self._call(arm, source, above.index, (place,))
-        for arm, places in roots.items():
-            source, first = self._of(arm), self._taken.get(arm, 0)
-            self._taken[arm] = first + len(places)
+            source = self._source_of(variant, parent=self._follows(above))
+            yield self._call(variant, source, above.index, (place,))
+        for variant, places in roots.items():
+            source, first = self._of(variant), self._taken.get(variant, 0)
+            self._taken[variant] = first + len(places)
             size = len(places) if source.tier.takes_n else 1
             for at in range(0, len(places), size):
-                yield self._call(arm, source, first + at, tuple(places[at : at + size]))
+                yield self._call(variant, source, first + at, tuple(places[at : at + size]))
 
-    def _of(self, arm: Arm) -> Source:
-        if arm not in self._source:
-            self._source[arm] = self._source_of(arm)
-        return self._source[arm]
+    def _of(self, variant: Variant) -> Source:
+        if variant not in self._source:
+            self._source[variant] = self._source_of(variant)
+        return self._source[variant]
 
-    def _call(self, arm: Arm, source: Source, first: int, places: tuple[int, ...]) -> _Out:
+    def _call(self, variant: Variant, source: Source, first: int, places: tuple[int, ...]) -> _Out:
         seed = base_seed(self._seed, source.request) + first
-        return _Out(arm, source, Call(source.request, first, len(places), seed), places)
+        return _Out(variant, source, Call(source.request, first, len(places), seed), places)
 
     def _follows(self, above: Came) -> Parent:
         assert isinstance(above.result, Completion)  # an episode asks nothing after a failure
         library, passages = self._library, None
-        if library is not None and above.arm.turn.name == "query":
+        if library is not None and above.variant.turn.name == "query":
             passages = library.spec.shown(_passages(above))
         return Parent(above.request, above.result.text, above.said.query, passages)
 
     async def _made(self, out: _Out) -> list[Came]:
-        """The call's draws, with what their queries bring."""
+        """The call's samples, with what their queries bring."""
         results = await _answer(out.source.model, out.call)
-        draws = enumerate(results, start=out.call.first_draw)
-        return list(await asyncio.gather(*(self._read(out, i, result) for i, result in draws)))
+        samples = enumerate(results, start=out.call.first_sample)
+        return list(await asyncio.gather(*(self._read(out, i, result) for i, result in samples)))
 
     async def _read(self, out: _Out, index: int, result: Result) -> Came:
-        arm, library = out.arm, self._library
+        variant, library = out.variant, self._library
         if isinstance(result, Failure):
-            return Came(arm, out.call.request, index, result)
+            return Came(variant, out.call.request, index, result)
         spec = library.spec.query if library else None
-        said = read_turn(arm.turn, result.text, self._answer, spec)
+        said = read_turn(variant.turn, result.text, self._answer, spec)
         found = None
-        if said.query is not None and library is not None and arm.turn.passages:
-            retriever, k = library.retriever, arm.turn.passages
+        if said.query is not None and library is not None and variant.turn.passages:
+            retriever, k = library.retriever, variant.turn.passages
             found = await asyncio.to_thread(look_up, retriever, said.query, k)
-        return Came(arm, out.call.request, index, result, said, found)
+        return Came(variant, out.call.request, index, result, said, found)
 
-    def _drawn(self, i: int) -> Drawn:
+    def _sampled(self, i: int) -> Sampled:
         came, parent = self.came[i], self._parents[i]
         result, found = came.result, came.found
         if isinstance(result, Failure):
-            return Drawn(Draw(None, failed=True), None, result.latency_s)
-        _, tier, _, turn = self._of(came.arm.root)
+            return Sampled(Sample(None, failed=True), None, result.latency_s)
+        _, tier, _, turn = self._of(came.variant.root)
         completion_usd = tier.price.completion_usd(result.completion_tokens)
         library = self._library
-        if isinstance(found, Found) and library is not None:
+        if isinstance(found, Retrieved) and library is not None:
             completion_usd += library.spec.usd_per_call
-        bill = DrawBill(
-            came.arm if parent is None else (came.arm, parent),
+        bill = SampleBill(
+            came.variant if parent is None else (came.variant, parent),
             tier.price.prompt_usd(result.prompt_tokens, result.cached_tokens),
-            completion_usd, tier.takes_n,
-        )  # fmt: skip
+            completion_usd,
+            tier.takes_n,
+        )
         latency_s = result.latency_s + (found.latency_s if found else 0.0)
         if isinstance(found, Lost):
-            return Drawn(Draw(None, failed=True, text=result.text), bill, latency_s)
+            return Sampled(Sample(None, failed=True, text=result.text), bill, latency_s)
         if turn != ANSWER:
             said = read(turn, result.text, result.min_logprob)
-            return Drawn(Draw(None, said, turn=turn, text=result.text), bill, latency_s)
+            return Sampled(Sample(None, said, turn=turn, text=result.text), bill, latency_s)
         answer = came.said.answer
         scores = _scores(result)
         scores |= verified(self._verifiers, self._inputs, result.text, answer)
-        draw = Draw(answer, scores, text=result.text)
-        if isinstance(found, Found) and came.said.query is not None:
+        sample = Sample(answer, scores, text=result.text)
+        if isinstance(found, Retrieved) and came.said.query is not None:
             brought = news(came.said.query, found, self._had(i))
-            draw = draw._replace(fresh=brought.fresh, match=brought.match)
-        return Drawn(draw, bill, latency_s)
+            sample = sample._replace(fresh=brought.fresh, match=brought.match)
+        return Sampled(sample, bill, latency_s)
 
     def _had(self, i: int) -> set[str]:
-        """The passages that the chain of a draw had before it."""
+        """The passages that the chain of a sample had before it."""
         above, had = self._parents[i], set[str]()
         while above is not None:
             had.update(p.id for p in _passages(self.came[above]))
@@ -221,21 +233,21 @@ class LiveDraws:
 
 
 def _passages(came: Came) -> tuple[Passage, ...]:
-    return came.found.passages if isinstance(came.found, Found) else ()
+    return came.found.passages if isinstance(came.found, Retrieved) else ()
 
 
 def _lost(out: _Out, failure: Failure) -> list[Came]:
-    request, first = out.call.request, out.call.first_draw
-    return [Came(out.arm, request, first + i, failure) for i in range(out.call.n)]
+    request, first = out.call.request, out.call.first_sample
+    return [Came(out.variant, request, first + i, failure) for i in range(out.call.n)]
 
 
 async def _answer(model: LanguageModel, call: Call) -> list[Result]:
-    """The call's ``n`` results; a provider that failed for good has failed these draws only."""
+    """The call's ``n`` results; a provider that failed for good has failed these samples only."""
     try:
         results = list(await model.answer(call))
     except ProviderError as error:
         return [Failure(type(error).__name__, str(error))] * call.n
-    missing = Failure("missing_choice", f"{len(results)} of {call.n} draws came back")
+    missing = Failure("missing_choice", f"{len(results)} of {call.n} samples came back")
     return (results + [missing] * (call.n - len(results)))[: call.n]
 
 

@@ -17,7 +17,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 class Metrics:
     """Counters of one gateway, in a registry of their own.
 
-    A draw is counted once, under what became of it (``ok``, or the class of its failure), and a
+    A sample is counted once, under what became of it (``ok``, or the class of its failure), and a
     call once, however often it was tried. ``attempts`` gives, by policy, what was sent to
     providers, retries among it: what a provider counts on its side.
     """
@@ -33,21 +33,29 @@ class Metrics:
         self.errors = counter("errors", "Chat completions that failed, by code.", "policy", "code")
         self.ended = counter("ended", "Answers by what ended them.", "policy", "ended")
         self.buckets = counter("bucket_requests", "Answers by bucket.", "policy", "bucket")
-        self.draws = counter("draws", "Draws by outcome.", "policy", "outcome")
-        self.rounds = counter("rounds", "Rounds of draws.", "policy")
+        self.samples = counter("samples", "Samples by outcome.", "policy", "outcome")
+        self.rounds = counter("rounds", "Rounds of samples.", "policy")
         self.calls = counter("calls", "Calls to models.", "policy")
         self.tokens = counter("tokens", "Billed tokens.", "policy", "kind")
         self.usd = counter("usd", "Dollars, at the policy file's prices.", "policy")
         self.reloads = counter("reloads", "Changed policy files by outcome.", "policy", "outcome")
         self.in_flight = Gauge("tierwise_in_flight", "Requests under way.", registry=registry)
-        self.ready = Gauge("tierwise_ready", "1 where a policy can answer.", ["policy"],
-                           registry=registry)  # fmt: skip
+        self.ready = Gauge(
+            "tierwise_ready", "1 where a policy can answer.", ["policy"], registry=registry
+        )
         self.expected_share = Gauge(
-            "tierwise_bucket_expected_share", "Bucket shares on the held-out items.",
-            ["policy", "bucket"], registry=registry,
-        )  # fmt: skip
-        self.latency = Histogram("tierwise_latency_seconds", "From question to answer.",
-                                 ["policy"], buckets=_SECONDS, registry=registry)  # fmt: skip
+            "tierwise_bucket_expected_share",
+            "Bucket shares on the held-out items.",
+            ["policy", "bucket"],
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "tierwise_latency_seconds",
+            "From question to answer.",
+            ["policy"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
 
     def serving(self, file: PolicyFile) -> None:
         """Note what ``file`` promises, to compare with what is seen."""
@@ -58,9 +66,9 @@ class Metrics:
         """Count what an answer took, also one that failed."""
         self.ended.labels(policy, answer.ended).inc()
         self.buckets.labels(policy, answer.bucket).inc()
-        for draw in answer.trace:
-            outcome = draw.error.partition(":")[0] if draw.error else "ok"
-            self.draws.labels(policy, outcome).inc()
+        for sample in answer.trace:
+            outcome = sample.error.partition(":")[0] if sample.error else "ok"
+            self.samples.labels(policy, outcome).inc()
         self.rounds.labels(policy).inc(answer.rounds)
         self.calls.labels(policy).inc(answer.calls)
         self.tokens.labels(policy, "prompt").inc(answer.prompt_tokens)

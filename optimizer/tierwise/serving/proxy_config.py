@@ -25,7 +25,7 @@ def proxy_files(file: PolicyFile) -> Mapping[str, str]:
 
 
 def _config(file: PolicyFile) -> str:
-    tiers = {tier.name: tier for tier in map(file.tier_of, file.policy.arms)}
+    tiers = {tier.name: tier for tier in map(file.tier_of, file.policy.variants)}
     lines = [
         "# A LiteLLM proxy that serves a tierwise policy as a model; to add it to a proxy that you",
         "# run, copy the entries of model_list and custom_provider_map into its config.",
@@ -38,7 +38,7 @@ def _config(file: PolicyFile) -> str:
     if len(tiers) == 1:
         tier = next(iter(tiers.values()))
         lines += [
-            "      # Usage is summed over all draws, so that a token's price gives the whole cost.",
+            "      # Usage is summed over all samples, so that a token's price gives the whole cost.",
             f"      input_cost_per_token: {tier.price.prompt_usd(1):.12f}",
             f"      output_cost_per_token: {tier.price.completion_usd(1):.12f}",
         ]

@@ -5,8 +5,8 @@
     answer = PolicyRuntime.load("small.yaml").answer_sync(question="What is 2 + 2?")
 
 Every decision is ``tierwise.episode``'s, which the offline evaluation drives too; what is here only
-makes the calls. Over the draws of a pool that was bought with the same seed, the runtime gives the
-answer, the draws and the cost that the evaluation said.
+makes the calls. Over the samples of a pool that was bought with the same seed, the runtime gives the
+answer, the samples and the cost that the evaluation said.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tierwise.difficulty import difficulty_faults, signal_of
 from tierwise.episode import Outcome, episode, strategies_of
 from tierwise.errors import InputError, unknown_name
 from tierwise.llm import LanguageModel, Parent, build_request
-from tierwise.recipe import Arm, Message
+from tierwise.recipe import Message, Variant
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.recipe.prompt import check_turns
 from tierwise.retrieval import Retriever
 from tierwise.serving.answer import Answer, answer_of
 from tierwise.serving.library import library_of
-from tierwise.serving.live import Library, LiveDraws, Source
+from tierwise.serving.live import Library, LiveSamples, Source
 from tierwise.serving.reopening import ReopeningModel
 from tierwise.strategies import Strategy, paths_of
 
@@ -40,7 +40,7 @@ class PolicyRuntime:
     """Runs one policy file.
 
     ``model`` is the policy's model, or one for each tier by name; what is not given is opened from
-    the policy file's model strings and closed with the runtime. ``seed`` is the seed of all draws.
+    the policy file's model strings and closed with the runtime. ``seed`` is the seed of all samples.
     ``retriever`` answers queries, in place of what the policy's name for one is bound to.
 
     Raises:
@@ -50,9 +50,13 @@ class PolicyRuntime:
     """
 
     def __init__(
-        self, policy: PolicyFile, model: LanguageModel | Models | None = None, *, seed: int = 0,
+        self,
+        policy: PolicyFile,
+        model: LanguageModel | Models | None = None,
+        *,
+        seed: int = 0,
         retriever: Retriever | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.file, self.seed = policy, seed
         self._strategies = checked_strategies(policy)
         self._scores = (
@@ -63,7 +67,7 @@ class PolicyRuntime:
         self._models = {name: given for name, given in given.items() if given is not None}
         self._opened: list[ReopeningModel] = []
         self.library: Library | None = None
-        tiers = {tier.name: tier for tier in map(policy.tier_of, policy.policy.arms)}
+        tiers = {tier.name: tier for tier in map(policy.tier_of, policy.policy.variants)}
         try:
             for tier in tiers.values():
                 if tier.name not in self._models:
@@ -134,15 +138,20 @@ class PolicyRuntime:
         started_s = monotonic()
         policy = self.file.policy
         source_of = functools.partial(self.source, inputs=given, history=history)
-        live = LiveDraws(
-            source_of, given, self.file.answer, self.seed if seed is None else seed,
-            policy.limits.timeout_s, self._scores, self.library,
-        )  # fmt: skip
+        live = LiveSamples(
+            source_of,
+            given,
+            self.file.answer,
+            self.seed if seed is None else seed,
+            policy.limits.timeout_s,
+            self._scores,
+            self.library,
+        )
         rounds = episode(policy, self._strategies, given)
         try:
             round_ = next(rounds)
             while True:
-                round_ = rounds.send(await live.draw(round_))
+                round_ = rounds.send(await live.sample(round_))
         except StopIteration as end:
             outcome: Outcome = end.value
         latency_s = monotonic() - started_s
@@ -184,15 +193,18 @@ class PolicyRuntime:
         return {name: str(inputs[name]) for name in wanted}
 
     def source(
-        self, arm: Arm, inputs: Mapping[str, str], history: Sequence[Message] = (),
+        self,
+        variant: Variant,
+        inputs: Mapping[str, str],
+        history: Sequence[Message] = (),
         parent: Parent | None = None,
-    ) -> Source:  # fmt: skip
-        """Where the draws of ``arm`` come from, for these inputs and after ``parent``."""
-        tier = self.file.tier_of(arm)
+    ) -> Source:
+        """Where the samples of ``variant`` come from, for these inputs and after ``parent``."""
+        tier = self.file.tier_of(variant)
         model = self._models[tier.name]
-        address = str(getattr(model, "address", ""))  # part of what a draw's seed depends on
-        prompt = self.file.prompts[arm.prompt]
-        request = build_request(tier, prompt, arm, inputs, address, history, parent)
+        address = str(getattr(model, "address", ""))  # part of what a sample's seed depends on
+        prompt = self.file.prompts[variant.prompt]
+        request = build_request(tier, prompt, variant, inputs, address, history, parent)
         return Source(model, tier, request, prompt.turn)
 
     def close(self) -> None:
@@ -226,8 +238,8 @@ def checked_strategies(file: PolicyFile, path: Path | str | None = None) -> tupl
             raise fault
         strategies = strategies_of(file.policy)
         for recipe, strategy in zip(file.policy.buckets, strategies, strict=True):
-            for arm in recipe.arms:
-                check_turns(file.prompts[arm.prompt], strategy.kind, paths_of(strategy))
+            for variant in recipe.variants:
+                check_turns(file.prompts[variant.prompt], strategy.kind, paths_of(strategy))
         return strategies
     except InputError as error:
         raise InputError(f"policy {file.name!r}: {error.message}", path=path) from None

@@ -1,7 +1,7 @@
-"""What a strategy would score with n draws, from the N draws that are stored.
+"""What a strategy would score with n samples, from the N samples that are stored.
 
-All N are used, not "the first n": expectations are over subsets drawn without replacement, and an n
-that the draws do not support is NaN. Rows are items.
+All N are used, not "the first n": expectations are over subsets sampled without replacement, and an n
+that the samples do not support is NaN. Rows are items.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Floats:
-    """1 - C(n-c, k) / C(n, k): P(one of k draws is right), with ``c`` of ``n`` right.
+    """1 - C(n-c, k) / C(n, k): P(one of k samples is right), with ``c`` of ``n`` right.
 
     An oracle bound, never a strategy. Chen et al., arXiv 2107.03374. The arguments broadcast;
     NaN where k > n or k < 1.
@@ -27,32 +27,32 @@ def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Floats:
     return np.where(supported, 1 - all_wrong, np.nan)
 
 
-def pick_weights(n_draws: int, n: int) -> Floats:
-    """(n_draws,): P(the draw of rank i, best first, is the best of a random subset of ``n``).
+def pick_weights(n_samples: int, n: int) -> Floats:
+    """(n_samples,): P(the sample of rank i, best first, is the best of a random subset of ``n``).
 
-    C(n_draws-1-i, n-1) / C(n_draws, n); NaN where the draws do not support n.
+    C(n_samples-1-i, n-1) / C(n_samples, n); NaN where the samples do not support n.
     """
-    if not 1 <= n <= n_draws:
-        return np.full(n_draws, np.nan)
-    weights = np.zeros(n_draws)
-    weights[0] = n / n_draws
-    for i in range(1, n_draws - n + 1):
-        weights[i] = weights[i - 1] * (n_draws - n - i + 1) / (n_draws - i)
+    if not 1 <= n <= n_samples:
+        return np.full(n_samples, np.nan)
+    weights = np.zeros(n_samples)
+    weights[0] = n / n_samples
+    for i in range(1, n_samples - n + 1):
+        weights[i] = weights[i - 1] * (n_samples - n - i + 1) / (n_samples - i)
     return weights
 
 
 def best_of_n_score(
     score: npt.ArrayLike, verifier: npt.ArrayLike, n: int, abstained: npt.ArrayLike | None = None
 ) -> Floats:
-    """Exact expected metric of the verifier's pick among ``n`` of the N stored draws.
+    """Exact expected metric of the verifier's pick among ``n`` of the N stored samples.
 
-    Draws that tie are equally likely to be the one seen first. A draw without a verifier score
+    Samples that tie are equally likely to be the one seen first. A sample without a verifier score
     ranks last, and an abstention after every extracted answer, as in ``best_of_n``.
 
     Args:
-        score: (n_items, N) metric of each draw; an item with a NaN is NaN.
+        score: (n_items, N) metric of each sample; an item with a NaN is NaN.
         verifier: (n_items, N) verifier scores, higher is better, NaN where there is none.
-        n: draws of the strategy; all NaN where n > N.
+        n: samples of the strategy; all NaN where n > N.
         abstained: (n_items, N) True where no answer was extracted; left out: nowhere.
 
     Returns:
@@ -64,11 +64,11 @@ def best_of_n_score(
     silent = np.zeros(metric.shape, bool) if abstained is None else np.asarray(abstained, bool)
     order = np.lexsort((-judged, silent), axis=1)
     metric, judged, silent = (np.take_along_axis(a, order, 1) for a in (metric, judged, silent))
-    n_items, n_draws = metric.shape
-    new_group = np.ones((n_items, n_draws), bool)
+    n_items, n_samples = metric.shape
+    new_group = np.ones((n_items, n_samples), bool)
     new_group[:, 1:] = (judged[:, 1:] != judged[:, :-1]) | (silent[:, 1:] != silent[:, :-1])
     group = np.cumsum(new_group.ravel()) - 1
-    weights = np.tile(pick_weights(n_draws, n), n_items)
+    weights = np.tile(pick_weights(n_samples, n), n_items)
     shared = (np.bincount(group, weights) / np.bincount(group))[group]
-    expected: Floats = (shared.reshape(n_items, n_draws) * metric).sum(axis=1)
+    expected: Floats = (shared.reshape(n_items, n_samples) * metric).sum(axis=1)
     return expected

@@ -1,6 +1,6 @@
 """Intervals of one quantity: Wilson for proportions, an item bootstrap for means and ratios.
 
-Rows are items. An item's draws are correlated, so they are averaged before they come here, and
+Rows are items. An item's samples are correlated, so they are averaged before they come here, and
 items are what is resampled (a cluster bootstrap).
 """
 
@@ -50,8 +50,9 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     p, z2 = successes / n, _NORMAL.inv_cdf((1 + level) / 2) ** 2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (p * (1 - p) + z2 / (4 * n)) / n) / (1 + z2 / n)
-    return Interval(p, 0.0 if successes == 0 else centre - half,
-                    1.0 if successes == n else centre + half)  # fmt: skip
+    return Interval(
+        p, 0.0 if successes == 0 else centre - half, 1.0 if successes == n else centre + half
+    )
 
 
 def expanded_tail(tail: float, n: int) -> float:
@@ -85,7 +86,7 @@ def stretched(
 ) -> Interval:
     """``found`` (percentile), stretched to hold the studentised bootstrap interval as well.
 
-    Costs are skewed: a few requests take many draws or long answers. There the percentile interval
+    Costs are skewed: a few requests take many samples or long answers. There the percentile interval
     ends too early on the long side, and the studentised one (Efron and Tibshirani 1993, section
     12.5) does not; where resamples without any spread leave an end of it unknown, the percentile
     end stands. ``errors`` are the replicates' own standard errors, ``error`` that of the sample.
@@ -96,8 +97,11 @@ def stretched(
     with np.errstate(divide="ignore", invalid="ignore"):
         t = (replicates - found.mean) / np.where(errors > dust, errors, 0.0)
     tail = (1 - level) / 2
-    near, far = np.quantile(np.nan_to_num(t, nan=0.0, posinf=np.inf, neginf=-np.inf),
-                            [tail, 1 - tail], method="inverted_cdf")  # fmt: skip
+    near, far = np.quantile(
+        np.nan_to_num(t, nan=0.0, posinf=np.inf, neginf=-np.inf),
+        [tail, 1 - tail],
+        method="inverted_cdf",
+    )
     low, high = found.mean - far * error, found.mean - near * error
     if found.low >= 0:
         low = max(low, 0.0)

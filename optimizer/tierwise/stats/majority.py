@@ -1,8 +1,8 @@
-"""Expected score of a plurality vote of n draws, from answer counts or from probabilities.
+"""Expected score of a plurality vote of n samples, from answer counts or from probabilities.
 
-The vote's utility is 1[an answer is at the top] / t, with t the answers tied there: over draw
+The vote's utility is 1[an answer is at the top] / t, with t the answers tied there: over sample
 orders, the answer seen first among t tied ones is each with probability 1/t. An abstention takes
-part in the n draws and has no vote.
+part in the n samples and has no vote.
 
 Both versions are one sum. Independent counts (binomial or Poisson), conditioned on their total,
 are the multivariate hypergeometric and the multinomial distribution; and 1/t is the integral of
@@ -22,14 +22,14 @@ Floats = npt.NDArray[np.float64]
 
 
 def majority_at_n(counts: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> Floats:
-    """Exact expected score of a vote over ``n`` of the stored draws, without replacement.
+    """Exact expected score of a vote over ``n`` of the stored samples, without replacement.
 
     Args:
-        counts: (n_items, n_answers) how often each answer was drawn. An item with fewer draws than
+        counts: (n_items, n_answers) how often each answer was sampled. An item with fewer samples than
             ``n`` is NaN.
         scores: (n_items, n_answers) the metric of each answer; NaN marks abstentions, which have
             no vote.
-        n: draws of the vote, at least 1.
+        n: samples of the vote, at least 1.
 
     Returns:
         (n_items,), 0 counting for a vote in which everyone abstained.
@@ -47,15 +47,15 @@ def majority_at_n(counts: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> Float
 
 
 def multinomial_majority(probabilities: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> Floats:
-    """Expected score of a vote over ``n`` fresh draws from known ``probabilities``.
+    """Expected score of a vote over ``n`` fresh samples from known ``probabilities``.
 
-    With probabilities that were estimated from stored draws this is an EXTRAPOLATION: it takes the
+    With probabilities that were estimated from stored samples this is an EXTRAPOLATION: it takes the
     answers seen for all there are. Report it as one.
 
     Args:
         probabilities: (n_items, n_answers), rows summing to 1.
         scores: (n_items, n_answers) as for ``majority_at_n``.
-        n: draws of the vote; fewer than 1 gives NaN.
+        n: samples of the vote; fewer than 1 gives NaN.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     if not np.allclose(p.sum(axis=1), 1):
@@ -89,7 +89,7 @@ def _top_share(pmf: Floats, silent: npt.NDArray[np.bool_], answer: int, n: int) 
     z, z_weights = (nodes + 1) / 2, node_weights / 2
     result = np.zeros(len(pmf))
     for votes in range(1, n + 1):
-        # ways[:, m, q]: mass of the answers looked at so far having m draws between them
+        # ways[:, m, q]: mass of the answers looked at so far having m samples between them
         ways = np.zeros((len(pmf), n + 1, len(z)))
         ways[:, votes, :] = pmf[:, answer, votes, None]
         for other in range(n_answers):
@@ -103,7 +103,7 @@ def _top_share(pmf: Floats, silent: npt.NDArray[np.bool_], answer: int, n: int) 
 def _join(
     ways: Floats, pmf: Floats, silent: npt.NDArray[np.bool_], votes: int, z: Floats
 ) -> Floats:
-    """Add one more answer, which may have at most ``votes`` draws unless it is an abstention."""
+    """Add one more answer, which may have at most ``votes`` samples unless it is an abstention."""
     joined = np.zeros_like(ways)
     size = ways.shape[1]
     most = size - 1 if silent.any() else min(votes, size - 1)

@@ -1,4 +1,4 @@
-"""Bootstrap resamples of items, drawn once for each number of items and kept."""
+"""Bootstrap resamples of items, sampled once for each number of items and kept."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def confidence_sequence(
     """Time-uniform bounds of the mean of ``values``, by default paired differences of scores.
 
     Args:
-        values: (n,) independent draws from one distribution, in the order of looking (items in an
+        values: (n,) independent samples from one distribution, in the order of looking (items in an
             order that does not depend on the values).
         level: probability that the mean is inside at all times at once.
         bounds: what every value must lie within.

@@ -1,17 +1,17 @@
 """The contract of a strategy: one pure method, driven twice.
 
-``evaluation`` replays ``step`` over stored draws, ``serving`` drives the same object with live
+``evaluation`` replays ``step`` over stored samples, ``serving`` drives the same object with live
 calls. A strategy is a frozen dataclass whose fields are its searchable parameters::
 
-    step(seen) -> Ask(n, arm=None, turn="answer", parents=()) | Return(index)
+    step(seen) -> Ask(n, variant=None, turn="answer", parents=()) | Return(index)
 
-Ask with ``arm=None`` deals the draws over the recipe's arms: each goes to the arm with the fewest
-draws of this turn so far (the first of them on a tie), which is round-robin. All draws of one Ask
+Ask with ``variant=None`` interleaves the samples over the recipe's variants: each goes to the variant with the fewest
+samples of this turn so far (the first of them on a tie), which is round-robin. All samples of one Ask
 go out at once.
 
-Ask with ``parents`` is one draw below each of them, on their arms: what the parent said is part of
+Ask with ``parents`` is one sample below each of them, on their variants: what the parent said is part of
 what is asked, and the policy's prompt says how the turn is asked for. A (parent, turn) has one
-child. Nothing can follow a draw that failed.
+child. Nothing can follow a sample that failed.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from tierwise.errors import InputError, unknown_name
 from tierwise.recipe import StrategySpec
 
 
-class Draw(NamedTuple):
+class Sample(NamedTuple):
     """What a strategy may see of one output; never the gold answer.
 
     ``scores`` are verifier scores by name (``mean_logprob`` …), higher is better; a verifier that
-    has no score for the draw is missing. ``answer`` is canonical, None for an abstention. ``fresh``
+    has no score for the sample is missing. ``answer`` is canonical, None for an abstention. ``fresh``
     are the passages that its query brought and its chain did not have, None where it asked none;
     ``match`` is the largest share of the query's words that one of them has.
     """
 
     answer: str | None
     scores: Mapping[str, float] = {}
-    arm: int = 0
+    variant: int = 0
     turn: str = "answer"
     parent: int | None = None
     text: str = ""
@@ -46,20 +46,20 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All draws of a request so far, in the order in which they were asked for."""
+    """All samples of a request so far, in the order in which they were asked for."""
 
-    draws: tuple[Draw, ...] = ()
-    n_arms: int = 1
+    samples: tuple[Sample, ...] = ()
+    n_variants: int = 1
 
 
 class Ask(NamedTuple):
-    """Ask for ``n`` draws, all at once; with ``parents`` (places in ``Seen.draws``) one below each.
+    """Ask for ``n`` samples, all at once; with ``parents`` (places in ``Seen.samples``) one below each.
 
     ``passages`` is how many a query gets.
     """
 
     n: int
-    arm: int | None = None
+    variant: int | None = None
     turn: str = "answer"
     parents: tuple[int, ...] = ()
     passages: int = 0
@@ -72,7 +72,7 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """End the request with the answer of draw ``index``."""
+    """End the request with the answer of sample ``index``."""
 
     index: int
 
@@ -81,47 +81,47 @@ class Return:
 class Strategy(Protocol):
     """What ``tierwise.testing`` checks every strategy against.
 
-    ``step`` depends on nothing but ``seen`` and ends after at most ``max_draws`` draws. ``choose``
-    is the answer if the request had to end now (at least one draw has been seen).
+    ``step`` depends on nothing but ``seen`` and ends after at most ``max_samples`` samples. ``choose``
+    is the answer if the request had to end now (at least one sample has been seen).
 
-    A strategy that asks for more than plain answers has ``paths``, those of all draws that it may
-    ask for, parents first, and ``width``, how many draws of each; see ``_paths``.
+    A strategy that asks for more than plain answers has ``paths``, those of all samples that it may
+    ask for, parents first, and ``width``, how many samples of each; see ``_paths``.
     """
 
     kind: ClassVar[str]
 
     @property
-    def max_draws(self) -> int: ...
+    def max_samples(self) -> int: ...
 
     def step(self, seen: Seen) -> Ask | Return: ...
 
     def choose(self, seen: Seen) -> int: ...
 
 
-def deal(counts: Sequence[int], n: int) -> list[int]:
-    """Arms of the next ``n`` draws, given how many draws each arm has had."""
-    have, dealt = list(counts), []
+def interleave(counts: Sequence[int], n: int) -> list[int]:
+    """Variants of the next ``n`` samples, given how many samples each variant has had."""
+    have, interleaved = list(counts), []
     for _ in range(n):
-        arm = have.index(min(have))
-        have[arm] += 1
-        dealt.append(arm)
-    return dealt
+        variant = have.index(min(have))
+        have[variant] += 1
+        interleaved.append(variant)
+    return interleaved
 
 
-def plurality(draws: Sequence[Draw]) -> int:
-    """Index of the first draw with the plurality answer; on a tie the answer seen first wins.
+def plurality(samples: Sequence[Sample]) -> int:
+    """Index of the first sample with the plurality answer; on a tie the answer seen first wins.
 
-    Abstentions and failed draws never beat an extracted answer; where there is nothing else, the
-    first draw that did not fail is returned, else the first.
+    Abstentions and failed samples never beat an extracted answer; where there is nothing else, the
+    first sample that did not fail is returned, else the first.
     """
     counts: dict[str, int] = {}
     first: dict[str, int] = {}
-    for i, draw in enumerate(draws):
-        if draw.answer is not None:
-            counts[draw.answer] = counts.get(draw.answer, 0) + 1
-            first.setdefault(draw.answer, i)
+    for i, sample in enumerate(samples):
+        if sample.answer is not None:
+            counts[sample.answer] = counts.get(sample.answer, 0) + 1
+            first.setdefault(sample.answer, i)
     if not counts:
-        return next((i for i, d in enumerate(draws) if not d.failed), 0)
+        return next((i for i, d in enumerate(samples) if not d.failed), 0)
     return min((-count, first[answer]) for answer, count in counts.items())[1]
 
 

@@ -1,4 +1,4 @@
-"""Which draws a strategy may ask for: the paths of their turns, and how many of each."""
+"""Which samples a strategy may ask for: the paths of their turns, and how many of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLAIN: tuple[Path, ...] = ((),)
 
 
 def paths_of(strategy: Strategy) -> tuple[Path, ...]:
-    """Paths of the draws that a strategy may ask for."""
+    """Paths of the samples that a strategy may ask for."""
     paths: tuple[Path, ...] = getattr(strategy, "paths", PLAIN)
     return paths
 
@@ -25,14 +25,14 @@ def asks(strategy: Strategy, turn: str) -> bool:
 
 
 def width_of(strategy: Strategy) -> int:
-    """The most draws of one path that a strategy may ask for, over all arms."""
-    width: int = getattr(strategy, "width", strategy.max_draws)
+    """The most samples of one path that a strategy may ask for, over all variants."""
+    width: int = getattr(strategy, "width", strategy.max_samples)
     return width
 
 
 def paths_in(space: SearchSpace) -> dict[Path, int]:
     """The paths beyond plain answers that strategies of the space may ask for, parents first, with
-    the most draws of each."""
+    the most samples of each."""
     found: dict[Path, int] = {}
     for kind, dims in space.strategies.items():
         ends = (d.ends if isinstance(d, Range) else d for d in dims.values())

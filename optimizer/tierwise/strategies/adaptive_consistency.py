@@ -32,15 +32,15 @@ def confident_lead(threshold: float, runner_up: int) -> int:
 @register
 @dataclass(frozen=True, slots=True)
 class AdaptiveConsistency(Vote):
-    """Stop when ``leader_confidence`` reaches ``threshold``, or at ``max_draws``.
+    """Stop when ``leader_confidence`` reaches ``threshold``, or at ``max_samples``.
 
-    Each round asks for ``window`` draws, or for as many as it takes before the vote could stop at
-    all where that is more: three unanimous draws give .9375, so at .95 the first round is of four.
-    That costs no draw and saves rounds, and with them prompt tokens and time.
+    Each round asks for ``window`` samples, or for as many as it takes before the vote could stop at
+    all where that is more: three unanimous samples give .9375, so at .95 the first round is of four.
+    That costs no sample and saves rounds, and with them prompt tokens and time.
     """
 
     threshold: float
-    max_draws: int
+    max_samples: int
     window: int = 1
 
     kind: ClassVar[str] = "adaptive_consistency"
@@ -50,12 +50,12 @@ class AdaptiveConsistency(Vote):
             raise InputError(
                 f"adaptive_consistency.threshold must be in [0.5, 1), got {self.threshold!r}"
             )
-        whole("adaptive_consistency.max_draws", self.max_draws, 1)
+        whole("adaptive_consistency.max_samples", self.max_samples, 1)
         whole("adaptive_consistency.window", self.window, 1)
 
     def more(self, lead: int, runner_up: int, seen: int) -> int:
         """0 once the leader is confident or cannot be caught."""
-        left = self.max_draws - seen
+        left = self.max_samples - seen
         if left <= 0:
             return 0
         confident = confident_lead(self.threshold, runner_up) - lead
@@ -68,8 +68,8 @@ class AdaptiveConsistency(Vote):
     def behaviour(self) -> Hashable:
         """Thresholds that no reachable count tells apart are the same vote.
 
-        With more than half of all draws a leader cannot be caught, however sure one wants to be.
+        With more than half of all samples a leader cannot be caught, however sure one wants to be.
         """
-        half = self.max_draws // 2
+        half = self.max_samples // 2
         leads = tuple(min(confident_lead(self.threshold, r), half + 1) for r in range(half + 1))
-        return self.kind, leads, self.max_draws, self.window
+        return self.kind, leads, self.max_samples, self.window

@@ -12,36 +12,36 @@ from tierwise.strategies._base import Ask, Return, Seen, plurality, register, wh
 @register
 @dataclass(frozen=True, slots=True)
 class EarlyStopping:
-    """Draw windows of ``window``; stop when one is unanimous, at the latest at ``max_draws``.
+    """Sample windows of ``window``; stop when one is unanimous, at the latest at ``max_samples``.
 
     The answer is the plurality of everything seen. A window with an abstention is not unanimous.
     """
 
     window: int
-    max_draws: int
+    max_samples: int
 
     kind: ClassVar[str] = "early_stopping"
 
     def __post_init__(self) -> None:
         whole("early_stopping.window", self.window, 1)
-        whole("early_stopping.max_draws", self.max_draws, 1)
-        if self.max_draws < self.window:
+        whole("early_stopping.max_samples", self.max_samples, 1)
+        if self.max_samples < self.window:
             raise InputError(
-                f"early_stopping.max_draws ({self.max_draws}) must be at least its window "
+                f"early_stopping.max_samples ({self.max_samples}) must be at least its window "
                 f"({self.window})"
             )
 
     def step(self, seen: Seen) -> Ask | Return:
         """Complete the current window, look at it, go on."""
-        n, w = len(seen.draws), self.window
-        if n >= self.max_draws:
+        n, w = len(seen.samples), self.window
+        if n >= self.max_samples:
             return Return(self.choose(seen))
         if n and n % w == 0:
-            last = {d.answer for d in seen.draws[-w:]}
+            last = {d.answer for d in seen.samples[-w:]}
             if len(last) == 1 and None not in last:
                 return Return(self.choose(seen))
-        return Ask(min(w - n % w, self.max_draws - n))
+        return Ask(min(w - n % w, self.max_samples - n))
 
     def choose(self, seen: Seen) -> int:
-        """The first draw with the plurality answer."""
-        return plurality(seen.draws)
+        """The first sample with the plurality answer."""
+        return plurality(seen.samples)

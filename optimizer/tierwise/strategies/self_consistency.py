@@ -1,4 +1,4 @@
-"""Self-consistency (Wang et al., arXiv 2203.11171): a vote over a fixed number of draws."""
+"""Self-consistency (Wang et al., arXiv 2203.11171): a vote over a fixed number of samples."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from tierwise.strategies._voting import Vote, uncatchable
 @register
 @dataclass(frozen=True, slots=True)
 class SelfConsistency(Vote):
-    """A vote of ``draws``, in rounds of at least ``window`` (0: all in one round).
+    """A vote of ``samples``, in rounds of at least ``window`` (0: all in one round).
 
     With a window the vote ends as soon as the leader can no longer be caught, which never changes
-    the winner; a round asks for no fewer draws than could end it.
+    the winner; a round asks for no fewer samples than could end it.
     """
 
-    draws: int
+    samples: int
     window: int = 0
 
     kind: ClassVar[str] = "self_consistency"
 
     def __post_init__(self) -> None:
-        whole("self_consistency.draws", self.draws, 1)
+        whole("self_consistency.samples", self.samples, 1)
         whole("self_consistency.window", self.window, 0)
 
     @property
-    def max_draws(self) -> int:
-        """``draws``."""
-        return self.draws
+    def max_samples(self) -> int:
+        """``samples``."""
+        return self.samples
 
     def more(self, lead: int, runner_up: int, seen: int) -> int:
-        """The rest at once, or the fewest draws that could settle it."""
-        left = self.draws - seen
+        """The rest at once, or the fewest samples that could settle it."""
+        left = self.samples - seen
         if left <= 0 or uncatchable(lead, runner_up, left):
             return 0
         if self.window == 0:

@@ -25,7 +25,7 @@ class SelfRefine:
 
     ``verifier`` picks among all answers of the chain; without one the most frequent does, the one
     seen first on a tie. With ``until_stable`` the chain ends when a new answer is the one before.
-    Draws that a probe made vote too, and the chain goes on from the first of them that arrived.
+    Samples that a probe made vote too, and the chain goes on from the first of them that arrived.
     """
 
     rounds: int
@@ -45,8 +45,8 @@ class SelfRefine:
             )
 
     @property
-    def max_draws(self) -> int:
-        """An answer, and two draws a round."""
+    def max_samples(self) -> int:
+        """An answer, and two samples a round."""
         return 1 + 2 * self.rounds
 
     @property
@@ -60,20 +60,20 @@ class SelfRefine:
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for the next turn of the chain, or choose among its answers."""
-        draws = seen.draws
-        chain = [i for i, d in enumerate(draws) if d.turn == REFINE.name]
-        if not draws:
+        samples = seen.samples
+        chain = [i for i, d in enumerate(samples) if d.turn == REFINE.name]
+        if not samples:
             return Ask(1)
-        last = len(draws) - 1
-        if draws[last].turn == CRITIQUE.name and not draws[last].failed:
+        last = len(samples) - 1
+        if samples[last].turn == CRITIQUE.name and not samples[last].failed:
             return Ask.below((last,), REFINE.name)
-        answers = [draws[i].answer for i in (self._root(seen), *chain)]
+        answers = [samples[i].answer for i in (self._root(seen), *chain)]
         stable = chain and answers[-1] is not None and answers[-1] == answers[-2]
-        broken = draws[last].failed and draws[last].parent is not None
+        broken = samples[last].failed and samples[last].parent is not None
         end = chain[-1] if chain else self._root(seen)
         if (
             broken
-            or draws[end].failed
+            or samples[end].failed
             or len(chain) == self.rounds
             or (self.until_stable and stable)
         ):
@@ -82,12 +82,12 @@ class SelfRefine:
 
     def choose(self, seen: Seen) -> int:
         """The best answer of the chain, wherever it stands."""
-        answers = [i for i, d in enumerate(seen.draws) if d.turn != CRITIQUE.name]
-        among = [seen.draws[i] for i in answers]
+        answers = [i for i, d in enumerate(seen.samples) if d.turn != CRITIQUE.name]
+        among = [seen.samples[i] for i in answers]
         if self.verifier is None:
             return answers[plurality(among)]
         return answers[best(among, self.verifier)]
 
     def _root(self, seen: Seen) -> int:
-        roots = [i for i, d in enumerate(seen.draws) if d.parent is None]
-        return next((i for i in roots if not seen.draws[i].failed), roots[0])
+        roots = [i for i, d in enumerate(seen.samples) if d.parent is None]
+        return next((i for i in roots if not seen.samples[i].failed), roots[0])

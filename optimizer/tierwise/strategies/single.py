@@ -1,4 +1,4 @@
-"""One draw: what most deployments do today."""
+"""One sample: what most deployments do today."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tierwise.strategies._base import Ask, Return, Seen, plurality, register
 @register
 @dataclass(frozen=True, slots=True)
 class Single:
-    """The first draw is the answer."""
+    """The first sample is the answer."""
 
     kind: ClassVar[str] = "single"
 
     @property
-    def max_draws(self) -> int:
+    def max_samples(self) -> int:
         """1."""
         return 1
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask once."""
-        return Return(self.choose(seen)) if seen.draws else Ask(1)
+        return Return(self.choose(seen)) if seen.samples else Ask(1)
 
     def choose(self, seen: Seen) -> int:
-        """The draw (with a reused probe, the probe's plurality: those draws are paid for)."""
-        return plurality(seen.draws)
+        """The sample (with a reused probe, the probe's plurality: those samples are paid for)."""
+        return plurality(seen.samples)

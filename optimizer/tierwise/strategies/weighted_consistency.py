@@ -7,51 +7,51 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import Ask, Draw, Return, Seen, plurality, register, whole
+from tierwise.strategies._base import Ask, Return, Sample, Seen, plurality, register, whole
 
 
 @register
 @dataclass(frozen=True, slots=True)
 class WeightedConsistency:
-    """A vote of ``draws`` in one round; the answer with the largest sum of weights wins.
+    """A vote of ``samples`` in one round; the answer with the largest sum of weights wins.
 
-    ``verifier`` names a log-probability-like score: a draw weighs exp(score), 0 where there is
+    ``verifier`` names a log-probability-like score: a sample weighs exp(score), 0 where there is
     none. The answer seen first wins a tie.
     """
 
-    draws: int
+    samples: int
     verifier: str = "mean_logprob"
 
     kind: ClassVar[str] = "weighted_consistency"
 
     def __post_init__(self) -> None:
-        whole("weighted_consistency.draws", self.draws, 1)
+        whole("weighted_consistency.samples", self.samples, 1)
         if not self.verifier or not isinstance(self.verifier, str):
             raise InputError(f"weighted_consistency.verifier must be a name, got {self.verifier!r}")
 
     @property
-    def max_draws(self) -> int:
-        """``draws``."""
-        return self.draws
+    def max_samples(self) -> int:
+        """``samples``."""
+        return self.samples
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for all at once, then vote."""
-        left = self.draws - len(seen.draws)
+        left = self.samples - len(seen.samples)
         return Ask(left) if left > 0 else Return(self.choose(seen))
 
     def choose(self, seen: Seen) -> int:
-        """First draw of the answer with the most weight."""
+        """First sample of the answer with the most weight."""
         weight: dict[str, float] = {}
         first: dict[str, int] = {}
-        for i, draw in enumerate(seen.draws):
-            if draw.answer is not None:
-                weight[draw.answer] = weight.get(draw.answer, 0.0) + self._weight(draw)
-                first.setdefault(draw.answer, i)
+        for i, sample in enumerate(seen.samples):
+            if sample.answer is not None:
+                weight[sample.answer] = weight.get(sample.answer, 0.0) + self._weight(sample)
+                first.setdefault(sample.answer, i)
         if not weight:
-            return plurality(seen.draws)
+            return plurality(seen.samples)
         best = max(weight.values())
         return min(first[answer] for answer, total in weight.items() if total == best)
 
-    def _weight(self, draw: Draw) -> float:
-        score = draw.scores.get(self.verifier, math.nan)
+    def _weight(self, sample: Sample) -> float:
+        score = sample.scores.get(self.verifier, math.nan)
         return 0.0 if math.isnan(score) else math.exp(min(score, 0.0))

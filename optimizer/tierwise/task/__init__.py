@@ -8,6 +8,17 @@ from tierwise.task.task import Task
 from tierwise.task.verifiers import VERIFIERS, Verifier, verified
 
 __all__ = [
-    "METRICS", "NORMALISERS", "RECORDED", "SPLITS", "VERIFIERS", "AnswerSpec", "Item", "Metric",
-    "Task", "Verifier", "assign_splits", "python_metric", "verified",
-]  # fmt: skip
+    "METRICS",
+    "NORMALISERS",
+    "RECORDED",
+    "SPLITS",
+    "VERIFIERS",
+    "AnswerSpec",
+    "Item",
+    "Metric",
+    "Task",
+    "Verifier",
+    "assign_splits",
+    "python_metric",
+    "verified",
+]

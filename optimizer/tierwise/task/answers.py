@@ -32,9 +32,15 @@ def _none(raw: str) -> str | None:
 
 
 NORMALISERS: dict[str, Callable[[str], str | None]] = {
-    "none": _none, "text": _text, "integer": integer, "number": number, "choice": choice,
-    "option": _option, "yes_no": yes_no, "latex": latex.canonical,
-}  # fmt: skip
+    "none": _none,
+    "text": _text,
+    "integer": integer,
+    "number": number,
+    "choice": choice,
+    "option": _option,
+    "yes_no": yes_no,
+    "latex": latex.canonical,
+}
 
 
 @functools.lru_cache(maxsize=256)

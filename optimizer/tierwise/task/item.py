@@ -28,17 +28,17 @@ class Item:
 def assign_splits(
     items: Sequence[Item], shares: Mapping[str, float]
 ) -> dict[str, tuple[Item, ...]]:
-    """Deal ``items`` to the splits by a stable hash of content.
+    """Interleave ``items`` to the splits by a stable hash of content.
 
     Adding or removing items moves no other item, so a share is met in expectation only.
     """
     total = sum(shares.values())
-    dealt: dict[str, list[Item]] = {name: [] for name in SPLITS}
+    interleaved: dict[str, list[Item]] = {name: [] for name in SPLITS}
     for item in items:
         u = int(item.content_sha256[:13], 16) / 16**13 * total
         for name in SPLITS:
             u -= shares.get(name, 0.0)
             if u < 0:
                 break
-        dealt[name].append(item)
-    return {name: tuple(rows) for name, rows in dealt.items()}
+        interleaved[name].append(item)
+    return {name: tuple(rows) for name, rows in interleaved.items()}

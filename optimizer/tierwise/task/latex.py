@@ -33,7 +33,7 @@ _WRITTEN = (
     (re.compile(r"^[a-zA-Z]=(?=.)"), ""),
     (re.compile(r"^\\boxed\{(.*)\}$"), r"\1"),
     (re.compile(r"^\\[(\[](.*)\\[)\]]$"), r"\1"),
-)  # fmt: skip
+)
 _FRACTION = re.compile(r"([-+]?)(?:\\frac\{([-+]?\d{1,40})\}\{(\d{1,40})\}|(\d{1,40})/(\d{1,40}))")
 _DECIMAL = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,40})?(?:\.\d{1,40})?")
 _RUNAWAY = re.compile(r"\^\{?[^{}]*\d{4,}|\^\{[^{}]*\^|\d{4,}!|!!")

@@ -13,7 +13,7 @@ Metric = Callable[[str | None, Item], float]
 """(canonical answer or None, item) -> score in [0, 1]."""
 
 RECORDED = "recorded"
-"""The score that a recording carries; a table of recorded draws takes it from there."""
+"""The score that a recording carries; a table of recorded samples takes it from there."""
 
 
 def exact_match(spec: AnswerSpec) -> Metric:
@@ -52,5 +52,7 @@ def recorded(spec: AnswerSpec) -> Metric:
 
 
 METRICS: dict[str, Callable[[AnswerSpec], Metric]] = {
-    "exact_match": exact_match, "math_equal": math_equal, RECORDED: recorded,
-}  # fmt: skip
+    "exact_match": exact_match,
+    "math_equal": math_equal,
+    RECORDED: recorded,
+}

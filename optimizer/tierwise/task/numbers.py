@@ -18,9 +18,13 @@ _QUANTITY = re.compile(
 )
 
 _SCALES = {
-    "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9,
+    "dozen": 12,
+    "hundred": 100,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
     "trillion": 10**12,
-}  # fmt: skip
+}
 _WORD = re.compile(r"[^\W\d_][^\W\d_./²³'’()-]*(?:[./'’-][^\W\d_]+)*[²³.]?")
 _ATTACHED = re.compile(r"[%°$€£¥₹]|[^\W\d_]{2,}|[mgshl]\b")
 _NOT_UNITS = frozenset({"and", "or", "plus", "minus", "to", "over", "half", "point"})

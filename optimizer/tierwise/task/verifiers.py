@@ -1,7 +1,7 @@
 """Verifiers: they score an answer from the question alone, and never see the gold answer.
 
 A verifier gets a request's inputs, the completion's text and its canonical answer (None for an
-abstention), and depends on nothing else: so a score that was computed from stored draws is the
+abstention), and depends on nothing else: so a score that was computed from stored samples is the
 score that serving computes. Higher is better; NaN is no score. A task names the verifiers that fit
 it (``verifiers: [game24]``), a strategy the one that it ranks by.
 """
@@ -18,7 +18,7 @@ Verifier = Callable[[Mapping[str, str], str, str | None], float]
 VERIFIERS: dict[str, Verifier] = {"game24": game24}
 
 LOGPROBS = ("mean_logprob", "min_logprob")
-"""Scores that come with a draw, where the tier gives log-probabilities."""
+"""Scores that come with a sample, where the tier gives log-probabilities."""
 
 RECORDED_SCORES = ("verifier_score", "confidence")
 """Scores that only a recording may carry."""

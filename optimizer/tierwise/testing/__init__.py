@@ -5,11 +5,11 @@ For third parties too; needs pytest. Nothing in tierwise imports this room::
     from tierwise.testing import StrategyConformance
 
     class TestMine(StrategyConformance):
-        specs = [StrategySpec.of("mine", draws=5)]
+        specs = [StrategySpec.of("mine", samples=5)]
 """
 
 from tierwise.testing.signals import SignalConformance
 from tierwise.testing.strategies import StrategyConformance
-from tierwise.testing.walk import Walk, random_draws, walk
+from tierwise.testing.walk import Walk, random_samples, walk
 
-__all__ = ["SignalConformance", "StrategyConformance", "Walk", "random_draws", "walk"]
+__all__ = ["SignalConformance", "StrategyConformance", "Walk", "random_samples", "walk"]

@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import pytest
 
-from tierwise.difficulty import SIGNALS, Signal, read, signal, turn_of, variants
+from tierwise.difficulty import SIGNALS, Signal, parameter_settings, read, signal, turn_of
 from tierwise.recipe import ANSWER
-from tierwise.strategies import Draw
-from tierwise.testing.walk import random_draws
+from tierwise.strategies import Sample
+from tierwise.testing.walk import random_samples
 
 REPLIES = (
     "",
@@ -108,11 +108,11 @@ class SignalConformance:
     def signals(self) -> Iterator[Signal]:
         """Every signal, in each of its settings."""
         for kind in self.kinds:
-            for params in variants(kind):
+            for params in parameter_settings(kind):
                 yield signal(kind, params)
         yield from self.more
 
-    def cases(self) -> Iterator[tuple[Signal, Mapping[str, str], Sequence[Draw]]]:
+    def cases(self) -> Iterator[tuple[Signal, Mapping[str, str], Sequence[Sample]]]:
         """Every signal on all inputs, with no probe and with made-up ones."""
         for found in self.signals():
             names = (*found.scores, "mean_logprob", "another")
@@ -120,4 +120,4 @@ class SignalConformance:
                 yield found, inputs, ()
                 for seed in range(40):
                     rng = random.Random(seed)
-                    yield found, inputs, random_draws(rng, 1 + seed % 5, score_names=names)
+                    yield found, inputs, random_samples(rng, 1 + seed % 5, score_names=names)

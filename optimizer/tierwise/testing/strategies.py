@@ -1,7 +1,7 @@
 """What every strategy must keep to, as a class of tests.
 
-The draws are made up from fixed seeds: easy and hard requests, abstentions, failures, missing
-scores, one to three arms, and draws that a probe had made before the strategy began.
+The samples are made up from fixed seeds: easy and hard requests, abstentions, failures, missing
+scores, one to three variants, and samples that a probe had made before the strategy began.
 """
 
 # ruff: noqa: D102  (a test's name says what it checks)
@@ -20,12 +20,12 @@ import pytest
 from tierwise.errors import InputError
 from tierwise.recipe import StrategySpec
 from tierwise.recipe.turns import path_above
-from tierwise.strategies import PLAIN, REGISTRY, Draw, Seen, Strategy, build, paths_of, width_of
-from tierwise.testing.walk import Walk, random_draws, walk
+from tierwise.strategies import PLAIN, REGISTRY, Sample, Seen, Strategy, build, paths_of, width_of
+from tierwise.testing.walk import Walk, random_samples, walk
 
 WORLDS = 60
 PROBED = 4
-"""Most draws that a probe has made in these tests."""
+"""Most samples that a probe has made in these tests."""
 
 
 class StrategyConformance:
@@ -47,7 +47,7 @@ class StrategyConformance:
             assert isinstance(strategy, Strategy)
             assert strategy.kind == spec.kind
             assert REGISTRY.classes[spec.kind] is type(strategy)
-            assert strategy.max_draws >= 1
+            assert strategy.max_samples >= 1
 
     def test_is_a_frozen_dataclass_that_hashes(self) -> None:
         for _, strategy in self.built():
@@ -76,60 +76,60 @@ class StrategyConformance:
     def test_a_step_depends_on_nothing_but_what_was_seen(self) -> None:
         for spec, strategy in self.built():
             for end in self.ends(spec, strategy):
-                for seen in prefixes(end.draws):
+                for seen in prefixes(end.samples):
                     moves = [strategy.step(seen), strategy.step(seen), build(spec).step(seen)]
                     assert moves[0] == moves[1] == moves[2], f"{strategy} changes its mind"
 
     def test_does_not_write_to_what_it_sees(self) -> None:
         for spec, strategy in self.built():
-            for draws, n_arms in worlds(spec, strategy):
-                before = repr(draws)
-                walk(strategy, draws, n_arms=n_arms)
-                assert repr(draws) == before, f"{strategy} writes to what it sees"
+            for samples, n_variants in worlds(spec, strategy):
+                before = repr(samples)
+                walk(strategy, samples, n_variants=n_variants)
+                assert repr(samples) == before, f"{strategy} writes to what it sees"
 
-    def test_ends_within_its_draws_whatever_comes(self) -> None:
+    def test_ends_within_its_samples_whatever_comes(self) -> None:
         for spec, strategy in self.built():
             for end in self.ends(spec, strategy):
-                if paths_of(strategy) == PLAIN:  # a probe's draws are among them
-                    assert len(end.draws) <= max(strategy.max_draws, PROBED)
-                assert sum(end.rounds) <= strategy.max_draws
+                if paths_of(strategy) == PLAIN:  # a probe's samples are among them
+                    assert len(end.samples) <= max(strategy.max_samples, PROBED)
+                assert sum(end.rounds) <= strategy.max_samples
 
     def test_ends_at_once_when_a_probe_drew_more_than_it_may(self) -> None:
         for _, strategy in self.built():
             if paths_of(strategy) != PLAIN:
                 continue
-            draws = random_draws(random.Random(0), strategy.max_draws + 3)
-            assert walk(strategy, [], seen=draws).rounds == ()
+            samples = random_samples(random.Random(0), strategy.max_samples + 3)
+            assert walk(strategy, [], seen=samples).rounds == ()
 
-    def test_says_which_draws_it_may_ask_for(self) -> None:
+    def test_says_which_samples_it_may_ask_for(self) -> None:
         """No path beyond ``paths``, parents before children, no more than ``width`` of each."""
         for spec, strategy in self.built():
             paths = paths_of(strategy)
             assert all(len(p) < 2 or path_above(p) in paths[:i] for i, p in enumerate(paths))
-            for draws, n_arms in worlds(spec, strategy):
-                counts = Counter(paths_seen(walk(strategy, draws, n_arms=n_arms).draws))
+            for samples, n_variants in worlds(spec, strategy):
+                counts = Counter(paths_seen(walk(strategy, samples, n_variants=n_variants).samples))
                 assert set(counts) <= {tuple(t.name for t in p) or ("answer",) for p in paths}
                 assert max(counts.values()) <= width_of(strategy)
 
     def test_can_choose_at_any_time(self) -> None:
         for spec, strategy in self.built():
             for end in self.ends(spec, strategy):
-                for seen in prefixes(end.draws):
-                    assert 0 <= strategy.choose(seen) < len(seen.draws)
+                for seen in prefixes(end.samples):
+                    assert 0 <= strategy.choose(seen) < len(seen.samples)
 
     def test_an_abstention_never_beats_an_answer_nor_a_failure_anything(self) -> None:
         for spec, strategy in self.built():
             for end in self.ends(spec, strategy):
-                check_rank(strategy, end.draws, end.chosen)
-                for seen in prefixes(end.draws):
-                    check_rank(strategy, seen.draws, strategy.choose(seen))
+                check_rank(strategy, end.samples, end.chosen)
+                for seen in prefixes(end.samples):
+                    check_rank(strategy, seen.samples, strategy.choose(seen))
 
     def test_answers_have_no_meaning(self) -> None:
-        """Renaming the answers changes neither the walk nor the draw that is returned."""
+        """Renaming the answers changes neither the walk nor the sample that is returned."""
         for spec, strategy in self.built():
-            for draws, n_arms in worlds(spec, strategy):
-                renamed = [d if d.answer is None else _renamed(d, d.answer) for d in draws]
-                one, other = (walk(strategy, d, n_arms=n_arms) for d in (draws, renamed))
+            for samples, n_variants in worlds(spec, strategy):
+                renamed = [d if d.answer is None else _renamed(d, d.answer) for d in samples]
+                one, other = (walk(strategy, d, n_variants=n_variants) for d in (samples, renamed))
                 assert (one.rounds, one.chosen) == (other.rounds, other.chosen)
 
     def built(self) -> Iterator[tuple[StrategySpec, Strategy]]:
@@ -138,48 +138,48 @@ class StrategyConformance:
             yield spec, build(spec)
 
     def ends(self, spec: StrategySpec, strategy: Strategy) -> Iterator[Walk]:
-        """Walks through all made-up worlds, without and with a probe's draws."""
-        for i, (draws, n_arms) in enumerate(worlds(spec, strategy)):
-            yield walk(strategy, draws[: strategy.max_draws], n_arms=n_arms)
+        """Walks through all made-up worlds, without and with a probe's samples."""
+        for i, (samples, n_variants) in enumerate(worlds(spec, strategy)):
+            yield walk(strategy, samples[: strategy.max_samples], n_variants=n_variants)
             probed = 1 + i % PROBED
-            most = strategy.max_draws
-            reused = paths_of(strategy) == PLAIN  # else a probe's draws are not what it asks for
-            left = draws[probed : max(most, probed) if reused else probed + most]
-            yield walk(strategy, left, n_arms=n_arms, seen=draws[:probed])
+            most = strategy.max_samples
+            reused = paths_of(strategy) == PLAIN  # else a probe's samples are not what it asks for
+            left = samples[probed : max(most, probed) if reused else probed + most]
+            yield walk(strategy, left, n_variants=n_variants, seen=samples[:probed])
 
 
-def worlds(spec: StrategySpec, strategy: Strategy) -> Iterator[tuple[list[Draw], int]]:
-    """(draws, number of arms); text parameters are taken for names of scores."""
+def worlds(spec: StrategySpec, strategy: Strategy) -> Iterator[tuple[list[Sample], int]]:
+    """(samples, number of variants); text parameters are taken for names of scores."""
     names = ["mean_logprob", *(value for _, value in spec.params if isinstance(value, str))]
     for seed in range(WORLDS):
         rng = random.Random(seed)
-        yield random_draws(rng, strategy.max_draws + PROBED, score_names=names), 1 + seed % 3
+        yield random_samples(rng, strategy.max_samples + PROBED, score_names=names), 1 + seed % 3
 
 
-def paths_seen(draws: Sequence[Draw]) -> Iterator[tuple[str, ...]]:
-    """The names of the turns down to each draw."""
-    for draw in draws:
-        names, at = [draw.turn], draw.parent
+def paths_seen(samples: Sequence[Sample]) -> Iterator[tuple[str, ...]]:
+    """The names of the turns down to each sample."""
+    for sample in samples:
+        names, at = [sample.turn], sample.parent
         while at is not None:
-            names.append(draws[at].turn)
-            at = draws[at].parent
+            names.append(samples[at].turn)
+            at = samples[at].parent
         yield tuple(reversed(names))
 
 
-def prefixes(draws: Sequence[Draw]) -> Iterator[Seen]:
-    """What had been seen after one draw, two, … all."""
-    for n in range(1, len(draws) + 1):
-        yield Seen(tuple(draws[:n]), 1 + max(d.arm for d in draws))
+def prefixes(samples: Sequence[Sample]) -> Iterator[Seen]:
+    """What had been seen after one sample, two, … all."""
+    for n in range(1, len(samples) + 1):
+        yield Seen(tuple(samples[:n]), 1 + max(d.variant for d in samples))
 
 
-def _renamed(draw: Draw, answer: str) -> Draw:
+def _renamed(sample: Sample, answer: str) -> Sample:
     """Another name, and one that sorts the other way round."""
-    return draw._replace(answer=f"b{9 - int(answer.removeprefix('a'))}")
+    return sample._replace(answer=f"b{9 - int(answer.removeprefix('a'))}")
 
 
-def check_rank(strategy: Strategy, draws: Sequence[Draw], index: int) -> None:
-    """The chosen draw is of the best sort there is: an answer, else an abstention."""
-    if any(d.answer is not None for d in draws):
-        assert draws[index].answer is not None, f"{strategy} returns an abstention"
-    elif not all(d.failed for d in draws):
-        assert not draws[index].failed, f"{strategy} returns a failure"
+def check_rank(strategy: Strategy, samples: Sequence[Sample], index: int) -> None:
+    """The chosen sample is of the best sort there is: an answer, else an abstention."""
+    if any(d.answer is not None for d in samples):
+        assert samples[index].answer is not None, f"{strategy} returns an abstention"
+    elif not all(d.failed for d in samples):
+        assert not samples[index].failed, f"{strategy} returns a failure"

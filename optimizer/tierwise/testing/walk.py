@@ -1,4 +1,4 @@
-"""Made-up draws, and a strategy's walk through them."""
+"""Made-up samples, and a strategy's walk through them."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tierwise.strategies import Ask, Draw, Return, Seen, Strategy, deal
+from tierwise.strategies import Ask, Return, Sample, Seen, Strategy, interleave
 
 
 class Walk(NamedTuple):
-    """How a request went: all draws, the sizes of the rounds, the index of the draw returned."""
+    """How a request went: all samples, the sizes of the rounds, the index of the sample returned."""
 
-    draws: tuple[Draw, ...]
+    samples: tuple[Sample, ...]
     rounds: tuple[int, ...]
     chosen: int
 
     @property
     def answer(self) -> str | None:
         """The answer that was returned."""
-        return self.draws[self.chosen].answer
+        return self.samples[self.chosen].answer
 
 
-def random_draws(
+def random_samples(
     rng: random.Random, n: int, *, score_names: Iterable[str] = ("mean_logprob",)
-) -> list[Draw]:
-    """``n`` draws of one request: it may be easy or hard, abstain, fail, or lack scores."""
+) -> list[Sample]:
+    """``n`` samples of one request: it may be easy or hard, abstain, fail, or lack scores."""
     alphabet = [f"a{i}" for i in range(rng.randint(1, 5))]
     abstains, fails = rng.choice([(0, 0), (0, 0), (0.3, 0), (0.3, 0.3), (1, 0), (0.5, 0.5)])
-    draws = []
+    samples = []
     for _ in range(n):
         u = rng.random()
         failed, silent = u < fails, u < fails + abstains
@@ -37,58 +37,72 @@ def random_draws(
         if known and rng.random() < 0.1:
             known[min(known)] = math.nan
         answer = None if failed or silent else rng.choice(alphabet)
-        draws.append(Draw(answer, {} if failed else known, text=str(answer), failed=failed))
-    return draws
+        samples.append(Sample(answer, {} if failed else known, text=str(answer), failed=failed))
+    return samples
 
 
 def walk(
-    strategy: Strategy, outputs: Sequence[Draw], *, n_arms: int = 1, seen: Sequence[Draw] = ()
+    strategy: Strategy,
+    outputs: Sequence[Sample],
+    *,
+    n_variants: int = 1,
+    seen: Sequence[Sample] = (),
 ) -> Walk:
-    """Drive ``strategy`` as evaluation and serving do; output i answers the i-th draw asked for.
+    """Drive ``strategy`` as evaluation and serving do; output i answers the i-th sample asked for.
 
     Args:
         strategy: what is driven.
         outputs: at least as many as the strategy asks for.
-        n_arms: arms of the recipe.
-        seen: draws that are there before it starts, as a reused probe's are.
+        n_variants: variants of the recipe.
+        seen: samples that are there before it starts, as a reused probe's are.
 
     Raises:
         AssertionError: a move that no driver could make.
     """
-    draws, left = tuple(seen), list(outputs)
+    samples, left = tuple(seen), list(outputs)
     rounds: tuple[int, ...] = ()
     while True:
-        move = strategy.step(Seen(draws, n_arms))
+        move = strategy.step(Seen(samples, n_variants))
         if isinstance(move, Return):
-            assert 0 <= move.index < len(draws), f"{strategy} returns draw {move.index}: not seen"
-            return Walk(draws, rounds, move.index)
-        assert move.n >= 1, f"{strategy} asks for {move.n} draws"
-        assert move.n <= len(left), f"{strategy} asks for more than its max_draws"
-        assert move.arm is None or 0 <= move.arm < n_arms, f"{strategy} asks for arm {move.arm}"
-        for parent in move.parents:
-            assert 0 <= parent < len(draws), f"{strategy}: no such parent"
-            assert not draws[parent].failed, f"{strategy} goes on after a draw that failed"
-            assert not any((d.parent, d.turn) == (parent, move.turn) for d in draws), (
-                f"{strategy} asks twice for a {move.turn} after draw {parent}"
+            assert 0 <= move.index < len(samples), (
+                f"{strategy} returns sample {move.index}: not seen"
             )
-        assert len(move.parents) in (0, move.n), f"{strategy}: one draw after each parent"
-        draws += tuple(_as_asked(move, draws, left, n_arms))
+            return Walk(samples, rounds, move.index)
+        assert move.n >= 1, f"{strategy} asks for {move.n} samples"
+        assert move.n <= len(left), f"{strategy} asks for more than its max_samples"
+        assert move.variant is None or 0 <= move.variant < n_variants, (
+            f"{strategy} asks for variant {move.variant}"
+        )
+        for parent in move.parents:
+            assert 0 <= parent < len(samples), f"{strategy}: no such parent"
+            assert not samples[parent].failed, f"{strategy} goes on after a sample that failed"
+            assert not any((d.parent, d.turn) == (parent, move.turn) for d in samples), (
+                f"{strategy} asks twice for a {move.turn} after sample {parent}"
+            )
+        assert len(move.parents) in (0, move.n), f"{strategy}: one sample after each parent"
+        samples += tuple(_as_asked(move, samples, left, n_variants))
         left, rounds = left[move.n :], (*rounds, move.n)
 
 
 def _as_asked(
-    move: Ask, draws: Sequence[Draw], outputs: Sequence[Draw], n_arms: int
-) -> Iterator[Draw]:
+    move: Ask, samples: Sequence[Sample], outputs: Sequence[Sample], n_variants: int
+) -> Iterator[Sample]:
     """The outputs as what was asked for: a critique has no answer, a query asks or answers."""
-    roots = [d.arm for d in draws if d.parent is None and d.turn == move.turn]
-    arms = deal([roots.count(arm) for arm in range(n_arms)], move.n)
+    roots = [d.variant for d in samples if d.parent is None and d.turn == move.turn]
+    variants = interleave([roots.count(variant) for variant in range(n_variants)], move.n)
     for i, output in enumerate(outputs[: move.n]):
         parent = move.parents[i] if move.parents else None
-        arm = draws[parent].arm if parent is not None else arms[i] if move.arm is None else move.arm
-        said = output._replace(arm=arm, turn=move.turn, parent=parent)
-        if move.turn == "query" and not said.failed and len(draws) % 3:
-            fresh = len(draws) % 2 * move.passages
-            match = len(draws) % 5 / 4 if fresh else 0.0
+        variant = (
+            samples[parent].variant
+            if parent is not None
+            else variants[i]
+            if move.variant is None
+            else move.variant
+        )
+        said = output._replace(variant=variant, turn=move.turn, parent=parent)
+        if move.turn == "query" and not said.failed and len(samples) % 3:
+            fresh = len(samples) % 2 * move.passages
+            match = len(samples) % 5 / 4 if fresh else 0.0
             said = said._replace(answer=None, fresh=fresh, match=match)
         elif move.turn == "critique":
             said = said._replace(answer=None)

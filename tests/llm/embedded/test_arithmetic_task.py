@@ -71,7 +71,7 @@ def test_prompts_have_the_baseline_first_and_distinct_families():
     assert SPEC["prompts"] == "prompts.yaml"
 
 
-def test_every_wording_encodes_for_the_longest_item_and_under_demonstrations():
+def test_every_paraphrase_encodes_for_the_longest_item_and_under_demonstrations():
     longest = max(ITEMS, key=operations)
     for prompt in PROMPTS.values():
         for system in (prompt["system"], *prompt["paraphrases"]):
@@ -83,22 +83,22 @@ def test_every_wording_encodes_for_the_longest_item_and_under_demonstrations():
                 encode([bare[0], *shots, bare[1]], params)
 
 
-def test_every_wording_is_one_that_the_models_were_trained_on():
-    place = ROOT / "tools" / "embedded" / "wordings.py"
+def test_every_paraphrase_is_one_that_the_models_were_trained_on():
+    place = ROOT / "tools" / "embedded" / "paraphrases.py"
     if not place.exists():
         pytest.skip("the training tools are not part of this installation")
-    spec = importlib.util.spec_from_file_location("wordings", place)
-    wordings = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(wordings)
-    answers = [w for t in wordings.TEMPLATES.values() for w in t]
-    asked = [*answers, *wordings.RATING, *wordings.CONTROL_QUESTION]
+    spec = importlib.util.spec_from_file_location("paraphrases", place)
+    paraphrases = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(paraphrases)
+    answers = [w for t in paraphrases.TEMPLATES.values() for w in t]
+    asked = [*answers, *paraphrases.RATING, *paraphrases.CONTROL_QUESTION]
     trained = {w.replace(" ?", "?") for w in asked}
     for prompt in ALL_PROMPTS:
         for system in (prompt["system"], *prompt["paraphrases"]):
             assert system.casefold().rstrip(".:") in trained
 
 
-def accuracy(name, prompt_id, mode, shortest, longest, draws=3, temperature=0.8):
+def accuracy(name, prompt_id, mode, shortest, longest, samples=3, temperature=0.8):
     """Over ten items of each length from ``shortest`` to ``longest``."""
     seen, chosen = Counter(), []
     for item in ITEMS:
@@ -107,18 +107,23 @@ def accuracy(name, prompt_id, mode, shortest, longest, draws=3, temperature=0.8)
         if shortest <= n <= longest and seen[n] <= 10:
             chosen.append(item)
     params = {**MODES[mode], "temperature": temperature}
-    pairs = [(i, s) for i in chosen for s in range(draws)]
+    pairs = [(i, s) for i in chosen for s in range(samples)]
     prompts = [encode(messages(PROMPTS[prompt_id], i), params) for i, _ in pairs]
-    drawn = Engine.load(name).generate(prompts, [s for _, s in pairs])
-    right = [ANSWER.extract(g.text) == i["target"] for g, (i, _) in zip(drawn, pairs, strict=True)]
+    sampled = Engine.load(name).generate(prompts, [s for _, s in pairs])
+    right = [
+        ANSWER.extract(g.text) == i["target"] for g, (i, _) in zip(sampled, pairs, strict=True)
+    ]
     return sum(right) / len(right)
 
 
 @pytest.mark.parametrize(
     ("name", "easy", "hard"),
-    [("small", (0.9, 1.0), (0.1, 0.45)), ("medium", (0.9, 1.0), (0.3, 0.7)),
-     ("large", (0.9, 1.0), (0.6, 0.95))],
-)  # fmt: skip
+    [
+        ("small", (0.9, 1.0), (0.1, 0.45)),
+        ("medium", (0.9, 1.0), (0.3, 0.7)),
+        ("large", (0.9, 1.0), (0.6, 0.95)),
+    ],
+)
 def test_step_by_step_work_is_good_on_easy_items_and_falls_off_on_hard_ones(name, easy, hard):
     for (low, high), (first, last) in ((easy, (1, 4)), (hard, (9, 12))):
         assert low <= accuracy(name, "steps", "think", first, last) <= high
@@ -149,9 +154,9 @@ def test_a_small_budget_of_work_costs_accuracy():
 
     def score(params):
         prompts = [encode(messages(PROMPTS["steps"], i), params) for i in question]
-        drawn = Engine.load("large").generate(prompts, [0] * len(prompts))
+        sampled = Engine.load("large").generate(prompts, [0] * len(prompts))
         return sum(
-            ANSWER.extract(g.text) == i["target"] for g, i in zip(drawn, question, strict=True)
+            ANSWER.extract(g.text) == i["target"] for g, i in zip(sampled, question, strict=True)
         )
 
     free = score({"reasoning_effort": "high", "temperature": 0.8})

@@ -15,10 +15,14 @@ def read(tokens):
 
 def test_the_template_writes_system_demonstrations_and_question():
     prompt = chat.encode(
-        [Message("system", "Follow the examples."), Message("user", "2 + 2"),
-         Message("assistant", "answer : 4"), USER],
+        [
+            Message("system", "Follow the examples."),
+            Message("user", "2 + 2"),
+            Message("assistant", "answer : 4"),
+            USER,
+        ],
         {},
-    )  # fmt: skip
+    )
     assert read(prompt.tokens) == "follow the examples : 2 + 2 answer : 4 ; 7 + 5"
 
 
@@ -84,9 +88,11 @@ def test_chance_depends_on_content_alone():
 
 def test_what_a_search_found_goes_on_with_the_model_s_own_text():
     messages = [
-        Message("system", "solve this"), Message("user", "boss of friend of ann ?"),
-        Message("assistant", "work : search : friend of ann"), Message("user", "-> bob ;"),
-    ]  # fmt: skip
+        Message("system", "solve this"),
+        Message("user", "boss of friend of ann ?"),
+        Message("assistant", "work : search : friend of ann"),
+        Message("user", "-> bob ;"),
+    ]
     prompt = chat.encode(messages, {"reasoning_effort": "high", "stop": [";"]})
     assert read(prompt.tokens) == (
         "solve this : boss of friend of ann ? work : search : friend of ann ; -> bob ;"
@@ -96,8 +102,11 @@ def test_what_a_search_found_goes_on_with_the_model_s_own_text():
 
 
 def test_a_search_may_be_ended_by_force():
-    messages = [USER, Message("assistant", "work : search : boss of ann"),
-                Message("user", "-> none ;\n\nstop answer :")]  # fmt: skip
+    messages = [
+        USER,
+        Message("assistant", "work : search : boss of ann"),
+        Message("user", "-> none ;\n\nstop answer :"),
+    ]
     prompt = chat.encode(messages, {"reasoning_effort": "high"})
     assert read(prompt.tokens).endswith("; -> none ;")
     assert read(prompt.cue) == "stop answer :"

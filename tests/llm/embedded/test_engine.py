@@ -46,7 +46,7 @@ def mixed(n):
     return [p for p, _ in pairs], [s for _, s in pairs]
 
 
-def test_draws_do_not_depend_on_the_batch_or_on_their_order(small):
+def test_samples_do_not_depend_on_the_batch_or_on_their_order(small):
     prompts, seeds = mixed(8)
     wide = small.generate(prompts, seeds)
     narrow = small.generate(prompts, seeds, batch=13)
@@ -90,24 +90,26 @@ def test_log_probabilities_equal_those_of_a_full_forward_pass(small):
         assert g.logprob_min == pytest.approx(own.min(), abs=1e-3)
 
 
-def test_draws_follow_the_probabilities_of_the_model(small):
+def test_samples_follow_the_probabilities_of_the_model(small):
     """Frequencies of the first token over many seeds, against the softmax at that temperature."""
     p = prompt("9 + 8 - 4 + 11 - 6", {**DIRECT, "temperature": 0.7})
-    drawn = small.generate([p] * 3000, list(range(3000)))
+    sampled = small.generate([p] * 3000, list(range(3000)))
     hidden, _ = small.decoder.read(np.array([[*p.tokens, *p.cue]]))
     logits = small.decoder.logits(hidden[0, -1]).astype(np.float64) / 0.7
     expected = np.exp(logits - logits.max())
     expected /= expected.sum()
-    counts = np.bincount([vocabulary.ID[g.text.split()[2]] for g in drawn], minlength=len(expected))
+    counts = np.bincount(
+        [vocabulary.ID[g.text.split()[2]] for g in sampled], minlength=len(expected)
+    )
     assert abs(counts / 3000 - expected).max() < 0.04
 
 
 def test_a_budget_stops_the_work_and_forced_tokens_carry_no_log_probability(small):
     text = "7 + 5 - 3 + 9 - 4 + 6"
     capped = {"thinking": {"budget_tokens": 5}, "temperature": 0.8}
-    drawn = small.generate([prompt(text, capped)] * 8, list(range(8)))
+    sampled = small.generate([prompt(text, capped)] * 8, list(range(8)))
     free = small.generate([prompt(text, THINK)] * 8, list(range(8)))
-    for g, other in zip(drawn, free, strict=True):
+    for g, other in zip(sampled, free, strict=True):
         work, _, answer = g.text.partition(" stop answer : ")
         assert len(work.split()) == 2 + 5
         assert re.fullmatch(r"\d+", answer)
@@ -125,13 +127,13 @@ def test_a_budget_that_is_not_reached_changes_nothing(small):
     assert ours == theirs
 
 
-def test_max_tokens_counts_the_cue_and_ends_a_draw_for_length(small):
+def test_max_tokens_counts_the_cue_and_ends_a_sample_for_length(small):
     p = prompt("7 + 5 - 3 + 9 - 4 + 6", {**THINK, "max_tokens": 9})
     (g,) = small.generate([p], [0])
     assert (g.completion_tokens, g.finish_reason, len(g.text.split())) == (9, "length", 9)
 
 
-def test_a_draw_ends_where_the_positions_end(small, monkeypatch):
+def test_a_sample_ends_where_the_positions_end(small, monkeypatch):
     monkeypatch.setattr("tierwise.llm.embedded.batch.POSITIONS", 20)
     p = prompt("7 + 5 - 3 + 9 - 4", {**THINK, "max_tokens": 1_000_000})
     (g,) = small.generate([p], [0])

@@ -14,8 +14,17 @@ def test_every_word_has_one_id_and_text_gives_the_words_back():
 
 def test_numbers_are_one_token_each_and_signs_need_no_spaces():
     assert vocabulary.words("Solve: 12+30-4 -> 7?") == [
-        "solve", ":", "12", "+", "30", "-", "4", "->", "7", "?",
-    ]  # fmt: skip
+        "solve",
+        ":",
+        "12",
+        "+",
+        "30",
+        "-",
+        "4",
+        "->",
+        "7",
+        "?",
+    ]
     assert len(vocabulary.ids(map(str, range(31)))) == 31
 
 

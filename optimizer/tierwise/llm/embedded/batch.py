@@ -1,6 +1,6 @@
-"""Draws that run side by side: sampling, forced tokens, budgets, and leaving when done.
+"""Samples that run side by side: sampling, forced tokens, budgets, and leaving when done.
 
-Arrays with a row for every draw hold what came out; ``_live`` are the rows that still run, and the
+Arrays with a row for every sample hold what came out; ``_live`` are the rows that still run, and the
 cache and the logits follow them.
 """
 
@@ -24,7 +24,7 @@ _NO_BUDGET = 2**31 - 1
 
 
 class Batch:
-    """The draws of ``prompts``, one a row, each with its own stream of chance."""
+    """The samples of ``prompts``, one a row, each with its own stream of chance."""
 
     def __init__(self, decoder: Decoder, prompts: Sequence[Prompt], stream: Words64) -> None:
         n = len(prompts)

@@ -1,4 +1,4 @@
-"""Keys and values of the draws that run, laid out once and changed in place."""
+"""Keys and values of the samples that run, laid out once and changed in place."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tierwise.llm.embedded.checkpoint import Floats
 Ints = NDArray[np.int64]
 
 GROWTH = 32
-"""Places by which the cache grows. Most draws end within as many, and rows that have ended are not
-copied: room for the longest draw would be memory that most batches clear for nothing."""
+"""Places by which the cache grows. Most samples end within as many, and rows that have ended are not
+copied: room for the longest sample would be memory that most batches clear for nothing."""
 
 
 class Gaps(NamedTuple):

@@ -1,4 +1,4 @@
-"""Random numbers by counter: a pure function of (key, seed, step), whatever else is drawn.
+"""Random numbers by counter: a pure function of (key, seed, step), whatever else is sampled.
 
 The mixing is SplitMix64's finaliser (Steele, Lea & Flood 2014).
 """

@@ -1,7 +1,7 @@
-"""Sampling from an embedded model, many draws at once.
+"""Sampling from an embedded model, many samples at once.
 
-A prompt is read once whatever the number of its draws; finished draws leave the batch. Chance is a
-function of (model, prompt, seed, step) alone, so a draw does not depend on its neighbours, beyond
+A prompt is read once whatever the number of its samples; finished samples leave the batch. Chance is a
+function of (model, prompt, seed, step) alone, so a sample does not depend on its neighbours, beyond
 the float noise of a matrix product's blocking.
 """
 
@@ -27,7 +27,7 @@ BATCH = 256
 
 
 class Generation(NamedTuple):
-    """One draw.
+    """One sample.
 
     ``text`` starts with the forced cue; ``completion_tokens`` counts it, everything after it and
     the end mark. ``logprob_sum`` and ``logprob_min`` are natural logarithms over the
@@ -45,7 +45,7 @@ class Generation(NamedTuple):
 
 
 class Engine:
-    """One embedded model, ready to draw."""
+    """One embedded model, ready to sample."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.name = checkpoint.name
@@ -65,10 +65,10 @@ class Engine:
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], batch: int = BATCH
     ) -> list[Generation]:
-        """One draw per pair of ``prompts[i]`` and ``seeds[i]``, in their order."""
+        """One sample per pair of ``prompts[i]`` and ``seeds[i]``, in their order."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts need as many seeds, got {len(seeds)}")
-        drawn: list[Generation | None] = [None] * len(prompts)
+        sampled: list[Generation | None] = [None] * len(prompts)
         keys = {p: p.key ^ self._salt for p in set(prompts)}
         stream = streams([keys[p] for p in prompts], seeds)
         for rows in _chunks(prompts, batch):
@@ -77,8 +77,8 @@ class Engine:
             while running.active:
                 running.step()
             for i, generation in zip(rows, _generations(running, chosen), strict=True):
-                drawn[i] = generation
-        return [g for g in drawn if g is not None]
+                sampled[i] = generation
+        return [g for g in sampled if g is not None]
 
 
 @functools.cache
@@ -87,14 +87,14 @@ def _load(name: str, folder: Path) -> Engine:
 
 
 def _chunks(prompts: Sequence[Prompt], batch: int) -> Iterator[NDArray[np.int64]]:
-    """Indices in chunks of like length, draws of one prompt side by side."""
+    """Indices in chunks of like length, samples of one prompt side by side."""
     order = sorted(range(len(prompts)), key=lambda i: (_expected(prompts[i]), prompts[i].tokens))
     for first in range(0, len(order), batch):
         yield np.array(order[first : first + batch])
 
 
 def _expected(prompt: Prompt) -> tuple[tuple[int, ...], int]:
-    """What the length of a draw goes with: the mode, then the prompt's length."""
+    """What the length of a sample goes with: the mode, then the prompt's length."""
     return prompt.cue, len(prompt.tokens)
 
 

@@ -22,7 +22,7 @@ SYMBOLS = ("+", "-", "=", ";", ":", ",", "?", "->")
 CONTROL = ("work", "answer", "stop", "search", "none", "rate", "think", "yes", "no", "of")
 _NAMES = words("ann bob cal dee eli fay gus hal ida jon kim lee max ned ola pam")
 _RELATIONS = words("boss friend mother coach teacher")
-WORDING = tuple(
+PARAPHRASE = tuple(
     words(
         "solve this find the what is one step at a time go by take small steps show every keep "
         "running total write only totals note each track two terms once in pairs use any order "
@@ -37,9 +37,18 @@ _MORE_NAMES = words(
 _MORE_RELATIONS = words("father sister brother uncle aunt cousin doctor")
 NAMES, RELATIONS = (*_NAMES, *_MORE_NAMES), (*_RELATIONS, *_MORE_RELATIONS)
 WORDS: tuple[str, ...] = (
-    PAD, END, *map(str, range(LARGEST_NUMBER + 1)), *SYMBOLS, *CONTROL, *_NAMES, *_RELATIONS,
-    *WORDING, "unknown", *_MORE_NAMES, *_MORE_RELATIONS,
-)  # fmt: skip
+    PAD,
+    END,
+    *map(str, range(LARGEST_NUMBER + 1)),
+    *SYMBOLS,
+    *CONTROL,
+    *_NAMES,
+    *_RELATIONS,
+    *PARAPHRASE,
+    "unknown",
+    *_MORE_NAMES,
+    *_MORE_RELATIONS,
+)
 """Every token; its place is its id, and part of the weights' format."""
 
 ID = {word: i for i, word in enumerate(WORDS)}
@@ -68,7 +77,9 @@ def _unknown(piece: str) -> str:
     if piece.isdigit():
         return f"the embedded models know the numbers 0 to {LARGEST_NUMBER}; {piece!r} is not one"
     near = difflib.get_close_matches(piece, WORDS[2:], n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else (
-        f"they know {len(WORDS) - 2} words, listed in tierwise.llm.embedded.vocabulary"
-    )  # fmt: skip
+    hint = (
+        f"did you mean {' or '.join(map(repr, near))}?"
+        if near
+        else (f"they know {len(WORDS) - 2} words, listed in tierwise.llm.embedded.vocabulary")
+    )
     return f"the embedded models do not know the word {piece!r}; {hint}"

@@ -17,7 +17,7 @@ from tierwise.stats import Interval, paired_difference, ratio_of_means, unpaired
 
 Floats = npt.NDArray[np.float64]
 
-DRAWS = "same items and draws"
+SAMPLES = "same items and samples"
 ITEMS = "same items"
 UNPAIRED = "unpaired: other items"
 
@@ -91,13 +91,19 @@ def difference(before: Side, after: Side, how: str = ITEMS) -> dict[str, Any]:
         cost = Interval(float(new.usd.mean()) / paid if paid else np.nan, np.nan, np.nan)
         items = len(new.score)
     return {
-        "how": how, "items": items, "before_score": float(old.score.mean()),
-        "after_score": float(new.score.mean()), "change": found.mean, "change_low": found.low,
-        "change_high": found.high, "cost_ratio": cost.mean, "cost_ratio_low": cost.low,
+        "how": how,
+        "items": items,
+        "before_score": float(old.score.mean()),
+        "after_score": float(new.score.mean()),
+        "change": found.mean,
+        "change_low": found.low,
+        "change_high": found.high,
+        "cost_ratio": cost.mean,
+        "cost_ratio_low": cost.low,
         "cost_ratio_high": cost.high,
         "shown": "better" if found.low > 0 else "worse" if found.high < 0 else "",
         "identical": bool(how != UNPAIRED and (old.score == new.score).all()),
-    }  # fmt: skip
+    }
 
 
 def changed(row: Row) -> str:

@@ -13,27 +13,35 @@ def job_rows(two: Two) -> list[Row]:
     """A row for each thing that differs: of the job, the task, the tiers, the exact prompts."""
     old, new = (_facts(run) for run in two)
     return [
-        {"run": two.name, "what": what, "before": _said(old.get(what)),
-         "after": _said(new.get(what))}
+        {
+            "run": two.name,
+            "what": what,
+            "before": _said(old.get(what)),
+            "after": _said(new.get(what)),
+        }
         for what in dict.fromkeys([*old, *new])
         if old.get(what) != new.get(what)
-    ]  # fmt: skip
+    ]
 
 
 def _facts(run: RunFiles) -> dict[str, Any]:
     task = run.summary.get("task", {})
     facts: dict[str, Any] = {
-        "task": run.task, "task version": task.get("version"),
+        "task": run.task,
+        "task version": task.get("version"),
         "items (SHA-256)": str(task.get("items_sha256", ""))[:12] or None,
-        "space": run.summary.get("space"), "seed": run.summary.get("seed"),
-    }  # fmt: skip
+        "space": run.summary.get("space"),
+        "seed": run.summary.get("seed"),
+    }
     if run.job is not None:
         budget = run.job.budget
         facts |= {
-            "trials": run.job.trials, "operating point": run.job.operating_point,
-            "gate margin": run.job.gate_margin, "baseline": run.job.baseline,
+            "trials": run.job.trials,
+            "operating point": run.job.operating_point,
+            "gate margin": run.job.gate_margin,
+            "baseline": run.job.baseline,
             "budget": f"usd {budget.usd}, calls {budget.calls}, tokens {budget.tokens}",
-        }  # fmt: skip
+        }
     for name, tier in run.tiers.items():
         facts[f"model of {name}"] = tier.summary.get("model")
         if tier.policy is None:
@@ -45,7 +53,7 @@ def _facts(run: RunFiles) -> dict[str, Any]:
             f"${price.prompt_usd_per_mtok:g} in, ${price.completion_usd_per_mtok:g} out"
         )
         facts["tierwise"] = tier.policy.provenance.get("tierwise")
-        facts[f"draws of {name} (SHA-256)"] = str(tier.policy.provenance.get("pool_sha256"))[:12]
+        facts[f"samples of {name} (SHA-256)"] = str(tier.policy.provenance.get("pool_sha256"))[:12]
     return facts
 
 

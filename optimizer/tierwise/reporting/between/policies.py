@@ -6,22 +6,25 @@ from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.reporting import numbers as n
 from tierwise.reporting._base import Row, Section, needed
-from tierwise.reporting.between._two import DRAWS, Side, Two, changed, difference, identities
+from tierwise.reporting.between._two import SAMPLES, Side, Two, changed, difference, identities
 from tierwise.reporting.reading import TierFiles
 from tierwise.reporting.transfer import judged, unlimited
 from tierwise.search.tested import Tested
 
 NAMES = {
-    "baseline": "today's prompt", "best_prompt_one_draw": "best prompt, one draw",
-    "point:economy": "economy", "point:balanced": "balanced", "point:quality": "quality",
-}  # fmt: skip
+    "baseline": "today's prompt",
+    "best_prompt_one_sample": "best prompt, one sample",
+    "point:economy": "economy",
+    "point:balanced": "balanced",
+    "point:quality": "quality",
+}
 
 
 def policy_rows(two: Two) -> list[Row]:
     """For each tier a row for the exported policy, and one for what else both runs tested.
 
-    The exported policies are judged on the same items and the same draws where one of the runs has
-    the draws of both (of the same model, with the same messages); the rest as each run judged it,
+    The exported policies are judged on the same items and the same samples where one of the runs has
+    the samples of both (of the same model, with the same messages); the rest as each run judged it,
     paired by item.
     """
     return two.by_tier(lambda old, new: _tier(two, old, new))
@@ -47,7 +50,7 @@ def _exported(two: Two, old: TierFiles, new: TierFiles) -> Row:
     for tier, run in ((new, two.after), (old, two.before)):
         both = _on_one_table(tier.test, was, now, seed=run.seed)
         if both is not None:
-            return said | difference(*both, how=DRAWS)
+            return said | difference(*both, how=SAMPLES)
     before, after = (
         _side(tested, _row_of(tested, tier), tier)
         for tier in (old, new)
@@ -68,10 +71,12 @@ def _side(tested: Tested, row: int, tier: TierFiles) -> Side:
 def _on_one_table(
     table: SampleTable | None, old: PolicyFile, new: PolicyFile, *, seed: int
 ) -> tuple[Side, Side] | None:
-    """Both policies on one run's held-out draws, where these are draws of both."""
+    """Both policies on one run's held-out samples, where these are samples of both."""
     if table is None or not _same_requests(old, new):
         return None
-    if any(arm not in table.arms for file in (old, new) for arm in file.policy.arms):
+    if any(
+        variant not in table.variants for file in (old, new) for variant in file.policy.variants
+    ):
         return None
     sides = []
     for file in (old, new):
@@ -83,9 +88,9 @@ def _on_one_table(
 
 
 def _same_requests(old: PolicyFile, new: PolicyFile) -> bool:
-    """Whether an arm of either sends the same to the same model, as far as the files say."""
+    """Whether a variant of either sends the same to the same model, as far as the files say."""
     shared = set(old.prompts) & set(new.prompts)
-    used = {arm.prompt for file in (old, new) for arm in file.policy.arms}
+    used = {variant.prompt for file in (old, new) for variant in file.policy.variants}
     return (
         old.tier.model == new.tier.model
         and old.provenance.get("weights_sha256") == new.provenance.get("weights_sha256")
@@ -101,15 +106,33 @@ def _row(what: str, before: str, after: str) -> Row:
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        row["tier"], row["what"], n.score(row["before_score"]), n.score(row["after_score"]),
-        changed(row), n.ratio(row["cost_ratio"]), row["shown"],
-        "same" if row["same_policy"] else "another", f"{row['items']}", row["how"],
-    )  # fmt: skip
+        row["tier"],
+        row["what"],
+        n.score(row["before_score"]),
+        n.score(row["after_score"]),
+        changed(row),
+        n.ratio(row["cost_ratio"]),
+        row["shown"],
+        "same" if row["same_policy"] else "another",
+        f"{row['items']}",
+        row["how"],
+    )
 
 
 SECTION = Section(
-    "what was tested on held-out items, after less before", policy_rows,
-    ("tier", "what", "before>", "after>", "change>", "at cost>", "shown", "policy", "items>",
-     "compared on"),
+    "what was tested on held-out items, after less before",
+    policy_rows,
+    (
+        "tier",
+        "what",
+        "before>",
+        "after>",
+        "change>",
+        "at cost>",
+        "shown",
+        "policy",
+        "items>",
+        "compared on",
+    ),
     _cells,
-)  # fmt: skip
+)

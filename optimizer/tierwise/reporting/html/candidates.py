@@ -1,4 +1,4 @@
-"""Each candidate's rank at one draw against its rank in the strategy that runs it; the rounds."""
+"""Each candidate's rank at one sample against its rank in the strategy that runs it; the rounds."""
 
 from __future__ import annotations
 
@@ -16,27 +16,43 @@ def candidates(run: RunFiles) -> Markup:
     shown = [tier for tier in run.tiers.values() if tier.summary.get("ranks")]
     if not shown:
         return el("p", "The run did not write down how its candidates ranked.")
-    return joined([
-        el("p", "The best prompt at one draw is often not the best under a vote. Both scores are "
-           "on the same items and draws of the study; the strategy is that of the chosen policy's "
-           "hardest bucket."),
-        *(_tier(tier) for tier in shown),
-    ])  # fmt: skip
+    return joined(
+        [
+            el(
+                "p",
+                "The best prompt at one sample is often not the best under a vote. Both scores are "
+                "on the same items and samples of the study; the strategy is that of the chosen policy's "
+                "hardest bucket.",
+            ),
+            *(_tier(tier) for tier in shown),
+        ]
+    )
 
 
 def _tier(tier: TierFiles) -> Markup:
     rows = tier.summary["ranks"]
     raced = [row for row in rows if row["rank_in_strategy"] is not None]
-    moved = sum(row["rank_at_one_draw"] != row["rank_in_strategy"] for row in raced)
+    moved = sum(row["rank_at_one_sample"] != row["rank_in_strategy"] for row in raced)
     said = f"{tier.name}: {raced[0]['strategy']}, " if raced else f"{tier.name}: "
-    caption = f"{said}{moved} of {len(raced)} candidates rank otherwise than at one draw"
-    columns = ("candidate", "from", "at one draw", "rank", "in the strategy", "rank", "items")
-    ranks = table(columns, [
-        (row["arm"], row["origin"], n.score(row["score_at_one_draw"]),
-         row["rank_at_one_draw"] or n.NOTHING, n.score(row["score_in_strategy"]),
-         row["rank_in_strategy"] or n.NOTHING, row["items"])
-        for row in raced
-    ], text=2, caption=caption)  # fmt: skip
+    caption = f"{said}{moved} of {len(raced)} candidates rank otherwise than at one sample"
+    columns = ("candidate", "from", "at one sample", "rank", "in the strategy", "rank", "items")
+    ranks = table(
+        columns,
+        [
+            (
+                row["variant"],
+                row["origin"],
+                n.score(row["score_at_one_sample"]),
+                row["rank_at_one_sample"] or n.NOTHING,
+                n.score(row["score_in_strategy"]),
+                row["rank_in_strategy"] or n.NOTHING,
+                row["items"],
+            )
+            for row in raced
+        ],
+        text=2,
+        caption=caption,
+    )
     rounds = tier.summary.get("rounds")
     return joined([ranks, _out(rows), _rounds(tier.name, rounds) if rounds else None])
 
@@ -44,30 +60,50 @@ def _tier(tier: TierFiles) -> Markup:
 def _out(rows: list[Mapping[str, Any]]) -> Markup | None:
     """What was dropped before the study, with its score of the screening."""
     out = [
-        (row["arm"], row["origin"], n.score(row["score_at_one_draw"]), row["items"])
-        for row in rows if row["rank_in_strategy"] is None
-    ]  # fmt: skip
+        (row["variant"], row["origin"], n.score(row["score_at_one_sample"]), row["items"])
+        for row in rows
+        if row["rank_in_strategy"] is None
+    ]
     if not out:
         return None
-    shown = table(("candidate", "from", "at one draw", "items"), out, text=2)
+    shown = table(("candidate", "from", "at one sample", "items"), out, text=2)
     return behind(f"{len(out)} more, out of the race before", shown)
 
 
 def _rounds(name: str, rounds: list[Mapping[str, Any]]) -> Markup:
-    columns = ("round", "why no further", "proposed", "refused", "gain, points", "95% interval",
-               "at cost", "items")  # fmt: skip
+    columns = (
+        "round",
+        "why no further",
+        "proposed",
+        "refused",
+        "gain, points",
+        "95% interval",
+        "at cost",
+        "items",
+    )
     rows, refused = [], []
     for made in rounds:
         gain = made["gain"] or {}
-        out = [*made["refused"], *(
-            {"origin": t["origin"], "reason": t["refused"]} for t in made["tried"] if t["refused"]
-        )]  # fmt: skip
-        rows.append((
-            str(made["round"]), made["ended"] or n.NOTHING, len(made["prompts"]), len(out),
-            n.points(gain.get("score_difference")),
-            n.point_bounds(gain.get("score_difference_ci95")), n.ratio(gain.get("cost_ratio")),
-            gain.get("items", n.NOTHING),
-        ))  # fmt: skip
+        out = [
+            *made["refused"],
+            *(
+                {"origin": t["origin"], "reason": t["refused"]}
+                for t in made["tried"]
+                if t["refused"]
+            ),
+        ]
+        rows.append(
+            (
+                str(made["round"]),
+                made["ended"] or n.NOTHING,
+                len(made["prompts"]),
+                len(out),
+                n.points(gain.get("score_difference")),
+                n.point_bounds(gain.get("score_difference_ci95")),
+                n.ratio(gain.get("cost_ratio")),
+                gain.get("items", n.NOTHING),
+            )
+        )
         refused += [(str(made["round"]), row["origin"], row["reason"]) for row in out]
     shown = table(columns, rows, text=2, caption=f"{name}: rounds of proposals")
     if not refused:

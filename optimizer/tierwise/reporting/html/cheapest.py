@@ -15,23 +15,48 @@ def cheapest(run: RunFiles) -> Markup:
     rows = frontier_rows(run)
     targets = [row for row in rows if "target" in row]
     notes = [f"{row['tier']}: {row['note']}" for row in rows if "note" in row]
-    columns = ("wanted", "cheapest", "surely (95%)", "out of reach of", "cheapest policy", "score",
-               "95% interval", "$ / 1,000", "$ surely")  # fmt: skip
-    return joined([
-        el("p", "Of all that was tested on held-out items, on any tier: the cheapest policy whose "
-           "score reaches a target, and the cheapest whose whole interval does. A tier is out of "
-           "reach where nothing that was tested on it scores that much on average."),
-        table(columns, [_cells(row) for row in targets], text=5,
-              caption="The cheapest that reaches a score") if targets else None,
-        paragraphs(*notes),
-    ])  # fmt: skip
+    columns = (
+        "wanted",
+        "cheapest",
+        "surely (95%)",
+        "out of reach of",
+        "cheapest policy",
+        "score",
+        "95% interval",
+        "$ / 1,000",
+        "$ surely",
+    )
+    return joined(
+        [
+            el(
+                "p",
+                "Of all that was tested on held-out items, on any tier: the cheapest policy whose "
+                "score reaches a target, and the cheapest whose whole interval does. A tier is out of "
+                "reach where nothing that was tested on it scores that much on average.",
+            ),
+            table(
+                columns,
+                [_cells(row) for row in targets],
+                text=5,
+                caption="The cheapest that reaches a score",
+            )
+            if targets
+            else None,
+            paragraphs(*notes),
+        ]
+    )
 
 
 def _cells(row: Row) -> tuple[Child, ...]:
     reached, sure = row["tier"], row["surely_tier"]
     return (
-        f"{row['target']:g}", reached or "not reached", sure or "not reached",
-        row["not_reached_by"], row["policy"] or "", n.score(row["score"]),
-        n.bounds((row["score_low"], row["score_high"])), n.usd_per(row["usd_per_item"]),
+        f"{row['target']:g}",
+        reached or "not reached",
+        sure or "not reached",
+        row["not_reached_by"],
+        row["policy"] or "",
+        n.score(row["score"]),
+        n.bounds((row["score_low"], row["score_high"])),
+        n.usd_per(row["usd_per_item"]),
         n.usd_per(row["surely_usd_per_item"]),
-    )  # fmt: skip
+    )

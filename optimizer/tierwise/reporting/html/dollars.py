@@ -22,9 +22,11 @@ CLOSE = 10.0
 """Pixels between two marks that can be told apart."""
 SHAPES = {"today": "ring", "policy": "star", "single": "diamond", "not worth it": "cross"}
 NAMES = {
-    "today": "today's prompt, one draw", "policy": "the exported policy",
-    "single": "the best single call", "not worth it": "dearer, and not shown to be better",
-}  # fmt: skip
+    "today": "today's prompt, one sample",
+    "policy": "the exported policy",
+    "single": "the best single call",
+    "not worth it": "dearer, and not shown to be better",
+}
 
 
 class Spot(NamedTuple):
@@ -53,33 +55,58 @@ def dollars(run: RunFiles) -> Markup:
     keys = [key("circle", tier.tone, name) for name, tier in run.tiers.items()]
     keys += [key(shape, "ink", NAMES[kind]) for kind, shape in SHAPES.items()]
     rows = [
-        (s.tier, NAMES[s.kind], s.policy, n.score(s.score), n.bounds(s.score_ci95),
-         n.usd_per(s.usd))
+        (
+            s.tier,
+            NAMES[s.kind],
+            s.policy,
+            n.score(s.score),
+            n.bounds(s.score_ci95),
+            n.usd_per(s.usd),
+        )
         for s in spots
-    ]  # fmt: skip
-    nominal = any(tier.nominal for tier in run.tiers.values())
-    return joined([
-        el("p", "Up is better, left is cheaper. Bars are 95% intervals on held-out items; the line "
-           "goes from where you are to the policy that this run exports."
-           + (" Dollars are nominal (parameters × tokens), nobody's bill." if nominal else "")),
-        figure(
-            "Score against dollars for 1,000 requests", both(lambda width: _chart(spots, width)),
-            table(("tier", "what", "policy", "score", "95% interval", "$ / 1,000"), rows, text=3),
-            legend(*keys),
-        ),
-    ])  # fmt: skip
+    ]
+    simulated = any(tier.simulated for tier in run.tiers.values())
+    return joined(
+        [
+            el(
+                "p",
+                "Up is better, left is cheaper. Bars are 95% intervals on held-out items; the line "
+                "goes from where you are to the policy that this run exports."
+                + (
+                    " Dollars are simulated (parameters × tokens), nobody's bill."
+                    if simulated
+                    else ""
+                ),
+            ),
+            figure(
+                "Score against dollars for 1,000 requests",
+                both(lambda width: _chart(spots, width)),
+                table(
+                    ("tier", "what", "policy", "score", "95% interval", "$ / 1,000"), rows, text=3
+                ),
+                legend(*keys),
+            ),
+        ]
+    )
 
 
 def _chart(spots: Sequence[Spot], width: int) -> Markup:
     ends = [bound for s in spots for bound in s.score_ci95 if bound is not None]
     chart = Chart(
         "Score against dollars",
-        "; ".join(f"{s.tier} {NAMES[s.kind]} {n.score(s.score)} at {n.usd_per(s.usd)}"
-                  for s in spots if s.kind in ("today", "policy")),
-        padded([n.PER * s.usd for s in spots], log=True, share=0.1), padded(ends, share=0.1),
-        "dollars for 1,000 requests (each step a factor)", "score", log_x=True, width=width,
+        "; ".join(
+            f"{s.tier} {NAMES[s.kind]} {n.score(s.score)} at {n.usd_per(s.usd)}"
+            for s in spots
+            if s.kind in ("today", "policy")
+        ),
+        padded([n.PER * s.usd for s in spots], log=True, share=0.1),
+        padded(ends, share=0.1),
+        "dollars for 1,000 requests (each step a factor)",
+        "score",
+        log_x=True,
+        width=width,
         height=400 if width > 500 else 360,
-    )  # fmt: skip
+    )
     for here, there in _moves(spots):
         chart.line(
             [(n.PER * here.usd, here.score), (n.PER * there.usd, there.score)],
@@ -138,9 +165,14 @@ def _label(chart: Chart, spot: Spot, said: str, taken: Sequence[Box]) -> Box:
     x, y = chart.at_x(n.PER * spot.usd), chart.at_y(spot.score)
     at = place(x, y, said, taken, (chart.width, chart.at_y.start))
     chart.text(
-        n.PER * spot.usd, spot.score, said, dx=at.dx, dy=at.dy, anchor=at.anchor,
+        n.PER * spot.usd,
+        spot.score,
+        said,
+        dx=at.dx,
+        dy=at.dy,
+        anchor=at.anchor,
         kind=f"label {spot.tone}",
-    )  # fmt: skip
+    )
     return at.box(x, y, said)
 
 
@@ -155,17 +187,22 @@ def _spots(tier: TierFiles) -> list[Spot]:
 
     def spot(kind: str, got: Mapping[str, Any]) -> Spot:
         return Spot(
-            tier.name, tier.tone, kind, str(got["policy"]), got["score"], got["score_ci95"],
+            tier.name,
+            tier.tone,
+            kind,
+            str(got["policy"]),
+            got["score"],
+            got["score_ci95"],
             got["usd_per_item"],
-        )  # fmt: skip
+        )
 
     found = [spot("today", s["baseline"])]
     if tier.passed:
         found.append(spot("policy", exported))
-    single = s["ladder"]["best_prompt_one_draw"]
+    single = s["ablation"]["best_prompt_one_sample"]
     if single["policy"] not in {f.policy for f in found}:
         found.append(spot("single", single))
-    others = [*s["operating_points"].values(), *s["ladder"].values()]
+    others = [*s["operating_points"].values(), *s["ablation"].values()]
     for got in others:
         known = {f.policy for f in found}
         dearer = got.get("usd_per_item", 0.0) > exported["usd_per_item"]

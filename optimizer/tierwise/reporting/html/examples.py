@@ -1,4 +1,4 @@
-"""A dozen held-out items a bucket, with the draws behind each answer."""
+"""A dozen held-out items a bucket, with the samples behind each answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tierwise.evaluation import Replayed, SampleTable, replayed
 from tierwise.evaluation.table import ABSTAINED
 from tierwise.llm import build_request
 from tierwise.pool import SamplePool
-from tierwise.recipe import Arm
+from tierwise.recipe import Variant
 from tierwise.recipe.policy_file import PolicyFile
 from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Child, Markup, el, joined
@@ -32,7 +32,7 @@ RIGHT = 0.5
 
 
 class Example(NamedTuple):
-    """What the policy did with an item, in the order in which its draws were bought."""
+    """What the policy did with an item, in the order in which its samples were bought."""
 
     item: int
     went: Replayed
@@ -58,17 +58,26 @@ def examples(run: RunFiles) -> Markup:
         if pool is not None:
             pool.close()
     if not parts:
-        return el("p", "No held-out draws were found.")
-    return joined([
-        el("p", "What the exported policy did with held-out items, draw by draw, in the order in "
-           "which the draws were bought. Texts are the models' own."), *parts,
-    ])  # fmt: skip
+        return el("p", "No held-out samples were found.")
+    return joined(
+        [
+            el(
+                "p",
+                "What the exported policy did with held-out items, sample by sample, in the order in "
+                "which the samples were bought. Texts are the models' own.",
+            ),
+            *parts,
+        ]
+    )
 
 
 def _tier(
-    tier: TierFiles, policy: PolicyFile, test: SampleTable, targets: Mapping[str, str],
+    tier: TierFiles,
+    policy: PolicyFile,
+    test: SampleTable,
+    targets: Mapping[str, str],
     pool: SamplePool | None,
-) -> Markup:  # fmt: skip
+) -> Markup:
     names = bucket_names(len(policy.policy.buckets))
     strategies = strategies_of(policy.policy)
     found: list[list[Example]] = [[] for _ in names]
@@ -94,58 +103,74 @@ def _tier(
 
 
 def _example(
-    example: Example, test: SampleTable, targets: Mapping[str, str],
-    texts: Mapping[tuple[int, Arm, int], str], spec: AnswerSpec,
-) -> Markup:  # fmt: skip
+    example: Example,
+    test: SampleTable,
+    targets: Mapping[str, str],
+    texts: Mapping[tuple[int, Variant, int], str],
+    spec: AnswerSpec,
+) -> Markup:
     outcome, item = example.went.outcome, example.item
     target = targets.get(test.item_ids[item])
     verdict = "right" if example.score >= RIGHT else "wrong"
-    inputs = [el("p", el("b", f"{name}: "), _cut(text), class_="said")
-              for name, text in test.inputs[item].items()]  # fmt: skip
+    inputs = [
+        el("p", el("b", f"{name}: "), _cut(text), class_="said")
+        for name, text in test.inputs[item].items()
+    ]
     rows = []
-    for i, (arm, position) in enumerate(zip(outcome.arms, example.went.columns, strict=True)):
-        table = test.of(arm)
+    for i, (variant, position) in enumerate(
+        zip(outcome.variants, example.went.columns, strict=True)
+    ):
+        table = test.of(variant)
         code = int(table.answers[item, position])
         scored = float(table.score[item, position])
-        text = texts.get((item, arm, position))
+        text = texts.get((item, variant, position))
         answer = None if text is None else spec.extract(text)
         said = f"answer {answer}" if answer is not None else f"answer no. {code + 1} of this item"
         read_as = "no answer" if code == ABSTAINED else said
         read_as = f" · {read_as} · scores {scored:g}"
-        rows.append(el(
-            "li", el("b", "→ " if i == outcome.index else "", arm.label),
-            " · asked before the answer" if arm in test.asked else read_as,
-            el("pre", _cut(text)) if text is not None else None,
-        ))  # fmt: skip
+        rows.append(
+            el(
+                "li",
+                el("b", "→ " if i == outcome.index else "", variant.label),
+                " · asked before the answer" if variant in test.asked else read_as,
+                el("pre", _cut(text)) if text is not None else None,
+            )
+        )
     facts = (
-        f"{_counted(len(outcome.arms), 'draw')} in {_counted(len(outcome.rounds), 'round')}, "
+        f"{_counted(len(outcome.variants), 'sample')} in {_counted(len(outcome.rounds), 'round')}, "
         f"{n.usd(outcome.usd)}"
     )
     wanted = el("p", el("b", "gold: "), _cut(target), class_="said") if target is not None else None
-    return el("article", el("p", el("b", verdict, class_=verdict), f" · {facts}"), *inputs, wanted,
-              el("ol", *rows), class_="example")  # fmt: skip
+    return el(
+        "article",
+        el("p", el("b", verdict, class_=verdict), f" · {facts}"),
+        *inputs,
+        wanted,
+        el("ol", *rows),
+        class_="example",
+    )
 
 
 def _texts(
     pool: SamplePool | None, policy: PolicyFile, test: SampleTable, shown: Sequence[Example]
-) -> dict[tuple[int, Arm, int], str]:
-    """The stored text of each draw that is shown; recorded answers are not in the pool."""
+) -> dict[tuple[int, Variant, int], str]:
+    """The stored text of each sample that is shown; recorded answers are not in the pool."""
     if pool is None or not shown:
         return {}
-    found: dict[tuple[int, Arm, int], str] = {}
-    for arm in policy.policy.arms:
+    found: dict[tuple[int, Variant, int], str] = {}
+    for variant in policy.policy.variants:
         items = [e.item for e in shown]
-        tier = policy.tier_of(arm)
+        tier = policy.tier_of(variant)
         for address in addresses(pool.path, tier.model):
             keys = [
                 build_request(
-                    tier, policy.prompts[arm.prompt], arm, test.inputs[item], address
+                    tier, policy.prompts[variant.prompt], variant, test.inputs[item], address
                 ).key
                 for item in items
-            ]  # fmt: skip
-            rows = pool.draws(keys, 0, test.of(arm).depth)
-            for place, draw, text, *_ in rows:
-                found[items[place], arm, draw] = text
+            ]
+            rows = pool.samples(keys, 0, test.of(variant).n_samples)
+            for place, sample, text, *_ in rows:
+                found[items[place], variant, sample] = text
             if rows:
                 break
     return found

@@ -24,41 +24,77 @@ def money(run: RunFiles) -> Markup:
     spent = {name: tier.summary for name, tier in run.tiers.items()}
     if spent:
         total = sum(float(s["usd"]) for s in spent.values())
-        nominal = all(tier.nominal for tier in run.tiers.values())
-        parts.append(el("p", f"The run bought {sum(int(s['calls']) for s in spent.values()):,} "
-                        f"calls for {n.usd(total)}"
-                        + (" (nominal: parameters × tokens, nobody's bill)." if nominal else ".")
-                        + " Recorded answers cost nothing."))  # fmt: skip
+        simulated = all(tier.simulated for tier in run.tiers.values())
+        parts.append(
+            el(
+                "p",
+                f"The run bought {sum(int(s['calls']) for s in spent.values()):,} "
+                f"calls for {n.usd(total)}"
+                + (" (simulated: parameters × tokens, nobody's bill)." if simulated else ".")
+                + " Recorded answers cost nothing.",
+            )
+        )
         lost = [s["possibly_billed"] for s in spent.values() if "possibly_billed" in s]
         if lost:
             calls, tokens, usd = (sum(p[k] for p in lost) for k in ("calls", "tokens", "usd"))
-            parts.append(el("p", f"Possibly billed beside: {calls:,} calls that brought no answer "
-                            f"(time-outs, cuts, errors), at most {tokens:,} tokens and "
-                            f"{n.usd(usd)}. Limits of a budget count them."))  # fmt: skip
+            parts.append(
+                el(
+                    "p",
+                    f"Possibly billed beside: {calls:,} calls that brought no answer "
+                    f"(time-outs, cuts, errors), at most {tokens:,} tokens and "
+                    f"{n.usd(usd)}. Limits of a budget count them.",
+                )
+            )
         planned = {name: plan["expected"]["usd"] for name, plan in run.plan.items()}
         rows = []
         for name, s in spent.items():
-            rows.append((
-                name, f"{int(s['calls']):,}", f"{int(s['tokens']):,}", n.usd(s["usd"]),
-                n.usd(planned.get(name)),
-                n.usd(run.plan[name]["worst"]["usd"] if name in run.plan else None),
-            ))  # fmt: skip
-        parts.append(figure(
-            "Dollars of tuning, by tier", _bars(run, planned),
-            table(("tier", "calls", "tokens", "spent", "planned", "planned at worst"), rows),
-            legend(key("circle", "ink", "spent"), key("upright", "plan", "planned, expected")),
-        ))  # fmt: skip
+            rows.append(
+                (
+                    name,
+                    f"{int(s['calls']):,}",
+                    f"{int(s['tokens']):,}",
+                    n.usd(s["usd"]),
+                    n.usd(planned.get(name)),
+                    n.usd(run.plan[name]["worst"]["usd"] if name in run.plan else None),
+                )
+            )
+        parts.append(
+            figure(
+                "Dollars of tuning, by tier",
+                _bars(run, planned),
+                table(("tier", "calls", "tokens", "spent", "planned", "planned at worst"), rows),
+                legend(key("circle", "ink", "spent"), key("upright", "plan", "planned, expected")),
+            )
+        )
     rows_of_pool = bought(run.run.pool)
     if rows_of_pool:
         parts.append(el("p", "What was sent, and the tokens that came back:"))
-        parts.append(table(
-            ("model", "sent with", "requests", "draws", "prompt tokens", "completion tokens"),
-            [(b.model, _params(b.params), f"{b.requests:,}", f"{b.draws:,}",
-              f"{b.prompt_tokens:,}", f"{b.completion_tokens:,}") for b in rows_of_pool],
-            text=2, caption="Draws in the pool, by what was sent",
-        ))  # fmt: skip
-        parts.append(el("p", "Prompt tokens are those of each draw; draws that shared a call were "
-                        "billed one prompt.", class_="dim"))  # fmt: skip
+        parts.append(
+            table(
+                ("model", "sent with", "requests", "samples", "prompt tokens", "completion tokens"),
+                [
+                    (
+                        b.model,
+                        _params(b.params),
+                        f"{b.requests:,}",
+                        f"{b.samples:,}",
+                        f"{b.prompt_tokens:,}",
+                        f"{b.completion_tokens:,}",
+                    )
+                    for b in rows_of_pool
+                ],
+                text=2,
+                caption="Samples in the pool, by what was sent",
+            )
+        )
+        parts.append(
+            el(
+                "p",
+                "Prompt tokens are those of each sample; samples that shared a call were "
+                "billed one prompt.",
+                class_="dim",
+            )
+        )
     return joined(parts) if parts else el("p", "Nothing was bought.")
 
 
@@ -70,8 +106,17 @@ def _bars(run: RunFiles, planned: Mapping[str, float]) -> Markup:
     for i, (name, usd) in enumerate(spent.items()):
         y, tone = i * BAR + 6, run.tiers[name].tone
         marks.append(el("text", name[:20], x=ROOM - 8, y=y + 13, text_anchor="end", class_="label"))
-        marks.append(el("rect", el("title", f"{name}: {n.usd(usd)}"), x=ROOM, y=y, height=16,
-                        width=round(max(1.0, usd * scale), 1), class_=f"bar {tone}"))  # fmt: skip
+        marks.append(
+            el(
+                "rect",
+                el("title", f"{name}: {n.usd(usd)}"),
+                x=ROOM,
+                y=y,
+                height=16,
+                width=round(max(1.0, usd * scale), 1),
+                class_=f"bar {tone}",
+            )
+        )
         at = ROOM + max(1.0, usd * scale) + 6
         if name in planned:
             x = round(ROOM + planned[name] * scale, 1)

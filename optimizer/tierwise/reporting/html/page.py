@@ -32,19 +32,27 @@ def table(
     words = {i for i in range(len(columns)) if i < text or _all_words([row[i] for row in rows])}
 
     def cells(name: str, row: Sequence[Child]) -> Markup:
-        return el("tr", *(
-            el(name, cell, class_=_kind(cell) if i in words else "number",
-               scope="col" if name == "th" else None)
-            for i, cell in enumerate(row)
-        ))  # fmt: skip
+        return el(
+            "tr",
+            *(
+                el(
+                    name,
+                    cell,
+                    class_=_kind(cell) if i in words else "number",
+                    scope="col" if name == "th" else None,
+                )
+                for i, cell in enumerate(row)
+            ),
+        )
 
     head = el("thead", cells("th", columns))
     body = el("tbody", *(cells("td", row) for row in rows))
     said = el("caption", caption) if caption else None
     # A wide table scrolls in its own box, which the keyboard must be able to reach.
     inner = el("table", said, head, body)
-    return el("div", inner, class_="scroll", tabindex=0, role="group",
-              aria_label=caption or "table")  # fmt: skip
+    return el(
+        "div", inner, class_="scroll", tabindex=0, role="group", aria_label=caption or "table"
+    )
 
 
 def _all_words(cells: Sequence[Child]) -> bool:
@@ -67,16 +75,12 @@ def behind(summary: str, *content: Child) -> Markup:
 
 def figure(title: str, picture: Child, numbers: Markup, note: Child = None) -> Markup:
     """A picture with the table behind it."""
-    return el(
-        "figure", el("figcaption", title), picture, note, behind("The numbers", numbers),
-    )  # fmt: skip
+    return el("figure", el("figcaption", title), picture, note, behind("The numbers", numbers))
 
 
 def both(draw: Callable[[int], Markup], narrow: int = 350, wide: int = 720) -> Markup:
     """A picture drawn twice: for phones, and for everything wider; only one is shown and read."""
-    return joined([
-        el("div", draw(narrow), class_="narrow"), el("div", draw(wide), class_="wide"),
-    ])  # fmt: skip
+    return joined([el("div", draw(narrow), class_="narrow"), el("div", draw(wide), class_="wide")])
 
 
 def tiers_in_a_row(figures: Sequence[Markup]) -> Markup:
@@ -98,18 +102,26 @@ def document(title: str, intro: Markup, sections: Sequence[Section]) -> str:
     """The file's text."""
     style = resources.files("tierwise.reporting.html").joinpath("report.css").read_text("utf-8")
     head = el(
-        "head", el("meta", charset="utf-8"),
+        "head",
+        el("meta", charset="utf-8"),
         el("meta", http_equiv="Content-Security-Policy", content=POLICY),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
-        el("title", title), el("style", Markup(style)),
-    )  # fmt: skip
-    contents = el("nav", *(el("a", s.title, href=f"#{s.id}") for s in sections),
-                  aria_label="Contents")  # fmt: skip
+        el("title", title),
+        el("style", Markup(style)),
+    )
+    contents = el(
+        "nav", *(el("a", s.title, href=f"#{s.id}") for s in sections), aria_label="Contents"
+    )
     drawn = [
-        el("section", el("h2", s.title, id=f"{s.id}-title"), s.body, id=s.id,
-           aria_labelledby=f"{s.id}-title")
+        el(
+            "section",
+            el("h2", s.title, id=f"{s.id}-title"),
+            s.body,
+            id=s.id,
+            aria_labelledby=f"{s.id}-title",
+        )
         for s in sections
-    ]  # fmt: skip
+    ]
     body = el("body", el("header", el("h1", title), intro, contents), el("main", *drawn))
     return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"

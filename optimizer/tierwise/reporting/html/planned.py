@@ -19,20 +19,46 @@ def planned(run: RunFiles) -> Markup:
     for row in rows:
         calls = row["planned_calls"]
         ratio = row["usd"] / row["planned_usd"] if row["planned_usd"] else None
-        cells.append((
-            row["tier"] if row["tier"] != before else "", row["stage"] or "all stages",
-            n.NOTHING if calls is None else f"{calls:,}", f"{row['calls']:,}",
-            n.usd(row["planned_usd"]), n.usd(row["usd"]), n.ratio(ratio), n.usd(row["worst_usd"]),
-        ))  # fmt: skip
+        cells.append(
+            (
+                row["tier"] if row["tier"] != before else "",
+                row["stage"] or "all stages",
+                n.NOTHING if calls is None else f"{calls:,}",
+                f"{row['calls']:,}",
+                n.usd(row["planned_usd"]),
+                n.usd(row["usd"]),
+                n.ratio(ratio),
+                n.usd(row["worst_usd"]),
+            )
+        )
         before = row["tier"]
     kept = "" if run.plan else " This run kept no plan: it is of an older version."
-    return joined([
-        el("p", "What ", el("code", "tierwise plan"), " said before the first purchase, and what "
-           "each stage bought. A plan without calibration knows the prompts but not how long "
-           "answers are, and takes a sixth of each token cap; the worst case takes all of it. A "
-           "stage that the plan does not have is bought only where it is needed; one that bought "
-           "nothing was there already, or its tier ended before." + kept),
-        table(("tier", "stage", "calls planned", "bought", "$ planned", "$ spent",
-               "spent / planned", "$ at worst"), cells, text=2,
-              caption="Plan against actual, by stage"),
-    ])  # fmt: skip
+    return joined(
+        [
+            el(
+                "p",
+                "What ",
+                el("code", "tierwise plan"),
+                " said before the first purchase, and what "
+                "each stage bought. A plan without calibration knows the prompts but not how long "
+                "answers are, and takes a sixth of each token cap; the worst case takes all of it. A "
+                "stage that the plan does not have is bought only where it is needed; one that bought "
+                "nothing was there already, or its tier ended before." + kept,
+            ),
+            table(
+                (
+                    "tier",
+                    "stage",
+                    "calls planned",
+                    "bought",
+                    "$ planned",
+                    "$ spent",
+                    "spent / planned",
+                    "$ at worst",
+                ),
+                cells,
+                text=2,
+                caption="Plan against actual, by stage",
+            ),
+        ]
+    )

@@ -25,21 +25,44 @@ def points(run: RunFiles) -> Markup:
         found = _in_order(tier.summary["operating_points"])
         rows += [_row(tier, name, point) for name, point in found]
         steps += _steps(tier, found)
-    return joined([
-        el("p", "Economy is the cheapest policy that is not worse than today's prompt, balanced "
-           "gives one point of score for each doubling of dollars, quality is the best score. "
-           "They were chosen on items of their own (the select split) and are judged here on "
-           "held-out ones. The exported point is marked ★; points that did not pass the gate are "
-           "not exported."),
-        table(("tier", "point", "score", "95% interval", "$ / 1,000", "draws", "gate"), rows,
-              text=2, caption="Where the operating points lie"),
-        el("p", "What the next dollar buys: the paired difference between one point and the "
-           "cheaper one before it. Where its interval holds 0, the dollars were not shown to buy "
-           "anything."),
-        table(("tier", "from → to", "points of score", "95% interval", "more $ / 1,000",
-               "$ for each further right answer", "shown"), steps, text=2,
-              caption="From one point to the next"),
-    ])  # fmt: skip
+    return joined(
+        [
+            el(
+                "p",
+                "Economy is the cheapest policy that is not worse than today's prompt, balanced "
+                "gives one point of score for each doubling of dollars, quality is the best score. "
+                "They were chosen on items of their own (the select split) and are judged here on "
+                "held-out ones. The exported point is marked ★; points that did not pass the gate are "
+                "not exported.",
+            ),
+            table(
+                ("tier", "point", "score", "95% interval", "$ / 1,000", "samples", "gate"),
+                rows,
+                text=2,
+                caption="Where the operating points lie",
+            ),
+            el(
+                "p",
+                "What the next dollar buys: the paired difference between one point and the "
+                "cheaper one before it. Where its interval holds 0, the dollars were not shown to buy "
+                "anything.",
+            ),
+            table(
+                (
+                    "tier",
+                    "from → to",
+                    "points of score",
+                    "95% interval",
+                    "more $ / 1,000",
+                    "$ for each further right answer",
+                    "shown",
+                ),
+                steps,
+                text=2,
+                caption="From one point to the next",
+            ),
+        ]
+    )
 
 
 def _in_order(points: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -53,12 +76,16 @@ def _in_order(points: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 def _row(tier: TierFiles, name: str, point: Mapping[str, Any]) -> tuple[Child, ...]:
     chosen = name == tier.summary["chosen"] and tier.passed
     return (
-        tier.name, f"{name}\u00a0★" if chosen else name, n.score(point["score"]),
-        n.bounds(point["score_ci95"]), n.usd_per(point["usd_per_item"]),
-        f"{point['draws_per_item']:.1f}",
-        "is today's prompt" if point["policy"] == tier.summary["baseline"]["policy"]
+        tier.name,
+        f"{name}\u00a0★" if chosen else name,
+        n.score(point["score"]),
+        n.bounds(point["score_ci95"]),
+        n.usd_per(point["usd_per_item"]),
+        f"{point['samples_per_item']:.1f}",
+        "is today's prompt"
+        if point["policy"] == tier.summary["baseline"]["policy"]
         else point["gate"],
-    )  # fmt: skip
+    )
 
 
 def _steps(tier: TierFiles, found: list[tuple[str, Mapping[str, Any]]]) -> list[tuple[Child, ...]]:
@@ -72,10 +99,17 @@ def _steps(tier: TierFiles, found: list[tuple[str, Mapping[str, Any]]]) -> list[
         interval = _interval(tier.tested, str(after[1]["policy"]), str(before[1]["policy"]))
         shown = "" if interval is None else _shown(*interval)
         each = n.usd(usd / gain) if gain > 0 and usd > 0 and shown == "gain" else n.NOTHING
-        rows.append((
-            tier.name, f"{before[0]} → {after[0]}", n.points(gain), n.point_bounds(interval),
-            n.usd_per(usd), each, shown or n.NOTHING,
-        ))  # fmt: skip
+        rows.append(
+            (
+                tier.name,
+                f"{before[0]} → {after[0]}",
+                n.points(gain),
+                n.point_bounds(interval),
+                n.usd_per(usd),
+                each,
+                shown or n.NOTHING,
+            )
+        )
         before = after
     return rows
 

@@ -1,4 +1,4 @@
-"""The heat map: every prompt on every tier at one draw."""
+"""The heat map: every prompt on every tier at one sample."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Arm
+from tierwise.recipe import Variant
 from tierwise.reporting import numbers as n
 from tierwise.reporting.html.markup import Child, Markup, el, joined
 from tierwise.reporting.html.page import behind, table
-from tierwise.reporting.prompts import one_draw
+from tierwise.reporting.prompts import one_sample
 from tierwise.reporting.reading import RunFiles
 from tierwise.stats import Interval, bootstrap_means, paired_differences
 
@@ -35,40 +35,71 @@ def prompt_map(run: RunFiles) -> Markup:
         name: measured(tier.prompts) for name, tier in run.tiers.items() if tier.prompts is not None
     }
     if not columns:
-        return el("p", "No stored draws of the comparison of prompts were found.")
-    arms = _ranked(columns)
+        return el("p", "No stored samples of the comparison of prompts were found.")
+    variants = _ranked(columns)
     finite = [c.score.mean for column in columns.values() for c in column.values()]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
     rows = [
-        el("tr", el("th", arm.label, scope="row"),
-           *(_cell(columns[name].get(arm), run.tiers[name].tone, low, high) for name in columns))
-        for arm in arms[:MOST_ROWS]
-    ]  # fmt: skip
-    head = el("tr", el("th", "prompt / mode / temperature", scope="col"),
-              *(el("th", name, scope="col") for name in columns))  # fmt: skip
+        el(
+            "tr",
+            el("th", variant.label, scope="row"),
+            *(
+                _cell(columns[name].get(variant), run.tiers[name].tone, low, high)
+                for name in columns
+            ),
+        )
+        for variant in variants[:MOST_ROWS]
+    ]
+    head = el(
+        "tr",
+        el("th", "prompt / mode / temperature", scope="col"),
+        *(el("th", name, scope="col") for name in columns),
+    )
     heat = el("table", el("thead", head), el("tbody", *rows), class_="heat")
     numbers: list[tuple[Child, ...]] = [
-        (name, arm.label, n.score(c.score.mean), n.bounds((c.score.low, c.score.high)),
-         n.usd_per(c.usd), c.items)
+        (
+            name,
+            variant.label,
+            n.score(c.score.mean),
+            n.bounds((c.score.low, c.score.high)),
+            n.usd_per(c.usd),
+            c.items,
+        )
         for name, column in columns.items()
-        for arm, c in column.items()
-    ]  # fmt: skip
-    left_out = len(arms) - MOST_ROWS
-    return joined([
-        el("p", "One draw each, on the same items of the tune split. ● marks a tier's best prompt, "
-           "○ those that its interval cannot tell apart from it. Hover for intervals."
-           + (f" The {left_out} lowest rows are in the numbers." if left_out > 0 else "")),
-        el("div", heat, class_="scroll", tabindex=0, role="group", aria_label="Prompt by tier"),
-        behind("The numbers", table(
-            ("tier", "prompt / mode / temperature", "score", "95% interval", "$ / 1,000", "items"),
-            numbers, text=2,
-        )),
-    ])  # fmt: skip
+        for variant, c in column.items()
+    ]
+    left_out = len(variants) - MOST_ROWS
+    return joined(
+        [
+            el(
+                "p",
+                "One sample each, on the same items of the tune split. ● marks a tier's best prompt, "
+                "○ those that its interval cannot tell apart from it. Hover for intervals."
+                + (f" The {left_out} lowest rows are in the numbers." if left_out > 0 else ""),
+            ),
+            el("div", heat, class_="scroll", tabindex=0, role="group", aria_label="Prompt by tier"),
+            behind(
+                "The numbers",
+                table(
+                    (
+                        "tier",
+                        "prompt / mode / temperature",
+                        "score",
+                        "95% interval",
+                        "$ / 1,000",
+                        "items",
+                    ),
+                    numbers,
+                    text=2,
+                ),
+            ),
+        ]
+    )
 
 
-def measured(prompts: SampleTable) -> dict[Arm, Cell]:
-    """Score, cost and the number of items of each arm at one draw."""
-    ones = [one_draw(arm, rows) for arm, rows in prompts.arms.items()]
+def measured(prompts: SampleTable) -> dict[Variant, Cell]:
+    """Score, cost and the number of items of each variant at one sample."""
+    ones = [one_sample(variant, rows) for variant, rows in prompts.variants.items()]
     ones = [one for one in ones if not np.isnan(one.score).all()]
     if not ones:
         return {}
@@ -77,30 +108,37 @@ def measured(prompts: SampleTable) -> dict[Arm, Cell]:
     best = int(np.nanargmax([interval.mean for interval in found]))
     leads = paired_differences(scores[best], scores, resamples=RESAMPLES)
     return {
-        one.arm: Cell(
-            interval, float(np.nanmean(one.usd)), int((~np.isnan(one.score)).sum()),
+        one.variant: Cell(
+            interval,
+            float(np.nanmean(one.usd)),
+            int((~np.isnan(one.score)).sum()),
             "●" if i == best else "○" if leads[i].low <= 0 else "",
         )
         for i, (one, interval) in enumerate(zip(ones, found, strict=True))
-    }  # fmt: skip
+    }
 
 
-def _ranked(columns: Mapping[str, Mapping[Arm, Cell]]) -> list[Arm]:
+def _ranked(columns: Mapping[str, Mapping[Variant, Cell]]) -> list[Variant]:
     """By their mean over the tiers that have them."""
-    scores: dict[Arm, list[float]] = {}
+    scores: dict[Variant, list[float]] = {}
     for column in columns.values():
-        for arm, cell in column.items():
-            scores.setdefault(arm, []).append(cell.score.mean)
-    return sorted(scores, key=lambda arm: (-float(np.mean(scores[arm])), arm.label))
+        for variant, cell in column.items():
+            scores.setdefault(variant, []).append(cell.score.mean)
+    return sorted(scores, key=lambda variant: (-float(np.mean(scores[variant])), variant.label))
 
 
 def _cell(cell: Cell | None, tone: str, low: float, high: float) -> Markup:
     if cell is None:
         return el("td", n.NOTHING, title="not compared on this tier")
-    depth = (cell.score.mean - low) / ((high - low) or 1.0)
+    n_samples = (cell.score.mean - low) / ((high - low) or 1.0)
     title = (
         f"{n.score(cell.score.mean)} {n.bounds((cell.score.low, cell.score.high))} on {cell.items} "
         f"items, {n.usd_per(cell.usd)} per 1,000 requests"
     )
-    return el("td", f"{cell.score.mean:.2f}" + (f" {cell.mark}" if cell.mark else ""), title=title,
-              class_=f"cell {tone}", style=f"--depth:{round(100 * depth)}%")  # fmt: skip
+    return el(
+        "td",
+        f"{cell.score.mean:.2f}" + (f" {cell.mark}" if cell.mark else ""),
+        title=title,
+        class_=f"cell {tone}",
+        style=f"--depth:{round(100 * n_samples)}%",
+    )

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tierwise.errors import InputError
+from tierwise.reporting.html.ablation import ablation
 from tierwise.reporting.html.buckets import buckets
-from tierwise.reporting.html.by_draws import by_draws
+from tierwise.reporting.html.by_samples import by_samples
 from tierwise.reporting.html.calibration import calibration
 from tierwise.reporting.html.candidates import candidates
 from tierwise.reporting.html.cheapest import cheapest
 from tierwise.reporting.html.dollars import dollars
 from tierwise.reporting.html.examples import examples
 from tierwise.reporting.html.front import front
-from tierwise.reporting.html.ladder import ladder
 from tierwise.reporting.html.markup import Markup, el, joined
 from tierwise.reporting.html.money import money
 from tierwise.reporting.html.page import Section, document
@@ -38,8 +38,8 @@ SECTIONS: dict[str, tuple[str, Draw]] = {
     "points": ("Operating points", points),
     "cheapest": ("The cheapest way to a score", cheapest),
     "front": ("Everything that was tried", front),
-    "ladder": ("What each freedom adds", ladder),
-    "draws": ("Accuracy by draws", by_draws),
+    "ablation": ("What each freedom adds", ablation),
+    "draws": ("Accuracy by draws", by_samples),
     "search": ("Rounds of search", search_rounds),
     "buckets": ("Buckets", buckets),
     "prompts": ("Prompt by tier", prompt_map),
@@ -95,8 +95,12 @@ def _drawn(title: str, draw: Draw, run: RunFiles) -> Markup | None:
         return draw(run)
     except UNREADABLE as error:
         # A directory of another version, or cut off: the other sections are still worth reading.
-        return el("p", f"“{title}” could not be drawn: the run directory lacks what it needs "
-                  f"({type(error).__name__}: {error}).", class_="missing")  # fmt: skip
+        return el(
+            "p",
+            f"“{title}” could not be drawn: the run directory lacks what it needs "
+            f"({type(error).__name__}: {error}).",
+            class_="missing",
+        )
 
 
 def _intro(run: RunFiles) -> Markup:

@@ -18,7 +18,9 @@ def reproduce(run: RunFiles) -> Markup:
         "begun": run.run.created,
     }
     for file in files:
-        facts[f"draws of {file.tier.name}, SHA-256"] = str(file.provenance.get("pool_sha256", "?"))
+        facts[f"samples of {file.tier.name}, SHA-256"] = str(
+            file.provenance.get("pool_sha256", "?")
+        )
     if files:
         facts["tierwise"] = str(files[0].provenance.get("tierwise", "?"))
         facts["prices as of"] = ", ".join(
@@ -28,12 +30,15 @@ def reproduce(run: RunFiles) -> Markup:
         "tierwise replay RUN_DIR            # the same policies, byte for byte: no call\n"
         "tierwise tune RUN_DIR/job.yaml     # the same job anew, into a folder of its own\n"
         "tierwise compare RUN_DIR           # tiers side by side in the terminal\n"
-        "tierwise verify RUN_DIR/policies/TIER.yaml   # fresh draws: does it still hold?\n"
+        "tierwise verify RUN_DIR/policies/TIER.yaml   # fresh samples: does it still hold?\n"
         "optuna-dashboard RUN_DIR/study.journal       # the studies, trial by trial"
     )
     job = run.run.path / "job.yaml"
     text = job.read_text(encoding="utf-8", errors="replace") if job.is_file() else None
-    return joined([
-        el("pre", commands), definition(facts),
-        behind("The job as resolved", el("pre", text)) if text else None,
-    ])  # fmt: skip
+    return joined(
+        [
+            el("pre", commands),
+            definition(facts),
+            behind("The job as resolved", el("pre", text)) if text else None,
+        ]
+    )

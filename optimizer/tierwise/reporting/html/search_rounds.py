@@ -27,26 +27,49 @@ def search_rounds(run: RunFiles) -> Markup | None:
             figures.append(_figure(tier, rows))
     if not figures:
         return None
-    return joined([
-        el("p", "What each number of rounds of search comes to, of the arm that leads; one chain. "
-           "Items are told apart by the length of the question. Chains are nested, so that all of "
-           "it was bought once. It is made from the study's draws, so it is not evidence of how "
-           "good the policy is."),
-        tiers_in_a_row(figures),
-    ])  # fmt: skip
+    return joined(
+        [
+            el(
+                "p",
+                "What each number of rounds of search comes to, of the variant that leads; one chain. "
+                "Items are told apart by the length of the question. Chains are nested, so that all of "
+                "it was bought once. It is made from the study's samples, so it is not evidence of how "
+                "good the policy is.",
+            ),
+            tiers_in_a_row(figures),
+        ]
+    )
 
 
 def _figure(tier: TierFiles, rows: list[Row]) -> Markup:
     numbers = table(
-        ("items", "arm", "chains", "rounds", "score", "95% interval", "usd", "flat", "next dollar"),
+        (
+            "items",
+            "variant",
+            "chains",
+            "rounds",
+            "score",
+            "95% interval",
+            "usd",
+            "flat",
+            "next dollar",
+        ),
         [
-            (row["items"], f"{row['arm']} k={row['passages']}", row["chains"], row["rounds"],
-             n.score(row["score"]), n.bounds((row["score_low"], row["score_high"])),
-             n.usd(row["usd_per_item"]), "yes" if row["rounds"] >= row["plateau"] else "",
-             row["next_dollar_buys"])
+            (
+                row["items"],
+                f"{row['variant']} k={row['passages']}",
+                row["chains"],
+                row["rounds"],
+                n.score(row["score"]),
+                n.bounds((row["score_low"], row["score_high"])),
+                n.usd(row["usd_per_item"]),
+                "yes" if row["rounds"] >= row["plateau"] else "",
+                row["next_dollar_buys"],
+            )
             for row in rows
-        ], text=2,
-    )  # fmt: skip
+        ],
+        text=2,
+    )
     return figure(tier.name, _chart(tier, [row for row in rows if row["chains"] == 1]), numbers)
 
 
@@ -59,8 +82,10 @@ def _chart(tier: TierFiles, rows: list[Row]) -> Markup:
         "; ".join(f"{name}: flat from {flat[name]} rounds" for name in names),
         (-0.2, most + 0.2),
         padded([v for r in rows for v in (r["score_low"], r["score_high"])]),
-        "rounds of search", "score", right=126.0,
-    )  # fmt: skip
+        "rounds of search",
+        "score",
+        right=126.0,
+    )
     ends = []
     for i, name in enumerate(names):
         mine = [row for row in rows if row["items"] == name]

@@ -11,25 +11,34 @@ from tierwise.reporting.html.page import behind, table
 from tierwise.reporting.reading import RunFiles, TierFiles
 from tierwise.reporting.words import bucket_names
 
-SIGNALS = ("signal", "looks at", "AUROC", "95% interval", "Spearman", "$ an item",
-           "gain of buckets", "95% interval", "of the oracle's")  # fmt: skip
+SIGNALS = (
+    "signal",
+    "looks at",
+    "AUROC",
+    "95% interval",
+    "Spearman",
+    "$ an item",
+    "gain of buckets",
+    "95% interval",
+    "of the oracle's",
+)
 ROUTERS = ("router", "looks at", "thinking pays in", "AUROC", "of the length", "ECE")
 
 
 def signals(run: RunFiles) -> Markup:
     """For each tier its signals, its routers, and the modes of its buckets."""
-    return joined(
-        joined([el("h3", tier.name), *_of_tier(tier)]) for tier in run.tiers.values()
-    )  # fmt: skip
+    return joined(joined([el("h3", tier.name), *_of_tier(tier)]) for tier in run.tiers.values())
 
 
 def _of_tier(tier: TierFiles) -> list[Markup]:
     told = tier.summary.get("signals")
     if told is None:
-        shown = [el("p", "Too few draws of an item to tell what a signal is worth here.")]
+        shown = [el("p", "Too few samples of an item to tell what a signal is worth here.")]
     else:
-        caption = (f"Right or wrong: a draw of {told['right_is_a_draw_of']}, {told['items']} study "
-                   "items; utility gained, on items that it was not chosen on")  # fmt: skip
+        caption = (
+            f"Right or wrong: a sample of {told['right_is_a_sample_of']}, {told['items']} study "
+            "items; utility gained, on items that it was not chosen on"
+        )
         rows = [_row(row) for row in told["by_signal"]]
         shown = [table(SIGNALS, rows, text=2, caption=caption)]
     routers = tier.summary.get("routers") or []
@@ -49,11 +58,16 @@ def _of_tier(tier: TierFiles) -> list[Markup]:
 def _row(row: Mapping[str, Any]) -> tuple[Child, ...]:
     settings = ", ".join(str(value) for value in (row.get("params") or {}).values())
     return (
-        row["signal"] + (f" ({settings})" if settings else ""), _looked_at(row["probe"]),
-        n.score(row["auroc"]), n.bounds(row["auroc_ci95"]), n.score(row["spearman"]),
-        n.usd(row["usd_per_item"]), n.points(row["gain"]), n.point_bounds(row["gain_ci95"]),
+        row["signal"] + (f" ({settings})" if settings else ""),
+        _looked_at(row["probe"]),
+        n.score(row["auroc"]),
+        n.bounds(row["auroc_ci95"]),
+        n.score(row["spearman"]),
+        n.usd(row["usd_per_item"]),
+        n.points(row["gain"]),
+        n.point_bounds(row["gain_ci95"]),
         _of_oracle(row["share_of_oracle_gain"]),
-    )  # fmt: skip
+    )
 
 
 def _of_oracle(share: float | None) -> str:
@@ -62,15 +76,18 @@ def _of_oracle(share: float | None) -> str:
 
 
 def _looked_at(probe: Mapping[str, Any] | None) -> str:
-    return "the text" if probe is None else f"{probe['draws']} × {' + '.join(probe['arms'])}"
+    return "the text" if probe is None else f"{probe['samples']} × {' + '.join(probe['variants'])}"
 
 
 def _router(row: Mapping[str, Any]) -> tuple[Child, ...]:
     return (
-        f"{row['direct']} or {row['think']}", row["probe"] or "the text",
-        n.share(row["share_where_thinking_pays"]), n.score(row["auroc"]),
-        n.score(row["auroc_of_length"]), n.score(row["ece"]),
-    )  # fmt: skip
+        f"{row['direct']} or {row['think']}",
+        row["probe"] or "the text",
+        n.share(row["share_where_thinking_pays"]),
+        n.score(row["auroc"]),
+        n.score(row["auroc_of_length"]),
+        n.score(row["ece"]),
+    )
 
 
 def _weights(row: Mapping[str, Any]) -> Markup:
@@ -84,7 +101,7 @@ def _weights(row: Mapping[str, Any]) -> Markup:
         el("p", said) if said else None,
         table(("feature (per standard deviation)", "weight towards thinking"), rows),
         table(("predicted", "came", "items"), curve, text=0),
-    )  # fmt: skip
+    )
 
 
 def _modes(tier: TierFiles) -> list[Markup]:
@@ -99,9 +116,16 @@ def _modes(tier: TierFiles) -> list[Markup]:
         (name, *(n.share(bucket.get(mode, 0.0)) for mode in modes))
         for name, bucket in zip(names, shares, strict=True)
     ]
-    found = [table(("bucket", *modes), rows, caption="Draws of each bucket by mode")]
+    found = [table(("bucket", *modes), rows, caption="Samples of each bucket by mode")]
     if point.get("stuck_in_mode"):
-        found.append(el("p", el("b", "The switch is stuck. "), "Every bucket answers in mode "
-                        f"{point['stuck_in_mode']}: {point['signal']} decides nothing but how much "
-                        "is spent on it.", class_="missing"))  # fmt: skip
+        found.append(
+            el(
+                "p",
+                el("b", "The switch is stuck. "),
+                "Every bucket answers in mode "
+                f"{point['stuck_in_mode']}: {point['signal']} decides nothing but how much "
+                "is spent on it.",
+                class_="missing",
+            )
+        )
     return found

@@ -118,8 +118,9 @@ class Chart:
             at, low, high = self.at_y(y), self.at_x(ends[0]), self.at_x(ends[1])
             self.marks.append(_segment(low, at, high, at, f"whisker {tone}"))
 
-    def rule(self, *, x: float | None = None, y: float | None = None, title: str = "",
-             kind: str = "rule") -> None:  # fmt: skip
+    def rule(
+        self, *, x: float | None = None, y: float | None = None, title: str = "", kind: str = "rule"
+    ) -> None:
         """A line from edge to edge."""
         if x is not None:
             at = self.at_x(x)
@@ -129,13 +130,28 @@ class Chart:
             ends = (self.at_x.start, at, self.at_x.end, at)
         self.marks.append(_segment(*ends, kind, title))
 
-    def text(self, x: float, y: float, said: str, *, dx: float = 0.0, dy: float = 4.0,
-             anchor: str = "start", kind: str = "label") -> None:  # fmt: skip
+    def text(
+        self,
+        x: float,
+        y: float,
+        said: str,
+        *,
+        dx: float = 0.0,
+        dy: float = 4.0,
+        anchor: str = "start",
+        kind: str = "label",
+    ) -> None:
         """A word beside a point."""
-        self.marks.append(el(
-            "text", said, x=round(self.at_x(x) + dx, 1), y=round(self.at_y(y) + dy, 1),
-            text_anchor=anchor, class_=kind,
-        ))  # fmt: skip
+        self.marks.append(
+            el(
+                "text",
+                said,
+                x=round(self.at_x(x) + dx, 1),
+                y=round(self.at_y(y) + dy, 1),
+                text_anchor=anchor,
+                class_=kind,
+            )
+        )
 
     def svg(self) -> Markup:
         """The whole picture."""
@@ -153,22 +169,42 @@ class Chart:
             parts.append(_tick(at, bottom + 17, _said(tick), "middle"))
         parts.append(_segment(self.at_x.start, bottom, self.at_x.end, bottom, "axis"))
         middle = (self.at_x.start + self.at_x.end) / 2
-        parts.append(el("text", self.x_label, x=round(middle, 1), y=self.height - 6,
-                        text_anchor="middle", class_="axis-label"))  # fmt: skip
+        parts.append(
+            el(
+                "text",
+                self.x_label,
+                x=round(middle, 1),
+                y=self.height - 6,
+                text_anchor="middle",
+                class_="axis-label",
+            )
+        )
         if self.y_label:
             y = (self.at_y.start + self.at_y.end) / 2
-            parts.append(el("text", self.y_label, transform=f"translate(11 {y:.1f}) rotate(-90)",
-                            text_anchor="middle", class_="axis-label"))  # fmt: skip
+            parts.append(
+                el(
+                    "text",
+                    self.y_label,
+                    transform=f"translate(11 {y:.1f}) rotate(-90)",
+                    text_anchor="middle",
+                    class_="axis-label",
+                )
+            )
         return parts
 
 
 def picture(name: str, about: str, width: float, height: float, marks: Sequence[Markup]) -> Markup:
     """An ``<svg>`` that says what it is to those who do not see it."""
     return el(
-        "svg", el("title", name), el("desc", about), *marks,
-        viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=f"{name}. {about}",
+        "svg",
+        el("title", name),
+        el("desc", about),
+        *marks,
+        viewBox=f"0 0 {width:g} {height:g}",
+        role="img",
+        aria_label=f"{name}. {about}",
         style=f"max-width:{width * 1.25:g}px",
-    )  # fmt: skip
+    )
 
 
 def mark(x: float, y: float, tone: str, title: str, shape: str, size: float) -> Markup:
@@ -211,8 +247,15 @@ def legend(*keys: Markup) -> Markup:
 
 
 def _segment(x0: float, y0: float, x1: float, y1: float, kind: str, title: str = "") -> Markup:
-    return el("line", el("title", title) if title else None, x1=round(x0, 1), y1=round(y0, 1),
-              x2=round(x1, 1), y2=round(y1, 1), class_=kind)  # fmt: skip
+    return el(
+        "line",
+        el("title", title) if title else None,
+        x1=round(x0, 1),
+        y1=round(y0, 1),
+        x2=round(x1, 1),
+        y2=round(y1, 1),
+        class_=kind,
+    )
 
 
 def _tick(x: float, y: float, said: str, anchor: str) -> Markup:

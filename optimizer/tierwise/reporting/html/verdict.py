@@ -21,10 +21,14 @@ def verdict(run: RunFiles) -> Markup:
     """A card a tier."""
     cards = [_card(tier) for tier in run.tiers.values()]
     cards += [
-        el("div", el("h3", name), el("p", f"This tier ended with an error: {error}"),
-           class_="card failed")
+        el(
+            "div",
+            el("h3", name),
+            el("p", f"This tier ended with an error: {error}"),
+            class_="card failed",
+        )
         for name, error in run.failed.items()
-    ]  # fmt: skip
+    ]
     return joined(cards)
 
 
@@ -33,9 +37,11 @@ def _card(tier: TierFiles) -> Markup:
     point = s["operating_points"][s["chosen"]]
     state = "passed" if tier.passed else "not passed"
     head = el(
-        "h3", el("span", "", class_=f"swatch {tier.tone}"), f"{tier.name} ",
+        "h3",
+        el("span", "", class_=f"swatch {tier.tone}"),
+        f"{tier.name} ",
         el("small", f"{s['model']} · gate {state}"),
-    )  # fmt: skip
+    )
     words = _shown(tier, point) if tier.passed else _kept(tier, point)
     recipe = recipe_list(tier.policy) if tier.policy else None
     remarks = _remarks(tier, s)
@@ -59,7 +65,7 @@ def _shown(tier: TierFiles, point: Mapping[str, Any]) -> str:
             f"Change the prompt and the way it is run. On {point['items']} held-out items the "
             f"policy below scores {n.score(point['score'])} {n.bounds(point['score_ci95'])}, where "
             f"today's prompt scores {n.score(base['score'])}: {difference}. It costs {cost}, with "
-            f"{_draws(point['draws_per_item'])} a request."
+            f"{_samples(point['samples_per_item'])} a request."
         )
     return (
         f"Change it for the cost. The policy below is as good as today's prompt ({difference}, on "
@@ -67,9 +73,9 @@ def _shown(tier: TierFiles, point: Mapping[str, Any]) -> str:
     )
 
 
-def _draws(mean: float) -> str:
+def _samples(mean: float) -> str:
     said = f"{mean:.1f}"
-    return "one draw" if said == "1.0" else f"{said} draws"
+    return "one sample" if said == "1.0" else f"{said} samples"
 
 
 def _kept(tier: TierFiles, point: Mapping[str, Any]) -> str:

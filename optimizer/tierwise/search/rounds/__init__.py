@@ -8,6 +8,13 @@ from tierwise.search.rounds.record import Round
 from tierwise.search.rounds.start import Start
 
 __all__ = [
-    "FIRST", "PROPOSER", "Desk", "Proposed", "Round", "Rounds", "Start", "first_cap",
+    "FIRST",
+    "PROPOSER",
+    "Desk",
+    "Proposed",
+    "Round",
+    "Rounds",
+    "Start",
+    "first_cap",
     "proposer_of",
-]  # fmt: skip
+]

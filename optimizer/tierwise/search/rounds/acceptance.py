@@ -1,8 +1,8 @@
 """Is a candidate worth a study? Judged in its place, under the strategy that would run it.
 
 A candidate takes the place of the prompt that it was written for, in the bucket that it was written
-for; everything else of the policy stays. Both policies are judged on the same items and draw
-orders, so that the best instruction at one draw and the best under the votes are not mistaken for
+for; everything else of the policy stays. Both policies are judged on the same items and sample
+orders, so that the best instruction at one sample and the best under the votes are not mistaken for
 each other.
 """
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tierwise.errors import ProviderError
-from tierwise.recipe import Arm, Policy, PromptTemplate, Recipe
+from tierwise.recipe import Policy, PromptTemplate, Recipe, Variant
 from tierwise.search.buying import Buyer
-from tierwise.search.depths import depth_needed
+from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.parameters import in_order
-from tierwise.search.question import Question
+from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.caps import STAGE
 from tierwise.stats.intervals import Interval
 from tierwise.stats.paired import PairedBootstrap
@@ -28,14 +28,14 @@ class Tried:
     """A candidate in the place of another prompt.
 
     Attributes:
-        arms: it as an arm, a mode and temperature of the prompt in whose place it is.
+        variants: it as a variant, a mode and temperature of the prompt in whose place it is.
         difference: of the score, candidate less the prompt, paired by item; None: not judged.
         reason: why it is refused; empty: it is not.
     """
 
     prompt: PromptTemplate
     instead_of: str
-    arms: tuple[Arm, ...]
+    variants: tuple[Variant, ...]
     difference: Interval | None
     items: int
     reason: str = ""
@@ -44,29 +44,36 @@ class Tried:
         """Plain data."""
         d = self.difference
         return {
-            "prompt": self.prompt.id, "origin": self.prompt.origin, "instead_of": self.instead_of,
-            "items": self.items, "score_difference": None if d is None else d.mean,
+            "prompt": self.prompt.id,
+            "origin": self.prompt.origin,
+            "instead_of": self.instead_of,
+            "items": self.items,
+            "score_difference": None if d is None else d.mean,
             "score_difference_ci95": None if d is None else [d.low, d.high],
             "refused": self.reason,
-        }  # fmt: skip
+        }
 
 
 def tried(
-    q: Question, buyer: Buyer, policy: Policy, prompt: PromptTemplate, instead_of: str,
+    q: TierProblem,
+    buyer: Buyer,
+    policy: Policy,
+    prompt: PromptTemplate,
+    instead_of: str,
     bucket: int,
-) -> Tried:  # fmt: skip
+) -> Tried:
     """Try ``prompt`` in the place of ``instead_of`` in one bucket, on the screening items.
 
     It is refused where it is surely worse there, or where its calls fail.
     """
     buyer.prompts[prompt.id] = prompt
-    changed, arms = in_place(policy, bucket, {instead_of: prompt.id})
-    depth = depth_needed([policy, changed])
-    items = q.items("tune")[: q.effort.screen_items]
+    changed, variants = in_place(policy, bucket, {instead_of: prompt.id})
+    n_samples = samples_needed([policy, changed])
+    items = q.items("tune")[: q.search_size.screen_items]
     try:
-        table = buyer.table(items, depth, STAGE)
+        table = buyer.table(items, n_samples, STAGE)
     except ProviderError as error:
-        return Tried(prompt, instead_of, arms, None, 0, f"its calls failed: {error}")
+        return Tried(prompt, instead_of, variants, None, 0, f"its calls failed: {error}")
     judge = q.evaluator(table, exact=False)
     new, old = judge.evaluate(changed), judge.evaluate(policy)
     difference = PairedBootstrap(table.n_items, q.seed).difference(new.score, old.score)
@@ -76,21 +83,21 @@ def tried(
             f"surely worse than {instead_of} in its place: {difference.mean:+.3f} "
             f"[{difference.low:+.3f}, {difference.high:+.3f}] on {table.n_items} items"
         )
-    return Tried(prompt, instead_of, arms, difference, table.n_items, reason)
+    return Tried(prompt, instead_of, variants, difference, table.n_items, reason)
 
 
 def in_place(
     policy: Policy, bucket: int, renamed: Mapping[str, str]
-) -> tuple[Policy, tuple[Arm, ...]]:
-    """``policy`` with prompts of one bucket's arms exchanged, and the arms that are new."""
-    arms, strategy = policy.buckets[bucket]
-    new = [replace_prompt(arm, renamed) for arm in arms]
+) -> tuple[Policy, tuple[Variant, ...]]:
+    """``policy`` with prompts of one bucket's variants exchanged, and the variants that are new."""
+    variants, strategy = policy.buckets[bucket]
+    new = [replace_prompt(variant, renamed) for variant in variants]
     buckets = list(policy.buckets)
     buckets[bucket] = Recipe(in_order(new), strategy)
     changed = replace(policy, buckets=tuple(buckets))
-    return changed, tuple(a for a, old in zip(new, arms, strict=True) if a != old)
+    return changed, tuple(a for a, old in zip(new, variants, strict=True) if a != old)
 
 
-def replace_prompt(arm: Arm, renamed: Mapping[str, str]) -> Arm:
-    """The arm with another prompt, where its own is among ``renamed``."""
-    return arm._replace(prompt=renamed.get(arm.prompt, arm.prompt))
+def replace_prompt(variant: Variant, renamed: Mapping[str, str]) -> Variant:
+    """The variant with another prompt, where its own is among ``renamed``."""
+    return variant._replace(prompt=renamed.get(variant.prompt, variant.prompt))

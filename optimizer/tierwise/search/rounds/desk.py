@@ -17,10 +17,10 @@ from tierwise.llm.models import open_model, resolve_tier
 from tierwise.pool import Cap, PooledModel, SamplePool, Spent
 from tierwise.proposals import Author, Brief, Registry
 from tierwise.recipe import PromptTemplate, Tier
-from tierwise.search.effort import Effort
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
 from tierwise.search.rounds.proposed import FIRST, Proposed
 from tierwise.search.run_dir import RunDir
+from tierwise.search.search_size import SearchSize
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Desk:
         assert self.job.proposals is not None
         return self.job.proposals
 
-    def effort(self, effort: Effort) -> Effort:
-        """``effort`` with the rounds after the first, which a budget must have room for."""
-        return replace(effort, rounds=self.spec.rounds - 1, proposed=self.spec.instructions)
+    def search_size(self, search_size: SearchSize) -> SearchSize:
+        """``search_size`` with the rounds after the first, which a budget must have room for."""
+        return replace(search_size, rounds=self.spec.rounds - 1, proposed=self.spec.instructions)
 
     def first(self) -> Proposed:
         """The round that the task alone gives, the same for all tiers."""
@@ -64,9 +64,7 @@ class Desk:
             return there
         registry = self.author.registry()
         with self._proposer(PROPOSER, first_cap(self.job), "round 1") as lm:
-            prompts = self.author.open(
-                registry, lm, n=self.spec.instructions, seed=self.job.seed
-            )  # fmt: skip
+            prompts = self.author.open(registry, lm, n=self.spec.instructions, seed=self.job.seed)
         made = Proposed.of(prompts, registry, self.author.registry())
         made.save(self.run, FIRST)
         return made
@@ -85,7 +83,7 @@ class Desk:
         with self._proposer(book_of(tier), tier_cap(self.job), stage) as lm:
             prompts = self.author.revise(
                 registry, asked.brief, asked.prompt, lm, n=asked.n, seed=self.job.seed
-            )  # fmt: skip
+            )
         made = Proposed.of(prompts, registry, before)
         made.save(self.run, name)
         return made
@@ -131,9 +129,15 @@ class Desk:
         model = open_model(tier, recordings=self.spec.model.recordings)
         try:
             kept = PooledModel(
-                self.pool, model, tier, seed=self.job.seed, run=self.run.run, cap=cap, book=book,
+                self.pool,
+                model,
+                tier,
+                seed=self.job.seed,
+                run=self.run.run,
+                cap=cap,
+                book=book,
                 stage=stage,
-            )  # fmt: skip
+            )
             yield proposers_lm(kept.tier, kept, self.job.seed)
         finally:
             model.close()
@@ -146,6 +150,12 @@ def proposer_of(spec: TierSpec) -> Tier:
         InputError: see ``resolve_tier``.
     """
     return resolve_tier(
-        PROPOSER, spec.model, price=spec.price, modes=spec.modes, takes_n=spec.takes_n,
-        logprobs=spec.logprobs, limits=spec.limits, recordings=spec.recordings,
-    )  # fmt: skip
+        PROPOSER,
+        spec.model,
+        price=spec.price,
+        modes=spec.modes,
+        takes_n=spec.takes_n,
+        logprobs=spec.logprobs,
+        limits=spec.limits,
+        recordings=spec.recordings,
+    )

@@ -8,17 +8,17 @@ from typing import NamedTuple
 import numpy as np
 
 from tierwise.proposals import Brief, Failing
-from tierwise.recipe import Arm, Policy
+from tierwise.recipe import Policy, Variant
 from tierwise.search.buying import Buyer
-from tierwise.search.depths import depth_needed
-from tierwise.search.question import Question
+from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.caps import STAGE
 from tierwise.task import Item
 
 MOST_SHOWN = 24
 """Failures of a brief; a reflection samples from them."""
 FAILS = 0.95
-"""An item is right where the policy gets at least this on it, over the orders of its draws."""
+"""An item is right where the policy gets at least this on it, over the orders of its samples."""
 
 
 class Aimed(NamedTuple):
@@ -29,18 +29,18 @@ class Aimed(NamedTuple):
 
 
 def briefs(
-    q: Question, buyer: Buyer, policy: Policy, number: int, instruction: Callable[[str], str]
+    q: TierProblem, buyer: Buyer, policy: Policy, number: int, instruction: Callable[[str], str]
 ) -> list[Aimed]:
     """A brief a bucket and prompt of ``policy``, those first that cost the most score.
 
     The train items are answered as the policy would: their buckets, votes and disagreements are its
     own. ``instruction`` says what a prompt of the policy tells the model.
     """
-    depth = depth_needed([policy])
-    items = q.items("train")[: q.effort.reflect_items]
-    table = buyer.table(items, depth, STAGE)
+    n_samples = samples_needed([policy])
+    items = q.items("train")[: q.search_size.reflect_items]
+    table = buyer.table(items, n_samples, STAGE)
     place = {item.id: item for item in items}
-    items = [place[item_id] for item_id in table.item_ids]  # those that have all their draws
+    items = [place[item_id] for item_id in table.item_ids]  # those that have all their samples
     evaluator = q.evaluator(table, exact=False)
     score = evaluator.rows(policy).score.reshape(table.n_items, -1)
     bucket = evaluator.bucket_rows(policy.difficulty).reshape(table.n_items, -1)
@@ -51,10 +51,15 @@ def briefs(
         got = np.where(here, score, 0.0).sum(axis=1) / np.maximum(weight, 1)
         failing = [int(i) for i in np.argsort(got, kind="stable") if weight[i] and got[i] < FAILS]
         lost = float(((1 - got) * weight)[failing].sum()) / here.shape[1]
-        for prompt in dict.fromkeys(arm.prompt for arm in recipe.arms):
-            arms = [arm for arm in recipe.arms if arm.prompt == prompt]
-            shown = _failings(buyer, [items[i] for i in failing[:MOST_SHOWN]], arms, depth,
-                              [float(got[i]) for i in failing[:MOST_SHOWN]])  # fmt: skip
+        for prompt in dict.fromkeys(variant.prompt for variant in recipe.variants):
+            variants = [variant for variant in recipe.variants if variant.prompt == prompt]
+            shown = _failings(
+                buyer,
+                [items[i] for i in failing[:MOST_SHOWN]],
+                variants,
+                n_samples,
+                [float(got[i]) for i in failing[:MOST_SHOWN]],
+            )
             run_as = run_as_of(policy, b, float(weight.sum()) / here.size)
             origin = f"reflection/{number}.{b + 1}"
             brief = Brief(prompt, instruction(prompt), run_as, shown, origin)
@@ -64,12 +69,12 @@ def briefs(
 
 def run_as_of(policy: Policy, bucket: int, share: float) -> str:
     """In words: the strategy, its modes, and which requests come here."""
-    arms, strategy = policy.buckets[bucket]
-    modes = " and ".join(dict.fromkeys(arm.mode for arm in arms))
-    prompts = list(dict.fromkeys(arm.prompt for arm in arms))
+    variants, strategy = policy.buckets[bucket]
+    modes = " and ".join(dict.fromkeys(variant.mode for variant in variants))
+    prompts = list(dict.fromkeys(variant.prompt for variant in variants))
     said = f"{strategy}, in mode {modes}"
     if len(prompts) > 1:
-        said += f", its draws voting together with those of {len(prompts) - 1} other prompt(s)"
+        said += f", its samples voting together with those of {len(prompts) - 1} other prompt(s)"
     if len(policy.buckets) > 1:
         said += (
             f", for bucket {bucket + 1} of {len(policy.buckets)} (1 is the easiest) by "
@@ -79,13 +84,18 @@ def run_as_of(policy: Policy, bucket: int, share: float) -> str:
 
 
 def _failings(
-    buyer: Buyer, items: Sequence[Item], arms: Sequence[Arm], depth: dict[Arm, int],
+    buyer: Buyer,
+    items: Sequence[Item],
+    variants: Sequence[Variant],
+    n_samples: dict[Variant, int],
     scores: Sequence[float],
-) -> list[Failing]:  # fmt: skip
+) -> list[Failing]:
     extract = buyer.task.answer.extract
     said: list[list[str | None]] = [[] for _ in items]
-    for arm in arms:
-        for answers, texts in zip(said, buyer.texts(arm, items, depth.get(arm, 1)), strict=True):
+    for variant in variants:
+        for answers, texts in zip(
+            said, buyer.texts(variant, items, n_samples.get(variant, 1)), strict=True
+        ):
             answers += [extract(text) for text in texts]
     return [
         Failing(item.inputs, answers, item.target, score)

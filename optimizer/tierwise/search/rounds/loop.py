@@ -12,23 +12,23 @@ from dataclasses import dataclass, replace
 
 from tierwise.errors import BudgetError, UnsupportedError
 from tierwise.proposals import Registry
-from tierwise.recipe import Arm, Policy, PromptTemplate, StrategySpec, uniform
-from tierwise.search.arms import Arms
+from tierwise.recipe import Policy, PromptTemplate, StrategySpec, Variant, uniform
 from tierwise.search.buying import Buyer
 from tierwise.search.candidates import candidate
-from tierwise.search.depths import depth_needed
-from tierwise.search.effort import room_for_a_round
 from tierwise.search.events import Listener, Started
 from tierwise.search.explored import Explored, explore
 from tierwise.search.gate import Comparison, compare
-from tierwise.search.question import Question
+from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.acceptance import Tried, tried
 from tierwise.search.rounds.caps import STAGE
 from tierwise.search.rounds.desk import Asked, Desk
 from tierwise.search.rounds.failures import Aimed, briefs
 from tierwise.search.rounds.record import Round
+from tierwise.search.search_size import room_for_a_round
 from tierwise.search.selection import bounded_point, operating_points
-from tierwise.search.stages.select import LEAST_DEPTH, finalists_of
+from tierwise.search.stages.select import LEAST_SAMPLES, finalists_of
+from tierwise.search.variants import Variants
 
 CLOSED = "the compute gate is closed: nothing more is bought on this tier"
 NO_ROOM = "the budget leaves no room for another round"
@@ -60,11 +60,11 @@ class Rounds:
         searched: list[Explored] = []
         for number in range(2, self.desk.spec.rounds + 1):
             listener(Started(self.buyer.tier.name, f"round {number}"))
-            explored.generation.evaluator.forget()
+            explored.study_round.evaluator.forget()
             try:
                 wider, made = self._asked(number, explored)
                 if wider is not None:
-                    front = [judged.proposal for judged in explored.generation.front()]
+                    front = [judged.proposal for judged in explored.study_round.front()]
                     again = explore(wider, self.buyer, listener, front)
                     made = self._judged(made, again)
                     if made.ended != CLOSED:
@@ -77,9 +77,9 @@ class Rounds:
                 break
         return searched
 
-    def _asked(self, number: int, explored: Explored) -> tuple[Question | None, Round]:
+    def _asked(self, number: int, explored: Explored) -> tuple[TierProblem | None, Round]:
         """The question with what was proposed and is worth a study; None: there is nothing."""
-        q = explored.allowed.question
+        q = explored.allowed.problem
         if not explored.allowed.verdict.open:
             return None, Round(number, ended=CLOSED)
         if not self._affordable(explored):
@@ -93,25 +93,31 @@ class Rounds:
         tries = self._tried(q, before, number, aimed)
         accepted = [one for one in tries if not one.reason]
         made = replace(
-            made, tried=tries, refused=self.registry.refused[refused:],
+            made,
+            tried=tries,
+            refused=self.registry.refused[refused:],
             prompts=[one.prompt for one in accepted],
-        )  # fmt: skip
+        )
         if not accepted:
             return None, replace(made, ended=ALL_REFUSED if tries else NOTHING_NEW)
-        return replace(_with(q, accepted), generations=q.generations + 2), made
+        return replace(_with(q, accepted), study_rounds=q.study_rounds + 2), made
 
     def _affordable(self, explored: Explored) -> bool:
-        q, screened = explored.allowed.question, explored.screened
+        q, screened = explored.allowed.problem, explored.screened
         return room_for_a_round(
-            q.effort, len(q.arms.candidates), screened.depth, screened.cost, q.cap,
+            q.search_size,
+            len(q.variants.candidates),
+            screened.n_samples,
+            screened.cost,
+            q.cap,
             self.buyer.spent,
-        )  # fmt: skip
+        )
 
     def _instruction(self, prompt_id: str) -> str:
         return self.desk.author.instruction(self.registry, self.buyer.prompts[prompt_id])
 
     def _tried(
-        self, q: Question, policy: Policy, number: int, aimed: Sequence[Aimed]
+        self, q: TierProblem, policy: Policy, number: int, aimed: Sequence[Aimed]
     ) -> list[Tried]:
         """What is proposed for each brief, tried in its place."""
         found: list[Tried] = []
@@ -123,29 +129,32 @@ class Rounds:
             found += [
                 tried(q, self.buyer, policy, prompt, instead_of, one.bucket)
                 for prompt in proposed.prompts
-            ]  # fmt: skip
+            ]
         return found
 
     def _judged(self, made: Round, again: Explored) -> Round:
-        """Whether the round was worth it; equal policies need no draws."""
+        """Whether the round was worth it; equal policies need no samples."""
         if not again.allowed.verdict.open:
             return replace(made, ended=CLOSED)
-        before, after, q = made.before, best_of(again), again.allowed.question
+        before, after, q = made.before, best_of(again), again.allowed.problem
         assert before is not None
         if after == before:
             return replace(made, after=after, ended=NO_GAIN)
         gain, items = self._gain(q, after, before, made.number)
         return replace(
-            made, after=after, gain=gain, items=items,
+            made,
+            after=after,
+            gain=gain,
+            items=items,
             ended="" if above_noise(gain, q.margin) else NO_GAIN,
-        )  # fmt: skip
+        )
 
     def _gain(
-        self, q: Question, after: Policy, before: Policy, number: int
+        self, q: TierProblem, after: Policy, before: Policy, number: int
     ) -> tuple[Comparison, int]:
-        items = q.items("tune")[-q.effort.accept_items :]
-        depth = depth_needed([before, after], LEAST_DEPTH)
-        table = self.buyer.table(items, depth, STAGE)
+        items = q.items("tune")[-q.search_size.accept_items :]
+        n_samples = samples_needed([before, after], LEAST_SAMPLES)
+        table = self.buyer.table(items, n_samples, STAGE)
         judge = q.evaluator(table, exact=False)
         new, old = judge.evaluate(after), judge.evaluate(before)
         return compare(new, old, margin=q.margin, seed=q.seed), table.n_items
@@ -158,13 +167,14 @@ def above_noise(gain: Comparison, margin: float) -> bool:
 
 
 def best_of(explored: Explored) -> Policy:
-    """The policy at the job's operating point, by the study's own draws."""
-    q, generation = explored.allowed.question, explored.generation
-    judge = generation.evaluator
+    """The policy at the job's operating point, by the study's own samples."""
+    q, study_round = explored.allowed.problem, explored.study_round
+    judge = study_round.evaluator
     candidates = [
-        candidate(judge, j.policy, j.trial) for j in finalists_of(generation, q.effort.finalists)
+        candidate(judge, j.policy, j.trial)
+        for j in finalists_of(study_round, q.search_size.finalists)
     ]
-    baseline = candidate(judge, uniform(q.arms.baseline, StrategySpec.of("single")))
+    baseline = candidate(judge, uniform(q.variants.baseline, StrategySpec.of("single")))
     if not isinstance(q.operating_point, str):
         try:
             return bounded_point(candidates, q.operating_point).policy
@@ -173,12 +183,14 @@ def best_of(explored: Explored) -> Policy:
     return operating_points(candidates, baseline, margin=q.margin)[q.plain_point].policy
 
 
-def _with(q: Question, accepted: Sequence[Tried]) -> Question:
-    """The question with the accepted prompts' arms."""
+def _with(q: TierProblem, accepted: Sequence[Tried]) -> TierProblem:
+    """The question with the accepted prompts' variants."""
     prompts: dict[str, PromptTemplate] = {one.prompt.id: one.prompt for one in accepted}
-    arms: list[Arm] = [arm for one in accepted for arm in one.arms]
-    wider = Arms(
-        {**q.arms.prompts, **prompts}, tuple(dict.fromkeys((*q.arms.candidates, *arms))),
-        q.arms.baseline, q.arms.asking,
-    )  # fmt: skip
-    return replace(q, arms=wider)
+    variants: list[Variant] = [variant for one in accepted for variant in one.variants]
+    wider = Variants(
+        {**q.variants.prompts, **prompts},
+        tuple(dict.fromkeys((*q.variants.candidates, *variants))),
+        q.variants.baseline,
+        q.variants.asking,
+    )
+    return replace(q, variants=wider)

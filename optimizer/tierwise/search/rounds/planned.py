@@ -7,11 +7,11 @@ each with a cap of its own: so a plan has these too, and can be held against wha
 from __future__ import annotations
 
 from tierwise.proposals.instructions import SHOWN_FAILURES
-from tierwise.search.effort import BYTES_A_TOKEN, PART_OF_CAP, token_cap
 from tierwise.search.planned import StagePlan, TierPlan, amount_of
 from tierwise.search.prepared import Prepared
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
 from tierwise.search.rounds.desk import proposer_of
+from tierwise.search.search_size import BYTES_A_TOKEN, PART_OF_CAP, token_cap
 
 OWN_BYTES, FEEDBACK_BYTES = 2500, 400
 """Of a proposer's request: what DSPy's and GEPA's own text take, and what is said of a failure."""

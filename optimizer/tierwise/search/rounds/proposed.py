@@ -34,9 +34,10 @@ class Proposed:
     def of(cls, prompts: list[PromptTemplate], registry: Registry, before: Registry) -> Proposed:
         """What ``registry`` got beyond what it held ``before``."""
         return cls(
-            tuple(prompts), tuple(registry.candidates[len(before.candidates) :]),
+            tuple(prompts),
+            tuple(registry.candidates[len(before.candidates) :]),
             tuple(registry.refused[len(before.refused) :]),
-        )  # fmt: skip
+        )
 
     def added_to(self, registry: Registry) -> None:
         """Have ``registry`` know these too."""
@@ -45,19 +46,31 @@ class Proposed:
 
     def save(self, run: RunDir, name: str) -> None:
         """Write ``proposals/NAME.json``, whole or not at all."""
-        run.write_json(f"{FOLDER}/{name}.json", {
-            "prompts": [
-                {"id": p.id, "origin": p.origin, "family": p.family, "modes": list(p.modes),
-                 "messages": [m._asdict() for m in p.messages]}
-                for p in self.prompts
-            ],
-            "candidates": [
-                {"id": c.id, "origin": c.origin, "instructions": c.instructions,
-                 "demos": [dict(demo) for demo in c.demos]}
-                for c in self.candidates
-            ],
-            "refused": [refusal._asdict() for refusal in self.refused],
-        })  # fmt: skip
+        run.write_json(
+            f"{FOLDER}/{name}.json",
+            {
+                "prompts": [
+                    {
+                        "id": p.id,
+                        "origin": p.origin,
+                        "family": p.family,
+                        "modes": list(p.modes),
+                        "messages": [m._asdict() for m in p.messages],
+                    }
+                    for p in self.prompts
+                ],
+                "candidates": [
+                    {
+                        "id": c.id,
+                        "origin": c.origin,
+                        "instructions": c.instructions,
+                        "demos": [dict(demo) for demo in c.demos],
+                    }
+                    for c in self.candidates
+                ],
+                "refused": [refusal._asdict() for refusal in self.refused],
+            },
+        )
 
     @classmethod
     def load(cls, run: RunDir, name: str) -> Proposed | None:

@@ -23,7 +23,7 @@ class Round:
         prompts: that took part in the search after it.
         briefs: what the reflection was asked to mend.
         tried: candidates in the place of the prompts that they were written for.
-        before, after: the policy by the study's own draws, before the round and with it.
+        before, after: the policy by the study's own samples, before the round and with it.
         gain: ``after`` against ``before`` on ``items`` that no study saw; None: not judged.
         ended: why no further round was made; empty: one was, or it was the last that was asked for.
     """
@@ -46,14 +46,20 @@ class Round:
             "prompts": [{"id": p.id, "origin": p.origin} for p in self.prompts],
             "refused": [{"origin": r.origin, "reason": r.reason} for r in self.refused],
             "briefs": [
-                {"bucket": a.bucket, "prompt": a.brief.prompt, "run_as": a.brief.run_as,
-                 "failures": len(a.brief.failures)}
+                {
+                    "bucket": a.bucket,
+                    "prompt": a.brief.prompt,
+                    "run_as": a.brief.run_as,
+                    "failures": len(a.brief.failures),
+                }
                 for a in self.briefs
             ],
             "tried": [tried.summary() for tried in self.tried],
             "before": None if self.before is None else described(self.before),
             "after": None if self.after is None else described(self.after),
-            "gain": None if self.gain is None else {
+            "gain": None
+            if self.gain is None
+            else {
                 "items": self.items,
                 "score_difference": self.gain.difference.mean,
                 "score_difference_ci95": [self.gain.difference.low, self.gain.difference.high],
@@ -61,4 +67,4 @@ class Round:
                 "cost_ratio_ci95": [self.gain.cost_ratio.low, self.gain.cost_ratio.high],
             },
             "ended": self.ended,
-        }  # fmt: skip
+        }

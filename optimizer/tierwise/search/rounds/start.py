@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from tierwise.errors import ProviderError
 from tierwise.proposals import Demo, Registry
-from tierwise.recipe import Arm, PromptTemplate
+from tierwise.recipe import PromptTemplate, Variant
 from tierwise.recipe.space import SearchSpace
 from tierwise.search.buying import Buyer
 from tierwise.search.rounds.caps import STAGE
@@ -56,16 +56,16 @@ class Start:
         modes = [mode for mode in self.space.modes if mode in self.buyer.tier.modes]
         return [mode for mode in modes if not prompt.modes or mode in prompt.modes]
 
-    def _arm(self, prompt: PromptTemplate, mode: str) -> Arm:
-        return Arm(prompt.id, mode, self.space.temperatures[0])
+    def _variant(self, prompt: PromptTemplate, mode: str) -> Variant:
+        return Variant(prompt.id, mode, self.space.temperatures[0])
 
     def _answers(self, prompt: PromptTemplate, registry: Registry) -> bool:
-        """Whether draws arrive: a prompt that exceeds the context would end the whole search."""
+        """Whether samples arrive: a prompt that exceeds the context would end the whole search."""
         self.buyer.prompts[prompt.id] = prompt
         items = self.buyer.task.splits["tune"][:PROBED_ITEMS]
-        arms = {self._arm(prompt, mode): 1 for mode in self._modes(prompt)[:1]}
+        variants = {self._variant(prompt, mode): 1 for mode in self._modes(prompt)[:1]}
         try:
-            self.buyer.table(items, arms, "screen")
+            self.buyer.table(items, variants, "screen")
         except ProviderError as error:
             registry.refuse(prompt.origin, f"its calls failed: {error}")
             return False
@@ -84,20 +84,24 @@ class Start:
                 said = [{**inputs, "answer": text} for inputs, text in demos]
                 candidate = registry.admit_demos(origin, said)
                 if candidate is not None:
-                    made.append(replace(
-                        self.baseline.with_demonstrations(demos), modes=(mode,), origin=origin,
-                        id=f"{self.baseline.id}+{candidate.id}",
-                    ))  # fmt: skip
+                    made.append(
+                        replace(
+                            self.baseline.with_demonstrations(demos),
+                            modes=(mode,),
+                            origin=origin,
+                            id=f"{self.baseline.id}+{candidate.id}",
+                        )
+                    )
         return made
 
     def _right(self, mode: str) -> list[tuple[Demo, str]]:
         """Inputs and answer of train items that the tier itself gets right, with a word each."""
         task = self.buyer.task
         items = task.splits["train"][: self.train_items]
-        arm = self._arm(self.baseline, mode)
+        variant = self._variant(self.baseline, mode)
         with contextlib.suppress(ProviderError):  # too few calls arrived: what did is there
-            self.buyer.table(items, {arm: 1}, STAGE)
-        texts: Sequence[list[str]] = self.buyer.texts(arm, items, 1)
+            self.buyer.table(items, {variant: 1}, STAGE)
+        texts: Sequence[list[str]] = self.buyer.texts(variant, items, 1)
         return [
             (item.inputs, text)
             for item, said in zip(items, texts, strict=True)

@@ -1,6 +1,6 @@
 """Fit: the router learns on the train split, which no trial sees, when thinking pays.
 
-Only where the space names it; its draws are bought for this alone.
+Only where the space names it; its samples are bought for this alone.
 """
 
 from __future__ import annotations
@@ -12,35 +12,37 @@ from dataclasses import replace
 import numpy as np
 
 from tierwise.difficulty import Router
-from tierwise.evaluation import ArmTable
-from tierwise.recipe import Arm
+from tierwise.evaluation import VariantTable
+from tierwise.recipe import Variant
 from tierwise.search.compute_gate import cheapest_mode
 from tierwise.search.router import FEWEST_ITEMS, fit_router
 from tierwise.search.selection import POINT_A_DOUBLING
 from tierwise.search.stages.screen import Screened
-from tierwise.search.stages.spend import Allowed
+from tierwise.search.stages.spend import GateDecision
 
 
-def fit(allowed: Allowed, screened: Screened) -> Allowed:
+def fit(allowed: GateDecision, screened: Screened) -> GateDecision:
     """``allowed`` with the routers that could be fitted: one that sees a probe, and one before it.
 
-    Thinking is the best other mode's best arm, against the cheapest mode's best. None where the
+    Thinking is the best other mode's best variant, against the cheapest mode's best. None where the
     gate is closed, nothing thinks, the train split is small, or thinking pays always or never.
     """
-    q = allowed.question
-    items = q.items("train")[: q.effort.fit_items]
-    arms = _compared(screened)
-    if Router.kind not in q.space.signals or arms is None or len(items) < FEWEST_ITEMS:
+    q = allowed.problem
+    items = q.items("train")[: q.search_size.fit_items]
+    variants = _compared(screened)
+    if Router.kind not in q.space.signals or variants is None or len(items) < FEWEST_ITEMS:
         return allowed
-    direct, think = arms
-    probe_draws = int(q.space.probe_draws.low)
-    depth = min(q.effort.fit_draws, allowed.draws.most(direct), allowed.draws.most(think))
-    if depth <= probe_draws:
+    direct, think = variants
+    probe_samples = int(q.space.probe_samples.low)
+    n_samples = min(
+        q.search_size.fit_samples, allowed.samples.most(direct), allowed.samples.most(think)
+    )
+    if n_samples <= probe_samples:
         return allowed
-    table = allowed.draws.table(items, {direct: depth, think: depth}, "fit")
-    least = _pays_from(table.arms[direct], table.arms[think], q.operating_point)
+    table = allowed.samples.table(items, {direct: n_samples, think: n_samples}, "fit")
+    least = _pays_from(table.variants[direct], table.variants[think], q.operating_point)
     fits = [
-        fit_router(table, direct, think, least, probe_draws, probed=probed)
+        fit_router(table, direct, think, least, probe_samples, probed=probed)
         for probed in (False, True)
     ]
     routers = tuple(found for found in fits if found is not None)
@@ -48,10 +50,10 @@ def fit(allowed: Allowed, screened: Screened) -> Allowed:
         return allowed
     told = {**q.told, Router.kind: tuple(found.difficulty for found in routers)}
     racers = tuple(dict.fromkeys((*allowed.racers, direct, think)))
-    return replace(allowed, question=replace(q, told=told), racers=racers, routers=routers)
+    return replace(allowed, problem=replace(q, told=told), racers=racers, routers=routers)
 
 
-def _compared(screened: Screened) -> tuple[Arm, Arm] | None:
+def _compared(screened: Screened) -> tuple[Variant, Variant] | None:
     quick = cheapest_mode(screened.single)
     direct = [row for row in screened.single if row[0].mode == quick]
     think = [row for row in screened.single if row[0].mode != quick]
@@ -61,7 +63,9 @@ def _compared(screened: Screened) -> tuple[Arm, Arm] | None:
     return best, best_thinking
 
 
-def _pays_from(direct: ArmTable, think: ArmTable, point: str | Mapping[str, float]) -> float:
+def _pays_from(
+    direct: VariantTable, think: VariantTable, point: str | Mapping[str, float]
+) -> float:
     """The gain of score at which thinking pays, by what the job says that a point is worth.
 
     Without a price of a point: one point for each doubling of the dollars, as the balanced point.

@@ -1,4 +1,4 @@
-"""Screen: every arm on few items at five draws or more, since ranks flip under voting."""
+"""Screen: every variant on few items at five samples or more, since ranks flip under voting."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.pool import Cap
-from tierwise.recipe import Arm, StrategySpec, Tier, uniform
-from tierwise.search.asking import DRAWS as ASK_DRAWS
+from tierwise.recipe import StrategySpec, Tier, Variant, uniform
+from tierwise.search.asking import SAMPLES as ASK_SAMPLES
 from tierwise.search.asking import told
-from tierwise.search.buying import Draws
-from tierwise.search.depths import most_draws, nodes_an_item, with_nodes
-from tierwise.search.effort import DrawCost, StageDraws, affordable
-from tierwise.search.question import Question
+from tierwise.search.buying import Samples
+from tierwise.search.n_samples_by_variant import most_samples, nodes_an_item, with_nodes
+from tierwise.search.problem import TierProblem
+from tierwise.search.search_size import SampleCost, StageSamples, affordable
 from tierwise.search.sensitivity import pss_of
 
 SCREENED_CHAINS = 1
@@ -24,78 +24,91 @@ SCREENED_CHAINS = 1
 
 @dataclass(frozen=True)
 class Screened:
-    """Every arm on the screening items.
+    """Every variant on the screening items.
 
     Attributes:
-        question: with an effort that the budget affords at the measured cost, and the arms' pss.
-        table: the draws.
-        single: (arm, score, dollars) at one draw.
-        depth: the most draws of an arm that the study may look at.
-        cost: what a draw turned out to use.
+        question: with an effort that the budget affords at the measured cost, and the variants' pss.
+        table: the samples.
+        single: (variant, score, dollars) at one sample.
+        depth: the most samples of a variant that the study may look at.
+        cost: what a sample turned out to use.
     """
 
-    question: Question
+    problem: TierProblem
     table: SampleTable
-    single: Sequence[tuple[Arm, float, float]]
-    depth: int
-    cost: DrawCost
+    single: Sequence[tuple[Variant, float, float]]
+    n_samples: int
+    cost: SampleCost
 
 
-def screen(question: Question, draws: Draws) -> Screened:
-    """Buy the first draws of every arm.
+def screen(problem: TierProblem, samples: Samples) -> Screened:
+    """Buy the first samples of every variant.
 
     Raises:
         BudgetError: the budget does not last to the end of the smallest search.
     """
-    q, name, arms = question, question.tier.name, question.arms.candidates
-    depth = min(most_draws(q.space), max(draws.most(arm) for arm in arms))
-    effort = q.effort.within(q.task, q.space.signals)
-    nodes = nodes_an_item(q.space, depth)
-    first = nodes_an_item(q.space, depth, SCREENED_CHAINS)
-    wordings = q.arms.drawn_beside
-    assumed = replace(q.assumed, nodes=nodes, screened=first, wordings=wordings)
-    effort = affordable(effort, len(arms), depth, assumed, q.cap, tier=name)
-    items = q.items("tune")[: effort.screen_items]
-    screen_depth = min(effort.screen_draws, max(depth, 1))
-    asked = dict.fromkeys((arm for of in q.arms.asking.values() for arm in of), ASK_DRAWS)
-    plain = with_nodes(arms, screen_depth, q.space, SCREENED_CHAINS)
-    table = draws.table(items, {**plain, **asked}, "screen")
-    measured = replace(
-        _measured_cost(table, q.tier), nodes=nodes, screened=first, wordings=wordings
+    q, name, variants = problem, problem.tier.name, problem.variants.candidates
+    n_samples = min(most_samples(q.space), max(samples.most(variant) for variant in variants))
+    search_size = q.search_size.within(q.task, q.space.signals)
+    nodes = nodes_an_item(q.space, n_samples)
+    first = nodes_an_item(q.space, n_samples, SCREENED_CHAINS)
+    paraphrases = q.variants.sampled_beside
+    assumed = replace(q.assumed, nodes=nodes, screened=first, paraphrases=paraphrases)
+    search_size = affordable(search_size, len(variants), n_samples, assumed, q.cap, tier=name)
+    items = q.items("tune")[: search_size.screen_items]
+    screen_samples = min(search_size.screen_samples, max(n_samples, 1))
+    asked = dict.fromkeys(
+        (variant for of in q.variants.asking.values() for variant in of), ASK_SAMPLES
     )
-    left = _left(q.cap, effort.stages(len(arms), depth, nodes, first)[0], measured)
-    effort = affordable(effort, len(arms), depth, measured, left, tier=name, done=("screen",))
-    q = replace(q, effort=effort, pss=pss_of(table, q.families), told=told(table, q.arms.asking))
-    return Screened(q, table, _at_one_draw(table, arms), depth, measured)
+    plain = with_nodes(variants, screen_samples, q.space, SCREENED_CHAINS)
+    table = samples.table(items, {**plain, **asked}, "screen")
+    measured = replace(
+        _measured_cost(table, q.tier), nodes=nodes, screened=first, paraphrases=paraphrases
+    )
+    left = _left(q.cap, search_size.stages(len(variants), n_samples, nodes, first)[0], measured)
+    search_size = affordable(
+        search_size, len(variants), n_samples, measured, left, tier=name, done=("screen",)
+    )
+    q = replace(
+        q,
+        search_size=search_size,
+        pss=pss_of(table, q.families),
+        told=told(table, q.variants.asking),
+    )
+    return Screened(q, table, _at_one_sample(table, variants), n_samples, measured)
 
 
-def _left(cap: Cap, bought: StageDraws, cost: DrawCost) -> Cap:
+def _left(cap: Cap, bought: StageSamples, cost: SampleCost) -> Cap:
     """What the screening left of ``cap``: counted, not read from the books, in which a resumed run
     finds more than its screening."""
-    draws = bought.draws * cost.worded(bought.stage)
-    calls = bought.requests * cost.worded(bought.stage) if cost.takes_n else draws
+    samples = bought.samples * cost.worded(bought.stage)
+    calls = bought.requests * cost.worded(bought.stage) if cost.takes_n else samples
     return Cap(
-        None if cap.usd is None else cap.usd - draws * cost.usd,
+        None if cap.usd is None else cap.usd - samples * cost.usd,
         None if cap.calls is None else cap.calls - calls,
-        None if cap.tokens is None else cap.tokens - int(draws * cost.tokens),
+        None if cap.tokens is None else cap.tokens - int(samples * cost.tokens),
     )
 
 
-def _at_one_draw(table: SampleTable, arms: Sequence[Arm]) -> list[tuple[Arm, float, float]]:
-    single = Evaluator(table, Orders(1))
-    judged = [single.evaluate(uniform(arm, StrategySpec.of("single"))) for arm in arms]
-    return [(arm, e.mean_score, e.mean_usd) for arm, e in zip(arms, judged, strict=True)]
+def _at_one_sample(
+    table: SampleTable, variants: Sequence[Variant]
+) -> list[tuple[Variant, float, float]]:
+    single = Evaluator(table, Permutations(1))
+    judged = [single.evaluate(uniform(variant, StrategySpec.of("single"))) for variant in variants]
+    return [
+        (variant, e.mean_score, e.mean_usd) for variant, e in zip(variants, judged, strict=True)
+    ]
 
 
-def _measured_cost(table: SampleTable, tier: Tier) -> DrawCost:
-    """Means over the screened arms; prompts as if each draw was a call where ``n`` is not taken."""
+def _measured_cost(table: SampleTable, tier: Tier) -> SampleCost:
+    """Means over the screened variants; prompts as if each sample was a call where ``n`` is not taken."""
     usd, tokens = [], []
-    for rows in table.arms.values():
-        prompt = float(rows.prompt_usd.mean()) / (rows.depth if rows.takes_n else 1)
+    for rows in table.variants.values():
+        prompt = float(rows.prompt_usd.mean()) / (rows.n_samples if rows.takes_n else 1)
         completion = float(rows.completion_usd.mean())
         usd.append(prompt + completion)
         each = tier.price.completion_usd(1.0), tier.price.prompt_usd(1.0)
         tokens.append(
             (completion / each[0] if each[0] else 0) + (prompt / each[1] if each[1] else 0)
         )
-    return DrawCost(float(np.mean(usd)), float(np.mean(tokens)), tier.takes_n)
+    return SampleCost(float(np.mean(usd)), float(np.mean(tokens)), tier.takes_n)

@@ -13,19 +13,19 @@ from tierwise.content import LEVEL
 from tierwise.recipe import Policy, StrategySpec, uniform
 from tierwise.search.above import keeps_to_itself
 from tierwise.search.candidates import Candidate, candidate, complexity
-from tierwise.search.depths import depth_needed
-from tierwise.search.question import BOUNDED, Question
+from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.problem import BOUNDED, TierProblem
 from tierwise.search.selection import bounded_point, level_point, operating_points
 from tierwise.search.shown import Searched
-from tierwise.search.stages.spend import Allowed
-from tierwise.search.study import Generation, Judged
+from tierwise.search.stages.spend import GateDecision
+from tierwise.search.study import EvaluatedTrial, StudyRound
 
 TINY = 1e-12
 NEAR = 0.04
-"""Of the best score, on the study's draws: what may turn out to be level with it."""
+"""Of the best score, on the study's samples: what may turn out to be level with it."""
 
-LEAST_DEPTH = 4
-"""Draws an item of a one-draw policy on held-out items: more than one, to see past its noise."""
+LEAST_SAMPLES = 4
+"""Samples an item of a one-sample policy on held-out items: more than one, to see past its noise."""
 
 
 @dataclass(frozen=True)
@@ -46,40 +46,41 @@ class Selected:
     alone: Policy | None = None
 
 
-def select(allowed: Allowed, generation: Generation) -> Selected:
+def select(allowed: GateDecision, study_round: StudyRound) -> Selected:
     """Choose a policy for each operating point.
 
     Raises:
         UnsupportedError: no policy keeps to the job's own bound.
     """
-    q = allowed.question
-    baseline = uniform(q.arms.baseline, StrategySpec.of("single"))
-    finalists = finalists_of(generation, q.effort.finalists)
-    references = [above.one_draw for above in q.above] + [above.tuned for above in q.above]
+    q = allowed.problem
+    baseline = uniform(q.variants.baseline, StrategySpec.of("single"))
+    finalists = finalists_of(study_round, q.search_size.finalists)
+    references = [above.one_sample for above in q.above] + [above.tuned for above in q.above]
     policies = [baseline, *(j.policy for j in finalists), *references]
-    items = q.items("select")[: q.effort.select_items]
-    table = allowed.draws.table(items, depth_needed(policies, LEAST_DEPTH), "select")
+    items = q.items("select")[: q.search_size.select_items]
+    table = allowed.samples.table(items, samples_needed(policies, LEAST_SAMPLES), "select")
     judge = q.evaluator(table, exact=False)
     candidates = [candidate(judge, baseline)]
     candidates += [candidate(judge, j.policy, j.trial) for j in finalists]
-    searched = Searched.of(generation)
+    searched = Searched.of(study_round)
     alone = None
     if q.above:
         own = [c for c in candidates if keeps_to_itself(c.policy)]
         alone = _points(q, own, searched)[q.plain_point].policy
         candidates += [
-            candidate(judge, p) for p in dict.fromkeys(references)
+            candidate(judge, p)
+            for p in dict.fromkeys(references)
             if p not in {c.policy for c in candidates}
-        ]  # fmt: skip
+        ]
     points = _points(q, candidates, searched)
     if q.above:
-        strong = next(c for c in candidates if c.policy == q.above[-1].one_draw)
+        strong = next(c for c in candidates if c.policy == q.above[-1].one_sample)
         points[LEVEL] = level_point(candidates, strong, searched, margin=q.margin)
     return Selected(baseline, points, q.point, candidates, alone)
 
 
 def _points(
-    q: Question, candidates: Sequence[Candidate], searched: Searched
+    q: TierProblem, candidates: Sequence[Candidate], searched: Searched
 ) -> dict[str, Candidate]:
     """The named points, and the job's own bound."""
     points = operating_points(candidates, candidates[0], searched, margin=q.margin)
@@ -88,7 +89,7 @@ def _points(
     return points
 
 
-def finalists_of(generation: Generation, n: int) -> list[Judged]:
+def finalists_of(study_round: StudyRound, n: int) -> list[EvaluatedTrial]:
     """Policies along the front, and along those of simpler kinds, which they must beat.
 
     With tiers above, also along the front of what hands nothing on, and the cheapest that come
@@ -96,25 +97,25 @@ def finalists_of(generation: Generation, n: int) -> list[Judged]:
     buckets alone: where a signal turns out to tell nothing, the recipe may still be the best.
     """
 
-    def front_of(kind: str) -> list[Judged]:
-        return generation.front_of(lambda judged: complexity(judged.policy) == kind)
+    def front_of(kind: str) -> list[EvaluatedTrial]:
+        return study_round.front_of(lambda judged: complexity(judged.policy) == kind)
 
     found = [
-        *along(generation.front(), n // 2),
+        *along(study_round.front(), n // 2),
         *along(front_of("one bucket"), n // 4),
-        *along(front_of("one draw"), n // 4),
+        *along(front_of("one sample"), n // 4),
     ]
-    if generation.dimensions.own != generation.dimensions.arms:
-        found += along(generation.front_of(lambda judged: keeps_to_itself(judged.policy)), n // 2)
-        plain = generation.front_of(lambda judged: len(judged.policy.buckets) == 1)
+    if study_round.dimensions.own != study_round.dimensions.variants:
+        found += along(study_round.front_of(lambda judged: keeps_to_itself(judged.policy)), n // 2)
+        plain = study_round.front_of(lambda judged: len(judged.policy.buckets) == 1)
         strong = max(j.score for j in plain)
-        found += [j for j in generation.front() if j.score > strong - NEAR][: n // 2]
+        found += [j for j in study_round.front() if j.score > strong - NEAR][: n // 2]
     alone = (Policy((recipe,)) for j in list(found) for recipe in j.policy.buckets)
-    found += [generation.judged[policy] for policy in alone if policy in generation.judged]
+    found += [study_round.judged[policy] for policy in alone if policy in study_round.judged]
     return list({j.policy: j for j in found}.values())
 
 
-def along(front: Sequence[Judged], n: int) -> list[Judged]:
+def along(front: Sequence[EvaluatedTrial], n: int) -> list[EvaluatedTrial]:
     """About ``n`` policies of a front, cheapest first, at even steps along it, its ends among them.
 
     A step is one of score and of doublings of dollars alike, each over its range: at the dear end

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tierwise.content import LEVEL
-from tierwise.evaluation import Evaluator, Orders, SampleTable
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.pool import Cap
-from tierwise.recipe import Arm, Difficulty, PromptTemplate, Tier
+from tierwise.recipe import Difficulty, PromptTemplate, Tier, Variant
 from tierwise.recipe.space import SearchSpace
 from tierwise.search.above import Above
-from tierwise.search.arms import Arms
 from tierwise.search.earlier import Before
-from tierwise.search.effort import DrawCost, Effort
 from tierwise.search.parameters import Dimensions
-from tierwise.search.wordings import RobustEvaluator
+from tierwise.search.paraphrases import RobustEvaluator
+from tierwise.search.search_size import SampleCost, SearchSize
+from tierwise.search.variants import Variants
 from tierwise.task import Item, Task
 
 BOUNDED = "bounded"
@@ -28,15 +28,15 @@ CACHE_BYTES = 12_000_000
 
 
 @dataclass(frozen=True)
-class Question:
+class TierProblem:
     """One tier of a job. Stages hand it on with what they learned.
 
     Attributes:
         effort: how much a search looks at; scaled to the budget by the first stage.
-        assumed: what a draw costs, before the first is bought.
-        pss: how much an arm's score hangs on its wording, from the first stage.
+        assumed: what a sample costs, before the first is bought.
+        pss: how much a variant's score hangs on its paraphrase, from the first stage.
         generations: those of earlier rounds, which these are counted on from.
-        scores: names of the scores that draws have; None: log-probabilities, if the tier has them.
+        scores: names of the scores that samples have; None: log-probabilities, if the tier has them.
         told: signals that ask the model or are fitted -> how they are told, from the first stages.
         before: what the search begins from, where the folder holds an earlier one.
         above: the tiers that requests may be handed to, the weakest first.
@@ -45,25 +45,25 @@ class Question:
     task: Task
     tier: Tier
     space: SearchSpace
-    arms: Arms
+    variants: Variants
     seed: int
     trials: int
     margin: float
     operating_point: str | Mapping[str, float]
-    effort: Effort
+    search_size: SearchSize
     cap: Cap
-    assumed: DrawCost
-    pss: Mapping[Arm, float] = field(default_factory=dict)
-    generations: int = 0
+    assumed: SampleCost
+    pss: Mapping[Variant, float] = field(default_factory=dict)
+    study_rounds: int = 0
     scores: frozenset[str] | None = None
     told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
     before: Before = Before()
     above: tuple[Above, ...] = ()
 
     @property
-    def handed_to(self) -> dict[Arm, int]:
-        """The arms of the tiers above, with the draws of each that a study may look at."""
-        return {arm: tier.depth for tier in self.above for arm in tier.arms}
+    def handed_to(self) -> dict[Variant, int]:
+        """The variants of the tiers above, with the samples of each that a study may look at."""
+        return {variant: tier.n_samples for tier in self.above for variant in tier.variants}
 
     @property
     def point(self) -> str:
@@ -86,43 +86,53 @@ class Question:
 
     @property
     def prompts(self) -> dict[str, PromptTemplate]:
-        """The prompts of all arms, those of the tiers above among them."""
+        """The prompts of all variants, those of the tiers above among them."""
         of_above = {name: p for above in self.above for name, p in above.prompts.items()}
-        return {**of_above, **self.arms.prompts}
+        return {**of_above, **self.variants.prompts}
 
     @property
     def families(self) -> dict[str, str]:
-        """Prompt -> its family, which its other wordings share."""
-        return {name: prompt.family for name, prompt in self.arms.prompts.items()}
+        """Prompt -> its family, which its other paraphrases share."""
+        return {name: prompt.family for name, prompt in self.variants.prompts.items()}
 
     def items(self, split: str) -> list[Item]:
         """The split, ``in_random_order``."""
         return in_random_order(self.task.splits[split], self.seed)
 
     @property
-    def orders(self) -> Orders:
-        """The draw orders that policies are judged on, common to all trials."""
-        return Orders(self.effort.orders, self.seed)
+    def permutations(self) -> Permutations:
+        """The sample orders that policies are judged on, common to all trials."""
+        return Permutations(self.search_size.permutations, self.seed)
 
-    def dimensions(self, arms: tuple[Arm, ...], depth: int) -> Dimensions:
-        """What a study may choose from, with ``depth`` draws of each of ``arms``."""
-        of = [self.tiers[arm.tier or self.tier.name] for arm in arms]
+    def dimensions(self, variants: tuple[Variant, ...], n_samples: int) -> Dimensions:
+        """What a study may choose from, with ``n_samples`` samples of each of ``variants``."""
+        of = [self.tiers[variant.tier or self.tier.name] for variant in variants]
         return Dimensions(
-            self.space, arms, all(tier.logprobs for tier in of), depth, self.pss, self.scores,
-            self.told, min(self.handed_to.values(), default=depth),
-        )  # fmt: skip
+            self.space,
+            variants,
+            all(tier.logprobs for tier in of),
+            n_samples,
+            self.pss,
+            self.scores,
+            self.told,
+            min(self.handed_to.values(), default=n_samples),
+        )
 
     def evaluator(
         self, table: SampleTable, *, exact: bool = True, robust: bool = True
     ) -> Evaluator:
         """Judges policies on ``table``; on held-out items all go through the orders (not exact).
 
-        In a robust space by all wordings, unless ``robust`` says as they are.
+        In a robust space by all paraphrases, unless ``robust`` says as they are.
         """
-        if not (robust and self.arms.wordings):
-            return Evaluator(table, self.orders, exact=exact, cache_bytes=CACHE_BYTES)
+        if not (robust and self.variants.paraphrases):
+            return Evaluator(table, self.permutations, exact=exact, cache_bytes=CACHE_BYTES)
         return RobustEvaluator(
-            table, self.orders, self.arms.wordings, exact=exact, cache_bytes=CACHE_BYTES
+            table,
+            self.permutations,
+            self.variants.paraphrases,
+            exact=exact,
+            cache_bytes=CACHE_BYTES,
         )
 
 

@@ -1,6 +1,6 @@
-"""The ladder: what each freedom adds, from today's prompt to the full policy.
+"""The ablation: what each freedom adds, from today's prompt to the full policy.
 
-Every rung is chosen on the study's own draws among what that freedom allows, at no more dollars an
+Every ablation_step is chosen on the study's own samples among what that freedom allows, at no more dollars an
 item than the full policy (or the cheapest there is), and judged on the test split beside it.
 """
 
@@ -11,31 +11,39 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation import Evaluator, Orders, SampleTable
-from tierwise.recipe import Arm, Policy, Recipe, StrategySpec, uniform
-from tierwise.search.study import Judged
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
+from tierwise.recipe import Policy, Recipe, StrategySpec, Variant, uniform
+from tierwise.search.study import EvaluatedTrial
 
 ADAPTIVE = ("adaptive_consistency", "early_stopping")
 
-RUNGS = (
-    "default_prompt_one_draw", "best_prompt_one_draw", "default_prompt_best_strategy", "disjoint",
-    "joint_fixed_n", "joint_adaptive_stop", "full_policy",
-)  # fmt: skip
+ABLATION_STEPS = (
+    "default_prompt_one_sample",
+    "best_prompt_one_sample",
+    "default_prompt_best_strategy",
+    "disjoint",
+    "joint_fixed_n",
+    "joint_adaptive_stop",
+    "full_policy",
+)
 
 Floats = npt.NDArray[np.float64]
 
 TRUST = (1.0, 0.75, 0.5, 0.25, 0.0)
-"""How far an oracle may believe what half of an item's draws say of it."""
+"""How far an oracle may believe what half of an item's samples say of it."""
 
 SLACK = 1.02
-"""A rung may cost this much more than the full policy on the study's draws: costs are estimates."""
+"""A ablation_step may cost this much more than the full policy on the study's samples: costs are estimates."""
 
 
-def rungs(
-    baseline: Arm, full: Policy, evaluator: Evaluator, recipes: Sequence[Recipe],
-    judged: Sequence[Judged],
-) -> dict[str, Policy]:  # fmt: skip
-    """The policy of each rung; ``recipes`` and ``judged`` are what they choose from."""
+def ablation_steps(
+    baseline: Variant,
+    full: Policy,
+    evaluator: Evaluator,
+    recipes: Sequence[Recipe],
+    judged: Sequence[EvaluatedTrial],
+) -> dict[str, Policy]:
+    """The policy of each ablation_step; ``recipes`` and ``judged`` are what they choose from."""
     cap = evaluator.evaluate(full).mean_usd * SLACK
     plain = {Policy((recipe,)) for recipe in recipes}
     plain |= {j.policy for j in judged if len(j.policy.buckets) == 1}
@@ -49,17 +57,17 @@ def rungs(
         return min(chosen, key=lambda p: chosen[p][1])
 
     single = StrategySpec.of("single")
-    own = dict.fromkeys(arm for recipe in recipes for arm in recipe.arms)
-    arms = [a for a in own if a.prompt != baseline.prompt or a == baseline]
-    one_draw = [uniform(arm, single) for arm in arms]
-    best_one = max(one_draw, key=lambda p: _means(evaluator, p)[0])
-    best_arm = best_one.buckets[0].arms[0]
+    own = dict.fromkeys(variant for recipe in recipes for variant in recipe.variants)
+    variants = [a for a in own if a.prompt != baseline.prompt or a == baseline]
+    one_sample = [uniform(variant, single) for variant in variants]
+    best_one = max(one_sample, key=lambda p: _means(evaluator, p)[0])
+    best_variant = best_one.buckets[0].variants[0]
 
     def todays(recipe: Recipe) -> bool:
-        return {a.prompt for a in recipe.arms} == {baseline.prompt}
+        return {a.prompt for a in recipe.variants} == {baseline.prompt}
 
     def after(recipe: Recipe) -> bool:
-        return recipe.arms == (best_arm,)
+        return recipe.variants == (best_variant,)
 
     def fixed(recipe: Recipe) -> bool:
         return recipe.strategy.kind not in ADAPTIVE
@@ -68,8 +76,8 @@ def rungs(
     known.setdefault(default, _means(evaluator, default))
     known.setdefault(best_one, _means(evaluator, best_one))
     return {
-        "default_prompt_one_draw": default,
-        "best_prompt_one_draw": best_one,
+        "default_prompt_one_sample": default,
+        "best_prompt_one_sample": best_one,
         "default_prompt_best_strategy": best(todays),
         "disjoint": best(after),
         "joint_fixed_n": best(fixed),
@@ -79,25 +87,29 @@ def rungs(
 
 
 def oracle_bound(
-    table: SampleTable, recipes: Sequence[Recipe], orders: Orders, full: Floats | None = None
+    table: SampleTable,
+    recipes: Sequence[Recipe],
+    permutations: Permutations,
+    full: Floats | None = None,
 ) -> Floats:
     """(n_items,): the score if somebody told us which of ``recipes`` is best for each item.
 
-    It is chosen on one half of the draws and scored on the other, both ways round; recipes that
-    need more than half of the draws take no part. What one half says of an item is noisy, so its
-    scores are drawn towards each recipe's mean, as far as serves the bound best: from not at all to
+    It is chosen on one half of the samples and scored on the other, both ways round; recipes that
+    need more than half of the samples take no part. What one half says of an item is noisy, so its
+    scores are sampled towards each recipe's mean, as far as serves the bound best: from not at all to
     wholly, which is the best recipe for all. Who knows everything can also do what the full policy
     does: where the halves do not beat its scores, ``full``, these are the bound. All NaN where
-    there is but one draw.
+    there is but one sample.
     """
-    if min(rows.depth for rows in table.arms.values()) < 2:
+    if min(rows.n_samples for rows in table.variants.values()) < 2:
         return np.full(table.n_items, np.nan)
     halves = []
     for parity in (0, 1):
-        arms = {
-            arm: rows.columns(np.arange(parity, rows.depth, 2)) for arm, rows in table.arms.items()
+        variants = {
+            variant: rows.columns(np.arange(parity, rows.n_samples, 2))
+            for variant, rows in table.variants.items()
         }
-        evaluator = Evaluator(SampleTable(table.item_ids, table.inputs, arms), orders)
+        evaluator = Evaluator(SampleTable(table.item_ids, table.inputs, variants), permutations)
         halves.append(np.array([evaluator.evaluate(Policy((recipe,))).score for recipe in recipes]))
     supported = ~(np.isnan(halves[0]).any(axis=1) | np.isnan(halves[1]).any(axis=1))
     first, second = halves[0][supported], halves[1][supported]

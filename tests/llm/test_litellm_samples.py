@@ -1,4 +1,4 @@
-"""Draws over real HTTP: the same however they are grouped, with the bill that the server wrote."""
+"""Samples over real HTTP: the same however they are grouped, with the bill that the server wrote."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("sender")]
 
 def tier(**changes: object) -> Tier:
     settings: dict[str, object] = {
-        "name": "small", "model": "openai/test-model", "price": Price(1.0, 2.0),
+        "name": "small",
+        "model": "openai/test-model",
+        "price": Price(1.0, 2.0),
         "modes": {"direct": {"max_tokens": 20}},
-    }  # fmt: skip
+    }
     return Tier(**{**settings, **changes})  # type: ignore[arg-type]  # a table of settings
 
 
@@ -34,9 +36,10 @@ def opened(of: Tier) -> Iterator[LiteLLMModel]:
 
 def call(n: int = 1, first: int = 0, text: str = "two plus two", **params: object) -> Call:
     request = Request(
-        "openai/test-model", (Message("user", text),),
+        "openai/test-model",
+        (Message("user", text),),
         {"max_tokens": 20, "temperature": 0.5, **params},
-    )  # fmt: skip
+    )
     return Call(request, first, n, base_seed(0, request) + first)
 
 
@@ -45,7 +48,7 @@ def texts(results: Sequence[Result]) -> list[str]:
     return [r.text for r in results if isinstance(r, Completion)]
 
 
-def test_draws_are_the_same_from_one_call_from_many_and_in_two_halves(loopback: Loopback) -> None:
+def test_samples_are_the_same_from_one_call_from_many_and_in_two_halves(loopback: Loopback) -> None:
     with opened(tier()) as model:
         [[together]] = model.complete([[call(6)]])
         assert loopback.calls == 1
@@ -67,7 +70,7 @@ def test_answers_come_in_the_order_of_the_calls(loopback: Loopback) -> None:
     assert said == [[[f"item {i} {j}"] for j in range(3)] for i in range(12)]
 
 
-def test_the_bill_of_a_call_is_dealt_over_its_choices_to_the_last_token(
+def test_the_bill_of_a_call_is_interleaved_over_its_choices_to_the_last_token(
     loopback: Loopback,
 ) -> None:
     loopback.cached_tokens = 2
@@ -107,10 +110,14 @@ def test_what_the_recipe_says_is_what_is_sent(loopback: Loopback) -> None:
         list(model.complete([[sent]]))
     [body] = loopback.bodies
     assert body == {
-        "model": "test-model", "messages": [{"role": "user", "content": "two plus two"}],
-        "max_tokens": 20, "temperature": 0.5, "reasoning_effort": "low", "n": 3,
+        "model": "test-model",
+        "messages": [{"role": "user", "content": "two plus two"}],
+        "max_tokens": 20,
+        "temperature": 0.5,
+        "reasoning_effort": "low",
+        "n": 3,
         "seed": sent.seed,
-    }  # fmt: skip
+    }
 
 
 def test_a_cut_by_the_cap_is_a_completion_that_says_so(loopback: Loopback) -> None:
@@ -121,7 +128,7 @@ def test_a_cut_by_the_cap_is_a_completion_that_says_so(loopback: Loopback) -> No
     assert (result.text, result.finish_reason, result.completion_tokens) == ("", "length", 2)
 
 
-async def test_a_live_call_gives_the_draws_of_the_pool(loopback: Loopback) -> None:
+async def test_a_live_call_gives_the_samples_of_the_pool(loopback: Loopback) -> None:
     with opened(tier()) as model:
         live = await model.answer(call(3))
         [[stored]] = model.complete([[call(3)]])

@@ -7,16 +7,17 @@ import dataclasses
 import pytest
 
 from tierwise.errors import InputError
-from tierwise.recipe import Arm, Message, Price, PromptTemplate, Tier
+from tierwise.recipe import Message, Price, PromptTemplate, Tier, Variant
 from tierwise.recipe.space import SearchSpace
-from tierwise.search.arms import candidate_arms
+from tierwise.search.variants import candidate_variants
 from tierwise.task import Item, Task
 
 USER = Message("user", "{{ question }}")
 PLAIN = PromptTemplate(
-    "plain", (Message("system", "Add."), USER),
+    "plain",
+    (Message("system", "Add."), USER),
     paraphrases=tuple((Message("system", text), USER) for text in ("Sum.", "Total.")),
-)  # fmt: skip
+)
 STEPS = PromptTemplate("steps", (USER,), modes=("think",))
 TIER = Tier("t", "m", Price(1, 1), {"direct": {"max_tokens": 8}, "think": {"max_tokens": 64}})
 SPACE = SearchSpace("s", temperatures=(0.3, 0.8), modes=("direct", "think"))
@@ -24,29 +25,29 @@ ITEMS = tuple(Item(f"i{k}", {"question": f"{k} + 1"}, str(k + 1)) for k in range
 TASK = Task("sums", 1, ("question",), ITEMS, demonstration={"direct": "A: {{ target }}"})
 
 
-def arms(space: SearchSpace = SPACE, tier: Tier = TIER, baseline: PromptTemplate = PLAIN):
-    return candidate_arms(TASK, tier, space, [PLAIN, STEPS], baseline)
+def variants(space: SearchSpace = SPACE, tier: Tier = TIER, baseline: PromptTemplate = PLAIN):
+    return candidate_variants(TASK, tier, space, [PLAIN, STEPS], baseline)
 
 
 def test_every_prompt_in_its_modes_at_every_temperature() -> None:
-    assert set(arms().candidates) == {
-        Arm(prompt, mode, t)
+    assert set(variants().candidates) == {
+        Variant(prompt, mode, t)
         for prompt, mode in [("plain", "direct"), ("plain", "think"), ("steps", "think")]
         for t in (0.3, 0.8)
     }
-    assert arms().candidates == arms().candidates
-    assert arms().candidates[0] == arms().baseline == Arm("plain", "direct", 0.3)
+    assert variants().candidates == variants().candidates
+    assert variants().candidates[0] == variants().baseline == Variant("plain", "direct", 0.3)
 
 
 def test_modes_that_the_tier_lacks_are_left_out() -> None:
     direct = dataclasses.replace(TIER, modes={"direct": {}})
-    assert {a.mode for a in arms(tier=direct).candidates} == {"direct"}
+    assert {a.mode for a in variants(tier=direct).candidates} == {"direct"}
     with pytest.raises(InputError, match="none is in both"):
-        arms(tier=dataclasses.replace(TIER, modes={"loud": {}}))
+        variants(tier=dataclasses.replace(TIER, modes={"loud": {}}))
 
 
 def test_paraphrases_and_demonstrations_are_prompts_of_their_own() -> None:
-    found = arms(dataclasses.replace(SPACE, paraphrases=1, demos=(0, 2)))
+    found = variants(dataclasses.replace(SPACE, paraphrases=1, demos=(0, 2)))
     names = {a.prompt for a in found.candidates}
     assert names == {"plain", "plain~1", "steps", "plain+2.direct", "plain~1+2.direct"}
     assert found.prompts["plain~1"].messages == (Message("system", "Sum."), USER)
@@ -59,7 +60,7 @@ def test_paraphrases_and_demonstrations_are_prompts_of_their_own() -> None:
 
 def test_the_baseline_takes_part_though_the_space_has_it_not() -> None:
     today = PromptTemplate("today", (USER,))
-    found = arms(baseline=today)
-    assert found.baseline == Arm("today", "direct", 0.3)
+    found = variants(baseline=today)
+    assert found.baseline == Variant("today", "direct", 0.3)
     assert found.baseline in found.candidates
     assert "today" in found.prompts

@@ -1,4 +1,4 @@
-"""The arms that a study may choose from: prompts x modes x temperatures that fit a tier."""
+"""The variants that a study may choose from: prompts x modes x temperatures that fit a tier."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tierwise.errors import InputError
-from tierwise.recipe import Arm, PromptTemplate, Tier, substitute
+from tierwise.recipe import PromptTemplate, Tier, Variant, substitute
 from tierwise.recipe.space import SearchSpace
 from tierwise.task import Item, Task
 
 
 @dataclass(frozen=True)
-class Arms:
-    """Candidate arms in a stable order, with the exact prompts behind them.
+class Variants:
+    """Candidate variants in a stable order, with the exact prompts behind them.
 
-    ``baseline`` is the prompt and mode in use today. ``asking``: signal -> the arms by which it
+    ``baseline`` is the prompt and mode in use today. ``asking``: signal -> the variants by which it
     asks the model about the task; no candidates, since their completions are no answers.
-    ``wordings``: in a robust space, prompt -> its other wordings, which are no candidates either.
+    ``paraphrases``: in a robust space, prompt -> its other paraphrases, which are no candidates either.
     """
 
     prompts: Mapping[str, PromptTemplate]
-    candidates: tuple[Arm, ...]
-    baseline: Arm
-    asking: Mapping[str, tuple[Arm, ...]] = field(default_factory=dict)
-    wordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    candidates: tuple[Variant, ...]
+    baseline: Variant
+    asking: Mapping[str, tuple[Variant, ...]] = field(default_factory=dict)
+    paraphrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
-    def drawn_beside(self) -> int:
-        """Wordings of a prompt that are drawn beside each other, at most; 1 in a plain space."""
-        return 1 + max(map(len, self.wordings.values()), default=0)
+    def sampled_beside(self) -> int:
+        """Paraphrases of a prompt that are sampled beside each other, at most; 1 in a plain space."""
+        return 1 + max(map(len, self.paraphrases.values()), default=0)
 
 
-def candidate_arms(
+def candidate_variants(
     task: Task,
     tier: Tier,
     space: SearchSpace,
     prompts: Sequence[PromptTemplate],
     baseline: PromptTemplate,
-) -> Arms:
-    """Every arm of ``space`` that ``tier`` has the mode for.
+) -> Variants:
+    """Every variant of ``space`` that ``tier`` has the mode for.
 
     Paraphrases become prompts ``id~1`` … (in a robust space no candidates), demonstrations
     ``id+2.mode``. The baseline is ``baseline`` in its first mode at the space's first temperature,
@@ -55,7 +55,7 @@ def candidate_arms(
             f"{space.name!r} searches {', '.join(space.modes)}: none is in both"
         )
     found: dict[str, PromptTemplate] = {}
-    arms: list[Arm] = []
+    variants: list[Variant] = []
     others: dict[str, tuple[str, ...]] = {}
     for prompt in prompts:
         first, *rest = prompt.variants()[: 1 + space.paraphrases]
@@ -63,20 +63,21 @@ def candidate_arms(
             if prompt.modes and mode not in prompt.modes:
                 continue
             shown, *reworded = (
-                _with_demonstrations(wording, mode, task, space.demos) for wording in (first, *rest)
+                _with_demonstrations(paraphrase, mode, task, space.demos)
+                for paraphrase in (first, *rest)
             )
             found |= {one.id: one for of in (shown, *reworded) for one in of}
             chosen = shown if space.robust else [one for of in (shown, *reworded) for one in of]
-            arms += [Arm(one.id, mode, t) for one in chosen for t in space.temperatures]
+            variants += [Variant(one.id, mode, t) for one in chosen for t in space.temperatures]
             if space.robust and reworded:
                 same = zip(shown, *reworded, strict=True)
                 others |= {one.id: tuple(w.id for w in more) for one, *more in same}
-    if not arms:
+    if not variants:
         raise InputError(f"no prompt fits the modes {', '.join(modes)} of tier {tier.name!r}")
     own_modes = [m for m in modes if not baseline.modes or m in baseline.modes] or modes
-    today = Arm(baseline.id, own_modes[0], space.temperatures[0])
+    today = Variant(baseline.id, own_modes[0], space.temperatures[0])
     found.setdefault(baseline.id, baseline)
-    return Arms(found, tuple(dict.fromkeys((today, *arms))), today, wordings=others)
+    return Variants(found, tuple(dict.fromkeys((today, *variants))), today, paraphrases=others)
 
 
 def _with_demonstrations(

@@ -1,11 +1,11 @@
-"""Does it help, held out, to judge a prompt by all its wordings rather than by the luckiest?
+"""Does it help, held out, to judge a prompt by all its paraphrases rather than by the luckiest?
 
-    python benchmarks/wordings.py [--tiers small medium large] [--seeds 3]   # 2.3 CPU-min a seed
+    python benchmarks/paraphrases.py [--tiers small medium large] [--seeds 3]   # 2.3 CPU-min a seed
 
-Each embedded tier is tuned twice a seed on its task with three other wordings of every prompt: once
-with every wording a candidate of its own (the luckiest may win), once with ``robust: true``. What
-each exports at the quality point is compared on the same fresh test draws; and, since a prompt is
-seldom deployed to the letter, so is the mean over its wordings on the screening's items.
+Each embedded tier is tuned twice a seed on its task with three other paraphrases of every prompt: once
+with every paraphrase a candidate of its own (the luckiest may win), once with ``robust: true``. What
+each exports at the quality point is compared on the same fresh test samples; and, since a prompt is
+seldom deployed to the letter, so is the mean over its paraphrases on the screening's items.
 """
 
 from __future__ import annotations
@@ -19,41 +19,51 @@ from pathlib import Path
 import numpy as np
 
 from tierwise.content import default_job
-from tierwise.search import Effort, tune
-from tierwise.search.found import Found
-from tierwise.search.techniques import first_wording
+from tierwise.search import SearchSize, tune
+from tierwise.search.found import TierResult
+from tierwise.search.techniques import first_paraphrase
 from tierwise.stats.paired import PairedBootstrap
 
 SPACE = """prompts: {demos: [0], paraphrases: 3, robust: ROBUST}
 temperature: [0.8]
 modes: [direct, think]
-strategies: {single: {}, self_consistency: {draws: [3, 5]}}
+strategies: {single: {}, self_consistency: {samples: [3, 5]}}
 """
 
 
-EFFORT = Effort(race_arms=6, study_arms=4, study_items=160, select_items=200, test_items=400)
-"""A robust search draws four wordings of every arm at each of its stages."""
+EFFORT = SearchSize(
+    race_variants=6, study_variants=4, study_items=160, select_items=200, test_items=400
+)
+"""A robust search samples four paraphrases of every variant at each of its stages."""
 
 
-def tuned(tier: str, seed: int, robust: bool, work: Path) -> Found:
+def tuned(tier: str, seed: int, robust: bool, work: Path) -> TierResult:
     """One search."""
     name = "robust" if robust else "lucky"
     space = work / f"{name}.yaml"
     space.write_text(SPACE.replace("ROBUST", str(robust).lower()))
     base = default_job()
     job = replace(
-        base, space=str(space), tiers={tier: base.tiers[tier]}, seed=seed, trials=60,
+        base,
+        space=str(space),
+        tiers={tier: base.tiers[tier]},
+        seed=seed,
+        trials=60,
         operating_point="quality",
-    )  # fmt: skip
-    return tune(job, work / f"{tier}-{name}-{seed}", effort=EFFORT).found[tier]
+    )
+    return tune(job, work / f"{tier}-{name}-{seed}", search_size=EFFORT).found[tier]
 
 
-def over_wordings(found: Found) -> float:
-    """Score at one draw of what was chosen, over all its wordings, on the screening's items."""
+def over_paraphrases(found: TierResult) -> float:
+    """Score at one sample of what was chosen, over all its paraphrases, on the screening's items."""
     table = found.prompt_table
-    chosen = {(first_wording(a.prompt), a.mode) for a in found.points["quality"].policy.arms}
-    same = [arm for arm in table.arms if (first_wording(arm.prompt), arm.mode) in chosen]
-    return float(np.mean([table.arms[arm].score.mean() for arm in same]))
+    chosen = {(first_paraphrase(a.prompt), a.mode) for a in found.points["quality"].policy.variants}
+    same = [
+        variant
+        for variant in table.variants
+        if (first_paraphrase(variant.prompt), variant.mode) in chosen
+    ]
+    return float(np.mean([table.variants[variant].score.mean() for variant in same]))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -73,13 +83,15 @@ def main(argv: Sequence[str] | None = None) -> None:
                 )
                 gaps.append(robust.score - lucky.score)
                 gap = PairedBootstrap(len(gaps[-1])).difference(robust.score, lucky.score)
-                named = [" + ".join(arm.label for arm in policy.arms) for policy in policies]
-                anywhere = [over_wordings(found) for found in both]
+                named = [
+                    " + ".join(variant.label for variant in policy.variants) for policy in policies
+                ]
+                anywhere = [over_paraphrases(found) for found in both]
                 print(
                     f"{tier} seed {seed}: lucky {named[0]} {lucky.mean_score:.3f}, robust "
                     f"{named[1]} {robust.mean_score:.3f}: "
                     f"{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]; "
-                    f"over all wordings {anywhere[0]:.3f}, {anywhere[1]:.3f}",
+                    f"over all paraphrases {anywhere[0]:.3f}, {anywhere[1]:.3f}",
                     flush=True,
                 )
             mean = np.mean(gaps, axis=0)

@@ -1,0 +1,75 @@
+"""How many samples a space, or policies, may ask for on one item: of answers, and of what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tierwise.difficulty import signal, turn_of
+from tierwise.pool import even
+from tierwise.recipe import ANSWER, Policy, Variant
+from tierwise.recipe.space import Range, SearchSpace
+from tierwise.recipe.turns import ROOT
+from tierwise.strategies import build, interleave, paths_in, paths_of, width_of
+
+
+def most_samples(space: SearchSpace) -> int:
+    """The most samples of an answer that a strategy of the space may ask for, or a probe."""
+    probed = any(signal(kind).probes and turn_of(kind) == ANSWER for kind in space.signals)
+    most = int(space.probe_samples.high) if probed and max(space.buckets) > 1 else 1
+    for dims in space.strategies.values():
+        for name in ("samples", "max_samples"):
+            dimension = dims.get(name)
+            if isinstance(dimension, Range):
+                most = max(most, int(dimension.high))
+            elif dimension is not None:
+                most = max(most, *(int(v) for v in dimension if isinstance(v, int)))
+    return most
+
+
+def with_nodes(
+    variants: Sequence[Variant], n_samples: int, space: SearchSpace, chains: int | None = None
+) -> dict[Variant, int]:
+    """``n_samples`` samples of each variant, and of their nodes what the space may ask for.
+
+    With ``chains`` only so many, and only of chains that have roots of their own (searches): those
+    below plain answers are as many as these.
+    """
+    wanted = dict.fromkeys(variants, n_samples)
+    for path, width in paths_in(space).items():
+        if chains is None or path[0] != ROOT:
+            most = min(width, n_samples if chains is None else chains)
+            wanted |= {variant._replace(path=path): most for variant in variants}
+    return wanted
+
+
+def nodes_an_item(space: SearchSpace, n_samples: int, chains: int | None = None) -> int:
+    """Samples beside a variant's ``n_samples`` plain answers to an item."""
+    variant = Variant("", "", 0.0)
+    return sum(even(with_nodes((variant,), n_samples, space, chains)).values()) - n_samples
+
+
+def samples_needed(policies: Sequence[Policy], least: int = 1) -> dict[Variant, int]:
+    """Samples of each variant that ``policies`` may ask for on one item; at least ``least``."""
+    n_samples: dict[Variant, int] = {}
+    for policy in policies:
+        probe = policy.difficulty.probe
+        if probe:
+            # What is asked beside the answers needs no more samples than the policy makes.
+            at_least = least if turn_of(policy.difficulty.signal) == ANSWER else 1
+            for variant in probe.variants:
+                n_samples[variant] = max(
+                    n_samples.get(variant, at_least), probe.interleaved.count(variant)
+                )
+        for recipe in policy.buckets:
+            counts = [
+                probe.interleaved.count(variant) if probe else 0 for variant in recipe.variants
+            ]
+            strategy = build(recipe.strategy)
+            rest = width_of(strategy) - sum(counts)
+            for a in interleave(counts, max(rest, 0)):
+                counts[a] += 1
+            for path in paths_of(strategy):
+                for variant, n in zip(recipe.variants, counts, strict=True):
+                    node = variant._replace(path=path)
+                    n_samples[node] = max(n_samples.get(node, least), n)
+    return even(n_samples)
