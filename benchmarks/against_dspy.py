@@ -44,7 +44,7 @@ from tierwise.llm.models import open_model, resolve_tier
 from tierwise.pool import Cap, SamplePool
 from tierwise.proposals import Registry, catalogue
 from tierwise.proposals.quiet import quiet
-from tierwise.recipe import Policy, PromptTemplate, StrategySpec, Variant, uniform
+from tierwise.schema import Policy, PromptTemplate, StrategySpec, Variant, uniform
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.search_size import SearchSize

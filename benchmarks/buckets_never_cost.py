@@ -35,8 +35,8 @@ from tierwise.content import load_space
 from tierwise.difficulty import SIGNALS
 from tierwise.difficulty._base import register
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable, VariantTable
-from tierwise.recipe import StrategySpec, Variant, uniform
-from tierwise.recipe.space import SearchSpace
+from tierwise.schema import StrategySpec, Variant, uniform
+from tierwise.schema.space import SearchSpace
 from tierwise.search.allocation import allocate
 from tierwise.search.candidates import candidate
 from tierwise.search.compute_gate import Verdict, judge

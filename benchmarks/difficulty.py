@@ -28,7 +28,7 @@ from tierwise.content import Job, TierSpec
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model
 from tierwise.pool import Cap, SamplePool
-from tierwise.recipe import Policy
+from tierwise.schema import Policy
 from tierwise.search import SearchSize, TuneResult, tune
 from tierwise.search.asking import asked_of
 from tierwise.search.buying import Account, Buyer, Supply

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
-from tierwise.recipe import Policy, Recipe, StrategySpec
+from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.search.ablation import ADAPTIVE
 from tierwise.search.allocation import allocate
 from tierwise.search.grid import recipes

@@ -27,13 +27,13 @@ import numpy as np
 
 from tierwise.content import Job, LoadedTask, TierSpec, default_job
 from tierwise.llm.recorded import Recording
-from tierwise.recipe import Policy, Price
+from tierwise.schema import Policy, Price
 from tierwise.search import tune
 from tierwise.search.above import handed_on
 from tierwise.search.found import TierResult
 from tierwise.stats.paired import PairedBootstrap
-from tierwise.task import Item, Task
-from tierwise.task.item import assign_splits
+from tierwise.tasks import Item, Task
+from tierwise.tasks.item import assign_splits
 
 TASKS = ("date", "gsm8k", "svamp", "sports", "aqua")
 SHARES = {"train": 0.0, "tune": 0.45, "select": 0.2, "test": 0.35}

@@ -21,7 +21,7 @@ import time
 import numpy as np
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable, VariantTable, replay
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
 
 N_ITEMS, N_SAMPLES, N_ORDERS = 500, 40, 32
 VARIANTS = tuple(Variant(f"prompt{i}", "think" if i % 2 else "direct", 0.8) for i in range(8))

@@ -23,7 +23,7 @@ import optuna
 
 from tierwise.content import default_job, load_space
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.recipe import StrategySpec, uniform
+from tierwise.schema import StrategySpec, uniform
 from tierwise.search import RunDir, tune
 from tierwise.search.allocation import allocate
 from tierwise.search.parameters import Dimensions

@@ -27,12 +27,12 @@ from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.llm import Parent, Request, build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
 from tierwise.pool import Buys, Library, SamplePool, Trees, even, fill, load, parents_first
-from tierwise.recipe import Policy, PolicyFile, Recipe, StrategySpec, Variant, uniform
-from tierwise.reporting.search_rounds import curve
+from tierwise.report.search_rounds import curve
 from tierwise.retrieval.bm25 import Bm25Retriever
+from tierwise.schema import Policy, PolicyFile, Recipe, StrategySpec, Variant, uniform
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.stats import paired_difference, ratio_of_means
-from tierwise.task import Item
+from tierwise.tasks import Item
 
 ROUNDS, PASSAGES, HOPS = 6, 1, (1, 2, 3, 4)
 ROOT = Path(__file__).parents[1]

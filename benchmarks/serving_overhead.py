@@ -78,7 +78,7 @@ def call_cpu_s(model: str, upstream: str, calls: int = 600, at_once: int = 64) -
 
     from tierwise.llm import Call, Request
     from tierwise.llm.litellm_model import LiteLLMModel
-    from tierwise.recipe import Message, Price, Tier
+    from tierwise.schema import Message, Price, Tier
 
     os.environ |= {"OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "sk-overhead"}
     params = {"max_tokens": 9, "temperature": 0.8}
@@ -178,8 +178,8 @@ def serve(model: str, samples: int, upstream: str) -> None:
     from tests.serving.worlds import ANSWER, PROMPTS
     from tierwise.llm import Completion
     from tierwise.llm.scripted import ScriptedModel
-    from tierwise.recipe import Price, StrategySpec, Tier, Variant, uniform
-    from tierwise.recipe.policy_file import PolicyFile, TaskRef
+    from tierwise.schema import Price, StrategySpec, Tier, Variant, uniform
+    from tierwise.schema.policy_file import PolicyFile, TaskRef
     from tierwise.serving import Answer, PolicyRuntime
     from tierwise.serving.access import Access
     from tierwise.serving.gateway import Gateway

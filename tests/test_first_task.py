@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_docs_commands import MAIN, blocks, commands
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema.policy_file import PolicyFile
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "first_task.md"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tierwise.reporting.html import write_report
+from tierwise.report.html import write_report
 
 ROOT = Path(__file__).parents[1]
 RECORDINGS = ROOT.parent / "shared" / "recordings"

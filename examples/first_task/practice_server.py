@@ -19,7 +19,7 @@ from typing import Any
 
 from tierwise.errors import InputError
 from tierwise.llm.embedded import Engine, encode
-from tierwise.recipe import Message
+from tierwise.schema import Message
 
 SUM = re.compile(r"\d+(?:\s*[-+]\s*\d+)+")
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tierwise.api import task_from_jsonl, tune
     from tierwise.content import Budget, ProposalSpec, TierSpec
     from tierwise.errors import TierwiseError
-    from tierwise.recipe import Policy, PolicyFile, PromptTemplate, Recipe, StrategySpec, Variant
+    from tierwise.schema import Policy, PolicyFile, PromptTemplate, Recipe, StrategySpec, Variant
     from tierwise.serving import PolicyRuntime
-    from tierwise.task import AnswerSpec, Task
+    from tierwise.tasks import AnswerSpec, Task
 
 _HOME = {
     "task_from_jsonl": "api",
@@ -29,15 +29,15 @@ _HOME = {
     "ProposalSpec": "content",
     "TierSpec": "content",
     "TierwiseError": "errors",
-    "Variant": "recipe",
-    "Policy": "recipe",
-    "PolicyFile": "recipe",
-    "PromptTemplate": "recipe",
-    "Recipe": "recipe",
-    "StrategySpec": "recipe",
+    "Variant": "schema",
+    "Policy": "schema",
+    "PolicyFile": "schema",
+    "PromptTemplate": "schema",
+    "Recipe": "schema",
+    "StrategySpec": "schema",
     "PolicyRuntime": "serving",
-    "AnswerSpec": "task",
-    "Task": "task",
+    "AnswerSpec": "tasks",
+    "Task": "tasks",
 }
 
 __all__ = [

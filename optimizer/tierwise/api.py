@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from tierwise.content import Budget, Job, LoadedTask, TierSpec
 from tierwise.content.items import Fields, load_items
 from tierwise.errors import unknown_name
-from tierwise.recipe import ANSWER, Message, PolicyFile, PromptTemplate
-from tierwise.task import AnswerSpec, Item, Task
+from tierwise.schema import ANSWER, Message, PolicyFile, PromptTemplate
+from tierwise.tasks import AnswerSpec, Item, Task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from tierwise.difficulty import signal_of, turn_of
 from tierwise.errors import UnsupportedError
-from tierwise.recipe import ANSWER, Policy, SampleBill, Turn, Variant, price
+from tierwise.schema import ANSWER, Policy, SampleBill, Turn, Variant, price
 from tierwise.strategies import Ask, Return, Sample, Seen, Strategy, build, interleave
 
 Ended = Literal["answered", "max_usd_per_request", "max_samples", "timeout", "failed"]

@@ -12,7 +12,7 @@ import pytest
 import tierwise as tw
 from tests.http.test_tune_over_http import SMALL, InProcess
 from tierwise.llm.models import open_model  # noqa: F401  the module that is patched is loaded
-from tierwise.recipe import Price
+from tierwise.schema import Price
 
 
 def sums(path: Path) -> Path:

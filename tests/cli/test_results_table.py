@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from tierwise.cli._results import fitting_table, verdict
-from tierwise.recipe import Recipe, StrategySpec, Variant
-from tierwise.reporting.words import recipe_in_words
+from tierwise.report.words import recipe_in_words
+from tierwise.schema import Recipe, StrategySpec, Variant
 
 
 def tier(low: float | None, gate: str) -> dict[str, object]:

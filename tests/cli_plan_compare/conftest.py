@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.reporting.runs import make_run
+from tests.report.runs import make_run
 
 
 @pytest.fixture(scope="session")

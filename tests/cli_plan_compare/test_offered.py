@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tierwise.content import check, load_space
-from tierwise.recipe import Price, Tier
+from tierwise.schema import Price, Tier
 from tierwise.search.offered import offered, scores_of
-from tierwise.task import Item, Task
+from tierwise.tasks import Item, Task
 
 ITEM = Item("i", {"question": "1 2 3 4"}, "24")
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.content.folders import PROMPTS, TASK, make_task, short
-from tests.recipe.policies import example
+from tests.schema.policies import example
 from tierwise.content import check, job_notes, names_of, shipped
 from tierwise.content.check import check_kind
-from tierwise.recipe import StrategySpec
+from tierwise.schema import StrategySpec
 
 JOB = "task: ./sums\ntiers:\n  small: {model: embedded/small}\n"
 SPACE = "temperature: [0.8]\nmodes: [direct]\nstrategies: {single: {}}\n"

@@ -22,8 +22,8 @@ from tierwise.content import (
 )
 from tierwise.content.job_file import job_of
 from tierwise.errors import InputError
-from tierwise.recipe import Price
-from tierwise.recipe._yaml import parse
+from tierwise.schema import Price
+from tierwise.schema._yaml import parse
 
 JOB = """baseline: plain
 task: ./sums

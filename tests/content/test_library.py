@@ -14,7 +14,7 @@ from tests.content.folders import make_task
 from tests.loopback import Loopback, Said
 from tierwise.content import load_space, load_task, shipped
 from tierwise.content.prompts import Setting, load_library, load_prompts
-from tierwise.recipe import (
+from tierwise.schema import (
     ANSWER,
     Difficulty,
     Policy,
@@ -26,8 +26,8 @@ from tierwise.recipe import (
     Tier,
     Variant,
 )
-from tierwise.recipe._yaml import read
-from tierwise.recipe.policy_file import TaskRef
+from tierwise.schema._yaml import read
+from tierwise.schema.policy_file import TaskRef
 from tierwise.search.variants import candidate_variants
 from tierwise.serving import PolicyRuntime
 

@@ -7,7 +7,7 @@ import pytest
 from tests.content.folders import faults
 from tierwise.content import load_space, names_of
 from tierwise.errors import InputError
-from tierwise.recipe.space import Range
+from tierwise.schema.space import Range
 
 SPACE = """temperature: [0.3, 0.8]
 modes: [direct, think]

@@ -12,7 +12,7 @@ from tests.content.folders import ITEMS, PROMPTS, TASK, faults, make_task
 from tierwise.content import find_task, load_task, names_of
 from tierwise.content.prompts import Setting, load_library
 from tierwise.errors import InputError
-from tierwise.recipe.space import SearchSpace
+from tierwise.schema.space import SearchSpace
 
 SPACE = SearchSpace("s")
 

@@ -11,7 +11,7 @@ import pytest
 from tierwise.difficulty.features import MOST_FEATURES, TEXT_FEATURES, text_features
 from tierwise.difficulty.router import FEATURES, Router, features, probability
 from tierwise.errors import InputError
-from tierwise.recipe import Weight
+from tierwise.schema import Weight
 from tierwise.strategies import Sample
 
 
@@ -86,7 +86,7 @@ def test_unknown_features_get_near_names():
 
 def test_it_needs_no_numpy():
     code = (
-        "import sys; from tierwise.difficulty import signal; from tierwise.recipe import Weight;"
+        "import sys; from tierwise.difficulty import signal; from tierwise.schema import Weight;"
         "r = signal('router', {'weights': (Weight('words', 1.0, 2.0, 1.0),)});"
         "assert 0 < r.value({'q': 'a b c'}, ()) < 1; assert 'numpy' not in sys.modules"
     )

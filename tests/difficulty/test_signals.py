@@ -8,7 +8,7 @@ import pytest
 
 from tierwise.difficulty import SIGNALS, Router, read, signal
 from tierwise.errors import InputError
-from tierwise.recipe import Difficulty, Policy, Recipe, StrategySpec, Variant, Weight
+from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Variant, Weight
 from tierwise.strategies import Sample
 from tierwise.testing import SignalConformance
 

@@ -10,7 +10,7 @@ from tierwise.dspy import EmbeddedAdapter, tier_lm
 from tierwise.errors import InputError
 from tierwise.llm import Completion, Failure, Request, Result
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.recipe import Price, Tier
+from tierwise.schema import Price, Tier
 
 TIER = Tier(
     "t",

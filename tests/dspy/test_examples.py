@@ -15,7 +15,7 @@ from tests.conftest import KEY
 from tests.dspy.examples import LITTLE
 from tests.loopback import Loopback, Said
 from tierwise.dspy import Proposing
-from tierwise.recipe import PolicyFile
+from tierwise.schema import PolicyFile
 
 SPACE = """
 prompts: {demos: [0]}

@@ -11,7 +11,7 @@ import dspy
 from tests.dspy.examples import LITTLE, arithmetic, exact
 from tierwise.dspy import EmbeddedAdapter, JointOptimizer, Proposing, tier_lm, trace_of, tuned
 from tierwise.errors import InputError, UnsupportedError
-from tierwise.recipe import PolicyFile
+from tierwise.schema import PolicyFile
 
 EXAMPLES = arithmetic(480)
 TIERS = {"small": "embedded/small"}

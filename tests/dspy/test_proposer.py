@@ -16,7 +16,7 @@ from tests.dspy.examples import LITTLE, exact
 from tests.loopback import Fault, Loopback, Said
 from tierwise.content import TierSpec
 from tierwise.dspy import JointOptimizer, Proposing, trace_of
-from tierwise.recipe import Price
+from tierwise.schema import Price
 
 GOOD = "Add the numbers from the left to the right, and check the sum."
 LEAK = " ".join(f"never forget how much {41 + i % 4} + {17 + i // 4} comes to," for i in range(80))

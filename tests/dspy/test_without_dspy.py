@@ -14,8 +14,8 @@ from tests.dspy.examples import arithmetic, exact
 from tierwise.dspy import TunedPredict, trace_of
 from tierwise.dspy.rendering import adapter_of, answer_spec, template
 from tierwise.llm.models import resolve_tier
-from tierwise.recipe import Policy, PolicyFile, StrategySpec, TaskRef, Variant, uniform
-from tierwise.recipe.policy import Difficulty, Probe, Recipe
+from tierwise.schema import Policy, PolicyFile, StrategySpec, TaskRef, Variant, uniform
+from tierwise.schema.policy import Difficulty, Probe, Recipe
 
 ITEMS = 200
 SIGNATURE = dspy.Signature("question -> answer")

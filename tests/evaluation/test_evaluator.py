@@ -12,7 +12,7 @@ from tierwise.difficulty import SIGNALS
 from tierwise.episode import strategies_of
 from tierwise.evaluation import STORED, Evaluator, Permutations, replay
 from tierwise.evaluation.limits import may_bind
-from tierwise.recipe import Limits, Policy, Recipe, StrategySpec, uniform
+from tierwise.schema import Limits, Policy, Recipe, StrategySpec, uniform
 
 
 def replayed(policy: Policy, table, permutations: Permutations) -> np.ndarray:

@@ -17,7 +17,7 @@ from tierwise.evaluation.lru import Cache
 from tierwise.evaluation.shelf import FIRST_ROOM, Shelf
 from tierwise.evaluation.standings import Standings
 from tierwise.evaluation.variant_rows import VariantRows
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
 
 PERMUTATIONS = Permutations(n=3, seed=1)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tierwise.difficulty import parameter_settings, signal_of, turn_of
 from tierwise.evaluation import SampleTable, VariantTable
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant, Weight
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant, Weight
 
 VARIANTS = (
     Variant("plain", "direct", 0.8),

@@ -14,7 +14,7 @@ from tests.loopback import Loopback
 from tests.loopback.embedded import EmbeddedTwin
 from tierwise.llm.embedded_model import MODES, embedded_tier
 from tierwise.pool import SamplePool
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema.policy_file import PolicyFile
 
 ROOT = Path(__file__).parents[2]
 TASK = ROOT / "tasks" / "arithmetic"

@@ -21,7 +21,7 @@ from tierwise.content import Job, TierSpec
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Result
 from tierwise.pool import SamplePool
-from tierwise.recipe import Price
+from tierwise.schema import Price
 from tierwise.search import SearchSize, TuneResult, replay, tune
 
 pytestmark = pytest.mark.timeout(240)

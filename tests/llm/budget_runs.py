@@ -18,7 +18,7 @@ from tierwise.llm import Request, sender
 from tierwise.llm.litellm_model import LiteLLMModel
 from tierwise.llm.retries import Retry
 from tierwise.pool import Cap, Need, Progress, SamplePool, fill
-from tierwise.recipe import Message, Price, Tier
+from tierwise.schema import Message, Price, Tier
 
 CONCURRENCY = 256
 

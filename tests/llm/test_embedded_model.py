@@ -17,7 +17,7 @@ from tierwise.llm.embedded_model import (
     embedded_tier,
     simulated_price,
 )
-from tierwise.recipe import Message, PromptTemplate, Variant
+from tierwise.schema import Message, PromptTemplate, Variant
 
 PLAIN = PromptTemplate("plain", (Message("user", "{{ question }}"),))
 QUESTIONS = ["5 + 3", "5 + 3 + 5 - 2", "9 - 2 - 6 + 5", "12 + 6 - 4 - 3 + 7"]

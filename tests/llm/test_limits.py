@@ -12,7 +12,7 @@ import pytest
 from tests.llm.test_litellm_samples import call, opened, texts, tier
 from tests.loopback import Loopback
 from tierwise.llm.limits import Gate, prompt_tokens_bound
-from tierwise.recipe import Message
+from tierwise.schema import Message
 
 T = TypeVar("T")
 

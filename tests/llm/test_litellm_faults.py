@@ -16,7 +16,7 @@ from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Failure, Result
 from tierwise.llm.litellm_model import LiteLLMModel
 from tierwise.llm.retries import Retry
-from tierwise.recipe import Tier
+from tierwise.schema import Tier
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("sender")]
 

@@ -12,7 +12,7 @@ from tests.loopback import Fault, Loopback
 from tierwise.llm import Request
 from tierwise.llm.models import address_of
 from tierwise.pool import Need, SamplePool, fill
-from tierwise.recipe import Message, Tier
+from tierwise.schema import Message, Tier
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -10,7 +10,7 @@ import pytest
 from tests.loopback import Loopback, Said
 from tierwise.llm import Call, Completion, Request, Result, base_seed
 from tierwise.llm.litellm_model import LiteLLMModel
-from tierwise.recipe import Message, Price, Tier
+from tierwise.schema import Message, Price, Tier
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("sender")]
 

@@ -15,7 +15,7 @@ from tierwise.errors import InputError, ProviderError
 from tierwise.llm.litellm import address_of, litellm_price
 from tierwise.llm.litellm_model import LiteLLMModel
 from tierwise.llm.models import open_model, resolve_tier
-from tierwise.recipe import Price
+from tierwise.schema import Price
 
 PRICE = Price(1.0, 2.0)
 

@@ -12,7 +12,7 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, build_request
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.llm.recorded import Coverage, RecordedModel, Recording, same_items
-from tierwise.recipe import Price, Tier, Variant
+from tierwise.schema import Price, Tier, Variant
 
 DATA = Path(__file__).parents[1] / "data" / "synthetic.jsonl"
 PRICE = Price(1.0, 2.0)

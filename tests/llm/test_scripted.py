@@ -7,7 +7,7 @@ import pytest
 
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request
 from tierwise.llm.scripted import ScriptedModel, answering, failing, uniform
-from tierwise.recipe import Message
+from tierwise.schema import Message
 
 REQUEST = Request("scripted/x", (Message("user", "what is 1 + 1 ?"),), {"temperature": 0.5})
 OTHER = Request("scripted/x", (Message("user", "what is 2 + 2 ?"),), {"temperature": 0.5})

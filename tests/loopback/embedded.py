@@ -10,7 +10,7 @@ from typing import Any
 from tests.loopback.server import Messages, Said
 from tierwise.llm import Request, base_seed
 from tierwise.llm.embedded import Engine, Generation, Prompt, encode
-from tierwise.recipe import Message
+from tierwise.schema import Message
 
 SENT_BESIDE = {"model", "messages", "n", "seed", "logprobs"}
 MOST_SAMPLES = 4096

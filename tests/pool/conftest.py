@@ -9,8 +9,8 @@ import pytest
 
 from tierwise.llm import Request, build_request
 from tierwise.pool import SamplePool
-from tierwise.recipe import Message, Price, PromptTemplate, Tier, Variant
-from tierwise.task import AnswerSpec, Item, Task
+from tierwise.schema import Message, Price, PromptTemplate, Tier, Variant
+from tierwise.tasks import AnswerSpec, Item, Task
 
 
 class World:

@@ -103,7 +103,7 @@ def test_spending_of_an_interrupted_start_counts_at_its_worst(tmp_path):
 @given(texts=st.lists(st.text(max_size=30), min_size=1, max_size=4), n=st.integers(1, 5))
 def test_the_worst_case_bounds_a_tokenizer_that_takes_every_byte(texts, n):
     from tierwise.llm import Request
-    from tierwise.recipe import Message
+    from tierwise.schema import Message
 
     request = Request("m", tuple(Message("user", t) for t in texts), {"max_tokens": 9})
     call = Call(request, 0, n, 0)

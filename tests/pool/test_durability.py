@@ -18,7 +18,7 @@ import sys
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.llm import Request
 from tierwise.pool import Need, SamplePool, fill
-from tierwise.recipe import Message, Price, Tier
+from tierwise.schema import Message, Price, Tier
 
 tier = Tier("small", "scripted/small", Price(2.0, 8.0))
 needs = [
@@ -34,7 +34,7 @@ with SamplePool.open(sys.argv[1]) as pool:
 
 def test_after_kill_9_all_that_was_reported_is_there_and_only_the_rest_is_bought(tmp_path, world):
     from tierwise.llm import Request
-    from tierwise.recipe import Message
+    from tierwise.schema import Message
 
     path = tmp_path / "pool.sqlite"
     with subprocess.Popen(

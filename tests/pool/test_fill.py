@@ -8,7 +8,7 @@ from tierwise.errors import InputError, ProviderError, UnsupportedError
 from tierwise.llm import Completion, Failure, Request, base_seed
 from tierwise.llm.scripted import ScriptedModel, answering, failing
 from tierwise.pool import Cap, Need, fill, plan
-from tierwise.recipe import Message
+from tierwise.schema import Message
 
 SAY = answering({"A: 1": 0.5, "A: 2": 0.5})
 

@@ -17,7 +17,7 @@ import time
 from tierwise.llm import build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
 from tierwise.pool import Need, SamplePool, fill
-from tierwise.recipe import Variant, Message, PromptTemplate
+from tierwise.schema import Variant, Message, PromptTemplate
 
 def progress(done):
     print(done.samples_done, flush=True)

@@ -10,7 +10,7 @@ from tierwise.llm import Call, Completion, Failure
 from tierwise.pool import Spent, load
 from tierwise.pool.spending import Limit
 from tierwise.pool.store import Answered
-from tierwise.recipe import Price
+from tierwise.schema import Price
 
 NAN = float("nan")
 FREE = Spent(0.0, 0, 0)

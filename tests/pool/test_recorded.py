@@ -11,8 +11,8 @@ from tierwise.errors import UnsupportedError
 from tierwise.llm.models import resolve_tier
 from tierwise.llm.recorded import Coverage, Recording, recorded_tier
 from tierwise.pool.recorded import recorded_table
-from tierwise.recipe import Price, Variant
-from tierwise.task import METRICS, AnswerSpec
+from tierwise.schema import Price, Variant
+from tierwise.tasks import METRICS, AnswerSpec
 
 DATA = Path(__file__).parents[1] / "data" / "synthetic.jsonl"
 REAL = Path(__file__).parents[3] / "shared" / "recordings"

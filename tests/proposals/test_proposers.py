@@ -11,7 +11,7 @@ from tierwise.dspy import tier_lm
 from tierwise.llm import Completion, Failure, Request, Result
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.proposals import Brief, Failing, Registry, bootstrapped, grounded, reflect
-from tierwise.recipe import Price, Tier
+from tierwise.schema import Price, Tier
 
 TIER = Tier("proposer", "embedded/small", Price(1.0, 2.0), {"direct": {"max_tokens": 300}})
 TRAIN = [

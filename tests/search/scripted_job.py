@@ -18,7 +18,7 @@ import pytest
 from tierwise.content import load_job
 from tierwise.llm import LanguageModel, Request
 from tierwise.llm.scripted import ScriptedModel, answering
-from tierwise.recipe import Price, Tier
+from tierwise.schema import Price, Tier
 from tierwise.search import SearchSize, TuneResult, tune
 
 MODULE = importlib.import_module("tierwise.search.tune")

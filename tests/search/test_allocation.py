@@ -10,8 +10,8 @@ import pytest
 
 from tests.search.worlds import DIMS, EVERY, VARIANTS, table
 from tierwise.evaluation import Evaluator, Permutations
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec
-from tierwise.recipe.space import Range, SearchSpace
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
+from tierwise.schema.space import Range, SearchSpace
 from tierwise.search.allocation import allocate
 from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, Proposal, policy_of

@@ -8,8 +8,8 @@ import numpy as np
 
 from tests.evaluation.worlds import VARIANTS, random_table
 from tierwise.evaluation import ABSTAINED, VariantTable
-from tierwise.recipe import Difficulty, Message, Price, Probe, PromptTemplate, Tier, Variant
-from tierwise.recipe.space import SearchSpace
+from tierwise.schema import Difficulty, Message, Price, Probe, PromptTemplate, Tier, Variant
+from tierwise.schema.space import SearchSpace
 from tierwise.search.asking import MODE, asked_of, asking_variants, told, watched, with_mode_to_ask
 from tierwise.search.n_samples_by_variant import samples_needed
 

@@ -10,7 +10,7 @@ from tests.search.worlds import SPACE
 from tierwise.errors import BudgetError
 from tierwise.evaluation import Permutations, replay
 from tierwise.pool import Cap
-from tierwise.recipe import Policy, Recipe, StrategySpec, uniform
+from tierwise.schema import Policy, Recipe, StrategySpec, uniform
 from tierwise.search.n_samples_by_variant import most_samples, samples_needed
 from tierwise.search.search_size import FEWEST, SampleCost, SearchSize, affordable
 

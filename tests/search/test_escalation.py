@@ -16,11 +16,11 @@ from tierwise.evaluation import replay as replayed
 from tierwise.llm import Request
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
-from tierwise.recipe import Price, Tier
-from tierwise.recipe.policy import NO_LIMITS
-from tierwise.recipe.policy_file import PolicyFile
-from tierwise.reporting import compared, read
-from tierwise.reporting.spending import spending_rows
+from tierwise.report import compared, read
+from tierwise.report.spending import spending_rows
+from tierwise.schema import Price, Tier
+from tierwise.schema.policy import NO_LIMITS
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import SearchSize, TuneResult, tune
 from tierwise.search import replay as replay_run
 from tierwise.search.above import handed_on, keeps_to_itself

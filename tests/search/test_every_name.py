@@ -16,8 +16,8 @@ from tierwise.evaluation import replay
 from tierwise.llm import Completion
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
-from tierwise.recipe import ANSWER, Policy, Price, Tier
-from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.schema import ANSWER, Policy, Price, Tier
+from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.search.above import above_of
 from tierwise.search.found import TierResult
 from tierwise.search.opening import Searches, search_tier
@@ -25,7 +25,7 @@ from tierwise.search.prepared import Prepared
 from tierwise.search.tune import prepare
 from tierwise.serving import PolicyRuntime
 from tierwise.strategies import REGISTRY
-from tierwise.task.verifiers import VERIFIERS
+from tierwise.tasks.verifiers import VERIFIERS
 
 TUNE = importlib.import_module("tierwise.search.tune")
 OPENING = importlib.import_module("tierwise.search.opening")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.search.worlds import VARIANTS
-from tierwise.recipe import StrategySpec, uniform
+from tierwise.schema import StrategySpec, uniform
 from tierwise.search.parameters import Proposal
 from tierwise.search.stages.select import along
 from tierwise.search.study import EvaluatedTrial

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.evaluation.worlds import VARIANTS, random_table
-from tierwise.recipe import Difficulty, Policy, Recipe, StrategySpec, Weight, uniform
+from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Weight, uniform
 from tierwise.search.mode_shares import mode_shares, stuck_in
 
 SINGLE, TWO = StrategySpec.of("single"), StrategySpec.of("self_consistency", samples=2)

@@ -14,7 +14,7 @@ from optuna.trial import FixedTrial
 from tests.search.worlds import DIMS, EVERY, VARIANTS, table
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator, Permutations
-from tierwise.recipe import Difficulty, Probe, Recipe, StrategySpec
+from tierwise.schema import Difficulty, Probe, Recipe, StrategySpec
 from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of, thresholds
 
 
@@ -93,8 +93,12 @@ def test_what_a_tier_cannot_be_told_by_is_not_proposed() -> None:
 
 def test_a_portfolio_is_a_set() -> None:
     two = {"buckets": 1, "b0.variants": 2, "b0.strategy": "single"}
-    one_way = FixedTrial({**two, "b0.variant0": VARIANTS[0].label, "b0.variant1": VARIANTS[1].label})
-    other_way = FixedTrial({**two, "b0.variant0": VARIANTS[1].label, "b0.variant1": VARIANTS[0].label})
+    one_way = FixedTrial(
+        {**two, "b0.variant0": VARIANTS[0].label, "b0.variant1": VARIANTS[1].label}
+    )
+    other_way = FixedTrial(
+        {**two, "b0.variant0": VARIANTS[1].label, "b0.variant1": VARIANTS[0].label}
+    )
     twice = FixedTrial({**two, "b0.variant0": VARIANTS[1].label, "b0.variant1": VARIANTS[1].label})
     assert DIMS.propose(one_way) == DIMS.propose(other_way)
     assert DIMS.propose(twice).buckets[0].variants == (VARIANTS[1],)

@@ -15,9 +15,9 @@ from tests.search_difficulty.worlds import variant_table
 from tierwise.content import load_space
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.llm import Request
-from tierwise.recipe import Policy, Recipe, StrategySpec, Variant, uniform
-from tierwise.reporting import read
-from tierwise.reporting.spending import spending_rows
+from tierwise.report import read
+from tierwise.report.spending import spending_rows
+from tierwise.schema import Policy, Recipe, StrategySpec, Variant, uniform
 from tierwise.search import SearchSize, replay
 from tierwise.search.paraphrases import RobustEvaluator, reworded
 from tierwise.search.search_size import PLANNED_SHARE, SampleCost, enough_usd

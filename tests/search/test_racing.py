@@ -7,7 +7,7 @@ import pytest
 
 from tests.search.worlds import VARIANTS, coins
 from tierwise.evaluation import Evaluator, Permutations
-from tierwise.recipe import StrategySpec, Variant
+from tierwise.schema import StrategySpec, Variant
 from tierwise.search.racing import Envelope, envelope, most_useful, survivors
 
 A, B, C = VARIANTS

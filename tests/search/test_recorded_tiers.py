@@ -9,7 +9,7 @@ import pytest
 
 from tierwise.content import Job, TierSpec
 from tierwise.errors import InputError
-from tierwise.recipe import Price
+from tierwise.schema import Price
 from tierwise.search import prepare
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.search.worlds import DIMS, VARIANTS, coins
 from tierwise.evaluation import ABSTAINED, Evaluator, Permutations, SampleTable, replay
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
 from tierwise.search.parameters import Proposal
 from tierwise.search.paraphrases import RobustEvaluator
 from tierwise.search.restated import as_single, merged

@@ -15,9 +15,9 @@ from tierwise.content import load_job
 from tierwise.errors import UnsupportedError
 from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
 from tierwise.llm.scripted import ScriptedModel, answering
-from tierwise.recipe import PolicyFile, Price, Tier
-from tierwise.reporting.reading import read
-from tierwise.reporting.spending import spending_rows
+from tierwise.report.reading import read
+from tierwise.report.spending import spending_rows
+from tierwise.schema import PolicyFile, Price, Tier
 from tierwise.search import TuneResult, replay, tune
 
 DESK = importlib.import_module("tierwise.search.rounds.desk")

@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from tests.search.worlds import DIMS, VARIANTS, coins, table
 from tierwise.evaluation import Evaluator, Permutations
-from tierwise.recipe.space import Constraints
+from tierwise.schema.space import Constraints
 from tierwise.search.parameters import policy_of
 from tierwise.search.sampler import PartwiseSampler
 from tierwise.search.study import StudyRound, mirror

@@ -8,7 +8,7 @@ import pytest
 from tests.search.worlds import VARIANTS, judged, table
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluator, Permutations
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
 from tierwise.search.candidates import Candidate, complexity
 from tierwise.search.candidates import candidate as as_candidate
 from tierwise.search.selection import bounded_point, operating_points

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.search.worlds import judged
-from tierwise.recipe import Policy, StrategySpec, Variant, uniform
+from tierwise.schema import Policy, StrategySpec, Variant, uniform
 from tierwise.search.candidates import Candidate
 from tierwise.search.selection import level_point
 from tierwise.search.shown import EVEN, Claim, Searched, critical, shown, surety

@@ -23,9 +23,9 @@ from tierwise.content import load_job, override
 from tierwise.errors import BudgetError, InputError, ProviderError
 from tierwise.evaluation import SampleTable
 from tierwise.pool import SamplePool
-from tierwise.recipe.policy_file import PolicyFile
-from tierwise.reporting import read
-from tierwise.reporting.spending import spending_rows
+from tierwise.report import read
+from tierwise.report.spending import spending_rows
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import Best, Bought, Event, Finished, RunDir, Started, replay, tune
 
 TIERS = ("weak", "strong")

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 
 from tierwise.errors import InputError
-from tierwise.recipe import Message, Price, PromptTemplate, Tier, Variant
-from tierwise.recipe.space import SearchSpace
+from tierwise.schema import Message, Price, PromptTemplate, Tier, Variant
+from tierwise.schema.space import SearchSpace
 from tierwise.search.variants import candidate_variants
-from tierwise.task import Item, Task
+from tierwise.tasks import Item, Task
 
 USER = Message("user", "{{ question }}")
 PLAIN = PromptTemplate(

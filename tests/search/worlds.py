@@ -9,8 +9,8 @@ import numpy as np
 from tests.evaluation.worlds import ASKED, VARIANTS, WEIGHTS, random_table
 from tierwise.difficulty import SIGNALS
 from tierwise.evaluation import Evaluation, SampleTable, VariantTable
-from tierwise.recipe import Difficulty, Probe, Variant
-from tierwise.recipe.space import Range, SearchSpace
+from tierwise.schema import Difficulty, Probe, Variant
+from tierwise.schema.space import Range, SearchSpace
 from tierwise.search.parameters import Dimensions
 
 SPACE = SearchSpace(

@@ -15,8 +15,8 @@ from tests.search_difficulty.worlds import variant_table
 from tierwise.content import load_job
 from tierwise.errors import InputError
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.recipe import Difficulty, StrategySpec, Variant, uniform
-from tierwise.recipe.space import Constraints
+from tierwise.schema import Difficulty, StrategySpec, Variant, uniform
+from tierwise.schema.space import Constraints
 from tierwise.search.parameters import Proposal
 from tierwise.search.sensitivity import by_chance, item_sensitivity, pss_of, sensitivities
 from tierwise.search.study import StudyRound

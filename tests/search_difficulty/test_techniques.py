@@ -9,7 +9,7 @@ import pytest
 
 from tests.search_difficulty.worlds import variant_table
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Variant
+from tierwise.schema import Variant
 from tierwise.search.techniques import first_paraphrase, techniques
 
 TODAY = Variant("plain", "direct", 0.8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tierwise.evaluation import SampleTable, VariantTable
-from tierwise.recipe import Variant
-from tierwise.recipe.space import Range, SearchSpace
+from tierwise.schema import Variant
+from tierwise.schema.space import Range, SearchSpace
 
 SPACE = SearchSpace(
     "votes",

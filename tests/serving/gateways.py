@@ -15,8 +15,8 @@ import httpx
 from tests.serving.worlds import VARIANTS
 from tierwise.llm import Completion
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.access import Access
 from tierwise.serving.gateway import Bounds, Gateway

@@ -19,8 +19,8 @@ from tierwise.cli import export, run, serve
 from tierwise.errors import InputError, UnsupportedError
 from tierwise.evaluation import replay
 from tierwise.llm import base_seed, build_request
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
+from tierwise.schema.policy_file import PolicyFile
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serving" / "arithmetic-small.yaml"
 VOTE = StrategySpec.of("self_consistency", samples=3)

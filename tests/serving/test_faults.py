@@ -25,8 +25,8 @@ from tests.serving.gateways import USER, VOTE, client, gateway
 from tests.serving.worlds import ANSWER, PROMPTS, policy_file
 from tierwise.llm.litellm_model import LiteLLMModel
 from tierwise.llm.retries import Retry
-from tierwise.recipe import Limits, Policy, Price, Recipe, StrategySpec, Tier, Variant
-from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.schema import Limits, Policy, Price, Recipe, StrategySpec, Tier, Variant
+from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.access import Access
 from tierwise.serving.gateway import Bounds, Gateway

@@ -17,7 +17,7 @@ from tests.serving.worlds import policy_file
 from tierwise.errors import InputError
 from tierwise.llm import Failure
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.recipe import Limits, Policy
+from tierwise.schema import Limits, Policy
 from tierwise.serving.access import Access, tokens_from_environment
 
 

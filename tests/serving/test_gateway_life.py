@@ -18,8 +18,8 @@ from tests.serving.loopback import served
 from tests.serving.worlds import VARIANTS, policy_file
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.recipe import StrategySpec, uniform
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import StrategySpec, uniform
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.access import Access
 from tierwise.serving.gateway import Gateway

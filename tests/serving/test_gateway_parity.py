@@ -14,7 +14,7 @@ from openai import APIError, OpenAI
 from tests.serving.loopback import served
 from tests.serving.worlds import ANSWER, SEED, Recorded, policy_file, random_policy
 from tierwise.evaluation import replay
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.access import Access
 from tierwise.serving.answer import bucket_names

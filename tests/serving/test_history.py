@@ -16,8 +16,8 @@ from tests.serving.worlds import policy_file
 from tierwise.errors import InputError
 from tierwise.llm import Completion, Request
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.recipe import Message
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import Message
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 
 EARLIER = (Message("user", "my dog is 7"), Message("assistant", "noted"))

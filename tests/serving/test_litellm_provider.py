@@ -12,8 +12,8 @@ from tests.loopback import Loopback, Said
 from tests.serving.worlds import ANSWER, PROMPTS
 from tierwise.errors import InputError
 from tierwise.llm.litellm import library
-from tierwise.recipe import Policy, Price, Recipe, StrategySpec, Tier, Variant
-from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.schema import Policy, Price, Recipe, StrategySpec, Tier, Variant
+from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 
 pytestmark = [

@@ -26,8 +26,8 @@ from tests.loopback import Loopback, Said
 from tests.serving.loopback import served
 from tests.serving.worlds import ANSWER, PROMPTS
 from tierwise.cli import export
-from tierwise.recipe import Policy, Price, Recipe, StrategySpec, Tier, Variant
-from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.schema import Policy, Price, Recipe, StrategySpec, Tier, Variant
+from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.access import Access
 from tierwise.serving.gateway import Gateway

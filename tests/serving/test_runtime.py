@@ -28,10 +28,10 @@ from tierwise.llm import Completion, Failure, base_seed, build_request
 from tierwise.llm.scripted import ScriptedModel, answering, failing
 from tierwise.pool import SamplePool, fill, load
 from tierwise.pool.grid import Need
-from tierwise.recipe import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, uniform
+from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, uniform
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.reopening import ReopeningModel
-from tierwise.task import AnswerSpec, Item, Task
+from tierwise.tasks import AnswerSpec, Item, Task
 
 PORTFOLIO = Policy(
     (Recipe((VARIANTS[0], VARIANTS[3]), StrategySpec.of("self_consistency", samples=5)),)

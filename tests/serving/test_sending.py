@@ -19,8 +19,8 @@ from tierwise.llm import Request
 from tierwise.llm.litellm import library
 from tierwise.llm.openai_http import SHAPES, OpenAIHttp, speaks_openai
 from tierwise.llm.sender import LiteLLMSender
-from tierwise.recipe import Message, Policy, Price, Recipe, StrategySpec, Tier, Variant
-from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.schema import Message, Policy, Price, Recipe, StrategySpec, Tier, Variant
+from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.reopening import SEND
 

@@ -11,7 +11,7 @@ from tierwise.difficulty import SIGNALS, parameter_settings, read, signal_of, tu
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable
 from tierwise.llm import Call, Completion, Result, base_seed, build_request
-from tierwise.recipe import (
+from tierwise.schema import (
     Difficulty,
     Limits,
     Message,
@@ -25,9 +25,9 @@ from tierwise.recipe import (
     Variant,
     Weight,
 )
-from tierwise.recipe.policy_file import PolicyFile, TaskRef
-from tierwise.task import AnswerSpec
-from tierwise.task.game24 import game24
+from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.tasks import AnswerSpec
+from tierwise.tasks.game24 import game24
 
 ANSWER = AnswerSpec(regex=r"A: (\d+)", normalise="none")
 TURNS = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierwise.recipe import StrategySpec
+from tierwise.schema import StrategySpec
 from tierwise.strategies import (
     AdaptiveConsistency,
     Ask,

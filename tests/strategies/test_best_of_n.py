@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from tierwise.recipe import StrategySpec
+from tierwise.schema import StrategySpec
 from tierwise.stats import best_of_n_score
 from tierwise.strategies import Ask, BestOfN, Sample, Seen
 from tierwise.testing import StrategyConformance, walk

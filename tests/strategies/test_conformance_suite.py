@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from tierwise.recipe import StrategySpec
+from tierwise.schema import StrategySpec
 from tierwise.strategies import REGISTRY, Ask, Return, Sample, Seen, plurality, register
 from tierwise.testing import StrategyConformance, walk
 

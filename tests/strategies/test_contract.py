@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tierwise.errors import InputError
-from tierwise.recipe import StrategySpec
+from tierwise.schema import StrategySpec
 from tierwise.strategies import REGISTRY, Sample, build, interleave, plurality
 
 

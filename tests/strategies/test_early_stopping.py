@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tierwise.recipe import StrategySpec
+from tierwise.schema import StrategySpec
 from tierwise.stats import expected_samples_esc
 from tierwise.strategies import Ask, EarlyStopping, Sample, Seen
 from tierwise.testing import StrategyConformance, walk

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.recipe import Price, SampleBill, price
+from tierwise.schema import Price, SampleBill, price
 
 
 def bill(call="a", prompt_usd=10.0, completion_usd=1.0, takes_n=True):

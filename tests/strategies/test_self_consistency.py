@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierwise.recipe import StrategySpec
+from tierwise.schema import StrategySpec
 from tierwise.strategies import Ask, Sample, Seen, SelfConsistency
 from tierwise.testing import StrategyConformance, walk
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tierwise.recipe import StrategySpec, Turn
+from tierwise.schema import StrategySpec, Turn
 from tierwise.strategies import Ask, Return, Sample, Seen, SelfRefine, paths_of
 from tierwise.testing import StrategyConformance, walk
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tierwise.recipe import StrategySpec
+from tierwise.schema import StrategySpec
 from tierwise.strategies import Ask, Return, Sample, Seen, Single
 from tierwise.testing import StrategyConformance
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tierwise.recipe import StrategySpec
+from tierwise.schema import StrategySpec
 from tierwise.strategies import Sample, WeightedConsistency
 from tierwise.testing import StrategyConformance, walk
 

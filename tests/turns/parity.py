@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay
-from tierwise.recipe import Policy
+from tierwise.schema import Policy
 from tierwise.serving import PolicyRuntime
-from tierwise.task import Item
+from tierwise.tasks import Item
 
 
 async def assert_served_as_replayed(

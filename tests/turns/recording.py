@@ -9,10 +9,10 @@ from typing import Any
 
 from tierwise.pool import Trees
 from tierwise.pool.trees import rows_of
-from tierwise.recipe import Variant
 from tierwise.retrieval import Retrieved
+from tierwise.schema import Variant
 from tierwise.search.buying import Buyer
-from tierwise.task import Item
+from tierwise.tasks import Item
 
 
 def lines_of(

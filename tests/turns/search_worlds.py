@@ -10,9 +10,9 @@ from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Request, Result
 from tierwise.llm.scripted import ScriptedModel, uniform
 from tierwise.pool import Library, SamplePool
-from tierwise.recipe import Passage, Policy, RetrieverSpec, TurnTemplate
-from tierwise.recipe.policy_file import PolicyFile
 from tierwise.retrieval import Retrieved
+from tierwise.schema import Passage, Policy, RetrieverSpec, TurnTemplate
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.buying import Buyer
 
 TURNS = {

@@ -19,8 +19,8 @@ from tierwise.errors import InputError, UnsupportedError
 from tierwise.llm.recorded import RecordedModel, Recording, recorded_tier
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import Cap, Library, SamplePool
-from tierwise.recipe import Policy, Recipe, StrategySpec, Variant, uniform
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import Policy, Recipe, StrategySpec, Variant, uniform
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import prepare, tune
 from tierwise.search import replay as replay_run
 from tierwise.search.buying import Account, Buyer, Supply

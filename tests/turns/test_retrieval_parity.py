@@ -11,8 +11,8 @@ from tests.turns.parity import assert_served_as_replayed
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.evaluation.replay import replayed
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.recipe import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.serving import PolicyRuntime
 

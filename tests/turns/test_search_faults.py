@@ -11,8 +11,8 @@ from tests.turns import worlds
 from tierwise.errors import InputError
 from tierwise.llm import Completion, Failure
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.recipe import Passage, StrategySpec, Turn, uniform
 from tierwise.retrieval import Retrieved
+from tierwise.schema import Passage, StrategySpec, Turn, uniform
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.serving import PolicyRuntime
 

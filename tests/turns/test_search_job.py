@@ -14,8 +14,8 @@ from tests.turns import search_job
 from tierwise.content import load_job
 from tierwise.errors import InputError
 from tierwise.llm.scripted import ScriptedModel, answering
-from tierwise.recipe.policy_file import PolicyFile
 from tierwise.retrieval.bm25 import Bm25Retriever
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import replay, tune
 from tierwise.search.tune import prepare
 from tierwise.serving import PolicyRuntime

@@ -9,8 +9,8 @@ from tests.turns import search_worlds as world
 from tests.turns import worlds
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.recipe import StrategySpec, uniform
-from tierwise.reporting.search_rounds import Point, better_buy, curve, rows_of, searched, shown
+from tierwise.report.search_rounds import Point, better_buy, curve, rows_of, searched, shown
+from tierwise.schema import StrategySpec, uniform
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.stats.intervals import Interval
 

@@ -9,8 +9,8 @@ from tests.turns import worlds
 from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_replayed
 from tierwise.errors import InputError
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.serving import PolicyRuntime
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from tierwise.llm import Completion, Request, Result
 from tierwise.llm.scripted import ScriptedModel, failing, uniform
 from tierwise.pool import Cap, Library, SamplePool
-from tierwise.recipe import Message, Policy, Price, PromptTemplate, Tier, TurnTemplate, Variant
-from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.schema import Message, Policy, Price, PromptTemplate, Tier, TurnTemplate, Variant
+from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.task import AnswerSpec, Item, Task
+from tierwise.tasks import AnswerSpec, Item, Task
 
 SEED = 5
 ITEMS = tuple(Item(f"i{k}", {"question": f"{k} + {k}"}, str(2 * k)) for k in range(10))

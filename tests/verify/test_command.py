@@ -5,8 +5,8 @@ import pytest
 from tierwise.cli import main
 from tierwise.content import load_task
 from tierwise.llm.models import resolve_tier
-from tierwise.recipe import Message, PromptTemplate, StrategySpec, Variant, uniform
-from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.schema import Message, PromptTemplate, StrategySpec, Variant, uniform
+from tierwise.schema.policy_file import PolicyFile, TaskRef
 
 
 @pytest.fixture

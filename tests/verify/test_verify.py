@@ -10,7 +10,7 @@ from tierwise.llm.models import fingerprint_of, resolve_tier
 from tierwise.search.changed import changes
 from tierwise.search.verify import Terms, verify
 from tierwise.stats.sequential import confidence_sequence, side_of
-from tierwise.task import AnswerSpec, Item, Task
+from tierwise.tasks import AnswerSpec, Item, Task
 
 
 def test_a_policy_that_is_as_it_was_holds():

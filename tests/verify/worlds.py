@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tierwise.llm import Request
 from tierwise.llm.scripted import ScriptedModel, answering, failing
-from tierwise.recipe import (
+from tierwise.schema import (
     Difficulty,
     Message,
     Policy,
@@ -15,9 +15,9 @@ from tierwise.recipe import (
     Tier,
     Variant,
 )
-from tierwise.recipe.policy_file import PolicyFile, TaskRef
+from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
-from tierwise.task import AnswerSpec, Item, Task
+from tierwise.tasks import AnswerSpec, Item, Task
 
 VARIANT = Variant("plain", "direct", 0.5)
 N_ITEMS = 40

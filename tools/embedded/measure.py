@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from tierwise.llm.embedded import Engine, Prompt, encode
 from tierwise.llm.embedded.checkpoint import WEIGHTS
-from tierwise.recipe import Message, substitute
-from tierwise.task import AnswerSpec
+from tierwise.schema import Message, substitute
+from tierwise.tasks import AnswerSpec
 
 TASK = Path(__file__).parents[2] / "tasks" / "arithmetic"
 MODES: dict[str, dict[str, object]] = {

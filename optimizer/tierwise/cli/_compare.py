@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tierwise.reporting import Row, Section
+from tierwise.report import Row, Section
 
 if TYPE_CHECKING:
     from rich.console import Console

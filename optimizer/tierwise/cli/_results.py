@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tierwise.reporting.words import bucket_names, recipe_in_words
+from tierwise.report.words import bucket_names, recipe_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from tierwise.recipe import Policy
+    from tierwise.schema import Policy
     from tierwise.search import TuneResult
 
 COLUMNS = ("tier", "today's prompt", "policy found", "difference", "cost", "samples", "gate")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from tierwise.reporting import RunFiles
+    from tierwise.report import RunFiles
 
 
 @click.command("compare")
@@ -41,7 +41,7 @@ def command(
     others, paired where they share items and samples. What is missing is said, and the rest shown.
     """
     from tierwise.errors import InputError, unknown_name
-    from tierwise.reporting import CHANGES, SECTIONS, changed, compared, frames, read
+    from tierwise.report import CHANGES, SECTIONS, changed, compared, frames, read
 
     sections: dict[str, Any] = dict(SECTIONS if len(run_dirs) == 1 else CHANGES)
     for name in names:

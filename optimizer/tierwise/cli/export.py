@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from tierwise.recipe.policy_file import PolicyFile
+    from tierwise.schema.policy_file import PolicyFile
 
 
 @click.command("export")
@@ -40,7 +40,7 @@ def command(
     import json
 
     from tierwise.errors import InputError
-    from tierwise.recipe.policy_file import PolicyFile, json_schema
+    from tierwise.schema.policy_file import PolicyFile, json_schema
 
     if shape == "json-schema":
         _write_text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", out, force)

@@ -15,7 +15,7 @@ def command(run_dir: Path, as_json: bool, quiet: bool) -> None:
     """Rebuild policies, summary and report of RUN_DIR from its pool: the same bytes, no call."""
     from tierwise.cli._progress import listening
     from tierwise.cli._results import show
-    from tierwise.reporting.html import write_report
+    from tierwise.report.html import write_report
     from tierwise.search import replay
 
     with listening((), quiet=quiet or as_json) as listener:

@@ -19,6 +19,6 @@ def command(run_dir: Path, out: Path | None) -> None:
 
     It reads the run directory and buys nothing. What is missing there is said, and the rest shown.
     """
-    from tierwise.reporting.html import write_report
+    from tierwise.report.html import write_report
 
     click.echo(write_report(run_dir, out))

@@ -39,7 +39,7 @@ def command(
     from tierwise.cli._plan import confirm, planned
     from tierwise.cli._progress import listening
     from tierwise.cli._results import show
-    from tierwise.reporting.html import write_report
+    from tierwise.report.html import write_report
     from tierwise.search import RunDir, tune
     from tierwise.search.opening import addresses_of
     from tierwise.search.tune import prepare

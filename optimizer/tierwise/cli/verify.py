@@ -56,7 +56,7 @@ def command(
     from tierwise.content import load_task
     from tierwise.errors import InputError
     from tierwise.llm.models import kind_of
-    from tierwise.recipe.policy_file import PolicyFile
+    from tierwise.schema.policy_file import PolicyFile
     from tierwise.search.changed import changes
     from tierwise.search.verify import Terms, verify
     from tierwise.serving import PolicyRuntime

@@ -15,16 +15,16 @@ from tierwise.content.space_file import SpaceModel, load_space
 from tierwise.content.task_file import TaskModel, load_task
 from tierwise.difficulty import difficulty_faults
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import Variant
-from tierwise.recipe._policy_read import PolicyModel
-from tierwise.recipe._policy_read import read as read_policy
-from tierwise.recipe._schema import keys_of
-from tierwise.recipe._yaml import Document, Loc, faults_of, raise_any, read
-from tierwise.recipe.policy_file import PolicyFile
-from tierwise.recipe.prompt import check_turns
-from tierwise.recipe.turns import NAMES
+from tierwise.schema import Variant
+from tierwise.schema._policy_read import PolicyModel
+from tierwise.schema._policy_read import read as read_policy
+from tierwise.schema._schema import keys_of
+from tierwise.schema._yaml import Document, Loc, faults_of, raise_any, read
+from tierwise.schema.policy_file import PolicyFile
+from tierwise.schema.prompt import check_turns
+from tierwise.schema.turns import NAMES
 from tierwise.strategies import build, paths_of
-from tierwise.task.verifiers import LOGPROBS, RECORDED_SCORES, SCORES
+from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES, SCORES
 
 _KINDS: dict[str, type[BaseModel]] = {
     "task": TaskModel,

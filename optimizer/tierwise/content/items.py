@@ -15,8 +15,8 @@ from string import ascii_uppercase
 from typing import Any
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe._yaml import raise_any
-from tierwise.task import AnswerSpec, Item
+from tierwise.schema._yaml import raise_any
+from tierwise.tasks import AnswerSpec, Item
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from tierwise.content.job import Budget, Job, check_operating_point, escalation_
 from tierwise.content.proposal_spec import ProposalSpec
 from tierwise.content.tier_spec import TierSpec
 from tierwise.errors import InputError
-from tierwise.recipe._models import ModelString, Modes, PriceModel
-from tierwise.recipe._policy_write import shown_price
-from tierwise.recipe._schema import Count, Positive, Strict, Text, validate
-from tierwise.recipe._yaml import Document, Flow, dump, raise_any, read
+from tierwise.schema._models import ModelString, Modes, PriceModel
+from tierwise.schema._policy_write import shown_price
+from tierwise.schema._schema import Count, Positive, Strict, Text, validate
+from tierwise.schema._yaml import Document, Flow, dump, raise_any, read
 
 
 class LimitsModel(Strict):

@@ -15,9 +15,9 @@ from tierwise.content.tier_spec import TierSpec
 from tierwise.difficulty import parameter_settings, self_contained, signal
 from tierwise.errors import InputError
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
-from tierwise.recipe import Price
-from tierwise.recipe._yaml import read
-from tierwise.task.verifiers import LOGPROBS
+from tierwise.schema import Price
+from tierwise.schema._yaml import read
+from tierwise.tasks.verifiers import LOGPROBS
 
 
 def job_notes(path: Path | str) -> list[str]:

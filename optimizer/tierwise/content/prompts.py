@@ -18,11 +18,11 @@ from pydantic import Field
 from tierwise.content.find import shipped
 from tierwise.difficulty import SIGNALS, asking
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import ANSWER, Message, PromptTemplate, TurnTemplate, substitute
-from tierwise.recipe._models import MessageModel, Turns, messages_of
-from tierwise.recipe._schema import Strict, Text, validate
-from tierwise.recipe._yaml import Document, raise_any, read
-from tierwise.recipe.prompt import turn_fields, undefined_fields
+from tierwise.schema import ANSWER, Message, PromptTemplate, TurnTemplate, substitute
+from tierwise.schema._models import MessageModel, Turns, messages_of
+from tierwise.schema._schema import Strict, Text, validate
+from tierwise.schema._yaml import Document, raise_any, read
+from tierwise.schema.prompt import turn_fields, undefined_fields
 
 INSTRUCTION, INPUT, PHRASE = "instruction", "input", "phrase"
 

@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tierwise.errors import InputError
-from tierwise.recipe import RetrieverSpec
-from tierwise.recipe._models import RetrieverModel
-from tierwise.recipe._schema import NotNegative
 from tierwise.retrieval import Retriever, open_retriever, target_of
 from tierwise.retrieval.bm25 import K1, B, identity
 from tierwise.retrieval.corpus import Corpus
+from tierwise.schema import RetrieverSpec
+from tierwise.schema._models import RetrieverModel
+from tierwise.schema._schema import NotNegative
 
 
 class TaskRetrieverModel(RetrieverModel):

@@ -12,13 +12,13 @@ from pydantic import Field
 from tierwise.content.find import find_space
 from tierwise.difficulty import SIGNALS
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import StrategySpec
-from tierwise.recipe._schema import Count, NotNegative, Positive, Strict, Text, validate
-from tierwise.recipe._yaml import Document, Faults, Loc, faults_of, raise_any, read
-from tierwise.recipe.policy import Param
-from tierwise.recipe.space import Constraints, Dimension, Range, SearchSpace
+from tierwise.schema import StrategySpec
+from tierwise.schema._schema import Count, NotNegative, Positive, Strict, Text, validate
+from tierwise.schema._yaml import Document, Faults, Loc, faults_of, raise_any, read
+from tierwise.schema.policy import Param
+from tierwise.schema.space import Constraints, Dimension, Range, SearchSpace
 from tierwise.strategies import REGISTRY, build
-from tierwise.task.verifiers import SCORES
+from tierwise.tasks.verifiers import SCORES
 
 WholeFromZero = Annotated[int, Field(ge=0)]
 

@@ -21,15 +21,15 @@ from tierwise.content.prompts import (
 )
 from tierwise.content.retriever_file import TaskRetriever, TaskRetrieverModel
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import ANSWER, Message, PromptTemplate
-from tierwise.recipe._models import AnswerModel, answer_spec
-from tierwise.recipe._schema import NotNegative, Strict, Text, validate
-from tierwise.recipe._yaml import Document, faults_of, raise_any, read
-from tierwise.recipe.space import SearchSpace
 from tierwise.retrieval.corpus import Corpus
+from tierwise.schema import ANSWER, Message, PromptTemplate
+from tierwise.schema._models import AnswerModel, answer_spec
+from tierwise.schema._schema import NotNegative, Strict, Text, validate
+from tierwise.schema._yaml import Document, faults_of, raise_any, read
+from tierwise.schema.space import SearchSpace
 from tierwise.strategies import paths_in
-from tierwise.task import METRICS, SPLITS, VERIFIERS, AnswerSpec, Item, Metric, Task, python_metric
-from tierwise.task.task import DEFAULT_SHARES
+from tierwise.tasks import METRICS, SPLITS, VERIFIERS, AnswerSpec, Item, Metric, Task, python_metric
+from tierwise.tasks.task import DEFAULT_SHARES
 
 
 class FieldsModel(Strict):

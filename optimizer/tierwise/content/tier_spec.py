@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tierwise.recipe import Price
+from tierwise.schema import Price
 
 
 @dataclass(frozen=True)

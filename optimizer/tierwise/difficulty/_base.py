@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from tierwise.errors import unknown_name
-from tierwise.recipe import ANSWER, Difficulty
-from tierwise.recipe.policy import Param
+from tierwise.schema import ANSWER, Difficulty
+from tierwise.schema.policy import Param
 from tierwise.strategies import Registry, Sample
 
 

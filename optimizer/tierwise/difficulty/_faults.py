@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from tierwise.difficulty._base import SIGNALS, signal_of, turn_of
 from tierwise.errors import InputError
-from tierwise.recipe import ANSWER, Variant
-from tierwise.recipe.policy_file import PolicyFile
-from tierwise.task.verifiers import LOGPROBS, RECORDED_SCORES
+from tierwise.schema import ANSWER, Variant
+from tierwise.schema.policy_file import PolicyFile
+from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES
 
 Loc = tuple[str | int, ...]
 

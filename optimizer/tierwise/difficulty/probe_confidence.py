@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from tierwise.difficulty._base import MeanScore, register
 from tierwise.errors import unknown_name
-from tierwise.recipe.policy import Param
+from tierwise.schema.policy import Param
 
 OF = ("mean", "min")
 

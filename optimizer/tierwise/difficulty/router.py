@@ -18,7 +18,7 @@ from tierwise.difficulty.features import TEXT_FEATURES, text_features
 from tierwise.difficulty.probe_agreement import ProbeAgreement
 from tierwise.difficulty.probe_confidence import ProbeConfidence
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import Weight
+from tierwise.schema import Weight
 from tierwise.strategies import Sample
 
 INTERCEPT = "intercept"

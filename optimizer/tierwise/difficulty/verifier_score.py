@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from tierwise.difficulty._base import MeanScore, register
 from tierwise.errors import unknown_name
-from tierwise.recipe.policy import Param
-from tierwise.task.verifiers import RECORDED_SCORES, SCORES, VERIFIERS
+from tierwise.schema.policy import Param
+from tierwise.tasks.verifiers import RECORDED_SCORES, SCORES, VERIFIERS
 
 
 @register

@@ -8,7 +8,7 @@ from typing import Any
 from tierwise.dspy.proposing import Setting
 from tierwise.dspy.rendering import STUDENT, template
 from tierwise.proposals import Brief, Demo, Registry, catalogue, reflect, talking_to
-from tierwise.recipe import PromptTemplate
+from tierwise.schema import PromptTemplate
 
 
 @dataclass(frozen=True)

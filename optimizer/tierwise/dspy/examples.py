@@ -14,7 +14,7 @@ from dspy.adapters.utils import format_field_value, parse_value
 
 import dspy
 from tierwise.errors import InputError
-from tierwise.task import SPLITS, AnswerSpec, Item, Task, assign_splits
+from tierwise.tasks import SPLITS, AnswerSpec, Item, Task, assign_splits
 
 WITH_VALSET = ({"train": 0.25, "tune": 0.75}, {"select": 0.4, "test": 0.6})
 FEWEST = {"train": 0, "tune": 16, "select": 16, "test": 24}

@@ -37,13 +37,13 @@ from tierwise.errors import UnsupportedError
 from tierwise.llm.models import EMBEDDED, RECORDED, kind_of, open_model, resolve_tier
 from tierwise.pool import PooledModel, SamplePool
 from tierwise.proposals import Registry
-from tierwise.recipe import PromptTemplate, Tier
+from tierwise.schema import PromptTemplate, Tier
 from tierwise.search import tune
 from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
 from tierwise.search.run_dir import RunDir
 from tierwise.search.search_size import SearchSize
 from tierwise.search.tune import TuneResult
-from tierwise.task.task import DEFAULT_SHARES
+from tierwise.tasks.task import DEFAULT_SHARES
 
 CHECKED_EXAMPLES = 8
 
@@ -60,7 +60,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         budget_usd, max_calls: for everything, proposals among it; None for no cap.
         trials, seed, operating_point: as in a job.
         proposing: what is proposed, and by whom.
-        normalise: how votes tell answers apart (a name of ``tierwise.task.NORMALISERS``); None:
+        normalise: how votes tell answers apart (a name of ``tierwise.tasks.NORMALISERS``); None:
             whole numbers for ``int`` fields, else the text as it is.
         out: the run directory; the same call goes on where it was interrupted. None: a new one in
             the system's temporary folder.

@@ -25,7 +25,7 @@ from tierwise.proposals import (
     talking_to,
 )
 from tierwise.proposals.lm import proposers_lm
-from tierwise.recipe import PromptTemplate, Tier, Variant
+from tierwise.schema import PromptTemplate, Tier, Variant
 
 VOTES = 3
 """Samples an item that the reflection sees: enough for a disagreement to show."""

@@ -18,8 +18,8 @@ from tierwise.dspy.examples import answer_field, inputs_of
 from tierwise.errors import UnsupportedError
 from tierwise.llm.models import EMBEDDED, kind_of
 from tierwise.proposals import Candidate, Demo
-from tierwise.recipe import Message, PromptTemplate
-from tierwise.task import AnswerSpec
+from tierwise.schema import Message, PromptTemplate
+from tierwise.tasks import AnswerSpec
 
 STUDENT = "student"
 _OWN_TYPES = (dspy.History, Type)

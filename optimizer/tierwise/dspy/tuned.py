@@ -26,7 +26,7 @@ from tierwise.errors import InputError, ProviderError, UnsupportedError, unknown
 from tierwise.llm.models import address_of
 from tierwise.proposals.lm import TierEngine, lm_of
 from tierwise.proposals.waiting import waited
-from tierwise.recipe import PolicyFile
+from tierwise.schema import PolicyFile
 from tierwise.serving.answer import Answer
 from tierwise.serving.runtime import PolicyRuntime
 

@@ -18,7 +18,7 @@ from tierwise.evaluation.permutations import Permutations
 from tierwise.evaluation.shelf import Shelf
 from tierwise.evaluation.table import ABSTAINED, NO_QUERY, SampleTable, VariantTable
 from tierwise.evaluation.variant_rows import VariantRows
-from tierwise.recipe import Turn, Variant
+from tierwise.schema import Turn, Variant
 from tierwise.strategies import Retrieval
 
 

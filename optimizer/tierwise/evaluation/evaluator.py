@@ -23,7 +23,7 @@ from tierwise.evaluation.signals import signal_rows
 from tierwise.evaluation.table import SampleTable
 from tierwise.evaluation.variant_rows import Floats
 from tierwise.evaluation.walks import Walks
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, Variant
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.strategies import PLAIN, Strategy, Vote, paths_of
 
 Mask = npt.NDArray[np.bool_]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tierwise.evaluation.table import SampleTable
-from tierwise.recipe import Policy
+from tierwise.schema import Policy
 from tierwise.strategies import Strategy
 
 

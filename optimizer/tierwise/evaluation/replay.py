@@ -14,7 +14,7 @@ from tierwise.episode import Outcome, Sampled, episode, strategies_of
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation.permutations import STORED, Permutations
 from tierwise.evaluation.table import ABSTAINED, SampleTable, VariantTable
-from tierwise.recipe import Policy, SampleBill, Variant
+from tierwise.schema import Policy, SampleBill, Variant
 from tierwise.strategies import Sample, Strategy
 
 

@@ -11,7 +11,7 @@ from tierwise.evaluation.interleaved import Interleaved
 from tierwise.evaluation.standings import Standings
 from tierwise.evaluation.table import ABSTAINED, SampleTable
 from tierwise.evaluation.variant_rows import Floats, VariantRows
-from tierwise.recipe import Difficulty
+from tierwise.schema import Difficulty
 from tierwise.strategies import Sample
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.errors import UnsupportedError
-from tierwise.recipe import Turn, Variant
+from tierwise.schema import Turn, Variant
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int16]

@@ -19,7 +19,7 @@ from tierwise.evaluation.shelf import Shelf
 from tierwise.evaluation.standings import Standings
 from tierwise.evaluation.table import ABSTAINED, SampleTable
 from tierwise.evaluation.variant_rows import Floats, Measure, VariantRows
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, Variant
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.strategies import PLAIN, Retrieval, Strategy, interleave, paths_of
 
 PROBING = "probe_agreement"

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from tierwise.recipe import Message, PromptTemplate, Tier, Variant, substitute
-from tierwise.recipe.prompt import PASSAGES
+from tierwise.schema import Message, PromptTemplate, Tier, Variant, substitute
+from tierwise.schema.prompt import PASSAGES
 
 SEED_SPACE = 2**31 - 2**12
 """Seeds stay below 2**31, the most that some providers take, with room for 4,096 samples."""

@@ -24,7 +24,7 @@ from multiprocessing import get_context
 
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm._base import Call, Completion, Failure, Result
-from tierwise.recipe import Price, Tier
+from tierwise.schema import Price, Tier
 
 PREFIX = "embedded/"
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import Message
+from tierwise.schema import Message
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter

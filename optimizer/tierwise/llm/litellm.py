@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tierwise.errors import InputError, ProviderError, unknown_name
-from tierwise.recipe import Price, Tier
+from tierwise.schema import Price, Tier
 
 OURS = ("n", "seed", "temperature", "logprobs", "top_logprobs", "stream", "stream_options")
 """Parameters that tierwise sends itself; a mode that names one is refused."""

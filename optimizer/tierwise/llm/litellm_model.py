@@ -30,7 +30,7 @@ from tierwise.llm.loop import LoopThread
 from tierwise.llm.openai_http import OpenAIHttp, speaks_openai
 from tierwise.llm.retries import FATAL, Fault, Retry, Traffic, classify
 from tierwise.llm.sender import LiteLLMSender, Sender
-from tierwise.recipe import Tier
+from tierwise.schema import Tier
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tierwise.errors import InputError
 from tierwise.llm._base import LanguageModel
 from tierwise.llm.limits import check_limits
-from tierwise.recipe import Price, Tier
+from tierwise.schema import Price, Tier
 
 EMBEDDED, RECORDED, LITELLM = "embedded", "recorded", "litellm"
 

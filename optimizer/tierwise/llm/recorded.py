@@ -20,10 +20,10 @@ from typing import NamedTuple
 from tierwise.errors import InputError, unknown_name
 from tierwise.llm._base import Call, Failure, Request, Result
 from tierwise.llm.recording_file import LookUp, RecordedSample, SampleLine, read_recording
-from tierwise.recipe import Message, Price, PromptTemplate, Tier, Turn, TurnTemplate, Variant
-from tierwise.recipe import Path as TurnPath
-from tierwise.recipe.turns import ROOT
-from tierwise.task import Item
+from tierwise.schema import Message, Price, PromptTemplate, Tier, Turn, TurnTemplate, Variant
+from tierwise.schema import Path as TurnPath
+from tierwise.schema.turns import ROOT
+from tierwise.tasks import Item
 
 PREFIX = "recorded/"
 MODE_PARAM = "recorded_mode"

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from tierwise.errors import InputError
 from tierwise.llm._base import Completion, Failure, Result
-from tierwise.recipe import Passage, Turn, Variant
-from tierwise.recipe import Path as TurnPath
-from tierwise.task import Item
+from tierwise.schema import Passage, Turn, Variant
+from tierwise.schema import Path as TurnPath
+from tierwise.tasks import Item
 
 NUMBERS = (
     "score",

@@ -8,7 +8,7 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion
 from tierwise.pool.spending import Spent
 from tierwise.pool.store import Answered
-from tierwise.recipe import SampleBill, Tier, price
+from tierwise.schema import SampleBill, Tier, price
 
 TOKENS_PER_MESSAGE = 8
 """Room for what a chat template adds to a message (role, separators)."""

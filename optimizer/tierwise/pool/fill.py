@@ -22,7 +22,7 @@ from tierwise.pool.bill import bill, worst_case
 from tierwise.pool.grid import Need, calls_of, grid, settled
 from tierwise.pool.spending import Limit, Spent
 from tierwise.pool.store import Answered, SamplePool
-from tierwise.recipe import Tier
+from tierwise.schema import Tier
 
 CAPPED_CHUNK = 256
 """Samples of a chunk under a cap, at most: its worst case, several times what it will cost, must fit

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from tierwise.pool.spending import Limit, Spent
 from tierwise.pool.store import SamplePool
-from tierwise.recipe import RetrieverSpec
 from tierwise.retrieval import Lost, Retrieved, Retriever, look_up
+from tierwise.schema import RetrieverSpec
 
 AT_ONCE = 8
 """Look-ups that are out at one time."""

@@ -15,8 +15,8 @@ from tierwise.evaluation.table import ABSTAINED, NO_QUERY, Floats, SampleTable, 
 from tierwise.llm import Request
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Trees, rows_of
-from tierwise.recipe import ANSWER, Tier, Turn, Variant, read_turn
-from tierwise.task import VERIFIERS, AnswerSpec, Item, Task
+from tierwise.schema import ANSWER, Tier, Turn, Variant, read_turn
+from tierwise.tasks import VERIFIERS, AnswerSpec, Item, Task
 
 REMEMBERED_TEXTS = 2**18
 """Texts whose answer stays in memory: a table grows, and is read again every generation."""

@@ -11,7 +11,7 @@ from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Resu
 from tierwise.pool.fill import Cap, fill
 from tierwise.pool.grid import Need
 from tierwise.pool.store import SamplePool
-from tierwise.recipe import Tier
+from tierwise.schema import Tier
 
 
 class PooledModel:

@@ -11,8 +11,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from tierwise.pool.spending import Billed, Bought, Spent, billed
-from tierwise.recipe import Passage
 from tierwise.retrieval import Lost, Retrieved
+from tierwise.schema import Passage
 
 TABLES = (
     "requests",

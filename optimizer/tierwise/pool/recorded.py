@@ -11,8 +11,8 @@ from tierwise.errors import UnsupportedError
 from tierwise.evaluation.table import Floats, SampleTable, VariantTable, encode_answers
 from tierwise.llm.recorded import Recording
 from tierwise.llm.recording_file import RecordedSample
-from tierwise.recipe import Price, Tier, Variant
-from tierwise.task import NORMALISERS, AnswerSpec, Item, Metric, verified
+from tierwise.schema import Price, Tier, Variant
+from tierwise.tasks import NORMALISERS, AnswerSpec, Item, Metric, verified
 
 INVALID = "[invalid]"
 """What published recordings write where no answer could be read: an abstention."""

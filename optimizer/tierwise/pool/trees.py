@@ -16,9 +16,9 @@ from tierwise.pool.grid import Need
 from tierwise.pool.library import Library
 from tierwise.pool.spending import Limit
 from tierwise.pool.store import SamplePool
-from tierwise.recipe import Said, Variant, read_turn
 from tierwise.retrieval import News, Retrieved, news
-from tierwise.task import AnswerSpec, Item
+from tierwise.schema import Said, Variant, read_turn
+from tierwise.tasks import AnswerSpec, Item
 
 Place = tuple[int, int]
 """(index of the item, index of the sample)."""

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from tierwise.proposals.candidate import Known, Registry
 from tierwise.proposals.instructions import Brief, grounded, reflect
 from tierwise.proposals.layout import instruction_of, with_instruction
-from tierwise.recipe import PromptTemplate
-from tierwise.task import Item, Task
+from tierwise.schema import PromptTemplate
+from tierwise.tasks import Item, Task
 
 TRAIN_ITEMS = 64
 """Train items that a grounded proposer may look at."""

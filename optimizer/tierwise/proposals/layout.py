@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from tierwise.proposals.candidate import Candidate
-from tierwise.recipe import Message, PromptTemplate
+from tierwise.schema import Message, PromptTemplate
 
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _OF_CANDIDATE = re.compile(r"\+i-[0-9a-f]{10}")

@@ -21,7 +21,7 @@ from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Resu
 from tierwise.llm.models import address_of, open_model, resolve_tier
 from tierwise.proposals.waiting import waited
 from tierwise.proposals.wire import from_dspy, response_of
-from tierwise.recipe import Price, Tier
+from tierwise.schema import Price, Tier
 
 OWN_NAME = "tierwise"
 IN_CACHE_KEY = ("max_tokens", "reasoning_effort", "top_p")

@@ -11,7 +11,7 @@ from typing import Any
 
 from dspy import lm15
 from tierwise.llm import Completion, Request
-from tierwise.recipe import Message
+from tierwise.schema import Message
 
 OWN = "tierwise"
 """Key of ``Response.provider_data`` for what DSPy's response has no field for."""

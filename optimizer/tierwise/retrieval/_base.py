@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from tierwise.errors import ProviderError
-from tierwise.recipe import Passage
+from tierwise.schema import Passage
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tierwise.errors import InputError
-from tierwise.recipe import Passage
 from tierwise.retrieval._base import Retrieved
 from tierwise.retrieval.corpus import Corpus
+from tierwise.schema import Passage
 
 WORD = r"(?u)\b\w+\b"
 """Every word counts, of one letter too; no word is left out as too common."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tierwise.errors import InputError
-from tierwise.recipe import Passage
+from tierwise.schema import Passage
 
 
 @dataclass(frozen=True)

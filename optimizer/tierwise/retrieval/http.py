@@ -10,8 +10,8 @@ from time import monotonic
 from typing import Any
 
 from tierwise.errors import ProviderError
-from tierwise.recipe import Passage
 from tierwise.retrieval._base import Retrieved
+from tierwise.schema import Passage
 
 TRIES = 2
 TIMEOUT_S = 10.0

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.recipe import Policy, Recipe, StrategySpec, Variant, uniform
+from tierwise.schema import Policy, Recipe, StrategySpec, Variant, uniform
 from tierwise.search.study import EvaluatedTrial
 
 ADAPTIVE = ("adaptive_consistency", "early_stopping")

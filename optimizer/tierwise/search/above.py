@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Policy, PromptTemplate, Recipe, StrategySpec, Tier, Variant, uniform
+from tierwise.schema import Policy, PromptTemplate, Recipe, StrategySpec, Tier, Variant, uniform
 from tierwise.search.selection import in_doublings
 
 if TYPE_CHECKING:

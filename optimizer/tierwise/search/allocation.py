@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, Variant
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, Proposal, in_order, policy_of
 from tierwise.stats.pareto import front, minkowski_front

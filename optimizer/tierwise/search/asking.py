@@ -13,8 +13,8 @@ import numpy as np
 
 from tierwise.difficulty import asking, turn_of
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.recipe import Difficulty, Probe, PromptTemplate, Tier, Variant
-from tierwise.recipe.space import SearchSpace
+from tierwise.schema import Difficulty, Probe, PromptTemplate, Tier, Variant
+from tierwise.schema.space import SearchSpace
 from tierwise.search.search_size import token_cap
 from tierwise.stats.correlation import auroc
 

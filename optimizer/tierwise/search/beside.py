@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tierwise.recipe import Tier, Variant
-from tierwise.recipe.space import SearchSpace
+from tierwise.schema import Tier, Variant
+from tierwise.schema.space import SearchSpace
 from tierwise.search.n_samples_by_variant import nodes_an_item, with_nodes
 from tierwise.search.planned import NOTHING, Amount, StagePlan
 from tierwise.search.prepared import Prepared

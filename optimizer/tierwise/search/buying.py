@@ -25,9 +25,9 @@ from tierwise.pool import (
     load,
     parents_first,
 )
-from tierwise.recipe import PromptTemplate, Tier, Variant
+from tierwise.schema import PromptTemplate, Tier, Variant
 from tierwise.search.events import Bought, Listener
-from tierwise.task import Item, Task
+from tierwise.tasks import Item, Task
 
 MOST_SAMPLES = 4096
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tierwise.evaluation import Evaluation, Evaluator
-from tierwise.recipe import Policy
+from tierwise.schema import Policy
 from tierwise.strategies import build
 
 KINDS = ("one sample", "one bucket", "buckets")

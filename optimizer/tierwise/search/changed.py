@@ -7,9 +7,9 @@ from importlib.metadata import version
 
 from tierwise.errors import TierwiseError
 from tierwise.llm.models import fingerprint_of, kind_of, resolve_tier
-from tierwise.recipe import Price, Tier
-from tierwise.recipe.policy_file import PolicyFile
-from tierwise.task import Task
+from tierwise.schema import Price, Tier
+from tierwise.schema.policy_file import PolicyFile
+from tierwise.tasks import Task
 
 
 def changes(file: PolicyFile, task: Task) -> list[str]:

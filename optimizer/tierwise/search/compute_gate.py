@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.recipe import StrategySpec, Variant, uniform
-from tierwise.recipe.space import Dimension, Range, SearchSpace
+from tierwise.schema import StrategySpec, Variant, uniform
+from tierwise.schema.space import Dimension, Range, SearchSpace
 from tierwise.stats.intervals import UNSUPPORTED, Interval
 from tierwise.stats.paired import PairedBootstrap
-from tierwise.task.verifiers import LOGPROBS
+from tierwise.tasks.verifiers import LOGPROBS
 
 Floats = npt.NDArray[np.float64]
 Measured = tuple[Interval, Interval]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tierwise.errors import InputError
-from tierwise.recipe import Difficulty, Probe, PromptTemplate, Recipe, StrategySpec, Variant
+from tierwise.schema import Difficulty, Probe, PromptTemplate, Recipe, StrategySpec, Variant
 from tierwise.search.parameters import Proposal
 
 FILE = "studied.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tierwise.recipe import Policy
+from tierwise.schema import Policy
 from tierwise.search.above import handed_on
 from tierwise.search.figures import compared, measured
 from tierwise.search.found import TierResult

@@ -15,9 +15,9 @@ import numpy as np
 from tierwise.content import LoadedTask
 from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay
 from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
-from tierwise.recipe import Limits, Policy, PromptTemplate
-from tierwise.recipe.policy_file import PolicyFile, TaskRef
-from tierwise.recipe.prompt import turns_used
+from tierwise.schema import Limits, Policy, PromptTemplate
+from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema.prompt import turns_used
 from tierwise.search import mode_shares, signal_quality
 from tierwise.search.above import own_variants
 from tierwise.search.escalation import escalation
@@ -31,7 +31,7 @@ from tierwise.search.study import StudyRound, described
 from tierwise.search.techniques import techniques
 from tierwise.stats.intervals import SMALL_SAMPLE, bootstrap_mean
 from tierwise.strategies import asks, build, paths_of
-from tierwise.task import Item
+from tierwise.tasks import Item
 
 LEAST_TIMEOUT_S = 60.0
 SIGNAL_PERMUTATIONS = 8

@@ -9,7 +9,7 @@ import numpy as np
 
 from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.llm.models import RECORDED, kind_of
-from tierwise.recipe import Policy, Variant
+from tierwise.schema import Policy, Variant
 from tierwise.search.candidates import Candidate
 from tierwise.search.compute_gate import Verdict
 from tierwise.search.gate import Comparison

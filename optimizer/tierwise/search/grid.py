@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tierwise.recipe import Recipe, StrategySpec, Variant
-from tierwise.recipe.policy import Param
-from tierwise.recipe.space import Dimension, Range
+from tierwise.schema import Recipe, StrategySpec, Variant
+from tierwise.schema.policy import Param
+from tierwise.schema.space import Dimension, Range
 from tierwise.search.parameters import Dimensions, in_order, repaired
 from tierwise.strategies import build, width_of
 

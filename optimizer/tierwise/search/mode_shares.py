@@ -7,7 +7,7 @@ from typing import Any
 
 from tierwise.difficulty import ControlQuestion, Router
 from tierwise.evaluation import SampleTable, replay
-from tierwise.recipe import Policy
+from tierwise.schema import Policy
 
 SWITCHES = (Router.kind, ControlQuestion.kind)
 """Signals that are there to choose between modes."""

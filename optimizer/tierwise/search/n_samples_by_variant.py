@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from tierwise.difficulty import signal, turn_of
 from tierwise.pool import even
-from tierwise.recipe import ANSWER, Policy, Variant
-from tierwise.recipe.space import Range, SearchSpace
-from tierwise.recipe.turns import ROOT
+from tierwise.schema import ANSWER, Policy, Variant
+from tierwise.schema.space import Range, SearchSpace
+from tierwise.schema.turns import ROOT
 from tierwise.strategies import build, interleave, paths_in, paths_of, width_of
 
 

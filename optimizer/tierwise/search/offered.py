@@ -6,11 +6,11 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from tierwise.llm.recorded import Recording
-from tierwise.recipe import Tier
-from tierwise.recipe.space import Dimension, SearchSpace
+from tierwise.schema import Tier
+from tierwise.schema.space import Dimension, SearchSpace
 from tierwise.strategies import paths_in
-from tierwise.task import Task
-from tierwise.task.verifiers import LOGPROBS, RECORDED_SCORES
+from tierwise.tasks import Task
+from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES
 
 RANKED_BY = "verifier"
 """The parameter by which a strategy names what it ranks by."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
 from tierwise.pool import Cap, Library, SamplePool
-from tierwise.recipe import PromptTemplate, Tier
+from tierwise.schema import PromptTemplate, Tier
 from tierwise.search.above import Above
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.buying import Account, Buyer, Supply

@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from tierwise.difficulty import parameter_settings, self_contained, signal_of
 from tierwise.evaluation import Evaluator
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
-from tierwise.recipe.policy import Param
-from tierwise.recipe.space import Dimension, Range, SearchSpace
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
+from tierwise.schema.policy import Param
+from tierwise.schema.space import Dimension, Range, SearchSpace
 from tierwise.strategies import build
-from tierwise.task.verifiers import LOGPROBS
+from tierwise.tasks.verifiers import LOGPROBS
 
 Choice = str | int | float | bool | None
 

@@ -14,10 +14,10 @@ from dataclasses import replace
 import numpy as np
 
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
-from tierwise.recipe import Policy, Recipe, Variant
+from tierwise.schema import Policy, Recipe, Variant
 from tierwise.search.buying import Samples
 from tierwise.search.search_size import AS_ITSELF
-from tierwise.task import Item
+from tierwise.tasks import Item
 
 Paraphrases = Mapping[str, tuple[str, ...]]
 """Prompt -> its other paraphrases."""

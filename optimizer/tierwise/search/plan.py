@@ -18,7 +18,7 @@ from tierwise.errors import BudgetError
 from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
 from tierwise.pool.bill import worst_case
-from tierwise.recipe import Tier, Variant
+from tierwise.schema import Tier, Variant
 from tierwise.search.above import MOST_VARIANTS
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.beside import Beside, beside_of, with_beside

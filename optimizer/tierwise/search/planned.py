@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tierwise.llm.models import RECORDED, kind_of
 from tierwise.pool import Cap
 from tierwise.pool.spending import Bought
-from tierwise.recipe import Tier
+from tierwise.schema import Tier
 from tierwise.search.search_size import AS_ITSELF
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tierwise.content import Job, LoadedTask
-from tierwise.recipe import PromptTemplate, Tier
-from tierwise.recipe.space import SearchSpace
+from tierwise.schema import PromptTemplate, Tier
+from tierwise.schema.space import SearchSpace
 from tierwise.search.asking import asking_variants
 from tierwise.search.variants import Variants, candidate_variants
 

@@ -10,15 +10,15 @@ import numpy as np
 from tierwise.content import LEVEL
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.pool import Cap
-from tierwise.recipe import Difficulty, PromptTemplate, Tier, Variant
-from tierwise.recipe.space import SearchSpace
+from tierwise.schema import Difficulty, PromptTemplate, Tier, Variant
+from tierwise.schema.space import SearchSpace
 from tierwise.search.above import Above
 from tierwise.search.earlier import Before
 from tierwise.search.parameters import Dimensions
 from tierwise.search.paraphrases import RobustEvaluator
 from tierwise.search.search_size import SampleCost, SearchSize
 from tierwise.search.variants import Variants
-from tierwise.task import Item, Task
+from tierwise.tasks import Item, Task
 
 BOUNDED = "bounded"
 """Name of the operating point that a job's own bound makes."""

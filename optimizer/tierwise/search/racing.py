@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tierwise.difficulty import signal
 from tierwise.evaluation import Evaluator
-from tierwise.recipe import StrategySpec, Variant, uniform
+from tierwise.schema import StrategySpec, Variant, uniform
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tierwise.evaluation import Evaluator
-from tierwise.recipe import StrategySpec, Variant, uniform
+from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.search.found import TierResult
 
 SINGLE = StrategySpec.of("single")

@@ -13,11 +13,11 @@ from tierwise.errors import InputError, UnsupportedError, unknown_name
 from tierwise.evaluation import SampleTable
 from tierwise.llm.recorded import Recording
 from tierwise.pool.recorded import recorded_table
-from tierwise.recipe import Tier, Variant
+from tierwise.schema import Tier, Variant
 from tierwise.search.buying import FEWEST_ITEMS
 from tierwise.search.search_size import SearchSize
 from tierwise.search.variants import Variants
-from tierwise.task import RECORDED, Item, Task
+from tierwise.tasks import RECORDED, Item, Task
 
 EVERYTHING = 10**6
 FREE = SearchSize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tierwise.evaluation import ABSTAINED, Evaluator
-from tierwise.recipe import Policy, Probe, Recipe, StrategySpec
+from tierwise.schema import Policy, Probe, Recipe, StrategySpec
 from tierwise.strategies import Single, build, one_answer_ends
 
 SINGLE = StrategySpec.of(Single.kind)

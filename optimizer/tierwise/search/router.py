@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from tierwise.difficulty.router import FEATURES, INTERCEPT, features
 from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable
-from tierwise.recipe import Difficulty, Probe, Variant, Weight
+from tierwise.schema import Difficulty, Probe, Variant, Weight
 from tierwise.stats.calibration import ReliabilityBin, expected_calibration_error, reliability
 from tierwise.stats.correlation import auroc_of_shares
 from tierwise.stats.logistic import fit_logistic, log_loss, sigmoid

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tierwise.content import LoadedTask
 from tierwise.errors import TierwiseError
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.earlier import FILE, entry
 from tierwise.search.export import Origin, items_jsonl, policy_file, tier_summary, trials_csv
 from tierwise.search.found import TierResult

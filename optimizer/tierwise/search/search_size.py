@@ -13,8 +13,8 @@ from typing import NamedTuple
 from tierwise.difficulty import Router
 from tierwise.errors import BudgetError
 from tierwise.pool import Cap, Spent
-from tierwise.recipe import Tier, Variant
-from tierwise.task import SPLITS, Task
+from tierwise.schema import Tier, Variant
+from tierwise.tasks import SPLITS, Task
 
 SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.22, 0.16, 0.12, 0.08)
 FEWEST = {

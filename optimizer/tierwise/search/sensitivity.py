@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Variant
+from tierwise.schema import Variant
 from tierwise.stats.correlation import spearman
 from tierwise.stats.intervals import Interval, bootstrap_mean
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from tierwise.content import Job
 from tierwise.pool import Cap
-from tierwise.recipe import Tier
+from tierwise.schema import Tier
 
 
 def share_of(job: Job, tier: Tier, tiers: Mapping[str, Tier]) -> Cap:

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import Evaluation
-from tierwise.recipe import Policy
+from tierwise.schema import Policy
 from tierwise.search.candidates import KINDS, Candidate, complexity
 from tierwise.search.study import StudyRound
 from tierwise.stats.paired import reach_of

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from tierwise.difficulty import ProbeAgreement, signal_of
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.recipe import Difficulty, Policy, Probe, Recipe, Variant
+from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, thresholds
 from tierwise.stats.correlation import auroc, spearman

@@ -17,7 +17,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from tierwise.evaluation import Evaluation, Evaluator
-from tierwise.recipe import Difficulty, Policy
+from tierwise.schema import Difficulty, Policy
 from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of
 from tierwise.search.restated import SINGLE, as_single, merged
 from tierwise.search.sampler import PartwiseSampler, Walk

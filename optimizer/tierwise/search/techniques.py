@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Variant
+from tierwise.schema import Variant
 from tierwise.stats.intervals import Interval
 from tierwise.stats.multiple import holm
 from tierwise.stats.paired import PairedBootstrap

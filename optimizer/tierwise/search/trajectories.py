@@ -15,14 +15,14 @@ from tierwise.errors import InputError, ProviderError, UnsupportedError
 from tierwise.evaluation import SampleTable
 from tierwise.llm.recorded import RecordedModel, Recording
 from tierwise.pool import Library, Need, SamplePool
-from tierwise.recipe import Price, RetrieverSpec, Tier, Variant, read_turn
-from tierwise.recipe.space import Dimension, Range, SearchSpace
 from tierwise.retrieval import Retrieved
 from tierwise.retrieval.recorded import RecordedRetriever
+from tierwise.schema import Price, RetrieverSpec, Tier, Variant, read_turn
+from tierwise.schema.space import Dimension, Range, SearchSpace
 from tierwise.search.buying import FEWEST_ITEMS, Account, Buyer, Supply
 from tierwise.search.recorded import fingerprint
 from tierwise.strategies import paths_in
-from tierwise.task import Item, Task
+from tierwise.tasks import Item, Task
 
 
 class Trajectories(Buyer):

@@ -17,8 +17,8 @@ from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.llm.recorded import Recording, same_items
 from tierwise.pool import Billed, SamplePool
 from tierwise.proposals import Author, TaskAuthor
-from tierwise.recipe import PromptTemplate
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import PromptTemplate
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.above import Above, above_of
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.export import Origin
@@ -33,8 +33,8 @@ from tierwise.search.rounds import Desk, proposer_of
 from tierwise.search.run_dir import RunDir
 from tierwise.search.run_files import Results, write
 from tierwise.search.search_size import SearchSize
-from tierwise.task import RECORDED as RECORDED_METRIC
-from tierwise.task import SPLITS
+from tierwise.tasks import RECORDED as RECORDED_METRIC
+from tierwise.tasks import SPLITS
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tierwise.errors import InputError
-from tierwise.recipe import PromptTemplate, Tier, Variant, substitute
-from tierwise.recipe.space import SearchSpace
-from tierwise.task import Item, Task
+from tierwise.schema import PromptTemplate, Tier, Variant, substitute
+from tierwise.schema.space import SearchSpace
+from tierwise.tasks import Item, Task
 
 
 @dataclass(frozen=True)

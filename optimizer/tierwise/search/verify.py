@@ -16,12 +16,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tierwise.errors import InputError, ProviderError
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.serving.answer import bucket_names
 from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
 from tierwise.stats.sequential import confidence_sequence, side_of
-from tierwise.task import Item, Task
+from tierwise.tasks import Item, Task
 
 Verdict = Literal["holds", "dropped", "not decided"]
 

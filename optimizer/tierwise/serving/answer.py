@@ -9,9 +9,9 @@ from typing import Any
 
 from tierwise.episode import Ended, Outcome, Sampled
 from tierwise.llm import Completion, Failure
-from tierwise.recipe import Variant
-from tierwise.recipe.policy_file import PolicyFile
 from tierwise.retrieval import Lost, Retrieved
+from tierwise.schema import Variant
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.live import Came
 
 

@@ -12,8 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from tierwise.recipe import Message
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import Message
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.api_error import ApiError
 
 HONOURED = ("model", "messages", "inputs", "seed", "stream", "stream_options")

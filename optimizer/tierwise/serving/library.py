@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tierwise.errors import InputError
-from tierwise.recipe.policy_file import PolicyFile
 from tierwise.retrieval import Retriever, open_retriever, target_of
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.live import Library
 from tierwise.strategies import Strategy, asks
 

@@ -28,8 +28,8 @@ from tierwise.llm import Call, Failure, LanguageModel, Result
 from tierwise.llm.choices import read_choices
 from tierwise.llm.models import kind_of
 from tierwise.llm.retries import Fault, classify
-from tierwise.recipe import Tier
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import Tier
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.answer import Answer
 from tierwise.serving.api_error import ApiError, failed
 from tierwise.serving.chat_reply import Reply, usage

@@ -21,7 +21,8 @@ from tierwise.llm import (
     Result,
     base_seed,
 )
-from tierwise.recipe import (
+from tierwise.retrieval import Lost, Retrieved, Retriever, look_up, news
+from tierwise.schema import (
     ANSWER,
     Passage,
     RetrieverSpec,
@@ -31,9 +32,8 @@ from tierwise.recipe import (
     Variant,
     read_turn,
 )
-from tierwise.retrieval import Lost, Retrieved, Retriever, look_up, news
 from tierwise.strategies import Sample
-from tierwise.task import AnswerSpec, verified
+from tierwise.tasks import AnswerSpec, verified
 
 _CANCEL_GRACE_S = 0.5
 """How long a call that was given up may take to stop before it is left to itself."""

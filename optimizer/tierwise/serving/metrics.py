@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily
 
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.answer import Answer, bucket_names
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

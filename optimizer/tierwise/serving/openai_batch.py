@@ -10,8 +10,8 @@ from tierwise.episode import Round, episode, strategies_of
 from tierwise.errors import UnsupportedError
 from tierwise.llm import base_seed, build_request
 from tierwise.llm.models import kind_of
-from tierwise.recipe import Variant
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import Variant
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.strategies import Strategy
 
 _LITELLMS_OWN = ("allowed_openai_params", "extra_body")

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 
 from tierwise.llm.models import kind_of
-from tierwise.recipe import Tier
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema import Tier
+from tierwise.schema.policy_file import PolicyFile
 
 HANDLER = "tierwise_policies"
 

@@ -10,7 +10,7 @@ from tierwise.errors import ProviderError
 from tierwise.llm import Call, LanguageModel, Result
 from tierwise.llm.models import open_model
 from tierwise.llm.retries import Traffic
-from tierwise.recipe import Tier
+from tierwise.schema import Tier
 
 PAUSE_S = 10.0
 SEND = "TIERWISE_SEND"

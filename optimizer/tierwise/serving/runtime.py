@@ -23,10 +23,10 @@ from tierwise.difficulty import difficulty_faults, signal_of
 from tierwise.episode import Outcome, episode, strategies_of
 from tierwise.errors import InputError, unknown_name
 from tierwise.llm import LanguageModel, Parent, build_request
-from tierwise.recipe import Message, Variant
-from tierwise.recipe.policy_file import PolicyFile
-from tierwise.recipe.prompt import check_turns
 from tierwise.retrieval import Retriever
+from tierwise.schema import Message, Variant
+from tierwise.schema.policy_file import PolicyFile
+from tierwise.schema.prompt import check_turns
 from tierwise.serving.answer import Answer, answer_of
 from tierwise.serving.library import library_of
 from tierwise.serving.live import Library, LiveSamples, Source

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tierwise.errors import InputError, ProviderError, unknown_name
-from tierwise.recipe.policy_file import PolicyFile
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.api_error import ApiError
 from tierwise.serving.runtime import PolicyRuntime, checked_strategies
 

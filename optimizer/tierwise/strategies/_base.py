@@ -21,7 +21,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.recipe import StrategySpec
+from tierwise.schema import StrategySpec
 
 
 class Sample(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 from tierwise.errors import InputError
-from tierwise.recipe import Path, StrategySpec
-from tierwise.recipe.space import Range, SearchSpace
+from tierwise.schema import Path, StrategySpec
+from tierwise.schema.space import Range, SearchSpace
 from tierwise.strategies._base import Strategy, build
 
 PLAIN: tuple[Path, ...] = ((),)

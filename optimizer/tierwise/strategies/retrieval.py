@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.recipe import Path, Turn
+from tierwise.schema import Path, Turn
 from tierwise.strategies._base import Ask, Return, Sample, Seen, plurality, register, whole
 from tierwise.strategies._paths import PLAIN
 from tierwise.strategies.adaptive_consistency import AdaptiveConsistency

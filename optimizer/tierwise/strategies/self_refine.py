@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.recipe import Path, Turn
-from tierwise.recipe.turns import path_below
+from tierwise.schema import Path, Turn
+from tierwise.schema.turns import path_below
 from tierwise.strategies._base import Ask, Return, Seen, plurality, register, whole
 from tierwise.strategies.best_of_n import best
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from tierwise.difficulty import SIGNALS, Signal, parameter_settings, read, signal, turn_of
-from tierwise.recipe import ANSWER
+from tierwise.schema import ANSWER
 from tierwise.strategies import Sample
 from tierwise.testing.walk import random_samples
 

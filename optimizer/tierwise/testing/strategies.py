@@ -18,8 +18,8 @@ from typing import ClassVar
 import pytest
 
 from tierwise.errors import InputError
-from tierwise.recipe import StrategySpec
-from tierwise.recipe.turns import path_above
+from tierwise.schema import StrategySpec
+from tierwise.schema.turns import path_above
 from tierwise.strategies import PLAIN, REGISTRY, Sample, Seen, Strategy, build, paths_of, width_of
 from tierwise.testing.walk import Walk, random_samples, walk
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from tierwise.llm.embedded import Engine, encode
-from tierwise.recipe import Message, substitute
-from tierwise.task import AnswerSpec
+from tierwise.schema import Message, substitute
+from tierwise.tasks import AnswerSpec
 
 ROOT = Path(__file__).parents[3]
 TASK = ROOT / "tasks" / "arithmetic"

@@ -4,7 +4,7 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.llm.embedded import Engine, chat, vocabulary
-from tierwise.recipe import Message
+from tierwise.schema import Message
 
 USER = Message("user", "7 + 5")
 

@@ -10,7 +10,7 @@ import pytest
 from tierwise.errors import InputError
 from tierwise.llm.embedded import Engine, checkpoint, encode, vocabulary
 from tierwise.llm.embedded.chance import streams, uniform
-from tierwise.recipe import Message
+from tierwise.schema import Message
 
 THINK = {"reasoning_effort": "high", "temperature": 0.8}
 DIRECT = {"reasoning_effort": "none", "temperature": 0.8}

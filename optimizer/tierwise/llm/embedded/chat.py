@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.llm.embedded.vocabulary import ID, ids, words
-from tierwise.recipe import Message
+from tierwise.schema import Message
 
 DIRECT, WORK = (ID["answer"], ID[":"]), (ID["work"], ID[":"])
 STOP = (ID["stop"], ID["answer"], ID[":"])

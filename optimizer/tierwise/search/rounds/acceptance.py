@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tierwise.errors import ProviderError
-from tierwise.recipe import Policy, PromptTemplate, Recipe, Variant
+from tierwise.schema import Policy, PromptTemplate, Recipe, Variant
 from tierwise.search.buying import Buyer
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.parameters import in_order

@@ -16,7 +16,7 @@ from tierwise.errors import UnsupportedError
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.pool import Cap, PooledModel, SamplePool, Spent
 from tierwise.proposals import Author, Brief, Registry
-from tierwise.recipe import PromptTemplate, Tier
+from tierwise.schema import PromptTemplate, Tier
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
 from tierwise.search.rounds.proposed import FIRST, Proposed
 from tierwise.search.run_dir import RunDir

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tierwise.proposals import Brief, Failing
-from tierwise.recipe import Policy, Variant
+from tierwise.schema import Policy, Variant
 from tierwise.search.buying import Buyer
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.caps import STAGE
-from tierwise.task import Item
+from tierwise.tasks import Item
 
 MOST_SHOWN = 24
 """Failures of a brief; a reflection samples from them."""

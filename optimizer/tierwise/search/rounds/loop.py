@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from tierwise.errors import BudgetError, UnsupportedError
 from tierwise.proposals import Registry
-from tierwise.recipe import Policy, PromptTemplate, StrategySpec, Variant, uniform
+from tierwise.schema import Policy, PromptTemplate, StrategySpec, Variant, uniform
 from tierwise.search.buying import Buyer
 from tierwise.search.candidates import candidate
 from tierwise.search.events import Listener, Started

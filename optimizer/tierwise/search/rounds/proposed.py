@@ -9,7 +9,7 @@ from typing import Any
 
 from tierwise.errors import InputError
 from tierwise.proposals import Candidate, Refused, Registry
-from tierwise.recipe import Message, PromptTemplate
+from tierwise.schema import Message, PromptTemplate
 from tierwise.search.run_dir import RunDir
 
 FOLDER = "proposals"

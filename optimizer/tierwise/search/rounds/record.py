@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tierwise.proposals import Refused
-from tierwise.recipe import Policy, PromptTemplate
+from tierwise.schema import Policy, PromptTemplate
 from tierwise.search.gate import Comparison
 from tierwise.search.rounds.acceptance import Tried
 from tierwise.search.rounds.failures import Aimed

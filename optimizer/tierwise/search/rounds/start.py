@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from tierwise.errors import ProviderError
 from tierwise.proposals import Demo, Registry
-from tierwise.recipe import PromptTemplate, Variant
-from tierwise.recipe.space import SearchSpace
+from tierwise.schema import PromptTemplate, Variant
+from tierwise.schema.space import SearchSpace
 from tierwise.search.buying import Buyer
 from tierwise.search.rounds.caps import STAGE
 from tierwise.search.rounds.desk import Desk

@@ -13,7 +13,7 @@ import numpy as np
 
 from tierwise.difficulty import Router
 from tierwise.evaluation import VariantTable
-from tierwise.recipe import Variant
+from tierwise.schema import Variant
 from tierwise.search.compute_gate import cheapest_mode
 from tierwise.search.router import FEWEST_ITEMS, fit_router
 from tierwise.search.selection import POINT_A_DOUBLING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import StrategySpec, Variant
+from tierwise.schema import StrategySpec, Variant
 from tierwise.search.asking import watched
 from tierwise.search.grid import strategies
 from tierwise.search.problem import TierProblem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tierwise.recipe import Variant
+from tierwise.schema import Variant
 from tierwise.search.events import Listener
 from tierwise.search.parameters import Proposal
 from tierwise.search.stages.keep import keep

@@ -9,7 +9,7 @@ import numpy as np
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.pool import Cap
-from tierwise.recipe import StrategySpec, Tier, Variant, uniform
+from tierwise.schema import StrategySpec, Tier, Variant, uniform
 from tierwise.search.asking import SAMPLES as ASK_SAMPLES
 from tierwise.search.asking import told
 from tierwise.search.buying import Samples

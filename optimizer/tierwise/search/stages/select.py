@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.content import LEVEL
-from tierwise.recipe import Policy, StrategySpec, uniform
+from tierwise.schema import Policy, StrategySpec, uniform
 from tierwise.search.above import keeps_to_itself
 from tierwise.search.candidates import Candidate, candidate, complexity
 from tierwise.search.n_samples_by_variant import samples_needed

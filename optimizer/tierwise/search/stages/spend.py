@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Variant
+from tierwise.schema import Variant
 from tierwise.search.buying import Halves, Samples
 from tierwise.search.compute_gate import Verdict, cheapest_mode, closed, judge
 from tierwise.search.n_samples_by_variant import with_nodes

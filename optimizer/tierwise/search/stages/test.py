@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tierwise.evaluation import Evaluation, SampleTable
-from tierwise.recipe import Policy, Recipe, StrategySpec
+from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.search import ablation
 from tierwise.search.above import keeps_to_itself
 from tierwise.search.gate import Comparison, compare

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tierwise.evaluation import SampleTable
-from tierwise.recipe import Difficulty, StrategySpec, Variant, uniform
+from tierwise.schema import Difficulty, StrategySpec, Variant, uniform
 from tierwise.search.allocation import allocate
 from tierwise.search.asking import asked_of
 from tierwise.search.events import Best, Listener

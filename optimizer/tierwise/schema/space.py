@@ -1,0 +1,82 @@
+"""A search space: what a study may choose from. Values, no I/O (``content`` reads the YAML)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tierwise.errors import InputError
+from tierwise.schema.policy import Param
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Numbers from ``low`` to ``high``, both included; ``whole`` numbers only, or any.
+
+    ``log``: searched by ratio rather than by difference.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise InputError(f"low ({self.low:g}) must not be above high ({self.high:g})")
+        if self.log and self.low <= 0:
+            raise InputError(f"a log range must start above 0, got low {self.low:g}")
+        if self.whole and (self.low % 1 or self.high % 1):
+            raise InputError(f"must be whole numbers, got {self.low:g} and {self.high:g}")
+
+    @property
+    def ends(self) -> tuple[Param, Param]:
+        """The lowest and the highest value, as int where they are whole."""
+        if self.whole:
+            return int(self.low), int(self.high)
+        return float(self.low), float(self.high)
+
+
+Dimension = Range | tuple[Param, ...]
+"""A range, or choices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What a policy must keep to; None: no such bound. ``max_pss``: prompt sensitivity (ProSA)."""
+
+    max_usd_per_item: float | None = None
+    max_rounds: int | None = None
+    max_pss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """Everything that a study may choose from.
+
+    ``families`` empty: all. ``paraphrases``: other paraphrases of each prompt to try (0: only the
+    first paraphrase); ``robust``: they are not chosen, but a prompt is judged by all of them.
+    ``strategies``: kind -> parameter -> dimension. ``probe_variants``: over how many variants a probe's
+    samples may be interleaved. ``library``: whether the prompts shipped in ``search_spaces/prompts`` take
+    part: True, False, only some of its families, or None for "only where the task brings no
+    prompts".
+    """
+
+    name: str
+    families: tuple[str, ...] = ()
+    paraphrases: int = 0
+    robust: bool = False
+    demos: tuple[int, ...] = (0,)
+    temperatures: tuple[float, ...] = (0.8,)
+    variants: tuple[int, ...] = (1,)
+    modes: tuple[str, ...] = ("direct",)
+    strategies: Mapping[str, Mapping[str, Dimension]] = field(
+        default_factory=lambda: {"single": {}}
+    )
+    signals: tuple[str, ...] = ("none",)
+    buckets: tuple[int, ...] = (1,)
+    probe_samples: Range = Range(2, 4, whole=True)
+    probe_variants: tuple[int, ...] = (1,)
+    search_rounds: Range | None = None
+    constraints: Constraints = Constraints()
+    library: bool | tuple[str, ...] | None = None

@@ -1,0 +1,129 @@
+"""Turns: how a sample follows from another, and what each kind of turn may say.
+
+A sample is a node of a tree: a variant, a sample index, and the path of turns from the root. There is one
+child a (parent, turn) and it has its parent's index, so that the chains of a variant lie side by side
+and a chain bought to depth B holds the forced answer at every depth below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tierwise.errors import InputError
+from tierwise.tasks import AnswerSpec
+
+NAMES = ("answer", "query", "passages", "critique", "refine")
+"""What a prompt may say under ``turns``; ``passages`` is no turn, it hands over what was found."""
+
+ANSWERING = ("answer", "refine")
+"""Turns that are asked for an answer; of the others only a query may answer, when it asks none."""
+
+
+QUERY = r"(?i)search\s*:\s*([^\n]+)"
+"""How a query is found where a task says nothing."""
+
+
+class Turn(NamedTuple):
+    """What a sample was asked for; ``passages``: how many its query gets, which is part of what the
+    samples below it are."""
+
+    name: str = "answer"
+    passages: int = 0
+
+    @property
+    def label(self) -> str:
+        """``query:2`` for a query that gets two passages, else the name."""
+        return f"{self.name}:{self.passages}" if self.passages else self.name
+
+    @classmethod
+    def of(cls, label: str) -> Turn:
+        """The turn that ``label`` writes.
+
+        Raises:
+            InputError: what follows the colon is no number of passages.
+        """
+        name, colon, passages = label.partition(":")
+        if not name or (colon and not (passages.isdecimal() and int(passages) > 0)):
+            raise InputError(f"a turn is a name, or query:2 for two passages, got {label!r}")
+        return cls(name, int(passages or 0))
+
+
+ROOT = Turn()
+"""A plain answer, from which a tree may grow."""
+
+Path = tuple[Turn, ...]
+"""Turns from the root; that of a plain answer is ``()``."""
+
+
+def path_below(path: Path, turn: Turn) -> Path:
+    """The path of a child."""
+    return (*(path or (ROOT,)), turn)
+
+
+def path_above(path: Path) -> Path:
+    """The path of the parent."""
+    return () if path[:-1] == (ROOT,) else path[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTemplate:
+    """What the user says to get a turn, with literal placeholders; ``sends`` are parameters of the
+    call beside the mode's, such as a stop sequence or fewer tokens."""
+
+    text: str
+    sends: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+
+class Passage(NamedTuple):
+    """A piece of a corpus as a retriever gives it; a higher score is a better match."""
+
+    id: str
+    text: str
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverSpec:
+    """What a policy knows of its retriever: a name, never an address.
+
+    Attributes:
+        name: what the deployment binds to a corpus or an address.
+        query: how the query is found in what the model says; without one it has asked nothing.
+        join: stands between passages.
+        none: stands for no passage.
+        max_chars: a longer passage is cut.
+        usd_per_call: what a look-up costs.
+    """
+
+    name: str
+    query: AnswerSpec = field(default_factory=lambda: AnswerSpec(QUERY, "first", "none"))
+    join: str = "\n\n"
+    none: str = "(nothing was found)"
+    max_chars: int = 2000
+    usd_per_call: float = 0.0
+
+    def shown(self, passages: Sequence[Passage]) -> str:
+        """What ``{{ passages }}`` stands for."""
+        if not passages:
+            return self.none
+        return self.join.join(p.text[: self.max_chars] for p in passages)
+
+
+class Said(NamedTuple):
+    """What a text comes to: an answer, a query, or neither; never both."""
+
+    answer: str | None
+    query: str | None = None
+
+
+def read_turn(turn: Turn, text: str, answer: AnswerSpec, query: AnswerSpec | None) -> Said:
+    """What ``text`` says as a ``turn``: a query that asks nothing may answer, a critique never."""
+    if turn.name == "query" and query is not None:
+        asked = query.extract(text)
+        if asked is not None and asked.strip():
+            return Said(None, asked.strip())
+    elif turn.name not in ANSWERING:
+        return Said(None)
+    return Said(answer.extract(text))

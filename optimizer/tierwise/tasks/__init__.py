@@ -1,0 +1,24 @@
+"""Items, splits, the reading of answers, metrics (which alone see gold) and verifiers."""
+
+from tierwise.tasks.answers import NORMALISERS, AnswerSpec
+from tierwise.tasks.item import SPLITS, Item, assign_splits
+from tierwise.tasks.metrics import METRICS, RECORDED, Metric
+from tierwise.tasks.python_metric import python_metric
+from tierwise.tasks.task import Task
+from tierwise.tasks.verifiers import VERIFIERS, Verifier, verified
+
+__all__ = [
+    "METRICS",
+    "NORMALISERS",
+    "RECORDED",
+    "SPLITS",
+    "VERIFIERS",
+    "AnswerSpec",
+    "Item",
+    "Metric",
+    "Task",
+    "Verifier",
+    "assign_splits",
+    "python_metric",
+    "verified",
+]

@@ -1,0 +1,67 @@
+"""A task: items with a metric, how an answer is read, and which items are held out."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tierwise.errors import InputError, unknown_name
+from tierwise.tasks.answers import AnswerSpec
+from tierwise.tasks.item import SPLITS, Item, assign_splits
+from tierwise.tasks.metrics import METRICS, Metric
+from tierwise.tasks.verifiers import VERIFIERS
+
+DEFAULT_SHARES: Mapping[str, float] = {"train": 0.15, "tune": 0.45, "select": 0.15, "test": 0.25}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Items, their metric, the reading of answers and the shares of the four splits.
+
+    ``metric`` is a name of ``METRICS``, or, with a ``scorer`` of one's own, whatever it is called.
+    ``verifiers`` are the names of those that fit the task's inputs and answers.
+    """
+
+    name: str
+    version: int
+    inputs: tuple[str, ...]
+    items: tuple[Item, ...]
+    answer: AnswerSpec = AnswerSpec()
+    metric: str = "exact_match"
+    shares: Mapping[str, float] = field(default_factory=lambda: DEFAULT_SHARES)
+    demonstration: Mapping[str, str] = field(default_factory=dict)
+    """mode -> text of a demonstration's answer, with ``{{ target }}`` and the input fields."""
+    verifiers: tuple[str, ...] = ()
+    scorer: Metric | None = None
+
+    def __post_init__(self) -> None:
+        if not self.items:
+            raise InputError(f"task {self.name!r} has no items")
+        if self.scorer is None and self.metric not in METRICS:
+            raise unknown_name("metric", self.metric, METRICS)
+        for name in self.verifiers:
+            if name not in VERIFIERS:
+                raise unknown_name("verifier", name, VERIFIERS)
+        for name in self.shares:
+            if name not in SPLITS:
+                raise unknown_name("split", name, SPLITS)
+
+    @functools.cached_property
+    def splits(self) -> dict[str, tuple[Item, ...]]:
+        """Items by split (train, tune, select, test)."""
+        return assign_splits(self.items, self.shares)
+
+    @functools.cached_property
+    def score(self) -> Metric:
+        """The metric, bound to this task's reading of answers."""
+        return self.scorer or METRICS[self.metric](self.answer)
+
+    @functools.cached_property
+    def items_sha256(self) -> str:
+        """Hash over the contents of all items, in any order."""
+        digest = hashlib.sha256()
+        for sha in sorted(item.content_sha256 for item in self.items):
+            digest.update(sha.encode())
+        return digest.hexdigest()

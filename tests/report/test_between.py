@@ -1,0 +1,127 @@
+"""What changed between two runs: paired where items and samples are shared, and said where not."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tierwise.cli import main
+from tierwise.content import load_job
+from tierwise.evaluation import SampleTable
+from tierwise.report import changed, read
+from tierwise.report.between._two import ITEMS, SAMPLES, UNPAIRED
+from tierwise.search import tested as tests_of
+from tierwise.search import tune
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished[0], tmp_path / "copy")
+
+
+def only(rows, **wanted):
+    (row,) = [r for r in rows if all(r.get(k) == v for k, v in wanted.items())]
+    return row
+
+
+def test_a_run_and_its_copy_differ_in_nothing(finished, copy):
+    rows = changed([read(finished[0]), read(copy)])
+    assert rows["jobs"] == []
+    for row in [*rows["policies"], *rows["prompts"]]:
+        assert row["identical"]
+        assert row["change"] == 0
+    exported = [row for row in rows["policies"] if row["what"] == "exported policy"]
+    assert {row["how"] for row in exported} == {SAMPLES}
+    assert all(row["same_policy"] for row in exported)
+
+
+def test_another_seed_is_named_and_policies_are_compared_on_the_same_samples(finished, tmp_path):
+    job = replace(load_job(finished[0].parent / "job.yaml"), seed=1)
+    tune(job, tmp_path / "run")
+    rows = changed([read(finished[0]), read(tmp_path / "run")])
+    assert only(rows["jobs"], what="seed") == {
+        "run": "run",
+        "what": "seed",
+        "before": "0",
+        "after": "1",
+    }
+    cheap = only(rows["policies"], tier="cheap", what="exported policy")
+    assert cheap["how"] in (SAMPLES, ITEMS)
+    assert cheap["change_low"] <= cheap["change"] <= cheap["change_high"]
+    assert cheap["change"] == pytest.approx(cheap["after_score"] - cheap["before_score"])
+
+
+def test_other_items_are_not_paired_and_the_interval_is_wider(finished, copy):
+    def renamed(ids):
+        return tuple(f"other-{i}" for i in ids)
+
+    paired = only(
+        changed([read(finished[0]), read(copy)])["policies"], tier="cheap", what="today's prompt"
+    )
+    table = tests_of.Tested.load(copy / "tested.cheap.npz")
+    replace(table, item_ids=renamed(table.item_ids)).save(copy / "tested.cheap.npz")
+    row = only(
+        changed([read(finished[0]), read(copy)])["policies"], tier="cheap", what="today's prompt"
+    )
+    assert row["how"] == UNPAIRED
+    assert not row["identical"]
+    assert row["change"] == 0
+    assert row["change_high"] - row["change_low"] > 2 * (
+        paired["change_high"] - paired["change_low"]
+    )
+
+
+def test_an_id_that_is_another_question_by_now_is_another_item(finished, copy):
+    for name in ("tables.cheap.test.npz", "tables.cheap.prompts.npz"):
+        table = SampleTable.load(copy / name)
+        asked = tuple({"question": f"another {i}"} for i in range(table.n_items))
+        replace(table, inputs=asked).save(copy / name)
+    rows = changed([read(finished[0]), read(copy)])
+    assert only(rows["policies"], tier="cheap", what="today's prompt")["how"] == UNPAIRED
+    assert {r["how"] for r in rows["prompts"] if r["tier"] == "cheap"} == {UNPAIRED}
+
+
+def test_a_model_that_got_worse_behind_its_name_shows(finished, copy):
+    path = copy / "tables.dear.prompts.npz"
+    table = SampleTable.load(path)
+    (variant,) = [a for a in table.variants if a.prompt == "plain"]
+    lost = table.variants[variant].score * (
+        np.random.default_rng(0).random((table.n_items, 1)) < 0.7
+    )
+    variants = {**table.variants, variant: replace(table.variants[variant], score=lost)}
+    replace(table, variants=variants).save(path)
+    rows = changed([read(finished[0]), read(copy)])["prompts"]
+    worst = only(rows, tier="dear", rank=1)
+    assert worst["variant"] == variant.label
+    assert worst["shown"] == "worse"
+    assert [r["variant"] for r in rows if r.get("shown")] == [variant.label]
+
+
+def test_a_tier_of_one_run_and_a_broken_file_are_said(finished, copy):
+    summary = json.loads((copy / "summary.json").read_text())
+    del summary["tiers"]["dear"]
+    (copy / "summary.json").write_text(json.dumps(summary))
+    (copy / "tested.cheap.npz").unlink()
+    rows = changed([read(finished[0]), read(copy)])
+    assert only(rows["policies"], tier="dear")["note"].startswith("only in")
+    assert "tested.cheap.npz is missing" in only(rows["policies"], tier="cheap")["note"]
+    assert only(rows["prompts"], tier="cheap", rank=1)["identical"]
+
+
+def test_the_command_takes_several_runs(finished, copy, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # a narrow terminal drops columns
+    runs = [str(finished[0]), str(copy), str(copy)]
+    main(["compare", *runs])
+    out = capsys.readouterr().out
+    assert "what of the jobs differs" in out
+    assert len(re.findall("exported policy", out)) == 4
+    main(["compare", *runs, "--json", "--section", "policies"])
+    assert set(json.loads(capsys.readouterr().out)) == {"policies"}
+    with pytest.raises(SystemExit):
+        main(["compare", *runs, "--section", "recipes"])
+    assert "unknown section" in capsys.readouterr().err

@@ -1,0 +1,91 @@
+"""A directory that is cut off, of another version, or has a tier that failed: the rest is shown."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from tierwise.cli import main
+from tierwise.errors import InputError
+from tierwise.report import SECTIONS, compared, read
+
+FILES = {
+    "policies/dear.yaml": {"recipes", "transfer"},
+    "tables.dear.prompts.npz": {"prompts", "gains", "transfer"},
+    "tables.dear.npz": {"search"},
+    "tables.dear.test.npz": {"difficulty"},
+    "tested.dear.npz": {"gains", "frontier", "equal_dollars"},
+    "trials.csv": set(),
+    "job.yaml": set(),
+}
+"""A file of a tier, and the sections that cannot do without."""
+
+
+@pytest.fixture(scope="module")
+def whole(finished):
+    return compared(read(finished[0]))
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished[0], tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("broken", [True, False])
+def test_the_sections_that_need_a_missing_file_say_so_and_the_others_are_whole(
+    run, whole, name, broken
+):
+    if broken:
+        (run / name).write_bytes((run / name).read_bytes()[: 40 if name != "job.yaml" else 3])
+    else:
+        (run / name).unlink()
+    found = read(run)
+    assert any(name in sentence for sentence in found.missing)
+    rows = compared(found)
+    noted = {s for s in SECTIONS if len(_notes(rows[s])) > len(_notes(whole[s]))}
+    assert noted == FILES[name]
+    for section in SECTIONS:
+        cheap = [row for row in rows[section] if row.get("tier") == "cheap" and "note" not in row]
+        assert cheap or section not in ("recipes", "prompts", "gains")
+
+
+def _notes(rows):
+    return [row for row in rows if "note" in row]
+
+
+def test_a_summary_of_another_version_leaves_what_can_be_understood(run, capsys):
+    summary = json.loads((run / "summary.json").read_text())
+    summary["schema"] = "tierwise/summary/v9"
+    for tier in summary["tiers"].values():
+        del tier["pss"], tier["chosen"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    main(["compare", str(run)])
+    out = capsys.readouterr().out
+    assert "tierwise/summary/v9" in out
+    assert "not of this version" in out
+    assert "steps/think/" in out
+
+
+def test_a_tier_that_failed_is_named_and_the_other_is_compared(run, capsys):
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["tiers"]["dear"]
+    summary["failed"] = {"dear": "the provider refused the key"}
+    (run / "summary.json").write_text(json.dumps(summary))
+    main(["compare", str(run)])
+    out = capsys.readouterr().out
+    assert "dear failed: the provider refused the key" in out
+    assert "steps/think/" in out
+
+
+def test_a_run_that_did_not_finish_says_so_and_shows_what_was_spent(run, capsys):
+    (run / "summary.json").unlink()
+    main(["compare", str(run)])
+    assert "did not finish" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_run_is_bad_input(tmp_path):
+    with pytest.raises(InputError, match="is not a run directory"):
+        read(tmp_path)

@@ -1,0 +1,144 @@
+"""From text to the canonical answer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tierwise.errors import InputError
+from tierwise.tasks import NORMALISERS, AnswerSpec
+
+
+@pytest.mark.parametrize(
+    ("raw", "canonical"),
+    [
+        ("1,000", "1000"),
+        ("1000.", "1000"),
+        ("1000.0", "1000"),
+        ("1_000", "1000"),
+        ("+7", "7"),
+        ("007", "7"),
+        ("-0", "0"),
+        ("-0.0", "0"),
+        ("0.0", "0"),
+        ("0.50", "0.5"),
+        (".5", "0.5"),
+        ("$1,234.50", "1234.5"),
+        ("12%", "12"),
+        ("12%.", "12"),
+        ("$ 5.", "5"),
+        (" 3 ", "3"),
+        ("1e3", "1000"),
+        ("1E-3", "0.001"),
+        ("-12", "-12"),
+        ("", None),
+        ("seven", None),
+        ("nan", None),
+        ("Infinity", None),
+        ("1e999", None),
+        ("--3", None),
+    ],
+)
+def test_numbers(raw, canonical):
+    assert NORMALISERS["number"](raw) == canonical
+
+
+@pytest.mark.parametrize(
+    ("raw", "canonical"),
+    [("1,000", "1000"), ("7.0", "7"), ("7.", "7"), ("-0", "0"), ("7.5", None), ("x", None)],
+)
+def test_integers(raw, canonical):
+    assert NORMALISERS["integer"](raw) == canonical
+
+
+@pytest.mark.parametrize(
+    ("raw", "canonical"),
+    [
+        ("b", "B"),
+        ("(C)", "C"),
+        ("d.", "D"),
+        (" a) ", "A"),
+        ("**B**", "B"),
+        ("AB", None),
+        ("", None),
+        ("1", None),
+    ],
+)
+def test_choices(raw, canonical):
+    assert NORMALISERS["choice"](raw) == canonical
+
+
+@pytest.mark.parametrize(
+    ("raw", "canonical"),
+    [
+        ("  New\n York. ", "new york"),
+        ('"Paris".', "paris"),
+        ("`x`.", "x"),
+        ("STRASSE", "strasse"),
+        ("Straße", "strasse"),
+        ("", None),
+        (" . ", None),
+    ],
+)
+def test_text(raw, canonical):
+    assert NORMALISERS["text"](raw) == canonical
+
+
+def test_none_changes_nothing_and_nothing_is_no_answer():
+    assert NORMALISERS["none"](" As It Is. ") == " As It Is. "
+    assert NORMALISERS["none"]("") is None
+
+
+@pytest.mark.parametrize("name", sorted(NORMALISERS))
+@given(raw=st.text(max_size=20) | st.text("\"'`*.,_$%-+ aB17\n", max_size=8))
+def test_canonical_forms_are_canonical(name, raw):
+    once = NORMALISERS[name](raw)
+    if once is not None:
+        assert NORMALISERS[name](once) == once
+
+
+@given(st.integers(-(10**12), 10**12))
+def test_a_number_is_the_same_however_it_is_written(n):
+    forms = (str(n), f"{n:,}", f"{n}.", f"{n}.00", f" {n} ", f"{n:_}")
+    assert {NORMALISERS["number"](form) for form in forms} == {str(n)}
+
+
+def test_the_last_match_or_the_first():
+    text = "answer: 3\nno wait, answer: 5"
+    assert AnswerSpec(r"answer: (\d+)", "last", "integer").extract(text) == "5"
+    assert AnswerSpec(r"answer: (\d+)", "first", "integer").extract(text) == "3"
+
+
+def test_without_a_group_the_whole_match_is_the_answer():
+    assert AnswerSpec(r"-?\d+", "last", "integer").extract("from 3 to -5") == "-5"
+
+
+def test_without_a_pattern_the_whole_text_is():
+    assert AnswerSpec(normalise="text").extract(" Paris. ") == "paris"
+
+
+def test_what_is_not_found_or_cannot_be_read_is_an_abstention():
+    spec = AnswerSpec(r"answer: (\S+)", "last", "integer")
+    assert spec.extract("I do not know") is None
+    assert spec.extract("answer: seven") is None
+    assert AnswerSpec(r"answer:(\d+)?", "last", "integer").extract("answer:") is None
+
+
+def test_gold_is_read_by_the_same_rule():
+    spec = AnswerSpec(normalise="number")
+    assert spec.canonical("1,000.") == "1000"
+    assert spec.canonical(" a thousand ") == "a thousand"
+
+
+@pytest.mark.parametrize("pattern", [r"(?<=a)b", r"(a)\1", r"(?=x)", "(", "[a"])
+def test_a_pattern_that_is_not_linear_time_is_refused_with_the_reason(pattern):
+    with pytest.raises(InputError, match="linear time") as error:
+        AnswerSpec(pattern)
+    assert repr(pattern) in str(error.value)
+    assert "RE2" in str(error.value)
+
+
+def test_unknown_rules_name_the_near_ones():
+    with pytest.raises(InputError, match="did you mean 'integer'"):
+        AnswerSpec(normalise="integers")
