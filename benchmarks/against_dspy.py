@@ -42,8 +42,8 @@ from tierwise.dspy.rendering import STUDENT, adapter_of, answer_spec, template
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.pool import Cap, SamplePool
-from tierwise.proposals import Registry, catalogue
-from tierwise.proposals.quiet import quiet
+from tierwise.proposals import CandidateRegistry, propose_from_catalogue
+from tierwise.proposals.proposers import silenced_dspy
 from tierwise.schema import Policy, PromptTemplate, StrategySpec, Variant, uniform
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.n_samples_by_variant import samples_needed
@@ -110,8 +110,8 @@ class Catalogued(dspy.MIPROv2):  # type: ignore[misc]  # DSPy has no types
     def _propose_instructions(
         self, program: Any, *args: Any, **kwargs: Any
     ) -> dict[int, list[str]]:
-        registry = Registry()
-        catalogue(registry, n=WORDINGS)
+        registry = CandidateRegistry()
+        propose_from_catalogue(registry, n=WORDINGS)
         own = program.predictors()[0].signature.instructions
         return {0: [own, *(c.text for c in registry.candidates)]}
 
@@ -162,7 +162,7 @@ def of_dspy(name: str, examples: Sequence[Any], calls: int, seed: int) -> tuple[
     lm = tier_lm(MODEL, MODE, temperature=COLD)
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
     run = {"bootstrap": bootstrap, "mipro": mipro}[name]
-    with dspy.context(lm=lm, adapter=EmbeddedAdapter()), quiet():
+    with dspy.context(lm=lm, adapter=EmbeddedAdapter()), silenced_dspy():
         tried = run(examples, calls, seed)
     used = lm.engine.calls
     lm.engine.close()

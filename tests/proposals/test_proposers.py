@@ -10,7 +10,14 @@ import dspy
 from tierwise.dspy import tier_lm
 from tierwise.llm import Completion, Failure, Request, Result
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.proposals import Brief, Failing, Registry, bootstrapped, grounded, reflect
+from tierwise.proposals import (
+    CandidateRegistry,
+    FailedItem,
+    ReflectionBrief,
+    bootstrap_demonstrations,
+    propose_by_reflection,
+    propose_grounded,
+)
 from tierwise.schema import Price, Tier
 
 TIER = Tier("proposer", "embedded/small", Price(1.0, 2.0), {"direct": {"max_tokens": 300}})
@@ -43,8 +50,8 @@ def proposed(text: str) -> Completion:
 def test_the_grounded_proposer_makes_one_call_a_candidate() -> None:
     texts = iter(["Add both numbers.", "Work out the sum with care.", "Add both numbers."])
     lm, model = saying(lambda request, seed: proposed(next(texts)))
-    registry = Registry()
-    grounded(registry, PROGRAM, TRAIN, lm, n=3, seed=0)
+    registry = CandidateRegistry()
+    propose_grounded(registry, PROGRAM, TRAIN, lm, n=3, seed=0)
     assert [c.text for c in registry.candidates] == [
         "Add both numbers.",
         "Work out the sum with care.",
@@ -63,8 +70,8 @@ def test_a_call_that_fails_costs_its_candidate_alone() -> None:
     ]
     answers = iter(said)
     lm, _ = saying(lambda request, seed: next(answers))
-    registry = Registry()
-    grounded(registry, PROGRAM, TRAIN, lm, n=4, seed=0)
+    registry = CandidateRegistry()
+    propose_grounded(registry, PROGRAM, TRAIN, lm, n=4, seed=0)
     assert [c.origin for c in registry.candidates] == ["grounded/1", "grounded/3"]
     assert [r.origin for r in registry.refused] == ["grounded/0", "grounded/2"]
     assert "context_window" in registry.refused[0].reason
@@ -78,9 +85,11 @@ def test_the_reflection_sees_the_votes_and_how_the_prompt_is_run() -> None:
         return Completion("Here:\n```\nAdd from the right to the left.\n```", 90, 9)
 
     lm, _ = saying(script)
-    registry = Registry()
-    failing = Failing({"question": "5 + 8"}, ["12", "13", "12"], "13", 0.0)
-    reflect(registry, Brief("p", "Add.", "a vote of 3", [failing]), lm, n=1, seed=0)
+    registry = CandidateRegistry()
+    failing = FailedItem({"question": "5 + 8"}, ["12", "13", "12"], "13", 0.0)
+    propose_by_reflection(
+        registry, ReflectionBrief("p", "Add.", "a vote of 3", [failing]), lm, n=1, seed=0
+    )
     (candidate,) = registry.candidates
     assert (candidate.text, candidate.origin) == ("Add from the right to the left.", "reflection/0")
     shown = seen[0].messages[-1].content
@@ -90,7 +99,9 @@ def test_the_reflection_sees_the_votes_and_how_the_prompt_is_run() -> None:
 
 def test_nothing_is_asked_where_nothing_fails() -> None:
     lm, model = saying(lambda request, seed: proposed("x"))
-    reflect(Registry(), Brief("p", "Add.", "one sample", []), lm, n=3, seed=0)
+    propose_by_reflection(
+        CandidateRegistry(), ReflectionBrief("p", "Add.", "one sample", []), lm, n=3, seed=0
+    )
     assert model.calls == 0
 
 
@@ -106,9 +117,9 @@ def right_or(wrong: float) -> Any:
 
 def test_demonstrations_are_the_programs_own_right_answers() -> None:
     lm, _ = saying(right_or(0.0))
-    registry = Registry()
+    registry = CandidateRegistry()
     with dspy.context(lm=lm):
-        bootstrapped(registry, PROGRAM, TRAIN, exact, sizes=[2, 3], seed=1)
+        bootstrap_demonstrations(registry, PROGRAM, TRAIN, exact, sizes=[2, 3], seed=1)
     sets = registry.of_kind(demos=True)
     assert [len(c.demos) for c in sets] == [2, 3]
     truth = {e.question: e.answer for e in TRAIN}
@@ -129,9 +140,9 @@ def test_one_failing_bootstrap_does_not_sink_the_others() -> None:
         pass
 
     lm, _ = saying(right_or(0.0))
-    registry = Registry()
+    registry = CandidateRegistry()
     with dspy.context(lm=lm, max_errors=1):
-        bootstrapped(registry, PROGRAM, TRAIN, metric, sizes=[2, 2], seed=1)
-        bootstrapped(registry, object(), TRAIN, metric, sizes=[2], seed=1)
+        bootstrap_demonstrations(registry, PROGRAM, TRAIN, metric, sizes=[2, 2], seed=1)
+        bootstrap_demonstrations(registry, object(), TRAIN, metric, sizes=[2], seed=1)
     assert registry.of_kind(demos=True)
     assert "bootstrapping failed" in registry.refused[-1].reason

@@ -4,7 +4,7 @@ from tierwise.dspy.embedded_adapter import EmbeddedAdapter
 from tierwise.dspy.joint import JointOptimizer
 from tierwise.dspy.proposing import Proposing
 from tierwise.dspy.tuned import TunedPredict, trace_of, tuned
-from tierwise.proposals.lm import TierEngine, tier_lm
+from tierwise.proposals.dspy_lm import TierEngine, tier_lm
 
 __all__ = [
     "EmbeddedAdapter",

@@ -7,35 +7,44 @@ from typing import Any
 
 from tierwise.dspy.proposing import Setting
 from tierwise.dspy.rendering import STUDENT, template
-from tierwise.proposals import Brief, Demo, Registry, catalogue, reflect, talking_to
+from tierwise.proposals import (
+    CandidateRegistry,
+    Demonstration,
+    ReflectionBrief,
+    propose_by_reflection,
+    propose_from_catalogue,
+    proposer_context,
+)
 from tierwise.schema import PromptTemplate
 
 
 @dataclass(frozen=True)
-class ProgramAuthor:
+class ProgramProposer:
     """Goes on from the candidates of ``first``, the round that was made with the program itself.
 
     A prompt's id is that of its instructions, and after a ``+`` that of its demonstrations.
     """
 
     setting: Setting
-    first: Registry
-    own_demos: tuple[Demo, ...]
+    first: CandidateRegistry
+    own_demos: tuple[Demonstration, ...]
 
-    def registry(self) -> Registry:
+    def registry(self) -> CandidateRegistry:
         """What the first round knows."""
         return replace(
             self.first,
             candidates=list(self.first.candidates),
             refused=[],
-            there=dict(self.first.there),
+            existing=dict(self.first.existing),
         )
 
-    def open(self, registry: Registry, lm: Any, *, n: int, seed: int) -> list[PromptTemplate]:
+    def open(
+        self, registry: CandidateRegistry, lm: Any, *, n: int, seed: int
+    ) -> list[PromptTemplate]:
         """Nothing: the first round is made."""
         return []
 
-    def instruction(self, registry: Registry, prompt: PromptTemplate) -> str:
+    def instruction(self, registry: CandidateRegistry, prompt: PromptTemplate) -> str:
         """The instructions that it was laid out with."""
         paraphrase = prompt.id.partition("+")[0]
         if paraphrase == STUDENT:
@@ -44,8 +53,8 @@ class ProgramAuthor:
 
     def revise(
         self,
-        registry: Registry,
-        brief: Brief,
+        registry: CandidateRegistry,
+        brief: ReflectionBrief,
         prompt: PromptTemplate,
         lm: Any,
         *,
@@ -58,10 +67,10 @@ class ProgramAuthor:
         """
         before = len(registry.candidates)
         if self.setting.embedded:
-            catalogue(registry, n=len(registry.of_kind(demos=False)) + n)
+            propose_from_catalogue(registry, n=len(registry.of_kind(demos=False)) + n)
         elif lm is not None:
-            with talking_to(lm):
-                reflect(registry, brief, lm, n=n, seed=seed)
+            with proposer_context(lm):
+                propose_by_reflection(registry, brief, lm, n=n, seed=seed)
         _, _, shown = prompt.id.partition("+")
         demos = next((c.demos for c in registry.candidates if c.id == shown), self.own_demos)
         made = []

@@ -21,7 +21,7 @@ from typing import Any
 from dspy.teleprompt import Teleprompter
 
 from tierwise.content import Budget, Job, LoadedTask, TierSpec
-from tierwise.dspy.author import ProgramAuthor
+from tierwise.dspy.author import ProgramProposer
 from tierwise.dspy.examples import Examples, read_examples
 from tierwise.dspy.proposing import Proposing, Setting, propose
 from tierwise.dspy.rendering import (
@@ -36,7 +36,7 @@ from tierwise.dspy.tuned import only_predictor, tuned
 from tierwise.errors import UnsupportedError
 from tierwise.llm.models import EMBEDDED, RECORDED, kind_of, open_model, resolve_tier
 from tierwise.pool import PooledModel, SamplePool
-from tierwise.proposals import Registry
+from tierwise.proposals import CandidateRegistry
 from tierwise.schema import PromptTemplate, Tier
 from tierwise.search import tune
 from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
@@ -104,7 +104,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             proposals=self.proposing.spec,
         )
         self.result: TuneResult | None = None
-        self.registry: Registry | None = None
+        self.registry: CandidateRegistry | None = None
         kinds = {kind_of(spec.model) for spec in self.specs.values()}
         if RECORDED in kinds:
             raise UnsupportedError("a recording cannot answer prompts that a program lays out")
@@ -171,8 +171,8 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         )
         first.save(run, FIRST)
         loaded = LoadedTask(examples.task, (today,), run.path, (today,))
-        author = ProgramAuthor(setting, self.registry, tuple(demos))
-        self.result = tune(job, out, loaded=loaded, search_size=self.search_size, author=author)
+        proposer = ProgramProposer(setting, self.registry, tuple(demos))
+        self.result = tune(job, out, loaded=loaded, search_size=self.search_size, proposer=proposer)
         if name not in self.result.policies:
             raise self.result.failed[name]
         program = tuned(student, self.result.policies, name)
@@ -181,7 +181,9 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         program._compiled = True
         return program
 
-    def _proposed(self, setting: Setting, student: PromptTemplate, run: RunDir) -> Registry:
+    def _proposed(
+        self, setting: Setting, student: PromptTemplate, run: RunDir
+    ) -> CandidateRegistry:
         assert self.job.proposals is not None
         spec, cap = self.job.proposals.model, first_cap(self.job)
         with ExitStack() as stack:

@@ -14,17 +14,17 @@ from tierwise.llm import Completion, build_request
 from tierwise.llm.models import EMBEDDED, address_of, kind_of
 from tierwise.pool import PooledModel
 from tierwise.proposals import (
-    Brief,
-    Failing,
-    Registry,
-    bootstrapped,
-    catalogue,
-    grounded,
-    known_of,
-    reflect,
-    talking_to,
+    CandidateRegistry,
+    FailedItem,
+    ReflectionBrief,
+    bootstrap_demonstrations,
+    propose_by_reflection,
+    propose_from_catalogue,
+    propose_grounded,
+    proposer_context,
+    seen_in,
 )
-from tierwise.proposals.lm import proposers_lm
+from tierwise.proposals.dspy_lm import proposers_lm
 from tierwise.schema import PromptTemplate, Tier, Variant
 
 VOTES = 3
@@ -82,10 +82,10 @@ class Setting:
         """Whether the tiers cannot write instructions, and choose from a catalogue instead."""
         return kind_of(self.tier.model) == EMBEDDED
 
-    def registry(self, longest_chars: int) -> Registry:
+    def registry(self, longest_chars: int) -> CandidateRegistry:
         """Knows the train examples and the student's instructions, which must not come back."""
-        known = known_of(self.examples.task.splits["train"])
-        return Registry(known, longest_chars, {STUDENT: str(self.signature.instructions)})
+        known = seen_in(self.examples.task.splits["train"])
+        return CandidateRegistry(known, longest_chars, {STUDENT: str(self.signature.instructions)})
 
 
 def propose(
@@ -94,7 +94,7 @@ def propose(
     student: PromptTemplate,
     tier_model: PooledModel,
     proposer: PooledModel | None,
-) -> Registry:
+) -> CandidateRegistry:
     """The first round's candidates; what fails or is refused is in the registry with its reason.
 
     ``tier_model`` and ``proposer`` buy within one cap, so that what does not fit is a failure.
@@ -102,19 +102,19 @@ def propose(
     registry = setting.registry(proposing.longest_chars)
     examples = setting.examples.of("train")[: proposing.train_items]
     if setting.embedded:
-        catalogue(registry, n=proposing.grounded)
+        propose_from_catalogue(registry, n=proposing.grounded)
     elif proposer is not None:
         lm = proposers_lm(proposer.tier, proposer, setting.seed)
-        with talking_to(lm):
-            grounded(
+        with proposer_context(lm):
+            propose_grounded(
                 registry, setting.program, examples, lm, n=proposing.grounded, seed=setting.seed
             )
             brief = _first_brief(setting, proposing, student, tier_model)
-            reflect(registry, brief, lm, n=proposing.reflected, seed=setting.seed)
+            propose_by_reflection(registry, brief, lm, n=proposing.reflected, seed=setting.seed)
     if proposing.demo_sets and examples:
         lm = proposers_lm(tier_model.tier, tier_model, setting.seed)
         with dspy.context(lm=lm, adapter=setting.adapter):
-            bootstrapped(
+            bootstrap_demonstrations(
                 registry,
                 setting.program,
                 examples,
@@ -127,7 +127,7 @@ def propose(
 
 def _first_brief(
     setting: Setting, proposing: Proposing, student: PromptTemplate, model: PooledModel
-) -> Brief:
+) -> ReflectionBrief:
     """Train items that a vote with the student's prompt gets wrong, with what its samples said."""
     task, tier = setting.examples.task, setting.tier
     variant = Variant(STUDENT, next(iter(tier.modes)), 0.8)
@@ -139,6 +139,6 @@ def _first_brief(
         said = [a for a in answers if a is not None]
         score = task.score(max(said, key=said.count, default=None), item)
         if samples and score < 1:
-            found.append(Failing(item.inputs, answers, item.target, score))
+            found.append(FailedItem(item.inputs, answers, item.target, score))
     run_as = f"a plurality vote over several samples in mode {variant.mode!r}"
-    return Brief(STUDENT, str(setting.signature.instructions), run_as, found)
+    return ReflectionBrief(STUDENT, str(setting.signature.instructions), run_as, found)

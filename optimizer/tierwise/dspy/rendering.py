@@ -17,7 +17,7 @@ from tierwise.dspy.embedded_adapter import EmbeddedAdapter
 from tierwise.dspy.examples import answer_field, inputs_of
 from tierwise.errors import UnsupportedError
 from tierwise.llm.models import EMBEDDED, kind_of
-from tierwise.proposals import Candidate, Demo
+from tierwise.proposals import Demonstration, PromptCandidate
 from tierwise.schema import Message, PromptTemplate
 from tierwise.tasks import AnswerSpec
 
@@ -56,7 +56,7 @@ def answer_spec(signature: Any, adapter: Any, normalise: str | None) -> AnswerSp
 
 
 def template(
-    prompt_id: str, origin: str, signature: Any, demos: Sequence[Demo], adapter: Any
+    prompt_id: str, origin: str, signature: Any, demos: Sequence[Demonstration], adapter: Any
 ) -> PromptTemplate:
     """The exact messages of a signature and its demonstrations.
 
@@ -90,9 +90,9 @@ def check_rendering(
 
 def prompts_of(
     signature: Any,
-    own_demos: Sequence[Demo],
-    instructions: Sequence[Candidate],
-    demo_sets: Sequence[Candidate],
+    own_demos: Sequence[Demonstration],
+    instructions: Sequence[PromptCandidate],
+    demo_sets: Sequence[PromptCandidate],
     adapter: Any,
     most: int,
 ) -> list[PromptTemplate]:
@@ -100,8 +100,8 @@ def prompts_of(
 
     At most ``most``, duplicates in exact bytes merged.
     """
-    student = Candidate(STUDENT, STUDENT, str(signature.instructions))
-    pairs: list[tuple[Candidate, Candidate | None]] = [(i, None) for i in instructions]
+    student = PromptCandidate(STUDENT, STUDENT, str(signature.instructions))
+    pairs: list[tuple[PromptCandidate, PromptCandidate | None]] = [(i, None) for i in instructions]
     pairs += [(student, demos) for demos in demo_sets]
     pairs += [(i, demos) for demos in demo_sets for i in instructions]
     prompts = [template(STUDENT, STUDENT, signature, own_demos, adapter)]

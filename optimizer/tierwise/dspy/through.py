@@ -14,7 +14,7 @@ from dspy.utils.exceptions import LMError
 
 from tierwise.errors import UnsupportedError
 from tierwise.llm import Call, Failure, Result
-from tierwise.proposals.wire import completion_of, to_dspy
+from tierwise.proposals.dspy_lm import completion_of, to_dspy
 
 
 class ThroughDSPy:

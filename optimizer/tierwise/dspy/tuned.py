@@ -24,8 +24,7 @@ from tierwise.dspy.rendering import adapter_of
 from tierwise.dspy.through import ThroughDSPy
 from tierwise.errors import InputError, ProviderError, UnsupportedError, unknown_name
 from tierwise.llm.models import address_of
-from tierwise.proposals.lm import TierEngine, lm_of
-from tierwise.proposals.waiting import waited
+from tierwise.proposals.dspy_lm import TierEngine, lm_of, run_coroutine
 from tierwise.schema import PolicyFile
 from tierwise.serving.answer import Answer
 from tierwise.serving.runtime import PolicyRuntime
@@ -76,7 +75,7 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
     def forward(self, **kwargs: Any) -> Any:
         """The prediction; ``trace_of(prediction)`` says what it took."""
         runtime, given, kwargs = self._asked(kwargs)
-        return self._predicted(waited(runtime.answer(given)), kwargs)
+        return self._predicted(run_coroutine(runtime.answer(given)), kwargs)
 
     async def aforward(self, **kwargs: Any) -> Any:
         """``forward`` for code with an event loop."""

@@ -1,29 +1,45 @@
-"""Instruction and demonstration candidates, and the registry that admits or refuses them."""
+"""Prompt candidates (instructions and demonstration sets), and what proposes them."""
 
-from tierwise.proposals.author import Author, TaskAuthor, known_of, talking_to
-from tierwise.proposals.candidate import Candidate, Demo, Known, Refused, Registry, normalised
-from tierwise.proposals.catalogue import catalogue
-from tierwise.proposals.demonstrations import bootstrapped
-from tierwise.proposals.instructions import Brief, Failing, grounded, reflect
-from tierwise.proposals.layout import instruction_of, with_instruction
+from tierwise.proposals.candidates import (
+    CandidateRegistry,
+    Demonstration,
+    PromptCandidate,
+    RefusedCandidate,
+    SeenExamples,
+    instruction_of,
+    normalised,
+    propose_from_catalogue,
+    with_instruction,
+)
+from tierwise.proposals.proposers import (
+    FailedItem,
+    PromptProposer,
+    ReflectionBrief,
+    TaskProposer,
+    bootstrap_demonstrations,
+    propose_by_reflection,
+    propose_grounded,
+    proposer_context,
+    seen_in,
+)
 
 __all__ = [
-    "Author",
-    "Brief",
-    "Candidate",
-    "Demo",
-    "Failing",
-    "Known",
-    "Refused",
-    "Registry",
-    "TaskAuthor",
-    "bootstrapped",
-    "catalogue",
-    "grounded",
+    "CandidateRegistry",
+    "Demonstration",
+    "FailedItem",
+    "PromptCandidate",
+    "PromptProposer",
+    "ReflectionBrief",
+    "RefusedCandidate",
+    "SeenExamples",
+    "TaskProposer",
+    "bootstrap_demonstrations",
     "instruction_of",
-    "known_of",
     "normalised",
-    "reflect",
-    "talking_to",
+    "propose_by_reflection",
+    "propose_from_catalogue",
+    "propose_grounded",
+    "proposer_context",
+    "seen_in",
     "with_instruction",
 ]

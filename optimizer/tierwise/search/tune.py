@@ -16,7 +16,7 @@ from tierwise.errors import InputError, TierwiseError, unknown_name
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.llm.recorded import Recording, same_items
 from tierwise.pool import Billed, SamplePool
-from tierwise.proposals import Author, TaskAuthor
+from tierwise.proposals import PromptProposer, TaskProposer
 from tierwise.schema import PromptTemplate
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.above import Above, above_of
@@ -130,12 +130,12 @@ def tune(
     fresh: bool = False,
     search_size: SearchSize | None = None,
     loaded: LoadedTask | None = None,
-    author: Author | None = None,
+    proposer: PromptProposer | None = None,
 ) -> TuneResult:
     """Run a job in the folder ``out``, or go on with it where it was interrupted.
 
-    ``loaded`` is the job's task where it lives in Python and has no file; ``author`` makes prompts
-    of proposals where they are not the task's own with another system text.
+    ``loaded`` is the job's task where it lives in Python and has no file; ``proposer``
+    writes the proposed prompts, where they are not the task's own prompts with another system text.
 
     Raises:
         TierwiseError: bad input, a budget too small, or a provider that failed on every tier.
@@ -147,7 +147,7 @@ def tune(
     if not run.plan.exists():  # of before the first purchase, so that it can be held against it
         run.write_json(run.plan.name, as_data(plan(prepared, search_size)))
     return _run(
-        prepared, run, listener, search_size or SearchSize(), replaying=False, author=author
+        prepared, run, listener, search_size or SearchSize(), replaying=False, proposer=proposer
     )
 
 
@@ -177,10 +177,10 @@ def _run(
     search_size: SearchSize,
     *,
     replaying: bool,
-    author: Author | None = None,
+    proposer: PromptProposer | None = None,
 ) -> TuneResult:
     with SamplePool.open(run.pool, read_only=replaying) as pool:
-        desk = _desk(prepared, run, pool, author, replaying=replaying)
+        desk = _desk(prepared, run, pool, proposer, replaying=replaying)
         if desk is not None:
             desk.first()  # the same for all tiers, so before they go on side by side
         searches = Searches(
@@ -219,14 +219,19 @@ def _run(
 
 
 def _desk(
-    prepared: Prepared, run: RunDir, pool: SamplePool, author: Author | None, *, replaying: bool
+    prepared: Prepared,
+    run: RunDir,
+    pool: SamplePool,
+    proposer: PromptProposer | None,
+    *,
+    replaying: bool,
 ) -> Desk | None:
     """Where the job's proposals are made; None where it asks for none."""
     if prepared.job.proposals is None or prepared.baseline is None:
         return None
     loaded = prepared.loaded
-    author = author or TaskAuthor(loaded.task, prepared.baseline, loaded.prompts)
-    return Desk(run, pool, prepared.job, author, replaying)
+    proposer = proposer or TaskProposer(loaded.task, prepared.baseline, loaded.prompts)
+    return Desk(run, pool, prepared.job, proposer, replaying)
 
 
 def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, TierwiseError]]:

@@ -15,7 +15,7 @@ from tierwise.content import Job, ProposalSpec, TierSpec
 from tierwise.errors import UnsupportedError
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.pool import Cap, PooledModel, SamplePool, Spent
-from tierwise.proposals import Author, Brief, Registry
+from tierwise.proposals import CandidateRegistry, PromptProposer, ReflectionBrief
 from tierwise.schema import PromptTemplate, Tier
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
 from tierwise.search.rounds.proposed import FIRST, Proposed
@@ -27,7 +27,7 @@ from tierwise.search.search_size import SearchSize
 class Asked:
     """A brief, the prompt that it is about, and how many instructions are wanted."""
 
-    brief: Brief
+    brief: ReflectionBrief
     prompt: PromptTemplate
     n: int
 
@@ -37,14 +37,14 @@ class Desk:
     """The proposals of one run.
 
     Attributes:
-        author: who makes prompts of what the proposer says.
+        proposer: makes prompts of what the proposer model says.
         replaying: nothing may be asked.
     """
 
     run: RunDir
     pool: SamplePool
     job: Job
-    author: Author
+    proposer: PromptProposer
     replaying: bool = False
 
     @property
@@ -62,14 +62,14 @@ class Desk:
         there = self._there(FIRST)
         if there is not None:
             return there
-        registry = self.author.registry()
+        registry = self.proposer.registry()
         with self._proposer(PROPOSER, first_cap(self.job), "round 1") as lm:
-            prompts = self.author.open(registry, lm, n=self.spec.instructions, seed=self.job.seed)
-        made = Proposed.of(prompts, registry, self.author.registry())
+            prompts = self.proposer.open(registry, lm, n=self.spec.instructions, seed=self.job.seed)
+        made = Proposed.of(prompts, registry, self.proposer.registry())
         made.save(self.run, FIRST)
         return made
 
-    def later(self, tier: str, round_: str, registry: Registry, asked: Asked) -> Proposed:
+    def later(self, tier: str, round_: str, registry: CandidateRegistry, asked: Asked) -> Proposed:
         """The answer to one brief of a tier's round; the registry knows its outcome after."""
         name = f"{tier}.{round_}"
         there = self._there(name)
@@ -81,7 +81,7 @@ class Desk:
         )
         stage = f"round {round_.partition('.')[0]}"
         with self._proposer(book_of(tier), tier_cap(self.job), stage) as lm:
-            prompts = self.author.revise(
+            prompts = self.proposer.revise(
                 registry, asked.brief, asked.prompt, lm, n=asked.n, seed=self.job.seed
             )
         made = Proposed.of(prompts, registry, before)
@@ -89,15 +89,15 @@ class Desk:
         return made
 
     def demonstrations(
-        self, tier: str, make: Callable[[Registry], list[PromptTemplate]]
+        self, tier: str, make: Callable[[CandidateRegistry], list[PromptTemplate]]
     ) -> Proposed:
         """A tier's sets, from ``make`` where they were not made before."""
         name = f"{tier}.demonstrations"
         there = self._there(name)
         if there is not None:
             return there
-        registry = self.author.registry()
-        made = Proposed.of(make(registry), registry, self.author.registry())
+        registry = self.proposer.registry()
+        made = Proposed.of(make(registry), registry, self.proposer.registry())
         made.save(self.run, name)
         return made
 
@@ -123,7 +123,7 @@ class Desk:
         if self.spec.model is None or self.spec.instructions == 0:
             yield None
             return
-        from tierwise.proposals.lm import proposers_lm
+        from tierwise.proposals.dspy_lm import proposers_lm
 
         tier = proposer_of(self.spec.model)
         model = open_model(tier, recordings=self.spec.model.recordings)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tierwise.proposals import Brief, Failing
+from tierwise.proposals import FailedItem, ReflectionBrief
 from tierwise.schema import Policy, Variant
 from tierwise.search.buying import Buyer
 from tierwise.search.n_samples_by_variant import samples_needed
@@ -25,7 +25,7 @@ class Aimed(NamedTuple):
     """A brief about a prompt of one bucket."""
 
     bucket: int
-    brief: Brief
+    brief: ReflectionBrief
 
 
 def briefs(
@@ -62,7 +62,7 @@ def briefs(
             )
             run_as = run_as_of(policy, b, float(weight.sum()) / here.size)
             origin = f"reflection/{number}.{b + 1}"
-            brief = Brief(prompt, instruction(prompt), run_as, shown, origin)
+            brief = ReflectionBrief(prompt, instruction(prompt), run_as, shown, origin)
             found.append((-lost, Aimed(b, brief)))
     return [aimed for _, aimed in sorted(found, key=lambda pair: pair[0]) if aimed.brief.failures]
 
@@ -89,7 +89,7 @@ def _failings(
     variants: Sequence[Variant],
     n_samples: dict[Variant, int],
     scores: Sequence[float],
-) -> list[Failing]:
+) -> list[FailedItem]:
     extract = buyer.task.answer.extract
     said: list[list[str | None]] = [[] for _ in items]
     for variant in variants:
@@ -98,6 +98,6 @@ def _failings(
         ):
             answers += [extract(text) for text in texts]
     return [
-        Failing(item.inputs, answers, item.target, score)
+        FailedItem(item.inputs, answers, item.target, score)
         for item, answers, score in zip(items, said, scores, strict=True)
     ]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tierwise.errors import BudgetError, UnsupportedError
-from tierwise.proposals import Registry
+from tierwise.proposals import CandidateRegistry
 from tierwise.schema import Policy, PromptTemplate, StrategySpec, Variant, uniform
 from tierwise.search.buying import Buyer
 from tierwise.search.candidates import candidate
@@ -49,7 +49,7 @@ class Rounds:
 
     desk: Desk
     buyer: Buyer
-    registry: Registry
+    registry: CandidateRegistry
     made: list[Round]
 
     def after(self, explored: Explored, listener: Listener) -> list[Explored]:
@@ -114,7 +114,7 @@ class Rounds:
         )
 
     def _instruction(self, prompt_id: str) -> str:
-        return self.desk.author.instruction(self.registry, self.buyer.prompts[prompt_id])
+        return self.desk.proposer.instruction(self.registry, self.buyer.prompts[prompt_id])
 
     def _tried(
         self, q: TierProblem, policy: Policy, number: int, aimed: Sequence[Aimed]

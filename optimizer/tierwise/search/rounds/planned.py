@@ -6,7 +6,7 @@ each with a cap of its own: so a plan has these too, and can be held against wha
 
 from __future__ import annotations
 
-from tierwise.proposals.instructions import SHOWN_FAILURES
+from tierwise.proposals.proposers import SHOWN_FAILURES
 from tierwise.search.planned import StagePlan, TierPlan, amount_of
 from tierwise.search.prepared import Prepared
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tierwise.errors import InputError
-from tierwise.proposals import Candidate, Refused, Registry
+from tierwise.proposals import CandidateRegistry, PromptCandidate, RefusedCandidate
 from tierwise.schema import Message, PromptTemplate
 from tierwise.search.run_dir import RunDir
 
@@ -27,11 +27,13 @@ class Proposed:
     """
 
     prompts: tuple[PromptTemplate, ...]
-    candidates: tuple[Candidate, ...] = ()
-    refused: tuple[Refused, ...] = ()
+    candidates: tuple[PromptCandidate, ...] = ()
+    refused: tuple[RefusedCandidate, ...] = ()
 
     @classmethod
-    def of(cls, prompts: list[PromptTemplate], registry: Registry, before: Registry) -> Proposed:
+    def of(
+        cls, prompts: list[PromptTemplate], registry: CandidateRegistry, before: CandidateRegistry
+    ) -> Proposed:
         """What ``registry`` got beyond what it held ``before``."""
         return cls(
             tuple(prompts),
@@ -39,7 +41,7 @@ class Proposed:
             tuple(registry.refused[len(before.refused) :]),
         )
 
-    def added_to(self, registry: Registry) -> None:
+    def added_to(self, registry: CandidateRegistry) -> None:
         """Have ``registry`` know these too."""
         registry.candidates += self.candidates
         registry.refused += self.refused
@@ -85,10 +87,10 @@ class Proposed:
             return cls(
                 tuple(_prompt(row) for row in data["prompts"]),
                 tuple(
-                    Candidate(c["id"], c["origin"], c["instructions"], tuple(c["demos"]))
+                    PromptCandidate(c["id"], c["origin"], c["instructions"], tuple(c["demos"]))
                     for c in data["candidates"]
                 ),
-                tuple(Refused(**row) for row in data["refused"]),
+                tuple(RefusedCandidate(**row) for row in data["refused"]),
             )
         except FileNotFoundError:
             return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tierwise.proposals import Refused
+from tierwise.proposals import RefusedCandidate
 from tierwise.schema import Policy, PromptTemplate
 from tierwise.search.gate import Comparison
 from tierwise.search.rounds.acceptance import Tried
@@ -30,7 +30,7 @@ class Round:
 
     number: int
     prompts: Sequence[PromptTemplate] = ()
-    refused: Sequence[Refused] = ()
+    refused: Sequence[RefusedCandidate] = ()
     briefs: Sequence[Aimed] = ()
     tried: Sequence[Tried] = ()
     before: Policy | None = None

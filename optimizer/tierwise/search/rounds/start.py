@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tierwise.errors import ProviderError
-from tierwise.proposals import Demo, Registry
+from tierwise.proposals import CandidateRegistry, Demonstration
 from tierwise.schema import PromptTemplate, Variant
 from tierwise.schema.space import SearchSpace
 from tierwise.search.buying import Buyer
@@ -40,7 +40,7 @@ class Start:
 
     def rounds(self) -> Rounds:
         """With the prompts of the first round; those whose calls fail are refused."""
-        registry = self.desk.author.registry()
+        registry = self.desk.proposer.registry()
         proposed = self.desk.first()
         proposed.added_to(registry)
         prompts = list(proposed.prompts)
@@ -59,7 +59,7 @@ class Start:
     def _variant(self, prompt: PromptTemplate, mode: str) -> Variant:
         return Variant(prompt.id, mode, self.space.temperatures[0])
 
-    def _answers(self, prompt: PromptTemplate, registry: Registry) -> bool:
+    def _answers(self, prompt: PromptTemplate, registry: CandidateRegistry) -> bool:
         """Whether samples arrive: a prompt that exceeds the context would end the whole search."""
         self.buyer.prompts[prompt.id] = prompt
         items = self.buyer.task.splits["tune"][:PROBED_ITEMS]
@@ -71,7 +71,7 @@ class Start:
             return False
         return True
 
-    def _bootstrapped(self, registry: Registry) -> list[PromptTemplate]:
+    def _bootstrapped(self, registry: CandidateRegistry) -> list[PromptTemplate]:
         """Sets of demonstrations in each mode, from answers that the metric likes."""
         made = []
         for mode in self._modes(self.baseline):
@@ -94,7 +94,7 @@ class Start:
                     )
         return made
 
-    def _right(self, mode: str) -> list[tuple[Demo, str]]:
+    def _right(self, mode: str) -> list[tuple[Demonstration, str]]:
         """Inputs and answer of train items that the tier itself gets right, with a word each."""
         task = self.buyer.task
         items = task.splits["train"][: self.train_items]
