@@ -49,8 +49,8 @@ from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.search_size import SearchSize
 from tierwise.search.study import described
+from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.stats.intervals import bootstrap_mean
-from tierwise.stats.paired import PairedBootstrap
 
 MODEL, MODE, COLD = "embedded/small", "think", 0.3
 TRAIN, VALIDATION, HELD_OUT = 200, 100, 400

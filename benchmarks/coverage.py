@@ -23,22 +23,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tests.estimators import mcnemar_exact
 from tierwise.stats import (
     Interval,
     PairedBootstrap,
     bootstrap_mean,
     bootstrap_means,
-    mcnemar_exact,
+    bootstrap_ratio,
     paired_differences,
-    ratio_of_means,
     unpaired_difference,
     wilson,
 )
-from tierwise.stats.intervals import expanded_p
-from tierwise.stats.multiple import holm
-from tierwise.stats.paired import reach_of
-from tierwise.stats.resampling import resampled_sums
-from tierwise.stats.sequential import side_of
+from tierwise.stats.comparisons import holm, reach_of
+from tierwise.stats.intervals import expanded_p, resampled_sums
+from tierwise.stats.sequential import sequential_test
 
 Floats = npt.NDArray[np.float64]
 MARGIN = 0.02
@@ -177,7 +175,7 @@ def dollars(rng: np.random.Generator, runs: int) -> Iterator[Result]:
         )
         item = costs(rng, runs, n, 0.5)
         found = [
-            ratio_of_means(v * c, c, resamples=2000) for v, c in zip(values, item, strict=True)
+            bootstrap_ratio(v * c, c, resamples=2000) for v, c in zip(values, item, strict=True)
         ]
         yield Result("cost ratio", "a vote over one sample", n, held(found, truth), runs)
 
@@ -294,7 +292,9 @@ def p_values(score: Floats, usd: Floats, base_score: Floats, base_usd: Floats) -
 def verdicts(rng: np.random.Generator, runs: int) -> Iterator[Result]:
     """``verify``'s test at the bar itself, where it is hardest, looked at after every request."""
     for mean in (0.5, 0.8, 0.95):
-        sides = [side_of((rng.random(3000) < mean).astype(float), mean) for _ in range(runs)]
+        sides = [
+            sequential_test((rng.random(3000) < mean).astype(float), mean) for _ in range(runs)
+        ]
         for wrong, said in (("above", "holds"), ("below", "has dropped")):
             share = sum(s is not None and s.side == wrong for s in sides) / runs
             yield Result("verify", f"says '{said}' at a mean of {mean:g}", 3000, share, runs, True)

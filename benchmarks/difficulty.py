@@ -40,8 +40,7 @@ from tierwise.search.sensitivity import sensitivities
 from tierwise.search.signal_quality import CLASSES, difficulties_of, qualities
 from tierwise.search.study import described
 from tierwise.search.techniques import techniques
-from tierwise.stats.calibration import expected_calibration_error, reliability
-from tierwise.stats.correlation import auroc_of_shares
+from tierwise.stats.rank import auroc_of_shares, expected_calibration_error, reliability
 
 TIERS = ("small", "medium", "large")
 PROBE_SAMPLES = (1, 2, 4)

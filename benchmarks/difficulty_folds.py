@@ -21,8 +21,8 @@ from tierwise.search.allocation import allocate
 from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, policy_of
 from tierwise.search.restated import merged
-from tierwise.stats.intervals import Interval
-from tierwise.stats.paired import PairedBootstrap, ratio_of_means
+from tierwise.stats.comparisons import PairedBootstrap
+from tierwise.stats.intervals import Interval, bootstrap_ratio
 from tierwise.strategies import build
 
 PERMUTATIONS, NEAR, RESAMPLES = 8, 0.005, 4000
@@ -84,7 +84,7 @@ class Row:
 
     def fewer(self, other: Row, measure: str) -> Interval:
         """How many times less of ``measure`` than ``other``."""
-        return ratio_of_means(getattr(other, measure), getattr(self, measure), resamples=RESAMPLES)
+        return bootstrap_ratio(getattr(other, measure), getattr(self, measure), resamples=RESAMPLES)
 
 
 def compared(world: World) -> dict[tuple[str, str], Row]:

@@ -31,7 +31,7 @@ from tierwise.schema import Policy, Price
 from tierwise.search import tune
 from tierwise.search.above import handed_on
 from tierwise.search.found import TierResult
-from tierwise.stats.paired import PairedBootstrap
+from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.tasks import Item, Task
 from tierwise.tasks.item import assign_splits
 

@@ -22,7 +22,7 @@ from tierwise.content import default_job
 from tierwise.search import SearchSize, tune
 from tierwise.search.found import TierResult
 from tierwise.search.techniques import first_paraphrase
-from tierwise.stats.paired import PairedBootstrap
+from tierwise.stats.comparisons import PairedBootstrap
 
 SPACE = """prompts: {demos: [0], paraphrases: 3, robust: ROBUST}
 temperature: [0.8]

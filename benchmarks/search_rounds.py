@@ -31,7 +31,7 @@ from tierwise.report.search_rounds import curve
 from tierwise.retrieval.bm25 import Bm25Retriever
 from tierwise.schema import Policy, PolicyFile, Recipe, StrategySpec, Variant, uniform
 from tierwise.search.n_samples_by_variant import samples_needed
-from tierwise.stats import paired_difference, ratio_of_means
+from tierwise.stats import bootstrap_ratio, paired_difference
 from tierwise.tasks import Item
 
 ROUNDS, PASSAGES, HOPS = 6, 1, (1, 2, 3, 4)
@@ -143,7 +143,7 @@ def against(tuned: Evaluation, even_handed: Sequence[Policy], judge: Evaluator) 
             continue
         other, policy = picked
         gain = paired_difference(tuned.score, other.score)
-        ratio = ratio_of_means(tuned.usd, other.usd)
+        ratio = bootstrap_ratio(tuned.usd, other.usd, resamples=10_000)
         params = dict(policy.buckets[0].strategy.params)
         said = ", ".join(f"{name} {params[name]}" for name in ("rounds", "passages", "samples"))
         print(

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.estimators import mcnemar_exact
 from tierwise.content.task_file import load_task
 from tierwise.llm.models import resolve_tier
 from tierwise.llm.recorded import Recording
 from tierwise.report.prompts import ranked
 from tierwise.schema import Price
 from tierwise.search.recorded import RecordedSamples
-from tierwise.stats import mcnemar_exact
 
 FOLDER = Path(__file__).parents[3] / "shared" / "recordings"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the recordings are not here")

@@ -14,7 +14,7 @@ from tierwise.schema import Policy, StrategySpec, Variant, uniform
 from tierwise.search.candidates import Candidate
 from tierwise.search.selection import level_point
 from tierwise.search.shown import EVEN, Claim, Searched, critical, shown, surety
-from tierwise.stats.paired import PairedBootstrap
+from tierwise.stats.comparisons import PairedBootstrap
 
 MARGIN = 0.02
 Z = NormalDist().inv_cdf(0.975)

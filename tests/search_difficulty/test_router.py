@@ -9,7 +9,7 @@ from tests.search_difficulty.worlds import DIRECT, THINK, variant_table
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import SampleTable
 from tierwise.search.router import RouterFit, _seen, fit_router
-from tierwise.stats.logistic import sigmoid
+from tierwise.stats.estimators import sigmoid
 
 N = 240
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.stats import front, hypervolume_2d, minkowski_front
+from tests.estimators import hypervolume_2d
+from tierwise.stats import minkowski_front, pareto_front
 
 GRID = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12)
 
@@ -23,14 +24,14 @@ def dominates(p, q):
 def test_front_is_what_nobody_dominates(points):
     scores, costs = [p[0] for p in points], [p[1] for p in points]
     undominated = {p for p in points if not any(dominates(q, p) for q in points)}
-    got = front(scores, costs).tolist()
+    got = pareto_front(scores, costs).tolist()
     assert [points[i] for i in got] == sorted(undominated, key=lambda p: p[1])
     assert all(points.index(points[i]) == i for i in got), "of equal points the first is kept"
 
 
 def test_nan_is_never_on_the_front():
-    assert front([math.nan, 0.5, 0.9], [0.0, 1.0, math.nan]).tolist() == [1]
-    assert front([], []).tolist() == []
+    assert pareto_front([math.nan, 0.5, 0.9], [0.0, 1.0, math.nan]).tolist() == [1]
+    assert pareto_front([], []).tolist() == []
 
 
 def test_hypervolume_by_hand():

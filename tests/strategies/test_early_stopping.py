@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
+from tests.estimators import expected_samples_esc
 from tierwise.schema import StrategySpec
-from tierwise.stats import expected_samples_esc
 from tierwise.strategies import Ask, EarlyStopping, Sample, Seen
 from tierwise.testing import StrategyConformance, walk
 

@@ -9,7 +9,7 @@ from tierwise.errors import InputError, ProviderError
 from tierwise.llm.models import fingerprint_of, resolve_tier
 from tierwise.search.changed import changes
 from tierwise.search.verify import Terms, verify
-from tierwise.stats.sequential import confidence_sequence, side_of
+from tierwise.stats.sequential import confidence_sequence, sequential_test
 from tierwise.tasks import AnswerSpec, Item, Task
 
 
@@ -135,7 +135,7 @@ def test_side_of_agrees_with_the_confidence_sequence():
     values = (np.random.default_rng(0).random(600) < 0.8).astype(float)
     ends = confidence_sequence(values, level=0.9, bounds=(0.0, 1.0), candidates=1001)
     for bar in (0.7, 0.9):
-        side = side_of(values, bar, error=0.05)
+        side = sequential_test(values, bar, error=0.05)
         crossed = ends.low > bar if bar < 0.8 else ends.high < bar
         first = int(np.argmax(crossed)) + 1
         assert side is not None
@@ -145,12 +145,12 @@ def test_side_of_agrees_with_the_confidence_sequence():
 
 def test_side_of_never_changes_its_mind():
     values = (np.random.default_rng(1).random(2000) < 0.8).astype(float)
-    first = side_of(values, 0.7)
+    first = sequential_test(values, 0.7)
     assert first is not None
-    assert side_of(values[: first.after], 0.7) == first
-    assert side_of(values[: first.after - 1], 0.7) is None
+    assert sequential_test(values[: first.after], 0.7) == first
+    assert sequential_test(values[: first.after - 1], 0.7) is None
     with pytest.raises(ValueError, match="bar"):
-        side_of(values, 1.0)
+        sequential_test(values, 1.0)
 
 
 @pytest.mark.slow
@@ -160,7 +160,8 @@ def test_under_continuous_looking_each_error_stays_below_its_rate(mean):
     rng = np.random.default_rng(7)
     runs = 2000
     sides = [
-        side_of((rng.random(3000) < mean).astype(float), mean, error=0.05) for _ in range(runs)
+        sequential_test((rng.random(3000) < mean).astype(float), mean, error=0.05)
+        for _ in range(runs)
     ]
     slack = 2 * math.sqrt(0.05 * 0.95 / runs)
     for wrong in ("above", "below"):

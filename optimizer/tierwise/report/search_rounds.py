@@ -20,7 +20,7 @@ from tierwise.report.reading import RunFiles, TierFiles
 from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.stats import bootstrap_mean
 from tierwise.stats.intervals import Interval
-from tierwise.stats.isotonic import pool_adjacent_violators
+from tierwise.stats.rank import pool_adjacent_violators
 
 Mask = npt.NDArray[np.bool_]
 FLAT = 0.02

@@ -19,7 +19,7 @@ from tierwise.evaluation import Evaluator
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, Proposal, in_order, policy_of
-from tierwise.stats.pareto import front, minkowski_front
+from tierwise.stats.pareto import minkowski_front, pareto_front
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,7 +54,7 @@ def allocate(
     usd = np.array([e.usd for e in uniform])
     found: list[tuple[Proposal, float, float]] = []
     means = score.mean(axis=1), usd.mean(axis=1)
-    for i in front(*means):
+    for i in pareto_front(*means):
         found.append((Proposal(Difficulty(), (), (grid[i],)), means[0][i], means[1][i]))
     probes = _probes(dimensions, grid, *means, probe_variants)
     # A probe makes some recipes dearer and some pointless; only what was near the front is tried.
@@ -74,7 +74,7 @@ def allocate(
             members, candidates = bucket, [grid[i] for i in near]
             s, u = _probed(evaluator, candidates, difficulty)
         found += _merge(difficulty, shares, members, candidates, s, u, max_points)
-    on = front([f[1] for f in found], [f[2] for f in found])
+    on = pareto_front([f[1] for f in found], [f[2] for f in found])
     return Allocation(
         tuple(found[i][0] for i in on),
         np.array([found[i][1] for i in on]),
@@ -170,7 +170,7 @@ def _near_front(means: tuple[Floats, Floats], n: int) -> list[int]:
     left = np.arange(len(score))
     near: list[int] = []
     while len(left) and len(near) < n:
-        on = left[front(score[left], usd[left])]
+        on = left[pareto_front(score[left], usd[left])]
         near += on.tolist()
         left = np.setdiff1d(left, on)
     return near[:n]

@@ -16,7 +16,7 @@ from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Probe, PromptTemplate, Tier, Variant
 from tierwise.schema.space import SearchSpace
 from tierwise.search.search_size import token_cap
-from tierwise.stats.correlation import auroc
+from tierwise.stats.rank import auroc
 
 MODE = "ask"
 MOST_TOKENS = 16

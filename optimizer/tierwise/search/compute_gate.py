@@ -22,8 +22,8 @@ import numpy.typing as npt
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.schema.space import Dimension, Range, SearchSpace
+from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.stats.intervals import UNSUPPORTED, Interval
-from tierwise.stats.paired import PairedBootstrap
 from tierwise.tasks.verifiers import LOGPROBS
 
 Floats = npt.NDArray[np.float64]

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tierwise.evaluation import Evaluation
+from tierwise.stats.comparisons import PairedBootstrap, holm
 from tierwise.stats.intervals import Interval
-from tierwise.stats.multiple import holm
-from tierwise.stats.paired import PairedBootstrap
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,13 @@ import numpy.typing as npt
 from tierwise.difficulty.router import FEATURES, INTERCEPT, features
 from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable
 from tierwise.schema import Difficulty, Probe, Variant, Weight
-from tierwise.stats.calibration import ReliabilityBin, expected_calibration_error, reliability
-from tierwise.stats.correlation import auroc_of_shares
-from tierwise.stats.logistic import fit_logistic, log_loss, sigmoid
+from tierwise.stats.estimators import fit_logistic, log_loss, sigmoid
+from tierwise.stats.rank import (
+    ReliabilityBin,
+    auroc_of_shares,
+    expected_calibration_error,
+    reliability,
+)
 from tierwise.strategies import Sample
 
 Floats = npt.NDArray[np.float64]

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Variant
-from tierwise.stats.correlation import spearman
 from tierwise.stats.intervals import Interval, bootstrap_mean
+from tierwise.stats.rank import spearman
 
 Floats = npt.NDArray[np.float64]
 

@@ -29,9 +29,9 @@ from tierwise.evaluation import Evaluation
 from tierwise.schema import Policy
 from tierwise.search.candidates import KINDS, Candidate, complexity
 from tierwise.search.study import StudyRound
-from tierwise.stats.paired import reach_of
-from tierwise.stats.pareto import front
-from tierwise.stats.resampling import resampled_sums
+from tierwise.stats.comparisons import reach_of
+from tierwise.stats.intervals import resampled_sums
+from tierwise.stats.pareto import pareto_front
 
 Floats = npt.NDArray[np.float64]
 
@@ -183,7 +183,7 @@ def _steps(
             [getattr(first[c.policy], name) for c in among] for name in ("mean_score", "mean_usd")
         )
         last = below
-        for i in reversed(front(score, usd)):
+        for i in reversed(pareto_front(score, usd)):
             if usd[i] <= (1 - STEP) * last:
                 last = usd[i]
                 found[id(among[i])] = among[i]

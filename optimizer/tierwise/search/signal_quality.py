@@ -23,8 +23,8 @@ from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, thresholds
-from tierwise.stats.correlation import auroc, spearman
 from tierwise.stats.intervals import Interval, bootstrap_mean
+from tierwise.stats.rank import auroc, spearman
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]

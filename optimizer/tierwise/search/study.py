@@ -21,7 +21,7 @@ from tierwise.schema import Difficulty, Policy
 from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of
 from tierwise.search.restated import SINGLE, as_single, merged
 from tierwise.search.sampler import PartwiseSampler, Walk
-from tierwise.stats.pareto import front
+from tierwise.stats.pareto import pareto_front
 
 POLICY = "policy"
 """The attribute of a trial that describes its policy."""
@@ -121,7 +121,7 @@ class StudyRound:
         """The front of the feasible policies that are ``allowed``."""
         among = [j for j in self.judged.values() if allowed(j)]
         feasible = [j for j in among if all(e <= 0 for _, e in self._excess(j))] or among
-        on = front([j.score for j in feasible], [j.usd for j in feasible])
+        on = pareto_front([j.score for j in feasible], [j.usd for j in feasible])
         return [feasible[i] for i in on]
 
     def _policy(self, proposal: Proposal) -> Policy | None:

@@ -21,9 +21,8 @@ import numpy.typing as npt
 
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Variant
+from tierwise.stats.comparisons import PairedBootstrap, holm
 from tierwise.stats.intervals import Interval
-from tierwise.stats.multiple import holm
-from tierwise.stats.paired import PairedBootstrap
 
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["helps", "hurts", "not shown"]

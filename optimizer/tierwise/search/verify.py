@@ -20,7 +20,7 @@ from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.serving.answer import bucket_names
 from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
-from tierwise.stats.sequential import confidence_sequence, side_of
+from tierwise.stats.sequential import confidence_sequence, sequential_test
 from tierwise.tasks import Item, Task
 
 Verdict = Literal["holds", "dropped", "not decided"]
@@ -161,7 +161,7 @@ async def _verify(
             )
         if seen.scores:
             progress(seen.asked, float(np.mean(seen.scores)), sum(seen.usd))
-            side = side_of(seen.scores, bar, error=terms.error)
+            side = sequential_test(seen.scores, bar, error=terms.error)
             if side is not None:
                 verdict, ended = ("holds" if side.side == "above" else "dropped"), "decided"
                 break

@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 
-def front(scores: npt.ArrayLike, costs: npt.ArrayLike) -> Indices:
+def pareto_front(scores: npt.ArrayLike, costs: npt.ArrayLike) -> Indices:
     """Indices of the points that no other dominates, from the cheapest to the dearest.
 
     Of points with equal score and cost the first is kept; a NaN is never on the front.
@@ -38,7 +38,7 @@ def hypervolume_2d(
     s, c = np.asarray(scores, dtype=np.float64), np.asarray(costs, dtype=np.float64)
     inside = (s > reference[0]) & (c < reference[1])
     s, c = s[inside], c[inside]
-    on = front(s, c)
+    on = pareto_front(s, c)
     widths = np.append(c[on][1:], reference[1]) - c[on]
     return float(np.sum((s[on] - reference[0]) * widths))
 
@@ -91,10 +91,10 @@ def minkowski_front(
 
 
 def _add(total: MinkowskiFront, scores: Floats, costs: Floats, weight: float) -> MinkowskiFront:
-    points = front(scores, costs)
+    points = pareto_front(scores, costs)
     s = np.add.outer(total.scores, weight * scores[points])
     c = np.add.outer(total.costs, weight * costs[points])
-    on = front(s.ravel(), c.ravel())
+    on = pareto_front(s.ravel(), c.ravel())
     before, point = np.divmod(on, len(points)) if len(points) else (on, on)
     choices = np.column_stack([total.choices[before], points[point]])
     return MinkowskiFront(s.ravel()[on], c.ravel()[on], choices, total.epsilon)

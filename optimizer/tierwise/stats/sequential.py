@@ -76,20 +76,20 @@ def confidence_sequence(
     return ConfidenceSequence(low + scale * lows, low + scale * highs)
 
 
-class Side(NamedTuple):
+class SequentialDecision(NamedTuple):
     """On which side of a bar the mean was shown to lie, and after how many values."""
 
     side: Literal["above", "below"]
     after: int
 
 
-def side_of(
+def sequential_test(
     values: npt.ArrayLike,
     bar: float,
     *,
     error: float = 0.05,
     bounds: tuple[float, float] = (0.0, 1.0),
-) -> Side | None:
+) -> SequentialDecision | None:
     """Whether the mean of ``values`` is above or below ``bar``, looked at after every value.
 
     Two gamblers of the confidence sequence bet against ``bar``. Each side is wrong with probability
@@ -115,7 +115,7 @@ def side_of(
     if not len(decided):
         return None
     first = int(decided[0])
-    return Side("above" if above[first] else "below", first + 1)
+    return SequentialDecision("above" if above[first] else "below", first + 1)
 
 
 def _bets(x: Floats, alpha: float) -> Floats:

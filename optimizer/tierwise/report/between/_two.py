@@ -13,7 +13,7 @@ from tierwise.report._base import NOTE, Row, interval, unreadable
 from tierwise.report.common_items import common
 from tierwise.report.prompts import RESAMPLES
 from tierwise.report.reading import UNREADABLE, RunFiles, TierFiles
-from tierwise.stats import Interval, paired_difference, ratio_of_means, unpaired_difference
+from tierwise.stats import Interval, bootstrap_ratio, paired_difference, unpaired_difference
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def difference(before: Side, after: Side, how: str = ITEMS) -> dict[str, Any]:
             Side(after.item_ids, after.score[at_after], after.usd[at_after]),
         )
         found: Interval = paired_difference(new.score, old.score, resamples=RESAMPLES)
-        cost = ratio_of_means(new.usd, old.usd, resamples=RESAMPLES)
+        cost = bootstrap_ratio(new.usd, old.usd, resamples=RESAMPLES)
         items = len(at_before)
     else:
         old, new, how = before, after, UNPAIRED

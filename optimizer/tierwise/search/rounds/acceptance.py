@@ -19,8 +19,8 @@ from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.parameters import in_order
 from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.caps import STAGE
+from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.stats.intervals import Interval
-from tierwise.stats.paired import PairedBootstrap
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Paired comparisons of two policies on the same items."""
+"""Tests of two policies on the same or on different items, and of several at once."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,9 @@ from tierwise.stats.intervals import (
     bootstrap_ratio,
     expanded_p,
     percentile_interval,
+    resampled_sums,
+    row_intervals,
 )
-from tierwise.stats.resampling import resampled_sums
 
 FEW = 5
 """With fewer differing items than this, an unseen difference may be as large as the bound."""
@@ -76,8 +78,8 @@ class PairedBootstrap:
         return self._p(d, margin)
 
     def ratio(self, a: npt.ArrayLike, b: npt.ArrayLike, level: float = 0.95) -> Interval:
-        """Two-sided interval of mean(a) / mean(b), for costs; as ``ratio_of_means``."""
-        return ratio_of_means(a, b, seed=self.seed, resamples=self.resamples, level=level)
+        """Two-sided interval of mean(a) / mean(b), for costs: ``bootstrap_ratio``."""
+        return bootstrap_ratio(a, b, seed=self.seed, resamples=self.resamples, level=level)
 
     def _p(self, differences: Floats, margin: float) -> float:
         below = np.count_nonzero(self._replicates(differences) <= -margin)
@@ -107,23 +109,67 @@ def paired_difference(
     return PairedBootstrap(n, seed, resamples, bound).difference(a, b, level)
 
 
-def ratio_of_means(
-    cost_a: npt.ArrayLike,
-    cost_b: npt.ArrayLike,
+def paired_differences(
+    best: npt.ArrayLike,
+    rows: npt.ArrayLike,
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+    level: float = 0.95,
+    bound: float = 1.0,
+) -> list[Interval]:
+    """The interval of mean(best) - mean(row) over the items that both have, for each row.
+
+    As ``paired_difference``, which for a pair without NaN it equals. ``best`` is (n_items,),
+    ``rows`` (n_rows, n_items).
+    """
+    differences = np.asarray(best, dtype=np.float64) - np.asarray(rows, dtype=np.float64)
+    reach = np.array([reach_of(row[~np.isnan(row)], bound) for row in differences])
+    return row_intervals(differences, np.stack([-reach, reach], axis=1), seed, resamples, level)
+
+
+def unpaired_difference(
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
     *,
     level: float = 0.95,
     seed: int = 0,
-    resamples: int = 10_000,
+    resamples: int = 2000,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Interval:
-    """Interval of mean(cost_a) / mean(cost_b), resampling items: ``bootstrap_ratio``."""
-    return bootstrap_ratio(cost_a, cost_b, seed=seed, resamples=resamples, level=level)
+    """Interval of mean(a) - mean(b), each over items of its own: (n_a,) and (n_b,).
+
+    Both are resampled by themselves, each with a pseudo-item at both bounds, as ``bootstrap_mean``
+    has them. NaN among the values, or fewer than two items on a side, give NaN.
+    """
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if min(len(x), len(y)) < 2 or np.isnan(x).any() or np.isnan(y).any():
+        return UNSUPPORTED
+    means = []
+    for part, own_seed in ((x, seed), (y, seed + 1)):
+        rows = np.concatenate([part, bounds])
+        means.append(resampled_sums(rows, resamples, own_seed) / len(rows))
+    difference = float(x.mean() - y.mean())
+    return percentile_interval(difference, means[0] - means[1], min(len(x), len(y)), level)
 
 
-def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Two-sided exact p of McNemar's test from the discordant pairs; 1 where there are none."""
-    n, k = only_a + only_b, min(only_a, only_b)
-    ways, tail = 1, 0
-    for i in range(k + 1):
-        tail += ways
-        ways = ways * (n - i) // (i + 1)
-    return min(1.0, 2 * tail / (1 << n))
+class Holm(NamedTuple):
+    """Outcome of Holm's procedure, in the order of the p-values given; each (m,)."""
+
+    rejected: npt.NDArray[np.bool_]
+    adjusted: npt.NDArray[np.float64]
+
+
+def holm(p_values: npt.ArrayLike, alpha: float = 0.05) -> Holm:
+    """Holm's step-down procedure (Holm 1979): family-wise error at most ``alpha``.
+
+    ``p_values`` (m,). A NaN counts as 1: a test that could not be made rejects nothing and still
+    takes its share of alpha.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    p = np.where(np.isnan(p), 1.0, p)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return Holm(adjusted <= alpha, adjusted)

@@ -1,4 +1,4 @@
-"""Expected score of a plurality vote of n samples, from answer counts or from probabilities.
+"""Closed forms that tests compare with: plurality votes of n samples, ESC, pass@k, hypervolume, McNemar.
 
 The vote's utility is 1[an answer is at the top] / t, with t the answers tied there: over sample
 orders, the answer seen first among t tied ones is each with probability 1/t. An abstention takes
@@ -17,6 +17,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+
+from tierwise.stats import pareto_front
 
 Floats = npt.NDArray[np.float64]
 
@@ -137,3 +139,68 @@ def _poisson(rate: Floats, n: int) -> Floats:
     for x in range(1, n + 1):
         mass[..., x] = mass[..., x - 1] * rate / x
     return mass
+
+
+def expected_samples_esc(probabilities: npt.ArrayLike, window: int, cap: int) -> Floats:
+    """E[samples] of ESC (Li et al., arXiv 2401.10480) with windows of ``window`` and at most ``cap``.
+
+    A window is unanimous with q = sum p^window; the next one is sampled with probability 1 - q. The
+    last window is cut at the cap.
+
+    Args:
+        probabilities: (..., n_answers) of independent samples; a sum below 1 leaves the rest to
+            abstentions, with which no window is unanimous.
+        window: samples of a window, at least 1.
+        cap: most samples, at least ``window``.
+
+    Returns:
+        (...,).
+
+    Raises:
+        ValueError: not 1 <= window <= cap.
+    """
+    if not 1 <= window <= cap:
+        raise ValueError(f"needs 1 <= window <= cap, got window {window} and cap {cap}")
+    p = np.asarray(probabilities, dtype=np.float64)
+    go_on = 1 - np.sum(p**window, axis=-1)
+    samples: Floats = np.zeros(go_on.shape)
+    for done in range(0, cap, window):
+        samples = samples + min(window, cap - done) * go_on ** (done // window)
+    return samples
+
+
+def pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> Floats:
+    """1 - C(n-c, k) / C(n, k): P(one of k samples is right), with ``c`` of ``n`` right.
+
+    An oracle bound, never a strategy. Chen et al., arXiv 2107.03374. The arguments broadcast;
+    NaN where k > n or k < 1.
+    """
+    n, c, k = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (n, c, k)))
+    supported = (k >= 1) & (k <= n)
+    all_wrong = np.ones(n.shape)
+    for i in range(int(k[supported].max(initial=0))):
+        left = np.where(i < n, n - i, 1.0)
+        all_wrong = all_wrong * np.where(i < k, np.clip(n - c - i, 0, None) / left, 1.0)
+    return np.where(supported, 1 - all_wrong, np.nan)
+
+
+def hypervolume_2d(
+    scores: npt.ArrayLike, costs: npt.ArrayLike, reference: tuple[float, float]
+) -> float:
+    """Area that the points dominate, down to ``reference`` = (worst score, worst cost)."""
+    s, c = np.asarray(scores, dtype=np.float64), np.asarray(costs, dtype=np.float64)
+    inside = (s > reference[0]) & (c < reference[1])
+    s, c = s[inside], c[inside]
+    on = pareto_front(s, c)
+    widths = np.append(c[on][1:], reference[1]) - c[on]
+    return float(np.sum((s[on] - reference[0]) * widths))
+
+
+def mcnemar_exact(only_a: int, only_b: int) -> float:
+    """Two-sided exact p of McNemar's test from the discordant pairs; 1 where there are none."""
+    n, k = only_a + only_b, min(only_a, only_b)
+    ways, tail = 1, 0
+    for i in range(k + 1):
+        tail += ways
+        ways = ways * (n - i) // (i + 1)
+    return min(1.0, 2 * tail / (1 << n))

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierwise.stats import PairedBootstrap, mcnemar_exact, paired_difference, ratio_of_means
+from tests.estimators import mcnemar_exact
+from tierwise.stats import (
+    PairedBootstrap,
+    bootstrap_mean,
+    bootstrap_means,
+    bootstrap_ratio,
+    holm,
+    paired_difference,
+    paired_differences,
+    unpaired_difference,
+)
 
 
 def sample(n, better, worse):
@@ -104,7 +114,7 @@ def test_comparisons_share_resamples_and_repeat():
     shared = PairedBootstrap(40, seed=5)
     assert shared.difference(a, b) == PairedBootstrap(40, seed=5).difference(a, b)
     assert shared.difference(a, b) == paired_difference(a, b, seed=5)
-    assert shared.ratio(a, b) == ratio_of_means(a, b, seed=5)
+    assert shared.ratio(a, b) == bootstrap_ratio(a, b, seed=5, resamples=10_000)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +156,98 @@ def test_coverage_of_smooth_differences():
         _, low, high = paired_difference(d, np.zeros(20), seed=i, resamples=1000)
         held += low <= 0 <= high
     assert held / 800 > 0.93
+
+
+ROWS = np.random.default_rng(3).random((5, 40))
+
+
+def test_means_are_those_of_one_row_at_a_time():
+    for row, found in zip(ROWS, bootstrap_means(ROWS, seed=2), strict=True):
+        assert found == pytest.approx(bootstrap_mean(row, bounds=(0.0, 1.0), seed=2))
+
+
+def test_differences_are_those_of_one_pair_at_a_time():
+    rows = np.round(ROWS)
+    rows[1] = rows[0]  # few items differ: the reach is the bound
+    for row, found in zip(rows, paired_differences(rows[0], rows, seed=2), strict=True):
+        alone = paired_difference(rows[0], row, seed=2, resamples=2000)
+        assert found == pytest.approx(alone)
+
+
+def test_items_that_a_row_does_not_have_take_no_part():
+    rows = ROWS.copy()
+    rows[0, ::2] = math.nan
+    found = bootstrap_means(rows)[0]
+    assert found.mean == pytest.approx(np.nanmean(rows[0]))
+    alone = bootstrap_mean(rows[0, 1::2], bounds=(0.0, 1.0))
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high), abs=0.03)
+
+
+def test_a_row_without_items_is_unknown_and_no_rows_are_none():
+    rows = ROWS.copy()
+    rows[2] = math.nan
+    assert math.isnan(bootstrap_means(rows)[2].mean)
+    assert bootstrap_means(np.empty((0, 3))) == []
+
+
+def test_by_hand():
+    out = holm([0.01, 0.04, 0.03, 0.005])
+    assert out.adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert out.rejected.tolist() == [True, False, False, True]
+
+
+def test_a_test_that_could_not_be_made_still_counts():
+    out = holm([0.03, math.nan])
+    assert out.adjusted == pytest.approx([0.06, 1.0])
+    assert not out.rejected.any()
+
+
+def test_nothing_to_test():
+    assert len(holm([]).rejected) == 0
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=6), alpha=st.floats(0.001, 0.5))
+def test_rejects_what_stepping_down_rejects(p, alpha):
+    expected = [False] * len(p)
+    for step, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        if p[i] * (len(p) - step) > alpha:
+            break
+        expected[i] = True
+    assert holm(p, alpha).rejected.tolist() == expected
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_between_raw_and_bonferroni(p):
+    adjusted = holm(p).adjusted
+    assert (adjusted >= np.array(p)).all()
+    assert (adjusted <= np.minimum(1, len(p) * np.array(p)) + 1e-15).all()
+
+
+def test_it_is_wider_than_paired_where_items_are_alike():
+    rng = np.random.default_rng(0)
+    hard = (rng.random(200) < 0.7).astype(float)
+    better = np.maximum(hard, rng.random(200) < 0.1)
+    paired, apart = paired_difference(better, hard), unpaired_difference(better, hard)
+    assert apart.mean == pytest.approx(paired.mean)
+    assert apart.high - apart.low > 1.5 * (paired.high - paired.low)
+
+
+def test_all_right_on_both_sides_is_no_certainty():
+    _, low, high = unpaired_difference(np.ones(30), np.ones(40))
+    assert low < -0.03
+    assert high > 0.02
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, math.nan]])
+def test_what_the_data_do_not_support_is_nan(values):
+    assert math.isnan(unpaired_difference(values, [0.0, 1.0]).low)
+
+
+def test_it_holds_the_truth():
+    rng = np.random.default_rng(1)
+    held = 0
+    for i in range(150):
+        a, b = (rng.random(60) < 0.8).astype(float), (rng.random(90) < 0.7).astype(float)
+        _, low, high = unpaired_difference(a, b, seed=i, resamples=400)
+        held += low <= 0.1 <= high
+    assert held >= 134  # 95% of 150 is 142; fewer than 134 has a probability of .004
