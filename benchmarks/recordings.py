@@ -68,7 +68,7 @@ class Source:
     @classmethod
     def of(cls, name: str, path: Path) -> Source:
         """Read off the file which models it has."""
-        from tierwise.llm.recording_file import read_recording
+        from tierwise.llm.recorded import read_recording
 
         _, lines = read_recording(path)
         return cls(name, path, tuple(dict.fromkeys(line.model for line in lines)))

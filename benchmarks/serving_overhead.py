@@ -4,7 +4,7 @@
 
 An upstream answers every call after 50 ms; a client asks it directly; then a gateway whose samples
 take 50 ms in its own process, which is the gateway alone; then a gateway that reaches the upstream
-straight (``llm.openai_http``), and one that reaches it through LiteLLM. Each server is a process of
+straight (``llm.openai_client``), and one that reaches it through LiteLLM. Each server is a process of
 its own; CPU is that of the gateway's process, without the client's and the upstream's. Last, the
 CPU of one call by itself, sent either way.
 """
@@ -77,7 +77,7 @@ def call_cpu_s(model: str, upstream: str, calls: int = 600, at_once: int = 64) -
     import os
 
     from tierwise.llm import Call, Request
-    from tierwise.llm.litellm_model import LiteLLMModel
+    from tierwise.llm.provider import ProviderModel
     from tierwise.schema import Message, Price, Tier
 
     os.environ |= {"OPENAI_BASE_URL": upstream, "OPENAI_API_KEY": "sk-overhead"}
@@ -89,7 +89,7 @@ def call_cpu_s(model: str, upstream: str, calls: int = 600, at_once: int = 64) -
         {"direct": {"max_tokens": 9}},
         limits={"concurrency": at_once},
     )
-    client = LiteLLMModel(tier, direct=model == "straight")
+    client = ProviderModel(tier, direct=model == "straight")
 
     async def ask_all(n: int) -> None:
         slots = asyncio.Semaphore(at_once)

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
-from tierwise.llm import Request, sender
-from tierwise.llm.litellm_model import LiteLLMModel
-from tierwise.llm.retries import Retry
+from tierwise.llm import Request, litellm
+from tierwise.llm.faults import Retry
+from tierwise.llm.provider import ProviderModel
 from tierwise.pool import Cap, Need, Progress, SamplePool, fill
 from tierwise.schema import Message, Price, Tier
 
@@ -157,8 +157,8 @@ def _fill(
         if kill and left == 0:
             raise Killed
 
-    model = LiteLLMModel(tier, retry=Retry(sleep=_at_once))
-    with mock.patch.object(sender, "send", client), SamplePool.open(path) as pool:
+    model = ProviderModel(tier, retry=Retry(sleep=_at_once))
+    with mock.patch.object(litellm, "_send", client), SamplePool.open(path) as pool:
         try:
             fill(pool, model, tier, needs, seed=0, cap=cap, run="run", progress=progress)
         except Killed:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.llm.test_litellm_samples import call, opened, texts, tier
 from tests.loopback import Loopback
-from tierwise.llm.limits import Gate, prompt_tokens_bound
+from tierwise.llm.limits import RateLimiter, prompt_tokens_bound
 from tierwise.schema import Message
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ async def departures(
     limits: Mapping[str, float], sizes: list[int], takes_s: float = 1.0
 ) -> list[tuple[float, int]]:
     """(time, tokens) at which each call goes out, in order, when all come at time 0."""
-    gate, out = Gate(limits), list[tuple[float, int]]()
+    gate, out = RateLimiter(limits), list[tuple[float, int]]()
 
     async def one(tokens: int) -> None:
         async with gate.slot(tokens):
@@ -99,7 +99,7 @@ def test_concurrency_is_what_is_open_at_one_time() -> None:
 
 def test_a_pause_holds_all_that_is_not_out_yet() -> None:
     async def scene() -> list[float]:
-        gate, out = Gate({"concurrency": 8}), list[float]()
+        gate, out = RateLimiter({"concurrency": 8}), list[float]()
         gate.pause(30)
         gate.pause(5)  # the longer one stays
 

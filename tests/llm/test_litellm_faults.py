@@ -14,8 +14,8 @@ from tests.llm.test_litellm_samples import call, texts, tier
 from tests.loopback import Fault, Loopback, hashed
 from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Failure, Result
-from tierwise.llm.litellm_model import LiteLLMModel
-from tierwise.llm.retries import Retry
+from tierwise.llm.faults import Retry
+from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Tier
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("sender")]
@@ -29,16 +29,16 @@ class Waits(list[float]):
 
 
 @contextmanager
-def opened(of: Tier | None = None, **retry: object) -> Iterator[tuple[LiteLLMModel, Waits]]:
+def opened(of: Tier | None = None, **retry: object) -> Iterator[tuple[ProviderModel, Waits]]:
     waits = Waits()
-    model = LiteLLMModel(of or tier(), retry=Retry(sleep=waits, **retry))  # type: ignore[arg-type]  # settings
+    model = ProviderModel(of or tier(), retry=Retry(sleep=waits, **retry))  # type: ignore[arg-type]  # settings
     try:
         yield model, waits
     finally:
         model.close()
 
 
-def one(model: LiteLLMModel, **params: object) -> Result:
+def one(model: ProviderModel, **params: object) -> Result:
     [[[result]]] = model.complete([[call(**params)]])  # type: ignore[arg-type]  # settings
     return result
 

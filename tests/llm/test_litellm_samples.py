@@ -9,7 +9,7 @@ import pytest
 
 from tests.loopback import Loopback, Said
 from tierwise.llm import Call, Completion, Request, Result, base_seed
-from tierwise.llm.litellm_model import LiteLLMModel
+from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Message, Price, Tier
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("sender")]
@@ -26,8 +26,8 @@ def tier(**changes: object) -> Tier:
 
 
 @contextmanager
-def opened(of: Tier) -> Iterator[LiteLLMModel]:
-    model = LiteLLMModel(of)
+def opened(of: Tier) -> Iterator[ProviderModel]:
+    model = ProviderModel(of)
     try:
         yield model
     finally:

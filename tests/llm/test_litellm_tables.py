@@ -12,9 +12,9 @@ import pytest
 from tests.llm.test_litellm_samples import call, opened, tier
 from tests.loopback import Loopback
 from tierwise.errors import InputError, ProviderError
-from tierwise.llm.litellm import address_of, litellm_price
-from tierwise.llm.litellm_model import LiteLLMModel
+from tierwise.llm.litellm import litellm_price, provider_address
 from tierwise.llm.models import open_model, resolve_tier
+from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Price
 
 PRICE = Price(1.0, 2.0)
@@ -22,9 +22,9 @@ PRICE = Price(1.0, 2.0)
 pytestmark = pytest.mark.timeout(60)
 
 
-def test_importing_the_room_does_not_load_litellm() -> None:
+def test_importing_the_package_does_not_load_litellm() -> None:
     code = (
-        "import sys, tierwise.llm, tierwise.llm.models, tierwise.llm.litellm_model\n"
+        "import sys, tierwise.llm, tierwise.llm.models, tierwise.llm.provider\n"
         "heavy = {'litellm', 'openai', 'httpx', 'aiohttp', 'tenacity', 'numpy'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
@@ -158,23 +158,23 @@ def test_a_limit_that_cannot_be_is_refused(limits: dict[str, float], fault: str)
 def test_without_a_key_nothing_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ProviderError, match="set OPENAI_API_KEY in the environment"):
-        LiteLLMModel(tier())
+        ProviderModel(tier())
 
 
 def test_an_address_is_part_of_the_request_but_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_BASE", raising=False)
     monkeypatch.setenv("OPENAI_BASE_URL", "https://me:secret@models.example:8443/v1/?key=abc")
-    assert address_of("openai/test-model") == "https://models.example:8443/v1"
+    assert provider_address("openai/test-model") == "https://models.example:8443/v1"
     monkeypatch.delenv("OPENAI_BASE_URL")
-    assert address_of("openai/test-model") == ""
+    assert provider_address("openai/test-model") == ""
     monkeypatch.setenv("OPENAI_API_BASE", "http://other/v1")
-    assert address_of("openai/test-model") == "http://other/v1"
+    assert provider_address("openai/test-model") == "http://other/v1"
 
 
 def test_open_model_opens_what_resolve_tier_resolved(loopback: Loopback) -> None:
     model = open_model(resolve_tier("small", "openai/test-model", price=PRICE))
     try:
-        assert isinstance(model, LiteLLMModel)
+        assert isinstance(model, ProviderModel)
         assert model.address == loopback.url
     finally:
         model.close()

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request
-from tierwise.llm.scripted import ScriptedModel, answering, failing, uniform
+from tierwise.llm.scripted import ScriptedModel, answering, failing, hash_uniform
 from tierwise.schema import Message
 
 REQUEST = Request("scripted/x", (Message("user", "what is 1 + 1 ?"),), {"temperature": 0.5})
@@ -88,9 +88,9 @@ def test_bad_sizes_are_refused():
 
 
 def test_uniform_is_in_its_interval_and_of_the_sample_alone():
-    values = [uniform(REQUEST, seed) for seed in range(1000)]
+    values = [hash_uniform(REQUEST, seed) for seed in range(1000)]
     assert min(values) >= 0
     assert max(values) < 1
-    assert values == [uniform(REQUEST, seed) for seed in range(1000)]
+    assert values == [hash_uniform(REQUEST, seed) for seed in range(1000)]
     assert len(set(values)) == 1000
-    assert uniform(REQUEST, 1) != uniform(REQUEST, 1, "salt") != uniform(OTHER, 1)
+    assert hash_uniform(REQUEST, 1) != hash_uniform(REQUEST, 1, "salt") != hash_uniform(OTHER, 1)

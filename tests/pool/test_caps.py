@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierwise.llm import Call, Completion
-from tierwise.llm.scripted import ScriptedModel, failing, uniform
+from tierwise.llm.scripted import ScriptedModel, failing, hash_uniform
 from tierwise.pool import Cap, Need, SamplePool, fill
 from tierwise.pool.bill import bill, worst_case
 from tierwise.pool.store import Answered
@@ -22,8 +22,8 @@ WORST_CALL_TOKENS = len("0 + 0") + 8 + 10
 
 def answer(request, seed):
     """As many tokens as the bound allows, at most; fewer as a rule."""
-    u = uniform(request, seed)
-    return Completion("A: 1", round(u * 13), round(uniform(request, seed, "c") * 10))
+    u = hash_uniform(request, seed)
+    return Completion("A: 1", round(u * 13), round(hash_uniform(request, seed, "c") * 10))
 
 
 @settings(max_examples=40, deadline=None)

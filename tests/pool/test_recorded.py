@@ -108,7 +108,7 @@ def test_real_accuracies_are_those_of_the_readme(task: str, model: str) -> None:
 @real
 @pytest.mark.parametrize("name", SIZES)
 def test_real_recordings_hold_what_the_readme_says(name: str) -> None:
-    from tierwise.llm.recording_file import read_recording
+    from tierwise.llm.recorded import read_recording
 
     items, lines = read_recording(REAL / f"{name}.jsonl.gz")
     models = {line.model for line in lines}

@@ -11,8 +11,7 @@ import pytest
 from tests.retrieval.server import serving
 from tierwise.errors import InputError, ProviderError
 from tierwise.retrieval import Lost, Retrieved, Retriever, bind, look_up, open_retriever, target_of
-from tierwise.retrieval.bm25 import Bm25Retriever, _library
-from tierwise.retrieval.corpus import Corpus
+from tierwise.retrieval.bm25 import Bm25Retriever, Corpus, _library
 from tierwise.retrieval.http import HttpRetriever
 from tierwise.schema import Passage, RetrieverSpec
 

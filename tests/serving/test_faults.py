@@ -23,8 +23,8 @@ pytest.importorskip("prometheus_client", reason="the extra [serve] is not instal
 from tests.loopback import Fault, Loopback, Said
 from tests.serving.gateways import USER, VOTE, client, gateway
 from tests.serving.worlds import ANSWER, PROMPTS, policy_file
-from tierwise.llm.litellm_model import LiteLLMModel
-from tierwise.llm.retries import Retry
+from tierwise.llm.faults import Retry
+from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Limits, Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
@@ -98,7 +98,7 @@ def test_one_call_in_five_fails_and_every_request_ends_well(
         policy=policy,
         answer=ANSWER,
     )
-    model = LiteLLMModel(tier, retry=retry, direct=direct)
+    model = ProviderModel(tier, retry=retry, direct=direct)
     try:
         shelf = Shelf([file.save(tmp_path / "p.yaml")], lambda f: PolicyRuntime(f, model))
         gate = Gateway(shelf, Access("127.0.0.1", ()), Bounds())

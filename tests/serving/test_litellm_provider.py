@@ -11,7 +11,7 @@ import pytest
 from tests.loopback import Loopback, Said
 from tests.serving.worlds import ANSWER, PROMPTS
 from tierwise.errors import InputError
-from tierwise.llm.litellm import library
+from tierwise.llm.litellm import litellm_library
 from tierwise.schema import Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
@@ -28,7 +28,7 @@ USER = [{"role": "user", "content": QUESTION}]
 
 @pytest.fixture(scope="module")
 def litellm():
-    return library()
+    return litellm_library()
 
 
 @pytest.fixture

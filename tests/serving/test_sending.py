@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from tests.loopback import Loopback
 from tests.serving.worlds import ANSWER, PROMPTS
 from tierwise.llm import Request
-from tierwise.llm.litellm import library
-from tierwise.llm.openai_http import SHAPES, OpenAIHttp, speaks_openai
-from tierwise.llm.sender import LiteLLMSender
+from tierwise.llm.litellm import LiteLLMSender, litellm_library
+from tierwise.llm.openai_client import BODY_SHAPES, OpenAIClient, speaks_openai
 from tierwise.schema import Message, Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
@@ -62,7 +61,7 @@ def test_both_ways_send_the_same_bodies_and_give_the_same_answer(
         with PolicyRuntime(served(model, **sent), seed=3) as runtime:
             answers.append(runtime.answer_sync(question="6 + 3"))
             senders.append(type(runtime._opened[0]._model._sender))
-    assert senders == [OpenAIHttp, LiteLLMSender]
+    assert senders == [OpenAIClient, LiteLLMSender]
     straight, through = answers
     assert (straight.text, straight.usd, straight.samples) == (through.text, through.usd, 5)
     assert [d.text for d in straight.trace] == [d.text for d in through.trace]
@@ -93,13 +92,13 @@ def test_a_request_made_after_another_of_its_shape_is_what_litellm_makes_of_it(
     whole = sender._translated([m._asdict() for m in messages], params, own)
     assert json.dumps(sender._body(request, own)["messages"]) == json.dumps(whole["messages"])
     assert sender._body(request, own) == whole
-    assert len(sender._bodies) <= SHAPES
+    assert len(sender._bodies) <= BODY_SHAPES
 
 
 @functools.cache
-def sender_of(model: str) -> OpenAIHttp:
+def sender_of(model: str) -> OpenAIClient:
     """One for all examples, so that most bodies are made after another's."""
-    return OpenAIHttp(model, connections=1)
+    return OpenAIClient(model, connections=1)
 
 
 def test_the_environments_proxy_is_used(
@@ -116,7 +115,7 @@ def test_what_litellm_reaches_another_way_is_left_to_it(monkeypatch: pytest.Monk
     monkeypatch.delenv("HOSTED_VLLM_API_BASE", raising=False)
     by_responses = [
         name
-        for name, row in library().model_cost.items()
+        for name, row in litellm_library().model_cost.items()
         if row.get("mode") == "responses" and row.get("litellm_provider") == "openai"
     ]
     assert by_responses  # the table has such models

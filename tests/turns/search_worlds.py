@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.turns import worlds
 from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Request, Result
-from tierwise.llm.scripted import ScriptedModel, uniform
+from tierwise.llm.scripted import ScriptedModel, hash_uniform
 from tierwise.pool import Library, SamplePool
 from tierwise.retrieval import Retrieved
 from tierwise.schema import Passage, Policy, RetrieverSpec, TurnTemplate
@@ -27,7 +27,7 @@ PROMPTS = {name: replace(prompt, turns=TURNS) for name, prompt in worlds.PROMPTS
 def script(request: Request, seed: int) -> Result:
     question = request.messages[1].content
     number = int(question.split(" + ")[0])
-    u = uniform(request, seed)
+    u = hash_uniform(request, seed)
     if request.messages[-1].content.endswith("SEARCH? !"):
         text = f"search: fact {int(u * 40) % 7}" if u < 0.7 else "hm" if u > 0.93 else None
         text = text or f"A: {2 * number + (u > 0.85)}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tierwise.llm import Completion, Request, Result
-from tierwise.llm.scripted import ScriptedModel, failing, uniform
+from tierwise.llm.scripted import ScriptedModel, failing, hash_uniform
 from tierwise.pool import Cap, Library, SamplePool
 from tierwise.schema import Message, Policy, Price, PromptTemplate, Tier, TurnTemplate, Variant
 from tierwise.schema.policy_file import PolicyFile, TaskRef
@@ -36,7 +36,7 @@ TIER = Tier("small", "scripted/small", Price(2.0, 8.0, 0.5), MODES)
 def script(request: Request, seed: int) -> Result:
     asked = request.messages[-1].content
     number = int(asked.split(" + ")[0].split()[-1]) if " + " in asked else 0
-    u = uniform(request, seed)
+    u = hash_uniform(request, seed)
     text = f"A: {2 * number + (u > 0.6)}" if u < 0.9 else "well"
     if "wrong with" in asked:
         text = f"A: {u} is wrong"

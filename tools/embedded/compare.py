@@ -15,7 +15,7 @@ from documents import stream
 from model import MATRICES, Decoder, Size
 
 from tierwise.llm.embedded import decoder
-from tierwise.llm.embedded.checkpoint import Checkpoint, read
+from tierwise.llm.embedded.decoder import Checkpoint, read_checkpoint
 from tierwise.llm.embedded.vocabulary import ID
 
 PROMPT = 3
@@ -37,7 +37,7 @@ def twin(checkpoint: Checkpoint) -> Decoder:
 
 def main() -> None:
     for name in sys.argv[1:]:
-        checkpoint = read(name)
+        checkpoint = read_checkpoint(name)
         model, ours = twin(checkpoint), decoder.Decoder(checkpoint)
         documents = list(itertools.islice(stream(name, 5), 8))
         length = min(len(d.words) for d in documents)

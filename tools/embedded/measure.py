@@ -24,7 +24,7 @@ from estimates import Arm, best_of, flips, vote
 from numpy.typing import NDArray
 
 from tierwise.llm.embedded import Engine, Prompt, encode
-from tierwise.llm.embedded.checkpoint import WEIGHTS
+from tierwise.llm.embedded.decoder import WEIGHTS
 from tierwise.schema import Message, substitute
 from tierwise.tasks import AnswerSpec
 

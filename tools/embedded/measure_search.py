@@ -18,7 +18,7 @@ import lookup
 from lookup import HOPS, MISSES, Fact
 
 from tierwise.llm.embedded import Engine, Prompt
-from tierwise.llm.embedded.checkpoint import WEIGHTS
+from tierwise.llm.embedded.decoder import WEIGHTS
 from tierwise.llm.embedded.vocabulary import ids, words
 
 ROUNDS = (0, 1, 2, 3, 4, 6, 8)

@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tierwise.llm.embedded.checkpoint import MANIFEST, WEIGHTS
+from tierwise.llm.embedded.decoder import MANIFEST, WEIGHTS
 
 
 def main() -> None:

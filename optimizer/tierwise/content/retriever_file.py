@@ -11,8 +11,7 @@ from pydantic import Field
 
 from tierwise.errors import InputError
 from tierwise.retrieval import Retriever, open_retriever, target_of
-from tierwise.retrieval.bm25 import K1, B, identity
-from tierwise.retrieval.corpus import Corpus
+from tierwise.retrieval.bm25 import K1, B, Corpus, identity
 from tierwise.schema import RetrieverSpec
 from tierwise.schema._models import RetrieverModel
 from tierwise.schema._schema import NotNegative

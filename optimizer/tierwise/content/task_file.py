@@ -21,7 +21,7 @@ from tierwise.content.prompts import (
 )
 from tierwise.content.retriever_file import TaskRetriever, TaskRetrieverModel
 from tierwise.errors import InputError, unknown_name
-from tierwise.retrieval.corpus import Corpus
+from tierwise.retrieval.bm25 import Corpus
 from tierwise.schema import ANSWER, Message, PromptTemplate
 from tierwise.schema._models import AnswerModel, answer_spec
 from tierwise.schema._schema import NotNegative, Strict, Text, validate

@@ -1,6 +1,6 @@
 """Language models behind one seam: embedded, recorded, and any that LiteLLM reaches."""
 
-from tierwise.llm._base import (
+from tierwise.llm.base import (
     Call,
     Completion,
     Failure,

@@ -23,10 +23,10 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 from tierwise.errors import InputError, ProviderError
-from tierwise.llm._base import Call, Completion, Failure, Result
+from tierwise.llm.base import Call, Completion, Failure, Result
 from tierwise.schema import Price, Tier
 
-PREFIX = "embedded/"
+EMBEDDED_PREFIX = "embedded/"
 
 SIMULATED_USD_PER_MTOK = 1e-5
 """Dollars per million completion tokens and parameter: $1 at 100,000 parameters."""
@@ -71,7 +71,7 @@ def embedded_tier(name: str, model: str = "embedded/small") -> Tier:
 def _parameters(model: str) -> int:
     from tierwise.llm.embedded import Engine  # numpy and weights: only for those who use them
 
-    return Engine.load(model.removeprefix(PREFIX)).parameters
+    return Engine.load(model.removeprefix(EMBEDDED_PREFIX)).parameters
 
 
 class EmbeddedModel:
@@ -95,7 +95,7 @@ class EmbeddedModel:
         self, model: str = "embedded/small", *, fleet: EmbeddedFleet | None = None
     ) -> None:
         _parameters(model)  # a wrong name or damaged weights show here, not in a worker
-        self._name = model.removeprefix(PREFIX)
+        self._name = model.removeprefix(EMBEDDED_PREFIX)
         self._shared = fleet is None
         self._fleet = _Shared.join() if fleet is None else fleet
 

@@ -17,9 +17,9 @@ from tierwise.schema import Message
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
 
-NAMES = ("rpm", "tpm", "concurrency", "timeout_s")
-CONCURRENCY = 16
-TIMEOUT_S = 120.0
+LIMIT_NAMES = ("rpm", "tpm", "concurrency", "timeout_s")
+DEFAULT_CONCURRENCY = 16
+DEFAULT_TIMEOUT_S = 120.0
 TOKENS_A_MESSAGE = 16
 """More than any chat format spends on the frame of one message."""
 
@@ -27,8 +27,8 @@ TOKENS_A_MESSAGE = 16
 def check_limits(limits: Mapping[str, float], tier: str) -> None:
     """Raise InputError unless every limit is known and positive."""
     for name, value in limits.items():
-        if name not in NAMES:
-            raise unknown_name(f"limit of tier {tier!r}", name, NAMES)
+        if name not in LIMIT_NAMES:
+            raise unknown_name(f"limit of tier {tier!r}", name, LIMIT_NAMES)
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise InputError(f"limit {name} of tier {tier!r} must be above 0, got {value!r}")
         if name == "concurrency" and value < 1:
@@ -46,7 +46,7 @@ def prompt_tokens_estimate(messages: Sequence[Message]) -> int:
     return sum(len(m.content) // 4 + 4 for m in messages)
 
 
-class Gate:
+class RateLimiter:
     """What every attempt at a call passes: a free slot, then tokens, the pause and requests.
 
     Belongs to one event loop. A waiting attempt holds its slot, and attempts go out in the order in
@@ -54,8 +54,8 @@ class Gate:
     """
 
     def __init__(self, limits: Mapping[str, float]) -> None:
-        self.concurrency = int(limits.get("concurrency", CONCURRENCY))
-        self.timeout_s = float(limits.get("timeout_s", TIMEOUT_S))
+        self.concurrency = int(limits.get("concurrency", DEFAULT_CONCURRENCY))
+        self.timeout_s = float(limits.get("timeout_s", DEFAULT_TIMEOUT_S))
         self._slots = asyncio.Semaphore(self.concurrency)
         self._turn = asyncio.Lock()
         self._requests = _bucket(limits["rpm"]) if "rpm" in limits else None

@@ -1,6 +1,6 @@
-"""What LiteLLM knows of a model: provider, parameters, price; and LiteLLM itself, kept quiet.
+"""LiteLLM: what its tables say of a model (provider, parameters, price), and sending through it.
 
-The one place of ``llm/`` that imports LiteLLM, inside a function. Keys and addresses come from the
+The only module of ``llm/`` that imports LiteLLM, inside a function. Keys and addresses come from the
 environment alone, the way LiteLLM reads them (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``,
 ``HOSTED_VLLM_API_BASE`` …).
 """
@@ -15,9 +15,10 @@ import os
 import urllib.parse
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from tierwise.errors import InputError, ProviderError, unknown_name
+from tierwise.llm.base import Request
 from tierwise.schema import Price, Tier
 
 OURS = ("n", "seed", "temperature", "logprobs", "top_logprobs", "stream", "stream_options")
@@ -30,7 +31,7 @@ only where the job does, since for them the table promises more than some models
 
 
 @functools.cache
-def library() -> Any:
+def litellm_library() -> Any:
     """LiteLLM, imported (seconds) without network, ``.env`` files, telemetry or prints."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # any other mode reads ./.env
@@ -57,7 +58,7 @@ def library() -> Any:
 @functools.cache
 def provider_of(model: str) -> tuple[str, str]:
     """(provider, the model's name there), or an InputError with the near names."""
-    litellm = library()
+    litellm = litellm_library()
     providers = {getattr(p, "value", str(p)) for p in litellm.provider_list}
     prefix, slash, _ = model.partition("/")
     if not slash:
@@ -73,7 +74,7 @@ def provider_of(model: str) -> tuple[str, str]:
 def supported_params(model: str) -> frozenset[str]:
     """The parameters of OpenAI's chat interface that LiteLLM passes on to the model."""
     provider, name = provider_of(model)
-    listed = library().get_supported_openai_params(model=name, custom_llm_provider=provider)
+    listed = litellm_library().get_supported_openai_params(model=name, custom_llm_provider=provider)
     return frozenset(listed or ())
 
 
@@ -83,7 +84,7 @@ def api_base(model: str) -> str | None:
     return os.environ.get(f"{prefix}_BASE_URL") or os.environ.get(f"{prefix}_API_BASE")
 
 
-def address_of(model: str) -> str:
+def provider_address(model: str) -> str:
     """``Request.address`` of the model: where the environment sends it, without any password."""
     parts = urllib.parse.urlsplit(api_base(model) or "")
     host = parts.netloc.rpartition("@")[2]
@@ -94,7 +95,7 @@ def litellm_price(model: str) -> Price | None:
     """The model's price in LiteLLM's table, dated by its version; None where it has none."""
     import importlib.metadata
 
-    litellm = library()
+    litellm = litellm_library()
     provider, name = provider_of(model)
     for key in (model, f"{provider}/{name}", name):
         row = litellm.model_cost.get(key, {})
@@ -156,7 +157,7 @@ def check_tier(tier: Tier) -> None:
 
 def check_params(tier: Tier, params: Mapping[str, object], where: str) -> None:
     """Raise InputError where ``params`` holds what the provider does not take, by name or value."""
-    litellm = library()
+    litellm = litellm_library()
     provider, name = provider_of(tier.model)
     allowed = params.get("allowed_openai_params", ())
     extra = {*(allowed if isinstance(allowed, list | tuple) else ()), "extra_body"}
@@ -181,19 +182,19 @@ def check_params(tier: Tier, params: Mapping[str, object], where: str) -> None:
 
 def check_key(model: str) -> None:
     """Raise ProviderError where the environment lacks the provider's key."""
-    found = library().validate_environment(model)
+    found = litellm_library().validate_environment(model)
     missing = [str(name) for name in found["missing_keys"]]
     if not found["keys_in_environment"] and missing and all(m.endswith("_KEY") for m in missing):
         raise ProviderError(f"no key for {model}: set {' or '.join(missing)} in the environment")
 
 
-async def send(**call: Any) -> Any:
+async def _send(**call: Any) -> Any:
     """``litellm.acompletion(**call)``, which may be cancelled at any moment.
 
     LiteLLM builds the call in a thread, and what is cancelled meanwhile leaves a coroutine behind
     that nobody awaits: so a call that nobody waits for any more goes on for a moment.
     """
-    sending = asyncio.ensure_future(library().acompletion(**call))
+    sending = asyncio.ensure_future(litellm_library().acompletion(**call))
     try:
         return await asyncio.shield(sending)
     except asyncio.CancelledError:
@@ -209,10 +210,53 @@ async def close_clients() -> None:
     with contextlib.suppress(TimeoutError):  # its log lines are lost, and no sample with them
         await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), timeout=ABANDONED_S)
     await GLOBAL_LOGGING_WORKER.stop()
-    cache = library().in_memory_llm_clients_cache
+    cache = litellm_library().in_memory_llm_clients_cache
     mine = cache.update_cache_key_with_event_loop("")  # what it ends this loop's keys with
     for key in [k for k in cache.cache_dict if str(k).endswith(mine)]:
         client = cache.cache_dict.pop(key)
         closing = getattr(client, "close", None) or getattr(client, "aclose", None)
         if closing is not None:
             await closing()
+
+
+class Sender(Protocol):
+    """One attempt at one call; retries, limits and bills are the model's."""
+
+    async def send(self, request: Request, own: Mapping[str, object], timeout_s: float) -> Any:
+        """A ``litellm.ModelResponse``; ``own`` holds what tierwise adds: n, seed, logprobs.
+
+        Raises:
+            Fault: or whatever ``faults.classify`` makes one of.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections, on the loop that sent."""
+        ...
+
+
+class LiteLLMSender:
+    """Any provider: ``litellm.acompletion`` without its retries."""
+
+    def __init__(self, model: str) -> None:
+        base = api_base(model)
+        self._where = {"api_base": base} if base else {}
+
+    async def send(self, request: Request, own: Mapping[str, object], timeout_s: float) -> Any:
+        """See ``Sender``."""
+        async with asyncio.timeout(timeout_s):
+            return await _send(
+                model=request.model,
+                messages=[m._asdict() for m in request.messages],
+                timeout=timeout_s,
+                num_retries=0,
+                max_retries=0,
+                drop_params=False,
+                **{"no-log": True},
+                **own,
+                **self._where,
+                **request.params,
+            )
+
+    async def close(self) -> None:
+        """LiteLLM's clients are closed with the last model of the process (``close_clients``)."""

@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from tierwise.errors import InputError
-from tierwise.llm._base import LanguageModel
+from tierwise.llm.base import LanguageModel
 from tierwise.llm.limits import check_limits
 from tierwise.schema import Price, Tier
 
 EMBEDDED, RECORDED, LITELLM = "embedded", "recorded", "litellm"
 
-Modes = Mapping[str, Mapping[str, object]]
+TierModes = Mapping[str, Mapping[str, object]]
 
 
 def kind_of(model: str) -> str:
@@ -35,7 +35,7 @@ def resolve_tier(
     model: str,
     *,
     price: Price | None = None,
-    modes: Modes | None = None,
+    modes: TierModes | None = None,
     takes_n: bool | None = None,
     logprobs: bool | None = None,
     limits: Mapping[str, float] | None = None,
@@ -69,7 +69,11 @@ def resolve_tier(
 
 
 def _default_tier(
-    name: str, model: str, price: Price | None, modes: Modes | None, recordings: Path | str | None
+    name: str,
+    model: str,
+    price: Price | None,
+    modes: TierModes | None,
+    recordings: Path | str | None,
 ) -> Tier:
     match kind_of(model):
         case "embedded":
@@ -119,9 +123,9 @@ def open_model(
                 Recording.load(_required(tier.name, tier.model, recordings), tier.model)
             )
         case _:
-            from tierwise.llm.litellm_model import LiteLLMModel
+            from tierwise.llm.provider import ProviderModel
 
-            return LiteLLMModel(tier, direct=direct)
+            return ProviderModel(tier, direct=direct)
 
 
 def address_of(tier: Tier) -> str:
@@ -130,7 +134,7 @@ def address_of(tier: Tier) -> str:
         return ""
     from tierwise.llm import litellm
 
-    return litellm.address_of(tier.model)
+    return litellm.provider_address(tier.model)
 
 
 def fingerprint_of(model: str) -> str:
@@ -141,7 +145,7 @@ def fingerprint_of(model: str) -> str:
     """
     if kind_of(model) != "embedded":
         return ""
-    from tierwise.llm.embedded.checkpoint import sha256_of
+    from tierwise.llm.embedded.decoder import sha256_of
 
     return sha256_of(model.partition("/")[2])
 

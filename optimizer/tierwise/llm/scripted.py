@@ -17,13 +17,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from tierwise.llm._base import Call, Completion, Failure, Request, Result
+from tierwise.llm.base import Call, Completion, Failure, Request, Result
 
 Script = Callable[[Request, int], Result]
 """(request, the sample's seed) -> what the model says; pure."""
 
 
-def uniform(request: Request, seed: int, salt: str = "") -> float:
+def hash_uniform(request: Request, seed: int, salt: str = "") -> float:
     """A number in [0, 1) that depends on the sample alone, independent for each ``salt``."""
     digest = hashlib.sha256(f"{request.key}:{seed}:{salt}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 256**7
@@ -39,7 +39,7 @@ def answering(
 
     def script(request: Request, seed: int) -> Result:
         choices = probabilities(request) if callable(probabilities) else probabilities
-        u = uniform(request, seed)
+        u = hash_uniform(request, seed)
         text = ""
         for text, probability in choices.items():  # noqa: B007  (the last text takes the rest)
             u -= probability
@@ -55,7 +55,7 @@ def failing(script: Script, share: float, error_class: str = "InjectedError") ->
     """``script``, but this share of samples fails for good, the same samples always."""
 
     def injected(request: Request, seed: int) -> Result:
-        if uniform(request, seed, "failure") < share:
+        if hash_uniform(request, seed, "failure") < share:
             return Failure(error_class, "injected by the script")
         return script(request, seed)
 

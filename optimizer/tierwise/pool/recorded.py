@@ -9,8 +9,7 @@ import numpy as np
 
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation.table import Floats, SampleTable, VariantTable, encode_answers
-from tierwise.llm.recorded import Recording
-from tierwise.llm.recording_file import RecordedSample
+from tierwise.llm.recorded import RecordedSample, Recording
 from tierwise.schema import Price, Tier, Variant
 from tierwise.tasks import NORMALISERS, AnswerSpec, Item, Metric, verified
 

@@ -1,6 +1,6 @@
 """Retrievers: what answers a query with passages of a corpus."""
 
-from tierwise.retrieval._base import Lost, News, Retrieved, Retriever, look_up, news
+from tierwise.retrieval.base import Lost, News, Retrieved, Retriever, look_up, news
 from tierwise.retrieval.binding import bind, open_retriever, target_of
 
 __all__ = [

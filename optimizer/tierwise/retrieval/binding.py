@@ -11,7 +11,7 @@ import os
 import re
 
 from tierwise.errors import InputError
-from tierwise.retrieval._base import Retriever
+from tierwise.retrieval.base import Retriever
 from tierwise.retrieval.bm25 import K1, B, Bm25Retriever
 from tierwise.retrieval.http import HttpRetriever
 

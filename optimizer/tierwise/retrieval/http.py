@@ -10,11 +10,11 @@ from time import monotonic
 from typing import Any
 
 from tierwise.errors import ProviderError
-from tierwise.retrieval._base import Retrieved
+from tierwise.retrieval.base import Retrieved
 from tierwise.schema import Passage
 
 TRIES = 2
-TIMEOUT_S = 10.0
+RETRIEVER_TIMEOUT_S = 10.0
 MOST_BYTES = 4_000_000
 """A longer answer is none."""
 
@@ -26,7 +26,12 @@ class HttpRetriever:
     """
 
     def __init__(
-        self, name: str, address: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S
+        self,
+        name: str,
+        address: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = RETRIEVER_TIMEOUT_S,
     ) -> None:
         import httpx
 

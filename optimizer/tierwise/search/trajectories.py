@@ -16,7 +16,7 @@ from tierwise.evaluation import SampleTable
 from tierwise.llm.recorded import RecordedModel, Recording
 from tierwise.pool import Library, Need, SamplePool
 from tierwise.retrieval import Retrieved
-from tierwise.retrieval.recorded import RecordedRetriever
+from tierwise.retrieval.base import RecordedRetriever
 from tierwise.schema import Price, RetrieverSpec, Tier, Variant, read_turn
 from tierwise.schema.space import Dimension, Range, SearchSpace
 from tierwise.search.buying import FEWEST_ITEMS, Account, Buyer, Supply

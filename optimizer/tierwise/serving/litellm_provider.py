@@ -25,9 +25,9 @@ from litellm.llms.custom_llm import CustomLLM, CustomLLMError
 
 from tierwise.errors import InputError, TierwiseError, UnsupportedError
 from tierwise.llm import Call, Failure, LanguageModel, Result
-from tierwise.llm.choices import read_choices
+from tierwise.llm.answers import read_choices
+from tierwise.llm.faults import Fault, classify
 from tierwise.llm.models import kind_of
-from tierwise.llm.retries import Fault, classify
 from tierwise.schema import Tier
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.answer import Answer

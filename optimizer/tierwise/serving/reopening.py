@@ -8,14 +8,14 @@ from time import monotonic
 
 from tierwise.errors import ProviderError
 from tierwise.llm import Call, LanguageModel, Result
+from tierwise.llm.faults import Traffic
 from tierwise.llm.models import open_model
-from tierwise.llm.retries import Traffic
 from tierwise.schema import Tier
 
 PAUSE_S = 10.0
 SEND = "TIERWISE_SEND"
 """``litellm`` there sends every call through LiteLLM, with its callbacks and its network settings;
-else calls to OpenAI-compatible servers go straight there (``llm.openai_http``)."""
+else calls to OpenAI-compatible servers go straight there (``llm.openai_client``)."""
 
 
 class ReopeningModel:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tierwise.llm.embedded import Engine, vocabulary
-from tierwise.llm.embedded.cache import GROWTH, Gaps
+from tierwise.llm.embedded.decoder import CACHE_GROWTH, RowGaps
 
 
 def test_rows_that_stay_close_up_and_none_is_lost():
@@ -12,7 +12,7 @@ def test_rows_that_stay_close_up_and_none_is_lost():
     for rows in (1, 2, 7, 40):
         for share in (0.0, 0.1, 0.5, 0.9, 1.0):
             gone = rng.random(rows) < share
-            closed = Gaps.of(gone).close(np.arange(rows))
+            closed = RowGaps.of(gone).close(np.arange(rows))
             assert sorted(closed) == list(np.flatnonzero(~gone))
 
 
@@ -39,7 +39,7 @@ def test_padding_on_the_left_changes_nothing(decoder):
 
 
 def test_token_by_token_is_what_a_whole_prompt_is_while_rows_go_and_the_cache_grows(decoder):
-    text, read = tokens(5, 2 * GROWTH + 9), 4
+    text, read = tokens(5, 2 * CACHE_GROWTH + 9), 4
     whole, _ = decoder.read(text)
     expected = decoder.logits(whole)
     cache = decoder.read(text[:, :read])[1].take(np.arange(5))
@@ -47,8 +47,8 @@ def test_token_by_token_is_what_a_whole_prompt_is_while_rows_go_and_the_cache_gr
     for at in range(read, text.shape[1]):
         logits = decoder.step(text[live, at], cache)
         np.testing.assert_allclose(logits, expected[live, at], atol=2e-4)
-        if at in (7, GROWTH, 2 * GROWTH):
-            gaps = Gaps.of(live == live[0])
+        if at in (7, CACHE_GROWTH, 2 * CACHE_GROWTH):
+            gaps = RowGaps.of(live == live[0])
             live = gaps.close(live)
             cache.close(gaps)
     assert len(live) == 2

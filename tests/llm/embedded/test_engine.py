@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tierwise.errors import InputError
-from tierwise.llm.embedded import Engine, checkpoint, encode, vocabulary
-from tierwise.llm.embedded.chance import streams, uniform
+from tierwise.llm.embedded import Engine, decoder, encode, vocabulary
+from tierwise.llm.embedded.engine import stream_uniform, streams
 from tierwise.schema import Message
 
 THINK = {"reasoning_effort": "high", "temperature": 0.8}
@@ -134,7 +134,7 @@ def test_max_tokens_counts_the_cue_and_ends_a_sample_for_length(small):
 
 
 def test_a_sample_ends_where_the_positions_end(small, monkeypatch):
-    monkeypatch.setattr("tierwise.llm.embedded.batch.POSITIONS", 20)
+    monkeypatch.setattr("tierwise.llm.embedded.engine.POSITIONS", 20)
     p = prompt("7 + 5 - 3 + 9 - 4", {**THINK, "max_tokens": 1_000_000})
     (g,) = small.generate([p], [0])
     assert (g.prompt_tokens + g.completion_tokens, g.finish_reason) == (20, "length")
@@ -148,11 +148,11 @@ def test_no_prompts_give_no_generations_and_lengths_must_agree(small):
 
 def test_chance_is_uniform_and_streams_differ():
     stream = streams([11] * 4000, range(4000))
-    u = uniform(stream, 3)
+    u = stream_uniform(stream, 3)
     assert len(set(stream.tolist())) == 4000
     assert 0 <= u.min() <= u.max() < 1
     assert abs(u.mean() - 0.5) < 0.02
-    assert abs(np.corrcoef(u, uniform(stream, 4))[0, 1]) < 0.05
+    assert abs(np.corrcoef(u, stream_uniform(stream, 4))[0, 1]) < 0.05
 
 
 @pytest.mark.parametrize("name", ["small", "medium", "large"])
@@ -165,7 +165,7 @@ def test_shipped_weights_load_and_are_cached(name):
 def test_sizes_rise_and_the_weights_stay_small():
     counts = [Engine.load(n).parameters for n in ("small", "medium", "large")]
     assert counts == sorted(counts)
-    assert sum(f.stat().st_size for f in checkpoint.WEIGHTS.glob("*.npz")) <= 1_500_000
+    assert sum(f.stat().st_size for f in decoder.WEIGHTS.glob("*.npz")) <= 1_500_000
 
 
 def test_an_unknown_name_is_an_error_with_neighbours():
@@ -175,8 +175,8 @@ def test_an_unknown_name_is_an_error_with_neighbours():
 
 @pytest.fixture
 def copied(tmp_path):
-    for name in ("small.npz", checkpoint.MANIFEST):
-        shutil.copyfile(checkpoint.WEIGHTS / name, tmp_path / name)
+    for name in ("small.npz", decoder.MANIFEST):
+        shutil.copyfile(decoder.WEIGHTS / name, tmp_path / name)
     return tmp_path
 
 
@@ -192,6 +192,6 @@ def test_missing_weights_and_a_missing_manifest_are_errors(copied):
     (copied / "small.npz").unlink()
     with pytest.raises(InputError, match="missing"):
         Engine.load("small", copied)
-    (copied / checkpoint.MANIFEST).unlink()
+    (copied / decoder.MANIFEST).unlink()
     with pytest.raises(InputError, match="manifest"):
         Engine.load("small", copied)

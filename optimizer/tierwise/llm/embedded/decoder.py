@@ -1,19 +1,163 @@
-"""The decoder in numpy: pre-norm, RoPE, QK-norm, ReLU² MLP of four widths, untied head, no biases.
+"""The embedded decoder in numpy: weights on disk, the cache of keys and values, the forward pass.
 
-Queries and keys have unit root mean square, so that a score is at most 1.5·sqrt(head width) and the
-softmax needs no maximum. The torch twin that trained the weights is ``tools/embedded/model.py``.
+Pre-norm, RoPE, QK-norm, ReLU² MLP of four widths, untied head, no biases. Queries and keys have unit
+root mean square, so a score is at most 1.5·sqrt(head width) and the softmax needs no maximum. The
+torch model that trained the weights is ``tools/embedded/model.py``.
 
-Rows are padded on the left: RoPE sees differences of positions alone, and so all rows of a batch
-write their next key into one and the same place of the cache.
+Rows are padded on the left: RoPE depends on differences of positions alone, so all rows of a batch
+write their next key into the same place of the cache.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tierwise.llm.embedded.cache import Cache, Ints
-from tierwise.llm.embedded.checkpoint import Checkpoint, Floats
+from tierwise.errors import InputError, unknown_name
+from tierwise.llm.embedded.vocabulary import WORDS
+
+Floats = NDArray[Any]
+Ints = NDArray[np.int64]
+
+WEIGHTS = Path(__file__).parent / "weights"
+MANIFEST = "SHA256.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One model: its configuration (width, layers, heads, …) and its arrays by name, float32."""
+
+    name: str
+    config: dict[str, Any]
+    arrays: dict[str, Floats]
+
+
+def read_checkpoint(name: str, folder: Path = WEIGHTS) -> Checkpoint:
+    """The weights ``name`` of ``folder``.
+
+    Raises:
+        InputError: an unknown name, a file that is missing or whose SHA-256 is not the manifest's.
+    """
+    wanted = sha256_of(name, folder)
+    path = folder / f"{name}.npz"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"the weights are missing ({error.strerror})", path=path) from error
+    if hashlib.sha256(content).hexdigest() != wanted:
+        raise InputError("the weights are damaged: their SHA-256 is not the manifest's", path=path)
+    return _parsed(name, content, path)
+
+
+def sha256_of(name: str, folder: Path = WEIGHTS) -> str:
+    """The manifest's hash of the weights ``name``: what tells one version of a model from another.
+
+    Raises:
+        InputError: an unknown name, or no manifest.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the weights' manifest: {error}", path=folder) from error
+    if name not in manifest:
+        raise unknown_name("embedded model", name, manifest)
+    return str(manifest[name])
+
+
+def _parsed(name: str, content: bytes, path: Path) -> Checkpoint:
+    with np.load(BytesIO(content), allow_pickle=False) as stored:
+        config = json.loads(str(stored["config"]))
+        arrays = {key: stored[key].astype(np.float32) for key in stored.files if key != "config"}
+    if config.pop("words") != list(WORDS):
+        raise InputError("the weights were trained with another vocabulary", path=path)
+    return Checkpoint(name, config, arrays)
+
+
+CACHE_GROWTH = 32
+"""Places by which the cache grows. Most samples end within as many, and rows that have ended are not
+copied: room for the longest sample would be memory that most batches clear for nothing."""
+
+
+class RowGaps(NamedTuple):
+    """How rows close up when some of them go: the last of those that stay take their places.
+
+    So what is copied is as much as goes, not as much as stays.
+    """
+
+    left: int
+    holes: Ints
+    tails: Ints
+
+    @classmethod
+    def of(cls, gone: NDArray[np.bool_]) -> RowGaps:
+        """The gaps that the rows ``gone`` leave."""
+        left = len(gone) - int(gone.sum())
+        return cls(left, np.flatnonzero(gone[:left]), left + np.flatnonzero(~gone[left:]))
+
+    def close(self, rows: Ints) -> Ints:
+        """An array of one entry a row, closed up."""
+        closed = rows[: self.left].copy()
+        closed[self.holes] = rows[self.tails]
+        return closed
+
+
+class KeyValueCache:
+    """Keys and values of each layer, ``(rows, heads, capacity, head width)``.
+
+    The first ``filled`` places are in use, in all rows alike; a row's own text begins at its
+    ``first``, and padding stands before it.
+    """
+
+    def __init__(self, array: Floats, first: Ints, filled: int = 0) -> None:
+        self._array = array
+        """``(layers, keys and values, rows, heads, capacity, head width)``."""
+        self.first, self.filled = first, filled
+
+    @classmethod
+    def empty(
+        cls, layers: int, rows: int, heads: int, capacity: int, head_width: int, first: Ints
+    ) -> KeyValueCache:
+        """Room for ``capacity`` places a row."""
+        return cls(np.empty((layers, 2, rows, heads, capacity, head_width), np.float32), first)
+
+    @property
+    def layers(self) -> Floats:
+        """Keys and values, a layer after the other; what is written to them is kept."""
+        return self._array[:, :, : len(self.first)]
+
+    def next_place(self) -> int:
+        """A further place, in use from now on; :attr:`layers` are to be asked for afterwards."""
+        if self.filled == self._array.shape[-2]:
+            self._array = self.take(np.arange(len(self.first)))._array
+        self.filled += 1
+        return self.filled - 1
+
+    def take(self, rows: Ints) -> KeyValueCache:
+        """The cache of ``rows``, which may repeat, with room to grow."""
+        layers, _, _, heads, _, width = self._array.shape
+        capacity = self.filled + CACHE_GROWTH
+        wide = KeyValueCache.empty(layers, len(rows), heads, capacity, width, self.first[rows])
+        wide.filled = self.filled
+        for mine, its in zip(self.layers, wide.layers, strict=True):
+            for old, new in zip(mine, its, strict=True):
+                new[:, :, : self.filled] = old[rows, :, : self.filled]
+        return wide
+
+    def close(self, gaps: RowGaps) -> None:
+        """Let rows go."""
+        self.first = gaps.close(self.first)
+        if len(gaps.holes):
+            for layer in self._array:
+                for each in layer:
+                    each[gaps.holes, :, : self.filled] = each[gaps.tails, :, : self.filled]
+
 
 POSITIONS = 512
 """Of a prompt and its completion together; training knew 200."""
@@ -55,7 +199,7 @@ class Decoder:
         pairs *= turn
         return pairs.view(np.float32)
 
-    def read(self, tokens: Ints, first: Ints | None = None) -> tuple[Floats, Cache]:
+    def read(self, tokens: Ints, first: Ints | None = None) -> tuple[Floats, KeyValueCache]:
         """Prompts ``(rows, time)`` -> hidden ``(rows, time, width)`` and cache.
 
         ``first`` ``(rows,)`` is where each prompt begins; what stands before it is padding, and its
@@ -63,7 +207,9 @@ class Decoder:
         """
         rows, time = tokens.shape
         first = np.zeros(rows, np.int64) if first is None else first
-        cache = Cache.empty(len(self._layers), rows, self.heads, time, self._head_width, first)
+        cache = KeyValueCache.empty(
+            len(self._layers), rows, self.heads, time, self._head_width, first
+        )
         cache.filled = time
         x = self._embedded[tokens]
         # Padding sees itself: what sees nothing would be no number, and spread.
@@ -80,7 +226,7 @@ class Decoder:
             x += _squared_relu(_norm(x) @ w1) @ w2
         return _norm(x), cache
 
-    def step(self, tokens: Ints, cache: Cache) -> Floats:
+    def step(self, tokens: Ints, cache: KeyValueCache) -> Floats:
         """One more token ``(rows,)`` for each row of the cache -> logits ``(rows, words)``."""
         rows, at = len(tokens), cache.next_place()
         time = at + 1

@@ -1,8 +1,8 @@
 """Sampling from an embedded model, many samples at once.
 
-A prompt is read once whatever the number of its samples; finished samples leave the batch. Chance is a
-function of (model, prompt, seed, step) alone, so a sample does not depend on its neighbours, beyond
-the float noise of a matrix product's blocking.
+A prompt is read once whatever the number of its samples; finished samples leave the batch. Random
+numbers are a function of (model, prompt, seed, step) alone, so a sample does not depend on its
+neighbours, beyond the float noise of a matrix product's blocking.
 """
 
 from __future__ import annotations
@@ -16,12 +16,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tierwise.llm.embedded.batch import Batch
-from tierwise.llm.embedded.chance import streams
-from tierwise.llm.embedded.chat import Prompt
-from tierwise.llm.embedded.checkpoint import WEIGHTS, Checkpoint, read
-from tierwise.llm.embedded.decoder import Decoder
-from tierwise.llm.embedded.vocabulary import text
+from tierwise.llm.embedded.chat import STOP, WORK, Prompt
+from tierwise.llm.embedded.decoder import (
+    POSITIONS,
+    WEIGHTS,
+    Checkpoint,
+    Decoder,
+    Floats,
+    Ints,
+    KeyValueCache,
+    RowGaps,
+    read_checkpoint,
+)
+from tierwise.llm.embedded.vocabulary import END, ID, WORDS, text
+
+Words64 = NDArray[np.uint64]
 
 BATCH = 256
 
@@ -73,7 +82,7 @@ class Engine:
         stream = streams([keys[p] for p in prompts], seeds)
         for rows in _chunks(prompts, batch):
             chosen = [prompts[i] for i in rows]
-            running = Batch(self.decoder, chosen, stream[rows])
+            running = SampleBatch(self.decoder, chosen, stream[rows])
             while running.active:
                 running.step()
             for i, generation in zip(rows, _generations(running, chosen), strict=True):
@@ -83,7 +92,7 @@ class Engine:
 
 @functools.cache
 def _load(name: str, folder: Path) -> Engine:
-    return Engine(read(name, folder))
+    return Engine(read_checkpoint(name, folder))
 
 
 def _chunks(prompts: Sequence[Prompt], batch: int) -> Iterator[NDArray[np.int64]]:
@@ -98,7 +107,7 @@ def _expected(prompt: Prompt) -> tuple[tuple[int, ...], int]:
     return prompt.cue, len(prompt.tokens)
 
 
-def _generations(batch: Batch, prompts: Sequence[Prompt]) -> Iterator[Generation]:
+def _generations(batch: SampleBatch, prompts: Sequence[Prompt]) -> Iterator[Generation]:
     for row, prompt in enumerate(prompts):
         tokens = batch.tokens[row, : batch.lengths[row]]
         stopped = bool(batch.stopped[row])
@@ -112,3 +121,141 @@ def _generations(batch: Batch, prompts: Sequence[Prompt]) -> Iterator[Generation
             n_own_tokens=int(batch.own[row]),
             finish_reason="stop" if ended else "length",
         )
+
+
+_END, _ANSWER = ID[END], ID["answer"]
+_STOP = np.array(STOP)
+_NO_BUDGET = 2**31 - 1
+
+
+class SampleBatch:
+    """The samples of ``prompts``, one a row, each with its own stream of chance."""
+
+    def __init__(self, decoder: Decoder, prompts: Sequence[Prompt], stream: Words64) -> None:
+        n = len(prompts)
+        self._decoder, self._stream = decoder, stream
+        self._room = np.array([_room(p) for p in prompts])
+        self._temperature = np.array([p.temperature for p in prompts], np.float32)
+        self._budget = np.array(
+            [_NO_BUDGET if p.budget_tokens is None else p.budget_tokens for p in prompts]
+        )
+        self._working = np.array([p.cue == WORK for p in prompts])
+        self._forced = np.zeros(n, np.int64)
+        """How many tokens of ``STOP`` are still to be forced."""
+        self.tokens = np.zeros((n, int(self._room.max())), np.int64)
+        self.lengths = np.zeros(n, np.int64)
+        self.ended = np.zeros(n, np.bool_)
+        self.stopped = np.zeros(n, np.bool_)
+        """Which ended with one of their stops, which is no part of the text."""
+        self._stops = np.zeros((n, len(WORDS)), np.bool_)
+        for row, prompt in enumerate(prompts):
+            self._stops[row, list(prompt.stop)] = True
+        self.own = np.zeros(n, np.int64)
+        self.logprob_sum = np.zeros(n)
+        self.logprob_min = np.zeros(n)
+        self._live = np.arange(n)
+        self._step = 0
+        self._logits, self._cache = _read(decoder, prompts)
+
+    @property
+    def active(self) -> bool:
+        """Whether any row still runs."""
+        return bool(len(self._live))
+
+    def step(self) -> None:
+        """One more token for every running row."""
+        live = self._live
+        over = self._working[live] & (self._step >= self._budget[live])
+        self._forced[live[over]] = len(STOP)
+        self._working[live[over]] = False
+        chosen, logprob = _choose(
+            self._logits, stream_uniform(self._stream[live], self._step), self._temperature[live]
+        )
+        left = self._forced[live]
+        own = left == 0
+        token = np.where(own, chosen, _STOP[-left])
+        self._forced[live] -= ~own
+        self._record(live, token, own, np.where(own, logprob, 0.0))
+        self._step += 1
+        self.stopped[live] = own & self._stops[live, token]
+        done = (own & (token == _END)) | self.stopped[live] | (self._step >= self._room[live])
+        self._drop(done, token)
+
+    def _record(self, live: Ints, token: Ints, own: NDArray[np.bool_], lp: Floats) -> None:
+        self.tokens[live, self._step] = token
+        self.lengths[live] += 1
+        self.ended[live] = own & (token == _END)
+        self.own[live] += own
+        self.logprob_sum[live] += lp
+        self.logprob_min[live] = np.minimum(self.logprob_min[live], lp)
+        self._working[live] &= token != _ANSWER
+
+    def _drop(self, done: NDArray[np.bool_], token: Ints) -> None:
+        """Let finished rows go and run the model for the others."""
+        if done.any():
+            gaps = RowGaps.of(done)
+            self._live, token = gaps.close(self._live), gaps.close(token)
+            if not gaps.left:
+                return
+            self._cache.close(gaps)
+        self._logits = self._decoder.step(token, self._cache)
+
+
+def _room(prompt: Prompt) -> int:
+    """Tokens that may follow the cue: as asked, and as there are positions."""
+    return min(prompt.max_tokens, POSITIONS - len(prompt.tokens)) - len(prompt.cue)
+
+
+def _read(decoder: Decoder, prompts: Sequence[Prompt]) -> tuple[Floats, KeyValueCache]:
+    """Logits and cache of each row, every distinct prompt read once."""
+    texts = [(*p.tokens, *p.cue) for p in prompts]
+    distinct = list(dict.fromkeys(texts))
+    place = {t: i for i, t in enumerate(distinct)}
+    time = max(map(len, distinct))
+    padded = np.zeros((len(distinct), time), np.int64)
+    for row, t in zip(padded, distinct, strict=True):
+        row[time - len(t) :] = t
+    hidden, cache = decoder.read(padded, np.array([time - len(t) for t in distinct]))
+    rows = np.array([place[t] for t in texts])
+    return decoder.logits(hidden[:, -1])[rows], cache.take(rows)
+
+
+def _choose(
+    logits: Floats, chance: NDArray[np.float64], temperature: Floats
+) -> tuple[Ints, Floats]:
+    """A token a row at its temperature, and its log-probability before the temperature."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    warm = np.maximum(temperature, np.float32(1e-4))[:, None]
+    edges = np.exp(shifted / warm).cumsum(-1, dtype=np.float64)
+    chosen = (edges > (chance * edges[:, -1])[:, None]).argmax(-1)
+    greedy = temperature <= 0
+    if greedy.any():
+        chosen[greedy] = shifted[greedy].argmax(-1)
+    picked = shifted[np.arange(len(chosen)), chosen].astype(np.float64)
+    return chosen, picked - np.log(np.exp(shifted).sum(-1, dtype=np.float64))
+
+
+# Random numbers by counter: a pure function of (key, seed, step), whatever else is sampled.
+# The mixing is SplitMix64's finaliser (Steele, Lea & Flood 2014).
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MASK = 2**64 - 1
+
+
+def _mix(x: Words64) -> Words64:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def streams(keys: Sequence[int], seeds: Sequence[int]) -> Words64:
+    """One stream per (key, seed) pair, shape ``(n,)``."""
+    key = np.array([k & _MASK for k in keys], np.uint64)
+    seed = np.array([(s * _GOLDEN + 1) & _MASK for s in seeds], np.uint64)
+    return _mix(key ^ _mix(seed))
+
+
+def stream_uniform(stream: Words64, step: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1) for ``step`` of each stream, shape ``(n,)``."""
+    offset = np.uint64((step + 1) * _GOLDEN & _MASK)
+    return (_mix(stream + offset) >> np.uint64(11)).astype(np.float64) * 2.0**-53

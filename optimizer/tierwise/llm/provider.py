@@ -1,12 +1,13 @@
 """Any model that LiteLLM reaches, over HTTP.
 
-LiteLLM translates and sends; queueing, retries, fan-out and the dealing of the bill are ours
-(``limits``, ``retries``, ``choices``), since its own retries multiply calls and its limits refuse.
+LiteLLM translates and sends; queueing, faults, fan-out and the dealing of the bill are ours
+(``limits``, ``faults``, ``answers``), since its own faults multiply calls and its limits refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -14,35 +15,35 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from tierwise.errors import ProviderError
-from tierwise.llm._base import Call, Failure, Request, Result
-from tierwise.llm.choices import read_choices
-from tierwise.llm.limits import Gate, prompt_tokens_bound, prompt_tokens_estimate
+from tierwise.llm.answers import read_choices
+from tierwise.llm.base import Call, Failure, Request, Result
+from tierwise.llm.faults import FATAL, Fault, Retry, Traffic, classify
+from tierwise.llm.limits import RateLimiter, prompt_tokens_bound, prompt_tokens_estimate
 from tierwise.llm.litellm import (
     CAPS,
-    address_of,
+    LiteLLMSender,
+    Sender,
     check_key,
     check_params,
     check_tier,
     close_clients,
+    provider_address,
     supported_params,
 )
-from tierwise.llm.loop import LoopThread
-from tierwise.llm.openai_http import OpenAIHttp, speaks_openai
-from tierwise.llm.retries import FATAL, Fault, Retry, Traffic, classify
-from tierwise.llm.sender import LiteLLMSender, Sender
+from tierwise.llm.openai_client import OpenAIClient, speaks_openai
 from tierwise.schema import Tier
 
 T = TypeVar("T")
 
 
-class LiteLLMModel:
+class ProviderModel:
     """A tier's model. Sample i of a request has seed ``base + i`` where the provider takes seeds.
 
     Calls for several samples go out as one where ``tier.takes_n``, else as one call a sample. Retries,
-    limits and the classes of failures are described in ``retries`` and ``limits``. ``chunk`` does
+    limits and the classes of failures are described in ``faults`` and ``limits``. ``chunk`` does
     not follow the limits, since how samples share calls, and so the bill, must not either.
 
-    ``direct`` sends straight to the server where it speaks OpenAI's protocol (``openai_http``): the
+    ``direct`` sends straight to the server where it speaks OpenAI's protocol (``openai_client``): the
     same bodies, the same samples, a fraction of the CPU.
 
     Attributes:
@@ -57,12 +58,12 @@ class LiteLLMModel:
         """Raises InputError for what the provider does not take, ProviderError without a key."""
         check_tier(tier)
         check_key(tier.model)
-        self.tier, self.address, self.traffic = tier, address_of(tier.model), Traffic()
+        self.tier, self.address, self.traffic = tier, provider_address(tier.model), Traffic()
         self._retry = retry or Retry()
-        self._gate = Gate(tier.limits)
+        self._gate = RateLimiter(tier.limits)
         self._ahead = 2 * self._gate.concurrency + self.chunk
         self._sender: Sender = (
-            OpenAIHttp(tier.model, self._gate.concurrency)
+            OpenAIClient(tier.model, self._gate.concurrency)
             if direct and speaks_openai(tier.model)
             else LiteLLMSender(tier.model)
         )
@@ -73,7 +74,7 @@ class LiteLLMModel:
         self._loop: LoopThread | None = LoopThread.join()
 
     def __repr__(self) -> str:
-        return f"LiteLLMModel({self.tier.model!r})"
+        return f"ProviderModel({self.tier.model!r})"
 
     def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
         """Answer chunks in order; as many are under way as keep all slots busy.
@@ -219,3 +220,56 @@ async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     finally:
         for task in tasks:
             task.cancel()
+
+
+Farewell = Callable[[], Coroutine[Any, Any, None]]
+
+
+class LoopThread:
+    """An event loop in a daemon thread, counted by its users."""
+
+    _shared: LoopThread | None = None
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="tierwise-http", daemon=True
+        )
+        self._thread.start()
+
+    @classmethod
+    def join(cls) -> LoopThread:
+        """The shared loop, started by its first user; each ``join`` needs a ``leave``."""
+        with cls._lock:
+            if cls._shared is None:
+                cls._shared = LoopThread()
+            cls._shared._users += 1
+            return cls._shared
+
+    def leave(self, farewell: Farewell) -> None:
+        """Stop using the loop; the last user runs ``farewell`` on it and ends it."""
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            LoopThread._shared = None
+        self.submit(self._end(farewell)).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start ``work`` on the loop, from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _end(self, farewell: Farewell) -> None:
+        await self._loop.shutdown_default_executor()  # what threads hold is handed over first
+        await asyncio.sleep(0)
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await farewell()
+        await self._loop.shutdown_asyncgens()

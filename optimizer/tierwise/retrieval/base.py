@@ -7,7 +7,7 @@ this process (``bm25``) or an address (``http``).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -91,3 +91,21 @@ def _words(text: str) -> set[str]:
 def unique(passages: Sequence[Passage]) -> tuple[Passage, ...]:
     """The first of each id."""
     return tuple({p.id: p for p in reversed(passages)}.values())[::-1]
+
+
+class RecordedRetriever:
+    """What ``look_ups`` say of a query; one that is not there fails: it is never made up."""
+
+    def __init__(self, identity: str, look_ups: Mapping[str, Retrieved]) -> None:
+        self.identity = identity
+        self._look_ups = look_ups
+
+    def find(self, query: str, k: int) -> Retrieved:
+        """See ``Retriever``."""
+        found = self._look_ups.get(query)
+        if found is None:
+            raise ProviderError(f"no look-up of {query!r} is recorded")
+        return Retrieved(found.passages[:k], found.latency_s)
+
+    def close(self) -> None:
+        """Nothing to give back."""

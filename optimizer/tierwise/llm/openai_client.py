@@ -16,9 +16,9 @@ import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from tierwise.llm._base import Request
-from tierwise.llm.litellm import api_base, library, provider_of
-from tierwise.llm.retries import Fault, classify, redact
+from tierwise.llm.base import Request
+from tierwise.llm.faults import Fault, classify, redact
+from tierwise.llm.litellm import api_base, litellm_library, provider_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -29,7 +29,7 @@ PROVIDERS: Mapping[str, tuple[str | None, str]] = {
 }
 """Provider -> its own address, None where the environment must give one; and its key's variable."""
 
-SHAPES = 256
+BODY_SHAPES = 256
 IDLE_S = 30.0
 """Servers close idle connections; one that is closed before theirs cannot be cut in a call."""
 
@@ -46,7 +46,7 @@ class StatusError(Exception):
 
 
 def speaks_openai(model: str) -> bool:
-    """Whether calls to ``model`` can be sent by ``OpenAIHttp``.
+    """Whether calls to ``model`` can be sent by ``OpenAIClient``.
 
     Models that LiteLLM reaches by another route than chat completions (``mode: responses``), and
     providers without an address, are LiteLLM's.
@@ -54,7 +54,7 @@ def speaks_openai(model: str) -> bool:
     provider, name = provider_of(model)
     if provider not in PROVIDERS or not (PROVIDERS[provider][0] or api_base(model)):
         return False
-    table = library().model_cost
+    table = litellm_library().model_cost
     row = table.get(name) or table.get(f"{provider}/{name}") or {}
     return row.get("mode", "chat") == "chat" and not name.startswith("responses/")
 
@@ -73,7 +73,7 @@ class _Body(NamedTuple):
     own: tuple[str, ...] = ()
 
 
-class OpenAIHttp:
+class OpenAIClient:
     """``Sender`` for a model that ``speaks_openai``."""
 
     def __init__(self, model: str, connections: int) -> None:
@@ -88,7 +88,7 @@ class OpenAIHttp:
         self._session: aiohttp.ClientSession | None = None
         self._proxy = _proxy_of(self._url)
         self._bodies: dict[str, _Body] = {}
-        litellm = library()
+        litellm = litellm_library()
         self._config: Any = litellm.utils.ProviderConfigManager.get_provider_chat_config(
             model=self._name, provider=litellm.LlmProviders(self._provider)
         )
@@ -139,7 +139,7 @@ class OpenAIHttp:
         shape = json.dumps([sorted(own), roles, request.params], sort_keys=True, default=repr)
         made = self._bodies.get(shape)
         if made is None:
-            if len(self._bodies) >= SHAPES:  # clients choose how long a history is
+            if len(self._bodies) >= BODY_SHAPES:  # clients choose how long a history is
                 self._bodies.clear()
             made = self._bodies[shape] = self._shaped(request, own)
         if made.said is None:
@@ -168,7 +168,7 @@ class OpenAIHttp:
         params: Mapping[str, object],
         own: Mapping[str, object],
     ) -> dict[str, object]:
-        optional = library().utils.get_optional_params(
+        optional = litellm_library().utils.get_optional_params(
             model=self._name, custom_llm_provider=self._provider, **own, **params
         )
         body: dict[str, object] = self._config.transform_request(
@@ -185,7 +185,7 @@ class OpenAIHttp:
 
     def _read(self, text: str) -> Any:
         """The answer as LiteLLM reads one, reasoning apart from what is said."""
-        library()
+        litellm_library()
         from litellm import ModelResponse
         from litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response import (
             convert_to_model_response_object,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tierwise.llm._base import Completion, Failure, Result
-from tierwise.llm.retries import Fault
+from tierwise.llm.base import Completion, Failure, Result
+from tierwise.llm.faults import Fault
 
 
 def read_choices(response: Any, n: int, latency_s: float) -> list[Result]:
@@ -32,7 +32,7 @@ def read_choices(response: Any, n: int, latency_s: float) -> list[Result]:
     thoughts = [getattr(choice.message, "reasoning_content", None) or "" for choice in choices]
     billed = int(usage.completion_tokens or 0)
     thought = min(billed, _detail(usage, "completion_tokens_details", "reasoning_tokens"))
-    reasoning = share(thought, [len(t.encode()) for t in thoughts])
+    reasoning = split_tokens(thought, [len(t.encode()) for t in thoughts])
     all_logprobs = [_logprobs(choice) for choice in choices]
     visible = _interleaved(
         billed - thought, texts, [] if thought else [len(of) for of in all_logprobs]
@@ -63,12 +63,12 @@ def _interleaved(total: int, texts: Sequence[str], counted: Sequence[int]) -> li
     """``total`` tokens interleaved to ``texts``, by their ``counted`` tokens where all have some."""
     beside = total - sum(counted)
     if counted and all(counted) and beside >= 0:
-        alike = share(beside, [1] * len(counted))
+        alike = split_tokens(beside, [1] * len(counted))
         return [own + part for own, part in zip(counted, alike, strict=True)]
-    return share(total, [len(text.encode()) for text in texts])
+    return split_tokens(total, [len(text.encode()) for text in texts])
 
 
-def share(total: int, weights: Sequence[int]) -> list[int]:
+def split_tokens(total: int, weights: Sequence[int]) -> list[int]:
     """``total`` interleaved by ``weights`` in whole numbers that add up to it (largest remainders).
 
     Weights of zero share alike; the first of equal remainders gets the odd one.
