@@ -19,7 +19,7 @@ strategies:
   adaptive_consistency: {threshold: [0.8, 0.9], max_samples: 9}
 difficulty: {signals: [none, length], buckets: [1, 2], probe_samples: {low: 2, high: 4}}
 search_rounds: {low: 0, high: 6}
-constraints: {max_usd_per_item: 0.01, max_rounds: 4, max_pss: 0.3}
+constraints: {max_usd_per_item: 0.01, max_rounds: 4}
 """
 
 
@@ -106,7 +106,7 @@ def test_a_space_loads(tmp_path):
             "probe_samples: {low: 0",
             "s.yaml:9: difficulty.probe_samples: must be at least 1",
         ),
-        ("max_pss: 0.3", "max_pss: 3", "s.yaml:11: constraints.max_pss must be at most 1, got 3"),
+        ("max_rounds: 4", "max_pss: 3", "s.yaml:11: constraints: unknown key 'max_pss'"),
         ("[0.3, 0.8]", "[0.3, 0.3]", "s.yaml:1: temperature: the same choice twice"),
         ("[0.3, 0.8]", "[1e-1]", "s.yaml:1: YAML 1.1 reads 1e-1 as text, 1.2 as a number"),
         ("[echo]", "maybe", "s.yaml:3: prompts.library must be true, false or a list"),

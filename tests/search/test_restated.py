@@ -11,7 +11,6 @@ from tests.search.worlds import DIMS, VARIANTS, coins
 from tierwise.evaluation import ABSTAINED, Evaluator, Permutations, SampleTable, replay
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
 from tierwise.search.parameters import Proposal
-from tierwise.search.paraphrases import RobustEvaluator
 from tierwise.search.restated import as_single, merged
 from tierwise.search.study import StudyRound
 
@@ -75,22 +74,6 @@ def test_after_a_probe_of_its_own_variant_the_vote_stays() -> None:
     on = Evaluator(answered(), Permutations(4))
     assert as_single(Policy(buckets, own), on) == Policy(buckets, own)
     assert as_single(Policy(buckets, other), on) == Policy((ONE, FOUR), other)
-
-
-def test_a_paraphrase_that_is_silent_keeps_the_vote_of_a_robust_search() -> None:
-    whole, other = answered(), VARIANTS[0]._replace(prompt="reworded")
-    silent = replace(
-        whole.variants[VARIANTS[0]], answers=np.full((24, 9), ABSTAINED, dtype=np.int16)
-    )
-    on = RobustEvaluator(
-        replace(whole, variants={**whole.variants, other: silent}),
-        Permutations(4),
-        {VARIANTS[0].prompt: ("reworded",)},
-        exact=True,
-        cache_bytes=1_000_000,
-    )
-    policy = Policy((Recipe(VARIANTS[:1], DEGENERATE[0]),))
-    assert as_single(policy, on) == policy
 
 
 def test_a_study_has_the_one_sample_and_not_the_vote_that_is_one() -> None:

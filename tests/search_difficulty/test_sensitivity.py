@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.search import scripted_job
-from tests.search.worlds import DIMS
 from tests.search_difficulty.worlds import variant_table
-from tierwise.content import load_job
-from tierwise.errors import InputError
-from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.schema import Difficulty, StrategySpec, Variant, uniform
-from tierwise.schema.space import Constraints
-from tierwise.search.parameters import Proposal
-from tierwise.search.sensitivity import by_chance, item_sensitivity, pss_of, sensitivities
-from tierwise.search.study import StudyRound
-from tierwise.search.tune import prepare
+from tierwise.evaluation import SampleTable
+from tierwise.schema import Variant
+from tierwise.search.sensitivity import by_chance, item_sensitivity, sensitivities
 
 
 @pytest.mark.parametrize(("k", "m"), [(k, m) for m in (2, 3, 5) for k in range(m + 1)])
@@ -63,25 +53,3 @@ def test_paraphrases_of_a_family_and_all_prompts_are_reported() -> None:
     assert found["baseline"].pss.mean == pytest.approx(0.9 * 0.9 + 0.1 * 0.1, abs=0.02)
     assert found["baseline"].by_chance == pytest.approx(0.18, abs=0.02)
     assert found["baseline"].pss.low < found["baseline"].pss.mean < found["baseline"].pss.high
-
-
-def test_a_policy_over_max_pss_is_no_answer() -> None:
-    table = paraphrases(0.9, 0.1, 0.6)
-    variants = tuple(table.variants)
-    pss = pss_of(table, FAMILIES)
-    assert set(pss) == set(variants[:2])
-    space = replace(DIMS.space, constraints=Constraints(max_pss=0.5))
-    dims = replace(DIMS, space=space, variants=variants, pss=pss, max_samples=3)
-    study_round = StudyRound("t/t/g1", Evaluator(table, Permutations(2)), dims, 0, 1)
-    single = StrategySpec.of("single")
-    study_round.enqueue([Proposal(Difficulty(), (), uniform(a, single).buckets) for a in variants])
-    study_round.run(3)
-    assert [j.policy.variants for j in study_round.front()] == [(variants[2],)]
-
-
-def test_max_pss_without_other_paraphrases_is_refused_before_a_call(tmp_path: Path) -> None:
-    job = scripted_job.make_job(tmp_path / "job")
-    space = tmp_path / "job" / "space.yaml"
-    space.write_text(space.read_text() + "constraints: {max_pss: 0.2}\n")
-    with pytest.raises(InputError, match="paraphrases"):
-        prepare(load_job(job))

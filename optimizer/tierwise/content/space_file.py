@@ -39,7 +39,6 @@ class PromptsModel(Strict):
     library: Any = None
     demos: Annotated[list[WholeFromZero], Field(min_length=1)] = Field(default_factory=lambda: [0])
     paraphrases: WholeFromZero = 0
-    robust: bool = False
 
 
 class DifficultyModel(Strict):
@@ -56,7 +55,6 @@ class ConstraintsModel(Strict):
 
     max_usd_per_item: Positive | None = None
     max_rounds: Count | None = None
-    max_pss: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class SpaceModel(Strict):
@@ -98,11 +96,6 @@ class _Reading:
         if max(model.difficulty.buckets) > 1 and set(model.difficulty.signals) == {"none"}:
             message = "more than one bucket needs a signal other than none"
             self.faults.append(self.document.fault(message, ("difficulty", "buckets")))
-        if model.prompts.robust and not model.prompts.paraphrases:
-            message = (
-                "robust judges a prompt by its paraphrases: set prompts.paraphrases to 1 or more"
-            )
-            self.faults.append(self.document.fault(message, ("prompts", "robust")))
         for loc, values in self._lists():
             if len(set(values)) < len(values):
                 self.faults.append(self.document.fault(f"{loc[-1]}: the same choice twice", loc))
@@ -120,7 +113,6 @@ class _Reading:
             name=name,
             families=tuple(model.prompts.families),
             paraphrases=model.prompts.paraphrases,
-            robust=model.prompts.robust,
             demos=tuple(model.prompts.demos),
             temperatures=tuple(float(t) for t in model.temperature),
             variants=tuple(model.variants),

@@ -23,7 +23,7 @@ from tierwise.evaluation.signals import signal_rows
 from tierwise.evaluation.table import SampleTable
 from tierwise.evaluation.variant_rows import Floats
 from tierwise.evaluation.walks import Walks
-from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
+from tierwise.schema import Difficulty, Policy, Probe, Recipe
 from tierwise.strategies import PLAIN, Strategy, Vote, paths_of
 
 Mask = npt.NDArray[np.bool_]
@@ -85,10 +85,6 @@ class Evaluator:
         self._walks.forget()
         for cache in (self._components, self._means, self._signals):
             cache.clear()
-
-    def judged_by(self, variant: Variant) -> tuple[Variant, ...]:
-        """The variants whose samples a recipe of ``variant`` is judged by."""
-        return (variant,)
 
     def signal(self, difficulty: Difficulty) -> Floats:
         """The difficulty signal of each row, (n_items * n_orders,)."""

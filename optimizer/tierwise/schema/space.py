@@ -43,11 +43,10 @@ Dimension = Range | tuple[Param, ...]
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What a policy must keep to; None: no such bound. ``max_pss``: prompt sensitivity (ProSA)."""
+    """What a policy must keep to; None: no such bound."""
 
     max_usd_per_item: float | None = None
     max_rounds: int | None = None
-    max_pss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class SearchSpace:
     """Everything that a study may choose from.
 
     ``families`` empty: all. ``paraphrases``: other paraphrases of each prompt to try (0: only the
-    first paraphrase); ``robust``: they are not chosen, but a prompt is judged by all of them.
+    first paraphrase).
     ``strategies``: kind -> parameter -> dimension. ``probe_variants``: over how many variants a probe's
     samples may be interleaved. ``library``: whether the prompts shipped in ``search_spaces/prompts`` take
     part: True, False, only some of its families, or None for "only where the task brings no
@@ -65,7 +64,6 @@ class SearchSpace:
     name: str
     families: tuple[str, ...] = ()
     paraphrases: int = 0
-    robust: bool = False
     demos: tuple[int, ...] = (0,)
     temperatures: tuple[float, ...] = (0.8,)
     variants: tuple[int, ...] = (1,)

@@ -87,7 +87,6 @@ class Dimensions:
     """The space of one study: what may be chosen, with the variants that are still in the race.
 
     Attributes:
-        pss: prompt sensitivity of the variants that have other paraphrases, for ``max_pss``.
         scores: the scores that this tier's samples have; None: log-probabilities, if ``logprobs``.
         told: ready ways to tell easy from hard by a signal that asks the model, or was fitted.
         depth_above: the most samples of a variant of another tier; None: as of the others.
@@ -97,7 +96,6 @@ class Dimensions:
     variants: tuple[Variant, ...]
     logprobs: bool
     max_samples: int
-    pss: Mapping[Variant, float] = field(default_factory=dict)
     scores: frozenset[str] | None = None
     told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
     samples_of_target: int | None = None

@@ -78,10 +78,7 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     space = offered(prepared.space, scores_of(task, tier))
     n_samples = most_samples(space)
     beside = beside_of(prepared, space, n_samples, SCREENED_CHAINS)
-    calls, paraphrases = (
-        _calls(prepared, tier, variants, variants.candidates),
-        variants.sampled_beside,
-    )
+    calls = _calls(prepared, tier, variants, variants.candidates)
     first = [of_variant[0].request for of_variant in calls]
     size = sum(len(m.content.encode()) for r in first for m in r.messages) / len(first)
     within = search_size.within(task, prepared.space.signals)
@@ -89,7 +86,6 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     try:
         assumed = replace(
             assumed_cost(tier, variants.candidates, size),
-            paraphrases=paraphrases,
             nodes=beside.nodes,
             screened=beside.screened,
         )
@@ -99,10 +95,7 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
         fault = str(error)
     lengths = _Lengths.of(tier, calls, bounded=cap.usd is not None or cap.tokens is not None)
     splits = {name: len(items) for name, items in task.splits.items()}
-    stages = tuple(
-        stage.worded(paraphrases)
-        for stage in _stages(cut, within, len(first), n_samples, tier, lengths, beside)
-    )
+    stages = _stages(cut, within, len(first), n_samples, tier, lengths, beside)
     for other in prepared.job.above(tier.name):
         stages = tuple(
             _handing_on(stage, prepared, prepared.tiers[other], n_samples) for stage in stages

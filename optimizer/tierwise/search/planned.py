@@ -10,7 +10,6 @@ from tierwise.llm.models import RECORDED, kind_of
 from tierwise.pool import Cap
 from tierwise.pool.spending import Bought
 from tierwise.schema import Tier
-from tierwise.search.search_size import AS_ITSELF
 
 
 class Amount(NamedTuple):
@@ -23,10 +22,6 @@ class Amount(NamedTuple):
     def plus(self, other: Amount) -> Amount:
         """Both together."""
         return Amount(self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd)
-
-    def times(self, n: int) -> Amount:
-        """As often."""
-        return Amount(self.calls * n, self.tokens * n, self.usd * n)
 
 
 NOTHING = Amount(0, 0.0, 0.0)
@@ -45,19 +40,6 @@ class StagePlan:
     expected: Amount
     worst: Amount
     lookups: int = 0
-
-    def worded(self, paraphrases: int) -> StagePlan:
-        """With as many paraphrases of each prompt sampled beside each other."""
-        if self.stage in AS_ITSELF or paraphrases == 1:
-            return self
-        return replace(
-            self,
-            variants=self.variants * paraphrases,
-            samples=self.samples * paraphrases,
-            expected=self.expected.times(paraphrases),
-            worst=self.worst.times(paraphrases),
-            lookups=self.lookups * paraphrases,
-        )
 
     def beside(self, samples: int, lookups: int, expected: Amount, worst: Amount) -> StagePlan:
         """With the turns of chains beside the plain answers."""

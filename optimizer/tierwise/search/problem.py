@@ -15,7 +15,6 @@ from tierwise.schema.space import SearchSpace
 from tierwise.search.above import Above
 from tierwise.search.earlier import Before
 from tierwise.search.parameters import Dimensions
-from tierwise.search.paraphrases import RobustEvaluator
 from tierwise.search.search_size import SampleCost, SearchSize
 from tierwise.search.variants import Variants
 from tierwise.tasks import Item, Task
@@ -34,7 +33,6 @@ class TierProblem:
     Attributes:
         effort: how much a search looks at; scaled to the budget by the first stage.
         assumed: what a sample costs, before the first is bought.
-        pss: how much a variant's score hangs on its paraphrase, from the first stage.
         generations: those of earlier rounds, which these are counted on from.
         scores: names of the scores that samples have; None: log-probabilities, if the tier has them.
         told: signals that ask the model or are fitted -> how they are told, from the first stages.
@@ -53,7 +51,6 @@ class TierProblem:
     search_size: SearchSize
     cap: Cap
     assumed: SampleCost
-    pss: Mapping[Variant, float] = field(default_factory=dict)
     study_rounds: int = 0
     scores: frozenset[str] | None = None
     told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
@@ -112,28 +109,14 @@ class TierProblem:
             variants,
             all(tier.logprobs for tier in of),
             n_samples,
-            self.pss,
             self.scores,
             self.told,
             min(self.handed_to.values(), default=n_samples),
         )
 
-    def evaluator(
-        self, table: SampleTable, *, exact: bool = True, robust: bool = True
-    ) -> Evaluator:
-        """Judges policies on ``table``; on held-out items all go through the orders (not exact).
-
-        In a robust space by all paraphrases, unless ``robust`` says as they are.
-        """
-        if not (robust and self.variants.paraphrases):
-            return Evaluator(table, self.permutations, exact=exact, cache_bytes=CACHE_BYTES)
-        return RobustEvaluator(
-            table,
-            self.permutations,
-            self.variants.paraphrases,
-            exact=exact,
-            cache_bytes=CACHE_BYTES,
-        )
+    def evaluator(self, table: SampleTable, *, exact: bool = True) -> Evaluator:
+        """Judges policies on ``table``; on held-out items all go through the orders (not exact)."""
+        return Evaluator(table, self.permutations, exact=exact, cache_bytes=CACHE_BYTES)
 
 
 def in_random_order(items: Sequence[Item], seed: int) -> list[Item]:

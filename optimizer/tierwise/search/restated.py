@@ -48,6 +48,5 @@ def _as_single(recipe: Recipe, probe: Probe | None, evaluator: Evaluator) -> Rec
     if probe is not None and probe.among(recipe.variants):
         return recipe
     first = recipe.variants[:1]  # the others are not sampled from
-    answers = (evaluator.table.of(variant).answers for variant in evaluator.judged_by(first[0]))
-    silent = any((codes == ABSTAINED).any() for codes in answers)
+    silent = (evaluator.table.of(first[0]).answers == ABSTAINED).any()
     return recipe if silent else Recipe(first, SINGLE)

@@ -25,8 +25,6 @@ FEWEST = {
     "select_items": 32,
     "test_items": 60,
 }
-AS_ITSELF = ("fit", "test")
-"""Stages at which a prompt is sampled from as it is served, and not its other paraphrases beside it."""
 ACCEPT_PART = 3
 """At most this part of the tune split is kept for the acceptance of rounds."""
 PLANNED_SHARE = 0.9
@@ -180,8 +178,7 @@ class SampleCost:
 
     ``takes_n``: the samples of a variant on an item are one call at each stage. ``nodes`` are the samples
     below or beside a variant's plain answers to an item, each a call of its own; ``screened`` are the
-    screening's. ``paraphrases`` are those of a prompt that are sampled beside each other in a robust
-    search, but for ``AS_ITSELF``.
+    screening's.
     """
 
     usd: float
@@ -189,11 +186,6 @@ class SampleCost:
     takes_n: bool = False
     nodes: int = 0
     screened: int = 0
-    paraphrases: int = 1
-
-    def worded(self, stage: str) -> int:
-        """Prompts that are sampled from for each variant at a stage."""
-        return 1 if stage in AS_ITSELF else self.paraphrases
 
 
 def affordable(
@@ -266,10 +258,10 @@ def _left(
     """Samples and calls of the stages that are not done."""
     stages = search_size.stages(n_variants, n_samples, cost.nodes, cost.screened)
     left = [stage for stage in stages if stage.stage not in done]
-    samples = sum(stage.samples * cost.worded(stage.stage) for stage in left)
-    calls = sum(stage.requests * cost.worded(stage.stage) for stage in left)
+    samples = sum(stage.samples for stage in left)
+    calls = sum(stage.requests for stage in left)
     if "rounds" not in done:
-        rounds = search_size.rounds * cost.worded("rounds")
+        rounds = search_size.rounds
         more_samples, more_calls = search_size.round(n_samples, cost.nodes)
         samples, calls = samples + rounds * more_samples, calls + rounds * more_calls
     return samples, calls if cost.takes_n else samples

@@ -98,24 +98,6 @@ def sensitivities(
     ]
 
 
-def pss_of(table: SampleTable, families: Mapping[str, str]) -> dict[Variant, float]:
-    """Variant -> PSS over the paraphrases of its prompt's family; variants without another paraphrase: absent.
-
-    ``max_pss`` is held against this.
-    """
-    found: dict[Variant, float] = {}
-    for variant in table.variants:
-        same = [
-            other
-            for other in table.variants
-            if families.get(other.prompt) == families.get(variant.prompt)
-            and (other.mode, other.temperature) == (variant.mode, variant.temperature)
-        ]
-        if len(same) > 1:
-            found[variant] = float(item_sensitivity([table.variants[a].score for a in same]).mean())
-    return found
-
-
 def _sensitivity(
     table: SampleTable, family: str, mode: str, temperature: float, variants: Sequence[Variant]
 ) -> Sensitivity:

@@ -149,9 +149,6 @@ class StudyRound:
             excess.append(("max_usd_per_item", judged.usd - bounds.max_usd_per_item))
         if bounds.max_rounds is not None:
             excess.append(("max_rounds", judged.rounds - bounds.max_rounds))
-        if bounds.max_pss is not None:
-            worst = max(self.dimensions.pss.get(variant, 0.0) for variant in judged.policy.variants)
-            excess.append(("max_pss", worst - bounds.max_pss))
         return excess
 
 

@@ -10,7 +10,6 @@ from tierwise.search.buying import Samples
 from tierwise.search.events import Listener, Started
 from tierwise.search.explored import explore
 from tierwise.search.found import TierResult
-from tierwise.search.paraphrases import Reworded
 from tierwise.search.problem import TierProblem
 from tierwise.search.rounds import Rounds
 from tierwise.search.stages.select import select
@@ -30,8 +29,6 @@ def search(
     def started(stage: str) -> None:
         listener(Started(problem.tier.name, stage))
 
-    if problem.variants.paraphrases:
-        samples = Reworded(samples, problem.variants.paraphrases)
     searched = [explore(problem, samples, listener, problem.before.proposals)]
     if rounds is not None:
         searched += rounds.after(searched[0], listener)

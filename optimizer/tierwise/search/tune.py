@@ -56,11 +56,6 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     """
     job = replace(job, space=space_of(job, task))
     space = load_space(job.space)
-    if space.constraints.max_pss is not None and not space.paraphrases:
-        raise InputError(
-            f"space {space.name!r}: max_pss bounds how much a score hangs on the paraphrase, which "
-            "takes other paraphrases to measure: set prompts.paraphrases to 1 or more"
-        )
     rendered = any(kind_of(spec.model) != RECORDED for spec in job.tiers.values())
     loaded = task or load_task(job.task, space, prompts_needed=rendered)
     if rendered and not loaded.prompts:

@@ -17,19 +17,12 @@ class Variants:
 
     ``baseline`` is the prompt and mode in use today. ``asking``: signal -> the variants by which it
     asks the model about the task; no candidates, since their completions are no answers.
-    ``paraphrases``: in a robust space, prompt -> its other paraphrases, which are no candidates either.
     """
 
     prompts: Mapping[str, PromptTemplate]
     candidates: tuple[Variant, ...]
     baseline: Variant
     asking: Mapping[str, tuple[Variant, ...]] = field(default_factory=dict)
-    paraphrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def sampled_beside(self) -> int:
-        """Paraphrases of a prompt that are sampled beside each other, at most; 1 in a plain space."""
-        return 1 + max(map(len, self.paraphrases.values()), default=0)
 
 
 def candidate_variants(
@@ -41,9 +34,9 @@ def candidate_variants(
 ) -> Variants:
     """Every variant of ``space`` that ``tier`` has the mode for.
 
-    Paraphrases become prompts ``id~1`` … (in a robust space no candidates), demonstrations
-    ``id+2.mode``. The baseline is ``baseline`` in its first mode at the space's first temperature,
-    whether or not the space has it.
+    Paraphrases become prompts ``id~1`` …, demonstrations ``id+2.mode``. The baseline is
+    ``baseline`` in its first mode at the space's first temperature, whether or not the space has
+    it.
 
     Raises:
         InputError: no prompt fits a mode that the tier and the space share.
@@ -56,28 +49,20 @@ def candidate_variants(
         )
     found: dict[str, PromptTemplate] = {}
     variants: list[Variant] = []
-    others: dict[str, tuple[str, ...]] = {}
     for prompt in prompts:
-        first, *rest = prompt.variants()[: 1 + space.paraphrases]
         for mode in modes:
             if prompt.modes and mode not in prompt.modes:
                 continue
-            shown, *reworded = (
-                _with_demonstrations(paraphrase, mode, task, space.demos)
-                for paraphrase in (first, *rest)
-            )
-            found |= {one.id: one for of in (shown, *reworded) for one in of}
-            chosen = shown if space.robust else [one for of in (shown, *reworded) for one in of]
-            variants += [Variant(one.id, mode, t) for one in chosen for t in space.temperatures]
-            if space.robust and reworded:
-                same = zip(shown, *reworded, strict=True)
-                others |= {one.id: tuple(w.id for w in more) for one, *more in same}
+            for paraphrase in prompt.variants()[: 1 + space.paraphrases]:
+                shown = _with_demonstrations(paraphrase, mode, task, space.demos)
+                found |= {one.id: one for one in shown}
+                variants += [Variant(one.id, mode, t) for one in shown for t in space.temperatures]
     if not variants:
         raise InputError(f"no prompt fits the modes {', '.join(modes)} of tier {tier.name!r}")
     own_modes = [m for m in modes if not baseline.modes or m in baseline.modes] or modes
     today = Variant(baseline.id, own_modes[0], space.temperatures[0])
     found.setdefault(baseline.id, baseline)
-    return Variants(found, tuple(dict.fromkeys((today, *variants))), today, paraphrases=others)
+    return Variants(found, tuple(dict.fromkeys((today, *variants))), today)
 
 
 def _with_demonstrations(

@@ -16,7 +16,6 @@ from tierwise.search.buying import Samples
 from tierwise.search.n_samples_by_variant import most_samples, nodes_an_item, with_nodes
 from tierwise.search.problem import TierProblem
 from tierwise.search.search_size import SampleCost, StageSamples, affordable
-from tierwise.search.sensitivity import pss_of
 
 SCREENED_CHAINS = 1
 """Chains of search an item, where a space searches: what search is worth shows in one."""
@@ -27,7 +26,7 @@ class Screened:
     """Every variant on the screening items.
 
     Attributes:
-        question: with an effort that the budget affords at the measured cost, and the variants' pss.
+        problem: with a search size that the budget affords at the measured cost.
         table: the samples.
         single: (variant, score, dollars) at one sample.
         depth: the most samples of a variant that the study may look at.
@@ -52,8 +51,7 @@ def screen(problem: TierProblem, samples: Samples) -> Screened:
     search_size = q.search_size.within(q.task, q.space.signals)
     nodes = nodes_an_item(q.space, n_samples)
     first = nodes_an_item(q.space, n_samples, SCREENED_CHAINS)
-    paraphrases = q.variants.sampled_beside
-    assumed = replace(q.assumed, nodes=nodes, screened=first, paraphrases=paraphrases)
+    assumed = replace(q.assumed, nodes=nodes, screened=first)
     search_size = affordable(search_size, len(variants), n_samples, assumed, q.cap, tier=name)
     items = q.items("tune")[: search_size.screen_items]
     screen_samples = min(search_size.screen_samples, max(n_samples, 1))
@@ -62,27 +60,20 @@ def screen(problem: TierProblem, samples: Samples) -> Screened:
     )
     plain = with_nodes(variants, screen_samples, q.space, SCREENED_CHAINS)
     table = samples.table(items, {**plain, **asked}, "screen")
-    measured = replace(
-        _measured_cost(table, q.tier), nodes=nodes, screened=first, paraphrases=paraphrases
-    )
+    measured = replace(_measured_cost(table, q.tier), nodes=nodes, screened=first)
     left = _left(q.cap, search_size.stages(len(variants), n_samples, nodes, first)[0], measured)
     search_size = affordable(
         search_size, len(variants), n_samples, measured, left, tier=name, done=("screen",)
     )
-    q = replace(
-        q,
-        search_size=search_size,
-        pss=pss_of(table, q.families),
-        told=told(table, q.variants.asking),
-    )
+    q = replace(q, search_size=search_size, told=told(table, q.variants.asking))
     return Screened(q, table, _at_one_sample(table, variants), n_samples, measured)
 
 
 def _left(cap: Cap, bought: StageSamples, cost: SampleCost) -> Cap:
     """What the screening left of ``cap``: counted, not read from the books, in which a resumed run
     finds more than its screening."""
-    samples = bought.samples * cost.worded(bought.stage)
-    calls = bought.requests * cost.worded(bought.stage) if cost.takes_n else samples
+    samples = bought.samples
+    calls = bought.requests if cost.takes_n else samples
     return Cap(
         None if cap.usd is None else cap.usd - samples * cost.usd,
         None if cap.calls is None else cap.calls - calls,

@@ -55,7 +55,7 @@ def test(allowed: GateDecision, study_round: StudyRound, selected: Selected) -> 
     study_round.evaluator.forget()
     items = q.items("test")[: q.search_size.test_items]
     table = allowed.samples.table(items, samples_needed(finals, LEAST_SAMPLES), "test")
-    judge = q.evaluator(table, exact=False, robust=False)
+    judge = q.evaluator(table, exact=False)
     judged = {policy: judge.evaluate(policy) for policy in finals}
     comparisons = {
         point: compare(judged[c.policy], judged[baseline], margin=q.margin, seed=q.seed)
