@@ -20,7 +20,7 @@ import time
 
 import numpy as np
 
-from tierwise.evaluation import Evaluator, Permutations, SampleTable, VariantTable, replay
+from tierwise.evaluation import Evaluator, Permutations, SampleTable, VariantTable, replay_item
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
 
 N_ITEMS, N_SAMPLES, N_ORDERS = 500, 40, 32
@@ -106,7 +106,7 @@ def main() -> None:
     one = policies[0]
     start = time.process_time()
     for i in range(200):
-        replay(one, evaluator.table, i, evaluator.permutations, 0)
+        replay_item(one, evaluator.table, i, evaluator.permutations, 0)
     plain = (time.process_time() - start) / 200 * evaluator.n_rows
     print(f"plain replay of one policy: {plain:.1f} s, {plain / (took / len(policies)):,.0f} x")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from tierwise.strategies import REGISTRY
+from tierwise.strategies import STRATEGIES
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -34,7 +34,7 @@ def run_test_class(cls: type) -> list[str]:
 
 
 def test_add_a_strategy(monkeypatch):
-    monkeypatch.setattr(REGISTRY, "classes", dict(REGISTRY.classes))
+    monkeypatch.setattr(STRATEGIES, "classes", dict(STRATEGIES.classes))
     module = run_blocks(DOCS / "add_a_strategy.md", monkeypatch)
     ran = run_test_class(module.TestRace)
     assert "test_stops_at_the_third_vote" in ran

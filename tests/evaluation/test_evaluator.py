@@ -7,11 +7,19 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.estimators import majority_at_n
 from tests.evaluation.worlds import CUTS, VARIANTS, random_policy, random_table
 from tierwise.difficulty import SIGNALS
 from tierwise.episode import strategies_of
-from tierwise.evaluation import STORED, Evaluator, Permutations, replay
-from tierwise.evaluation.limits import may_bind
+from tierwise.evaluation import (
+    STORED,
+    Evaluator,
+    Permutations,
+    SampleTable,
+    VariantTable,
+    replay_item,
+)
+from tierwise.evaluation.evaluator import may_bind
 from tierwise.schema import Limits, Policy, Recipe, StrategySpec, uniform
 
 
@@ -19,7 +27,7 @@ def replayed(policy: Policy, table, permutations: Permutations) -> np.ndarray:
     measures = []
     for item in range(table.n_items):
         for order in range(permutations.n):
-            out = replay(policy, table, item, permutations, order)
+            out = replay_item(policy, table, item, permutations, order)
             variant = out.variants[out.index]
             position = out.variants[: out.index].count(variant)
             column = permutations.columns(table.n_items, table.variants[variant].n_samples)[
@@ -55,7 +63,7 @@ def test_limits_bind_as_in_the_runtime(seed: int) -> None:
     policy = dataclasses.replace(random_policy(rng), limits=limits)
     rows = Evaluator(table, permutations).rows(policy)
     for i in range(table.n_items * permutations.n):
-        out = replay(policy, table, i // permutations.n, permutations, i % permutations.n)
+        out = replay_item(policy, table, i // permutations.n, permutations, i % permutations.n)
         assert rows.usd[i] == pytest.approx(out.usd, rel=1e-6)
         assert rows.samples[i] == len(out.samples)
         if limits.max_samples is not None:
@@ -90,6 +98,20 @@ def test_closed_forms_are_what_many_orders_converge_to(spec: str) -> None:
     np.testing.assert_allclose(exact.samples, 1 if spec == "single" else 3)
 
 
+def test_votes_over_many_permutations_converge_to_the_exact_plurality() -> None:
+    rng = np.random.default_rng(4)
+    answers = rng.integers(-1, 3, (8, 9)).astype(np.int16)
+    zero = np.zeros(answers.shape)
+    rows = VariantTable(answers, (answers == 0).astype(float), zero, zero, zero)
+    table = SampleTable(tuple("abcdefgh"), ({},) * 8, {VARIANTS[0]: rows})
+    counts = np.array([[np.count_nonzero(row == code) for code in range(-1, 3)] for row in answers])
+    scores = np.tile([np.nan, 1.0, 0.0, 0.0], (8, 1))
+    for n in (1, 2, 5):
+        vote = uniform(VARIANTS[0], StrategySpec.of("self_consistency", samples=n))
+        got = Evaluator(table, Permutations(n=4500)).evaluate(vote)
+        np.testing.assert_allclose(got.score, majority_at_n(counts, scores, n), atol=0.03)
+
+
 def test_what_the_samples_do_not_support_is_nan() -> None:
     table = random_table(0, n_samples=5)
     for kind in ("self_consistency", "best_of_n", "weighted_consistency"):
@@ -110,7 +132,7 @@ def test_an_item_with_a_missing_sample_is_nan_and_the_others_are_not() -> None:
 def test_a_portfolio_interleaves_to_the_variant_with_fewest_samples() -> None:
     table = random_table(1)
     recipe = Recipe(VARIANTS[:2], StrategySpec.of("self_consistency", samples=5))
-    out = replay(Policy((recipe,)), table, 0, STORED)
+    out = replay_item(Policy((recipe,)), table, 0, STORED)
     assert [VARIANTS.index(a) for a in out.variants] == [0, 1, 0, 1, 0]
 
 

@@ -11,12 +11,15 @@ import pytest
 from tests.evaluation.test_evaluator import replayed
 from tests.evaluation.worlds import VARIANTS, random_table
 from tierwise.evaluation import Evaluator, Permutations
-from tierwise.evaluation.growing import USUAL_SAMPLES
-from tierwise.evaluation.interleaved import Interleaved
-from tierwise.evaluation.lru import Cache
-from tierwise.evaluation.shelf import FIRST_ROOM, Shelf
+from tierwise.evaluation.evaluator import LRUCache
+from tierwise.evaluation.interleaved import (
+    FIRST_ROOM,
+    USUAL_SAMPLES,
+    Interleaved,
+    ScoreBlock,
+    VariantRows,
+)
 from tierwise.evaluation.standings import Standings
-from tierwise.evaluation.variant_rows import VariantRows
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
 
 PERMUTATIONS = Permutations(n=3, seed=1)
@@ -24,7 +27,7 @@ PERMUTATIONS = Permutations(n=3, seed=1)
 
 def standings(n_samples: int = 14) -> Standings:
     table = random_table(0, n_samples=n_samples)
-    scores = Shelf(table.n_items * PERMUTATIONS.n)
+    scores = ScoreBlock(table.n_items * PERMUTATIONS.n)
     return Standings(
         Interleaved(
             [VariantRows(table.variants[variant], PERMUTATIONS, scores) for variant in VARIANTS]
@@ -50,7 +53,7 @@ def test_nothing_waits_for_the_garbage_collector() -> None:
 
 
 def test_a_cache_counts_what_has_grown() -> None:
-    cache, known = Cache[Standings](5_000), standings()
+    cache, known = LRUCache[Standings](5_000), standings()
     cache.get("first", standings)
     cache.get("second", lambda: known)
     known.votes(12)
@@ -61,7 +64,7 @@ def test_a_cache_counts_what_has_grown() -> None:
 
 
 def test_a_shelf_keeps_what_was_put_down_as_it_grows() -> None:
-    shelf = Shelf(2)
+    shelf = ScoreBlock(2)
     places = [shelf.put(np.full(2, i, dtype=np.float32)) for i in range(FIRST_ROOM + 5)]
     assert [shelf.values[place, 1] for place in places] == list(range(FIRST_ROOM + 5))
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.http.test_tune_over_http import SMALL, job, write_task
 from tests.loopback import Loopback, Said
-from tierwise.evaluation import replay as replayed
+from tierwise.evaluation import replay_item as replayed
 from tierwise.llm.models import open_model
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import tune

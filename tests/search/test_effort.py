@@ -8,7 +8,7 @@ import pytest
 from tests.evaluation.worlds import VARIANTS, random_policy, random_table
 from tests.search.worlds import SPACE
 from tierwise.errors import BudgetError
-from tierwise.evaluation import Permutations, replay
+from tierwise.evaluation import Permutations, replay_item
 from tierwise.pool import Cap
 from tierwise.schema import Policy, Recipe, StrategySpec, uniform
 from tierwise.search.n_samples_by_variant import most_samples, samples_needed
@@ -82,7 +82,7 @@ def test_no_request_asks_for_more_than_the_depth(seed: int) -> None:
     n_samples = samples_needed([policy])
     for item in range(table.n_items):
         for order in range(3):
-            variants = replay(policy, table, item, Permutations(3), order).variants
+            variants = replay_item(policy, table, item, Permutations(3), order).variants
             assert all(variants.count(variant) <= n_samples[variant] for variant in set(variants))
 
 

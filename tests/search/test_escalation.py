@@ -12,7 +12,7 @@ from tests.search.scripted_job import JOB, MODULE, OPENING, SPACE, TINY, install
 from tests.search.test_tune import files
 from tierwise.content import load_job
 from tierwise.errors import InputError
-from tierwise.evaluation import replay as replayed
+from tierwise.evaluation import replay_item as replayed
 from tierwise.llm import Request
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool

@@ -12,7 +12,7 @@ from tests.search.scripted_job import TINY, make_job
 from tierwise.content import load_job, shipped
 from tierwise.content.prompts import load_prompts
 from tierwise.difficulty import SIGNALS
-from tierwise.evaluation import replay
+from tierwise.evaluation import replay_item
 from tierwise.llm import Completion
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
@@ -24,7 +24,7 @@ from tierwise.search.opening import Searches, search_tier
 from tierwise.search.prepared import Prepared
 from tierwise.search.tune import prepare
 from tierwise.serving import PolicyRuntime
-from tierwise.strategies import REGISTRY
+from tierwise.strategies import STRATEGIES
 from tierwise.tasks.verifiers import VERIFIERS
 
 TUNE = importlib.import_module("tierwise.search.tune")
@@ -41,7 +41,7 @@ ABOVE = "above"
 """A stronger tier, that requests may be handed to."""
 NAMES = [
     *(("signal", name) for name in sorted(SIGNALS)),
-    *(("strategy", name) for name in sorted(REGISTRY.classes)),
+    *(("strategy", name) for name in sorted(STRATEGIES.classes)),
     *(("technique", name) for name in TECHNIQUES),
     ("escalation", ABOVE),
 ]
@@ -108,7 +108,7 @@ def parameters_of(strategy: str) -> str:
     """What a strategy must be given."""
     needed = [
         f
-        for f in dataclasses.fields(REGISTRY.classes[strategy])
+        for f in dataclasses.fields(STRATEGIES.classes[strategy])
         if f.default is dataclasses.MISSING
     ]
     return ", ".join(f"{f.name}: {SOME[str(f.type)]}" for f in needed)
@@ -179,7 +179,7 @@ def searched(folder: Path, kind: str, name: str, pool: SamplePool) -> tuple[Prep
 def test_nothing_that_has_a_name_is_left_out() -> None:
     kinds = {kind: {name for of, name in NAMES if of == kind} for kind, _ in NAMES}
     assert kinds["signal"] == set(SIGNALS) >= {"router", "control_question", "self_rating"}
-    assert kinds["strategy"] == set(REGISTRY.classes) >= {"self_refine", "retrieval", "best_of_n"}
+    assert kinds["strategy"] == set(STRATEGIES.classes) >= {"self_refine", "retrieval", "best_of_n"}
     assert len(kinds["technique"]) == 21
 
 
@@ -220,7 +220,7 @@ async def test_it_can_be_named_searched_saved_and_served(
     runtime = PolicyRuntime(PolicyFile.load(path), models, seed=prepared.job.seed, retriever=opened)
     table = found.study_rounds[-1].evaluator.table
     for item in range(3):
-        said_before = replay(judged[0], table, item)
+        said_before = replay_item(judged[0], table, item)
         got = await runtime.answer(table.inputs[item])
         assert (got.samples, got.usd, got.signal) == (
             len(said_before.samples),

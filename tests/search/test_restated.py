@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.search.worlds import DIMS, VARIANTS, coins
-from tierwise.evaluation import ABSTAINED, Evaluator, Permutations, SampleTable, replay
+from tierwise.evaluation import ABSTAINED, Evaluator, Permutations, SampleTable, replay_item
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
 from tierwise.search.parameters import Proposal
 from tierwise.search.restated import as_single, merged
@@ -46,7 +46,9 @@ def test_a_vote_that_its_first_answer_ends_is_one_sample(spec, variants) -> None
     assert restated == Policy((ONE,))
     for item in range(whole.n_items):
         for order in range(permutations.n):
-            before, after = (replay(p, whole, item, permutations, order) for p in (vote, restated))
+            before, after = (
+                replay_item(p, whole, item, permutations, order) for p in (vote, restated)
+            )
             assert before == after  # answer, samples, rounds, latency and dollars
 
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from tests.serving.worlds import PROMPTS, SMALL, VARIANTS, Recorded, policy_file
 from tierwise.cli import export, run, serve
 from tierwise.errors import InputError, UnsupportedError
-from tierwise.evaluation import replay
+from tierwise.evaluation import replay_item
 from tierwise.llm import base_seed, build_request
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
 from tierwise.schema.policy_file import PolicyFile
@@ -116,7 +116,7 @@ def test_the_batch_asks_for_as_many_samples_as_the_evaluation_pays_for(tmp_path:
     for i in range(len(items)):
         mine = [line for line in lines if line["custom_id"].startswith(f"{i + 1}|")]
         samples = sum(line["body"].get("n", 1) for line in mine)
-        assert samples == len(replay(policy, recorded.table(), i).samples)
+        assert samples == len(replay_item(policy, recorded.table(), i).samples)
 
 
 @pytest.mark.parametrize(

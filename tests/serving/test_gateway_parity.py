@@ -13,7 +13,7 @@ from openai import APIError, OpenAI
 
 from tests.serving.loopback import served
 from tests.serving.worlds import ANSWER, SEED, Recorded, policy_file, random_policy
-from tierwise.evaluation import replay
+from tierwise.evaluation import replay_item
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.access import Access
@@ -44,7 +44,7 @@ def test_same_answer_samples_and_cost_over_http(tmp_path: Path) -> None:
         for name, policy in policies.items():
             names = bucket_names(policy_file(policy))
             for item, question in enumerate(recorded.questions):
-                said = replay(policy, table, item)
+                said = replay_item(policy, table, item)
                 chosen = None if said.index is None else said.samples[said.index].sample
                 expected = {
                     "answer": chosen and chosen.answer,

@@ -9,10 +9,10 @@ import pytest
 
 from tests.serving.worlds import SEED, Recorded, policy_file, random_policy
 from tierwise.difficulty import SIGNALS
-from tierwise.evaluation import SampleTable, replay
+from tierwise.evaluation import SampleTable, replay_item
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.serving.answer import bucket_names
-from tierwise.strategies import REGISTRY
+from tierwise.strategies import STRATEGIES
 
 N_POLICIES = 280
 """8 signals x 5 numbers of buckets x 7 strategies."""
@@ -38,7 +38,7 @@ async def test_same_answer_same_samples_same_rounds_same_cost(number: int) -> No
     models = recorded.models()
     runtime = PolicyRuntime(policy_file(policy), models, seed=SEED)
     for item, question in enumerate(recorded.questions):
-        said = replay(policy, table, item)
+        said = replay_item(policy, table, item)
         got = await runtime.answer(question=question)
         assert seen_of(got) == said_of(said, bucket_names(runtime.file))
 
@@ -80,7 +80,7 @@ def test_the_policies_cover_every_strategy_signal_bucket_count_and_limit() -> No
         for p in policies
         for bucket in p.buckets
     }
-    assert len(cells) == len(set(REGISTRY.classes) - WITH_TURNS) * len(SIGNALS) * 5
-    ended = Counter(replay(p, world(i)[1], 0).ended for i, p in enumerate(policies))
+    assert len(cells) == len(set(STRATEGIES.classes) - WITH_TURNS) * len(SIGNALS) * 5
+    ended = Counter(replay_item(p, world(i)[1], 0).ended for i, p in enumerate(policies))
     assert set(ended) == {"answered", "max_usd_per_request", "max_samples", "timeout", "failed"}
     assert any(len(b.variants) == 2 for p in policies for b in p.buckets)

@@ -23,7 +23,7 @@ from tests.serving.worlds import (
     random_policy,
 )
 from tierwise.errors import InputError, ProviderError
-from tierwise.evaluation import replay
+from tierwise.evaluation import replay_item
 from tierwise.llm import Completion, Failure, base_seed, build_request
 from tierwise.llm.scripted import ScriptedModel, answering, failing
 from tierwise.pool import SamplePool, fill, load
@@ -308,7 +308,7 @@ async def test_a_pool_that_was_bought_says_what_the_runtime_does(number: int, tm
     model = ScriptedModel(script)
     runtime = PolicyRuntime(policy_file(policy), {"small": model, "large": model}, seed=SEED)
     for position, item in enumerate(items):
-        expected = replay(policy, table, position)
+        expected = replay_item(policy, table, position)
         got = await runtime.answer(item.inputs)
         assert (got.usd, got.samples, got.rounds, got.ended, got.chosen) == (
             expected.usd,

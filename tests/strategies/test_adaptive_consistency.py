@@ -17,7 +17,7 @@ from tierwise.strategies import (
     SelfConsistency,
     leader_confidence,
 )
-from tierwise.testing import StrategyConformance, walk
+from tierwise.testing import StrategyConformance, walk_strategy
 
 
 def samples(answers):
@@ -60,21 +60,21 @@ class TestAdaptiveConsistency(StrategyConformance):
     def test_95_stops_at_four_unanimous_samples_in_one_round(self):
         strategy = AdaptiveConsistency(0.95, 17)
         assert strategy.step(Seen()) == Ask(4)
-        assert walk(strategy, samples("aaaa")).rounds == (4,)
+        assert walk_strategy(strategy, samples("aaaa")).rounds == (4,)
 
     def test_a_dissenter_costs_more_samples(self):
-        end = walk(AdaptiveConsistency(0.95, 17), samples("abaaaaaaaaaaaaaaa"))
+        end = walk_strategy(AdaptiveConsistency(0.95, 17), samples("abaaaaaaaaaaaaaaa"))
         assert end.answer == "a"
         assert leader_confidence(len(end.samples) - 1, 1) >= 0.95
         assert leader_confidence(len(end.samples) - 2, 1) < 0.95
 
     def test_samples_to_the_cap_where_nobody_agrees(self):
-        end = walk(AdaptiveConsistency(0.95, 6), samples("abcdef"))
+        end = walk_strategy(AdaptiveConsistency(0.95, 6), samples("abcdef"))
         assert len(end.samples) == 6
         assert end.chosen == 0
 
     def test_abstentions_count_towards_the_cap_only(self):
-        end = walk(AdaptiveConsistency(0.95, 6), samples([None] * 4 + ["a", "b"]))
+        end = walk_strategy(AdaptiveConsistency(0.95, 6), samples([None] * 4 + ["a", "b"]))
         assert (len(end.samples), end.answer) == (6, "a")
 
     @settings(deadline=None)
@@ -85,7 +85,7 @@ class TestAdaptiveConsistency(StrategyConformance):
     )
     def test_a_window_of_one_stops_where_sample_by_sample_would(self, answers, threshold, cap):
         """Asking for what could end it at the soonest costs no sample."""
-        end = walk(AdaptiveConsistency(threshold, cap), samples(answers))
+        end = walk_strategy(AdaptiveConsistency(threshold, cap), samples(answers))
 
         def enough(k):
             top = sorted((answers[:k].count(a) for a in "abc"), reverse=True)
@@ -102,8 +102,8 @@ class TestAdaptiveConsistency(StrategyConformance):
     )
     def test_a_threshold_out_of_reach_is_the_full_vote(self, answers, cap, window):
         sure = AdaptiveConsistency(1 - 1e-12, cap, window)
-        full = walk(SelfConsistency(cap), samples(answers))
-        assert walk(sure, samples(answers)).chosen == full.chosen
+        full = walk_strategy(SelfConsistency(cap), samples(answers))
+        assert walk_strategy(sure, samples(answers)).chosen == full.chosen
 
     @settings(deadline=None)
     @given(t1=st.floats(0.5, 0.99), t2=st.floats(0.5, 0.99), cap=st.integers(1, 9), data=st.data())
@@ -111,7 +111,7 @@ class TestAdaptiveConsistency(StrategyConformance):
         one, other = AdaptiveConsistency(t1, cap), AdaptiveConsistency(t2, cap)
         answers = data.draw(st.lists(st.sampled_from("abc"), min_size=cap, max_size=cap))
         if one.behaviour() == other.behaviour():
-            assert walk(one, samples(answers)) == walk(other, samples(answers))
+            assert walk_strategy(one, samples(answers)) == walk_strategy(other, samples(answers))
 
     @settings(deadline=None)
     @given(t1=st.floats(0.6, 0.95), t2=st.floats(0.6, 0.95), cap=st.integers(1, 7))

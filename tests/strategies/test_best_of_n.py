@@ -10,7 +10,7 @@ import pytest
 from tierwise.schema import StrategySpec
 from tierwise.stats import best_of_n_score
 from tierwise.strategies import Ask, BestOfN, Sample, Seen
-from tierwise.testing import StrategyConformance, walk
+from tierwise.testing import StrategyConformance, walk_strategy
 
 
 def sample(answer, score=None, **more):
@@ -34,33 +34,37 @@ class TestBestOfN(StrategyConformance):
         assert BestOfN(5).step(Seen()) == Ask(5)
 
     def test_the_highest_score_wins_and_not_the_most_votes(self):
-        end = walk(BestOfN(3), [sample("a", -0.5), sample("a", -0.4), sample("b", -0.1)])
+        end = walk_strategy(BestOfN(3), [sample("a", -0.5), sample("a", -0.4), sample("b", -0.1)])
         assert end.chosen == 2
 
     def test_a_tie_goes_to_the_sample_seen_first(self):
-        end = walk(BestOfN(3), [sample("a", -0.5), sample("b", -0.1), sample("c", -0.1)])
+        end = walk_strategy(BestOfN(3), [sample("a", -0.5), sample("b", -0.1), sample("c", -0.1)])
         assert end.chosen == 1
 
     @pytest.mark.parametrize("missing", [None, math.nan])
     def test_no_score_loses_to_any_score(self, missing):
-        assert walk(BestOfN(2), [sample("a", missing), sample("b", -9.0)]).chosen == 1
-        assert walk(BestOfN(2), [sample("a", missing), sample("b", missing)]).chosen == 0
+        assert walk_strategy(BestOfN(2), [sample("a", missing), sample("b", -9.0)]).chosen == 1
+        assert walk_strategy(BestOfN(2), [sample("a", missing), sample("b", missing)]).chosen == 0
 
     def test_an_abstention_loses_whatever_it_scores(self):
-        assert walk(BestOfN(2), [sample(None, 0.0), sample("b")]).chosen == 1
-        assert walk(BestOfN(2), [sample(None, -1.0), sample(None, -0.5)]).chosen == 1
-        assert walk(BestOfN(2), [sample(None, failed=True), sample(None)]).chosen == 1
+        assert walk_strategy(BestOfN(2), [sample(None, 0.0), sample("b")]).chosen == 1
+        assert walk_strategy(BestOfN(2), [sample(None, -1.0), sample(None, -0.5)]).chosen == 1
+        assert walk_strategy(BestOfN(2), [sample(None, failed=True), sample(None)]).chosen == 1
 
     def test_the_named_verifier_is_the_one_that_counts(self):
         two = [Sample("a", {"mean_logprob": -1, "judge": 3}), Sample("b", {"mean_logprob": 0})]
-        assert walk(BestOfN(2, "judge"), two).chosen == 0
-        assert walk(BestOfN(2), two).chosen == 1
+        assert walk_strategy(BestOfN(2, "judge"), two).chosen == 0
+        assert walk_strategy(BestOfN(2), two).chosen == 1
 
     def test_the_mean_over_orders_is_the_estimator(self):
         answers, scores = ["a", "b", None, "a"], [-0.3, -0.1, 0.0, -0.1]
         right = [1.0, 0.0, 0.0, 1.0]
         picked = [
-            right[order[walk(BestOfN(3), [sample(answers[i], scores[i]) for i in order]).chosen]]
+            right[
+                order[
+                    walk_strategy(BestOfN(3), [sample(answers[i], scores[i]) for i in order]).chosen
+                ]
+            ]
             for order in itertools.permutations(range(4), 3)
         ]
         silent = [[a is None for a in answers]]

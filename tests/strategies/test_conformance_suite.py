@@ -9,8 +9,8 @@ from typing import ClassVar
 import pytest
 
 from tierwise.schema import StrategySpec
-from tierwise.strategies import REGISTRY, Ask, Return, Sample, Seen, plurality, register
-from tierwise.testing import StrategyConformance, walk
+from tierwise.strategies import STRATEGIES, Ask, Return, Sample, Seen, plurality, register_strategy
+from tierwise.testing import StrategyConformance, walk_strategy
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class Thaws:  # not frozen, and so not hashable
 
 def faults(cls, monkeypatch, **more):
     """Names of the conformance tests that fail for a strategy class."""
-    monkeypatch.setattr(REGISTRY, "classes", dict(REGISTRY.classes))
-    register(cls)
+    monkeypatch.setattr(STRATEGIES, "classes", dict(STRATEGIES.classes))
+    register_strategy(cls)
     attributes = {
         "specs": (StrategySpec.of("broken"), StrategySpec.of("broken", samples=6)),
         **more,
@@ -158,6 +158,6 @@ def test_nothing_to_check_is_a_fault(monkeypatch):
 
 
 def test_a_walk_interleaves_over_the_variants_and_keeps_turns():
-    end = walk(Sound(4), [Sample("a")] * 4, n_variants=2, seen=[Sample("b", variant=1)])
+    end = walk_strategy(Sound(4), [Sample("a")] * 4, n_variants=2, seen=[Sample("b", variant=1)])
     assert [d.variant for d in end.samples] == [1, 0, 0, 1]
     assert Sound(1).step(Seen((Sample("a"),))) == Return(0)

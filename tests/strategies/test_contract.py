@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tierwise.errors import InputError
 from tierwise.schema import StrategySpec
-from tierwise.strategies import REGISTRY, Sample, build, interleave, plurality
+from tierwise.strategies import STRATEGIES, Sample, build, interleave, plurality
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_missing_parameter_is_named_and_an_optional_one_is_not():
     assert "window" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", sorted(REGISTRY.classes))
+@pytest.mark.parametrize("kind", sorted(STRATEGIES.classes))
 def test_every_strategy_has_a_test_class_with_the_conformance_suite(kind):
     text = (Path(__file__).parent / f"test_{kind}.py").read_text()
     assert "(StrategyConformance)" in text

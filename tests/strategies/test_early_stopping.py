@@ -9,7 +9,7 @@ import pytest
 from tests.estimators import expected_samples_esc
 from tierwise.schema import StrategySpec
 from tierwise.strategies import Ask, EarlyStopping, Sample, Seen
-from tierwise.testing import StrategyConformance, walk
+from tierwise.testing import StrategyConformance, walk_strategy
 
 
 def samples(answers):
@@ -31,22 +31,22 @@ class TestEarlyStopping(StrategyConformance):
     )
 
     def test_windows_do_not_overlap(self):
-        end = walk(EarlyStopping(3, 9), samples("abbbbcaaa"))
+        end = walk_strategy(EarlyStopping(3, 9), samples("abbbbcaaa"))
         assert end.rounds == (3, 3, 3)
-        assert walk(EarlyStopping(3, 9), samples("abbbbbccc")).rounds == (3, 3)
+        assert walk_strategy(EarlyStopping(3, 9), samples("abbbbbccc")).rounds == (3, 3)
 
     def test_the_plurality_of_everything_wins_and_not_the_last_window(self):
-        end = walk(EarlyStopping(2, 8), samples("aba" + "a" * 5))
+        end = walk_strategy(EarlyStopping(2, 8), samples("aba" + "a" * 5))
         assert (end.rounds, end.answer) == ((2, 2), "a")
-        end = walk(EarlyStopping(2, 8), samples("abacbb"))
+        end = walk_strategy(EarlyStopping(2, 8), samples("abacbb"))
         assert (end.rounds, end.answer) == ((2, 2, 2), "b")
 
     def test_an_abstention_spoils_a_window(self):
-        assert walk(EarlyStopping(2, 4), samples([None, None, "a", "a"])).rounds == (2, 2)
-        assert walk(EarlyStopping(2, 4), samples([None, "a", "a", "a"])).rounds == (2, 2)
+        assert walk_strategy(EarlyStopping(2, 4), samples([None, None, "a", "a"])).rounds == (2, 2)
+        assert walk_strategy(EarlyStopping(2, 4), samples([None, "a", "a", "a"])).rounds == (2, 2)
 
     def test_the_last_window_is_cut_at_the_cap(self):
-        assert walk(EarlyStopping(3, 5), samples("abcaa")).rounds == (3, 2)
+        assert walk_strategy(EarlyStopping(3, 5), samples("abcaa")).rounds == (3, 2)
 
     def test_a_window_that_a_probe_began_is_completed(self):
         assert EarlyStopping(3, 9).step(Seen((Sample("a"),))) == Ask(2)
@@ -59,5 +59,7 @@ class TestEarlyStopping(StrategyConformance):
             weight = 1.0
             for answer in answers:
                 weight *= p[answer]
-            mean += weight * len(walk(EarlyStopping(window, cap), samples(answers)).samples)
+            mean += weight * len(
+                walk_strategy(EarlyStopping(window, cap), samples(answers)).samples
+            )
         assert mean == pytest.approx(expected_samples_esc(list(p.values()), window, cap))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tierwise.schema import StrategySpec, Turn
 from tierwise.strategies import (
-    PLAIN,
+    PLAIN_PATHS,
     Ask,
     Retrieval,
     Return,
@@ -13,7 +13,7 @@ from tierwise.strategies import (
     SelfConsistency,
     paths_of,
 )
-from tierwise.testing import StrategyConformance, walk
+from tierwise.testing import StrategyConformance, walk_strategy
 
 
 def query(parent=None, fresh=1, match=1.0, **more):
@@ -69,7 +69,7 @@ class TestRetrieval(StrategyConformance):
 
     def test_a_query_that_loops_ends_at_the_rounds_at_the_latest(self):
         loops = [query() for _ in range(4)] + [Sample("a")]
-        end = walk(Retrieval(4, stop_when_stale=False), loops)
+        end = walk_strategy(Retrieval(4, stop_when_stale=False), loops)
         assert end.rounds == (1, 1, 1, 1, 1)
 
     def test_where_a_later_look_up_fails_it_answers_with_what_was_found(self):
@@ -99,7 +99,7 @@ class TestRetrieval(StrategyConformance):
 
     def test_no_rounds_are_a_vote_of_plain_answers(self):
         assert Retrieval(0, samples=4).step(Seen()) == SelfConsistency(4).step(Seen())
-        assert paths_of(Retrieval(0, samples=4)) == PLAIN
+        assert paths_of(Retrieval(0, samples=4)) == PLAIN_PATHS
 
     def test_its_paths_are_nested(self):
         asked, answer = Turn("query", 2), Turn("answer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tierwise.schema import StrategySpec, Turn
 from tierwise.strategies import Ask, Return, Sample, Seen, SelfRefine, paths_of
-from tierwise.testing import StrategyConformance, walk
+from tierwise.testing import StrategyConformance, walk_strategy
 
 
 class TestSelfRefine(StrategyConformance):
@@ -31,18 +31,21 @@ class TestSelfRefine(StrategyConformance):
         assert strategy.step(Seen(tuple(samples))) == Ask.below((2,), "critique")
 
     def test_a_right_answer_that_is_revised_and_revised_back_wins(self):
-        end = walk(SelfRefine(2, until_stable=False), chain("right", "wrong", "right"))
+        end = walk_strategy(SelfRefine(2, until_stable=False), chain("right", "wrong", "right"))
         assert end.answer == "right"
         assert end.rounds == (1, 1, 1, 1, 1)
 
     def test_the_first_answer_wins_a_tie_and_not_the_last(self):
-        assert walk(SelfRefine(1, until_stable=False), chain("right", "wrong")).answer == "right"
+        assert (
+            walk_strategy(SelfRefine(1, until_stable=False), chain("right", "wrong")).answer
+            == "right"
+        )
 
     def test_an_answer_that_stays_the_same_ends_the_chain(self):
-        assert walk(SelfRefine(5), chain("a", "a")).rounds == (1, 1, 1)
+        assert walk_strategy(SelfRefine(5), chain("a", "a")).rounds == (1, 1, 1)
 
     def test_two_abstentions_are_no_agreement(self):
-        assert len(walk(SelfRefine(2), chain(None, None, "a")).samples) == 5
+        assert len(walk_strategy(SelfRefine(2), chain(None, None, "a")).samples) == 5
 
     def test_a_verifier_picks_over_the_whole_chain(self):
         scored = [
@@ -52,7 +55,7 @@ class TestSelfRefine(StrategyConformance):
             Sample(None),
             Sample("a"),
         ]
-        assert walk(SelfRefine(2, "v", until_stable=False), scored).answer == "b"
+        assert walk_strategy(SelfRefine(2, "v", until_stable=False), scored).answer == "b"
 
     def test_a_critique_is_never_the_answer(self):
         samples = (Sample(None), Sample("said in passing", turn="critique", parent=0))

@@ -6,7 +6,7 @@ import math
 
 from tierwise.schema import StrategySpec
 from tierwise.strategies import Sample, WeightedConsistency
-from tierwise.testing import StrategyConformance, walk
+from tierwise.testing import StrategyConformance, walk_strategy
 
 
 def sample(answer, score=None):
@@ -33,17 +33,28 @@ class TestWeightedConsistency(StrategyConformance):
             sample("a", math.log(0.3)),
             sample("b", math.log(0.5)),
         ]
-        assert walk(WeightedConsistency(3), weak).chosen == 2
-        assert walk(WeightedConsistency(3), strong).chosen == 0
+        assert walk_strategy(WeightedConsistency(3), weak).chosen == 2
+        assert walk_strategy(WeightedConsistency(3), strong).chosen == 0
 
     def test_a_tie_goes_to_the_answer_seen_first(self):
-        assert walk(WeightedConsistency(2), [sample("b", -1.0), sample("a", -1.0)]).chosen == 0
+        assert (
+            walk_strategy(WeightedConsistency(2), [sample("b", -1.0), sample("a", -1.0)]).chosen
+            == 0
+        )
 
     def test_no_score_has_no_weight_and_no_weights_are_a_tie(self):
         assert (
-            walk(WeightedConsistency(3), [sample("a"), sample("a"), sample("b", -9.0)]).chosen == 2
+            walk_strategy(
+                WeightedConsistency(3), [sample("a"), sample("a"), sample("b", -9.0)]
+            ).chosen
+            == 2
         )
-        assert walk(WeightedConsistency(3), [sample("b"), sample("a"), sample("a")]).chosen == 0
+        assert (
+            walk_strategy(WeightedConsistency(3), [sample("b"), sample("a"), sample("a")]).chosen
+            == 0
+        )
 
     def test_a_score_above_zero_counts_as_zero(self):
-        assert walk(WeightedConsistency(2), [sample("a", 0.0), sample("b", 5.0)]).chosen == 0
+        assert (
+            walk_strategy(WeightedConsistency(2), [sample("a", 0.0), sample("b", 5.0)]).chosen == 0
+        )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from tierwise.evaluation import Evaluator, replay
+from tierwise.evaluation import Evaluator, replay_item
 from tierwise.llm import Call, Completion, Result, build_request
 from tierwise.pool import Need, SamplePool, fill, load
 from tierwise.schema import Message, Price, PromptTemplate, StrategySpec, Tier, Variant, uniform
@@ -72,7 +72,7 @@ def test_best_of_n_by_game24_serves_what_was_evaluated(table, samples):
     )
     runtime = PolicyRuntime(PolicyFile.loads(file.dumps()), Guessing(), seed=3)
     for i, question in enumerate(GAMES):
-        stored = replay(policy(samples), table, i)
+        stored = replay_item(policy(samples), table, i)
         served = runtime.answer_sync(question=question)
         assert (served.chosen, served.usd) == (stored.index, stored.usd)
         assert served.samples == samples

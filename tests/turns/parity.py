@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay
+from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay_item
 from tierwise.schema import Policy
 from tierwise.serving import PolicyRuntime
 from tierwise.tasks import Item
@@ -19,7 +19,7 @@ async def assert_served_as_replayed(
     """Of each of ``items``, which are the table's: answer, samples, parents, seconds and dollars."""
     codes: dict[tuple[int, str], str] = {}
     for i, item in enumerate(items):
-        said, got = replay(policy, table, i), await runtime.answer(dict(item.inputs))
+        said, got = replay_item(policy, table, i), await runtime.answer(dict(item.inputs))
         assert (said.usd, said.index, said.ended) == (got.usd, got.chosen, got.ended)
         assert list(said.parents) == [d.parent for d in got.trace]
         assert [a.label for a in said.variants] == [d.variant for d in got.trace]
@@ -36,6 +36,6 @@ def assert_evaluated_as_replayed(policy: Policy, table: SampleTable) -> None:
     permutations = Permutations(3, 1)
     got = Evaluator(table, permutations).evaluate(policy)
     for i in range(table.n_items):
-        said = [replay(policy, table, i, permutations, o) for o in range(permutations.n)]
+        said = [replay_item(policy, table, i, permutations, o) for o in range(permutations.n)]
         assert got.usd[i] == pytest.approx(np.mean([s.usd for s in said]))
         assert got.samples[i] == pytest.approx(np.mean([len(s.samples) for s in said]))

@@ -9,7 +9,7 @@ from tests.turns import search_worlds as world
 from tests.turns import worlds
 from tests.turns.parity import assert_served_as_replayed
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.evaluation.replay import replayed
+from tierwise.evaluation.replay import replay_columns
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
 from tierwise.schema.policy_file import PolicyFile
@@ -85,7 +85,7 @@ def test_the_vectorised_evaluation_equals_the_replay(tmp_path, name) -> None:
     scores = np.empty_like(score)
     for i in range(table.n_items):
         for o in range(4):
-            went = replayed(policy, table, i, permutations, o)
+            went = replay_columns(policy, table, i, permutations, o)
             said, scores[i, o] = went.outcome, went.score(table, i)
             assert usd[i, o] == pytest.approx(said.usd, rel=1e-6)
             assert (samples[i, o], rounds[i, o]) == (len(said.samples), len(said.rounds))

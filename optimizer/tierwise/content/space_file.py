@@ -17,7 +17,7 @@ from tierwise.schema._schema import Count, NotNegative, Positive, Strict, Text, 
 from tierwise.schema._yaml import Document, Faults, Loc, faults_of, raise_any, read
 from tierwise.schema.policy import Param
 from tierwise.schema.space import Constraints, Dimension, Range, SearchSpace
-from tierwise.strategies import REGISTRY, build
+from tierwise.strategies import STRATEGIES, build
 from tierwise.tasks.verifiers import SCORES
 
 WholeFromZero = Annotated[int, Field(ge=0)]
@@ -178,10 +178,10 @@ class _Reading:
 
     def _strategy(self, kind: str) -> dict[str, Dimension]:
         at: Loc = ("strategies", kind)
-        if kind not in REGISTRY.classes:
-            self._add(unknown_name("strategy", kind, REGISTRY.classes), at)
+        if kind not in STRATEGIES.classes:
+            self._add(unknown_name("strategy", kind, STRATEGIES.classes), at)
             return {}
-        types = {f.name: str(f.type) for f in fields(REGISTRY.classes[kind])}
+        types = {f.name: str(f.type) for f in fields(STRATEGIES.classes[kind])}
         found: dict[str, Dimension] = {}
         before = len(self.faults)
         for name, value in (self.model.strategies[kind] or {}).items():
@@ -194,7 +194,7 @@ class _Reading:
                     _check_scores(found[name])
             except InputError as error:
                 self._add(_named(error, f"{kind}.{name}"), (*at, name))
-        needed = [f.name for f in fields(REGISTRY.classes[kind]) if f.default is MISSING]
+        needed = [f.name for f in fields(STRATEGIES.classes[kind]) if f.default is MISSING]
         given = self.model.strategies[kind] or {}
         for name in needed:
             if name not in given:

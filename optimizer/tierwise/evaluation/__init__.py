@@ -1,9 +1,9 @@
 """Policies judged on stored samples: numpy only, no I/O, no money."""
 
 from tierwise.evaluation.evaluator import Evaluator
-from tierwise.evaluation.measures import Evaluation, Rows
+from tierwise.evaluation.measures import Evaluation, MeasureRows
 from tierwise.evaluation.permutations import STORED, Permutations
-from tierwise.evaluation.replay import Replayed, column_of, replay, replayed
+from tierwise.evaluation.replay import Replayed, column_of, replay_columns, replay_item
 from tierwise.evaluation.table import ABSTAINED, SampleTable, VariantTable, encode_answers
 
 __all__ = [
@@ -11,13 +11,13 @@ __all__ = [
     "STORED",
     "Evaluation",
     "Evaluator",
+    "MeasureRows",
     "Permutations",
     "Replayed",
-    "Rows",
     "SampleTable",
     "VariantTable",
     "column_of",
     "encode_answers",
-    "replay",
-    "replayed",
+    "replay_columns",
+    "replay_item",
 ]

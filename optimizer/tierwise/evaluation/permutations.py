@@ -13,7 +13,7 @@ Columns = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Permutations:
-    """``n`` random orders of each item's samples, a pure function of (seed, depth).
+    """``n`` random orders of each item's samples, a pure function of (seed, n_samples).
 
     ``shuffled=False`` is the order in which the samples were bought, which is what a runtime sees.
     """
@@ -23,11 +23,11 @@ class Permutations:
     shuffled: bool = True
 
     def columns(self, n_items: int, n_samples: int) -> Columns:
-        """(n_items, n, depth): column of the k-th sample under each order."""
+        """(n_items, n, n_samples): column of the k-th sample under each order."""
         return _columns(self, n_items, n_samples)
 
     def places(self, n_items: int, n_samples: int) -> npt.NDArray[np.int32]:
-        """(depth, n_items * n): where the k-th samples lie in a ravelled (n_items, depth) array."""
+        """(n_samples, n_items * n): where the k-th samples lie in a ravelled (n_items, n_samples) array."""
         return _places(self, n_items, n_samples)
 
 
@@ -39,7 +39,7 @@ STORED = Permutations(n=1, shuffled=False)
 def _columns(permutations: Permutations, n_items: int, n_samples: int) -> Columns:
     columns = np.broadcast_to(np.arange(n_samples), (n_items, permutations.n, n_samples)).copy()
     if permutations.shuffled:
-        # Up to ``depth`` orders are rotations of one permutation, evenly spread: each order is
+        # Up to ``n_samples`` orders are rotations of one permutation, evenly spread: each order is
         # uniform by itself, and every sample comes first (second, …) about equally often.
         rng = np.random.default_rng([permutations.seed, n_samples])
         for start in range(0, permutations.n, n_samples):

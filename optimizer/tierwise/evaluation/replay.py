@@ -1,4 +1,4 @@
-"""The plain evaluation: an episode over stored samples, one item and one order at a time.
+"""The plain evaluation: an episode over stored samples, one item and one permutation at a time.
 
 This is the contract that the vectorised path (``evaluator``) must equal to the last choice.
 """
@@ -32,7 +32,7 @@ class Replayed(NamedTuple):
         return float(table.of(self.outcome.variants[index]).score[item, self.columns[index]])
 
 
-def replay(
+def replay_item(
     policy: Policy,
     table: SampleTable,
     item: int,
@@ -41,15 +41,15 @@ def replay(
     *,
     strategies: Sequence[Strategy] | None = None,
 ) -> Outcome:
-    """The episode of one item under one order of its samples.
+    """The episode of one item under one permutation of its samples.
 
     Raises:
         UnsupportedError: the episode asks for a sample or a variant that the table does not have.
     """
-    return replayed(policy, table, item, permutations, order, strategies=strategies).outcome
+    return replay_columns(policy, table, item, permutations, order, strategies=strategies).outcome
 
 
-def replayed(
+def replay_columns(
     policy: Policy,
     table: SampleTable,
     item: int,
@@ -58,7 +58,7 @@ def replayed(
     *,
     strategies: Sequence[Strategy] | None = None,
 ) -> Replayed:
-    """``replay``, with the place of each sample in the table."""
+    """``replay_item``, with the place of each sample in the table."""
     rounds = episode(policy, strategies or strategies_of(policy), table.inputs[item])
     taken: dict[Variant, int] = {}
     columns: list[int] = []
@@ -90,7 +90,7 @@ def column_of(
     variant: Variant,
     position: int,
 ) -> int:
-    """Column of the sample that is a variant's ``position``-th under this order."""
+    """Column of the sample that is a variant's ``position``-th under this permutation."""
     rows = table.of(variant)
     n_samples = rows.n_samples
     if position >= n_samples:

@@ -12,8 +12,14 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation.growing import USUAL_SAMPLES, Growing
-from tierwise.evaluation.interleaved import Counts, Interleaved, ones, small
+from tierwise.evaluation.interleaved import (
+    USUAL_SAMPLES,
+    Counts,
+    Growing,
+    Interleaved,
+    as_uint8,
+    small_uint,
+)
 from tierwise.evaluation.table import ABSTAINED
 
 
@@ -33,8 +39,8 @@ class VoteStates:
     def __init__(self, interleaved: Interleaved, length: int) -> None:
         self._interleaved, self._known, self.length = interleaved, 0, length
         self.base = length // 2 + 1
-        shape, place = (length, interleaved.n_rows), small(length)
-        self.counts: Counts = np.empty(shape, dtype=small(length * self.base))
+        shape, place = (length, interleaved.n_rows), small_uint(length)
+        self.counts: Counts = np.empty(shape, dtype=small_uint(length * self.base))
         self.winner: Counts = np.empty(shape, dtype=place)
         self.first: Counts = np.empty(shape, dtype=place)
         self._codes = [variant.answers for variant in interleaved.variants]
@@ -65,14 +71,14 @@ class VoteStates:
         lead, runner_up, winner = self._lead, self._runner_up, self._winner
         answer = self._interleaved.at(t, self._codes)
         self._answers[t] = answer
-        same = ones(self._answers[: t + 1] == answer)
+        same = as_uint8(self._answers[: t + 1] == answer)
         # An abstention counts nothing, and so changes nothing below.
-        count = same.sum(axis=0, dtype=lead.dtype) * ones(answer != ABSTAINED)
+        count = same.sum(axis=0, dtype=lead.dtype) * as_uint8(answer != ABSTAINED)
         first = self.length - (same * self._earliest[: t + 1]).max(axis=0)
         overtakes = (count > lead) | ((count == lead) & (first < winner))
-        np.maximum(runner_up, np.minimum(count, lead) * ones(first != winner), out=runner_up)
+        np.maximum(runner_up, np.minimum(count, lead) * as_uint8(first != winner), out=runner_up)
         np.maximum(lead, count, out=lead)
-        winner += (first - winner) * ones(overtakes)
+        winner += (first - winner) * as_uint8(overtakes)
         np.multiply(lead, self.base, out=self.counts[t], dtype=self.counts.dtype)
         self.counts[t] += runner_up
         self.winner[t], self.first[t] = winner, first
@@ -140,12 +146,12 @@ def _agreeing(interleaved: Interleaved) -> Growing[np.unsignedinteger[Any]]:
 
     def after(t: int, runs: Counts) -> Counts:
         this = interleaved.at(t, answers)
-        run = ones(this != ABSTAINED)
+        run = as_uint8(this != ABSTAINED)
         if t:
-            run = run + runs[t - 1] * ones(this == interleaved.at(t - 1, answers))
+            run = run + runs[t - 1] * as_uint8(this == interleaved.at(t - 1, answers))
         return run
 
-    return Growing(interleaved.n_rows, small(interleaved.length), after)
+    return Growing(interleaved.n_rows, small_uint(interleaved.length), after)
 
 
 def _best(interleaved: Interleaved, verifier: str) -> Growing[np.unsignedinteger[Any]]:
@@ -168,9 +174,9 @@ def _best(interleaved: Interleaved, verifier: str) -> Growing[np.unsignedinteger
             takes |= (best == -np.inf) & (rank > best_silent)
             np.maximum(best_silent, rank, out=best_silent)
         before = leaders[t - 1] if t else np.zeros(interleaved.n_rows, dtype=leaders.dtype)
-        return before + (t - before) * ones(takes)
+        return before + (t - before) * as_uint8(takes)
 
-    return Growing(interleaved.n_rows, small(interleaved.length), after)
+    return Growing(interleaved.n_rows, small_uint(interleaved.length), after)
 
 
 def _heaviest(
@@ -191,7 +197,7 @@ def _heaviest(
         total = by_first_sight.take(at) + weight
         by_first_sight[at] = total
         overtakes = (total > lead) | ((total == lead) & (first < winner))
-        winner[:] += (first - winner) * ones(overtakes)
+        winner[:] += (first - winner) * as_uint8(overtakes)
         np.maximum(lead, total, out=lead)
         return winner
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from tierwise.errors import UnsupportedError
 from tierwise.schema import Turn, Variant
+from tierwise.stats.intervals import Floats
 
-Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int16]
 
 ABSTAINED = -1

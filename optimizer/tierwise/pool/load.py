@@ -11,11 +11,12 @@ import numpy as np
 
 from tierwise.difficulty import read
 from tierwise.errors import unknown_name
-from tierwise.evaluation.table import ABSTAINED, NO_QUERY, Floats, SampleTable, VariantTable
+from tierwise.evaluation.table import ABSTAINED, NO_QUERY, SampleTable, VariantTable
 from tierwise.llm import Request
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Trees, rows_of
 from tierwise.schema import ANSWER, Tier, Turn, Variant, read_turn
+from tierwise.stats.intervals import Floats
 from tierwise.tasks import VERIFIERS, AnswerSpec, Item, Task
 
 REMEMBERED_TEXTS = 2**18

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tierwise.errors import UnsupportedError
-from tierwise.evaluation.table import Floats, SampleTable, VariantTable, encode_answers
+from tierwise.evaluation.table import SampleTable, VariantTable, encode_answers
 from tierwise.llm.recorded import RecordedSample, Recording
 from tierwise.schema import Price, Tier, Variant
+from tierwise.stats.intervals import Floats
 from tierwise.tasks import NORMALISERS, AnswerSpec, Item, Metric, verified
 
 INVALID = "[invalid]"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tierwise.content import LoadedTask
-from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay
+from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay_item
 from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
 from tierwise.schema import Limits, Policy, PromptTemplate
 from tierwise.schema.policy_file import PolicyFile, TaskRef
@@ -189,7 +189,7 @@ def by_bucket(found: TierResult, policy: Policy) -> list[dict[str, Any]]:
 
 def latency(policy: Policy, table: SampleTable) -> dict[str, float]:
     """Seconds of a request (the slowest sample of each round): mean and 95th percentile."""
-    seconds = [replay(policy, table, item).latency_s for item in range(table.n_items)]
+    seconds = [replay_item(policy, table, item).latency_s for item in range(table.n_items)]
     return {
         "latency_s_per_item": float(np.mean(seconds)),
         "latency_s_p95": float(np.quantile(seconds, 0.95)),

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from tierwise.difficulty import ControlQuestion, Router
-from tierwise.evaluation import SampleTable, replay
+from tierwise.evaluation import SampleTable, replay_item
 from tierwise.schema import Policy
 
 SWITCHES = (Router.kind, ControlQuestion.kind)
@@ -20,7 +20,7 @@ def mode_shares(policy: Policy, table: SampleTable) -> list[dict[str, float]]:
     """
     sampled: list[Counter[str]] = [Counter() for _ in policy.buckets]
     for item in range(table.n_items):
-        outcome = replay(policy, table, item)
+        outcome = replay_item(policy, table, item)
         variants = policy.buckets[outcome.bucket].variants
         sampled[outcome.bucket].update(
             variant.mode for variant in outcome.variants if variant in variants

@@ -5,7 +5,7 @@ class; see docs/add_a_strategy.md.
 """
 
 from tierwise.strategies._base import (
-    REGISTRY,
+    STRATEGIES,
     Ask,
     Registry,
     Return,
@@ -15,9 +15,9 @@ from tierwise.strategies._base import (
     build,
     interleave,
     plurality,
-    register,
+    register_strategy,
 )
-from tierwise.strategies._paths import PLAIN, asks, paths_in, paths_of, width_of
+from tierwise.strategies._paths import PLAIN_PATHS, asks, paths_in, paths_of, width_of
 from tierwise.strategies._voting import Vote, one_answer_ends
 from tierwise.strategies.adaptive_consistency import AdaptiveConsistency, leader_confidence
 from tierwise.strategies.best_of_n import BestOfN
@@ -29,8 +29,8 @@ from tierwise.strategies.single import Single
 from tierwise.strategies.weighted_consistency import WeightedConsistency
 
 __all__ = [
-    "PLAIN",
-    "REGISTRY",
+    "PLAIN_PATHS",
+    "STRATEGIES",
     "AdaptiveConsistency",
     "Ask",
     "BestOfN",
@@ -54,6 +54,6 @@ __all__ = [
     "paths_in",
     "paths_of",
     "plurality",
-    "register",
+    "register_strategy",
     "width_of",
 ]

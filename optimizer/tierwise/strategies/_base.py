@@ -166,11 +166,11 @@ class Registry:
         return cls(**given)
 
 
-REGISTRY = Registry("strategy")
-register = REGISTRY.register
+STRATEGIES = Registry("strategy")
+register_strategy = STRATEGIES.register
 
 
 def build(spec: StrategySpec) -> Strategy:
     """The strategy that ``spec`` describes; raises as ``Registry.make``."""
-    strategy: Strategy = REGISTRY.make(spec.kind, dict(spec.params))
+    strategy: Strategy = STRATEGIES.make(spec.kind, dict(spec.params))
     return strategy

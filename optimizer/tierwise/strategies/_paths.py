@@ -9,13 +9,13 @@ from tierwise.schema import Path, StrategySpec
 from tierwise.schema.space import Range, SearchSpace
 from tierwise.strategies._base import Strategy, build
 
-PLAIN: tuple[Path, ...] = ((),)
+PLAIN_PATHS: tuple[Path, ...] = ((),)
 """The paths of a strategy that asks for answers only."""
 
 
 def paths_of(strategy: Strategy) -> tuple[Path, ...]:
     """Paths of the samples that a strategy may ask for."""
-    paths: tuple[Path, ...] = getattr(strategy, "paths", PLAIN)
+    paths: tuple[Path, ...] = getattr(strategy, "paths", PLAIN_PATHS)
     return paths
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import register, whole
+from tierwise.strategies._base import register_strategy, whole
 from tierwise.strategies._voting import Vote
 
 
@@ -29,7 +29,7 @@ def confident_lead(threshold: float, runner_up: int) -> int:
     return lead
 
 
-@register
+@register_strategy
 @dataclass(frozen=True, slots=True)
 class AdaptiveConsistency(Vote):
     """Stop when ``leader_confidence`` reaches ``threshold``, or at ``max_samples``.

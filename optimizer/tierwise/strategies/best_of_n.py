@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import Ask, Return, Sample, Seen, register, whole
+from tierwise.strategies._base import Ask, Return, Sample, Seen, register_strategy, whole
 
 
-@register
+@register_strategy
 @dataclass(frozen=True, slots=True)
 class BestOfN:
     """The sample that ``verifier`` scores highest wins; the one seen first on a tie.

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import Ask, Return, Seen, plurality, register, whole
+from tierwise.strategies._base import Ask, Return, Seen, plurality, register_strategy, whole
 
 
-@register
+@register_strategy
 @dataclass(frozen=True, slots=True)
 class EarlyStopping:
     """Sample windows of ``window``; stop when one is unanimous, at the latest at ``max_samples``.

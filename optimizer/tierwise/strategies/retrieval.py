@@ -14,15 +14,15 @@ from typing import ClassVar
 
 from tierwise.errors import InputError
 from tierwise.schema import Path, Turn
-from tierwise.strategies._base import Ask, Return, Sample, Seen, plurality, register, whole
-from tierwise.strategies._paths import PLAIN
+from tierwise.strategies._base import Ask, Return, Sample, Seen, plurality, register_strategy, whole
+from tierwise.strategies._paths import PLAIN_PATHS
 from tierwise.strategies.adaptive_consistency import AdaptiveConsistency
 from tierwise.strategies.self_consistency import SelfConsistency
 
 QUERY, ANSWER = "query", "answer"
 
 
-@register
+@register_strategy
 @dataclass(frozen=True, slots=True)
 class Retrieval:
     """Up to ``rounds`` queries a chain, each of which gets ``passages``; then the answer.
@@ -83,7 +83,7 @@ class Retrieval:
     @property
     def paths(self) -> tuple[Path, ...]:
         """Plain answers (for want of a first look-up), then queries with the answers below them."""
-        found: list[Path] = [*PLAIN]
+        found: list[Path] = [*PLAIN_PATHS]
         for n in range(1, self.rounds + 1):
             asked = (Turn(QUERY, self.passages),) * n
             found += [asked, (*asked, Turn(ANSWER))]

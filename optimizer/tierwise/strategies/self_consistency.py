@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.strategies._base import register, whole
+from tierwise.strategies._base import register_strategy, whole
 from tierwise.strategies._voting import Vote, uncatchable
 
 
-@register
+@register_strategy
 @dataclass(frozen=True, slots=True)
 class SelfConsistency(Vote):
     """A vote of ``samples``, in rounds of at least ``window`` (0: all in one round).

@@ -12,13 +12,13 @@ from typing import ClassVar
 from tierwise.errors import InputError
 from tierwise.schema import Path, Turn
 from tierwise.schema.turns import path_below
-from tierwise.strategies._base import Ask, Return, Seen, plurality, register, whole
+from tierwise.strategies._base import Ask, Return, Seen, plurality, register_strategy, whole
 from tierwise.strategies.best_of_n import best
 
 CRITIQUE, REFINE = Turn("critique"), Turn("refine")
 
 
-@register
+@register_strategy
 @dataclass(frozen=True, slots=True)
 class SelfRefine:
     """One answer, then up to ``rounds`` times a critique and a new answer.

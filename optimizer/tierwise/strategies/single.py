@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.strategies._base import Ask, Return, Seen, plurality, register
+from tierwise.strategies._base import Ask, Return, Seen, plurality, register_strategy
 
 
-@register
+@register_strategy
 @dataclass(frozen=True, slots=True)
 class Single:
     """The first sample is the answer."""

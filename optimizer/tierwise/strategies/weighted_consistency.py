@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import Ask, Return, Sample, Seen, plurality, register, whole
+from tierwise.strategies._base import Ask, Return, Sample, Seen, plurality, register_strategy, whole
 
 
-@register
+@register_strategy
 @dataclass(frozen=True, slots=True)
 class WeightedConsistency:
     """A vote of ``samples`` in one round; the answer with the largest sum of weights wins.

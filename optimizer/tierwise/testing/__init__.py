@@ -10,6 +10,12 @@ For third parties too; needs pytest. Nothing in tierwise imports this room::
 
 from tierwise.testing.signals import SignalConformance
 from tierwise.testing.strategies import StrategyConformance
-from tierwise.testing.walk import Walk, random_samples, walk
+from tierwise.testing.walk import StrategyWalk, random_samples, walk_strategy
 
-__all__ = ["SignalConformance", "StrategyConformance", "Walk", "random_samples", "walk"]
+__all__ = [
+    "SignalConformance",
+    "StrategyConformance",
+    "StrategyWalk",
+    "random_samples",
+    "walk_strategy",
+]

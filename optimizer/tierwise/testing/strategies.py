@@ -20,8 +20,17 @@ import pytest
 from tierwise.errors import InputError
 from tierwise.schema import StrategySpec
 from tierwise.schema.turns import path_above
-from tierwise.strategies import PLAIN, REGISTRY, Sample, Seen, Strategy, build, paths_of, width_of
-from tierwise.testing.walk import Walk, random_samples, walk
+from tierwise.strategies import (
+    PLAIN_PATHS,
+    STRATEGIES,
+    Sample,
+    Seen,
+    Strategy,
+    build,
+    paths_of,
+    width_of,
+)
+from tierwise.testing.walk import StrategyWalk, random_samples, walk_strategy
 
 WORLDS = 60
 PROBED = 4
@@ -46,7 +55,7 @@ class StrategyConformance:
         for spec, strategy in self.built():
             assert isinstance(strategy, Strategy)
             assert strategy.kind == spec.kind
-            assert REGISTRY.classes[spec.kind] is type(strategy)
+            assert STRATEGIES.classes[spec.kind] is type(strategy)
             assert strategy.max_samples >= 1
 
     def test_is_a_frozen_dataclass_that_hashes(self) -> None:
@@ -84,22 +93,22 @@ class StrategyConformance:
         for spec, strategy in self.built():
             for samples, n_variants in worlds(spec, strategy):
                 before = repr(samples)
-                walk(strategy, samples, n_variants=n_variants)
+                walk_strategy(strategy, samples, n_variants=n_variants)
                 assert repr(samples) == before, f"{strategy} writes to what it sees"
 
     def test_ends_within_its_samples_whatever_comes(self) -> None:
         for spec, strategy in self.built():
             for end in self.ends(spec, strategy):
-                if paths_of(strategy) == PLAIN:  # a probe's samples are among them
+                if paths_of(strategy) == PLAIN_PATHS:  # a probe's samples are among them
                     assert len(end.samples) <= max(strategy.max_samples, PROBED)
                 assert sum(end.rounds) <= strategy.max_samples
 
     def test_ends_at_once_when_a_probe_drew_more_than_it_may(self) -> None:
         for _, strategy in self.built():
-            if paths_of(strategy) != PLAIN:
+            if paths_of(strategy) != PLAIN_PATHS:
                 continue
             samples = random_samples(random.Random(0), strategy.max_samples + 3)
-            assert walk(strategy, [], seen=samples).rounds == ()
+            assert walk_strategy(strategy, [], seen=samples).rounds == ()
 
     def test_says_which_samples_it_may_ask_for(self) -> None:
         """No path beyond ``paths``, parents before children, no more than ``width`` of each."""
@@ -107,7 +116,9 @@ class StrategyConformance:
             paths = paths_of(strategy)
             assert all(len(p) < 2 or path_above(p) in paths[:i] for i, p in enumerate(paths))
             for samples, n_variants in worlds(spec, strategy):
-                counts = Counter(paths_seen(walk(strategy, samples, n_variants=n_variants).samples))
+                counts = Counter(
+                    paths_seen(walk_strategy(strategy, samples, n_variants=n_variants).samples)
+                )
                 assert set(counts) <= {tuple(t.name for t in p) or ("answer",) for p in paths}
                 assert max(counts.values()) <= width_of(strategy)
 
@@ -129,7 +140,9 @@ class StrategyConformance:
         for spec, strategy in self.built():
             for samples, n_variants in worlds(spec, strategy):
                 renamed = [d if d.answer is None else _renamed(d, d.answer) for d in samples]
-                one, other = (walk(strategy, d, n_variants=n_variants) for d in (samples, renamed))
+                one, other = (
+                    walk_strategy(strategy, d, n_variants=n_variants) for d in (samples, renamed)
+                )
                 assert (one.rounds, one.chosen) == (other.rounds, other.chosen)
 
     def built(self) -> Iterator[tuple[StrategySpec, Strategy]]:
@@ -137,15 +150,17 @@ class StrategyConformance:
         for spec in self.specs:
             yield spec, build(spec)
 
-    def ends(self, spec: StrategySpec, strategy: Strategy) -> Iterator[Walk]:
+    def ends(self, spec: StrategySpec, strategy: Strategy) -> Iterator[StrategyWalk]:
         """Walks through all made-up worlds, without and with a probe's samples."""
         for i, (samples, n_variants) in enumerate(worlds(spec, strategy)):
-            yield walk(strategy, samples[: strategy.max_samples], n_variants=n_variants)
+            yield walk_strategy(strategy, samples[: strategy.max_samples], n_variants=n_variants)
             probed = 1 + i % PROBED
             most = strategy.max_samples
-            reused = paths_of(strategy) == PLAIN  # else a probe's samples are not what it asks for
+            reused = (
+                paths_of(strategy) == PLAIN_PATHS
+            )  # else a probe's samples are not what it asks for
             left = samples[probed : max(most, probed) if reused else probed + most]
-            yield walk(strategy, left, n_variants=n_variants, seen=samples[:probed])
+            yield walk_strategy(strategy, left, n_variants=n_variants, seen=samples[:probed])
 
 
 def worlds(spec: StrategySpec, strategy: Strategy) -> Iterator[tuple[list[Sample], int]]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tierwise.strategies import Ask, Return, Sample, Seen, Strategy, interleave
 
 
-class Walk(NamedTuple):
+class StrategyWalk(NamedTuple):
     """How a request went: all samples, the sizes of the rounds, the index of the sample returned."""
 
     samples: tuple[Sample, ...]
@@ -41,13 +41,13 @@ def random_samples(
     return samples
 
 
-def walk(
+def walk_strategy(
     strategy: Strategy,
     outputs: Sequence[Sample],
     *,
     n_variants: int = 1,
     seen: Sequence[Sample] = (),
-) -> Walk:
+) -> StrategyWalk:
     """Drive ``strategy`` as evaluation and serving do; output i answers the i-th sample asked for.
 
     Args:
@@ -67,7 +67,7 @@ def walk(
             assert 0 <= move.index < len(samples), (
                 f"{strategy} returns sample {move.index}: not seen"
             )
-            return Walk(samples, rounds, move.index)
+            return StrategyWalk(samples, rounds, move.index)
         assert move.n >= 1, f"{strategy} asks for {move.n} samples"
         assert move.n <= len(left), f"{strategy} asks for more than its max_samples"
         assert move.variant is None or 0 <= move.variant < n_variants, (

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tierwise.episode import strategies_of
 from tierwise.errors import InputError, UnsupportedError
-from tierwise.evaluation import Replayed, SampleTable, replayed
+from tierwise.evaluation import Replayed, SampleTable, replay_columns
 from tierwise.evaluation.table import ABSTAINED
 from tierwise.llm import build_request
 from tierwise.pool import SamplePool
@@ -83,7 +83,7 @@ def _tier(
     found: list[list[Example]] = [[] for _ in names]
     for item in range(test.n_items):
         try:
-            went = replayed(policy.policy, test, item, strategies=strategies)
+            went = replay_columns(policy.policy, test, item, strategies=strategies)
         except UnsupportedError:
             continue
         found[went.outcome.bucket].append(Example(item, went, went.score(test, item)))
