@@ -35,7 +35,6 @@ from typing import Any
 import numpy as np
 
 import dspy
-from tierwise.content import TierSpec, load_task
 from tierwise.dspy import EmbeddedAdapter, JointOptimizer, Proposing, tier_lm
 from tierwise.dspy.examples import read_examples
 from tierwise.dspy.rendering import STUDENT, adapter_of, answer_spec, template
@@ -44,7 +43,8 @@ from tierwise.llm.models import open_model, resolve_tier
 from tierwise.pool import Cap, SamplePool
 from tierwise.proposals import CandidateRegistry, propose_from_catalogue
 from tierwise.proposals.proposers import silenced_dspy
-from tierwise.schema import Policy, PromptTemplate, StrategySpec, Variant, uniform
+from tierwise.runs import load_task
+from tierwise.schema import Policy, PromptTemplate, StrategySpec, TierSpec, Variant, uniform
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.search_size import SearchSize

@@ -31,10 +31,10 @@ import optuna
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.search_difficulty import worlds as gates
-from tierwise.content import load_space
 from tierwise.difficulty import SIGNALS
 from tierwise.difficulty._base import register
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable, VariantTable
+from tierwise.runs import load_space
 from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.schema.space import SearchSpace
 from tierwise.search.allocation import allocate

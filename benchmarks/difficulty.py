@@ -24,11 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from difficulty_folds import BUCKETS, LEAN, MOST, PERMUTATIONS, World, compared, iv, show
-from tierwise.content import Job, TierSpec
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model
 from tierwise.pool import Cap, SamplePool
-from tierwise.schema import Policy
+from tierwise.schema import Job, Policy, TierSpec
 from tierwise.search import SearchSize, TuneResult, tune
 from tierwise.search.asking import asked_of
 from tierwise.search.buying import Account, Buyer, Supply

@@ -25,9 +25,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tierwise.content import Job, LoadedTask, TierSpec, default_job
 from tierwise.llm.recorded import Recording
-from tierwise.schema import Policy, Price
+from tierwise.schema import Job, LoadedTask, Policy, Price, TierSpec, default_job
 from tierwise.search import tune
 from tierwise.search.above import handed_on
 from tierwise.search.found import TierResult

@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tierwise.content import load_job
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.recorded import Recording
 from tierwise.report import compared, read
 from tierwise.report.prompts import ranked
+from tierwise.schema import load_job
 from tierwise.search import TuneResult, tune
 from tierwise.search.found import TierResult
 from tierwise.stats import Interval, paired_differences

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from tierwise.content import default_job, load_space
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.schema import StrategySpec, uniform
+from tierwise.runs import load_space
+from tierwise.schema import StrategySpec, default_job, uniform
 from tierwise.search import RunDir, tune
 from tierwise.search.allocation import allocate
 from tierwise.search.parameters import Dimensions

@@ -22,14 +22,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tierwise.content import load_job, load_task
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.llm import Parent, Request, build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
 from tierwise.pool import Buys, Library, SamplePool, Trees, even, fill, load, parents_first
 from tierwise.report.search_rounds import curve
 from tierwise.retrieval.bm25 import Bm25Retriever
-from tierwise.schema import Policy, PolicyFile, Recipe, StrategySpec, Variant, uniform
+from tierwise.runs import load_task
+from tierwise.schema import Policy, PolicyFile, Recipe, StrategySpec, Variant, load_job, uniform
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.stats import bootstrap_ratio, paired_difference
 from tierwise.tasks import Item

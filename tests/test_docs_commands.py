@@ -19,7 +19,7 @@ import pytest
 
 from tests.cli.running import Cli
 from tests.test_docs import run_blocks
-from tierwise.content import check
+from tierwise.runs import check
 
 ROOT = Path(__file__).parents[1]
 PAGES = (

@@ -42,12 +42,13 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
     [
         ("tierwise", HEAVY),
         ("tierwise.errors", HEAVY),
-        ("tierwise.strategies", HEAVY - {"numpy"}),
+        ("tierwise.strategies", HEAVY - {"numpy", "pydantic", "re2", "yaml"}),
         ("tierwise.stats", HEAVY - {"numpy"}),
         ("tierwise.evaluation", {"optuna", "litellm", "dspy", "pandas"}),
         ("tierwise.serving", {"optuna", "litellm", "dspy", "pandas"}),
         ("tierwise.pool", {"optuna", "litellm", "dspy", "pandas"}),
-        ("tierwise.content", {"optuna", "litellm", "dspy", "pandas"}),
+        ("tierwise.schema", {"numpy", "optuna", "litellm", "dspy", "pandas"}),
+        ("tierwise.runs", {"optuna", "litellm", "dspy", "pandas"}),
         ("tierwise.search", {"litellm", "dspy", "pandas"}),
     ],
 )

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 import dspy
-from tierwise.content import load_task
 from tierwise.dspy import JointOptimizer, trace_of, tuned
+from tierwise.runs import load_task
 
 
 def exact(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> bool:

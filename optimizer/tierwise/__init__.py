@@ -16,9 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tierwise.api import task_from_jsonl, tune
-    from tierwise.content import Budget, ProposalSpec, TierSpec
     from tierwise.errors import TierwiseError
-    from tierwise.schema import Policy, PolicyFile, PromptTemplate, Recipe, StrategySpec, Variant
+    from tierwise.schema import (
+        Budget,
+        Policy,
+        PolicyFile,
+        PromptTemplate,
+        ProposalSpec,
+        Recipe,
+        StrategySpec,
+        TierSpec,
+        Variant,
+    )
     from tierwise.serving import PolicyRuntime
     from tierwise.tasks import AnswerSpec, Task
 

@@ -16,10 +16,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tierwise.content import Budget, Job, LoadedTask, TierSpec
 from tierwise.content.items import Fields, load_items
 from tierwise.errors import unknown_name
-from tierwise.schema import ANSWER, Message, PolicyFile, PromptTemplate
+from tierwise.schema import (
+    ANSWER,
+    Budget,
+    Job,
+    LoadedTask,
+    Message,
+    PolicyFile,
+    PromptTemplate,
+    TierSpec,
+)
 from tierwise.tasks import AnswerSpec, Item, Task
 
 if TYPE_CHECKING:

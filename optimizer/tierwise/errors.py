@@ -12,8 +12,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+Loc = tuple[str | int, ...]
+"""Where a value is: keys and list indices from the top."""
+
+_SHOWN = 25
 
 
 class TierwiseError(Exception):
@@ -22,17 +27,53 @@ class TierwiseError(Exception):
     exit_code = 2
 
 
-class InputError(TierwiseError):
-    """Bad input: says what is wrong, where (file and line where there is one) and what is right."""
+class InputError(TierwiseError, ValueError):
+    """Bad input: says what is wrong, where (file and line where there is one) and what is right.
+
+    Attributes:
+        loc: place of the fault inside the object that was checked, for whoever knows the lines.
+            It is a ValueError so that pydantic reports one that a class raises as a fault.
+    """
 
     exit_code = 2
 
     def __init__(
-        self, message: str, *, path: Path | str | None = None, line: int | None = None
+        self,
+        message: str,
+        *,
+        path: Path | str | None = None,
+        line: int | None = None,
+        loc: Loc = (),
     ) -> None:
-        self.message, self.path, self.line = message, path, line
+        self.message, self.path, self.line, self.loc = message, path, line, loc
         where = "" if path is None else f"{path}:{line}: " if line else f"{path}: "
         super().__init__(where + message)
+
+
+class Faults(InputError):
+    """All that is wrong with an input, a line each; ``faults`` holds them one by one."""
+
+    def __init__(self, faults: Sequence[InputError]) -> None:
+        self.faults = tuple(each for fault in faults for each in faults_of(fault))
+        if len(self.faults) == 1:
+            only = self.faults[0]
+            super().__init__(only.message, path=only.path, line=only.line, loc=only.loc)
+        else:
+            lines = [str(fault) for fault in self.faults[:_SHOWN]]
+            if len(self.faults) > _SHOWN:
+                lines.append(f"… and {len(self.faults) - _SHOWN} more")
+            super().__init__("\n".join(lines))
+
+
+def faults_of(error: InputError) -> tuple[InputError, ...]:
+    """The single faults inside an error."""
+    return error.faults if isinstance(error, Faults) else (error,)
+
+
+def raise_any(faults: Sequence[InputError]) -> None:
+    """Raise all of ``faults`` as one error, if there are any."""
+    if faults:
+        raise Faults(faults)
 
 
 class BudgetError(TierwiseError):
@@ -60,6 +101,7 @@ def unknown_name(
     *,
     path: Path | str | None = None,
     line: int | None = None,
+    loc: Loc = (),
 ) -> InputError:
     """An ``InputError`` for a name that is not in ``known``, with the nearest known names."""
     names = sorted(known)
@@ -70,4 +112,4 @@ def unknown_name(
         hint = "known: " + (", ".join(names) or "none")
     else:
         hint = f"known: {', '.join(names[:10])}, … ({len(names)} in all)"
-    return InputError(f"unknown {kind} {name!r}; {hint}", path=path, line=line)
+    return InputError(f"unknown {kind} {name!r}; {hint}", path=path, line=line, loc=loc)

@@ -19,8 +19,8 @@ from tests.cli.running import Cli
 from tests.content.folders import make_task
 from tests.search.scripted_job import install, make_job
 from tierwise.cli import COMMANDS, main
-from tierwise.content import default_job
-from tierwise.content.find import names_of, shipped
+from tierwise.schema import default_job
+from tierwise.schema.find import names_of, shipped
 from tierwise.search import RunDir
 from tierwise.search.tune import prepare
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tierwise.content import check, load_space
+from tierwise.runs import check, load_space
 from tierwise.schema import Price, Tier
 from tierwise.search.offered import offered, scores_of
 from tierwise.tasks import Item, Task

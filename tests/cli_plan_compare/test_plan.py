@@ -8,9 +8,8 @@ import click
 import pytest
 
 from tierwise.cli import _plan, main
-from tierwise.content import Budget, Job, TierSpec, default_job, override
 from tierwise.errors import InputError
-from tierwise.schema import Price
+from tierwise.schema import Budget, Job, Price, TierSpec, default_job, override
 from tierwise.search import plan as planning
 from tierwise.search.search_size import SearchSize
 from tierwise.search.tune import prepare

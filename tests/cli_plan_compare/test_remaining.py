@@ -10,9 +10,9 @@ import pytest
 
 from tests.search.scripted_job import TINY, install, make_job, run
 from tierwise.cli import main
-from tierwise.content import Job, load_job, override
 from tierwise.pool import Cap, SamplePool
 from tierwise.pool.spending import Spent
+from tierwise.schema import Job, load_job, override
 from tierwise.search import Event, RunDir, Started, prepare
 from tierwise.search.plan import plan
 from tierwise.search.planned import Plan, TierPlan

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tierwise.errors import InputError
-from tierwise.schema._yaml import faults_of
+from tierwise.errors import InputError, faults_of
 
 TASK = r"""name: sums
 version: 2

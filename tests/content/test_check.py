@@ -8,9 +8,9 @@ import pytest
 
 from tests.content.folders import PROMPTS, TASK, make_task, short
 from tests.schema.policies import example
-from tierwise.content import check, job_notes, names_of, shipped
-from tierwise.content.check import check_kind
-from tierwise.schema import StrategySpec
+from tierwise.runs import check, job_notes
+from tierwise.runs.check import check_kind
+from tierwise.schema import StrategySpec, names_of, shipped
 
 JOB = "task: ./sums\ntiers:\n  small: {model: embedded/small}\n"
 SPACE = "temperature: [0.8]\nmodes: [direct]\nstrategies: {single: {}}\n"

@@ -10,20 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.content.folders import faults, make_task
-from tierwise.content import (
-    Budget,
-    Job,
-    TierSpec,
-    default_job,
-    dump_job,
-    load_job,
-    override,
-    space_of,
-)
-from tierwise.content.job_file import job_of
 from tierwise.errors import InputError
-from tierwise.schema import Price
-from tierwise.schema._yaml import parse
+from tierwise.runs import space_of
+from tierwise.schema import Budget, Job, Price, TierSpec, default_job, dump_job, load_job, override
+from tierwise.schema.job import job_of
+from tierwise.schema.yaml_io import parse
 
 JOB = """baseline: plain
 task: ./sums

@@ -12,8 +12,7 @@ import pytest
 
 from tests.content.folders import make_task
 from tests.loopback import Loopback, Said
-from tierwise.content import load_space, load_task, shipped
-from tierwise.content.prompts import Setting, load_library, load_prompts
+from tierwise.runs import load_space, load_task
 from tierwise.schema import (
     ANSWER,
     Difficulty,
@@ -25,9 +24,11 @@ from tierwise.schema import (
     StrategySpec,
     Tier,
     Variant,
+    shipped,
 )
-from tierwise.schema._yaml import read
 from tierwise.schema.policy_file import TaskRef
+from tierwise.schema.prompt_file import Setting, load_library, load_prompts
+from tierwise.schema.yaml_io import read
 from tierwise.search.variants import candidate_variants
 from tierwise.serving import PolicyRuntime
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from tierwise.content import check, load_task
-from tierwise.content.scaffold import scaffold
+from tierwise.cli.init import scaffold
 from tierwise.errors import InputError
+from tierwise.runs import check, load_task
 
 GSM = '{"question": "2 + 2?", "answer": "It is 4.\\n#### 1,004 apples"}\n'
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.content.folders import faults
-from tierwise.content import load_space, names_of
 from tierwise.errors import InputError
+from tierwise.runs import load_space
+from tierwise.schema import names_of
 from tierwise.schema.space import Range
 
 SPACE = """temperature: [0.3, 0.8]

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from tests.content.folders import ITEMS, PROMPTS, TASK, faults, make_task
-from tierwise.content import find_task, load_task, names_of
-from tierwise.content.prompts import Setting, load_library
 from tierwise.errors import InputError
+from tierwise.runs import load_task
+from tierwise.schema import find_task, names_of
+from tierwise.schema.prompt_file import Setting, load_library
 from tierwise.schema.space import SearchSpace
 
 SPACE = SearchSpace("s")

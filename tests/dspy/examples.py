@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dspy
-from tierwise.content import load_task
+from tierwise.runs import load_task
 from tierwise.search.search_size import SearchSize
 
 LITTLE = SearchSize(

@@ -14,9 +14,8 @@ import pytest
 import dspy
 from tests.dspy.examples import LITTLE, exact
 from tests.loopback import Fault, Loopback, Said
-from tierwise.content import TierSpec
 from tierwise.dspy import JointOptimizer, Proposing, trace_of
-from tierwise.schema import Price
+from tierwise.schema import Price, TierSpec
 
 GOOD = "Add the numbers from the left to the right, and check the sum."
 LEAK = " ".join(f"never forget how much {41 + i % 4} + {17 + i // 4} comes to," for i in range(80))

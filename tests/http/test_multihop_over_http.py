@@ -14,9 +14,8 @@ import pytest
 
 from tests.loopback import Loopback, Said
 from tests.retrieval.server import serving
-from tierwise.content import Job, TierSpec
 from tierwise.retrieval.bm25 import Bm25Retriever
-from tierwise.schema import PolicyFile, Price
+from tierwise.schema import Job, PolicyFile, Price, TierSpec
 from tierwise.search import SearchSize, prepare, tune
 from tierwise.search.plan import plan
 from tierwise.serving import PolicyRuntime

@@ -17,11 +17,10 @@ import pytest
 
 from tests.conftest import KEY
 from tests.loopback import Fault, Loopback, Said
-from tierwise.content import Job, TierSpec
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Result
 from tierwise.pool import SamplePool
-from tierwise.schema import Price
+from tierwise.schema import Job, Price, TierSpec
 from tierwise.search import SearchSize, TuneResult, replay, tune
 
 pytestmark = pytest.mark.timeout(240)

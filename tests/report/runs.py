@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tierwise.content import load_job
+from tierwise.schema import load_job
 from tierwise.search import tune
 
 RIGHT = {

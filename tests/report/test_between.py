@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tierwise.cli import main
-from tierwise.content import load_job
 from tierwise.evaluation import SampleTable
 from tierwise.report import changed, read
 from tierwise.report.between._two import ITEMS, SAMPLES, UNPAIRED
+from tierwise.schema import load_job
 from tierwise.search import tested as tests_of
 from tierwise.search import tune
 

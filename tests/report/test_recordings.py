@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.estimators import mcnemar_exact
-from tierwise.content.task_file import load_task
 from tierwise.llm.models import resolve_tier
 from tierwise.llm.recorded import Recording
 from tierwise.report.prompts import ranked
+from tierwise.runs import load_task
 from tierwise.schema import Price
 from tierwise.search.recorded import RecordedSamples
 

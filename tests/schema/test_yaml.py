@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierwise.errors import InputError
-from tierwise.schema._yaml import Faults, Flow, FlowList, dump, parse, raise_any
+from tierwise.errors import Faults, InputError, raise_any
+from tierwise.schema.yaml_io import Flow, FlowList, dump, parse
 
 
 def test_every_value_has_its_line():

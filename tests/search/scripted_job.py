@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tierwise.content import load_job
 from tierwise.llm import LanguageModel, Request
 from tierwise.llm.scripted import ScriptedModel, answering
-from tierwise.schema import Price, Tier
+from tierwise.schema import Price, Tier, load_job
 from tierwise.search import SearchSize, TuneResult, tune
 
 MODULE = importlib.import_module("tierwise.search.tune")

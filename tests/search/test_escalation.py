@@ -10,7 +10,6 @@ import pytest
 
 from tests.search.scripted_job import JOB, MODULE, OPENING, SPACE, TINY, install, make_job
 from tests.search.test_tune import files
-from tierwise.content import load_job
 from tierwise.errors import InputError
 from tierwise.evaluation import replay_item as replayed
 from tierwise.llm import Request
@@ -18,7 +17,7 @@ from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
 from tierwise.report import compared, read
 from tierwise.report.spending import spending_rows
-from tierwise.schema import Price, Tier
+from tierwise.schema import Price, Tier, load_job
 from tierwise.schema.policy import NO_LIMITS
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import SearchSize, TuneResult, tune

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.search.scripted_job import TINY, make_job
-from tierwise.content import load_job, shipped
-from tierwise.content.prompts import load_prompts
 from tierwise.difficulty import SIGNALS
 from tierwise.evaluation import replay_item
 from tierwise.llm import Completion
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
-from tierwise.schema import ANSWER, Policy, Price, Tier
+from tierwise.retrieval import open_for_task
+from tierwise.schema import ANSWER, Policy, Price, Tier, load_job, shipped
 from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema.prompt_file import load_prompts
 from tierwise.search.above import above_of
 from tierwise.search.found import TierResult
 from tierwise.search.opening import Searches, search_tier
@@ -215,7 +215,7 @@ async def test_it_can_be_named_searched_saved_and_served(
     assert PolicyFile.load(path) == file
     assert name in path.read_text()
 
-    opened = searched_in and searched_in.open()
+    opened = searched_in and open_for_task(searched_in)
     models = dict.fromkeys(q.tiers, model) if others else model
     runtime = PolicyRuntime(PolicyFile.load(path), models, seed=prepared.job.seed, retriever=opened)
     table = found.study_rounds[-1].evaluator.table

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tierwise.content import Job, TierSpec
 from tierwise.errors import InputError
-from tierwise.schema import Price
+from tierwise.schema import Job, Price, TierSpec
 from tierwise.search import prepare
 
 

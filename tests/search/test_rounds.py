@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.search.scripted_job import OPENING, TINY, install, make_job
-from tierwise.content import load_job
 from tierwise.errors import UnsupportedError
 from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.report.reading import read
 from tierwise.report.spending import spending_rows
-from tierwise.schema import PolicyFile, Price, Tier
+from tierwise.schema import PolicyFile, Price, Tier, load_job
 from tierwise.search import TuneResult, replay, tune
 
 DESK = importlib.import_module("tierwise.search.rounds.desk")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tierwise.content import Budget, default_job
 from tierwise.errors import InputError
+from tierwise.schema import Budget, default_job
 from tierwise.search import RunDir
 
 JOB = default_job()

@@ -19,12 +19,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from tests.search.scripted_job import JOB, OPENING, TINY, install, make_job, run
-from tierwise.content import load_job, override
 from tierwise.errors import BudgetError, InputError, ProviderError
 from tierwise.evaluation import SampleTable
 from tierwise.pool import SamplePool
 from tierwise.report import read
 from tierwise.report.spending import spending_rows
+from tierwise.schema import load_job, override
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import Best, Bought, Event, Finished, RunDir, Started, replay, tune
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.search import scripted_job
 from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, tier, variant_table
-from tierwise.content import load_job
 from tierwise.evaluation import Permutations, SampleTable
+from tierwise.schema import load_job
 from tierwise.search import Bought, Event, replay, tune
 from tierwise.search.buying import Halves
 from tierwise.search.compute_gate import cheapest_mode, closed, judge

@@ -14,12 +14,13 @@ from tests.turns import recording as made
 from tests.turns import search_job, worlds
 from tests.turns import search_worlds as world
 from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_replayed
-from tierwise.content import load_job, load_space
 from tierwise.errors import InputError, UnsupportedError
 from tierwise.llm.recorded import RecordedModel, Recording, recorded_tier
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import Cap, Library, SamplePool
-from tierwise.schema import Policy, Recipe, StrategySpec, Variant, uniform
+from tierwise.retrieval import open_for_task
+from tierwise.runs import load_space
+from tierwise.schema import Policy, Recipe, StrategySpec, Variant, load_job, uniform
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import prepare, tune
 from tierwise.search import replay as replay_run
@@ -194,7 +195,7 @@ def searched(folder: Path, job) -> list[dict]:
     """Trajectories of all items: three passages, to four rounds, three chains."""
     prepared = prepare(job)
     loaded, variant = prepared.loaded, Variant("plain", "direct", 0.8)
-    retriever = loaded.retriever.open()
+    retriever = open_for_task(loaded.retriever)
     library = Library(loaded.retriever.spec, retriever.identity, retriever)
     supply = Supply(
         prepared.tiers["weak"],

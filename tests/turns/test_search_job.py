@@ -11,10 +11,10 @@ import pytest
 from tests.retrieval.server import serving
 from tests.search import scripted_job
 from tests.turns import search_job
-from tierwise.content import load_job
 from tierwise.errors import InputError
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.retrieval.bm25 import Bm25Retriever
+from tierwise.schema import load_job
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import replay, tune
 from tierwise.search.tune import prepare
@@ -105,7 +105,7 @@ def test_a_task_without_a_corpus_is_tuned_without_search(tmp_path) -> None:
     ],
 )
 def test_a_fault_of_the_retriever_is_named_with_its_line(tmp_path, old, new, says) -> None:
-    from tierwise.content import load_task
+    from tierwise.runs import load_task
 
     search_job.make_job(tmp_path)
     task = tmp_path / "task" / "task.yaml"
@@ -116,7 +116,7 @@ def test_a_fault_of_the_retriever_is_named_with_its_line(tmp_path, old, new, say
 
 
 def test_a_corpus_with_a_broken_line_is_named_with_it(tmp_path) -> None:
-    from tierwise.content import load_task
+    from tierwise.runs import load_task
 
     search_job.make_job(tmp_path)
     with (tmp_path / "task" / "corpus.jsonl").open("a") as corpus:

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from tierwise.cli import main
-from tierwise.content import load_task
 from tierwise.llm.models import resolve_tier
+from tierwise.runs import load_task
 from tierwise.schema import Message, PromptTemplate, StrategySpec, Variant, uniform
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 

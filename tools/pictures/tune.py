@@ -21,7 +21,7 @@ from rich.terminal_theme import DIMMED_MONOKAI
 
 from tierwise.cli._progress import Board
 from tierwise.cli._results import show
-from tierwise.content import default_job
+from tierwise.schema import default_job
 from tierwise.search import Bought, Event, tune
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from tierwise.content import Job
+    from tierwise.schema import Job
 
 RUNS = Path("runs")
 
@@ -114,7 +114,7 @@ def asked(job: str | None, tiers: dict[str, str], options: dict[str, Any]) -> Jo
     Raises:
         InputError: the file or an option is wrong.
     """
-    from tierwise.content import default_job, load_job, override
+    from tierwise.schema import default_job, load_job, override
 
     options["escalate_to"] = options.get("escalate_to") or None
     return override(load_job(job) if job else default_job(), tiers=tiers or None, **options)

@@ -14,7 +14,7 @@ def command(path: str, as_json: bool) -> None:
     Exits with 2 where there are faults. Of a job it also says what a tier will go without: signals
     and strategies that read log-probabilities, where the provider returns none.
     """
-    from tierwise.content import check, job_notes
+    from tierwise.runs import check, job_notes
 
     faults = check(path)
     notes = [] if faults else job_notes(path)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+
+from tierwise.errors import InputError, unknown_name
 
 
 @click.command("init")
@@ -25,11 +33,123 @@ def command(
     Without --items there is a sample, which the embedded tiers can be tuned on at once. Nothing is
     overwritten.
     """
-    from tierwise.content.scaffold import scaffold
-
     made = scaffold(name, source=source, items=items, inputs=inputs, target=target)
     for path in sorted(made.iterdir()):
         click.echo(str(path))
     click.echo(f"\nread {made / 'README.md'}, then:")
     click.echo(f"  tierwise check {made}")
     click.echo(f"  tierwise tune --task {name} --tier NAME=MODEL")
+
+
+TEMPLATE = "_template"
+OWN_PROMPTS = "prompts.own.yaml"
+"""The template's prompts for items of one's own; its others suit the sample."""
+
+
+def scaffold(
+    name: str,
+    *,
+    source: str = TEMPLATE,
+    items: Path | None = None,
+    inputs: Sequence[str] = (),
+    target: str | None = None,
+    folder: Path = Path("tasks"),
+) -> Path:
+    """Make ``folder/name`` and give back its path; ``items`` is copied into it.
+
+    ``inputs`` and ``target`` are columns of ``items``; left out, ``question`` and ``target`` for
+    the template, those of ``source`` otherwise.
+
+    Raises:
+        InputError: the folder exists, no such source or file, or it lacks a column.
+    """
+    from tierwise.schema import names_of, shipped
+
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise InputError(f"a task's name is letters, digits, '-', '_' and '.', got {name!r}")
+    made, origin = folder / name, shipped("tasks") / source
+    if made.exists():
+        raise InputError(f"{made} exists; choose another name, nothing is overwritten")
+    if not (origin / "task.yaml").is_file():
+        raise unknown_name("task to begin with", source, names_of("tasks"))
+    if items is None and (inputs or target):
+        raise InputError("--input and --target name columns of a file: give it by --items")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as temporary:
+            draft = Path(temporary) / name
+            shutil.copytree(origin, draft)
+            _named(draft, source, name)
+            own = draft / OWN_PROMPTS
+            if items is not None:
+                _with_items(draft, items, inputs, target, template=source == TEMPLATE)
+            own.unlink(missing_ok=True)
+            os.replace(draft, made)
+    except OSError as error:
+        raise InputError(f"cannot write {made}: {error.strerror}") from None
+    return made
+
+
+def _named(draft: Path, source: str, name: str) -> None:
+    task, readme = draft / "task.yaml", draft / "README.md"
+    _rewrite(task, rf"^name: {re.escape(source)}$", f"name: {name}")
+    if source == TEMPLATE:
+        _rewrite(readme, re.escape(TEMPLATE), name)
+
+
+def _with_items(
+    draft: Path, items: Path, inputs: Sequence[str], target: str | None, *, template: bool
+) -> None:
+    from tierwise.content.items import columns
+
+    if not items.is_file():
+        raise InputError("no such file of items", path=items)
+    known = columns(items)
+    for wanted in (*inputs, *([target] if target else [])):
+        if wanted not in known:
+            raise InputError(unknown_name("column", wanted, known).message, path=items)
+    if template and not inputs and "inputs" not in known and "question" not in known:
+        raise InputError(
+            f"its columns are {', '.join(known)}; say which hold the question and the answer: "
+            "--input COLUMN (repeat for more) --target COLUMN",
+            path=items,
+        )
+    if template:
+        for old in draft.glob("items.*"):
+            old.unlink()
+        (draft / OWN_PROMPTS).replace(draft / "prompts.yaml")
+    shutil.copyfile(items, draft / items.name)
+    task = draft / "task.yaml"
+    _rewrite(task, r"^items: \S+.*$", f"items: {json.dumps(items.name)}")
+    _rewrite(draft / "README.md", r"\n*The sample items are.*\n", "\n")
+    if template and (inputs or target):
+        _map_columns(draft, tuple(inputs) or ("question",), target or "target")
+
+
+def _map_columns(draft: Path, inputs: Sequence[str], target: str) -> None:
+    """Fields named after the columns, in the task as in its prompts."""
+    fields = {_identifier(column): column for column in inputs}
+    if len(fields) < len(inputs):
+        raise InputError(f"two of the columns {', '.join(inputs)} would have one name")
+    pairs = ", ".join(f"{field}: {json.dumps(column)}" for field, column in fields.items())
+    _rewrite(
+        draft / "task.yaml",
+        r"^inputs: .*$",
+        f"inputs: [{', '.join(fields)}]\n"
+        f"fields: {{inputs: {{{pairs}}}, target: {json.dumps(target)}}}",
+    )
+    shown = [f"{{{{ {field} }}}}" for field in fields]
+    if len(shown) > 1:
+        shown = [f"{field}: {shown[i]}" for i, field in enumerate(fields)]
+    _rewrite(draft / "prompts.yaml", r"\{\{ question \}\}", "\n    ".join(shown))
+
+
+def _identifier(column: str) -> str:
+    plain = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_").lower() or "input"
+    return f"_{plain}" if plain[0].isdigit() else plain
+
+
+def _rewrite(path: Path, pattern: str, instead: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(pattern, lambda match: instead, text, flags=re.MULTILINE)
+    path.write_text(text, encoding="utf-8")

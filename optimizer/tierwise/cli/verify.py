@@ -53,9 +53,9 @@ def command(
     """
     import secrets
 
-    from tierwise.content import load_task
     from tierwise.errors import InputError
     from tierwise.llm.models import kind_of
+    from tierwise.runs import load_task
     from tierwise.schema.policy_file import PolicyFile
     from tierwise.search.changed import changes
     from tierwise.search.verify import Terms, verify

@@ -14,8 +14,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from tierwise.errors import InputError, unknown_name
-from tierwise.schema._yaml import raise_any
+from tierwise.errors import InputError, raise_any, unknown_name
 from tierwise.tasks import AnswerSpec, Item
 
 

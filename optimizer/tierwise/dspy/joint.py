@@ -20,7 +20,6 @@ from typing import Any
 
 from dspy.teleprompt import Teleprompter
 
-from tierwise.content import Budget, Job, LoadedTask, TierSpec
 from tierwise.dspy.author import ProgramProposer
 from tierwise.dspy.examples import Examples, read_examples
 from tierwise.dspy.proposing import Proposing, Setting, propose
@@ -37,7 +36,7 @@ from tierwise.errors import UnsupportedError
 from tierwise.llm.models import EMBEDDED, RECORDED, kind_of, open_model, resolve_tier
 from tierwise.pool import PooledModel, SamplePool
 from tierwise.proposals import CandidateRegistry
-from tierwise.schema import PromptTemplate, Tier
+from tierwise.schema import Budget, Job, LoadedTask, PromptTemplate, Tier, TierSpec
 from tierwise.search import tune
 from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
 from tierwise.search.run_dir import RunDir

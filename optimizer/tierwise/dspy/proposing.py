@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from tierwise.content import ProposalSpec, TierSpec
 from tierwise.dspy.examples import Examples
 from tierwise.dspy.rendering import STUDENT
 from tierwise.llm import Completion, build_request
@@ -25,7 +24,7 @@ from tierwise.proposals import (
     seen_in,
 )
 from tierwise.proposals.dspy_lm import proposers_lm
-from tierwise.schema import PromptTemplate, Tier, Variant
+from tierwise.schema import PromptTemplate, ProposalSpec, Tier, TierSpec, Variant
 
 VOTES = 3
 """Samples an item that the reflection sees: enough for a disagreement to show."""

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tierwise.content import load_task
-from tierwise.schema import Message, PromptTemplate
+from tierwise.schema import Message, PromptTemplate, find_task, load_prompts
 
 Demonstration = Mapping[str, str]
 """Field -> text: the inputs and outputs of one demonstration."""
@@ -193,7 +192,8 @@ def propose_from_catalogue(registry: CandidateRegistry, *, n: int | None = None)
     demonstrations and paraphrases, and not the quality of a proposer. The first paraphrase of each
     family of the shipped arithmetic prompts comes first, then the others.
     """
-    paraphrases = [prompt.variants() for prompt in load_task("arithmetic").own]
+    shipped = load_prompts(find_task("arithmetic").with_name("prompts.yaml"))
+    paraphrases = [prompt.variants() for prompt in shipped]
     for k in range(max(map(len, paraphrases))):
         for family in paraphrases:
             if k < len(family) and (n is None or len(registry.of_kind(demos=False)) < n):

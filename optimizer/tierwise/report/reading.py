@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tierwise.content import Job
 from tierwise.errors import InputError, TierwiseError
 from tierwise.evaluation import SampleTable
+from tierwise.schema import Job
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.export import TRIAL_FIELDS
 from tierwise.search.run_dir import RunDir

@@ -1,7 +1,14 @@
 """Retrievers: what answers a query with passages of a corpus."""
 
 from tierwise.retrieval.base import Lost, News, Retrieved, Retriever, look_up, news
-from tierwise.retrieval.binding import bind, open_retriever, target_of
+from tierwise.retrieval.binding import (
+    bind,
+    identity_among,
+    open_for_task,
+    open_retriever,
+    target_of,
+    usual_bytes,
+)
 
 __all__ = [
     "Lost",
@@ -9,8 +16,11 @@ __all__ = [
     "Retrieved",
     "Retriever",
     "bind",
+    "identity_among",
     "look_up",
     "news",
+    "open_for_task",
     "open_retriever",
     "target_of",
+    "usual_bytes",
 ]

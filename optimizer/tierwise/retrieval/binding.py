@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 
 from tierwise.errors import InputError
 from tierwise.retrieval.base import Retriever
-from tierwise.retrieval.bm25 import K1, B, Bm25Retriever
+from tierwise.retrieval.bm25 import Bm25Retriever, Corpus, identity
 from tierwise.retrieval.http import HttpRetriever
+from tierwise.schema import TaskRetriever
+from tierwise.schema.task_file import K1, B
 
 
 def variable_of(name: str) -> str:
@@ -40,6 +43,40 @@ def open_retriever(name: str, target: str | None, *, k1: float = K1, b: float = 
     if re.match(r"https?://", target):
         return HttpRetriever(name, target, token=os.environ.get(f"{variable_of(name)}_TOKEN"))
     return Bm25Retriever.open(name, target, k1=k1, b=b)
+
+
+def open_for_task(task: TaskRetriever) -> Retriever:
+    """A task's retriever: what its name is bound to here, else the task's corpus.
+
+    Raises:
+        InputError: the name is bound to nothing and there is no corpus, or it cannot be read.
+    """
+    target = target_of(task.spec.name) or (None if task.corpus is None else str(task.corpus))
+    return open_retriever(task.spec.name, target, k1=task.k1, b=task.b)
+
+
+def usual_bytes(task: TaskRetriever) -> float:
+    """Mean bytes of a passage as it is shown; half of the most where there is no corpus."""
+    if task.corpus is None:
+        return task.spec.max_chars / 2
+    documents = Corpus.load(task.corpus).documents
+    shown = [len(task.spec.shown([document]).encode()) for document in documents]
+    return sum(shown) / len(shown)
+
+
+def identity_among(task: TaskRetriever, known: Collection[str]) -> str:
+    """That of the ``known`` retrievers of a pool which answered for a task.
+
+    Raises:
+        InputError: none of them did.
+    """
+    own = [name for name in sorted(known) if name.startswith(f"{task.spec.name}/")]
+    if len(own) > 1 and task.corpus is not None:
+        corpus = identity(task.spec.name, Corpus.load(task.corpus), k1=task.k1, b=task.b)
+        own = [corpus] if corpus in own else own
+    if not own:
+        raise InputError(f"the pool holds no look-ups of the retriever {task.spec.name!r}")
+    return own[0]
 
 
 def bind(option: str) -> None:

@@ -19,11 +19,10 @@ from typing import Any
 from tierwise.errors import InputError
 from tierwise.retrieval.base import Retrieved
 from tierwise.schema import Passage
+from tierwise.schema.task_file import K1, B
 
 WORD = r"(?u)\b\w+\b"
 """Every word counts, of one letter too; no word is left out as too common."""
-
-K1, B = 1.5, 0.75
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tierwise.errors import InputError, unknown_name
-from tierwise.schema._models import (
+from tierwise.errors import InputError, raise_any, unknown_name
+from tierwise.schema.models import (
     AnswerModel,
     MessageModel,
     ModelString,
@@ -18,17 +18,6 @@ from tierwise.schema._models import (
     answer_spec,
     messages_of,
 )
-from tierwise.schema._schema import (
-    Count,
-    NotNegative,
-    Positive,
-    Strict,
-    Text,
-    custom,
-    keys_of,
-    validate,
-)
-from tierwise.schema._yaml import Document, raise_any
 from tierwise.schema.policy import (
     Difficulty,
     Limits,
@@ -42,6 +31,17 @@ from tierwise.schema.policy import (
 from tierwise.schema.policy_file import SCHEMA, PolicyFile, TaskRef, dangling, newer_schema
 from tierwise.schema.prompt import ANSWER, PromptTemplate
 from tierwise.schema.tier import Tier
+from tierwise.schema.validation import (
+    Count,
+    NotNegative,
+    Positive,
+    Strict,
+    Text,
+    custom,
+    keys_of,
+    validate,
+)
+from tierwise.schema.yaml_io import Document
 
 
 def _scalar(value: Any) -> Any:

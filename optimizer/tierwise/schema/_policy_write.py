@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tierwise.schema._yaml import Flow, FlowList, dump
 from tierwise.schema.policy import Difficulty, Limits, Variant
 from tierwise.schema.policy_file import SCHEMA, PolicyFile
 from tierwise.schema.prompt import ANSWER, HISTORY, PromptTemplate
 from tierwise.schema.tier import Price, Tier
 from tierwise.schema.turns import RetrieverSpec
+from tierwise.schema.yaml_io import Flow, FlowList, dump
 
 
 def write(file: PolicyFile) -> str:

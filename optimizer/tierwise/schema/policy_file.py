@@ -130,18 +130,18 @@ class PolicyFile:
         Raises:
             InputError: every fault of the file, with its line.
         """
-        from tierwise.schema import _yaml
+        from tierwise.schema import yaml_io
         from tierwise.schema._policy_read import read
 
-        return read(_yaml.parse(text, path))
+        return read(yaml_io.parse(text, path))
 
     @classmethod
     def load(cls, path: Path | str) -> PolicyFile:
         """The policy in a file; see ``loads``."""
-        from tierwise.schema import _yaml
+        from tierwise.schema import yaml_io
         from tierwise.schema._policy_read import read
 
-        return read(_yaml.read(path))
+        return read(yaml_io.read(path))
 
     def _with_used_modes(self, tier: Tier) -> Tier:
         used = {

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from tierwise.errors import InputError
 from tierwise.schema.policy import Param
+from tierwise.schema.validation import Count, NotNegative, Positive, Strict, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +82,45 @@ class SearchSpace:
     search_rounds: Range | None = None
     constraints: Constraints = Constraints()
     library: bool | tuple[str, ...] | None = None
+
+
+WholeFromZero = Annotated[int, Field(ge=0)]
+
+
+class SpacePromptsModel(Strict):
+    """Which prompts take part, with how many demonstrations and other paraphrases."""
+
+    families: list[Text] = Field(default_factory=list)
+    library: Any = None
+    demos: Annotated[list[WholeFromZero], Field(min_length=1)] = Field(default_factory=lambda: [0])
+    paraphrases: WholeFromZero = 0
+
+
+class SpaceDifficultyModel(Strict):
+    """Signals, numbers of buckets, and a probe's samples, of one variant or interleaved over several."""
+
+    signals: Annotated[list[Text], Field(min_length=1)] = Field(default_factory=lambda: ["none"])
+    buckets: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1])
+    probe_samples: Any = 2
+    probe_variants: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1])
+
+
+class ConstraintsModel(Strict):
+    """What a policy must keep to."""
+
+    max_usd_per_item: Positive | None = None
+    max_rounds: Count | None = None
+
+
+class SpaceModel(Strict):
+    """A search space."""
+
+    description: str = ""
+    prompts: SpacePromptsModel = SpacePromptsModel()
+    temperature: Annotated[list[NotNegative], Field(min_length=1)]
+    variants: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1])
+    modes: Annotated[list[Text], Field(min_length=1)]
+    strategies: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
+    difficulty: SpaceDifficultyModel = SpaceDifficultyModel()
+    search_rounds: Any = None
+    constraints: ConstraintsModel = ConstraintsModel()

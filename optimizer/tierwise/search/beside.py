@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tierwise.retrieval import usual_bytes
 from tierwise.schema import Tier, Variant
 from tierwise.schema.space import SearchSpace
 from tierwise.search.n_samples_by_variant import nodes_an_item, with_nodes
@@ -84,7 +85,7 @@ def beside_of(prepared: Prepared, space: SearchSpace, n_samples: int, screened: 
         max(len(variant.path) - 1 for variant in turns),
         sum(n * had[variant] for variant, n in turns.items()) / total,
         max(had.values()),
-        0.0 if found is None else found.usual_bytes(),
+        0.0 if found is None else usual_bytes(found),
         0.0 if found is None else float(found.spec.max_chars),
     )
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tierwise.content import LoadedTask
 from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay_item
 from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
-from tierwise.schema import Limits, Policy, PromptTemplate
+from tierwise.schema import Limits, LoadedTask, Policy, PromptTemplate
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.prompt import turns_used
 from tierwise.search import mode_shares, signal_quality

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
 from tierwise.pool import Cap, Library, SamplePool
+from tierwise.retrieval import identity_among, open_for_task
 from tierwise.schema import PromptTemplate, Tier
 from tierwise.search.above import Above
 from tierwise.search.asking import with_mode_to_ask
@@ -135,8 +136,8 @@ def _library(searches: Searches) -> Library | None:
     if wanted is None or space == without_search(space):
         return None
     if searches.replaying:
-        return Library(wanted.spec, wanted.identity_among(searches.pool.retrievers()))
-    retriever = wanted.open()
+        return Library(wanted.spec, identity_among(wanted, searches.pool.retrievers()))
+    retriever = open_for_task(wanted)
     return Library(wanted.spec, retriever.identity, retriever)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tierwise.content import Job, LoadedTask
-from tierwise.schema import PromptTemplate, Tier
+from tierwise.schema import Job, LoadedTask, PromptTemplate, Tier
 from tierwise.schema.space import SearchSpace
 from tierwise.search.asking import asking_variants
 from tierwise.search.variants import Variants, candidate_variants

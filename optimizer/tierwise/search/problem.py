@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tierwise.content import LEVEL
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.pool import Cap
-from tierwise.schema import Difficulty, PromptTemplate, Tier, Variant
+from tierwise.schema import LEVEL, Difficulty, PromptTemplate, Tier, Variant
 from tierwise.schema.space import SearchSpace
 from tierwise.search.above import Above
 from tierwise.search.earlier import Before

@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tierwise.content import Job
 from tierwise.pool import Cap, SamplePool
 from tierwise.pool.spending import Bought, Spent
+from tierwise.schema import Job
 from tierwise.search.plan import FINALISTS_SAMPLES
 from tierwise.search.planned import NOTHING, Amount, Plan, StagePlan, TierPlan
 from tierwise.search.run_dir import RunDir

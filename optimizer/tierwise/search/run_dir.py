@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tierwise.content import Budget, Job, dump_job, load_job
 from tierwise.errors import InputError
+from tierwise.schema import Budget, Job, dump_job, load_job
 from tierwise.search.earlier import FILE
 
 RUN = "run.json"

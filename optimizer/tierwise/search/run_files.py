@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tierwise.content import LoadedTask
 from tierwise.errors import TierwiseError
+from tierwise.schema import LoadedTask
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.earlier import FILE, entry
 from tierwise.search.export import Origin, items_jsonl, policy_file, tier_summary, trials_csv

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tierwise.content import Job
 from tierwise.pool import Cap
-from tierwise.schema import Tier
+from tierwise.schema import Job, Tier
 
 
 def share_of(job: Job, tier: Tier, tiers: Mapping[str, Tier]) -> Cap:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tierwise.content import Budget
+from tierwise.schema import Budget
 from tierwise.search.plan import plan
 from tierwise.search.planned import Plan
 from tierwise.search.prepared import Prepared

@@ -10,14 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tierwise.content import Job, LoadedTask, load_space, load_task, space_of
 from tierwise.difficulty import asking
 from tierwise.errors import InputError, TierwiseError, unknown_name
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.llm.recorded import Recording, same_items
 from tierwise.pool import Billed, SamplePool
 from tierwise.proposals import PromptProposer, TaskProposer
-from tierwise.schema import PromptTemplate
+from tierwise.runs import load_space, load_task, space_of
+from tierwise.schema import Job, LoadedTask, PromptTemplate
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.above import Above, above_of
 from tierwise.search.events import Event, Finished, Listener

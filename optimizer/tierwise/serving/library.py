@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tierwise.errors import InputError
-from tierwise.retrieval import Retriever, open_retriever, target_of
+from tierwise.retrieval import Retriever, open_for_task, open_retriever, target_of
+from tierwise.schema import retriever_of
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.live import Library
 from tierwise.strategies import Strategy, asks
@@ -32,12 +33,10 @@ def _of_task(file: PolicyFile) -> Retriever | None:
     assert file.retriever is not None
     if target_of(file.retriever.name) is not None:
         return None
-    from tierwise.content.task_file import retriever_of  # only for those who have bound nothing
-
     try:
         found = retriever_of(file.task.name)
     except InputError:
         return None
     if found is None or found.corpus is None or found.spec.name != file.retriever.name:
         return None
-    return found.open()
+    return open_for_task(found)

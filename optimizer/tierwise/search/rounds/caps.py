@@ -6,8 +6,8 @@ would depend on which tier was faster.
 
 from __future__ import annotations
 
-from tierwise.content import Budget, Job
 from tierwise.pool import Cap
+from tierwise.schema import Budget, Job
 
 PROPOSER = "proposer"
 """The book of a run's pool for the first round; ``proposer/TIER`` is that of a tier's others."""

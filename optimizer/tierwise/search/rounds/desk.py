@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tierwise.content import Job, ProposalSpec, TierSpec
 from tierwise.errors import UnsupportedError
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.pool import Cap, PooledModel, SamplePool, Spent
 from tierwise.proposals import CandidateRegistry, PromptProposer, ReflectionBrief
-from tierwise.schema import PromptTemplate, Tier
+from tierwise.schema import Job, PromptTemplate, ProposalSpec, Tier, TierSpec
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
 from tierwise.search.rounds.proposed import FIRST, Proposed
 from tierwise.search.run_dir import RunDir

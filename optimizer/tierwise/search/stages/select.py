@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.content import LEVEL
-from tierwise.schema import Policy, StrategySpec, uniform
+from tierwise.schema import LEVEL, Policy, StrategySpec, uniform
 from tierwise.search.above import keeps_to_itself
 from tierwise.search.candidates import Candidate, candidate, complexity
 from tierwise.search.n_samples_by_variant import samples_needed

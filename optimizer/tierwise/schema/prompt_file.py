@@ -8,21 +8,27 @@ out on loading, so that a template holds nothing but the task's own fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from tierwise.content.find import shipped
-from tierwise.difficulty import SIGNALS, asking
-from tierwise.errors import InputError, unknown_name
-from tierwise.schema import ANSWER, Message, PromptTemplate, TurnTemplate, substitute
-from tierwise.schema._models import MessageModel, Turns, messages_of
-from tierwise.schema._schema import Strict, Text, validate
-from tierwise.schema._yaml import Document, raise_any, read
-from tierwise.schema.prompt import turn_fields, undefined_fields
+from tierwise.errors import InputError, raise_any, unknown_name
+from tierwise.schema.find import shipped
+from tierwise.schema.models import MessageModel, Turns, messages_of
+from tierwise.schema.prompt import (
+    ANSWER,
+    Message,
+    PromptTemplate,
+    substitute,
+    turn_fields,
+    undefined_fields,
+)
+from tierwise.schema.turns import TurnTemplate
+from tierwise.schema.validation import Strict, Text, validate
+from tierwise.schema.yaml_io import Document, read
 
 INSTRUCTION, INPUT, PHRASE = "instruction", "input", "phrase"
 
@@ -68,9 +74,14 @@ class Setting:
 
 
 def load_prompts(
-    path: Path, setting: Setting | None = None, origin: str = "task"
+    path: Path,
+    setting: Setting | None = None,
+    origin: str = "task",
+    turns: Collection[str] | None = None,
 ) -> tuple[PromptTemplate, ...]:
     """The prompts of a file; with a ``setting`` their placeholders must be among its inputs.
+
+    ``turns``: what a prompt's ``turn`` may be; None: anything.
 
     Raises:
         InputError: every fault, with its line.
@@ -86,6 +97,8 @@ def load_prompts(
             if prompt.id in prompts:
                 raise InputError(f"prompt id {prompt.id!r} is here twice")
             template = _template(prompt, origin)
+            if turns is not None and prompt.turn not in turns:
+                raise unknown_name(f"turn of prompt {prompt.id!r}", prompt.turn, turns)
             prompts[prompt.id] = template
             if setting is not None:
                 check_fields(template, setting.inputs)
@@ -120,21 +133,6 @@ def load_library(
     ]
     chosen = prompts if families is None else choose(prompts, families)
     return tuple(written_out(prompt, setting) for prompt in chosen)
-
-
-def asking_prompts(
-    own: Sequence[PromptTemplate], setting: Setting, signals: Sequence[str]
-) -> tuple[PromptTemplate, ...]:
-    """Prompts of the turns that ``signals`` ask in: the task's own, else the library's.
-
-    Raises:
-        InputError: the library's are needed, and the task has no instruction.
-    """
-    found: list[PromptTemplate] = []
-    for turn in asking(signals).values():
-        mine = [prompt for prompt in own if prompt.turn == turn]
-        found += mine or load_library(setting, None, turn=turn)
-    return tuple(found)
 
 
 def with_turns(
@@ -234,9 +232,6 @@ def _template(prompt: PromptModel, origin: str) -> PromptTemplate:
         messages.append(Message("user", prompt.user or ""))
     if not messages or messages[-1].role != "user":
         raise InputError(f"prompt {prompt.id!r} must end with a message of the user")
-    turns = {ANSWER, *asking(tuple(SIGNALS)).values()}
-    if prompt.turn not in turns:
-        raise unknown_name(f"turn of prompt {prompt.id!r}", prompt.turn, turns)
     if not any(m.content.strip() for m in messages):
         raise InputError(f"prompt {prompt.id!r} is empty")
     worded = any(f"{{{{ {PHRASE} }}}}" in m.content for m in messages)

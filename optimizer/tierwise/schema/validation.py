@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from tierwise.errors import InputError, unknown_name
-from tierwise.schema._yaml import Document, Faults, Loc, raise_any
+from tierwise.errors import Faults, InputError, Loc, raise_any, unknown_name
+from tierwise.schema.yaml_io import Document
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

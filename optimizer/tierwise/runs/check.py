@@ -7,22 +7,22 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from tierwise.content.find import TASK_FILE, find_task
-from tierwise.content.job_file import JobModel, job_of
-from tierwise.content.job_space import space_of
-from tierwise.content.prompts import load_prompts, load_turns
-from tierwise.content.space_file import SpaceModel, load_space
-from tierwise.content.task_file import TaskModel, load_task
-from tierwise.difficulty import difficulty_faults
-from tierwise.errors import InputError, unknown_name
-from tierwise.schema import Variant
+from tierwise.difficulty import difficulty_faults, parameter_settings, self_contained, signal
+from tierwise.errors import InputError, Loc, faults_of, raise_any, unknown_name
+from tierwise.llm.models import RECORDED, kind_of, resolve_tier
+from tierwise.runs.inputs import known_turns, load_space, load_task, space_of
+from tierwise.schema import PolicyFile, Price, TierSpec, Variant, Job, find_task, load_prompts
 from tierwise.schema._policy_read import PolicyModel
 from tierwise.schema._policy_read import read as read_policy
-from tierwise.schema._schema import keys_of
-from tierwise.schema._yaml import Document, Loc, faults_of, raise_any, read
-from tierwise.schema.policy_file import PolicyFile
+from tierwise.schema.find import TASK_FILE
+from tierwise.schema.job import JobModel, job_of
 from tierwise.schema.prompt import check_turns
+from tierwise.schema.prompt_file import load_turns
+from tierwise.schema.space import SpaceModel
+from tierwise.schema.task_file import TaskModel
 from tierwise.schema.turns import NAMES
+from tierwise.schema.validation import keys_of
+from tierwise.schema.yaml_io import Document, read
 from tierwise.strategies import build, paths_of
 from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES, SCORES
 
@@ -60,7 +60,7 @@ def check_kind(path: Path) -> str:
         case "task":
             load_task(path)
         case "prompts":
-            load_prompts(path)
+            load_prompts(path, turns=known_turns())
         case "space":
             load_space(path)
         case "turns":
@@ -149,3 +149,66 @@ def _check_job(document: Document) -> None:
             )
             faults.append(document.fault(message, ("tiers", name, "modes")))
     raise_any(faults)
+
+
+def job_notes(path: Path | str) -> list[str]:
+    """A sentence for each tier and what it will do without, if a sound job is at ``path``; else [].
+
+    Log-probabilities are looked up where the job does not say (LiteLLM's tables know): no call is
+    made. Recorded tiers are left to their recordings.
+    """
+    path = Path(path)
+    if path.is_dir() or check_kind(path) != "job":
+        return []
+    job = job_of(read(path))
+    return [note for name in job.tiers for note in _of_tier(job, name)]
+
+
+def _of_tier(job: Job, name: str) -> Iterator[str]:
+    spec = job.tiers[name]
+    if kind_of(spec.model) == RECORDED:
+        return
+    space = load_space(space_of(job))
+    task = load_task(job.task, space).task
+    needing = {
+        kind: [signal(kind, params).scores for params in parameter_settings(kind)]
+        for kind in space.signals
+        if self_contained(kind)
+    }
+    ranked = {
+        kind: dimensions["verifier"]
+        for kind, dimensions in space.strategies.items()
+        if "verifier" in dimensions
+    }
+    reads_logprobs = any(set(LOGPROBS).intersection(*s) for s in needing.values() if all(s))
+    ranks_by_them = [
+        kind
+        for kind, names in ranked.items()
+        if isinstance(names, tuple) and set(names) <= set(LOGPROBS)
+    ]
+    logprobs = _logprobs(name, spec) if reads_logprobs or ranks_by_them else False
+    given = {*task.verifiers, *(LOGPROBS if logprobs else ())}
+    lost = [k for k, ways in needing.items() if not any(given.issuperset(way) for way in ways)]
+    without = [kind for kind in lost if any(set(LOGPROBS) & set(way) for way in needing[kind])]
+    left_out = [*without, *ranks_by_them] if not logprobs else []
+    if left_out:
+        yield (
+            f"tier {name!r}: {spec.model} gives no log-probabilities, so it is searched without "
+            f"{', '.join(left_out)}"
+        )
+    for kind in lost:
+        if kind not in without:
+            yield (
+                f"tier {name!r}: {kind} has nothing to read, since task {task.name!r} names no "
+                f"verifier (verifiers: […] in task.yaml), so it is searched without"
+            )
+
+
+def _logprobs(name: str, spec: TierSpec) -> bool:
+    if spec.logprobs is not None:
+        return spec.logprobs
+    price = spec.price or Price(0.0, 0.0)  # whether there is one is another question
+    try:
+        return resolve_tier(name, spec.model, price=price, modes=spec.modes).logprobs
+    except InputError:
+        return True  # what is wrong with the tier is said where it is opened

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.schema._schema import Count, NotNegative, Strict, Text, custom
-from tierwise.schema._yaml import Document
 from tierwise.schema.prompt import HISTORY, Message
 from tierwise.schema.tier import Price
 from tierwise.schema.turns import NAMES, RetrieverSpec, TurnTemplate
+from tierwise.schema.validation import Count, NotNegative, Strict, Text, custom
+from tierwise.schema.yaml_io import Document
 from tierwise.tasks import NORMALISERS, AnswerSpec
 
 MODE_PARAMETERS = (

@@ -15,10 +15,7 @@ from typing import Any
 
 import yaml
 
-from tierwise.errors import InputError
-
-Loc = tuple[str | int, ...]
-"""Where a value is: keys and list indices from the top."""
+from tierwise.errors import InputError, Loc
 
 _DEPTH = 40
 _CORE = "tag:yaml.org,2002:"
@@ -26,33 +23,6 @@ _ONLY_IN_YAML_1_2 = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+|0o[0-7]+")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 _ODD_BREAKS = re.compile("[\r\x85\u2028\u2029]")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
-_SHOWN = 25
-
-
-class Faults(InputError):
-    """All that is wrong with a file, a line each; ``faults`` holds them one by one."""
-
-    def __init__(self, faults: Sequence[InputError]) -> None:
-        self.faults = tuple(each for fault in faults for each in faults_of(fault))
-        if len(self.faults) == 1:
-            only = self.faults[0]
-            super().__init__(only.message, path=only.path, line=only.line)
-        else:
-            lines = [str(fault) for fault in self.faults[:_SHOWN]]
-            if len(self.faults) > _SHOWN:
-                lines.append(f"… and {len(self.faults) - _SHOWN} more")
-            super().__init__("\n".join(lines))
-
-
-def faults_of(error: InputError) -> tuple[InputError, ...]:
-    """The single faults inside an error."""
-    return error.faults if isinstance(error, Faults) else (error,)
-
-
-def raise_any(faults: Sequence[InputError]) -> None:
-    """Raise all of ``faults`` as one error, if there are any."""
-    if faults:
-        raise Faults(faults)
 
 
 @dataclass(frozen=True)
