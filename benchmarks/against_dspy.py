@@ -40,11 +40,19 @@ from tierwise.dspy.examples import read_examples
 from tierwise.dspy.rendering import STUDENT, adapter_of, answer_spec, template
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model, resolve_tier
-from tierwise.pool import Cap, SamplePool
+from tierwise.pool import SamplePool
 from tierwise.proposals import CandidateRegistry, propose_from_catalogue
 from tierwise.proposals.proposers import silenced_dspy
 from tierwise.runs import load_task
-from tierwise.schema import Policy, PromptTemplate, StrategySpec, TierSpec, Variant, uniform
+from tierwise.schema import (
+    Policy,
+    PromptTemplate,
+    StrategySpec,
+    TierSpec,
+    UsageLimits,
+    Variant,
+    uniform,
+)
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.search_size import SearchSize
@@ -222,7 +230,7 @@ def judge(way: Way, examples: Sequence[Any]) -> Judged:
     model = open_model(tier)
     with tempfile.TemporaryDirectory() as folder, SamplePool.open(Path(folder) / "p") as pool:
         supply = Supply(tier, model, way.prompts)
-        buyer = Buyer(pool, task, supply, Account("held out", 99, Cap()))
+        buyer = Buyer(pool, task, supply, Account("held out", 99, UsageLimits()))
         table = buyer.table(task.splits["test"], samples_needed([way.policy], SAMPLES), "held out")
     model.close()
     got = Evaluator(table, Permutations(16, 0), exact=False).evaluate(way.policy)

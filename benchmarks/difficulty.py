@@ -26,8 +26,8 @@ import numpy as np
 from difficulty_folds import BUCKETS, LEAN, MOST, PERMUTATIONS, World, compared, iv, show
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model
-from tierwise.pool import Cap, SamplePool
-from tierwise.schema import Job, Policy, TierSpec
+from tierwise.pool import SamplePool
+from tierwise.schema import Job, Policy, TierSpec, UsageLimits
 from tierwise.search import SearchSize, TuneResult, tune
 from tierwise.search.asking import asked_of
 from tierwise.search.buying import Account, Buyer, Supply
@@ -65,7 +65,7 @@ def opened(found: TierResult, result: TuneResult) -> World:
     try:
         with SamplePool.open(result.run.pool) as pool:
             supply = Supply(q.tier, model, q.variants.prompts)
-            account = Account("difficulty", q.seed, Cap())
+            account = Account("difficulty", q.seed, UsageLimits())
             table = Buyer(pool, q.task, supply, account).table(items, wanted, "difficulty")
     finally:
         model.close()

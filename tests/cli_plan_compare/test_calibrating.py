@@ -73,7 +73,7 @@ def test_a_calibrated_plan_is_near_what_is_spent(job: Path, tmp_path: Path) -> N
         assert screened[1].usd > 1.2 * screened[0].usd  # answers are longer than a sixth of the cap
         assert screened[2].calls < screened[1].calls
         with SamplePool.open(begun.pool, read_only=True) as pool:
-            spent = pool.bought(begun.run, name)["screen"].spent
+            spent = pool.bought(begun.run, name)["screen"]
         assert screened[1].usd == pytest.approx(spent.usd, rel=0.25)
 
 

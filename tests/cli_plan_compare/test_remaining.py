@@ -10,9 +10,8 @@ import pytest
 
 from tests.search.scripted_job import TINY, install, make_job, run
 from tierwise.cli import main
-from tierwise.pool import Cap, SamplePool
-from tierwise.pool.spending import Spent
-from tierwise.schema import Job, load_job, override
+from tierwise.pool import SamplePool
+from tierwise.schema import Job, Usage, UsageLimits, load_job, override
 from tierwise.search import Event, RunDir, Started, prepare
 from tierwise.search.plan import plan
 from tierwise.search.planned import Plan, TierPlan
@@ -52,7 +51,7 @@ def left(job: Job, out: Path) -> tuple[Plan, TierPlan]:
     return whole, remaining(whole, RunDir.open(out), job).tiers["weak"]
 
 
-def spent(out: Path) -> Spent:
+def spent(out: Path) -> Usage:
     with SamplePool.open(out / "pool.sqlite", read_only=True) as pool:
         return pool.spent(RunDir.open(out).run)
 
@@ -75,14 +74,14 @@ def test_stages_that_are_bought_are_not_planned_again(
         if ORDER.index(s) >= ORDER.index(stage)
     )
     assert tier.bought is not None
-    assert tier.bought.spent == before
+    assert tier.bought.totals() == before.totals()
     run(job, tmp_path / "run")
     more = spent(tmp_path / "run").usd - before.usd
     assert 0 < more <= tier.worst.usd < fresh.worst.usd
     with SamplePool.open(tmp_path / "run" / "pool.sqlite", read_only=True) as pool:
         bought = pool.bought(RunDir.open(tmp_path / "run").run, "weak")
     for name in ("race", "study")[("race", "study", "select", "test").index(stage) :]:
-        assert by[name].expected.usd == pytest.approx(bought[name].spent.usd, rel=0.3)
+        assert by[name].expected.usd == pytest.approx(bought[name].usd, rel=0.3)
 
 
 def test_what_is_expected_goes_by_what_samples_turned_out_to_cost(
@@ -112,7 +111,9 @@ def test_what_is_left_is_within_what_is_left_of_a_budget(job: Path, tmp_path: Pa
     before = spent(tmp_path / "run")
     wanted = load_job(job)
     whole = plan(prepare(wanted), TINY)
-    capped = replace(whole.tiers["weak"], cap=Cap(calls=before.calls + 7, usd=before.usd + 1e-6))
+    capped = replace(
+        whole.tiers["weak"], cap=UsageLimits(calls=before.calls + 7, usd=before.usd + 1e-6)
+    )
     tier = remaining(Plan({"weak": capped}), RunDir.open(tmp_path / "run"), wanted).tiers["weak"]
     assert tier.worst.calls == 7
     assert tier.worst.usd == pytest.approx(1e-6)

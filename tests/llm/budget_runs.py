@@ -17,8 +17,8 @@ from unittest import mock
 from tierwise.llm import Request, litellm
 from tierwise.llm.faults import Retry
 from tierwise.llm.provider import ProviderModel
-from tierwise.pool import Cap, Need, Progress, SamplePool, fill
-from tierwise.schema import Message, Price, Tier
+from tierwise.pool import Need, Progress, SamplePool, fill
+from tierwise.schema import Message, Price, Tier, UsageLimits
 
 CONCURRENCY = 256
 
@@ -118,7 +118,7 @@ def simulate(seed: int, folder: Path, *, requests: int = 300) -> Ended:
     ]
     client = Client(price, rng.choice([0.0, 0.2]), random.Random(seed + 1))
     whole = requests * 3.5 * (price.prompt_usd(250) + price.completion_usd(25))
-    cap = Cap(
+    cap = UsageLimits(
         usd=whole * 10 ** rng.uniform(-1.0, 0.3),
         calls=rng.choice([None, rng.randint(requests // 4, 4 * requests)]),
     )
@@ -146,7 +146,7 @@ async def _at_once(seconds: float) -> None:
 
 
 def _fill(
-    path: Path, tier: Tier, needs: list[Need], cap: Cap, client: Client, *, kill: bool
+    path: Path, tier: Tier, needs: list[Need], cap: UsageLimits, client: Client, *, kill: bool
 ) -> bool:
     """Whether it was killed: at a chunk's end, with all others in flight and their calls made."""
     left = client.rng.randint(1, 3)

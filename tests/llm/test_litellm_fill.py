@@ -43,9 +43,9 @@ def test_calls_tokens_and_dollars_are_those_that_the_server_counted(
             loopback.prompt_tokens - before[1],
             loopback.completion_tokens - before[2],
         )
-        assert (filled.bought, filled.failures, filled.calls) == (150, 0, calls)
-        assert filled.tokens == prompt + completion
-        assert filled.usd == pytest.approx((1.0 * prompt + 2.0 * completion) * 1e-6)
+        assert (filled.usage.samples, filled.failures, filled.usage.calls) == (150, 0, calls)
+        assert filled.usage.tokens == prompt + completion
+        assert filled.usage.usd == pytest.approx((1.0 * prompt + 2.0 * completion) * 1e-6)
         assert calls == (30 if takes_n else 150)
     assert stored[0] == stored[1]
     for file in tmp_path.iterdir():
@@ -61,6 +61,6 @@ def test_a_sample_that_failed_is_a_row_and_never_a_score(
     of = tier()
     with opened(of) as model, SamplePool.open(tmp_path / "pool.sqlite") as pool:
         filled = fill(pool, model, of, needs(of), seed=3)
-        assert (filled.failures, filled.bought) == (15, 135)
+        assert (filled.failures, filled.usage.samples) == (15, 135)
         assert len(samples(pool, of)) == 135
-    assert filled.tokens == loopback.prompt_tokens + loopback.completion_tokens
+    assert filled.usage.tokens == loopback.prompt_tokens + loopback.completion_tokens

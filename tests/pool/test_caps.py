@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from tierwise.llm import Call, Completion
 from tierwise.llm.scripted import ScriptedModel, failing, hash_uniform
-from tierwise.pool import Cap, Need, SamplePool, fill
+from tierwise.pool import Need, SamplePool, fill
 from tierwise.pool.bill import bill, worst_case
 from tierwise.pool.store import Answered
+from tierwise.schema import Usage, UsageLimits
 
 from .conftest import World
 
@@ -42,21 +43,21 @@ def test_caps_are_never_passed_and_never_left_unused(
 ):
     tier = replace(WORLD.tier, takes_n=takes_n)
     needs = [Need(r, n_samples) for r in WORLD.requests()]
-    cap = Cap(usd, calls, tokens)
+    cap = UsageLimits(usd, calls, tokens)
     with tempfile.TemporaryDirectory() as folder, SamplePool.open(Path(folder) / "p") as pool:
         model = ScriptedModel(failing(answer, failures), chunk=chunk, ahead=ahead)
         filled = fill(pool, model, tier, needs, seed=0, cap=cap, run="r")
         again = fill(pool, model, tier, needs, seed=0, cap=cap, run="r")
         spent = pool.spent("r")
         stored = pool.counts("samples")
-    assert filled.usd == pytest.approx(spent.usd)
-    assert (filled.calls, filled.tokens) == (spent.calls, spent.tokens)
+    assert filled.usage.usd == pytest.approx(spent.usd)
+    assert replace(filled.usage, usd=spent.usd, seconds=spent.seconds) == spent
     assert usd is None or spent.usd <= usd + 1e-12
     assert calls is None or spent.calls <= calls
     assert tokens is None or spent.tokens <= tokens
-    assert again == replace(filled, bought=0, calls=0, usd=0.0, tokens=0, failures=0)
-    assert stored == filled.bought
-    assert filled.complete == (filled.bought + filled.failures == 6 * n_samples)
+    assert again == replace(filled, usage=Usage(), failures=0)
+    assert stored == filled.usage.samples
+    assert filled.complete == (filled.usage.samples + filled.failures == 6 * n_samples)
     assert filled.complete == (filled.short == "")
     if not filled.complete:  # the next chunk would not have fitted
         n = min(n_samples, chunk) if n_samples > chunk else n_samples * (chunk // n_samples)
@@ -75,8 +76,8 @@ def test_the_end_of_a_budget_does_not_depend_on_how_much_is_in_flight(tmp_path):
     for ahead in (1, 2, 5):
         with SamplePool.open(tmp_path / f"{ahead}") as pool:
             model = ScriptedModel(answer, chunk=4, ahead=ahead)
-            ends.append(fill(pool, model, WORLD.tier, needs, seed=0, cap=Cap(usd=0.9e-3)))
-    assert 0 < ends[0].bought < 24
+            ends.append(fill(pool, model, WORLD.tier, needs, seed=0, cap=UsageLimits(usd=0.9e-3)))
+    assert 0 < ends[0].usage.samples < 24
     assert ends[0] == ends[1] == ends[2]
 
 
@@ -95,7 +96,7 @@ def test_spending_of_an_interrupted_start_counts_at_its_worst(tmp_path):
         assert pool.spent("r") == worst
     with SamplePool.open(tmp_path / "p") as pool:
         model = ScriptedModel(answer)
-        tight = Cap(usd=1.5 * worst.usd)
+        tight = UsageLimits(usd=1.5 * worst.usd)
         assert fill(pool, model, WORLD.tier, needs, seed=0, run="r", cap=tight).short == "usd"
         assert fill(pool, model, WORLD.tier, needs, seed=0, run="new", cap=tight).complete
 

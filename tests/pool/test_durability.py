@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import Need, SamplePool, fill
+from tierwise.schema import UsageLimits
 
 SAY = answering({"A: 1": 0.5, "A: 2": 0.5})
 
@@ -58,7 +59,7 @@ def test_after_kill_9_all_that_was_reported_is_there_and_only_the_rest_is_bought
         before = pool.spent("r")
         model = ScriptedModel(SAY, chunk=6)
         rest = fill(pool, model, world.tier, needs, seed=0, run="r")
-        assert rest.bought == model.samples == 3000 - there
+        assert rest.usage.samples == model.samples == 3000 - there
         assert pool.counts("samples") == 3000
         # The chunks in flight (two, of two calls each) stay on the bill at their worst case.
         assert before.calls - there // 3 in range(5)
@@ -86,17 +87,16 @@ def test_threads_fill_their_tiers_into_one_pool(pool, world):
     assert pool.counts("samples") == 3 * 6 * 29
     for tier in tiers:
         mine = [f for (name, _), f in filled.items() if name == tier.name]
-        assert sum(f.bought for f in mine) == 6 * 29
-        assert pool.spent("r", tier.name).calls == sum(f.calls for f in mine)
+        assert sum(f.usage.samples for f in mine) == 6 * 29
+        assert pool.spent("r", tier.name).calls == sum(f.usage.calls for f in mine)
 
 
 def test_threads_that_buy_for_one_tier_cannot_pass_its_cap_together(pool, world):
-    from tierwise.pool import Cap
 
     def buy(first):
         needs = [Need(r, 10, first=first) for r in world.requests()]
         model = ScriptedModel(SAY, chunk=2, ahead=2)
-        fill(pool, model, world.tier, needs, seed=0, run="r", cap=Cap(calls=37))
+        fill(pool, model, world.tier, needs, seed=0, run="r", cap=UsageLimits(calls=37))
 
     threads = [threading.Thread(target=buy, args=(first,)) for first in (0, 10, 20, 30)]
     for thread in threads:

@@ -7,8 +7,8 @@ import pytest
 from tierwise.errors import InputError, ProviderError, UnsupportedError
 from tierwise.llm import Completion, Failure, Request, base_seed
 from tierwise.llm.scripted import ScriptedModel, answering, failing
-from tierwise.pool import Cap, Need, fill, plan
-from tierwise.schema import Message
+from tierwise.pool import Need, fill, plan
+from tierwise.schema import Message, Usage, UsageLimits
 
 SAY = answering({"A: 1": 0.5, "A: 2": 0.5})
 
@@ -54,11 +54,11 @@ def test_a_fill_buys_what_is_missing_once_and_says_so(pool, world):
     needs = [Need(r, 3) for r in world.requests()]
     model = Recorder(chunk=4)
     first = fill(pool, model, world.tier, needs, seed=0)
-    assert (first.bought, first.failures, first.complete) == (18, 0, True)
+    assert (first.usage.samples, first.failures, first.complete) == (18, 0, True)
     again = fill(pool, model, world.tier, needs, seed=0)
-    assert (again.bought, again.calls, again.usd, again.complete) == (0, 0, 0.0, True)
+    assert (again.usage, again.complete) == (Usage(), True)
     deeper = fill(pool, model, world.tier, [Need(r, 5) for r in world.requests()], seed=0)
-    assert deeper.bought == 12
+    assert deeper.usage.samples == 12
     assert len(samples(model)) == len(set(samples(model))) == 30
 
 
@@ -66,13 +66,13 @@ def test_the_bill_has_a_prompt_once_a_call_and_each_samples_tokens(pool, world):
     model = ScriptedModel(lambda request, seed: Completion("A: 1", 100, 10, cached_tokens=0))
     needs = [Need(world.requests()[0], 3)]
     together = fill(pool, model, world.tier, needs, seed=0, run="n")
-    assert (together.calls, together.tokens) == (1, 130)
-    assert together.usd == pytest.approx((100 * 2 + 30 * 8) / 1e6)
+    assert (together.usage.calls, together.usage.tokens) == (1, 130)
+    assert together.usage.usd == pytest.approx((100 * 2 + 30 * 8) / 1e6)
     tier = replace(world.tier, takes_n=False, model="scripted/one")
     apart = fill(pool, model, tier, [Need(world.requests(0, tier)[0], 3)], seed=0, run="each")
-    assert (apart.calls, apart.tokens) == (3, 330)
-    assert apart.usd == pytest.approx(3 * (100 * 2 + 10 * 8) / 1e6)
-    assert pool.spent("each") == (apart.usd, apart.calls, apart.tokens)
+    assert (apart.usage.calls, apart.usage.tokens) == (3, 330)
+    assert apart.usage.usd == pytest.approx(3 * (100 * 2 + 10 * 8) / 1e6)
+    assert pool.spent("each") == apart.usage
 
 
 def test_a_request_is_cut_into_two_calls_only_where_it_alone_is_larger_than_a_chunk(pool, world):
@@ -147,12 +147,12 @@ def test_failures_are_rows_counted_and_bought_again_by_a_later_run_only(pool, wo
     first = fill(pool, flaky, world.tier, needs, seed=0, run="one")
     assert first.complete
     assert 0 < first.failures == pool.counts("failures") < 30
-    assert first.bought + first.failures == 30
+    assert first.usage.samples + first.failures == 30
     healthy = Recorder()
-    assert fill(pool, healthy, world.tier, needs, seed=0, run="one").bought == 0
+    assert fill(pool, healthy, world.tier, needs, seed=0, run="one").usage.samples == 0
     assert fill(pool, None, world.tier, needs, seed=0, run="one").complete
     later = fill(pool, healthy, world.tier, needs, seed=0, run="two")
-    assert (later.bought, later.failures) == (first.failures, 0)
+    assert (later.usage.samples, later.failures) == (first.failures, 0)
 
 
 def test_a_replay_buys_nothing_and_says_what_is_missing(pool, world):
@@ -170,21 +170,21 @@ def test_progress_counts_failures_as_done_and_ends_at_the_plan(pool, world):
     filled = fill(pool, model, world.tier, needs, seed=0, progress=seen.append)
     assert [p.samples_planned for p in seen] == [18] * 6
     assert [p.samples_done for p in seen] == [3, 6, 9, 12, 15, 18]
-    assert (seen[-1].calls, seen[-1].usd) == (filled.calls, filled.usd)
+    assert (seen[-1].calls, seen[-1].usd) == (filled.usage.calls, filled.usage.usd)
 
 
 def test_no_chunk_is_sent_after_the_time_is_up(pool, world):
     model = Recorder(chunk=3)
     needs = [Need(r, 3) for r in world.requests()]
-    filled = fill(pool, model, world.tier, needs, seed=0, cap=Cap(seconds=0.0))
+    filled = fill(pool, model, world.tier, needs, seed=0, cap=UsageLimits(seconds=0.0))
     assert (filled.complete, filled.short, model.chunks) == (False, "seconds", [])
 
 
 def test_under_a_cap_chunks_are_small_whatever_the_model_takes(pool, world):
     needs = [Need(r, 200) for r in world.requests()]
     model = Recorder(chunk=4000)
-    filled = fill(pool, model, world.tier, needs, seed=0, cap=Cap(calls=3), run="r")
-    assert (filled.short, filled.bought, len(model.chunks)) == ("calls", 600, 3)
+    filled = fill(pool, model, world.tier, needs, seed=0, cap=UsageLimits(calls=3), run="r")
+    assert (filled.short, filled.usage.samples, len(model.chunks)) == ("calls", 600, 3)
     fill(pool, model, world.tier, needs, seed=0, run="r")
     assert len(model.chunks) == 4, "without a cap the rest is one"
 
@@ -192,8 +192,8 @@ def test_under_a_cap_chunks_are_small_whatever_the_model_takes(pool, world):
 def test_a_budget_needs_a_worst_case(pool, world):
     request = Request("scripted/small", (Message("user", "?"),), {})
     with pytest.raises(InputError, match="max_tokens"):
-        fill(pool, Recorder(), world.tier, [Need(request, 1)], seed=0, cap=Cap(usd=1.0))
-    assert fill(pool, Recorder(), world.tier, [Need(request, 1)], seed=0).bought == 1
+        fill(pool, Recorder(), world.tier, [Need(request, 1)], seed=0, cap=UsageLimits(usd=1.0))
+    assert fill(pool, Recorder(), world.tier, [Need(request, 1)], seed=0).usage.samples == 1
 
 
 @pytest.mark.parametrize(

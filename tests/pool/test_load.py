@@ -7,17 +7,16 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure
-from tierwise.pool import Spent, load
-from tierwise.pool.spending import Limit
+from tierwise.pool import load
 from tierwise.pool.store import Answered
-from tierwise.schema import Price
+from tierwise.schema import Price, Usage, UsageLimits
 
 NAN = float("nan")
-FREE = Spent(0.0, 0, 0)
+FREE = Usage()
 
 
 def store(pool, request, *results, first=0):
-    reservation = pool.reserve("small", "r", FREE, Limit())
+    reservation = pool.reserve("small", "r", FREE, UsageLimits())
     call = Call(request, first, len(results), 0)
     pool.settle(reservation, [Answered(call, results)], FREE)
 

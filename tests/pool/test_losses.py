@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tierwise.llm import Call, Completion, Failure, Result
-from tierwise.pool import Cap, Limit, Need, SamplePool, Spent, fill, schema
+from tierwise.pool import Need, SamplePool, fill
 from tierwise.pool.bill import worst_case
+from tierwise.schema import Usage, UsageLimits
 
 from .conftest import World
 
-WORST = Spent(2.0, 1, 20)
+WORST = Usage(calls=1, completion_tokens=20, usd=2.0)
 
 
 class Forgetful:
@@ -49,27 +49,27 @@ class Forgetful:
 
 def test_a_loss_counts_until_the_file_ends(tmp_path: Path) -> None:
     with SamplePool.open(tmp_path / "p") as pool:
-        reserved = pool.reserve("small", "r", WORST, Limit(calls=2))
+        reserved = pool.reserve("small", "r", WORST, UsageLimits(calls=2))
         assert isinstance(reserved, int)
-        assert pool.lose(reserved, WORST, "timeout", "small", "r", Limit(calls=2)) == ""
-        assert pool.spent("r") == WORST.plus(WORST)
-        assert pool.lose(reserved, WORST, "timeout", "small", "r", Limit(calls=2)) == "calls"
-        assert pool.spent("r") == WORST.plus(WORST), "that it was set aside for is counted once"
-        pool.settle(reserved, [], Spent(0.5, 1, 5))
+        assert pool.lose(reserved, WORST, "timeout", "small", "r", UsageLimits(calls=2)) == ""
+        assert pool.spent("r") == WORST + WORST
+        assert pool.lose(reserved, WORST, "timeout", "small", "r", UsageLimits(calls=2)) == "calls"
+        assert pool.spent("r") == WORST + WORST, "that it was set aside for is counted once"
+        pool.settle(reserved, [], Usage(calls=1, completion_tokens=5, usd=0.5))
     with SamplePool.open(tmp_path / "p", read_only=True) as pool:
         billed = pool.billed("r", "small")
-        assert billed.confirmed == Spent(0.5, 1, 5)
-        assert billed.possibly == WORST.plus(WORST)
+        assert billed.confirmed == Usage(calls=1, completion_tokens=5, usd=0.5)
+        assert billed.possibly == WORST + WORST
         assert pool.spent("r") == billed.most
-        assert pool.billed("other").most == Spent(0.0, 0, 0)
+        assert pool.billed("other").most == Usage()
         assert pool.overview()["possibly_billed"] == {"usd": 4.0, "calls": 2, "tokens": 40}
 
 
 def test_losses_are_kept_as_they_are(tmp_path: Path) -> None:
     with SamplePool.open(tmp_path / "p") as pool:
-        reserved = pool.reserve("small", "r", WORST, Limit())
+        reserved = pool.reserve("small", "r", WORST, UsageLimits())
         assert isinstance(reserved, int)
-        pool.lose(reserved, WORST, "timeout", "small", "r", Limit())
+        pool.lose(reserved, WORST, "timeout", "small", "r", UsageLimits())
         for change in ("UPDATE losses SET usd = 0", "DELETE FROM losses"):
             with pytest.raises(sqlite3.IntegrityError, match="append-only"):
                 pool._db.execute(change)
@@ -81,12 +81,12 @@ def test_a_fill_stores_what_its_model_lost(losses: int, world: World, pool: Samp
     needs = [Need(r, 2) for r in world.requests()]
     filled = fill(pool, model, world.tier, needs, seed=0, run="r")
     worst = worst_case([Call(needs[0].request, 0, 2, 0)], world.tier)
-    assert (filled.bought, filled.failures) == (12, 0)
+    assert (filled.usage.samples, filled.failures) == (12, 0)
     assert pool.counts("losses") == 6 * losses
     billed = pool.billed("r")
     assert billed.possibly.calls == 6 * losses
     assert billed.possibly.usd == pytest.approx(6 * losses * worst.usd)
-    assert billed.confirmed == (filled.usd, filled.calls, filled.tokens)
+    assert billed.confirmed == filled.usage
 
 
 @pytest.mark.parametrize("calls", [1, 2, 5, 9, 17, 18, 24])
@@ -95,25 +95,8 @@ def test_no_attempt_is_made_that_a_cap_could_not_bear(
 ) -> None:
     model = Forgetful(2)
     needs = [Need(r, 2) for r in world.requests()]
-    filled = fill(pool, model, world.tier, needs, seed=0, run="r", cap=Cap(calls=calls))
+    filled = fill(pool, model, world.tier, needs, seed=0, run="r", cap=UsageLimits(calls=calls))
     assert model.billed_calls <= calls
     assert pool.spent("r").calls <= calls
-    assert filled.bought == 2 * (model.billed_calls - pool.counts("losses"))
+    assert filled.usage.samples == 2 * (model.billed_calls - pool.counts("losses"))
     assert filled.complete == (calls >= 18) or model.refused
-
-
-def test_a_pool_of_version_1_is_read_as_it_is_and_brought_up_to_date_to_write(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "p"
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        schema._run(db, schema._TABLES)
-        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        db.execute("PRAGMA user_version = 1")
-        db.execute("INSERT INTO spending VALUES (1, 'small', 'r', '', 'settled', 2, 0.5, 1, 5)")
-    with SamplePool.open(path, read_only=True) as pool:
-        assert pool.billed("r").most == Spent(0.5, 1, 5)
-        assert pool.overview()["possibly_billed"]["calls"] == 0
-    with SamplePool.open(path) as pool:
-        assert pool.spent("r") == Spent(0.5, 1, 5)
-        assert pool.counts("losses") == 0

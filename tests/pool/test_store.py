@@ -2,23 +2,28 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure
-from tierwise.pool import SamplePool, Spent
+from tierwise.pool import SamplePool
 from tierwise.pool.schema import SCHEMA
-from tierwise.pool.spending import Limit
 from tierwise.pool.store import Answered
+from tierwise.schema import Usage, UsageLimits
 
-BILL = Spent(0.5, 1, 10)
+
+def used(usd: float, calls: int, tokens: int) -> Usage:
+    """Of so many tokens, all of them completions'."""
+    return Usage(calls, completion_tokens=tokens, usd=usd)
+
+
+BILL = used(0.5, 1, 10)
 
 
 def store(pool: SamplePool, request, *results, first=0, run="r", tier="small"):
-    reservation = pool.reserve(tier, run, BILL, Limit())
+    reservation = pool.reserve(tier, run, BILL, UsageLimits())
     pool.settle(reservation, [Answered(Call(request, first, len(results), 0), results)], BILL)
 
 
@@ -74,31 +79,31 @@ def test_failures_are_rows_with_their_attempts(pool, world):
 
 def test_a_chunk_is_stored_with_its_bill_or_not_at_all(pool, world):
     request = world.requests()[0]
-    reservation = pool.reserve("small", "r", BILL, Limit())
+    reservation = pool.reserve("small", "r", BILL, UsageLimits())
     broken = Completion("text", None, 1)  # the database refuses a sample without its tokens
     answered = [Answered(Call(request, 0, 2, 0), [Completion("fine", 1, 1), broken])]
     with pytest.raises(sqlite3.IntegrityError):
-        pool.settle(reservation, answered, Spent(0.0, 0, 0))
+        pool.settle(reservation, answered, Usage())
     assert pool.present([request.key]) == {}
     assert pool.spent("r") == BILL
 
 
 def test_open_reservations_count_at_their_worst_case(pool):
-    first = pool.reserve("small", "r", Spent(3.0, 3, 30), Limit())
-    pool.reserve("large", "r", Spent(2.0, 2, 20), Limit())
-    pool.reserve("small", "another", Spent(9.0, 9, 90), Limit())
-    pool.settle(first, [], Spent(1.0, 1, 10))
-    assert pool.spent("r") == Spent(3.0, 3, 30)
-    assert pool.spent("r", "small") == Spent(1.0, 1, 10)
-    assert pool.spent("nobody") == Spent(0.0, 0, 0)
+    first = pool.reserve("small", "r", used(3.0, 3, 30), UsageLimits())
+    pool.reserve("large", "r", used(2.0, 2, 20), UsageLimits())
+    pool.reserve("small", "another", used(9.0, 9, 90), UsageLimits())
+    pool.settle(first, [], used(1.0, 1, 10))
+    assert pool.spent("r") == used(3.0, 3, 30)
+    assert pool.spent("r", "small") == used(1.0, 1, 10)
+    assert pool.spent("nobody") == Usage()
 
 
 @pytest.mark.parametrize("name", ["usd", "calls", "tokens"])
 def test_a_reservation_that_passes_a_limit_is_refused_by_name(pool, name):
-    limit = Limit(**{name: 5})
-    assert isinstance(pool.reserve("small", "r", Spent(5, 5, 5), limit), int)
-    assert pool.reserve("small", "r", Spent(1, 1, 1), limit) == name
-    assert isinstance(pool.reserve("large", "r", Spent(5, 5, 5), limit), int)
+    limit = UsageLimits(**{name: 5})
+    assert isinstance(pool.reserve("small", "r", used(5, 5, 5), limit), int)
+    assert pool.reserve("small", "r", used(1, 1, 1), limit) == name
+    assert isinstance(pool.reserve("large", "r", used(5, 5, 5), limit), int)
     assert pool.counts("spending") == 2
 
 
@@ -125,34 +130,13 @@ def test_the_hash_is_of_the_samples_used_and_of_nothing_else(tmp_path, world):
         assert one.sha256(used) == before
 
 
-def stages(path: Path) -> list[str]:
-    with closing(sqlite3.connect(path)) as db:
-        columns = [row[1] for row in db.execute("PRAGMA table_info(spending)")]
-        what = "stage" if "stage" in columns else "''"
-        return [row[0] for row in db.execute(f"SELECT {what} FROM spending ORDER BY id")]
-
-
-def test_an_older_pool_learns_of_stages_and_keeps_what_it_has(tmp_path):
-    path = tmp_path / "pool.sqlite"
-    with SamplePool.open(path) as pool:
-        pool.reserve("small", "r", BILL, Limit(), "screen")
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("ALTER TABLE spending DROP COLUMN stage")
-        db.execute("PRAGMA user_version = 3")
-        db.commit()
-    assert stages(path) == [""]
-    with SamplePool.open(path) as pool:
-        pool.reserve("small", "r", BILL, Limit(), "race")
-    assert stages(path) == ["", "race"]
-
-
-def test_a_newer_schema_is_refused(tmp_path):
+def test_another_schema_is_refused(tmp_path):
     path = tmp_path / "pool.sqlite"
     SamplePool.open(path).close()
     with sqlite3.connect(path) as db:
         db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     db.close()
-    with pytest.raises(InputError, match=f"schema {SCHEMA + 1}.*upgrade"):
+    with pytest.raises(InputError, match=f"schema {SCHEMA + 1}.*another pool"):
         SamplePool.open(path)
 
 

@@ -8,9 +8,10 @@ from tests.report_html.browser import look, needs_chromium
 from tierwise.errors import InputError
 from tierwise.evaluation import SampleTable
 from tierwise.llm import Call, Completion, build_request
-from tierwise.pool import Limit, SamplePool, Spent
+from tierwise.pool import SamplePool
 from tierwise.pool.store import Answered
 from tierwise.report.html import SECTIONS, report, write_report
+from tierwise.schema import Usage, UsageLimits
 from tierwise.schema.policy_file import PolicyFile
 
 HOSTILE = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>\x00\u202e\"'&"
@@ -116,8 +117,8 @@ def _said_by_model(run, policy, table):
         for variant in policy.policy.variants:
             tier, prompt = policy.tier_of(variant), policy.prompts[variant.prompt]
             request = build_request(tier, prompt, variant, table.inputs[0])
-            worst = Spent(0.0, 1, 1)
-            reservation = pool.reserve(tier.name, "test", worst, Limit())
+            worst = Usage(calls=1, completion_tokens=1)
+            reservation = pool.reserve(tier.name, "test", worst, UsageLimits())
             done = Answered(Call(request, 0, 1, 0), [Completion(HOSTILE, 1, 1)])
             pool.settle(reservation, [done], worst)
 

@@ -9,8 +9,7 @@ from tests.evaluation.worlds import VARIANTS, random_policy, random_table
 from tests.search.worlds import SPACE
 from tierwise.errors import BudgetError
 from tierwise.evaluation import Permutations, replay_item
-from tierwise.pool import Cap
-from tierwise.schema import Policy, Recipe, StrategySpec, uniform
+from tierwise.schema import Policy, Recipe, StrategySpec, UsageLimits, uniform
 from tierwise.search.n_samples_by_variant import most_samples, samples_needed
 from tierwise.search.search_size import FEWEST, SampleCost, SearchSize, affordable
 
@@ -26,9 +25,9 @@ def total(search_size: SearchSize) -> int:
 def test_what_is_planned_fits_the_cap(share: float, of: str) -> None:
     samples = int(total(SearchSize()) * share)
     cap = {
-        "usd": Cap(usd=samples * 0.001),
-        "calls": Cap(calls=samples),
-        "tokens": Cap(tokens=samples * 100),
+        "usd": UsageLimits(usd=samples * 0.001),
+        "calls": UsageLimits(calls=samples),
+        "tokens": UsageLimits(tokens=samples * 100),
     }
     planned = affordable(SearchSize(), 10, 9, COST, cap[of], tier="t")
     assert total(planned) <= samples
@@ -48,11 +47,11 @@ def test_what_an_earlier_stage_bought_is_not_counted_again() -> None:
 
 
 def test_without_a_cap_nothing_is_scaled() -> None:
-    assert affordable(SearchSize(), 10, 9, COST, Cap(), tier="t") == SearchSize()
+    assert affordable(SearchSize(), 10, 9, COST, UsageLimits(), tier="t") == SearchSize()
 
 
 def test_stages_that_are_done_leave_the_rest_their_part() -> None:
-    cap = Cap(calls=int(total(SearchSize()) * 0.9))
+    cap = UsageLimits(calls=int(total(SearchSize()) * 0.9))
     before = affordable(SearchSize(), 10, 9, COST, cap, tier="t")
     after = affordable(SearchSize(), 10, 9, COST, cap, tier="t", done=("screen", "race"))
     assert total(after) >= total(before)
@@ -62,7 +61,7 @@ def test_a_budget_below_the_smallest_search_says_what_it_needs() -> None:
     with pytest.raises(
         BudgetError, match=r"tier 't'.*10 variants needs about \$[\d.]+ of its \$0.01"
     ):
-        affordable(SearchSize(), 10, 9, COST, Cap(usd=0.01), tier="t")
+        affordable(SearchSize(), 10, 9, COST, UsageLimits(usd=0.01), tier="t")
 
 
 def test_scaling_keeps_enough_to_decide_by() -> None:

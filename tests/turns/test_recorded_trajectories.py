@@ -17,10 +17,10 @@ from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_re
 from tierwise.errors import InputError, UnsupportedError
 from tierwise.llm.recorded import RecordedModel, Recording, recorded_tier
 from tierwise.llm.scripted import ScriptedModel, answering
-from tierwise.pool import Cap, Library, SamplePool
+from tierwise.pool import Library, SamplePool
 from tierwise.retrieval import open_for_task
 from tierwise.runs import load_space
-from tierwise.schema import Policy, Recipe, StrategySpec, Variant, load_job, uniform
+from tierwise.schema import Policy, Recipe, StrategySpec, UsageLimits, Variant, load_job, uniform
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import prepare, tune
 from tierwise.search import replay as replay_run
@@ -62,7 +62,7 @@ def bought(tmp_path: Path, file: Path):
     library = library_from(recording, world.SPEC, file)
     tier = recorded_tier("small", recording, PRICE)
     with worlds.opened(tmp_path) as pool:
-        account = Account("run", worlds.SEED, Cap())
+        account = Account("run", worlds.SEED, UsageLimits())
         buyer = Trajectories(pool, worlds.TASK, tier, recording, account, library)
         table = buyer.table(worlds.ITEMS, DEPTH, "test")
         assert pool.spent("run").usd == 0, "what was recorded was paid for elsewhere"
@@ -204,6 +204,6 @@ def searched(folder: Path, job) -> list[dict]:
     )
     n_samples = samples_needed([uniform(variant, searching(rounds=4, passages=3, samples=3))], 3)
     with SamplePool.open(folder / "made.sqlite") as pool:
-        buyer = Buyer(pool, loaded.task, supply, Account("made", 1, Cap()), library=library)
+        buyer = Buyer(pool, loaded.task, supply, Account("made", 1, UsageLimits()), library=library)
         buyer.table(loaded.task.items, n_samples, "made")
         return made.lines_of(buyer, loaded.task.items, n_samples)

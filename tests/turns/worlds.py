@@ -7,8 +7,17 @@ from pathlib import Path
 
 from tierwise.llm import Completion, Request, Result
 from tierwise.llm.scripted import ScriptedModel, failing, hash_uniform
-from tierwise.pool import Cap, Library, SamplePool
-from tierwise.schema import Message, Policy, Price, PromptTemplate, Tier, TurnTemplate, Variant
+from tierwise.pool import Library, SamplePool
+from tierwise.schema import (
+    Message,
+    Policy,
+    Price,
+    PromptTemplate,
+    Tier,
+    TurnTemplate,
+    UsageLimits,
+    Variant,
+)
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.tasks import AnswerSpec, Item, Task
@@ -60,11 +69,11 @@ def buyer(
     of: ScriptedModel | None,
     *,
     tier: Tier = TIER,
-    cap: Cap | None = None,
+    cap: UsageLimits | None = None,
     library: Library | None = None,
     run: str = "run",
 ) -> Buyer:
-    supply, account = Supply(tier, of, PROMPTS), Account(run, SEED, cap or Cap())
+    supply, account = Supply(tier, of, PROMPTS), Account(run, SEED, cap or UsageLimits())
     return Buyer(pool, TASK, supply, account, library=library)
 
 

@@ -13,7 +13,8 @@ import click
 from tierwise.errors import InputError
 
 if TYPE_CHECKING:
-    from tierwise.search.planned import Amount, Plan
+    from tierwise.schema import Usage
+    from tierwise.search.planned import Plan
     from tierwise.search.prepared import Prepared
     from tierwise.search.smaller import Size
 
@@ -191,7 +192,7 @@ def remarks(plan: Plan) -> list[str]:
         if tier.bought:
             said.append(
                 f"{name}: {tier.bought.samples:,} samples are there already, for "
-                f"${tier.bought.spent.usd:.3g}; the table is what is left, at the lengths seen"
+                f"${tier.bought.usd:.3g}; the table is what is left, at the lengths seen"
             )
         if tier.seconds_a_call:
             rate = 60 / tier.seconds_a_call
@@ -239,7 +240,7 @@ def confirm(plan: Plan, *, yes: bool, quiet: bool) -> None:
     )
 
 
-def _amounts(expected: Amount, worst: Amount) -> dict[str, float]:
+def _amounts(expected: Usage, worst: Usage) -> dict[str, float]:
     return {
         "calls": expected.calls,
         "tokens": round(expected.tokens),

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion
-from tierwise.pool.spending import Spent
 from tierwise.pool.store import Answered
-from tierwise.schema import SampleBill, Tier, price
+from tierwise.schema import SampleBill, Tier, Usage, price
 
 TOKENS_PER_MESSAGE = 8
 """Room for what a chat template adds to a message (role, separators)."""
 
 
-def worst_case(calls: Sequence[Call], tier: Tier, *, bounded: bool = True) -> Spent:
+def worst_case(calls: Sequence[Call], tier: Tier, *, bounded: bool = True) -> Usage:
     """The most that ``calls`` can cost.
 
     A prompt has no more tokens than bytes in UTF-8, plus the template's; each sample has at most
@@ -24,24 +24,33 @@ def worst_case(calls: Sequence[Call], tier: Tier, *, bounded: bool = True) -> Sp
     Raises:
         InputError: ``bounded``, and a request sends no ``max_tokens``.
     """
-    usd, tokens = 0.0, 0
+    usd, samples, prompts, completions = 0.0, 0, 0, 0
     for call in calls:
         prompt = sum(len(m.content.encode()) + TOKENS_PER_MESSAGE for m in call.request.messages)
         completion = _max_tokens(call, tier, bounded) * call.n
         usd += tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
-        tokens += prompt + completion
-    return Spent(usd, len(calls), tokens)
+        samples += call.n
+        prompts += prompt
+        completions += completion
+    return Usage(len(calls), samples, prompts, completions, usd=usd)
 
 
-def bill(answered: Sequence[Answered], tier: Tier) -> Spent:
+def bill(answered: Sequence[Answered], tier: Tier) -> Usage:
     """What answered calls cost, by the function that search and serving share.
 
     Samples that failed carry no usage and are not among the bills; their calls are counted.
     """
-    bills, tokens = [], 0
+    bills, used = [], Usage(len(answered))
     for i, (_, results) in enumerate(answered):
         done = [r for r in results if isinstance(r, Completion)]
-        tokens += sum(r.completion_tokens for r in done) + sum(r.prompt_tokens for r in done[:1])
+        used += Usage(
+            samples=len(done),
+            prompt_tokens=sum(r.prompt_tokens for r in done[:1]),
+            completion_tokens=sum(r.completion_tokens for r in done),
+            reasoning_tokens=sum(r.reasoning_tokens for r in done),
+            cached_tokens=sum(r.cached_tokens for r in done[:1]),
+            seconds=max((r.latency_s for r in results), default=0.0),
+        )
         bills += [
             SampleBill(
                 i,
@@ -51,7 +60,7 @@ def bill(answered: Sequence[Answered], tier: Tier) -> Spent:
             )
             for r in done
         ]
-    return Spent(price([bills]), len(answered), tokens)
+    return replace(used, usd=price([bills]))
 
 
 def _max_tokens(call: Call, tier: Tier, bounded: bool) -> int:

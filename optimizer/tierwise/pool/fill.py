@@ -17,34 +17,15 @@ from time import monotonic
 from typing import NamedTuple
 
 from tierwise.errors import ProviderError, UnsupportedError
-from tierwise.llm import Call, Completion, LanguageModel, Losing, Result
+from tierwise.llm import Call, Completion, Failure, LanguageModel, Losing, Result
 from tierwise.pool.bill import bill, worst_case
 from tierwise.pool.grid import Need, calls_of, grid, settled
-from tierwise.pool.spending import Limit, Spent
 from tierwise.pool.store import Answered, SamplePool
-from tierwise.schema import Tier
+from tierwise.schema import NO_LIMITS, Tier, Usage, UsageLimits
 
 CAPPED_CHUNK = 256
 """Samples of a chunk under a cap, at most: its worst case, several times what it will cost, must fit
 into what is left, and the rest of a cap that no chunk fits into buys nothing."""
-
-
-@dataclass(frozen=True)
-class Cap:
-    """The most that a run may spend on a tier, over all fills and all earlier starts of the run.
-
-    ``seconds`` alone is of this fill: after that time no further chunk is sent.
-    """
-
-    usd: float | None = None
-    calls: int | None = None
-    tokens: int | None = None
-    seconds: float | None = None
-
-    @property
-    def limit(self) -> Limit:
-        """What the pool holds a run to."""
-        return Limit(self.usd, self.calls, self.tokens)
 
 
 class Progress(NamedTuple):
@@ -58,20 +39,20 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class Filled:
-    """What a fill bought.
+    """What a fill bought, and which limit ended it (usd, calls, tokens or seconds), if one did.
 
-    ``complete`` says that no cap ended it, and ``short`` which one did (usd, calls, tokens or
-    seconds). ``failures`` counts samples that failed for good in this fill: they are rows in the
-    pool, and not there in a table.
+    ``failures`` counts samples that failed for good in this fill: they are rows in the pool, and
+    not there in a table.
     """
 
-    bought: int
-    calls: int
-    usd: float
-    tokens: int
-    failures: int
-    complete: bool
+    usage: Usage
+    failures: int = 0
     short: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to buy."""
+        return not self.short
 
 
 def fill(
@@ -81,7 +62,7 @@ def fill(
     needs: Sequence[Need],
     *,
     seed: int,
-    cap: Cap = Cap(),
+    cap: UsageLimits = NO_LIMITS,
     run: str = "",
     stage: str = "",
     progress: Callable[[Progress], None] | None = None,
@@ -111,8 +92,8 @@ def fill(
                 f"{missing} of {sum(n.samples for n in needs)} samples of tier {tier.name!r} are not "
                 f"in {pool.path.name}, and a replay buys nothing: `tierwise tune --resume` does"
             )
-        return Filled(0, 0, 0.0, 0, 0, complete=True)
-    capped = cap.limit != Limit(None, None, None)
+        return Filled(Usage())
+    capped = not cap.unlimited
     cells = grid(needs, there, min(model.chunk, CAPPED_CHUNK) if capped else model.chunk)
     chunks = deque(calls_of(cell, tier.takes_n, seed) for cell in cells if cell)
     planned = sum(call.n for chunk in chunks for call in chunk)
@@ -121,8 +102,8 @@ def fill(
     for _ in purchase.buy(model):
         if progress is not None:
             so_far = purchase.filled
-            done = so_far.bought + so_far.failures
-            progress(Progress(done, planned, so_far.calls, so_far.usd))
+            done = so_far.usage.samples + so_far.failures
+            progress(Progress(done, planned, so_far.usage.calls, so_far.usage.usd))
     return purchase.filled
 
 
@@ -134,36 +115,28 @@ class _Purchase:
         pool: SamplePool,
         tier: Tier,
         purpose: tuple[str, str, str],
-        cap: Cap,
+        cap: UsageLimits,
         chunks: deque[list[Call]],
     ) -> None:
         self._pool, self._tier, self._chunks = pool, tier, chunks
         self._account, self._run, self._stage = purpose
-        self._limit = cap.limit
-        self._bounded = cap.usd is not None or cap.tokens is not None
+        self._limit = cap
+        self._bounded = cap.bounds_price
         self._deadline = None if cap.seconds is None else monotonic() + cap.seconds
         self._in_flight: deque[tuple[int, list[Call]]] = deque()
         self._reservation_of: dict[tuple[str, int], int] = {}
         """(request key, sample) -> the reservation of its chunk, while it is in flight."""
         self._lost_calls: set[tuple[str, int]] = set()
         """(request key, first sample) of calls with a loss, whose attempts the losses count."""
-        self._bought = self._failures = 0
-        self._spent = Spent(0.0, 0, 0)
+        self._failures = 0
+        self._spent = Usage()
         self._short = ""
 
     @property
     def filled(self) -> Filled:
         """What came of it so far."""
         short = self._short if self._chunks else ""
-        return Filled(
-            self._bought,
-            self._spent.calls,
-            self._spent.usd,
-            self._spent.tokens,
-            self._failures,
-            complete=not short,
-            short=short,
-        )
+        return Filled(self._spent, self._failures, short)
 
     def buy(self, model: LanguageModel) -> Iterator[None]:
         """Send chunk after chunk; yields after each that is stored.
@@ -230,10 +203,8 @@ class _Purchase:
         self._in_flight.popleft()
         for sample in _samples(calls):
             del self._reservation_of[sample]
-        self._spent = self._spent.plus(spent)
-        bought = sum(isinstance(result, Completion) for own in results for result in own)
-        self._bought += bought
-        self._failures += sum(call.n for call in calls) - bought
+        self._spent += spent
+        self._failures += sum(isinstance(result, Failure) for own in results for result in own)
 
 
 def _samples(calls: Sequence[Call]) -> Iterator[tuple[str, int]]:

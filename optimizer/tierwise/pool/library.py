@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tierwise.pool.spending import Limit, Spent
 from tierwise.pool.store import SamplePool
 from tierwise.retrieval import Lost, Retrieved, Retriever, look_up
-from tierwise.schema import RetrieverSpec
+from tierwise.schema import RetrieverSpec, Usage, UsageLimits
 
 AT_ONCE = 8
 """Look-ups that are out at one time."""
@@ -30,7 +29,14 @@ class Library:
     free: bool = False
 
     def read(
-        self, pool: SamplePool, k: int, queries: Sequence[str], *, tier: str, run: str, limit: Limit
+        self,
+        pool: SamplePool,
+        k: int,
+        queries: Sequence[str],
+        *,
+        tier: str,
+        run: str,
+        limit: UsageLimits,
     ) -> dict[str, Retrieved | Lost]:
         """What each query brings, looked up where the pool does not have it.
 
@@ -43,7 +49,7 @@ class Library:
         if not missing or self.retriever is None:
             return known
         usd_per_call = 0.0 if self.free else self.spec.usd_per_call
-        spent = Spent(usd_per_call * len(missing), 0, 0)
+        spent = Usage(usd=usd_per_call * len(missing))
         reserved = pool.reserve(tier, run, spent, limit)
         if isinstance(reserved, str):
             return known

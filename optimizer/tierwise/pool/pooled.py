@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from tierwise.errors import ProviderError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result
-from tierwise.pool.fill import Cap, fill
+from tierwise.pool.fill import fill
 from tierwise.pool.grid import Need
 from tierwise.pool.store import SamplePool
-from tierwise.schema import Tier
+from tierwise.schema import Tier, UsageLimits
 
 
 class PooledModel:
@@ -31,7 +31,7 @@ class PooledModel:
         *,
         seed: int,
         run: str,
-        cap: Cap,
+        cap: UsageLimits,
         book: str,
         stage: str = "",
     ) -> None:

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
-from tierwise.pool.spending import Billed, Bought, Spent, billed
+from tierwise.pool.spending import COLUMNS, Billed, billed
 from tierwise.retrieval import Lost, Retrieved
-from tierwise.schema import Passage
+from tierwise.schema import Passage, Usage
 
 TABLES = (
     "requests",
@@ -75,15 +75,10 @@ class PoolReader:
     def lookups(
         self, retriever: str, k: int, queries: Iterable[str], run: str | None = None
     ) -> dict[str, Retrieved | Lost]:
-        """What is known of ``queries``: what each brought, or that it failed (in ``run``, or ever).
-
-        A pool that was written before there were look-ups, and is opened to be read only, has none.
-        """
+        """What is known of ``queries``: what each brought, or that it failed (in ``run``, or ever)."""
         asked = json.dumps(list(dict.fromkeys(queries)), ensure_ascii=False)
         known: dict[str, Retrieved | Lost] = {}
         with self._lock:
-            if self._db.execute("PRAGMA user_version").fetchone()[0] < 3:
-                return {}
             for query, error, message in self._db.execute(
                 "SELECT l.query, l.error_class, l.message FROM json_each(?) AS j CROSS JOIN"
                 " lost_lookups AS l ON l.retriever = ? AND l.query = j.value AND l.k = ?"
@@ -103,8 +98,6 @@ class PoolReader:
     def retrievers(self) -> set[str]:
         """The retrievers that have answered (or failed to)."""
         with self._lock:
-            if self._db.execute("PRAGMA user_version").fetchone()[0] < 3:
-                return set()
             rows = self._db.execute(
                 "SELECT retriever FROM lookups UNION SELECT retriever FROM lost_lookups"
             )
@@ -154,8 +147,8 @@ class PoolReader:
         names = ("model", "requests", "samples", "failures", "prompt_tokens", "completion_tokens")
         return {
             "models": [dict(zip(names, row, strict=True)) for row in models],
-            **confirmed._asdict(),
-            "possibly_billed": possibly._asdict(),
+            **confirmed.totals(),
+            "possibly_billed": possibly.totals(),
             "looks": self.counts("looks"),
         }
 
@@ -165,20 +158,16 @@ class PoolReader:
         with self._lock:
             return billed(self._db, run, tier)
 
-    def bought(self, run: str, tier: str) -> dict[str, Bought]:
-        """What ``run`` bought on ``tier``, by stage in the order in which they began; a pool of
-        before purchases had a stage says nothing."""
+    def bought(self, run: str, tier: str) -> dict[str, Usage]:
+        """What ``run`` bought on ``tier``, by stage in the order in which they began."""
+        sums = ", ".join(f"sum({name})" for name in COLUMNS)
         with self._lock:
-            if self._db.execute("PRAGMA user_version").fetchone()[0] < 4:
-                return {}
             rows = self._db.execute(
-                "SELECT stage, coalesce(sum(d.n), 0), total(settled_usd), sum(calls), sum(tokens)"
-                " FROM spending AS s LEFT JOIN (SELECT purchase, count(*) AS n FROM samples"
-                " GROUP BY purchase) AS d ON d.purchase = s.id"
-                " WHERE run = ? AND tier = ? AND state = 'settled' GROUP BY stage ORDER BY min(id)",
+                f"SELECT stage, {sums} FROM spending WHERE run = ? AND tier = ?"
+                " AND state = 'settled' GROUP BY stage ORDER BY min(id)",
                 (run, tier),
             ).fetchall()
-        return {stage: Bought(samples, Spent(*spent)) for stage, samples, *spent in rows}
+        return {stage: Usage(*used) for stage, *used in rows}
 
     def mean_latency_s(self, keys: Sequence[str]) -> float:
         """Of the samples of some requests; NaN where there is none."""
@@ -190,7 +179,7 @@ class PoolReader:
             ).fetchone()
         return math.nan if mean is None else float(mean)
 
-    def spent(self, run: str, tier: str | None = None) -> Spent:
+    def spent(self, run: str, tier: str | None = None) -> Usage:
         """The most that ``run`` may be billed, which is what limits are held against."""
         return self.billed(run, tier).most
 

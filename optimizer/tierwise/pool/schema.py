@@ -14,16 +14,29 @@ from pathlib import Path
 
 from tierwise.errors import InputError
 
-SCHEMA = 4
-"""Version of the tables below; a file with a higher one is refused, a lower one is brought up to
-date when it is opened to be written. Version 2 added ``losses``, version 3
-``lookups`` and ``lost_lookups``, version 4 the stage of each purchase."""
+SCHEMA = 5
+"""Version of the tables below; a file with another one is refused."""
 
 APPLICATION_ID = 0x54574C31
 """Marks the file as a pool (SQLite's ``application_id``)."""
 
 BUSY_S = 60.0
 """How long a writer waits for another process's transaction (milliseconds, as a rule)."""
+
+_USAGE = {
+    "calls": "INTEGER",
+    "samples": "INTEGER",
+    "prompt_tokens": "INTEGER",
+    "completion_tokens": "INTEGER",
+    "reasoning_tokens": "INTEGER",
+    "cached_tokens": "INTEGER",
+    "estimated_tokens": "INTEGER",
+    "usd": "REAL",
+    "seconds": "REAL",
+}
+"""Columns of a table that hold a ``Usage``, in the order of its fields."""
+
+_KEPT_TABLES = ("requests", "samples", "failures", "looks", "losses", "lookups", "lost_lookups")
 
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -43,11 +56,9 @@ CREATE TABLE spending (
     tier TEXT NOT NULL,
     run TEXT NOT NULL,
     at TEXT NOT NULL,
+    stage TEXT NOT NULL,           -- of the search; '' where nobody said
     state TEXT NOT NULL CHECK (state IN ('reserved', 'settled')),
-    reserved_usd REAL NOT NULL,
-    settled_usd REAL,
-    calls INTEGER NOT NULL,        -- at worst while reserved, as it was once settled
-    tokens INTEGER NOT NULL
+{usage}                            -- at worst while reserved, as it was once settled
 );
 CREATE INDEX spending_of ON spending (run, tier);
 
@@ -86,21 +97,15 @@ CREATE TABLE looks (
     at TEXT NOT NULL,
     PRIMARY KEY (task, tier, run)
 ) WITHOUT ROWID;
-"""
 
-_LOSSES = """
 -- An attempt that brought no answer and may be billed all the same, at its worst case.
 CREATE TABLE losses (
     purchase INTEGER NOT NULL REFERENCES spending,
     error_class TEXT NOT NULL,
-    usd REAL NOT NULL,
-    calls INTEGER NOT NULL,
-    tokens INTEGER NOT NULL,
-    at TEXT NOT NULL
+    at TEXT NOT NULL,
+{usage}
 );
-"""
 
-_LOOKUPS = """
 -- What a query of a retriever brought; both tables name it by its content, never by an address.
 CREATE TABLE lookups (
     retriever TEXT NOT NULL,
@@ -121,12 +126,7 @@ CREATE TABLE lost_lookups (
     at TEXT NOT NULL,
     PRIMARY KEY (retriever, query, k, run)
 ) WITHOUT ROWID;
-"""
-
-_STAGES = """
--- What a purchase was for: a stage of the search, or nothing where nobody said.
-ALTER TABLE spending ADD COLUMN stage TEXT NOT NULL DEFAULT '';
-"""
+""".replace("{usage}", ",\n".join(f"    {name} {kind} NOT NULL" for name, kind in _USAGE.items()))
 
 _KEPT = """
 CREATE TRIGGER {table}_unchanged BEFORE UPDATE ON {table}
@@ -204,23 +204,14 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _create(db: sqlite3.Connection) -> None:
-    """Make an empty file a pool, or an older pool one of this version; others stay as they are."""
+    """Make an empty file a pool; others stay as they are."""
     db.execute("BEGIN IMMEDIATE")
     try:
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
-            _run(db, _TABLES + _kept("requests", "samples", "failures", "looks") + _SETTLED)
+            _run(db, _TABLES + _kept(*_KEPT_TABLES) + _SETTLED)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute("PRAGMA user_version = 1")
+            db.execute(f"PRAGMA user_version = {SCHEMA}")
             db.execute("INSERT INTO meta VALUES ('created', ?)", (now(),))
-        if _mark(db) == (APPLICATION_ID, 1):
-            _run(db, _LOSSES + _kept("losses"))
-            db.execute("PRAGMA user_version = 2")
-        if _mark(db) == (APPLICATION_ID, 2):
-            _run(db, _LOOKUPS + _kept("lookups", "lost_lookups"))
-            db.execute("PRAGMA user_version = 3")
-        if _mark(db) == (APPLICATION_ID, 3):
-            _run(db, _STAGES)
-            db.execute("PRAGMA user_version = 4")
         db.execute("COMMIT")
     finally:
         if db.in_transaction:
@@ -258,10 +249,10 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     mark, version = _mark(db)
     if mark != APPLICATION_ID:
         raise InputError("is an SQLite database, but not a pool of tierwise", path=path)
-    if version > SCHEMA:
+    if version != SCHEMA:
         raise InputError(
-            f"was written by a newer tierwise (pool schema {version}, this one knows {SCHEMA}); "
-            "upgrade tierwise, or name another pool",
+            f"was written by another version of tierwise (pool schema {version}, this one knows "
+            f"{SCHEMA}); use that version, or name another pool",
             path=path,
         )
 

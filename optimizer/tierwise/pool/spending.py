@@ -9,88 +9,51 @@ above, and what is settled bounds it from below.
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import astuple, fields
 from typing import NamedTuple
 
+from tierwise.schema import Usage
 
-class Spent(NamedTuple):
-    """Dollars, calls and tokens."""
-
-    usd: float
-    calls: int
-    tokens: int
-
-    def plus(self, other: Spent) -> Spent:
-        """Both together."""
-        return Spent(self.usd + other.usd, self.calls + other.calls, self.tokens + other.tokens)
-
-
-class Limit(NamedTuple):
-    """The most that may be spent; None is no limit."""
-
-    usd: float | None = None
-    calls: int | None = None
-    tokens: int | None = None
-
-    def passed_by(self, spent: Spent) -> str:
-        """The name of the first limit that ``spent`` passes, or nothing."""
-        for name, most, value in zip(self._fields, self, spent, strict=True):
-            if most is not None and value > most:
-                return name
-        return ""
-
-
-class Bought(NamedTuple):
-    """Samples that are there, and what they cost."""
-
-    samples: int
-    spent: Spent
+COLUMNS = tuple(field.name for field in fields(Usage))
+"""The columns of a table that hold a ``Usage``."""
 
 
 class Billed(NamedTuple):
     """``confirmed`` came with answers; ``possibly`` is the most that may be billed beside it."""
 
-    confirmed: Spent
-    possibly: Spent
+    confirmed: Usage
+    possibly: Usage
 
     @property
-    def most(self) -> Spent:
-        """What a limit is held against."""
-        return self.confirmed.plus(self.possibly)
+    def most(self) -> Usage:
+        """What limits are held against."""
+        return self.confirmed + self.possibly
+
+
+def row_of(usage: Usage) -> tuple[float, ...]:
+    """The values of ``COLUMNS``."""
+    return astuple(usage)
+
+
+def total(db: sqlite3.Connection, of: str, *values: str) -> Usage:
+    """The sum over the rows of ``of``: a table, or a join, and its conditions."""
+    sums = ", ".join(f"coalesce(sum({name}), 0)" for name in COLUMNS)
+    return Usage(*db.execute(f"SELECT {sums} FROM {of}", values).fetchone())
 
 
 def billed(db: sqlite3.Connection, run: str | None = None, tier: str | None = None) -> Billed:
     """What ``run`` (or all) spent on ``tier`` (or on all), over all starts.
 
     Reservations that were never settled (a run that was killed, or is under way) are possibly
-    billed. A file of before there were losses has none.
+    billed.
     """
     where = "".join(
         f" AND {name} = ?" for name, value in (("run", run), ("tier", tier)) if value is not None
     )
     values = [value for value in (run, tier) if value is not None]
-    columns = "total({}), coalesce(sum({}calls), 0), coalesce(sum({}tokens), 0)"
-    of = {
-        state: Spent(
-            *db.execute(
-                f"SELECT {columns.format(f'{state}_usd', '', '')} FROM spending"
-                f" WHERE state = '{state}'{where}",
-                values,
-            ).fetchone()
-        )
+    settled, reserved = (
+        total(db, f"spending WHERE state = '{state}'{where}", *values)
         for state in ("settled", "reserved")
-    }
-    lost = Spent(0.0, 0, 0)
-    if has_losses(db):
-        lost = Spent(
-            *db.execute(
-                f"SELECT {columns.format('l.usd', 'l.', 'l.')} FROM losses AS l"
-                f" JOIN spending ON spending.id = l.purchase WHERE 1{where}",
-                values,
-            ).fetchone()
-        )
-    return Billed(of["settled"], of["reserved"].plus(lost))
-
-
-def has_losses(db: sqlite3.Connection) -> bool:
-    """Whether the file is of a version that keeps losses."""
-    return int(db.execute("PRAGMA user_version").fetchone()[0]) >= 2
+    )
+    lost = total(db, f"losses WHERE purchase IN (SELECT id FROM spending WHERE 1{where})", *values)
+    return Billed(settled, reserved + lost)

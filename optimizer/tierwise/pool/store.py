@@ -18,8 +18,9 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Request, Result
 from tierwise.pool.reading import PoolReader
 from tierwise.pool.schema import connect, now
-from tierwise.pool.spending import Limit, Spent
+from tierwise.pool.spending import COLUMNS, row_of
 from tierwise.retrieval import Lost, Retrieved
+from tierwise.schema import Usage, UsageLimits
 
 
 class Answered(NamedTuple):
@@ -73,7 +74,7 @@ class SamplePool(PoolReader):
             )
 
     def reserve(
-        self, tier: str, run: str, worst: Spent, limit: Limit, stage: str = ""
+        self, tier: str, run: str, worst: Usage, limit: UsageLimits, stage: str = ""
     ) -> int | str:
         """Set ``worst`` aside before a chunk is sent: the id of the reservation.
 
@@ -84,18 +85,24 @@ class SamplePool(PoolReader):
         processes that buy for the same run cannot pass a limit together.
         """
         with self._transaction() as db:
-            refused = limit.passed_by(self.spent(run, tier).plus(worst))
+            refused = limit.exceeded_by(self.spent(run, tier) + worst)
             if refused:
                 return refused
             row = db.execute(
-                "INSERT INTO spending (tier, run, at, state, reserved_usd, calls, tokens, stage)"
-                " VALUES (?, ?, ?, 'reserved', ?, ?, ?, ?) RETURNING id",
-                (tier, run, now(), *worst, stage),
+                f"INSERT INTO spending (tier, run, at, stage, state, {', '.join(COLUMNS)})"
+                f" VALUES (?, ?, ?, ?, 'reserved'{', ?' * len(COLUMNS)}) RETURNING id",
+                (tier, run, now(), stage, *row_of(worst)),
             ).fetchone()
             return int(row[0])
 
     def lose(
-        self, reservation: int, worst: Spent, error_class: str, tier: str, run: str, limit: Limit
+        self,
+        reservation: int,
+        worst: Usage,
+        error_class: str,
+        tier: str,
+        run: str,
+        limit: UsageLimits,
     ) -> str:
         """Store that an attempt of a chunk brought nothing and may be billed at ``worst``.
 
@@ -105,19 +112,19 @@ class SamplePool(PoolReader):
         """
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO losses VALUES (?, ?, ?, ?, ?, ?)",
-                (reservation, error_class, *worst, now()),
+                f"INSERT INTO losses VALUES (?, ?, ?{', ?' * len(COLUMNS)})",
+                (reservation, error_class, now(), *row_of(worst)),
             )
-            refused = limit.passed_by(self.spent(run, tier))
+            refused = limit.exceeded_by(self.spent(run, tier))
             if refused:
                 db.execute(
-                    "UPDATE spending SET reserved_usd = max(0, reserved_usd - ?),"
-                    " calls = calls - ?, tokens = tokens - ? WHERE id = ?",
-                    (*worst, reservation),
+                    f"UPDATE spending SET {', '.join(f'{c} = max(0, {c} - ?)' for c in COLUMNS)}"
+                    " WHERE id = ?",
+                    (*row_of(worst), reservation),
                 )
             return refused
 
-    def settle(self, reservation: int, answered: Sequence[Answered], bill: Spent) -> None:
+    def settle(self, reservation: int, answered: Sequence[Answered], bill: Usage) -> None:
         """Store a chunk's samples and failures and settle its reservation, in one transaction.
 
         A sample that is there already stays as it is: what was used once never changes.
@@ -169,9 +176,9 @@ class SamplePool(PoolReader):
                 failures,
             )
             db.execute(
-                "UPDATE spending SET state = 'settled', settled_usd = ?, calls = ?, tokens = ?"
+                f"UPDATE spending SET state = 'settled', {', '.join(f'{c} = ?' for c in COLUMNS)}"
                 " WHERE id = ?",
-                (*bill, reservation),
+                (*row_of(bill), reservation),
             )
 
     def keep_lookups(

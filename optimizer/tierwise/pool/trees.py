@@ -14,10 +14,9 @@ from typing import NamedTuple, Protocol
 from tierwise.llm import Parent, Request
 from tierwise.pool.grid import Need
 from tierwise.pool.library import Library
-from tierwise.pool.spending import Limit
 from tierwise.pool.store import SamplePool
 from tierwise.retrieval import News, Retrieved, news
-from tierwise.schema import Said, Variant, read_turn
+from tierwise.schema import Said, UsageLimits, Variant, read_turn
 from tierwise.tasks import AnswerSpec, Item
 
 Place = tuple[int, int]
@@ -55,7 +54,7 @@ class Buys(NamedTuple):
 
     tier: str
     run: str
-    limit: Limit = Limit()
+    limit: UsageLimits = UsageLimits()
 
 
 @dataclass

@@ -22,10 +22,7 @@ class Bought(NamedTuple):
 
 
 class Spending(NamedTuple):
-    """What a run spent on a tier in a stage, the most that it may be billed.
-
-    ``stage`` is empty in a pool of before stages were kept.
-    """
+    """What a run spent on a tier in a stage, the most that it may be billed."""
 
     tier: str
     stage: str
@@ -36,12 +33,12 @@ class Spending(NamedTuple):
 
 def spent(pool: Path, run: str) -> list[Spending]:
     """What ``run`` spent, by tier and stage in their order; nothing without a pool to read."""
-    query = (
-        "SELECT tier, {stage}, sum(calls), sum(tokens), total(coalesce(settled_usd, reserved_usd))"
-        " FROM spending WHERE run = ? GROUP BY tier, {stage} ORDER BY min(id)"
+    rows = _rows(
+        pool,
+        "SELECT tier, stage, sum(calls), sum(prompt_tokens + completion_tokens), total(usd)"
+        " FROM spending WHERE run = ? GROUP BY tier, stage ORDER BY min(id)",
+        run,
     )
-    rows = _rows(pool, query.format(stage="stage"), run)
-    rows = rows or _rows(pool, query.format(stage="''"), run)  # of before there were stages
     return [Spending(*row) for row in rows]
 
 

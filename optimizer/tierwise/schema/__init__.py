@@ -32,11 +32,13 @@ from tierwise.schema.space import Constraints, Dimension, Range, SearchSpace
 from tierwise.schema.task_file import LoadedTask, TaskRetriever, retriever_of
 from tierwise.schema.tier import Price, SampleBill, Tier, price
 from tierwise.schema.turns import Passage, Path, RetrieverSpec, Said, Turn, TurnTemplate, read_turn
+from tierwise.schema.usage import NO_LIMITS, Usage, UsageLimits
 
 __all__ = [
     "ANSWER",
     "CHOSEN_BY",
     "LEVEL",
+    "NO_LIMITS",
     "OPERATING_POINTS",
     "Budget",
     "Constraints",
@@ -68,6 +70,8 @@ __all__ = [
     "TierSpec",
     "Turn",
     "TurnTemplate",
+    "Usage",
+    "UsageLimits",
     "Variant",
     "Weight",
     "default_job",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tierwise.retrieval import usual_bytes
-from tierwise.schema import Tier, Variant
+from tierwise.schema import Tier, Usage, Variant
 from tierwise.schema.space import SearchSpace
 from tierwise.search.n_samples_by_variant import nodes_an_item, with_nodes
-from tierwise.search.planned import NOTHING, Amount, StagePlan
+from tierwise.search.planned import StagePlan
 from tierwise.search.prepared import Prepared
 from tierwise.search.search_size import BYTES_A_TOKEN
 
@@ -42,23 +42,23 @@ class Beside(NamedTuple):
 
     def amounts(
         self, nodes: int, tier: Tier, expected: tuple[float, float], worst: tuple[float, float]
-    ) -> tuple[int, Amount, Amount]:
+    ) -> tuple[int, Usage, Usage]:
         """Look-ups at most, what ``nodes`` turns are expected to cost, and at worst.
 
         ``expected`` and ``worst`` are (prompt, completion) tokens of a plain answer. A turn's
         prompt holds besides what the turns above it said and what they brought.
         """
         if not nodes:
-            return 0, NOTHING, NOTHING
+            return 0, Usage(), Usage()
 
-        def amount(part: float, of: tuple[float, float], said: float, brought: float) -> Amount:
+        def amount(part: float, of: tuple[float, float], said: float, brought: float) -> Usage:
             prompt, completion = of
             prompt += said * completion + brought
             calls = round(nodes * part)
             price = tier.price
             usd = calls * (price.prompt_usd(prompt) + price.completion_usd(completion))
             usd += calls * self.queries * self.usd_per_lookup
-            return Amount(calls, calls * (prompt + completion), usd)
+            return Usage(calls, calls, calls * prompt, calls * completion, usd=usd)
 
         brought = self.passages * self.passage_bytes / BYTES_A_TOKEN
         usual = amount(GO_ON, expected, self.above, brought)

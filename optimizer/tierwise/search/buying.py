@@ -13,19 +13,17 @@ from tierwise.evaluation import SampleTable
 from tierwise.llm import LanguageModel, Parent, Request, build_request
 from tierwise.pool import (
     Buys,
-    Cap,
     Library,
     Need,
     Progress,
     SamplePool,
-    Spent,
     Trees,
     even,
     fill,
     load,
     parents_first,
 )
-from tierwise.schema import PromptTemplate, Tier, Variant
+from tierwise.schema import PromptTemplate, Tier, Usage, UsageLimits, Variant
 from tierwise.search.events import Bought, Listener
 from tierwise.tasks import Item, Task
 
@@ -67,7 +65,7 @@ class Account:
 
     run: str
     seed: int
-    cap: Cap
+    cap: UsageLimits
 
 
 class Buyer:
@@ -123,7 +121,7 @@ class Buyer:
             self.request,
             lambda variant: range(n_samples[variant]),
             self.library,
-            Buys(self.tier.name, self.account.run, self.account.cap.limit),
+            Buys(self.tier.name, self.account.run, self.account.cap),
         )
         for level in parents_first(n_samples):
             for owner, supply in self.supplies.items():
@@ -174,7 +172,7 @@ class Buyer:
         return said
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> Usage:
         """What the run has cost on this tier so far, over all of its starts."""
         return self.pool.spent(self.account.run, self.tier.name)
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
-from tierwise.pool import Cap, Library, SamplePool
+from tierwise.pool import Library, SamplePool
 from tierwise.retrieval import identity_among, open_for_task
-from tierwise.schema import PromptTemplate, Tier
+from tierwise.schema import PromptTemplate, Tier, UsageLimits
 from tierwise.search.above import Above
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.buying import Account, Buyer, Supply
@@ -150,7 +150,9 @@ def _on_a_recording(searches: Searches, tier: Tier, above: Sequence[Above]) -> S
 
     recording = Recording.load(path_of(tier.name), tier.model)
     variants = recorded_variants(recording, tier, job.baseline)
-    problem = _problem(prepared, tier, variants, FREE, Cap(), SampleCost(0.0, 0.0), recording)
+    problem = _problem(
+        prepared, tier, variants, FREE, UsageLimits(), SampleCost(0.0, 0.0), recording
+    )
     if recording.nodes and not above:
         buyer = _trajectories(searches, tier, recording, path_of(tier.name))
         found = search(_begun(problem, searches.studied, above), buyer, searches.listener)
@@ -172,7 +174,7 @@ def _trajectories(searches: Searches, tier: Tier, recording: Recording, path: Pa
     if loaded.retriever is not None:
         check_queries(recording, loaded.task, loaded.retriever.spec)
         library = library_from(recording, loaded.retriever.spec, path)
-    account = Account(searches.run, searches.prepared.job.seed, Cap())
+    account = Account(searches.run, searches.prepared.job.seed, UsageLimits())
     return Trajectories(searches.pool, loaded.task, tier, recording, account, library)
 
 
@@ -187,7 +189,7 @@ def _problem(
     tier: Tier,
     variants: Variants,
     search_size: SearchSize,
-    cap: Cap,
+    cap: UsageLimits,
     assumed: SampleCost,
     recording: Recording | None = None,
 ) -> TierProblem:

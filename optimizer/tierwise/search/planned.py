@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from tierwise.llm.models import RECORDED, kind_of
-from tierwise.pool import Cap
-from tierwise.pool.spending import Bought
-from tierwise.schema import Tier
-
-
-class Amount(NamedTuple):
-    """Calls, tokens and dollars."""
-
-    calls: int
-    tokens: float
-    usd: float
-
-    def plus(self, other: Amount) -> Amount:
-        """Both together."""
-        return Amount(self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd)
-
-
-NOTHING = Amount(0, 0.0, 0.0)
+from tierwise.schema import Tier, Usage, UsageLimits
 
 
 @dataclass(frozen=True)
@@ -37,27 +20,27 @@ class StagePlan:
     items: int
     uncut_items: int
     samples: int
-    expected: Amount
-    worst: Amount
+    expected: Usage
+    worst: Usage
     lookups: int = 0
 
-    def beside(self, samples: int, lookups: int, expected: Amount, worst: Amount) -> StagePlan:
+    def beside(self, samples: int, lookups: int, expected: Usage, worst: Usage) -> StagePlan:
         """With the turns of chains beside the plain answers."""
         return replace(
             self,
             samples=self.samples + samples,
             lookups=self.lookups + lookups,
-            expected=self.expected.plus(expected),
-            worst=self.worst.plus(worst),
+            expected=self.expected + expected,
+            worst=self.worst + worst,
         )
 
-    def at_worst_beside(self, variants: int, samples: int, worst: Amount) -> StagePlan:
+    def at_worst_beside(self, variants: int, samples: int, worst: Usage) -> StagePlan:
         """With more that may be sampled, and is not expected to be."""
         return replace(
             self,
             variants=self.variants + variants,
             samples=self.samples + samples,
-            worst=self.worst.plus(worst),
+            worst=self.worst + worst,
         )
 
 
@@ -75,10 +58,10 @@ class TierPlan:
     """
 
     tier: Tier
-    cap: Cap
+    cap: UsageLimits
     stages: tuple[StagePlan, ...]
     fault: str = ""
-    bought: Bought | None = None
+    bought: Usage | None = None
     seconds_a_call: float | None = None
     enough_usd: float = 0.0
     lengths_seen: float | None = None
@@ -96,12 +79,12 @@ class TierPlan:
         return not (price.simulated or free or kind_of(self.tier.model) != "litellm")
 
     @property
-    def expected(self) -> Amount:
+    def expected(self) -> Usage:
         """Over all stages, within the cap."""
         return self._within([s.expected for s in self.stages])
 
     @property
-    def worst(self) -> Amount:
+    def worst(self) -> Usage:
         """Over all stages, within the cap."""
         return self._within([s.worst for s in self.stages])
 
@@ -117,7 +100,7 @@ class TierPlan:
         worst = self._minutes(self.worst, max(1.0, longer / calls))
         return None if expected is None or worst is None else (expected, worst)
 
-    def _minutes(self, amount: Amount, slower: float) -> float | None:
+    def _minutes(self, amount: Usage, slower: float) -> float | None:
         limits = self.tier.limits
         floors = [
             amount.calls / limits["rpm"] if "rpm" in limits else None,
@@ -126,15 +109,8 @@ class TierPlan:
         ]
         return max((floor for floor in floors if floor is not None), default=None)
 
-    def _within(self, amounts: Sequence[Amount]) -> Amount:
-        total = NOTHING
-        for amount in amounts:
-            total = total.plus(amount)
-        return Amount(
-            total.calls if self.cap.calls is None else min(total.calls, self.cap.calls),
-            total.tokens if self.cap.tokens is None else min(total.tokens, self.cap.tokens),
-            total.usd if self.cap.usd is None else min(total.usd, self.cap.usd),
-        )
+    def _within(self, amounts: Sequence[Usage]) -> Usage:
+        return self.cap.cut(sum(amounts, Usage()))
 
 
 @dataclass(frozen=True)
@@ -168,13 +144,13 @@ def as_data(found: Plan) -> dict[str, Any]:
                         "items": s.items,
                         "samples": s.samples,
                         "lookups": s.lookups,
-                        "expected": s.expected._asdict(),
-                        "worst": s.worst._asdict(),
+                        "expected": s.expected.totals(),
+                        "worst": s.worst.totals(),
                     }
                     for s in tier.stages
                 },
-                "expected": tier.expected._asdict(),
-                "worst": tier.worst._asdict(),
+                "expected": tier.expected.totals(),
+                "worst": tier.worst.totals(),
             }
             for name, tier in found.tiers.items()
         },
@@ -183,10 +159,10 @@ def as_data(found: Plan) -> dict[str, Any]:
 
 def amount_of(
     variants: int, samples: Sequence[int], tier: Tier, prompt: float, completion: float
-) -> Amount:
+) -> Usage:
     """What ``samples`` new samples of each item cost on ``variants`` variants."""
     wanted = sum(samples)
     calls = variants * (sum(n > 0 for n in samples) if tier.takes_n else wanted)
     usd = tier.price.prompt_usd(prompt) * calls
     usd += tier.price.completion_usd(completion) * variants * wanted
-    return Amount(calls, calls * prompt + variants * wanted * completion, usd)
+    return Usage(calls, variants * wanted, calls * prompt, variants * wanted * completion, usd=usd)

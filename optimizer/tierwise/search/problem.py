@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.pool import Cap
-from tierwise.schema import LEVEL, Difficulty, PromptTemplate, Tier, Variant
+from tierwise.schema import LEVEL, Difficulty, PromptTemplate, Tier, UsageLimits, Variant
 from tierwise.schema.space import SearchSpace
 from tierwise.search.above import Above
 from tierwise.search.earlier import Before
@@ -48,7 +47,7 @@ class TierProblem:
     margin: float
     operating_point: str | Mapping[str, float]
     search_size: SearchSize
-    cap: Cap
+    cap: UsageLimits
     assumed: SampleCost
     study_rounds: int = 0
     scores: frozenset[str] | None = None

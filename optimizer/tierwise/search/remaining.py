@@ -7,15 +7,13 @@ them still fills its cap.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tierwise.pool import Cap, SamplePool
-from tierwise.pool.spending import Bought, Spent
-from tierwise.schema import Job
+from tierwise.pool import SamplePool
+from tierwise.schema import Job, Usage
 from tierwise.search.plan import FINALISTS_SAMPLES
-from tierwise.search.planned import NOTHING, Amount, Plan, StagePlan, TierPlan
+from tierwise.search.planned import Plan, StagePlan, TierPlan
 from tierwise.search.run_dir import RunDir
 
 LAST = "test"
@@ -40,9 +38,7 @@ def remaining(found: Plan, run: RunDir, job: Job) -> Plan:
         )
 
 
-def _left(
-    tier: TierPlan, bought: Mapping[str, Bought], spent: Spent, *, finished: bool
-) -> TierPlan:
+def _left(tier: TierPlan, bought: Mapping[str, Usage], spent: Usage, *, finished: bool) -> TierPlan:
     names = [stage.stage for stage in tier.stages]
     begun = [name for name in names if name in bought]
     if not begun or tier.fault:
@@ -55,16 +51,13 @@ def _left(
         _nothing(stage) if finished or stage.stage in done else _stage(stage, bought, scale)
         for stage in tier.stages
     ]
-    most = tier.cap
-    cap = Cap(
-        usd=None if most.usd is None else max(0.0, most.usd - spent.usd),
-        calls=None if most.calls is None else max(0, most.calls - spent.calls),
-        tokens=None if most.tokens is None else max(0, most.tokens - spent.tokens),
-        seconds=most.seconds,
-    )
     samples = sum(b.samples for b in bought.values())
     return replace(
-        tier, cap=cap, stages=tuple(stages), bought=Bought(samples, spent), lengths_seen=scale[1]
+        tier,
+        cap=tier.cap - spent,
+        stages=tuple(stages),
+        bought=replace(spent, samples=samples),
+        lengths_seen=scale[1],
     )
 
 
@@ -79,11 +72,11 @@ def at_lengths_seen(found: Plan, run: RunDir) -> Plan:
     return Plan(tiers)
 
 
-def _scaled(amount: Amount, scale: tuple[float, float]) -> Amount:
-    return Amount(amount.calls, amount.tokens * scale[0], amount.usd * scale[1])
+def _scaled(amount: Usage, scale: tuple[float, float]) -> Usage:
+    return replace(amount * scale[0], calls=amount.calls, usd=amount.usd * scale[1])
 
 
-def _scale(tier: TierPlan, bought: Mapping[str, Bought]) -> tuple[float, float]:
+def _scale(tier: TierPlan, bought: Mapping[str, Usage]) -> tuple[float, float]:
     """(tokens, dollars) of the samples that are there, over what was expected of as many."""
     expected, actual = [0.0, 0.0], [0.0, 0.0]
     for stage in tier.stages:
@@ -92,7 +85,7 @@ def _scale(tier: TierPlan, bought: Mapping[str, Bought]) -> tuple[float, float]:
             continue
         share = got.samples / stage.samples
         for k, (planned, spent) in enumerate(
-            ((stage.expected.tokens, got.spent.tokens), (stage.expected.usd, got.spent.usd))
+            ((stage.expected.tokens, got.tokens), (stage.expected.usd, got.usd))
         ):
             expected[k] += planned * share
             actual[k] += spent
@@ -100,7 +93,7 @@ def _scale(tier: TierPlan, bought: Mapping[str, Bought]) -> tuple[float, float]:
     return tokens, usd
 
 
-def _stage(stage: StagePlan, bought: Mapping[str, Bought], scale: tuple[float, float]) -> StagePlan:
+def _stage(stage: StagePlan, bought: Mapping[str, Usage], scale: tuple[float, float]) -> StagePlan:
     there = bought[stage.stage].samples if stage.stage in bought else 0
     most, usual = stage.samples, stage.samples * FINALISTS_SAMPLES.get(stage.stage, 1.0)
     left, left_usual = (max(0.0, n - there) / n if n else 0.0 for n in (most, usual))
@@ -108,14 +101,10 @@ def _stage(stage: StagePlan, bought: Mapping[str, Bought], scale: tuple[float, f
     return replace(
         stage,
         samples=max(0, most - there),
-        expected=Amount(
-            math.ceil(expected.calls * left_usual),
-            expected.tokens * left_usual * scale[0],
-            expected.usd * left_usual * scale[1],
-        ),
-        worst=Amount(math.ceil(worst.calls * left), worst.tokens * left, worst.usd * left),
+        expected=_scaled(expected * left_usual, scale),
+        worst=worst * left,
     )
 
 
 def _nothing(stage: StagePlan) -> StagePlan:
-    return replace(stage, samples=0, expected=NOTHING, worst=NOTHING)
+    return replace(stage, samples=0, expected=Usage(), worst=Usage())

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from tierwise.difficulty import Router
 from tierwise.errors import BudgetError
-from tierwise.pool import Cap, Spent
-from tierwise.schema import Tier, Variant
+from tierwise.schema import Tier, Usage, UsageLimits, Variant
 from tierwise.tasks import SPLITS, Task
 
 SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.22, 0.16, 0.12, 0.08)
@@ -187,13 +186,19 @@ class SampleCost:
     nodes: int = 0
     screened: int = 0
 
+    def of(self, samples: int, calls: int) -> Usage:
+        """What so many samples use, in so many calls; tokens are not told apart."""
+        return Usage(
+            calls, samples, completion_tokens=samples * self.tokens, usd=samples * self.usd
+        )
+
 
 def affordable(
     search_size: SearchSize,
     n_variants: int,
     n_samples: int,
     cost: SampleCost,
-    cap: Cap,
+    cap: UsageLimits,
     *,
     tier: str,
     done: Sequence[str] = (),
@@ -239,17 +244,13 @@ def room_for_a_round(
     n_variants: int,
     n_samples: int,
     cost: SampleCost,
-    cap: Cap,
-    spent: Spent,
+    cap: UsageLimits,
+    spent: Usage,
 ) -> bool:
     """Whether one more round leaves enough of the cap for what comes after it."""
-    left = Cap(
-        None if cap.usd is None else cap.usd - spent.usd,
-        None if cap.calls is None else cap.calls - spent.calls,
-        None if cap.tokens is None else cap.tokens - spent.tokens,
-    )
     one = replace(search_size, rounds=1)
-    return _fits(*_left(one, n_variants, n_samples, cost, ("screen", "race", "study")), cost, left)
+    after = _left(one, n_variants, n_samples, cost, ("screen", "race", "study"))
+    return _fits(*after, cost, cap - spent)
 
 
 def _left(
@@ -267,12 +268,8 @@ def _left(
     return samples, calls if cost.takes_n else samples
 
 
-def _fits(samples: int, calls: int, cost: SampleCost, cap: Cap) -> bool:
-    return (
-        (cap.usd is None or samples * cost.usd <= cap.usd * PLANNED_SHARE)
-        and (cap.tokens is None or samples * cost.tokens <= cap.tokens * PLANNED_SHARE)
-        and (cap.calls is None or calls <= cap.calls * PLANNED_SHARE)
-    )
+def _fits(samples: int, calls: int, cost: SampleCost, cap: UsageLimits) -> bool:
+    return cap.fits(cost.of(samples, calls), PLANNED_SHARE)
 
 
 def assumed_cost(tier: Tier, variants: Sequence[Variant], prompt_bytes: float) -> SampleCost:

@@ -276,8 +276,8 @@ def _above(job: Job, name: str, searched: Mapping[str, Searched]) -> list[Above]
 
 def _spending(billed: Billed) -> dict[str, Any]:
     """What came with answers; and the most that may be billed without one, where there is any."""
-    possibly = {"possibly_billed": billed.possibly._asdict()} if billed.possibly.calls else {}
-    return {**billed.confirmed._asdict(), **possibly}
+    possibly = {"possibly_billed": billed.possibly.totals()} if billed.possibly.calls else {}
+    return {**billed.confirmed.totals(), **possibly}
 
 
 def _gates(found: Mapping[str, TierResult]) -> dict[str, dict[str, bool]]:

@@ -6,8 +6,7 @@ would depend on which tier was faster.
 
 from __future__ import annotations
 
-from tierwise.pool import Cap
-from tierwise.schema import Budget, Job
+from tierwise.schema import Budget, Job, UsageLimits
 
 PROPOSER = "proposer"
 """The book of a run's pool for the first round; ``proposer/TIER`` is that of a tier's others."""
@@ -20,12 +19,12 @@ def book_of(tier: str) -> str:
     return f"{PROPOSER}/{tier}"
 
 
-def first_cap(job: Job) -> Cap:
+def first_cap(job: Job) -> UsageLimits:
     """Of the first round, which is the same for all tiers."""
     return _cap(job.proposers_budget.times(1 / _rounds(job)))
 
 
-def tier_cap(job: Job) -> Cap:
+def tier_cap(job: Job) -> UsageLimits:
     """Of one tier's later rounds."""
     rounds = _rounds(job)
     return _cap(job.proposers_budget.times((rounds - 1) / rounds / len(job.tiers)))
@@ -35,5 +34,5 @@ def _rounds(job: Job) -> int:
     return job.proposals.rounds if job.proposals else 1
 
 
-def _cap(budget: Budget) -> Cap:
-    return Cap(budget.usd, budget.calls, budget.tokens, budget.seconds)
+def _cap(budget: Budget) -> UsageLimits:
+    return UsageLimits(budget.usd, budget.calls, budget.tokens, budget.seconds)

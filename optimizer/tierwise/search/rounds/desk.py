@@ -13,9 +13,9 @@ from typing import Any
 
 from tierwise.errors import UnsupportedError
 from tierwise.llm.models import open_model, resolve_tier
-from tierwise.pool import Cap, PooledModel, SamplePool, Spent
+from tierwise.pool import PooledModel, SamplePool
 from tierwise.proposals import CandidateRegistry, PromptProposer, ReflectionBrief
-from tierwise.schema import Job, PromptTemplate, ProposalSpec, Tier, TierSpec
+from tierwise.schema import Job, PromptTemplate, ProposalSpec, Tier, TierSpec, Usage, UsageLimits
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
 from tierwise.search.rounds.proposed import FIRST, Proposed
 from tierwise.search.run_dir import RunDir
@@ -103,11 +103,11 @@ class Desk:
     def summary(self) -> dict[str, Any]:
         """Who proposed, and what that cost in calls, tokens and dollars."""
         books = [PROPOSER, *(book_of(tier) for tier in self.job.tiers)]
-        spent = Spent(0.0, 0, 0)
+        spent = Usage()
         for book in books:
-            spent = spent.plus(self.pool.spent(self.run.run, book))
+            spent = spent + self.pool.spent(self.run.run, book)
         model = self.spec.model
-        return {"model": model and model.model, **spent._asdict()}
+        return {"model": model and model.model, **spent.totals()}
 
     def _there(self, name: str) -> Proposed | None:
         there = Proposed.load(self.run, name)
@@ -118,7 +118,7 @@ class Desk:
         return there
 
     @contextmanager
-    def _proposer(self, book: str, cap: Cap, stage: str) -> Iterator[Any]:
+    def _proposer(self, book: str, cap: UsageLimits, stage: str) -> Iterator[Any]:
         if self.spec.model is None or self.spec.instructions == 0:
             yield None
             return

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.pool import Cap
-from tierwise.schema import StrategySpec, Tier, Variant, uniform
+from tierwise.schema import StrategySpec, Tier, UsageLimits, Variant, uniform
 from tierwise.search.asking import SAMPLES as ASK_SAMPLES
 from tierwise.search.asking import told
 from tierwise.search.buying import Samples
@@ -69,16 +68,12 @@ def screen(problem: TierProblem, samples: Samples) -> Screened:
     return Screened(q, table, _at_one_sample(table, variants), n_samples, measured)
 
 
-def _left(cap: Cap, bought: StageSamples, cost: SampleCost) -> Cap:
+def _left(cap: UsageLimits, bought: StageSamples, cost: SampleCost) -> UsageLimits:
     """What the screening left of ``cap``: counted, not read from the books, in which a resumed run
     finds more than its screening."""
     samples = bought.samples
     calls = bought.requests if cost.takes_n else samples
-    return Cap(
-        None if cap.usd is None else cap.usd - samples * cost.usd,
-        None if cap.calls is None else cap.calls - calls,
-        None if cap.tokens is None else cap.tokens - int(samples * cost.tokens),
-    )
+    return cap - cost.of(samples, calls)
 
 
 def _at_one_sample(
