@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.search_difficulty import worlds as gates
 from tierwise.difficulty import SIGNALS
-from tierwise.difficulty._base import register
+from tierwise.difficulty._base import register_signal
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable, VariantTable
 from tierwise.runs import load_space
 from tierwise.schema import StrategySpec, Variant, uniform
@@ -219,7 +219,7 @@ def main() -> None:
     args = options.parse_args()
     # Of samplers that Optuna calls experimental: true, and no figure of this table.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    register(Placebo)
+    register_signal(Placebo)
     try:
         for told in args.told:
             report(f"simulated, length {told}", simulated(0, told=told), args)

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from difficulty_folds import BUCKETS, LEAN, MOST, PERMUTATIONS, World, compared, iv, show
+from tierwise.difficulty.router_fit import RouterFit
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model
 from tierwise.pool import SamplePool
@@ -33,10 +34,10 @@ from tierwise.search.asking import asked_of
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.found import TierResult
 from tierwise.search.grid import recipes
-from tierwise.search.mode_shares import SWITCHES, mode_shares, stuck_in
-from tierwise.search.router import RouterFit, paying
+from tierwise.search.mode_shares import mode_shares, stuck_in
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.signal_quality import CLASSES, difficulties_of, qualities
+from tierwise.search.stages.fit import paying
 from tierwise.search.study import described
 from tierwise.search.techniques import techniques
 from tierwise.stats.rank import auroc_of_shares, expected_calibration_error, reliability
@@ -55,7 +56,12 @@ def opened(found: TierResult, result: TuneResult) -> World:
     """
     q = found.problem
     dimensions = found.study_rounds[-1].dimensions
-    switch = tuple(variant for fit in found.routers[:1] for variant in (fit.direct, fit.think))
+    switch = tuple(
+        variant
+        for fit in found.routers[:1]
+        if isinstance(fit, RouterFit)
+        for variant in (fit.direct, fit.think)
+    )
     variants = tuple(dict.fromkeys((*dimensions.variants, *switch)))
     wanted = {**dict.fromkeys(variants, dimensions.max_samples), **asked_of(q.told)}
     items = (
@@ -88,7 +94,7 @@ def ablation(world: World) -> None:
 
 def _modes(policy: Policy, world: World) -> str:
     """Of a thinking switch, the modes of each bucket, easiest first."""
-    if policy.difficulty.signal not in SWITCHES:
+    if policy.difficulty.signal not in ("router", "control_question"):
         return ""
     shares = mode_shares(policy, world.table)
     said = " | ".join(" ".join(f"{m} {s:.0%}" for m, s in b.items()) for b in shares)
@@ -128,7 +134,8 @@ def routers(world: World, found: TierResult) -> None:
     if not found.routers:
         print("None: thinking pays always or never, or there is no thinking mode.")
     for fit in found.routers:
-        _router(world, fit)
+        if isinstance(fit, RouterFit):
+            _router(world, fit)
 
 
 def _router(world: World, fit: RouterFit) -> None:

@@ -8,16 +8,23 @@ import sys
 
 import pytest
 
-from tierwise.difficulty.features import MOST_FEATURES, TEXT_FEATURES, text_features
-from tierwise.difficulty.router import FEATURES, Router, features, probability
+from tierwise.difficulty.router import (
+    MOST_FEATURES,
+    ROUTER_FEATURES,
+    TEXT_FEATURES,
+    Router,
+    probability,
+    router_features,
+    text_features,
+)
 from tierwise.errors import InputError
 from tierwise.schema import Weight
 from tierwise.strategies import Sample
 
 
 def test_features_are_few_and_each_has_a_name():
-    assert len(FEATURES) <= MOST_FEATURES
-    assert len(set(FEATURES)) == len(FEATURES)
+    assert len(ROUTER_FEATURES) <= MOST_FEATURES
+    assert len(set(ROUTER_FEATURES)) == len(ROUTER_FEATURES)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +64,7 @@ def test_a_feature_counts_what_its_name_says(name, text, count):
 def test_features_are_of_all_inputs_and_finite():
     assert text_features({"q": "3 + 4", "context": "of 5"})["numbers"] == 3
     for inputs in ({}, {"q": ""}, {"q": "x" * 100_000}, {"q": "½ \x00 ünï"}):
-        assert all(math.isfinite(v) for v in features(inputs).values())
+        assert all(math.isfinite(v) for v in router_features(inputs).values())
 
 
 def test_the_probability_is_the_logistic_function_of_the_weighted_features():

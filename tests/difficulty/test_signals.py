@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tierwise.difficulty import SIGNALS, Router, read, signal
+from tierwise.difficulty import SIGNALS, Router, read_reply, signal
 from tierwise.errors import InputError
 from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Variant, Weight
 from tierwise.strategies import Sample
@@ -99,7 +99,7 @@ def test_a_verifier_s_score_is_the_mean_over_the_samples_that_have_one():
     ],
 )
 def test_a_rating_is_the_first_grade_in_a_reply(text, grade):
-    assert read("rating", text, -0.1) == pytest.approx({"rating": grade}, nan_ok=True)
+    assert read_reply("rating", text, -0.1) == pytest.approx({"rating": grade}, nan_ok=True)
 
 
 def test_a_prompt_that_the_model_does_not_rate_counts_as_hardest():
@@ -122,7 +122,7 @@ def test_a_prompt_that_the_model_does_not_rate_counts_as_hardest():
     ],
 )
 def test_the_control_question_is_the_probability_of_no(text, min_logprob, easy):
-    said = read("control_question", text, min_logprob)
+    said = read_reply("control_question", text, min_logprob)
     assert said == pytest.approx({"control_question": easy}, nan_ok=True)
 
 

@@ -68,7 +68,7 @@ def test_the_paraphrase_that_orders_the_items_best_is_kept() -> None:
     first, second = variants["self_rating"]
     better = np.round(1 + 4 * success)
     asked = {first: replies(np.roll(better, 7)), second: replies(better)}
-    kept = told(replace(table, asked=asked), variants)
+    kept = told(replace(table, nodes=asked), variants)
     assert kept == {"self_rating": (Difficulty("self_rating", (), Probe((second,), 1)),)}
     assert asked_of(kept) == {second: 1}
     assert watched(kept) == ()
@@ -78,7 +78,7 @@ def test_one_that_says_the_same_of_all_tells_nothing() -> None:
     table = random_table(0, n_items=40)
     _, variants = asking_variants([RATE], SPACE.signals)
     alike = dict.fromkeys(variants["self_rating"], replies(np.full(40, 4.0)))
-    assert told(replace(table, asked=alike), variants) == {}
+    assert told(replace(table, nodes=alike), variants) == {}
 
 
 def test_a_fitted_signal_s_probe_stays_in_the_race() -> None:

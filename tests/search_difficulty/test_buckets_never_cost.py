@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from tierwise.difficulty import SIGNALS
-from tierwise.difficulty._base import register
+from tierwise.difficulty._base import register_signal
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "buckets_never_cost.py"
 
@@ -24,7 +24,7 @@ def benchmark() -> Iterator[ModuleType]:
     module = importlib.util.module_from_spec(spec)
     importlib.sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    register(module.Placebo)
+    register_signal(module.Placebo)
     yield module
     SIGNALS.pop(module.Placebo.kind)
 

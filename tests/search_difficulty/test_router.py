@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.search_difficulty.worlds import DIRECT, THINK, variant_table
-from tierwise.difficulty import signal_of
+from tierwise.difficulty import TrainingSamples, signal_of
+from tierwise.difficulty.router_fit import RouterFit, _visible, fit_router
 from tierwise.evaluation import SampleTable
-from tierwise.search.router import RouterFit, _seen, fit_router
+from tierwise.search.stages.fit import training_samples
 from tierwise.stats.estimators import sigmoid
 
 N = 240
@@ -37,8 +38,12 @@ TELLING = np.where(HARD, 9, 3) + np.random.default_rng(5).integers(0, 3, N)
 BLIND = np.random.default_rng(6).integers(3, 12, N)
 
 
+def train(table: SampleTable) -> TrainingSamples:
+    return training_samples(table, DIRECT, THINK, 0.02, 2)
+
+
 def fitted(table: SampleTable, *, probed: bool = False) -> RouterFit:
-    found = fit_router(table, DIRECT, THINK, 0.02, 2, probed=probed)
+    found = fit_router(train(table), probed=probed)
     assert found is not None
     return found
 
@@ -75,20 +80,20 @@ def test_the_runtime_computes_what_was_fitted() -> None:
     table = world(HARD, TELLING)
     found = fitted(table)
     by_name = {w.feature: w for w in found.difficulty.weights}
-    x = _seen(table, table.variants[DIRECT], 0)
-    from tierwise.difficulty.router import FEATURES
+    x = _visible(train(table), probed=False)
+    from tierwise.difficulty.router import ROUTER_FEATURES
 
     logits = np.full(N, by_name.pop("intercept").weight)
     for name, weight in by_name.items():
-        logits += weight.weight * (x[:, FEATURES.index(name)] - weight.mean) / weight.scale
+        logits += weight.weight * (x[:, ROUTER_FEATURES.index(name)] - weight.mean) / weight.scale
     values = [signal_of(found.difficulty).value(inputs, ()) for inputs in table.inputs]
     np.testing.assert_allclose(values, 1 - sigmoid(logits), rtol=1e-9)
 
 
 def test_where_thinking_never_pays_or_items_are_few_there_is_no_router() -> None:
-    assert fit_router(world(HARD, TELLING, think=0.0), DIRECT, THINK, 0.02, 2, probed=False) is None
+    assert fit_router(train(world(HARD, TELLING, think=0.0)), probed=False) is None
     few = world(HARD, TELLING).rows(np.arange(30))
-    assert fit_router(few, DIRECT, THINK, 0.02, 2, probed=False) is None
+    assert fit_router(train(few), probed=False) is None
 
 
 def test_its_weights_are_short_numbers() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tierwise.difficulty import SIGNALS, parameter_settings, read, signal_of, turn_of
+from tierwise.difficulty import SIGNALS, parameter_settings, read_reply, signal_of, turn_of
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable
 from tierwise.llm import Call, Completion, Result, base_seed, build_request
@@ -118,7 +118,7 @@ class Recorded:
 
     def scores(self, rows: list[list[Completion]], turn: str) -> dict[str, np.ndarray]:
         if turn != "answer":
-            return {turn: _grid(rows, lambda c: read(turn, c.text, c.min_logprob)[turn])}
+            return {turn: _grid(rows, lambda c: read_reply(turn, c.text, c.min_logprob)[turn])}
         verified = [
             [game24({"question": q}, c.text, ANSWER.extract(c.text)) for c in row]
             for q, row in zip(self.questions, rows, strict=True)

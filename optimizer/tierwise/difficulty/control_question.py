@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.difficulty._base import MeanScore, register
+from tierwise.difficulty._base import MeanScore, register_signal
 
 _SAID = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 
 
-@register
+@register_signal
 @dataclass(frozen=True, slots=True)
 class ControlQuestion(MeanScore):
     """The probability of "no, I need not think", in [0, 1].
@@ -25,6 +25,7 @@ class ControlQuestion(MeanScore):
 
     kind: ClassVar[str] = "control_question"
     turn: ClassVar[str] = "control_question"
+    chooses_mode: ClassVar[bool] = True
 
     @property
     def scores(self) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from tierwise.difficulty._base import register
+from tierwise.difficulty._base import register_signal
 from tierwise.strategies import Sample
 
 
-@register
+@register_signal
 class NoSignal:
     """Always 0."""
 

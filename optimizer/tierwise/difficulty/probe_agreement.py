@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from tierwise.difficulty._base import register
+from tierwise.difficulty._base import register_signal
 from tierwise.strategies import Sample
 
 
-@register
+@register_signal
 class ProbeAgreement:
     """Share of the probe's samples that gave the plurality answer; abstentions agree with nobody."""
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.difficulty._base import MeanScore, register
+from tierwise.difficulty._base import MeanScore, register_signal
 from tierwise.errors import unknown_name
 from tierwise.schema.policy import Param
 
 OF = ("mean", "min")
 
 
-@register
+@register_signal
 @dataclass(frozen=True, slots=True)
 class ProbeConfidence(MeanScore):
     """Over the probe's samples the mean of each one's ``of`` (mean, min) token log-probability.

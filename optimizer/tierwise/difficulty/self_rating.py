@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.difficulty._base import MeanScore, register
+from tierwise.difficulty._base import MeanScore, register_signal
 
 _GRADE = re.compile(r"(?<![\d.])[1-5](?!\d)")
 
 
-@register
+@register_signal
 @dataclass(frozen=True, slots=True)
 class SelfRating(MeanScore):
     """The grade, 5 the easiest; a reply without one counts as hardest."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.difficulty._base import MeanScore, register
+from tierwise.difficulty._base import MeanScore, register_signal
 from tierwise.errors import unknown_name
 from tierwise.schema.policy import Param
 from tierwise.tasks.verifiers import RECORDED_SCORES, SCORES, VERIFIERS
 
 
-@register
+@register_signal
 @dataclass(frozen=True, slots=True)
 class VerifierScore(MeanScore):
     """The mean over the probe's samples of their score by ``verifier`` (Snell et al., 2408.03314).

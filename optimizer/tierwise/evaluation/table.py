@@ -99,16 +99,15 @@ class VariantTable:
 class SampleTable:
     """Variants over the same items, in the same order.
 
-    ``variants`` are the recipes' variants with their plain answers. ``nodes`` are variants with a path: samples
-    that follow others, or begin with a query. ``asked`` are samples that are no answers: what a
-    difficulty signal asks before. Nobody votes by them, and no recipe has them; each has its
-    reply's ``scores``, no answer, and the score 0.
+    ``variants`` are the recipes' variants with their plain answers. ``nodes`` are all others: those
+    with a path, whose samples follow others or begin with a query, and those by which a difficulty
+    signal asks the model about the task. Nobody votes by a reply to the latter: it has ``scores``,
+    no answer, and the score 0.
     """
 
     item_ids: tuple[str, ...]
     inputs: tuple[Mapping[str, str], ...]
     variants: Mapping[Variant, VariantTable]
-    asked: Mapping[Variant, VariantTable] = field(default_factory=dict)
     nodes: Mapping[Variant, VariantTable] = field(default_factory=dict)
 
     @property
@@ -118,8 +117,8 @@ class SampleTable:
 
     @property
     def everything(self) -> dict[Variant, VariantTable]:
-        """Answers, what was asked before, and what follows."""
-        return {**self.variants, **self.asked, **self.nodes}
+        """Both kinds of variants."""
+        return {**self.variants, **self.nodes}
 
     @functools.cached_property
     def slowest_s(self) -> float:
@@ -140,7 +139,7 @@ class SampleTable:
         Raises:
             UnsupportedError: there are none.
         """
-        found = self.variants.get(variant) or self.asked.get(variant) or self.nodes.get(variant)
+        found = self.variants.get(variant) or self.nodes.get(variant)
         if found is None:
             raise UnsupportedError(f"no samples of {variant.label} are stored")
         return found
@@ -151,7 +150,6 @@ class SampleTable:
             item_ids=tuple(self.item_ids[i] for i in keep),
             inputs=tuple(self.inputs[i] for i in keep),
             variants={variant: table.rows(keep) for variant, table in self.variants.items()},
-            asked={variant: table.rows(keep) for variant, table in self.asked.items()},
             nodes={variant: table.rows(keep) for variant, table in self.nodes.items()},
         )
 
@@ -164,7 +162,7 @@ class SampleTable:
             index.append(
                 {
                     "variant": [*variant[:4], [turn.label for turn in variant.path]],
-                    "asked": variant in self.asked,
+                    "node": variant in self.nodes,
                     "scores": list(table.scores),
                     "takes_n": table.takes_n,
                     "turns": list(of_turns),
@@ -186,16 +184,16 @@ class SampleTable:
         """Read what ``save`` wrote."""
         with np.load(path, allow_pickle=False) as data:
             meta = json.loads(str(data["meta"]))
-            variants, asked, nodes = (dict[Variant, VariantTable]() for _ in range(3))
+            variants, nodes = dict[Variant, VariantTable](), dict[Variant, VariantTable]()
             for i, entry in enumerate(meta["variants"]):
                 variant = _variant(*entry["variant"])
-                part = asked if entry.get("asked") else nodes if variant.path else variants
+                part = nodes if entry["node"] else variants
                 part[variant] = VariantTable(
                     **{name: data[f"{i}.{name}"] for name in (*_COLUMNS, *entry.get("turns", ()))},
                     scores={name: data[f"{i}.scores.{name}"] for name in entry["scores"]},
                     takes_n=entry["takes_n"],
                 )
-        return cls(tuple(meta["item_ids"]), tuple(meta["inputs"]), variants, asked, nodes)
+        return cls(tuple(meta["item_ids"]), tuple(meta["inputs"]), variants, nodes)
 
 
 def _variant(

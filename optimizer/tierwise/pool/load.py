@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tierwise.difficulty import read
+from tierwise.difficulty import read_reply
 from tierwise.errors import unknown_name
 from tierwise.evaluation.table import ABSTAINED, NO_QUERY, SampleTable, VariantTable
 from tierwise.llm import Request
@@ -46,7 +46,7 @@ def load(
     in theirs.
 
     ``turns`` names the variants that are asked something else than the task: their replies are read by
-    the difficulty signal of that turn, and are apart in the table (``asked``). Variants with a path are
+    the difficulty signal of that turn, and are among the table's ``nodes``. Variants with a path are
     read from ``trees``; their price includes what their look-ups cost, and where a chain had ended
     before, that is said and is no gap.
 
@@ -57,7 +57,7 @@ def load(
     """
     tiers = {**(others or {}), tier.name: tier}
     reading = _Reading(task, items, trees.library.spec.query if trees and trees.library else None)
-    variants, asked, nodes = (dict[Variant, VariantTable]() for _ in range(3))
+    variants, nodes = dict[Variant, VariantTable](), dict[Variant, VariantTable]()
     for variant, of_items in requests.items():
         if len(of_items) != len(items):
             raise ValueError(f"{variant.label}: {len(of_items)} requests for {len(items)} items")
@@ -67,7 +67,7 @@ def load(
         if kind == ANSWER:
             variants[variant] = _variant_table(rows, shape, first, owner, reading, variant.turn)
         else:
-            asked[variant] = _variant_table(rows, shape, first, owner, reading, kind)
+            nodes[variant] = _variant_table(rows, shape, first, owner, reading, kind)
     for variant in n_samples:
         if variant.path and trees is not None:
             shape = len(items), n_samples[variant]
@@ -75,7 +75,7 @@ def load(
                 trees, variant, shape, first, _owner(variant, tier, tiers), reading
             )
     ids, inputs = tuple(i.id for i in items), tuple(i.inputs for i in items)
-    return SampleTable(ids, inputs, variants, asked, nodes)
+    return SampleTable(ids, inputs, variants, nodes)
 
 
 def _owner(variant: Variant, tier: Tier, tiers: Mapping[str, Tier]) -> Tier:
@@ -175,7 +175,7 @@ def _variant_table(
             score[at] = 0.0
             least_sure = numbers[4]
             verified[turn][at] = [
-                read(turn, t, p)[turn] for t, p in zip(text, least_sure, strict=True)
+                read_reply(turn, t, p)[turn] for t, p in zip(text, least_sure, strict=True)
             ]
     prompt, completion, cached, mean_logprob, min_logprob, latency_s = columns
     logprobs = {"mean_logprob": mean_logprob, "min_logprob": min_logprob}

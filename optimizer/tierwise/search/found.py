@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tierwise.difficulty import SignalFit
 from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.llm.models import RECORDED, kind_of
 from tierwise.schema import Policy, Variant
@@ -15,7 +16,6 @@ from tierwise.search.compute_gate import Verdict
 from tierwise.search.gate import Comparison
 from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.record import Round
-from tierwise.search.router import RouterFit
 from tierwise.search.study import StudyRound
 
 
@@ -55,7 +55,7 @@ class TierResult:
     compute_gate: Verdict
     beside: Mapping[str, Policy]
     rounds: Sequence[Round] = ()
-    routers: tuple[RouterFit, ...] = ()
+    routers: tuple[SignalFit, ...] = ()
 
     @property
     def tested_on_test(self) -> bool:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tierwise.difficulty import ControlQuestion, Router
+from tierwise.difficulty import SIGNALS
 from tierwise.evaluation import SampleTable, replay_item
 from tierwise.schema import Policy
-
-SWITCHES = (Router.kind, ControlQuestion.kind)
-"""Signals that are there to choose between modes."""
 
 
 def mode_shares(policy: Policy, table: SampleTable) -> list[dict[str, float]]:
@@ -33,7 +30,11 @@ def mode_shares(policy: Policy, table: SampleTable) -> list[dict[str, float]]:
 def stuck_in(policy: Policy, shares: list[dict[str, float]]) -> str | None:
     """The one mode of all buckets where the signal is a thinking switch; None where it switches."""
     modes = {mode for bucket in shares for mode in bucket}
-    if policy.difficulty.signal in SWITCHES and len(policy.buckets) > 1 and len(modes) == 1:
+    if (
+        getattr(SIGNALS[policy.difficulty.signal], "chooses_mode", False)
+        and len(policy.buckets) > 1
+        and len(modes) == 1
+    ):
         return modes.pop()
     return None
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tierwise.difficulty import Router
+from tierwise.difficulty import fitted_kinds
 from tierwise.errors import BudgetError
 from tierwise.schema import Tier, Usage, UsageLimits, Variant
 from tierwise.tasks import SPLITS, Task
@@ -107,7 +107,7 @@ class SearchSize:
         tune -= accept
         return replace(
             self,
-            fit_items=min(self.fit_items, train) if Router.kind in signals else 0,
+            fit_items=min(self.fit_items, train) if fitted_kinds(signals) else 0,
             reflect_items=min(self.reflect_items, train),
             accept_items=accept,
             screen_items=min(self.screen_items, tune),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from tierwise.difficulty import read
+from tierwise.difficulty import read_reply
 from tierwise.episode import Round, Sampled
 from tierwise.errors import ProviderError
 from tierwise.llm import (
@@ -212,7 +212,7 @@ class LiveSamples:
         if isinstance(found, Lost):
             return Sampled(Sample(None, failed=True, text=result.text), bill, latency_s)
         if turn != ANSWER:
-            said = read(turn, result.text, result.min_logprob)
+            said = read_reply(turn, result.text, result.min_logprob)
             return Sampled(Sample(None, said, turn=turn, text=result.text), bill, latency_s)
         answer = came.said.answer
         scores = _scores(result)

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from tierwise.difficulty import SIGNALS, Signal, parameter_settings, read, signal, turn_of
+from tierwise.difficulty import SIGNALS, Signal, parameter_settings, read_reply, signal, turn_of
 from tierwise.schema import ANSWER
 from tierwise.strategies import Sample
 from tierwise.testing.walk import random_samples
@@ -100,10 +100,12 @@ class SignalConformance:
                 assert found.probes
                 for text in REPLIES:
                     for min_logprob in (None, -0.1, -30.0):
-                        value = read(turn, text, min_logprob)
+                        value = read_reply(turn, text, min_logprob)
                         assert list(value) == [turn]
                         assert isinstance(value[turn], float)
-                        assert value == pytest.approx(read(turn, text, min_logprob), nan_ok=True)
+                        assert value == pytest.approx(
+                            read_reply(turn, text, min_logprob), nan_ok=True
+                        )
 
     def signals(self) -> Iterator[Signal]:
         """Every signal, in each of its settings."""

@@ -132,7 +132,9 @@ def _example(
             el(
                 "li",
                 el("b", "→ " if i == outcome.index else "", variant.label),
-                " · asked before the answer" if variant in test.asked else read_as,
+                " · asked before the answer"
+                if variant in test.nodes and not variant.path
+                else read_as,
                 el("pre", _cut(text)) if text is not None else None,
             )
         )

@@ -1,6 +1,6 @@
-"""Fit: the router learns on the train split, which no trial sees, when thinking pays.
+"""Fit: signals with ``fit`` learn on the train split, which no trial sees, when thinking pays.
 
-Only where the space names it; its samples are bought for this alone.
+Only where the space names one; its samples are bought for this alone.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from tierwise.difficulty import Router
-from tierwise.evaluation import VariantTable
+from tierwise.difficulty import SIGNALS, TrainingSamples, fitted_kinds
+from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable
 from tierwise.schema import Variant
 from tierwise.search.compute_gate import cheapest_mode
-from tierwise.search.router import FEWEST_ITEMS, fit_router
 from tierwise.search.selection import POINT_A_DOUBLING
 from tierwise.search.stages.screen import Screened
 from tierwise.search.stages.spend import GateDecision
+from tierwise.stats.intervals import Floats
+from tierwise.strategies import Sample
 
 
 def fit(allowed: GateDecision, screened: Screened) -> GateDecision:
-    """``allowed`` with the routers that could be fitted: one that sees a probe, and one before it.
+    """``allowed`` with the signals that could be fitted.
 
     Thinking is the best other mode's best variant, against the cheapest mode's best. None where the
     gate is closed, nothing thinks, the train split is small, or thinking pays always or never.
@@ -30,7 +31,8 @@ def fit(allowed: GateDecision, screened: Screened) -> GateDecision:
     q = allowed.problem
     items = q.items("train")[: q.search_size.fit_items]
     variants = _compared(screened)
-    if Router.kind not in q.space.signals or variants is None or len(items) < FEWEST_ITEMS:
+    kinds = [k for k in fitted_kinds(q.space.signals) if len(items) >= SIGNALS[k].fewest_items]
+    if not kinds or variants is None:
         return allowed
     direct, think = variants
     probe_samples = int(q.space.probe_samples.low)
@@ -41,16 +43,47 @@ def fit(allowed: GateDecision, screened: Screened) -> GateDecision:
         return allowed
     table = allowed.samples.table(items, {direct: n_samples, think: n_samples}, "fit")
     least = _pays_from(table.variants[direct], table.variants[think], q.operating_point)
-    fits = [
-        fit_router(table, direct, think, least, probe_samples, probed=probed)
-        for probed in (False, True)
-    ]
-    routers = tuple(found for found in fits if found is not None)
-    if not routers:
+    train = training_samples(table, direct, think, least, probe_samples)
+    fits = {kind: found for kind in kinds if (found := SIGNALS[kind].fit(train))}
+    if not fits:
         return allowed
-    told = {**q.told, Router.kind: tuple(found.difficulty for found in routers)}
+    told = dict(q.told)
+    for kind, found in fits.items():
+        told[kind] = tuple(one.difficulty for one in found)
+    routers = tuple(one for found in fits.values() for one in found)
     racers = tuple(dict.fromkeys((*allowed.racers, direct, think)))
     return replace(allowed, problem=replace(q, told=told), racers=racers, routers=routers)
+
+
+def training_samples(
+    table: SampleTable, direct: Variant, think: Variant, pays_from: float, probe_samples: int
+) -> TrainingSamples:
+    """What a signal is fitted to; the first ``probe_samples`` of ``direct`` are a probe's."""
+    rows = table.variants[direct]
+    probes = [
+        [_sample(rows, item, column) for column in range(probe_samples)]
+        for item in range(table.n_items)
+    ]
+    pays = paying(table, direct, think, pays_from, probe_samples)
+    return TrainingSamples(direct, think, table.inputs, probes, pays.tolist(), pays_from)
+
+
+def paying(
+    table: SampleTable, direct: Variant, think: Variant, pays_from: float, skipped: int
+) -> Floats:
+    """(n_items,): share of pairs of samples in which thinking leads by more than ``pays_from``.
+
+    The first ``skipped`` samples of ``direct`` are in no pair.
+    """
+    quick, slow = table.variants[direct].score[:, skipped:], table.variants[think].score
+    ahead: Floats = (slow[:, :, None] - quick[:, None, :] > pays_from).mean(axis=(1, 2))
+    return ahead
+
+
+def _sample(rows: VariantTable, item: int, column: int) -> Sample:
+    code = rows.answers[item, column]
+    scores = {name: float(values[item, column]) for name, values in rows.scores.items()}
+    return Sample(None if code == ABSTAINED else str(code), scores)
 
 
 def _compared(screened: Screened) -> tuple[Variant, Variant] | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tierwise.difficulty import SignalFit
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Variant
 from tierwise.search.buying import Halves, Samples
 from tierwise.search.compute_gate import Verdict, cheapest_mode, closed, judge
 from tierwise.search.n_samples_by_variant import with_nodes
 from tierwise.search.problem import TierProblem
-from tierwise.search.router import RouterFit
 from tierwise.search.stages.keep import keep
 from tierwise.search.stages.screen import SCREENED_CHAINS, Screened
 
@@ -38,7 +38,7 @@ class GateDecision:
     racers: tuple[Variant, ...]
     n_samples: int
     verdict: Verdict
-    routers: tuple[RouterFit, ...] = ()
+    routers: tuple[SignalFit, ...] = ()
 
 
 def allow(screened: Screened, samples: Samples) -> GateDecision:

@@ -2,8 +2,8 @@
 
 Thinkless (arXiv 2505.13379) trains a model to choose its mode and decouples that choice from the
 answer. Here the model is left as it is: on the train split, which no trial sees, a logistic model
-with an L2 penalty learns by its own loss when a sample of a thinking variant beats one of a direct variant by
-enough to pay for it. The outcome of an item is the share of its pairs of samples in which it does:
+with an L2 penalty learns by its own loss when a sample of a thinking variant
+beats one of a direct variant by enough to pay for it. The outcome of an item is the share of its pairs of samples in which it does:
 single samples say more than which of two noisy means is ahead. The study then only chooses where to
 cut the prediction.
 """
@@ -18,31 +18,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.difficulty.router import FEATURES, INTERCEPT, features
-from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable
+from tierwise.difficulty._base import TrainingSamples
+from tierwise.difficulty.router import INTERCEPT, ROUTER_FEATURES, Router, router_features
 from tierwise.schema import Difficulty, Probe, Variant, Weight
 from tierwise.stats.estimators import fit_logistic, log_loss, sigmoid
+from tierwise.stats.intervals import Floats
 from tierwise.stats.rank import (
     ReliabilityBin,
     auroc_of_shares,
     expected_calibration_error,
     reliability,
 )
-from tierwise.strategies import Sample
 
-Floats = npt.NDArray[np.float64]
-Fold = npt.NDArray[np.bool_]
+_Fold = npt.NDArray[np.bool_]
 
 RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 FOLDS = 5
-FEWEST_ITEMS = 40
 FEWEST_OF_A_KIND = 8
 """Items' worth of pairs in which thinking pays, and in which it does not."""
 DIGITS = 5
 """Of a weight: the file is to be read."""
 
 
-class Linear(NamedTuple):
+class _Linear(NamedTuple):
     """A logistic model over the features that vary: (n_used,) arrays, and which they are."""
 
     used: npt.NDArray[np.intp]
@@ -112,77 +110,44 @@ class RouterFit:
         }
 
 
-def fit_router(
-    table: SampleTable,
-    direct: Variant,
-    think: Variant,
-    pays_from: float,
-    probe_samples: int,
-    *,
-    probed: bool,
-) -> RouterFit | None:
-    """The router over the items of ``table``; None where there is too little to learn from.
+def fit_router(train: TrainingSamples, *, probed: bool) -> RouterFit | None:
+    """The router over the items of ``train``; None where there is too little to learn from.
 
-    Args:
-        table: samples of both variants, of ``direct`` more than ``probe_samples``.
-        direct: the variant that answers at once; it is the probe's, too.
-        think: the variant that thinks.
-        pays_from: the least lead of a thinking sample that counts as paying.
-        probe_samples: first samples of ``direct`` that are a probe's, and in no pair.
-        probed: whether the router sees the probe.
+    ``probed``: it sees the items' probes.
     """
-    quick, pays = table.variants[direct], paying(table, direct, think, pays_from, probe_samples)
-    if len(pays) < FEWEST_ITEMS or min(pays.sum(), (1 - pays).sum()) < FEWEST_OF_A_KIND:
+    pays = np.asarray(train.pays, dtype=np.float64)
+    if len(pays) < Router.fewest_items or min(pays.sum(), (1 - pays).sum()) < FEWEST_OF_A_KIND:
         return None
-    x = _seen(table, quick, probe_samples if probed else 0)
+    x = _visible(train, probed=probed)
     guessed = sigmoid(_cross_fitted(x, pays))
     model = _chosen(x, pays)
-    probe = Probe((direct,), probe_samples) if probed else None
+    probe = Probe((train.direct,), len(train.probes[0])) if probed else None
     return RouterFit(
         Difficulty("router", (), probe, weights=_weights(model)),
-        direct,
-        think,
+        train.direct,
+        train.think,
         len(pays),
-        pays_from,
+        train.pays_from,
         float(pays.mean()),
         float((guessed > pays.mean()).mean()),
         auroc_of_shares(guessed, pays),
-        auroc_of_shares(x[:, FEATURES.index("words")], pays),
+        auroc_of_shares(x[:, ROUTER_FEATURES.index("words")], pays),
         expected_calibration_error(guessed, pays),
         log_loss(guessed, pays),
         reliability(guessed, pays),
     )
 
 
-def paying(
-    table: SampleTable, direct: Variant, think: Variant, pays_from: float, skipped: int
-) -> Floats:
-    """(n_items,): share of pairs of samples in which thinking is ahead by more than ``pays_from``.
-
-    The first ``skipped`` samples of ``direct`` are in no pair.
-    """
-    quick, slow = table.variants[direct].score[:, skipped:], table.variants[think].score
-    ahead: Floats = (slow[:, :, None] - quick[:, None, :] > pays_from).mean(axis=(1, 2))
-    return ahead
-
-
-def _seen(table: SampleTable, rows: VariantTable, probe_samples: int) -> Floats:
+def _visible(train: TrainingSamples, *, probed: bool) -> Floats:
     """(n_items, n_features): what the runtime will see, by the very function that it calls."""
     found = []
-    for i, inputs in enumerate(table.inputs):
-        probe = [_sample(rows, i, d) for d in range(probe_samples)]
-        seen = features(inputs, probe)
-        found.append([seen.get(name, math.nan) for name in FEATURES])
+    for inputs, probe in zip(train.inputs, train.probes, strict=True):
+        seen = router_features(inputs, probe if probed else ())
+        found.append([seen.get(name, math.nan) for name in ROUTER_FEATURES])
     return np.array(found)
 
 
-def _sample(rows: VariantTable, item: int, column: int) -> Sample:
-    code = rows.answers[item, column]
-    scores = {name: float(values[item, column]) for name, values in rows.scores.items()}
-    return Sample(None if code == ABSTAINED else str(code), scores)
-
-
-def _chosen(x: Floats, pays: Floats) -> Linear:
+def _chosen(x: Floats, pays: Floats) -> _Linear:
     """The model at the penalty that predicts items left out best.
 
     By log-loss, which is least where a prediction is the truth: so it is calibrated, too.
@@ -191,7 +156,7 @@ def _chosen(x: Floats, pays: Floats) -> Linear:
     return _linear(x, pays, RIDGES[int(np.argmin(losses))])
 
 
-def _linear(x: Floats, pays: Floats, ridge: float) -> Linear:
+def _linear(x: Floats, pays: Floats, ridge: float) -> _Linear:
     """The model on standardised features; those that do not vary have no weight."""
     known = np.where(np.isfinite(x), x, np.nan)
     counted = np.isfinite(known).sum(axis=0) > 1
@@ -201,7 +166,7 @@ def _linear(x: Floats, pays: Floats, ridge: float) -> Linear:
     used = np.flatnonzero(scale > 1e-12)
     z = np.nan_to_num((known[:, used] - mean[used]) / scale[used], nan=0.0)
     beta = fit_logistic(z, pays, ridge)
-    return Linear(used, mean[used], scale[used], beta[1:], float(beta[0]))
+    return _Linear(used, mean[used], scale[used], beta[1:], float(beta[0]))
 
 
 def _held_out(x: Floats, pays: Floats, ridge: float) -> Floats:
@@ -220,17 +185,19 @@ def _cross_fitted(x: Floats, pays: Floats) -> Floats:
     return logits
 
 
-def _folds(n: int) -> Sequence[Fold]:
+def _folds(n: int) -> Sequence[_Fold]:
     """Items come in random order, so that every fifth is a random fold."""
     return [np.arange(n) % FOLDS == fold for fold in range(FOLDS)]
 
 
-def _weights(model: Linear) -> tuple[Weight, ...]:
+def _weights(model: _Linear) -> tuple[Weight, ...]:
     named = [Weight(INTERCEPT, _rounded(model.intercept))]
     for at, mean, scale, weight in zip(
         model.used, model.mean, model.scale, model.weight, strict=True
     ):
-        named.append(Weight(FEATURES[int(at)], _rounded(weight), _rounded(mean), _rounded(scale)))
+        named.append(
+            Weight(ROUTER_FEATURES[int(at)], _rounded(weight), _rounded(mean), _rounded(scale))
+        )
     return tuple(named)
 
 
