@@ -11,7 +11,7 @@ from tierwise.difficulty import difficulty_faults, parameter_settings, self_cont
 from tierwise.errors import InputError, Loc, faults_of, raise_any, unknown_name
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.runs.inputs import known_turns, load_space, load_task, space_of
-from tierwise.schema import PolicyFile, Price, TierSpec, Variant, Job, find_task, load_prompts
+from tierwise.schema import Job, PolicyFile, Price, TierSpec, Variant, find_task, load_prompts
 from tierwise.schema._policy_read import PolicyModel
 from tierwise.schema._policy_read import read as read_policy
 from tierwise.schema.find import TASK_FILE

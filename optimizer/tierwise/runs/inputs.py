@@ -17,9 +17,24 @@ from tierwise.difficulty import SIGNALS, asking
 from tierwise.errors import Faults, InputError, Loc, faults_of, raise_any, unknown_name
 from tierwise.retrieval.bm25 import Corpus
 from tierwise.schema import (
-    ANSWER, Constraints, Dimension, Job, LoadedTask, Message, PromptTemplate, Range, SearchSpace,
-    Setting, StrategySpec, TaskRetriever, find_space, find_task, load_library, load_prompts,
-    retriever_of, with_turns,
+    ANSWER,
+    Constraints,
+    Dimension,
+    Job,
+    LoadedTask,
+    Message,
+    PromptTemplate,
+    Range,
+    SearchSpace,
+    Setting,
+    StrategySpec,
+    TaskRetriever,
+    find_space,
+    find_task,
+    load_library,
+    load_prompts,
+    retriever_of,
+    with_turns,
 )
 from tierwise.schema.models import answer_spec
 from tierwise.schema.policy import Param
@@ -31,6 +46,7 @@ from tierwise.schema.yaml_io import Document, read
 from tierwise.strategies import STRATEGIES, build, paths_in
 from tierwise.tasks import METRICS, SPLITS, VERIFIERS, AnswerSpec, Item, Metric, Task, python_metric
 from tierwise.tasks.verifiers import SCORES
+
 
 def space_of(job: Job, task: LoadedTask | None = None) -> str:
     """The job's space; where it names none: ``search`` for a task with a corpus, else ``default``.
@@ -191,7 +207,6 @@ def _chosen(
     return tuple(choose(prompts, space.families)) if space and space.families else prompts
 
 
-
 def _retriever(
     model: TaskModel, document: Document, faults: list[InputError]
 ) -> TaskRetriever | None:
@@ -232,7 +247,6 @@ _RETRIEVAL = {
     "least_match": [0.0, 0.5, 1.0],
 }
 """What is searched of ``retrieval`` where a space only says ``search_rounds``."""
-
 
 
 def load_space(name_or_path: Path | str) -> SearchSpace:
