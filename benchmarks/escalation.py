@@ -32,7 +32,7 @@ from tierwise.search.above import handed_on
 from tierwise.search.found import TierResult
 from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.tasks import Item, Task
-from tierwise.tasks.item import assign_splits
+from tierwise.tasks.task import assign_splits
 
 TASKS = ("date", "gsm8k", "svamp", "sports", "aqua")
 SHARES = {"train": 0.0, "tune": 0.45, "select": 0.2, "test": 0.35}

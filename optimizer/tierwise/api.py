@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tierwise.content.items import Fields, load_items
 from tierwise.errors import unknown_name
 from tierwise.schema import (
     ANSWER,
@@ -29,6 +28,7 @@ from tierwise.schema import (
     TierSpec,
 )
 from tierwise.tasks import AnswerSpec, Item, Task
+from tierwise.tasks.data_files import Fields, load_items
 
 if TYPE_CHECKING:
     import pandas as pd

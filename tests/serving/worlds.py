@@ -27,7 +27,7 @@ from tierwise.schema import (
 )
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.tasks import AnswerSpec
-from tierwise.tasks.game24 import game24
+from tierwise.tasks.verifiers import game24
 
 ANSWER = AnswerSpec(regex=r"A: (\d+)", normalise="none")
 TURNS = {

@@ -100,11 +100,11 @@ def _named(draft: Path, source: str, name: str) -> None:
 def _with_items(
     draft: Path, items: Path, inputs: Sequence[str], target: str | None, *, template: bool
 ) -> None:
-    from tierwise.content.items import columns
+    from tierwise.tasks.data_files import columns_of
 
     if not items.is_file():
         raise InputError("no such file of items", path=items)
-    known = columns(items)
+    known = columns_of(items)
     for wanted in (*inputs, *([target] if target else [])):
         if wanted not in known:
             raise InputError(unknown_name("column", wanted, known).message, path=items)

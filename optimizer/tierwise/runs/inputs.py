@@ -12,7 +12,6 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from tierwise.content.items import Fields, load_items
 from tierwise.difficulty import SIGNALS, asking
 from tierwise.errors import Faults, InputError, Loc, faults_of, raise_any, unknown_name
 from tierwise.retrieval.bm25 import Corpus
@@ -45,6 +44,7 @@ from tierwise.schema.validation import validate
 from tierwise.schema.yaml_io import Document, read
 from tierwise.strategies import STRATEGIES, build, paths_in
 from tierwise.tasks import METRICS, SPLITS, VERIFIERS, AnswerSpec, Item, Metric, Task, python_metric
+from tierwise.tasks.data_files import Fields, load_items
 from tierwise.tasks.verifiers import SCORES
 
 

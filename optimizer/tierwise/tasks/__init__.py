@@ -1,10 +1,9 @@
 """Items, splits, the reading of answers, metrics (which alone see gold) and verifiers."""
 
 from tierwise.tasks.answers import NORMALISERS, AnswerSpec
-from tierwise.tasks.item import SPLITS, Item, assign_splits
-from tierwise.tasks.metrics import METRICS, RECORDED, Metric
-from tierwise.tasks.python_metric import python_metric
-from tierwise.tasks.task import Task
+from tierwise.tasks.item import Item
+from tierwise.tasks.metrics import METRICS, RECORDED, Metric, python_metric
+from tierwise.tasks.task import SPLITS, Task, assign_splits
 from tierwise.tasks.verifiers import VERIFIERS, Verifier, verified
 
 __all__ = [

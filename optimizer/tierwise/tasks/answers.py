@@ -8,39 +8,76 @@ abstention, which is paid for and never beats an extracted answer.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.tasks import latex
-from tierwise.tasks.choices import choice, option, yes_no
-from tierwise.tasks.numbers import integer, number
+from tierwise.tasks.latex import canonical_latex
+from tierwise.tasks.numbers import canonical_integer, canonical_number
+
+_WRAPPED = "\"'`*_ "
+_SAID = re.compile(
+    r"(?:the )?(?:correct |final |best )?(?:answer|option|choice)(?: is)? ?:? ?", re.IGNORECASE
+)
+_LETTER = re.compile(r"[\[(]?\*{0,2}([A-Za-z])\*{0,2}(?:[\])][.:,]?|[.:,])\*{0,2}(?: .*)?")
+_PARENTHESISED = re.compile(r"[\[(]([A-Za-z])[\])][.:,]?(?: .*)?")
+
+_YES, _NO = ("yes", "true", "y"), ("no", "false", "n")
 
 
-def _text(raw: str) -> str | None:
+def canonical_text(raw: str) -> str | None:
+    """Case-folded words without quotes, asterisks and a full stop at the ends."""
     folded = " ".join(raw.split()).casefold().lstrip("\"'`* ").rstrip("\"'`*. ")
     return folded or None
 
 
-def _option(raw: str) -> str | None:
-    return option(raw, _text(raw))
+def canonical_choice(raw: str) -> str | None:
+    """The letter of an option: ``B``, ``(b)``, ``B. Paris``, ``option B``; None where unclear."""
+    text = _bare(raw)
+    letters = [c for c in text if c.isalpha()]
+    if len(letters) == 1:
+        return letters[0].upper() if letters[0].isascii() else None
+    match = _LETTER.fullmatch(text)
+    return match.group(1).upper() if match else None
 
 
-def _none(raw: str) -> str | None:
-    return raw or None
+def canonical_option(raw: str) -> str | None:
+    """The letter where ``raw`` names an option by ``(B)`` or a lone letter, else its text."""
+    bare, text = _bare(raw), canonical_text(raw)
+    match = _PARENTHESISED.fullmatch(bare)
+    letter = match.group(1) if match else (text or "")
+    if len(letter) == 1 and letter.isascii() and letter.isalpha():
+        return letter.upper()
+    return text
+
+
+def canonical_yes_no(raw: str) -> str | None:
+    """``yes`` or ``no``; true and false are read as these, by the first word."""
+    words = re.findall(r"[^\W\d_]+", _bare(raw).casefold())
+    if not words:
+        return None
+    return "yes" if words[0] in _YES else "no" if words[0] in _NO else None
+
+
+def _bare(raw: str) -> str:
+    text = " ".join(raw.split()).strip(_WRAPPED)
+    said = _SAID.match(text)
+    return text[said.end() :].strip(_WRAPPED) if said else text
 
 
 NORMALISERS: dict[str, Callable[[str], str | None]] = {
-    "none": _none,
-    "text": _text,
-    "integer": integer,
-    "number": number,
-    "choice": choice,
-    "option": _option,
-    "yes_no": yes_no,
-    "latex": latex.canonical,
+    "none": lambda raw: raw or None,
+    "text": canonical_text,
+    "integer": canonical_integer,
+    "number": canonical_number,
+    "choice": canonical_choice,
+    "option": canonical_option,
+    "yes_no": canonical_yes_no,
+    "latex": canonical_latex,
 }
+"""Name -> the canonical form of an extracted answer, None where it cannot be read."""
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,8 +1,8 @@
 r"""LaTeX answers: one written form for votes, and equality in the mathematical sense for gold.
 
-``canonical`` is plain text work, so that a policy file's votes are the same wherever it runs:
+``canonical_latex`` is plain text work, so that a policy file's votes are the same wherever it runs:
 ``\dfrac{3}{6}``, ``0.5`` and ``\frac12`` are ``1/2``, but ``(x+1)^2`` is not ``x^2+2x+1``.
-``equal`` knows that they are equal; it needs math-verify (``tierwise[math]``), loaded when first
+``latex_equal`` knows that they are equal; it needs math-verify (``tierwise[math]``), loaded when first
 used.
 """
 
@@ -39,7 +39,7 @@ _DECIMAL = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,40})?(?:\.\d{1,40})?")
 _RUNAWAY = re.compile(r"\^\{?[^{}]*\d{4,}|\^\{[^{}]*\^|\d{4,}!|!!")
 
 
-def canonical(raw: str) -> str | None:
+def canonical_latex(raw: str) -> str | None:
     """One written form of a short LaTeX answer; a rational number is ``p`` or ``p/q``."""
     text = raw.replace("−", "-").strip("\"'`*\n ")
     for _ in range(8):  # what a rule uncovers another may read
@@ -52,7 +52,7 @@ def canonical(raw: str) -> str | None:
     return _rational(text) or text or None
 
 
-def equal(gold: str, answer: str) -> bool:
+def latex_equal(gold: str, answer: str) -> bool:
     """Whether two canonical answers are the same mathematically, by math-verify.
 
     What could take for ever (towers of exponents, large factorials, hundreds of characters) is
@@ -68,7 +68,7 @@ def equal(gold: str, answer: str) -> bool:
     return _equal(gold, answer)
 
 
-def needed() -> None:
+def require_math_verify() -> None:
     """Raise an InputError unless math-verify is installed; loads nothing."""
     if importlib.util.find_spec("math_verify") is None:
         raise InputError(
@@ -91,7 +91,7 @@ def _parsed(text: str) -> Any:
 
 @functools.cache
 def _math_verify() -> Any:
-    needed()
+    require_math_verify()
     import logging
     import warnings
 

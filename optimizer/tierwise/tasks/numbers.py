@@ -31,7 +31,7 @@ _NOT_UNITS = frozenset({"and", "or", "plus", "minus", "to", "over", "half", "poi
 _MOST_WORDS = 4
 
 
-def number(raw: str) -> str | None:
+def canonical_number(raw: str) -> str | None:
     """The number in ``raw`` in plain decimal notation, None where it is no single number.
 
     A sign may stand before or after a currency; thousands may be set apart; a unit of up to four
@@ -60,9 +60,9 @@ def number(raw: str) -> str | None:
     return "0" if plain in ("-0", "") else plain
 
 
-def integer(raw: str) -> str | None:
-    """As ``number``, for whole numbers only."""
-    text = number(raw)
+def canonical_integer(raw: str) -> str | None:
+    """As ``canonical_number``, for whole numbers only."""
+    text = canonical_number(raw)
     return text if text is not None and "." not in text else None
 
 

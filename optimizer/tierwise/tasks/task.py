@@ -1,18 +1,19 @@
-"""A task: items with a metric, how an answer is read, and which items are held out."""
+"""A task: items in four splits, with a metric and the reading of answers."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.tasks.answers import AnswerSpec
-from tierwise.tasks.item import SPLITS, Item, assign_splits
+from tierwise.tasks.item import Item
 from tierwise.tasks.metrics import METRICS, Metric
 from tierwise.tasks.verifiers import VERIFIERS
 
+SPLITS = ("train", "tune", "select", "test")
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.15, "tune": 0.45, "select": 0.15, "test": 0.25}
 
 
@@ -65,3 +66,22 @@ class Task:
         for sha in sorted(item.content_sha256 for item in self.items):
             digest.update(sha.encode())
         return digest.hexdigest()
+
+
+def assign_splits(
+    items: Sequence[Item], shares: Mapping[str, float]
+) -> dict[str, tuple[Item, ...]]:
+    """Assign ``items`` to the splits by a stable hash of content.
+
+    Adding or removing items moves no other item, so a share is met in expectation only.
+    """
+    total = sum(shares.values())
+    assigned: dict[str, list[Item]] = {name: [] for name in SPLITS}
+    for item in items:
+        u = int(item.content_sha256[:13], 16) / 16**13 * total
+        for name in SPLITS:
+            u -= shares.get(name, 0.0)
+            if u < 0:
+                break
+        assigned[name].append(item)
+    return {name: tuple(rows) for name, rows in assigned.items()}

@@ -15,7 +15,8 @@ from string import ascii_uppercase
 from typing import Any
 
 from tierwise.errors import InputError, raise_any, unknown_name
-from tierwise.tasks import AnswerSpec, Item
+from tierwise.tasks.answers import AnswerSpec
+from tierwise.tasks.item import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def load_items(path: Path, inputs: Sequence[str], fields: Fields | None = None) 
     return tuple(items)
 
 
-def columns(path: Path) -> tuple[str, ...]:
+def columns_of(path: Path) -> tuple[str, ...]:
     """The names in the first row of a file of items.
 
     Raises:
