@@ -36,8 +36,8 @@ import numpy as np
 
 import dspy
 from tierwise.dspy import EmbeddedAdapter, JointOptimizer, Proposing, tier_lm
+from tierwise.dspy.adapter import STUDENT, adapter_of, signature_answer_spec, signature_template
 from tierwise.dspy.examples import read_examples
-from tierwise.dspy.rendering import STUDENT, adapter_of, answer_spec, template
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.pool import SamplePool
@@ -185,7 +185,7 @@ def one_sample(program: Any, calls: int) -> Way:
     demos = [
         {n: str(d[n]) for n in signature.fields if d.get(n) is not None} for d in predictor.demos
     ]
-    prompt = template(STUDENT, STUDENT, signature, demos, adapter_of(MODEL))
+    prompt = signature_template(STUDENT, STUDENT, signature, demos, adapter_of(MODEL))
     policy = uniform(Variant(STUDENT, MODE, COLD), StrategySpec.of("single"))
     return Way(policy, {STUDENT: prompt}, calls)
 
@@ -224,7 +224,7 @@ def joint(
 def judge(way: Way, examples: Sequence[Any]) -> Judged:
     """On held-out examples, over as many samples as the policy may take and at least ``SAMPLES``."""
     signature = EXACT.predict.signature
-    spec = answer_spec(signature, adapter_of(MODEL), None)
+    spec = signature_answer_spec(signature, adapter_of(MODEL), None)
     task = read_examples(signature, exact, spec, examples, None, {"test": 1}, least={}).task
     tier = resolve_tier("small", MODEL)
     model = open_model(tier)

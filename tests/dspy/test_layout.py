@@ -5,8 +5,13 @@ from dspy.utils.exceptions import AdapterParseError
 
 import dspy
 from tierwise.dspy import EmbeddedAdapter
+from tierwise.dspy.adapter import (
+    adapter_of,
+    check_rendering,
+    signature_answer_spec,
+    signature_template,
+)
 from tierwise.dspy.examples import inputs_of
-from tierwise.dspy.rendering import adapter_of, answer_spec, check_rendering, template
 from tierwise.errors import UnsupportedError
 
 QA = dspy.Signature("question -> answer")
@@ -44,7 +49,7 @@ def test_a_signature_that_an_embedded_tier_cannot_read_is_refused() -> None:
 @pytest.mark.parametrize("signature", [QA, COT])
 def test_a_prompt_that_is_filled_in_is_what_dspy_would_send(model: str, signature: type) -> None:
     adapter = adapter_of(model)
-    prompt = template("p", "test", signature, DEMOS, adapter)
+    prompt = signature_template("p", "test", signature, DEMOS, adapter)
     examples = [dspy.Example(question=q).with_inputs("question") for q in ("3 + 4", "{{ x }} é")]
     check_rendering(prompt, signature, DEMOS, adapter, examples)
     assert prompt.fields == ("question",)
@@ -54,7 +59,7 @@ def test_lists_are_laid_out_as_dspy_does() -> None:
     signature = dspy.Signature("passages: list[str], question -> answer")
     adapter = adapter_of("openai/gpt-4o-mini")
     example = dspy.Example(passages=["one", "two"], question="?").with_inputs()
-    prompt = template("p", "test", signature, [], adapter)
+    prompt = signature_template("p", "test", signature, [], adapter)
     check_rendering(prompt, signature, [], adapter, [example])
     assert inputs_of(signature, example)["passages"] == '["one", "two"]'
 
@@ -62,7 +67,7 @@ def test_lists_are_laid_out_as_dspy_does() -> None:
 def test_an_input_that_is_not_text_is_refused() -> None:
     signature = dspy.Signature("history: dspy.History, question -> answer")
     with pytest.raises(UnsupportedError, match="'history' is a History"):
-        template("p", "test", signature, [], adapter_of("openai/gpt-4o-mini"))
+        signature_template("p", "test", signature, [], adapter_of("openai/gpt-4o-mini"))
 
 
 @pytest.mark.parametrize(
@@ -76,11 +81,13 @@ def test_an_input_that_is_not_text_is_refused() -> None:
 )
 def test_votes_read_the_field_that_dspy_reads(text: str, answer: str | None) -> None:
     adapter = adapter_of("openai/gpt-4o-mini")
-    assert answer_spec(COT, adapter, None).extract(text) == answer
+    assert signature_answer_spec(COT, adapter, None).extract(text) == answer
     if answer is not None and "reasoning" in text:
         assert adapter.parse(COT, text)["answer"] == answer
 
 
 def test_an_int_field_is_voted_on_as_a_number() -> None:
-    spec = answer_spec(dspy.Signature("q -> n: int"), adapter_of("openai/gpt-4o-mini"), None)
+    spec = signature_answer_spec(
+        dspy.Signature("q -> n: int"), adapter_of("openai/gpt-4o-mini"), None
+    )
     assert spec.extract("[[ ## n ## ]]\n1,000.\n") == "1000"

@@ -12,7 +12,7 @@ import pytest
 import dspy
 from tests.dspy.examples import arithmetic, exact
 from tierwise.dspy import TunedPredict, trace_of
-from tierwise.dspy.rendering import adapter_of, answer_spec, template
+from tierwise.dspy.adapter import adapter_of, signature_answer_spec, signature_template
 from tierwise.llm.models import resolve_tier
 from tierwise.schema import Policy, PolicyFile, StrategySpec, TaskRef, Variant, uniform
 from tierwise.schema.policy import Difficulty, Probe, Recipe
@@ -43,8 +43,8 @@ def policy_file(policy: Policy, demos: list[dict[str, str]]) -> PolicyFile:
     adapter = adapter_of("embedded/small")
     told = SIGNATURE.with_instructions("Take two terms at once.")
     prompts = {
-        "plain": template("plain", "test", SIGNATURE, demos, adapter),
-        "pairs": template("pairs", "test", told, [], adapter),
+        "plain": signature_template("plain", "test", SIGNATURE, demos, adapter),
+        "pairs": signature_template("pairs", "test", told, [], adapter),
     }
     return PolicyFile(
         name="p",
@@ -53,7 +53,7 @@ def policy_file(policy: Policy, demos: list[dict[str, str]]) -> PolicyFile:
         inputs=("question",),
         prompts=prompts,
         policy=policy,
-        answer=answer_spec(SIGNATURE, adapter, None),
+        answer=signature_answer_spec(SIGNATURE, adapter, None),
     )
 
 

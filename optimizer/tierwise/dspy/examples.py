@@ -17,19 +17,19 @@ from tierwise.errors import InputError
 from tierwise.tasks import SPLITS, AnswerSpec, Item, Task, assign_splits
 
 WITH_VALSET = ({"train": 0.25, "tune": 0.75}, {"select": 0.4, "test": 0.6})
-FEWEST = {"train": 0, "tune": 16, "select": 16, "test": 24}
+SMALLEST_SPLITS = {"train": 0, "tune": 16, "select": 16, "test": 24}
 
 
 @dataclass(frozen=True)
 class ExampleTask(Task):
-    """A task whose splits were interleaved by whoever brought the examples."""
+    """A task whose splits are given rather than computed from its items."""
 
-    interleaved: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    assigned: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
 
     @functools.cached_property
     def splits(self) -> dict[str, tuple[Item, ...]]:
         """Items by split (train, tune, select, test)."""
-        return {name: self.interleaved.get(name, ()) for name in SPLITS}
+        return {name: self.assigned.get(name, ()) for name in SPLITS}
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ def read_examples(
     trainset: Sequence[Any],
     valset: Sequence[Any] | None,
     shares: Mapping[str, float],
-    least: Mapping[str, int] = FEWEST,
+    least: Mapping[str, int] = SMALLEST_SPLITS,
 ) -> Examples:
     """The task of ``signature``'s examples; an example that is there twice counts once.
 
     With a ``valset``, ``trainset`` gives the splits train and tune, and ``valset`` select and test;
-    else ``trainset`` is interleaved to all four by ``shares``. The last output field is the answer.
+    else ``trainset`` is split into all four by ``shares``. The last output field is the answer.
     ``least`` is what each split must get.
 
     Raises:
@@ -65,28 +65,28 @@ def read_examples(
     by_id: dict[str, Any] = {}
     train = _items(signature, trainset, by_id)
     if valset is None:
-        interleaved = assign_splits(train, shares)
+        assigned = assign_splits(train, shares)
     else:
         held_out = _items(signature, valset, by_id)
         known = {item.id for item in train}
         first = assign_splits(train, WITH_VALSET[0])
         second = assign_splits([i for i in held_out if i.id not in known], WITH_VALSET[1])
-        interleaved = {name: first[name] + second[name] for name in SPLITS}
+        assigned = {name: first[name] + second[name] for name in SPLITS}
     for name, n in least.items():
-        if len(interleaved[name]) < n:
+        if len(assigned[name]) < n:
             raise InputError(
-                f"the {name} split has {len(interleaved[name])} examples and needs {n}: bring more "
+                f"the {name} split has {len(assigned[name])} examples and needs {n}: bring more "
                 f"examples ({len(trainset)} in trainset, {len(valset or ())} in valset)"
             )
     task = ExampleTask(
         name="dspy-" + "-".join(signature.output_fields).lower(),
         version=1,
         inputs=tuple(signature.input_fields),
-        items=tuple(i for s in SPLITS for i in interleaved[s]),
+        items=tuple(i for s in SPLITS for i in assigned[s]),
         answer=answer,
         metric=getattr(metric, "__name__", type(metric).__name__),
         scorer=scorer(signature, metric, by_id),
-        interleaved=interleaved,
+        assigned=assigned,
     )
     return Examples(task, by_id)
 

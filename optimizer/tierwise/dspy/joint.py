@@ -1,4 +1,4 @@
-"""``JointOptimizer``: a DSPy optimizer that tunes the prompt together with how it is run.
+"""``JointOptimizer``: a DSPy optimizer that tunes a prompt together with its inference strategy.
 
 ::
 
@@ -14,29 +14,42 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dspy.teleprompt import Teleprompter
 
-from tierwise.dspy.author import ProgramProposer
-from tierwise.dspy.examples import Examples, read_examples
-from tierwise.dspy.proposing import Proposing, Setting, propose
-from tierwise.dspy.rendering import (
+import dspy
+from tierwise.dspy.adapter import (
     STUDENT,
     adapter_of,
-    answer_spec,
     check_rendering,
     prompts_of,
-    template,
+    signature_answer_spec,
+    signature_template,
 )
-from tierwise.dspy.tuned import only_predictor, tuned
+from tierwise.dspy.examples import Examples, read_examples
+from tierwise.dspy.module import only_predictor, tuned
 from tierwise.errors import UnsupportedError
-from tierwise.llm.models import EMBEDDED, RECORDED, kind_of, open_model, resolve_tier
+from tierwise.llm import Completion, build_request
+from tierwise.llm.models import EMBEDDED, RECORDED, address_of, kind_of, open_model, resolve_tier
 from tierwise.pool import PooledModel, SamplePool
-from tierwise.proposals import CandidateRegistry
-from tierwise.schema import Budget, Job, LoadedTask, PromptTemplate, Tier, TierSpec
+from tierwise.proposals import (
+    CandidateRegistry,
+    Demonstration,
+    FailedItem,
+    ReflectionBrief,
+    bootstrap_demonstrations,
+    propose_by_reflection,
+    propose_from_catalogue,
+    propose_grounded,
+    proposer_context,
+    seen_in,
+)
+from tierwise.proposals.dspy_lm import proposers_lm
+from tierwise.proposals.proposers import fields_of
+from tierwise.schema import Budget, Job, LoadedTask, PromptTemplate, ProposalSpec, Tier, TierSpec, Variant
 from tierwise.search import tune
 from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
 from tierwise.search.run_dir import RunDir
@@ -45,6 +58,43 @@ from tierwise.search.tune import TuneResult
 from tierwise.tasks.task import DEFAULT_SHARES
 
 CHECKED_EXAMPLES = 8
+"""Examples on which the filled-in prompt is compared with what DSPy would send."""
+BRIEF_SAMPLES = 3
+"""Samples an item that the reflection sees: enough for a disagreement to show."""
+
+
+@dataclass(frozen=True)
+class Proposing:
+    """What to propose, and who.
+
+    Attributes:
+        model: the proposer, a model string or a ``TierSpec``; None: no instructions are written
+            (embedded tiers take them from the catalogue of their paraphrases).
+        grounded, reflected: instructions to ask for from each source, before the study.
+        rounds: at most, that one among them; each further one asks for ``grounded`` instructions
+            that mend what the policy found so far gets wrong, tier by tier.
+        demo_sets: sizes of the sets to bootstrap.
+        usd: the most that proposals and bootstrapping may cost, out of the job's budget; None: a
+            tenth of it.
+        most_prompts: of all combinations, how many prompts enter the study.
+        train_items: train examples that bootstrapping and reflection look at, at most.
+    """
+
+    model: str | TierSpec | None = None
+    grounded: int = 4
+    reflected: int = 2
+    rounds: int = 2
+    demo_sets: tuple[int, ...] = (2, 4)
+    usd: float | None = None
+    most_prompts: int = 12
+    train_items: int = 32
+    longest_chars: int = 4000
+
+    @property
+    def spec(self) -> ProposalSpec:
+        """As a job has it."""
+        model = TierSpec(self.model) if isinstance(self.model, str) else self.model
+        return ProposalSpec(model, self.rounds, instructions=self.grounded, usd=self.usd)
 
 
 class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
@@ -123,7 +173,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
     ) -> Any:
         """A module like ``student`` that runs the policy of the first tier.
 
-        ``trainset`` is interleaved to the splits train, tune, select and test by content; with a
+        ``trainset`` is split into train, tune, select and test by content; with a
         ``valset`` that gives select and test. The student's own prompt is the baseline.
 
         Raises:
@@ -139,23 +189,22 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         examples = read_examples(
             signature,
             self.metric,
-            answer_spec(signature, adapter, self.normalise),
+            signature_answer_spec(signature, adapter, self.normalise),
             trainset,
             valset,
             DEFAULT_SHARES,
         )
-        demos = [
-            {n: str(demo[n]) for n in signature.fields if demo.get(n) is not None}
-            for demo in predictor.demos
-        ]
-        prompt = template(STUDENT, STUDENT, signature, demos, adapter)
+        demos = [fields_of(signature, demo) for demo in predictor.demos]
+        prompt = signature_template(STUDENT, STUDENT, signature, demos, adapter)
         check_rendering(prompt, signature, demos, adapter, examples.of("tune")[:CHECKED_EXAMPLES])
         job = replace(self.job, task=f"dspy-{self._fingerprint(prompt, examples)}")
         out = Path(self.out or tempfile.mkdtemp(prefix="tierwise-dspy-"))
         run = RunDir.start(out, job)
         tier = _resolved(name, spec)
-        setting = Setting(student, signature, self.metric, examples, adapter, tier, job.seed)
-        self.registry = self._proposed(setting, prompt, run)
+        context = ProposalContext(
+            student, signature, self.metric, examples, adapter, tier, job.seed
+        )
+        self.registry = self._proposed(context, prompt, run)
         prompts = prompts_of(
             signature,
             demos,
@@ -164,13 +213,13 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             adapter,
             self.proposing.most_prompts,
         )
-        today, *others = prompts
+        baseline, *others = prompts
         first = Proposed(
             tuple(others), tuple(self.registry.candidates), tuple(self.registry.refused)
         )
         first.save(run, FIRST)
-        loaded = LoadedTask(examples.task, (today,), run.path, (today,))
-        proposer = ProgramProposer(setting, self.registry, tuple(demos))
+        loaded = LoadedTask(examples.task, (baseline,), run.path, (baseline,))
+        proposer = ProgramProposer(context, self.registry, tuple(demos))
         self.result = tune(job, out, loaded=loaded, search_size=self.search_size, proposer=proposer)
         if name not in self.result.policies:
             raise self.result.failed[name]
@@ -181,7 +230,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         return program
 
     def _proposed(
-        self, setting: Setting, student: PromptTemplate, run: RunDir
+        self, context: ProposalContext, student: PromptTemplate, run: RunDir
     ) -> CandidateRegistry:
         assert self.job.proposals is not None
         spec, cap = self.job.proposals.model, first_cap(self.job)
@@ -195,7 +244,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
                     pool,
                     model,
                     tier,
-                    seed=setting.seed,
+                    seed=context.seed,
                     run=run.run,
                     cap=cap,
                     book=PROPOSER,
@@ -203,7 +252,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
                 )
 
             proposer = None if spec is None else pooled(_resolved(PROPOSER, spec))
-            return propose(setting, self.proposing, student, pooled(setting.tier), proposer)
+            return first_round(context, self.proposing, student, pooled(context.tier), proposer)
 
     def _fingerprint(self, student: PromptTemplate, examples: Examples) -> str:
         """What the run depends on beside its job: another prompt or proposer is another run."""
@@ -228,3 +277,147 @@ def _resolved(name: str, spec: TierSpec) -> Tier:
         logprobs=spec.logprobs,
         limits=spec.limits,
     )
+
+
+@dataclass(frozen=True)
+class ProposalContext:
+    """What proposals are made for."""
+
+    program: Any
+    signature: Any
+    metric: Callable[..., Any]
+    examples: Examples
+    adapter: Any
+    tier: Tier
+    seed: int
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the tiers cannot write instructions, and choose from a catalogue instead."""
+        return kind_of(self.tier.model) == EMBEDDED
+
+    def registry(self, longest_chars: int) -> CandidateRegistry:
+        """Knows the train examples and the student's instructions, which must not come back."""
+        seen = seen_in(self.examples.task.splits["train"])
+        return CandidateRegistry(seen, longest_chars, {STUDENT: str(self.signature.instructions)})
+
+
+def first_round(
+    context: ProposalContext,
+    proposing: Proposing,
+    student: PromptTemplate,
+    tier_model: PooledModel,
+    proposer: PooledModel | None,
+) -> CandidateRegistry:
+    """The first round's candidates; what fails or is refused is in the registry with its reason.
+
+    ``tier_model`` and ``proposer`` buy within one cap, so that what does not fit is a failure.
+    """
+    registry = context.registry(proposing.longest_chars)
+    examples = context.examples.of("train")[: proposing.train_items]
+    if context.embedded:
+        propose_from_catalogue(registry, n=proposing.grounded)
+    elif proposer is not None:
+        lm = proposers_lm(proposer.tier, proposer, context.seed)
+        with proposer_context(lm):
+            propose_grounded(
+                registry, context.program, examples, lm, n=proposing.grounded, seed=context.seed
+            )
+            brief = _first_brief(context, proposing, student, tier_model)
+            propose_by_reflection(registry, brief, lm, n=proposing.reflected, seed=context.seed)
+    if proposing.demo_sets and examples:
+        lm = proposers_lm(tier_model.tier, tier_model, context.seed)
+        with dspy.context(lm=lm, adapter=context.adapter):
+            bootstrap_demonstrations(
+                registry,
+                context.program,
+                examples,
+                context.metric,
+                sizes=proposing.demo_sets,
+                seed=context.seed,
+            )
+    return registry
+
+
+def _first_brief(
+    context: ProposalContext, proposing: Proposing, student: PromptTemplate, model: PooledModel
+) -> ReflectionBrief:
+    """Train items that a vote with the student's prompt gets wrong, with what its samples said."""
+    task, tier = context.examples.task, context.tier
+    variant = Variant(STUDENT, next(iter(tier.modes)), 0.8)
+    found = []
+    for item in task.splits["train"][: proposing.train_items]:
+        request = build_request(tier, student, variant, item.inputs, address_of(tier))
+        samples = [d for d in model.samples(request, BRIEF_SAMPLES) if isinstance(d, Completion)]
+        answers = [task.answer.extract(d.text) for d in samples]
+        said = [a for a in answers if a is not None]
+        score = task.score(max(said, key=said.count, default=None), item)
+        if samples and score < 1:
+            found.append(FailedItem(item.inputs, answers, item.target, score))
+    run_as = f"a plurality vote over several samples in mode {variant.mode!r}"
+    return ReflectionBrief(STUDENT, str(context.signature.instructions), run_as, found)
+
+
+@dataclass(frozen=True)
+class ProgramProposer:
+    """Goes on from the candidates of ``first``, the round that was made with the program itself.
+
+    A prompt's id is that of its instructions, and after a ``+`` that of its demonstrations.
+    """
+
+    context: ProposalContext
+    first: CandidateRegistry
+    own_demos: tuple[Demonstration, ...]
+
+    def registry(self) -> CandidateRegistry:
+        """What the first round knows."""
+        return replace(
+            self.first,
+            candidates=list(self.first.candidates),
+            refused=[],
+            existing=dict(self.first.existing),
+        )
+
+    def open(
+        self, registry: CandidateRegistry, lm: Any, *, n: int, seed: int
+    ) -> list[PromptTemplate]:
+        """Nothing: the first round is made."""
+        return []
+
+    def instruction(self, registry: CandidateRegistry, prompt: PromptTemplate) -> str:
+        """The instructions that it was laid out with."""
+        instruction_id = prompt.id.partition("+")[0]
+        if instruction_id == STUDENT:
+            return str(self.context.signature.instructions)
+        return next(c.text for c in registry.candidates if c.id == instruction_id)
+
+    def revise(
+        self,
+        registry: CandidateRegistry,
+        brief: ReflectionBrief,
+        prompt: PromptTemplate,
+        lm: Any,
+        *,
+        n: int,
+        seed: int,
+    ) -> list[PromptTemplate]:
+        """Other instructions with the prompt's demonstrations.
+
+        They are GEPA's, or, for an embedded tier, the next paraphrases of its catalogue.
+        """
+        before = len(registry.candidates)
+        if self.context.embedded:
+            propose_from_catalogue(registry, n=len(registry.of_kind(demos=False)) + n)
+        elif lm is not None:
+            with proposer_context(lm):
+                propose_by_reflection(registry, brief, lm, n=n, seed=seed)
+        _, _, shown = prompt.id.partition("+")
+        demos = next((c.demos for c in registry.candidates if c.id == shown), self.own_demos)
+        made = []
+        for new in registry.candidates[before:]:
+            signature = self.context.signature.with_instructions(new.text)
+            prompt_id = f"{new.id}+{shown}" if shown else new.id
+            made.append(
+                signature_template(prompt_id, new.origin, signature, demos, self.context.adapter)
+            )
+        return made

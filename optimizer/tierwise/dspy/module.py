@@ -1,4 +1,4 @@
-"""The module that ``compile`` gives back: a DSPy predictor that runs a policy.
+"""The module that ``JointOptimizer.compile`` returns: a DSPy predictor that runs a policy.
 
 ::
 
@@ -12,26 +12,27 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any
 
-from dspy.utils.exceptions import AdapterParseError
+from dspy.utils.exceptions import AdapterParseError, LMError
 
 import dspy
+from tierwise.dspy.adapter import adapter_of
 from tierwise.dspy.examples import answer_field, inputs_of, value_of
-from tierwise.dspy.rendering import adapter_of
-from tierwise.dspy.through import ThroughDSPy
 from tierwise.errors import InputError, ProviderError, UnsupportedError, unknown_name
+from tierwise.llm import Call, Failure, Result
 from tierwise.llm.models import address_of
-from tierwise.proposals.dspy_lm import TierEngine, lm_of, run_coroutine
+from tierwise.proposals.dspy_lm import TierEngine, completion_of, lm_of, run_coroutine, to_dspy
 from tierwise.schema import PolicyFile
 from tierwise.serving.answer import Answer
 from tierwise.serving.runtime import PolicyRuntime
 
 
 @dataclass
-class Bill:
+class ModuleBill:
     """What a module has used, as if DSPy's cache was not there: each sample is a call, and billed."""
 
     requests: int = 0
@@ -56,7 +57,7 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
         super().__init__(signature)
         self.policies = dict(policies or {})
         self.tier = tier or next(iter(self.policies), "")
-        self.bill = Bill()
+        self.bill = ModuleBill()
         self._forget()
 
     @property
@@ -154,7 +155,7 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
                         engine = TierEngine(tier)
                         self._engines.append(engine)
                         own = lm_of(engine)
-                    models[tier.name] = ThroughDSPy(
+                    models[tier.name] = DSPyLanguageModel(
                         own, logprobs=tier.logprobs and own is lm, address=address_of(tier)
                     )
                 self._runtime = lm, PolicyRuntime(policy, models)
@@ -225,3 +226,37 @@ def only_predictor(program: Any) -> tuple[str, Any]:
         )
     name, predictor = found[0]
     return str(name), predictor
+
+
+class DSPyLanguageModel:
+    """A ``LanguageModel`` whose every sample is one call of a ``dspy.LM``.
+
+    The LM's cache, history, callbacks and usage tracking apply. The seed of a sample is part of the
+    request, so DSPy's cache keeps the samples of one request apart; a sample from the cache still
+    carries its usage, so that a policy's cost is counted alike.
+    """
+
+    chunk = 1
+
+    def __init__(self, lm: Any, *, logprobs: bool = False, address: str = "") -> None:
+        self.lm, self.address, self._logprobs = lm, address, logprobs
+
+    def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
+        """Not offered: searches buy from the tier's own model."""
+        raise UnsupportedError("a dspy.LM serves policies; searches buy from the tier's own model")
+
+    async def answer(self, call: Call) -> list[Result]:
+        """One DSPy call for each of the samples."""
+        return [await self._sample(call, call.seed + j) for j in range(call.n)]
+
+    def close(self) -> None:
+        """Nothing: the LM is its owner's."""
+
+    async def _sample(self, call: Call, seed: int) -> Result:
+        request = to_dspy(call.request, self.lm.model, seed, logprobs=self._logprobs)
+        started_s = perf_counter()
+        try:
+            response = await self.lm.acall(request=request)
+        except LMError as error:
+            return Failure(type(error).__name__, str(error), perf_counter() - started_s)
+        return completion_of(response, perf_counter() - started_s)

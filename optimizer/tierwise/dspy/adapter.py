@@ -1,7 +1,7 @@
-"""Candidates as prompts: laid out once by the adapter, with placeholders, into exact messages.
+"""From a DSPy signature to the exact messages that a policy file holds, and from texts to answers.
 
-What a policy file holds are these bytes; at run time only the inputs are filled in, by literal
-substitution, so nothing of DSPy is needed to serve them.
+Prompts are laid out once by an adapter, with placeholders for the inputs. At run time the inputs are
+filled in by literal substitution, so nothing of DSPy is needed to serve them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dspy.adapters.types.base_type import Type
+from dspy.adapters.utils import format_field_value, parse_value
+from dspy.utils.exceptions import AdapterParseError
 
 import dspy
-from tierwise.dspy.embedded_adapter import EmbeddedAdapter
 from tierwise.dspy.examples import answer_field, inputs_of
 from tierwise.errors import UnsupportedError
 from tierwise.llm.models import EMBEDDED, kind_of
@@ -23,6 +24,73 @@ from tierwise.tasks import AnswerSpec
 
 STUDENT = "student"
 _OWN_TYPES = (dspy.History, Type)
+_ANSWER, _WORK = "answer :", "work :"
+
+PLAIN_INSTRUCTION = "Solve this."
+"""What instructions that DSPy made up from the field names are laid out as: the models were trained
+on this paraphrase, and do not know the words of those."""
+
+
+class EmbeddedAdapter(dspy.Adapter):  # type: ignore[misc]  # DSPy has no types
+    """The adapter for ``embedded/NAME`` tiers: one input field, one answer, maybe a reasoning."""
+
+    def format(
+        self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """The messages; demonstrations without an answer are left out."""
+        name, field = _only_input(signature)
+        last = next(reversed(signature.output_fields))
+        messages = [{"role": "system", "content": _paraphrase(signature)}]
+        for demo in demos:
+            if demo.get(name) is not None and demo.get(last) is not None:
+                asked = format_field_value(field, demo[name])
+                messages.append({"role": "user", "content": asked})
+                messages.append({"role": "assistant", "content": f"{_ANSWER} {demo[last]}"})
+        asked = format_field_value(field, inputs[name])
+        return [*messages, {"role": "user", "content": asked}]
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        """The output fields in a completion.
+
+        Raises:
+            AdapterParseError: there is no answer in it.
+        """
+        *before, last = signature.output_fields
+        work, found, answer = completion.rpartition(_ANSWER)
+        if not found or not answer.strip():
+            raise AdapterParseError(
+                adapter_name=type(self).__name__,
+                signature=signature,
+                lm_response=completion,
+                message=f"there is no `{_ANSWER}` in it",
+            )
+        fields = dict.fromkeys(
+            before, work.strip().removeprefix(_WORK).removesuffix("stop").strip()
+        )
+        value = parse_value(answer.strip(), signature.output_fields[last].annotation)
+        return {**fields, last: value}
+
+
+def _only_input(signature: Any) -> tuple[str, Any]:
+    if len(signature.input_fields) != 1 or len(signature.output_fields) > 2:
+        raise UnsupportedError(
+            "an embedded tier reads one input field, and writes one answer after at most one field "
+            f"of reasoning; the signature is {signature.signature!r}"
+        )
+    ((name, field),) = signature.input_fields.items()
+    return name, field
+
+
+def _paraphrase(signature: Any) -> str:
+    made_up = dspy.Signature(signature.signature).instructions
+    without_reasoning = _default(signature, [*signature.output_fields][-1:])
+    known = (made_up, without_reasoning, "")
+    return PLAIN_INSTRUCTION if signature.instructions in known else str(signature.instructions)
+
+
+def _default(signature: Any, outputs: list[str]) -> str:
+    inputs = ", ".join(f"`{name}`" for name in signature.input_fields)
+    return f"Given the fields {inputs}, produce the fields {', '.join(f'`{n}`' for n in outputs)}."
 
 
 def adapter_of(model: str) -> Any:
@@ -42,7 +110,7 @@ def adapter_of(model: str) -> Any:
     return dspy.ChatAdapter(use_json_adapter_fallback=False)
 
 
-def answer_spec(signature: Any, adapter: Any, normalise: str | None) -> AnswerSpec:
+def signature_answer_spec(signature: Any, adapter: Any, normalise: str | None) -> AnswerSpec:
     """How votes read the last output field, in the adapter's layout.
 
     ``normalise`` None: whole numbers for ``int`` fields, else the text as it is.
@@ -55,7 +123,7 @@ def answer_spec(signature: Any, adapter: Any, normalise: str | None) -> AnswerSp
     return AnswerSpec(rf"(?s){head}(.*?)\s*(?:\n[ \t]*\[\[ ## |\z)", "first", rule)
 
 
-def template(
+def signature_template(
     prompt_id: str, origin: str, signature: Any, demos: Sequence[Demonstration], adapter: Any
 ) -> PromptTemplate:
     """The exact messages of a signature and its demonstrations.
@@ -104,12 +172,12 @@ def prompts_of(
     pairs: list[tuple[PromptCandidate, PromptCandidate | None]] = [(i, None) for i in instructions]
     pairs += [(student, demos) for demos in demo_sets]
     pairs += [(i, demos) for demos in demo_sets for i in instructions]
-    prompts = [template(STUDENT, STUDENT, signature, own_demos, adapter)]
+    prompts = [signature_template(STUDENT, STUDENT, signature, own_demos, adapter)]
     for paraphrase, demos in pairs:
         changed = signature.with_instructions(paraphrase.instructions or "")
         prompt_id = paraphrase.id if demos is None else f"{paraphrase.id}+{demos.id}"
         origin = paraphrase.origin if demos is None else f"{paraphrase.origin} + {demos.origin}"
-        shown = template(
+        shown = signature_template(
             prompt_id, origin, changed, own_demos if demos is None else demos.demos, adapter
         )
         if all(shown.messages != known.messages for known in prompts) and len(prompts) < most:
