@@ -181,9 +181,8 @@ def serve(model: str, samples: int, upstream: str) -> None:
     from tierwise.schema import Price, StrategySpec, Tier, Variant, uniform
     from tierwise.schema.policy_file import PolicyFile, TaskRef
     from tierwise.serving import Answer, PolicyRuntime
-    from tierwise.serving.access import Access
-    from tierwise.serving.gateway import Gateway
-    from tierwise.serving.shelf import Shelf
+    from tierwise.serving.gateway import AccessRules, Gateway
+    from tierwise.serving.registry import PolicyRegistry
 
     os.environ |= {
         "OPENAI_BASE_URL": upstream,
@@ -211,7 +210,9 @@ def serve(model: str, samples: int, upstream: str) -> None:
     own = ScriptedModel(lambda request, seed: Completion("A: 7", 11, 5), delay_s=DELAY_S)
     path = file.save(Path(tempfile.mkdtemp()) / "p.yaml")
     given = own if model == "gateway" else None
-    gate = Gateway(Shelf([path], lambda f: PolicyRuntime(f, given)), Access("127.0.0.1", ()))
+    gate = Gateway(
+        PolicyRegistry([path], lambda f: PolicyRuntime(f, given)), AccessRules("127.0.0.1", ())
+    )
     since = [0.0]
     answered = gate.metrics.answered
     count = [0]

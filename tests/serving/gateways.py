@@ -18,9 +18,8 @@ from tierwise.llm.scripted import ScriptedModel
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.access import Access
-from tierwise.serving.gateway import Bounds, Gateway
-from tierwise.serving.shelf import Shelf
+from tierwise.serving.gateway import AccessRules, Gateway, GatewayLimits
+from tierwise.serving.registry import PolicyRegistry
 
 VOTE = uniform(VARIANTS[0], StrategySpec.of("self_consistency", samples=3))
 BUCKETS = Policy(
@@ -66,8 +65,8 @@ def gateway(tmp_path: Path, *files: PolicyFile, model=None, tokens=(), **bounds)
     def opened(file: PolicyFile) -> PolicyRuntime:
         return PolicyRuntime(file, {"small": model, "large": model})
 
-    shelf = Shelf(paths, opened)
-    return Gateway(shelf, Access("127.0.0.1", tuple(tokens)), Bounds(**bounds))
+    registry = PolicyRegistry(paths, opened)
+    return Gateway(registry, AccessRules("127.0.0.1", tuple(tokens)), GatewayLimits(**bounds))
 
 
 def client(gate: Gateway) -> httpx.AsyncClient:

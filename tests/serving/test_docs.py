@@ -80,7 +80,7 @@ def test_the_proxys_files_in_the_examples_are_what_the_command_writes(tmp_path: 
 
 def test_the_table_names_every_parameter() -> None:
     pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-    from tierwise.serving.chat_request import HONOURED, IGNORED, REFUSED
+    from tierwise.serving.chat import HONOURED, IGNORED, REFUSED
 
     table = PAGE[PAGE.index("### What of a request") : PAGE.index("### Errors")]
     named = set(re.findall(r"`(\w+)(?:\.\w+)?`", table))

@@ -28,9 +28,8 @@ from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Limits, Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.access import Access
-from tierwise.serving.gateway import Bounds, Gateway
-from tierwise.serving.shelf import Shelf
+from tierwise.serving.gateway import AccessRules, Gateway, GatewayLimits
+from tierwise.serving.registry import PolicyRegistry
 
 FAULTS = (
     Fault("status", 429, {"Retry-After": "0.01"}),
@@ -100,8 +99,10 @@ def test_one_call_in_five_fails_and_every_request_ends_well(
     )
     model = ProviderModel(tier, retry=retry, direct=direct)
     try:
-        shelf = Shelf([file.save(tmp_path / "p.yaml")], lambda f: PolicyRuntime(f, model))
-        gate = Gateway(shelf, Access("127.0.0.1", ()), Bounds())
+        registry = PolicyRegistry(
+            [file.save(tmp_path / "p.yaml")], lambda f: PolicyRuntime(f, model)
+        )
+        gate = Gateway(registry, AccessRules("127.0.0.1", ()), GatewayLimits())
         statuses, metrics = asyncio.run(_asked(gate, requests, at_once))
     finally:
         model.close()
@@ -222,11 +223,11 @@ def test_mutated_policy_files_are_refused_and_the_old_one_stays(
 
         def check(content: bytes) -> None:
             path.write_bytes(content)
-            outcomes = runner.run(gate.shelf.reload())
+            outcomes = runner.run(gate.registry.reload())
             assert all(outcome in ("loaded", "refused") for _, outcome in outcomes)
-            assert all("Traceback" not in why for why in gate.shelf.refused.values())
-            [edition] = gate.shelf.editions
-            assert edition.runtime is not None
+            assert all("Traceback" not in why for why in gate.registry.refused.values())
+            [served] = gate.registry.policies
+            assert served.runtime is not None
 
         _each(mutated(), examples, check)
 

@@ -18,7 +18,7 @@ from tierwise.errors import InputError
 from tierwise.llm import Failure
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.schema import Limits, Policy
-from tierwise.serving.access import Access, tokens_from_environment
+from tierwise.serving.gateway import AccessRules, tokens_from_environment
 
 
 async def test_tokens_guard_everything_but_the_probes(tmp_path: Path) -> None:
@@ -38,11 +38,11 @@ async def test_tokens_guard_everything_but_the_probes(tmp_path: Path) -> None:
 
 def test_without_a_token_only_loopback_is_served() -> None:
     for host in ("127.0.0.1", "localhost", "::1", "127.8.0.1"):
-        Access(host, ())
+        AccessRules(host, ())
     for host in ("0.0.0.0", "::", "10.0.0.4", "example.org"):
         with pytest.raises(InputError, match="TIERWISE_TOKENS"):
-            Access(host, ())
-        Access(host, (TOKEN,))
+            AccessRules(host, ())
+        AccessRules(host, (TOKEN,))
 
 
 async def test_without_a_token_a_foreign_name_for_loopback_is_refused(tmp_path: Path) -> None:

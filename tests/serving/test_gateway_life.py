@@ -21,9 +21,8 @@ from tierwise.llm.scripted import ScriptedModel
 from tierwise.schema import StrategySpec, uniform
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.access import Access
-from tierwise.serving.gateway import Gateway
-from tierwise.serving.shelf import Shelf
+from tierwise.serving.gateway import AccessRules, Gateway
+from tierwise.serving.registry import PolicyRegistry
 
 
 async def test_metrics_add_up(tmp_path: Path) -> None:
@@ -62,7 +61,7 @@ async def test_a_policy_without_credentials_is_not_ready_and_the_others_serve(
             raise ProviderError("OPENAI_API_KEY is not set")
         return PolicyRuntime(file, ScriptedModel(words))
 
-    gate = Gateway(Shelf(paths, opened), Access("127.0.0.1", ()))
+    gate = Gateway(PolicyRegistry(paths, opened), AccessRules("127.0.0.1", ()))
     async with client(gate) as http:
         ready = await http.get("/readyz")
     assert ready.status_code == 503
@@ -80,25 +79,25 @@ async def test_a_changed_policy_replaces_the_old_one_and_a_bad_one_does_not(tmp_
     async def samples() -> int:
         return (await post(gate, messages=USER)).json()["tierwise"]["samples"]
 
-    assert await gate.shelf.reload() == []
+    assert await gate.registry.reload() == []
     policy_file(uniform(VARIANTS[0], StrategySpec.of("self_consistency", samples=5))).save(path)
     assert await samples() == 3
-    assert await gate.shelf.reload() == [("p", "loaded")]
+    assert await gate.registry.reload() == [("p", "loaded")]
     assert await samples() == 5
     good = path.read_text()
     path.write_text(good.replace("self_consistency", "self_consistencyy"))
-    assert await gate.shelf.reload() == [("p", "refused")]
-    assert await gate.shelf.reload() == []
+    assert await gate.registry.reload() == [("p", "refused")]
+    assert await gate.registry.reload() == []
     assert await samples() == 5
     async with client(gate) as http:
         ready = await http.get("/readyz")
     assert ready.status_code == 200
     assert "self_consistencyy" in ready.json()["refused"]["0.yaml"]
     path.unlink()
-    assert await gate.shelf.reload() == [("p", "refused")]
+    assert await gate.registry.reload() == [("p", "refused")]
     assert await samples() == 5
     path.write_text(good)
-    assert await gate.shelf.reload() == [("p", "loaded")]
+    assert await gate.registry.reload() == [("p", "loaded")]
 
 
 async def test_a_replaced_runtime_is_closed_after_its_last_answer(tmp_path: Path) -> None:
@@ -110,13 +109,15 @@ async def test_a_replaced_runtime_is_closed_after_its_last_answer(tmp_path: Path
 
     first = policy_file(VOTE)
     path = first.save(tmp_path / "p.yaml")
-    gate = Gateway(Shelf([path], lambda file: Runtime(file, model)), Access("127.0.0.1", ()))
+    gate = Gateway(
+        PolicyRegistry([path], lambda file: Runtime(file, model)), AccessRules("127.0.0.1", ())
+    )
     async with asyncio.TaskGroup() as group:
         asked = group.create_task(post(gate, messages=USER))
         while not model.waiting:
             await asyncio.sleep(0.001)
         policy_file(uniform(VARIANTS[0], StrategySpec.of("single"))).save(path)
-        assert await gate.shelf.reload() == [("p", "loaded")]
+        assert await gate.registry.reload() == [("p", "loaded")]
         assert closed == []
         model.released = True
     assert asked.result().json()["tierwise"]["samples"] == 3
@@ -127,7 +128,7 @@ def test_a_policy_with_a_fault_keeps_the_gateway_from_starting(tmp_path: Path) -
     path = policy_file(VOTE).save(tmp_path / "p.yaml")
     path.write_text(path.read_text().replace("self_consistency", "self_consistencyy"))
     with pytest.raises(InputError, match=r"p\.yaml: .*did you mean 'self_consistency'"):
-        Shelf([path])
+        PolicyRegistry([path])
     with pytest.raises(InputError, match=r"p\.yaml: .*did you mean 'self_consistency'"):
         PolicyRuntime.load(path)
 

@@ -16,10 +16,9 @@ from tests.serving.worlds import ANSWER, SEED, Recorded, policy_file, random_pol
 from tierwise.evaluation import replay_item
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.access import Access
 from tierwise.serving.answer import bucket_names
-from tierwise.serving.gateway import Gateway
-from tierwise.serving.shelf import Shelf
+from tierwise.serving.gateway import AccessRules, Gateway
+from tierwise.serving.registry import PolicyRegistry
 
 NUMBERS = range(0, 280, 9)
 
@@ -37,7 +36,7 @@ def test_same_answer_samples_and_cost_over_http(tmp_path: Path) -> None:
     def opened(file: PolicyFile) -> PolicyRuntime:
         return PolicyRuntime(file, recorded.models(), seed=SEED)
 
-    gate = Gateway(Shelf(paths, opened), Access("127.0.0.1", ()))
+    gate = Gateway(PolicyRegistry(paths, opened), AccessRules("127.0.0.1", ()))
     ends = set()
     with served(gate.app) as base:
         client = OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
@@ -64,8 +63,8 @@ def test_same_answer_samples_and_cost_over_http(tmp_path: Path) -> None:
 
 def test_one_question_and_seed_get_one_answer_of_library_and_gateway() -> None:
     example = Path(__file__).parents[2] / "examples" / "serving" / "arithmetic-small.yaml"
-    shelf = Shelf([example])
-    with served(Gateway(shelf, Access("127.0.0.1", ())).app) as base:
+    registry = PolicyRegistry([example])
+    with served(Gateway(registry, AccessRules("127.0.0.1", ())).app) as base:
         client = OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
         with client, PolicyRuntime.load(example) as runtime:
             for seed, question in enumerate(["6 + 3", "13 + 2 - 5 + 18 - 7", "8 - 5 + 4"]):

@@ -146,7 +146,7 @@ async def test_calls_go_through_the_proxys_deployments(
     provider = litellm_provider.PolicyProvider(
         [file.save(tmp_path / "p.yaml")], deployments={"small": "team-tiny"}
     )
-    runtime = provider._current("p").runtime
+    runtime = provider.registry.find("p").runtime
     answer = await runtime.answer(question="q")
     [body] = loopback.bodies
     assert (body["model"], body["n"], body["max_tokens"]) == ("behind", 3, 9)

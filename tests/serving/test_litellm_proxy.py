@@ -29,9 +29,8 @@ from tierwise.cli import export
 from tierwise.schema import Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.access import Access
-from tierwise.serving.gateway import Gateway
-from tierwise.serving.shelf import Shelf
+from tierwise.serving.gateway import AccessRules, Gateway
+from tierwise.serving.registry import PolicyRegistry
 
 PYTHON = os.environ.get("TIERWISE_PROXY_PYTHON", "")
 pytestmark = [
@@ -109,7 +108,7 @@ def asked(text: str) -> list[dict[str, str]]:
 def test_the_proxy_answers_as_the_library_does_itself_and_from_a_gateway_behind_it(
     tmp_path: Path,
 ) -> None:
-    app = Gateway(Shelf([EXAMPLE]), Access("127.0.0.1", ())).app
+    app = Gateway(PolicyRegistry([EXAMPLE]), AccessRules("127.0.0.1", ())).app
     with (
         served(app) as base,
         proxy(EXAMPLE, tmp_path / "out", gateway=f"{base}/v1") as client,

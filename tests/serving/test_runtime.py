@@ -30,7 +30,7 @@ from tierwise.pool import SamplePool, fill, load
 from tierwise.pool.grid import Need
 from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, uniform
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.reopening import ReopeningModel
+from tierwise.serving.runtime import ReopeningModel
 from tierwise.tasks import AnswerSpec, Item, Task
 
 PORTFOLIO = Policy(
@@ -253,7 +253,7 @@ async def test_a_model_that_failed_for_good_is_opened_anew(monkeypatch: pytest.M
         opened.append(Flaky())
         return opened[-1]
 
-    monkeypatch.setattr("tierwise.serving.reopening.open_model", open_model)
+    monkeypatch.setattr("tierwise.serving.runtime.open_model", open_model)
     model = ReopeningModel(SMALL, pause_s=3600)
     single = policy_file(uniform(VARIANTS[0], StrategySpec.of("single")))
     runtime = PolicyRuntime(single, model)

@@ -21,7 +21,7 @@ from tierwise.llm.openai_client import BODY_SHAPES, OpenAIClient, speaks_openai
 from tierwise.schema import Message, Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.reopening import SEND
+from tierwise.serving.runtime import SEND
 
 VOTE = Policy(
     (Recipe((Variant("plain", "direct", 1.0),), StrategySpec.of("self_consistency", samples=5)),)

@@ -49,7 +49,7 @@ def command(
         raise InputError(f"--to {shape} needs a policy file")
     file = PolicyFile.load(policy)
     if shape == "litellm-proxy":
-        from tierwise.serving.proxy_config import proxy_files
+        from tierwise.serving.export import proxy_files
 
         if out is None:
             raise InputError("--to litellm-proxy writes three files: say --out FOLDER")
@@ -61,7 +61,7 @@ def command(
 
 
 def _batch(file: PolicyFile, inputs: str, seed: int) -> Iterator[str]:
-    from tierwise.serving.openai_batch import batch_lines
+    from tierwise.serving.export import batch_lines
 
     return (f"{line}\n" for line in batch_lines(file, _items(file, inputs), seed=seed))
 

@@ -64,27 +64,33 @@ def command(
     try:
         import uvicorn
 
-        from tierwise.serving.access import Access, tokens_from_environment
-        from tierwise.serving.gateway import Bounds, Gateway
+        from tierwise.serving.gateway import (
+            AccessRules,
+            Gateway,
+            GatewayLimits,
+            tokens_from_environment,
+        )
     except ModuleNotFoundError as error:
         if error.name not in ("uvicorn", "starlette", "prometheus_client"):
             raise
         raise InputError(
             f"{error.name} is missing: pip install 'tierwise[serve]' brings what the gateway needs"
         ) from None
+    from tierwise.serving.registry import PolicyRegistry
     from tierwise.serving.runtime import PolicyRuntime
-    from tierwise.serving.shelf import Shelf
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    access = Access(host, tokens_from_environment())
+    access = AccessRules(host, tokens_from_environment())
     paths = list(dict.fromkeys(Path(policy) for policy in policies))
-    shelf = Shelf(paths, functools.partial(PolicyRuntime, seed=seed))
-    bounds = Bounds(max_in_flight=max_in_flight, max_body_bytes=max_body_bytes, reload_s=reload_s)
-    for edition in shelf.editions:
-        state = f"not ready: {edition.fault}" if edition.fault else f"version {edition.version}"
-        click.echo(f"{edition.file.name}: {state}", err=True)
+    registry = PolicyRegistry(paths, functools.partial(PolicyRuntime, seed=seed))
+    limits = GatewayLimits(
+        max_in_flight=max_in_flight, max_body_bytes=max_body_bytes, reload_s=reload_s
+    )
+    for served in registry.policies:
+        state = f"not ready: {served.fault}" if served.fault else f"version {served.version}"
+        click.echo(f"{served.file.name}: {state}", err=True)
     uvicorn.run(
-        Gateway(shelf, access, bounds).app,
+        Gateway(registry, access, limits).app,
         host=host,
         port=port,
         access_log=False,

@@ -12,7 +12,7 @@ from tierwise.llm import Completion, Failure
 from tierwise.retrieval import Lost, Retrieved
 from tierwise.schema import Variant
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.serving.live import Came
+from tierwise.serving.live import LiveResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,10 @@ class Answer:
 
 
 def answer_of(
-    file: PolicyFile, outcome: Outcome, came: Sequence[Came], calls: int, latency_s: float
+    file: PolicyFile, outcome: Outcome, live: Sequence[LiveResult], calls: int, latency_s: float
 ) -> Answer:
-    """The answer that an episode ended with; ``came`` is what its samples came from, in order."""
-    results = [c.result for c in came]
+    """The answer that an episode ended with; ``live`` is what its samples came from, in order."""
+    results = [one.result for one in live]
     chosen = None if outcome.index is None else outcome.samples[outcome.index].sample
     result = None if outcome.index is None else results[outcome.index]
     text = ""
@@ -104,7 +104,7 @@ def answer_of(
     trace, prompts, completions = [], [], []
     for i, (round_, pays) in enumerate(_rounds_and_payers(outcome)):
         got = results[i]
-        traced = _traced(outcome.variants[i], round_, outcome.samples[i], came[i], pays)
+        traced = _traced(outcome.variants[i], round_, outcome.samples[i], live[i], pays)
         trace.append(replace(traced, parent=outcome.parents[i]))
         if isinstance(got, Completion):
             completions.append(got)
@@ -153,13 +153,13 @@ def _rounds_and_payers(outcome: Outcome) -> list[tuple[int, bool]]:
 
 
 def _traced(
-    variant: Variant, round_: int, sampled: Sampled, came: Came, pays: bool
+    variant: Variant, round_: int, sampled: Sampled, live: LiveResult, pays: bool
 ) -> TracedSample:
-    error, result, found = None, came.result, came.found
+    error, result, found = None, live.result, live.found
     if isinstance(result, Failure):
         error = f"{result.error_class}: {result.message}"
     elif isinstance(found, Lost):
-        error = f"look-up of {came.said.query!r}: {found.message}"
+        error = f"look-up of {live.said.query!r}: {found.message}"
     elif sampled.sample.failed:
         error = f"timeout: came after {result.latency_s:.3g} s"
     prompt_tokens = completion_tokens = 0
@@ -178,6 +178,6 @@ def _traced(
         usd=usd,
         latency_s=sampled.latency_s,
         error=error,
-        query=came.said.query,
+        query=live.said.query,
         passages=tuple(p.id for p in found.passages) if isinstance(found, Retrieved) else (),
     )

@@ -12,11 +12,8 @@ alone: a parameter of the config could be overwritten by a client's body.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +28,16 @@ from tierwise.llm.models import kind_of
 from tierwise.schema import Tier
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.answer import Answer
-from tierwise.serving.api_error import ApiError, failed
-from tierwise.serving.chat_reply import Reply, usage
-from tierwise.serving.chat_request import ChatRequest, check_parameters, question_of
-from tierwise.serving.reopening import ReopeningModel
-from tierwise.serving.runtime import PolicyRuntime
-
-log = logging.getLogger("tierwise.serving")
+from tierwise.serving.chat import (
+    ApiError,
+    ChatReply,
+    ChatRequest,
+    failed_answer,
+    policy_inputs,
+    usage_body,
+)
+from tierwise.serving.registry import PolicyRegistry
+from tierwise.serving.runtime import PolicyRuntime, ReopeningModel
 
 _PROXYS_OWN = frozenset(
     {
@@ -98,16 +98,6 @@ class RouterModel:
         """Nothing to give back."""
 
 
-@dataclass
-class _Served:
-    """A policy file as it was read last, and what runs it."""
-
-    path: Path
-    digest: str
-    version: str
-    runtime: PolicyRuntime
-
-
 class PolicyProvider(CustomLLM):  # type: ignore[misc]  # litellm's types are not followed
     """LiteLLM's custom provider ``policy/NAME``, for each policy by its name.
 
@@ -124,13 +114,10 @@ class PolicyProvider(CustomLLM):  # type: ignore[misc]  # litellm's types are no
     ) -> None:
         super().__init__()
         self._deployments, self._seed = dict(deployments or {}), seed
-        self._served: dict[str, _Served] = {}
-        for path in paths:
-            served = self._read(path, path.read_bytes())
-            name = served.runtime.file.name
-            if name in self._served:
-                raise InputError(f"the name {name!r} is that of another policy", path=path)
-            self._served[name] = served
+        self.registry = PolicyRegistry(paths, self._opened)
+        for served in self.registry.policies:
+            if served.runtime is None:
+                raise InputError(str(served.fault), path=served.path)
 
     @classmethod
     def beside(cls, handler: str, *names: str, **more: Any) -> PolicyProvider:
@@ -165,27 +152,18 @@ class PolicyProvider(CustomLLM):  # type: ignore[misc]  # litellm's types are no
 
     async def _answer(
         self, model: str, messages: Sequence[Any], params: Mapping[str, Any]
-    ) -> tuple[Answer, Reply]:
+    ) -> tuple[Answer, ChatReply]:
         try:
-            served = self._current(model)
             given = {k: v for k, v in params.items() if k not in _PROXYS_OWN and v is not None}
             given |= params.get("extra_body") or {}
-            ignored = check_parameters(given)
-            chat = ChatRequest(
-                model,
-                tuple(messages),
-                given.get("inputs"),
-                given.get("seed"),
-                False,
-                False,
-                ignored,
-            )
-            runtime = served.runtime
-            question = question_of(chat, runtime.file)
-            answer = await runtime.answer(question.inputs, seed=chat.seed, history=question.history)
-            reply = Reply(runtime.file.name, served.version, ignored)
+            chat = ChatRequest.of({**given, "model": model, "messages": list(messages)})
+            served = self.registry.refresh(self.registry.find(model))
+            with served.use() as runtime:
+                asked = policy_inputs(chat, runtime.file)
+                answer = await runtime.answer(asked.inputs, seed=chat.seed, history=asked.history)
+            reply = ChatReply(runtime.file.name, served.version, chat.ignored)
             if answer.failed:
-                raise failed(answer, {})
+                raise failed_answer(answer, {})
         except ApiError as error:
             raise CustomLLMError(error.status, error.message) from None
         except InputError as error:
@@ -194,29 +172,10 @@ class PolicyProvider(CustomLLM):  # type: ignore[misc]  # litellm's types are no
             raise CustomLLMError(502, f"no answer: {error}") from None
         return answer, reply
 
-    def _current(self, name: str) -> _Served:
-        """The policy, read again where its file changed."""
-        served = self._served.get(name)
-        if served is None:
-            raise ApiError(404, f"no policy {name!r}; there are: {', '.join(self._served)}")
-        try:
-            content = served.path.read_bytes()
-        except OSError:
-            return served
-        if hashlib.sha256(content).hexdigest() != served.digest:
-            try:
-                served = self._served[name] = self._read(served.path, content)
-            except TierwiseError as error:
-                log.error("the old version stays, the new one is refused: %s", error)
-                served.digest = hashlib.sha256(content).hexdigest()
-        return served
-
-    def _read(self, path: Path, content: bytes) -> _Served:
-        file = PolicyFile.loads(content.decode("utf-8-sig", "replace"), path)
-        digest = hashlib.sha256(content).hexdigest()
+    def _opened(self, file: PolicyFile) -> PolicyRuntime:
         tiers = {tier.name: tier for tier in map(file.tier_of, file.policy.variants)}
         models = {name: self._model(tier) for name, tier in tiers.items()}
-        return _Served(path, digest, digest[:12], PolicyRuntime(file, models, seed=self._seed))
+        return PolicyRuntime(file, models, seed=self._seed)
 
     def _model(self, tier: Tier) -> LanguageModel:
         if kind_of(tier.model) == "litellm" and _in_proxy():
@@ -224,7 +183,7 @@ class PolicyProvider(CustomLLM):  # type: ignore[misc]  # litellm's types are no
         return ReopeningModel(tier)
 
 
-def _response(response: Any, answer: Answer, reply: Reply) -> Any:
+def _response(response: Any, answer: Answer, reply: ChatReply) -> Any:
     """LiteLLM's response object, filled in."""
     body = reply.completion(answer)
     response.choices[0].message.content = answer.text
@@ -236,7 +195,7 @@ def _response(response: Any, answer: Answer, reply: Reply) -> Any:
     return response
 
 
-def _chunks(answer: Answer, reply: Reply) -> Iterator[dict[str, Any]]:
+def _chunks(answer: Answer, reply: ChatReply) -> Iterator[dict[str, Any]]:
     """The generic chunks that LiteLLM turns into a provider-independent stream."""
     finish_reason = reply.completion(answer)["choices"][0]["finish_reason"]
     yield {
@@ -252,7 +211,7 @@ def _chunks(answer: Answer, reply: Reply) -> Iterator[dict[str, Any]]:
         "tool_use": None,
         "is_finished": True,
         "finish_reason": finish_reason,
-        "usage": usage(answer),
+        "usage": usage_body(answer),
         "index": 0,
         "provider_specific_fields": {"tierwise": reply.summary(answer)},
     }

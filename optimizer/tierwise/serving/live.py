@@ -39,7 +39,7 @@ _CANCEL_GRACE_S = 0.5
 """How long a call that was given up may take to stop before it is left to itself."""
 
 
-class Source(NamedTuple):
+class SampleSource(NamedTuple):
     """Where a variant's samples come from, for the inputs of one request, and in which turn."""
 
     model: LanguageModel
@@ -48,32 +48,32 @@ class Source(NamedTuple):
     turn: str = ANSWER
 
 
-class Library(NamedTuple):
+class BoundRetriever(NamedTuple):
     """A retriever, and how a policy uses it."""
 
     spec: RetrieverSpec
     retriever: Retriever
 
 
-class SourceOf(Protocol):
+class SampleSourceOf(Protocol):
     """The model, tier and request of a variant, for the inputs of one request."""
 
-    def __call__(self, variant: Variant, *, parent: Parent | None = None) -> Source:
+    def __call__(self, variant: Variant, *, parent: Parent | None = None) -> SampleSource:
         """The source of a variant's samples, below ``parent`` where there is one."""
         ...
 
 
-class _Out(NamedTuple):
+class _PendingCall(NamedTuple):
     """A call, and which samples of its round it is for."""
 
     variant: Variant
-    source: Source
+    source: SampleSource
     call: Call
     places: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
+class LiveResult:
     """What came back for one sample, what it says, and what its query brought."""
 
     variant: Variant
@@ -85,27 +85,30 @@ class Came:
 
 
 class LiveSamples:
-    """The samples of one request. Sample i of a variant is sample i of the variant's pool, seed and all; one
-    that follows another has its parent's index. ``came`` is what came back for each, in order."""
+    """The samples of one request.
+
+    Sample i of a variant is sample i of the variant's pool, seed and all; a sample that follows
+    another has its parent's index. ``results`` is what came back for each, in order.
+    """
 
     def __init__(
         self,
-        source_of: SourceOf,
+        source_of: SampleSourceOf,
         inputs: Mapping[str, str],
         answer: AnswerSpec,
         seed: int,
         timeout_s: float | None,
         verifiers: Sequence[str] = (),
-        library: Library | None = None,
+        retriever: BoundRetriever | None = None,
     ) -> None:
         self.calls = 0
-        self.came: list[Came] = []
+        self.results: list[LiveResult] = []
         self._parents: list[int | None] = []
         self._source_of, self._inputs, self._answer, self._seed = source_of, inputs, answer, seed
-        self._library = library
+        self._retriever = retriever
         self._verifiers = verifiers
         self._deadline = None if timeout_s is None else monotonic() + timeout_s
-        self._source: dict[Variant, Source] = {}
+        self._source: dict[Variant, SampleSource] = {}
         self._taken: dict[Variant, int] = {}
 
     async def sample(self, round_: Round) -> list[Sampled]:
@@ -130,16 +133,16 @@ class LiveSamples:
         for fault in faults:
             if fault is not None:
                 raise fault
-        came: dict[int, Came] = {}
+        came: dict[int, LiveResult] = {}
         for task, out in tasks.items():
             results = _lost(out, _late(round_)) if task in late else task.result()
             came |= zip(out.places, results, strict=True)
-        first = len(self.came)
-        self.came += [came[place] for place in range(len(came))]
+        first = len(self.results)
+        self.results += [came[place] for place in range(len(came))]
         self._parents += round_.parents
-        return [self._sampled(i) for i in range(first, len(self.came))]
+        return [self._sampled(i) for i in range(first, len(self.results))]
 
-    def _out(self, round_: Round) -> Iterator[_Out]:
+    def _out(self, round_: Round) -> Iterator[_PendingCall]:
         """One call a variant where the tier takes ``n``, else one a sample: it may arrive alone."""
         roots: dict[Variant, list[int]] = {}
         for place, (variant, parent) in enumerate(
@@ -148,7 +151,7 @@ class LiveSamples:
             if parent is None:
                 roots.setdefault(variant, []).append(place)
                 continue
-            above = self.came[parent]
+            above = self.results[parent]
             source = self._source_of(variant, parent=self._follows(above))
             yield self._call(variant, source, above.index, (place,))
         for variant, places in roots.items():
@@ -158,50 +161,52 @@ class LiveSamples:
             for at in range(0, len(places), size):
                 yield self._call(variant, source, first + at, tuple(places[at : at + size]))
 
-    def _of(self, variant: Variant) -> Source:
+    def _of(self, variant: Variant) -> SampleSource:
         if variant not in self._source:
             self._source[variant] = self._source_of(variant)
         return self._source[variant]
 
-    def _call(self, variant: Variant, source: Source, first: int, places: tuple[int, ...]) -> _Out:
+    def _call(
+        self, variant: Variant, source: SampleSource, first: int, places: tuple[int, ...]
+    ) -> _PendingCall:
         seed = base_seed(self._seed, source.request) + first
-        return _Out(variant, source, Call(source.request, first, len(places), seed), places)
+        return _PendingCall(variant, source, Call(source.request, first, len(places), seed), places)
 
-    def _follows(self, above: Came) -> Parent:
+    def _follows(self, above: LiveResult) -> Parent:
         assert isinstance(above.result, Completion)  # an episode asks nothing after a failure
-        library, passages = self._library, None
-        if library is not None and above.variant.turn.name == "query":
-            passages = library.spec.shown(_passages(above))
+        retriever, passages = self._retriever, None
+        if retriever is not None and above.variant.turn.name == "query":
+            passages = retriever.spec.shown(_passages(above))
         return Parent(above.request, above.result.text, above.said.query, passages)
 
-    async def _made(self, out: _Out) -> list[Came]:
+    async def _made(self, out: _PendingCall) -> list[LiveResult]:
         """The call's samples, with what their queries bring."""
         results = await _answer(out.source.model, out.call)
         samples = enumerate(results, start=out.call.first_sample)
         return list(await asyncio.gather(*(self._read(out, i, result) for i, result in samples)))
 
-    async def _read(self, out: _Out, index: int, result: Result) -> Came:
-        variant, library = out.variant, self._library
+    async def _read(self, out: _PendingCall, index: int, result: Result) -> LiveResult:
+        variant, retriever = out.variant, self._retriever
         if isinstance(result, Failure):
-            return Came(variant, out.call.request, index, result)
-        spec = library.spec.query if library else None
+            return LiveResult(variant, out.call.request, index, result)
+        spec = retriever.spec.query if retriever else None
         said = read_turn(variant.turn, result.text, self._answer, spec)
         found = None
-        if said.query is not None and library is not None and variant.turn.passages:
-            retriever, k = library.retriever, variant.turn.passages
-            found = await asyncio.to_thread(look_up, retriever, said.query, k)
-        return Came(variant, out.call.request, index, result, said, found)
+        if said.query is not None and retriever is not None and variant.turn.passages:
+            k = variant.turn.passages
+            found = await asyncio.to_thread(look_up, retriever.retriever, said.query, k)
+        return LiveResult(variant, out.call.request, index, result, said, found)
 
     def _sampled(self, i: int) -> Sampled:
-        came, parent = self.came[i], self._parents[i]
+        came, parent = self.results[i], self._parents[i]
         result, found = came.result, came.found
         if isinstance(result, Failure):
             return Sampled(Sample(None, failed=True), None, result.latency_s)
         _, tier, _, turn = self._of(came.variant.root)
         completion_usd = tier.price.completion_usd(result.completion_tokens)
-        library = self._library
-        if isinstance(found, Retrieved) and library is not None:
-            completion_usd += library.spec.usd_per_call
+        retriever = self._retriever
+        if isinstance(found, Retrieved) and retriever is not None:
+            completion_usd += retriever.spec.usd_per_call
         bill = SampleBill(
             came.variant if parent is None else (came.variant, parent),
             tier.price.prompt_usd(result.prompt_tokens, result.cached_tokens),
@@ -227,18 +232,18 @@ class LiveSamples:
         """The passages that the chain of a sample had before it."""
         above, had = self._parents[i], set[str]()
         while above is not None:
-            had.update(p.id for p in _passages(self.came[above]))
+            had.update(p.id for p in _passages(self.results[above]))
             above = self._parents[above]
         return had
 
 
-def _passages(came: Came) -> tuple[Passage, ...]:
+def _passages(came: LiveResult) -> tuple[Passage, ...]:
     return came.found.passages if isinstance(came.found, Retrieved) else ()
 
 
-def _lost(out: _Out, failure: Failure) -> list[Came]:
+def _lost(out: _PendingCall, failure: Failure) -> list[LiveResult]:
     request, first = out.call.request, out.call.first_sample
-    return [Came(out.variant, request, first + i, failure) for i in range(out.call.n)]
+    return [LiveResult(out.variant, request, first + i, failure) for i in range(out.call.n)]
 
 
 async def _answer(model: LanguageModel, call: Call) -> list[Result]:

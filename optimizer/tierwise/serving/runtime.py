@@ -4,9 +4,9 @@
 
     answer = PolicyRuntime.load("small.yaml").answer_sync(question="What is 2 + 2?")
 
-Every decision is ``tierwise.episode``'s, which the offline evaluation drives too; what is here only
+Every decision is ``tierwise.episode``'s, which the offline evaluation drives too; this module only
 makes the calls. Over the samples of a pool that was bought with the same seed, the runtime gives the
-answer, the samples and the cost that the evaluation said.
+answer, the samples and the cost that the evaluation computed.
 """
 
 from __future__ import annotations
@@ -14,26 +14,32 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 
 from tierwise.difficulty import difficulty_faults, signal_of
 from tierwise.episode import Outcome, episode, strategies_of
-from tierwise.errors import InputError, unknown_name
-from tierwise.llm import LanguageModel, Parent, build_request
-from tierwise.retrieval import Retriever
-from tierwise.schema import Message, Variant
+from tierwise.errors import InputError, ProviderError, unknown_name
+from tierwise.llm import Call, LanguageModel, Parent, Result, build_request
+from tierwise.llm.faults import Traffic
+from tierwise.llm.models import open_model
+from tierwise.retrieval import Retriever, open_for_task, open_retriever, target_of
+from tierwise.schema import Message, Tier, Variant, retriever_of
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.prompt import check_turns
 from tierwise.serving.answer import Answer, answer_of
-from tierwise.serving.library import library_of
-from tierwise.serving.live import Library, LiveSamples, Source
-from tierwise.serving.reopening import ReopeningModel
-from tierwise.strategies import Strategy, paths_of
+from tierwise.serving.live import BoundRetriever, LiveSamples, SampleSource
+from tierwise.strategies import Strategy, asks, paths_of
 
 Models = Mapping[str, LanguageModel]
+
+REOPEN_AFTER_S = 10.0
+SEND = "TIERWISE_SEND"
+"""``litellm`` in this variable sends every call through LiteLLM, with its callbacks and its network
+settings; else calls to OpenAI-compatible servers go straight there (``llm.openai_client``)."""
 
 
 class PolicyRuntime:
@@ -66,7 +72,7 @@ class PolicyRuntime:
         given = model if isinstance(model, Mapping) else {policy.tier.name: model}
         self._models = {name: given for name, given in given.items() if given is not None}
         self._opened: list[ReopeningModel] = []
-        self.library: Library | None = None
+        self.retriever: BoundRetriever | None = None
         tiers = {tier.name: tier for tier in map(policy.tier_of, policy.policy.variants)}
         try:
             for tier in tiers.values():
@@ -79,7 +85,7 @@ class PolicyRuntime:
                     self._opened.append(ReopeningModel(tier))
                     self._models[tier.name] = self._opened[-1]
             self._owns_retriever = retriever is None
-            self.library = library_of(policy, self._strategies, retriever)
+            self.retriever = retriever_of_policy(policy, self._strategies, retriever)
         except BaseException:  # what was opened is closed, whatever it was; it goes on up
             self.close()
             raise
@@ -145,7 +151,7 @@ class PolicyRuntime:
             self.seed if seed is None else seed,
             policy.limits.timeout_s,
             self._scores,
-            self.library,
+            self.retriever,
         )
         rounds = episode(policy, self._strategies, given)
         try:
@@ -155,7 +161,7 @@ class PolicyRuntime:
         except StopIteration as end:
             outcome: Outcome = end.value
         latency_s = monotonic() - started_s
-        return answer_of(self.file, outcome, live.came, live.calls, latency_s)
+        return answer_of(self.file, outcome, live.results, live.calls, latency_s)
 
     def answer_sync(
         self,
@@ -198,21 +204,21 @@ class PolicyRuntime:
         inputs: Mapping[str, str],
         history: Sequence[Message] = (),
         parent: Parent | None = None,
-    ) -> Source:
+    ) -> SampleSource:
         """Where the samples of ``variant`` come from, for these inputs and after ``parent``."""
         tier = self.file.tier_of(variant)
         model = self._models[tier.name]
         address = str(getattr(model, "address", ""))  # part of what a sample's seed depends on
         prompt = self.file.prompts[variant.prompt]
         request = build_request(tier, prompt, variant, inputs, address, history, parent)
-        return Source(model, tier, request, prompt.turn)
+        return SampleSource(model, tier, request, prompt.turn)
 
     def close(self) -> None:
         """Close the models that this runtime opened."""
         while self._opened:
             self._opened.pop().close()
-        if self.library is not None and self._owns_retriever:
-            self.library.retriever.close()
+        if self.retriever is not None and self._owns_retriever:
+            self.retriever.retriever.close()
 
     def __enter__(self) -> PolicyRuntime:
         return self
@@ -243,3 +249,97 @@ def checked_strategies(file: PolicyFile, path: Path | str | None = None) -> tupl
         return strategies
     except InputError as error:
         raise InputError(f"policy {file.name!r}: {error.message}", path=path) from None
+
+
+def retriever_of_policy(
+    file: PolicyFile, strategies: tuple[Strategy, ...], retriever: Retriever | None = None
+) -> BoundRetriever | None:
+    """What answers the policy's queries: given, bound by name, or that of the task at hand.
+
+    None where the policy asks none.
+
+    Raises:
+        InputError: it asks queries and names no retriever, or its name is bound to nothing.
+    """
+    if not any(asks(strategy, "query") for strategy in strategies):
+        return None
+    spec = file.retriever
+    if spec is None:
+        raise InputError(f"policy {file.name!r} asks queries and names no retriever")
+    if retriever is None:
+        retriever = _retriever_of_task(file) or open_retriever(spec.name, target_of(spec.name))
+    return BoundRetriever(spec, retriever)
+
+
+def _retriever_of_task(file: PolicyFile) -> Retriever | None:
+    """The retriever of the policy's task, if that is here and brings it, and nothing is bound."""
+    assert file.retriever is not None
+    if target_of(file.retriever.name) is not None:
+        return None
+    try:
+        found = retriever_of(file.task.name)
+    except InputError:
+        return None
+    if found is None or found.corpus is None or found.spec.name != file.retriever.name:
+        return None
+    return open_for_task(found)
+
+
+class ReopeningModel:
+    """The model of ``tier``, for servers that stay up: given up for a pause, then opened anew.
+
+    A job may end with the first ``ProviderError`` (wrong key, no quota, host not reachable); a
+    server must not stay broken once that is mended. So for ``pause_s`` seconds all calls fail with
+    the same reason and nothing is sent, then the next call opens the model again.
+
+    Attributes:
+        fault: why calls fail at present, None where they do not.
+
+    Raises:
+        InputError: there is no such model, or it does not take what a mode sends.
+        ProviderError: there is no key for it.
+    """
+
+    def __init__(self, tier: Tier, *, pause_s: float = REOPEN_AFTER_S) -> None:
+        self.tier = tier
+        self.fault: str | None = None
+        self._pause_s, self._again_at_s = pause_s, 0.0
+        self._direct = os.environ.get(SEND, "") != "litellm"
+        self._model: LanguageModel = open_model(tier, direct=self._direct)
+        self.chunk = self._model.chunk
+
+    @property
+    def address(self) -> str:
+        """What ``Request.address`` must be for this model."""
+        return str(getattr(self._model, "address", ""))
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """What the model sent since it was opened; None where nothing is sent."""
+        return getattr(self._model, "traffic", None)
+
+    async def answer(self, call: Call) -> list[Result]:
+        """Answer one live call; raises ProviderError while the provider is given up."""
+        if self.fault is not None:
+            if monotonic() < self._again_at_s:
+                raise ProviderError(self.fault)
+            self._reopen()
+        try:
+            return await self._model.answer(call)
+        except ProviderError as error:
+            self.fault, self._again_at_s = str(error), monotonic() + self._pause_s
+            raise
+
+    def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
+        """Answer whole chunks, as the model does."""
+        return self._model.complete(chunks)
+
+    def close(self) -> None:
+        """Close the model."""
+        self._model.close()
+
+    def _reopen(self) -> None:
+        dead = self._model  # calls on it still return
+        self._model = open_model(self.tier, direct=self._direct)
+        self.fault = None
+        dead.close()

@@ -1,4 +1,4 @@
-"""The policies that a gateway serves: by name, by tier, and anew when their files change."""
+"""The policies that a server offers: by name, by tier, and anew when their files change."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tierwise.errors import InputError, ProviderError, unknown_name
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.serving.api_error import ApiError
+from tierwise.serving.chat import ApiError
 from tierwise.serving.runtime import PolicyRuntime, checked_strategies
 
 log = logging.getLogger("tierwise.serving")
@@ -21,19 +22,27 @@ OpenRuntime = Callable[[PolicyFile], PolicyRuntime]
 """Opens a policy's models; raises InputError or ProviderError where that cannot be."""
 
 
-class Edition:
-    """One content of one policy file; closed once it is replaced and nobody uses it any more.
+class _Content(NamedTuple):
+    """A policy file as it was read and checked."""
+
+    path: Path
+    digest: str
+    file: PolicyFile
+
+
+class ServedPolicy:
+    """One content of one policy file; closed once it is replaced and no request uses it any more.
 
     ``runtime`` is None where the policy's models cannot be opened, and ``fault`` says why.
     """
 
-    def __init__(self, file: PolicyFile, digest: str, open_runtime: OpenRuntime) -> None:
-        self.file, self.version = file, digest[:12]
+    def __init__(self, content: _Content, open_runtime: OpenRuntime) -> None:
+        self.path, self.file, self.version = content.path, content.file, content.digest[:12]
         self.runtime: PolicyRuntime | None = None
         self._fault: str | None = None
         self._users, self._retired = 0, False
         try:
-            self.runtime = open_runtime(file)
+            self.runtime = open_runtime(content.file)
         except (InputError, ProviderError) as error:
             self._fault = str(error)
 
@@ -68,8 +77,11 @@ class Edition:
             self.runtime.close()
 
 
-class Shelf:
-    """Policy files, each with its current edition.
+class PolicyRegistry:
+    """Policy files, each as it was read last.
+
+    A new content is read, checked and opened before it replaces the old one; where it has a fault,
+    or its models cannot be opened, the old one stays and ``refused`` says why, by path.
 
     Raises:
         InputError: a file has a fault, or two policies have one name.
@@ -77,31 +89,29 @@ class Shelf:
 
     def __init__(self, paths: Sequence[Path], open_runtime: OpenRuntime = PolicyRuntime) -> None:
         self._open = open_runtime
-        self._editions: dict[Path, Edition] = {}
+        self._served: dict[Path, ServedPolicy] = {}
         self._seen: dict[Path, str] = {}
         self.refused: dict[Path, str] = {}
         for path in paths:
-            content = _read(path)
-            digest = _digest(content)
-            file = self._checked(path, content)
-            self._editions[path] = Edition(file, digest, open_runtime)
-            self._seen[path] = digest
+            raw = _read(path)
+            content = self._checked(path, raw)
+            self._served[path], self._seen[path] = self._opened(content), content.digest
 
     @property
-    def editions(self) -> tuple[Edition, ...]:
-        """The current edition of every file, in the order given."""
-        return tuple(self._editions.values())
+    def policies(self) -> tuple[ServedPolicy, ...]:
+        """The current policy of every file, in the order given."""
+        return tuple(self._served.values())
 
     @property
-    def names(self) -> Mapping[str, Edition]:
-        """Editions by policy name, and as ``tier/TIER`` where one policy alone has the tier."""
-        editions = self.editions
-        tiers = Counter(e.file.tier.name for e in editions)
-        by_tier = {f"tier/{e.file.tier.name}": e for e in editions if tiers[e.file.tier.name] == 1}
-        return {**by_tier, **{e.file.name: e for e in editions}}
+    def names(self) -> Mapping[str, ServedPolicy]:
+        """By policy name, and as ``tier/TIER`` where one policy alone has the tier."""
+        policies = self.policies
+        tiers = Counter(p.file.tier.name for p in policies)
+        by_tier = {f"tier/{p.file.tier.name}": p for p in policies if tiers[p.file.tier.name] == 1}
+        return {**by_tier, **{p.file.name: p for p in policies}}
 
-    def find(self, name: str) -> Edition:
-        """The edition that a client's ``model`` names.
+    def find(self, name: str) -> ServedPolicy:
+        """The policy that a client's ``model`` names.
 
         Raises:
             ApiError: 404, with the near names.
@@ -113,41 +123,52 @@ class Shelf:
         return names[name]
 
     async def reload(self) -> list[tuple[str, str]]:
-        """Look at all files once; (policy, "loaded" or "refused") for each content not yet seen.
+        """Look at all files once; (policy, "loaded" or "refused") for each content not yet seen."""
+        outcomes = []
+        for path in list(self._served):
+            found = self._new_content(path)
+            if isinstance(found, _Content):
+                found = self._replace(await asyncio.to_thread(self._opened, found), found.digest)
+            if found is not None:
+                outcomes.append((self._served[path].file.name, found))
+        return outcomes
 
-        A new content is read, checked and opened before it replaces the old one; where it has a
-        fault, or its models cannot be opened, the old one stays.
-        """
-        return [
-            (self._editions[path].file.name, outcome)
-            for path in list(self._editions)
-            if (outcome := await self._reload(path))
-        ]
+    def refresh(self, served: ServedPolicy) -> ServedPolicy:
+        """The policy of the same file, read again where the file has changed."""
+        found = self._new_content(served.path)
+        if isinstance(found, _Content):
+            self._replace(self._opened(found), found.digest)
+        return self._served[served.path]
 
     def close(self) -> None:
-        """Close all editions."""
-        for edition in self.editions:
-            edition.retire()
+        """Close all policies."""
+        for served in self.policies:
+            served.retire()
 
-    async def _reload(self, path: Path) -> str | None:
+    def _opened(self, content: _Content) -> ServedPolicy:
+        return ServedPolicy(content, self._open)
+
+    def _new_content(self, path: Path) -> _Content | str | None:
+        """A content that was not seen yet, "refused" where it has a fault, None where there is none."""
         try:
-            content = _read(path)
+            raw = _read(path)
         except InputError as error:
             return self._refuse(path, "", str(error))
-        digest = _digest(content)
+        digest = _digest(raw)
         if digest == self._seen[path]:
             return None
         try:
-            file = self._checked(path, content)
+            return self._checked(path, raw)
         except InputError as error:
             return self._refuse(path, digest, str(error))
-        edition = await asyncio.to_thread(Edition, file, digest, self._open)
-        if edition.runtime is None:
-            return self._refuse(path, digest, str(edition.fault))
-        old, self._editions[path], self._seen[path] = self._editions[path], edition, digest
-        self.refused.pop(path, None)
+
+    def _replace(self, new: ServedPolicy, digest: str) -> str | None:
+        if new.runtime is None:
+            return self._refuse(new.path, digest, str(new.fault))
+        old, self._served[new.path], self._seen[new.path] = self._served[new.path], new, digest
+        self.refused.pop(new.path, None)
         old.retire()
-        log.info("policy %s: version %s replaced %s", file.name, edition.version, old.version)
+        log.info("policy %s: version %s replaced %s", new.file.name, new.version, old.version)
         return "loaded"
 
     def _refuse(self, path: Path, digest: str, why: str) -> str | None:
@@ -158,17 +179,17 @@ class Shelf:
         log.error("the old version stays, the new one is refused: %s", why)
         return "refused"
 
-    def _checked(self, path: Path, content: bytes) -> PolicyFile:
+    def _checked(self, path: Path, raw: bytes) -> _Content:
         try:
-            text = content.decode("utf-8-sig")
+            text = raw.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise InputError("is not text in UTF-8", path=path) from None
         file = PolicyFile.loads(text, path)
         checked_strategies(file, path)
-        for other, edition in self._editions.items():
-            if other != path and edition.file.name == file.name:
+        for other, served in self._served.items():
+            if other != path and served.file.name == file.name:
                 raise InputError(f"the name {file.name!r} is that of {other} already", path=path)
-        return file
+        return _Content(path, _digest(raw), file)
 
 
 def _read(path: Path) -> bytes:
