@@ -49,7 +49,16 @@ from tierwise.proposals import (
 )
 from tierwise.proposals.dspy_lm import proposers_lm
 from tierwise.proposals.proposers import fields_of
-from tierwise.schema import Budget, Job, LoadedTask, PromptTemplate, ProposalSpec, Tier, TierSpec, Variant
+from tierwise.schema import (
+    Budget,
+    Job,
+    LoadedTask,
+    PromptTemplate,
+    ProposalSpec,
+    Tier,
+    TierSpec,
+    Variant,
+)
 from tierwise.search import tune
 from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
 from tierwise.search.run_dir import RunDir
