@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 _HOME = {
     "task_from_jsonl": "api",
     "tune": "api",
-    "Budget": "content",
-    "ProposalSpec": "content",
-    "TierSpec": "content",
+    "Budget": "schema",
+    "ProposalSpec": "schema",
+    "TierSpec": "schema",
     "TierwiseError": "errors",
     "Variant": "schema",
     "Policy": "schema",
