@@ -213,7 +213,8 @@ def joint(
         assert optimizer.result is not None
         found = optimizer.result.found["small"]
         spent = optimizer.result.summary
-        used = spent["tiers"]["small"]["calls"] + spent["proposals"]["calls"]
+        assert spent.proposals is not None
+        used = spent.tiers["small"].spending.calls + spent.proposals.calls
         prompts = found.problem.variants.prompts
         return {
             point: Way(found.points[point].policy, prompts, used)

@@ -40,6 +40,7 @@ from tierwise.search.signal_quality import CLASSES, difficulties_of, qualities
 from tierwise.search.stages.fit import paying
 from tierwise.search.study import described
 from tierwise.search.techniques import techniques
+from tierwise.stats.intervals import Interval
 from tierwise.stats.rank import auroc_of_shares, expected_calibration_error, reliability
 
 TIERS = ("small", "medium", "large")
@@ -101,6 +102,16 @@ def _modes(policy: Policy, world: World) -> str:
     return f"; modes {said}{'; it does not switch' if stuck_in(policy, shares) else ''}"
 
 
+def number(value: float | None) -> float:
+    """NaN for what the samples do not support."""
+    return float("nan") if value is None else value
+
+
+def interval(mean: float | None, ends: tuple[float | None, float | None]) -> Interval:
+    """An estimate of a summary as an interval."""
+    return Interval(number(mean), number(ends[0]), number(ends[1]))
+
+
 def signals(world: World) -> None:
     """How each signal orders the items, and the oracle's gain that buckets by it capture."""
     table, dims = world.table, world.dimensions
@@ -114,17 +125,21 @@ def signals(world: World) -> None:
     )
     found = qualities(evaluator, recipes(dims, steps=3), asked, leading)
     print(f"\n### {world.name}: signals, judged by `{leading.label}` on {table.n_items} items\n")
-    oracle = found[0].oracle
+    oracle = interval(found[0].oracle_gain, found[0].oracle_gain_ci95)
     print(f"Oracle buckets gain {iv(oracle, 4, sign=True)} of utility.\n")
     print(
         "| signal | AUROC | Spearman | $ an item | gain | share of the oracle's | if it were free |"
     )
     print("|---|---|---|---|---|---|---|")
     for q in found:
-        free = q.unbilled.mean / oracle.mean if oracle.low > 0 else float("nan")
+        free = (q.gain_if_free or 0.0) / oracle.mean if oracle.low > 0 else float("nan")
+        settings = "".join(f" ({value})" for value in q.params.values())
+        looked = f" of {q.probe.samples} × {' + '.join(q.probe.variants)}" if q.probe else ""
+        share = float("nan") if q.share_of_oracle_gain is None else q.share_of_oracle_gain
         print(
-            f"| {q.difficulty} | {iv(q.auroc, 2)} | {q.spearman:.2f} | {q.usd_per_item:.1e} "
-            f"| {iv(q.gain, 4, sign=True)} | {q.share:.0%} | {free:.0%} |"
+            f"| {q.signal}{settings}{looked} | {iv(interval(q.auroc, q.auroc_ci95), 2)} "
+            f"| {number(q.spearman):.2f} | {q.usd_per_item:.1e} "
+            f"| {iv(interval(q.gain, q.gain_ci95), 4, sign=True)} | {share:.0%} | {free:.0%} |"
         )
 
 
@@ -183,7 +198,7 @@ def sensitivity(result: TuneResult, name: str) -> None:
     for s in sensitivities(found.prompt_table, found.problem.families):
         if s.family != "*":
             print(
-                f"| {s.family} | {s.mode} | {iv(s.pss, 3)} | {s.by_chance:.3f} "
+                f"| {s.family} | {s.mode} | {iv(interval(s.pss, s.pss_ci95), 3)} | {number(s.by_chance):.3f} "
                 f"| {s.mean_score:.2f} |"
             )
 
@@ -197,7 +212,7 @@ def technique_table(result: TuneResult, name: str) -> None:
     print("|---|---|---|---|---|---|")
     for t in techniques(found.prompt_table, q.variants.baseline, q.families):
         print(
-            f"| {t.prompt} | {t.mode} | {t.score:.2f} | {iv(t.difference, 3, sign=True)} "
+            f"| {t.prompt} | {t.mode} | {t.score:.2f} | {iv(interval(t.difference, t.difference_ci95), 3, sign=True)} "
             f"| {t.verdict} | ×{t.cost_ratio:.1f} |"
         )
 

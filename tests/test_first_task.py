@@ -61,7 +61,7 @@ def test_the_page_works_as_shown(tmp_path: Path) -> None:
     assert "answered" in done.stdout
     run = tmp_path / "runs" / "bills"
     (tier,) = json.loads((run / "summary.json").read_text())["tiers"].values()
-    assert 0 < tier["usd"] <= 0.30
+    assert 0 < tier["spending"]["usd"] <= 0.30
     assert tier["gate"] == "not passed", "the page says so"
     file = PolicyFile.load(run / "policies" / "small.yaml")
     assert file.tier.model == "openai/practice"

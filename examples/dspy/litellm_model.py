@@ -35,10 +35,10 @@ def main(questions: Path, model: str, proposer: str, out: Path, **settings: Any)
         exact, tiers={"main": model}, budget_usd=BUDGET_USD, normalise="text", out=out, **settings
     )
     program = optimizer.compile(dspy.ChainOfThought("question -> answer"), trainset=examples)
-    for made in optimizer.result.summary["tiers"]["main"]["rounds"]:
-        print(f"round {made['round']}: {len(made['prompts'])} prompts  {made['ended']}")
-        for refused in made["refused"]:
-            print(f"  refused {refused['origin']}: {refused['reason']}")
+    for made in optimizer.result.summary.tiers["main"].rounds:
+        print(f"round {made.round}: {len(made.prompts)} prompts  {made.ended}")
+        for refused in made.refused:
+            print(f"  refused {refused.origin}: {refused.reason}")
     policy = program.policies["main"]
     print(policy.evidence["gate"], policy.expected["score"], policy.expected["usd_per_item"])
     program.save(out / "program.json")

@@ -33,6 +33,7 @@ from tierwise.tasks.data_files import Fields, load_items
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tierwise.schema.result import Summary
     from tierwise.search import Listener, TuneResult
 
 Metric = Callable[[str, Item], float]
@@ -82,21 +83,23 @@ class Run:
         return self.result.policies
 
     @property
-    def summary(self) -> Mapping[str, Any]:
+    def summary(self) -> Summary:
         """``summary.json``."""
         return self.result.summary
 
     def frame(self, name: str) -> pd.DataFrame:
-        """``trials`` (every policy that was judged) or ``ablation`` (a row a tier and ablation_step)."""
+        """``trials`` (every policy that was judged) or ``ablation`` (a row a tier and step)."""
         import pandas as pd
+
+        from tierwise.schema.result import to_data
 
         if name == "trials":
             return pd.read_csv(self.path / "trials.csv")
         if name == "ablation":
             rows = [
-                {"tier": tier, "ablation_step": ablation_step, **measured}
-                for tier, found in self.summary["tiers"].items()
-                for ablation_step, measured in found["ablation"].items()
+                {"tier": name, "step": step, **to_data(measured)}
+                for name, tier in self.summary.tiers.items()
+                for step, measured in [*tier.ablation.items(), ("oracle_bound", tier.oracle_bound)]
             ]
             return pd.json_normalize(rows)
         raise unknown_name("frame", name, FRAMES)

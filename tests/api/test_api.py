@@ -51,7 +51,7 @@ def test_a_task_of_ones_own_is_tuned_and_answered(
     )
     saved = run.policies["mini"].save(tmp_path / "mini.yaml")
     assert run.frame("trials")["score"].between(0, 1).all()
-    assert "oracle_bound" in set(run.frame("ablation")["ablation_step"])
+    assert "oracle_bound" in set(run.frame("ablation")["step"])
     with pytest.raises(tw.TierwiseError, match="did you mean 'trials'"):
         run.frame("trails")
     runtime = tw.PolicyRuntime(tw.PolicyFile.load(saved), InProcess())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import fields
 
 import pytest
 from rich.console import Console
@@ -10,18 +11,25 @@ from rich.console import Console
 from tierwise.cli._results import fitting_table, verdict
 from tierwise.report.words import recipe_in_words
 from tierwise.schema import Recipe, StrategySpec, Variant
+from tierwise.schema.result import GateName, HeldOut, OperatingPoint, Paired, TierSummary
 
 
-def tier(low: float | None, gate: str) -> dict[str, object]:
-    got = {"score": 0.5, "score_ci95": [0.4, 0.6], "samples_per_item": 4.7}
-    against = {"score_difference": 0.1, "score_difference_ci95": [low, 0.2], "cost_ratio": 23.9}
-    point = {**got, "against_baseline": against}
-    return {
-        "chosen": "balanced",
-        "gate": gate,
-        "baseline": got,
-        "operating_points": {"balanced": point},
-    }
+def tier(low: float | None, gate: GateName) -> TierSummary:
+    """As much of a tier's summary as the table and the sentence read."""
+    baseline = HeldOut("plain", 40, 0.5, (0.4, 0.6), 1e-4, (1e-4, 1e-4), 4.7, 1.0)
+    point = OperatingPoint(
+        **vars(baseline),
+        gate=gate,
+        trial=3,
+        buckets=(),
+        signal="none",
+        thresholds=(),
+        stuck_in_mode=None,
+        against_baseline=Paired(0.1, (low, 0.2), 23.9, (20.0, 30.0), 0.01),
+    )
+    unread = dict.fromkeys(field.name for field in fields(TierSummary))
+    said = {"operating_point": "balanced", "gate": gate, "baseline": baseline}
+    return TierSummary(**{**unread, **said, "operating_points": {"balanced": point}})
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
@@ -49,7 +57,7 @@ def test_a_table_takes_one_line_a_tier_and_breaks_no_number(width: int) -> None:
         (None, "not passed", "[?, +20.0]"),
     ],
 )
-def test_a_verdict_says_what_the_gate_decided(low: float | None, gate: str, said: str) -> None:
+def test_a_verdict_says_what_the_gate_decided(low: float | None, gate: GateName, said: str) -> None:
     assert said in verdict(tier(low, gate))
 
 

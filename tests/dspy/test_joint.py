@@ -65,14 +65,14 @@ def test_the_report_ranks_candidates_at_one_sample_and_in_the_strategy(
 def test_rounds_go_on_with_the_next_paraphrases_of_the_catalogue(
     run: tuple[Any, JointOptimizer, Path],
 ) -> None:
-    first, second = run[1].result.summary["tiers"]["small"]["rounds"]
-    assert any(p["origin"].startswith("catalogue/") for p in first["prompts"])
-    assert second["briefs"][0]["failures"] > 0
-    assert "in mode" in second["briefs"][0]["run_as"]
-    tried = {t["origin"].partition("/")[0] for t in second["tried"]}
+    first, second = run[1].result.summary.tiers["small"].rounds
+    assert any(p.origin.startswith("catalogue/") for p in first.prompts)
+    assert second.briefs[0].failures > 0
+    assert "in mode" in second.briefs[0].run_as
+    tried = {t.origin.partition("/")[0] for t in second.tried}
     assert tried == {"catalogue"}
-    before = {p["id"] for p in first["prompts"]}
-    assert not before & {t["prompt"] for t in second["tried"]}
+    before = {p.id for p in first.prompts}
+    assert not before & {t.prompt for t in second.tried}
 
 
 def test_a_program_saves_and_loads_like_any_other(

@@ -116,9 +116,9 @@ def test_a_run_goes_on_whatever_the_proposer_says(proposer: Proposer, tmp_path: 
 
     billed = (proposer.prompt_tokens * 1.0 + proposer.completion_tokens * 4.0) / 1e6
     assert 0 < billed <= 2.0
-    spent = optimizer.result.summary["proposals"]
-    assert spent["calls"] >= 10
-    assert 0 < spent["usd"] <= 0.2
+    spent = optimizer.result.summary.proposals
+    assert spent.calls >= 10
+    assert 0 < spent.usd <= 0.2
 
 
 def test_a_proposer_without_money_proposes_nothing(proposer: Proposer, tmp_path: Path) -> None:
@@ -128,6 +128,6 @@ def test_a_proposer_without_money_proposes_nothing(proposer: Proposer, tmp_path:
     assert optimizer.registry is not None
     assert not optimizer.registry.candidates
     assert "the cap on usd is reached" in optimizer.registry.refused[0].reason
-    assert optimizer.result.summary["proposals"]["usd"] == 0
+    assert optimizer.result.summary.proposals.usd == 0
     assert list(program.policies["mini"].prompts) == ["student"]
     program.close()

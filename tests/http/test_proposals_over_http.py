@@ -40,20 +40,20 @@ def test_instructions_are_written_over_http_within_the_budget(
     )
     result = tune(wanted, tmp_path / "run", search_size=SMALL)
 
-    tier, proposals = result.summary["tiers"]["small"], result.summary["proposals"]
-    first, second = tier["rounds"]
-    assert "the proposer failed" in first["refused"][0]["reason"]
-    assert "garbage" in first["refused"][1]["reason"]
-    assert [t["refused"] for t in second["tried"]] == [""]
-    assert second["gain"]["score_difference"] > 0
+    tier, proposals = result.summary.tiers["small"], result.summary.proposals
+    first, second = tier.rounds
+    assert "the proposer failed" in first.refused[0].reason
+    assert "garbage" in first.refused[1].reason
+    assert [t.refused for t in second.tried] == [""]
+    assert second.gain.score_difference > 0
     exported = result.policies["small"].prompts.values()
     assert any(HELPS in m.content for prompt in exported for m in prompt.messages)
 
-    assert tier["calls"] + proposals["calls"] == loopback.calls
+    assert tier.spending.calls + proposals.calls == loopback.calls
     billed = loopback.prompt_tokens + loopback.completion_tokens
-    assert tier["tokens"] + proposals["tokens"] == billed
-    assert 0 < proposals["usd"] <= 0.1
-    assert proposals["usd"] + tier["usd"] <= 1.0
+    assert tier.spending.tokens + proposals.tokens == billed
+    assert 0 < proposals.usd <= 0.1
+    assert proposals.usd + tier.spending.usd <= 1.0
 
     calls, summary = loopback.calls, (tmp_path / "run" / "summary.json").read_bytes()
     replay(tmp_path / "run", search_size=SMALL)

@@ -58,7 +58,7 @@ async def test_a_tuned_chain_is_served_as_it_was_bought(loopback: Loopback, tmp_
     (folder / "space.yaml").write_text(SPACE)
     asked = replace(job(folder, operating_point="quality"), trials=8)
     result = tune(asked, tmp_path / "run", search_size=FEW)
-    assert loopback.calls == result.summary["tiers"]["small"]["calls"]
+    assert loopback.calls == result.summary.tiers["small"].spending.calls
 
     path = tmp_path / "run" / "policies" / "small.yaml"
     file = PolicyFile.load(path)

@@ -143,8 +143,8 @@ def test_the_policy_over_http_is_that_of_the_run_in_process(
     loopback.speak = speak
     run = tune(job(tmp_path / "sums"), tmp_path / "http", search_size=SMALL)
     assert decisions(run) == decisions(in_process)
-    tier = run.summary["tiers"]["small"]
-    assert (tier["calls"], tier["tokens"]) == (
+    tier = run.summary.tiers["small"].spending
+    assert (tier.calls, tier.tokens) == (
         loopback.calls,
         loopback.prompt_tokens + loopback.completion_tokens,
     )
@@ -184,7 +184,7 @@ def test_a_server_that_refuses_n_gives_the_same_samples(
     both = texts[0].keys() & texts[1].keys()
     assert len(both) > 500
     assert all(texts[0][at] == texts[1][at] for at in both)
-    assert run.summary["tiers"]["small"]["calls"] == loopback.calls
+    assert run.summary.tiers["small"].spending.calls == loopback.calls
 
 
 KINDS = (
@@ -232,24 +232,24 @@ def test_faults_cost_time_and_never_a_sample(
     assert not samples.keys() & failed
     if not failed:
         assert decisions(run) == decisions(in_process)
-    tier = run.summary["tiers"]["small"]
+    tier = run.summary.tiers["small"].spending
     served = loopback.prompt_tokens + loopback.completion_tokens
-    possibly = tier["possibly_billed"]
+    possibly = run.summary.tiers["small"].possibly_billed
     LOG.info(
         "tokens: confirmed %d, served %d, possibly %d beside; failed for good: %d samples",
-        tier["tokens"],
+        tier.tokens,
         served,
-        possibly["tokens"],
+        possibly.tokens,
         len(failed),
     )
-    assert tier["tokens"] <= served <= tier["tokens"] + possibly["tokens"]
+    assert tier.tokens <= served <= tier.tokens + possibly.tokens
     usd = PRICE.prompt_usd(loopback.prompt_tokens) + PRICE.completion_usd(
         loopback.completion_tokens
     )
-    assert tier["usd"] <= usd <= tier["usd"] + possibly["usd"]
-    assert tier["calls"] <= loopback.calls
+    assert tier.usd <= usd <= tier.usd + possibly.usd
+    assert tier.calls <= loopback.calls
     with SamplePool.open(run.run.pool, read_only=True) as pool:
-        assert pool.overview()["possibly_billed"] == possibly
+        assert pool.overview()["possibly_billed"] == vars(possibly)
 
 
 def test_a_sample_that_never_arrives_is_a_row_and_no_score(

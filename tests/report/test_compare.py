@@ -143,7 +143,7 @@ def test_surely_is_never_cheaper_than_on_average(rows):
 
 def test_sensitivity_is_that_of_the_summary(rows, finished):
     tiers = json.loads((finished[0] / "summary.json").read_text())["tiers"]
-    wanted = [(name, p["pss"]) for name, tier in tiers.items() for p in tier["pss"]]
+    wanted = [(name, p["pss"]) for name, tier in tiers.items() for p in tier["prompt_sensitivity"]]
     assert [(row["tier"], row["pss"]) for row in rows["sensitivity"]] == wanted
 
 

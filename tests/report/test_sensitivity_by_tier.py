@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from tierwise.report._base import NOTE
 from tierwise.report.sensitivity_by_tier import by_tier_rows
+from tierwise.schema.result import PromptSensitivity
 
 
 def run(pss: dict[str, list[float]]) -> SimpleNamespace:
@@ -13,16 +14,20 @@ def run(pss: dict[str, list[float]]) -> SimpleNamespace:
     tiers = {}
     for place in range(3):
         rows = [
-            {
-                "family": family,
-                "mode": "direct",
-                "temperature": 0.8,
-                "pss": values[place],
-                "mean_score": 0.5 + 0.1 * place,
-            }
+            PromptSensitivity(
+                family=family,
+                mode="direct",
+                temperature=0.8,
+                prompts=(family,),
+                pss=values[place],
+                pss_ci95=(None, None),
+                by_chance=None,
+                spearman_with_confidence=None,
+                mean_score=0.5 + 0.1 * place,
+            )
             for family, values in pss.items()
         ]
-        tiers[f"t{place}"] = SimpleNamespace(summary={"pss": rows})
+        tiers[f"t{place}"] = SimpleNamespace(summary=SimpleNamespace(prompt_sensitivity=rows))
     return SimpleNamespace(tiers=tiers, seed=0)
 
 

@@ -12,7 +12,11 @@ ROUTER = {
     "direct": "plain/direct/0.8",
     "think": "steps/think/0.8",
     "items": 90,
+    "thinking_pays_from": 0.1,
     "share_where_thinking_pays": 0.4,
+    "share_predicted_above_that": 0.5,
+    "log_loss": 0.6,
+    "log_loss_of_the_share": 0.7,
     "auroc": 0.81,
     "auroc_of_length": 0.7,
     "ece": 0.05,
@@ -44,7 +48,7 @@ def test_every_signal_of_the_summary_is_a_row(finished):
 
 
 def test_a_router_s_weights_are_readable(finished, tmp_path):
-    text = with_summary(finished, tmp_path, lambda tier: tier.update(routers=[ROUTER]))
+    text = with_summary(finished, tmp_path, lambda tier: tier.update(fitted_signals=[ROUTER]))
     assert "plain/direct/0.8 or steps/think/0.8" in text
     assert "words" in text
     assert "+1.23" in text
@@ -53,9 +57,10 @@ def test_a_router_s_weights_are_readable(finished, tmp_path):
 
 def test_a_stuck_switch_and_a_router_without_knowledge_are_said(finished, tmp_path):
     def change(tier):
-        tier["routers"] = [{**ROUTER, "collapsed": True}]
-        tier["operating_points"][tier["chosen"]] |= {
-            "mode_shares": [{"think": 1.0}, {"think": 1.0}],
+        tier["fitted_signals"] = [{**ROUTER, "collapsed": True}]
+        thinking = {"share": 0.5, "variants": [], "strategy": "single()", "modes": {"think": 1.0}}
+        tier["operating_points"][tier["operating_point"]] |= {
+            "buckets": [thinking, thinking],
             "stuck_in_mode": "think",
             "signal": "router",
         }

@@ -38,7 +38,7 @@ def test_ablation_steps_are_the_best_of_what_they_allow(evaluator: Evaluator) ->
     assert tuple(found) == ABLATION_STEPS
     cap = evaluator.evaluate(full).mean_usd * SLACK
     allowed = {
-        "default_prompt_best_strategy": lambda r: r.variants == (A,),
+        "baseline_prompt_best_strategy": lambda r: r.variants == (A,),
         "disjoint": lambda r: r.variants == (B,),
         "joint_fixed_n": lambda r: r.strategy.kind not in ADAPTIVE,
         "joint_adaptive_stop": lambda r: True,
@@ -50,7 +50,7 @@ def test_ablation_steps_are_the_best_of_what_they_allow(evaluator: Evaluator) ->
         assert got.mean_score == best, ablation_step
         assert got.mean_usd <= cap
         assert rule(found[ablation_step].buckets[0])
-    assert found["default_prompt_one_sample"] == uniform(A, SINGLE)
+    assert found["baseline_prompt_one_sample"] == uniform(A, SINGLE)
     assert found["best_prompt_one_sample"] == uniform(B, SINGLE)
     assert found["full_policy"] == full
 

@@ -80,14 +80,14 @@ def test_hard_requests_go_up_and_easy_ones_stay(found) -> None:
     assert set(file.other_tiers) == {"strong"}
     assert file.other_tiers["strong"].price == PRICES["strong"]
     assert file.other_tiers["strong"].model == "scripted/strong"
-    rows = {row["name"]: row for row in result.summary["tiers"]["weak"]["escalation"]}
+    rows = {row.name: row for row in result.summary.tiers["weak"].escalation}
     level, strong, weak = (rows[name] for name in ("point level", "always strong", "always weak"))
-    assert level["cost_ratio"] < 0.8
-    assert level["score"] > strong["score"] - 0.05
-    assert level["score"] > weak["score"] + 0.1
-    assert (weak["handed_on"], strong["handed_on"]) == (0, 1)
-    assert strong["score_difference"] == 0
-    assert strong["cost_ratio"] == 1
+    assert level.compared.cost_ratio < 0.8
+    assert level.score > strong.score - 0.05
+    assert level.score > weak.score + 0.1
+    assert (weak.escalated, strong.escalated) == (0, 1)
+    assert strong.compared.score_difference == 0
+    assert strong.compared.cost_ratio == 1
 
 
 def test_the_strong_tier_keeps_to_itself_and_knows_no_level(found) -> None:
@@ -95,7 +95,7 @@ def test_the_strong_tier_keeps_to_itself_and_knows_no_level(found) -> None:
     strong = result.found["strong"]
     assert strong.chosen == "balanced"
     assert all(keeps_to_itself(p.policy) for p in strong.points.values())
-    assert result.summary["tiers"]["strong"]["escalation"] is None
+    assert result.summary.tiers["strong"].escalation == ()
     ablation = result.found["weak"].ablation_steps
     assert all(keeps_to_itself(p) for name, p in ablation.items() if name != "full_policy")
 
@@ -158,7 +158,7 @@ def test_a_closed_gate_stays_open_for_handing_on(tmp_path, monkeypatch) -> None:
     enough = replace(TINY, screen_items=48, race_items=50)
     result, _ = tuned(tmp_path / "job", monkeypatch, constant, enough)
     weak = result.found["weak"]
-    assert result.summary["tiers"]["weak"]["compute_gate"] == "closed"
+    assert result.summary.tiers["weak"].compute_gate.verdict == "closed"
     assert weak.tested_on_test
     policy = weak.points["level"].policy
     assert not keeps_to_itself(policy)

@@ -68,7 +68,7 @@ def test_the_run_with_the_new_prompt_is_resumed_and_replayed_alike(first, tmp_pa
     assert files(again.run.path) == written
     assert sum(model.samples for model in opened) == 0
     studied = json.loads(written["studied.json"])
-    assert all(one["before"]["generations"] == 2 for one in studied.values())
+    assert all(one["before"]["study_rounds"] == 2 for one in studied["tiers"].values())
 
 
 def test_an_id_that_got_another_text_is_refused(first, tmp_path: Path) -> None:

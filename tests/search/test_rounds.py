@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -16,8 +15,11 @@ from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.report.reading import read
 from tierwise.report.spending import spending_rows
-from tierwise.schema import PolicyFile, Price, Tier, load_job
+from tierwise.schema import Message, PolicyFile, Price, Tier, load_job
+from tierwise.schema.result import ProposalRound
 from tierwise.search import TuneResult, replay, tune
+from tierwise.search.rounds.proposed import Proposed
+from tierwise.search.run_dir import RunDir
 
 DESK = importlib.import_module("tierwise.search.rounds.desk")
 PLANNED = importlib.import_module("tierwise.search.rounds.planned")
@@ -144,8 +146,8 @@ def run(job: Path, out: Path) -> TuneResult:
     return tune(load_job(job), out, search_size=TINY)
 
 
-def rounds_of(result: TuneResult) -> list[dict[str, Any]]:
-    return list(result.summary["tiers"]["weak"]["rounds"])
+def rounds_of(result: TuneResult) -> tuple[ProposalRound, ...]:
+    return result.summary.tiers["weak"].rounds
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -162,25 +164,25 @@ def test_a_round_mends_what_the_policy_gets_wrong(helped: Helped) -> None:
     _, made, result = helped
     first, second, *_ = rounds_of(result)
 
-    assert [p["origin"] for p in first["prompts"]] == ["grounded/0"]
-    assert "the same as" in first["refused"][0]["reason"]
+    assert [p.origin for p in first.prompts] == ["grounded/0"]
+    assert "the same as" in first.refused[0].reason
     shown = next(asked for asked in made.asked if not reflecting(asked))
     assert "Question" in shown  # train examples with their answers are in sight
 
-    assert second["before"] != second["after"]
-    assert second["gain"]["score_difference_ci95"][0] > 0
-    assert second["ended"] == ""
-    assert second["briefs"][0]["failures"] > 0
+    assert second.before != second.after
+    assert second.gain.score_difference_ci95[0] > 0
+    assert second.ended == ""
+    assert second.briefs[0].failures > 0
     policy = result.policies["weak"]
     assert any(BETTER in m.content for p in policy.prompts.values() for m in p.messages)
     assert PolicyFile.loads(policy.dumps()) == policy
 
 
 def test_the_reflection_sees_how_the_candidate_will_be_run(helped: Helped) -> None:
-    brief = rounds_of(helped.result)[1]["briefs"][0]
+    brief = rounds_of(helped.result)[1].briefs[0]
     asked = next(asked for asked in helped.proposer.asked if reflecting(asked))
-    assert brief["run_as"] in asked
-    assert "in mode direct" in brief["run_as"]
+    assert brief.run_as in asked
+    assert "in mode direct" in brief.run_as
     assert " x" in asked.partition("Answers of its samples")[2]
 
 
@@ -219,7 +221,7 @@ def test_rounds_end_where_the_gain_is_not_above_noise(
 
     made = proposer(useless)
     _, second = rounds_of(run(job, tmp_path / "run"))
-    assert second["ended"] == "the gain is not above noise"
+    assert second.ended == "the gain is not above noise"
     assert sum(map(reflecting, made.asked)) == 2
 
 
@@ -228,8 +230,8 @@ def test_a_candidate_that_is_surely_worse_in_its_place_is_refused(
 ) -> None:
     proposer(lambda asked, call: Completion(f"```\nBe quick, number {call}, be brief.\n```", 9, 9))
     second = rounds_of(run(job, tmp_path / "run"))[1]
-    assert second["ended"] == "no candidate was worth a study"
-    assert all("surely worse than plain in its place" in t["refused"] for t in second["tried"])
+    assert second.ended == "no candidate was worth a study"
+    assert all("surely worse than plain in its place" in t.refused for t in second.tried)
 
 
 @pytest.mark.parametrize("budget", ["{usd: 0.6}", "{calls: 30000, usd: 0.6}"])
@@ -239,9 +241,9 @@ def test_the_proposers_bill_is_part_of_the_budget(
     job.write_text(job.read_text() + f"budget: {budget}\n")
     proposer(helpful)
     result = run(job, tmp_path / "run")
-    spent, tier = result.summary["proposals"], result.summary["tiers"]["weak"]
-    assert 0 < spent["usd"] <= 0.06
-    assert spent["usd"] + tier["usd"] <= 0.6
+    spent, tier = result.summary.proposals, result.summary.tiers["weak"].spending
+    assert 0 < spent.usd <= 0.06
+    assert spent.usd + tier.usd <= 0.6
 
 
 def test_a_proposer_that_fails_at_every_call_costs_the_run_nothing_but_its_proposals(
@@ -250,10 +252,10 @@ def test_a_proposer_that_fails_at_every_call_costs_the_run_nothing_but_its_propo
     proposer(lambda asked, call: Failure("bad_request", "it exceeds the context"))
     result = run(job, tmp_path / "run")
     first, second = rounds_of(result)
-    assert [r["reason"] for r in first["refused"]] == [
+    assert [r.reason for r in first.refused] == [
         "the proposer failed: [embedded/proposer] bad_request: it exceeds the context"
     ] * 2
-    assert second["ended"] == "nothing new was proposed"
+    assert second.ended == "nothing new was proposed"
     assert "weak" in result.policies
 
 
@@ -274,22 +276,23 @@ def test_a_candidate_that_exceeds_the_context_is_refused_and_the_run_goes_on(
     proposer(long)
     result = run(job, tmp_path / "run")
     first, second = rounds_of(result)
-    assert not first["prompts"]
-    assert ["its calls failed" in r["reason"] for r in first["refused"]] == [True, True]
-    assert second["tried"]
-    assert all("its calls failed" in t["refused"] for t in second["tried"])
-    assert second["ended"] == "no candidate was worth a study"
+    assert not first.prompts
+    assert ["its calls failed" in r.reason for r in first.refused] == [True, True]
+    assert second.tried
+    assert all("its calls failed" in t.refused for t in second.tried)
+    assert second.ended == "no candidate was worth a study"
     assert "weak" in result.policies
 
 
 def test_proposals_are_stored_with_their_exact_bytes(helped: Helped) -> None:
-    folder = helped.folder / "proposals"
-    stored = [json.loads(p.read_text()) for p in folder.glob("weak.2.*.json")]
-    (stored,) = [s for s in stored if any(c["instructions"] == BETTER for c in s["candidates"])]
-    (candidate,) = [c for c in stored["candidates"] if c["instructions"] == BETTER]
-    (prompt,) = [p for p in stored["prompts"] if p["id"].endswith(candidate["id"])]
-    assert prompt["messages"][0] == {"role": "system", "content": BETTER}
-    assert prompt["origin"] == candidate["origin"]
+    run_dir = RunDir.open(helped.folder)
+    names = [p.stem for p in (helped.folder / "proposals").glob("weak.2.*.json")]
+    stored = [made for name in names if (made := Proposed.load(run_dir, name))]
+    (found,) = [s for s in stored if any(c.instructions == BETTER for c in s.candidates)]
+    (candidate,) = [c for c in found.candidates if c.instructions == BETTER]
+    (prompt,) = [p for p in found.prompts if p.id.endswith(candidate.id)]
+    assert prompt.messages[0] == Message("system", BETTER)
+    assert prompt.origin == candidate.origin
 
 
 def test_demonstrations_are_the_tiers_own_right_answers(
@@ -303,9 +306,10 @@ def test_demonstrations_are_the_tiers_own_right_answers(
     made = proposer(helpful)
     result = run(job, tmp_path / "run")
     assert not made.asked
-    stored = json.loads((tmp_path / "run/proposals/weak.demonstrations.json").read_text())
-    assert [len(c["demos"]) for c in stored["candidates"]] == [2, 4]
-    for demo in stored["candidates"][1]["demos"]:
+    stored = Proposed.load(RunDir.open(tmp_path / "run"), "weak.demonstrations")
+    assert stored is not None
+    assert [len(c.demos) for c in stored.candidates] == [2, 4]
+    for demo in stored.candidates[1].demos:
         total = sum(map(int, demo["question"].split(" + ")))
         assert demo["answer"].endswith(f"A: {total}")
-    assert len(rounds_of(result)[0]["prompts"]) == 2
+    assert len(rounds_of(result)[0].prompts) == 2

@@ -146,7 +146,7 @@ def test_a_closed_tier_buys_nothing_more_and_says_why(constant: None, tmp_path: 
         assert file.evidence["looks_at_test"] == 0
         assert file.policy.buckets[0].strategy.kind == "single"
         assert any("compute gate is closed" in note for note in file.notes)
-        assert result.summary["tiers"][name]["compute_gate"] == "closed"
+        assert result.summary.tiers[name].compute_gate.verdict == "closed"
         assert result.found[name].compute_gate.items == 50
     before = {p.name: p.read_bytes() for p in (tmp_path / "run" / "policies").iterdir()}
     replay(tmp_path / "run", search_size=search_size)

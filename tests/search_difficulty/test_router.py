@@ -64,7 +64,7 @@ def test_it_finds_the_feature_that_tells_when_thinking_pays() -> None:
 def test_features_that_say_nothing_leave_it_at_the_share() -> None:
     found = fitted(world(HARD, BLIND))
     assert 0.35 < found.auroc < 0.65
-    assert found.loss == pytest.approx(found.summary()["log_loss_of_the_share"], abs=0.05)
+    assert found.loss == pytest.approx(found.summary().log_loss_of_the_share, abs=0.05)
     assert found.ece < 0.15
 
 

@@ -50,6 +50,7 @@ def test_paraphrases_of_a_family_and_all_prompts_are_reported() -> None:
     found = {s.family: s for s in sensitivities(paraphrases(0.9, 0.1, 0.9), FAMILIES)}
     assert set(found) == {"*", "baseline"}
     assert found["baseline"].prompts == ("plain", "plain~1")
-    assert found["baseline"].pss.mean == pytest.approx(0.9 * 0.9 + 0.1 * 0.1, abs=0.02)
+    assert found["baseline"].pss == pytest.approx(0.9 * 0.9 + 0.1 * 0.1, abs=0.02)
     assert found["baseline"].by_chance == pytest.approx(0.18, abs=0.02)
-    assert found["baseline"].pss.low < found["baseline"].pss.mean < found["baseline"].pss.high
+    low, high = found["baseline"].pss_ci95
+    assert low < found["baseline"].pss < high

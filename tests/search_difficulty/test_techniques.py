@@ -48,8 +48,11 @@ def test_a_prompt_is_all_its_paraphrases_against_the_baseline_in_its_mode() -> N
     steps = told["steps", "think"]
     assert steps.paraphrases == ("steps", "steps~1")
     assert (steps.family, steps.against) == ("step_by_step", "plain/think/0.8")
-    assert steps.difference.mean == pytest.approx(0.15, abs=0.05)
-    assert (steps.worst, steps.best) == (pytest.approx(0.7, abs=0.05), pytest.approx(0.8, abs=0.05))
+    assert steps.difference == pytest.approx(0.15, abs=0.05)
+    assert (steps.worst_paraphrase, steps.best_paraphrase) == (
+        pytest.approx(0.7, abs=0.05),
+        pytest.approx(0.8, abs=0.05),
+    )
     assert told["plain", "think"].against == TODAY.label  # what the mode gains, not the words
     assert {key: t.verdict for key, t in told.items()} == {
         ("steps", "think"): "helps",
@@ -57,9 +60,7 @@ def test_a_prompt_is_all_its_paraphrases_against_the_baseline_in_its_mode() -> N
         ("echo", "direct"): "hurts",
         ("same", "direct"): "not shown",
     }
-    assert [t.difference.mean for t in found] == sorted(
-        (t.difference.mean for t in found), reverse=True
-    )
+    assert [t.difference for t in found] == sorted((t.difference for t in found), reverse=True)
 
 
 def test_items_without_samples_of_both_take_no_part() -> None:

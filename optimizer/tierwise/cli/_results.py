@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from tierwise.report import numbers as n
 from tierwise.report.words import bucket_names, recipe_in_words
+from tierwise.schema.result import BucketSummary, HeldOut, Paired, TierSummary, UsageTotals, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +45,7 @@ def show(
 ) -> None:
     """Print the summary of a run."""
     if as_json:
-        click.echo(json.dumps(result.summary, indent=2, ensure_ascii=False))
+        click.echo(to_json(result.summary), nl=False)
         return
     if quiet:
         for name in result.policies:
@@ -56,22 +57,22 @@ def show(
     from tierwise.stats.intervals import SMALL_SAMPLE
 
     console = console or _console()
-    tiers = result.summary["tiers"]
+    tiers = result.summary.tiers
     console.print(fitting_table(tiers, console))
     for name, tier in tiers.items():
         found = result.found[name]
-        taken = found.points[found.chosen].policy if passed(tier) else found.baseline
+        taken = found.points[found.chosen].policy if tier.passed else found.baseline
         console.print()
         console.print(Text.assemble((name, "bold"), "  ", verdict(tier)))
-        for line in in_words(taken, tier["operating_points"][tier["chosen"]]["buckets"]):
+        for line in in_words(taken, tier.chosen.buckets):
             console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
-        if possibly := tier.get("possibly_billed"):
+        if possibly := tier.possibly_billed:
             console.print(Padding(Text(possibly_billed(possibly)), (0, 0, 0, 2)), style="yellow")
     for name, error in result.failed.items():
         console.print(f"\n[bold red]{name}[/] failed: ", Text(str(error)), sep="")
         console.print("  its samples are kept: the same command tries this tier again")
     simulated = all(f.tier.price.simulated for f in result.policies.values())
-    items = next(iter(tiers.values()))["items"]["test"]
+    items = next(iter(tiers.values())).items.test
     few = " (a small sample)" if items < SMALL_SAMPLE else ""
     console.print(
         f"\nScores: {items} held-out items{few}, 95% intervals. Cost: against today's prompt, in "
@@ -87,7 +88,7 @@ def show(
         console.print(f"{what:<10} {where}", style="dim", soft_wrap=True)
 
 
-def fitting_table(tiers: Mapping[str, Any], console: Console) -> Table:
+def fitting_table(tiers: Mapping[str, TierSummary], console: Console) -> Table:
     """A row a tier, with the most columns that fit ``console``."""
     anything = console.options.update(width=10 * LOG_WIDTH)
     for columns in NARROWER:
@@ -97,7 +98,7 @@ def fitting_table(tiers: Mapping[str, Any], console: Console) -> Table:
     return table
 
 
-def _table(tiers: Mapping[str, Any], columns: Sequence[str]) -> Table:
+def _table(tiers: Mapping[str, TierSummary], columns: Sequence[str]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, header_style="dim", pad_edge=False)
@@ -105,34 +106,28 @@ def _table(tiers: Mapping[str, Any], columns: Sequence[str]) -> Table:
         left = column in ("tier", "gate")
         table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for name, tier in tiers.items():
-        point = tier["operating_points"][tier["chosen"]]
-        against = point["against_baseline"]
+        against = tier.chosen.against_baseline
         cells = {
             "tier": name,
-            "today's prompt": scored(tier["baseline"]),
-            "policy found": scored(point),
+            "today's prompt": scored(tier.baseline),
+            "policy found": scored(tier.chosen),
             "difference": signed(against),
-            "cost": f"×{against['cost_ratio']:.2g}",
-            "samples": f"{point['samples_per_item']:.1f}",
-            "gate": "[green]passed[/]" if passed(tier) else "[yellow]not passed[/]",
+            "cost": n.ratio(against.cost_ratio),
+            "samples": f"{tier.chosen.samples_per_item:.1f}",
+            "gate": "[green]passed[/]" if tier.passed else "[yellow]not passed[/]",
         }
         table.add_row(*(cells[column] for column in columns))
     return table
 
 
-def passed(tier: Mapping[str, Any]) -> bool:
-    """Whether the chosen point is exported; else the baseline is."""
-    return bool(tier["gate"] == "passed")
-
-
-def scored(got: Mapping[str, Any]) -> str:
+def scored(got: HeldOut) -> str:
     """``0.812 [0.78, 0.84]``."""
-    return f"{got['score']:.3f} {bounds(got['score_ci95'], '.2f')}"
+    return f"{got.score:.3f} {bounds(got.score_ci95, '.2f')}"
 
 
-def signed(against: Mapping[str, Any]) -> str:
+def signed(against: Paired) -> str:
     """``+0.031 [+0.01, +0.05]``."""
-    return f"{against['score_difference']:+.3f} {bounds(against['score_difference_ci95'], '+.2f')}"
+    return f"{against.score_difference:+.3f} {bounds(against.score_difference_ci95, '+.2f')}"
 
 
 def bounds(interval: Sequence[float | None], form: str, scale: float = 1.0) -> str:
@@ -140,39 +135,39 @@ def bounds(interval: Sequence[float | None], form: str, scale: float = 1.0) -> s
     return f"[{', '.join('?' if v is None else format(scale * v, form) for v in interval)}]"
 
 
-def verdict(tier: Mapping[str, Any]) -> str:
+def verdict(tier: TierSummary) -> str:
     """One sentence on what came of a tier."""
-    against = tier["operating_points"][tier["chosen"]]["against_baseline"]
-    interval, ratio = against["score_difference_ci95"], against["cost_ratio"]
-    points = f"{100 * against['score_difference']:+.1f} points {bounds(interval, '+.1f', 100)}"
-    if not passed(tier):
-        alone = interval[0] is not None and interval[0] > 0
+    against = tier.chosen.against_baseline
+    low, cost = against.score_difference_ci95[0], n.ratio(against.cost_ratio)
+    ends = bounds(against.score_difference_ci95, "+.1f", 100)
+    points = f"{n.points(against.score_difference)} points {ends}"
+    alone = low is not None and low > 0
+    if not tier.passed:
         return (
-            f"today's prompt stays: the best policy found ({points}, ×{ratio:.2g} the cost) was "
+            f"today's prompt stays: the best policy found ({points}, {cost} the cost) was "
             "not shown to be better, or as good and cheaper"
             + (", once corrected for all comparisons of this job" if alone else "")
         )
-    if interval[0] is not None and interval[0] > 0:
-        return f"{points} over today's prompt, ×{ratio:.2g} the cost"
-    return f"as good as today's prompt ({points}), ×{ratio:.2g} the cost"
+    if alone:
+        return f"{points} over today's prompt, {cost} the cost"
+    return f"as good as today's prompt ({points}), {cost} the cost"
 
 
-def possibly_billed(most: Mapping[str, Any]) -> str:
+def possibly_billed(most: UsageTotals) -> str:
     """What a provider may have billed without an answer that arrived."""
-    calls = int(most["calls"])
     return (
-        f"possibly billed beside: {calls:,} call{'s'[: calls != 1]} without an answer (time-outs, "
-        f"cuts, errors), at most {most['tokens']:,} tokens, ${most['usd']:.2g}"
+        f"possibly billed beside: {most.calls:,} call{'s'[: most.calls != 1]} without an answer "
+        f"(time-outs, cuts, errors), at most {most.tokens:,} tokens, ${most.usd:.2g}"
     )
 
 
-def in_words(policy: Policy, buckets: Sequence[Mapping[str, Any]]) -> list[str]:
+def in_words(policy: Policy, buckets: Sequence[BucketSummary]) -> list[str]:
     """The recipe of each bucket in words; ``buckets`` say their shares."""
     names = bucket_names(len(policy.buckets))
     if len(names) == 1:
         return [f"every request: {recipe_in_words(policy.buckets[0])}"]
     lines = [
-        f"{name} ({bucket['share']:.0%}): {recipe_in_words(recipe)}"
+        f"{name} ({bucket.share:.0%}): {recipe_in_words(recipe)}"
         for name, bucket, recipe in zip(names, buckets, policy.buckets, strict=True)
     ]
     cuts = ", ".join(f"{cut:.3g}" for cut in policy.difficulty.thresholds)

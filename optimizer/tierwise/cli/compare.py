@@ -78,6 +78,6 @@ def _missing(run: RunFiles, *, named: bool) -> list[str]:
     said += [
         f"{name}: a small sample of {items} held-out items, so all intervals are wide"
         for name, tier in run.tiers.items()
-        if (items := tier.summary.get("items", {}).get("test", SMALL_SAMPLE)) < SMALL_SAMPLE
+        if (items := tier.summary.items.test) < SMALL_SAMPLE
     ]
     return [f"{run.run.path}: {sentence}" if named else sentence for sentence in said]

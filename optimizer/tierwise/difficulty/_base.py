@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.schema import ANSWER, Difficulty, Variant
@@ -25,6 +25,9 @@ from tierwise.schema.policy_file import PolicyFile
 from tierwise.strategies import Registry, Sample
 from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES
 
+if TYPE_CHECKING:
+    from tierwise.schema.result import SignalFitSummary
+
 _Loc = tuple[str | int, ...]
 
 
@@ -32,8 +35,8 @@ _Loc = tuple[str | int, ...]
 class Signal(Protocol):
     """One way to tell easy from hard.
 
-    ``probes``: it needs samples before the bucket is known. ``scores``: names of the samples'
-    scores that it reads (``mean_logprob``, a verifier's …).
+    ``probes``: it needs samples before the bucket is known. ``scores``: names of the samples' scores
+    that it reads (``mean_logprob``, a verifier's …).
     """
 
     kind: ClassVar[str]
@@ -85,11 +88,11 @@ class SignalFit(Protocol):
     @property
     def difficulty(self) -> Difficulty: ...
 
-    def summary(self) -> Mapping[str, Any]: ...
+    def summary(self) -> SignalFitSummary: ...
 
 
 class FittedSignal(Signal, Protocol):
-    """A signal whose weights are learned from ``fewest_items`` or more of the train split."""
+    """A signal whose weights are learned from at least ``fewest_items`` items of the train split."""
 
     fewest_items: ClassVar[int]
 

@@ -2,10 +2,10 @@
 
 Thinkless (arXiv 2505.13379) trains a model to choose its mode and decouples that choice from the
 answer. Here the model is left as it is: on the train split, which no trial sees, a logistic model
-with an L2 penalty learns by its own loss when a sample of a thinking variant beats one of a direct
-variant by enough to pay for it. The outcome of an item is the share of its pairs of samples in
-which it does: single samples say more than which of two noisy means is ahead. The study then only
-chooses where to cut the prediction.
+with an L2 penalty learns by its own loss when a sample of a thinking variant
+beats one of a direct variant by enough to pay for it. The outcome of an item is the share of its pairs of samples in which it does:
+single samples say more than which of two noisy means is ahead. The study then only chooses where to
+cut the prediction.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from tierwise.difficulty._base import TrainingSamples
 from tierwise.difficulty.router import INTERCEPT, ROUTER_FEATURES, Router, router_features
 from tierwise.schema import Difficulty, Probe, Variant, Weight
+from tierwise.schema.result import ReliabilityPoint, SignalFitSummary, number
 from tierwise.stats.estimators import fit_logistic, log_loss, sigmoid
 from tierwise.stats.intervals import Floats
 from tierwise.stats.rank import (
@@ -87,27 +88,27 @@ class RouterFit:
         """Whether it says the same of all prompts, though thinking pays on some and not others."""
         return not any(weight.weight for weight in self.difficulty.weights[1:])
 
-    def summary(self) -> dict[str, Any]:
-        """As data for ``summary.json``."""
+    def summary(self) -> SignalFitSummary:
+        """A row of a run's summary."""
         weights = sorted(self.difficulty.weights, key=lambda w: -abs(w.weight))
         probe = self.difficulty.probe
-        return {
-            "probe": None if probe is None else str(probe),
-            "direct": self.direct.label,
-            "think": self.think.label,
-            "items": self.items,
-            "thinking_pays_from": self.pays_from,
-            "share_where_thinking_pays": self.pays,
-            "share_predicted_above_that": self.thinks,
-            "collapsed": self.collapsed,
-            "auroc": self.auroc,
-            "auroc_of_length": self.auroc_of_length,
-            "ece": self.ece,
-            "log_loss": self.loss,
-            "log_loss_of_the_share": _entropy(self.pays),
-            "reliability": [b._asdict() for b in self.bins],
-            "weights": {w.feature: w.weight for w in weights},
-        }
+        return SignalFitSummary(
+            probe=None if probe is None else str(probe),
+            direct=self.direct.label,
+            think=self.think.label,
+            items=self.items,
+            thinking_pays_from=self.pays_from,
+            share_where_thinking_pays=self.pays,
+            share_predicted_above_that=self.thinks,
+            collapsed=self.collapsed,
+            auroc=number(self.auroc),
+            auroc_of_length=number(self.auroc_of_length),
+            ece=number(self.ece),
+            log_loss=number(self.loss),
+            log_loss_of_the_share=number(_entropy(self.pays)),
+            reliability=tuple(ReliabilityPoint(*point) for point in self.bins),
+            weights={w.feature: w.weight for w in weights},
+        )
 
 
 def fit_router(train: TrainingSamples, *, probed: bool) -> RouterFit | None:

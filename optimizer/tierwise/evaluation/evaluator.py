@@ -218,7 +218,7 @@ def _shares(harder: list[_Mask], n: int) -> tuple[float, ...]:
 
 
 class StrategyWalks:
-    """Strategies over a table's samples; keeps the samples as they are interleaved."""
+    """StrategyWalks strategies through a table's samples, keeping the samples as they are interleaved."""
 
     def __init__(self, table: SampleTable, permutations: Permutations, cache_bytes: int) -> None:
         self.table, self.permutations = table, permutations
@@ -307,7 +307,7 @@ class StrategyWalks:
         return rows
 
     def _probed(self, recipe: Recipe, probe: Probe, silent: Measure) -> Measure:
-        """The score of the plurality of a probe's samples; ``silent`` where all abstain."""
+        """The score of the plurality of a probe's samples; ``silent`` where these say nothing too."""
         first = tuple(recipe.variants.index(variant) for variant in probe.interleaved)
         standings = Standings(
             Interleaved([self.variant(variant) for variant in recipe.variants], first)

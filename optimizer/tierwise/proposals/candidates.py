@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from tierwise.schema import Message, PromptTemplate, find_task, load_prompts
 
@@ -29,7 +28,8 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 _OF_CANDIDATE = re.compile(r"\+i-[0-9a-f]{10}")
 
 
-class PromptCandidate(NamedTuple):
+@dataclass(frozen=True)
+class PromptCandidate:
     """Instructions, or a set of demonstrations; ``id`` is a hash of the exact bytes."""
 
     id: str
@@ -45,7 +45,8 @@ class PromptCandidate(NamedTuple):
         return json.dumps([dict(demo) for demo in self.demos], ensure_ascii=False, sort_keys=True)
 
 
-class RefusedCandidate(NamedTuple):
+@dataclass(frozen=True)
+class RefusedCandidate:
     """A proposal that did not become a candidate, or a call of a proposer that failed."""
 
     origin: str
@@ -87,7 +88,7 @@ class CandidateRegistry:
     def admit_demos(self, origin: str, demos: Sequence[Demonstration]) -> PromptCandidate | None:
         """The candidate of a set of demonstrations; None where it was refused."""
         candidate = PromptCandidate("", origin, None, tuple(dict(demo) for demo in demos))
-        candidate = candidate._replace(id=f"d-{_short_hash(candidate.text)}")
+        candidate = replace(candidate, id=f"d-{_short_hash(candidate.text)}")
         reason = self._unusable(candidate.text) if demos else "empty: nothing was bootstrapped"
         if reason:
             self.refuse(origin, reason, candidate.text)

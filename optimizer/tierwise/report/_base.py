@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from tierwise.errors import UnsupportedError
-from tierwise.report.reading import UNREADABLE, RunFiles, TierFiles
+from tierwise.report.reading import RunFiles, TierFiles
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -50,8 +50,8 @@ def by_tier(run: RunFiles, rows: Callable[[TierFiles], list[Row]]) -> list[Row]:
     for tier in run.tiers.values():
         try:
             found += rows(tier)
-        except UNREADABLE as error:
-            found.append({"tier": tier.name, NOTE: unreadable(error)})
+        except UnsupportedError as error:
+            found.append({"tier": tier.name, NOTE: f"not shown: {error}"})
     return found
 
 
@@ -59,15 +59,8 @@ def attempted(who: Row, row: Callable[[], Row]) -> Row:
     """``who`` with what ``row`` says of it, or with a note why it can say nothing."""
     try:
         return {**who, **row()}
-    except UNREADABLE as error:
-        return {**who, NOTE: unreadable(error)}
-
-
-def unreadable(error: Exception) -> str:
-    """Why something could not be shown."""
-    if isinstance(error, UnsupportedError):
-        return f"not shown: {error}"
-    return f"not shown: its files are not of this version ({type(error).__name__}: {error})"
+    except UnsupportedError as error:
+        return {**who, NOTE: f"not shown: {error}"}
 
 
 def interval(row: Mapping[str, Any], name: str, sign: str = "") -> str:

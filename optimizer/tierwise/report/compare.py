@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tierwise.errors import UnsupportedError
 from tierwise.report import (
     difficulty,
     equal_dollars,
@@ -20,9 +21,9 @@ from tierwise.report import (
     techniques,
     transfer,
 )
-from tierwise.report._base import NOTE, Row, Section, unreadable
+from tierwise.report._base import NOTE, Row, Section
 from tierwise.report.between import CHANGES, Two
-from tierwise.report.reading import UNREADABLE, RunFiles
+from tierwise.report.reading import RunFiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,5 +68,5 @@ def changed(runs: Sequence[RunFiles], names: tuple[str, ...] = ()) -> dict[str, 
 def _rows(section: Section[RunFiles], run: RunFiles) -> list[Row]:
     try:
         return section.rows(run)
-    except UNREADABLE as error:
-        return [{NOTE: unreadable(error)}]
+    except UnsupportedError as error:
+        return [{NOTE: f"not shown: {error}"}]

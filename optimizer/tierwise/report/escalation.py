@@ -13,25 +13,25 @@ def escalation_rows(tier: TierFiles) -> list[Row]:
     the same held-out items.
     """
     rows = []
-    for found in tier.summary["escalation"] or ():
-        low, high = found["score_ci95"]
-        behind, ahead = found["score_difference_ci95"]
-        cheapest, dearest = found["cost_ratio_ci95"]
+    for found in tier.summary.escalation:
+        low, high = found.score_ci95
+        behind, ahead = found.compared.score_difference_ci95
+        cheapest, dearest = found.compared.cost_ratio_ci95
         rows.append(
             {
                 "tier": tier.name,
-                "policy": found["name"],
-                "against": found["against"],
-                "score": found["score"],
+                "policy": found.name,
+                "against": found.against,
+                "score": found.score,
                 "score_low": low,
                 "score_high": high,
-                "usd_per_item": found["usd_per_item"],
-                "samples": found["samples_per_item"],
-                "handed_on": found["handed_on"],
-                "difference": found["score_difference"],
+                "usd_per_item": found.usd_per_item,
+                "samples": found.samples_per_item,
+                "escalated": found.escalated,
+                "difference": found.compared.score_difference,
                 "difference_low": behind,
                 "difference_high": ahead,
-                "cost_ratio": found["cost_ratio"],
+                "cost_ratio": found.compared.cost_ratio,
                 "cost_ratio_low": cheapest,
                 "cost_ratio_high": dearest,
             }
@@ -50,7 +50,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         interval(row, "score"),
         usd(row["usd_per_item"]),
         f"{row['samples']:.2f}",
-        f"{row['handed_on']:.0%}",
+        f"{row['escalated']:.0%}",
         interval(row, "difference", "+"),
         f"×{row['cost_ratio']:.3g}",
     )
@@ -59,6 +59,6 @@ def _cells(row: Row) -> tuple[str, ...]:
 SECTION = Section(
     "handing requests on: never, always, where it pays (against the strong tier, held out)",
     _rows,
-    ("tier", "policy", "score>", "$/1,000>", "samples>", "handed on>", "to strong>", "cost>"),
+    ("tier", "policy", "score>", "$/1,000>", "samples>", "escalated>", "to strong>", "cost>"),
     _cells,
 )

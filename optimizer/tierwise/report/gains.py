@@ -12,13 +12,13 @@ from tierwise.report.reading import RunFiles, TierFiles
 from tierwise.stats import paired_difference
 
 STEPS = (
-    ("prompt", "default_prompt_one_sample", "best_prompt_one_sample"),
-    ("votes, today's prompt", "default_prompt_one_sample", "default_prompt_best_strategy"),
+    ("prompt", "baseline_prompt_one_sample", "best_prompt_one_sample"),
+    ("votes, today's prompt", "baseline_prompt_one_sample", "baseline_prompt_best_strategy"),
     ("votes, best prompt", "best_prompt_one_sample", "disjoint"),
     ("prompt and strategy together", "disjoint", "joint_fixed_n"),
     ("adaptive stopping", "joint_fixed_n", "joint_adaptive_stop"),
     ("buckets", "joint_adaptive_stop", "full_policy"),
-    ("all", "default_prompt_one_sample", "full_policy"),
+    ("all", "baseline_prompt_one_sample", "full_policy"),
 )
 """Name, and the ablation_steps of the ablation before and after."""
 

@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import csv
-import json
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from tierwise.errors import InputError, TierwiseError
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Job
 from tierwise.schema.policy_file import PolicyFile
+from tierwise.schema.result import PlannedTier, RunPlan, Summary, TierSummary, TrialRow, from_json
 from tierwise.search.export import TRIAL_FIELDS
 from tierwise.search.run_dir import RunDir
 from tierwise.search.tested import Tested
 
-SCHEMA = "tierwise/summary/v1"
-UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    zipfile.BadZipFile,
-    TierwiseError,
-)
-"""What comes of a file that is cut off, of another version, or not ours."""
+DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile, TierwiseError)
+"""What numpy, yaml and csv make of a file that is cut off or not ours."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A line of ``trials.csv``."""
-
-    study: str
-    number: int
-    score: float
-    usd: float
-    policy: str
 
 
 @dataclass(frozen=True)
@@ -54,25 +35,13 @@ class TierFiles:
 
     name: str
     tone: str
-    summary: Mapping[str, Any]
+    summary: TierSummary
     policy: PolicyFile | None
     prompts: SampleTable | None
     study: SampleTable | None
     test: SampleTable | None
     tested: Tested | None
-    trials: tuple[Trial, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether the chosen point was exported; else the baseline was."""
-        return bool(self.summary.get("gate") == "passed")
-
-    @property
-    def exported(self) -> Mapping[str, Any]:
-        """What the exported policy did on the test split."""
-        if self.passed:
-            return dict(self.summary["operating_points"][self.summary["chosen"]])
-        return dict(self.summary["baseline"])
+    trials: tuple[TrialRow, ...]
 
     @property
     def simulated(self) -> bool:
@@ -89,8 +58,8 @@ class RunFiles:
 
     run: RunDir
     job: Job | None
-    plan: Mapping[str, Any]
-    summary: Mapping[str, Any]
+    plan: Mapping[str, PlannedTier]
+    summary: Summary | None
     tiers: Mapping[str, TierFiles]
     failed: Mapping[str, str]
     missing: tuple[str, ...]
@@ -98,13 +67,13 @@ class RunFiles:
     @property
     def seed(self) -> int:
         """The job's seed."""
-        return int(self.summary.get("seed", 0))
+        return self.summary.seed if self.summary else 0
 
     @property
     def task(self) -> str:
         """The task's name."""
         if self.summary:
-            return str(self.summary["task"]["name"])
+            return self.summary.task.name
         return Path(self.job.task).name if self.job else "unknown"
 
 
@@ -124,27 +93,28 @@ def read(path: Path) -> RunFiles:
             return None
         try:
             return reading(file)
-        except UNREADABLE as error:
+        except InputError as error:
+            missing.append(f"{name}: {error.message}.")
+            return None
+        except DAMAGED as error:
             missing.append(f"{name} cannot be read ({type(error).__name__}).")
             return None
 
     job = attempt("job.yaml", lambda file: run.job())
-    plan = attempt(run.plan.name, _plan) if run.plan.exists() else None
+    plan = (
+        attempt(run.plan.name, lambda file: from_json(file, RunPlan)) if run.plan.exists() else None
+    )
+    planned = plan.tiers if plan else {}
     if not run.finished:
         missing.append(
             "The run did not finish, so there are no results yet: its `tierwise tune` command goes "
             "on where it stopped."
         )
-        return RunFiles(run, job, plan or {}, {}, {}, {}, tuple(missing))
-    summary = attempt("summary.json", _summary) or {}
-    if summary and summary.get("schema") != SCHEMA:
-        missing.append(
-            f"summary.json is of schema {summary.get('schema')!r}, this report reads {SCHEMA!r}: "
-            "what could not be understood is left out."
-        )
+        return RunFiles(run, job, planned, None, {}, {}, tuple(missing))
+    summary = attempt("summary.json", lambda file: from_json(file, Summary))
     trials = attempt("trials.csv", _trials) or {}
     tiers = {}
-    for i, (name, of_tier) in enumerate(summary.get("tiers", {}).items()):
+    for i, (name, of_tier) in enumerate((summary.tiers if summary else {}).items()):
         tiers[name] = TierFiles(
             name,
             f"t{i % 6}",
@@ -154,20 +124,10 @@ def read(path: Path) -> RunFiles:
             attempt(f"tables.{name}.npz", _whole(SampleTable.load)),
             attempt(f"tables.{name}.test.npz", _whole(SampleTable.load)),
             attempt(f"tested.{name}.npz", _whole(Tested.load)),
-            trials.get((of_tier.get("studies") or [""])[-1], ()),
+            trials.get(of_tier.studies[-1], ()),
         )
-    return RunFiles(run, job, plan or {}, summary, tiers, summary.get("failed", {}), tuple(missing))
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not (isinstance(found, dict) and isinstance(found.get("tiers"), dict)):
-        raise InputError("not a summary", path=path)
-    return found
-
-
-def _plan(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))["tiers"])
+    failed = summary.failed if summary else {}
+    return RunFiles(run, job, planned, summary, tiers, failed, tuple(missing))
 
 
 def _whole(reading: Callable[[Path], T]) -> Callable[[Path], T]:
@@ -181,19 +141,14 @@ def _whole(reading: Callable[[Path], T]) -> Callable[[Path], T]:
     return read_whole
 
 
-def _trials(path: Path) -> dict[str, tuple[Trial, ...]]:
-    by_study: dict[str, list[Trial]] = {}
+def _trials(path: Path) -> dict[str, tuple[TrialRow, ...]]:
+    by_study: dict[str, list[TrialRow]] = {}
+    adapter = TypeAdapter(TrialRow)
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
-        if not set(TRIAL_FIELDS) <= set(rows.fieldnames or ()):
-            raise InputError("not a table of trials", path=path)
+        if set(rows.fieldnames or ()) != set(TRIAL_FIELDS):
+            raise InputError("is no table of trials", path=path)
         for row in rows:
-            trial = Trial(
-                row["study"],
-                int(row["trial"]),
-                float(row["score"]),
-                float(row["usd_per_item"]),
-                row["policy"],
-            )
+            trial = adapter.validate_strings(row)
             by_study.setdefault(trial.study, []).append(trial)
     return {study: tuple(found) for study, found in by_study.items()}

@@ -21,8 +21,8 @@ def recipe_rows(tier: TierFiles) -> list[Row]:
             {
                 "tier": tier.name,
                 "model": file.tier.model,
-                "operating_point": tier.summary["chosen"],
-                "gate": tier.summary["gate"],
+                "operating_point": tier.summary.operating_point,
+                "gate": tier.summary.gate,
                 "bucket": names[i],
                 "share": file.shares[i] if file.shares else None,
                 "variants": " + ".join(variant.label for variant in recipe.variants),

@@ -9,20 +9,20 @@ from tierwise.report.reading import RunFiles, TierFiles
 def sensitivity_rows(tier: TierFiles) -> list[Row]:
     """A row a mode, temperature and family of paraphrases (``*``: all prompts)."""
     rows = []
-    for found in tier.summary["pss"]:
-        low, high = found["pss_ci95"]
+    for found in tier.summary.prompt_sensitivity:
+        low, high = found.pss_ci95
         rows.append(
             {
                 "tier": tier.name,
-                "family": found["family"],
-                "mode": found["mode"],
-                "temperature": found["temperature"],
-                "prompts": len(found["prompts"]),
-                "pss": found["pss"],
+                "family": found.family,
+                "mode": found.mode,
+                "temperature": found.temperature,
+                "prompts": len(found.prompts),
+                "pss": found.pss,
                 "pss_low": low,
                 "pss_high": high,
-                "by_chance": found["by_chance"],
-                "spearman_with_confidence": found["spearman_with_confidence"],
+                "by_chance": found.by_chance,
+                "spearman_with_confidence": found.spearman_with_confidence,
             }
         )
     return rows

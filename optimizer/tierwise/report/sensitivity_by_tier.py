@@ -34,10 +34,10 @@ def by_tier_rows(run: RunFiles) -> list[Row]:
     """
     families: dict[tuple[str, str, float], list[Point]] = defaultdict(list)
     for place, tier in enumerate(run.tiers.values()):
-        for found in tier.summary["pss"]:
-            if found["pss"] is not None and found["family"] != EVERYTHING:
-                key = found["family"], found["mode"], found["temperature"]
-                families[key].append(Point(place, found["pss"], found["mean_score"]))
+        for found in tier.summary.prompt_sensitivity:
+            if found.pss is not None and found.family != EVERYTHING:
+                key = found.family, found.mode, found.temperature
+                families[key].append(Point(place, found.pss, found.mean_score))
     shared = [np.array(points) for points in families.values() if len(points) > 1]
     if len(shared) < FEWEST:
         return [{NOTE: "not supported: fewer than three families of paraphrases that tiers share"}]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tierwise.report import numbers as n
 from tierwise.report._base import Row, Section
 from tierwise.report.purchases import Spending, spent
 from tierwise.report.reading import RunFiles
+from tierwise.schema.result import PlannedStage
 
 PLANNED = (
     "planned_calls",
@@ -29,7 +28,7 @@ def spending_rows(run: RunFiles) -> list[Row]:
     planned = {
         (tier, stage): amounts
         for tier, plan in run.plan.items()
-        for stage, amounts in plan["stages"].items()
+        for stage, amounts in plan.stages.items()
     }
     tiers = dict.fromkeys([*run.plan, *(tier for tier, _ in bought)])
     keys = [key for tier in tiers for key in {**bought, **planned} if key[0] == tier]
@@ -41,13 +40,13 @@ def spending_rows(run: RunFiles) -> list[Row]:
     return [_row(key, bought.get(key), planned.get(key)) for key in keys]
 
 
-def _row(key: tuple[str, str], bought: Spending | None, planned: dict[str, Any] | None) -> Row:
+def _row(key: tuple[str, str], bought: Spending | None, planned: PlannedStage | None) -> Row:
     row: Row = {"tier": key[0], "stage": key[1]}
     row |= {name: getattr(bought, name) if bought else 0 for name in ("calls", "tokens", "usd")}
     row |= dict.fromkeys(PLANNED)
     if planned:
-        for said, amounts in (("planned", planned["expected"]), ("worst", planned["worst"])):
-            row |= {f"{said}_{name}": amounts[name] for name in ("calls", "tokens", "usd")}
+        for said, amounts in (("planned", planned.expected), ("worst", planned.worst)):
+            row |= {f"{said}_{name}": value for name, value in vars(amounts).items()}
     return row
 
 

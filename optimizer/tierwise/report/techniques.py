@@ -12,27 +12,27 @@ MOST_SHOWN = 12
 def technique_rows(tier: TierFiles) -> list[Row]:
     """A row a prompt and mode, all its paraphrases together, the largest gain first."""
     rows = []
-    for rank, found in enumerate(tier.summary["techniques"], start=1):
-        low, high = found["difference_ci95"]
+    for rank, found in enumerate(tier.summary.techniques, start=1):
+        low, high = found.difference_ci95
         rows.append(
             {
                 "tier": tier.name,
-                "prompt": found["prompt"],
-                "family": found["family"],
-                "mode": found["mode"],
-                "paraphrases": len(found["paraphrases"]),
-                "against": found["against"],
-                "items": found["items"],
-                "score": found["score"],
-                "difference": found["difference"],
+                "prompt": found.prompt,
+                "family": found.family,
+                "mode": found.mode,
+                "paraphrases": len(found.paraphrases),
+                "against": found.against,
+                "items": found.items,
+                "score": found.score,
+                "difference": found.difference,
                 "difference_low": low,
                 "difference_high": high,
-                "worst_paraphrase": found["worst_paraphrase"],
-                "best_paraphrase": found["best_paraphrase"],
-                "cost_ratio": found["cost_ratio"],
-                "p": found["p"],
-                "adjusted_p": found["adjusted_p"],
-                "verdict": found["verdict"],
+                "worst_paraphrase": found.worst_paraphrase,
+                "best_paraphrase": found.best_paraphrase,
+                "cost_ratio": found.cost_ratio,
+                "p": found.p,
+                "adjusted_p": found.adjusted_p,
+                "verdict": found.verdict,
                 "rank": rank,
             }
         )

@@ -15,22 +15,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tierwise.errors import InputError
 from tierwise.schema.policy import Difficulty, Param, Recipe
 from tierwise.schema.policy_file import TaskRef
-from tierwise.stats.intervals import Interval
+from tierwise.schema.usage import Usage
+
+if TYPE_CHECKING:
+    from tierwise.stats.intervals import Interval
 
 Bounds = tuple[float | None, float | None]
 """Both ends of an interval; None where the items are too few for one."""
 
 GateName = Literal["passed", "not passed"]
 
-SUMMARY_SCHEMA = "tierwise/summary/v1"
-PLAN_SCHEMA = "tierwise/plan/v1"
+SUMMARY_SCHEMA: Final = "tierwise/summary/v1"
+PLAN_SCHEMA: Final = "tierwise/plan/v1"
 
 T = TypeVar("T")
 
@@ -256,8 +259,8 @@ class ReliabilityPoint(Written):
 
 
 @dataclass(frozen=True)
-class RouterSummary(Written):
-    """A logistic model that predicts from the text where thinking pays, judged out of fold.
+class SignalFitSummary(Written):
+    """A fitted signal: a model that predicts where thinking pays, judged on items left out.
 
     Attributes:
         direct, think: the variants that were compared.
@@ -430,16 +433,24 @@ class ProposalRound(Written):
 
 
 @dataclass(frozen=True)
-class Spending(Written):
-    """Dollars at the tier's prices, calls, and tokens of prompts and completions."""
+class UsageTotals(Written):
+    """Dollars at the tier's prices, calls, and tokens of prompts and completions together.
+
+    Tokens that are expected may have fractions.
+    """
 
     usd: float
     calls: int
-    tokens: int
+    tokens: int | float
+
+    @classmethod
+    def of(cls, usage: Usage) -> UsageTotals:
+        """What limits bound of a usage."""
+        return cls(**usage.totals())
 
 
 @dataclass(frozen=True)
-class ProposerSpending(Spending):
+class ProposerUsage(UsageTotals):
     """What all proposals of a run cost; `model` is None where nobody was asked."""
 
     model: str | None
@@ -477,8 +488,8 @@ class TierSummary(Written):
     """
 
     model: str
-    spending: Spending
-    possibly_billed: Spending | None
+    spending: UsageTotals
+    possibly_billed: UsageTotals | None
     operating_point: str
     gate: GateName
     compute_gate: ComputeGate
@@ -489,7 +500,7 @@ class TierSummary(Written):
     oracle_bound: OracleBound
     front: tuple[FrontPoint, ...]
     signals: SignalTable | None
-    routers: tuple[RouterSummary, ...]
+    fitted_signals: tuple[SignalFitSummary, ...]
     techniques: tuple[Technique, ...]
     prompt_sensitivity: tuple[PromptSensitivity, ...]
     escalation: tuple[EscalationRow, ...]
@@ -529,21 +540,12 @@ class Summary(Written):
     space: str
     created: str
     seed: int
-    proposals: ProposerSpending | None
+    proposals: ProposerUsage | None
     tiers: Mapping[str, TierSummary]
     failed: Mapping[str, str]
 
 
 # --- plan.json ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PlannedAmount(Written):
-    """Calls, tokens and dollars; tokens are a mean over what may be sent."""
-
-    calls: int
-    tokens: float
-    usd: float
 
 
 @dataclass(frozen=True)
@@ -554,8 +556,8 @@ class PlannedStage(Written):
     items: int
     samples: int
     lookups: int
-    expected: PlannedAmount
-    worst: PlannedAmount
+    expected: UsageTotals
+    worst: UsageTotals
 
 
 @dataclass(frozen=True)
@@ -567,8 +569,8 @@ class PlannedTier(Written):
 
     fault: str
     stages: Mapping[str, PlannedStage]
-    expected: PlannedAmount
-    worst: PlannedAmount
+    expected: UsageTotals
+    worst: UsageTotals
 
 
 @dataclass(frozen=True)
@@ -612,8 +614,11 @@ class StudiedTier(StudyState):
     before: StudyState
 
 
-Studied = Mapping[str, StudiedTier]
-"""`studied.json`: by tier."""
+@dataclass(frozen=True)
+class Studied(Written):
+    """`studied.json`, by tier."""
+
+    tiers: Mapping[str, StudiedTier]
 
 
 # --- trials.csv --------------------------------------------------------------------------------
@@ -647,15 +652,15 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return _ADAPTERS[kind]
 
 
-def to_json(value: Any, kind: Any = None) -> str:
-    """The text of a file that holds `value`; `kind` where its class does not say all (a mapping)."""
-    adapter = _adapter(kind or type(value))
-    return adapter.dump_json(value, indent=2).decode() + "\n"
+def to_json(value: object) -> str:
+    """The text of a file that holds `value`, an instance of a class of this module or like it."""
+    return _adapter(type(value)).dump_json(value, indent=2).decode() + "\n"
 
 
-def to_data(value: Any, kind: Any = None) -> Any:
+def to_data(value: object) -> dict[str, Any]:
     """`value` as JSON would have it: dicts, lists, strings and numbers."""
-    return _adapter(kind or type(value)).dump_python(value, mode="json")
+    found: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    return found
 
 
 def from_json(path: Path, kind: type[T]) -> T:

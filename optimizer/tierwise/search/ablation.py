@@ -18,9 +18,9 @@ from tierwise.search.study import EvaluatedTrial
 ADAPTIVE = ("adaptive_consistency", "early_stopping")
 
 ABLATION_STEPS = (
-    "default_prompt_one_sample",
+    "baseline_prompt_one_sample",
     "best_prompt_one_sample",
-    "default_prompt_best_strategy",
+    "baseline_prompt_best_strategy",
     "disjoint",
     "joint_fixed_n",
     "joint_adaptive_stop",
@@ -76,9 +76,9 @@ def ablation_steps(
     known.setdefault(default, _means(evaluator, default))
     known.setdefault(best_one, _means(evaluator, best_one))
     return {
-        "default_prompt_one_sample": default,
+        "baseline_prompt_one_sample": default,
         "best_prompt_one_sample": best_one,
-        "default_prompt_best_strategy": best(todays),
+        "baseline_prompt_best_strategy": best(todays),
         "disjoint": best(after),
         "joint_fixed_n": best(fixed),
         "joint_adaptive_stop": best(lambda recipe: True),

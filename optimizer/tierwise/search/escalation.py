@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tierwise.schema import Policy
+from tierwise.schema.result import EscalationRow
 from tierwise.search.above import handed_on
-from tierwise.search.figures import compared, measured
+from tierwise.search.figures import held_out, paired
 from tierwise.search.found import TierResult
 from tierwise.search.gate import compare
-from tierwise.search.study import described
 
 
-def escalation(found: TierResult) -> list[dict[str, Any]] | None:
-    """A row a policy, held out; None where the tier may not hand requests on.
+def escalation(found: TierResult) -> tuple[EscalationRow, ...]:
+    """A row a policy, held out; none where the tier may not escalate.
 
     Each is compared with the strongest tier's best prompt at one sample, item by item.
     """
     q = found.problem
     if not q.above:
-        return None
+        return ()
     strong = found.tested[q.above[-1].one_sample]
 
-    def row(name: str, policy: Policy) -> dict[str, Any]:
+    def row(name: str, policy: Policy) -> EscalationRow:
         got = found.tested[policy]
-        against = compare(got, strong, margin=q.margin, seed=q.seed)
-        return {
-            "name": name,
-            "policy": described(policy),
-            **measured(got),
-            "handed_on": handed_on(policy, got.shares),
-            "against": q.above[-1].tier.name,
-            **compared(against),
-        }
+        return EscalationRow(
+            **vars(held_out(policy, got)),
+            name=name,
+            escalated=handed_on(policy, got.shares),
+            against=q.above[-1].tier.name,
+            compared=paired(compare(got, strong, margin=q.margin, seed=q.seed)),
+        )
 
     points = {f"point {name}": candidate.policy for name, candidate in found.points.items()}
-    return [row(name, policy) for name, policy in {**found.beside, **points}.items()]
+    return tuple(row(name, policy) for name, policy in {**found.beside, **points}.items())

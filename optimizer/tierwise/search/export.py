@@ -7,20 +7,39 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay_item
 from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
+from tierwise.pool import Billed
 from tierwise.schema import Limits, LoadedTask, Policy, PromptTemplate
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.prompt import turns_used
+from tierwise.schema.result import (
+    AblationStep,
+    BucketSummary,
+    ComputeGate,
+    FrontPoint,
+    HeldOut,
+    ItemCounts,
+    OperatingPoint,
+    OracleBound,
+    ScreenedVariant,
+    TierSummary,
+    TrialRow,
+    UsageTotals,
+    bounds,
+    number,
+    to_data,
+)
 from tierwise.search import mode_shares, signal_quality
 from tierwise.search.above import own_variants
+from tierwise.search.compute_gate import Verdict
 from tierwise.search.escalation import escalation
-from tierwise.search.figures import bounds, compared, measured, number
+from tierwise.search.figures import held_out, paired
 from tierwise.search.found import TierResult
 from tierwise.search.gate import compare
 from tierwise.search.n_samples_by_variant import samples_needed
@@ -92,7 +111,7 @@ def policy_file(
         shares=tuple(round(share, 4) for share in got.shares),
         answer=q.task.answer,
         expected={
-            **measured(got),
+            **_numbers(held_out(chosen, got)),
             **latency(chosen, found.test_table),
             "buckets": by_bucket(found, chosen),
         },
@@ -100,13 +119,13 @@ def policy_file(
             "split": "test" if found.tested_on_test else "tune",
             "baseline": {
                 "policy": described(found.baseline),
-                **measured(found.tested[found.baseline]),
+                **_numbers(held_out(found.baseline, found.tested[found.baseline])),
             },
             "gate": "passed" if gate else "not passed",
             "compute_gate": found.compute_gate.name,
             "compute_gate_evidence": found.compute_gate.evidence(),
             "operating_point": point,
-            "comparisons": [{"against": "baseline", **compared(comparison)}],
+            "comparisons": [{"against": "baseline", **to_data(paired(comparison))}],
             "looks_at_test": origin.looks,
         },
         provenance={
@@ -180,7 +199,7 @@ def by_bucket(found: TierResult, policy: Policy) -> list[dict[str, Any]]:
             {
                 "items": int(here.sum()),
                 "score": float(means.mean()) if here.any() else math.nan,
-                "score_ci95": bounds(interval),
+                "score_ci95": list(bounds(interval)),
             }
         )
     return rows
@@ -195,91 +214,107 @@ def latency(policy: Policy, table: SampleTable) -> dict[str, float]:
     }
 
 
-def tier_summary(
-    found: TierResult, gates: Mapping[str, bool], spent: Mapping[str, Any]
-) -> dict[str, Any]:
+def _numbers(measured: HeldOut) -> dict[str, Any]:
+    """What was measured, without the policy's line."""
+    return {name: value for name, value in to_data(measured).items() if name != "policy"}
+
+
+def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -> TierSummary:
     """One tier of ``summary.json``."""
     q = found.problem
-    baseline = found.tested[found.baseline]
-    ablation = {}
-    full = found.tested[found.ablation_steps["full_policy"]]
-    for ablation_step, policy in found.ablation_steps.items():
-        got = found.tested[policy]
-        against = compare(full, got, margin=q.margin, seed=q.seed)
-        ablation[ablation_step] = {
-            "policy": described(policy),
-            **measured(got),
-            "full_policy_against_it": compared(against),
-        }
-    ablation["oracle_bound"] = {
-        "items": len(found.oracle),
-        "score": number(float(found.oracle.mean())),
-        "score_ci95": bounds(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
-    }
-    points = {}
-    for point, candidate in found.points.items():
-        got = found.tested[candidate.policy]
-        points[point] = {
-            "gate": "passed" if gates[point] else "not passed",
-            "trial": candidate.trial,
-            "policy": described(candidate.policy),
-            "buckets": [
-                {
-                    "share": share,
-                    "variants": [variant.label for variant in recipe.variants],
-                    "strategy": str(recipe.strategy),
-                }
-                for share, recipe in zip(got.shares, candidate.policy.buckets, strict=True)
-            ],
-            "signal": candidate.policy.difficulty.signal,
-            "thresholds": list(candidate.policy.difficulty.thresholds),
-            **mode_shares.summary(candidate.policy, found.test_table),
-            **measured(got),
-            "against_baseline": compared(found.comparisons[point]),
-        }
-    return {
-        "model": q.tier.model,
-        **spent,
-        "chosen": found.chosen,
-        "gate": points[found.chosen]["gate"],
-        "compute_gate": found.compute_gate.name,
-        "compute_gate_evidence": found.compute_gate.evidence(),
-        "baseline": {"policy": described(found.baseline), **measured(baseline)},
-        "operating_points": points,
-        "ablation": ablation,
-        "front": [
-            {
-                "policy": described(j.policy),
-                "trial": j.trial,
-                "score": j.score,
-                "usd_per_item": j.usd,
-            }
+    points = {point: _operating_point(found, point, passed=gates[point]) for point in found.points}
+    return TierSummary(
+        model=q.tier.model,
+        spending=UsageTotals.of(billed.confirmed),
+        possibly_billed=UsageTotals.of(billed.possibly) if billed.possibly.calls else None,
+        operating_point=found.chosen,
+        gate=points[found.chosen].gate,
+        compute_gate=_compute_gate(found.compute_gate),
+        items=ItemCounts(
+            study=found.study_table.n_items,
+            select=len(found.candidates[0].on_select.score),
+            test=found.test_table.n_items,
+        ),
+        baseline=held_out(found.baseline, found.tested[found.baseline]),
+        operating_points=points,
+        ablation=_ablation(found),
+        oracle_bound=OracleBound(
+            items=len(found.oracle),
+            score=number(float(found.oracle.mean())),
+            score_ci95=bounds(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
+        ),
+        front=tuple(
+            FrontPoint(policy=described(j.policy), trial=j.trial, score=j.score, usd_per_item=j.usd)
             for j in found.study_rounds[-1].front()
-        ],
-        "signals": signal_quality.summary(
+        ),
+        signals=signal_quality.summary(
             own_variants(found.study_table),
             found.study_rounds[-1].dimensions.alone,
             Permutations(SIGNAL_PERMUTATIONS, q.seed),
         ),
-        "routers": [fit.summary() for fit in found.routers],
-        "techniques": [
-            t.summary() for t in techniques(found.prompt_table, q.variants.baseline, q.families)
-        ],
-        "escalation": escalation(found),
-        "pss": [s.summary() for s in sensitivities(found.prompt_table, q.families)],
-        "ranks": ranks(found),
-        **({"rounds": [made.summary() for made in found.rounds]} if found.rounds else {}),
-        "screened": [
-            {"variant": variant.label, "score": score, "usd_per_item": usd}
-            for variant, score, usd in found.screened
-        ],
-        "items": {
-            "study": found.study_table.n_items,
-            "select": len(found.candidates[0].on_select.score),
-            "test": found.test_table.n_items,
-        },
-        "studies": [g.name for g in found.study_rounds],
-    }
+        fitted_signals=tuple(fit.summary() for fit in found.routers),
+        techniques=tuple(techniques(found.prompt_table, q.variants.baseline, q.families)),
+        prompt_sensitivity=tuple(sensitivities(found.prompt_table, q.families)),
+        escalation=escalation(found),
+        ranks=ranks(found),
+        rounds=tuple(made.summary() for made in found.rounds),
+        screened=tuple(
+            ScreenedVariant(variant.label, score, usd) for variant, score, usd in found.screened
+        ),
+        studies=tuple(study_round.name for study_round in found.study_rounds),
+    )
+
+
+def _operating_point(found: TierResult, point: str, *, passed: bool) -> OperatingPoint:
+    candidate = found.points[point]
+    policy, got = candidate.policy, found.tested[candidate.policy]
+    modes = mode_shares.mode_shares(policy, found.test_table)
+    return OperatingPoint(
+        **vars(held_out(policy, got)),
+        gate="passed" if passed else "not passed",
+        trial=candidate.trial,
+        buckets=tuple(
+            BucketSummary(
+                share=share,
+                variants=tuple(variant.label for variant in recipe.variants),
+                strategy=str(recipe.strategy),
+                modes=of_bucket,
+            )
+            for share, recipe, of_bucket in zip(got.shares, policy.buckets, modes, strict=True)
+        ),
+        signal=policy.difficulty.signal,
+        thresholds=policy.difficulty.thresholds,
+        stuck_in_mode=mode_shares.stuck_in(policy, modes),
+        against_baseline=paired(found.comparisons[point]),
+    )
+
+
+def _ablation(found: TierResult) -> dict[str, AblationStep]:
+    q, full = found.problem, found.tested[found.ablation_steps["full_policy"]]
+    steps = {}
+    for step, policy in found.ablation_steps.items():
+        got = found.tested[policy]
+        against = compare(full, got, margin=q.margin, seed=q.seed)
+        steps[step] = AblationStep(
+            **vars(held_out(policy, got)), full_policy_against_it=paired(against)
+        )
+    return steps
+
+
+def _compute_gate(verdict: Verdict) -> ComputeGate:
+    return ComputeGate(
+        verdict="open" if verdict.open else "closed",
+        decided=verdict.decided,
+        items=verdict.items,
+        samples=verdict.samples,
+        score_per_doubling_of_samples=number(verdict.slope.mean),
+        score_per_doubling_of_samples_ci95=bounds(verdict.slope),
+        think_gain=number(verdict.gain.mean),
+        think_gain_ci95=bounds(verdict.gain),
+        search_gain=number(verdict.search.mean),
+        search_gain_ci95=bounds(verdict.search),
+        measured_on=verdict.spent_on,
+    )
 
 
 def items_jsonl(items: Sequence[Item]) -> str:
@@ -288,21 +323,11 @@ def items_jsonl(items: Sequence[Item]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-TRIAL_FIELDS = (
-    "study",
-    "trial",
-    "score",
-    "usd_per_item",
-    "samples_per_item",
-    "rounds_per_item",
-    "buckets",
-    "signal",
-    "policy",
-)
+TRIAL_FIELDS = tuple(field.name for field in fields(TrialRow))
 
 
 def trials_csv(study_rounds: Sequence[StudyRound]) -> str:
-    """Every distinct policy that was judged, a line each."""
+    """Every distinct policy that was evaluated, a line each."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(TRIAL_FIELDS)

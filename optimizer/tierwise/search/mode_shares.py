@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from tierwise.difficulty import SIGNALS
 from tierwise.evaluation import SampleTable, replay_item
@@ -37,9 +36,3 @@ def stuck_in(policy: Policy, shares: list[dict[str, float]]) -> str | None:
     ):
         return modes.pop()
     return None
-
-
-def summary(policy: Policy, table: SampleTable) -> dict[str, Any]:
-    """Both, as data for ``summary.json``."""
-    shares = mode_shares(policy, table)
-    return {"mode_shares": shares, "stuck_in_mode": stuck_in(policy, shares)}

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
 from tierwise.pool import Library, SamplePool
 from tierwise.retrieval import identity_among, open_for_task
 from tierwise.schema import PromptTemplate, Tier, UsageLimits
+from tierwise.schema.result import Studied
 from tierwise.search.above import Above
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.buying import Account, Buyer, Supply
@@ -52,7 +53,7 @@ class Searches:
     search_size: SearchSize
     replaying: bool
     desk: Desk | None = None
-    studied: Mapping[str, Any] = field(default_factory=dict)
+    studied: Studied = Studied({})
     addresses: Mapping[str, str] = field(default_factory=dict)
 
     def address(self, tier: Tier) -> str:
@@ -178,7 +179,7 @@ def _trajectories(searches: Searches, tier: Tier, recording: Recording, path: Pa
     return Trajectories(searches.pool, loaded.task, tier, recording, account, library)
 
 
-def _begun(problem: TierProblem, studied: Mapping[str, Any], above: Sequence[Above]) -> TierProblem:
+def _begun(problem: TierProblem, studied: Studied, above: Sequence[Above]) -> TierProblem:
     """With what the search begins from, and the tiers that it may hand requests to."""
     began = before(studied, problem.tier.name, problem.variants.prompts)
     return replace(problem, before=began, study_rounds=began.study_rounds, above=tuple(above))

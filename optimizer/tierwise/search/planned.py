@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tierwise.llm.models import RECORDED, kind_of
 from tierwise.schema import Tier, Usage, UsageLimits
+from tierwise.schema.result import PLAN_SCHEMA, PlannedStage, PlannedTier, RunPlan, UsageTotals
 
 
 @dataclass(frozen=True)
@@ -131,30 +131,30 @@ class Plan:
         return sum(t.expected.usd for t in paid), sum(t.worst.usd for t in paid)
 
 
-def as_data(found: Plan) -> dict[str, Any]:
+def as_data(found: Plan) -> RunPlan:
     """``plan.json``: what was planned before the first purchase, by tier and stage."""
-    return {
-        "schema": "tierwise/plan/v1",
-        "tiers": {
-            name: {
-                "fault": tier.fault,
-                "stages": {
-                    s.stage: {
-                        "variants": s.variants,
-                        "items": s.items,
-                        "samples": s.samples,
-                        "lookups": s.lookups,
-                        "expected": s.expected.totals(),
-                        "worst": s.worst.totals(),
-                    }
+    return RunPlan(
+        PLAN_SCHEMA,
+        {
+            name: PlannedTier(
+                fault=tier.fault,
+                stages={
+                    s.stage: PlannedStage(
+                        variants=s.variants,
+                        items=s.items,
+                        samples=s.samples,
+                        lookups=s.lookups,
+                        expected=UsageTotals.of(s.expected),
+                        worst=UsageTotals.of(s.worst),
+                    )
                     for s in tier.stages
                 },
-                "expected": tier.expected.totals(),
-                "worst": tier.worst.totals(),
-            }
+                expected=UsageTotals.of(tier.expected),
+                worst=UsageTotals.of(tier.worst),
+            )
             for name, tier in found.tiers.items()
         },
-    }
+    )
 
 
 def amount_of(

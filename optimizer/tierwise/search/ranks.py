@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tierwise.evaluation import Evaluator
 from tierwise.schema import StrategySpec, Variant, uniform
+from tierwise.schema.result import RankRow, number
 from tierwise.search.found import TierResult
 
 SINGLE = StrategySpec.of("single")
 
 
-def ranks(found: TierResult) -> list[dict[str, Any]]:
+def ranks(found: TierResult) -> tuple[RankRow, ...]:
     """A row a variant of the last study, best in the chosen strategy first.
 
     Both scores are means over the same items and sample orders of the study. The strategy is that of
@@ -26,32 +25,38 @@ def ranks(found: TierResult) -> list[dict[str, Any]]:
     judge = q.evaluator(table)
     single, chosen = _scores(judge, variants, SINGLE), _scores(judge, variants, strategy)
 
-    def named(variant: Variant, how: str, items: int) -> dict[str, Any]:
-        origin = q.variants.prompts[variant.prompt].origin
-        return {"variant": variant.label, "origin": origin, "strategy": how, "items": items}
+    def origin(variant: Variant) -> str:
+        return q.variants.prompts[variant.prompt].origin
 
-    rows = [
-        {
-            **named(variant, str(strategy), table.n_items),
-            "score_at_one_sample": float(single[i]),
-            "rank_at_one_sample": _rank(single, i),
-            "score_in_strategy": _number(chosen[i]),
-            "rank_in_strategy": _rank(chosen, i),
-        }
+    raced = [
+        RankRow(
+            variant=variant.label,
+            origin=origin(variant),
+            strategy=str(strategy),
+            items=table.n_items,
+            score_at_one_sample=float(single[i]),
+            rank_at_one_sample=_rank(single, i),
+            score_in_strategy=number(chosen[i]),
+            rank_in_strategy=_rank(chosen, i),
+        )
         for i, variant in enumerate(variants)
     ]
-    rows.sort(key=lambda row: row["rank_in_strategy"] or len(rows) + 1)
-    return rows + [
-        {
-            **named(variant, "out of the race", q.search_size.screen_items),
-            "score_at_one_sample": score,
-            "rank_at_one_sample": None,
-            "score_in_strategy": None,
-            "rank_in_strategy": None,
-        }
+    raced.sort(key=lambda row: row.rank_in_strategy or len(raced) + 1)
+    dropped = [
+        RankRow(
+            variant=variant.label,
+            origin=origin(variant),
+            strategy="out of the race",
+            items=q.search_size.screen_items,
+            score_at_one_sample=score,
+            rank_at_one_sample=None,
+            score_in_strategy=None,
+            rank_in_strategy=None,
+        )
         for variant, score, _ in found.screened
         if variant not in table.variants
     ]
+    return (*raced, *dropped)
 
 
 def _scores(judge: Evaluator, variants: tuple[Variant, ...], strategy: StrategySpec) -> np.ndarray:
@@ -60,7 +65,3 @@ def _scores(judge: Evaluator, variants: tuple[Variant, ...], strategy: StrategyS
 
 def _rank(scores: np.ndarray, i: int) -> int | None:
     return None if np.isnan(scores[i]) else 1 + int((scores > scores[i]).sum())
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from tierwise.errors import InputError
 from tierwise.schema import Budget, Job, dump_job, load_job
+from tierwise.schema.result import Studied, from_json, to_json
 from tierwise.search.earlier import FILE
 
 RUN = "run.json"
@@ -68,13 +68,12 @@ class RunDir:
         return self.summary.exists()
 
     @property
-    def studied(self) -> dict[str, Any]:
+    def studied(self) -> Studied:
         """What a finished search left for a later one, by tier; see ``search.earlier``."""
         try:
-            found: dict[str, Any] = json.loads((self.path / FILE).read_text(encoding="utf-8"))
+            return from_json(self.path / FILE, Studied)
         except FileNotFoundError:
-            return {}
-        return found
+            return Studied({})
 
     def job(self) -> Job:
         """The job as resolved."""
@@ -186,9 +185,9 @@ class RunDir:
         os.replace(new, path)
         return path
 
-    def write_json(self, name: str, value: Any) -> Path:
-        """Write JSON, for people and programs."""
-        return self.write(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    def write_json(self, name: str, value: object) -> Path:
+        """Write a value of ``schema.result``."""
+        return self.write(name, to_json(value))
 
     def clear_results(self) -> None:
         """Forget what is derived from the pool, before it is derived anew."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tierwise.errors import TierwiseError
+from tierwise.pool import Billed
 from tierwise.schema import LoadedTask
-from tierwise.schema.policy_file import PolicyFile
+from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema.result import SUMMARY_SCHEMA, ProposerUsage, Studied, Summary
 from tierwise.search.earlier import FILE, entry
 from tierwise.search.export import Origin, items_jsonl, policy_file, tier_summary, trials_csv
 from tierwise.search.found import TierResult
@@ -32,19 +34,19 @@ class Results:
     found: Mapping[str, TierResult]
     gates: Mapping[str, Mapping[str, bool]]
     origins: Mapping[str, Origin]
-    spending: Mapping[str, Mapping[str, Any]]
+    spending: Mapping[str, Billed]
     failed: Mapping[str, TierwiseError]
-    proposals: Mapping[str, Any] | None = None
+    proposals: ProposerUsage | None = None
 
 
-class Written(NamedTuple):
+class RunOutcome(NamedTuple):
     """The exported policy of each tier, and ``summary.json``."""
 
     policies: Mapping[str, PolicyFile]
-    summary: Mapping[str, Any]
+    summary: Summary
 
 
-def write(run: RunDir, prepared: Prepared, results: Results) -> Written:
+def write(run: RunDir, prepared: Prepared, results: Results) -> RunOutcome:
     """Write all files of the run; the summary, which says that it is finished, comes last."""
     run.clear_results()
     policies = _write_policies(run, prepared.loaded, results)
@@ -63,12 +65,12 @@ def write(run: RunDir, prepared: Prepared, results: Results) -> Written:
         )
         for name, f in results.found.items()
     }
-    run.write_json(FILE, {**run.studied, **studied})
+    run.write_json(FILE, Studied({**run.studied.tiers, **studied}))
     run.write("trials.csv", trials_csv(study_rounds))
     run.write("test_items.jsonl", items_jsonl(prepared.loaded.task.splits["test"]))
     summary = _summary(run, prepared, results)
     run.write_json("summary.json", summary)
-    return Written(policies, summary)
+    return RunOutcome(policies, summary)
 
 
 def _write_policies(run: RunDir, loaded: LoadedTask, results: Results) -> dict[str, PolicyFile]:
@@ -86,19 +88,18 @@ def _write_policies(run: RunDir, loaded: LoadedTask, results: Results) -> dict[s
     return policies
 
 
-def _summary(run: RunDir, prepared: Prepared, results: Results) -> dict[str, Any]:
+def _summary(run: RunDir, prepared: Prepared, results: Results) -> Summary:
     task = prepared.loaded.task
-    proposals = {} if results.proposals is None else {"proposals": results.proposals}
-    return {
-        "schema": "tierwise/summary/v1",
-        "task": {"name": task.name, "version": task.version, "items_sha256": task.items_sha256},
-        "space": prepared.space.name,
-        "created": run.created,
-        "seed": prepared.job.seed,
-        **proposals,
-        "tiers": {
+    return Summary(
+        schema=SUMMARY_SCHEMA,
+        task=TaskRef(task.name, task.version, task.metric, task.items_sha256),
+        space=prepared.space.name,
+        created=run.created,
+        seed=prepared.job.seed,
+        proposals=results.proposals,
+        tiers={
             name: tier_summary(found, results.gates[name], results.spending[name])
             for name, found in results.found.items()
         },
-        "failed": {name: str(error) for name, error in results.failed.items()},
-    }
+        failed={name: str(error) for name, error in results.failed.items()},
+    )

@@ -10,52 +10,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Variant
-from tierwise.stats.intervals import Interval, bootstrap_mean
+from tierwise.schema.result import PromptSensitivity, bounds, number
+from tierwise.stats.intervals import bootstrap_mean
 from tierwise.stats.rank import spearman
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """Variants of a prompt at one mode and temperature.
-
-    Attributes:
-        pss: over all pairs of variants, one sample each.
-        by_chance: the same between two samples of one prompt; NaN with one sample.
-        with_confidence: Spearman of an item's sensitivity with its mean log-probability.
-    """
-
-    family: str
-    mode: str
-    temperature: float
-    prompts: tuple[str, ...]
-    pss: Interval
-    by_chance: float
-    with_confidence: float
-    mean_score: float
-
-    def summary(self) -> dict[str, Any]:
-        """As data for ``summary.json``."""
-        return {
-            "family": self.family,
-            "mode": self.mode,
-            "temperature": self.temperature,
-            "prompts": list(self.prompts),
-            "pss": _known(self.pss.mean),
-            "pss_ci95": [_known(self.pss.low), _known(self.pss.high)],
-            "by_chance": _known(self.by_chance),
-            "spearman_with_confidence": _known(self.with_confidence),
-            "mean_score": self.mean_score,
-        }
 
 
 def item_sensitivity(variants: Sequence[Floats]) -> Floats:
@@ -83,7 +48,7 @@ def by_chance(samples: Floats) -> Floats:
 
 def sensitivities(
     table: SampleTable, families: Mapping[str, str] | None = None
-) -> list[Sensitivity]:
+) -> list[PromptSensitivity]:
     """PSS for each mode and temperature: over all prompts (``*``), and within each family.
 
     ``families``: prompt id -> family; paraphrases share one. Groups of one prompt are left out.
@@ -100,7 +65,7 @@ def sensitivities(
 
 def _sensitivity(
     table: SampleTable, family: str, mode: str, temperature: float, variants: Sequence[Variant]
-) -> Sensitivity:
+) -> PromptSensitivity:
     scores = [table.variants[variant].score for variant in variants]
     each = item_sensitivity(scores)
     confidence = [
@@ -113,17 +78,15 @@ def _sensitivity(
         if confidence and all(np.isfinite(c).any(axis=1).all() for c in confidence)
         else float("nan")
     )
-    return Sensitivity(
-        family,
-        mode,
-        temperature,
-        tuple(variant.prompt for variant in variants),
-        bootstrap_mean(each, bounds=(0.0, 1.0)),
-        float(np.mean([by_chance(s) for s in scores])),
-        related,
-        float(np.mean([s.mean() for s in scores])),
+    pss = bootstrap_mean(each, bounds=(0.0, 1.0))
+    return PromptSensitivity(
+        family=family,
+        mode=mode,
+        temperature=temperature,
+        prompts=tuple(variant.prompt for variant in variants),
+        pss=number(pss.mean),
+        pss_ci95=bounds(pss),
+        by_chance=number(float(np.mean([by_chance(s) for s in scores]))),
+        spearman_with_confidence=number(related),
+        mean_score=float(np.mean([s.mean() for s in scores])),
     )
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

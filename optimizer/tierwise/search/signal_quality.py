@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from tierwise.difficulty import ProbeAgreement, signal_of
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
+from tierwise.schema.result import ProbeSummary, SignalQuality, SignalTable, bounds, number
 from tierwise.search.grid import recipes
 from tierwise.search.parameters import Dimensions, thresholds
 from tierwise.stats.intervals import Interval, bootstrap_mean
@@ -50,54 +51,12 @@ class Gain(NamedTuple):
         return bootstrap_mean(self.per_item)
 
 
-@dataclass(frozen=True)
-class Quality:
-    """One signal on one tier: AUROC and Spearman, and utility gained by buckets.
-
-    ``unbilled`` is the gain if the probe cost nothing, ``oracle`` that of buckets by the truth.
-    """
-
-    difficulty: Difficulty
-    auroc: Interval
-    spearman: float
-    usd_per_item: float
-    gain: Interval
-    unbilled: Interval
-    oracle: Interval
-
-    @property
-    def share(self) -> float:
-        """Part of the oracle buckets' gain that buckets by this signal capture."""
-        return self.gain.mean / self.oracle.mean if self.oracle.low > 0 else float("nan")
-
-    def summary(self) -> dict[str, Any]:
-        """As data for ``summary.json``."""
-        probe = self.difficulty.probe
-        return {
-            "signal": self.difficulty.signal,
-            "params": dict(self.difficulty.params),
-            "probe": probe
-            and {"variants": [a.label for a in probe.variants], "samples": probe.samples},
-            "auroc": _known(self.auroc.mean),
-            "auroc_ci95": [_known(self.auroc.low), _known(self.auroc.high)],
-            "spearman": _known(self.spearman),
-            "usd_per_item": self.usd_per_item,
-            "gain": _known(self.gain.mean),
-            "gain_ci95": [_known(self.gain.low), _known(self.gain.high)],
-            "gain_if_free": _known(self.unbilled.mean),
-            "gain_if_free_ci95": [_known(self.unbilled.low), _known(self.unbilled.high)],
-            "oracle_gain": _known(self.oracle.mean),
-            "oracle_gain_ci95": [_known(self.oracle.low), _known(self.oracle.high)],
-            "share_of_oracle_gain": _known(self.share),
-        }
-
-
 def qualities(
     evaluator: Evaluator,
     among: Sequence[Recipe],
     difficulties: Sequence[Difficulty],
     variant: Variant,
-) -> list[Quality]:
+) -> list[SignalQuality]:
     """Each of ``difficulties`` (no thresholds) judged by the success of one sample of ``variant``.
 
     Of ``among`` only what half of the samples support takes part, with and without the oracle.
@@ -105,17 +64,36 @@ def qualities(
     halves = [_half(evaluator, parity) for parity in (0, 1)]
     usable = [r for r in among if all(_supported(h, r) for h in (*halves, evaluator))]
     usable = _contenders(evaluator, usable)
-    oracle = _oracle(halves, usable)
-    return [
-        Quality(
-            difficulty,
-            *_ordering(evaluator, difficulty, variant),
-            _probe_usd(evaluator.table, difficulty.probe),
-            *_by_signal(evaluator, usable, difficulty),
-            oracle.interval,
-        )
-        for difficulty in difficulties
-    ]
+    oracle = _oracle(halves, usable).interval
+    return [_quality(evaluator, usable, difficulty, variant, oracle) for difficulty in difficulties]
+
+
+def _quality(
+    evaluator: Evaluator,
+    usable: Sequence[Recipe],
+    difficulty: Difficulty,
+    variant: Variant,
+    oracle: Interval,
+) -> SignalQuality:
+    area, rho = _ordering(evaluator, difficulty, variant)
+    gain, unbilled = _by_signal(evaluator, usable, difficulty)
+    probe = difficulty.probe
+    return SignalQuality(
+        signal=difficulty.signal,
+        params=dict(difficulty.params),
+        probe=probe and ProbeSummary(tuple(a.label for a in probe.variants), probe.samples),
+        auroc=number(area.mean),
+        auroc_ci95=bounds(area),
+        spearman=number(rho),
+        usd_per_item=_probe_usd(evaluator.table, probe),
+        gain=number(gain.mean),
+        gain_ci95=bounds(gain),
+        gain_if_free=number(unbilled.mean),
+        gain_if_free_ci95=bounds(unbilled),
+        oracle_gain=number(oracle.mean),
+        oracle_gain_ci95=bounds(oracle),
+        share_of_oracle_gain=number(gain.mean / oracle.mean) if oracle.low > 0 else None,
+    )
 
 
 def _ordering(
@@ -258,7 +236,7 @@ def _probe_usd(table: SampleTable, probe: Probe | None) -> float:
 
 def summary(
     table: SampleTable, dimensions: Dimensions, permutations: Permutations
-) -> dict[str, Any] | None:
+) -> SignalTable | None:
     """``signals`` of a tier's summary; None where it has too few samples to tell.
 
     Probes are sampled from the cheapest variant, and from the best at one sample.
@@ -281,12 +259,12 @@ def summary(
     found = qualities(
         Evaluator(table, permutations, exact=False), recipes(dimensions, steps=3), asked, best
     )
-    return {
-        "right_is_a_sample_of": best.label,
-        "items": table.n_items,
-        "score_for_the_median_dollars": list(PRICES),
-        "by_signal": [quality.summary() for quality in found],
-    }
+    return SignalTable(
+        success_variant=best.label,
+        items=table.n_items,
+        score_for_the_median_dollars=PRICES,
+        by_signal=tuple(found),
+    )
 
 
 def difficulties_of(
@@ -308,7 +286,3 @@ def difficulties_of(
                 else [way]
             )
     return found
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -13,81 +13,21 @@ import functools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Variant
+from tierwise.schema.result import Technique, bounds
 from tierwise.stats.comparisons import PairedBootstrap, holm
-from tierwise.stats.intervals import Interval
 
 Floats = npt.NDArray[np.float64]
-Verdict = Literal["helps", "hurts", "not shown"]
 
 ALPHA = 0.05
 _PARAPHRASE = re.compile(r"~\d+")
-
-
-@dataclass(frozen=True)
-class Technique:
-    """A prompt, all its paraphrases together, in one mode.
-
-    Attributes:
-        prompt: id of the first paraphrase; ``paraphrases`` are those that take part.
-        against: label of what it is compared with.
-        items: on which both have samples.
-        score, against_score: at one sample, the mean over paraphrases and temperatures.
-        difference: of the two, paired by item, at 95%.
-        worst, best: score of the worst and of the best paraphrase, on the same items.
-        cost_ratio: dollars of a sample, its prompt included, over those of the other.
-        p: two-sided, as it stands; ``adjusted_p``: corrected over the whole table.
-    """
-
-    prompt: str
-    family: str
-    mode: str
-    paraphrases: tuple[str, ...]
-    against: str
-    items: int
-    score: float
-    against_score: float
-    difference: Interval
-    worst: float
-    best: float
-    cost_ratio: float
-    p: float
-    adjusted_p: float
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the table as a whole lets one say, wrong anywhere in it in 5% of tables."""
-        if self.adjusted_p > ALPHA:
-            return "not shown"
-        return "helps" if self.difference.mean > 0 else "hurts"
-
-    def summary(self) -> dict[str, Any]:
-        """As data for ``summary.json``."""
-        return {
-            "prompt": self.prompt,
-            "family": self.family,
-            "mode": self.mode,
-            "paraphrases": list(self.paraphrases),
-            "against": self.against,
-            "items": self.items,
-            "score": self.score,
-            "against_score": self.against_score,
-            "difference": self.difference.mean,
-            "difference_ci95": [self.difference.low, self.difference.high],
-            "worst_paraphrase": self.worst,
-            "best_paraphrase": self.best,
-            "cost_ratio": self.cost_ratio,
-            "p": self.p,
-            "adjusted_p": self.adjusted_p,
-            "verdict": self.verdict,
-        }
 
 
 def first_paraphrase(prompt: str) -> str:
@@ -116,8 +56,15 @@ def techniques(
             family = (families or {}).get(variants[0].prompt, prompt)
             found.append(replace(compared, family=family))
     adjusted = holm([one.p for one in found]).adjusted
-    judged = [replace(t, adjusted_p=float(p)) for t, p in zip(found, adjusted, strict=True)]
-    return sorted(judged, key=lambda t: (-t.difference.mean, t.prompt, t.mode))
+    judged = [_judged(t, float(p)) for t, p in zip(found, adjusted, strict=True)]
+    return sorted(judged, key=lambda t: (-t.difference, t.prompt, t.mode))
+
+
+def _judged(technique: Technique, adjusted_p: float) -> Technique:
+    if adjusted_p > ALPHA:
+        return replace(technique, adjusted_p=adjusted_p)
+    verdict: Literal["helps", "hurts"] = "helps" if technique.difference > 0 else "hurts"
+    return replace(technique, adjusted_p=adjusted_p, verdict=verdict)
 
 
 def _other(
@@ -159,6 +106,7 @@ def _compared(
         for paraphrase in paraphrases
     ]
     paired = paired_over(n)
+    difference = paired.difference(ours, against)
     p = min(1.0, 2 * min(paired.p_value(ours, against), paired.p_value(against, ours)))
     return Technique(
         prompt=first_paraphrase(variants[0].prompt),
@@ -169,12 +117,14 @@ def _compared(
         items=n,
         score=float(ours.mean()),
         against_score=float(against.mean()),
-        difference=paired.difference(ours, against),
-        worst=min(by_paraphrase),
-        best=max(by_paraphrase),
+        difference=difference.mean,
+        difference_ci95=bounds(difference),
+        worst_paraphrase=min(by_paraphrase),
+        best_paraphrase=max(by_paraphrase),
         cost_ratio=_usd(table, variants, known) / max(_usd(table, others, known), 1e-30),
         p=p,
         adjusted_p=p,
+        verdict="not shown",
     )
 
 

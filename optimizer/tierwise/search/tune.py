@@ -8,17 +8,17 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from tierwise.difficulty import asking
 from tierwise.errors import InputError, TierwiseError, unknown_name
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.llm.recorded import Recording, same_items
-from tierwise.pool import Billed, SamplePool
+from tierwise.pool import SamplePool
 from tierwise.proposals import PromptProposer, TaskProposer
 from tierwise.runs import load_space, load_task, space_of
 from tierwise.schema import Job, LoadedTask, PromptTemplate
 from tierwise.schema.policy_file import PolicyFile
+from tierwise.schema.result import Summary
 from tierwise.search.above import Above, above_of
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.export import Origin
@@ -43,7 +43,7 @@ class TuneResult:
 
     run: RunDir
     policies: Mapping[str, PolicyFile]
-    summary: Mapping[str, Any]
+    summary: Summary
     found: Mapping[str, TierResult]
     failed: Mapping[str, TierwiseError]
 
@@ -206,7 +206,7 @@ def _run(
             )
             for name in found
         }
-        spending = {name: _spending(pool.billed(run.run, name)) for name in found}
+        spending = {name: pool.billed(run.run, name) for name in found}
         proposals = None if desk is None else desk.summary()
     results = Results(found, _gates(found), origins, spending, failed, proposals)
     written = write(run, prepared, results)
@@ -272,12 +272,6 @@ def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, Ti
 def _above(job: Job, name: str, searched: Mapping[str, Searched]) -> list[Above]:
     """The tiers that ``name`` may hand requests to; one whose own search failed is left out."""
     return [above_of(searched[other].found) for other in job.above(name) if other in searched]
-
-
-def _spending(billed: Billed) -> dict[str, Any]:
-    """What came with answers; and the most that may be billed without one, where there is any."""
-    possibly = {"possibly_billed": billed.possibly.totals()} if billed.possibly.calls else {}
-    return {**billed.confirmed.totals(), **possibly}
 
 
 def _gates(found: Mapping[str, TierResult]) -> dict[str, dict[str, bool]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.strategies._base import Vote, register_strategy, uncatchable, whole
+from tierwise.strategies._base import register_strategy, whole
+from tierwise.strategies._voting import Vote, uncatchable
 
 
 @register_strategy

@@ -9,12 +9,8 @@ For third parties too; needs pytest. Nothing in tierwise imports this room::
 """
 
 from tierwise.testing.signals import SignalConformance
-from tierwise.testing.strategies import (
-    StrategyConformance,
-    StrategyWalk,
-    random_samples,
-    walk_strategy,
-)
+from tierwise.testing.strategies import StrategyConformance
+from tierwise.testing.walk import StrategyWalk, random_samples, walk_strategy
 
 __all__ = [
     "SignalConformance",

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tierwise.errors import UnsupportedError
 from tierwise.evaluation import SampleTable
-from tierwise.report._base import NOTE, Row, interval, unreadable
+from tierwise.report._base import NOTE, Row, interval
 from tierwise.report.common_items import common
 from tierwise.report.prompts import RESAMPLES
-from tierwise.report.reading import UNREADABLE, RunFiles, TierFiles
+from tierwise.report.reading import RunFiles, TierFiles
 from tierwise.stats import Interval, bootstrap_ratio, paired_difference, unpaired_difference
 
 Floats = npt.NDArray[np.float64]
@@ -48,8 +49,8 @@ class Two(NamedTuple):
                 continue
             try:
                 got = rows(old, new)
-            except UNREADABLE as error:
-                got = [{NOTE: unreadable(error)}]
+            except UnsupportedError as error:
+                got = [{NOTE: f"not shown: {error}"}]
             found += [{**who, **row} for row in got]
         return found
 

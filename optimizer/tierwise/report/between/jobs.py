@@ -25,14 +25,14 @@ def job_rows(two: Two) -> list[Row]:
 
 
 def _facts(run: RunFiles) -> dict[str, Any]:
-    task = run.summary.get("task", {})
-    facts: dict[str, Any] = {
-        "task": run.task,
-        "task version": task.get("version"),
-        "items (SHA-256)": str(task.get("items_sha256", ""))[:12] or None,
-        "space": run.summary.get("space"),
-        "seed": run.summary.get("seed"),
-    }
+    facts: dict[str, Any] = {"task": run.task}
+    if run.summary is not None:
+        facts |= {
+            "task version": run.summary.task.version,
+            "items (SHA-256)": run.summary.task.items_sha256[:12] or None,
+            "space": run.summary.space,
+            "seed": run.summary.seed,
+        }
     if run.job is not None:
         budget = run.job.budget
         facts |= {
@@ -43,7 +43,7 @@ def _facts(run: RunFiles) -> dict[str, Any]:
             "budget": f"usd {budget.usd}, calls {budget.calls}, tokens {budget.tokens}",
         }
     for name, tier in run.tiers.items():
-        facts[f"model of {name}"] = tier.summary.get("model")
+        facts[f"model of {name}"] = tier.summary.model
         if tier.policy is None:
             continue
         weights = tier.policy.provenance.get("weights_sha256") or {}

@@ -45,7 +45,7 @@ def _tier(two: Two, old: TierFiles, new: TierFiles) -> list[Row]:
 
 def _exported(two: Two, old: TierFiles, new: TierFiles) -> Row:
     was, now = (needed(tier.policy, f"policies/{tier.name}.yaml") for tier in (old, new))
-    said = _row("exported policy", str(old.exported["policy"]), str(new.exported["policy"]))
+    said = _row("exported policy", old.summary.exported.policy, new.summary.exported.policy)
     said["same_policy"] = unlimited(was.policy) == unlimited(now.policy)
     for tier, run in ((new, two.after), (old, two.before)):
         both = _on_one_table(tier.test, was, now, seed=run.seed)
@@ -60,7 +60,9 @@ def _exported(two: Two, old: TierFiles, new: TierFiles) -> Row:
 
 
 def _row_of(tested: Tested, tier: TierFiles) -> int:
-    return tested.names[f"point:{tier.summary['chosen']}" if tier.passed else "baseline"]
+    return tested.names[
+        f"point:{tier.summary.operating_point}" if tier.summary.passed else "baseline"
+    ]
 
 
 def _side(tested: Tested, row: int, tier: TierFiles) -> Side:

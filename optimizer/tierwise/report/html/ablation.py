@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tierwise.report import numbers as n
-from tierwise.report.html.markup import Markup, el, joined
+from tierwise.report.html.markup import Child, Markup, el, joined
 from tierwise.report.html.page import figure, table, tiers_in_a_row
 from tierwise.report.html.svg import Chart, padded
 from tierwise.report.reading import RunFiles, TierFiles
+from tierwise.schema.result import AblationStep, OracleBound
 
 ABLATION_STEPS = {
-    "default_prompt_one_sample": "today's prompt, one sample",
+    "baseline_prompt_one_sample": "today's prompt, one sample",
     "best_prompt_one_sample": "best prompt, one sample",
-    "default_prompt_best_strategy": "today's prompt, best strategy",
+    "baseline_prompt_best_strategy": "today's prompt, best strategy",
     "disjoint": "best prompt, then strategy",
     "joint_fixed_n": "both together, fixed samples",
     "joint_adaptive_stop": "and adaptive stopping",
     "full_policy": "and buckets: the full policy",
     "oracle_bound": "oracle bound",
 }
-MARKS = {"default_prompt_one_sample": "ring", "full_policy": "star", "oracle_bound": "ring"}
+MARKS = {"baseline_prompt_one_sample": "ring", "full_policy": "star", "oracle_bound": "ring"}
 ROW = 40
 
 
@@ -41,27 +39,27 @@ def ablation(run: RunFiles) -> Markup:
 
 
 def _figure(tier: TierFiles) -> Markup:
-    ablation_steps = tier.summary["ablation"]
-    rows = []
-    for name, ablation_step in ablation_steps.items():
-        against = ablation_step.get("full_policy_against_it", {})
+    rows: list[tuple[Child, ...]] = []
+    for name, step in tier.summary.ablation.items():
+        against = step.full_policy_against_it
         rows.append(
             (
                 ABLATION_STEPS.get(name, name),
-                ablation_step.get("policy", ""),
-                n.score(ablation_step["score"]),
-                n.bounds(ablation_step["score_ci95"]),
-                n.usd_per(ablation_step.get("usd_per_item")),
-                f"{ablation_step['samples_per_item']:.1f}"
-                if "samples_per_item" in ablation_step
-                else n.NOTHING,
-                n.points(against.get("score_difference")),
-                n.point_bounds(against.get("score_difference_ci95")),
-                n.ratio(against.get("cost_ratio")),
+                step.policy,
+                n.score(step.score),
+                n.bounds(step.score_ci95),
+                n.usd_per(step.usd_per_item),
+                f"{step.samples_per_item:.1f}",
+                n.points(against.score_difference),
+                n.point_bounds(against.score_difference_ci95),
+                n.ratio(against.cost_ratio),
             )
         )
+    bound = tier.summary.oracle_bound
+    score, ends = n.score(bound.score), n.bounds(bound.score_ci95)
+    rows.append(("oracle bound", "", score, ends, *[n.NOTHING] * 3, "", n.NOTHING))
     columns = (
-        "ablation_step",
+        "step",
         "policy",
         "score",
         "95% interval",
@@ -71,41 +69,37 @@ def _figure(tier: TierFiles) -> Markup:
         "95% interval",
         "at cost",
     )
-    return figure(
-        tier.name, _chart(tier.name, tier.tone, ablation_steps), table(columns, rows, text=2)
-    )
+    return figure(tier.name, _chart(tier), table(columns, rows, text=2))
 
 
-def _chart(name: str, tone: str, ablation_steps: Mapping[str, Mapping[str, Any]]) -> Markup:
-    bounds = [b for r in ablation_steps.values() for b in r["score_ci95"] if b is not None]
-    shown = [
-        (ablation_step, r) for ablation_step, r in ablation_steps.items() if n.known(r["score"])
-    ]
-    height = ROW * len(shown) + 60
+def _chart(tier: TierFiles) -> Markup:
+    bound = tier.summary.oracle_bound
+    shown: dict[str, AblationStep | OracleBound] = dict(tier.summary.ablation)
+    if bound.score is not None:
+        shown["oracle_bound"] = bound
     chart = Chart(
-        f"{name}: the ablation",
+        f"{tier.name}: the ablation",
         "; ".join(
-            f"{ABLATION_STEPS.get(ablation_step, ablation_step)} {n.score(r['score'])}"
-            for ablation_step, r in shown
+            f"{ABLATION_STEPS.get(name, name)} {n.score(r.score)}" for name, r in shown.items()
         ),
-        padded(bounds),
+        padded([end for r in shown.values() for end in r.score_ci95 if end is not None]),
         (0.0, float(len(shown))),
         "score on held-out items, 95% intervals",
         "",
-        height=height,
+        height=ROW * len(shown) + 60,
         left=14.0,
         bare_y=True,
     )
-    for i, (ablation_step, r) in enumerate(shown):
-        y = len(shown) - i - 0.72
-        title = f"{ABLATION_STEPS.get(ablation_step, ablation_step)}: {n.score(r['score'])} {n.bounds(r['score_ci95'])}"
-        if "usd_per_item" in r:
-            title += f" at {n.usd_per(r['usd_per_item'])} per 1,000. {r['policy']}"
-        said = ABLATION_STEPS.get(ablation_step, ablation_step)
-        cost = n.usd_per(r.get("usd_per_item")) if "usd_per_item" in r else ""
+    for i, (name, r) in enumerate(shown.items()):
+        y, said = len(shown) - i - 0.72, ABLATION_STEPS.get(name, name)
+        title = f"{said}: {n.score(r.score)} {n.bounds(r.score_ci95)}"
+        cost = ""
+        if isinstance(r, AblationStep):
+            cost = n.usd_per(r.usd_per_item)
+            title += f" at {cost} per 1,000. {r.policy}"
         chart.text(chart.x[0], y + 0.38, said, dx=0, dy=4)
         chart.text(chart.x[1], y + 0.38, cost, dx=0, dy=4, anchor="end", kind="label dim")
-        chart.across(r["score_ci95"], y, tone)
-        shape = MARKS.get(ablation_step, "circle")
-        chart.dot(r["score"], y, tone, title, shape=shape, size=4.5)
+        chart.across(r.score_ci95, y, tier.tone)
+        shape = MARKS.get(name, "circle")
+        chart.dot(r.score or 0.0, y, tier.tone, title, shape=shape, size=4.5)
     return chart.svg()

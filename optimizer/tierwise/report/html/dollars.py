@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tierwise.report.html.markup import Markup, el, joined
 from tierwise.report.html.page import both, figure, table
 from tierwise.report.html.svg import Chart, key, legend, padded
 from tierwise.report.reading import RunFiles, TierFiles
+from tierwise.schema.result import HeldOut
 from tierwise.search.tested import Tested
 from tierwise.stats import paired_difference
 
@@ -183,31 +184,25 @@ def _moves(spots: Sequence[Spot]) -> list[tuple[Spot, Spot]]:
 
 def _spots(tier: TierFiles) -> list[Spot]:
     s = tier.summary
-    exported = tier.exported
+    exported = tier.summary.exported
 
-    def spot(kind: str, got: Mapping[str, Any]) -> Spot:
+    def spot(kind: str, got: HeldOut) -> Spot:
         return Spot(
-            tier.name,
-            tier.tone,
-            kind,
-            str(got["policy"]),
-            got["score"],
-            got["score_ci95"],
-            got["usd_per_item"],
+            tier.name, tier.tone, kind, got.policy, got.score, got.score_ci95, got.usd_per_item
         )
 
-    found = [spot("today", s["baseline"])]
-    if tier.passed:
+    found = [spot("today", s.baseline)]
+    if tier.summary.passed:
         found.append(spot("policy", exported))
-    single = s["ablation"]["best_prompt_one_sample"]
-    if single["policy"] not in {f.policy for f in found}:
+    single = s.ablation["best_prompt_one_sample"]
+    if single.policy not in {f.policy for f in found}:
         found.append(spot("single", single))
-    others = [*s["operating_points"].values(), *s["ablation"].values()]
+    others: list[HeldOut] = [*s.operating_points.values(), *s.ablation.values()]
     for got in others:
         known = {f.policy for f in found}
-        dearer = got.get("usd_per_item", 0.0) > exported["usd_per_item"]
-        new = bool(got.get("policy")) and got["policy"] not in known and dearer
-        if new and _not_shown_better(tier.tested, got["policy"], str(exported["policy"])):
+        dearer = got.usd_per_item > exported.usd_per_item
+        new = got.policy not in known and dearer
+        if new and _not_shown_better(tier.tested, got.policy, exported.policy):
             found.append(spot("not worth it", got))
     return found
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tierwise.report import numbers as n
 from tierwise.report.html.markup import Markup, el, joined
 from tierwise.report.html.page import figure, table, tiers_in_a_row
 from tierwise.report.html.svg import Chart, key, legend, padded
 from tierwise.report.reading import RunFiles, TierFiles
+from tierwise.schema.result import FrontPoint, HeldOut
 
 MOST_TRIALS = 600
 """Specks in a chart; of more, every k-th is sampled, and all are in trials.csv."""
@@ -44,10 +42,7 @@ def front(run: RunFiles) -> Markup:
 
 def _figure(tier: TierFiles) -> Markup:
     s = tier.summary
-    rows = [
-        (f["policy"], n.score(f["score"]), n.usd_per(f["usd_per_item"]), f["trial"])
-        for f in s["front"]
-    ]
+    rows = [(f.policy, n.score(f.score), n.usd_per(f.usd_per_item), f.trial) for f in s.front]
     return figure(
         tier.name,
         _chart(tier),
@@ -57,54 +52,44 @@ def _figure(tier: TierFiles) -> Markup:
 
 def _chart(tier: TierFiles) -> Markup:
     s = tier.summary
-    ablation_steps = {
-        name: r for name, r in s["ablation"].items() if r.get("usd_per_item") is not None
-    }
-    points, bound = s["operating_points"], s["ablation"]["oracle_bound"]["score"]
-    shown = [*ablation_steps.values(), *points.values(), *s["front"]]
+    ablation_steps, points, bound = s.ablation, s.operating_points, s.oracle_bound.score
+    shown: list[HeldOut | FrontPoint] = [*ablation_steps.values(), *points.values(), *s.front]
     trials = tier.trials[:: 1 + len(tier.trials) // MOST_TRIALS]
-    dollars = [n.PER * r["usd_per_item"] for r in shown] + [n.PER * t.usd for t in trials]
-    scores = [r["score"] for r in shown] + [t.score for t in trials]
+    dollars = [n.PER * r.usd_per_item for r in shown] + [n.PER * t.usd_per_item for t in trials]
+    scores: list[float] = [r.score for r in shown] + [t.score for t in trials]
     chart = Chart(
         f"{tier.name}: score and cost of {len(tier.trials)} policies",
-        f"{len(s['front'])} policies on the front; the oracle bound is {n.score(bound)}.",
+        f"{len(s.front)} policies on the front; the oracle bound is {n.score(bound)}.",
         padded(dollars, log=True),
-        padded([*scores, bound] if n.known(bound) else scores),
+        padded([*scores, bound] if bound is not None else scores),
         "dollars for 1,000 requests",
         "score",
         log_x=True,
     )
-    if n.known(bound):
+    if bound is not None:
         chart.rule(y=bound, title=f"oracle bound: {n.score(bound)}", kind="oracle")
     for t in trials:
         chart.dot(
-            n.PER * t.usd,
+            n.PER * t.usd_per_item,
             t.score,
             tier.tone,
-            f"trial {t.number}: {t.policy}",
+            f"trial {t.trial}: {t.policy}",
             shape="speck",
             size=2.2,
         )
     chart.line(
-        [(n.PER * f["usd_per_item"], f["score"]) for f in s["front"]],
-        tier.tone,
-        "the front of the study",
+        [(n.PER * f.usd_per_item, f.score) for f in s.front], tier.tone, "the front of the study"
     )
     for name, r in ablation_steps.items():
-        chart.dot(n.PER * r["usd_per_item"], r["score"], tier.tone, _said(name, r), size=4.0)
+        chart.dot(n.PER * r.usd_per_item, r.score, tier.tone, _said(name, r), size=4.0)
     for name, p in points.items():
         chart.dot(
-            n.PER * p["usd_per_item"],
-            p["score"],
-            tier.tone,
-            _said(name, p),
-            shape="diamond",
-            size=5.5,
+            n.PER * p.usd_per_item, p.score, tier.tone, _said(name, p), shape="diamond", size=5.5
         )
-    exported = tier.exported
+    exported = tier.summary.exported
     chart.dot(
-        n.PER * exported["usd_per_item"],
-        exported["score"],
+        n.PER * exported.usd_per_item,
+        exported.score,
         tier.tone,
         _said("exported", exported),
         shape="star",
@@ -113,8 +98,8 @@ def _chart(tier: TierFiles) -> Markup:
     return chart.svg()
 
 
-def _said(name: str, got: Mapping[str, Any]) -> str:
+def _said(name: str, got: HeldOut) -> str:
     return (
-        f"{name.replace('_', ' ')}: {n.score(got['score'])} {n.bounds(got['score_ci95'])} at "
-        f"{n.usd_per(got['usd_per_item'])}. {got['policy']}"
+        f"{name.replace('_', ' ')}: {n.score(got.score)} {n.bounds(got.score_ci95)} at "
+        f"{n.usd_per(got.usd_per_item)}. {got.policy}"
     )

@@ -23,20 +23,21 @@ def money(run: RunFiles) -> Markup:
     parts: list[Child] = []
     spent = {name: tier.summary for name, tier in run.tiers.items()}
     if spent:
-        total = sum(float(s["usd"]) for s in spent.values())
+        total = sum(s.spending.usd for s in spent.values())
         simulated = all(tier.simulated for tier in run.tiers.values())
         parts.append(
             el(
                 "p",
-                f"The run bought {sum(int(s['calls']) for s in spent.values()):,} "
+                f"The run bought {sum(s.spending.calls for s in spent.values()):,} "
                 f"calls for {n.usd(total)}"
                 + (" (simulated: parameters × tokens, nobody's bill)." if simulated else ".")
                 + " Recorded answers cost nothing.",
             )
         )
-        lost = [s["possibly_billed"] for s in spent.values() if "possibly_billed" in s]
+        lost = [s.possibly_billed for s in spent.values() if s.possibly_billed]
         if lost:
-            calls, tokens, usd = (sum(p[k] for p in lost) for k in ("calls", "tokens", "usd"))
+            calls, tokens = sum(p.calls for p in lost), sum(p.tokens for p in lost)
+            usd = sum(p.usd for p in lost)
             parts.append(
                 el(
                     "p",
@@ -45,17 +46,17 @@ def money(run: RunFiles) -> Markup:
                     f"{n.usd(usd)}. Limits of a budget count them.",
                 )
             )
-        planned = {name: plan["expected"]["usd"] for name, plan in run.plan.items()}
+        planned = {name: plan.expected.usd for name, plan in run.plan.items()}
         rows = []
         for name, s in spent.items():
             rows.append(
                 (
                     name,
-                    f"{int(s['calls']):,}",
-                    f"{int(s['tokens']):,}",
-                    n.usd(s["usd"]),
+                    f"{s.spending.calls:,}",
+                    f"{s.spending.tokens:,}",
+                    n.usd(s.spending.usd),
                     n.usd(planned.get(name)),
-                    n.usd(run.plan[name]["worst"]["usd"] if name in run.plan else None),
+                    n.usd(run.plan[name].worst.usd if name in run.plan else None),
                 )
             )
         parts.append(
@@ -99,7 +100,7 @@ def money(run: RunFiles) -> Markup:
 
 
 def _bars(run: RunFiles, planned: Mapping[str, float]) -> Markup:
-    spent = {name: float(tier.summary["usd"]) for name, tier in run.tiers.items()}
+    spent = {name: tier.summary.spending.usd for name, tier in run.tiers.items()}
     most = max([*spent.values(), *planned.values(), 1e-12])
     scale = (WIDTH - ROOM - 70) / most
     marks = []

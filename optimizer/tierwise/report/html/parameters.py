@@ -21,7 +21,7 @@ def parameters(run: RunFiles) -> Markup:
 
     if not run.run.journal.is_file():
         return el("p", "study.journal is not there.")
-    last = {name: (tier.summary.get("studies") or [""])[-1] for name, tier in run.tiers.items()}
+    last = {name: tier.summary.studies[-1] for name, tier in run.tiers.items()}
     found = importances(run.run.journal, list(last.values()))
     figures = [
         el(

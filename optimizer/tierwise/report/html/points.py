@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from tierwise.report.html.dollars import RESAMPLES
 from tierwise.report.html.markup import Child, Markup, el, joined
 from tierwise.report.html.page import table
 from tierwise.report.reading import RunFiles, TierFiles
+from tierwise.schema.result import HeldOut, OperatingPoint
 from tierwise.search.tested import Tested
 from tierwise.stats import paired_difference
 
@@ -22,7 +22,7 @@ def points(run: RunFiles) -> Markup:
     """A table of the points of all tiers, and one of the steps between them."""
     rows, steps = [], []
     for tier in run.tiers.values():
-        found = _in_order(tier.summary["operating_points"])
+        found = _in_order(tier.summary.operating_points)
         rows += [_row(tier, name, point) for name, point in found]
         steps += _steps(tier, found)
     return joined(
@@ -65,38 +65,36 @@ def points(run: RunFiles) -> Markup:
     )
 
 
-def _in_order(points: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    def place(entry: tuple[str, Mapping[str, Any]]) -> tuple[float, int]:
+def _in_order(points: Mapping[str, OperatingPoint]) -> list[tuple[str, OperatingPoint]]:
+    def place(entry: tuple[str, OperatingPoint]) -> tuple[float, int]:
         name = entry[0]
-        return entry[1]["usd_per_item"], ORDER.index(name) if name in ORDER else len(ORDER)
+        return entry[1].usd_per_item, ORDER.index(name) if name in ORDER else len(ORDER)
 
     return sorted(points.items(), key=place)
 
 
-def _row(tier: TierFiles, name: str, point: Mapping[str, Any]) -> tuple[Child, ...]:
-    chosen = name == tier.summary["chosen"] and tier.passed
+def _row(tier: TierFiles, name: str, point: OperatingPoint) -> tuple[Child, ...]:
+    chosen = name == tier.summary.operating_point and tier.summary.passed
     return (
         tier.name,
         f"{name}\u00a0★" if chosen else name,
-        n.score(point["score"]),
-        n.bounds(point["score_ci95"]),
-        n.usd_per(point["usd_per_item"]),
-        f"{point['samples_per_item']:.1f}",
-        "is today's prompt"
-        if point["policy"] == tier.summary["baseline"]["policy"]
-        else point["gate"],
+        n.score(point.score),
+        n.bounds(point.score_ci95),
+        n.usd_per(point.usd_per_item),
+        f"{point.samples_per_item:.1f}",
+        "is today's prompt" if point.policy == tier.summary.baseline.policy else point.gate,
     )
 
 
-def _steps(tier: TierFiles, found: list[tuple[str, Mapping[str, Any]]]) -> list[tuple[Child, ...]]:
+def _steps(tier: TierFiles, found: list[tuple[str, OperatingPoint]]) -> list[tuple[Child, ...]]:
     rows: list[tuple[Child, ...]] = []
-    before = ("today's prompt", tier.summary["baseline"])
+    before: tuple[str, HeldOut] = ("today's prompt", tier.summary.baseline)
     for after in found:
-        if after[1]["policy"] == before[1]["policy"]:
+        if after[1].policy == before[1].policy:
             continue
-        gain = after[1]["score"] - before[1]["score"]
-        usd = after[1]["usd_per_item"] - before[1]["usd_per_item"]
-        interval = _interval(tier.tested, str(after[1]["policy"]), str(before[1]["policy"]))
+        gain = after[1].score - before[1].score
+        usd = after[1].usd_per_item - before[1].usd_per_item
+        interval = _interval(tier.tested, str(after[1].policy), str(before[1].policy))
         shown = "" if interval is None else _shown(*interval)
         each = n.usd(usd / gain) if gain > 0 and usd > 0 and shown == "gain" else n.NOTHING
         rows.append(

@@ -27,7 +27,7 @@ from tierwise.report.html.search_rounds import search_rounds
 from tierwise.report.html.signals import signals
 from tierwise.report.html.techniques import escalation, techniques
 from tierwise.report.html.verdict import verdict
-from tierwise.report.reading import UNREADABLE, RunFiles, read
+from tierwise.report.reading import DAMAGED, RunFiles, read
 
 Draw = Callable[[RunFiles], Markup | None]
 """None: the section is about nothing that this run has, and is left out."""
@@ -93,7 +93,7 @@ def write_report(path: Path, to: Path | None = None) -> Path:
 def _drawn(title: str, draw: Draw, run: RunFiles) -> Markup | None:
     try:
         return draw(run)
-    except UNREADABLE as error:
+    except DAMAGED as error:
         # A directory of another version, or cut off: the other sections are still worth reading.
         return el(
             "p",
@@ -104,7 +104,7 @@ def _drawn(title: str, draw: Draw, run: RunFiles) -> Markup | None:
 
 
 def _intro(run: RunFiles) -> Markup:
-    tiers = ", ".join(f"{name} ({tier.summary.get('model')})" for name, tier in run.tiers.items())
+    tiers = ", ".join(f"{name} ({tier.summary.model})" for name, tier in run.tiers.items())
     said = [el("p", f"Task {run.task}, tuned on {tiers}." if tiers else f"Task {run.task}.")]
     if run.missing:
         missing = el("ul", *(el("li", sentence) for sentence in run.missing))

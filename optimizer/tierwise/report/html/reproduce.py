@@ -9,11 +9,11 @@ from tierwise.report.reading import RunFiles
 
 def reproduce(run: RunFiles) -> Markup:
     """Commands, hashes and the job."""
-    task = run.summary.get("task", {})
+    task = run.summary.task if run.summary else None
     files = [tier.policy for tier in run.tiers.values() if tier.policy is not None]
     facts: dict[str, str] = {
-        "task": f"{run.task}, version {task.get('version', '?')}",
-        "items, SHA-256": str(task.get("items_sha256", "not known")),
+        "task": f"{run.task}, version {task.version if task else '?'}",
+        "items, SHA-256": task.items_sha256 if task else "not known",
         "seed": str(run.seed),
         "begun": run.run.created,
     }

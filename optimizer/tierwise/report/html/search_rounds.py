@@ -8,7 +8,7 @@ from tierwise.report.html.labels import spread
 from tierwise.report.html.markup import Markup, el, joined
 from tierwise.report.html.page import figure, table, tiers_in_a_row
 from tierwise.report.html.svg import Chart, padded
-from tierwise.report.reading import UNREADABLE, RunFiles, TierFiles
+from tierwise.report.reading import DAMAGED, RunFiles, TierFiles
 from tierwise.report.search_rounds import search_rows, shown
 
 APART = 3.0
@@ -21,7 +21,7 @@ def search_rounds(run: RunFiles) -> Markup | None:
     for tier in run.tiers.values():
         try:
             rows = shown(search_rows(tier))
-        except UNREADABLE:
+        except DAMAGED:
             continue
         if rows:
             figures.append(_figure(tier, rows))

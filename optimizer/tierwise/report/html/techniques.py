@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tierwise.report import numbers as n
 from tierwise.report.html.markup import Child, Markup, el, joined
 from tierwise.report.html.page import table
 from tierwise.report.reading import RunFiles
+from tierwise.schema.result import EscalationRow, Technique
 
 TECHNIQUES = (
     "technique",
@@ -45,7 +43,7 @@ def techniques(run: RunFiles) -> Markup:
                 el("h3", name),
                 table(
                     TECHNIQUES,
-                    [_technique(row) for row in tier.summary["techniques"]],
+                    [_technique(row) for row in tier.summary.techniques],
                     text=3,
                     caption=caption,
                 ),
@@ -55,23 +53,23 @@ def techniques(run: RunFiles) -> Markup:
     )
 
 
-def _technique(row: Mapping[str, Any]) -> tuple[Child, ...]:
+def _technique(row: Technique) -> tuple[Child, ...]:
     return (
-        f"{row['prompt']}/{row['mode']}",
-        row["family"],
-        row["against"],
-        str(len(row["paraphrases"])),
-        n.score(row["score"]),
-        n.points(row["difference"]),
-        n.point_bounds(row["difference_ci95"]),
-        f"×{row['cost_ratio']:.2g}",
-        row["verdict"],
+        f"{row.prompt}/{row.mode}",
+        row.family,
+        row.against,
+        str(len(row.paraphrases)),
+        n.score(row.score),
+        n.points(row.difference),
+        n.point_bounds(row.difference_ci95),
+        f"×{row.cost_ratio:.2g}",
+        row.verdict,
     )
 
 
 def escalation(run: RunFiles) -> Markup | None:
     """For each tier that may hand requests on: never, always, where it pays. None without one."""
-    tiers = {name: t.summary.get("escalation") for name, t in run.tiers.items()}
+    tiers = {name: t.summary.escalation for name, t in run.tiers.items()}
     shown = [
         joined(
             [
@@ -81,7 +79,7 @@ def escalation(run: RunFiles) -> Markup | None:
                     [_policy(row) for row in rows],
                     text=1,
                     caption=f"Held out; differences and costs against the best prompt of "
-                    f"{rows[0]['against']} at one sample",
+                    f"{rows[0].against} at one sample",
                 ),
             ]
         )
@@ -91,14 +89,14 @@ def escalation(run: RunFiles) -> Markup | None:
     return joined(shown) if shown else None
 
 
-def _policy(row: Mapping[str, Any]) -> tuple[Child, ...]:
+def _policy(row: EscalationRow) -> tuple[Child, ...]:
     return (
-        row["name"],
-        n.score(row["score"]),
-        n.bounds(row["score_ci95"]),
-        n.usd_per(row["usd_per_item"]),
-        n.share(row["handed_on"]),
-        n.points(row["score_difference"]),
-        n.point_bounds(row["score_difference_ci95"]),
-        f"×{row['cost_ratio']:.3g}",
+        row.name,
+        n.score(row.score),
+        n.bounds(row.score_ci95),
+        n.usd_per(row.usd_per_item),
+        n.share(row.escalated),
+        n.points(row.compared.score_difference),
+        n.point_bounds(row.compared.score_difference_ci95),
+        n.ratio(row.compared.cost_ratio),
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tierwise.report import numbers as n
 from tierwise.report.html.markup import Markup, el, joined
 from tierwise.report.html.page import paragraphs
 from tierwise.report.reading import RunFiles, TierFiles
 from tierwise.report.words import bucket_names, recipe_in_words
 from tierwise.schema.policy_file import PolicyFile
+from tierwise.schema.result import OperatingPoint, TierSummary
 from tierwise.stats.intervals import SMALL_SAMPLE
 
 MANY_LOOKS = 5
@@ -34,42 +32,42 @@ def verdict(run: RunFiles) -> Markup:
 
 def _card(tier: TierFiles) -> Markup:
     s = tier.summary
-    point = s["operating_points"][s["chosen"]]
-    state = "passed" if tier.passed else "not passed"
+    point = s.chosen
+    state = "passed" if tier.summary.passed else "not passed"
     head = el(
         "h3",
         el("span", "", class_=f"swatch {tier.tone}"),
         f"{tier.name} ",
-        el("small", f"{s['model']} · gate {state}"),
+        el("small", f"{s.model} · gate {state}"),
     )
-    words = _shown(tier, point) if tier.passed else _kept(tier, point)
+    words = _shown(tier, point) if tier.summary.passed else _kept(tier, point)
     recipe = recipe_list(tier.policy) if tier.policy else None
     remarks = _remarks(tier, s)
     return el("div", head, el("p", words), recipe, paragraphs(*remarks), class_="card")
 
 
-def _shown(tier: TierFiles, point: Mapping[str, Any]) -> str:
-    base, against = tier.summary["baseline"], point["against_baseline"]
-    low = against["score_difference_ci95"][0]
+def _shown(tier: TierFiles, point: OperatingPoint) -> str:
+    base, against = tier.summary.baseline, point.against_baseline
+    low = against.score_difference_ci95[0]
     difference = (
-        f"{n.points(against['score_difference'])} points "
-        f"{n.point_bounds(against['score_difference_ci95'])}"
+        f"{n.points(against.score_difference)} points "
+        f"{n.point_bounds(against.score_difference_ci95)}"
     )
     cost = (
-        f"{n.usd_per(point['usd_per_item'])} for 1,000 requests instead of "
-        f"{n.usd_per(base['usd_per_item'])} ({n.ratio(against['cost_ratio'])} "
-        f"{n.bounds(against['cost_ratio_ci95'], 2)})"
+        f"{n.usd_per(point.usd_per_item)} for 1,000 requests instead of "
+        f"{n.usd_per(base.usd_per_item)} ({n.ratio(against.cost_ratio)} "
+        f"{n.bounds(against.cost_ratio_ci95, 2)})"
     )
     if low is not None and low > 0:
         return (
-            f"Change the prompt and the way it is run. On {point['items']} held-out items the "
-            f"policy below scores {n.score(point['score'])} {n.bounds(point['score_ci95'])}, where "
-            f"today's prompt scores {n.score(base['score'])}: {difference}. It costs {cost}, with "
-            f"{_samples(point['samples_per_item'])} a request."
+            f"Change the prompt and the way it is run. On {point.items} held-out items the "
+            f"policy below scores {n.score(point.score)} {n.bounds(point.score_ci95)}, where "
+            f"today's prompt scores {n.score(base.score)}: {difference}. It costs {cost}, with "
+            f"{_samples(point.samples_per_item)} a request."
         )
     return (
         f"Change it for the cost. The policy below is as good as today's prompt ({difference}, on "
-        f"{point['items']} held-out items) and costs {cost}."
+        f"{point.items} held-out items) and costs {cost}."
     )
 
 
@@ -78,27 +76,27 @@ def _samples(mean: float) -> str:
     return "one sample" if said == "1.0" else f"{said} samples"
 
 
-def _kept(tier: TierFiles, point: Mapping[str, Any]) -> str:
-    base, against = tier.summary["baseline"], point["against_baseline"]
+def _kept(tier: TierFiles, point: OperatingPoint) -> str:
+    base, against = tier.summary.baseline, point.against_baseline
     found = (
-        f"The best policy that was found ({n.points(against['score_difference'])} points "
-        f"{n.point_bounds(against['score_difference_ci95'])}, {n.ratio(against['cost_ratio'])} the "
+        f"The best policy that was found ({n.points(against.score_difference)} points "
+        f"{n.point_bounds(against.score_difference_ci95)}, {n.ratio(against.cost_ratio)} the "
         "cost) was not shown to be better, or as good and cheaper, so it is not exported."
     )
-    if point["policy"] == base["policy"]:
+    if point.policy == base.policy:
         found = "Nothing that was tried did better on the items by which policies are chosen."
     return (
-        f"Keep today's prompt. It scores {n.score(base['score'])} {n.bounds(base['score_ci95'])} "
-        f"on {base['items']} held-out items, at {n.usd_per(base['usd_per_item'])} for 1,000 "
+        f"Keep today's prompt. It scores {n.score(base.score)} {n.bounds(base.score_ci95)} "
+        f"on {base.items} held-out items, at {n.usd_per(base.usd_per_item)} for 1,000 "
         f"requests. {found}"
     )
 
 
-def _remarks(tier: TierFiles, summary: Mapping[str, Any]) -> list[str]:
+def _remarks(tier: TierFiles, summary: TierSummary) -> list[str]:
     said = []
-    if summary["items"]["test"] < SMALL_SAMPLE:
+    if summary.items.test < SMALL_SAMPLE:
         said.append(
-            f"A small sample: {summary['items']['test']} held-out items, so all intervals are wide."
+            f"A small sample: {summary.items.test} held-out items, so all intervals are wide."
         )
     looks = tier.policy.evidence.get("looks_at_test") if tier.policy else None
     if isinstance(looks, int) and looks > MANY_LOOKS:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tierwise.errors import ProviderError
 from tierwise.schema import Policy, PromptTemplate, Recipe, Variant
+from tierwise.schema.result import TriedCandidate, bounds, number
 from tierwise.search.buying import Buyer
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.parameters import in_order
@@ -40,18 +40,18 @@ class Tried:
     items: int
     reason: str = ""
 
-    def summary(self) -> dict[str, Any]:
-        """Plain data."""
+    def summary(self) -> TriedCandidate:
+        """A row of a run's summary."""
         d = self.difference
-        return {
-            "prompt": self.prompt.id,
-            "origin": self.prompt.origin,
-            "instead_of": self.instead_of,
-            "items": self.items,
-            "score_difference": None if d is None else d.mean,
-            "score_difference_ci95": None if d is None else [d.low, d.high],
-            "refused": self.reason,
-        }
+        return TriedCandidate(
+            prompt=self.prompt.id,
+            origin=self.prompt.origin,
+            instead_of=self.instead_of,
+            items=self.items,
+            score_difference=None if d is None else number(d.mean),
+            score_difference_ci95=None if d is None else bounds(d),
+            refused=self.reason,
+        )
 
 
 def tried(

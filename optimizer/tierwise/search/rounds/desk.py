@@ -16,6 +16,7 @@ from tierwise.llm.models import open_model, resolve_tier
 from tierwise.pool import PooledModel, SamplePool
 from tierwise.proposals import CandidateRegistry, PromptProposer, ReflectionBrief
 from tierwise.schema import Job, PromptTemplate, ProposalSpec, Tier, TierSpec, Usage, UsageLimits
+from tierwise.schema.result import ProposerUsage
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
 from tierwise.search.rounds.proposed import FIRST, Proposed
 from tierwise.search.run_dir import RunDir
@@ -100,14 +101,14 @@ class Desk:
         made.save(self.run, name)
         return made
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> ProposerUsage:
         """Who proposed, and what that cost in calls, tokens and dollars."""
         books = [PROPOSER, *(book_of(tier) for tier in self.job.tiers)]
         spent = Usage()
         for book in books:
             spent = spent + self.pool.spent(self.run.run, book)
         model = self.spec.model
-        return {"model": model and model.model, **spent.totals()}
+        return ProposerUsage(**spent.totals(), model=None if model is None else model.model)
 
     def _there(self, name: str) -> Proposed | None:
         there = Proposed.load(self.run, name)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tierwise.proposals import RefusedCandidate
 from tierwise.schema import Policy, PromptTemplate
+from tierwise.schema.result import (
+    BriefSummary,
+    ProposalRound,
+    ProposedPrompt,
+    RefusedProposal,
+    RoundGain,
+    bounds,
+    number,
+)
 from tierwise.search.gate import Comparison
 from tierwise.search.rounds.acceptance import Tried
 from tierwise.search.rounds.failures import Aimed
@@ -39,32 +47,29 @@ class Round:
     items: int = 0
     ended: str = ""
 
-    def summary(self) -> dict[str, Any]:
-        """Plain data for ``summary.json``."""
-        return {
-            "round": self.number,
-            "prompts": [{"id": p.id, "origin": p.origin} for p in self.prompts],
-            "refused": [{"origin": r.origin, "reason": r.reason} for r in self.refused],
-            "briefs": [
-                {
-                    "bucket": a.bucket,
-                    "prompt": a.brief.prompt,
-                    "run_as": a.brief.run_as,
-                    "failures": len(a.brief.failures),
-                }
+    def summary(self) -> ProposalRound:
+        """A row of a run's summary."""
+        return ProposalRound(
+            round=self.number,
+            prompts=tuple(ProposedPrompt(p.id, p.origin) for p in self.prompts),
+            refused=tuple(RefusedProposal(r.origin, r.reason) for r in self.refused),
+            briefs=tuple(
+                BriefSummary(a.bucket, a.brief.prompt, a.brief.run_as, len(a.brief.failures))
                 for a in self.briefs
-            ],
-            "tried": [tried.summary() for tried in self.tried],
-            "before": None if self.before is None else described(self.before),
-            "after": None if self.after is None else described(self.after),
-            "gain": None
-            if self.gain is None
-            else {
-                "items": self.items,
-                "score_difference": self.gain.difference.mean,
-                "score_difference_ci95": [self.gain.difference.low, self.gain.difference.high],
-                "cost_ratio": self.gain.cost_ratio.mean,
-                "cost_ratio_ci95": [self.gain.cost_ratio.low, self.gain.cost_ratio.high],
-            },
-            "ended": self.ended,
-        }
+            ),
+            tried=tuple(tried.summary() for tried in self.tried),
+            before=None if self.before is None else described(self.before),
+            after=None if self.after is None else described(self.after),
+            gain=None if self.gain is None else _gain(self.gain, self.items),
+            ended=self.ended,
+        )
+
+
+def _gain(gain: Comparison, items: int) -> RoundGain:
+    return RoundGain(
+        items=items,
+        score_difference=number(gain.difference.mean),
+        score_difference_ci95=bounds(gain.difference),
+        cost_ratio=number(gain.cost_ratio.mean),
+        cost_ratio_ci95=bounds(gain.cost_ratio),
+    )
