@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -113,3 +114,19 @@ def unknown_name(
     else:
         hint = f"known: {', '.join(names[:10])}, … ({len(names)} in all)"
     return InputError(f"unknown {kind} {name!r}; {hint}", path=path, line=line, loc=loc)
+
+
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters but tab and newline, what turns the direction of text, half characters."""
+
+
+def printable(text: str, *, one_line: bool = False) -> str:
+    """``text`` for a terminal or, as ``one_line``, for a log: what could act on it as an escape.
+
+    Names and texts come from files, models and clients; raw, they could move the cursor, forge
+    lines of a log or reverse what a person reads.
+    """
+    shown = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return shown.replace("\n", "\\n") if one_line else shown

@@ -74,14 +74,14 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> Any:
     """Run the command line; errors that are meant for people leave no traceback."""
-    from tierwise.errors import TierwiseError
+    from tierwise.errors import TierwiseError, printable
 
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # arrays here are small: more threads only wait
     try:
         cli.main(args=None if args is None else list(args), standalone_mode=False)
     except TierwiseError as error:
-        click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
+        click.echo(f"{click.style('error:', fg='red')} {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

@@ -31,6 +31,7 @@ def command(policy: str, inputs: tuple[str, ...], seed: int, as_json: bool, quie
 
     Exits with 4 where the provider gave no answer.
     """
+    from tierwise.errors import printable
     from tierwise.serving import PolicyRuntime
 
     with PolicyRuntime.load(policy, seed=seed) as runtime:
@@ -39,14 +40,14 @@ def command(policy: str, inputs: tuple[str, ...], seed: int, as_json: bool, quie
         if as_json:
             import json
 
-            click.echo(json.dumps(answer.as_dict(), ensure_ascii=False, indent=2))
+            _echo(json.dumps(answer.as_dict(), ensure_ascii=False, indent=2))
         elif quiet:
-            click.echo(answer.text)
+            _echo(answer.text)
         else:
             _show(answer, runtime)
     if answer.failed:
         if answer.error:
-            click.echo(f"no answer: {answer.error}", err=True)
+            click.echo(printable(f"no answer: {answer.error}"), err=True)
         raise SystemExit(4)
 
 
@@ -69,6 +70,15 @@ def _named(inputs: tuple[str, ...], runtime: PolicyRuntime) -> dict[str, str]:
     return given
 
 
+def _echo(text: str) -> None:
+    """Print a model's text: as it is to a file or a pipe, without control characters to a terminal."""
+    from tierwise.errors import printable
+
+    if sys.stdout.isatty():
+        text = printable(text)
+    click.echo(text.encode("utf-8", "replace").decode("utf-8"))
+
+
 def _count(n: int, of: str) -> str:
     return f"{n} {of}" if n == 1 else f"{n} {of}s"
 
@@ -78,8 +88,10 @@ def _show(answer: Answer, runtime: PolicyRuntime) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from tierwise.errors import printable
+
     console = Console()
-    console.print(Text(answer.text or "(no answer)"))
+    console.print(Text(printable(answer.text) or "(no answer)"))
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("", "round", "variant", "answer", "tokens", "usd", "s"):
         right = heading in ("round", "tokens", "usd", "s")
@@ -91,8 +103,8 @@ def _show(answer: Answer, runtime: PolicyRuntime) -> None:
         table.add_row(
             "→" if i == answer.chosen else "",
             str(sample.round + 1),
-            Text(sample.variant),
-            Text(said),
+            Text(printable(sample.variant, one_line=True)),
+            Text(printable(said, one_line=True)),
             f"{sample.prompt_tokens + sample.completion_tokens}",
             f"{sample.usd:.3g}",
             f"{sample.latency_s:.2f}",
@@ -100,7 +112,7 @@ def _show(answer: Answer, runtime: PolicyRuntime) -> None:
     console.print(table)
     simulated = " (simulated)" if runtime.file.tier.price.simulated else ""
     console.print(
-        f"bucket {answer.bucket} · {_count(answer.samples, 'sample')} in "
+        f"bucket {printable(answer.bucket)} · {_count(answer.samples, 'sample')} in "
         f"{_count(answer.rounds, 'round')} · "
         f"${answer.usd:.3g}{simulated} · {answer.ended}",
         style="dim",

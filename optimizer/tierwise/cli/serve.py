@@ -59,7 +59,7 @@ def command(
     import logging
     from pathlib import Path
 
-    from tierwise.errors import InputError
+    from tierwise.errors import InputError, printable
 
     try:
         import uvicorn
@@ -68,6 +68,7 @@ def command(
             AccessRules,
             Gateway,
             GatewayLimits,
+            PrintableFormatter,
             tokens_from_environment,
         )
     except ModuleNotFoundError as error:
@@ -79,7 +80,9 @@ def command(
     from tierwise.serving.registry import PolicyRegistry
     from tierwise.serving.runtime import PolicyRuntime
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     access = AccessRules(host, tokens_from_environment())
     paths = list(dict.fromkeys(Path(policy) for policy in policies))
     registry = PolicyRegistry(paths, functools.partial(PolicyRuntime, seed=seed))
@@ -88,7 +91,7 @@ def command(
     )
     for served in registry.policies:
         state = f"not ready: {served.fault}" if served.fault else f"version {served.version}"
-        click.echo(f"{served.file.name}: {state}", err=True)
+        click.echo(printable(f"{served.file.name}: {state}"), err=True)
     uvicorn.run(
         Gateway(registry, access, limits).app,
         host=host,
@@ -96,5 +99,5 @@ def command(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=drain_s,
-        log_level="info",
+        log_config=None,  # its messages go where ours go
     )

@@ -71,6 +71,8 @@ HISTORY_ROLES = ("system", "developer", "user", "assistant")
 """Roles that may stand before the question, where the policy takes earlier messages."""
 
 _SEED_LIMIT = 2**63
+_DEEPEST = 32
+"""Levels of lists and objects in a body; a chat with parts and metadata has five."""
 
 CLIENT_GONE: tuple[int, str | None] = (499, "client_gone")
 """What is counted where the client did not wait; nobody reads it."""
@@ -370,7 +372,20 @@ def _json_object(body: bytes) -> dict[str, Any]:
         raise ApiError(400, f"the body is not JSON: {reason}") from None
     if not isinstance(data, dict):
         raise ApiError(400, "the body must be a JSON object")
+    # Most bodies have fewer brackets than that, so that none is walked for nothing.
+    if body.count(b"[") + body.count(b"{") > _DEEPEST and _depth(data) > _DEEPEST:
+        raise ApiError(400, "the body is nested too deep")
     return data
+
+
+def _depth(data: Any) -> int:
+    """Levels of lists and objects; it stops one below the deepest that is allowed."""
+    level, depth = [data], 0
+    while level and depth <= _DEEPEST:
+        inner = [value.values() if isinstance(value, dict) else value for value in level]
+        level = [v for values in inner for v in values if isinstance(v, dict | list)]
+        depth += 1
+    return depth
 
 
 def _refuse_constant(name: str) -> NoReturn:

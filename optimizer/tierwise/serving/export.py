@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
+from typing import Any
+
+import yaml
 
 from tierwise.episode import Round, episode, strategies_of
 from tierwise.errors import UnsupportedError
@@ -16,61 +21,59 @@ from tierwise.strategies import Ask, Seen, Strategy
 
 HANDLER = "tierwise_policies"
 
-_KEY_OF = {"azure": "AZURE_API_KEY", "gemini": "GEMINI_API_KEY"}
+_CONFIG_HEAD = """\
+# A LiteLLM proxy that serves a tierwise policy as a model; to add it to a proxy that you
+# run, copy the entries of model_list and custom_provider_map into its config.
+#   litellm --config config.yaml --port 4000
+# Usage is summed over all samples, so that a token's price, where it is given, gives the whole cost.
+"""
+_KEY_VARIABLES = {"azure": "AZURE_API_KEY", "gemini": "GEMINI_API_KEY"}
 _LITELLMS_OWN = ("allowed_openai_params", "extra_body")
+_LONGEST_NAME = 80
 
 
 def proxy_files(file: PolicyFile) -> Mapping[str, str]:
-    """File name -> text: the config, the handler, and the policy itself."""
-    policy_name = f"{_plain(file.name)}.yaml"
+    """File name -> text: the config, the handler, and the policy itself.
+
+    Names and models of a policy are values of the config and nothing else, whatever they hold.
+    """
+    policy_name = f"{_file_stem(file.name)}.yaml"
     return {
-        "config.yaml": _config(file),
+        "config.yaml": _CONFIG_HEAD + yaml.safe_dump(_config(file), sort_keys=False, width=100),
         f"{HANDLER}.py": _handler(policy_name),
         policy_name: file.dumps(),
     }
 
 
-def _config(file: PolicyFile) -> str:
+def _config(file: PolicyFile) -> dict[str, Any]:
     tiers = {tier.name: tier for tier in map(file.tier_of, file.policy.variants)}
-    lines = [
-        "# A LiteLLM proxy that serves a tierwise policy as a model; to add it to a proxy that you",
-        "# run, copy the entries of model_list and custom_provider_map into its config.",
-        "#   litellm --config config.yaml --port 4000",
-        "model_list:",
-        f"  - model_name: {json.dumps(file.name)}",
-        "    litellm_params:",
-        f"      model: {json.dumps('policy/' + file.name)}",
-    ]
+    served: dict[str, Any] = {"model": f"policy/{file.name}"}
     if len(tiers) == 1:
-        tier = next(iter(tiers.values()))
-        lines += [
-            "      # Usage is summed over all samples, so that a token's price gives the whole cost.",
-            f"      input_cost_per_token: {tier.price.prompt_usd(1):.12f}",
-            f"      output_cost_per_token: {tier.price.completion_usd(1):.12f}",
-        ]
-    lines += [line for tier in tiers.values() for line in _deployment(tier)]
-    lines += [
-        "litellm_settings:",
-        "  custom_provider_map:",
-        f"    - {{provider: policy, custom_handler: {HANDLER}.provider}}",
-        "general_settings:",
-        "  master_key: os.environ/LITELLM_MASTER_KEY",
-    ]
-    return "\n".join(lines) + "\n"
+        price = next(iter(tiers.values())).price
+        served["input_cost_per_token"] = price.prompt_usd(1)
+        served["output_cost_per_token"] = price.completion_usd(1)
+    models = {file.name: served} | {
+        tier.model: _deployment(tier)
+        for tier in tiers.values()
+        if kind_of(tier.model) == "litellm"  # an embedded tier answers in the proxy itself
+    }
+    provider = {"provider": "policy", "custom_handler": f"{HANDLER}.provider"}
+    return {
+        "model_list": [
+            {"model_name": name, "litellm_params": params} for name, params in models.items()
+        ],
+        "litellm_settings": {"custom_provider_map": [provider]},
+        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+    }
 
 
-def _deployment(tier: Tier) -> list[str]:
-    """The deployment that answers the policy's calls; an embedded tier needs none."""
-    if kind_of(tier.model) != "litellm":
-        return []
-    provider = tier.model.partition("/")[0]
-    key = _KEY_OF.get(provider, f"{provider.upper()}_API_KEY")
-    return [
-        f"  - model_name: {json.dumps(tier.model)}  # tier {tier.name}",
-        "    litellm_params:",
-        f"      model: {json.dumps(tier.model)}",
-        f"      api_key: os.environ/{key}",
-    ]
+def _deployment(tier: Tier) -> dict[str, str]:
+    """What LiteLLM is told of a tier's model; its key is named by the variable that holds it."""
+    provider, slash, _ = tier.model.partition("/")
+    if not slash or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", provider):
+        return {"model": tier.model}  # LiteLLM knows the provider, and so its variable
+    variable = _KEY_VARIABLES.get(provider, f"{provider.upper()}_API_KEY")
+    return {"model": tier.model, "api_key": f"os.environ/{variable}"}
 
 
 def _handler(policy_name: str) -> str:
@@ -81,9 +84,13 @@ def _handler(policy_name: str) -> str:
     )
 
 
-def _plain(name: str) -> str:
-    """``name`` as a file's name."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).lstrip(".") or "policy"
+def _file_stem(name: str) -> str:
+    """``name`` as a file's name; where that changes it, with a hash, so that no two meet."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:_LONGEST_NAME].strip(".")
+    if plain == name and plain.lower() != "config":
+        return plain
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{plain or 'policy'}-{digest}"
 
 
 def batch_lines(
@@ -91,7 +98,7 @@ def batch_lines(
 ) -> Iterator[str]:
     """JSONL lines for items as (id, inputs); ``custom_id`` is ``ID|variant|sample``.
 
-    ``variant`` counts the variants of the item's bucket from 0, ``sample`` is the first sample of the request.
+    ``variant`` counts the variants of the item's bucket from 0, ``sample`` is the request's first.
 
     Raises:
         UnsupportedError: what the policy samples depends on what came back, or its model has no

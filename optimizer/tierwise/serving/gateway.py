@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hmac
 import ipaddress
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -24,7 +25,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tierwise.errors import InputError, TierwiseError
+from tierwise.errors import InputError, TierwiseError, printable
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.answer import Answer, bucket_names
 from tierwise.serving.chat import (
@@ -309,6 +310,18 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _our_fault(request: Request, error: Exception) -> Response:
     return ApiError(500, "internal error").response()  # the server logs the traceback
+
+
+class PrintableFormatter(logging.Formatter):
+    """Lines of a log in which nothing of a client, a model or a file can act on a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line for the message; a traceback has lines of its own."""
+        record.message = record.getMessage()
+        line = printable(self.formatMessage(record), one_line=True)
+        if not record.exc_info:
+            return line
+        return f"{line}\n{printable(self.formatException(record.exc_info))}"
 
 
 def tokens_from_environment() -> tuple[str, ...]:
