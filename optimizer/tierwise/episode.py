@@ -133,8 +133,8 @@ def _interleaved(move: Ask, samples: Sequence[Sample], n_variants: int) -> list[
     """The variant of each sample that is asked for."""
     if move.parents:
         return [samples[p].variant for p in move.parents]
-    if move.variant is not None:
-        return [move.variant] * move.n
+    if move.variants:
+        return list(move.variants)
     roots = [d.variant for d in samples if d.parent is None and d.turn == move.turn]
     return interleave([roots.count(a) for a in range(n_variants)], move.n)
 

@@ -85,13 +85,30 @@ def random_strategy(rng: np.random.Generator, cap: int = 9) -> StrategySpec:
         ),
         StrategySpec.of("early_stopping", window=min(window, n), max_samples=n),
         StrategySpec.of("best_of_n", samples=n),
+        StrategySpec.of("best_of_n", samples=n, stop_at=float(rng.choice([-1.0, -0.3, 0.0]))),
         StrategySpec.of("weighted_consistency", samples=n),
-    ][int(rng.integers(7))]
+    ][int(rng.integers(8))]
+
+
+def random_cascade(rng: np.random.Generator, n_variants: int) -> StrategySpec:
+    """One to three stages over some of the variants, with and without weights and confidence."""
+    stages = []
+    for _ in range(int(rng.integers(1, 4))):
+        mine = rng.permutation(n_variants)[: int(rng.integers(1, n_variants + 1))]
+        confidence = -float(rng.random()) if rng.random() < 0.4 else None
+        share = float(rng.choice([0.34, 0.5, 0.75, 1.0]))
+        stages.append((tuple(int(v) for v in mine), int(rng.integers(1, 5)), share, confidence))
+    weights = tuple(float(w) for w in rng.choice([0.3, 0.9, 1.7], n_variants))
+    return StrategySpec.of(
+        "cascade", stages=tuple(stages), weights=weights if rng.random() < 0.6 else ()
+    )
 
 
 def random_recipe(rng: np.random.Generator) -> Recipe:
     n_variants = int(rng.integers(1, 4))
     variants = tuple(VARIANTS[i] for i in rng.permutation(3)[:n_variants])
+    if rng.random() < 0.25:
+        return Recipe(variants, random_cascade(rng, n_variants))
     return Recipe(variants, random_strategy(rng))
 
 

@@ -22,16 +22,29 @@ class TestBestOfN(StrategyConformance):
         StrategySpec.of("best_of_n", samples=1),
         StrategySpec.of("best_of_n", samples=5),
         StrategySpec.of("best_of_n", samples=6, verifier="judge"),
+        StrategySpec.of("best_of_n", samples=6, verifier="judge", stop_at=-0.5),
     )
     out_of_range = (
         StrategySpec.of("best_of_n", samples=0),
         StrategySpec.of("best_of_n", samples=1.0),
         StrategySpec.of("best_of_n", samples=3, verifier=""),
         StrategySpec.of("best_of_n", samples=3, verifier=7),
+        StrategySpec.of("best_of_n", samples=3, stop_at="high"),
+        StrategySpec.of("best_of_n", samples=3, stop_at=math.nan),
     )
 
     def test_all_are_sampled_in_one_round(self):
         assert BestOfN(5).step(Seen()) == Ask(5)
+
+    def test_one_by_one_up_to_a_score_that_is_enough(self):
+        adaptive = BestOfN(4, stop_at=-0.2)
+        samples = [sample("a", -0.5), sample(None, 0.0), sample("b", -0.1), sample("c", 0.0)]
+        end = walk_strategy(adaptive, samples)
+        assert (end.chosen, end.rounds) == (2, (1, 1, 1))
+        assert (
+            walk_strategy(adaptive, [sample("a"), sample("b", -9), sample("c"), sample("d")]).chosen
+            == 1
+        )
 
     def test_the_highest_score_wins_and_not_the_most_votes(self):
         end = walk_strategy(BestOfN(3), [sample("a", -0.5), sample("a", -0.4), sample("b", -0.1)])

@@ -52,7 +52,9 @@ class ReturnsWhatIsNotThere(Sound):
 class AsksAnVariantThatIsNotThere(Sound):
     def step(self, seen):
         move = super().step(seen)
-        return move._replace(variant=seen.n_variants) if isinstance(move, Ask) else move
+        return (
+            move._replace(variants=(seen.n_variants,) * move.n) if isinstance(move, Ask) else move
+        )
 
 
 class IgnoresTheProbe(Sound):

@@ -39,7 +39,15 @@ from tierwise.evaluation.standings import Standings
 from tierwise.evaluation.table import ABSTAINED, SampleTable
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.stats.intervals import Floats
-from tierwise.strategies import PLAIN_PATHS, Retrieval, Strategy, Vote, interleave, paths_of
+from tierwise.strategies import (
+    PLAIN_PATHS,
+    Cascade,
+    Retrieval,
+    Strategy,
+    Vote,
+    interleave,
+    paths_of,
+)
 
 _Mask = npt.NDArray[np.bool_]
 _Value = TypeVar("_Value")
@@ -250,18 +258,21 @@ class StrategyWalks:
             tuple(recipe.variants.index(variant) for variant in probe.interleaved) if probe else ()
         )
         seen = len(first)
-        if first == tuple(interleave([0] * len(recipe.variants), seen)):
+        if isinstance(strategy, Cascade):
+            first += tuple(itertools.chain.from_iterable(strategy.schedule(first)))
+        elif first == tuple(interleave([0] * len(recipe.variants), seen)):
             first = ()  # the probe's samples are those that would have been interleaved anyway
         standings = self._standings.get(
             (recipe.variants, first),
             lambda: Standings(Interleaved([self.variant(a) for a in recipe.variants], first)),
         )
-        if max(strategy.max_samples, seen) > standings.interleaved.length:
+        most = len(first) if isinstance(strategy, Cascade) else max(strategy.max_samples, seen)
+        if most > standings.interleaved.length:
             return self.unsupported()
         went = strategy_path(strategy, standings, seen)
         if went is None:
             return self._replay_alone(recipe, strategy, probe)
-        return self._measured(standings, went, seen, max(strategy.max_samples, seen))
+        return self._measured(standings, went, seen, most)
 
     def _measured(self, standings: Standings, went: StrategyPath, seen: int, upto: int) -> Measures:
         """Of a path over the first ``upto`` samples at most, after ``seen`` that are paid for."""

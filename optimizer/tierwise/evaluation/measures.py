@@ -80,7 +80,7 @@ def expected_measures(strategy: Strategy, variants: Sequence[VariantTable]) -> E
     variant = variants[0]
     if isinstance(strategy, Single):
         return _cost(variant, 1, np.where(variant.complete, variant.score.mean(axis=1), np.nan))
-    if isinstance(strategy, BestOfN):
+    if isinstance(strategy, BestOfN) and strategy.stop_at is None:
         unscored = np.full(variant.score.shape, np.nan)
         score = best_of_n_score(
             variant.score,

@@ -26,11 +26,12 @@ from tierwise.evaluation.interleaved import (
     small_uint,
 )
 from tierwise.evaluation.permutations import Permutations
-from tierwise.evaluation.standings import Standings
+from tierwise.evaluation.standings import Standings, WeightedVotes
 from tierwise.evaluation.table import ABSTAINED, NO_QUERY, SampleTable, VariantTable
 from tierwise.schema import Turn, Variant
 from tierwise.strategies import (
     BestOfN,
+    Cascade,
     EarlyStopping,
     Retrieval,
     Single,
@@ -288,8 +289,22 @@ def _single(strategy: Single, standings: Standings, begun: int) -> StrategyPath:
 
 
 def _best_of_n(strategy: BestOfN, standings: Standings, begun: int) -> StrategyPath:
-    leaders = standings.best(strategy.verifier, max(strategy.samples, begun))
-    return _all_at_once(standings, begun, strategy.samples, leaders)
+    most = max(strategy.samples, begun)
+    leaders = standings.best(strategy.verifier, most)
+    if strategy.stop_at is None:
+        return _all_at_once(standings, begun, strategy.samples, leaders)
+    interleaved, highest = standings.interleaved, standings.highest(strategy.verifier, most)
+    costs = SampleCosts(interleaved, begun)
+    end = np.full(interleaved.n_rows, begun, dtype=small_uint(most))
+    for seen in range(begun, strategy.samples):
+        goes_on = end == seen
+        if seen:
+            goes_on &= highest[seen - 1] < strategy.stop_at
+        n = as_uint8(goes_on)
+        costs.add(seen, n)
+        end += n
+    rounds = end - end.dtype.type(begun)
+    return StrategyPath(end, interleaved.pick(leaders, end - 1), rounds, costs.usd(rounds, end))
 
 
 def _weighted(strategy: WeightedConsistency, standings: Standings, begun: int) -> StrategyPath:
@@ -297,9 +312,41 @@ def _weighted(strategy: WeightedConsistency, standings: Standings, begun: int) -
     return _all_at_once(standings, begun, strategy.samples, leaders)
 
 
+def _cascade(strategy: Cascade, standings: Standings, begun: int) -> StrategyPath:
+    """Stage by stage, all rows at once; ``standings`` are interleaved as ``schedule`` says."""
+    interleaved = standings.interleaved
+    schedule = strategy.schedule(interleaved.variant_at[:begun])
+    weights = np.array([strategy.weight(variant) for variant in interleaved.variant_at])
+    votes = WeightedVotes(interleaved, weights)
+    most = begun + sum(map(len, schedule))
+    end = np.full(interleaved.n_rows, begun, dtype=small_uint(most))
+    rounds = np.zeros(interleaved.n_rows, dtype=small_uint(len(schedule)))
+    going = np.ones(interleaved.n_rows, dtype=np.bool_)
+    costs, seen = SampleCosts(interleaved, begun), begun
+    for i, asked in enumerate(schedule):
+        if not asked:
+            continue
+        if i:
+            stage = strategy.stages[i - 1]
+            going &= ~votes.sure(seen, stage.share, stage.confidence)
+            if not going.any():
+                break
+        n = as_uint8(going) * end.dtype.type(len(asked))
+        costs.add(seen, n)
+        end += n
+        rounds += as_uint8(going)
+        seen += len(asked)
+    chosen = np.zeros(interleaved.n_rows, dtype=small_uint(most))
+    for upto in np.unique(end):
+        at = end == upto
+        chosen[at] = votes.winner(int(upto))[at]
+    return StrategyPath(end, chosen, rounds, costs.usd(rounds, end))
+
+
 _PATHS: dict[type, Callable[..., StrategyPath]] = {
     Single: _single,
     BestOfN: _best_of_n,
+    Cascade: _cascade,
     WeightedConsistency: _weighted,
     EarlyStopping: _early_stopping,
 }

@@ -21,6 +21,8 @@ from tierwise.evaluation.interleaved import (
     small_uint,
 )
 from tierwise.evaluation.table import ABSTAINED
+from tierwise.stats.intervals import Floats
+from tierwise.strategies.cascade import CONFIDENCE_SCORE
 
 
 class VoteStates:
@@ -122,6 +124,20 @@ class Standings:
         """The sample that a verifier ranks first, the earliest on a tie."""
         return self._once(("best", verifier), lambda: _best(self.interleaved, verifier)).upto(upto)
 
+    def highest(self, verifier: str, upto: int) -> npt.NDArray[np.float64]:
+        """The highest score of an answer so far; less than any number where there is none."""
+
+        def compute() -> Growing[np.float64]:
+            ranks = [variant.rank(verifier, spoken=True) for variant in self.interleaved.variants]
+
+            def after(t: int, highest: Floats) -> Floats:
+                rank = self.interleaved.at(t, ranks)
+                return np.maximum(highest[t - 1], rank) if t else rank
+
+            return Growing(self.interleaved.n_rows, np.float64, after)
+
+        return self._once(("highest", verifier), compute).upto(upto)
+
     def heaviest(self, verifier: str, upto: int) -> Counts:
         """The first sample of the answer with the largest sum of weights exp(score), as
         ``WeightedConsistency`` counts; on a tie the answer seen first."""
@@ -202,3 +218,57 @@ def _heaviest(
         return winner
 
     return Growing(interleaved.n_rows, states.first.dtype.type, after)
+
+
+class WeightedVotes:
+    """Weighted votes over interleaved samples, after any number of them.
+
+    ``weights`` (n_samples,) is what the vote at each interleaved place counts.
+    """
+
+    def __init__(self, interleaved: Interleaved, weights: Floats) -> None:
+        self._interleaved, self._weights = interleaved, weights
+        self._totals: Floats = np.empty((0, interleaved.n_rows))
+        self._answers = np.empty((0, interleaved.n_rows), dtype=np.int16)
+
+    def winner(self, upto: int) -> Counts:
+        """(n_rows,): place of the first sample of the answer with the most weight.
+
+        Where all abstain it is the first sample: stored samples do not fail.
+        """
+        self._see(upto)
+        leaders: Counts = self._totals.argmax(axis=0).astype(small_uint(max(upto, 1)))
+        return leaders
+
+    def sure(self, upto: int, share: float, confidence: float | None) -> npt.NDArray[np.bool_]:
+        """(n_rows,): whether the leader ends the request, as ``Cascade.sure`` has it."""
+        self._see(upto)
+        rows = np.arange(self._interleaved.n_rows)
+        leaders = self._totals.argmax(axis=0)
+        total = 0.0
+        for weight in self._weights[:upto]:
+            total += float(weight)
+        votes = self._totals[leaders, rows]
+        enough: npt.NDArray[np.bool_] = (votes > 0) & (votes >= share * total * (1 - 1e-9))
+        if confidence is None or not enough.any():
+            return enough
+        summed, known = np.zeros((2, self._interleaved.n_rows))
+        scores = self._interleaved.verifier(CONFIDENCE_SCORE, upto)
+        said = self._answers[leaders, rows]
+        for t in range(upto):
+            counts = (self._answers[t] == said) & ~np.isnan(scores[t])
+            summed += np.where(counts, scores[t], 0.0)
+            known += counts
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return enough & (known > 0) & (summed / known >= confidence)
+
+    def _see(self, upto: int) -> None:
+        """Know the weight of each of the first ``upto`` samples' answers, summed in their order."""
+        if len(self._totals) == upto:
+            return
+        self._answers = self._interleaved.answers(upto).astype(np.int16)
+        self._totals = np.where(self._answers == ABSTAINED, 0.0, self._weights[:upto, None])
+        for t in range(1, upto):
+            for before in range(t):
+                same = (self._answers[t] == self._answers[before]) & (self._answers[t] != ABSTAINED)
+                self._totals[before] += same * self._weights[t]

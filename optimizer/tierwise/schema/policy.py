@@ -8,11 +8,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tierwise.schema.turns import ROOT, Path, Turn, path_above, path_below
 
 Param = int | float | str | bool | None
+StrategyParam = Param | tuple[Any, ...]
+"""Numbers and names; a cascade's stages are tuples of them."""
 
 
 class Variant(NamedTuple):
@@ -64,11 +66,11 @@ class StrategySpec:
     """The kind of a strategy and its parameters, sorted: hashable, and plain data in a file."""
 
     kind: str
-    params: tuple[tuple[str, Param], ...] = ()
+    params: tuple[tuple[str, StrategyParam], ...] = ()
 
     @classmethod
     def of(
-        cls, kind: str, params: Mapping[str, Param] | None = None, /, **more: Param
+        cls, kind: str, params: Mapping[str, StrategyParam] | None = None, /, **more: StrategyParam
     ) -> StrategySpec:
         """``StrategySpec.of("self_consistency", samples=5)``."""
         return cls(kind, tuple(sorted({**(params or {}), **more}.items())))

@@ -252,7 +252,11 @@ def _flat(proposal: Proposal) -> Mapping[str, Choice]:
     for b, (variants, strategy) in enumerate(proposal.buckets):
         flat |= {f"b{b}.variants": len(variants), f"b{b}.strategy": strategy.kind}
         flat |= {f"b{b}.variant{i}": variant.label for i, variant in enumerate(variants)}
-        flat |= {f"b{b}.{strategy.kind}.{name}": value for name, value in strategy.params}
+        flat |= {
+            f"b{b}.{strategy.kind}.{name}": value
+            for name, value in strategy.params
+            if not isinstance(value, tuple)
+        }
     return flat
 
 

@@ -21,6 +21,7 @@ from tierwise.strategies._paths import PLAIN_PATHS, asks, paths_in, paths_of, wi
 from tierwise.strategies._voting import Vote, one_answer_ends
 from tierwise.strategies.adaptive_consistency import AdaptiveConsistency, leader_confidence
 from tierwise.strategies.best_of_n import BestOfN
+from tierwise.strategies.cascade import Cascade, Stage
 from tierwise.strategies.early_stopping import EarlyStopping
 from tierwise.strategies.retrieval import Retrieval
 from tierwise.strategies.self_consistency import SelfConsistency
@@ -34,6 +35,7 @@ __all__ = [
     "AdaptiveConsistency",
     "Ask",
     "BestOfN",
+    "Cascade",
     "EarlyStopping",
     "Registry",
     "Retrieval",
@@ -43,6 +45,7 @@ __all__ = [
     "SelfConsistency",
     "SelfRefine",
     "Single",
+    "Stage",
     "Strategy",
     "Vote",
     "WeightedConsistency",

@@ -3,11 +3,11 @@
 ``evaluation`` replays ``step`` over stored samples, ``serving`` drives the same object with live
 calls. A strategy is a frozen dataclass whose fields are its searchable parameters::
 
-    step(seen) -> Ask(n, variant=None, turn="answer", parents=()) | Return(index)
+    step(seen) -> Ask(n, variants=(), turn="answer", parents=()) | Return(index)
 
-Ask with ``variant=None`` interleaves the samples over the recipe's variants: each goes to the variant with the fewest
-samples of this turn so far (the first of them on a tie), which is round-robin. All samples of one Ask
-go out at once.
+Ask with no ``variants`` interleaves the samples over the recipe's variants: each goes to the variant
+with the fewest samples of this turn so far (the first of them on a tie), which is round robin; else
+sample i is of ``variants[i]``. All samples of one Ask go out at once.
 
 Ask with ``parents`` is one sample below each of them, on their variants: what the parent said is part of
 what is asked, and the policy's prompt says how the turn is asked for. A (parent, turn) has one
@@ -55,11 +55,12 @@ class Seen:
 class Ask(NamedTuple):
     """Ask for ``n`` samples, all at once; with ``parents`` (places in ``Seen.samples``) one below each.
 
+    ``variants`` is the index of the variant of each sample; none: they are interleaved over all.
     ``passages`` is how many a query gets.
     """
 
     n: int
-    variant: int | None = None
+    variants: tuple[int, ...] = ()
     turn: str = "answer"
     parents: tuple[int, ...] = ()
     passages: int = 0
@@ -67,7 +68,7 @@ class Ask(NamedTuple):
     @classmethod
     def below(cls, parents: Sequence[int], turn: str, passages: int = 0) -> Ask:
         """A ``turn`` after each of ``parents``."""
-        return cls(len(parents), None, turn, tuple(parents), passages)
+        return cls(len(parents), (), turn, tuple(parents), passages)
 
 
 @dataclass(frozen=True, slots=True)

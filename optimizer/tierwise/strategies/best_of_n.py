@@ -1,4 +1,6 @@
-"""Best-of-n: a verifier, which never sees gold, picks one of n samples; all n are paid for."""
+"""Best-of-n: a verifier, which never sees gold, picks one of n samples; all that are asked for are
+paid for. With ``stop_at`` they are asked for one by one, up to the first that scores enough
+(adaptive best-of-n; cf. BEACON, arXiv 2510.15945)."""
 
 from __future__ import annotations
 
@@ -16,11 +18,13 @@ from tierwise.strategies._base import Ask, Return, Sample, Seen, register_strate
 class BestOfN:
     """The sample that ``verifier`` scores highest wins; the one seen first on a tie.
 
-    An abstention or a sample without a score wins only where there is nothing else.
+    An abstention or a sample without a score wins only where there is nothing else. ``stop_at`` is
+    the score that ends the request; None: all ``samples`` are asked for at once.
     """
 
     samples: int
     verifier: str = "mean_logprob"
+    stop_at: float | None = None
 
     kind: ClassVar[str] = "best_of_n"
 
@@ -28,6 +32,12 @@ class BestOfN:
         whole("best_of_n.samples", self.samples, 1)
         if not self.verifier or not isinstance(self.verifier, str):
             raise InputError(f"best_of_n.verifier must be a name, got {self.verifier!r}")
+        if self.stop_at is not None and (
+            isinstance(self.stop_at, bool)
+            or not isinstance(self.stop_at, int | float)
+            or not math.isfinite(self.stop_at)
+        ):
+            raise InputError(f"best_of_n.stop_at must be a number or null, got {self.stop_at!r}")
 
     @property
     def max_samples(self) -> int:
@@ -35,13 +45,23 @@ class BestOfN:
         return self.samples
 
     def step(self, seen: Seen) -> Ask | Return:
-        """Ask for all at once, then pick."""
+        """Ask for all at once, or one by one up to a score of ``stop_at``; then pick."""
         left = self.samples - len(seen.samples)
-        return Ask(left) if left > 0 else Return(self.choose(seen))
+        if left <= 0 or self._enough(seen.samples):
+            return Return(self.choose(seen))
+        return Ask(left if self.stop_at is None else 1)
 
     def choose(self, seen: Seen) -> int:
         """Index of the best sample."""
         return best(seen.samples, self.verifier)
+
+    def _enough(self, samples: Sequence[Sample]) -> bool:
+        """Whether an answer scores ``stop_at`` or more."""
+        return self.stop_at is not None and any(
+            sample.answer is not None
+            and sample.scores.get(self.verifier, -math.inf) >= self.stop_at
+            for sample in samples
+        )
 
 
 def best(samples: Sequence[Sample], verifier: str) -> int:

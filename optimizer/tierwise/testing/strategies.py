@@ -68,7 +68,7 @@ class StrategyConformance:
         for spec, strategy in self.built():
             assert dataclasses.is_dataclass(strategy)
             fields = {f.name: getattr(strategy, f.name) for f in dataclasses.fields(strategy)}
-            assert all(isinstance(v, int | float | str | None) for v in fields.values())
+            assert all(isinstance(v, int | float | str | tuple | None) for v in fields.values())
             assert dict(spec.params).items() <= fields.items()
             assert build(StrategySpec.of(spec.kind, fields)) == strategy
 

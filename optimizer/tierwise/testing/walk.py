@@ -70,8 +70,9 @@ def walk_strategy(
             return StrategyWalk(samples, rounds, move.index)
         assert move.n >= 1, f"{strategy} asks for {move.n} samples"
         assert move.n <= len(left), f"{strategy} asks for more than its max_samples"
-        assert move.variant is None or 0 <= move.variant < n_variants, (
-            f"{strategy} asks for variant {move.variant}"
+        assert len(move.variants) in (0, move.n), f"{strategy}: one variant for each sample"
+        assert all(0 <= variant < n_variants for variant in move.variants), (
+            f"{strategy} asks for variants {move.variants} of {n_variants}"
         )
         for parent in move.parents:
             assert 0 <= parent < len(samples), f"{strategy}: no such parent"
@@ -89,16 +90,12 @@ def _as_asked(
 ) -> Iterator[Sample]:
     """The outputs as what was asked for: a critique has no answer, a query asks or answers."""
     roots = [d.variant for d in samples if d.parent is None and d.turn == move.turn]
-    variants = interleave([roots.count(variant) for variant in range(n_variants)], move.n)
+    variants = move.variants or interleave(
+        [roots.count(variant) for variant in range(n_variants)], move.n
+    )
     for i, output in enumerate(outputs[: move.n]):
         parent = move.parents[i] if move.parents else None
-        variant = (
-            samples[parent].variant
-            if parent is not None
-            else variants[i]
-            if move.variant is None
-            else move.variant
-        )
+        variant = variants[i] if parent is None else samples[parent].variant
         said = output._replace(variant=variant, turn=move.turn, parent=parent)
         if move.turn == "query" and not said.failed and len(samples) % 3:
             fresh = len(samples) % 2 * move.passages
