@@ -26,7 +26,6 @@ from tierwise.schema import (
     Weight,
 )
 from tierwise.schema.policy_file import PolicyFile, TaskRef
-from tierwise.strategies import Stage
 from tierwise.tasks import AnswerSpec
 from tierwise.tasks.verifiers import game24
 
@@ -223,11 +222,6 @@ def strategies(rng: np.random.Generator) -> list[StrategySpec]:
         StrategySpec.of("best_of_n", samples=n),
         StrategySpec.of("best_of_n", samples=n, stop_at=float(rng.choice([-1.0, -0.3]))),
         StrategySpec.of("weighted_consistency", samples=n),
-        StrategySpec.of(
-            "cascade",
-            stages=(Stage((0,), 1, 1.0, -0.5), Stage((0,), 2, 0.6), Stage((0,), min(n, 5))),
-            weights=(0.7,),
-        ),
     ]
 
 
