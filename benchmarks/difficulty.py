@@ -28,8 +28,9 @@ from tierwise.difficulty.router_fit import RouterFit
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model
 from tierwise.pool import SamplePool
+from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import Job, Policy, TierSpec, UsageLimits
-from tierwise.search import SearchSize, TuneResult, tune
+from tierwise.search import SearchSize
 from tierwise.search.asking import asked_of
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.found import TierResult

@@ -26,8 +26,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tierwise.llm.recorded import Recording
+from tierwise.runs.tune import tune
 from tierwise.schema import Job, LoadedTask, Policy, Price, TierSpec, default_job
-from tierwise.search import tune
 from tierwise.search.above import handed_on
 from tierwise.search.found import TierResult
 from tierwise.stats.comparisons import PairedBootstrap

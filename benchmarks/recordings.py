@@ -28,8 +28,8 @@ from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.recorded import Recording
 from tierwise.report import compared, read
 from tierwise.report.prompts import ranked
+from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import load_job
-from tierwise.search import TuneResult, tune
 from tierwise.search.found import TierResult
 from tierwise.stats import Interval, paired_differences
 

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from tierwise.evaluation import SampleTable
+from tierwise.runs.tune import tune
 from tierwise.schema import load_job
-from tierwise.search import tune
 
 TIERS = {"small": (-0.6, 0.2), "medium": (0.3, 1.0), "large": (1.2, 5.0)}
 """Ability, and dollars for a million tokens."""

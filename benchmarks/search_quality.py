@@ -23,8 +23,9 @@ import optuna
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.runs import load_space
+from tierwise.runs.tune import tune
 from tierwise.schema import StrategySpec, default_job, uniform
-from tierwise.search import RunDir, tune
+from tierwise.search import RunDir
 from tierwise.search.allocation import allocate
 from tierwise.search.parameters import Dimensions
 from tierwise.search.sampler import PartwiseSampler

@@ -33,8 +33,9 @@ from tierwise.tasks.data_files import Fields, load_items
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tierwise.runs.tune import TuneResult
     from tierwise.schema.result import Summary
-    from tierwise.search import Listener, TuneResult
+    from tierwise.search import Listener
 
 Metric = Callable[[str, Item], float]
 FRAMES = ("trials", "ablation")
@@ -126,7 +127,7 @@ def tune(
     Raises:
         TierwiseError: bad input, a budget too small, or a provider that failed on every tier.
     """
-    from tierwise.search import tune as run_job
+    from tierwise.runs.tune import tune as run_job
 
     specs = {n: t if isinstance(t, TierSpec) else TierSpec(t) for n, t in tiers.items()}
     named = task.name if isinstance(task, Task) else str(task)

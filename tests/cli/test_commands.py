@@ -19,10 +19,10 @@ from tests.cli.running import Cli
 from tests.content.folders import make_task
 from tests.search.scripted_job import install, make_job
 from tierwise.cli import COMMANDS, main
+from tierwise.runs.tune import prepare
 from tierwise.schema import default_job
 from tierwise.schema.find import names_of, shipped
 from tierwise.search import RunDir
-from tierwise.search.tune import prepare
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "examples" / "serving" / "arithmetic-small.yaml"

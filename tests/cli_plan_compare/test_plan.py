@@ -9,10 +9,10 @@ import pytest
 
 from tierwise.cli import _plan, main
 from tierwise.errors import InputError
+from tierwise.runs.tune import prepare
 from tierwise.schema import Budget, Job, Price, TierSpec, default_job, override
 from tierwise.search import plan as planning
 from tierwise.search.search_size import SearchSize
-from tierwise.search.tune import prepare
 
 PAID = TierSpec(
     "openai/gpt-4o-mini", Price(0.15, 0.6), {"direct": {"max_tokens": 40}}, takes_n=True

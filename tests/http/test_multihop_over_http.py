@@ -15,8 +15,9 @@ import pytest
 from tests.loopback import Loopback, Said
 from tests.retrieval.server import serving
 from tierwise.retrieval.bm25 import Bm25Retriever
+from tierwise.runs.tune import prepare, tune
 from tierwise.schema import Job, PolicyFile, Price, TierSpec
-from tierwise.search import SearchSize, prepare, tune
+from tierwise.search import SearchSize
 from tierwise.search.plan import plan
 from tierwise.serving import PolicyRuntime
 

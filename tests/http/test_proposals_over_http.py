@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.http.test_tune_over_http import SMALL, job, speak, write_task
 from tests.loopback import Fault, Loopback, Said
+from tierwise.runs.tune import replay, tune
 from tierwise.schema import Budget, Price, ProposalSpec, TierSpec
-from tierwise.search import replay, tune
 
 PROPOSER = TierSpec("openai/proposer", Price(2.0, 8.0), {"direct": {"max_tokens": 200}})
 HELPS = "Add step by step, then write A: and the sum."

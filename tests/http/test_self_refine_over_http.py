@@ -15,8 +15,8 @@ from tests.http.test_tune_over_http import SMALL, job, write_task
 from tests.loopback import Loopback, Said
 from tierwise.evaluation import replay_item as replayed
 from tierwise.llm.models import open_model
+from tierwise.runs.tune import tune
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.search import tune
 from tierwise.serving import PolicyRuntime
 
 pytestmark = pytest.mark.timeout(240)

@@ -20,8 +20,9 @@ from tests.loopback import Fault, Loopback, Said
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Result
 from tierwise.pool import SamplePool
+from tierwise.runs.tune import TuneResult, replay, tune
 from tierwise.schema import Job, Price, TierSpec
-from tierwise.search import SearchSize, TuneResult, replay, tune
+from tierwise.search import SearchSize
 
 pytestmark = pytest.mark.timeout(240)
 LOG = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tierwise.runs.tune import tune
 from tierwise.schema import load_job
-from tierwise.search import tune
 
 RIGHT = {
     ("cheap", "plain"): 0.35,

@@ -14,9 +14,9 @@ from tierwise.cli import main
 from tierwise.evaluation import SampleTable
 from tierwise.report import changed, read
 from tierwise.report.between._two import ITEMS, SAMPLES, UNPAIRED
+from tierwise.runs.tune import tune
 from tierwise.schema import load_job
 from tierwise.search import tested as tests_of
-from tierwise.search import tune
 
 
 @pytest.fixture

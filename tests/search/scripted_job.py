@@ -17,11 +17,12 @@ import pytest
 
 from tierwise.llm import LanguageModel, Request
 from tierwise.llm.scripted import ScriptedModel, answering
+from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import Price, Tier, load_job
-from tierwise.search import SearchSize, TuneResult, tune
+from tierwise.search import SearchSize
 
-MODULE = importlib.import_module("tierwise.search.tune")
-"""The module; ``tierwise.search.tune`` is the function."""
+MODULE = importlib.import_module("tierwise.runs.tune")
+"""The module; ``tierwise.runs.tune`` is the function."""
 OPENING = importlib.import_module("tierwise.search.opening")
 
 TINY = SearchSize(

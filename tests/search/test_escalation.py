@@ -17,11 +17,12 @@ from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
 from tierwise.report import compared, read
 from tierwise.report.spending import spending_rows
+from tierwise.runs.tune import TuneResult, tune
+from tierwise.runs.tune import replay as replay_run
 from tierwise.schema import Price, Tier, load_job
 from tierwise.schema.policy import NO_LIMITS
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.search import SearchSize, TuneResult, tune
-from tierwise.search import replay as replay_run
+from tierwise.search import SearchSize
 from tierwise.search.above import handed_on, keeps_to_itself
 from tierwise.serving import PolicyRuntime
 

@@ -15,6 +15,7 @@ from tierwise.llm import Completion
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
 from tierwise.retrieval import open_for_task
+from tierwise.runs.tune import prepare
 from tierwise.schema import ANSWER, Policy, Price, Tier, load_job, shipped
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.prompt_file import load_prompts
@@ -22,12 +23,11 @@ from tierwise.search.above import above_of
 from tierwise.search.found import TierResult
 from tierwise.search.opening import Searches, search_tier
 from tierwise.search.prepared import Prepared
-from tierwise.search.tune import prepare
 from tierwise.serving import PolicyRuntime
 from tierwise.strategies import STRATEGIES
 from tierwise.tasks.verifiers import VERIFIERS
 
-TUNE = importlib.import_module("tierwise.search.tune")
+TUNE = importlib.import_module("tierwise.runs.tune")
 OPENING = importlib.import_module("tierwise.search.opening")
 TECHNIQUES = tuple(
     p.id

@@ -12,7 +12,7 @@ from tests.search.test_tune import files
 from tierwise.errors import InputError
 from tierwise.llm import Request
 from tierwise.pool import SamplePool
-from tierwise.search import replay
+from tierwise.runs.tune import replay
 
 ADDED = PROMPTS + '- id: best\n  system: Think it through twice.\n  user: "{{ question }}"\n'
 

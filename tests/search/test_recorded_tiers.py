@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tierwise.errors import InputError
+from tierwise.runs.tune import prepare
 from tierwise.schema import Job, Price, TierSpec
-from tierwise.search import prepare
 
 
 def recording(path: Path, model: str, target: str) -> str:

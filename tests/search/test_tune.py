@@ -24,9 +24,10 @@ from tierwise.evaluation import SampleTable
 from tierwise.pool import SamplePool
 from tierwise.report import read
 from tierwise.report.spending import spending_rows
+from tierwise.runs.tune import replay, tune
 from tierwise.schema import load_job, override
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.search import Best, Bought, Event, Finished, RunDir, Started, replay, tune
+from tierwise.search import Best, Bought, Event, Finished, RunDir, Started
 
 TIERS = ("weak", "strong")
 ROOT = Path(__file__).parents[2]

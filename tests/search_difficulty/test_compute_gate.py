@@ -12,8 +12,9 @@ import pytest
 from tests.search import scripted_job
 from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, tier, variant_table
 from tierwise.evaluation import Permutations, SampleTable
+from tierwise.runs.tune import replay, tune
 from tierwise.schema import load_job
-from tierwise.search import Bought, Event, replay, tune
+from tierwise.search import Bought, Event
 from tierwise.search.buying import Halves
 from tierwise.search.compute_gate import cheapest_mode, closed, judge
 from tierwise.search.stages import spend

@@ -20,10 +20,10 @@ from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import Library, SamplePool
 from tierwise.retrieval import open_for_task
 from tierwise.runs import load_space
+from tierwise.runs.tune import prepare, tune
+from tierwise.runs.tune import replay as replay_run
 from tierwise.schema import Policy, Recipe, StrategySpec, UsageLimits, Variant, load_job, uniform
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.search import prepare, tune
-from tierwise.search import replay as replay_run
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.trajectories import Trajectories, check_queries, library_from, recorded_space

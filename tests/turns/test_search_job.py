@@ -14,10 +14,9 @@ from tests.turns import search_job
 from tierwise.errors import InputError
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.retrieval.bm25 import Bm25Retriever
+from tierwise.runs.tune import prepare, replay, tune
 from tierwise.schema import load_job
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.search import replay, tune
-from tierwise.search.tune import prepare
 from tierwise.serving import PolicyRuntime
 
 OPENING = importlib.import_module("tierwise.search.opening")

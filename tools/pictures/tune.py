@@ -21,8 +21,9 @@ from rich.terminal_theme import DIMMED_MONOKAI
 
 from tierwise.cli._progress import Board
 from tierwise.cli._results import show
+from tierwise.runs.tune import tune
 from tierwise.schema import default_job
-from tierwise.search import Bought, Event, tune
+from tierwise.search import Bought, Event
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUN = Path("runs/arithmetic")

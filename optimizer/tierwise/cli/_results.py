@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from tierwise.runs.tune import TuneResult
     from tierwise.schema import Policy
-    from tierwise.search import TuneResult
 
 COLUMNS = ("tier", "today's prompt", "policy found", "difference", "cost", "samples", "gate")
 NARROWER = (

@@ -16,7 +16,7 @@ def command(run_dir: Path, as_json: bool, quiet: bool) -> None:
     from tierwise.cli._progress import listening
     from tierwise.cli._results import show
     from tierwise.report.html import write_report
-    from tierwise.search import replay
+    from tierwise.runs.tune import replay
 
     with listening((), quiet=quiet or as_json) as listener:
         result = replay(run_dir, listener=listener)

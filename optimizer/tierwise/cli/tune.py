@@ -40,9 +40,9 @@ def command(
     from tierwise.cli._progress import listening
     from tierwise.cli._results import show
     from tierwise.report.html import write_report
-    from tierwise.search import RunDir, tune
+    from tierwise.runs.tune import prepare, tune
+    from tierwise.search import RunDir
     from tierwise.search.opening import addresses_of
-    from tierwise.search.tune import prepare
 
     wanted = asked(job, tiers, options)
     folder = run_folder(out, wanted)

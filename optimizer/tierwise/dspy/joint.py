@@ -49,6 +49,7 @@ from tierwise.proposals import (
 )
 from tierwise.proposals.dspy_lm import proposers_lm
 from tierwise.proposals.proposers import fields_of
+from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import (
     Budget,
     Job,
@@ -59,11 +60,9 @@ from tierwise.schema import (
     TierSpec,
     Variant,
 )
-from tierwise.search import tune
 from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
 from tierwise.search.run_dir import RunDir
 from tierwise.search.search_size import SearchSize
-from tierwise.search.tune import TuneResult
 from tierwise.tasks.task import DEFAULT_SHARES
 
 CHECKED_EXAMPLES = 8

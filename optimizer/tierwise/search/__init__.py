@@ -1,10 +1,9 @@
-"""Finding policies: studies, racing, allocation, selection, gate; ``tune`` is the way through."""
+"""Finding policies: studies, racing, allocation, selection, gate."""
 
 from tierwise.search.events import Best, Bought, Event, Finished, Listener, Started
 from tierwise.search.prepared import Prepared
 from tierwise.search.run_dir import RunDir
 from tierwise.search.search_size import SearchSize
-from tierwise.search.tune import TuneResult, prepare, replay, tune
 
 __all__ = [
     "Best",
@@ -16,8 +15,4 @@ __all__ = [
     "RunDir",
     "SearchSize",
     "Started",
-    "TuneResult",
-    "prepare",
-    "replay",
-    "tune",
 ]
