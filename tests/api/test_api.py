@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -28,8 +28,7 @@ def right(answer: str, item: object) -> float:
 def test_a_task_of_ones_own_is_tuned_and_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
-    opening, tune = (sys.modules[f"tierwise.search.{name}"] for name in ("opening", "tune"))
+    opening, tune = map(import_module, ("tierwise.search.opening", "tierwise.runs.tune"))
     monkeypatch.setattr(opening, "open_model", lambda tier, recordings: InProcess())
     monkeypatch.setattr(tune, "SearchSize", lambda: SMALL)
     monkeypatch.setattr(opening, "address_of", lambda tier: "")
