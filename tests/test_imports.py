@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"numpy", "optuna", "dspy", "litellm", "pandas", "pydantic", "yaml", "rich", "re2", "httpx"}
+HEAVY = {"numpy", "optuna", "dspy", "litellm", "pandas", "pydantic", "yaml", "rich", "re2"}
+HEAVY |= {"httpx", "jinja2", "markupsafe"}
 
 
 def loaded(code: str) -> set[str]:

@@ -1,10 +1,10 @@
 """The report of a run as one self-contained HTML file: no network, no script, readable anywhere.
 
-``read`` takes what a run directory has; each section is a file of its own that samples one part of it
-with ``svg`` (charts), ``page`` (tables, the document) and ``markup`` (elements, escaped by
-construction).
+``page`` lists the sections. A section is a builder (in ``results``, ``explanations``, ``prompting``
+or ``record``) that computes a typed context from the run directory, and a template of the same
+name in ``templates/sections`` that shows it. Charts are typed series, drawn by ``report.charts``.
 """
 
-from tierwise.report.html.report import SECTIONS, report, write_report
+from tierwise.report.html.page import SECTION_GROUPS, report, write_report
 
-__all__ = ["SECTIONS", "report", "write_report"]
+__all__ = ["SECTION_GROUPS", "report", "write_report"]

@@ -1,127 +1,182 @@
-"""The page around the sections: tables, figures, and one document that needs nothing else."""
+"""`report.html`: the sections' contexts, rendered by the templates into one self-contained page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from tierwise.report.html.markup import Child, Markup, el, joined
-from tierwise.report.numbers import NOTHING
+import jinja2
+from markupsafe import Markup
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""The page's own content security policy: it loads nothing and runs nothing."""
+from tierwise.errors import InputError, TierwiseError
+from tierwise.report import charts
+from tierwise.report import numbers as n
+from tierwise.report.html import explanations, prompting, record, results
+from tierwise.report.html.base import Built
+from tierwise.report.reading import RunFiles, read
+from tierwise.report.words import bucket_names
+
+_LONGEST = 2000
+"""Characters of a name or sentence that are shown; ``|e`` shows a text whole."""
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""What HTML does not allow, or (half surrogates) UTF-8 cannot hold."""
 
 
-LONG = 40
-"""Characters from which on a cell's text gets a column of some width."""
+class SectionSpec(NamedTuple):
+    """A part of the page: the template ``sections/ID.html.j2`` on what ``build`` makes of a run.
+
+    A section that has neither a context nor notes is left out: the run has nothing of it.
+    """
+
+    id: str
+    title: str
+    build: Callable[[RunFiles], Built]
+    needs_tiers: bool = True
+
+
+SECTION_GROUPS = {
+    "Results": (
+        SectionSpec("recommendation", "Recommendation", results.recommendation_section, False),
+        SectionSpec("cost", "Score against cost", results.cost_section),
+        SectionSpec("points", "Operating points", results.points_section),
+        SectionSpec("cheapest", "Cheapest policy for a target score", results.cheapest_section),
+    ),
+    "Explanations": (
+        SectionSpec("ablation", "Ablation", explanations.ablation_section),
+        SectionSpec("trials", "Search trials and Pareto front", explanations.trials_section),
+        SectionSpec("samples", "Score by number of samples", explanations.samples_section),
+        SectionSpec("retrieval", "Score by retrieval rounds", explanations.retrieval_section),
+        SectionSpec("prompts", "Prompts by tier", prompting.prompts_section),
+        SectionSpec("techniques", "Prompting techniques", prompting.techniques_section),
+        SectionSpec("escalation", "Escalation", prompting.escalation_section),
+        SectionSpec(
+            "ranks", "Prompt rank at one sample and under the strategy", prompting.ranks_section
+        ),
+        SectionSpec("signals", "Difficulty signals", prompting.signals_section),
+        SectionSpec("parameters", "Parameter importance", explanations.parameters_section),
+    ),
+    "Record": (
+        SectionSpec("spending", "Cost of tuning", record.spending_section, False),
+        SectionSpec("examples", "Examples", record.examples_section),
+        SectionSpec("reproduce", "Reproduce this run", record.reproduce_section, False),
+    ),
+}
+"""Heading in the contents -> its sections, in the page's order."""
 
 
 class Section(NamedTuple):
-    """A part of the report: ``body`` is what was drawn of it."""
+    """A rendered part of the page; ``notes`` say what of it is missing, and why."""
 
     id: str
     title: str
     body: Markup
+    notes: tuple[str, ...]
 
 
-def table(
-    columns: Sequence[str], rows: Sequence[Sequence[Child]], *, text: int = 1, caption: str = ""
-) -> Markup:
-    """A table; the first ``text`` columns are words, the others numbers, unless no cell is one."""
-    words = {i for i in range(len(columns)) if i < text or _all_words([row[i] for row in rows])}
+def report(path: Path) -> str:
+    """The text of ``report.html`` for the run in ``path``: the same bytes for the same files.
 
-    def cells(name: str, row: Sequence[Child]) -> Markup:
-        return el(
-            "tr",
-            *(
-                el(
-                    name,
-                    cell,
-                    class_=_kind(cell) if i in words else "number",
-                    scope="col" if name == "th" else None,
-                )
-                for i, cell in enumerate(row)
-            ),
+    A file that is missing or damaged is said on top and at its section; the rest is shown.
+
+    Raises:
+        InputError: ``path`` is no run directory.
+    """
+    run = read(path)
+    groups = {
+        name: [
+            section
+            for spec in specs
+            if run.tiers or not spec.needs_tiers
+            if (section := render(spec, run)) is not None
+        ]
+        for name, specs in SECTION_GROUPS.items()
+    }
+    style = Markup(resources.files("tierwise.report").joinpath("report.css").read_text("utf-8"))
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    tiers = ", ".join(f"{name} ({tier.summary.model})" for name, tier in run.tiers.items())
+    page = (
+        environment()
+        .get_template("base.html.j2")
+        .render(
+            title=f"tierwise: {run.task}",
+            security_policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+            style=style,
+            intro=f"Task {run.task}, tuned on {tiers}." if tiers else f"Task {run.task}.",
+            missing=run.missing,
+            groups=groups,
         )
-
-    head = el("thead", cells("th", columns))
-    body = el("tbody", *(cells("td", row) for row in rows))
-    said = el("caption", caption) if caption else None
-    # A wide table scrolls in its own box, which the keyboard must be able to reach.
-    inner = el("table", said, head, body)
-    return el(
-        "div", inner, class_="scroll", tabindex=0, role="group", aria_label=caption or "table"
     )
+    return _UNPRINTABLE.sub("\ufffd", page)
 
 
-def _all_words(cells: Sequence[Child]) -> bool:
-    """Whether a column says something and holds no number."""
-    said = [cell for cell in cells if cell not in ("", NOTHING)]
-    return bool(said) and all(
-        isinstance(cell, str) and not any(letter.isdigit() for letter in cell) for cell in said
+def write_report(path: Path, to: Path | None = None) -> Path:
+    """Write the report of the run in ``path`` to ``to`` (left out: ``report.html`` in the run).
+
+    Raises:
+        InputError: as ``report``; or the file cannot be written.
+    """
+    text = report(path)
+    to = to or path / "report.html"
+    try:
+        to.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror}", path=to) from None
+    return to
+
+
+def render(spec: SectionSpec, run: RunFiles) -> Section | None:
+    """A section of the page; None where the run has nothing of it."""
+    try:
+        context, notes = spec.build(run)
+    except TierwiseError as error:  # files that do not fit each other: the others are worth reading
+        context, notes = None, (f"Not shown: {error}.",)
+    if context is None and not notes:
+        return None
+    template = environment().get_template(f"sections/{spec.id}.html.j2")
+    body = Markup() if context is None else Markup(template.render(section=context))
+    return Section(spec.id, spec.title, body, notes)
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """The templates, with every value escaped, cut to a readable length, and none left undefined."""
+    env = jinja2.Environment(
+        loader=jinja2.PackageLoader("tierwise.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) else cut(value, _LONGEST),
     )
+    env.filters |= {
+        "bounds": n.bounds,
+        "bucket_name": lambda count, i: bucket_names(count)[i],
+        "counted": lambda count, name: f"{count} {name}{'' if count == 1 else 's'}",
+        "cut": cut,
+        "p_value": lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.2g}",
+        "point_bounds": n.point_bounds,
+        "points": n.points,
+        "ratio": n.ratio,
+        "score": n.score,
+        "share": n.share,
+        "signed": lambda value, digits=2: f"{value:+.{digits}g}" if n.known(value) else n.NOTHING,
+        "svg": charts.draw,
+        "thousands": lambda count: n.NOTHING if count is None else f"{count:,.0f}",
+        "usd": n.usd,
+        "usd_per": n.usd_per,
+    }
+    env.globals["key"] = charts.key
+    return env
 
 
-def _kind(cell: Child) -> str | None:
-    """A policy in one line needs room; most words do not."""
-    return "long" if isinstance(cell, str) and len(cell) > LONG else None
-
-
-def behind(summary: str, *content: Child) -> Markup:
-    """What is there for those who open it."""
-    return el("details", el("summary", summary), *content)
-
-
-def figure(title: str, picture: Child, numbers: Markup, note: Child = None) -> Markup:
-    """A picture with the table behind it."""
-    return el("figure", el("figcaption", title), picture, note, behind("The numbers", numbers))
-
-
-def both(draw: Callable[[int], Markup], narrow: int = 350, wide: int = 720) -> Markup:
-    """A picture drawn twice: for phones, and for everything wider; only one is shown and read."""
-    return joined([el("div", draw(narrow), class_="narrow"), el("div", draw(wide), class_="wide")])
-
-
-def tiers_in_a_row(figures: Sequence[Markup]) -> Markup:
-    """Figures side by side where there is room."""
-    return el("div", *figures, class_="row")
-
-
-def paragraphs(*texts: Child) -> Markup:
-    """A ``<p>`` a text."""
-    return joined(el("p", text) for text in texts if text)
-
-
-def definition(pairs: Mapping[str, Child]) -> Markup:
-    """Names and what they are."""
-    return el("dl", *(joined([el("dt", k), el("dd", v)]) for k, v in pairs.items()))
-
-
-def document(title: str, intro: Markup, sections: Sequence[Section]) -> str:
-    """The file's text."""
-    style = resources.files("tierwise.report.html").joinpath("report.css").read_text("utf-8")
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name="color-scheme", content="light dark"),
-        el("title", title),
-        el("style", Markup(style)),
-    )
-    contents = el(
-        "nav", *(el("a", s.title, href=f"#{s.id}") for s in sections), aria_label="Contents"
-    )
-    drawn = [
-        el(
-            "section",
-            el("h2", s.title, id=f"{s.id}-title"),
-            s.body,
-            id=s.id,
-            aria_labelledby=f"{s.id}-title",
-        )
-        for s in sections
-    ]
-    body = el("body", el("header", el("h1", title), intro, contents), el("main", *drawn))
-    return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
+def cut(value: Any, most: int) -> Any:
+    """``value``; of a text that is longer than ``most`` characters, its beginning and its length."""
+    if isinstance(value, str) and len(value) > most:
+        return f"{value[:most]} … ({len(value):,} characters)"
+    return value

@@ -1,0 +1,283 @@
+"""Sections on the run itself: what it cost, examples of answers, how to reproduce it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tierwise.episode import strategies_of
+from tierwise.errors import InputError, UnsupportedError
+from tierwise.evaluation import ABSTAINED, Replayed, SampleTable, replay_columns
+from tierwise.llm import build_request
+from tierwise.pool import SamplePool
+from tierwise.report import numbers as n
+from tierwise.report.charts import Bar, BarChart
+from tierwise.report.html.base import Built, ByTier, Figure, each_tier, needed_file
+from tierwise.report.purchases import Bought, addresses, bought
+from tierwise.report.reading import RunFiles, TierFiles
+from tierwise.report.spending import spending_rows
+from tierwise.report.words import bucket_names
+from tierwise.schema import Variant
+from tierwise.schema.policy_file import PolicyFile
+from tierwise.schema.result import PlannedTier, UsageTotals
+from tierwise.tasks.data_files import load_items
+
+# Cost of tuning
+
+
+class TierSpending(NamedTuple):
+    """What a tier's calls cost, beside what was planned."""
+
+    name: str
+    spent: UsageTotals
+    plan: PlannedTier | None
+
+
+@dataclass(frozen=True)
+class SpendingContext:
+    """What was bought: in all, by tier, by stage, and by what was sent."""
+
+    calls: int
+    usd: float
+    lost_calls: int
+    lost_usd: float
+    simulated: bool
+    figure: Figure
+    stages: tuple[Mapping[str, Any], ...]
+    requests: tuple[Bought, ...]
+
+
+def spending_section(run: RunFiles) -> Built:
+    """What the run bought beside what was planned; also of a run that did not finish."""
+    rows = tuple(
+        TierSpending(name, tier.summary.spending, run.plan.get(name))
+        for name, tier in run.tiers.items()
+    )
+    lost = [t.summary.possibly_billed for t in run.tiers.values() if t.summary.possibly_billed]
+    context = SpendingContext(
+        calls=sum(row.spent.calls for row in rows),
+        usd=sum(row.spent.usd for row in rows),
+        lost_calls=sum(spent.calls for spent in lost),
+        lost_usd=sum(spent.usd for spent in lost),
+        simulated=any(tier.simulated for tier in run.tiers.values()),
+        figure=Figure("Cost of tuning by tier", _spending_chart(run, rows), rows),
+        stages=tuple(spending_rows(run)),
+        requests=tuple(bought(run.run.pool)),
+    )
+    pool, notes = _opened_pool(run)
+    if pool is not None:
+        pool.close()
+    return Built(context, notes)
+
+
+def _opened_pool(run: RunFiles) -> tuple[SamplePool | None, tuple[str, ...]]:
+    """The pool, and why it cannot be read, if so."""
+    path = run.run.pool
+    if not path.is_file():
+        return None, (f"What was bought is not shown in detail: {path.name} is missing.",)
+    try:
+        return SamplePool.open(path, read_only=True), ()
+    except InputError as error:
+        return None, (f"What was bought is not shown in detail: {error.message}.",)
+
+
+def _spending_chart(run: RunFiles, rows: Sequence[TierSpending]) -> BarChart:
+    bars = []
+    for name, spent, plan in rows:
+        planned = plan.expected.usd if plan else None
+        note = f"{name}: planned {n.usd(planned)}"
+        bars.append(Bar(name, run.tiers[name].tone, spent.usd, n.usd(spent.usd), planned, note))
+    about = ", ".join(f"{bar.name} {bar.said}" for bar in bars)
+    return BarChart("Cost of tuning by tier", about, tuple(bars))
+
+
+# Examples
+
+_A_BUCKET = 12
+_WRONG = 6
+"""Examples of a bucket, and how many of them are wrong ones, where there are."""
+_RIGHT = 0.5
+"""From this score on an answer counts as right here."""
+
+
+@dataclass(frozen=True)
+class ShownSample:
+    """A sample of an example, in words; ``text`` is None where the pool does not have it."""
+
+    variant: str
+    read_as: str
+    returned: bool
+    text: str | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """What the policy did with a held-out item, samples in the order in which they were bought."""
+
+    right: bool
+    rounds: int
+    usd: float
+    inputs: tuple[tuple[str, str], ...]
+    target: str | None
+    samples: tuple[ShownSample, ...]
+
+
+@dataclass(frozen=True)
+class ExampleBucket:
+    """A bucket's examples, the wrong ones first, and how many of each there were."""
+
+    name: str
+    wrong: int
+    right: int
+    shown: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class TierExamples:
+    """Examples by bucket."""
+
+    name: str
+    buckets: tuple[ExampleBucket, ...]
+
+
+class _Went(NamedTuple):
+    item: int
+    replayed: Replayed
+    score: float
+
+
+def examples_section(run: RunFiles) -> Built:
+    """What the exported policies did with held-out items: first some wrong, then some right."""
+    targets, target_notes = _targets(run)
+    pool, pool_notes = _opened_pool(run)
+    try:
+        tiers, notes = each_tier(run, lambda tier: _tier_examples(tier, targets, pool))
+    finally:
+        if pool is not None:
+            pool.close()
+    return Built(ByTier(tiers) if tiers else None, notes + target_notes + pool_notes)
+
+
+def _targets(run: RunFiles) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Targets of the test items by id, and what is missing of them."""
+    path = run.run.path / "test_items.jsonl"
+    if not path.is_file():
+        return {}, (f"Targets are not shown: {path.name} is missing.",)
+    try:
+        return {item.id: item.target for item in load_items(path, ())}, ()
+    except InputError as error:
+        return {}, (f"Targets are not shown: {error.message}.",)
+
+
+def _tier_examples(
+    tier: TierFiles, targets: Mapping[str, str], pool: SamplePool | None
+) -> TierExamples:
+    policy = needed_file(tier.policy, f"policies/{tier.name}.yaml")
+    test = needed_file(tier.test, f"tables.{tier.name}.test.npz")
+    names, strategies = bucket_names(len(policy.policy.buckets)), strategies_of(policy.policy)
+    by_bucket: list[list[_Went]] = [[] for _ in names]
+    for item in range(test.n_items):
+        try:
+            went = replay_columns(policy.policy, test, item, strategies=strategies)
+        except UnsupportedError:
+            continue
+        by_bucket[went.outcome.bucket].append(_Went(item, went, went.score(test, item)))
+    buckets = []
+    for name, found in zip(names, by_bucket, strict=True):
+        wrong = [went for went in found if went.score < _RIGHT]
+        right = [went for went in found if went.score >= _RIGHT]
+        shown = wrong[:_WRONG] + right[: _A_BUCKET - min(_WRONG, len(wrong))]
+        texts = _texts(pool, policy, test, [went.item for went in shown])
+        made = tuple(_example(went, policy, test, targets, texts) for went in shown)
+        buckets.append(ExampleBucket(name, len(wrong), len(right), made))
+    return TierExamples(tier.name, tuple(buckets))
+
+
+def _example(
+    went: _Went,
+    policy: PolicyFile,
+    test: SampleTable,
+    targets: Mapping[str, str],
+    texts: Mapping[tuple[int, Variant, int], str],
+) -> Example:
+    outcome, columns = went.replayed.outcome, went.replayed.columns
+    shown = []
+    for i, (variant, column) in enumerate(zip(outcome.variants, columns, strict=True)):
+        rows, text = test.of(variant), texts.get((went.item, variant, column))
+        code, score = int(rows.answers[went.item, column]), float(rows.score[went.item, column])
+        answer = None if text is None else policy.answer.extract(text)
+        read_as = (
+            f"answer {answer}" if answer is not None else f"answer no. {code + 1} of this item"
+        )
+        read_as = f"{'no answer' if code == ABSTAINED else read_as} · scores {score:g}"
+        if variant in test.nodes and not variant.path:
+            read_as = "asked before the answer"
+        shown.append(ShownSample(variant.label, read_as, i == outcome.index, text))
+    return Example(
+        went.score >= _RIGHT,
+        len(outcome.rounds),
+        outcome.usd,
+        tuple(test.inputs[went.item].items()),
+        targets.get(test.item_ids[went.item]),
+        tuple(shown),
+    )
+
+
+def _texts(
+    pool: SamplePool | None, policy: PolicyFile, test: SampleTable, items: Sequence[int]
+) -> dict[tuple[int, Variant, int], str]:
+    """The stored text of each sample that is shown; recorded answers are not in the pool."""
+    found: dict[tuple[int, Variant, int], str] = {}
+    if pool is None or not items:
+        return found
+    for variant in policy.policy.variants:
+        tier, prompt = policy.tier_of(variant), policy.prompts[variant.prompt]
+        for address in addresses(pool.path, tier.model):
+            keys = [
+                build_request(tier, prompt, variant, test.inputs[item], address).key
+                for item in items
+            ]
+            rows = pool.samples(keys, 0, test.of(variant).n_samples)
+            for place, sample, text, *_ in rows:
+                found[items[place], variant, sample] = text
+            if rows:
+                break
+    return found
+
+
+# Reproduce this run
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Facts as (name, value), and the text of job.yaml."""
+
+    facts: tuple[tuple[str, str], ...]
+    job: str | None
+
+
+def reproduce_section(run: RunFiles) -> Built:
+    """Commands, hashes and the job."""
+    files = [tier.policy for tier in run.tiers.values() if tier.policy is not None]
+    facts = [("task", run.task)]
+    if run.summary is not None:
+        task = run.summary.task
+        facts = [
+            ("task", f"{task.name}, version {task.version}"),
+            ("items, SHA-256", task.items_sha256),
+        ]
+    facts += [("seed", str(run.seed)), ("begun", run.run.created)]
+    for file in files:
+        hashed = str(file.provenance.get("pool_sha256", "?"))
+        facts.append((f"samples of {file.tier.name}, SHA-256", hashed))
+    if files:
+        dates = {str(file.provenance.get("prices_as_of") or "not dated") for file in files}
+        facts += [
+            ("tierwise", str(files[0].provenance.get("tierwise", "?"))),
+            ("prices as of", ", ".join(sorted(dates))),
+        ]
+    job = run.run.path / "job.yaml"
+    text = job.read_bytes().decode("utf-8", errors="replace") if job.is_file() else None
+    notes = () if text is not None else (f"{job.name} is missing.",)
+    return Built(Reproduction(tuple(facts), text), notes)

@@ -1,0 +1,354 @@
+"""Sections on what came out: the recommendation, costs, operating points, targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tierwise.report import numbers as n
+from tierwise.report.charts import Mark, Series, XYChart
+from tierwise.report.frontier import frontier_rows
+from tierwise.report.html.base import Built, Figure, each_tier, sorted_by
+from tierwise.report.reading import RunFiles, TierFiles
+from tierwise.report.words import bucket_names, recipe_in_words
+from tierwise.schema import PromptTemplate
+from tierwise.schema.policy_file import PolicyFile
+from tierwise.schema.result import Bounds, HeldOut, OperatingPoint
+from tierwise.search.tested import Tested
+from tierwise.stats import paired_difference
+from tierwise.stats.intervals import SMALL_SAMPLE, Interval
+
+_MANY_LOOKS = 5
+"""Looks at the test split; with more, it has become a part of the search."""
+_RESAMPLES = 2000
+_POINT_ORDER = ("economy", "balanced", "quality")
+
+# Recommendation
+
+Recommended = Literal["better", "cheaper", "kept", "unchanged"]
+
+
+@dataclass(frozen=True)
+class BucketLine:
+    """What is done with the requests of a bucket; scores are of held-out items."""
+
+    name: str
+    share: float | None
+    recipe: str
+    score: float | None
+    score_ci95: Bounds | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """The recommendation for a tier.
+
+    ``outcome``: the chosen policy is better than the baseline, or as good and cheaper; the
+    baseline is kept though another policy was chosen, or no other was chosen (unchanged).
+    """
+
+    tier: str
+    tone: str
+    model: str
+    passed: bool
+    outcome: Recommended
+    point: OperatingPoint
+    baseline: HeldOut
+    buckets: tuple[BucketLine, ...]
+    sorted_by: str
+    prompts: tuple[PromptTemplate, ...]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A card a tier, and the tiers that ended with an error."""
+
+    cards: tuple[Card, ...]
+    failed: tuple[tuple[str, str], ...]
+
+
+def recommendation_section(run: RunFiles) -> Built:
+    """What to deploy on each tier: what is gained, at what cost, how sure."""
+    if not run.tiers and not run.failed:
+        return Built(None)
+    cards, notes = each_tier(run, _card)
+    lost = [name for name, tier in run.tiers.items() if tier.policy is None]
+    notes += tuple(f"The policy of {name} is not shown: its file cannot be read." for name in lost)
+    return Built(Recommendation(cards, tuple(run.failed.items())), notes)
+
+
+def _card(tier: TierFiles) -> Card:
+    s, policy = tier.summary, tier.policy
+    low = s.chosen.against_baseline.score_difference_ci95[0]
+    outcome: Recommended
+    if s.passed:
+        outcome = "better" if low is not None and low > 0 else "cheaper"
+    else:
+        outcome = "unchanged" if s.chosen.policy == s.baseline.policy else "kept"
+    return Card(
+        tier=tier.name,
+        tone=tier.tone,
+        model=s.model,
+        passed=s.passed,
+        outcome=outcome,
+        point=s.chosen,
+        baseline=s.baseline,
+        buckets=_bucket_lines(policy) if policy else (),
+        sorted_by=sorted_by(policy) if policy else "",
+        prompts=tuple(policy.prompts.values()) if policy else (),
+        remarks=tuple(_remarks(tier)),
+    )
+
+
+def _bucket_lines(policy: PolicyFile) -> tuple[BucketLine, ...]:
+    recipes = policy.policy.buckets
+    shares = policy.shares or (None,) * len(recipes)
+    measured = policy.expected.get("buckets") or [{}] * len(recipes)
+    return tuple(
+        BucketLine(name, share, recipe_in_words(recipe), m.get("score"), m.get("score_ci95"))
+        for name, share, recipe, m in zip(
+            bucket_names(len(recipes)), shares, recipes, measured, strict=True
+        )
+    )
+
+
+def _remarks(tier: TierFiles) -> Iterator[str]:
+    items = tier.summary.items.test
+    if items < SMALL_SAMPLE:
+        yield f"A small sample: {items} held-out items, so all intervals are wide."
+    if tier.policy is None:
+        return
+    looks = tier.policy.evidence.get("looks_at_test")
+    if isinstance(looks, int) and looks > _MANY_LOOKS:
+        yield (
+            f"The test split was looked at {looks} times, so it has become a part of the search: "
+            "new items would say more."
+        )
+    if not tier.policy.deployable:
+        yield "Tuned on recorded answers: this policy can be replayed, not served."
+
+
+# Score against cost
+
+
+_SPOT_KINDS = {
+    "not worth it": ("costs more than the policy, not proven better", "cross", 4.0),
+    "single": ("the best single call", "diamond", 5.5),
+    "baseline": ("the baseline prompt, one sample", "ring", 5.5),
+    "policy": ("the exported policy", "star", 7.0),
+}
+"""Kind of a spot -> words, shape and size of its mark; drawn in this order."""
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Something that was measured on a tier's held-out items."""
+
+    tier: str
+    tone: str
+    kind: str
+    measured: HeldOut
+
+    @property
+    def what(self) -> str:
+        """Its kind in words."""
+        return _SPOT_KINDS[self.kind][0]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """All tiers' spots in one chart."""
+
+    figure: Figure
+    legend: tuple[tuple[str, str, str], ...]
+    simulated: bool
+
+
+def cost_section(run: RunFiles) -> Built:
+    """From the baseline prompt to the exported policy of each tier, in score and dollars."""
+    spots = tuple(spot for tier in run.tiers.values() for spot in _spots(tier))
+    tones = tuple(("circle", tier.tone, name) for name, tier in run.tiers.items())
+    signs = tuple((shape, "ink", what) for what, shape, _ in reversed(_SPOT_KINDS.values()))
+    simulated = any(tier.simulated for tier in run.tiers.values())
+    figure = Figure("Score against cost of 1,000 requests", _cost_chart(spots), spots)
+    return Built(Cost(figure, tones + signs, simulated))
+
+
+def _spots(tier: TierFiles) -> Iterator[Spot]:
+    s = tier.summary
+    yield Spot(tier.name, tier.tone, "baseline", s.baseline)
+    known = {s.baseline.policy}
+    if s.passed:
+        yield Spot(tier.name, tier.tone, "policy", s.chosen)
+        known.add(s.chosen.policy)
+    single = s.ablation["best_prompt_one_sample"]
+    if single.policy not in known:
+        yield Spot(tier.name, tier.tone, "single", single)
+        known.add(single.policy)
+    for other in (*s.operating_points.values(), *s.ablation.values()):
+        if other.policy in known or other.usd_per_item <= s.exported.usd_per_item:
+            continue
+        gain = paired_gain(tier.tested, other.policy, s.exported.policy)
+        if gain is not None and gain.low <= 0:
+            yield Spot(tier.name, tier.tone, "not worth it", other)
+            known.add(other.policy)
+
+
+def _cost_chart(spots: tuple[Spot, ...]) -> XYChart:
+    moves = [
+        Series(
+            f"{here.tier}: from the baseline prompt to the policy",
+            here.tone,
+            tuple(
+                Mark(n.PER * s.measured.usd_per_item, s.measured.score, shape="")
+                for s in (here, there)
+            ),
+            "move",
+        )
+        for here in spots
+        for there in spots
+        if here.tier == there.tier and here.kind == "baseline" and there.kind == "policy"
+    ]
+    marks = [
+        Series("", s.tone, (_mark(s),)) for kind in _SPOT_KINDS for s in spots if s.kind == kind
+    ]
+    return XYChart(
+        "Score against cost",
+        "; ".join(
+            f"{s.tier}, {s.what}: {n.score(s.measured.score)} at {n.usd_per(s.measured.usd_per_item)}"
+            for s in spots
+            if s.kind in ("baseline", "policy")
+        ),
+        (*moves, *marks),
+        "dollars for 1,000 requests (logarithmic)",
+        log_x=True,
+        height=380,
+    )
+
+
+def _mark(spot: Spot) -> Mark:
+    got, (what, shape, size) = spot.measured, _SPOT_KINDS[spot.kind]
+    label = {"baseline": f"{spot.tier} today", "policy": spot.tier}.get(spot.kind, "")
+    note = f"{spot.tier}, {what}: {held_out_in_words(got)}"
+    interval = got.score_ci95 if label else None
+    return Mark(n.PER * got.usd_per_item, got.score, note, shape, size, interval, label)
+
+
+def held_out_in_words(got: HeldOut) -> str:
+    """``score 0.940 [0.921, 0.955] at $0.0110 for 1,000 requests. POLICY``."""
+    return (
+        f"score {n.score(got.score)} {n.bounds(got.score_ci95)} at {n.usd_per(got.usd_per_item)} "
+        f"for 1,000 requests. {got.policy}"
+    )
+
+
+def paired_gain(tested: Tested | None, policy: str, other: str) -> Interval | None:
+    """The difference of two tested policies' scores, paired by item; None where it is not known."""
+    if tested is None or policy not in tested.policies or other not in tested.policies:
+        return None
+    a, b = (tested.score[tested.policies.index(p)] for p in (policy, other))
+    if np.isnan(a).any() or np.isnan(b).any():
+        return None
+    found = paired_difference(a, b, resamples=_RESAMPLES)
+    return Interval(found.mean, found.low, found.high)
+
+
+# Operating points
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """An operating point of a tier."""
+
+    tier: str
+    name: str
+    point: OperatingPoint
+    exported: bool
+    is_baseline: bool
+
+
+@dataclass(frozen=True)
+class PointStep:
+    """A point against the cheaper one before it; ``usd`` is the extra cost of an item."""
+
+    tier: str
+    before: str
+    after: str
+    gain: float
+    gain_ci95: Bounds | None
+    usd: float
+    usd_per_right_answer: float | None
+    verdict: Literal["gain", "loss", "not proven", "unknown"]
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of all tiers, and the steps from one to the next."""
+
+    points: tuple[PointRow, ...]
+    steps: tuple[PointStep, ...]
+
+
+def points_section(run: RunFiles) -> Built:
+    """Operating points by cost, and what the next dollar buys on the way from one to the next."""
+    rows: list[PointRow] = []
+    steps: list[PointStep] = []
+    for tier in run.tiers.values():
+        s = tier.summary
+        found = _by_cost(s.operating_points)
+        for name, point in found:
+            exported = s.passed and name == s.operating_point
+            rows.append(
+                PointRow(tier.name, name, point, exported, point.policy == s.baseline.policy)
+            )
+        steps += _steps(tier, found)
+    return Built(Points(tuple(rows), tuple(steps)))
+
+
+def _by_cost(points: Mapping[str, OperatingPoint]) -> list[tuple[str, OperatingPoint]]:
+    def order(entry: tuple[str, OperatingPoint]) -> tuple[float, int]:
+        name, point = entry
+        known = _POINT_ORDER.index(name) if name in _POINT_ORDER else len(_POINT_ORDER)
+        return point.usd_per_item, known
+
+    return sorted(points.items(), key=order)
+
+
+def _steps(tier: TierFiles, found: list[tuple[str, OperatingPoint]]) -> Iterator[PointStep]:
+    before: tuple[str, HeldOut] = ("baseline prompt", tier.summary.baseline)
+    for name, point in found:
+        name_before, last = before
+        if point.policy == last.policy:
+            continue
+        gain = point.score - last.score
+        usd = point.usd_per_item - last.usd_per_item
+        interval = paired_gain(tier.tested, point.policy, last.policy)
+        verdict: Literal["gain", "loss", "not proven", "unknown"] = "unknown"
+        if interval is not None:
+            verdict = "gain" if interval.low > 0 else "loss" if interval.high < 0 else "not proven"
+        worth = usd / gain if verdict == "gain" and usd > 0 else None
+        ends = (interval.low, interval.high) if interval else None
+        yield PointStep(tier.name, name_before, name, gain, ends, usd, worth, verdict)
+        before = name, point
+
+
+# Cheapest policy for a target score
+
+
+@dataclass(frozen=True)
+class Cheapest:
+    """A row a target score."""
+
+    targets: tuple[object, ...]
+
+
+def cheapest_section(run: RunFiles) -> Built:
+    """The cheapest tier and policy for each score that one may want."""
+    rows = frontier_rows(run)
+    targets = tuple(row for row in rows if "target" in row)
+    notes = tuple(f"{row['tier']} is {row['note']}." for row in rows if "note" in row)
+    return Built(Cheapest(targets) if targets else None, notes)
