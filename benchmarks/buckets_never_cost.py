@@ -38,12 +38,15 @@ from tierwise.runs import load_space
 from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.schema.space import SearchSpace
 from tierwise.search.allocation import allocate
-from tierwise.search.candidates import candidate
-from tierwise.search.compute_gate import Verdict, judge
+from tierwise.search.compute_gate import GateDecision, decide
 from tierwise.search.parameters import Dimensions
-from tierwise.search.selection import POINT_A_DOUBLING, operating_points
-from tierwise.search.shown import Searched
-from tierwise.search.stages.select import finalists_of
+from tierwise.search.selection import (
+    SCORE_PER_DOUBLING,
+    StudyEvidence,
+    candidate,
+    finalists_of,
+    select_points,
+)
 from tierwise.search.study import StudyRound
 from tierwise.strategies import Sample
 
@@ -54,7 +57,7 @@ VARIANTS = (
     Variant("steps", "think", 0.8),
 )
 POINTS: dict[str, Callable[[Evaluation], float]] = {
-    "balanced": lambda e: e.mean_score - POINT_A_DOUBLING * float(np.log2(e.mean_usd)),
+    "balanced": lambda e: e.mean_score - SCORE_PER_DOUBLING * float(np.log2(e.mean_usd)),
     "quality": lambda e: e.mean_score,
 }
 
@@ -149,10 +152,11 @@ def split(world: World, seed: int, trials: int) -> list[Chosen]:
     finalists = finalists_of(study_round, FINALISTS)
     candidates = [candidate(on_select, baseline)]
     candidates += [candidate(on_select, j.policy, j.trial) for j in finalists]
-    searched = Searched.of(study_round)
+    searched = StudyEvidence.of(study_round)
     plain = [c for c in candidates if len(c.policy.buckets) == 1]
     points, siblings = (
-        operating_points(some, candidates[0], searched, margin=0.02) for some in (candidates, plain)
+        select_points(some, candidates[0], "balanced", searched, margin=0.02)
+        for some in (candidates, plain)
     )
     chosen = []
     for point, utility in POINTS.items():
@@ -185,9 +189,9 @@ def opens(slope: float, seed: int) -> bool:
     """Whether the gate opens on a tier that gains ``slope`` for each doubling of its samples."""
     world = gates.tier(seed, share=slope / SLOPE_OF_ALL, n_items=LOOKS[-1])
 
-    def verdict(n: int) -> Verdict:
+    def verdict(n: int) -> GateDecision:
         rows = world.rows(np.arange(n))
-        return judge(
+        return decide(
             rows,
             gates.SPACE,
             "direct",

@@ -33,14 +33,14 @@ from tierwise.schema import Job, Policy, TierSpec, UsageLimits
 from tierwise.search import SearchSize
 from tierwise.search.asking import asked_of
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.found import TierResult
 from tierwise.search.grid import recipes
 from tierwise.search.mode_shares import mode_shares, stuck_in
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.signal_quality import CLASSES, difficulties_of, qualities
-from tierwise.search.stages.fit import paying
+from tierwise.search.stages import paying
 from tierwise.search.study import described
 from tierwise.search.techniques import techniques
+from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import Interval
 from tierwise.stats.rank import auroc_of_shares, expected_calibration_error, reliability
 

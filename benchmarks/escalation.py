@@ -28,8 +28,8 @@ import numpy as np
 from tierwise.llm.recorded import Recording
 from tierwise.runs.tune import tune
 from tierwise.schema import Job, LoadedTask, Policy, Price, TierSpec, default_job
-from tierwise.search.above import handed_on
-from tierwise.search.found import TierResult
+from tierwise.search.problem import escalated_share
+from tierwise.search.tier import TierResult
 from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.tasks import Item, Task
 from tierwise.tasks.task import assign_splits
@@ -96,7 +96,7 @@ class Tested(NamedTuple):
 
     score: np.ndarray
     usd: np.ndarray
-    handed_on: float
+    escalated_share: float
 
 
 @dataclass
@@ -105,13 +105,13 @@ class Pooled:
 
     score: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(dict))
     usd: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(dict))
-    handed_on: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    escalated_share: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, found: TierResult, rows: dict[str, Policy]) -> None:
         """One split's policies."""
         for name, policy in rows.items():
             got = found.tested[policy]
-            self.handed_on[name].append(handed_on(policy, got.shares))
+            self.escalated_share[name].append(escalated_share(policy, got.shares))
             for item, score, usd in zip(found.test_table.item_ids, got.score, got.usd, strict=True):
                 self.score[name].setdefault(item, []).append(float(score))
                 self.usd[name].setdefault(item, []).append(float(usd))
@@ -127,7 +127,7 @@ class Pooled:
             cost = paired.ratio(usd[name], usd[strong])
             print(
                 f"  {name:22s} {score[name].mean():.3f}  ${1000 * usd[name].mean():8.3g}/1,000"
-                f"  handed on {np.mean(self.handed_on[name]):4.0%}"
+                f"  handed on {np.mean(self.escalated_share[name]):4.0%}"
                 f"  to strong {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
                 f"  cost x{cost.mean:.3f} [{cost.low:.3f}, {cost.high:.3f}]"
             )

@@ -30,7 +30,7 @@ from tierwise.report import compared, read
 from tierwise.report.prompts import ranked
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import load_job
-from tierwise.search.found import TierResult
+from tierwise.search.tier import TierResult
 from tierwise.stats import Interval, paired_differences
 
 SETS = ("gsm8k", "aqua", "date", "sports", "svamp")

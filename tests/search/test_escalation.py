@@ -23,7 +23,7 @@ from tierwise.schema import Price, Tier, load_job
 from tierwise.schema.policy import NO_LIMITS
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import SearchSize
-from tierwise.search.above import handed_on, keeps_to_itself
+from tierwise.search.problem import escalated_share, keeps_to_itself
 from tierwise.serving import PolicyRuntime
 
 PRICES = {"weak": Price(1.0, 5.0), "strong": Price(20.0, 100.0)}
@@ -77,7 +77,7 @@ def test_hard_requests_go_up_and_easy_ones_stay(found) -> None:
     result, _ = found
     file = result.policies["weak"]
     got = result.found["weak"].tested[replace(file.policy, limits=NO_LIMITS)]
-    assert 0.1 < handed_on(file.policy, got.shares) < 0.8
+    assert 0.1 < escalated_share(file.policy, got.shares) < 0.8
     assert set(file.other_tiers) == {"strong"}
     assert file.other_tiers["strong"].price == PRICES["strong"]
     assert file.other_tiers["strong"].model == "scripted/strong"

@@ -19,10 +19,9 @@ from tierwise.runs.tune import prepare
 from tierwise.schema import ANSWER, Policy, Price, Tier, load_job, shipped
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.prompt_file import load_prompts
-from tierwise.search.above import above_of
-from tierwise.search.found import TierResult
 from tierwise.search.opening import Searches, search_tier
 from tierwise.search.prepared import Prepared
+from tierwise.search.tier import TierResult, escalation_target
 from tierwise.serving import PolicyRuntime
 from tierwise.strategies import STRATEGIES
 from tierwise.tasks.verifiers import VERIFIERS
@@ -172,7 +171,7 @@ def searched(folder: Path, kind: str, name: str, pool: SamplePool) -> tuple[Prep
     finally:
         task.write_text(plain)
     searches = Searches(prepared, pool, "run", lambda event: None, EFFORT, replaying=False)
-    above = [above_of(search_tier(searches, ABOVE).found)] if escalates else []
+    above = [escalation_target(search_tier(searches, ABOVE).found)] if escalates else []
     return prepared, search_tier(searches, "only", above).found
 
 

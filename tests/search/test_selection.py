@@ -9,9 +9,16 @@ from tests.search.worlds import VARIANTS, judged, table
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
-from tierwise.search.candidates import Candidate, complexity
-from tierwise.search.candidates import candidate as as_candidate
-from tierwise.search.selection import bounded_point, operating_points
+from tierwise.search.parameters import Proposal
+from tierwise.search.selection import (
+    Candidate,
+    bounded_point,
+    complexity,
+    select_points,
+    spread_along,
+)
+from tierwise.search.selection import candidate as as_candidate
+from tierwise.search.study import EvaluatedTrial
 
 N = 400
 SINGLE = StrategySpec.of("single")
@@ -40,7 +47,7 @@ BASELINE = candidate(0.50, 1.0)
 
 
 def points(*candidates: Candidate) -> dict[str, Candidate]:
-    return operating_points([BASELINE, *candidates], BASELINE, margin=0.02)
+    return select_points([BASELINE, *candidates], BASELINE, "balanced", margin=0.02)
 
 
 def test_quality_is_the_best_score_whatever_it_costs() -> None:
@@ -69,7 +76,7 @@ def test_economy_is_the_baseline_where_few_items_show_nothing() -> None:
 
     for items, chosen in ((8, 0), (N, 1)):
         both = of(items)
-        assert operating_points(both, both[0], margin=0.02)["economy"] is both[chosen]
+        assert select_points(both, both[0], "economy", margin=0.02)["economy"] is both[chosen]
 
 
 def test_a_vote_that_gains_within_the_noise_does_not_take_the_place_of_one_sample() -> None:
@@ -108,39 +115,39 @@ def test_buckets_that_only_save_dollars_are_taken_at_an_equal_score_where_dollar
         assert bounded_point([plain, same], bound) is plain
 
 
-def test_buckets_that_are_no_better_than_the_same_interleaved_by_lot_are_not_taken() -> None:
+def test_buckets_no_better_than_their_random_assignment_control_are_not_taken() -> None:
     plain = candidate(0.7, 2.0, vote(3))
     lucky = candidate(0.75, 2.0, vote(3), buckets=2)
-    by_lot = candidate(0.70, 2.0, vote(3))
+    control = candidate(0.70, 2.0, vote(3))
     assert points(plain, lucky)["quality"] is lucky
-    told = lucky._replace(by_lot=by_lot.on_select)
+    told = lucky._replace(random_control=control.on_select)
     assert points(plain, told)["quality"] is told
-    untold = lucky._replace(by_lot=lucky.on_select)
+    untold = lucky._replace(random_control=lucky.on_select)
     assert points(plain, untold)["quality"] is plain
 
 
-def test_by_lot_every_item_is_answered_by_each_recipe_as_often_as_it_is_used() -> None:
+def test_in_the_control_every_item_is_answered_by_each_recipe_as_often_as_it_is_used() -> None:
     on = Evaluator(table(), Permutations(4), exact=False)
     one, other = (Recipe(VARIANTS[:1], spec) for spec in (SINGLE, vote(3)))
     cut = float(np.median(on.signal(Difficulty("length"))))
     got = as_candidate(on, Policy((one, other), Difficulty("length", (cut,))), 7)
-    assert got.by_lot is not None
+    assert got.random_control is not None
     share = got.on_select.shares[0]
     each = [on.evaluate(Policy((recipe,))) for recipe in (one, other)]
     for name in ("score", "usd", "samples"):
         mixed = share * getattr(each[0], name) + (1 - share) * getattr(each[1], name)
-        np.testing.assert_allclose(getattr(got.by_lot, name), mixed)
-    assert got.by_lot.mean_usd != pytest.approx(got.on_select.mean_usd)
-    assert as_candidate(on, Policy((one,))).by_lot is None
+        np.testing.assert_allclose(getattr(got.random_control, name), mixed)
+    assert got.random_control.mean_usd != pytest.approx(got.on_select.mean_usd)
+    assert as_candidate(on, Policy((one,))).random_control is None
 
 
-def test_a_probe_is_paid_for_by_lot_too() -> None:
+def test_a_probe_is_paid_for_in_the_control_too() -> None:
     on = Evaluator(table(), Permutations(4), exact=False)
     probe = Difficulty("probe_agreement", (0.75,), Probe(VARIANTS[1:2], 2))
     buckets = tuple(Recipe(VARIANTS[:1], spec) for spec in (SINGLE, vote(3)))
     got = as_candidate(on, Policy(buckets, probe))
-    assert got.by_lot is not None
-    assert got.by_lot.samples.mean() == pytest.approx(got.on_select.samples.mean())
+    assert got.random_control is not None
+    assert got.random_control.samples.mean() == pytest.approx(got.on_select.samples.mean())
 
 
 def test_what_earns_its_place_is_not_hidden_by_what_ranks_higher_and_does_not() -> None:
@@ -188,3 +195,30 @@ def test_a_bound_chooses(bound: dict, expected: Candidate) -> None:
 def test_a_bound_that_nothing_keeps_says_how_near_it_gets(bound: dict, says: str) -> None:
     with pytest.raises(UnsupportedError, match=says):
         bounded_point([CHEAP, GOOD, DEAR], bound)
+
+
+POLICY = uniform(VARIANTS[0], StrategySpec.of("single"))
+PROPOSAL = Proposal(POLICY.difficulty, (), POLICY.buckets)
+
+
+def trial_of(score: float, usd: float) -> EvaluatedTrial:
+    return EvaluatedTrial(PROPOSAL, POLICY, score, usd, 1.0, 1.0, 0)
+
+
+def test_a_short_front_is_taken_whole() -> None:
+    front = [trial_of(0.1 * i, i) for i in range(1, 6)]
+    assert spread_along(front, 5) == front
+
+
+def test_the_ends_are_taken_and_the_dear_end_as_densely_as_it_is_dear() -> None:
+    """From .90 to .96 the score hardly moves while dollars double four times: half of the way."""
+    steep = [trial_of(s, 1.0 + s) for s in np.linspace(0.3, 0.9, 40)]
+    flat = [trial_of(0.905 + 0.0014 * i, 2 * 1.0725**i) for i in range(40)]
+    chosen = spread_along([*steep, *flat], 10)
+    assert chosen[0] == steep[0]
+    assert chosen[-1] == flat[-1]
+    assert 3 <= sum(j.score > 0.9 for j in chosen) <= 7
+
+
+def test_a_front_of_one_score_or_of_no_cost_is_no_trouble() -> None:
+    assert len(spread_along([trial_of(0.5, 0.0)] * 9, 4)) >= 1

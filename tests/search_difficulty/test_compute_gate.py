@@ -14,16 +14,15 @@ from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, tier, variant_t
 from tierwise.evaluation import Permutations, SampleTable
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import load_job
-from tierwise.search import Bought, Event
+from tierwise.search import Bought, Event, stages
 from tierwise.search.buying import Halves
-from tierwise.search.compute_gate import cheapest_mode, closed, judge
-from tierwise.search.stages import spend
+from tierwise.search.compute_gate import cheapest_mode, closed_space, decide
 
 PERMUTATIONS = Permutations(4, 0)
 
 
 def verdict(table: SampleTable, space=SPACE):
-    return judge(table, space, "direct", logprobs=False, permutations=PERMUTATIONS)
+    return decide(table, space, "direct", logprobs=False, permutations=PERMUTATIONS)
 
 
 def test_at_most_one_tier_in_twenty_that_gains_nothing_is_let_through() -> None:
@@ -83,17 +82,21 @@ def test_only_a_gate_in_doubt_looks_at_the_items_of_the_study(
         seen.append(len(items))
         return rows(len(items))
 
-    question = SimpleNamespace(
+    problem = SimpleNamespace(
         search_size=SimpleNamespace(race_items=120, study_items=240, study_variants=5),
         space=SPACE,
         tier=SimpleNamespace(logprobs=False),
         permutations=PERMUTATIONS,
         items=lambda split: range(240),
     )
-    monkeypatch.setattr(spend, "keep", lambda q, table, variants, n: variants)
-    found, judged = spend._judged(
-        question, SimpleNamespace(table=table), rows(48), tuple(world.variants), "direct"
+    monkeypatch.setattr(stages, "kept", lambda problem, table, variants, n: variants)
+    explored = SimpleNamespace(
+        problem=problem,
+        samples=SimpleNamespace(table=table),
+        screened_table=rows(48),
+        variants=tuple(world.variants),
     )
+    found, judged = stages._gate_decision(explored, "direct")
     assert seen == looks
     assert judged.n_items == found.items == looks[-1]
     assert found.open == (think > 0)
@@ -109,7 +112,7 @@ def test_too_few_items_or_a_portfolio_of_greedy_samples_decide_nothing() -> None
 
 
 def test_a_closed_space_holds_one_cheap_sample() -> None:
-    cheap = closed(SPACE, "direct")
+    cheap = closed_space(SPACE, "direct")
     assert (cheap.modes, cheap.variants, cheap.buckets) == (("direct",), (1,), (1,))
     assert dict(cheap.strategies) == {"single": {}}
     assert cheapest_mode([(DIRECT, 0.2, 1.0), (THINK, 0.9, 3.0)]) == "direct"

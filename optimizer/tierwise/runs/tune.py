@@ -19,20 +19,20 @@ from tierwise.runs import load_space, load_task, space_of
 from tierwise.schema import Job, LoadedTask, PromptTemplate
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import Summary
-from tierwise.search.above import Above, above_of
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.export import Origin
-from tierwise.search.found import TierResult
 from tierwise.search.gate import passed
 from tierwise.search.offered import without_search
 from tierwise.search.opening import Searched, Searches, addresses_of, search_tier
 from tierwise.search.plan import plan
 from tierwise.search.planned import as_data
 from tierwise.search.prepared import Prepared
+from tierwise.search.problem import EscalationTarget
 from tierwise.search.rounds import Desk, proposer_of
 from tierwise.search.run_dir import RunDir
 from tierwise.search.run_files import Results, write
 from tierwise.search.search_size import SearchSize
+from tierwise.search.tier import TierResult, escalation_target
 from tierwise.tasks import RECORDED as RECORDED_METRIC
 from tierwise.tasks import SPLITS
 
@@ -251,7 +251,7 @@ def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, Ti
     with ThreadPoolExecutor(len(tiers)) as threads:
         for together in (alone, *in_turn):
             waiting = {
-                threads.submit(search_tier, searches, name, _above(job, name, searched)): name
+                threads.submit(search_tier, searches, name, _targets(job, name, searched)): name
                 for name in together
             }
             try:
@@ -269,9 +269,11 @@ def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, Ti
     return searched, {name: failed[name] for name in tiers if name in failed}
 
 
-def _above(job: Job, name: str, searched: Mapping[str, Searched]) -> list[Above]:
-    """The tiers that ``name`` may hand requests to; one whose own search failed is left out."""
-    return [above_of(searched[other].found) for other in job.above(name) if other in searched]
+def _targets(job: Job, name: str, searched: Mapping[str, Searched]) -> list[EscalationTarget]:
+    """The tiers that ``name`` may escalate to; one whose own search failed is left out."""
+    return [
+        escalation_target(searched[other].found) for other in job.above(name) if other in searched
+    ]
 
 
 def _gates(found: Mapping[str, TierResult]) -> dict[str, dict[str, bool]]:

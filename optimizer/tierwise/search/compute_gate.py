@@ -42,7 +42,7 @@ ABLATION = (1, 3, 5, 9, 17)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateDecision:
     """What the first purchase says.
 
     Attributes:
@@ -96,15 +96,19 @@ class Verdict:
         }
 
 
-def judge(
+UNDECIDED = GateDecision(True, False, 0, 0, UNSUPPORTED, UNSUPPORTED, {})
+"""Nothing was measured yet."""
+
+
+def decide(
     table: SampleTable,
     space: SearchSpace,
     direct: str,
     *,
     logprobs: bool,
     permutations: Permutations,
-) -> Verdict:
-    """The verdict on ``table``, the first purchase; ``direct`` is the cheapest mode.
+) -> GateDecision:
+    """Whether the tier may spend, from ``table``, the first purchase; ``direct`` is the cheapest mode.
 
     Args:
         table: every candidate variant on the same items, which are in random order.
@@ -121,7 +125,7 @@ def judge(
     samples = max(rows.n_samples for rows in table.variants.values())
     # A vote over three prompts or more may pay where a prompt has one sample only.
     decided = table.n_items >= FEWEST_ITEMS and (samples > 1 or max(space.variants) < ABLATION[1])
-    return Verdict(
+    return GateDecision(
         open=not decided or any(i.low > 0 for i in (sure_slope, sure_gain, sure_found)),
         decided=decided,
         items=table.n_items,
@@ -133,7 +137,7 @@ def judge(
     )
 
 
-def closed(space: SearchSpace, direct: str) -> SearchSpace:
+def closed_space(space: SearchSpace, direct: str) -> SearchSpace:
     """``space`` with one cheap sample of ``direct`` left in it; the prompt is still free."""
     return replace(
         space,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tierwise.schema import Policy
 from tierwise.schema.result import EscalationRow
-from tierwise.search.above import handed_on
 from tierwise.search.figures import held_out, paired
-from tierwise.search.found import TierResult
 from tierwise.search.gate import compare
+from tierwise.search.problem import escalated_share
+from tierwise.search.tier import TierResult
 
 
 def escalation(found: TierResult) -> tuple[EscalationRow, ...]:
@@ -16,17 +16,17 @@ def escalation(found: TierResult) -> tuple[EscalationRow, ...]:
     Each is compared with the strongest tier's best prompt at one sample, item by item.
     """
     q = found.problem
-    if not q.above:
+    if not q.targets:
         return ()
-    strong = found.tested[q.above[-1].one_sample]
+    strong = found.tested[q.targets[-1].one_sample]
 
     def row(name: str, policy: Policy) -> EscalationRow:
         got = found.tested[policy]
         return EscalationRow(
             **vars(held_out(policy, got)),
             name=name,
-            escalated=handed_on(policy, got.shares),
-            against=q.above[-1].tier.name,
+            escalated=escalated_share(policy, got.shares),
+            against=q.targets[-1].tier.name,
             compared=paired(compare(got, strong, margin=q.margin, seed=q.seed)),
         )
 

@@ -36,17 +36,17 @@ from tierwise.schema.result import (
     to_data,
 )
 from tierwise.search import mode_shares, signal_quality
-from tierwise.search.above import own_variants
-from tierwise.search.compute_gate import Verdict
+from tierwise.search.compute_gate import GateDecision
 from tierwise.search.escalation import escalation
 from tierwise.search.figures import held_out, paired
-from tierwise.search.found import TierResult
 from tierwise.search.gate import compare
 from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.problem import own_variants
 from tierwise.search.ranks import ranks
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.study import StudyRound, described
 from tierwise.search.techniques import techniques
+from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import SMALL_SAMPLE, bootstrap_mean
 from tierwise.strategies import asks, build, paths_of
 from tierwise.tasks import Item
@@ -90,7 +90,7 @@ def policy_file(
             f"The compute gate is closed: on {found.compute_gate.items} items neither more samples "
             f"nor thinking{'' if np.isnan(found.compute_gate.search.mean) else ' nor search'} "
             "clearly raised the score, so one cheap sample is all that "
-            + ("it spends itself." if q.above else "is spent.")
+            + ("it spends itself." if q.targets else "is spent.")
         )
     items = len(got.score)
     if items < SMALL_SAMPLE:
@@ -106,7 +106,7 @@ def policy_file(
         task=TaskRef(q.task.name, q.task.version, q.task.metric, q.task.items_sha256),
         inputs=q.task.inputs,
         prompts=with_used_turns(q.prompts, chosen),
-        other_tiers={above.tier.name: above.tier for above in q.above},
+        other_tiers={target.tier.name: target.tier for target in q.targets},
         policy=replace(chosen, limits=limits_of(chosen, found.test_table)),
         shares=tuple(round(share, 4) for share in got.shares),
         answer=q.task.answer,
@@ -301,7 +301,7 @@ def _ablation(found: TierResult) -> dict[str, AblationStep]:
     return steps
 
 
-def _compute_gate(verdict: Verdict) -> ComputeGate:
+def _compute_gate(verdict: GateDecision) -> ComputeGate:
     return ComputeGate(
         verdict="open" if verdict.open else "closed",
         decided=verdict.decided,

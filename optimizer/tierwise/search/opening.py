@@ -15,20 +15,18 @@ from tierwise.pool import Library, SamplePool
 from tierwise.retrieval import identity_among, open_for_task
 from tierwise.schema import PromptTemplate, Tier, UsageLimits
 from tierwise.schema.result import Studied
-from tierwise.search.above import Above
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.earlier import before
 from tierwise.search.events import Listener
-from tierwise.search.found import TierResult
 from tierwise.search.offered import offered, scores_of, without_search
 from tierwise.search.prepared import Prepared
-from tierwise.search.problem import TierProblem
+from tierwise.search.problem import EscalationTarget, TierProblem
 from tierwise.search.recorded import FREE, RecordedSamples, fingerprint, recorded_variants
 from tierwise.search.rounds import Desk, Start
 from tierwise.search.search_size import SampleCost, SearchSize, assumed_cost
 from tierwise.search.shares import share_of
-from tierwise.search.tier import search
+from tierwise.search.tier import TierResult, search
 from tierwise.search.trajectories import Trajectories, check_queries, library_from, recorded_space
 from tierwise.search.variants import Variants
 
@@ -75,8 +73,10 @@ def addresses_of(prepared: Prepared) -> dict[str, str]:
     return {tier.name: address_of(tier) for tier in tiers if kind_of(tier.model) == LITELLM}
 
 
-def search_tier(searches: Searches, name: str, above: Sequence[Above] = ()) -> Searched:
-    """Search one tier of the job, which may hand requests to those ``above``.
+def search_tier(
+    searches: Searches, name: str, targets: Sequence[EscalationTarget] = ()
+) -> Searched:
+    """Search one tier of the job, which may escalate to ``targets``.
 
     Raises:
         TierwiseError: see ``tier.search``.
@@ -84,12 +84,12 @@ def search_tier(searches: Searches, name: str, above: Sequence[Above] = ()) -> S
     prepared = searches.prepared
     tier, baseline = prepared.tiers[name], prepared.baseline
     if baseline is None or kind_of(tier.model) == RECORDED:
-        return _on_a_recording(searches, tier, above)
-    return _on_a_provider(searches, tier, baseline, above)
+        return _on_a_recording(searches, tier, targets)
+    return _on_a_provider(searches, tier, baseline, targets)
 
 
 def _on_a_provider(
-    searches: Searches, tier: Tier, baseline: PromptTemplate, above: Sequence[Above]
+    searches: Searches, tier: Tier, baseline: PromptTemplate, targets: Sequence[EscalationTarget]
 ) -> Searched:
     prepared, pool, job = searches.prepared, searches.pool, searches.prepared.job
     tier, task = with_mode_to_ask(tier, prepared.space), prepared.loaded.task
@@ -112,7 +112,7 @@ def _on_a_provider(
             task,
             supply(tier, {baseline.id: baseline}),
             account,
-            above=[supply(one.tier, one.prompts) for one in above],
+            above=[supply(one.tier, one.prompts) for one in targets],
             listener=searches.listener,
             library=library,
         )
@@ -126,7 +126,7 @@ def _on_a_provider(
         buyer.prompts |= variants.prompts
         assumed = assumed_cost(tier, variants.candidates, _prompt_bytes(buyer, variants))
         problem = _problem(prepared, tier, variants, search_size, account.cap, assumed)
-        problem = _begun(problem, searches.studied, above)
+        problem = _begun(problem, searches.studied, targets)
         found = search(problem, buyer, searches.listener, rounds)
         return Searched(found, pool.sha256(buyer.used))
 
@@ -142,7 +142,9 @@ def _library(searches: Searches) -> Library | None:
     return Library(wanted.spec, retriever.identity, retriever)
 
 
-def _on_a_recording(searches: Searches, tier: Tier, above: Sequence[Above]) -> Searched:
+def _on_a_recording(
+    searches: Searches, tier: Tier, targets: Sequence[EscalationTarget]
+) -> Searched:
     """The same stages, and nothing bought."""
     prepared, job = searches.prepared, searches.prepared.job
 
@@ -154,16 +156,16 @@ def _on_a_recording(searches: Searches, tier: Tier, above: Sequence[Above]) -> S
     problem = _problem(
         prepared, tier, variants, FREE, UsageLimits(), SampleCost(0.0, 0.0), recording
     )
-    if recording.nodes and not above:
+    if recording.nodes and not targets:
         buyer = _trajectories(searches, tier, recording, path_of(tier.name))
-        found = search(_begun(problem, searches.studied, above), buyer, searches.listener)
+        found = search(_begun(problem, searches.studied, targets), buyer, searches.listener)
         return Searched(found, fingerprint(path_of(tier.name)))
     others = {
         one.tier.name: (Recording.load(path_of(one.tier.name), one.tier.model), one.tier)
-        for one in above
+        for one in targets
     }
     samples = RecordedSamples(recording, prepared.loaded.task, tier, others)
-    found = search(_begun(problem, searches.studied, above), samples, searches.listener)
+    found = search(_begun(problem, searches.studied, targets), samples, searches.listener)
     paths = dict.fromkeys(path_of(name) for name in (tier.name, *others))
     marks = [fingerprint(path) for path in paths]
     whole = marks[0] if len(marks) == 1 else hashlib.sha256("".join(marks).encode()).hexdigest()
@@ -179,10 +181,12 @@ def _trajectories(searches: Searches, tier: Tier, recording: Recording, path: Pa
     return Trajectories(searches.pool, loaded.task, tier, recording, account, library)
 
 
-def _begun(problem: TierProblem, studied: Studied, above: Sequence[Above]) -> TierProblem:
-    """With what the search begins from, and the tiers that it may hand requests to."""
+def _begun(
+    problem: TierProblem, studied: Studied, targets: Sequence[EscalationTarget]
+) -> TierProblem:
+    """With what the search begins from, and the tiers that it may escalate to."""
     began = before(studied, problem.tier.name, problem.variants.prompts)
-    return replace(problem, before=began, study_rounds=began.study_rounds, above=tuple(above))
+    return replace(problem, before=began, study_rounds=began.study_rounds, targets=tuple(targets))
 
 
 def _problem(

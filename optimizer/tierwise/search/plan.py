@@ -19,7 +19,6 @@ from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
 from tierwise.pool.bill import worst_case
 from tierwise.schema import Tier, Variant
-from tierwise.search.above import MOST_VARIANTS
 from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.beside import Beside, beside_of, with_beside
 from tierwise.search.n_samples_by_variant import most_samples
@@ -36,7 +35,8 @@ from tierwise.search.search_size import (
     enough_usd,
 )
 from tierwise.search.shares import share_of
-from tierwise.search.stages.screen import SCREENED_CHAINS
+from tierwise.search.stages import SCREENED_CHAINS
+from tierwise.search.tier import MOST_VARIANTS
 from tierwise.search.variants import Variants
 
 MEASURED_ITEMS = 40

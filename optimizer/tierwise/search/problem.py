@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.schema import LEVEL, Difficulty, PromptTemplate, Tier, UsageLimits, Variant
+from tierwise.schema import (
+    LEVEL,
+    Difficulty,
+    Policy,
+    PromptTemplate,
+    Recipe,
+    Tier,
+    UsageLimits,
+    Variant,
+)
 from tierwise.schema.space import SearchSpace
-from tierwise.search.above import Above
 from tierwise.search.earlier import Before
 from tierwise.search.parameters import Dimensions
 from tierwise.search.search_size import SampleCost, SearchSize
@@ -25,17 +33,71 @@ CACHE_BYTES = 12_000_000
 
 
 @dataclass(frozen=True)
+class EscalationTarget:
+    """A stronger tier that requests may be escalated to, known from its own search.
+
+    A job's tiers stand from the weakest to the strongest, and those of ``escalate_to`` are searched
+    before the tiers that may escalate to them. So a tier does not search a stronger one again: it
+    takes over the variants that did well there, whose samples are in the pool, on the same items.
+
+    Attributes:
+        prompts: those of its variants.
+        variants: named with the tier.
+        n_samples: of a variant, that its study looked at.
+        one_sample: its best prompt at one sample by balanced utility: "always the strong tier".
+        tuned: the policy that its own search chose.
+    """
+
+    tier: Tier
+    prompts: Mapping[str, PromptTemplate]
+    variants: tuple[Variant, ...]
+    n_samples: int
+    one_sample: Policy
+    tuned: Policy
+
+
+def keeps_to_itself(policy: Policy) -> bool:
+    """Whether a policy samples from its own tier alone."""
+    return all(variant.tier is None for variant in policy.variants)
+
+
+def escalated_share(policy: Policy, shares: Sequence[float]) -> float:
+    """Share of the requests that fall into a bucket with variants of another tier."""
+    pairs = zip(policy.buckets, shares, strict=True)
+    return sum(share for recipe, share in pairs if any(variant.tier for variant in recipe.variants))
+
+
+def of_tier(policy: Policy, tier: Tier) -> Policy:
+    """``policy`` of ``tier`` as another tier's policy names it."""
+
+    def variants(of: Iterable[Variant]) -> tuple[Variant, ...]:
+        return tuple(variant._replace(tier=tier.name) for variant in of)
+
+    difficulty, probe = policy.difficulty, policy.difficulty.probe
+    buckets = tuple(Recipe(variants(recipe.variants), recipe.strategy) for recipe in policy.buckets)
+    if probe is not None:
+        probe = probe._replace(variants=variants(probe.variants))
+    return replace(policy, buckets=buckets, difficulty=replace(difficulty, probe=probe))
+
+
+def own_variants(table: SampleTable) -> SampleTable:
+    """``table`` without the variants of other tiers."""
+    own = {variant: rows for variant, rows in table.variants.items() if not variant.tier}
+    return replace(table, variants=own)
+
+
+@dataclass(frozen=True)
 class TierProblem:
     """One tier of a job. Stages hand it on with what they learned.
 
     Attributes:
-        effort: how much a search looks at; scaled to the budget by the first stage.
+        search_size: how much a search looks at; scaled to the budget by the first stage.
         assumed: what a sample costs, before the first is bought.
-        generations: those of earlier rounds, which these are counted on from.
+        study_rounds: those of earlier rounds, which these are counted on from.
         scores: names of the scores that samples have; None: log-probabilities, if the tier has them.
         told: signals that ask the model or are fitted -> how they are told, from the first stages.
         before: what the search begins from, where the folder holds an earlier one.
-        above: the tiers that requests may be handed to, the weakest first.
+        targets: the tiers that requests may be escalated to, the weakest first.
     """
 
     task: Task
@@ -53,37 +115,37 @@ class TierProblem:
     scores: frozenset[str] | None = None
     told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
     before: Before = Before()
-    above: tuple[Above, ...] = ()
+    targets: tuple[EscalationTarget, ...] = ()
 
     @property
-    def handed_to(self) -> dict[Variant, int]:
-        """The variants of the tiers above, with the samples of each that a study may look at."""
-        return {variant: tier.n_samples for tier in self.above for variant in tier.variants}
+    def escalated_to(self) -> dict[Variant, int]:
+        """The targets' variants, with the samples of each that a study may look at."""
+        return {variant: target.n_samples for target in self.targets for variant in target.variants}
 
     @property
     def point(self) -> str:
-        """Name of the job's operating point; ``level`` only where there are tiers above."""
+        """Name of the job's operating point; ``level`` only with escalation targets."""
         if not isinstance(self.operating_point, str):
             return BOUNDED
-        return self.plain_point if not self.above else self.operating_point
+        return self.plain_point if not self.targets else self.operating_point
 
     @property
     def plain_point(self) -> str:
-        """The same where nothing is handed on: in place of ``level`` it is ``balanced``."""
+        """The same where nothing is escalated: in place of ``level`` it is ``balanced``."""
         if not isinstance(self.operating_point, str):
             return BOUNDED
         return "balanced" if self.operating_point == LEVEL else self.operating_point
 
     @property
     def tiers(self) -> dict[str, Tier]:
-        """The tier and those above it, by name."""
-        return {tier.name: tier for tier in (self.tier, *(above.tier for above in self.above))}
+        """The tier and its escalation targets, by name."""
+        return {tier.name: tier for tier in (self.tier, *(target.tier for target in self.targets))}
 
     @property
     def prompts(self) -> dict[str, PromptTemplate]:
-        """The prompts of all variants, those of the tiers above among them."""
-        of_above = {name: p for above in self.above for name, p in above.prompts.items()}
-        return {**of_above, **self.variants.prompts}
+        """The prompts of all variants, those of the escalation targets among them."""
+        theirs = {name: p for target in self.targets for name, p in target.prompts.items()}
+        return {**theirs, **self.variants.prompts}
 
     @property
     def families(self) -> dict[str, str]:
@@ -109,7 +171,7 @@ class TierProblem:
             n_samples,
             self.scores,
             self.told,
-            min(self.handed_to.values(), default=n_samples),
+            min(self.escalated_to.values(), default=n_samples),
         )
 
     def evaluator(self, table: SampleTable, *, exact: bool = True) -> Evaluator:

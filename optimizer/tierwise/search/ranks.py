@@ -7,7 +7,7 @@ import numpy as np
 from tierwise.evaluation import Evaluator
 from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.schema.result import RankRow, number
-from tierwise.search.found import TierResult
+from tierwise.search.tier import TierResult
 
 SINGLE = StrategySpec.of("single")
 

@@ -13,11 +13,11 @@ from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.result import SUMMARY_SCHEMA, ProposerUsage, Studied, Summary
 from tierwise.search.earlier import FILE, entry
 from tierwise.search.export import Origin, items_jsonl, policy_file, tier_summary, trials_csv
-from tierwise.search.found import TierResult
 from tierwise.search.prepared import Prepared
 from tierwise.search.run_dir import RunDir
 from tierwise.search.study import mirror
 from tierwise.search.tested import Tested
+from tierwise.search.tier import TierResult
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.search.found import TierResult
 from tierwise.search.study import described
+from tierwise.search.tier import TierResult
 
 Floats = npt.NDArray[np.float64]
 

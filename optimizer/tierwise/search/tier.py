@@ -1,19 +1,73 @@
-"""The search on one tier, top to bottom: screen, may it spend?, fit, race, study, select, test.
-
-Nothing here depends on time or on the order in which calls come back: the same job, seed and pool
-give the same result, resumed or not.
-"""
+"""The search of one tier end to end: its problem and its samples in, its result out."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tierwise.difficulty import SignalFit
+from tierwise.evaluation import Evaluation, SampleTable
+from tierwise.llm.models import RECORDED, kind_of
+from tierwise.schema import Policy, StrategySpec, uniform
 from tierwise.search.buying import Samples
+from tierwise.search.compute_gate import GateDecision
 from tierwise.search.events import Listener, Started
-from tierwise.search.explored import explore
-from tierwise.search.found import TierResult
-from tierwise.search.problem import TierProblem
-from tierwise.search.rounds import Rounds
-from tierwise.search.stages.select import select
-from tierwise.search.stages.test import test
+from tierwise.search.gate import Comparison
+from tierwise.search.problem import EscalationTarget, TierProblem, keeps_to_itself, of_tier
+from tierwise.search.rounds import Round, Rounds
+from tierwise.search.selection import Candidate, balanced_utility
+from tierwise.search.stages import VariantAtOneSample, explore, select, test
+from tierwise.search.study import StudyRound
+
+MOST_VARIANTS = 4
+"""Variants of an escalation target that a study may use: those of its best policies, in order."""
+
+
+@dataclass(frozen=True)
+class TierResult:
+    """What a search found on one tier; evaluations are on the test split.
+
+    Attributes:
+        points: operating point -> candidate (the job's own bound is ``chosen``).
+        chosen: name of the job's operating point.
+        tested: policy -> its evaluation on test.
+        comparisons: operating point -> its comparison with the baseline.
+        ablation_steps: the ablation's policies by name.
+        prompt_table: every variant on the same items, for the comparison of prompts: those of the
+            screening, all items of a recording.
+        beside: with escalation targets, what escalation is compared with, by name (in ``tested``).
+        compute_gate: whether the tier was allowed to spend; closed, its one sample was chosen on
+            one half of the first purchase and tested on the other.
+        rounds: of proposals, where the job has some.
+        routers: what was fitted on the train split, where the space names a fitted signal.
+    """
+
+    problem: TierProblem
+    baseline: Policy
+    points: Mapping[str, Candidate]
+    chosen: str
+    tested: Mapping[Policy, Evaluation]
+    comparisons: Mapping[str, Comparison]
+    ablation_steps: Mapping[str, Policy]
+    oracle: np.ndarray
+    study_rounds: Sequence[StudyRound]
+    candidates: Sequence[Candidate]
+    screened: Sequence[VariantAtOneSample]
+    prompt_table: SampleTable
+    study_table: SampleTable
+    test_table: SampleTable
+    compute_gate: GateDecision
+    beside: Mapping[str, Policy]
+    rounds: Sequence[Round] = ()
+    routers: tuple[SignalFit, ...] = ()
+
+    @property
+    def tested_on_test(self) -> bool:
+        """Whether the test split was looked at: not where the compute gate bought nothing more."""
+        recorded = kind_of(self.problem.tier.model) == RECORDED
+        return self.compute_gate.open or recorded or bool(self.problem.targets)
 
 
 def search(
@@ -24,23 +78,18 @@ def search(
     Raises:
         BudgetError: the budget does not last to the end.
         ProviderError: the provider failed for good.
+        UnsupportedError: no policy keeps to the job's own bound.
     """
-
-    def started(stage: str) -> None:
-        listener(Started(problem.tier.name, stage))
-
-    searched = [explore(problem, samples, listener, problem.before.proposals)]
+    explored = [explore(problem, samples, listener, problem.before.proposals)]
     if rounds is not None:
-        searched += rounds.after(searched[0], listener)
-    screened, allowed, _, study_round = searched[-1]
-
-    started("select")
-    selected = select(allowed, study_round)
-
-    started("test")
-    on_test = test(allowed, study_round, selected)
+        explored += rounds.after(explored[0], listener)
+    last = explored[-1]
+    listener(Started(problem.tier.name, "select"))
+    selected = select(last)
+    listener(Started(problem.tier.name, "test"))
+    on_test = test(last, selected)
     return TierResult(
-        problem=allowed.problem,
+        problem=last.problem,
         baseline=selected.baseline,
         points=selected.points,
         chosen=selected.chosen,
@@ -48,14 +97,42 @@ def search(
         comparisons=on_test.comparisons,
         ablation_steps=on_test.ablation_steps,
         oracle=on_test.oracle,
-        study_rounds=[g for one in searched for g in one.study_rounds],
+        study_rounds=[study_round for one in explored for study_round in one.study_rounds],
         candidates=selected.candidates,
-        screened=screened.single,
-        prompt_table=screened.table,
-        study_table=study_round.evaluator.table,
+        screened=last.screened,
+        prompt_table=last.screened_table,
+        study_table=last.study.evaluator.table,
         test_table=on_test.table,
-        compute_gate=allowed.verdict,
-        routers=allowed.routers,
+        compute_gate=last.gate,
+        routers=last.fitted,
         beside=on_test.beside,
         rounds=[] if rounds is None else rounds.made,
     )
+
+
+def escalation_target(found: TierResult) -> EscalationTarget:
+    """A tier as those below it see it. What it escalates itself is not passed through."""
+    tier = found.problem.tier
+    one_sample = _best_prompt(found.study_rounds[-1])
+    points = [found.points[found.chosen], *(found.points[name] for name in sorted(found.points))]
+    own = [p.policy for p in points if keeps_to_itself(p.policy)]
+    tuned = own[0] if own else one_sample
+    policies = (one_sample, tuned, *own)
+    variants = dict.fromkeys(variant for policy in policies for variant in policy.variants)
+    kept = [variant for variant in variants if variant in found.study_table.variants]
+    return EscalationTarget(
+        tier,
+        {variant.prompt: found.problem.variants.prompts[variant.prompt] for variant in variants},
+        tuple(variant._replace(tier=tier.name) for variant in kept[:MOST_VARIANTS]),
+        found.study_rounds[-1].dimensions.max_samples,
+        of_tier(one_sample, tier),
+        of_tier(tuned, tier),
+    )
+
+
+def _best_prompt(study_round: StudyRound) -> Policy:
+    """The tier's own variant of the highest balanced utility at one sample, on the study."""
+    single = [uniform(variant, StrategySpec.of("single")) for variant in study_round.dimensions.own]
+    judged = [study_round.evaluator.evaluate(policy) for policy in single]
+    utility = [balanced_utility(e.mean_score, e.mean_usd) for e in judged]
+    return single[int(np.argmax(utility))]

@@ -14,9 +14,7 @@ from tierwise.errors import BudgetError, UnsupportedError
 from tierwise.proposals import CandidateRegistry
 from tierwise.schema import Policy, PromptTemplate, StrategySpec, Variant, uniform
 from tierwise.search.buying import Buyer
-from tierwise.search.candidates import candidate
 from tierwise.search.events import Listener, Started
-from tierwise.search.explored import Explored, explore
 from tierwise.search.gate import Comparison, compare
 from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.problem import TierProblem
@@ -26,8 +24,8 @@ from tierwise.search.rounds.desk import Asked, Desk
 from tierwise.search.rounds.failures import Aimed, briefs
 from tierwise.search.rounds.record import Round
 from tierwise.search.search_size import room_for_a_round
-from tierwise.search.selection import bounded_point, operating_points
-from tierwise.search.stages.select import LEAST_SAMPLES, finalists_of
+from tierwise.search.selection import candidate, finalists_of, select_points
+from tierwise.search.stages import LEAST_SAMPLES, Explored, explore
 from tierwise.search.variants import Variants
 
 CLOSED = "the compute gate is closed: nothing more is bought on this tier"
@@ -60,11 +58,11 @@ class Rounds:
         searched: list[Explored] = []
         for number in range(2, self.desk.spec.rounds + 1):
             listener(Started(self.buyer.tier.name, f"round {number}"))
-            explored.study_round.evaluator.forget()
+            explored.study.evaluator.forget()
             try:
                 wider, made = self._asked(number, explored)
                 if wider is not None:
-                    front = [judged.proposal for judged in explored.study_round.front()]
+                    front = [judged.proposal for judged in explored.study.front()]
                     again = explore(wider, self.buyer, listener, front)
                     made = self._judged(made, again)
                     if made.ended != CLOSED:
@@ -79,8 +77,8 @@ class Rounds:
 
     def _asked(self, number: int, explored: Explored) -> tuple[TierProblem | None, Round]:
         """The question with what was proposed and is worth a study; None: there is nothing."""
-        q = explored.allowed.problem
-        if not explored.allowed.verdict.open:
+        q = explored.problem
+        if not explored.gate.open:
             return None, Round(number, ended=CLOSED)
         if not self._affordable(explored):
             return None, Round(number, ended=NO_ROOM)
@@ -103,12 +101,12 @@ class Rounds:
         return replace(_with(q, accepted), study_rounds=q.study_rounds + 2), made
 
     def _affordable(self, explored: Explored) -> bool:
-        q, screened = explored.allowed.problem, explored.screened
+        q = explored.problem
         return room_for_a_round(
             q.search_size,
             len(q.variants.candidates),
-            screened.n_samples,
-            screened.cost,
+            explored.n_samples,
+            explored.cost,
             q.cap,
             self.buyer.spent,
         )
@@ -134,9 +132,9 @@ class Rounds:
 
     def _judged(self, made: Round, again: Explored) -> Round:
         """Whether the round was worth it; equal policies need no samples."""
-        if not again.allowed.verdict.open:
+        if not again.gate.open:
             return replace(made, ended=CLOSED)
-        before, after, q = made.before, best_of(again), again.allowed.problem
+        before, after, q = made.before, best_of(again), again.problem
         assert before is not None
         if after == before:
             return replace(made, after=after, ended=NO_GAIN)
@@ -168,19 +166,18 @@ def above_noise(gain: Comparison, margin: float) -> bool:
 
 def best_of(explored: Explored) -> Policy:
     """The policy at the job's operating point, by the study's own samples."""
-    q, study_round = explored.allowed.problem, explored.study_round
+    q, study_round = explored.problem, explored.study
     judge = study_round.evaluator
     candidates = [
         candidate(judge, j.policy, j.trial)
         for j in finalists_of(study_round, q.search_size.finalists)
     ]
     baseline = candidate(judge, uniform(q.variants.baseline, StrategySpec.of("single")))
-    if not isinstance(q.operating_point, str):
-        try:
-            return bounded_point(candidates, q.operating_point).policy
-        except UnsupportedError:  # no policy keeps the bound yet: the best is what to improve on
-            return operating_points(candidates, baseline, margin=q.margin)["quality"].policy
-    return operating_points(candidates, baseline, margin=q.margin)[q.plain_point].policy
+    try:
+        points = select_points(candidates, baseline, q.operating_point, margin=q.margin)
+    except UnsupportedError:  # no policy keeps the bound yet: the best is what to improve on
+        return select_points(candidates, baseline, "quality", margin=q.margin)["quality"].policy
+    return points[q.plain_point].policy
 
 
 def _with(q: TierProblem, accepted: Sequence[Tried]) -> TierProblem:

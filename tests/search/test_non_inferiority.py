@@ -1,4 +1,4 @@
-"""What is shown of one of many: rarely wrong, and not blind."""
+"""Non-inferiority of one of many searched policies: rarely wrong, and not blind."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ import pytest
 
 from tests.search.worlds import judged
 from tierwise.schema import Policy, StrategySpec, Variant, uniform
-from tierwise.search.candidates import Candidate
-from tierwise.search.selection import level_point
-from tierwise.search.shown import EVEN, Claim, Searched, critical, shown, surety
+from tierwise.search.selection import (
+    LIKELIER_THAN_NOT,
+    Candidate,
+    Claim,
+    StudyEvidence,
+    critical_value,
+    level_point,
+    non_inferior,
+    studentised_margin,
+)
 from tierwise.stats.comparisons import PairedBootstrap
 
 MARGIN = 0.02
@@ -30,11 +37,11 @@ class World(NamedTuple):
 
     strong: Candidate
     cheaper: list[Candidate]
-    searched: Searched
+    study: StudyEvidence
 
     @property
     def shown(self) -> list[Candidate]:
-        return shown([self.strong, *self.cheaper], Claim(-MARGIN, self.strong), self.searched)
+        return non_inferior([self.strong, *self.cheaper], Claim(-MARGIN, self.strong), self.study)
 
 
 def world(study: np.ndarray, select: np.ndarray, usd: np.ndarray) -> World:
@@ -49,7 +56,7 @@ def world(study: np.ndarray, select: np.ndarray, usd: np.ndarray) -> World:
     ]
     strong = Candidate(base, -1, judged(np.full(select.shape[1], 0.5), 1.0))
     return World(
-        strong, fresh, Searched({p: e.mean_usd for p, e in seen.items()}, seen.__getitem__)
+        strong, fresh, StudyEvidence({p: e.mean_usd for p, e in seen.items()}, seen.__getitem__)
     )
 
 
@@ -72,10 +79,10 @@ def wrongly(runs: int, gap: float, **of: float) -> float:
 
 def by_each_alone(found: World) -> bool:
     """Whether any of many looks level by its own interval, on the study and select together."""
-    theirs = found.searched.evaluate(found.strong.policy).score
+    theirs = found.study.evaluate(found.strong.policy).score
     return any(
-        surety(
-            np.append(found.searched.evaluate(c.policy).score - theirs, c.on_select.score - 0.5),
+        studentised_margin(
+            np.append(found.study.evaluate(c.policy).score - theirs, c.on_select.score - 0.5),
             Claim(-MARGIN, found.strong),
         )
         > Z
@@ -107,7 +114,7 @@ def test_a_bound_of_score_that_none_keeps_looks_kept_in_half_of_the_runs_at_most
     for seed in range(60):
         right = (np.random.default_rng(seed).random((24, 200)) < 0.7) - 0.5
         of = world(right[:, :120], right[:, 120:], 0.8 ** np.arange(1, 25))
-        kept.append(bool(shown(of.cheaper, Claim(0.7), of.searched, EVEN)))
+        kept.append(bool(non_inferior(of.cheaper, Claim(0.7), of.study, LIKELIER_THAN_NOT)))
         by_mean.append(any(c.on_select.mean_score >= 0.7 for c in of.cheaper))
     assert np.mean(kept) <= 0.6
     assert np.mean(by_mean) > 0.95
@@ -125,9 +132,9 @@ def test_one_rival_is_no_choice_and_many_alike_are_one() -> None:
     gaps = rng.choice([-0.5, 0.0, 0.5], (1, 400), p=[0.1, 0.8, 0.1])
     claim = Claim(0.0, alike(0, 0.0, **SMALL).strong)
     for fresh in (1, 100, 10_000):
-        assert critical(gaps, claim, fresh, 0.025) == pytest.approx(Z, abs=0.12)
-        assert critical(np.repeat(gaps, 50, axis=0), claim, fresh, 0.025) == pytest.approx(
-            critical(gaps, claim, fresh, 0.025)
+        assert critical_value(gaps, claim, fresh, 0.025) == pytest.approx(Z, abs=0.12)
+        assert critical_value(np.repeat(gaps, 50, axis=0), claim, fresh, 0.025) == pytest.approx(
+            critical_value(gaps, claim, fresh, 0.025)
         )
 
 
@@ -137,16 +144,16 @@ def test_independent_rivals_cost_what_sidak_says(k: int) -> None:
     gaps = np.random.default_rng(1).choice([-0.5, 0.0, 0.5], (k, 900), p=[0.15, 0.7, 0.15])
     claim = Claim(-0.01, alike(0, 0.0, **SMALL).strong)
     sidak = NormalDist().inv_cdf(0.975 ** (1 / k))
-    assert critical(gaps, claim, 1, 0.025) == pytest.approx(sidak, abs=0.15)
-    assert critical(gaps, claim, 1_000_000, 0.025) == pytest.approx(Z, abs=0.1)
+    assert critical_value(gaps, claim, 1, 0.025) == pytest.approx(sidak, abs=0.15)
+    assert critical_value(gaps, claim, 1_000_000, 0.025) == pytest.approx(Z, abs=0.1)
 
 
 def test_policies_that_are_far_below_are_no_rivals() -> None:
     near = np.random.default_rng(2).choice([-0.5, 0.0, 0.5], (3, 400), p=[0.1, 0.8, 0.1])
     far = np.random.default_rng(3).choice([-0.5, 0.0], (60, 400), p=[0.5, 0.5])
     claim = Claim(-MARGIN, alike(0, 0.0, **SMALL).strong)
-    both = critical(np.concatenate([near, far]), claim, 100, 0.025)
-    assert both == critical(near, claim, 100, 0.025)
+    both = critical_value(np.concatenate([near, far]), claim, 100, 0.025)
+    assert both == critical_value(near, claim, 100, 0.025)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 0.2])
@@ -154,7 +161,7 @@ def test_surety_is_what_the_paired_interval_says(share: float) -> None:
     rng = np.random.default_rng(4)
     gaps = rng.choice([-0.5, 0.0, 0.5], 300, p=[share / 2, 1 - share, share / 2])
     low = PairedBootstrap(300).difference(gaps, np.zeros(300)).low
-    sure = float(surety(gaps, Claim(low, alike(0, 0.0, **SMALL).strong)))
+    sure = float(studentised_margin(gaps, Claim(low, alike(0, 0.0, **SMALL).strong)))
     assert sure == pytest.approx(Z, abs=0.2)
 
 
@@ -166,7 +173,7 @@ def test_it_ends_at_the_first_that_fails() -> None:
     select[1, :60] = -0.5
     found = world(wrong, select, np.array([0.7, 0.5, 0.3]))
     assert [c.trial for c in found.shown] == [0]
-    assert level_point(found.cheaper, found.strong, found.searched, margin=MARGIN).trial == 0
+    assert level_point(found.cheaper, found.strong, found.study, margin=MARGIN).trial == 0
 
 
 def test_what_saves_next_to_nothing_is_not_tried() -> None:
@@ -178,6 +185,6 @@ def test_what_saves_next_to_nothing_is_not_tried() -> None:
 
 def test_where_nothing_can_be_shown_the_other_policy_stays() -> None:
     few = world(np.zeros((2, 20)), np.zeros((2, 20)), np.array([0.5, 0.1]))
-    assert level_point(few.cheaper, few.strong, few.searched, margin=MARGIN) is few.strong
+    assert level_point(few.cheaper, few.strong, few.study, margin=MARGIN) is few.strong
     lost = world(np.full((1, 400), math.nan), np.zeros((1, 400)), np.array([0.5]))
     assert lost.shown == []

@@ -1,0 +1,570 @@
+"""The stages of a tier's search, in their order: screen, gate, fit, race, study, select, test.
+
+Screen, race and study look for policies on nested items of the tune split, each with fewer variants
+and more samples; the policies along the study's front are judged anew on the select split, and what
+is chosen there once on the test split. Nothing depends on time or on the order in which calls come
+back: the same problem and samples give the same result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from tierwise.difficulty import SIGNALS, SignalFit, TrainingSamples, fitted_kinds
+from tierwise.evaluation import (
+    ABSTAINED,
+    Evaluation,
+    Evaluator,
+    Permutations,
+    SampleTable,
+    VariantTable,
+)
+from tierwise.schema import (
+    Difficulty,
+    Policy,
+    Recipe,
+    StrategySpec,
+    Tier,
+    UsageLimits,
+    Variant,
+    uniform,
+)
+from tierwise.search import ablation
+from tierwise.search.allocation import allocate
+from tierwise.search.asking import SAMPLES as ASK_SAMPLES
+from tierwise.search.asking import asked_of, told, watched
+from tierwise.search.buying import Halves, Samples
+from tierwise.search.compute_gate import (
+    UNDECIDED,
+    GateDecision,
+    cheapest_mode,
+    closed_space,
+    decide,
+)
+from tierwise.search.events import Best, Listener, Started
+from tierwise.search.gate import Comparison, compare
+from tierwise.search.grid import recipes, strategies
+from tierwise.search.n_samples_by_variant import (
+    most_samples,
+    nodes_an_item,
+    samples_needed,
+    with_nodes,
+)
+from tierwise.search.parameters import Proposal
+from tierwise.search.problem import TierProblem, keeps_to_itself
+from tierwise.search.racing import envelope, most_useful, survivors
+from tierwise.search.search_size import SampleCost, StageSamples, affordable
+from tierwise.search.selection import (
+    SCORE_PER_DOUBLING,
+    Selection,
+    StudyEvidence,
+    candidate,
+    finalists_of,
+    select_points,
+)
+from tierwise.search.study import EvaluatedTrial, StudyRound, described
+from tierwise.stats.intervals import Floats
+from tierwise.strategies import Sample
+
+SINGLE = StrategySpec.of("single")
+
+SCREENED_CHAINS = 1
+"""Chains of search an item, where a space searches: what search is worth shows in one."""
+
+WARM_STARTS = 24
+"""Allocations that a study begins with."""
+
+LEAST_SAMPLES = 4
+"""Samples an item of a one-sample policy on held-out items: more than one, to see past its noise."""
+
+
+class VariantAtOneSample(NamedTuple):
+    """A variant at one sample, on the screening items."""
+
+    variant: Variant
+    score: float
+    usd: float
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What was found on the tune split so far; each stage returns it with what it adds.
+
+    Attributes:
+        problem: with the search size that the budget affords, and a closed gate's smaller space.
+        samples: where the next stage gets its own; of a closed gate, the first purchase.
+        screened: every variant at one sample, on ``screened_table``.
+        n_samples: the most samples of a variant that a study may look at.
+        cost: what a sample turned out to use.
+        variants: those that go on.
+        fitted: signals that were fitted on the train split.
+        study_rounds: the race's, then the study's, whose front is selected from.
+    """
+
+    problem: TierProblem
+    samples: Samples
+    screened: tuple[VariantAtOneSample, ...]
+    screened_table: SampleTable
+    n_samples: int
+    cost: SampleCost
+    variants: tuple[Variant, ...]
+    gate: GateDecision = UNDECIDED
+    fitted: tuple[SignalFit, ...] = ()
+    study_rounds: tuple[StudyRound, ...] = ()
+
+    @property
+    def study(self) -> StudyRound:
+        """The last study round."""
+        return self.study_rounds[-1]
+
+
+def explore(
+    problem: TierProblem, samples: Samples, listener: Listener, known: Sequence[Proposal] = ()
+) -> Explored:
+    """Look for policies on the tune split; ``known`` are an earlier study's, judged again here.
+
+    Raises:
+        BudgetError: the budget does not last to the end.
+        ProviderError: the provider failed for good.
+    """
+    listener(Started(problem.tier.name, "screen"))
+    explored = fit(pass_gate(screen(problem, samples)))
+    listener(Started(problem.tier.name, "race"))
+    explored = race(explored, listener, known)
+    listener(Started(problem.tier.name, "study"))
+    return study(explored, listener)
+
+
+# Screen: every variant on few items, at five samples or more, since ranks flip under voting
+
+
+def screen(problem: TierProblem, samples: Samples) -> Explored:
+    """Buy the first samples of every variant; keep those that race.
+
+    Raises:
+        BudgetError: the budget does not last to the end of the smallest search.
+    """
+    variants = problem.variants.candidates
+    n_samples = min(most_samples(problem.space), max(samples.most(variant) for variant in variants))
+    nodes = nodes_an_item(problem.space, n_samples)
+    first = nodes_an_item(problem.space, n_samples, SCREENED_CHAINS)
+    cost = replace(problem.assumed, nodes=nodes, screened=first)
+    name, cap = problem.tier.name, problem.cap
+    size = problem.search_size.within(problem.task, problem.space.signals)
+    size = affordable(size, len(variants), n_samples, cost, cap, tier=name)
+    asked = dict.fromkeys(
+        (variant for of in problem.variants.asking.values() for variant in of), ASK_SAMPLES
+    )
+    plain = with_nodes(
+        variants, min(size.screen_samples, max(n_samples, 1)), problem.space, SCREENED_CHAINS
+    )
+    table = samples.table(problem.items("tune")[: size.screen_items], {**plain, **asked}, "screen")
+    cost = replace(_measured_cost(table, problem.tier), nodes=nodes, screened=first)
+    left = _left(cap, size.stages(len(variants), n_samples, nodes, first)[0], cost)
+    size = affordable(size, len(variants), n_samples, cost, left, tier=name, done=("screen",))
+    problem = replace(problem, search_size=size, told=told(table, problem.variants.asking))
+    racers = kept(problem, table, variants, size.race_variants)
+    return Explored(
+        problem, samples, _at_one_sample(table, variants), table, n_samples, cost, racers
+    )
+
+
+def _left(cap: UsageLimits, bought: StageSamples, cost: SampleCost) -> UsageLimits:
+    """What the screening left of ``cap``: counted, not read from the books, in which a resumed run
+    finds more than its screening."""
+    return cap - cost.of(bought.samples, bought.requests if cost.takes_n else bought.samples)
+
+
+def _at_one_sample(
+    table: SampleTable, variants: Sequence[Variant]
+) -> tuple[VariantAtOneSample, ...]:
+    single = Evaluator(table, Permutations(1))
+    judged = [single.evaluate(uniform(variant, SINGLE)) for variant in variants]
+    return tuple(
+        VariantAtOneSample(variant, e.mean_score, e.mean_usd)
+        for variant, e in zip(variants, judged, strict=True)
+    )
+
+
+def _measured_cost(table: SampleTable, tier: Tier) -> SampleCost:
+    """Means over the variants; prompts as if each sample was a call where ``n`` is not taken."""
+    usd, tokens = [], []
+    for rows in table.variants.values():
+        prompt = float(rows.prompt_usd.mean()) / (rows.n_samples if rows.takes_n else 1)
+        completion = float(rows.completion_usd.mean())
+        usd.append(prompt + completion)
+        each = tier.price.completion_usd(1.0), tier.price.prompt_usd(1.0)
+        tokens.append(
+            (completion / each[0] if each[0] else 0) + (prompt / each[1] if each[1] else 0)
+        )
+    return SampleCost(float(np.mean(usd)), float(np.mean(tokens)), tier.takes_n)
+
+
+def kept(
+    problem: TierProblem, table: SampleTable, variants: Sequence[Variant], n: int
+) -> tuple[Variant, ...]:
+    """The ``n`` most useful of the variants whose envelopes over strategies are not dominated."""
+    n_samples = min(rows.n_samples for rows in table.variants.values())
+    dims = problem.dimensions(tuple(variants), n_samples)
+    ways = [SINGLE, *strategies(dims, n_samples, steps=3)]
+    points = envelope(problem.evaluator(table), variants, list(dict.fromkeys(ways)))
+    always = (problem.variants.baseline, *watched(problem.told))
+    return most_useful(points, survivors(points), n, always=always)
+
+
+# Gate: may the tier spend on more than one sample?
+
+
+def pass_gate(explored: Explored) -> Explored:
+    """With the gate's decision; closed, the first purchase is all there is, but for escalation.
+
+    A tier that may escalate keeps its signals and buckets: what does not pay on this tier may pay
+    on a stronger one, and a probe can still tell where.
+    """
+    problem = explored.problem
+    direct = cheapest_mode(explored.screened)
+    gate, bought = _gate_decision(explored, direct)
+    if gate.open:
+        return replace(explored, gate=gate)
+    cheap = closed_space(problem.space, direct)
+    candidates = (variant for variant in bought.variants if variant in problem.variants.candidates)
+    variants = tuple(
+        a for a in candidates if a.mode in cheap.modes or a == problem.variants.baseline
+    )
+    if problem.targets:
+        space = problem.space
+        cheap = replace(cheap, signals=space.signals, buckets=space.buckets)
+        return replace(
+            explored,
+            problem=replace(problem, space=cheap),
+            variants=variants,
+            n_samples=min(explored.n_samples, int(cheap.probe_samples.high)),
+            gate=gate,
+        )
+    return replace(
+        explored,
+        problem=replace(problem, space=cheap, trials=min(problem.trials, 3 * len(variants))),
+        samples=explored.samples if explored.samples.free else Halves(bought),
+        variants=variants,
+        n_samples=1,
+        gate=gate,
+    )
+
+
+def _gate_decision(explored: Explored, direct: str) -> tuple[GateDecision, SampleTable]:
+    """The decision and the table that it was reached on; more is bought only in doubt.
+
+    A closed gate is looked at again on the race's items; one that those leave in doubt, once more
+    on the study's. A gate that closes on a gain costs the tier all of it, and an open one needs
+    these samples anyway.
+    """
+    problem, table, size = explored.problem, explored.screened_table, explored.problem.search_size
+
+    def decision() -> GateDecision:
+        return decide(
+            table,
+            problem.space,
+            direct,
+            logprobs=problem.tier.logprobs,
+            permutations=problem.permutations,
+        )
+
+    n_samples = min(rows.n_samples for rows in table.variants.values())
+
+    def bought(variants: Sequence[Variant], n_items: int) -> SampleTable:
+        wanted = with_nodes(variants, n_samples, problem.space, SCREENED_CHAINS)
+        return explored.samples.table(problem.items("tune")[:n_items], wanted, "compute gate")
+
+    found = decision()
+    if not found.open and table.n_items < size.race_items:
+        table = bought(explored.variants, size.race_items)
+        found = decision()
+    if found.in_doubt and table.n_items < size.study_items:
+        leading = kept(problem, table, explored.variants, size.study_variants)
+        table = bought(leading, size.study_items)
+        found = decision()
+    return found, table
+
+
+# Fit: signals with ``fit`` learn on the train split, which no trial sees, when thinking pays
+
+
+def fit(explored: Explored) -> Explored:
+    """With the signals that could be fitted, on samples that are bought for this alone.
+
+    Thinking is the best other mode's best variant, against the cheapest mode's best. None where the
+    space names no fitted signal, the gate is closed, nothing thinks, the train split is small, or
+    thinking pays always or never.
+    """
+    problem, samples = explored.problem, explored.samples
+    size = problem.search_size
+    items = problem.items("train")[: size.fit_items]
+    compared = _compared(explored.screened)
+    kinds = fitted_kinds(problem.space.signals)
+    kinds = tuple(kind for kind in kinds if len(items) >= SIGNALS[kind].fewest_items)
+    if not kinds or compared is None:
+        return explored
+    direct, think = compared
+    probe_samples = int(problem.space.probe_samples.low)
+    n_samples = min(size.fit_samples, samples.most(direct), samples.most(think))
+    if n_samples <= probe_samples:
+        return explored
+    table = samples.table(items, {direct: n_samples, think: n_samples}, "fit")
+    least = _pays_from(table.variants[direct], table.variants[think], problem.operating_point)
+    train = training_samples(table, direct, think, least, probe_samples)
+    fits = {kind: found for kind in kinds if (found := SIGNALS[kind].fit(train))}
+    if not fits:
+        return explored
+    ways = dict(problem.told)
+    for kind, found in fits.items():
+        ways[kind] = tuple(one.difficulty for one in found)
+    return replace(
+        explored,
+        problem=replace(problem, told=ways),
+        variants=tuple(dict.fromkeys((*explored.variants, direct, think))),
+        fitted=tuple(one for found in fits.values() for one in found),
+    )
+
+
+def training_samples(
+    table: SampleTable, direct: Variant, think: Variant, pays_from: float, probe_samples: int
+) -> TrainingSamples:
+    """What a signal is fitted to; the first ``probe_samples`` of ``direct`` are a probe's."""
+    rows = table.variants[direct]
+    probes = [
+        [_sample(rows, item, column) for column in range(probe_samples)]
+        for item in range(table.n_items)
+    ]
+    pays = paying(table, direct, think, pays_from, probe_samples)
+    return TrainingSamples(direct, think, table.inputs, probes, pays.tolist(), pays_from)
+
+
+def paying(
+    table: SampleTable, direct: Variant, think: Variant, pays_from: float, skipped: int
+) -> Floats:
+    """(n_items,): share of pairs of samples in which thinking leads by more than ``pays_from``.
+
+    The first ``skipped`` samples of ``direct`` are in no pair.
+    """
+    quick, slow = table.variants[direct].score[:, skipped:], table.variants[think].score
+    ahead: Floats = (slow[:, :, None] - quick[:, None, :] > pays_from).mean(axis=(1, 2))
+    return ahead
+
+
+def _sample(rows: VariantTable, item: int, column: int) -> Sample:
+    code = rows.answers[item, column]
+    scores = {name: float(values[item, column]) for name, values in rows.scores.items()}
+    return Sample(None if code == ABSTAINED else str(code), scores)
+
+
+def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant] | None:
+    quick = cheapest_mode(screened)
+    direct = [row for row in screened if row.variant.mode == quick]
+    think = [row for row in screened if row.variant.mode != quick]
+    if not direct or not think:
+        return None
+    best, best_thinking = (max(rows, key=lambda row: row.score) for rows in (direct, think))
+    return best.variant, best_thinking.variant
+
+
+def _pays_from(
+    direct: VariantTable, think: VariantTable, point: str | Mapping[str, float]
+) -> float:
+    """The gain of score at which thinking pays, by what the job says that a point is worth.
+
+    Without a price of a point: one point for each doubling of the dollars, as the balanced point.
+    """
+    usd = [float(np.mean(rows.prompt_usd + rows.completion_usd)) for rows in (direct, think)]
+    if not isinstance(point, str) and "usd_per_point" in point:
+        return (usd[1] - usd[0]) / (100 * point["usd_per_point"])
+    return SCORE_PER_DOUBLING * max(math.log2(usd[1] / usd[0]), 0.0) if min(usd) > 0 else 0.0
+
+
+# Race and study: trials on more items, then on all of them
+
+
+def race(explored: Explored, listener: Listener, known: Sequence[Proposal] = ()) -> Explored:
+    """Spend a third of the trials on the racing items; keep the variants that are worth a study."""
+    problem, size = explored.problem, explored.problem.search_size
+    n_samples = min(size.race_samples, explored.n_samples)
+    items = problem.items("tune")[: size.race_items]
+    table = explored.samples.table(items, _deep(problem, explored.variants, n_samples), "race")
+    study_round = _opened(
+        problem, table, explored.variants, n_samples, number=problem.study_rounds + 1
+    )
+    _judge(problem, study_round, problem.trials // 3, listener, known)
+    study_round.evaluator.forget()
+    variants = kept(problem, table, explored.variants, size.study_variants)
+    return replace(explored, variants=variants, study_rounds=(study_round,))
+
+
+def study(explored: Explored, listener: Listener) -> Explored:
+    """Spend the rest of the trials on all items of the study and all samples of what is left.
+
+    What the race judged is judged again on the larger table; a front is read from here alone.
+    """
+    problem, n_samples = explored.problem, explored.n_samples
+    items = problem.items("tune")[: problem.search_size.study_items]
+    table = explored.samples.table(items, _deep(problem, explored.variants, n_samples), "study")
+    study_round = _opened(
+        problem, table, explored.variants, n_samples, number=problem.study_rounds + 2
+    )
+    raced = [judged.proposal for judged in explored.study.judged.values()]
+    _judge(problem, study_round, problem.trials - problem.trials // 3, listener, raced)
+    study_round.try_alone()
+    return replace(explored, study_rounds=(*explored.study_rounds, study_round))
+
+
+def _deep(problem: TierProblem, variants: Sequence[Variant], n_samples: int) -> dict[Variant, int]:
+    """``n_samples`` samples of ``variants`` and of the targets', and what signals ask."""
+    wanted = {**with_nodes(variants, n_samples, problem.space), **asked_of(problem.told)}
+    for variant, most in problem.escalated_to.items():
+        wanted |= with_nodes((variant,), min(most, n_samples), problem.space)
+    return wanted
+
+
+def _opened(
+    problem: TierProblem,
+    table: SampleTable,
+    variants: tuple[Variant, ...],
+    n_samples: int,
+    number: int,
+) -> StudyRound:
+    """Study round ``number`` on ``table``; a policy may take ``n_samples`` samples of a variant.
+
+    Variants of escalation targets take part in buckets, not in a probe.
+    """
+    dims = problem.dimensions((*variants, *problem.escalated_to), n_samples)
+    name = f"{problem.task.name}/{problem.tier.name}/g{number}"
+    return StudyRound(name, problem.evaluator(table), dims, problem.seed, number)
+
+
+def _judge(
+    problem: TierProblem,
+    study_round: StudyRound,
+    trials: int,
+    listener: Listener,
+    known: Sequence[Proposal],
+) -> None:
+    """Judge what was ``known`` before, then warm starts, then what the sampler asks for."""
+
+    def best(judged: EvaluatedTrial) -> None:
+        policy = described(judged.policy)
+        listener(Best(problem.tier.name, judged.trial, judged.score, judged.usd, policy))
+
+    study_round.restate(known)
+    dims = study_round.dimensions
+    warm = [
+        Proposal(Difficulty(), (), uniform(variant, SINGLE).buckets) for variant in dims.variants
+    ]
+    study_round.enqueue([*warm, *allocate(study_round.evaluator, dims).spread(WARM_STARTS)])
+    study_round.run(trials, best)
+
+
+# Select: policies along the study's front, judged anew on items that no trial has seen
+
+
+def select(explored: Explored) -> Selection:
+    """Choose a policy for each operating point.
+
+    Raises:
+        UnsupportedError: no policy keeps to the job's own bound.
+    """
+    problem, targets = explored.problem, explored.problem.targets
+    baseline = uniform(problem.variants.baseline, SINGLE)
+    finalists = finalists_of(explored.study, problem.search_size.finalists)
+    references = [target.one_sample for target in targets] + [target.tuned for target in targets]
+    policies = [baseline, *(j.policy for j in finalists), *references]
+    items = problem.items("select")[: problem.search_size.select_items]
+    table = explored.samples.table(items, samples_needed(policies, LEAST_SAMPLES), "select")
+    judge = problem.evaluator(table, exact=False)
+    candidates = [candidate(judge, baseline)]
+    candidates += [candidate(judge, j.policy, j.trial) for j in finalists]
+    today, evidence = candidates[0], StudyEvidence.of(explored.study)
+    alone = strong = None
+    if targets:
+        own = [c for c in candidates if keeps_to_itself(c.policy)]
+        wanted = problem.operating_point
+        points = select_points(own, today, wanted, evidence, margin=problem.margin)
+        alone = points[problem.plain_point].policy
+        known = {c.policy for c in candidates}
+        candidates += [candidate(judge, p) for p in dict.fromkeys(references) if p not in known]
+        strong = next(c for c in candidates if c.policy == targets[-1].one_sample)
+    points = select_points(
+        candidates, today, problem.operating_point, evidence, margin=problem.margin, strong=strong
+    )
+    return Selection(baseline, points, problem.point, candidates, alone)
+
+
+# Test: the chosen policies and the ablation's, once, with fresh samples on the test split
+
+
+@dataclass(frozen=True)
+class HeldOutTest:
+    """Everything that the test split said.
+
+    Attributes:
+        ablation_steps: the ablation's policies by name.
+        evaluations: policy -> its evaluation.
+        comparisons: operating point -> its comparison with the baseline.
+        oracle: (n_items,) score of the oracle bound.
+        beside: with escalation targets, what an escalating policy is compared with, by name.
+    """
+
+    ablation_steps: Mapping[str, Policy]
+    evaluations: Mapping[Policy, Evaluation]
+    comparisons: Mapping[str, Comparison]
+    oracle: np.ndarray
+    table: SampleTable
+    beside: Mapping[str, Policy]
+
+
+def test(explored: Explored, selected: Selection) -> HeldOutTest:
+    """Judge what was selected, and the ablation's policies, which the study's samples choose."""
+    problem, last, baseline = explored.problem, explored.study, selected.baseline
+    steps = ablation.ablation_steps(
+        problem.variants.baseline,
+        selected.points[selected.chosen].policy,
+        last.evaluator,
+        [r for r in recipes(last.dimensions, steps=3) if keeps_to_itself(Policy((r,)))],
+        [j for j in last.judged.values() if keeps_to_itself(j.policy)],
+    )
+    beside = _beside(problem, selected)
+    chosen = (p.policy for p in selected.points.values())
+    finals = list(dict.fromkeys([baseline, *steps.values(), *chosen, *beside.values()]))
+    last.evaluator.forget()
+    items = problem.items("test")[: problem.search_size.test_items]
+    table = explored.samples.table(items, samples_needed(finals, LEAST_SAMPLES), "test")
+    judge = problem.evaluator(table, exact=False)
+    judged = {policy: judge.evaluate(policy) for policy in finals}
+    comparisons = {
+        point: compare(judged[c.policy], judged[baseline], margin=problem.margin, seed=problem.seed)
+        for point, c in selected.points.items()
+    }
+    full = judged[steps["full_policy"]].score
+    oracle = ablation.oracle_bound(table, _tellable(last, table), problem.permutations, full)
+    return HeldOutTest(steps, judged, comparisons, oracle, table, beside)
+
+
+def _beside(problem: TierProblem, selected: Selection) -> dict[str, Policy]:
+    """Never escalating, always escalating (at one sample, and as the stronger tier was tuned)."""
+    alone = selected.alone
+    beside = {} if alone is None else {f"always {problem.tier.name}": alone}
+    for target in problem.targets:
+        beside[f"always {target.tier.name}"] = target.one_sample
+        beside[f"always {target.tier.name}, tuned"] = target.tuned
+    return beside
+
+
+def _tellable(study_round: StudyRound, table: SampleTable) -> list[Recipe]:
+    """Recipes of good policies and single samples, as far as the table has their variants."""
+    found = [Recipe((variant,), SINGLE) for variant in table.variants]
+    found += [recipe for judged in study_round.front() for recipe in judged.policy.buckets]
+    return [
+        r for r in dict.fromkeys(found) if all(variant in table.variants for variant in r.variants)
+    ]
