@@ -10,7 +10,6 @@ import asyncio
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -67,15 +66,13 @@ class Client:
             await asyncio.sleep(0)
         if self.rng.random() < self.faults:
             raise Lost("cut")
-        return SimpleNamespace(
-            choices=[
-                SimpleNamespace(
-                    index=j, message=SimpleNamespace(content="x" * t), finish_reason="stop"
-                )
+        return {
+            "choices": [
+                {"index": j, "message": {"content": "x" * t}, "finish_reason": "stop"}
                 for j, t in enumerate(said)
             ],
-            usage=SimpleNamespace(prompt_tokens=prompt, completion_tokens=sum(said)),
-        )
+            "usage": {"prompt_tokens": prompt, "completion_tokens": sum(said)},
+        }
 
 
 class Ended(NamedTuple):

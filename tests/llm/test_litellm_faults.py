@@ -151,18 +151,19 @@ def test_a_refusal_is_a_row_at_once(
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"),
+    ("fault", "kind", "items"),
     [
-        (Fault("status", 401), "auth"),
-        (Fault("status", 403), "auth"),
-        (Fault("status", 404, error={"message": "no such model"}), "not_found"),
-        (Fault("status", 429, error={"message": "You exceeded your current quota"}), "quota"),
-        (Fault("status", 429, error={"message": "no", "code": "insufficient_quota"}), "quota"),
-        (Fault("silent"), "no_usage"),
+        (Fault("status", 401), "auth", 3),
+        (Fault("status", 403), "forbidden", 3),
+        (Fault("status", 404, error={"message": "no such model"}), "not_found", 3),
+        (Fault("status", 307, {"Location": "http://127.0.0.1:9/v1"}), "redirect", 3),
+        (Fault("status", 402, error={"message": "Insufficient Balance"}), "quota", 1),
+        (Fault("status", 429, error={"message": "You exceeded your current quota"}), "quota", 1),
+        (Fault("status", 429, error={"message": "no", "code": "insufficient_quota"}), "quota", 1),
     ],
 )
-def test_what_no_retry_can_mend_ends_the_run_at_once(
-    loopback: Loopback, fault: Fault, kind: str
+def test_what_no_retry_can_mend_ends_the_run_after_as_many_items_as_make_it_sure(
+    loopback: Loopback, fault: Fault, kind: str, items: int
 ) -> None:
     loopback.fault = lambda number: fault
     with opened(tier(limits={"concurrency": 2})) as (model, waits):
@@ -171,7 +172,32 @@ def test_what_no_retry_can_mend_ends_the_run_at_once(
         with pytest.raises(ProviderError):
             list(model.complete([[call()]]))
     assert waits == []
-    assert loopback.calls <= 2  # those that were out when the first answer came
+    assert loopback.calls <= items + 1  # one more was out when the last answer came
+
+
+@pytest.mark.parametrize("status", [403, 404, 400, 422])
+def test_after_a_good_answer_a_refusal_is_that_of_its_item(loopback: Loopback, status: int) -> None:
+    loopback.fault = lambda number: Fault("status", status) if number % 3 == 1 else None
+    with opened(tier(limits={"concurrency": 1})) as (model, waits):
+        chunks = list(model.complete([call(text=f"item {i}")] for i in range(30)))
+    kinds = [type(result) for [[result]] in chunks]
+    assert kinds == [Failure if i % 3 == 1 else Completion for i in range(30)]
+    assert waits == []
+
+
+def test_three_refusals_at_the_beginning_do_not_end_the_run(loopback: Loopback) -> None:
+    script(loopback, *[Fault("status", 400, error={"message": "odd request"})] * 3)
+    with opened(tier(limits={"concurrency": 1})) as (model, _):
+        chunks = list(model.complete([call(text=f"item {i}")] for i in range(5)))
+    assert [type(result) for [[result]] in chunks] == [Failure] * 3 + [Completion] * 2
+
+
+def test_a_wrong_key_that_turns_up_later_ends_the_run_too(loopback: Loopback) -> None:
+    loopback.fault = lambda number: Fault("status", 401) if number >= 5 else None
+    given_up = pytest.raises(ProviderError, match="auth")
+    with opened(tier(limits={"concurrency": 1})) as (model, _), given_up:
+        list(model.complete([call(text=f"item {i}")] for i in range(50)))
+    assert loopback.calls == 8
 
 
 def test_a_host_that_never_answers_ends_the_run(
@@ -235,7 +261,7 @@ def test_the_key_appears_nowhere(
     caplog.set_level(logging.DEBUG)  # the libraries below speak too
     with opened() as (model, _):
         with pytest.raises(ProviderError) as caught:
-            list(model.complete([[call()]]))
+            list(model.complete([[call(text=f"item {i}")] for i in range(3)]))
         shown = [repr(model), repr(model.traffic), str(model.address)]
     error: BaseException | None = caught.value
     while error is not None:

@@ -12,7 +12,7 @@ import pytest
 from tests.llm.test_litellm_samples import call, opened, tier
 from tests.loopback import Loopback
 from tierwise.errors import InputError, ProviderError
-from tierwise.llm.litellm import litellm_price, provider_address
+from tierwise.llm.litellm import endpoint_of, litellm_price
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Price
@@ -164,11 +164,11 @@ def test_without_a_key_nothing_is_opened(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_address_is_part_of_the_request_but_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_BASE", raising=False)
     monkeypatch.setenv("OPENAI_BASE_URL", "https://me:secret@models.example:8443/v1/?key=abc")
-    assert provider_address("openai/test-model") == "https://models.example:8443/v1"
+    assert endpoint_of(tier()).address == "https://models.example:8443/v1"
     monkeypatch.delenv("OPENAI_BASE_URL")
-    assert provider_address("openai/test-model") == ""
+    assert endpoint_of(tier()).address == ""
     monkeypatch.setenv("OPENAI_API_BASE", "http://other/v1")
-    assert provider_address("openai/test-model") == "http://other/v1"
+    assert endpoint_of(tier()).address == "http://other/v1"
 
 
 def test_open_model_opens_what_resolve_tier_resolved(loopback: Loopback) -> None:

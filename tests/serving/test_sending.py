@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.loopback import Loopback
 from tests.serving.worlds import ANSWER, PROMPTS
 from tierwise.llm import Request
-from tierwise.llm.litellm import LiteLLMSender, litellm_library
+from tierwise.llm.litellm import Endpoint, LiteLLMSender, litellm_library
 from tierwise.llm.openai_client import BODY_SHAPES, OpenAIClient, speaks_openai
 from tierwise.schema import Message, Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.schema.policy_file import PolicyFile, TaskRef
@@ -98,7 +98,7 @@ def test_a_request_made_after_another_of_its_shape_is_what_litellm_makes_of_it(
 @functools.cache
 def sender_of(model: str) -> OpenAIClient:
     """One for all examples, so that most bodies are made after another's."""
-    return OpenAIClient(model, connections=1)
+    return OpenAIClient(model, Endpoint("http://localhost/v1", "none"), connections=1)
 
 
 def test_the_environments_proxy_is_used(
@@ -119,7 +119,11 @@ def test_what_litellm_reaches_another_way_is_left_to_it(monkeypatch: pytest.Monk
         if row.get("mode") == "responses" and row.get("litellm_provider") == "openai"
     ]
     assert by_responses  # the table has such models
-    assert not any(speaks_openai(f"openai/{name}") for name in by_responses if "/" not in name)
-    assert not speaks_openai("anthropic/claude-3-5-haiku-20241022")
-    assert not speaks_openai("hosted_vllm/tiny")  # no address to send it to
-    assert speaks_openai("openai/gpt-4o-mini")
+
+    def of(model: str) -> Tier:
+        return Tier("small", model, Price(1.0, 2.0))
+
+    assert not any(speaks_openai(of(f"openai/{name}")) for name in by_responses if "/" not in name)
+    assert not speaks_openai(of("anthropic/claude-3-5-haiku-20241022"))
+    assert not speaks_openai(of("hosted_vllm/tiny"))  # no address to send it to
+    assert speaks_openai(of("openai/gpt-4o-mini"))

@@ -21,6 +21,10 @@ SEED_SPACE = 2**31 - 2**12
 """Seeds stay below 2**31, the most that some providers take, with room for 4,096 samples."""
 
 
+UNFINISHED = frozenset({"length", "content_filter"})
+"""``finish_reason`` of completions that were cut: by the cap on tokens, or by a filter."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One exact request: model, messages and every parameter that can change the output."""
@@ -108,7 +112,8 @@ class Completion:
     """One output of a model, with what was billed for it.
 
     ``prompt_tokens`` is that of its call. Log-probabilities are natural, of the tokens that the
-    model chose; None where the provider gives none.
+    model chose; None where the provider gives none. ``estimated``: the provider's token counts could
+    not be right, and were corrected upward.
     """
 
     text: str
@@ -120,6 +125,12 @@ class Completion:
     min_logprob: float | None = None
     latency_s: float = 0.0
     finish_reason: str = "stop"
+    estimated: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model came to its end: what was cut is paid for, and answers nothing."""
+        return self.finish_reason not in UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +179,11 @@ class Losing(Protocol):
     """
 
     lost: Callable[[Call, str], bool]
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A model that has something to say about its provider, once a matter: a bill that was
+    corrected, a parameter that was left out. ``remark(text)`` may be called from any thread."""
+
+    remark: Callable[[str], None]

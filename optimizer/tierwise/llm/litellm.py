@@ -1,8 +1,9 @@
 """LiteLLM: what its tables say of a model (provider, parameters, price), and sending through it.
 
-The only module of ``llm/`` that imports LiteLLM, inside a function. Keys and addresses come from the
-environment alone, the way LiteLLM reads them (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``,
-``HOSTED_VLLM_API_BASE`` …).
+The only module of ``llm/`` that imports LiteLLM, inside a function. A tier's address is the job's
+``api_base``, else what the environment gives for its provider, the way LiteLLM reads it
+(``OPENAI_BASE_URL``, ``HOSTED_VLLM_API_BASE`` …); ``TIERWISE_API_BASE_TIER`` goes before both. Keys
+come from the environment alone, and a provider's own key is never sent to a job's ``api_base``.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import logging
 import os
+import re
 import urllib.parse
 import warnings
 from collections.abc import Mapping
-from typing import Any, Protocol
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 from tierwise.errors import InputError, ProviderError, unknown_name
+from tierwise.llm.answers import MOST_BYTES, parse_body, too_long
 from tierwise.llm.base import Request
+from tierwise.llm.faults import Fault, classify_answer, classify_error
 from tierwise.schema import Price, Tier
 
 OURS = ("n", "seed", "temperature", "logprobs", "top_logprobs", "stream", "stream_options")
@@ -49,6 +56,7 @@ def litellm_library() -> Any:
             max_retries=0,
             **{"no-log": True},
         )
+    _watch_answers()
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.drop_params = False
@@ -78,17 +86,47 @@ def supported_params(model: str) -> frozenset[str]:
     return frozenset(listed or ())
 
 
-def api_base(model: str) -> str | None:
-    """The address that the environment gives for the model's provider, or None."""
-    prefix = provider_of(model)[0].upper()
-    return os.environ.get(f"{prefix}_BASE_URL") or os.environ.get(f"{prefix}_API_BASE")
+class Endpoint(NamedTuple):
+    """Where a tier's calls go; None: LiteLLM knows.
+
+    ``key`` is a secret: it is shown nowhere.
+    """
+
+    base: str | None
+    key: str | None
+
+    @property
+    def address(self) -> str:
+        """``Request.address``: the base without any password."""
+        parts = urllib.parse.urlsplit(self.base or "")
+        host = parts.netloc.rpartition("@")[2]
+        return urllib.parse.urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
 
-def provider_address(model: str) -> str:
-    """``Request.address`` of the model: where the environment sends it, without any password."""
-    parts = urllib.parse.urlsplit(api_base(model) or "")
-    host = parts.netloc.rpartition("@")[2]
-    return urllib.parse.urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+def endpoint_of(tier: Tier) -> Endpoint:
+    """Where the calls of ``tier`` go, and with which key.
+
+    Raises:
+        ProviderError: the environment lacks the variable that the job names for the key.
+    """
+    own = os.environ.get(variable_of("API_BASE", tier.name)) or tier.api_base
+    key = os.environ.get(variable_of("API_KEY", tier.name))
+    if key is None and tier.api_key_env:
+        key = os.environ.get(tier.api_key_env)
+        if not key:
+            raise ProviderError(
+                f"no key for tier {tier.name!r}: set {tier.api_key_env} in the environment"
+            )
+    if own:
+        return Endpoint(own, key or "none")
+    provider = provider_of(tier.model)[0].upper()
+    base = os.environ.get(f"{provider}_BASE_URL") or os.environ.get(f"{provider}_API_BASE")
+    return Endpoint(base or None, key)
+
+
+def variable_of(what: str, tier: str) -> str:
+    """The variable that sets a tier's ``API_BASE`` or ``API_KEY`` where a policy is deployed."""
+    return f"TIERWISE_{what}_" + re.sub(r"[^A-Z0-9]", "_", tier.upper())
 
 
 def litellm_price(model: str) -> Price | None:
@@ -180,12 +218,91 @@ def check_params(tier: Tier, params: Mapping[str, object], where: str) -> None:
         raise InputError(f"{where}: {refusal}")
 
 
-def check_key(model: str) -> None:
-    """Raise ProviderError where the environment lacks the provider's key."""
-    found = litellm_library().validate_environment(model)
+def check_key(tier: Tier) -> None:
+    """Raise ProviderError where the environment lacks the tier's key."""
+    if endpoint_of(tier).key is not None:
+        return
+    found = litellm_library().validate_environment(tier.model)
     missing = [str(name) for name in found["missing_keys"]]
     if not found["keys_in_environment"] and missing and all(m.endswith("_KEY") for m in missing):
-        raise ProviderError(f"no key for {model}: set {' or '.join(missing)} in the environment")
+        raise ProviderError(
+            f"no key for {tier.model}: set {' or '.join(missing)} in the environment"
+        )
+
+
+class Sender(Protocol):
+    """One attempt at one call; retries, limits and bills are the model's."""
+
+    async def send(
+        self, request: Request, own: Mapping[str, object], timeout_s: float
+    ) -> Mapping[str, Any]:
+        """The answer's body, a chat completion in OpenAI's form.
+
+        ``own`` holds what tierwise adds to the request: n, seed, logprobs, stream.
+
+        Raises:
+            Fault: see ``faults``.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections, on the loop that sent."""
+        ...
+
+
+class LiteLLMSender:
+    """Any provider: ``litellm.acompletion`` without its retries.
+
+    LiteLLM translates the request. An answer in OpenAI's form is read from its bytes, so that it is
+    worth the same as through ``OpenAIClient``; any other as LiteLLM translates it.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._where = {}
+        if endpoint.base:
+            self._where["api_base"] = endpoint.base
+        if endpoint.key:
+            self._where["api_key"] = endpoint.key
+
+    async def send(
+        self, request: Request, own: Mapping[str, object], timeout_s: float
+    ) -> Mapping[str, Any]:
+        """See ``Sender``."""
+        wire, fault = _Wire(), None
+        response: Any = None
+        watched = _WIRE.set(wire)
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await _send(
+                    model=request.model,
+                    messages=[m._asdict() for m in request.messages],
+                    timeout=timeout_s,
+                    num_retries=0,
+                    max_retries=0,
+                    drop_params=False,
+                    **{"no-log": True},
+                    **own,
+                    **self._where,
+                    **request.params,
+                )
+                if hasattr(response, "__aiter__") and not wire.openai:
+                    chunks = [chunk async for chunk in response]
+                    response = litellm_library().stream_chunk_builder(chunks)
+        except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a fault
+            fault = wire.fault or wire.refusal or classify_error(error)
+            if wire.status and fault.kind == "connection":  # LiteLLM's name for what it cannot read
+                fault = Fault("malformed", fault.message, billed=True)
+        finally:
+            _WIRE.reset(watched)
+        if fault is not None and (fault is wire.fault or not wire.openai):
+            raise fault  # outside of ``except``: no exception of LiteLLM hangs on as its context
+        if wire.openai:
+            return parse_body(wire.status, wire.headers, wire.content)
+        body: Mapping[str, Any] = response if isinstance(response, dict) else response.model_dump()
+        return body
+
+    async def close(self) -> None:
+        """LiteLLM's clients are closed with the last model of the process (``close_clients``)."""
 
 
 async def _send(**call: Any) -> Any:
@@ -203,6 +320,85 @@ async def _send(**call: Any) -> Any:
         raise
 
 
+@dataclass
+class _Wire:
+    """The last answer that came over HTTP for one call, as bytes."""
+
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
+    fault: Fault | None = None
+    """What was wrong with its length."""
+
+    @property
+    def refusal(self) -> Fault | None:
+        """What it says where it says no."""
+        if not self.status or 200 <= self.status < 300:
+            return None
+        return classify_answer(self.status, self.headers, self.content.decode("utf-8", "replace"))
+
+    @functools.cached_property
+    def openai(self) -> bool:
+        """Whether it is an answer that ``parse_body`` reads: a completion, or an error in one."""
+        if not 200 <= self.status < 300:
+            return False
+        if "event-stream" in self.headers.get("content-type", "") or self.content[:5] == b"data:":
+            return b'"choices"' in self.content
+        try:
+            body = json.loads(self.content.decode("utf-8-sig", "replace"))
+        except (ValueError, RecursionError):
+            return True  # no provider's form at all, and ``parse_body`` says so
+        return isinstance(body, dict) and ("choices" in body or "error" in body)
+
+
+_WIRE: ContextVar[_Wire | None] = ContextVar("tierwise_wire", default=None)
+
+
+def _watch_answers() -> None:
+    """Let LiteLLM's HTTP clients hand over their answers as bytes, bounded, following no redirect.
+
+    Every provider's client is an ``httpx.AsyncClient``, made by LiteLLM with redirects on and no
+    bound. The change holds inside a call of ``LiteLLMSender`` alone (``_WIRE`` is set there).
+    """
+    import httpx
+
+    original = httpx.AsyncClient.send
+
+    @functools.wraps(original)
+    async def send(self: Any, request: Any, **options: Any) -> Any:
+        wire = _WIRE.get()
+        if wire is None:
+            return await original(self, request, **options)
+        wire.status, wire.fault = 0, None
+        wire.__dict__.pop("openai", None)
+        options |= {"stream": True, "follow_redirects": False}
+        response = await original(self, request, **options)
+        parts, size = [], 0
+        try:
+            async for part in response.aiter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > MOST_BYTES:
+                    wire.fault = too_long()
+                    raise httpx.RemoteProtocolError("the answer is too long", request=request)
+        finally:
+            await response.aclose()
+        wire.headers = {k.lower(): v for k, v in response.headers.items()}
+        wire.status, wire.content = response.status_code, b"".join(parts)
+        kept = [
+            (k, v)
+            for k, v in response.headers.multi_items()
+            if k.lower() not in ("content-encoding", "content-length", "transfer-encoding")
+        ]
+        whole = httpx.Response(
+            response.status_code, headers=kept, content=wire.content, request=response.request
+        )
+        whole.elapsed = response.elapsed
+        return whole
+
+    httpx.AsyncClient.send = send  # type: ignore[method-assign]  # see above
+
+
 async def close_clients() -> None:
     """Close what LiteLLM opened on the loop that runs here, and end its logging queue."""
     from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
@@ -217,46 +413,3 @@ async def close_clients() -> None:
         closing = getattr(client, "close", None) or getattr(client, "aclose", None)
         if closing is not None:
             await closing()
-
-
-class Sender(Protocol):
-    """One attempt at one call; retries, limits and bills are the model's."""
-
-    async def send(self, request: Request, own: Mapping[str, object], timeout_s: float) -> Any:
-        """A ``litellm.ModelResponse``; ``own`` holds what tierwise adds: n, seed, logprobs.
-
-        Raises:
-            Fault: or whatever ``faults.classify`` makes one of.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close the connections, on the loop that sent."""
-        ...
-
-
-class LiteLLMSender:
-    """Any provider: ``litellm.acompletion`` without its retries."""
-
-    def __init__(self, model: str) -> None:
-        base = api_base(model)
-        self._where = {"api_base": base} if base else {}
-
-    async def send(self, request: Request, own: Mapping[str, object], timeout_s: float) -> Any:
-        """See ``Sender``."""
-        async with asyncio.timeout(timeout_s):
-            return await _send(
-                model=request.model,
-                messages=[m._asdict() for m in request.messages],
-                timeout=timeout_s,
-                num_retries=0,
-                max_retries=0,
-                drop_params=False,
-                **{"no-log": True},
-                **own,
-                **self._where,
-                **request.params,
-            )
-
-    async def close(self) -> None:
-        """LiteLLM's clients are closed with the last model of the process (``close_clients``)."""

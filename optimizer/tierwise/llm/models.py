@@ -134,7 +134,7 @@ def address_of(tier: Tier) -> str:
         return ""
     from tierwise.llm import litellm
 
-    return litellm.provider_address(tier.model)
+    return litellm.endpoint_of(tier).address
 
 
 def fingerprint_of(model: str) -> str:

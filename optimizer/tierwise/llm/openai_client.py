@@ -1,9 +1,9 @@
 """A call straight to an OpenAI-compatible server, over pooled connections of aiohttp.
 
 LiteLLM spends 7 to 10 ms of CPU on a call, most of it outside the wire; a gateway that answers many
-requests waits for that. Here LiteLLM still says what is sent under which names, and how an answer
-is read (0.1 to 0.3 ms); only the sending is ours.
-``tests/llm`` holds that both senders send the same body and give the same samples.
+requests waits for that. Here LiteLLM still says what is sent under which names; sending is ours, and
+the answer is read as every answer is (``answers``). ``tests/llm`` holds that both senders send the
+same body and make the same of the same bytes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from tierwise.llm.answers import MOST_BYTES, parse_body, too_long
 from tierwise.llm.base import Request
-from tierwise.llm.faults import Fault, classify, redact
-from tierwise.llm.litellm import api_base, litellm_library, provider_of
+from tierwise.llm.faults import Fault, brief
+from tierwise.llm.litellm import Endpoint, endpoint_of, litellm_library, provider_of
+from tierwise.schema import Tier
 
 if TYPE_CHECKING:
     import aiohttp
@@ -34,25 +36,14 @@ IDLE_S = 30.0
 """Servers close idle connections; one that is closed before theirs cannot be cut in a call."""
 
 
-class StatusError(Exception):
-    """An answer that says no, in the form in which ``classify`` reads LiteLLM's exceptions."""
-
-    def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
-        body = _parsed(text)
-        error = body.get("error") if isinstance(body, dict) else None
-        self.body = error if isinstance(error, dict) else {}
-        super().__init__(str(self.body.get("message") or text[:300] or f"status {status}"))
-        self.status_code, self.litellm_response_headers = status, headers
-
-
-def speaks_openai(model: str) -> bool:
-    """Whether calls to ``model`` can be sent by ``OpenAIClient``.
+def speaks_openai(tier: Tier) -> bool:
+    """Whether calls to the tier's model can be sent by ``OpenAIClient``.
 
     Models that LiteLLM reaches by another route than chat completions (``mode: responses``), and
     providers without an address, are LiteLLM's.
     """
-    provider, name = provider_of(model)
-    if provider not in PROVIDERS or not (PROVIDERS[provider][0] or api_base(model)):
+    provider, name = provider_of(tier.model)
+    if provider not in PROVIDERS or not (PROVIDERS[provider][0] or endpoint_of(tier).base):
         return False
     table = litellm_library().model_cost
     row = table.get(name) or table.get(f"{provider}/{name}") or {}
@@ -76,11 +67,12 @@ class _Body(NamedTuple):
 class OpenAIClient:
     """``Sender`` for a model that ``speaks_openai``."""
 
-    def __init__(self, model: str, connections: int) -> None:
+    def __init__(self, model: str, endpoint: Endpoint, connections: int) -> None:
         self._provider, self._name = provider_of(model)
         default, variable = PROVIDERS[self._provider]
-        self._url = f"{(api_base(model) or default or '').rstrip('/')}/chat/completions"
-        self._headers = {"Authorization": f"Bearer {os.environ.get(variable) or 'none'}"}
+        self._url = f"{(endpoint.base or default or '').rstrip('/')}/chat/completions"
+        key = endpoint.key or os.environ.get(variable) or "none"
+        self._headers = {"Authorization": f"Bearer {key}"}
         for header in ("organization", "project"):
             if self._provider == "openai" and (value := os.environ.get(f"OPENAI_{header.upper()}")):
                 self._headers[f"OpenAI-{header.title()}"] = value
@@ -93,7 +85,9 @@ class OpenAIClient:
             model=self._name, provider=litellm.LlmProviders(self._provider)
         )
 
-    async def send(self, request: Request, own: Mapping[str, object], timeout_s: float) -> Any:
+    async def send(
+        self, request: Request, own: Mapping[str, object], timeout_s: float
+    ) -> Mapping[str, Any]:
         """See ``Sender``."""
         import aiohttp
 
@@ -101,16 +95,19 @@ class OpenAIClient:
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._open().post(self._url, json=body, proxy=self._proxy) as reply,
+                self._open().post(
+                    self._url, json=body, proxy=self._proxy, allow_redirects=False
+                ) as reply,
             ):
-                text = await reply.text(errors="replace")
-                if reply.status >= 400:
-                    raise classify(StatusError(reply.status, text, reply.headers))
+                content = await _read(reply)
+                headers = {k.lower(): v for k, v in reply.headers.items()}
+        except TimeoutError:
+            raise Fault("timeout", f"no answer within {timeout_s:g} s", billed=True) from None
         except aiohttp.ClientError as error:
             refused = isinstance(error, aiohttp.ClientConnectorError)
-            message = redact(f"{type(error).__name__}: {error}"[:300])
+            message = brief(f"{type(error).__name__}: {error}")
             raise Fault("connection", message, billed=not refused) from None
-        return self._read(text)
+        return parse_body(reply.status, headers, content)
 
     async def close(self) -> None:
         """Close the connections, on the loop that sent."""
@@ -180,33 +177,21 @@ class OpenAIClient:
             headers={},
         )
         extra = body.pop("extra_body", None)
-        body.pop("stream", None)
+        for name in ("stream", "stream_options"):
+            body.pop(name, None)
+            body |= {name: own[name]} if name in own else {}
         return {**body, **extra} if isinstance(extra, dict) else body
 
-    def _read(self, text: str) -> Any:
-        """The answer as LiteLLM reads one, reasoning apart from what is said."""
-        litellm_library()
-        from litellm import ModelResponse
-        from litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response import (
-            convert_to_model_response_object,
-        )
 
-        data = _parsed(text)
-        choices = data.get("choices") if isinstance(data, dict) else None
-        if not isinstance(choices, list) or not choices:
-            what = "holds no choices" if isinstance(data, dict) else "is not JSON"
-            raise Fault("malformed", f"the answer {what}", billed=True)
-        has_usage = isinstance(data.get("usage"), dict)
-        try:
-            response = convert_to_model_response_object(
-                response_object=data, model_response_object=ModelResponse()
-            )
-        except Exception as error:  # noqa: BLE001 - LiteLLM raises bare Exceptions on a bad answer
-            message = redact(str(error).splitlines()[0][:200] if str(error) else "unreadable")
-            raise Fault("malformed", message, billed=True) from None
-        if not has_usage:  # LiteLLM would count tokens by itself, and the bill would be a guess
-            response.usage = None
-        return response
+async def _read(reply: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for part in reply.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > MOST_BYTES:
+            reply.close()
+            raise too_long()
+    return b"".join(parts)
 
 
 def _proxy_of(url: str) -> str | None:
@@ -216,10 +201,3 @@ def _proxy_of(url: str) -> str | None:
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     return urllib.request.getproxies().get(parts.scheme)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

@@ -1,23 +1,25 @@
-"""Any model that LiteLLM reaches, over HTTP.
+"""A model behind a provider, over HTTP: what is asked, how often, and what is made of the answers.
 
-LiteLLM translates and sends; queueing, faults, fan-out and the dealing of the bill are ours
-(``limits``, ``faults``, ``answers``), since its own faults multiply calls and its limits refuse.
+LiteLLM, or ``OpenAIClient``, sends; queueing, retries, fan-out and bills are ours (``limits``,
+``faults``, ``answers``), since LiteLLM's own retries multiply calls and its limits refuse them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, NoReturn, TypeVar
 
 from tierwise.errors import ProviderError
-from tierwise.llm.answers import read_choices
-from tierwise.llm.base import Call, Failure, Request, Result
-from tierwise.llm.faults import FATAL, Fault, Retry, Traffic, classify
+from tierwise.llm.answers import AnswerReader
+from tierwise.llm.base import Call, Completion, Failure, Request, Result
+from tierwise.llm.faults import LIMITED, Fault, Retry, Traffic, classify_error
 from tierwise.llm.limits import RateLimiter, prompt_tokens_bound, prompt_tokens_estimate
 from tierwise.llm.litellm import (
     CAPS,
@@ -27,13 +29,19 @@ from tierwise.llm.litellm import (
     check_params,
     check_tier,
     close_clients,
-    provider_address,
+    endpoint_of,
     supported_params,
 )
 from tierwise.llm.openai_client import OpenAIClient, speaks_openai
 from tierwise.schema import Tier
 
 T = TypeVar("T")
+Farewell = Callable[[], Coroutine[Any, Any, None]]
+
+log = logging.getLogger("tierwise.llm")
+
+AGAIN_ALONE = frozenset({"missing_choice", "server_error"})
+"""Failures of single choices of a call for several, which are asked for again one by one."""
 
 
 class ProviderModel:
@@ -50,6 +58,7 @@ class ProviderModel:
         address: what ``Request.address`` must be for this model.
         traffic: counts of attempts, faults, and what may have been billed without an answer.
         lost: see ``Losing``.
+        remark: see ``Remarking``.
     """
 
     chunk = 64
@@ -57,20 +66,29 @@ class ProviderModel:
     def __init__(self, tier: Tier, *, retry: Retry | None = None, direct: bool = False) -> None:
         """Raises InputError for what the provider does not take, ProviderError without a key."""
         check_tier(tier)
-        check_key(tier.model)
-        self.tier, self.address, self.traffic = tier, provider_address(tier.model), Traffic()
+        check_key(tier)
+        endpoint = endpoint_of(tier)
+        self.tier, self.address, self.traffic = tier, endpoint.address, Traffic()
         self._retry = retry or Retry()
         self._gate = RateLimiter(tier.limits)
         self._ahead = 2 * self._gate.concurrency + self.chunk
         self._sender: Sender = (
-            OpenAIClient(tier.model, self._gate.concurrency)
-            if direct and speaks_openai(tier.model)
-            else LiteLLMSender(tier.model)
+            OpenAIClient(tier.model, endpoint, self._gate.concurrency)
+            if direct and speaks_openai(tier)
+            else LiteLLMSender(endpoint)
         )
-        self._seeds = "seed" in supported_params(tier.model)
+        self._reader = AnswerReader(tier.model)
+        offered = "seed" in supported_params(tier.model)
+        self._seeds = offered if tier.takes_seed is None else tier.takes_seed
+        self._streams = bool(tier.stream)
+        self._cap_name = ""
+        self._taken: set[str] = set()
+        """Fields that were sent with a call that was answered."""
         self._checked: set[str] = set()
         self._dead: str | None = None
+        self._remarked: set[str] = set()
         self.lost: Callable[[Call, str], bool] = lambda call, error_class: True
+        self.remark: Callable[[str], None] = log.warning
         self._loop: LoopThread | None = LoopThread.join()
 
     def __repr__(self) -> str:
@@ -148,65 +166,193 @@ class ProviderModel:
         except Fault as error:
             fault = error
         if fault is None:
-            return results
+            return await self._whole(call, results)
         # Raised outside of ``except``, so that no exception of LiteLLM hangs on as its context.
         message = fault.message
-        if fault.kind == "bad_request" and call.n > 1:
-            message += (
-                f" (it was asked for {call.n} samples in one call; takes_n: false asks one by one)"
-            )
         if fault.kind == "connection":
             message += f" (nobody answers at {self.address or 'the provider'})"
-        if fault.kind in FATAL or self.traffic.given_up(fault.kind):
-            self._dead = f"{self.tier.model}: {fault.kind}: {message}"
-            raise ProviderError(self._dead)
+        if self.traffic.given_up(fault.kind, call.request.messages):
+            self._give_up(f"{fault.kind}: {message}")
         return [Failure(fault.kind, message, time.perf_counter() - started_s)] * call.n
 
+    async def _whole(self, call: Call, results: list[Result]) -> list[Result]:
+        """``results`` with what a call for several samples lacks asked for one by one.
+
+        The first answer is paid for: each sample that is asked for again is noted as possibly
+        billed, at its worst case, which covers the prompt of its second call.
+        """
+        lacking = [
+            (j, r)
+            for j, r in enumerate(results)
+            if isinstance(r, Failure) and r.error_class in (*AGAIN_ALONE, "poison")
+        ]
+        if call.n == 1 or not lacking:
+            return results
+        came = sum(
+            not (isinstance(r, Failure) and r.error_class == "missing_choice") for r in results
+        )
+        if came == 1 and "n" not in self._taken:
+            self._give_up(
+                f"it answered a call for {call.n} samples with one: it does not know n; set "
+                f"takes_n: false for tier {self.tier.name!r}, and samples are asked for one by one"
+            )
+        again: list[tuple[int, Call]] = []
+        for j, failure in lacking:
+            alone = Call(call.request, call.first_sample + j, 1, call.seed + j)
+            self._note(Fault(failure.error_class, "", billed=True), alone)
+            if self.lost(alone, failure.error_class) and failure.error_class in AGAIN_ALONE:
+                again.append((j, alone))
+        answers = await _together(self._one(alone) for _, alone in again) if again else []
+        for (j, _), answer in zip(again, answers, strict=True):
+            results[j] = answer[0]
+        return results
+
+    def _give_up(self, why: str) -> NoReturn:
+        self._dead = f"{self.tier.model}: {why}"
+        raise ProviderError(self._dead)
+
     async def _attempt(self, call: Call) -> list[Result]:
-        request = call.request
-        cap = next((v for c in CAPS if isinstance(v := request.params.get(c), int)), 0)
-        async with self._gate.slot(prompt_tokens_estimate(request.messages) + call.n * cap):
-            if self._dead:
-                raise ProviderError(self._dead)
-            self.traffic.attempts += 1
-            fault: Fault
-            try:
-                results = await self._send(request, call.seed, call.n)
-            except Fault as error:
-                fault = error
-            except asyncio.CancelledError:
-                # Not lost in the sense of ``lost``: its chunk stays set aside at its worst case.
-                self._note(Fault("cancelled", "", billed=True), call, cap)
-                raise
-            except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a row
-                fault = classify(error)
-            else:
-                self.traffic.answer()
-                return results
-        self._note(fault, call, cap)
+        tokens = prompt_tokens_estimate(call.request.messages) + call.n * _cap_of(call.request)
+        async with self._gate.slot(tokens):
+            fault = None
+            while fault is None:
+                if self._dead:
+                    raise ProviderError(self._dead)
+                self.traffic.attempts += 1
+                try:
+                    results = await self._send(call)
+                except Fault as error:
+                    fault = error
+                except asyncio.CancelledError:
+                    # Not lost in the sense of ``lost``: its chunk stays set aside at its worst case.
+                    self._note(Fault("cancelled", "", billed=True), call)
+                    raise
+                except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a row
+                    fault = classify_error(error)
+                else:
+                    return results
+                if self._remedied(fault, call):
+                    self.traffic.faults[fault.kind] += 1
+                    fault = None
+        self._note(fault, call)
         if fault.possibly_billed and not self.lost(call, fault.kind):
             fault.last = True
             fault.message += " (not tried again: with what may be billed, the budget is used up)"
         raise fault
 
-    async def _send(self, request: Request, seed: int, n: int) -> list[Result]:
-        own: dict[str, object] = {"n": n} if n > 1 else {}
+    async def _send(self, call: Call) -> list[Result]:
+        request, own = call.request, self._own(call)
+        if self._cap_name and "max_tokens" in request.params:
+            params = {
+                self._cap_name if k == "max_tokens" else k: v for k, v in request.params.items()
+            }
+            request = replace(request, params=params)
+        started_s = time.perf_counter()
+        body = await self._sender.send(request, own, self._gate.timeout_s)
+        latency_s = time.perf_counter() - started_s
+        results = self._reader.read(body, call, _cap_of(call.request), latency_s)
+        for text in self._reader.remarks.values():
+            self._remark(text)
+        done = [r for r in results if isinstance(r, Completion)]
+        failed = [r for r in results if isinstance(r, Failure)]
+        if not done and failed:
+            raise Fault(failed[0].error_class, failed[0].message, billed=True)
+        self.traffic.answer()
+        if "logprobs" in own and all(r.mean_logprob is None and r.text for r in done):
+            self._remark(
+                f"{self.tier.model}: its answers carry no log-probabilities, so nothing that reads "
+                f"them can be chosen; logprobs: false for tier {self.tier.name!r} asks for none"
+            )
+        if len(done) > 1 or "n" not in own:
+            self._taken |= {*own, *request.params}
+        return results
+
+    def _own(self, call: Call) -> dict[str, object]:
+        """What is sent beside the request's own parameters."""
+        own: dict[str, object] = {"n": call.n} if call.n > 1 else {}
         if self._seeds:
-            own["seed"] = seed
+            own["seed"] = call.seed
         if self.tier.logprobs:
             own["logprobs"] = True
-        started_s = time.perf_counter()
-        response = await self._sender.send(request, own, self._gate.timeout_s)
-        return read_choices(response, n, time.perf_counter() - started_s)
+        if self._streams:
+            own |= {"stream": True, "stream_options": {"include_usage": True}}
+        return own
 
-    def _note(self, fault: Fault, call: Call, cap: int) -> None:
+    def _remedied(self, fault: Fault, call: Call) -> bool:
+        """Whether a refused field of the request is left out or renamed from now on, at no cost.
+
+        What was sent with an answered call is not at fault.
+
+        Raises:
+            ProviderError: the field is refused, and what to set instead changes what is bought.
+        """
+        if fault.kind != "bad_request":
+            return False
+        own, params, tier = self._own(call), call.request.params, self.tier
+        said = f"{tier.model} refuses %s ({fault.message})"
+        for name in fault.fields:
+            if name in self._taken or (name == "max_tokens" and self._cap_name):
+                continue
+            if name == "stream" and not self._streams:
+                if tier.stream is False:
+                    self._give_up(
+                        f"{said % 'calls that do not stream'}: set stream: true for tier {tier.name!r}"
+                    )
+                self._streams = True
+                self._remark(
+                    f"{said % 'calls that do not stream'}; its answers are streamed from now on"
+                )
+                return True
+            if name == "seed" and "seed" in own:
+                if tier.takes_seed:
+                    self._give_up(f"{said % 'seed'}: set takes_seed: false for tier {tier.name!r}")
+                self._seeds = False
+                self._remark(
+                    f"{said % 'seed'}; none is sent from now on, so samples that are asked for a "
+                    f"second time differ (takes_seed: false for tier {tier.name!r} says so at once)"
+                )
+                return True
+            if name == "max_tokens" and name in params and "max_completion_tokens" in fault.fields:
+                self._cap_name = "max_completion_tokens"
+                self._remark(f"{said % 'max_tokens'}; the cap is sent as max_completion_tokens")
+                return True
+            if name in ("logprobs", "top_logprobs") and "logprobs" in own:
+                self._give_up(f"{said % 'logprobs'}: set logprobs: false for tier {tier.name!r}")
+            if name == "n" and call.n > 1:
+                self._give_up(
+                    f"{said % f'n={call.n}'}: set takes_n: false for tier {tier.name!r}, and samples "
+                    "are asked for one by one"
+                )
+            if name == "temperature":
+                self._give_up(
+                    f"{said % f'temperature={params.get(name)}'}: give the space's temperature the "
+                    "values that it takes, such as temperature: [1.0]"
+                )
+            if name in params:
+                self._give_up(
+                    f"{said % name}: take it out of the modes of tier {tier.name!r}, or put what only "
+                    "the server knows into extra_body"
+                )
+        return False
+
+    def _remark(self, text: str) -> None:
+        if text not in self._remarked:
+            self._remarked.add(text)
+            self.remark(text)
+
+    def _note(self, fault: Fault, call: Call) -> None:
         self.traffic.faults[fault.kind] += 1
-        if fault.kind == "rate_limit" and fault.retry_after_s is not None:
+        if fault.kind in LIMITED and fault.retry_after_s is not None:
             self._gate.pause(min(fault.retry_after_s, self._retry.longest_wait_s))
         if fault.possibly_billed:
             self.traffic.possibly_billed_calls += 1
             self.traffic.possibly_billed_prompt_tokens += prompt_tokens_bound(call.request.messages)
-            self.traffic.possibly_billed_completion_tokens += call.n * cap
+            self.traffic.possibly_billed_completion_tokens += call.n * _cap_of(call.request)
+
+
+def _cap_of(request: Request) -> int:
+    """The most tokens that a sample of the request may have; 0 where nothing says so."""
+    return next((v for c in CAPS if isinstance(v := request.params.get(c), int)), 0)
 
 
 async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -220,9 +366,6 @@ async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     finally:
         for task in tasks:
             task.cancel()
-
-
-Farewell = Callable[[], Coroutine[Any, Any, None]]
 
 
 class LoopThread:

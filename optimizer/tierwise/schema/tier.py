@@ -42,6 +42,10 @@ class Tier:
 
     ``takes_n``: one call may ask for several samples, whose prompt is billed once.
     ``logprobs``: completions carry token log-probabilities.
+    ``api_base``: the address of the tier's server; empty: the provider's, as the environment says.
+    ``api_key_env``: the variable of the environment that holds the key for it.
+    ``takes_seed``, ``stream``: whether a seed is sent, and answers are streamed; None: as the
+    provider's table says, or as its first answers show.
     """
 
     name: str
@@ -53,6 +57,10 @@ class Tier:
     takes_n: bool = True
     logprobs: bool = False
     limits: Mapping[str, float] = field(default_factory=dict)
+    api_base: str = ""
+    api_key_env: str = ""
+    takes_seed: bool | None = None
+    stream: bool | None = None
 
     def mode(self, name: str) -> Mapping[str, object]:
         """What ``name`` sends, as LiteLLM parameters."""

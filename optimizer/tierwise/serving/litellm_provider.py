@@ -22,8 +22,8 @@ from litellm.llms.custom_llm import CustomLLM, CustomLLMError
 
 from tierwise.errors import InputError, TierwiseError, UnsupportedError
 from tierwise.llm import Call, Failure, LanguageModel, Result
-from tierwise.llm.answers import read_choices
-from tierwise.llm.faults import Fault, classify
+from tierwise.llm.answers import AnswerReader
+from tierwise.llm.faults import Fault, classify_error
 from tierwise.llm.models import kind_of
 from tierwise.schema import Tier
 from tierwise.schema.policy_file import PolicyFile
@@ -66,6 +66,7 @@ class RouterModel:
 
     def __init__(self, tier: Tier, deployment: str) -> None:
         self.tier, self.deployment = tier, deployment
+        self._reader = AnswerReader(tier.model)
         self._seeds = "seed" in (litellm.get_supported_openai_params(model=tier.model) or ())
 
     async def answer(self, call: Call) -> list[Result]:
@@ -83,11 +84,12 @@ class RouterModel:
                 **own,
                 **call.request.params,
             )
-            return read_choices(response, call.n, time.perf_counter() - started_s)
+            latency_s = time.perf_counter() - started_s
+            return self._reader.read(response.model_dump(), call, 0, latency_s)
         except Fault as error:
             fault = error
         except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a failed sample
-            fault = classify(error)
+            fault = classify_error(error)
         return [Failure(fault.kind, fault.message, time.perf_counter() - started_s)] * call.n
 
     def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
