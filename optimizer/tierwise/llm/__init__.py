@@ -1,6 +1,7 @@
 """Language models behind one seam: embedded, recorded, and any that LiteLLM reaches."""
 
 from tierwise.llm.base import (
+    UNFINISHED,
     Call,
     Completion,
     Failure,
@@ -15,6 +16,7 @@ from tierwise.llm.base import (
 )
 
 __all__ = [
+    "UNFINISHED",
     "Call",
     "Completion",
     "Failure",

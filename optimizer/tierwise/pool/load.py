@@ -12,7 +12,7 @@ import numpy as np
 from tierwise.difficulty import read_reply
 from tierwise.errors import unknown_name
 from tierwise.evaluation.table import ABSTAINED, NO_QUERY, SampleTable, VariantTable
-from tierwise.llm import Request
+from tierwise.llm import UNFINISHED, Request
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Trees, rows_of
 from tierwise.schema import ANSWER, Tier, Turn, Variant, read_turn
@@ -93,8 +93,9 @@ class _Reading:
         self._seen: list[dict[str | None, tuple[int, float]]] = [{} for _ in items]
         self._codes = [0] * len(items)
 
-    def read(self, position: int, text: str, turn: Turn) -> tuple[int, float]:
-        answer = _answer(self._task.answer, self._query, turn, text)
+    def read(self, position: int, text: str, turn: Turn, end: str) -> tuple[int, float]:
+        """Code and score of the answer; ``end`` is why the text ended: a cut one has no answer."""
+        answer = _answer(self._task.answer, self._query, turn, text, end not in UNFINISHED)
         seen = self._seen[position]
         if answer not in seen:
             code = ABSTAINED
@@ -104,8 +105,8 @@ class _Reading:
             seen[answer] = code, self._task.score(answer, self._items[position])
         return seen[answer]
 
-    def verify(self, name: str, position: int, text: str, turn: Turn) -> float:
-        answer = _answer(self._task.answer, self._query, turn, text)
+    def verify(self, name: str, position: int, text: str, turn: Turn, end: str) -> float:
+        answer = _answer(self._task.answer, self._query, turn, text, end not in UNFINISHED)
         return VERIFIERS[name](self._items[position].inputs, text, answer)
 
     @property
@@ -114,8 +115,10 @@ class _Reading:
 
 
 @functools.lru_cache(maxsize=REMEMBERED_TEXTS)
-def _answer(spec: AnswerSpec, query: AnswerSpec | None, turn: Turn, text: str) -> str | None:
-    return read_turn(turn, text, spec, query).answer
+def _answer(
+    spec: AnswerSpec, query: AnswerSpec | None, turn: Turn, text: str, finished: bool
+) -> str | None:
+    return read_turn(turn, text, spec, query, finished).answer
 
 
 def _node_table(
@@ -160,17 +163,16 @@ def _variant_table(
     names = reading.verifiers if isinstance(turn, Turn) else (turn,)
     verified = {name: np.full(shape, np.nan) for name in names}
     if rows:
-        position, sample, text, *numbers = zip(*rows, strict=True)
+        position, sample, text, *numbers, ends = zip(*rows, strict=True)
         at = (np.array(position), np.array(sample) - first)
         for column, values in zip(columns, numbers, strict=True):
             column[at] = values
         if isinstance(turn, Turn):
-            read_ = [reading.read(p, t, turn) for p, t in zip(position, text, strict=True)]
+            said = list(zip(position, text, ends, strict=True))
+            read_ = [reading.read(p, t, turn, end) for p, t, end in said]
             answers[at], score[at] = zip(*read_, strict=True)
             for name, scores in verified.items():
-                scores[at] = [
-                    reading.verify(name, p, t, turn) for p, t in zip(position, text, strict=True)
-                ]
+                scores[at] = [reading.verify(name, p, t, turn, end) for p, t, end in said]
         else:
             score[at] = 0.0
             least_sure = numbers[4]

@@ -72,7 +72,7 @@ class PooledModel:
             return [Failure("ProviderError", str(error))] * call.n
         rows = self._pool.samples([call.request.key], call.first_sample, call.n)
         there: dict[int, Result] = {}
-        for _, sample, text, prompt, completion, cached, mean, least, latency_s in rows:
+        for _, sample, text, prompt, completion, cached, mean, least, latency_s, end in rows:
             there[sample] = Completion(
                 text,
                 prompt,
@@ -81,6 +81,7 @@ class PooledModel:
                 mean_logprob=mean,
                 min_logprob=least,
                 latency_s=latency_s,
+                finish_reason=end,
             )
         wanted = range(call.first_sample, call.first_sample + call.n)
         if len(there) == call.n:

@@ -61,12 +61,12 @@ class PoolReader:
         """Samples ``first … first + n_samples - 1`` of requests, by place in ``keys``, then by sample.
 
         A row is (place, sample, text, prompt_tokens, completion_tokens, cached_tokens, mean_logprob,
-        min_logprob, latency_s): a plain tuple, because 150,000 of them are read at once.
+        min_logprob, latency_s, finish_reason): a plain tuple, because 150,000 of them are read at once.
         """
         with self._lock:
             return self._db.execute(
                 "SELECT j.key, d.sample, d.text, d.prompt_tokens, d.completion_tokens,"
-                " d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s"
+                " d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s, d.finish_reason"
                 " FROM json_each(?) AS j CROSS JOIN samples AS d"
                 " ON d.request = j.value AND d.sample >= ? AND d.sample < ?",
                 (json.dumps(self._known(keys)), first, first + n_samples),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from tierwise.llm import Parent, Request
+from tierwise.llm import UNFINISHED, Parent, Request
 from tierwise.pool.grid import Need
 from tierwise.pool.library import Library
 from tierwise.pool.store import SamplePool
@@ -124,11 +124,18 @@ class Trees:
         return level
 
     def _read(self, variant: Variant) -> Iterator[tuple[Place, Told]]:
-        texts = dict(texts_of(self.pool, self.level(variant).requests))
+        rows = dict(rows_of(self.pool, self.level(variant).requests))
+        texts = {place: row[0] for place, row in rows.items()}
         spec = self.library.spec if self.library else None
         said = {
-            place: read_turn(variant.turn, text, self.answer, spec.query if spec else None)
-            for place, text in texts.items()
+            place: read_turn(
+                variant.turn,
+                row[0],
+                self.answer,
+                spec.query if spec else None,
+                row[-1] not in UNFINISHED,
+            )
+            for place, row in rows.items()
         }
         queries = [s.query for s in said.values() if s.query is not None]
         answered: Mapping[str, object] = {}
@@ -152,12 +159,6 @@ class Trees:
             if isinstance(found, Retrieved):
                 had_then = had | {p.id for p in found.passages}
                 yield place, Told(text, said[place], found, news(query, found, had), had_then)
-
-
-def texts_of(pool: SamplePool, requests: Mapping[Place, Request]) -> Iterator[tuple[Place, str]]:
-    """The stored text of each place that has one, in order of place."""
-    for place, row in rows_of(pool, requests):
-        yield place, row[0]
 
 
 def rows_of(

@@ -118,8 +118,15 @@ class Said(NamedTuple):
     query: str | None = None
 
 
-def read_turn(turn: Turn, text: str, answer: AnswerSpec, query: AnswerSpec | None) -> Said:
-    """What ``text`` says as a ``turn``: a query that asks nothing may answer, a critique never."""
+def read_turn(
+    turn: Turn, text: str, answer: AnswerSpec, query: AnswerSpec | None, finished: bool = True
+) -> Said:
+    """What ``text`` says as a ``turn``: a query that asks nothing may answer, a critique never.
+
+    A text that is not ``finished`` (cut by the cap on tokens, or by a filter) says nothing.
+    """
+    if not finished:
+        return Said(None)
     if turn.name == "query" and query is not None:
         asked = query.extract(text)
         if asked is not None and asked.strip():

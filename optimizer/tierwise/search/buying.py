@@ -10,7 +10,7 @@ import numpy as np
 
 from tierwise.errors import BudgetError, ProviderError
 from tierwise.evaluation import SampleTable
-from tierwise.llm import LanguageModel, Parent, Request, build_request
+from tierwise.llm import UNFINISHED, LanguageModel, Parent, Request, build_request
 from tierwise.pool import (
     Buys,
     Library,
@@ -164,11 +164,12 @@ class Buyer:
         return table.rows(np.flatnonzero(complete))
 
     def texts(self, variant: Variant, items: Sequence[Item], samples: int) -> list[list[str]]:
-        """What the first ``samples`` of a variant said on each item, as far as they are there."""
+        """What the first ``samples`` of a variant said on each item: those that are there, whole."""
         keys = [self.request(variant, item).key for item in items]
         said: list[list[str]] = [[] for _ in items]
-        for place, _, text, *_ in self.pool.samples(keys, 0, samples):
-            said[place].append(text)
+        for place, _, text, *_, end in self.pool.samples(keys, 0, samples):
+            if end not in UNFINISHED:
+                said[place].append(text)
         return said
 
     @property

@@ -190,7 +190,7 @@ class LiveSamples:
         if isinstance(result, Failure):
             return LiveResult(variant, out.call.request, index, result)
         spec = retriever.spec.query if retriever else None
-        said = read_turn(variant.turn, result.text, self._answer, spec)
+        said = read_turn(variant.turn, result.text, self._answer, spec, result.finished)
         found = None
         if said.query is not None and retriever is not None and variant.turn.passages:
             k = variant.turn.passages
