@@ -10,6 +10,6 @@ Choice j of a call with seed s says ``speak(messages, s + j, body)``, whether th
 for in one call or one by one. What it bills it counts, also where the answer never arrives whole.
 """
 
-from tests.loopback.server import Fault, Loopback, Said, hashed, words
+from tests.loopback.server import Fault, Loopback, Raw, Said, hashed, words
 
-__all__ = ["Fault", "Loopback", "Said", "hashed", "words"]
+__all__ = ["Fault", "Loopback", "Raw", "Said", "hashed", "words"]

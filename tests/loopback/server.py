@@ -42,6 +42,21 @@ class Fault(NamedTuple):
     seconds: float = 0.0
 
 
+class Raw(NamedTuple):
+    """An answer as recorded: sent as it is."""
+
+    status: int
+    body: object
+    headers: Mapping[str, str] = {}
+
+    def response(self) -> web.Response:
+        content = self.body
+        if not isinstance(content, bytes):
+            content = (content if isinstance(content, str) else json.dumps(content)).encode()
+        headers = {"Content-Type": "application/json", **self.headers}
+        return web.Response(status=self.status, body=content, headers=headers)
+
+
 def words(text: str) -> int:
     """The server's tokens: words."""
     return len(text.split())
@@ -60,6 +75,7 @@ class Loopback:
     Attributes:
         speak_all: all choices of a call at once, in place of ``speak``.
         fault: number of the call (from 0) -> its fault, or None.
+        raw: (number of the call, its body) -> what is sent in place of an answer, or None.
         key: the only key that it accepts; None accepts all.
         takes_n: False answers 400 to a call for more than one choice.
         delay_s: how long an answer takes.
@@ -75,6 +91,7 @@ class Loopback:
         None
     )
     fault: Callable[[int], Fault | None] = lambda call: None
+    raw: Callable[[int, dict[str, Any]], Raw | None] = lambda call, body: None
     key: str | None = None
     takes_n: bool = True
     delay_s: float = 0.0
@@ -140,6 +157,8 @@ class Loopback:
             return _error(
                 401, {"message": f"Incorrect API key: {token}", "code": "invalid_api_key"}
             )
+        if (raw := self.raw(self.calls - 1, body)) is not None:
+            return raw.response()
         if not self.takes_n and body.get("n", 1) != 1:
             return _error(400, {"message": "only one completion is allowed", "param": "n"})
         if fault is not None and fault.kind == "status":

@@ -101,7 +101,7 @@ _CONTEXT_WINDOW = re.compile(
     r"|exceeds? (the )?(\w+ ){0,3}context|max_model_len|max_seq_len|maximum model length"
     r"|maximum prompt length|prompt is too long|input is too long|input (token )?length too long"
     r"|too many (input )?tokens|too large for model with|exceeded model token limit"
-    r"|input token count .{0,30}exceeds|inputs? tokens? \+ .?max_new_tokens"
+    r"|input token count .{0,30}exceeds|inputs?\W? tokens? \+ .?max_new_tokens"
     r"|range of input length|prompt exceeds max|prompt tokens? (is |are )?too (long|many|large)"
     r"|reduce the length of the (messages|prompt|input)|reached context length"
     r"|longer than the model'?s context|input length and .?max_tokens.? exceed",
@@ -125,7 +125,7 @@ _WAIT = re.compile(
     r"\b(?:retry|again|wait|available|reset|resets)\b[^.;\n]{0,40}?"
     r"\b(?:in|after|for|within)\b:?\s*(?:about |approximately )?"
     r"((?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
-    r"\b\s*(?:and\s+|,\s*)?)+|\d+(?:\.\d+)?)",
+    r"(?![a-z])\s*(?:and\s+|,\s*)?)+|\d+(?:\.\d+)?)",
     re.I,
 )
 _RESET = re.compile(r"(\d+(\.\d+)?(ms|s|m|h|d)?)+")

@@ -348,7 +348,9 @@ class _Wire:
             body = json.loads(self.content.decode("utf-8-sig", "replace"))
         except (ValueError, RecursionError):
             return True  # no provider's form at all, and ``parse_body`` says so
-        return isinstance(body, dict) and ("choices" in body or "error" in body)
+        if not isinstance(body, dict):
+            return not (isinstance(body, list) and body and isinstance(body[0], dict))
+        return "choices" in body or "error" in body
 
 
 _WIRE: ContextVar[_Wire | None] = ContextVar("tierwise_wire", default=None)
