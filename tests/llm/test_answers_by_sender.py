@@ -530,7 +530,7 @@ def test_a_long_answer_is_given_up_and_a_packed_one_is_not_unpacked(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch, direct: bool
 ) -> None:
     for module in ("tierwise.llm.litellm", "tierwise.llm.openai_client"):
-        monkeypatch.setattr(f"{module}.MOST_BYTES", 100_000)
+        monkeypatch.setattr(f"{module}.LONGEST_ANSWER_BYTES", 100_000)
     bomb = gzip.compress(b" " * 20_000_000)
     for raw in (Raw(200, b" " * 200_000), Raw(200, bomb, {"Content-Encoding": "gzip"})):
         result, traffic, _ = outcome(loopback, raw, direct)

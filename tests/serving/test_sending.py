@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.loopback import Loopback
 from tests.serving.worlds import ANSWER, PROMPTS
 from tierwise.llm import Request
-from tierwise.llm.litellm import Endpoint, LiteLLMSender, litellm_library
+from tierwise.llm.litellm import LiteLLMSender, ProviderEndpoint, litellm_library
 from tierwise.llm.openai_client import BODY_SHAPES, OpenAIClient, speaks_openai
 from tierwise.schema import Message, Policy, Price, Recipe, StrategySpec, Tier, Variant
 from tierwise.schema.policy_file import PolicyFile, TaskRef
@@ -98,7 +98,7 @@ def test_a_request_made_after_another_of_its_shape_is_what_litellm_makes_of_it(
 @functools.cache
 def sender_of(model: str) -> OpenAIClient:
     """One for all examples, so that most bodies are made after another's."""
-    return OpenAIClient(model, Endpoint("http://localhost/v1", "none"), connections=1)
+    return OpenAIClient(model, ProviderEndpoint("http://localhost/v1", "none"), connections=1)
 
 
 def test_the_environments_proxy_is_used(

@@ -27,13 +27,13 @@ from tierwise.llm.base import Call, Completion, Failure, Result
 from tierwise.llm.faults import Fault, brief, classify_answer
 from tierwise.llm.limits import prompt_tokens_bound
 
-MOST_BYTES = 32_000_000
+LONGEST_ANSWER_BYTES = 32_000_000
 """Bytes of one answer, unpacked: what a call for many samples with log-probabilities may take."""
 LONGEST_TEXT = 4_000_000
 """Characters of one choice; a longer one is no answer."""
-MOST_TOKENS = 10**9
+MOST_COUNTED_TOKENS = 10**9
 """A count above it is no count."""
-BYTES_A_TOKEN = 3.0
+UNCOUNTED_BYTES_A_TOKEN = 3.0
 """Of a text whose tokens nobody counted: fewer than tokenizers average, so that a guess is high."""
 REMEMBERED_PROMPTS = 4096
 
@@ -170,7 +170,7 @@ class AnswerReader:
             self._prompt_tokens_a_byte = max(self._prompt_tokens_a_byte, reported / max(1, size))
             return reported, False
         if not known:
-            rate = self._prompt_tokens_a_byte or 1 / BYTES_A_TOKEN
+            rate = self._prompt_tokens_a_byte or 1 / UNCOUNTED_BYTES_A_TOKEN
             known = max(1, words, math.ceil(size * rate) + 4 * len(messages))
         said = "none" if reported is None else str(reported)
         self._remark(
@@ -232,7 +232,7 @@ class AnswerReader:
     def _of_each(reported: int, choices: Sequence[_Choice], cap: int) -> list[int]:
         last = choices[-1]
         size = len(last.said.encode("utf-8", "replace"))
-        rate = reported / size if size > 8 else 1 / BYTES_A_TOKEN
+        rate = reported / size if size > 8 else 1 / UNCOUNTED_BYTES_A_TOKEN
         tokens = []
         for choice in choices[:-1]:
             if choice.logprobs and not choice.thought:
@@ -271,8 +271,8 @@ def parse_body(status: int, headers: Mapping[str, str], content: bytes) -> Mappi
 
 
 def too_long() -> Fault:
-    """The fault of an answer that was given up at ``MOST_BYTES``."""
-    return Fault("poison", f"the answer is longer than {MOST_BYTES} bytes", billed=True)
+    """The fault of an answer that was given up at ``LONGEST_ANSWER_BYTES``."""
+    return Fault("poison", f"the answer is longer than {LONGEST_ANSWER_BYTES} bytes", billed=True)
 
 
 def joined_stream(text: str) -> Mapping[str, Any]:
@@ -436,7 +436,7 @@ def _count(usage: Mapping[str, Any], *names: str) -> int | None:
     value = next((usage[name] for name in names if usage.get(name) is not None), None)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not abs(value) <= MOST_TOKENS:  # NaN is not
+    if not abs(value) <= MOST_COUNTED_TOKENS:  # NaN is not
         raise _poison(f"its usage counts {str(value)[:40]} tokens")
     return int(value) if value >= 0 else None
 
@@ -448,7 +448,7 @@ def _guess(choice: _Choice, size: int, cap: int) -> int:
     elif choice.finish_reason == "length" and cap:
         own = cap
     else:
-        own = math.ceil(size / BYTES_A_TOKEN) + 1
+        own = math.ceil(size / UNCOUNTED_BYTES_A_TOKEN) + 1
     return max(choice.least, min(own, cap) if cap else own)
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from tierwise.errors import InputError, ProviderError, unknown_name
-from tierwise.llm.answers import MOST_BYTES, parse_body, too_long
+from tierwise.llm.answers import LONGEST_ANSWER_BYTES, parse_body, too_long
 from tierwise.llm.base import Request
 from tierwise.llm.faults import Fault, classify_answer, classify_error
 from tierwise.schema import Price, Tier
@@ -86,7 +86,7 @@ def supported_params(model: str) -> frozenset[str]:
     return frozenset(listed or ())
 
 
-class Endpoint(NamedTuple):
+class ProviderEndpoint(NamedTuple):
     """Where a tier's calls go; None: LiteLLM knows.
 
     ``key`` is a secret: it is shown nowhere.
@@ -103,14 +103,14 @@ class Endpoint(NamedTuple):
         return urllib.parse.urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
 
-def endpoint_of(tier: Tier) -> Endpoint:
+def endpoint_of(tier: Tier) -> ProviderEndpoint:
     """Where the calls of ``tier`` go, and with which key.
 
     Raises:
         ProviderError: the environment lacks the variable that the job names for the key.
     """
-    own = os.environ.get(variable_of("API_BASE", tier.name)) or tier.api_base
-    key = os.environ.get(variable_of("API_KEY", tier.name))
+    own = os.environ.get(_variable_of("API_BASE", tier.name)) or tier.api_base
+    key = os.environ.get(_variable_of("API_KEY", tier.name))
     if key is None and tier.api_key_env:
         key = os.environ.get(tier.api_key_env)
         if not key:
@@ -118,13 +118,13 @@ def endpoint_of(tier: Tier) -> Endpoint:
                 f"no key for tier {tier.name!r}: set {tier.api_key_env} in the environment"
             )
     if own:
-        return Endpoint(own, key or "none")
+        return ProviderEndpoint(own, key or "none")
     provider = provider_of(tier.model)[0].upper()
     base = os.environ.get(f"{provider}_BASE_URL") or os.environ.get(f"{provider}_API_BASE")
-    return Endpoint(base or None, key)
+    return ProviderEndpoint(base or None, key)
 
 
-def variable_of(what: str, tier: str) -> str:
+def _variable_of(what: str, tier: str) -> str:
     """The variable that sets a tier's ``API_BASE`` or ``API_KEY`` where a policy is deployed."""
     return f"TIERWISE_{what}_" + re.sub(r"[^A-Z0-9]", "_", tier.upper())
 
@@ -257,7 +257,7 @@ class LiteLLMSender:
     worth the same as through ``OpenAIClient``; any other as LiteLLM translates it.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: ProviderEndpoint) -> None:
         self._where = {}
         if endpoint.base:
             self._where["api_base"] = endpoint.base
@@ -380,7 +380,7 @@ def _watch_answers() -> None:
             async for part in response.aiter_bytes():
                 parts.append(part)
                 size += len(part)
-                if size > MOST_BYTES:
+                if size > LONGEST_ANSWER_BYTES:
                     wire.fault = too_long()
                     raise httpx.RemoteProtocolError("the answer is too long", request=request)
         finally:

@@ -16,10 +16,10 @@ import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from tierwise.llm.answers import MOST_BYTES, parse_body, too_long
+from tierwise.llm.answers import LONGEST_ANSWER_BYTES, parse_body, too_long
 from tierwise.llm.base import Request
 from tierwise.llm.faults import Fault, brief
-from tierwise.llm.litellm import Endpoint, endpoint_of, litellm_library, provider_of
+from tierwise.llm.litellm import ProviderEndpoint, endpoint_of, litellm_library, provider_of
 from tierwise.schema import Tier
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _Body(NamedTuple):
 class OpenAIClient:
     """``Sender`` for a model that ``speaks_openai``."""
 
-    def __init__(self, model: str, endpoint: Endpoint, connections: int) -> None:
+    def __init__(self, model: str, endpoint: ProviderEndpoint, connections: int) -> None:
         self._provider, self._name = provider_of(model)
         default, variable = PROVIDERS[self._provider]
         self._url = f"{(endpoint.base or default or '').rstrip('/')}/chat/completions"
@@ -188,7 +188,7 @@ async def _read(reply: aiohttp.ClientResponse) -> bytes:
     async for part in reply.content.iter_any():
         parts.append(part)
         size += len(part)
-        if size > MOST_BYTES:
+        if size > LONGEST_ANSWER_BYTES:
             reply.close()
             raise too_long()
     return b"".join(parts)

@@ -15,7 +15,7 @@ from tierwise.schema import Passage
 
 TRIES = 2
 RETRIEVER_TIMEOUT_S = 10.0
-MOST_BYTES = 4_000_000
+MOST_PASSAGE_BYTES = 4_000_000
 """A longer answer is none."""
 
 
@@ -64,7 +64,7 @@ class HttpRetriever:
         self._client.close()
 
     def _read(self, answer: Any) -> tuple[Passage, ...]:
-        if len(answer.content) > MOST_BYTES:
+        if len(answer.content) > MOST_PASSAGE_BYTES:
             raise ProviderError(f"retriever {self._name!r}: its answer is too long to be passages")
         try:
             rows = answer.json()["passages"]
