@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from tierwise.stats.intervals import Floats
 
 
 def pick_weights(n_samples: int, n: int) -> Floats:

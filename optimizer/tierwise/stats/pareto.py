@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from tierwise.stats.intervals import Floats
+
 Indices = npt.NDArray[np.intp]
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from tierwise.stats.intervals import Floats
 
 
 def rankdata(values: npt.ArrayLike) -> Floats:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from tierwise.stats.intervals import Floats
 
 BET_LIMIT = 0.5
 """Most of the capital's safe share that a gambler bets at once: no single value ruins anybody."""
