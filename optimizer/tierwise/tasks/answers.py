@@ -9,28 +9,41 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.tasks.latex import canonical_latex
+from tierwise.tasks.markup import plain_signs, unwrapped, without_emphasis
 from tierwise.tasks.numbers import canonical_integer, canonical_number
 
 _WRAPPED = "\"'`*_ "
 _SAID = re.compile(
-    r"(?:the )?(?:correct |final |best )?(?:answer|option|choice)(?: is)? ?:? ?", re.IGNORECASE
+    r"(?:so |thus |therefore,? )?(?:the |my )?(?:correct |final |best |right )?"
+    r"(?:answers?|option|choice|letter|labels?)(?: is)? ?[:=]? ?[*_]*",
+    re.IGNORECASE,
 )
-_LETTER = re.compile(r"[\[(]?\*{0,2}([A-Za-z])\*{0,2}(?:[\])][.:,]?|[.:,])\*{0,2}(?: .*)?")
-_PARENTHESISED = re.compile(r"[\[(]([A-Za-z])[\])][.:,]?(?: .*)?")
+_LETTER = re.compile(r"[\[({]?([A-Za-z])(?:[\])}][.:,]?|[.:,])(?P<rest> .*)?")
+_PARENTHESISED = re.compile(r"[\[({]([A-Za-z])[\])}][.:,]?(?P<rest> .*)?|([A-Z])[.):](?: .*)?")
+_NAMED = re.compile(r"(?:option |choice |letter )?([A-Z])(?P<rest> .*)", re.DOTALL)
+_ANOTHER = re.compile(
+    r" ?(?:[,/&;|]|or\b|and\b|nor\b|vs\b)? ?[\[({]?[A-Z](?:[\])}.,]| ?$| (?:or|and) )"
+    r"| (?:or|and|nor|vs)\b"
+)
+_REASON = re.compile(r" (?:because|since|as|is|which|for|due|given|would|[-–—(])")
+_BETWEEN = re.compile(r"\s*[,;|/&\n]\s*|\s+(?:and|und|et|y)\s+", re.IGNORECASE)
+_BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 
 _YES, _NO = ("yes", "true", "y"), ("no", "false", "n")
 
 
 def canonical_text(raw: str) -> str | None:
-    """Case-folded words without quotes, asterisks and a full stop at the ends."""
-    folded = " ".join(raw.split()).casefold().lstrip("\"'`* ").rstrip("\"'`*. ")
-    return folded or None
+    """Case-folded words (NFC) without quotes, asterisks and a full stop at the ends."""
+    # Case folding may undo the composing of letters.
+    folded = unicodedata.normalize("NFC", " ".join(raw.split()).casefold())
+    return folded.lstrip("\"'`* ").rstrip("\"'`*. ") or None
 
 
 def canonical_choice(raw: str) -> str | None:
@@ -40,14 +53,23 @@ def canonical_choice(raw: str) -> str | None:
     if len(letters) == 1:
         return letters[0].upper() if letters[0].isascii() else None
     match = _LETTER.fullmatch(text)
-    return match.group(1).upper() if match else None
+    if match is None:
+        match = _NAMED.fullmatch(text)
+        # "A dog" and "I think" are words; a letter that a reason follows is the letter.
+        if match and match[1] in "AI" and not _REASON.match(match["rest"]):
+            return None
+    if match is None or _ANOTHER.match(match["rest"] or ""):
+        return None
+    return match[1].upper()
 
 
 def canonical_option(raw: str) -> str | None:
     """The letter where ``raw`` names an option by ``(B)`` or a lone letter, else its text."""
-    bare, text = _bare(raw), canonical_text(raw)
+    bare, text = _bare(raw), canonical_text(_bare(raw))
     match = _PARENTHESISED.fullmatch(bare)
-    letter = match.group(1) if match else (text or "")
+    if match and _ANOTHER.match(match["rest"] or ""):
+        return text
+    letter = (match[1] or match[3]) if match else (text or "")
     if len(letter) == 1 and letter.isascii() and letter.isalpha():
         return letter.upper()
     return text
@@ -61,10 +83,39 @@ def canonical_yes_no(raw: str) -> str | None:
     return "yes" if words[0] in _YES else "no" if words[0] in _NO else None
 
 
+def canonical_labels(raw: str) -> str | None:
+    """A set of labels, sorted and joined by ``, ``: in whatever order and form they are listed.
+
+    They may be apart by commas, semicolons, slashes, line breaks or ``and``, in brackets and
+    quotes, or a JSON list.
+    """
+    text = _SAID.sub("", unwrapped(raw), count=1).strip(" .[](){}")
+    found = set()
+    for part in _BETWEEN.split(text):
+        label = canonical_text(without_emphasis(_BULLET.sub("", part.strip())).strip(" []{}()"))
+        if label:
+            found.add(label)
+    return ", ".join(sorted(found)) or None
+
+
 def _bare(raw: str) -> str:
-    text = " ".join(raw.split()).strip(_WRAPPED)
+    text = " ".join(without_emphasis(unwrapped(raw)).replace("$", " ").split()).strip(_WRAPPED)
     said = _SAID.match(text)
     return text[said.end() :].strip(_WRAPPED) if said else text
+
+
+def _settled(read: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """``read`` until nothing changes, so that a canonical form is its own canonical form."""
+
+    def settled(raw: str) -> str | None:
+        found = read(raw)
+        for _ in range(8):
+            before, found = found, None if found is None else read(found)
+            if found == before:
+                break
+        return found
+
+    return settled
 
 
 NORMALISERS: dict[str, Callable[[str], str | None]] = {
@@ -73,8 +124,9 @@ NORMALISERS: dict[str, Callable[[str], str | None]] = {
     "integer": canonical_integer,
     "number": canonical_number,
     "choice": canonical_choice,
-    "option": canonical_option,
+    "option": _settled(canonical_option),
     "yes_no": canonical_yes_no,
+    "labels": _settled(canonical_labels),
     "latex": canonical_latex,
 }
 """Name -> the canonical form of an extracted answer, None where it cannot be read."""
@@ -100,8 +152,10 @@ def _compile(pattern: str) -> Any:
 class AnswerSpec:
     """How the answer is found in a text (``regex``, first or last match) and made canonical.
 
-    Group 1 of the pattern is the answer, or the whole match where it has no group. ``regex=None``
-    takes the whole text. ``returns`` says what a served policy hands out: the text or the answer.
+    The answer is the first group of the pattern that took part in the match, or the whole match
+    where it has no group: alternatives may have a group each. The pattern sees full-width letters,
+    other scripts' digits and typographic punctuation as their ASCII signs. ``regex=None`` takes the
+    whole text. ``returns`` says what a served policy hands out: the text or the answer.
     """
 
     regex: str | None = None
@@ -120,8 +174,10 @@ class AnswerSpec:
         raw: str | None = text
         if self.regex is not None:
             raw = None
-            for match in _compile(self.regex).finditer(text):
-                raw = match.group(1) if match.re.groups else match.group(0)
+            for match in _compile(self.regex).finditer(plain_signs(text)):
+                groups = range(1, match.re.groups + 1) if match.re.groups else (0,)
+                spans = (match.span(group) for group in groups)
+                raw = next((text[a:b] for a, b in spans if a >= 0), None)
                 if self.take == "first":
                     break
         return None if raw is None else NORMALISERS[self.normalise](raw)

@@ -12,41 +12,76 @@ import functools
 import importlib
 import importlib.util
 import re
+import unicodedata
 from fractions import Fraction
 from typing import Any
 
 from tierwise.errors import InputError
+from tierwise.tasks.markup import plain_signs
 
 _LONGEST = 300
+_UNITS = (
+    r"(?:square|cubic|sq\.?|cu\.?)? ?(?:units?|cm|mm|km|m|kg|g|mg|in|inch(?:es)?|ft|foot|feet|yards?|miles?"
+    r"|met(?:er|re)s?|centimet(?:er|re)s?|kilomet(?:er|re)s?|hours?|hrs?|minutes?|mins?|seconds?|secs?|days?|weeks?"
+    r"|years?|degrees?|dollars?|cents?|mph|percent|ways?|people|students?|points?)"
+)
 _WRITTEN = (
-    (re.compile(r"\\(?:left|right|displaystyle|big|Big|bigg|Bigg)(?![a-zA-Z])"), ""),
-    (re.compile(r"\\[dt]frac(?![a-zA-Z])"), r"\\frac"),
+    (re.compile(r"\\(?:left|right|displaystyle|big|Big|bigg|Bigg|limits)(?![a-zA-Z])"), ""),
+    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\[!,;:]|\\ |\\q?quad(?![a-zA-Z])|~"), ""),
-    (re.compile(r"\^\{?\\circ\}?|\\degree(?![a-zA-Z])|°|\\?[%$]"), ""),
-    (re.compile(r"(?<=.)\\(?:text|mbox|mathrm)\{[^{}]*\}(?:\^\{?\d\}?)?$"), ""),
-    (re.compile(r"^\\(?:text|mbox|mathrm|textbf|mathbf)\{([^{}]*)\}$"), r"\1"),
-    (re.compile(r"\\frac(\d)(\d)"), r"\\frac{\1}{\2}"),
-    (re.compile(r"\\sqrt(\d)"), r"\\sqrt{\1}"),
+    (re.compile(r"\^\{?\\circ\}?|\\degree(?![a-zA-Z])|°|\\?[%$]|[€£¥]"), ""),
+    (re.compile(r"(?<=.)\\(?:text|mbox|mathrm|textrm)\{[^{}]*\}(?:\^\{?\d\}?)?$"), ""),
+    (re.compile(r"^\\(?:text|mbox|mathrm|textbf|mathbf|textrm|textit)\{([^{}]*)\}$"), r"\1"),
+    (re.compile(rf"(?<=[\d}}])\s+{_UNITS}(?:\^?\{{?[23²³]\}}?)?$", re.IGNORECASE), ""),
+    (re.compile(r"(?<=\d)\s*×\s*(?=\d)"), r"\\cdot"),
+    (re.compile(r"^\\(?:boxed|fbox|framebox)\s*\{(.*)\}$|^\\(?:boxed|fbox)\s+(.*)$"), r"\1\2"),
+    (re.compile(r"^\\[(\[](.*)\\[)\]]$"), r"\1"),
+    (re.compile(r"\\frac\s*(\d)\s*(\d)"), r"\\frac{\1}{\2}"),
+    (re.compile(r"\\sqrt\s*(\d)"), r"\\sqrt{\1}"),
+    (re.compile(r"√(\d+)|√\(([^()]*)\)"), r"\\sqrt{\1\2}"),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\(?:cdot|times)(?![a-zA-Z])"), r"\\cdot"),
     (re.compile(r"\s+"), ""),
     (re.compile(r"^[a-zA-Z]=(?=.)"), ""),
-    (re.compile(r"^\\boxed\{(.*)\}$"), r"\1"),
-    (re.compile(r"^\\[(\[](.*)\\[)\]]$"), r"\1"),
+    (re.compile(r"^\(([A-Z])\)$"), r"\1"),
+)
+"""Pattern and what takes its place, in this order, until nothing changes."""
+_SIGNS = str.maketrans(
+    {
+        "π": r"\pi",
+        "∞": r"\infty",
+        "≤": r"\le",
+        "≥": r"\ge",
+        "≠": r"\ne",
+        "∪": r"\cup",
+        "∩": r"\cap",
+        "²": "^2",
+        "³": "^3",
+        "½": r"\frac{1}{2}",
+        "¼": r"\frac{1}{4}",
+        "¾": r"\frac{3}{4}",
+        "⅓": r"\frac{1}{3}",
+        "⅔": r"\frac{2}{3}",
+        "⅛": r"\frac{1}{8}",
+        "θ": r"\theta",
+    }
 )
 _FRACTION = re.compile(r"([-+]?)(?:\\frac\{([-+]?\d{1,40})\}\{(\d{1,40})\}|(\d{1,40})/(\d{1,40}))")
 _DECIMAL = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,40})?(?:\.\d{1,40})?")
+_MIXED = re.compile(r"([-+]?)(\d{1,9})\\frac\{(\d{1,9})\}\{(\d{1,9})\}")
+_TAG = re.compile(r"<\|[^|<>\n]{1,40}\|>|</[A-Za-z][\w-]{0,30}>")
 _RUNAWAY = re.compile(r"\^\{?[^{}]*\d{4,}|\^\{[^{}]*\^|\d{4,}!|!!")
 
 
 def canonical_latex(raw: str) -> str | None:
     """One written form of a short LaTeX answer; a rational number is ``p`` or ``p/q``."""
-    text = raw.replace("−", "-").strip("\"'`*\n ")
+    text = plain_signs(unicodedata.normalize("NFC", raw)).translate(_SIGNS)
+    text = _TAG.sub("", text).strip("\"'`*\n ")
     for _ in range(8):  # what a rule uncovers another may read
         before = text
         for pattern, instead in _WRITTEN:
             text = pattern.sub(instead, text)
-        text = text.strip("\"'`* ").rstrip(".,;")
+        text = text.strip("\"'`* ").rstrip(".,;:")
         if text == before:
             break
     return _rational(text) or text or None
@@ -110,6 +145,9 @@ def _rational(text: str) -> str | None:
         if int(bottom) == 0:
             return None
         value = Fraction(int(top), int(bottom)) * (-1 if sign == "-" else 1)
+    elif (match := _MIXED.fullmatch(text)) and 0 < int(match[3]) < int(match[4]):
+        value = int(match[2]) + Fraction(int(match[3]), int(match[4]))
+        value *= -1 if match[1] == "-" else 1
     elif any(c.isdigit() for c in text) and _DECIMAL.fullmatch(text):
         value = Fraction(text.replace(",", ""))
     else:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 
-_DASHES = str.maketrans(dict.fromkeys("−–‒﹣-", "-") | dict.fromkeys("\u00a0\u2009\u202f\t\n", " "))
+from tierwise.tasks.markup import unwrapped, without_emphasis
 
 _CURRENCY = r"(?:(?:US|CA|AU|A|C)?\$|[€£¥₹]|(?:USD|EUR|GBP|JPY|INR|CAD|AUD|CHF)\b)?"
 _DIGITS = (
     r"\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d{1,3}(?: \d{3})+(?:\.\d*)?|\d{1,3}(?:_\d{3})+(?:\.\d*)?"
-    r"|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+"
+    r"|\d{1,3}(?:'\d{3})+(?:\.\d*)?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+"
 )
 _QUANTITY = re.compile(
     rf"(?P<sign>[-+]?) ?{_CURRENCY} ?(?P<inner>[-+]?)"
@@ -27,6 +28,21 @@ _SCALES = {
 }
 _WORD = re.compile(r"[^\W\d_][^\W\d_./²³'’()-]*(?:[./'’-][^\W\d_]+)*[²³.]?")
 _ATTACHED = re.compile(r"[%°$€£¥₹]|[^\W\d_]{2,}|[mgshl]\b")
+_TEN_TO = re.compile(
+    r"(?<=\d) ?(?:×|x|\*|·|times|cdot) ?10(?: ?\^ ?\{?([-+]?\d{1,3})\}?|(-?[⁰¹²³⁴-⁹]{1,3}))(?!\.?\d)"
+)
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+_ABOUT = re.compile(
+    r"(?:(?:is|equals|equal to|approximately|approx\.?|about|around|roughly|exactly|only|just"
+    r"|a total of)\s+)+",
+    re.IGNORECASE,
+)
+_MINUS = re.compile(r"^(?:minus|negative) (?=[\d.])", re.IGNORECASE)
+_EXPLAINED = re.compile(
+    r" \(|,? (?:because|since|as|so|which|where|given|not)\b|, (?=[^\W\d])|; |\. |\.?\n| ?— ?|\? ",
+    re.IGNORECASE,
+)
+_ALTERNATIVE = re.compile(r"[\s,;(]*\b(?:or|and|to|through|nor)\b", re.IGNORECASE)
 _NOT_UNITS = frozenset({"and", "or", "plus", "minus", "to", "over", "half", "point"})
 _MOST_WORDS = 4
 
@@ -35,19 +51,43 @@ def canonical_number(raw: str) -> str | None:
     """The number in ``raw`` in plain decimal notation, None where it is no single number.
 
     A sign may stand before or after a currency; thousands may be set apart; a unit of up to four
-    words may follow, and ``million`` and the like count. A percentage is its number. What reads as
-    two numbers, a range or a sum is none.
+    words may follow, and ``million`` and the like count. A percentage is its number. The result of
+    a calculation (``6 * 7 = 42``) is the number, and what follows as an explanation (``42, since
+    …``, ``42 (6 times 7)``) is left out. What reads as two numbers, a range or a sum is none.
     """
-    text = (
-        raw.translate(_DASHES).strip().strip("*`\"'").lstrip(" =≈~").rstrip(" .=").replace("\\", "")
-    )
+    text = without_emphasis(unwrapped(raw)).replace("{,}", ",").replace("\\", "")
+    text = _TEN_TO.sub(lambda m: "e" + (m[1] or m[2]).translate(_RAISED), text)
+    for part in _parts(text):
+        value = _quantity(part)
+        if value is not None:
+            return value
+    return None
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The text, what stands before an explanation, and what stands after the last equals sign."""
+    yield text
+    explained = _EXPLAINED.search(text)
+    if explained and not _ALTERNATIVE.match(text[explained.start() :]):
+        text = text[: explained.start()]
+        yield text
+    if "=" in text and not _ALTERNATIVE.search(text):
+        yield text.rpartition("=")[2]
+
+
+def _quantity(text: str) -> str | None:
+    text = text.strip().strip("*`\"'").lstrip(" =≈~:").rstrip(" .=,;:")
+    text = _ABOUT.sub("", text)
+    text = _MINUS.sub("-", text)
+    if text[:1] in "([{" and text[-1:] in ")]}":
+        text = text[1:-1]
     match = _QUANTITY.fullmatch(text.strip("$ ") if text.count("$") == 2 else text)
     if match is None or (match["sign"] and match["inner"]):
         return None
     scale = _scale(match["unit"])
     if scale is None:
         return None
-    digits = match["digits"].replace(",", "").replace("_", "").replace(" ", "")
+    digits = re.sub("[,_ ']", "", match["digits"])
     try:
         value = Decimal(f"{match['sign'] or match['inner']}{digits}{match['exponent'] or ''}")
     except InvalidOperation:
