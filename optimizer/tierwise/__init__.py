@@ -1,12 +1,14 @@
-"""Tune a prompt and the way it is run, together, for each model tier.
+"""Jointly tune the prompt and the inference strategy for each model tier, within a budget.
 
 The public names, loaded when they are first used::
 
-    task_from_jsonl, tune            a task of one's own, and the main job
-    Task, Budget, TierSpec, ProposalSpec
-    Variant, Recipe, Policy, StrategySpec, PromptTemplate, AnswerSpec
+    tune, plan, compare              the main job, what it would buy, and what came of it
+    Run                              a finished run: policies, frames, report
+    Task, Tier, Price, Budget        what a job is made of
+    AnswerSpec, PromptTemplate, ProposalSpec
+    Variant, Recipe, Policy, StrategySpec
     PolicyFile, PolicyRuntime        a policy, and what answers requests with it
-    TierwiseError                    what is raised on purpose
+    TierwiseError                    base of what is raised on purpose
 """
 
 from __future__ import annotations
@@ -15,38 +17,43 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tierwise.api import task_from_jsonl, tune
+    from tierwise.api import Run, plan, tune
+    from tierwise.api import compare_runs as compare
     from tierwise.errors import TierwiseError
     from tierwise.schema import (
         Budget,
         Policy,
         PolicyFile,
+        Price,
         PromptTemplate,
         ProposalSpec,
         Recipe,
         StrategySpec,
-        TierSpec,
         Variant,
     )
+    from tierwise.schema import TierSpec as Tier
     from tierwise.serving import PolicyRuntime
     from tierwise.tasks import AnswerSpec, Task
 
 _HOME = {
-    "task_from_jsonl": "api",
-    "tune": "api",
-    "Budget": "schema",
-    "ProposalSpec": "schema",
-    "TierSpec": "schema",
-    "TierwiseError": "errors",
-    "Variant": "schema",
-    "Policy": "schema",
-    "PolicyFile": "schema",
-    "PromptTemplate": "schema",
-    "Recipe": "schema",
-    "StrategySpec": "schema",
-    "PolicyRuntime": "serving",
-    "AnswerSpec": "tasks",
-    "Task": "tasks",
+    "Run": "api.Run",
+    "compare": "api.compare_runs",
+    "plan": "api.plan",
+    "tune": "api.tune",
+    "Budget": "schema.Budget",
+    "Policy": "schema.Policy",
+    "PolicyFile": "schema.PolicyFile",
+    "Price": "schema.Price",
+    "PromptTemplate": "schema.PromptTemplate",
+    "ProposalSpec": "schema.ProposalSpec",
+    "Recipe": "schema.Recipe",
+    "StrategySpec": "schema.StrategySpec",
+    "Tier": "schema.TierSpec",
+    "TierwiseError": "errors.TierwiseError",
+    "Variant": "schema.Variant",
+    "PolicyRuntime": "serving.PolicyRuntime",
+    "AnswerSpec": "tasks.AnswerSpec",
+    "Task": "tasks.Task",
 }
 
 __all__ = [
@@ -55,15 +62,18 @@ __all__ = [
     "Policy",
     "PolicyFile",
     "PolicyRuntime",
+    "Price",
     "PromptTemplate",
     "ProposalSpec",
     "Recipe",
+    "Run",
     "StrategySpec",
     "Task",
-    "TierSpec",
+    "Tier",
     "TierwiseError",
     "Variant",
-    "task_from_jsonl",
+    "compare",
+    "plan",
     "tune",
 ]
 
@@ -71,7 +81,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'tierwise' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"tierwise.{_HOME[name]}"), name)
+    module, _, attribute = _HOME[name].rpartition(".")
+    return getattr(importlib.import_module(f"tierwise.{module}"), attribute)
 
 
 def __dir__() -> list[str]:

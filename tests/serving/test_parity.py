@@ -13,7 +13,7 @@ from tierwise.difficulty import SIGNALS
 from tierwise.evaluation import SampleTable, replay_item
 from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.serving import Answer, PolicyRuntime
-from tierwise.serving.answer import bucket_names
+from tierwise.serving.answer import bucket_names_of
 from tierwise.strategies import STRATEGIES, Stage
 
 N_POLICIES = 320
@@ -44,7 +44,7 @@ async def test_same_answer_same_samples_same_rounds_same_cost(number: int) -> No
     for item, question in enumerate(recorded.questions):
         said = replay_item(policy, table, item)
         got = await runtime.answer(question=question)
-        assert seen_of(got) == said_of(said, bucket_names(runtime.file))
+        assert seen_of(got) == said_of(said, bucket_names_of(runtime.file))
 
 
 @pytest.mark.parametrize("number", range(40))
@@ -64,7 +64,7 @@ async def test_a_cascade_asks_and_answers_as_it_was_judged(number: int) -> None:
     for item, question in enumerate(recorded.questions):
         said = replay_item(policy, table, item)
         got = await runtime.answer(question=question)
-        assert seen_of(got) == said_of(said, bucket_names(runtime.file))
+        assert seen_of(got) == said_of(said, bucket_names_of(runtime.file))
 
 
 def said_of(said, buckets: tuple[str, ...]) -> dict:

@@ -48,7 +48,7 @@ from tierwise.proposals import (
     seen_in,
 )
 from tierwise.proposals.dspy_lm import proposers_lm
-from tierwise.proposals.proposers import fields_of
+from tierwise.proposals.proposers import demonstration_of
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import (
     Budget,
@@ -202,7 +202,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             valset,
             DEFAULT_SHARES,
         )
-        demos = [fields_of(signature, demo) for demo in predictor.demos]
+        demos = [demonstration_of(signature, demo) for demo in predictor.demos]
         prompt = signature_template(STUDENT, STUDENT, signature, demos, adapter)
         check_rendering(prompt, signature, demos, adapter, examples.of("tune")[:CHECKED_EXAMPLES])
         job = replace(self.job, task=f"dspy-{self._fingerprint(prompt, examples)}")

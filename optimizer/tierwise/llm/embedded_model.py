@@ -20,7 +20,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any
 
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.base import Call, Completion, Failure, Result
@@ -158,10 +160,10 @@ class EmbeddedFleet:
 
     def _start(self) -> ProcessPoolExecutor:
         executor = ProcessPoolExecutor(
-            self.workers, get_context("spawn"), initializer=_enlist, initargs=(os.getpid(),)
+            self.workers, _WorkerContext(), initializer=_enlist, initargs=(os.getpid(),)
         )
-        # A worker's first imports may bring numpy (those of the caller's own script do), and BLAS
-        # reads its threads then: so the environment is set here, and all workers start here.
+        # BLAS reads its threads when numpy is imported: so the environment is set here, and all
+        # workers start here.
         before = {name: os.environ.get(name) for name in _THREADS}
         os.environ.update(dict.fromkeys(_THREADS, "1"))
         try:
@@ -174,6 +176,34 @@ class EmbeddedFleet:
                 else:
                     os.environ[name] = value
         return executor
+
+
+class _WorkerProcess(SpawnProcess):
+    """A process that does not run the caller's script again, since a worker needs nothing of it.
+
+    So a script, or a notebook, may tune without an ``if __name__ == "__main__":``.
+    """
+
+    _one = threading.Lock()
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        prepare = spawn.get_preparation_data
+
+        def without_main(name: str) -> dict[str, Any]:
+            data = prepare(name)
+            return {k: v for k, v in data.items() if not k.startswith("init_main_from")}
+
+        with _WorkerProcess._one:
+            spawn.get_preparation_data = without_main
+            try:
+                return SpawnProcess._Popen(process_obj)
+            finally:
+                spawn.get_preparation_data = prepare
+
+
+class _WorkerContext(SpawnContext):
+    Process = _WorkerProcess
 
 
 class _Shared:
@@ -205,8 +235,7 @@ def _broken_explained() -> Iterator[None]:
         yield
     except BrokenProcessPool:
         raise ProviderError(
-            "a worker of the embedded models died: killed from outside, or out of memory; a script "
-            "that calls tierwise must do so under `if __name__ == '__main__':`"
+            "a worker of the embedded models died: killed from outside, or out of memory"
         ) from None
 
 

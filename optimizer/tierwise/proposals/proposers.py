@@ -302,11 +302,11 @@ def bootstrap_demonstrations(
             registry.refuse(origin, f"bootstrapping failed: {type(error).__name__}: {error}")
             continue
         (predictor,) = compiled.predictors()
-        demos = [fields_of(predictor.signature, demo) for demo in predictor.demos]
+        demos = [demonstration_of(predictor.signature, demo) for demo in predictor.demos]
         registry.admit_demos(origin, demos)
 
 
-def fields_of(signature: Any, demo: Any) -> Demonstration:
+def demonstration_of(signature: Any, demo: Any) -> Demonstration:
     """The signature's fields that a DSPy demonstration has, as text."""
     return {name: str(demo[name]) for name in signature.fields if demo.get(name) is not None}
 

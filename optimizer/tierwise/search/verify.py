@@ -18,7 +18,7 @@ import numpy as np
 from tierwise.errors import InputError, ProviderError
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import Answer, PolicyRuntime
-from tierwise.serving.answer import bucket_names
+from tierwise.serving.answer import bucket_names_of
 from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
 from tierwise.stats.sequential import confidence_sequence, sequential_test
 from tierwise.tasks import Item, Task
@@ -222,7 +222,7 @@ def shifts(
     to all measures together.
     """
     found = []
-    names = bucket_names(file)
+    names = bucket_names_of(file)
     were = file.expected.get("buckets") or []
     values, at = np.array(scores), np.array(buckets)
     level = 1 - WRONGLY_MOVED / (2 * len(names) + 1)

@@ -113,7 +113,7 @@ def answer_of(
     return Answer(
         text=text,
         answer=None if chosen is None else chosen.answer,
-        bucket=bucket_names(file)[outcome.bucket],
+        bucket=bucket_names_of(file)[outcome.bucket],
         signal=outcome.signal,
         samples=len(outcome.samples),
         rounds=len(outcome.rounds),
@@ -131,7 +131,7 @@ def answer_of(
     )
 
 
-def bucket_names(file: PolicyFile) -> tuple[str, ...]:
+def bucket_names_of(file: PolicyFile) -> tuple[str, ...]:
     """The names that the policy file's YAML gives its buckets, easiest first."""
     n = len(file.policy.buckets)
     named = {1: ("all",), 2: ("easy", "hard"), 3: ("easy", "medium", "hard")}

@@ -52,11 +52,13 @@ def load_items(path: Path, inputs: Sequence[str], fields: Fields | None = None) 
     line_of: dict[str, int] = {}
     for line, row in rows(text, path, faults):
         try:
-            item = _item(row, inputs, fields)
+            item = item_of(row, inputs, fields)
         except InputError as error:
             faults.append(InputError(error.message, path=path, line=line))
             continue
         if item.id in line_of:
+            if row.get((fields or Fields()).id) in (None, "") and item in items:
+                continue  # two rows without an id that are equal are one item
             first = f"item id {item.id!r} is here twice: first in line {line_of[item.id]}"
             faults.append(InputError(first, path=path, line=line))
             continue
@@ -169,7 +171,12 @@ def _rows_of(path: Path) -> Callable[[str, Path, list[InputError]], _Rows]:
 _ROWS = {".jsonl": _json_rows, ".csv": _csv_rows, ".json": _whole_json_rows}
 
 
-def _item(row: dict[str, Any], inputs: Sequence[str], fields: Fields | None) -> Item:
+def item_of(row: dict[str, Any], inputs: Sequence[str], fields: Fields | None) -> Item:
+    """The item of one row.
+
+    Raises:
+        InputError: an input or the target is missing, or is neither text nor a number.
+    """
     nested = row.get("inputs") if fields is None else None
     if nested is not None and not isinstance(nested, dict):
         raise InputError("'inputs' must be an object of the inputs by name")

@@ -88,7 +88,14 @@ def python_metric(reference: str, folder: Path) -> Metric:
     score = getattr(_module(path), function, None)
     if not callable(score):
         raise InputError(f"there is no function {function!r} in it", path=path)
-    return _checked(score, path)
+    return _checked(score, path, function)
+
+
+def callable_metric(score: Callable[[str, Item], Any]) -> Metric:
+    """A function (answer, item) -> score in [0, 1] as a metric, called as ``python_metric`` says."""
+    code = getattr(score, "__code__", None)
+    name = getattr(score, "__name__", type(score).__name__)
+    return _checked(score, Path(code.co_filename) if code else None, name)
 
 
 def _module(path: Path) -> Any:
@@ -103,28 +110,29 @@ def _module(path: Path) -> Any:
     return module
 
 
-def _checked(score: Callable[[str, Item], Any], path: Path) -> Metric:
+def _checked(score: Callable[[str, Item], Any], path: Path | None, name: str) -> Metric:
     def metric(answer: str | None, item: Item) -> float:
         if answer is None:
             return 0.0
         try:
             value = score(answer, item)
         except Exception as error:  # noqa: BLE001  anybody's code: whatever it raises
-            raise _failed(error, path, f"failed on item {item.id!r}") from None
+            raise _failed(error, path, f"{name} failed on item {item.id!r}") from None
         try:
             number = float(value)
         except (TypeError, ValueError):
             number = math.nan
         if not 0 <= number <= 1:
             raise InputError(
-                f"a score is a number from 0 to 1; on item {item.id!r} it gave {value!r}", path=path
+                f"a score is a number from 0 to 1; on item {item.id!r} {name} gave {value!r}",
+                path=path,
             )
         return number
 
     return metric
 
 
-def _failed(error: BaseException, path: Path, what: str) -> InputError:
+def _failed(error: BaseException, path: Path | None, what: str) -> InputError:
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     if isinstance(error, SyntaxError):
         lines = [error.lineno]

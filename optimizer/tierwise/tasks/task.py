@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.tasks.answers import AnswerSpec
+from tierwise.tasks.data_files import Fields, load_items
 from tierwise.tasks.item import Item
-from tierwise.tasks.metrics import METRICS, Metric
+from tierwise.tasks.metrics import METRICS, Metric, callable_metric
 from tierwise.tasks.verifiers import VERIFIERS
 
 SPLITS = ("train", "tune", "select", "test")
@@ -48,6 +51,66 @@ class Task:
         for name in self.shares:
             if name not in SPLITS:
                 raise unknown_name("split", name, SPLITS)
+
+    @classmethod
+    def from_rows(
+        cls,
+        data: Any,
+        *,
+        inputs: Sequence[str],
+        target: str = "target",
+        answer: AnswerSpec | None = None,
+        metric: str | Callable[[str, Item], Any] = "exact_match",
+        name: str = "task",
+    ) -> Self:
+        """A task of the rows of a DataFrame, a list of dicts, a ``datasets.Dataset`` or examples.
+
+        ``inputs`` and ``target`` are names of columns. ``metric`` is a name of ``METRICS``, or a
+        function (canonical answer, item) -> score in [0, 1]; an abstention scores 0 without a call.
+
+        Raises:
+            InputError: no such column, or every fault of the rows, by place.
+        """
+        from tierwise.tasks.rows import items_in
+
+        items = items_in(data, inputs, Fields(target=target))
+        return cls._of(items, inputs, answer, metric, name)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: Path | str,
+        *,
+        inputs: Sequence[str],
+        target: str = "target",
+        answer: AnswerSpec | None = None,
+        metric: str | Callable[[str, Item], Any] = "exact_match",
+        name: str | None = None,
+    ) -> Self:
+        """A task of a file of flat rows or items (``.jsonl``, ``.csv``, ``.json``, maybe gzipped).
+
+        Raises:
+            InputError: every fault of the file, with its line.
+        """
+        path = Path(path)
+        items = load_items(path, inputs, Fields(target=target))
+        return cls._of(items, inputs, answer, metric, name or path.name.split(".")[0])
+
+    from_jsonl = from_file
+
+    @classmethod
+    def _of(
+        cls,
+        items: tuple[Item, ...],
+        inputs: Sequence[str],
+        answer: AnswerSpec | None,
+        metric: str | Callable[[str, Item], Any],
+        name: str,
+    ) -> Self:
+        named = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
+        scorer = None if isinstance(metric, str) else callable_metric(metric)
+        spec = answer or AnswerSpec()
+        return cls(name, 1, tuple(inputs), items, spec, named, scorer=scorer)
 
     @functools.cached_property
     def splits(self) -> dict[str, tuple[Item, ...]]:
