@@ -202,8 +202,8 @@ def policy_file(name: str, model: str, *, passed: bool) -> PolicyFile:
     policy = Policy((easy, Recipe((STEPS,), vote)), Difficulty("length", (-3.0,)))
     user = Message("user", "{{ question }}")
     buckets = [
-        {"score": 0.95, "score_ci95": [0.9, 0.98]},
-        {"score": 0.75, "score_ci95": [0.65, 0.83]},
+        {"items": 60, "score": 0.95, "score_ci95": [0.9, 0.98]},
+        {"items": 60, "score": 0.75, "score_ci95": [0.65, 0.83]},
     ]
     modes = {"direct": {"max_tokens": 32}, "think": {"max_tokens": 256}}
     return PolicyFile(

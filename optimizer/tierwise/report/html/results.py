@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from tierwise.report import numbers as n
 from tierwise.report.charts import Mark, Series, XYChart
 from tierwise.report.frontier import frontier_rows
-from tierwise.report.html.base import Built, Figure, each_tier, sorted_by
+from tierwise.report.html.base import Built, Figure, sorted_by
 from tierwise.report.reading import RunFiles, TierFiles
 from tierwise.report.words import bucket_names, recipe_in_words
-from tierwise.schema import PromptTemplate
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import Bounds, HeldOut, OperatingPoint
 from tierwise.search.tested import Tested
@@ -32,14 +32,21 @@ Recommended = Literal["better", "cheaper", "kept", "unchanged"]
 
 
 @dataclass(frozen=True)
-class BucketLine:
-    """What is done with the requests of a bucket; scores are of held-out items."""
+class ExpectedScore:
+    """What a policy file expects of a bucket, from its held-out items."""
+
+    items: int
+    score: float | None
+    score_ci95: Bounds
+
+
+class BucketLine(NamedTuple):
+    """What is done with the requests of a bucket."""
 
     name: str
     share: float | None
     recipe: str
-    score: float | None
-    score_ci95: Bounds | None
+    expected: ExpectedScore | None
 
 
 @dataclass(frozen=True)
@@ -50,16 +57,10 @@ class Card:
     baseline is kept though another policy was chosen, or no other was chosen (unchanged).
     """
 
-    tier: str
-    tone: str
-    model: str
-    passed: bool
+    tier: TierFiles
     outcome: Recommended
-    point: OperatingPoint
-    baseline: HeldOut
     buckets: tuple[BucketLine, ...]
     sorted_by: str
-    prompts: tuple[PromptTemplate, ...]
     remarks: tuple[str, ...]
 
 
@@ -75,9 +76,12 @@ def recommendation_section(run: RunFiles) -> Built:
     """What to deploy on each tier: what is gained, at what cost, how sure."""
     if not run.tiers and not run.failed:
         return Built(None)
-    cards, notes = each_tier(run, _card)
-    lost = [name for name, tier in run.tiers.items() if tier.policy is None]
-    notes += tuple(f"The policy of {name} is not shown: its file cannot be read." for name in lost)
+    notes = tuple(
+        f"What the policy of {name} does is not shown: policies/{name}.yaml is missing or damaged."
+        for name, tier in run.tiers.items()
+        if tier.policy is None
+    )
+    cards = tuple(_card(tier) for tier in run.tiers.values())
     return Built(Recommendation(cards, tuple(run.failed.items())), notes)
 
 
@@ -89,30 +93,25 @@ def _card(tier: TierFiles) -> Card:
         outcome = "better" if low is not None and low > 0 else "cheaper"
     else:
         outcome = "unchanged" if s.chosen.policy == s.baseline.policy else "kept"
-    return Card(
-        tier=tier.name,
-        tone=tier.tone,
-        model=s.model,
-        passed=s.passed,
-        outcome=outcome,
-        point=s.chosen,
-        baseline=s.baseline,
-        buckets=_bucket_lines(policy) if policy else (),
-        sorted_by=sorted_by(policy) if policy else "",
-        prompts=tuple(policy.prompts.values()) if policy else (),
-        remarks=tuple(_remarks(tier)),
-    )
+    buckets = _bucket_lines(policy) if policy else ()
+    told_by = sorted_by(policy) if policy else ""
+    return Card(tier, outcome, buckets, told_by, tuple(_remarks(tier)))
 
 
 def _bucket_lines(policy: PolicyFile) -> tuple[BucketLine, ...]:
     recipes = policy.policy.buckets
-    shares = policy.shares or (None,) * len(recipes)
-    measured = policy.expected.get("buckets") or [{}] * len(recipes)
-    return tuple(
-        BucketLine(name, share, recipe_in_words(recipe), m.get("score"), m.get("score_ci95"))
-        for name, share, recipe, m in zip(
-            bucket_names(len(recipes)), shares, recipes, measured, strict=True
+    names, shares = bucket_names(len(recipes)), policy.shares or (None,) * len(recipes)
+    try:
+        expected = TypeAdapter(tuple[ExpectedScore, ...]).validate_python(
+            policy.expected.get("buckets", ())
         )
+    except (
+        ValidationError
+    ):  # a policy that was written elsewhere: its recipes are shown all the same
+        expected = ()
+    return tuple(
+        BucketLine(names[i], shares[i], recipe_in_words(recipe), *expected[i : i + 1] or (None,))
+        for i, recipe in enumerate(recipes)
     )
 
 
@@ -261,17 +260,6 @@ def paired_gain(tested: Tested | None, policy: str, other: str) -> Interval | No
 
 
 @dataclass(frozen=True)
-class PointRow:
-    """An operating point of a tier."""
-
-    tier: str
-    name: str
-    point: OperatingPoint
-    exported: bool
-    is_baseline: bool
-
-
-@dataclass(frozen=True)
 class PointStep:
     """A point against the cheaper one before it; ``usd`` is the extra cost of an item."""
 
@@ -287,40 +275,31 @@ class PointStep:
 
 @dataclass(frozen=True)
 class Points:
-    """The points of all tiers, and the steps from one to the next."""
+    """Each tier with its points by cost, and the steps from one to the next."""
 
-    points: tuple[PointRow, ...]
+    tiers: tuple[tuple[TierFiles, tuple[tuple[str, OperatingPoint], ...]], ...]
     steps: tuple[PointStep, ...]
 
 
 def points_section(run: RunFiles) -> Built:
     """Operating points by cost, and what the next dollar buys on the way from one to the next."""
-    rows: list[PointRow] = []
-    steps: list[PointStep] = []
-    for tier in run.tiers.values():
-        s = tier.summary
-        found = _by_cost(s.operating_points)
-        for name, point in found:
-            exported = s.passed and name == s.operating_point
-            rows.append(
-                PointRow(tier.name, name, point, exported, point.policy == s.baseline.policy)
-            )
-        steps += _steps(tier, found)
-    return Built(Points(tuple(rows), tuple(steps)))
+    tiers = tuple((tier, _by_cost(tier.summary.operating_points)) for tier in run.tiers.values())
+    steps = tuple(step for tier, points in tiers for step in _steps(tier, points))
+    return Built(Points(tiers, steps))
 
 
-def _by_cost(points: Mapping[str, OperatingPoint]) -> list[tuple[str, OperatingPoint]]:
+def _by_cost(points: Mapping[str, OperatingPoint]) -> tuple[tuple[str, OperatingPoint], ...]:
     def order(entry: tuple[str, OperatingPoint]) -> tuple[float, int]:
         name, point = entry
         known = _POINT_ORDER.index(name) if name in _POINT_ORDER else len(_POINT_ORDER)
         return point.usd_per_item, known
 
-    return sorted(points.items(), key=order)
+    return tuple(sorted(points.items(), key=order))
 
 
-def _steps(tier: TierFiles, found: list[tuple[str, OperatingPoint]]) -> Iterator[PointStep]:
+def _steps(tier: TierFiles, points: tuple[tuple[str, OperatingPoint], ...]) -> Iterator[PointStep]:
     before: tuple[str, HeldOut] = ("baseline prompt", tier.summary.baseline)
-    for name, point in found:
+    for name, point in points:
         name_before, last = before
         if point.policy == last.policy:
             continue
