@@ -125,9 +125,7 @@ def test_an_interval_is_drawn_where_both_ends_are_known():
             ),
             HOSTILE,
         ),
-        BarChart(
-            HOSTILE, "", (Bar(HOSTILE, "t0", 2.0, HOSTILE, 2.1, HOSTILE), Bar("b", "t1", 0.0, "0"))
-        ),
+        BarChart(HOSTILE, "", (Bar(HOSTILE, "t0", 2.0, HOSTILE, 2.1), Bar("b", "t1", 0.0, "0"))),
         BarChart("nothing", "", ()),
     ],
 )

@@ -109,14 +109,13 @@ class IntervalChart:
 
 
 class Bar(NamedTuple):
-    """A bar with its value in words; ``planned`` is an upright mark on it."""
+    """A bar, and what is said behind it; ``planned`` is an upright mark across it."""
 
     name: str
     tone: str
     value: float
     said: str
     planned: float | None = None
-    planned_said: str = ""
 
 
 @dataclass(frozen=True)
@@ -384,13 +383,14 @@ def _draw_intervals(chart: IntervalChart, width: int) -> Markup:
         low, high = row.interval or (None, None)
         if low is not None and high is not None:
             parts.append(_segment(at_x(low), y, at_x(high), y, f"whisker {chart.tone}"))
-        parts.append(_mark(at_x(row.value), y, chart.tone, row.note, row.shape, 4.5))
+        size = 6.0 if row.shape == "star" else 4.5
+        parts.append(_mark(at_x(row.value), y, chart.tone, row.note, row.shape, size))
     return _picture(chart, width, height, parts)
 
 
 def _draw_bars(chart: BarChart, width: int) -> Markup:
     row_height, bar_height = 24, 15
-    start = min(16 + 6.6 * max((len(_cut(b.name, _NAME)) for b in chart.bars), default=0), 250)
+    start = min(18 + 7.2 * max((len(_cut(b.name, _NAME)) for b in chart.bars), default=0), 250)
     said = 14 + 6.6 * max((len(bar.said) for bar in chart.bars), default=0)
     most = max((v for b in chart.bars for v in (b.value, b.planned or 0.0)), default=0.0) or 1.0
     scale = max(20.0, width - start - said) / most
@@ -401,12 +401,10 @@ def _draw_bars(chart: BarChart, width: int) -> Markup:
         note = _title(f"{bar.name}: {bar.said}")
         kind = f"bar {bar.tone}"
         parts.append(_tag("rect", note, x=start, y=y, width=length, height=bar_height, class_=kind))
-        text_at = start + length + 6
+        x = start + (bar.planned or 0.0) * scale
         if bar.planned is not None:
-            x = start + bar.planned * scale
-            parts.append(_segment(x, y - 3, x, y + bar_height + 3, "plan", bar.planned_said))
-            if x < text_at + said - 8:  # the mark would run through the number
-                text_at = max(text_at, x + 6)
+            parts.append(_segment(x, y - 3, x, y + bar_height + 3, "plan"))
+        text_at = max(start + length, x) + 6
         parts.append(_text(bar.said, text_at, y + 12, "start", "label dim"))
     return _picture(chart, width, len(chart.bars) * row_height + 8, parts)
 

@@ -165,7 +165,7 @@ def environment() -> jinja2.Environment:
         "ratio": n.ratio,
         "score": n.score,
         "share": n.share,
-        "signed": lambda value, digits=2: f"{value:+.{digits}g}" if n.known(value) else n.NOTHING,
+        "signed": lambda value, digits=2: f"{value:+.{digits}f}" if n.known(value) else n.NOTHING,
         "svg": charts.draw,
         "thousands": lambda count: n.NOTHING if count is None else f"{count:,.0f}",
         "usd": n.usd,

@@ -85,9 +85,10 @@ def _opened_pool(run: RunFiles) -> tuple[SamplePool | None, tuple[str, ...]]:
 def _spending_chart(run: RunFiles, rows: Sequence[TierSpending]) -> BarChart:
     bars = []
     for name, spent, plan in rows:
-        planned = plan.expected.usd if plan else None
-        note = f"{name}: planned {n.usd(planned)}"
-        bars.append(Bar(name, run.tiers[name].tone, spent.usd, n.usd(spent.usd), planned, note))
+        said, planned = n.usd(spent.usd), plan.expected.usd if plan else None
+        if planned is not None:
+            said += f" of {n.usd(planned)} planned"
+        bars.append(Bar(name, run.tiers[name].tone, spent.usd, said, planned))
     about = ", ".join(f"{bar.name} {bar.said}" for bar in bars)
     return BarChart("Cost of tuning by tier", about, tuple(bars))
 
