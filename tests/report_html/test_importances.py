@@ -1,7 +1,9 @@
 import optuna
+import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from tierwise.errors import InputError
 from tierwise.search.importances import importances
 
 
@@ -24,3 +26,13 @@ def test_what_makes_scores_high_matters_for_the_score(tmp_path):
     assert list(found) == ["s"]
     assert found["s"]["score"]["up"] > 0.8
     assert found["s"]["usd"]["down"] > 0.8
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\xa0\xff", b'{"op_code": 0, ', b'{"op_code": "x"}\n{"op_code": 99}\n']
+)
+def test_a_damaged_journal_is_bad_input(tmp_path, damage):
+    path = tmp_path / "study.journal"
+    path.write_bytes(damage + b"\n{}\n")
+    with pytest.raises(InputError, match=r"study\.journal.*no whole journal"):
+        importances(path, ["s"])

@@ -17,6 +17,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tierwise.errors import InputError
+
 OBJECTIVES = ("score", "usd")
 FEWEST_TRIALS = 20
 """With fewer trials (of the study, or that have the parameter) an importance is noise."""
@@ -29,10 +31,17 @@ def importances(journal: Path, studies: Sequence[str]) -> dict[str, dict[str, Ma
     """Study -> objective -> parameter -> share of importance, the largest first.
 
     A study that is not in the journal, or has fewer than ``FEWEST_TRIALS`` trials, is left out.
+
+    Raises:
+        InputError: the journal is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(journal)))
-    known = {summary.study_name for summary in storage.get_all_studies()}
+    try:
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        known = {summary.study_name for summary in storage.get_all_studies()}
+    except Exception as error:  # noqa: BLE001  Optuna replays a damaged log until something breaks
+        fault = f"is no whole journal of studies ({type(error).__name__})"
+        raise InputError(fault, path=journal) from None
     found: dict[str, dict[str, Mapping[str, float]]] = {}
     for name in studies:
         if name not in known:
