@@ -54,8 +54,8 @@ from tierwise.schema import (
     uniform,
 )
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.n_samples_by_variant import samples_needed
-from tierwise.search.search_size import SearchSize
+from tierwise.search.problem import SearchSize
+from tierwise.search.samples import samples_needed
 from tierwise.search.study import described
 from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.stats.intervals import bootstrap_mean

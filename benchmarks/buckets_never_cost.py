@@ -39,7 +39,6 @@ from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.schema.space import SearchSpace
 from tierwise.search.allocation import allocate
 from tierwise.search.compute_gate import GateDecision, decide
-from tierwise.search.parameters import Dimensions
 from tierwise.search.selection import (
     SCORE_PER_DOUBLING,
     StudyEvidence,
@@ -47,6 +46,7 @@ from tierwise.search.selection import (
     finalists_of,
     select_points,
 )
+from tierwise.search.space import Dimensions
 from tierwise.search.study import StudyRound
 from tierwise.strategies import Sample
 

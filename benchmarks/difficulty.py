@@ -31,13 +31,12 @@ from tierwise.pool import SamplePool
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import Job, Policy, TierSpec, UsageLimits
 from tierwise.search import SearchSize
-from tierwise.search.asking import asked_of
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.grid import recipes
 from tierwise.search.mode_shares import mode_shares, stuck_in
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.signal_quality import CLASSES, difficulties_of, qualities
-from tierwise.search.stages import paying
+from tierwise.search.signals import asked_of, paying
+from tierwise.search.space import recipe_grid
 from tierwise.search.study import described
 from tierwise.search.techniques import techniques
 from tierwise.search.tier import TierResult
@@ -65,7 +64,7 @@ def opened(found: TierResult, result: TuneResult) -> World:
         for variant in (fit.direct, fit.think)
     )
     variants = tuple(dict.fromkeys((*dimensions.variants, *switch)))
-    wanted = {**dict.fromkeys(variants, dimensions.max_samples), **asked_of(q.told)}
+    wanted = {**dict.fromkeys(variants, dimensions.max_samples), **asked_of(q.ready_signals)}
     items = (
         q.items("tune")[: q.search_size.study_items] + q.items("test")[: q.search_size.test_items]
     )
@@ -124,7 +123,7 @@ def signals(world: World) -> None:
             d for k in PROBE_SAMPLES for d in difficulties_of(dims, (cheapest, leading), k)
         )
     )
-    found = qualities(evaluator, recipes(dims, steps=3), asked, leading)
+    found = qualities(evaluator, recipe_grid(dims, steps=3), asked, leading)
     print(f"\n### {world.name}: signals, judged by `{leading.label}` on {table.n_items} items\n")
     oracle = interval(found[0].oracle_gain, found[0].oracle_gain_ci95)
     print(f"Oracle buckets gain {iv(oracle, 4, sign=True)} of utility.\n")

@@ -2,7 +2,7 @@
 the other, both ways round. The ablation of ``benchmarks/difficulty.py``.
 
 The table's items are cut in two halves; everything (prompts, fixed n, early stop, thresholds and
-recipes of buckets by each signal, out of ``search.allocation``) is chosen on one and judged on the
+recipe_grid of buckets by each signal, out of ``search.allocation``) is chosen on one and judged on the
 other. "Equal" is a mean within .005 of the best fixed n's on the half that is chosen on; whether it
 is so on the other half says the interval, over items.
 """
@@ -18,9 +18,7 @@ from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.search.ablation import ADAPTIVE
 from tierwise.search.allocation import allocate
-from tierwise.search.grid import recipes
-from tierwise.search.parameters import Dimensions, policy_of
-from tierwise.search.restated import merged
+from tierwise.search.space import Dimensions, merge_buckets, policy_of, recipe_grid
 from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.stats.intervals import Interval, bootstrap_ratio
 from tierwise.strategies import build
@@ -113,7 +111,7 @@ def families(on: Evaluator, world: World) -> dict[str, EvaluatedTrial]:
     """What each freedom allows, judged on the half that is chosen on."""
     dims = world.dimensions
     single = [Policy((Recipe((variant,), StrategySpec.of("single")),)) for variant in dims.variants]
-    plain = _judged(on, [Policy((recipe,)) for recipe in recipes(dims, steps=4)])
+    plain = _judged(on, [Policy((recipe,)) for recipe in recipe_grid(dims, steps=4)])
     found: dict[str, EvaluatedTrial] = {
         TODAY: _judged(on, [world.today]),
         PROMPT: _judged(on, single),
@@ -134,7 +132,7 @@ def is_fixed(policy: Policy) -> bool:
 
 
 def _judged(on: Evaluator, policies: Sequence[Policy | None]) -> EvaluatedTrial:
-    judged = {p: on.evaluate(p) for p in (merged(p) for p in policies if p is not None)}
+    judged = {p: on.evaluate(p) for p in (merge_buckets(p) for p in policies if p is not None)}
     return {p: e for p, e in judged.items() if np.isfinite(e.mean_score)}
 
 

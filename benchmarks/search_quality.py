@@ -27,8 +27,8 @@ from tierwise.runs.tune import tune
 from tierwise.schema import StrategySpec, default_job, uniform
 from tierwise.search import RunDir
 from tierwise.search.allocation import allocate
-from tierwise.search.parameters import Dimensions
 from tierwise.search.sampler import PartwiseSampler
+from tierwise.search.space import Dimensions
 from tierwise.search.study import StudyRound
 
 TRIALS, DEPTH, SHARE = 300, 17, 0.99

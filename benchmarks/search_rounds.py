@@ -30,7 +30,7 @@ from tierwise.report.search_rounds import curve
 from tierwise.retrieval.bm25 import Bm25Retriever
 from tierwise.runs import load_task
 from tierwise.schema import Policy, PolicyFile, Recipe, StrategySpec, Variant, load_job, uniform
-from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.samples import samples_needed
 from tierwise.stats import bootstrap_ratio, paired_difference
 from tierwise.tasks import Item
 

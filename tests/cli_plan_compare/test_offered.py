@@ -6,7 +6,8 @@ import pytest
 
 from tierwise.runs import check, load_space
 from tierwise.schema import Price, Tier
-from tierwise.search.offered import offered, scores_of
+from tierwise.search.recorded import scores_of
+from tierwise.search.space import offered
 from tierwise.tasks import Item, Task
 
 ITEM = Item("i", {"question": "1 2 3 4"}, "24")

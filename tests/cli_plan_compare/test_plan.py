@@ -12,7 +12,7 @@ from tierwise.errors import InputError
 from tierwise.runs.tune import prepare
 from tierwise.schema import Budget, Job, Price, TierSpec, default_job, override
 from tierwise.search import plan as planning
-from tierwise.search.search_size import SearchSize
+from tierwise.search.problem import SearchSize
 
 PAID = TierSpec(
     "openai/gpt-4o-mini", Price(0.15, 0.6), {"direct": {"max_tokens": 40}}, takes_n=True

@@ -6,7 +6,7 @@ from typing import Any
 
 import dspy
 from tierwise.runs import load_task
-from tierwise.search.search_size import SearchSize
+from tierwise.search.problem import SearchSize
 
 LITTLE = SearchSize(
     screen_items=24,

@@ -13,8 +13,7 @@ from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
 from tierwise.schema.space import Range, SearchSpace
 from tierwise.search.allocation import allocate
-from tierwise.search.grid import recipes
-from tierwise.search.parameters import Dimensions, Proposal, policy_of
+from tierwise.search.space import Dimensions, Proposal, policy_of, recipe_grid
 
 PROBES = {
     "none": [None],
@@ -36,7 +35,7 @@ def dims(signal: str, buckets: int, strategies: dict) -> Dimensions:
 
 def every_allocation(evaluator: Evaluator, space: Dimensions, cuts) -> list[tuple[float, float]]:
     """(score, dollars) of each recipe of the grid, and of each tuple of them at each cut."""
-    grid = recipes(space, steps=3)
+    grid = recipe_grid(space, steps=3)
     found = [evaluator.evaluate(Policy((recipe,))) for recipe in grid]
     signal = space.space.signals[1]
     for probe, shares in itertools.product(PROBES[signal], cuts):
@@ -103,7 +102,7 @@ def test_one_bucket_needs_no_signal() -> None:
 
 
 def test_the_grid_has_portfolios_with_a_sample_for_each_variant() -> None:
-    grid = recipes(DIMS)
+    grid = recipe_grid(DIMS)
     single = StrategySpec.of("single")
     assert Recipe((VARIANTS[0],), single) in grid
     assert not any(len(r.variants) == 2 and r.strategy == single for r in grid)

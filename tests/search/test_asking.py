@@ -10,8 +10,9 @@ from tests.evaluation.worlds import VARIANTS, random_table
 from tierwise.evaluation import ABSTAINED, VariantTable
 from tierwise.schema import Difficulty, Message, Price, Probe, PromptTemplate, Tier, Variant
 from tierwise.schema.space import SearchSpace
-from tierwise.search.asking import MODE, asked_of, asking_variants, told, watched, with_mode_to_ask
-from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.samples import samples_needed
+from tierwise.search.signals import asked_of, best_way_to_ask, watched
+from tierwise.search.variants import ASK_MODE, asking_variants, with_mode_to_ask
 
 SPACE = SearchSpace("s", modes=("direct", "think"), signals=("none", "length", "self_rating"))
 RATE = PromptTemplate(
@@ -33,19 +34,21 @@ TIER = Tier(
 
 
 def test_a_tier_gets_a_mode_to_ask_in_only_where_a_signal_asks() -> None:
-    assert with_mode_to_ask(TIER, SPACE).modes[MODE] == {"max_tokens": 16}
+    assert with_mode_to_ask(TIER, SPACE).modes[ASK_MODE] == {"max_tokens": 16}
     assert with_mode_to_ask(TIER, replace(SPACE, signals=("none", "length"))) is TIER
 
 
 def test_a_model_that_reasons_keeps_the_room_that_it_needs() -> None:
     thinking = replace(SPACE, modes=("think",))
-    assert with_mode_to_ask(TIER, thinking).modes[MODE] == TIER.modes["think"]
+    assert with_mode_to_ask(TIER, thinking).modes[ASK_MODE] == TIER.modes["think"]
 
 
 def test_every_paraphrase_is_an_variant_at_temperature_0() -> None:
     prompts, variants = asking_variants([RATE], SPACE.signals)
     assert list(prompts) == ["rate", "rate~1"]
-    assert variants == {"self_rating": (Variant("rate", MODE, 0.0), Variant("rate~1", MODE, 0.0))}
+    assert variants == {
+        "self_rating": (Variant("rate", ASK_MODE, 0.0), Variant("rate~1", ASK_MODE, 0.0))
+    }
 
 
 def replies(values: np.ndarray) -> VariantTable:
@@ -68,7 +71,7 @@ def test_the_paraphrase_that_orders_the_items_best_is_kept() -> None:
     first, second = variants["self_rating"]
     better = np.round(1 + 4 * success)
     asked = {first: replies(np.roll(better, 7)), second: replies(better)}
-    kept = told(replace(table, nodes=asked), variants)
+    kept = best_way_to_ask(replace(table, nodes=asked), variants)
     assert kept == {"self_rating": (Difficulty("self_rating", (), Probe((second,), 1)),)}
     assert asked_of(kept) == {second: 1}
     assert watched(kept) == ()
@@ -78,7 +81,7 @@ def test_one_that_says_the_same_of_all_tells_nothing() -> None:
     table = random_table(0, n_items=40)
     _, variants = asking_variants([RATE], SPACE.signals)
     alike = dict.fromkeys(variants["self_rating"], replies(np.full(40, 4.0)))
-    assert told(replace(table, nodes=alike), variants) == {}
+    assert best_way_to_ask(replace(table, nodes=alike), variants) == {}
 
 
 def test_a_fitted_signal_s_probe_stays_in_the_race() -> None:

@@ -15,7 +15,7 @@ from tests.search.worlds import DIMS, EVERY, VARIANTS, table
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Difficulty, Probe, Recipe, StrategySpec
-from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of, thresholds
+from tierwise.search.space import Dimensions, Proposal, parameters_of, policy_of, thresholds
 
 
 class Sampled:
@@ -87,7 +87,7 @@ def test_every_signal_setting_and_number_of_buckets_can_be_proposed() -> None:
 
 
 def test_what_a_tier_cannot_be_told_by_is_not_proposed() -> None:
-    bare = replace(EVERY, scores=frozenset(), told={})
+    bare = replace(EVERY, scores=frozenset(), ready_signals={})
     assert bare.signals == ("length", "probe_agreement")
 
 

@@ -10,8 +10,7 @@ import pytest
 from tests.search.worlds import DIMS, VARIANTS, coins
 from tierwise.evaluation import ABSTAINED, Evaluator, Permutations, SampleTable, replay_item
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
-from tierwise.search.parameters import Proposal
-from tierwise.search.restated import as_single, merged
+from tierwise.search.space import Proposal, merge_buckets, replace_single_votes
 from tierwise.search.study import StudyRound
 
 ONE = Recipe(VARIANTS[:1], StrategySpec.of("single"))
@@ -42,7 +41,7 @@ def answered() -> SampleTable:
 def test_a_vote_that_its_first_answer_ends_is_one_sample(spec, variants) -> None:
     whole, permutations = answered(), Permutations(4)
     vote = Policy((Recipe(variants, spec),))
-    restated = as_single(vote, Evaluator(whole, permutations))
+    restated = replace_single_votes(vote, Evaluator(whole, permutations))
     assert restated == Policy((ONE,))
     for item in range(whole.n_items):
         for order in range(permutations.n):
@@ -55,16 +54,16 @@ def test_a_vote_that_its_first_answer_ends_is_one_sample(spec, variants) -> None
 @pytest.mark.parametrize("spec", OTHERS, ids=str)
 def test_what_may_take_a_second_sample_stays(spec) -> None:
     policy = Policy((Recipe(VARIANTS[:1], spec),))
-    assert as_single(policy, Evaluator(answered(), Permutations(4))) == policy
+    assert replace_single_votes(policy, Evaluator(answered(), Permutations(4))) == policy
 
 
 def test_where_a_sample_has_no_answer_the_vote_asks_again_and_stays() -> None:
     whole = answered()
     whole.variants[VARIANTS[0]].answers[3, 2] = ABSTAINED
     policy = Policy((Recipe(VARIANTS[:1], DEGENERATE[0]),))
-    assert as_single(policy, Evaluator(whole, Permutations(4))) == policy
+    assert replace_single_votes(policy, Evaluator(whole, Permutations(4))) == policy
     of_other = Policy((Recipe(VARIANTS[1:2], DEGENERATE[0]),))
-    assert as_single(of_other, Evaluator(whole, Permutations(4))) != of_other
+    assert replace_single_votes(of_other, Evaluator(whole, Permutations(4))) != of_other
 
 
 def test_after_a_probe_of_its_own_variant_the_vote_stays() -> None:
@@ -74,8 +73,8 @@ def test_after_a_probe_of_its_own_variant_the_vote_stays() -> None:
     )
     buckets = (Recipe(VARIANTS[:1], DEGENERATE[0]), FOUR)
     on = Evaluator(answered(), Permutations(4))
-    assert as_single(Policy(buckets, own), on) == Policy(buckets, own)
-    assert as_single(Policy(buckets, other), on) == Policy((ONE, FOUR), other)
+    assert replace_single_votes(Policy(buckets, own), on) == Policy(buckets, own)
+    assert replace_single_votes(Policy(buckets, other), on) == Policy((ONE, FOUR), other)
 
 
 def test_a_study_has_the_one_sample_and_not_the_vote_that_is_one() -> None:
@@ -93,9 +92,9 @@ def test_buckets_that_do_the_same_are_one() -> None:
         Recipe(VARIANTS[:1], StrategySpec.of("self_consistency", samples=3)),
     )
     probe = Difficulty("probe_agreement", (0.9, 0.5), Probe(VARIANTS[:1], 2))
-    assert merged(Policy((one, vote, vote), probe)) == Policy(
+    assert merge_buckets(Policy((one, vote, vote), probe)) == Policy(
         (one, vote), replace(probe, thresholds=(0.9,))
     )
-    assert merged(Policy((one, one, vote), probe)).difficulty.thresholds == (0.5,)
-    assert merged(Policy((one, vote, one), probe)).difficulty == probe
-    assert merged(Policy((vote, vote, vote), probe)) == Policy((vote,))
+    assert merge_buckets(Policy((one, one, vote), probe)).difficulty.thresholds == (0.5,)
+    assert merge_buckets(Policy((one, vote, one), probe)).difficulty == probe
+    assert merge_buckets(Policy((vote, vote, vote), probe)) == Policy((vote,))

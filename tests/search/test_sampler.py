@@ -13,8 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from tests.search.worlds import DIMS, VARIANTS, coins, table
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema.space import Constraints
-from tierwise.search.parameters import policy_of
 from tierwise.search.sampler import PartwiseSampler
+from tierwise.search.space import policy_of
 from tierwise.search.study import StudyRound, mirror
 
 TRIALS = 60

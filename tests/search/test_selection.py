@@ -9,7 +9,6 @@ from tests.search.worlds import VARIANTS, judged, table
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, uniform
-from tierwise.search.parameters import Proposal
 from tierwise.search.selection import (
     Candidate,
     bounded_point,
@@ -18,6 +17,7 @@ from tierwise.search.selection import (
     spread_along,
 )
 from tierwise.search.selection import candidate as as_candidate
+from tierwise.search.space import Proposal
 from tierwise.search.study import EvaluatedTrial
 
 N = 400

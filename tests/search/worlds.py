@@ -11,7 +11,7 @@ from tierwise.difficulty import SIGNALS
 from tierwise.evaluation import Evaluation, SampleTable, VariantTable
 from tierwise.schema import Difficulty, Probe, Variant
 from tierwise.schema.space import Range, SearchSpace
-from tierwise.search.parameters import Dimensions
+from tierwise.search.space import Dimensions
 
 SPACE = SearchSpace(
     "small",
@@ -43,7 +43,7 @@ EVERY = Dimensions(
     True,
     9,
     scores=frozenset({"mean_logprob", "min_logprob", "game24"}),
-    told={
+    ready_signals={
         "self_rating": (Difficulty("self_rating", (), Probe((ASKED["rating"],), 1)),),
         "control_question": (
             Difficulty("control_question", (), Probe((ASKED["control_question"],), 1)),

@@ -15,8 +15,8 @@ from tierwise.evaluation import Permutations, SampleTable
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import load_job
 from tierwise.search import Bought, Event, stages
-from tierwise.search.buying import Halves
 from tierwise.search.compute_gate import cheapest_mode, closed_space, decide
+from tierwise.search.samples import Halves
 
 PERMUTATIONS = Permutations(4, 0)
 

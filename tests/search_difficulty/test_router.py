@@ -9,7 +9,7 @@ from tests.search_difficulty.worlds import DIRECT, THINK, variant_table
 from tierwise.difficulty import TrainingSamples, signal_of
 from tierwise.difficulty.router_fit import RouterFit, _visible, fit_router
 from tierwise.evaluation import SampleTable
-from tierwise.search.stages import training_samples
+from tierwise.search.signals import training_samples
 from tierwise.stats.estimators import sigmoid
 
 N = 240

@@ -8,8 +8,8 @@ import pytest
 from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, variant_table
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Probe, Recipe, StrategySpec
-from tierwise.search.parameters import Dimensions
 from tierwise.search.signal_quality import difficulties_of, qualities, summary
+from tierwise.search.space import Dimensions
 
 LENGTH = Difficulty("length")
 SINGLE = StrategySpec.of("single")

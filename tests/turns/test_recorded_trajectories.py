@@ -25,7 +25,7 @@ from tierwise.runs.tune import replay as replay_run
 from tierwise.schema import Policy, Recipe, StrategySpec, UsageLimits, Variant, load_job, uniform
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.buying import Account, Buyer, Supply
-from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.samples import samples_needed
 from tierwise.search.trajectories import Trajectories, check_queries, library_from, recorded_space
 from tierwise.serving import PolicyRuntime
 

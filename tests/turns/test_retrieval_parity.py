@@ -13,7 +13,7 @@ from tierwise.evaluation.replay import replay_columns
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.samples import samples_needed
 from tierwise.serving import PolicyRuntime
 
 PLAIN, STEPS = worlds.VARIANTS

@@ -13,7 +13,7 @@ from tierwise.llm import Completion, Failure
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.retrieval import Retrieved
 from tierwise.schema import Passage, StrategySpec, Turn, uniform
-from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.samples import samples_needed
 from tierwise.serving import PolicyRuntime
 
 PLAIN = worlds.VARIANTS[0]

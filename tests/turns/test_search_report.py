@@ -11,7 +11,7 @@ from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.report.search_rounds import Point, better_buy, curve, rows_of, searched, shown
 from tierwise.schema import StrategySpec, uniform
-from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.samples import samples_needed
 from tierwise.stats.intervals import Interval
 
 PLAIN = worlds.VARIANTS[0]

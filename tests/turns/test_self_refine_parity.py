@@ -11,7 +11,7 @@ from tierwise.errors import InputError
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.search.n_samples_by_variant import samples_needed
+from tierwise.search.samples import samples_needed
 from tierwise.serving import PolicyRuntime
 
 PLAIN, STEPS = worlds.VARIANTS

@@ -60,9 +60,9 @@ from tierwise.schema import (
     TierSpec,
     Variant,
 )
+from tierwise.search.problem import SearchSize
 from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
 from tierwise.search.run_dir import RunDir
-from tierwise.search.search_size import SearchSize
 from tierwise.tasks.task import DEFAULT_SHARES
 
 CHECKED_EXAMPLES = 8

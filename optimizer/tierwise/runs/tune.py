@@ -22,16 +22,15 @@ from tierwise.schema.result import Summary
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.export import Origin
 from tierwise.search.gate import passed
-from tierwise.search.offered import without_search
 from tierwise.search.opening import Searched, Searches, addresses_of, search_tier
 from tierwise.search.plan import plan
 from tierwise.search.planned import as_data
 from tierwise.search.prepared import Prepared
-from tierwise.search.problem import EscalationTarget
+from tierwise.search.problem import EscalationTarget, SearchSize
 from tierwise.search.rounds import Desk, proposer_of
 from tierwise.search.run_dir import RunDir
 from tierwise.search.run_files import Results, write
-from tierwise.search.search_size import SearchSize
+from tierwise.search.space import without_search
 from tierwise.search.tier import TierResult, escalation_target
 from tierwise.tasks import RECORDED as RECORDED_METRIC
 from tierwise.tasks import SPLITS

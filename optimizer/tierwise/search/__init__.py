@@ -2,8 +2,8 @@
 
 from tierwise.search.events import Best, Bought, Event, Finished, Listener, Started
 from tierwise.search.prepared import Prepared
+from tierwise.search.problem import SearchSize
 from tierwise.search.run_dir import RunDir
-from tierwise.search.search_size import SearchSize
 
 __all__ = [
     "Best",

@@ -1,6 +1,6 @@
 """Exact allocation of a budget over difficulty buckets (Damani et al., arXiv 2410.04707).
 
-Given a signal and its cuts, the buckets' score-cost fronts over a grid of recipes are merged by a
+Given a signal and its cuts, the buckets' score-cost fronts over a grid of recipe_grid are merged by a
 Minkowski sum with dominance pruning: exact at any budget, off the convex hull too. Its fronts warm
 start the study, and say how far a study without them is from what the grid allows.
 """
@@ -17,8 +17,7 @@ import numpy.typing as npt
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
-from tierwise.search.grid import recipes
-from tierwise.search.parameters import Dimensions, Proposal, in_order, policy_of
+from tierwise.search.space import Dimensions, Proposal, in_order, policy_of, recipe_grid
 from tierwise.stats.pareto import minkowski_front, pareto_front
 
 Floats = npt.NDArray[np.float64]
@@ -47,8 +46,8 @@ class Allocation:
 def allocate(
     evaluator: Evaluator, dimensions: Dimensions, *, probe_variants: int = 2, max_points: int = 400
 ) -> Allocation:
-    """The front of all allocations over the space's signals, buckets and a grid of recipes."""
-    grid = recipes(dimensions, steps=3)
+    """The front of all allocations over the space's signals, buckets and a grid of recipe_grid."""
+    grid = recipe_grid(dimensions, steps=3)
     uniform = [evaluator.evaluate(Policy((recipe,))) for recipe in grid]
     score = np.array([e.score for e in uniform])
     usd = np.array([e.usd for e in uniform])
@@ -57,7 +56,7 @@ def allocate(
     for i in pareto_front(*means):
         found.append((Proposal(Difficulty(), (), (grid[i],)), means[0][i], means[1][i]))
     probes = _probes(dimensions, grid, *means, probe_variants)
-    # A probe makes some recipes dearer and some pointless; only what was near the front is tried.
+    # A probe makes some recipe_grid dearer and some pointless; only what was near the front is tried.
     near = _near_front(means, 60)
     told: set[Difficulty] = set()  # of few values of a signal, several shares are one cut
     for difficulty, shares in _difficulties(dimensions, probes):

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from tierwise.retrieval import usual_bytes
 from tierwise.schema import Tier, Usage, Variant
 from tierwise.schema.space import SearchSpace
-from tierwise.search.n_samples_by_variant import nodes_an_item, with_nodes
+from tierwise.search.budget import BYTES_A_TOKEN
 from tierwise.search.planned import StagePlan
 from tierwise.search.prepared import Prepared
-from tierwise.search.search_size import BYTES_A_TOKEN
+from tierwise.search.samples import nodes_an_item, with_nodes
 
 GO_ON = 0.3
 """Part of the turns of chains bought to their end that is expected, since most end before. Runs

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,28 +24,10 @@ from tierwise.pool import (
 )
 from tierwise.schema import PromptTemplate, Tier, Usage, UsageLimits, Variant
 from tierwise.search.events import Bought, Listener
+from tierwise.search.samples import FEWEST_ITEMS
 from tierwise.tasks import Item, Task
 
 MOST_SAMPLES = 4096
-
-FEWEST_ITEMS = 8
-"""A stage with fewer complete items decides nothing."""
-
-
-class Samples(Protocol):
-    """Where a search gets its tables from; ``free``: looking at more of them costs nothing."""
-
-    free: bool
-
-    def most(self, variant: Variant) -> int:
-        """The most samples that every item of the variant can have."""
-        ...
-
-    def table(
-        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
-    ) -> SampleTable:
-        """The items that have ``n_samples[variant]`` samples of every variant."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -220,28 +201,3 @@ def in_turn(trees: Trees, variants: Sequence[Variant], items: Sequence[Item]) ->
         for at, need in trees.needs(variant):
             by_item[at].append(need)
     return [need for needs in by_item for need in needs]
-
-
-class Halves:
-    """A table that is there, and nothing more: half of its items to choose on, half to test on."""
-
-    free = True
-
-    def __init__(self, table: SampleTable) -> None:
-        self._table = table
-
-    def most(self, variant: Variant) -> int:
-        """Samples that the table has of the variant."""
-        return self._table.variants[variant].n_samples
-
-    def table(
-        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
-    ) -> SampleTable:
-        """Whatever ``items`` are: the table's second half for the test, else its first."""
-        half = self._table.rows(np.arange(int(stage == "test"), self._table.n_items, 2))
-        wanted = even(n_samples)
-        return replace(
-            half,
-            variants={variant: half.variants[variant] for variant in wanted if not variant.path},
-            nodes={variant: half.nodes[variant] for variant in wanted if variant.path},
-        )

@@ -14,15 +14,14 @@ from dataclasses import dataclass, replace
 from tierwise.llm.models import LITELLM, kind_of, open_model
 from tierwise.pool import Need, SamplePool, fill
 from tierwise.pool.grid import plan as calls_for
-from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.opening import addresses_of
 from tierwise.search.planned import Plan
 from tierwise.search.prepared import Prepared
-from tierwise.search.problem import in_random_order
+from tierwise.search.problem import SearchSize, in_random_order
 from tierwise.search.run_dir import RunDir
-from tierwise.search.search_size import SearchSize
 from tierwise.search.shares import share_of
+from tierwise.search.variants import with_mode_to_ask
 
 ITEMS = 2
 """Of the screening's items; every variant is asked for its first samples of each."""

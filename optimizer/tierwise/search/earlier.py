@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from tierwise.errors import InputError
 from tierwise.schema import PromptTemplate
 from tierwise.schema.result import Studied, StudiedPolicy, StudiedTier, StudyState
-from tierwise.search.parameters import Proposal
+from tierwise.search.space import Proposal
 
 FILE = "studied.json"
 

@@ -40,9 +40,9 @@ from tierwise.search.compute_gate import GateDecision
 from tierwise.search.escalation import escalation
 from tierwise.search.figures import held_out, paired
 from tierwise.search.gate import compare
-from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.problem import own_variants
 from tierwise.search.ranks import ranks
+from tierwise.search.samples import samples_needed
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.study import StudyRound, described
 from tierwise.search.techniques import techniques

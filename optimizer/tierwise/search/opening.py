@@ -15,20 +15,25 @@ from tierwise.pool import Library, SamplePool
 from tierwise.retrieval import identity_among, open_for_task
 from tierwise.schema import PromptTemplate, Tier, UsageLimits
 from tierwise.schema.result import Studied
-from tierwise.search.asking import with_mode_to_ask
+from tierwise.search.budget import assumed_cost
 from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.earlier import before
 from tierwise.search.events import Listener
-from tierwise.search.offered import offered, scores_of, without_search
 from tierwise.search.prepared import Prepared
-from tierwise.search.problem import EscalationTarget, TierProblem
-from tierwise.search.recorded import FREE, RecordedSamples, fingerprint, recorded_variants
+from tierwise.search.problem import EscalationTarget, SampleCost, SearchSize, TierProblem
+from tierwise.search.recorded import (
+    FREE,
+    RecordedSamples,
+    fingerprint,
+    recorded_variants,
+    scores_of,
+)
 from tierwise.search.rounds import Desk, Start
-from tierwise.search.search_size import SampleCost, SearchSize, assumed_cost
 from tierwise.search.shares import share_of
+from tierwise.search.space import offered, without_search
 from tierwise.search.tier import TierResult, search
 from tierwise.search.trajectories import Trajectories, check_queries, library_from, recorded_space
-from tierwise.search.variants import Variants
+from tierwise.search.variants import Variants, with_mode_to_ask
 
 
 @dataclass(frozen=True)

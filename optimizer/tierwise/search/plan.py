@@ -19,30 +19,30 @@ from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
 from tierwise.pool.bill import worst_case
 from tierwise.schema import Tier, Variant
-from tierwise.search.asking import with_mode_to_ask
 from tierwise.search.beside import Beside, beside_of, with_beside
-from tierwise.search.n_samples_by_variant import most_samples
-from tierwise.search.offered import offered, scores_of
-from tierwise.search.planned import Plan, StagePlan, TierPlan, amount_of
-from tierwise.search.prepared import Prepared
-from tierwise.search.rounds.planned import proposers_plan
-from tierwise.search.search_size import (
+from tierwise.search.budget import (
     BYTES_A_TOKEN,
     PART_OF_CAP,
-    SearchSize,
     affordable,
     assumed_cost,
     enough_usd,
+    stage_table,
 )
+from tierwise.search.planned import Plan, StagePlan, TierPlan, expected_usage
+from tierwise.search.prepared import Prepared
+from tierwise.search.problem import SearchSize
+from tierwise.search.recorded import scores_of
+from tierwise.search.rounds.planned import proposers_plan
+from tierwise.search.samples import SCREENED_CHAINS, SampleCounts, most_samples
 from tierwise.search.shares import share_of
-from tierwise.search.stages import SCREENED_CHAINS
+from tierwise.search.space import offered
 from tierwise.search.tier import MOST_VARIANTS
-from tierwise.search.variants import Variants
+from tierwise.search.variants import Variants, with_mode_to_ask
 
 MEASURED_ITEMS = 40
 """Items whose prompts are rendered, of the split that is screened."""
 
-FINALISTS_SAMPLES = {"select": 0.55, "test": 0.35}
+FINALISTS_SAMPLES = {"rounds": 0.55, "select": 0.55, "test": 0.35}
 """Part of the most samples that policies on held-out items are expected to ask for: runs on embedded
 tiers bought .41 to .61 of them on select, for two dozen finalists, and .19 to .49 on test."""
 
@@ -82,28 +82,21 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     first = [of_variant[0].request for of_variant in calls]
     size = sum(len(m.content.encode()) for r in first for m in r.messages) / len(first)
     within = search_size.within(task, prepared.space.signals)
+    counts = SampleCounts.of(space, len(first), n_samples)
     fault, cut, enough = "", within, 0.0
     try:
-        assumed = replace(
-            assumed_cost(tier, variants.candidates, size),
-            nodes=beside.nodes,
-            screened=beside.screened,
-        )
-        cut = affordable(within, len(first), n_samples, assumed, cap, tier=tier.name)
-        enough = enough_usd(cut, len(first), n_samples, assumed)
+        assumed = assumed_cost(tier, variants.candidates, size)
+        cut = affordable(within, counts, assumed, cap, tier=tier.name)
+        enough = enough_usd(cut, counts, assumed)
     except BudgetError as error:
         fault = str(error)
     lengths = _Lengths.of(tier, calls, bounded=cap.usd is not None or cap.tokens is not None)
     splits = {name: len(items) for name, items in task.splits.items()}
-    stages = _stages(cut, within, len(first), n_samples, tier, lengths, beside)
+    stages = _stages(cut, within, counts, tier, lengths, beside)
     for other in prepared.job.above(tier.name):
         stages = tuple(
             _handing_on(stage, prepared, prepared.tiers[other], n_samples) for stage in stages
         )
-    if cut.rounds:
-        before = [stage.stage for stage in stages].index("select")
-        rounds = _rounds(cut, n_samples, tier, lengths)
-        stages = (*stages[:before], rounds, *stages[before:])
     if variants.asking:
         asked = _calls(prepared, tier, variants, [a for of in variants.asking.values() for a in of])
         lengths = _Lengths.of(tier, asked, bounded=False)
@@ -123,9 +116,11 @@ def _handing_on(stage: StagePlan, prepared: Prepared, above: Tier, n_samples: in
     lengths = _Lengths.of(
         above, _calls(prepared, above, variants, variants.candidates), bounded=False
     )
-    n, each = min(MOST_VARIANTS, len(variants.candidates)), [n_samples] * stage.items
-    worst = amount_of(n, each, above, lengths.worst_prompt, lengths.worst_completion)
-    return stage.at_worst_beside(n, n * sum(each), worst)
+    n = min(MOST_VARIANTS, len(variants.candidates))
+    pairs, samples = n * stage.items, n * stage.items * n_samples
+    calls = pairs if above.takes_n else samples
+    worst = expected_usage(above, calls, samples, lengths.worst_prompt, lengths.worst_completion)
+    return stage.at_worst_beside(n, samples, worst)
 
 
 def _asked(
@@ -143,15 +138,14 @@ def _asked(
     samples = paraphrases * min(cut.screen_items, splits["tune"]) + len(variants.asking) * max(
         later, 0
     )
-    once = [1] * samples
     return StagePlan(
         "ask",
         paraphrases,
         cut.study_items,
         full.study_items,
         samples,
-        amount_of(1, once, tier, lengths.prompt, lengths.completion),
-        amount_of(1, once, tier, lengths.worst_prompt, lengths.worst_completion),
+        expected_usage(tier, samples, samples, lengths.prompt, lengths.completion),
+        expected_usage(tier, samples, samples, lengths.worst_prompt, lengths.worst_completion),
     )
 
 
@@ -209,55 +203,38 @@ class _Lengths(NamedTuple):
 def _stages(
     cut: SearchSize,
     full: SearchSize,
-    n_variants: int,
-    n_samples: int,
+    counts: SampleCounts,
     tier: Tier,
     lengths: _Lengths,
     beside: Beside,
 ) -> tuple[StagePlan, ...]:
-    uncut = {stage.stage: len(stage.new) for stage in full.stages(n_variants, n_samples)}
+    uncut = {row.stage: row.items for row in stage_table(full, counts)}
     stages = []
-    for stage, _, variants, new, below in cut.stages(
-        n_variants, n_samples, beside.nodes, beside.screened
-    ):
-        if not new:
-            continue
-        usual = new
-        if stage in FINALISTS_SAMPLES:
-            usual = tuple(max(1, round(n * FINALISTS_SAMPLES[stage])) for n in new)
+    for row in stage_table(cut, counts):
+        usual = row.samples
+        if row.stage in FINALISTS_SAMPLES:
+            each = row.samples / row.requests
+            usual = row.requests * max(1, round(each * FINALISTS_SAMPLES[row.stage]))
+        expected, worst = (
+            (row.requests if tier.takes_n else samples, samples) for samples in (usual, row.samples)
+        )
         planned = StagePlan(
-            stage,
-            variants,
-            len(new),
-            uncut[stage],
-            variants * sum(new),
-            amount_of(variants, usual, tier, lengths.prompt, lengths.completion),
-            amount_of(variants, new, tier, lengths.worst_prompt, lengths.worst_completion),
+            row.stage,
+            row.variants,
+            row.items,
+            uncut[row.stage],
+            row.samples,
+            expected_usage(tier, *expected, lengths.prompt, lengths.completion),
+            expected_usage(tier, *worst, lengths.worst_prompt, lengths.worst_completion),
         )
         stages.append(
             with_beside(
                 planned,
                 beside,
-                variants * sum(below),
+                row.nodes,
                 tier,
                 (lengths.prompt, lengths.completion),
                 (lengths.worst_prompt, lengths.worst_completion),
             )
         )
     return tuple(stages)
-
-
-def _rounds(cut: SearchSize, n_samples: int, tier: Tier, lengths: _Lengths) -> StagePlan:
-    """What the rounds after the first look at, at most; of finalists a part is expected."""
-    samples, items = (cut.rounds * n for n in cut.round(n_samples))
-    each = [n_samples] * (samples // n_samples)
-    usual = [max(1, round(n_samples * FINALISTS_SAMPLES["select"]))] * len(each)
-    return StagePlan(
-        "rounds",
-        cut.rounds * cut.proposed,
-        items,
-        items,
-        samples,
-        amount_of(1, usual, tier, lengths.prompt, lengths.completion),
-        amount_of(1, each, tier, lengths.worst_prompt, lengths.worst_completion),
-    )

@@ -157,12 +157,7 @@ def as_data(found: Plan) -> RunPlan:
     )
 
 
-def amount_of(
-    variants: int, samples: Sequence[int], tier: Tier, prompt: float, completion: float
-) -> Usage:
-    """What ``samples`` new samples of each item cost on ``variants`` variants."""
-    wanted = sum(samples)
-    calls = variants * (sum(n > 0 for n in samples) if tier.takes_n else wanted)
-    usd = tier.price.prompt_usd(prompt) * calls
-    usd += tier.price.completion_usd(completion) * variants * wanted
-    return Usage(calls, variants * wanted, calls * prompt, variants * wanted * completion, usd=usd)
+def expected_usage(tier: Tier, calls: int, samples: int, prompt: float, completion: float) -> Usage:
+    """Of calls with so many prompt tokens each, and samples with so many completion tokens."""
+    usd = tier.price.prompt_usd(prompt) * calls + tier.price.completion_usd(completion) * samples
+    return Usage(calls, samples, calls * prompt, samples * completion, usd=usd)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from tierwise.schema import Job, LoadedTask, PromptTemplate, Tier
 from tierwise.schema.space import SearchSpace
-from tierwise.search.asking import asking_variants
-from tierwise.search.variants import Variants, candidate_variants
+from tierwise.search.variants import Variants, asking_variants, candidate_variants
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is searched: one tier of a job."""
+"""What is searched: one tier of a job, and how much of it is looked at."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tierwise.difficulty import fitted_kinds
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import (
     LEVEL,
@@ -15,21 +16,108 @@ from tierwise.schema import (
     PromptTemplate,
     Recipe,
     Tier,
+    Usage,
     UsageLimits,
     Variant,
 )
 from tierwise.schema.space import SearchSpace
 from tierwise.search.earlier import Before
-from tierwise.search.parameters import Dimensions
-from tierwise.search.search_size import SampleCost, SearchSize
+from tierwise.search.space import Dimensions
 from tierwise.search.variants import Variants
-from tierwise.tasks import Item, Task
+from tierwise.tasks import SPLITS, Item, Task
 
 BOUNDED = "bounded"
 """Name of the operating point that a job's own bound makes."""
 
 CACHE_BYTES = 12_000_000
 """Of each evaluator: tiers are searched side by side, and their tables are small."""
+
+FEWEST = {
+    "fit_items": 48,
+    "screen_items": 16,
+    "race_items": 24,
+    "study_items": 32,
+    "select_items": 32,
+    "test_items": 60,
+}
+"""Items of a stage that no budget scales below."""
+
+ACCEPT_PART = 3
+"""At most this part of the tune split is kept for the acceptance of proposal rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSize:
+    """How much a search of one tier looks at: counts of items, samples and variants.
+
+    A search is bounded by counts, never by the clock, so that the same job gives the same policies
+    on any machine. ``fit`` is the purchase of fitted signals on the train split. ``rounds`` are the
+    proposal rounds after the first, ``proposed`` what each of them proposes; they look at
+    ``reflect_items`` of the train split, and judge whether they were worth it on ``accept_items``
+    of the tune split, which no study sees.
+    """
+
+    screen_items: int = 48
+    screen_samples: int = 5
+    fit_items: int = 240
+    fit_samples: int = 8
+    race_items: int = 120
+    race_samples: int = 9
+    race_variants: int = 8
+    study_items: int = 240
+    study_variants: int = 5
+    select_items: int = 320
+    test_items: int = 600
+    finalists: int = 24
+    permutations: int = 16
+    rounds: int = 0
+    proposed: int = 0
+    reflect_items: int = 48
+    accept_items: int = 120
+
+    def scaled(self, factor: float) -> SearchSize:
+        """Fewer items at every stage; not fewer samples, since ranks flip under voting."""
+        have = {name: getattr(self, name) for name in FEWEST}
+        items = {name: min(n, max(FEWEST[name], round(n * factor))) for name, n in have.items()}
+        return replace(self, **items)
+
+    def within(self, task: Task, signals: Sequence[str] = ()) -> SearchSize:
+        """No more items than the splits of ``task`` have: a small task needs a small budget.
+
+        None are fitted to where none of ``signals`` is fitted.
+        """
+        train, tune, select, test = (len(task.splits[name]) for name in SPLITS)
+        accept = min(self.accept_items, tune // ACCEPT_PART) if self.rounds else 0
+        tune -= accept
+        return replace(
+            self,
+            fit_items=min(self.fit_items, train) if fitted_kinds(signals) else 0,
+            reflect_items=min(self.reflect_items, train),
+            accept_items=accept,
+            screen_items=min(self.screen_items, tune),
+            race_items=min(self.race_items, tune),
+            study_items=min(self.study_items, tune),
+            select_items=min(self.select_items, select),
+            test_items=min(self.test_items, test),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCost:
+    """What one sample uses on average: known, or assumed before the first.
+
+    ``takes_n``: a call brings all samples of a variant on an item at a stage.
+    """
+
+    usd: float
+    tokens: float
+    takes_n: bool = False
+
+    def of(self, samples: int, calls: int) -> Usage:
+        """What so many samples use, in so many calls; tokens are not told apart."""
+        return Usage(
+            calls, samples, completion_tokens=samples * self.tokens, usd=samples * self.usd
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +183,8 @@ class TierProblem:
         assumed: what a sample costs, before the first is bought.
         study_rounds: those of earlier rounds, which these are counted on from.
         scores: names of the scores that samples have; None: log-probabilities, if the tier has them.
-        told: signals that ask the model or are fitted -> how they are told, from the first stages.
+        ready_signals: self-report and fitted signals -> how a policy may use them, from the first
+            stages.
         before: what the search begins from, where the folder holds an earlier one.
         targets: the tiers that requests may be escalated to, the weakest first.
     """
@@ -113,7 +202,7 @@ class TierProblem:
     assumed: SampleCost
     study_rounds: int = 0
     scores: frozenset[str] | None = None
-    told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
+    ready_signals: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
     before: Before = Before()
     targets: tuple[EscalationTarget, ...] = ()
 
@@ -170,7 +259,7 @@ class TierProblem:
             all(tier.logprobs for tier in of),
             n_samples,
             self.scores,
-            self.told,
+            self.ready_signals,
             min(self.escalated_to.values(), default=n_samples),
         )
 

@@ -16,8 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.difficulty import signal
-from tierwise.evaluation import Evaluator
+from tierwise.evaluation import Evaluator, SampleTable
 from tierwise.schema import StrategySpec, Variant, uniform
+from tierwise.search.problem import TierProblem
+from tierwise.search.signals import watched
+from tierwise.search.space import SINGLE, strategy_grid
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -38,6 +41,18 @@ class Envelope:
     score: Floats
     usd: Floats
     strata: tuple[Mask, ...]
+
+
+def kept(
+    problem: TierProblem, table: SampleTable, variants: Sequence[Variant], n: int
+) -> tuple[Variant, ...]:
+    """The ``n`` most useful of the variants whose envelopes over strategies are not dominated."""
+    n_samples = min(rows.n_samples for rows in table.variants.values())
+    dims = problem.dimensions(tuple(variants), n_samples)
+    ways = [SINGLE, *strategy_grid(dims, n_samples, steps=3)]
+    points = envelope(problem.evaluator(table), variants, list(dict.fromkeys(ways)))
+    always = (problem.variants.baseline, *watched(problem.ready_signals))
+    return most_useful(points, survivors(points), n, always=always)
 
 
 def envelope(

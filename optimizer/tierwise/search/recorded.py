@@ -14,10 +14,11 @@ from tierwise.evaluation import SampleTable
 from tierwise.llm.recorded import Recording
 from tierwise.pool.recorded import recorded_table
 from tierwise.schema import Tier, Variant
-from tierwise.search.buying import FEWEST_ITEMS
-from tierwise.search.search_size import SearchSize
+from tierwise.search.problem import SearchSize
+from tierwise.search.samples import FEWEST_ITEMS
 from tierwise.search.variants import Variants
 from tierwise.tasks import RECORDED, Item, Task
+from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES
 
 EVERYTHING = 10**6
 FREE = SearchSize(
@@ -125,3 +126,15 @@ def fingerprint(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(f"cannot read: {error.strerror}", path=path) from None
+
+
+def scores_of(task: Task, tier: Tier, recording: Recording | None = None) -> frozenset[str]:
+    """Names of the scores that samples will have: log-probabilities, the task's verifiers, and what
+    some sample of a recording carries."""
+    found = set(task.verifiers)
+    if recording is None:
+        return frozenset(found | set(LOGPROBS if tier.logprobs else ()))
+    names = ("mean_logprob", *RECORDED_SCORES)
+    samples = [d for of in recording.samples.values() for by in of.values() for d in by.values()]
+    found |= {name for name in names if any(getattr(d, name) is not None for d in samples)}
+    return frozenset(found)

@@ -22,8 +22,7 @@ from tierwise.difficulty import ProbeAgreement, signal_of
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.schema.result import ProbeSummary, SignalQuality, SignalTable, bounds, number
-from tierwise.search.grid import recipes
-from tierwise.search.parameters import Dimensions, thresholds
+from tierwise.search.space import Dimensions, recipe_grid, thresholds
 from tierwise.stats.intervals import Interval, bootstrap_mean
 from tierwise.stats.rank import auroc, spearman
 
@@ -123,29 +122,29 @@ def _ordering(
 
 
 def _by_signal(
-    evaluator: Evaluator, recipes: Sequence[Recipe], difficulty: Difficulty
+    evaluator: Evaluator, recipe_grid: Sequence[Recipe], difficulty: Difficulty
 ) -> tuple[Interval, Interval]:
     """What buckets gain with the probe on the bill and its samples reused, and with it for free."""
     labels, n = _labels(evaluator.signal(difficulty)), evaluator.permutations.n
-    plain = _measures(evaluator, recipes, Difficulty())
-    probed = _measures(evaluator, recipes, replace(difficulty, thresholds=()))
+    plain = _measures(evaluator, recipe_grid, Difficulty())
+    probed = _measures(evaluator, recipe_grid, replace(difficulty, thresholds=()))
     return _gain(*probed, labels, *plain, n).interval, _gain(*plain, labels, *plain, n).interval
 
 
 def _measures(
-    evaluator: Evaluator, recipes: Sequence[Recipe], difficulty: Difficulty
+    evaluator: Evaluator, recipe_grid: Sequence[Recipe], difficulty: Difficulty
 ) -> tuple[Floats, Floats]:
     """(n_recipes, n_rows) scores and dollars."""
-    rows = [evaluator.rows(Policy((recipe,), difficulty)) for recipe in recipes]
+    rows = [evaluator.rows(Policy((recipe,), difficulty)) for recipe in recipe_grid]
     return np.array([r.score for r in rows]), np.array([r.usd for r in rows])
 
 
-def _oracle(halves: Sequence[Evaluator], recipes: Sequence[Recipe]) -> Gain:
+def _oracle(halves: Sequence[Evaluator], recipe_grid: Sequence[Recipe]) -> Gain:
     gains = []
     for known, scored in (halves, halves[::-1]):
         success = np.mean([a.score.mean(axis=1) for a in known.table.variants.values()], axis=0)
         labels = np.repeat(_labels(success), scored.permutations.n)
-        score, usd = _measures(scored, recipes, Difficulty())
+        score, usd = _measures(scored, recipe_grid, Difficulty())
         gains.append(_gain(score, usd, labels, score, usd, scored.permutations.n).per_item)
     return Gain(np.mean(gains, axis=0))
 
@@ -187,17 +186,17 @@ def _pick(utility: Floats, best: int, permutations: int) -> int:
     return lead if ahead.mean() > MUST_GAIN * error else best
 
 
-def _contenders(evaluator: Evaluator, recipes: Sequence[Recipe]) -> list[Recipe]:
+def _contenders(evaluator: Evaluator, recipe_grid: Sequence[Recipe]) -> list[Recipe]:
     """For each price and each first variant its best recipe: a few, so that a choice is no lottery."""
-    judged = [evaluator.evaluate(Policy((recipe,))) for recipe in recipes]
+    judged = [evaluator.evaluate(Policy((recipe,))) for recipe in recipe_grid]
     score = np.array([e.mean_score for e in judged])
     usd = np.array([e.mean_usd for e in judged])
     found: dict[Recipe, None] = {}
     for price in PRICES:
         utility = score - price / float(np.median(usd)) * usd
-        for variants in dict.fromkeys(recipe.variants for recipe in recipes):
-            own = [i for i, recipe in enumerate(recipes) if recipe.variants == variants]
-            found[recipes[max(own, key=lambda i: utility[i])]] = None
+        for variants in dict.fromkeys(recipe.variants for recipe in recipe_grid):
+            own = [i for i, recipe in enumerate(recipe_grid) if recipe.variants == variants]
+            found[recipe_grid[max(own, key=lambda i: utility[i])]] = None
     return list(found)
 
 
@@ -257,7 +256,7 @@ def summary(
     ]
     asked = list(dict.fromkeys(asked))  # what is told by no probe, or by its own, is there twice
     found = qualities(
-        Evaluator(table, permutations, exact=False), recipes(dimensions, steps=3), asked, best
+        Evaluator(table, permutations, exact=False), recipe_grid(dimensions, steps=3), asked, best
     )
     return SignalTable(
         success_variant=best.label,

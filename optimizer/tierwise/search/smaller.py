@@ -10,7 +10,7 @@ from tierwise.schema import Budget
 from tierwise.search.plan import plan
 from tierwise.search.planned import Plan
 from tierwise.search.prepared import Prepared
-from tierwise.search.search_size import SearchSize
+from tierwise.search.problem import SearchSize
 from tierwise.search.shares import share_of
 
 SCALES = (1.0, 0.5, 0.22, 0.08)

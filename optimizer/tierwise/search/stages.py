@@ -8,37 +8,18 @@ back: the same problem and samples give the same result.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from tierwise.difficulty import SIGNALS, SignalFit, TrainingSamples, fitted_kinds
-from tierwise.evaluation import (
-    ABSTAINED,
-    Evaluation,
-    Evaluator,
-    Permutations,
-    SampleTable,
-    VariantTable,
-)
-from tierwise.schema import (
-    Difficulty,
-    Policy,
-    Recipe,
-    StrategySpec,
-    Tier,
-    UsageLimits,
-    Variant,
-    uniform,
-)
+from tierwise.difficulty import SignalFit
+from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
+from tierwise.schema import Difficulty, Policy, Recipe, Tier, Variant, uniform
 from tierwise.search import ablation
 from tierwise.search.allocation import allocate
-from tierwise.search.asking import SAMPLES as ASK_SAMPLES
-from tierwise.search.asking import asked_of, told, watched
-from tierwise.search.buying import Halves, Samples
+from tierwise.search.budget import affordable, stage_table
 from tierwise.search.compute_gate import (
     UNDECIDED,
     GateDecision,
@@ -48,33 +29,27 @@ from tierwise.search.compute_gate import (
 )
 from tierwise.search.events import Best, Listener, Started
 from tierwise.search.gate import Comparison, compare
-from tierwise.search.grid import recipes, strategies
-from tierwise.search.n_samples_by_variant import (
+from tierwise.search.problem import SampleCost, TierProblem, keeps_to_itself
+from tierwise.search.racing import kept
+from tierwise.search.samples import (
+    SCREENED_CHAINS,
+    Halves,
+    SampleCounts,
+    Samples,
     most_samples,
-    nodes_an_item,
     samples_needed,
     with_nodes,
 )
-from tierwise.search.parameters import Proposal
-from tierwise.search.problem import TierProblem, keeps_to_itself
-from tierwise.search.racing import envelope, most_useful, survivors
-from tierwise.search.search_size import SampleCost, StageSamples, affordable
 from tierwise.search.selection import (
-    SCORE_PER_DOUBLING,
     Selection,
     StudyEvidence,
     candidate,
     finalists_of,
     select_points,
 )
+from tierwise.search.signals import ASK_SAMPLES, asked_of, best_way_to_ask, fit_signals
+from tierwise.search.space import SINGLE, Proposal, recipe_grid
 from tierwise.search.study import EvaluatedTrial, StudyRound, described
-from tierwise.stats.intervals import Floats
-from tierwise.strategies import Sample
-
-SINGLE = StrategySpec.of("single")
-
-SCREENED_CHAINS = 1
-"""Chains of search an item, where a space searches: what search is worth shows in one."""
 
 WARM_STARTS = 24
 """Allocations that a study begins with."""
@@ -149,35 +124,27 @@ def screen(problem: TierProblem, samples: Samples) -> Explored:
     Raises:
         BudgetError: the budget does not last to the end of the smallest search.
     """
-    variants = problem.variants.candidates
+    name, cap, variants = problem.tier.name, problem.cap, problem.variants.candidates
     n_samples = min(most_samples(problem.space), max(samples.most(variant) for variant in variants))
-    nodes = nodes_an_item(problem.space, n_samples)
-    first = nodes_an_item(problem.space, n_samples, SCREENED_CHAINS)
-    cost = replace(problem.assumed, nodes=nodes, screened=first)
-    name, cap = problem.tier.name, problem.cap
+    counts = SampleCounts.of(problem.space, len(variants), n_samples)
     size = problem.search_size.within(problem.task, problem.space.signals)
-    size = affordable(size, len(variants), n_samples, cost, cap, tier=name)
-    asked = dict.fromkeys(
-        (variant for of in problem.variants.asking.values() for variant in of), ASK_SAMPLES
-    )
-    plain = with_nodes(
-        variants, min(size.screen_samples, max(n_samples, 1)), problem.space, SCREENED_CHAINS
-    )
-    table = samples.table(problem.items("tune")[: size.screen_items], {**plain, **asked}, "screen")
-    cost = replace(_measured_cost(table, problem.tier), nodes=nodes, screened=first)
-    left = _left(cap, size.stages(len(variants), n_samples, nodes, first)[0], cost)
-    size = affordable(size, len(variants), n_samples, cost, left, tier=name, done=("screen",))
-    problem = replace(problem, search_size=size, told=told(table, problem.variants.asking))
+    size = affordable(size, counts, problem.assumed, cap, tier=name)
+    screen_samples = min(size.screen_samples, max(n_samples, 1))
+    wanted = with_nodes(variants, screen_samples, problem.space, SCREENED_CHAINS)
+    asked = (variant for of in problem.variants.asking.values() for variant in of)
+    wanted |= dict.fromkeys(asked, ASK_SAMPLES)
+    table = samples.table(problem.items("tune")[: size.screen_items], wanted, "screen")
+    cost = _measured_cost(table, problem.tier)
+    # Counted, not read from the books, in which a resumed run finds more than its screening.
+    bought = stage_table(size, counts)[0]
+    left = cap - cost.of(bought.samples + bought.nodes, bought.calls(cost.takes_n))
+    size = affordable(size, counts, cost, left, tier=name, done=("screen",))
+    told = best_way_to_ask(table, problem.variants.asking)
+    problem = replace(problem, search_size=size, ready_signals=told)
     racers = kept(problem, table, variants, size.race_variants)
     return Explored(
         problem, samples, _at_one_sample(table, variants), table, n_samples, cost, racers
     )
-
-
-def _left(cap: UsageLimits, bought: StageSamples, cost: SampleCost) -> UsageLimits:
-    """What the screening left of ``cap``: counted, not read from the books, in which a resumed run
-    finds more than its screening."""
-    return cap - cost.of(bought.samples, bought.requests if cost.takes_n else bought.samples)
 
 
 def _at_one_sample(
@@ -203,18 +170,6 @@ def _measured_cost(table: SampleTable, tier: Tier) -> SampleCost:
             (completion / each[0] if each[0] else 0) + (prompt / each[1] if each[1] else 0)
         )
     return SampleCost(float(np.mean(usd)), float(np.mean(tokens)), tier.takes_n)
-
-
-def kept(
-    problem: TierProblem, table: SampleTable, variants: Sequence[Variant], n: int
-) -> tuple[Variant, ...]:
-    """The ``n`` most useful of the variants whose envelopes over strategies are not dominated."""
-    n_samples = min(rows.n_samples for rows in table.variants.values())
-    dims = problem.dimensions(tuple(variants), n_samples)
-    ways = [SINGLE, *strategies(dims, n_samples, steps=3)]
-    points = envelope(problem.evaluator(table), variants, list(dict.fromkeys(ways)))
-    always = (problem.variants.baseline, *watched(problem.told))
-    return most_useful(points, survivors(points), n, always=always)
 
 
 # Gate: may the tier spend on more than one sample?
@@ -291,75 +246,27 @@ def _gate_decision(explored: Explored, direct: str) -> tuple[GateDecision, Sampl
     return found, table
 
 
-# Fit: signals with ``fit`` learn on the train split, which no trial sees, when thinking pays
+# Fit: signals with ``fit`` learn on the train split when thinking pays
 
 
 def fit(explored: Explored) -> Explored:
-    """With the signals that could be fitted, on samples that are bought for this alone.
+    """With the fitted signals of the space, and the variants that they compare.
 
-    Thinking is the best other mode's best variant, against the cheapest mode's best. None where the
-    space names no fitted signal, the gate is closed, nothing thinks, the train split is small, or
-    thinking pays always or never.
+    Thinking is the best other mode's best variant, against the cheapest mode's best. None are
+    fitted where the gate is closed or nothing thinks.
     """
-    problem, samples = explored.problem, explored.samples
-    size = problem.search_size
-    items = problem.items("train")[: size.fit_items]
+    problem = explored.problem
     compared = _compared(explored.screened)
-    kinds = fitted_kinds(problem.space.signals)
-    kinds = tuple(kind for kind in kinds if len(items) >= SIGNALS[kind].fewest_items)
-    if not kinds or compared is None:
+    fits = fit_signals(problem, explored.samples, *compared) if compared else {}
+    if not fits or compared is None:
         return explored
-    direct, think = compared
-    probe_samples = int(problem.space.probe_samples.low)
-    n_samples = min(size.fit_samples, samples.most(direct), samples.most(think))
-    if n_samples <= probe_samples:
-        return explored
-    table = samples.table(items, {direct: n_samples, think: n_samples}, "fit")
-    least = _pays_from(table.variants[direct], table.variants[think], problem.operating_point)
-    train = training_samples(table, direct, think, least, probe_samples)
-    fits = {kind: found for kind in kinds if (found := SIGNALS[kind].fit(train))}
-    if not fits:
-        return explored
-    ways = dict(problem.told)
-    for kind, found in fits.items():
-        ways[kind] = tuple(one.difficulty for one in found)
+    ways = {kind: tuple(one.difficulty for one in found) for kind, found in fits.items()}
     return replace(
         explored,
-        problem=replace(problem, told=ways),
-        variants=tuple(dict.fromkeys((*explored.variants, direct, think))),
+        problem=replace(problem, ready_signals={**problem.ready_signals, **ways}),
+        variants=tuple(dict.fromkeys((*explored.variants, *compared))),
         fitted=tuple(one for found in fits.values() for one in found),
     )
-
-
-def training_samples(
-    table: SampleTable, direct: Variant, think: Variant, pays_from: float, probe_samples: int
-) -> TrainingSamples:
-    """What a signal is fitted to; the first ``probe_samples`` of ``direct`` are a probe's."""
-    rows = table.variants[direct]
-    probes = [
-        [_sample(rows, item, column) for column in range(probe_samples)]
-        for item in range(table.n_items)
-    ]
-    pays = paying(table, direct, think, pays_from, probe_samples)
-    return TrainingSamples(direct, think, table.inputs, probes, pays.tolist(), pays_from)
-
-
-def paying(
-    table: SampleTable, direct: Variant, think: Variant, pays_from: float, skipped: int
-) -> Floats:
-    """(n_items,): share of pairs of samples in which thinking leads by more than ``pays_from``.
-
-    The first ``skipped`` samples of ``direct`` are in no pair.
-    """
-    quick, slow = table.variants[direct].score[:, skipped:], table.variants[think].score
-    ahead: Floats = (slow[:, :, None] - quick[:, None, :] > pays_from).mean(axis=(1, 2))
-    return ahead
-
-
-def _sample(rows: VariantTable, item: int, column: int) -> Sample:
-    code = rows.answers[item, column]
-    scores = {name: float(values[item, column]) for name, values in rows.scores.items()}
-    return Sample(None if code == ABSTAINED else str(code), scores)
 
 
 def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant] | None:
@@ -370,19 +277,6 @@ def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant]
         return None
     best, best_thinking = (max(rows, key=lambda row: row.score) for rows in (direct, think))
     return best.variant, best_thinking.variant
-
-
-def _pays_from(
-    direct: VariantTable, think: VariantTable, point: str | Mapping[str, float]
-) -> float:
-    """The gain of score at which thinking pays, by what the job says that a point is worth.
-
-    Without a price of a point: one point for each doubling of the dollars, as the balanced point.
-    """
-    usd = [float(np.mean(rows.prompt_usd + rows.completion_usd)) for rows in (direct, think)]
-    if not isinstance(point, str) and "usd_per_point" in point:
-        return (usd[1] - usd[0]) / (100 * point["usd_per_point"])
-    return SCORE_PER_DOUBLING * max(math.log2(usd[1] / usd[0]), 0.0) if min(usd) > 0 else 0.0
 
 
 # Race and study: trials on more items, then on all of them
@@ -422,7 +316,7 @@ def study(explored: Explored, listener: Listener) -> Explored:
 
 def _deep(problem: TierProblem, variants: Sequence[Variant], n_samples: int) -> dict[Variant, int]:
     """``n_samples`` samples of ``variants`` and of the targets', and what signals ask."""
-    wanted = {**with_nodes(variants, n_samples, problem.space), **asked_of(problem.told)}
+    wanted = {**with_nodes(variants, n_samples, problem.space), **asked_of(problem.ready_signals)}
     for variant, most in problem.escalated_to.items():
         wanted |= with_nodes((variant,), min(most, n_samples), problem.space)
     return wanted
@@ -531,7 +425,7 @@ def test(explored: Explored, selected: Selection) -> HeldOutTest:
         problem.variants.baseline,
         selected.points[selected.chosen].policy,
         last.evaluator,
-        [r for r in recipes(last.dimensions, steps=3) if keeps_to_itself(Policy((r,)))],
+        [r for r in recipe_grid(last.dimensions, steps=3) if keeps_to_itself(Policy((r,)))],
         [j for j in last.judged.values() if keeps_to_itself(j.policy)],
     )
     beside = _beside(problem, selected)

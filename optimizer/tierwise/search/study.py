@@ -18,9 +18,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tierwise.evaluation import Evaluation, Evaluator
 from tierwise.schema import Difficulty, Policy
-from tierwise.search.parameters import Dimensions, Proposal, parameters_of, policy_of
-from tierwise.search.restated import SINGLE, as_single, merged
 from tierwise.search.sampler import PartwiseSampler, Walk
+from tierwise.search.space import (
+    SINGLE,
+    Dimensions,
+    Proposal,
+    merge_buckets,
+    parameters_of,
+    policy_of,
+    replace_single_votes,
+)
 from tierwise.stats.pareto import pareto_front
 
 POLICY = "policy"
@@ -130,8 +137,8 @@ class StudyRound:
             return None
         if SINGLE.kind in self.dimensions.space.strategies:
             # Merged first: without a probe there may be more that is one sample.
-            policy = as_single(merged(policy), self.evaluator)
-        return merged(policy)
+            policy = replace_single_votes(merge_buckets(policy), self.evaluator)
+        return merge_buckets(policy)
 
     def _judge(self, proposal: Proposal, policy: Policy, trial: int) -> EvaluatedTrial:
         if policy in self.judged:

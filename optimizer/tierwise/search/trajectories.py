@@ -19,8 +19,9 @@ from tierwise.retrieval import Retrieved
 from tierwise.retrieval.base import RecordedRetriever
 from tierwise.schema import Price, RetrieverSpec, Tier, Variant, read_turn
 from tierwise.schema.space import Dimension, Range, SearchSpace
-from tierwise.search.buying import FEWEST_ITEMS, Account, Buyer, Supply
+from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.recorded import fingerprint
+from tierwise.search.samples import FEWEST_ITEMS
 from tierwise.strategies import paths_in
 from tierwise.tasks import Item, Task
 

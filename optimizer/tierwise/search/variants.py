@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from tierwise.difficulty import asking
 from tierwise.errors import InputError
 from tierwise.schema import PromptTemplate, Tier, Variant, substitute
 from tierwise.schema.space import SearchSpace
 from tierwise.tasks import Item, Task
+
+ASK_MODE = "ask"
+"""The mode in which self-report signals ask: it leaves room for one word."""
+
+MOST_TOKENS = 16
+"""Of a reply: one word or digit, and what a chat template puts around it."""
+
+_REASONS = ("reasoning_effort", "thinking", "reasoning")
 
 
 @dataclass(frozen=True)
@@ -86,3 +95,41 @@ def _shown_items(task: Task, k: int) -> list[Item]:
 def _demonstration(task: Task, item: Item, mode: str) -> tuple[Mapping[str, str], str]:
     fields = {**item.inputs, "target": item.target}
     return item.inputs, substitute(task.demonstration[mode], fields)
+
+
+# Prompts that ask the model about the task, for self-report signals
+
+
+def with_mode_to_ask(tier: Tier, space: SearchSpace) -> Tier:
+    """``tier`` with the mode ``ask``, where a signal of the space needs it: its shortest, cut."""
+    shared = [mode for mode in space.modes if mode in tier.modes]
+    if not asking(space.signals) or not shared:
+        return tier
+    sends = dict(tier.modes[min(shared, key=lambda mode: token_cap(tier.modes[mode]))])
+    sends.pop("suffix", None)
+    thinks = any(sends.get(name) not in (None, "none") for name in _REASONS)
+    for cap in ("max_tokens", "max_completion_tokens"):
+        if cap in sends and not thinks:  # a model that reasons needs room for it
+            sends[cap] = min(int(token_cap(sends)), MOST_TOKENS)
+    return replace(tier, modes={**tier.modes, ASK_MODE: sends})
+
+
+def asking_variants(
+    prompts: Sequence[PromptTemplate], signals: Sequence[str]
+) -> tuple[dict[str, PromptTemplate], dict[str, tuple[Variant, ...]]]:
+    """Every paraphrase by id, and signal -> its variants."""
+    paraphrases = {w.id: w for prompt in prompts for w in prompt.variants()}
+    variants = {
+        kind: tuple(Variant(w.id, ASK_MODE, 0.0) for w in paraphrases.values() if w.turn == turn)
+        for kind, turn in asking(signals).items()
+    }
+    return paraphrases, variants
+
+
+def token_cap(sends: Mapping[str, object]) -> float:
+    """The most tokens of a completion that a mode allows; 1,024 where it does not say."""
+    for name in ("max_tokens", "max_completion_tokens"):
+        value = sends.get(name)
+        if isinstance(value, int):
+            return float(value)
+    return 1024.0

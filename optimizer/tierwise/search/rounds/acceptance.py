@@ -15,10 +15,10 @@ from tierwise.errors import ProviderError
 from tierwise.schema import Policy, PromptTemplate, Recipe, Variant
 from tierwise.schema.result import TriedCandidate, bounds, number
 from tierwise.search.buying import Buyer
-from tierwise.search.n_samples_by_variant import samples_needed
-from tierwise.search.parameters import in_order
 from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.caps import STAGE
+from tierwise.search.samples import samples_needed
+from tierwise.search.space import in_order
 from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.stats.intervals import Interval
 

@@ -17,10 +17,10 @@ from tierwise.pool import PooledModel, SamplePool
 from tierwise.proposals import CandidateRegistry, PromptProposer, ReflectionBrief
 from tierwise.schema import Job, PromptTemplate, ProposalSpec, Tier, TierSpec, Usage, UsageLimits
 from tierwise.schema.result import ProposerUsage
+from tierwise.search.problem import SearchSize
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
 from tierwise.search.rounds.proposed import FIRST, Proposed
 from tierwise.search.run_dir import RunDir
-from tierwise.search.search_size import SearchSize
 
 
 @dataclass(frozen=True)

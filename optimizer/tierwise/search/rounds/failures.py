@@ -10,9 +10,9 @@ import numpy as np
 from tierwise.proposals import FailedItem, ReflectionBrief
 from tierwise.schema import Policy, Variant
 from tierwise.search.buying import Buyer
-from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.caps import STAGE
+from tierwise.search.samples import samples_needed
 from tierwise.tasks import Item
 
 MOST_SHOWN = 24

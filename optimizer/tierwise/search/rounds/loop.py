@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from tierwise.errors import BudgetError, UnsupportedError
 from tierwise.proposals import CandidateRegistry
 from tierwise.schema import Policy, PromptTemplate, StrategySpec, Variant, uniform
+from tierwise.search.budget import room_for_a_round
 from tierwise.search.buying import Buyer
 from tierwise.search.events import Listener, Started
 from tierwise.search.gate import Comparison, compare
-from tierwise.search.n_samples_by_variant import samples_needed
 from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.acceptance import Tried, tried
 from tierwise.search.rounds.caps import STAGE
 from tierwise.search.rounds.desk import Asked, Desk
 from tierwise.search.rounds.failures import Aimed, briefs
 from tierwise.search.rounds.record import Round
-from tierwise.search.search_size import room_for_a_round
+from tierwise.search.samples import SampleCounts, samples_needed
 from tierwise.search.selection import candidate, finalists_of, select_points
 from tierwise.search.stages import LEAST_SAMPLES, Explored, explore
 from tierwise.search.variants import Variants
@@ -102,14 +102,8 @@ class Rounds:
 
     def _affordable(self, explored: Explored) -> bool:
         q = explored.problem
-        return room_for_a_round(
-            q.search_size,
-            len(q.variants.candidates),
-            explored.n_samples,
-            explored.cost,
-            q.cap,
-            self.buyer.spent,
-        )
+        counts = SampleCounts.of(q.space, len(q.variants.candidates), explored.n_samples)
+        return room_for_a_round(q.search_size, counts, explored.cost, q.cap, self.buyer.spent)
 
     def _instruction(self, prompt_id: str) -> str:
         return self.desk.proposer.instruction(self.registry, self.buyer.prompts[prompt_id])

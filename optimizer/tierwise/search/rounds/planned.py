@@ -7,11 +7,12 @@ each with a cap of its own: so a plan has these too, and can be held against wha
 from __future__ import annotations
 
 from tierwise.proposals.proposers import SHOWN_FAILURES
-from tierwise.search.planned import StagePlan, TierPlan, amount_of
+from tierwise.search.budget import BYTES_A_TOKEN, PART_OF_CAP
+from tierwise.search.planned import StagePlan, TierPlan, expected_usage
 from tierwise.search.prepared import Prepared
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
 from tierwise.search.rounds.desk import proposer_of
-from tierwise.search.search_size import BYTES_A_TOKEN, PART_OF_CAP, token_cap
+from tierwise.search.variants import token_cap
 
 OWN_BYTES, FEEDBACK_BYTES = 2500, 400
 """Of a proposer's request: what DSPy's and GEPA's own text take, and what is said of a failure."""
@@ -33,8 +34,8 @@ def proposers_plan(prepared: Prepared) -> dict[str, TierPlan]:
     shown = OWN_BYTES + SHOWN_FAILURES * (FEEDBACK_BYTES + max(sizes, default=0))
     sends = next(iter(tier.modes.values()), {})
     most, n = float(token_cap(sends)), spec.instructions
-    expected = amount_of(1, [1] * n, tier, shown / BYTES_A_TOKEN, most * PART_OF_CAP)
-    worst = amount_of(1, [1] * n, tier, shown, most)
+    expected = expected_usage(tier, n, n, shown / BYTES_A_TOKEN, most * PART_OF_CAP)
+    worst = expected_usage(tier, n, n, shown, most)
     first, *later = (
         StagePlan(f"round {number}", n, n, n, n, expected, worst)
         for number in range(1, spec.rounds + 1)

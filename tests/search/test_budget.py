@@ -10,14 +10,16 @@ from tests.search.worlds import SPACE
 from tierwise.errors import BudgetError
 from tierwise.evaluation import Permutations, replay_item
 from tierwise.schema import Policy, Recipe, StrategySpec, UsageLimits, uniform
-from tierwise.search.n_samples_by_variant import most_samples, samples_needed
-from tierwise.search.search_size import FEWEST, SampleCost, SearchSize, affordable
+from tierwise.search.budget import affordable, stage_table
+from tierwise.search.problem import FEWEST, SampleCost, SearchSize
+from tierwise.search.samples import SampleCounts, most_samples, samples_needed
 
 COST = SampleCost(usd=0.001, tokens=100.0)
+COUNTS = SampleCounts(10, 9)
 
 
 def total(search_size: SearchSize) -> int:
-    return sum(stage.samples for stage in search_size.stages(10, 9))
+    return sum(row.samples for row in stage_table(search_size, COUNTS))
 
 
 @pytest.mark.parametrize("share", [0.95, 0.6, 0.3, 0.2])
@@ -29,31 +31,45 @@ def test_what_is_planned_fits_the_cap(share: float, of: str) -> None:
         "calls": UsageLimits(calls=samples),
         "tokens": UsageLimits(tokens=samples * 100),
     }
-    planned = affordable(SearchSize(), 10, 9, COST, cap[of], tier="t")
+    planned = affordable(SearchSize(), COUNTS, COST, cap[of], tier="t")
     assert total(planned) <= samples
     assert total(planned) > samples * 0.5, "and uses most of it"
     assert planned.screen_samples == SearchSize().screen_samples, "fewer items, not fewer samples"
 
 
 def test_what_an_earlier_stage_bought_is_not_counted_again() -> None:
-    screen, _, race, study, *_ = SearchSize(fit_items=0).stages(10, 9, nodes=4, screened=1)
-    assert screen.samples == 10 * 48 * (5 + 1)
-    assert race.samples == 8 * (48 * (9 - 5 + 4 - 1) + (120 - 48) * (9 + 4))
-    assert study.samples == 5 * (240 - 120) * (9 + 4)
-    assert study.requests == 5 * (240 - 120) * (1 + 4)
-    deep = SearchSize(fit_items=0).stages(10, 17)[3]
+    none_fitted = SearchSize(fit_items=0)
+    screen, race, study, *_ = stage_table(none_fitted, SampleCounts(10, 9, nodes=4, screened=1))
+    assert (screen.samples, screen.nodes) == (10 * 48 * 5, 10 * 48)
+    assert race.samples == 8 * (48 * (9 - 5) + (120 - 48) * 9)
+    assert race.nodes == 8 * (48 * (4 - 1) + (120 - 48) * 4)
+    assert study.samples == 5 * (240 - 120) * 9
+    assert study.calls(takes_n=True) == 5 * (240 - 120) * (1 + 4)
+    assert study.calls(takes_n=False) == 5 * (240 - 120) * (9 + 4)
+    deep = stage_table(none_fitted, SampleCounts(10, 17))[2]
     assert deep.samples == 5 * (120 * (17 - 9) + (240 - 120) * 17)
     assert deep.requests == 5 * 240, "a call for what is missing of each item"
 
 
+def test_rounds_of_proposals_stand_between_study_and_select() -> None:
+    size = SearchSize(rounds=2, proposed=3)
+    rows = stage_table(size, COUNTS)
+    names = [row.stage for row in rows]
+    assert names == ["screen", "fit", "race", "study", "rounds", "select", "test"]
+    tried, raced = 3 * size.screen_items, 3 * size.race_items
+    studied = 3 * size.study_items + size.reflect_items + 2 * size.accept_items
+    assert rows[4].samples == 2 * 9 * (tried + raced + studied)
+    assert rows[4].requests == 2 * (tried + raced + studied)
+
+
 def test_without_a_cap_nothing_is_scaled() -> None:
-    assert affordable(SearchSize(), 10, 9, COST, UsageLimits(), tier="t") == SearchSize()
+    assert affordable(SearchSize(), COUNTS, COST, UsageLimits(), tier="t") == SearchSize()
 
 
 def test_stages_that_are_done_leave_the_rest_their_part() -> None:
     cap = UsageLimits(calls=int(total(SearchSize()) * 0.9))
-    before = affordable(SearchSize(), 10, 9, COST, cap, tier="t")
-    after = affordable(SearchSize(), 10, 9, COST, cap, tier="t", done=("screen", "race"))
+    before = affordable(SearchSize(), COUNTS, COST, cap, tier="t")
+    after = affordable(SearchSize(), COUNTS, COST, cap, tier="t", done=("screen", "race"))
     assert total(after) >= total(before)
 
 
@@ -61,7 +77,7 @@ def test_a_budget_below_the_smallest_search_says_what_it_needs() -> None:
     with pytest.raises(
         BudgetError, match=r"tier 't'.*10 variants needs about \$[\d.]+ of its \$0.01"
     ):
-        affordable(SearchSize(), 10, 9, COST, UsageLimits(usd=0.01), tier="t")
+        affordable(SearchSize(), COUNTS, COST, UsageLimits(usd=0.01), tier="t")
 
 
 def test_scaling_keeps_enough_to_decide_by() -> None:

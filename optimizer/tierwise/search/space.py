@@ -1,7 +1,7 @@
-"""A policy as the parameters of a trial, and back.
+"""What a study may choose from, and a policy as the parameters of a trial, and back.
 
-The same walk over the space asks a trial for its parameters (``policy_of``), and reads them from a
-policy that is to be enqueued or restated (``parameters_of``), so that the two cannot differ.
+The same walk over the space asks a trial for its parameters (``propose``) and reads them from a
+policy that is to be enqueued or judged again (``parameters_of``), so that the two cannot differ.
 Parameters are conditional: a bucket has those of its strategy only. Quantiles are shares of the
 items from the easiest on; they are cut in gaps between observed values.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -18,17 +18,54 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.difficulty import parameter_settings, self_contained, signal_of
-from tierwise.evaluation import Evaluator
+from tierwise.evaluation import ABSTAINED, Evaluator
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
 from tierwise.schema.policy import Param
 from tierwise.schema.space import Dimension, Range, SearchSpace
-from tierwise.strategies import build
+from tierwise.strategies import Single, build, one_answer_ends, paths_in, width_of
 from tierwise.tasks.verifiers import LOGPROBS
 
 Choice = str | int | float | bool | None
 
+SINGLE = StrategySpec.of(Single.kind)
 
-class Suggests(Protocol):
+RANKED_BY = "verifier"
+"""The parameter by which a strategy names what it ranks by."""
+
+STEPS = 5
+"""Levels of a range on the coarse grid."""
+
+
+# The space without what a tier and a task cannot score
+
+
+def offered(space: SearchSpace, scores: Collection[str]) -> SearchSpace:
+    """``space`` with only ``scores`` to rank by; a strategy with none of them is left out."""
+    strategies: dict[str, dict[str, Dimension]] = {}
+    for kind, dimensions in space.strategies.items():
+        names = dimensions.get(RANKED_BY)
+        if not isinstance(names, tuple):
+            strategies[kind] = dict(dimensions)
+        elif known := tuple(name for name in names if name is None or name in scores):
+            strategies[kind] = {**dimensions, RANKED_BY: known}
+    return replace(space, strategies=strategies or {"single": {}})
+
+
+def without_search(space: SearchSpace) -> SearchSpace:
+    """``space`` for a task that has nothing to search in: no strategy that asks queries."""
+
+    def searches(kind: str) -> bool:
+        alone = replace(space, strategies={kind: space.strategies[kind]})
+        return any(turn.name == "query" for path in paths_in(alone) for turn in path)
+
+    strategies = {kind: dims for kind, dims in space.strategies.items() if not searches(kind)}
+    return replace(space, strategies=strategies or {"single": {}})
+
+
+# Trial parameters
+
+
+class TrialLike(Protocol):
     """The part of ``optuna.Trial`` that is used here."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Choice], /) -> Choice:
@@ -88,8 +125,8 @@ class Dimensions:
 
     Attributes:
         scores: the scores that this tier's samples have; None: log-probabilities, if ``logprobs``.
-        told: ready ways to tell easy from hard by a signal that asks the model, or was fitted.
-        depth_above: the most samples of a variant of another tier; None: as of the others.
+        ready_signals: self-report and fitted signals -> how a policy may use them.
+        samples_of_target: the most samples of an escalation target's variant; None: as of the others.
     """
 
     space: SearchSpace
@@ -97,7 +134,7 @@ class Dimensions:
     logprobs: bool
     max_samples: int
     scores: frozenset[str] | None = None
-    told: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
+    ready_signals: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
     samples_of_target: int | None = None
 
     @property
@@ -128,7 +165,7 @@ class Dimensions:
         if kind == "none":
             return ()
         if not self_contained(kind):
-            return self.told.get(kind, ())
+            return self.ready_signals.get(kind, ())
         given = self.scores
         if given is None:
             given = frozenset(LOGPROBS if self.logprobs else ())
@@ -145,7 +182,7 @@ class Dimensions:
             if self.logprobs or "mean_logprob" not in _choices(dims.get("verifier"))
         )
 
-    def propose(self, trial: Suggests) -> Proposal:
+    def propose(self, trial: TrialLike) -> Proposal:
         """Ask ``trial`` for everything that makes a policy."""
         n = int(_number(trial.suggest_categorical("buckets", self._bucket_counts())))
         difficulty, shares = Difficulty(), tuple[float, ...]()
@@ -159,7 +196,7 @@ class Dimensions:
             shares = tuple(cut)
         return Proposal(difficulty, shares, tuple(self._recipe(trial, b) for b in range(n)))
 
-    def _difficulty(self, trial: Suggests) -> Difficulty:
+    def _difficulty(self, trial: TrialLike) -> Difficulty:
         kind = str(trial.suggest_categorical("signal", self.signals))
         ways = {_setting(way): way for way in self.ways(kind)}
         setting = next(iter(ways))
@@ -174,12 +211,12 @@ class Dimensions:
         counts = [n for n in self.space.buckets if n == 1 or self.signals]
         return counts or [1]
 
-    def _probe(self, trial: Suggests) -> Probe:
+    def _probe(self, trial: TrialLike) -> Probe:
         variants = self._portfolio(trial, "probe", self.space.probe_variants, self.own)
         samples = int(_number(_suggest(trial, "probe.samples", self.space.probe_samples)))
         return Probe(variants, max(samples, len(variants)))
 
-    def _recipe(self, trial: Suggests, bucket: int) -> Recipe:
+    def _recipe(self, trial: TrialLike, bucket: int) -> Recipe:
         variants = self._portfolio(trial, f"b{bucket}", self.space.variants, self.variants)
         kind = str(trial.suggest_categorical(f"b{bucket}.strategy", self.kinds))
         params: dict[str, Param] = {}
@@ -190,7 +227,7 @@ class Dimensions:
         return Recipe(variants[: build(strategy).max_samples], strategy)
 
     def _portfolio(
-        self, trial: Suggests, of: str, sizes: Sequence[int], among: Sequence[Variant]
+        self, trial: TrialLike, of: str, sizes: Sequence[int], among: Sequence[Variant]
     ) -> tuple[Variant, ...]:
         counts = [n for n in sizes if n <= len(among)] or [1]
         n = int(_number(trial.suggest_categorical(f"{of}.variants", counts)))
@@ -199,7 +236,7 @@ class Dimensions:
         return in_order([among[labels.index(name)] for name in named])
 
 
-class Recorded(dict[str, Choice]):
+class ReplayedTrial(dict[str, Choice]):
     """Answers a walk over the space with a policy's values, and keeps them by name."""
 
     def __init__(self, proposal: Proposal) -> None:
@@ -230,7 +267,7 @@ class Recorded(dict[str, Choice]):
 
 def parameters_of(proposal: Proposal, dimensions: Dimensions) -> dict[str, Choice] | None:
     """The trial parameters of a proposal, or None where the space does not hold it."""
-    recorded = Recorded(proposal)
+    recorded = ReplayedTrial(proposal)
     try:
         dimensions.propose(recorded)
     except KeyError:
@@ -283,7 +320,7 @@ def repaired(kind: str, params: Mapping[str, Param]) -> dict[str, Param]:
     return fixed
 
 
-def _suggest(trial: Suggests, name: str, dimension: Dimension) -> Param:
+def _suggest(trial: TrialLike, name: str, dimension: Dimension) -> Param:
     if not isinstance(dimension, Range):
         return trial.suggest_categorical(name, list(dimension))
     if dimension.whole:
@@ -300,3 +337,94 @@ def _number(value: Choice) -> float:
     if value is None or isinstance(value, str) or math.isnan(value):
         raise TypeError(f"expected a number, got {value!r}")
     return float(value)
+
+
+# Canonical form: merge equal buckets, replace one-sample votes by ``single``
+
+
+def merge_buckets(policy: Policy) -> Policy:
+    """``policy`` without the cuts between buckets of the same recipe.
+
+    Where that leaves one bucket there is no signal to pay for. The answers are the same.
+    """
+    kept, cuts = [policy.buckets[0]], []
+    for recipe, cut in zip(policy.buckets[1:], policy.difficulty.thresholds, strict=True):
+        if recipe != kept[-1]:
+            kept.append(recipe)
+            cuts.append(cut)
+    if len(kept) == 1:
+        return Policy(tuple(kept), limits=policy.limits)
+    difficulty = replace(policy.difficulty, thresholds=tuple(cuts))
+    return Policy(tuple(kept), difficulty, policy.limits)
+
+
+def replace_single_votes(policy: Policy, evaluator: Evaluator) -> Policy:
+    """``policy`` with ``single`` for a strategy that is one sample on the evaluator's samples.
+
+    That is a vote that its first answer ends, of a variant whose samples all have an answer. Every order
+    of the samples gives the same answer, calls and dollars; where a probe's samples are the first of
+    the bucket's variants the two may differ, and nothing is changed.
+    """
+    probe = policy.difficulty.probe
+    buckets = tuple(_as_single(recipe, probe, evaluator) for recipe in policy.buckets)
+    return policy if buckets == policy.buckets else replace(policy, buckets=buckets)
+
+
+def _as_single(recipe: Recipe, probe: Probe | None, evaluator: Evaluator) -> Recipe:
+    if recipe.strategy == SINGLE or not one_answer_ends(build(recipe.strategy)):
+        return recipe
+    if probe is not None and probe.among(recipe.variants):
+        return recipe
+    first = recipe.variants[:1]  # the others are not sampled from
+    silent = (evaluator.table.of(first[0]).answers == ABSTAINED).any()
+    return recipe if silent else Recipe(first, SINGLE)
+
+
+# A coarse grid of the space: what racing and allocation look at
+
+
+def strategy_grid(
+    dimensions: Dimensions, max_samples: int, steps: int = STEPS
+) -> list[StrategySpec]:
+    """Strategies of the space that need at most ``max_samples`` samples, on a grid."""
+    specs: dict[StrategySpec, None] = {}
+    for kind in dimensions.kinds:
+        space = dimensions.space.strategies[kind]
+        for values in itertools.product(*(_levels(d, steps) for d in space.values())):
+            params = repaired(kind, dict(zip(space, values, strict=True)))
+            spec = StrategySpec.of(kind, params)
+            if width_of(build(spec)) <= max_samples:
+                specs[spec] = None
+    return list(specs)
+
+
+def variant_sets(
+    variants: Sequence[Variant], sizes: Sequence[int]
+) -> Iterator[tuple[Variant, ...]]:
+    """All sets of variants that a recipe may have."""
+    for size in sizes:
+        for chosen in itertools.combinations(variants, size):
+            yield in_order(chosen)
+
+
+def recipe_grid(dimensions: Dimensions, steps: int = STEPS) -> list[Recipe]:
+    """Every recipe of the grid."""
+    found: list[Recipe] = []
+    for size in dimensions.space.variants:
+        for chosen in variant_sets(dimensions.variants, (size,)):
+            if len({variant.tier for variant in chosen}) > 1:
+                continue  # a vote over two tiers is left to the sampler
+            # One sample of a portfolio is one sample of its first variant.
+            specs = strategy_grid(dimensions, dimensions.n_samples(chosen) * size, steps)
+            found += [Recipe(chosen, spec) for spec in specs if width_of(build(spec)) >= size]
+    return found
+
+
+def _levels(dimension: Dimension, steps: int) -> list[Param]:
+    if not isinstance(dimension, Range):
+        return list(dimension)
+    space = np.geomspace if dimension.log else np.linspace
+    levels = space(dimension.low, dimension.high, steps)
+    if dimension.whole:
+        return [int(v) for v in np.unique(np.rint(levels))]
+    return [round(float(v), 3) for v in levels]

@@ -1,0 +1,159 @@
+"""How the search asks for samples: so many of each variant on each of these items, as a table.
+
+The search buys nothing and reads no files: it is handed a ``Samples``, and counts what a space or a
+set of policies may ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from tierwise.difficulty import signal, turn_of
+from tierwise.evaluation import SampleTable
+from tierwise.pool import even
+from tierwise.schema import ANSWER, Policy, Variant
+from tierwise.schema.space import Range, SearchSpace
+from tierwise.schema.turns import ROOT
+from tierwise.strategies import Cascade, build, interleave, paths_in, paths_of, width_of
+from tierwise.tasks import Item
+
+FEWEST_ITEMS = 8
+"""A stage with fewer complete items decides nothing."""
+
+SCREENED_CHAINS = 1
+"""Chains of search an item at the screening, where a space searches: what search is worth shows in
+one."""
+
+
+class Samples(Protocol):
+    """Where a search gets its tables from; ``free``: looking at more of them costs nothing."""
+
+    free: bool
+
+    def most(self, variant: Variant) -> int:
+        """The most samples that every item of the variant can have."""
+        ...
+
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
+        """The items that have ``n_samples[variant]`` samples of every variant."""
+        ...
+
+
+class Halves:
+    """A table that is there, and nothing more: half of its items to choose on, half to test on."""
+
+    free = True
+
+    def __init__(self, table: SampleTable) -> None:
+        self._table = table
+
+    def most(self, variant: Variant) -> int:
+        """Samples that the table has of the variant."""
+        return self._table.variants[variant].n_samples
+
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
+        """Whatever ``items`` are: the table's second half for the test, else its first."""
+        half = self._table.rows(np.arange(int(stage == "test"), self._table.n_items, 2))
+        wanted = even(n_samples)
+        return replace(
+            half,
+            variants={variant: half.variants[variant] for variant in wanted if not variant.path},
+            nodes={variant: half.nodes[variant] for variant in wanted if variant.path},
+        )
+
+
+def most_samples(space: SearchSpace) -> int:
+    """The most samples of an answer that a strategy of the space may ask for, or a probe."""
+    probed = any(signal(kind).probes and turn_of(kind) == ANSWER for kind in space.signals)
+    most = int(space.probe_samples.high) if probed and max(space.buckets) > 1 else 1
+    for dims in space.strategies.values():
+        for name in ("samples", "max_samples"):
+            dimension = dims.get(name)
+            if isinstance(dimension, Range):
+                most = max(most, int(dimension.high))
+            elif dimension is not None:
+                most = max(most, *(int(v) for v in dimension if isinstance(v, int)))
+    return most
+
+
+def with_nodes(
+    variants: Sequence[Variant], n_samples: int, space: SearchSpace, chains: int | None = None
+) -> dict[Variant, int]:
+    """``n_samples`` samples of each variant, and of their nodes what the space may ask for.
+
+    With ``chains`` only so many, and only of chains that have roots of their own (searches): those
+    below plain answers are as many as these.
+    """
+    wanted = dict.fromkeys(variants, n_samples)
+    for path, width in paths_in(space).items():
+        if chains is None or path[0] != ROOT:
+            most = min(width, n_samples if chains is None else chains)
+            wanted |= {variant._replace(path=path): most for variant in variants}
+    return wanted
+
+
+def nodes_an_item(space: SearchSpace, n_samples: int, chains: int | None = None) -> int:
+    """Samples beside a variant's ``n_samples`` plain answers to an item."""
+    variant = Variant("", "", 0.0)
+    return sum(even(with_nodes((variant,), n_samples, space, chains)).values()) - n_samples
+
+
+class SampleCounts(NamedTuple):
+    """What the size of every stage's purchase depends on.
+
+    Attributes:
+        variants: candidates, all of which are screened.
+        n_samples: of a variant on an item, that a policy may ask for at most.
+        nodes: turns below or beside a variant's plain answers to an item.
+        screened: those of the screening.
+    """
+
+    variants: int
+    n_samples: int
+    nodes: int = 0
+    screened: int = 0
+
+    @classmethod
+    def of(cls, space: SearchSpace, variants: int, n_samples: int) -> SampleCounts:
+        """With the nodes that ``space`` may ask for."""
+        screened = nodes_an_item(space, n_samples, SCREENED_CHAINS)
+        return cls(variants, n_samples, nodes_an_item(space, n_samples), screened)
+
+
+def samples_needed(policies: Sequence[Policy], least: int = 1) -> dict[Variant, int]:
+    """Samples of each variant that ``policies`` may ask for on one item; at least ``least``."""
+    n_samples: dict[Variant, int] = {}
+    for policy in policies:
+        probe = policy.difficulty.probe
+        if probe:
+            # What is asked beside the answers needs no more samples than the policy makes.
+            at_least = least if turn_of(policy.difficulty.signal) == ANSWER else 1
+            for variant in probe.variants:
+                n_samples[variant] = max(
+                    n_samples.get(variant, at_least), probe.interleaved.count(variant)
+                )
+        for recipe in policy.buckets:
+            counts = [
+                probe.interleaved.count(variant) if probe else 0 for variant in recipe.variants
+            ]
+            strategy = build(recipe.strategy)
+            if isinstance(strategy, Cascade):
+                begun = [a for a, n in enumerate(counts) for _ in range(n)]
+                asked = [a for stage in strategy.schedule(begun) for a in stage]
+            else:
+                asked = interleave(counts, max(width_of(strategy) - sum(counts), 0))
+            for a in asked:
+                counts[a] += 1
+            for path in paths_of(strategy):
+                for variant, n in zip(recipe.variants, counts, strict=True):
+                    node = variant._replace(path=path)
+                    n_samples[node] = max(n_samples.get(node, least), n)
+    return even(n_samples)
