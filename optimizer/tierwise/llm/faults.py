@@ -42,6 +42,8 @@ LIMITED = frozenset({"rate_limit", "overloaded"})
 """Kinds for which the provider did no work, and that pass with time."""
 DOUBTFUL = frozenset({"auth", "forbidden", "not_found", "redirect"})
 """Kinds that look like a wrong key or address, and may be about one item all the same."""
+REFUSALS = frozenset({"bad_request", "forbidden", "not_found"})
+"""Kinds that a client's request can bring about, so that in serving none gives the provider up."""
 MOST_DOUBTS = 3
 """Different items that are refused by a ``DOUBTFUL`` kind before the provider is given up."""
 MOST_FAILED_IN_A_ROW = 20

@@ -102,11 +102,12 @@ def _default_tier(
 
 
 def open_model(
-    tier: Tier, *, recordings: Path | str | None = None, direct: bool = False
+    tier: Tier, *, recordings: Path | str | None = None, direct: bool = False, serving: bool = False
 ) -> LanguageModel:
     """The model behind ``tier``; the caller closes it.
 
-    ``direct`` skips LiteLLM's sending where the provider speaks OpenAI's protocol.
+    ``direct`` skips LiteLLM's sending where the provider speaks OpenAI's protocol. ``serving``: the
+    requests are of many clients, so that refusals of some do not give the provider up.
 
     Raises:
         InputError: a recorded tier without a recording, or a recording that cannot be read.
@@ -125,7 +126,7 @@ def open_model(
         case _:
             from tierwise.llm.provider import ProviderModel
 
-            return ProviderModel(tier, direct=direct)
+            return ProviderModel(tier, direct=direct, serving=serving)
 
 
 def address_of(tier: Tier) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TypeVar
 from tierwise.errors import ProviderError
 from tierwise.llm.answers import AnswerReader
 from tierwise.llm.base import Call, Completion, Failure, Request, Result
-from tierwise.llm.faults import LIMITED, Fault, Retry, Traffic, classify_error
+from tierwise.llm.faults import LIMITED, REFUSALS, Fault, Retry, Traffic, classify_error
 from tierwise.llm.limits import RateLimiter, prompt_tokens_bound, prompt_tokens_estimate
 from tierwise.llm.litellm import (
     CAPS,
@@ -63,7 +63,9 @@ class ProviderModel:
 
     chunk = 64
 
-    def __init__(self, tier: Tier, *, retry: Retry | None = None, direct: bool = False) -> None:
+    def __init__(
+        self, tier: Tier, *, retry: Retry | None = None, direct: bool = False, serving: bool = False
+    ) -> None:
         """Raises InputError for what the provider does not take, ProviderError without a key."""
         check_tier(tier)
         check_key(tier)
@@ -86,6 +88,7 @@ class ProviderModel:
         """Fields that were sent with a call that was answered."""
         self._checked: set[str] = set()
         self._dead: str | None = None
+        self._spared = REFUSALS if serving else frozenset[str]()
         self._remarked: set[str] = set()
         self.lost: Callable[[Call, str], bool] = lambda call, error_class: True
         self.remark: Callable[[str], None] = log.warning
@@ -171,7 +174,8 @@ class ProviderModel:
         message = fault.message
         if fault.kind == "connection":
             message += f" (nobody answers at {self.address or 'the provider'})"
-        if self.traffic.given_up(fault.kind, call.request.messages):
+        spared = fault.kind in self._spared
+        if not spared and self.traffic.given_up(fault.kind, call.request.messages):
             self._give_up(f"{fault.kind}: {message}")
         return [Failure(fault.kind, message, time.perf_counter() - started_s)] * call.n
 

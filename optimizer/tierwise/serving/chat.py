@@ -100,9 +100,11 @@ _CODES = {
 _STATUS_OF_FAULT = {
     "timeout": 504,
     "rate_limit": 503,
+    "overloaded": 503,
     "context_window": 400,
     "content_policy": 400,
     "bad_request": 400,
+    "forbidden": 400,
     "InputError": 400,
 }
 """Classes of a sample's failure that are not simply an upstream that failed (502)."""

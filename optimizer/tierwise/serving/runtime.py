@@ -290,7 +290,8 @@ class ReopeningModel:
 
     A job may end with the first ``ProviderError`` (wrong key, no quota, host not reachable); a
     server must not stay broken once that is mended. So for ``pause_s`` seconds all calls fail with
-    the same reason and nothing is sent, then the next call opens the model again.
+    the same reason and nothing is sent, then the next call opens the model again. What the provider
+    refuses of one client's request is that request's failure alone.
 
     Attributes:
         fault: why calls fail at present, None where they do not.
@@ -305,7 +306,7 @@ class ReopeningModel:
         self.fault: str | None = None
         self._pause_s, self._again_at_s = pause_s, 0.0
         self._direct = os.environ.get(SEND, "") != "litellm"
-        self._model: LanguageModel = open_model(tier, direct=self._direct)
+        self._model: LanguageModel = open_model(tier, direct=self._direct, serving=True)
         self.chunk = self._model.chunk
 
     @property
@@ -340,6 +341,6 @@ class ReopeningModel:
 
     def _reopen(self) -> None:
         dead = self._model  # calls on it still return
-        self._model = open_model(self.tier, direct=self._direct)
+        self._model = open_model(self.tier, direct=self._direct, serving=True)
         self.fault = None
         dead.close()
