@@ -91,7 +91,7 @@ def test_equal_rows_are_one_item() -> None:
 
 
 def test_two_rows_of_one_id_that_differ_are_named() -> None:
-    with pytest.raises(InputError, match="row 1: the id '5' is that of another row"):
+    with pytest.raises(InputError, match="row 1: item id '5' is here twice: first in row 0"):
         items_of([{"id": 5, **ROWS[0]}, {"id": 5, **ROWS[1]}])
 
 

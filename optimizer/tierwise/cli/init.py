@@ -21,7 +21,7 @@ from tierwise.errors import InputError, unknown_name
 @click.option(
     "--items",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Your items (.csv, .jsonl, .json), copied into the folder.",
+    help="Your items (.csv, .tsv, .jsonl, .json, .parquet, .xlsx), copied into the folder.",
 )
 @click.option("--input", "inputs", multiple=True, help="A column that prompts use; repeatable.")
 @click.option("--target", help="The column of the right answers.")
@@ -36,6 +36,11 @@ def command(
     made = scaffold(name, source=source, items=items, inputs=inputs, target=target)
     for path in sorted(made.iterdir()):
         click.echo(str(path))
+    if items is not None:
+        from tierwise.tasks.data_files import notes_on
+
+        for note in notes_on(items):
+            click.echo(f"note: {items.name}: {note}")
     click.echo(f"\nread {made / 'README.md'}, then:")
     click.echo(f"  tierwise check {made}")
     click.echo(f"  tierwise tune --task {name} --tier NAME=MODEL")
@@ -100,18 +105,20 @@ def _named(draft: Path, source: str, name: str) -> None:
 def _with_items(
     draft: Path, items: Path, inputs: Sequence[str], target: str | None, *, template: bool
 ) -> None:
-    from tierwise.tasks.data_files import columns_of
+    from tierwise.tasks.data_files import columns_of, header_doubt
 
     if not items.is_file():
         raise InputError("no such file of items", path=items)
     known = columns_of(items)
     for wanted in (*inputs, *([target] if target else [])):
-        if wanted not in known:
+        numbered = wanted.isdigit() and int(wanted) < len(known)
+        if not numbered and wanted not in known and wanted.partition(".")[0] not in known:
             raise InputError(unknown_name("column", wanted, known).message, path=items)
     if template and not inputs and "inputs" not in known and "question" not in known:
+        doubt = header_doubt(known)
         raise InputError(
             f"its columns are {', '.join(known)}; say which hold the question and the answer: "
-            "--input COLUMN (repeat for more) --target COLUMN",
+            f"--input COLUMN (repeat for more) --target COLUMN{f' ({doubt})' if doubt else ''}",
             path=items,
         )
     if template:
@@ -128,9 +135,12 @@ def _with_items(
 
 def _map_columns(draft: Path, inputs: Sequence[str], target: str) -> None:
     """Fields named after the columns, in the task as in its prompts."""
-    fields = {_identifier(column): column for column in inputs}
-    if len(fields) < len(inputs):
-        raise InputError(f"two of the columns {', '.join(inputs)} would have one name")
+    fields: dict[str, str] = {}
+    for column in inputs:
+        name, n = _identifier(column), 2
+        while name in fields:  # names in other scripts all become "input"
+            name, n = f"{_identifier(column)}_{n}", n + 1
+        fields[name] = column
     pairs = ", ".join(f"{field}: {json.dumps(column)}" for field, column in fields.items())
     _rewrite(
         draft / "task.yaml",

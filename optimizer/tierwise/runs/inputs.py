@@ -43,7 +43,17 @@ from tierwise.schema.task_file import TaskModel, beside, retriever_in
 from tierwise.schema.validation import validate
 from tierwise.schema.yaml_io import Document, read
 from tierwise.strategies import STRATEGIES, build, paths_in
-from tierwise.tasks import METRICS, SPLITS, VERIFIERS, AnswerSpec, Item, Metric, Task, python_metric
+from tierwise.tasks import (
+    METRICS,
+    RECORDED,
+    SPLITS,
+    VERIFIERS,
+    AnswerSpec,
+    Item,
+    Metric,
+    Task,
+    python_metric,
+)
 from tierwise.tasks.data_files import Fields, load_items
 from tierwise.tasks.verifiers import SCORES
 
@@ -85,7 +95,7 @@ def load_task(
     items: tuple[Item, ...] = ()
     written: tuple[PromptTemplate, ...] = ()
     try:
-        items = _items(model, document)
+        items = _items(model, document, answer)
     except InputError as error:
         faults += faults_of(error)
     try:
@@ -173,14 +183,15 @@ def _scorer(
     return None
 
 
-def _items(model: TaskModel, document: Document) -> tuple[Item, ...]:
+def _items(model: TaskModel, document: Document, answer: AnswerSpec) -> tuple[Item, ...]:
     fields = None if model.fields is None else Fields(**model.fields.model_dump())
     path = beside(document, model.items)
     if not path.is_file():
         readme = path.with_name("README.md")
         hint = f" ({readme} says where it comes from)" if readme.is_file() else ""
         raise document.fault(f"no such file: {model.items}{hint}", ("items",))
-    return load_items(path, model.inputs, fields)
+    by_name = isinstance(model.metric, str) and model.metric != RECORDED
+    return load_items(path, model.inputs, fields, answer if by_name else None)
 
 
 def _own(model: TaskModel, document: Document, setting: Setting) -> tuple[PromptTemplate, ...]:

@@ -29,7 +29,7 @@ def exact_match(spec: AnswerSpec) -> Metric:
     """1 where the canonical answer equals the canonical target; an abstention scores 0."""
 
     def score(answer: str | None, item: Item) -> float:
-        return float(answer is not None and answer == spec.canonical(item.target))
+        return float(answer is not None and answer in map(spec.canonical, item.targets))
 
     return score
 
@@ -43,7 +43,8 @@ def math_equal(spec: AnswerSpec) -> Metric:
     require_math_verify()
 
     def score(answer: str | None, item: Item) -> float:
-        return float(answer is not None and latex_equal(spec.canonical(item.target), answer))
+        golds = map(spec.canonical, item.targets)
+        return float(answer is not None and any(latex_equal(gold, answer) for gold in golds))
 
     return score
 

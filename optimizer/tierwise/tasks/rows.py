@@ -10,11 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tierwise.errors import InputError, raise_any
-from tierwise.tasks.data_files import Fields, item_of
+from tierwise.tasks.answers import AnswerSpec
+from tierwise.tasks.data_files import Fields, items_of_rows
 from tierwise.tasks.item import Item
 
 
-def items_in(data: Any, inputs: Sequence[str], fields: Fields) -> tuple[Item, ...]:
+def items_in(
+    data: Any, inputs: Sequence[str], fields: Fields, answer: AnswerSpec | None = None
+) -> tuple[Item, ...]:
     """The items of a data set's rows; missing values are missing, and equal rows are one item.
 
     Raises:
@@ -22,21 +25,16 @@ def items_in(data: Any, inputs: Sequence[str], fields: Fields) -> tuple[Item, ..
     """
     flat = None if fields == Fields() else fields  # else a row may hold {"inputs": {…}}
     faults: list[InputError] = []
-    items: dict[str, Item] = {}
     rows = list(_rows(data))
-    for label, row in rows:
-        try:
-            item = item_of(row, inputs, flat)
-        except InputError as error:
-            faults.append(InputError(f"row {label}: {error.message}"))
-            continue
-        if item.id in items and items[item.id] != item:
-            faults.append(InputError(f"row {label}: the id {item.id!r} is that of another row"))
-        items.setdefault(item.id, item)
+
+    def fault(at: str, said: str) -> None:
+        faults.append(InputError(f"row {at}: {said}"))
+
+    items = items_of_rows(rows, inputs, flat, answer, fault, "row")
     raise_any(faults)
     if not items:
         raise InputError("there are no rows in the data")
-    return tuple(items.values())
+    return items
 
 
 def columns_in(data: Any) -> tuple[str, ...]:

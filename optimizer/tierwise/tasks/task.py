@@ -13,7 +13,7 @@ from tierwise.errors import InputError, unknown_name
 from tierwise.tasks.answers import AnswerSpec
 from tierwise.tasks.data_files import Fields, load_items
 from tierwise.tasks.item import Item
-from tierwise.tasks.metrics import METRICS, Metric, callable_metric
+from tierwise.tasks.metrics import METRICS, RECORDED, Metric, callable_metric
 from tierwise.tasks.verifiers import VERIFIERS
 
 SPLITS = ("train", "tune", "select", "test")
@@ -73,7 +73,7 @@ class Task:
         """
         from tierwise.tasks.rows import items_in
 
-        items = items_in(data, inputs, Fields(target=target))
+        items = items_in(data, inputs, Fields(target=target), _reader(answer, metric))
         return cls._of(items, inputs, answer, metric, name)
 
     @classmethod
@@ -93,7 +93,7 @@ class Task:
             InputError: every fault of the file, with its line.
         """
         path = Path(path)
-        items = load_items(path, inputs, Fields(target=target))
+        items = load_items(path, inputs, Fields(target=target), _reader(answer, metric))
         return cls._of(items, inputs, answer, metric, name or path.name.split(".")[0])
 
     from_jsonl = from_file
@@ -129,6 +129,11 @@ class Task:
         for sha in sorted(item.content_sha256 for item in self.items):
             digest.update(sha.encode())
         return digest.hexdigest()
+
+
+def _reader(answer: AnswerSpec | None, metric: object) -> AnswerSpec | None:
+    """How a metric by name reads targets; a function reads them as it likes."""
+    return answer or AnswerSpec() if isinstance(metric, str) and metric != RECORDED else None
 
 
 def assign_splits(
