@@ -27,11 +27,10 @@ from difficulty_folds import BUCKETS, LEAN, MOST, PERMUTATIONS, World, compared,
 from tierwise.difficulty.router_fit import RouterFit
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model
-from tierwise.pool import SamplePool
+from tierwise.pool import Account, Buyer, SamplePool, Supply
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import Job, Policy, TierSpec, UsageLimits
 from tierwise.search import SearchSize
-from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.mode_shares import mode_shares, stuck_in
 from tierwise.search.sensitivity import sensitivities
 from tierwise.search.signal_quality import CLASSES, difficulties_of, qualities

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tierwise.evaluation import SampleTable, VariantTable
+from tierwise.pool.run_dir import RunDir
 from tierwise.report.reading import RunFiles, TierFiles
 from tierwise.schema import (
     Difficulty,
@@ -24,7 +25,6 @@ from tierwise.schema import (
 )
 from tierwise.schema import result as r
 from tierwise.schema.policy_file import PolicyFile, TaskRef
-from tierwise.search.run_dir import RunDir
 from tierwise.search.tested import Tested
 
 PLAIN, STEPS = Variant("plain", "direct", 0.5), Variant("steps", "think", 0.5)

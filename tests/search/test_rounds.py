@@ -13,13 +13,13 @@ from tests.search.scripted_job import OPENING, TINY, install, make_job
 from tierwise.errors import UnsupportedError
 from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
 from tierwise.llm.scripted import ScriptedModel, answering
+from tierwise.pool.run_dir import RunDir
 from tierwise.report.reading import read
 from tierwise.report.spending import spending_rows
 from tierwise.runs.tune import TuneResult, replay, tune
 from tierwise.schema import Message, PolicyFile, Price, Tier, load_job
 from tierwise.schema.result import ProposalRound
 from tierwise.search.rounds.proposed import Proposed
-from tierwise.search.run_dir import RunDir
 
 DESK = importlib.import_module("tierwise.search.rounds.desk")
 PLANNED = importlib.import_module("tierwise.search.rounds.planned")

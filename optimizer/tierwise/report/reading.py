@@ -13,11 +13,11 @@ from pydantic import TypeAdapter
 
 from tierwise.errors import InputError, TierwiseError
 from tierwise.evaluation import SampleTable
+from tierwise.pool.run_dir import RunDir
 from tierwise.schema import Job
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import PlannedTier, RunPlan, Summary, TierSummary, TrialRow, from_json
 from tierwise.search.export import TRIAL_FIELDS
-from tierwise.search.run_dir import RunDir
 from tierwise.search.tested import Tested
 
 DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile, TierwiseError)

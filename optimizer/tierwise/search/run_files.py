@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from tierwise.errors import TierwiseError
 from tierwise.pool import Billed
+from tierwise.pool.run_dir import STUDIED, RunDir
 from tierwise.schema import LoadedTask
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.result import SUMMARY_SCHEMA, ProposerUsage, Studied, Summary
-from tierwise.search.earlier import FILE, entry
+from tierwise.search.earlier import entry
 from tierwise.search.export import Origin, items_jsonl, policy_file, tier_summary, trials_csv
 from tierwise.search.prepared import Prepared
-from tierwise.search.run_dir import RunDir
 from tierwise.search.study import mirror
 from tierwise.search.tested import Tested
 from tierwise.search.tier import TierResult
@@ -65,7 +65,7 @@ def write(run: RunDir, prepared: Prepared, results: Results) -> RunOutcome:
         )
         for name, f in results.found.items()
     }
-    run.write_json(FILE, Studied({**run.studied.tiers, **studied}))
+    run.write_json(STUDIED, Studied({**run.studied.tiers, **studied}))
     run.write("trials.csv", trials_csv(study_rounds))
     run.write("test_items.jsonl", items_jsonl(prepared.loaded.task.splits["test"]))
     summary = _summary(run, prepared, results)

@@ -1,20 +1,26 @@
 """The pool's file: an SQLite database in WAL mode, its tables, and how it is opened.
 
-``synchronous=NORMAL``: what was committed survives the process (kill -9 at any moment, tried in the
-tests); only a power cut can take the last commits, and never the file's consistency. Tables are
-append-only by trigger, but for the settlement of a reservation.
+``synchronous=FULL``: what was committed survives a power cut. Tables are append-only by trigger, but
+for what becomes of a reservation, and for claims. Samples and look-ups carry a checksum (CRC-32 of
+their content), which is verified when they are read.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import sqlite3
+import struct
+import zlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 from tierwise.errors import InputError
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of the tables below; a file with another one is refused."""
 
 APPLICATION_ID = 0x54574C31
@@ -23,7 +29,7 @@ APPLICATION_ID = 0x54574C31
 BUSY_S = 60.0
 """How long a writer waits for another process's transaction (milliseconds, as a rule)."""
 
-_USAGE = {
+USAGE_COLUMNS = {
     "calls": "INTEGER",
     "samples": "INTEGER",
     "prompt_tokens": "INTEGER",
@@ -36,9 +42,36 @@ _USAGE = {
 }
 """Columns of a table that hold a ``Usage``, in the order of its fields."""
 
-_KEPT_TABLES = ("requests", "samples", "failures", "looks", "losses", "lookups", "lost_lookups")
+SAMPLE_COLUMNS = (
+    "text",
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "cached_tokens",
+    "estimated",
+    "mean_logprob",
+    "min_logprob",
+    "latency_s",
+    "finish_reason",
+)
+"""What is stored of a completion, in the order that its checksum takes."""
 
-_TABLES = """
+_NUMBERS = struct.Struct("<5q3d")
+_NAN = float("nan")
+
+TABLES = (
+    "requests",
+    "samples",
+    "failures",
+    "looks",
+    "spending",
+    "losses",
+    "lookups",
+    "lost_lookups",
+)
+"""All tables but ``meta`` and those that hold what is under way."""
+
+_DEFINITIONS = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- One exact request; everything else refers to it by its small integer.
@@ -50,14 +83,14 @@ CREATE TABLE requests (
     content TEXT NOT NULL          -- {"messages": [[role, content], …], "params": {…}}
 );
 
--- A chunk's reservation and its settlement; when it was bought, and in which run.
+-- What was sent together: a reservation, and what became of it.
 CREATE TABLE spending (
     id INTEGER PRIMARY KEY,
     tier TEXT NOT NULL,
     run TEXT NOT NULL,
     at TEXT NOT NULL,
     stage TEXT NOT NULL,           -- of the search; '' where nobody said
-    state TEXT NOT NULL CHECK (state IN ('reserved', 'settled')),
+    state TEXT NOT NULL CHECK (state IN ('reserved', 'settled', 'released')),
 {usage}                            -- at worst while reserved, as it was once settled
 );
 CREATE INDEX spending_of ON spending (run, tier);
@@ -70,11 +103,13 @@ CREATE TABLE samples (
     completion_tokens INTEGER NOT NULL,
     reasoning_tokens INTEGER NOT NULL,
     cached_tokens INTEGER NOT NULL,
+    estimated INTEGER NOT NULL,    -- 1: the tokens are not as the provider counted them
     mean_logprob REAL,
     min_logprob REAL,
     latency_s REAL NOT NULL,
     finish_reason TEXT NOT NULL,
     purchase INTEGER NOT NULL REFERENCES spending,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (request, sample)
 );
 
@@ -105,6 +140,7 @@ CREATE TABLE losses (
     at TEXT NOT NULL,
 {usage}
 );
+CREATE INDEX losses_of ON losses (purchase);
 
 -- What a query of a retriever brought; both tables name it by its content, never by an address.
 CREATE TABLE lookups (
@@ -113,6 +149,7 @@ CREATE TABLE lookups (
     k INTEGER NOT NULL,
     passages TEXT NOT NULL,        -- [[id, text, score], …]
     latency_s REAL NOT NULL,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (retriever, query, k)
 ) WITHOUT ROWID;
 
@@ -126,19 +163,34 @@ CREATE TABLE lost_lookups (
     at TEXT NOT NULL,
     PRIMARY KEY (retriever, query, k, run)
 ) WITHOUT ROWID;
-""".replace("{usage}", ",\n".join(f"    {name} {kind} NOT NULL" for name, kind in _USAGE.items()))
+
+-- Samples that somebody is buying, so that nobody else does; nothing here outlives its buyer's lease.
+CREATE TABLE buyers (
+    name TEXT PRIMARY KEY,
+    until_s REAL NOT NULL          -- seconds since the epoch; renewed while the buyer is alive
+) WITHOUT ROWID;
+CREATE TABLE claims (
+    request INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    buyer TEXT NOT NULL,
+    purchase INTEGER NOT NULL,
+    PRIMARY KEY (request, first, purchase)
+) WITHOUT ROWID;
+CREATE INDEX claims_of ON claims (purchase);
+
+CREATE TRIGGER spending_final BEFORE UPDATE ON spending WHEN OLD.state != 'reserved'
+BEGIN SELECT RAISE(ABORT, 'settled spending is never changed'); END;
+CREATE TRIGGER spending_kept BEFORE DELETE ON spending
+BEGIN SELECT RAISE(ABORT, 'the pool is append-only'); END;
+""".replace(
+    "{usage}", ",\n".join(f"    {name} {kind} NOT NULL" for name, kind in USAGE_COLUMNS.items())
+)
 
 _KEPT = """
 CREATE TRIGGER {table}_unchanged BEFORE UPDATE ON {table}
 BEGIN SELECT RAISE(ABORT, 'the pool is append-only'); END;
 CREATE TRIGGER {table}_kept BEFORE DELETE ON {table}
-BEGIN SELECT RAISE(ABORT, 'the pool is append-only'); END;
-"""
-
-_SETTLED = """
-CREATE TRIGGER spending_settled BEFORE UPDATE ON spending WHEN OLD.state = 'settled'
-BEGIN SELECT RAISE(ABORT, 'settled spending is never changed'); END;
-CREATE TRIGGER spending_kept BEFORE DELETE ON spending
 BEGIN SELECT RAISE(ABORT, 'the pool is append-only'); END;
 """
 
@@ -148,12 +200,33 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def checksum(content: Sequence[Any]) -> int:
+    """CRC-32 of what is stored of a completion, in the order of ``SAMPLE_COLUMNS``."""
+    text, prompt, completion, reasoning, cached, estimated, mean, least, latency_s, finish = content
+    numbers = _NUMBERS.pack(
+        prompt,
+        completion,
+        reasoning,
+        cached,
+        estimated,
+        _NAN if mean is None else mean,
+        _NAN if least is None else least,
+        latency_s,
+    )
+    return zlib.crc32(f"{text}\0{finish}".encode("utf-8", "surrogatepass"), zlib.crc32(numbers))
+
+
+def lookup_checksum(passages: str, latency_s: float) -> int:
+    """CRC-32 of what is stored of a look-up."""
+    return zlib.crc32(passages.encode(), zlib.crc32(struct.pack("<d", latency_s)))
+
+
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """Open or create the pool at ``path``.
 
     Raises:
         InputError: the folder cannot be written, the file is absent (``read_only``), is not a pool,
-            or was written by a newer tierwise.
+            is damaged, or was written by another version of tierwise.
     """
     try:
         return _connect(path, read_only)
@@ -175,7 +248,9 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
             _create(db)
         _check(db, path)
         if not read_only:
-            _prepare(db)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA cache_size = -65536")  # 64 MB: samples are indexed between others
         undo.pop_all()
     return db
 
@@ -208,7 +283,8 @@ def _create(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
-            _run(db, _TABLES + _kept(*_KEPT_TABLES) + _SETTLED)
+            kept = (table for table in TABLES if table != "spending")
+            _run(db, _DEFINITIONS + "".join(_KEPT.format(table=table) for table in kept))
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {SCHEMA}")
             db.execute("INSERT INTO meta VALUES ('created', ?)", (now(),))
@@ -216,16 +292,6 @@ def _create(db: sqlite3.Connection) -> None:
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA cache_size = -65536")  # 64 MB: deeper samples are indexed between older ones
-
-
-def _kept(*tables: str) -> str:
-    return "".join(_KEPT.format(table=table) for table in tables)
 
 
 def _run(db: sqlite3.Connection, script: str) -> None:
@@ -238,15 +304,9 @@ def _run(db: sqlite3.Connection, script: str) -> None:
             text = ""
 
 
-def _mark(db: sqlite3.Connection) -> tuple[int, int]:
-    """(application id, version of the tables)."""
+def _check(db: sqlite3.Connection, path: Path) -> None:
     names = ("application_id", "user_version")
     mark, version = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
-    return mark, version
-
-
-def _check(db: sqlite3.Connection, path: Path) -> None:
-    mark, version = _mark(db)
     if mark != APPLICATION_ID:
         raise InputError("is an SQLite database, but not a pool of tierwise", path=path)
     if version != SCHEMA:
@@ -260,8 +320,66 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 def _reason(path: Path, error: Exception) -> str:
     if "not a database" in str(error):
         return "the file is not an SQLite database"
+    if "malformed" in str(error):
+        return f"the file is damaged ({error}); {how_to_go_on(path)}"
     if "unable to open" in str(error) or "readonly" in str(error):
         return f"the folder {path.parent} cannot be written"
     if isinstance(error, OSError):
         return f"{error.strerror or error}"
     return str(error)
+
+
+def how_to_go_on(path: Path) -> str:
+    """What to do about a damaged pool."""
+    return (
+        f"`tierwise pool check {path}` says what is lost, and `tierwise pool salvage {path}` keeps "
+        "the rest: what is lost is bought again by the next run"
+    )
+
+
+class OpenMark:
+    """A file beside the pool for as long as somebody has it open to write.
+
+    Its presence when nobody has means that the last writer did not come to close the pool; SQLite's
+    write-ahead log must then be there, and is not where somebody deleted it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises InputError where the write-ahead log of a pool that was not closed is gone."""
+        self._path = path.with_name(f"{path.name}-open")
+        unclosed = self._path.exists()
+        self._file: IO[str] = self._path.open("a")
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+        log = path.with_name(f"{path.name}-wal")
+        if unclosed and path.exists() and not log.exists() and self._alone():
+            self._file.close()
+            raise InputError(
+                f"the last run on this pool did not end cleanly, and {log.name}, which held its last "
+                f"answers, is gone: put it back, or `tierwise pool salvage {path}` goes on without "
+                "them, and the next run buys them again",
+                path=path,
+            )
+
+    def _alone(self) -> bool:
+        """Whether no other process has the pool open to write."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+        return True
+
+    def close(self) -> None:
+        """Take the mark away with the last writer; call it after the database is closed."""
+        with self._file:
+            if self._alone():
+                self._path.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Make what was created or renamed in a folder survive a power cut."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tierwise.errors import BudgetError, ProviderError
 from tierwise.evaluation import SampleTable
 from tierwise.llm import UNFINISHED, LanguageModel, Parent, Request, build_request
-from tierwise.pool import (
-    Buys,
-    Library,
-    Need,
-    Progress,
-    SamplePool,
-    Trees,
-    even,
-    fill,
-    load,
-    parents_first,
-)
-from tierwise.schema import PromptTemplate, Tier, Usage, UsageLimits, Variant
-from tierwise.search.events import Bought, Listener
-from tierwise.search.samples import FEWEST_ITEMS
+from tierwise.pool.buy import Account, Progress, fill
+from tierwise.pool.calls import Need
+from tierwise.pool.load import load
+from tierwise.pool.store import SamplePool
+from tierwise.pool.trees import Library, Trees, even, parents_first
+from tierwise.schema import PromptTemplate, Tier, Usage, Variant
 from tierwise.tasks import Item, Task
 
 MOST_SAMPLES = 4096
+
+FEWEST_ITEMS = 8
+"""A stage with fewer complete items decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +34,15 @@ class Supply:
     address: str = ""
 
 
-@dataclass(frozen=True)
-class Account:
-    """Who pays: a run, up to the cap of the tier that is searched."""
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A purchase goes on; ``calls`` and ``usd`` are of the tier's whole run."""
 
-    run: str
-    seed: int
-    cap: UsageLimits
+    tier: str
+    stage: str
+    progress: Progress
+    calls: int
+    usd: float
 
 
 class Buyer:
@@ -66,10 +62,11 @@ class Buyer:
         account: Account,
         *,
         above: Sequence[Supply] = (),
-        listener: Listener = lambda event: None,
+        listener: Callable[[Bought], None] = lambda event: None,
         library: Library | None = None,
     ) -> None:
-        self.pool, self.task, self.tier, self.account = pool, task, supply.tier, account
+        self.pool, self.task, self.tier = pool, task, supply.tier
+        self.account = replace(account, tier=supply.tier.name)
         self.supplies: dict[str | None, Supply] = {None: supply}
         self.supplies |= {other.tier.name: other for other in above}
         self.prompts: dict[str, PromptTemplate] = {}
@@ -102,7 +99,7 @@ class Buyer:
             self.request,
             lambda variant: range(n_samples[variant]),
             self.library,
-            Buys(self.tier.name, self.account.run, self.account.cap),
+            self.account,
         )
         for level in parents_first(n_samples):
             for owner, supply in self.supplies.items():
@@ -173,25 +170,16 @@ class Buyer:
         """Buy what is missing of a tier's samples; the cap that ended it, if one did."""
         if of.model is None:
             return ""
-        paying = self.account
         before = self.spent
 
         def progress(done: Progress) -> None:
             calls, usd = before.calls + done.calls, before.usd + done.usd
             self.listener(Bought(self.tier.name, stage, done, calls, usd))
 
-        return fill(
-            self.pool,
-            of.model,
-            of.tier,
-            needs,
-            seed=paying.seed,
-            cap=paying.cap,
-            run=paying.run,
-            stage=stage,
-            progress=progress,
-            account=self.tier.name,
-        ).short
+        done = fill(
+            self.pool, of.model, of.tier, needs, self.account, stage=stage, progress=progress
+        )
+        return done.short
 
 
 def in_turn(trees: Trees, variants: Sequence[Variant], items: Sequence[Item]) -> list[Need]:

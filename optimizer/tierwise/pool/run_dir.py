@@ -1,26 +1,33 @@
 """A run's folder: what a job was, what it bought, and what came of it.
 
 ``job.yaml`` and ``run.json`` are written before anything is bought; the same command finds them
-and goes on. ``summary.json`` says that a run is finished.
+and goes on. ``summary.json`` says that a run is finished. One process at a time works in a folder
+(``held``). Every file is written beside its place, made durable and then renamed, so that it is
+there whole or not at all, after a power cut too.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tierwise.errors import InputError
+from tierwise.pool.tables import sync_folder
 from tierwise.schema import Budget, Job, dump_job, load_job
 from tierwise.schema.result import Studied, from_json, to_json
-from tierwise.search.earlier import FILE
 
 RUN = "run.json"
+STUDIED = "studied.json"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class RunDir:
     def studied(self) -> Studied:
         """What a finished search left for a later one, by tier; see ``search.earlier``."""
         try:
-            return from_json(self.path / FILE, Studied)
+            return from_json(self.path / STUDIED, Studied)
         except FileNotFoundError:
             return Studied({})
 
@@ -126,6 +133,22 @@ class RunDir:
             raise InputError(f"cannot write to {path}: {error.strerror}") from None
 
     @classmethod
+    @contextmanager
+    def started(
+        cls, path: Path, job: Job, *, fresh: bool = False, addresses: Mapping[str, str] = {}
+    ) -> Iterator[RunDir]:
+        """``start``, and the folder held for as long as the context lasts.
+
+        Raises:
+            InputError: see ``start``, and where another process works in the folder.
+        """
+        if fresh:
+            path = _unused(path)
+        cls.check(path, job, addresses)
+        with held(path):
+            yield cls.start(path, job, addresses=addresses)
+
+    @classmethod
     def check(cls, path: Path, job: Job, addresses: Mapping[str, str] = {}) -> None:
         """Raise what ``start`` would raise for a folder that is not this job's; write nothing."""
         try:
@@ -151,7 +174,7 @@ class RunDir:
                     )
             return
         # One that was killed before its first purchase left nothing but these.
-        ours = {"job.yaml", ".job.yaml.new", f".{RUN}.new"}
+        ours = {"job.yaml", ".job.yaml.new", f".{RUN}.new", LOCK}
         if path.exists() and not (path.is_dir() and {p.name for p in path.iterdir()} <= ours):
             raise InputError(f"{path} exists and is not a run directory; give another --out")
         there = next(p for p in (path, *path.absolute().parents) if p.exists())
@@ -176,14 +199,37 @@ class RunDir:
         begun.write(RUN, json.dumps(known))
         return begun
 
+    def file(self, name: str) -> Path:
+        """The path of a file of this folder.
+
+        Raises:
+            InputError: it would lie outside.
+        """
+        path = self.path / name
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise InputError(f"{name!r} is no name of a file in {self.path}")
+        return path
+
     def write(self, name: str, text: str) -> Path:
         """Write a file, whole or not at all."""
-        path = self.path / name
+        with self.writing(name) as new:
+            new.write_text(text, encoding="utf-8")
+        return self.file(name)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A path to write to; at the end of the context it becomes the file ``name``."""
+        path = self.file(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        new.write_text(text, encoding="utf-8")
-        os.replace(new, path)
-        return path
+        new = path.with_name(f".{path.name}.new{path.suffix}")
+        try:
+            yield new
+            with new.open("rb") as written:
+                os.fsync(written.fileno())
+            os.replace(new, path)
+            sync_folder(path.parent)
+        finally:
+            new.unlink(missing_ok=True)
 
     def write_json(self, name: str, value: object) -> Path:
         """Write a value of ``schema.result``."""
@@ -197,8 +243,49 @@ class RunDir:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Work in a folder alone; a process that died has let go of it.
+
+    Raises:
+        InputError: another process works in it; says which.
+    """
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(fd, 1000).decode(errors="replace")
+            os.close(fd)
+            raise InputError(
+                f"{path} is in use by {owner or 'another process'}: wait for it, stop it, or give "
+                "--out for another folder"
+            ) from None
+        try:
+            mine = os.fstat(fd).st_ino == (path / LOCK).stat().st_ino
+        except FileNotFoundError:
+            mine = False
+        if mine:
+            break
+        os.close(fd)  # its owner took the file away between our opening and locking it
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        os.truncate(fd, 0)
+        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode(), 0)
+        yield
+    finally:
+        (path / LOCK).unlink(missing_ok=True)
+        os.close(fd)
+
+
 def _identity(job: Job) -> Job:
-    return replace(job, budget=Budget())
+    """What makes it the same job: budget, concurrency, time-outs and rate limits may change."""
+    tiers = {name: replace(spec, limits={}) for name, spec in job.tiers.items()}
+    return replace(job, budget=Budget(), tiers=tiers)
 
 
 def _unused(path: Path) -> Path:
