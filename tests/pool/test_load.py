@@ -7,18 +7,18 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure
-from tierwise.pool import Book, load
-from tierwise.pool.store import Answered, Settlement
-from tierwise.schema import Price, Usage
+from tierwise.pool import load
+from tierwise.pool.store import Answered
+from tierwise.schema import Price, Usage, UsageLimits
 
 NAN = float("nan")
-FREE, BOOK = Usage(), Book("r", "small")
+FREE = Usage()
 
 
 def store(pool, request, *results, first=0):
-    reservation = pool.reserve(BOOK, FREE)
+    reservation = pool.reserve("small", "r", FREE, UsageLimits())
     call = Call(request, first, len(results), 0)
-    pool.exchange(BOOK, [Settlement(reservation, [Answered(call, results)], FREE)])
+    pool.settle(reservation, [Answered(call, results)], FREE)
 
 
 def says(text, prompt=10, completion=5, **more):

@@ -6,7 +6,6 @@ in under 0.3 s.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
@@ -88,8 +87,7 @@ def main(args: Sequence[str] | None = None) -> Any:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        with contextlib.suppress(OSError):  # nobody may be there to read it
-            click.echo("interrupted", err=True)
+        click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Somebody read as much as they wanted (``| head``).

@@ -1,33 +1,30 @@
 """All bought samples: the store, buying what is missing, and loading it as arrays."""
 
-from tierwise.pool.buy import Account, Filled, PooledModel, Progress, fill
-from tierwise.pool.buyer import FEWEST_ITEMS, Bought, Buyer, Supply
-from tierwise.pool.calls import Need, missing_calls
+from tierwise.pool.fill import Filled, Progress, fill
+from tierwise.pool.grid import Need, plan
+from tierwise.pool.library import Library
 from tierwise.pool.load import load
-from tierwise.pool.reading import Billed
-from tierwise.pool.run_dir import RunDir
-from tierwise.pool.store import Book, SamplePool
-from tierwise.pool.trees import Library, Trees, even, parents_first
+from tierwise.pool.pooled import PooledModel
+from tierwise.pool.spending import Billed
+from tierwise.pool.store import SamplePool
+from tierwise.pool.trees import Buys, Trees, even, parents_first
+from tierwise.schema import Usage, UsageLimits
 
 __all__ = [
-    "FEWEST_ITEMS",
-    "Account",
     "Billed",
-    "Book",
-    "Bought",
-    "Buyer",
+    "Buys",
     "Filled",
     "Library",
     "Need",
     "PooledModel",
     "Progress",
-    "RunDir",
     "SamplePool",
-    "Supply",
     "Trees",
+    "Usage",
+    "UsageLimits",
     "even",
     "fill",
     "load",
-    "missing_calls",
     "parents_first",
+    "plan",
 ]

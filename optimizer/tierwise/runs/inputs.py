@@ -52,7 +52,7 @@ from tierwise.tasks import (
     Item,
     Metric,
     Task,
-    named_metric,
+    python_metric,
 )
 from tierwise.tasks.data_files import Fields, load_items
 from tierwise.tasks.verifiers import SCORES
@@ -120,17 +120,18 @@ def load_task(
 
 
 def _task(
-    model: TaskModel, items: tuple[Item, ...], answer: AnswerSpec, scorer: tuple[str, Metric | None]
+    model: TaskModel, items: tuple[Item, ...], answer: AnswerSpec, scorer: Metric | None
 ) -> Task:
+    python = isinstance(model.metric, dict)
     return Task(
         name=model.name,
         version=model.version,
         inputs=tuple(model.inputs),
         items=items,
         answer=answer,
-        metric=scorer[0],
+        metric=f"python:{model.metric['python']}" if python else model.metric,
         verifiers=tuple(model.verifiers),
-        scorer=scorer[1],
+        scorer=scorer,
         shares={k: float(v) for k, v in model.splits.items()},
         demonstration=model.demonstration,
     )
@@ -163,14 +164,23 @@ def _check(model: TaskModel, document: Document, faults: list[InputError]) -> No
 
 def _scorer(
     model: TaskModel, document: Document, answer: AnswerSpec, faults: list[InputError]
-) -> tuple[str, Metric | None]:
-    """The metric's name, and the metric where the name alone does not say it."""
+) -> Metric | None:
+    """The metric in Python, None where it is one by name; either is seen to be usable now."""
     try:
-        name, metric = named_metric(model.metric, answer, Path(str(document.path)).parent)
+        match model.metric:
+            case str(name) if name in METRICS:
+                METRICS[name](answer)
+            case str(name):
+                raise unknown_name("metric", name, METRICS)
+            case {"python": str(reference), **rest} if not rest:
+                return python_metric(reference, Path(str(document.path)).parent)
+            case _:
+                raise InputError(
+                    "metric must be a name, such as exact_match, or {python: metric.py:score}"
+                )
     except InputError as error:
         faults.append(document.placed(error, ("metric",)))
-        return "exact_match", None
-    return name, None if name in METRICS else metric
+    return None
 
 
 def _items(model: TaskModel, document: Document, answer: AnswerSpec) -> tuple[Item, ...]:
@@ -180,10 +190,8 @@ def _items(model: TaskModel, document: Document, answer: AnswerSpec) -> tuple[It
         readme = path.with_name("README.md")
         hint = f" ({readme} says where it comes from)" if readme.is_file() else ""
         raise document.fault(f"no such file: {model.items}{hint}", ("items",))
-    reads_targets = model.metric != RECORDED and not (
-        isinstance(model.metric, dict) and "python" in model.metric
-    )
-    return load_items(path, model.inputs, fields, answer if reads_targets else None)
+    by_name = isinstance(model.metric, str) and model.metric != RECORDED
+    return load_items(path, model.inputs, fields, answer if by_name else None)
 
 
 def _own(model: TaskModel, document: Document, setting: Setting) -> tuple[PromptTemplate, ...]:

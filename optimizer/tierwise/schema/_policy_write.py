@@ -156,9 +156,7 @@ def _answer(file: PolicyFile) -> dict[str, Any]:
     answer = file.answer
     extract = {} if answer.regex is None else {"regex": answer.regex}
     shown = {**extract, "take": answer.take}
-    digits = {} if answer.digits is None else {"digits": answer.digits}
-    named = {"normalise": answer.normalise, **digits, "return": answer.returns}
-    return {"extract": shown, **named}
+    return {"extract": shown, "normalise": answer.normalise, "return": answer.returns}
 
 
 def _limits(limits: Limits) -> dict[str, Any]:
