@@ -40,7 +40,7 @@ from tierwise.dspy.adapter import STUDENT, adapter_of, signature_answer_spec, si
 from tierwise.dspy.examples import read_examples
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model, resolve_tier
-from tierwise.pool import SamplePool
+from tierwise.pool import Account, Buyer, SamplePool, Supply
 from tierwise.proposals import CandidateRegistry, propose_from_catalogue
 from tierwise.proposals.proposers import silenced_dspy
 from tierwise.runs import load_task
@@ -53,7 +53,6 @@ from tierwise.schema import (
     Variant,
     uniform,
 )
-from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.problem import SearchSize
 from tierwise.search.samples import samples_needed
 from tierwise.search.study import described

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tierwise.analysis.search_rounds import curve
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.llm import Parent, Request, build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
-from tierwise.pool import Buys, Library, SamplePool, Trees, even, fill, load, parents_first
+from tierwise.pool import Account, Library, SamplePool, Trees, even, fill, load, parents_first
+from tierwise.report.search_rounds import curve
 from tierwise.retrieval.bm25 import Bm25Retriever
 from tierwise.runs import load_task
 from tierwise.schema import Policy, PolicyFile, Recipe, StrategySpec, Variant, load_job, uniform
@@ -193,13 +193,13 @@ def bought(
             ask,
             lambda a: range(n_samples[a]),
             library,
-            Buys(name, "benchmark"),
+            Account("benchmark", tier=name),
         )
         model = EmbeddedModel(f"embedded/{name}")
         try:
             for level in parents_first(n_samples):
                 needs = [need for a in level for _, need in trees.needs(a)]
-                fill(pool, model, tier, needs, seed=int(bool(policies)), run="benchmark")
+                fill(pool, model, tier, needs, Account("benchmark", int(bool(policies))))
         finally:
             model.close()
         requests = {a: [ask(a, item) for item in items] for a in n_samples if not a.path}

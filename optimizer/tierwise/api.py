@@ -46,8 +46,7 @@ from tierwise.tasks import AnswerSpec, Item, Task
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tierwise.analysis.tier_files import TierFiles
-    from tierwise.runs.artifacts import RunFiles
+    from tierwise.report import RunFiles, TierFiles
     from tierwise.schema.result import PlannedTier, Summary, TierSummary
     from tierwise.search import Event, Listener
 
@@ -151,15 +150,19 @@ def compare_runs(*runs: Run | Path | str, sections: Sequence[str] = ()) -> Compa
     Raises:
         InputError: a path is no run, or there is no such section.
     """
-    from tierwise.report.between import comparison_tables
-    from tierwise.report.compare import frames, plain_rows
-    from tierwise.runs.artifacts import read_run
+    from tierwise.report import CHANGES, SECTIONS, changed, compared, frames, read
 
     with _in_python():
         if not runs:
             raise InputError("compare takes one run or more")
-        files = [read_run(run.path if isinstance(run, Run) else Path(run)) for run in runs]
-        return ComparisonTables(frames(plain_rows(comparison_tables(files, sections))))
+        known: Sequence[str] = list(SECTIONS if len(runs) == 1 else CHANGES)
+        for section in sections:
+            if section not in known:
+                raise unknown_name("section", section, known)
+        files = [read(run.path if isinstance(run, Run) else Path(run)) for run in runs]
+        wanted = tuple(sections)
+        rows = compared(files[0], wanted) if len(files) == 1 else changed(files, wanted)
+        return ComparisonTables(frames(rows))
 
 
 @dataclass(frozen=True, repr=False)
@@ -185,9 +188,9 @@ class Run:
 
     @functools.cached_property
     def _files(self) -> RunFiles:
-        from tierwise.runs.artifacts import read_run
+        from tierwise.report import read
 
-        return read_run(self.path)
+        return read(self.path)
 
     @property
     def summary(self) -> Summary:

@@ -101,7 +101,7 @@ def test_log_json_is_a_line_an_event(cli: Cli, job: Path, models: list, tmp_path
         assert mine[-1] == {**mine[-1], "event": "finished", "ok": True}
         bought = [e for e in mine if e["event"] == "bought"]
         assert [e["calls"] for e in bought] == sorted(e["calls"] for e in bought)
-        assert set(bought[0]["progress"]) == {"done", "planned", "calls", "usd"}
+        assert set(bought[0]["progress"]) == {"done", "planned", "calls", "usd", "waiting"}
 
 
 def test_another_job_in_the_folder_is_refused_and_fresh_begins_beside_it(

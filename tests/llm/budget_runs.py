@@ -16,7 +16,7 @@ from unittest import mock
 from tierwise.llm import Request, litellm
 from tierwise.llm.faults import Retry
 from tierwise.llm.provider import ProviderModel
-from tierwise.pool import Need, Progress, SamplePool, fill
+from tierwise.pool import Account, Need, Progress, SamplePool, fill
 from tierwise.schema import Message, Price, Tier, UsageLimits
 
 CONCURRENCY = 256
@@ -157,7 +157,7 @@ def _fill(
     model = ProviderModel(tier, retry=Retry(sleep=_at_once))
     with mock.patch.object(litellm, "_send", client), SamplePool.open(path) as pool:
         try:
-            fill(pool, model, tier, needs, seed=0, cap=cap, run="run", progress=progress)
+            fill(pool, model, tier, needs, Account("run", 0, cap), progress=progress)
         except Killed:
             return True
         finally:

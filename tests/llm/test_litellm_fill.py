@@ -11,7 +11,7 @@ from tests.llm.test_litellm_samples import opened, tier
 from tests.loopback import Fault, Loopback
 from tierwise.llm import Request
 from tierwise.llm.models import address_of
-from tierwise.pool import Need, SamplePool, fill
+from tierwise.pool import Account, Need, SamplePool, fill
 from tierwise.schema import Message, Tier
 
 pytestmark = pytest.mark.timeout(60)
@@ -36,7 +36,7 @@ def test_calls_tokens_and_dollars_are_those_that_the_server_counted(
         before = loopback.calls, loopback.prompt_tokens, loopback.completion_tokens
         of = tier(takes_n=takes_n)
         with opened(of) as model, SamplePool.open(tmp_path / f"{takes_n}.sqlite") as pool:
-            filled = fill(pool, model, of, needs(of), seed=3)
+            filled = fill(pool, model, of, needs(of), Account("", 3))
             stored.append(samples(pool, of))
         calls, prompt, completion = (
             loopback.calls - before[0],
@@ -60,7 +60,7 @@ def test_a_sample_that_failed_is_a_row_and_never_a_score(
     loopback.fault = lambda n: Fault("status", 400, error=refusal) if n % 10 == 3 else None
     of = tier()
     with opened(of) as model, SamplePool.open(tmp_path / "pool.sqlite") as pool:
-        filled = fill(pool, model, of, needs(of), seed=3)
+        filled = fill(pool, model, of, needs(of), Account("", 3))
         assert (filled.failures, filled.usage.samples) == (15, 135)
         assert len(samples(pool, of)) == 135
     assert filled.usage.tokens == loopback.prompt_tokens + loopback.completion_tokens

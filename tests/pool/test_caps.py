@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tierwise.llm import Call, Completion
 from tierwise.llm.scripted import ScriptedModel, failing, hash_uniform
-from tierwise.pool import Need, SamplePool, fill
-from tierwise.pool.bill import bill, worst_case
+from tierwise.pool import Account, Need, SamplePool, fill
+from tierwise.pool.calls import bill, worst_case
 from tierwise.pool.store import Answered
 from tierwise.schema import Usage, UsageLimits
 
@@ -46,8 +46,8 @@ def test_caps_are_never_passed_and_never_left_unused(
     cap = UsageLimits(usd, calls, tokens)
     with tempfile.TemporaryDirectory() as folder, SamplePool.open(Path(folder) / "p") as pool:
         model = ScriptedModel(failing(answer, failures), chunk=chunk, ahead=ahead)
-        filled = fill(pool, model, tier, needs, seed=0, cap=cap, run="r")
-        again = fill(pool, model, tier, needs, seed=0, cap=cap, run="r")
+        filled = fill(pool, model, tier, needs, Account("r", 0, cap))
+        again = fill(pool, model, tier, needs, Account("r", 0, cap))
         spent = pool.spent("r")
         stored = pool.counts("samples")
     assert filled.usage.usd == pytest.approx(spent.usd)
@@ -76,7 +76,9 @@ def test_the_end_of_a_budget_does_not_depend_on_how_much_is_in_flight(tmp_path):
     for ahead in (1, 2, 5):
         with SamplePool.open(tmp_path / f"{ahead}") as pool:
             model = ScriptedModel(answer, chunk=4, ahead=ahead)
-            ends.append(fill(pool, model, WORLD.tier, needs, seed=0, cap=UsageLimits(usd=0.9e-3)))
+            ends.append(
+                fill(pool, model, WORLD.tier, needs, Account("", 0, UsageLimits(usd=0.9e-3)))
+            )
     assert 0 < ends[0].usage.samples < 24
     assert ends[0] == ends[1] == ends[2]
 
@@ -92,13 +94,13 @@ def test_spending_of_an_interrupted_start_counts_at_its_worst(tmp_path):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            fill(pool, Dies(answer), WORLD.tier, needs, seed=0, run="r")
+            fill(pool, Dies(answer), WORLD.tier, needs, Account("r", 0))
         assert pool.spent("r") == worst
     with SamplePool.open(tmp_path / "p") as pool:
         model = ScriptedModel(answer)
         tight = UsageLimits(usd=1.5 * worst.usd)
-        assert fill(pool, model, WORLD.tier, needs, seed=0, run="r", cap=tight).short == "usd"
-        assert fill(pool, model, WORLD.tier, needs, seed=0, run="new", cap=tight).complete
+        assert fill(pool, model, WORLD.tier, needs, Account("r", 0, tight)).short == "usd"
+        assert fill(pool, model, WORLD.tier, needs, Account("new", 0, tight)).complete
 
 
 @given(texts=st.lists(st.text(max_size=30), min_size=1, max_size=4), n=st.integers(1, 5))

@@ -9,7 +9,7 @@ import threading
 from dataclasses import replace
 
 from tierwise.llm.scripted import ScriptedModel, answering
-from tierwise.pool import Need, SamplePool, fill
+from tierwise.pool import Account, Need, SamplePool, fill
 from tierwise.schema import UsageLimits
 
 SAY = answering({"A: 1": 0.5, "A: 2": 0.5})
@@ -18,7 +18,7 @@ FILL = """
 import sys
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.llm import Request
-from tierwise.pool import Need, SamplePool, fill
+from tierwise.pool import Account, Need, SamplePool, fill
 from tierwise.schema import Message, Price, Tier
 
 tier = Tier("small", "scripted/small", Price(2.0, 8.0))
@@ -28,7 +28,7 @@ needs = [
 ]
 model = ScriptedModel(answering({"A: 1": 0.5, "A: 2": 0.5}), chunk=6, ahead=2, delay_s=0.002)
 with SamplePool.open(sys.argv[1]) as pool:
-    fill(pool, model, tier, needs, seed=0, run="r",
+    fill(pool, model, tier, needs, Account("r", 0),
          progress=lambda p: print(p.samples_done, flush=True))
 """
 
@@ -58,14 +58,14 @@ def test_after_kill_9_all_that_was_reported_is_there_and_only_the_rest_is_bought
         assert there % 6 == 0, "a chunk is there as a whole or not at all"
         before = pool.spent("r")
         model = ScriptedModel(SAY, chunk=6)
-        rest = fill(pool, model, world.tier, needs, seed=0, run="r")
+        rest = fill(pool, model, world.tier, needs, Account("r", 0))
         assert rest.usage.samples == model.samples == 3000 - there
         assert pool.counts("samples") == 3000
         # The chunks in flight (two, of two calls each) stay on the bill at their worst case.
         assert before.calls - there // 3 in range(5)
         again = [row[2] for row in pool.samples([n.request.key for n in needs], 0, 3)]
     with SamplePool.open(tmp_path / "uninterrupted") as pool:
-        fill(pool, ScriptedModel(SAY, chunk=6), world.tier, needs, seed=0)
+        fill(pool, ScriptedModel(SAY, chunk=6), world.tier, needs, Account("", 0))
         assert [row[2] for row in pool.samples([n.request.key for n in needs], 0, 3)] == again
 
 
@@ -77,7 +77,7 @@ def test_threads_fill_their_tiers_into_one_pool(pool, world):
         for n_samples in range(1, 30):
             needs = [Need(r, n_samples) for r in world.requests(0, tier)]
             model = ScriptedModel(SAY, chunk=5)
-            filled[tier.name, n_samples] = fill(pool, model, tier, needs, seed=0, run="r")
+            filled[tier.name, n_samples] = fill(pool, model, tier, needs, Account("r", 0))
 
     threads = [threading.Thread(target=buy, args=(tier,)) for tier in tiers]
     for thread in threads:
@@ -96,7 +96,7 @@ def test_threads_that_buy_for_one_tier_cannot_pass_its_cap_together(pool, world)
     def buy(first):
         needs = [Need(r, 10, first=first) for r in world.requests()]
         model = ScriptedModel(SAY, chunk=2, ahead=2)
-        fill(pool, model, world.tier, needs, seed=0, run="r", cap=UsageLimits(calls=37))
+        fill(pool, model, world.tier, needs, Account("r", 0, UsageLimits(calls=37)))
 
     threads = [threading.Thread(target=buy, args=(first,)) for first in (0, 10, 20, 30)]
     for thread in threads:

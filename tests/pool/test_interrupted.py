@@ -16,7 +16,7 @@ import sys
 import time
 from tierwise.llm import build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
-from tierwise.pool import Need, SamplePool, fill
+from tierwise.pool import Account, Need, SamplePool, fill
 from tierwise.schema import Variant, Message, PromptTemplate
 
 def progress(done):
@@ -38,7 +38,7 @@ def main():
     model.chunk = 256  # so that a small purchase is many of them
     try:
         with SamplePool.open(sys.argv[1]) as pool:
-            fill(pool, model, tier, [Need(r, 8) for r in requests], seed=0, run="r",
+            fill(pool, model, tier, [Need(r, 8) for r in requests], Account("r", 0),
                  progress=progress)
             print(pool.sha256({r.key: range(8) for r in requests}))
     except KeyboardInterrupt:

@@ -7,18 +7,18 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure
-from tierwise.pool import load
-from tierwise.pool.store import Answered
-from tierwise.schema import Price, Usage, UsageLimits
+from tierwise.pool import Book, load
+from tierwise.pool.store import Answered, Settlement
+from tierwise.schema import Price, Usage
 
 NAN = float("nan")
-FREE = Usage()
+FREE, BOOK = Usage(), Book("r", "small")
 
 
 def store(pool, request, *results, first=0):
-    reservation = pool.reserve("small", "r", FREE, UsageLimits())
+    reservation = pool.reserve(BOOK, FREE)
     call = Call(request, first, len(results), 0)
-    pool.settle(reservation, [Answered(call, results)], FREE)
+    pool.exchange(BOOK, [Settlement(reservation, [Answered(call, results)], FREE)])
 
 
 def says(text, prompt=10, completion=5, **more):

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from tierwise.llm import Call, Completion, Failure, Result
-from tierwise.pool import Need, SamplePool, fill
-from tierwise.pool.bill import worst_case
+from tierwise.llm.supervisor import supervising
+from tierwise.pool import Account, Book, Need, SamplePool, fill
+from tierwise.pool.calls import worst_case
+from tierwise.pool.store import Settlement
 from tierwise.schema import Usage, UsageLimits
 
 from .conftest import World
 
+BOOK = Book("r", "small")
 WORST = Usage(calls=1, completion_tokens=20, usd=2.0)
 
 
@@ -22,25 +25,21 @@ class Forgetful:
     """Every call is lost ``losses`` times before it is answered; bills what it may."""
 
     chunk = 4
+    one_by_one = True
 
     def __init__(self, losses: int) -> None:
         self.losses, self.billed_calls, self.refused = losses, 0, 0
-        self.lost = lambda call, error_class: True
 
     def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
-        for chunk in chunks:
-            yield [self._answer(call) for call in chunk]
-
-    async def answer(self, call: Call) -> list[Result]:
-        return self._answer(call)
+        raise NotImplementedError
 
     def close(self) -> None:
         pass
 
-    def _answer(self, call: Call) -> list[Result]:
+    async def answer(self, call: Call) -> list[Result]:
         for _ in range(self.losses):
             self.billed_calls += 1
-            if not self.lost(call, "timeout"):
+            if not supervising().lost(call, "timeout"):
                 self.refused += 1
                 return [Failure("timeout", "no money for another")] * call.n
         self.billed_calls += 1
@@ -49,13 +48,15 @@ class Forgetful:
 
 def test_a_loss_counts_until_the_file_ends(tmp_path: Path) -> None:
     with SamplePool.open(tmp_path / "p") as pool:
-        reserved = pool.reserve("small", "r", WORST, UsageLimits(calls=2))
+        reserved = pool.reserve(BOOK, WORST, UsageLimits(calls=2))
         assert isinstance(reserved, int)
-        assert pool.lose(reserved, WORST, "timeout", "small", "r", UsageLimits(calls=2)) == ""
+        assert pool.lose(reserved, WORST, "timeout", BOOK, UsageLimits(calls=2)) == ""
         assert pool.spent("r") == WORST + WORST
-        assert pool.lose(reserved, WORST, "timeout", "small", "r", UsageLimits(calls=2)) == "calls"
+        assert pool.lose(reserved, WORST, "timeout", BOOK, UsageLimits(calls=2)) == "calls"
         assert pool.spent("r") == WORST + WORST, "that it was set aside for is counted once"
-        pool.settle(reserved, [], Usage(calls=1, completion_tokens=5, usd=0.5))
+        pool.exchange(
+            BOOK, [Settlement(reserved, (), Usage(calls=1, completion_tokens=5, usd=0.5))]
+        )
     with SamplePool.open(tmp_path / "p", read_only=True) as pool:
         billed = pool.billed("r", "small")
         assert billed.confirmed == Usage(calls=1, completion_tokens=5, usd=0.5)
@@ -67,9 +68,9 @@ def test_a_loss_counts_until_the_file_ends(tmp_path: Path) -> None:
 
 def test_losses_are_kept_as_they_are(tmp_path: Path) -> None:
     with SamplePool.open(tmp_path / "p") as pool:
-        reserved = pool.reserve("small", "r", WORST, UsageLimits())
+        reserved = pool.reserve(BOOK, WORST, UsageLimits())
         assert isinstance(reserved, int)
-        pool.lose(reserved, WORST, "timeout", "small", "r", UsageLimits())
+        pool.lose(reserved, WORST, "timeout", BOOK, UsageLimits())
         for change in ("UPDATE losses SET usd = 0", "DELETE FROM losses"):
             with pytest.raises(sqlite3.IntegrityError, match="append-only"):
                 pool._db.execute(change)
@@ -79,7 +80,7 @@ def test_losses_are_kept_as_they_are(tmp_path: Path) -> None:
 def test_a_fill_stores_what_its_model_lost(losses: int, world: World, pool: SamplePool) -> None:
     model = Forgetful(losses)
     needs = [Need(r, 2) for r in world.requests()]
-    filled = fill(pool, model, world.tier, needs, seed=0, run="r")
+    filled = fill(pool, model, world.tier, needs, Account("r", 0))
     worst = worst_case([Call(needs[0].request, 0, 2, 0)], world.tier)
     assert (filled.usage.samples, filled.failures) == (12, 0)
     assert pool.counts("losses") == 6 * losses
@@ -95,7 +96,7 @@ def test_no_attempt_is_made_that_a_cap_could_not_bear(
 ) -> None:
     model = Forgetful(2)
     needs = [Need(r, 2) for r in world.requests()]
-    filled = fill(pool, model, world.tier, needs, seed=0, run="r", cap=UsageLimits(calls=calls))
+    filled = fill(pool, model, world.tier, needs, Account("r", 0, UsageLimits(calls=calls)))
     assert model.billed_calls <= calls
     assert pool.spent("r").calls <= calls
     assert filled.usage.samples == 2 * (model.billed_calls - pool.counts("losses"))

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 from pathlib import Path
 
 import pytest
 
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure
-from tierwise.pool import SamplePool
-from tierwise.pool.schema import SCHEMA
-from tierwise.pool.store import Answered
+from tierwise.pool import Book, SamplePool
+from tierwise.pool.store import Answered, Settlement
+from tierwise.pool.tables import SCHEMA
 from tierwise.schema import Usage, UsageLimits
 
 
@@ -23,8 +24,11 @@ BILL = used(0.5, 1, 10)
 
 
 def store(pool: SamplePool, request, *results, first=0, run="r", tier="small"):
-    reservation = pool.reserve(tier, run, BILL, UsageLimits())
-    pool.settle(reservation, [Answered(Call(request, first, len(results), 0), results)], BILL)
+    reservation = pool.reserve(Book(run, tier), BILL)
+    pool.exchange(
+        Book("r", "small"),
+        [Settlement(reservation, [Answered(Call(request, first, len(results), 0), results)], BILL)],
+    )
 
 
 def test_a_sample_comes_back_as_it_was_bought_also_after_reopening(tmp_path, world):
@@ -79,20 +83,20 @@ def test_failures_are_rows_with_their_attempts(pool, world):
 
 def test_a_chunk_is_stored_with_its_bill_or_not_at_all(pool, world):
     request = world.requests()[0]
-    reservation = pool.reserve("small", "r", BILL, UsageLimits())
+    reservation = pool.reserve(Book("r", "small"), BILL)
     broken = Completion("text", None, 1)  # the database refuses a sample without its tokens
     answered = [Answered(Call(request, 0, 2, 0), [Completion("fine", 1, 1), broken])]
-    with pytest.raises(sqlite3.IntegrityError):
-        pool.settle(reservation, answered, Usage())
+    with pytest.raises(struct.error):
+        pool.exchange(Book("r", "small"), [Settlement(reservation, answered, Usage())])
     assert pool.present([request.key]) == {}
     assert pool.spent("r") == BILL
 
 
 def test_open_reservations_count_at_their_worst_case(pool):
-    first = pool.reserve("small", "r", used(3.0, 3, 30), UsageLimits())
-    pool.reserve("large", "r", used(2.0, 2, 20), UsageLimits())
-    pool.reserve("small", "another", used(9.0, 9, 90), UsageLimits())
-    pool.settle(first, [], used(1.0, 1, 10))
+    first = pool.reserve(Book("r", "small"), used(3.0, 3, 30))
+    pool.reserve(Book("r", "large"), used(2.0, 2, 20))
+    pool.reserve(Book("another", "small"), used(9.0, 9, 90))
+    pool.exchange(Book("r", "small"), [Settlement(first, [], used(1.0, 1, 10))])
     assert pool.spent("r") == used(3.0, 3, 30)
     assert pool.spent("r", "small") == used(1.0, 1, 10)
     assert pool.spent("nobody") == Usage()
@@ -101,9 +105,9 @@ def test_open_reservations_count_at_their_worst_case(pool):
 @pytest.mark.parametrize("name", ["usd", "calls", "tokens"])
 def test_a_reservation_that_passes_a_limit_is_refused_by_name(pool, name):
     limit = UsageLimits(**{name: 5})
-    assert isinstance(pool.reserve("small", "r", used(5, 5, 5), limit), int)
-    assert pool.reserve("small", "r", used(1, 1, 1), limit) == name
-    assert isinstance(pool.reserve("large", "r", used(5, 5, 5), limit), int)
+    assert isinstance(pool.reserve(Book("r", "small"), used(5, 5, 5), limit), int)
+    assert pool.reserve(Book("r", "small"), used(1, 1, 1), limit) == name
+    assert isinstance(pool.reserve(Book("r", "large"), used(5, 5, 5), limit), int)
     assert pool.counts("spending") == 2
 
 
@@ -194,7 +198,7 @@ def test_a_full_disk_is_an_input_error_and_what_was_stored_stays(pool, world):
     store(pool, a, Completion("a", 1, 1))
     pages = pool._db.execute("PRAGMA page_count").fetchone()[0]
     pool._db.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(InputError, match=r"cannot write the pool: .*full"):
+    with pytest.raises(InputError, match=r"cannot be written: .*full"):
         store(pool, b, Completion("b" * 100_000, 1, 1))
     assert pool.present([a.key, b.key]) == {a.key: {0}}
     pool._db.execute("PRAGMA max_page_count = 100000")

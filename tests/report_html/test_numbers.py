@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tierwise.report import text as numbers
+from tierwise.report import numbers
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,7 @@ from tierwise.errors import InputError, ProviderError
 from tierwise.evaluation import replay_item
 from tierwise.llm import Completion, Failure, base_seed, build_request
 from tierwise.llm.scripted import ScriptedModel, answering, failing
-from tierwise.pool import SamplePool, fill, load
-from tierwise.pool.grid import Need
+from tierwise.pool import Account, Need, SamplePool, fill, load
 from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, uniform
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.runtime import ReopeningModel
@@ -294,7 +293,7 @@ async def test_a_pool_that_was_bought_says_what_the_runtime_does(number: int, tm
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:
         for variant, asked in requests.items():
             needs = [Need(request, 14) for request in asked]
-            fill(pool, ScriptedModel(script), tiers[variant.tier], needs, seed=SEED)
+            fill(pool, ScriptedModel(script), tiers[variant.tier], needs, Account("", SEED))
         table = load(
             pool,
             task,

@@ -9,7 +9,7 @@ import pytest
 
 from tierwise.evaluation import Evaluator, replay_item
 from tierwise.llm import Call, Completion, Result, build_request
-from tierwise.pool import Need, SamplePool, fill, load
+from tierwise.pool import Account, Need, SamplePool, fill, load
 from tierwise.schema import Message, Price, PromptTemplate, StrategySpec, Tier, Variant, uniform
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving.runtime import PolicyRuntime
@@ -51,7 +51,7 @@ def table(tmp_path):
     task = Task("g", 1, ("question",), tuple(items), ANSWER, verifiers=("game24",))
     requests = [build_request(TIER, PROMPT, VARIANT, item.inputs) for item in items]
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:
-        fill(pool, Guessing(), TIER, [Need(r, SAMPLES) for r in requests], seed=3)
+        fill(pool, Guessing(), TIER, [Need(r, SAMPLES) for r in requests], Account("", 3))
         return load(pool, task, TIER, items, {VARIANT: requests}, {VARIANT: SAMPLES})
 
 

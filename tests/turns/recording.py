@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tierwise.pool import Trees
+from tierwise.pool import Buyer, Trees
 from tierwise.pool.trees import rows_of
 from tierwise.retrieval import Retrieved
 from tierwise.schema import Variant
-from tierwise.search.buying import Buyer
 from tierwise.tasks import Item
 
 

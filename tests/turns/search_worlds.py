@@ -9,11 +9,10 @@ from tests.turns import worlds
 from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Request, Result
 from tierwise.llm.scripted import ScriptedModel, hash_uniform
-from tierwise.pool import Library, SamplePool
+from tierwise.pool import Buyer, Library, SamplePool
 from tierwise.retrieval import Retrieved
 from tierwise.schema import Passage, Policy, RetrieverSpec, TurnTemplate
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.search.buying import Buyer
 
 TURNS = {
     "query": TurnTemplate("SEARCH?", {"max_tokens": 9}),

@@ -17,14 +17,13 @@ from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_re
 from tierwise.errors import InputError, UnsupportedError
 from tierwise.llm.recorded import RecordedModel, Recording, recorded_tier
 from tierwise.llm.scripted import ScriptedModel, answering
-from tierwise.pool import Library, SamplePool
+from tierwise.pool import Account, Buyer, Library, SamplePool, Supply
 from tierwise.retrieval import open_for_task
 from tierwise.runs import load_space
 from tierwise.runs.tune import prepare, tune
 from tierwise.runs.tune import replay as replay_run
 from tierwise.schema import Policy, Recipe, StrategySpec, UsageLimits, Variant, load_job, uniform
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.samples import samples_needed
 from tierwise.search.trajectories import Trajectories, check_queries, library_from, recorded_space
 from tierwise.serving import PolicyRuntime

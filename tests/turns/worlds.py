@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tierwise.llm import Completion, Request, Result
 from tierwise.llm.scripted import ScriptedModel, failing, hash_uniform
-from tierwise.pool import Library, SamplePool
+from tierwise.pool import Account, Buyer, Library, SamplePool, Supply
 from tierwise.schema import (
     Message,
     Policy,
@@ -19,7 +19,6 @@ from tierwise.schema import (
     Variant,
 )
 from tierwise.schema.policy_file import PolicyFile, TaskRef
-from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.tasks import AnswerSpec, Item, Task
 
 SEED = 5

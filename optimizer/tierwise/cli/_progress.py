@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -27,29 +31,114 @@ WIDE = 105
 
 ONLY_WIDE = ("", "calls", "samples/s")
 
+STOP_S = 5.0
+"""How long a run has to store what arrived, once it was asked twice to stop."""
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP end a purchase in order, for as long as the context lasts.
+
+    The first asks: nothing more is sent, and what still arrives is stored. The second gives up the
+    calls under way, and keeps what has arrived. A signal that the process was started to ignore
+    (``nohup``) stays ignored.
+    """
+    from tierwise.pool.supervision import GRACE_S, INTERRUPTION
+
+    def ask(number: int, frame: object) -> None:
+        times = INTERRUPTION.ask()
+        if times == 1:
+            say(f"stopping: what arrives within {GRACE_S:.0f} s is stored; again to stop at once")
+            raise KeyboardInterrupt
+        if times == 2:
+            leave = threading.Timer(STOP_S, os._exit, (130,))
+            leave.daemon = True
+            leave.start()
+
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    wanted = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in wanted}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 @contextmanager
 def listening(
     tiers: Sequence[str], *, quiet: bool = False, log_json: bool = False
 ) -> Iterator[Listener]:
-    """A listener for as long as a run takes."""
+    """A listener for as long as a run takes.
+
+    A run goes on where nobody reads what it says any more (a closed pipe or terminal).
+    """
     if log_json:
         yield _log_json
     elif quiet:
         yield lambda event: None
     elif sys.stderr.isatty():
-        with Board(tiers) as board:
+        from rich.console import Console
+
+        file = cast("IO[str]", _Lasting(sys.stderr))
+        with Board(tiers, Console(file=file)) as board:
             yield board.hear
     else:
         yield _Lines().hear
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, if it can be written to."""
+    with suppress(OSError, ValueError):
+        click.echo(text, err=True)
+
+
+def printable(text: str) -> str:
+    """``text`` without what moves a cursor, changes colours or the direction of writing."""
+    return "".join(
+        c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else "�" for c in text
+    )
+
+
+class _Lasting(io.TextIOBase):
+    """A terminal that may go away: what cannot be written any more is dropped."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute there
+        return self._terminal.encoding
+
+    def isatty(self) -> bool:
+        try:
+            return self._terminal.isatty()
+        except ValueError:
+            return False
+
+    def fileno(self) -> int:
+        return self._terminal.fileno()
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._terminal.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._terminal.flush()
 
 
 def _log_json(event: Event) -> None:
     record = {"event": type(event).__name__.lower(), **asdict(event), "at": time.time()}
     progress = record.get("progress")
     if progress is not None:
-        record["progress"] = dict(zip(("done", "planned", "calls", "usd"), progress, strict=True))
-    click.echo(json.dumps(record), err=True)
+        names = ("done", "planned", "calls", "usd", "waiting")
+        record["progress"] = dict(zip(names, progress, strict=True))
+    say(json.dumps(record))
 
 
 class _Lines:
@@ -57,15 +146,21 @@ class _Lines:
 
     def __init__(self) -> None:
         self._start = time.monotonic()
+        self._waiting: dict[str, bool] = {}
 
     def hear(self, event: Event) -> None:
-        from tierwise.search import Finished, Started
+        from tierwise.search import Bought, Finished, Started
 
         took = f"{time.monotonic() - self._start:6.1f} s"
         if isinstance(event, Started):
-            click.echo(f"{took}  {event.tier}: {event.stage}", err=True)
+            say(f"{took}  {event.tier}: {event.stage}")
         elif isinstance(event, Finished):
-            click.echo(f"{took}  {event.tier}: {event.message or 'done'}", err=True)
+            say(f"{took}  {event.tier}: {printable(event.message) or 'done'}")
+        elif isinstance(event, Bought):
+            waiting = event.progress.waiting
+            if bool(waiting) != self._waiting.get(event.tier, False):  # once an outage
+                say(f"{took}  {event.tier}: {waiting or 'answers again'}")
+            self._waiting[event.tier] = bool(waiting)
 
 
 @dataclass
@@ -79,6 +174,7 @@ class _Row:
     best: str = ""
     recipe: str = ""
     since: float = 0.0
+    waiting: str = ""
 
 
 class Board:
@@ -113,7 +209,7 @@ class Board:
                 row.since = time.monotonic()
             elif isinstance(event, Bought):
                 row.done, row.planned = event.progress.samples_done, event.progress.samples_planned
-                row.calls, row.usd = event.calls, event.usd
+                row.calls, row.usd, row.waiting = event.calls, event.usd, event.progress.waiting
                 row.rate = row.done / max(time.monotonic() - row.since, 1e-3)
             elif isinstance(event, Best):
                 row.best = f"{event.score:.3f} at ${event.usd:.2g}"
@@ -125,6 +221,7 @@ class Board:
         """The board as it is now."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
+        from rich.text import Text
 
         wide = self._console.width >= WIDE
         table = Table(box=None, header_style="dim", pad_edge=False, expand=True)
@@ -149,5 +246,8 @@ class Board:
                     "stage left": f"{left:.0f} s" if step else "",
                 }
                 shown = [cell for name, cell in cells.items() if wide or name not in ONLY_WIDE]
-                table.add_row(*shown, f"{row.best}  {row.recipe}" if wide else row.best)
+                best = row.waiting or (f"{row.best}  {row.recipe}" if wide else row.best)
+                # As texts, for which square brackets in a name are no markup.
+                texts = [Text(printable(c)) if isinstance(c, str) else c for c in (*shown, best)]
+                table.add_row(*texts)
         return table

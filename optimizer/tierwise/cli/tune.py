@@ -16,6 +16,7 @@ GOES_ON = "what was bought is kept: the same command goes on where this stopped"
 @click.command("tune")
 @job_options
 @run_options
+@click.option("--retry-failed", is_flag=True, help="Ask again for samples that failed for good.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
 @click.option("--quiet", is_flag=True, help="Print only where the files are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -24,6 +25,7 @@ def command(
     job: str | None,
     out: Path | None,
     resume: bool,
+    retry_failed: bool,
     yes: bool,
     quiet: bool,
     as_json: bool,
@@ -37,7 +39,7 @@ def command(
     same command goes on with a run that was interrupted; nothing is bought twice.
     """
     from tierwise.cli._plan import confirm, planned
-    from tierwise.cli._progress import listening
+    from tierwise.cli._progress import listening, say, stopping
     from tierwise.cli._results import show
     from tierwise.report.html import write_report
     from tierwise.runs.tune import prepare, tune
@@ -52,12 +54,17 @@ def command(
         RunDir.check(folder, prepared.job, addresses_of(prepared))
     confirm(planned(prepared, folder, resume=resume), yes=yes, quiet=quiet)
     try:
-        with listening(tuple(wanted.tiers), quiet=quiet, log_json=log_json) as listener:
+        with stopping(), listening(tuple(wanted.tiers), quiet=quiet, log_json=log_json) as listener:
             result = tune(
-                wanted, folder, listener=listener, fresh=not resume, loaded=prepared.loaded
+                wanted,
+                folder,
+                listener=listener,
+                fresh=not resume,
+                loaded=prepared.loaded,
+                retry_failed=retry_failed,
             )
     except KeyboardInterrupt:
-        click.echo(f"interrupted; {GOES_ON}", err=True)
+        say(f"interrupted; {GOES_ON}")
         raise
     except ProviderError as error:
         raise ProviderError(f"{error}\n{GOES_ON}") from None

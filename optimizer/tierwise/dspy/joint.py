@@ -34,7 +34,8 @@ from tierwise.dspy.module import only_predictor, tuned
 from tierwise.errors import UnsupportedError
 from tierwise.llm import Completion, build_request
 from tierwise.llm.models import EMBEDDED, RECORDED, address_of, kind_of, open_model, resolve_tier
-from tierwise.pool import PooledModel, SamplePool
+from tierwise.pool import Account, PooledModel, SamplePool
+from tierwise.pool.run_dir import RunDir
 from tierwise.proposals import (
     CandidateRegistry,
     Demonstration,
@@ -62,7 +63,6 @@ from tierwise.schema import (
 )
 from tierwise.search.problem import SearchSize
 from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
-from tierwise.search.run_dir import RunDir
 from tierwise.tasks.task import DEFAULT_SHARES
 
 CHECKED_EXAMPLES = 8
@@ -249,14 +249,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
                 model = open_model(tier)
                 stack.callback(model.close)
                 return PooledModel(
-                    pool,
-                    model,
-                    tier,
-                    seed=context.seed,
-                    run=run.run,
-                    cap=cap,
-                    book=PROPOSER,
-                    stage="round 1",
+                    pool, model, tier, Account(run.run, context.seed, cap, PROPOSER), "round 1"
                 )
 
             proposer = None if spec is None else pooled(_resolved(PROPOSER, spec))

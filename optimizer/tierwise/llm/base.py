@@ -149,7 +149,9 @@ Result = Completion | Failure
 class LanguageModel(Protocol):
     """One model behind one address.
 
-    ``chunk`` is the number of samples that are bought and made durable together.
+    ``chunk`` is the number of samples that ``complete`` computes together, and that are stored
+    together. A model with a true attribute ``one_by_one`` is asked by ``answer`` instead, many calls
+    at a time; calls for several samples then share at most a chunk.
     """
 
     chunk: int
@@ -168,17 +170,6 @@ class LanguageModel(Protocol):
     def close(self) -> None:
         """Give back processes and connections."""
         ...
-
-
-@runtime_checkable
-class Losing(Protocol):
-    """A model whose attempts can be lost: no answer came, and the provider may bill it.
-
-    ``lost(call, error_class)`` is called for each such attempt, from any thread, before the next is
-    made; where it says False there must be no next one, since a budget could not bear it.
-    """
-
-    lost: Callable[[Call, str], bool]
 
 
 @runtime_checkable

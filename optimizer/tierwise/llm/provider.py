@@ -33,6 +33,7 @@ from tierwise.llm.litellm import (
     supported_params,
 )
 from tierwise.llm.openai_client import OpenAIClient, speaks_openai
+from tierwise.llm.supervisor import Withheld, supervising
 from tierwise.schema import Tier
 
 T = TypeVar("T")
@@ -57,11 +58,11 @@ class ProviderModel:
     Attributes:
         address: what ``Request.address`` must be for this model.
         traffic: counts of attempts, faults, and what may have been billed without an answer.
-        lost: see ``Losing``.
         remark: see ``Remarking``.
     """
 
     chunk = 64
+    one_by_one = True
 
     def __init__(
         self, tier: Tier, *, retry: Retry | None = None, direct: bool = False, serving: bool = False
@@ -90,7 +91,6 @@ class ProviderModel:
         self._dead: str | None = None
         self._spared = REFUSALS if serving else frozenset[str]()
         self._remarked: set[str] = set()
-        self.lost: Callable[[Call, str], bool] = lambda call, error_class: True
         self.remark: Callable[[str], None] = log.warning
         self._loop: LoopThread | None = LoopThread.join()
 
@@ -174,7 +174,7 @@ class ProviderModel:
         message = fault.message
         if fault.kind == "connection":
             message += f" (nobody answers at {self.address or 'the provider'})"
-        spared = fault.kind in self._spared
+        spared = fault.kind in self._spared or supervising().waits_out(fault.kind)
         if not spared and self.traffic.given_up(fault.kind, call.request.messages):
             self._give_up(f"{fault.kind}: {message}")
         return [Failure(fault.kind, message, time.perf_counter() - started_s)] * call.n
@@ -204,7 +204,10 @@ class ProviderModel:
         for j, failure in lacking:
             alone = Call(call.request, call.first_sample + j, 1, call.seed + j)
             self._note(Fault(failure.error_class, "", billed=True), alone)
-            if self.lost(alone, failure.error_class) and failure.error_class in AGAIN_ALONE:
+            if (
+                supervising().lost(alone, failure.error_class)
+                and failure.error_class in AGAIN_ALONE
+            ):
                 again.append((j, alone))
         answers = await _together(self._one(alone) for _, alone in again) if again else []
         for (j, _), answer in zip(again, answers, strict=True):
@@ -220,6 +223,8 @@ class ProviderModel:
         async with self._gate.slot(tokens):
             fault = None
             while fault is None:
+                if not await supervising().admit(call):
+                    raise Withheld
                 if self._dead:
                     raise ProviderError(self._dead)
                 self.traffic.attempts += 1
@@ -228,18 +233,20 @@ class ProviderModel:
                 except Fault as error:
                     fault = error
                 except asyncio.CancelledError:
-                    # Not lost in the sense of ``lost``: its chunk stays set aside at its worst case.
+                    # Not lost to its supervisor: what was set aside for it stays.
                     self._note(Fault("cancelled", "", billed=True), call)
                     raise
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a row
                     fault = classify_error(error)
                 else:
+                    supervising().answered(call)
                     return results
+                supervising().faulted(call, fault.kind)
                 if self._remedied(fault, call):
                     self.traffic.faults[fault.kind] += 1
                     fault = None
         self._note(fault, call)
-        if fault.possibly_billed and not self.lost(call, fault.kind):
+        if fault.possibly_billed and not supervising().lost(call, fault.kind):
             fault.last = True
             fault.message += " (not tried again: with what may be billed, the budget is used up)"
         raise fault

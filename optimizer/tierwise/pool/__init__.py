@@ -1,30 +1,33 @@
 """All bought samples: the store, buying what is missing, and loading it as arrays."""
 
-from tierwise.pool.fill import Filled, Progress, fill
-from tierwise.pool.grid import Need, plan
-from tierwise.pool.library import Library
+from tierwise.pool.buy import Account, Filled, PooledModel, Progress, fill
+from tierwise.pool.buyer import FEWEST_ITEMS, Bought, Buyer, Supply
+from tierwise.pool.calls import Need, missing_calls
 from tierwise.pool.load import load
-from tierwise.pool.pooled import PooledModel
-from tierwise.pool.spending import Billed
-from tierwise.pool.store import SamplePool
-from tierwise.pool.trees import Buys, Trees, even, parents_first
-from tierwise.schema import Usage, UsageLimits
+from tierwise.pool.reading import Billed
+from tierwise.pool.run_dir import RunDir
+from tierwise.pool.store import Book, SamplePool
+from tierwise.pool.trees import Library, Trees, even, parents_first
 
 __all__ = [
+    "FEWEST_ITEMS",
+    "Account",
     "Billed",
-    "Buys",
+    "Book",
+    "Bought",
+    "Buyer",
     "Filled",
     "Library",
     "Need",
     "PooledModel",
     "Progress",
+    "RunDir",
     "SamplePool",
+    "Supply",
     "Trees",
-    "Usage",
-    "UsageLimits",
     "even",
     "fill",
     "load",
+    "missing_calls",
     "parents_first",
-    "plan",
 ]

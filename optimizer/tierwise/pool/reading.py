@@ -1,4 +1,8 @@
-"""What is read from a pool: samples, failures, what they cost, looks at the test split."""
+"""What is read from a pool: samples, failures, what they cost, looks at the test split.
+
+Checksums of samples and look-ups are verified as they are read: a row that is not as it was stored
+is never used.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,68 @@ import math
 import sqlite3
 import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from tierwise.pool.spending import COLUMNS, Billed, billed
+from tierwise.errors import InputError
+from tierwise.pool.tables import (
+    SAMPLE_COLUMNS,
+    TABLES,
+    USAGE_COLUMNS,
+    checksum,
+    how_to_go_on,
+    lookup_checksum,
+)
 from tierwise.retrieval import Lost, Retrieved
 from tierwise.schema import Passage, Usage
 
-TABLES = (
-    "requests",
-    "samples",
-    "failures",
-    "looks",
-    "spending",
-    "losses",
-    "lookups",
-    "lost_lookups",
-)
+COLUMNS = tuple(USAGE_COLUMNS)
+_CONTENT = ", ".join(f"d.{name}" for name in SAMPLE_COLUMNS)
+
+
+class Billed(NamedTuple):
+    """``confirmed`` came with answers; ``possibly`` is the most that may be billed beside it."""
+
+    confirmed: Usage
+    possibly: Usage
+
+    @property
+    def most(self) -> Usage:
+        """What limits are held against."""
+        return self.confirmed + self.possibly
+
+
+class Purchase(NamedTuple):
+    """What a run spent on a tier in a stage, the most that it may be billed."""
+
+    tier: str
+    stage: str
+    usage: Usage
+
+
+class BoughtSamples(NamedTuple):
+    """Samples of one model with the same parameters."""
+
+    model: str
+    params: Mapping[str, Any]
+    requests: int
+    usage: Usage
+
+
+def row_of(usage: Usage) -> tuple[float, ...]:
+    """The values of the columns that hold a ``Usage``."""
+    return astuple(usage)
 
 
 class PoolReader:
-    """Reads of one connection, behind a lock that writers share."""
+    """Reads of one connection, behind a lock that writers share.
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    Every method raises ``InputError`` where the file is damaged.
+    """
+
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+        self.path, self._db = path, db
         self._lock = threading.RLock()
         self._ids: dict[str, int] = {}  # request key -> id; ids never change, so it may be kept
 
@@ -38,70 +81,85 @@ class PoolReader:
         """Samples that are there, by request key; a request without any is left out."""
         return self._indices(keys, "samples")
 
-    def failed(self, keys: Iterable[str], run: str | None = None) -> dict[str, set[int]]:
-        """Samples that failed for good (in ``run``, or ever), by request key."""
+    def failed(
+        self, keys: Iterable[str], run: str | None = None, after: int = 0
+    ) -> dict[str, set[int]]:
+        """Samples that failed for good (in ``run``, or ever), by request key.
+
+        Those of purchases up to ``after`` are left out.
+        """
         if run is None:
             return self._indices(keys, "failures")
-        return self._indices(
-            keys, "failures", "WHERE d.purchase IN (SELECT id FROM spending WHERE run = ?)", run
-        )
+        of_run = "WHERE d.purchase > ? AND d.purchase IN (SELECT id FROM spending WHERE run = ?)"
+        return self._indices(keys, "failures", of_run, after, run)
+
+    def last_purchase(self) -> int:
+        """The number of the last reservation that was made; 0 where there is none."""
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM spending")[0][0])
 
     def last_failure(self, key: str) -> tuple[str, str] | None:
         """Error class and message of the last failure of a request's samples."""
         with self._lock:
             (request,) = self._known([key])
-            row: tuple[str, str] | None = self._db.execute(
-                "SELECT error_class, message FROM failures WHERE request = ?"
-                " ORDER BY purchase DESC LIMIT 1",
-                (request,),
-            ).fetchone()
-        return row
+        rows = self._rows(
+            "SELECT error_class, message FROM failures WHERE request = ?"
+            " ORDER BY purchase DESC LIMIT 1",
+            request,
+        )
+        return (rows[0][0], rows[0][1]) if rows else None
 
     def samples(self, keys: Sequence[str], first: int, n_samples: int) -> list[tuple[Any, ...]]:
-        """Samples ``first … first + n_samples - 1`` of requests, by place in ``keys``, then by sample.
+        """Samples ``first … first + n_samples - 1`` of requests, by place in ``keys``, then sample.
 
-        A row is (place, sample, text, prompt_tokens, completion_tokens, cached_tokens, mean_logprob,
-        min_logprob, latency_s, finish_reason): a plain tuple, because 150,000 of them are read at once.
+        A row is (place, sample, text, prompt_tokens, completion_tokens, cached_tokens,
+        mean_logprob, min_logprob, latency_s, finish_reason): a plain tuple, because 150,000 are
+        read at once.
         """
         with self._lock:
-            return self._db.execute(
-                "SELECT j.key, d.sample, d.text, d.prompt_tokens, d.completion_tokens,"
-                " d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s, d.finish_reason"
+            rows = self._rows(
+                f"SELECT j.key, d.sample, d.checksum, {_CONTENT}"
                 " FROM json_each(?) AS j CROSS JOIN samples AS d"
                 " ON d.request = j.value AND d.sample >= ? AND d.sample < ?",
-                (json.dumps(self._known(keys)), first, first + n_samples),
-            ).fetchall()
+                json.dumps(self._known(keys)),
+                first,
+                first + n_samples,
+            )
+        found = []
+        for place, sample, mark, *content in rows:
+            if checksum(content) != mark:
+                raise self._damaged(f"sample {sample} of a request")
+            text, prompt, completion, _, cached, _, mean, least, latency_s, end = content
+            row = place, sample, text, prompt, completion, cached, mean, least, latency_s, end
+            found.append(row)
+        return found
 
     def lookups(
         self, retriever: str, k: int, queries: Iterable[str], run: str | None = None
     ) -> dict[str, Retrieved | Lost]:
-        """What is known of ``queries``: what each brought, or that it failed (in ``run``, or ever)."""
+        """What each of ``queries`` brought, or that it failed (in ``run``, or ever)."""
         asked = json.dumps(list(dict.fromkeys(queries)), ensure_ascii=False)
         known: dict[str, Retrieved | Lost] = {}
-        with self._lock:
-            for query, error, message in self._db.execute(
-                "SELECT l.query, l.error_class, l.message FROM json_each(?) AS j CROSS JOIN"
-                " lost_lookups AS l ON l.retriever = ? AND l.query = j.value AND l.k = ?"
-                " WHERE ? IS NULL OR l.run = ?",
-                (asked, retriever, k, run, run),
-            ):
-                known[query] = Lost(error, message)
-            for query, passages, latency_s in self._db.execute(
-                "SELECT l.query, l.passages, l.latency_s FROM json_each(?) AS j CROSS JOIN"
-                " lookups AS l ON l.retriever = ? AND l.query = j.value AND l.k = ?",
-                (asked, retriever, k),
-            ):
-                found = tuple(Passage(*p) for p in json.loads(passages))
-                known[query] = Retrieved(found, latency_s)
+        for query, error, message in self._rows(
+            "SELECT l.query, l.error_class, l.message FROM json_each(?) AS j CROSS JOIN"
+            " lost_lookups AS l ON l.retriever = ? AND l.query = j.value AND l.k = ?"
+            " WHERE ? IS NULL OR l.run = ?",
+            *(asked, retriever, k, run, run),
+        ):
+            known[query] = Lost(error, message)
+        for query, passages, latency_s, mark in self._rows(
+            "SELECT l.query, l.passages, l.latency_s, l.checksum FROM json_each(?) AS j CROSS JOIN"
+            " lookups AS l ON l.retriever = ? AND l.query = j.value AND l.k = ?",
+            *(asked, retriever, k),
+        ):
+            if lookup_checksum(passages, latency_s) != mark:
+                raise self._damaged(f"what the query {query!r} brought")
+            known[query] = Retrieved(tuple(Passage(*p) for p in json.loads(passages)), latency_s)
         return known
 
     def retrievers(self) -> set[str]:
         """The retrievers that have answered (or failed to)."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT retriever FROM lookups UNION SELECT retriever FROM lost_lookups"
-            )
-            return {name for (name,) in rows}
+        rows = self._rows("SELECT retriever FROM lookups UNION SELECT retriever FROM lost_lookups")
+        return {name for (name,) in rows}
 
     def sha256(self, used: Mapping[str, Container[int]]) -> str:
         """Hash over the content of the samples that were used (request key -> sample indices).
@@ -112,38 +170,36 @@ class PoolReader:
         digest = hashlib.sha256()
         keys = sorted(used)
         with self._lock:
-            rows = self._db.execute(
+            rows = self._rows(
                 "SELECT j.key, d.sample, d.text, d.prompt_tokens, d.completion_tokens,"
                 " d.reasoning_tokens, d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s,"
                 " d.finish_reason FROM json_each(?) AS j CROSS JOIN samples AS d"
                 " ON d.request = j.value",
-                (json.dumps(self._known(keys)),),
+                json.dumps(self._known(keys)),
             )
-            for position, sample, *content in rows:
-                key = keys[position]
-                if sample in used[key]:
-                    digest.update(repr((key, sample, content)).encode())
+        for position, sample, *content in rows:
+            key = keys[position]
+            if sample in used[key]:
+                digest.update(repr((key, sample, content)).encode())
         return digest.hexdigest()
 
     def counts(self, table: str) -> int:
         """Rows of one of the pool's ``TABLES``."""
         if table not in TABLES:
             raise ValueError(f"no table {table!r}")
-        with self._lock:
-            return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        return int(self._rows(f"SELECT count(*) FROM {table}")[0][0])
 
     def overview(self) -> dict[str, Any]:
         """What there is, by model, and what it cost: plain data."""
-        with self._lock:
-            models = self._db.execute(
-                "SELECT r.model, count(*), coalesce(sum(d.n), 0), coalesce(sum(f.n), 0),"
-                " coalesce(sum(d.prompt), 0), coalesce(sum(d.completion), 0) FROM requests AS r"
-                " LEFT JOIN (SELECT request, count(*) AS n, sum(prompt_tokens) AS prompt,"
-                " sum(completion_tokens) AS completion FROM samples GROUP BY request) AS d"
-                " ON d.request = r.id LEFT JOIN (SELECT request, count(*) AS n FROM failures"
-                " GROUP BY request) AS f ON f.request = r.id GROUP BY r.model ORDER BY r.model"
-            ).fetchall()
-            confirmed, possibly = billed(self._db)
+        models = self._rows(
+            "SELECT r.model, count(*), coalesce(sum(d.n), 0), coalesce(sum(f.n), 0),"
+            " coalesce(sum(d.prompt), 0), coalesce(sum(d.completion), 0) FROM requests AS r"
+            " LEFT JOIN (SELECT request, count(*) AS n, sum(prompt_tokens) AS prompt,"
+            " sum(completion_tokens) AS completion FROM samples GROUP BY request) AS d"
+            " ON d.request = r.id LEFT JOIN (SELECT request, count(*) AS n FROM failures"
+            " GROUP BY request) AS f ON f.request = r.id GROUP BY r.model ORDER BY r.model"
+        )
+        confirmed, possibly = self._billed()
         names = ("model", "requests", "samples", "failures", "prompt_tokens", "completion_tokens")
         return {
             "models": [dict(zip(names, row, strict=True)) for row in models],
@@ -155,68 +211,142 @@ class PoolReader:
     def billed(self, run: str, tier: str | None = None) -> Billed:
         """What ``run`` spent (on ``tier``, or on all), over all of its starts: with answers, and
         what may be billed without."""
-        with self._lock:
-            return billed(self._db, run, tier)
+        return self._billed(run, tier)
+
+    def spent(self, run: str, tier: str | None = None) -> Usage:
+        """The most that ``run`` may be billed, which is what limits are held against."""
+        return self._billed(run, tier).most
 
     def bought(self, run: str, tier: str) -> dict[str, Usage]:
         """What ``run`` bought on ``tier``, by stage in the order in which they began."""
-        sums = ", ".join(f"sum({name})" for name in COLUMNS)
-        with self._lock:
-            rows = self._db.execute(
-                f"SELECT stage, {sums} FROM spending WHERE run = ? AND tier = ?"
-                " AND state = 'settled' GROUP BY stage ORDER BY min(id)",
-                (run, tier),
-            ).fetchall()
+        rows = self._rows(
+            f"SELECT stage, {_SUMS} FROM spending WHERE run = ? AND tier = ?"
+            " AND state = 'settled' GROUP BY stage ORDER BY min(id)",
+            *(run, tier),
+        )
         return {stage: Usage(*used) for stage, *used in rows}
+
+    def purchases(self, run: str) -> list[Purchase]:
+        """What ``run`` spent, by tier and stage in their order."""
+        rows = self._rows(
+            f"SELECT tier, stage, {_SUMS} FROM spending WHERE run = ? AND state != 'released'"
+            " GROUP BY tier, stage ORDER BY min(id)",
+            run,
+        )
+        return [Purchase(tier, stage, Usage(*used)) for tier, stage, *used in rows]
+
+    def bought_by_params(self) -> list[BoughtSamples]:
+        """What was sent, and the tokens that came back."""
+        rows = self._rows(
+            "SELECT r.model, json_extract(r.content, '$.params'), count(*), sum(d.n),"
+            " sum(d.prompt), sum(d.completion) FROM requests AS r JOIN (SELECT request,"
+            " count(*) AS n, sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion"
+            " FROM samples GROUP BY request) AS d ON d.request = r.id GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+        return [
+            BoughtSamples(model, json.loads(params or "{}"), requests, Usage(0, *tokens))
+            for model, params, requests, *tokens in rows
+        ]
+
+    def addresses(self, model: str) -> list[str]:
+        """Where the model's requests were sent: a part of their keys."""
+        rows = self._rows("SELECT DISTINCT address FROM requests WHERE model = ? ORDER BY 1", model)
+        return [str(address) for (address,) in rows]
 
     def mean_latency_s(self, keys: Sequence[str]) -> float:
         """Of the samples of some requests; NaN where there is none."""
         with self._lock:
-            (mean,) = self._db.execute(
+            rows = self._rows(
                 "SELECT avg(d.latency_s) FROM json_each(?) AS j CROSS JOIN samples AS d"
                 " ON d.request = j.value",
-                (json.dumps(self._known(keys)),),
-            ).fetchone()
+                json.dumps(self._known(keys)),
+            )
+        mean = rows[0][0]
         return math.nan if mean is None else float(mean)
-
-    def spent(self, run: str, tier: str | None = None) -> Usage:
-        """The most that ``run`` may be billed, which is what limits are held against."""
-        return self.billed(run, tier).most
 
     def looks(self, task_sha256: str, tier: str | None = None) -> int:
         """How often the test split of these items was looked at, over all jobs on this pool."""
+        rows = self._rows(
+            "SELECT count(*) FROM looks WHERE task = ? AND ? IN (tier, '')",
+            *(task_sha256, tier or ""),
+        )
+        return int(rows[0][0])
+
+    def _billed(self, run: str | None = None, tier: str | None = None) -> Billed:
+        """What ``run`` (or all) spent on ``tier`` (or on all), over all starts.
+
+        ``spending`` has a row a reservation, at its worst case until it is settled; those that never
+        were (a run that was killed, or is under way) are possibly billed. ``losses`` has a row an
+        attempt that brought no answer and may be billed all the same, at its worst case.
+        """
+        of = {name: value for name, value in (("run", run), ("tier", tier)) if value is not None}
+        where = "".join(f" AND {name} = ?" for name in of)
         with self._lock:
-            row = self._db.execute(
-                "SELECT count(*) FROM looks WHERE task = ?"
-                + (" AND tier = ?" if tier is not None else ""),
-                (task_sha256,) if tier is None else (task_sha256, tier),
-            ).fetchone()
-        return int(row[0])
+            states = {
+                state: Usage(*used)
+                for state, *used in self._rows(
+                    f"SELECT state, {_SUMS} FROM spending WHERE state != 'released'{where}"
+                    " GROUP BY state",
+                    *of.values(),
+                )
+            }
+            lost = self._rows(
+                f"SELECT {_SUMS} FROM losses WHERE purchase IN"
+                f" (SELECT id FROM spending WHERE 1{where})",
+                *of.values(),
+            )
+        possibly = states.get("reserved", Usage()) + Usage(*lost[0])
+        return Billed(states.get("settled", Usage()), possibly)
 
     def _indices(
-        self, keys: Iterable[str], table: str, where: str = "", *values: str
+        self, keys: Iterable[str], table: str, where: str = "", *values: str | int
     ) -> dict[str, set[int]]:
         asked = list(dict.fromkeys(keys))
         found: dict[str, set[int]] = {}
         with self._lock:
-            rows = self._db.execute(
+            rows = self._rows(
                 f"SELECT j.key, d.sample FROM json_each(?) AS j CROSS JOIN {table} AS d"
                 f" ON d.request = j.value {where}",
-                (json.dumps(self._known(asked)), *values),
+                json.dumps(self._known(asked)),
+                *values,
             )
-            for position, sample in rows:
-                found.setdefault(asked[position], set()).add(sample)
+        for position, sample in rows:
+            found.setdefault(asked[position], set()).add(sample)
         return found
 
     def _known(self, keys: Sequence[str]) -> list[int | None]:
         """Ids of requests, None where the pool has not met one; the lock is held."""
         absent = [k for k in keys if k not in self._ids]
         if absent:
-            self._ids.update(
-                self._db.execute(
-                    "SELECT r.key, r.id FROM json_each(?) AS j CROSS JOIN requests AS r"
-                    " ON r.key = j.value",
-                    (json.dumps(absent),),
-                ).fetchall()
+            rows = self._rows(
+                "SELECT r.key, r.id FROM json_each(?) AS j CROSS JOIN requests AS r"
+                " ON r.key = j.value",
+                json.dumps(absent),
             )
+            self._ids.update((key, id_) for key, id_ in rows)
         return [self._ids.get(k) for k in keys]
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock:
+            try:
+                return self._db.execute(query, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise self._unusable("read", error) from error
+
+    def _damaged(self, what: str) -> InputError:
+        return InputError(
+            f"the pool is damaged: {what} is not as it was stored; {how_to_go_on(self.path)}",
+            path=self.path,
+        )
+
+    def _unusable(self, done: str, error: sqlite3.DatabaseError) -> InputError:
+        """The error for people where the file cannot be ``done`` (read, written)."""
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "UTF-8" in str(error):
+            return InputError(
+                f"the pool is damaged ({error}); {how_to_go_on(self.path)}", path=self.path
+            )
+        return InputError(f"the pool cannot be {done}: {error}", path=self.path)
+
+
+_SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in COLUMNS)

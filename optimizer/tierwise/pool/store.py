@@ -2,6 +2,9 @@
 
 A sample is keyed by (exact request, sample index) and is bought once. ``SamplePool`` is safe for
 threads (one connection behind a lock) and for processes (SQLite's WAL; a writer waits for another).
+Everything that a buyer has to write goes through ``exchange``: one transaction that stores what
+arrived, settles its reservations and makes new ones. Who buys a sample holds a claim on it, for as
+long as its buyer renews its lease, so that two processes do not buy it both.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,11 +20,16 @@ from typing import NamedTuple
 
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Request, Result
-from tierwise.pool.reading import PoolReader
-from tierwise.pool.schema import connect, now
-from tierwise.pool.spending import COLUMNS, row_of
+from tierwise.pool.reading import COLUMNS, PoolReader, row_of
+from tierwise.pool.tables import SAMPLE_COLUMNS, OpenMark, checksum, connect, lookup_checksum, now
 from tierwise.retrieval import Lost, Retrieved
-from tierwise.schema import Usage, UsageLimits
+from tierwise.schema import NO_LIMITS, Usage, UsageLimits
+
+LEASE_S = 60.0
+"""How long a buyer that has stopped renewing its lease keeps others from buying what it claimed."""
+
+_SETTLE = f"UPDATE spending SET state = ?, {', '.join(f'{c} = ?' for c in COLUMNS)} WHERE id = ?"
+_LESS = f"UPDATE spending SET {', '.join(f'{c} = max(0, {c} - ?)' for c in COLUMNS)} WHERE id = ?"
 
 
 class Answered(NamedTuple):
@@ -30,29 +39,95 @@ class Answered(NamedTuple):
     results: Sequence[Result]
 
 
+class Book(NamedTuple):
+    """Where a purchase is entered: for which run, tier and stage, and who buys."""
+
+    run: str
+    tier: str
+    stage: str = ""
+    buyer: str = ""
+
+
+class Parcel(NamedTuple):
+    """Calls that are sent and settled together, and the most that they can cost."""
+
+    calls: Sequence[Call]
+    worst: Usage
+
+
+class Settlement(NamedTuple):
+    """What became of a reservation; ``bill`` None where it was never sent."""
+
+    purchase: int
+    answered: Sequence[Answered] = ()
+    bill: Usage | None = None
+
+
+class Exchange(NamedTuple):
+    """What ``SamplePool.exchange`` reserved, in the order wanted, and why not all of it.
+
+    Attributes:
+        reserved: (id, calls) of each parcel that may be sent; without calls where another buyer has
+            bought them meanwhile, and then without an id.
+        refused: the limit that the next parcel would exceed, or nothing.
+        blocked: somebody else is buying samples of the next parcel.
+    """
+
+    reserved: Sequence[tuple[int | None, Sequence[Call]]]
+    refused: str = ""
+    blocked: bool = False
+
+
 class SamplePool(PoolReader):
     """The pool at ``path``; a context manager. Made by ``SamplePool.open``.
 
     Every writing method raises ``InputError`` where the file cannot be written (any more).
     """
 
-    def __init__(self, path: Path, db: sqlite3.Connection, *, read_only: bool) -> None:
-        super().__init__(db)
-        self.path, self.read_only = path, read_only
+    def __init__(
+        self,
+        path: Path,
+        db: sqlite3.Connection,
+        *,
+        read_only: bool,
+        lease_s: float = LEASE_S,
+        mark: OpenMark | None = None,
+    ) -> None:
+        super().__init__(path, db)
+        self.read_only, self.lease_s, self._mark = read_only, lease_s, mark
+        self._most: dict[tuple[str, str], Usage] = {}
+        """(run, tier) -> ``billed(run, tier).most``, while nobody else writes."""
+        self._data_version = -1
 
     @classmethod
-    def open(cls, path: Path | str, *, read_only: bool = False) -> SamplePool:
+    def open(
+        cls, path: Path | str, *, read_only: bool = False, lease_s: float = LEASE_S
+    ) -> SamplePool:
         """Open the pool, or create it and its folder.
 
         Raises:
-            InputError: see ``schema.connect``.
+            InputError: see ``tables.connect`` and ``tables.OpenMark``.
         """
-        return cls(Path(path), connect(Path(path), read_only=read_only), read_only=read_only)
+        path = Path(path)
+        if read_only:
+            return cls(path, connect(path, read_only=True), read_only=True)
+        mark = OpenMark(path) if path.parent.is_dir() and not path.is_dir() else None
+        try:
+            db = connect(path, read_only=False)
+        except BaseException:
+            if mark is not None:
+                mark.close()
+            raise
+        mark = mark or OpenMark(path)
+        return cls(path, db, read_only=False, lease_s=lease_s, mark=mark)
 
     def close(self) -> None:
         """Fold the log into the file and let go of it."""
         with self._lock:
             self._db.close()
+            if self._mark is not None:
+                self._mark.close()
+                self._mark = None
 
     def __enter__(self) -> SamplePool:
         return self
@@ -73,113 +148,84 @@ class SamplePool(PoolReader):
                 (task_sha256, tier, run, now()),
             )
 
-    def reserve(
-        self, tier: str, run: str, worst: Usage, limit: UsageLimits, stage: str = ""
-    ) -> int | str:
-        """Set ``worst`` aside before a chunk is sent: the id of the reservation.
+    def exchange(
+        self,
+        book: Book,
+        settlements: Sequence[Settlement] = (),
+        wanted: Sequence[Parcel] = (),
+        limits: UsageLimits = NO_LIMITS,
+    ) -> Exchange:
+        """Store what arrived and reserve ``wanted``, in one transaction that is durable on return.
 
-        ``stage`` is what the purchase is for.
-
-        Where that would pass ``limit`` for (run, tier), nothing is set aside and the name of the
-        limit is returned. The check and the reservation are one transaction, so that threads and
-        processes that buy for the same run cannot pass a limit together.
+        Parcels are reserved in order until one would exceed ``limits`` for (run, tier), together
+        with all that is settled, reserved or lost, or asks for samples that another buyer is
+        buying. Samples that are there already stay as they are, and are not bought again.
         """
         with self._transaction() as db:
-            refused = limit.exceeded_by(self.spent(run, tier) + worst)
+            most = self._most_of(book)
+            for settlement in settlements:
+                most += self._settle(db, settlement)
+            if book.buyer:
+                self._renew(db, book.buyer)
+            others = self._others(db, book.buyer) if wanted else ()
+            reserved: list[tuple[int | None, Sequence[Call]]] = []
+            refused, blocked = "", False
+            for parcel in wanted:
+                calls = [left for call in parcel.calls for left in self._missing(db, call)]
+                if not calls:
+                    reserved.append((None, ()))
+                    continue
+                if others and any(self._claimed(db, call, others) for call in calls):
+                    blocked = True
+                    break
+                if limits.exceeded_by(most + parcel.worst):
+                    # Added up anew, in the order of reservations: rounding must not decide.
+                    most = self._billed(book.run, book.tier).most
+                    refused = limits.exceeded_by(most + parcel.worst)
+                    if refused:
+                        break
+                most += parcel.worst
+                reserved.append((self._reserve(db, book, calls, parcel.worst), calls))
+        self._most[book.run, book.tier] = most
+        return Exchange(reserved, refused, blocked)
+
+    def reserve(self, book: Book, worst: Usage, limits: UsageLimits = NO_LIMITS) -> int | str:
+        """Set ``worst`` aside for what is no call of a model: the id, or the limit in the way."""
+        with self._transaction() as db:
+            most = self._most_of(book)
+            refused = limits.exceeded_by(most + worst)
             if refused:
                 return refused
-            row = db.execute(
-                f"INSERT INTO spending (tier, run, at, stage, state, {', '.join(COLUMNS)})"
-                f" VALUES (?, ?, ?, ?, 'reserved'{', ?' * len(COLUMNS)}) RETURNING id",
-                (tier, run, now(), stage, *row_of(worst)),
-            ).fetchone()
-            return int(row[0])
+            purchase = self._reserve(db, book, (), worst)
+        self._most[book.run, book.tier] = most + worst
+        return purchase
 
     def lose(
-        self,
-        reservation: int,
-        worst: Usage,
-        error_class: str,
-        tier: str,
-        run: str,
-        limit: UsageLimits,
+        self, purchase: int, worst: Usage, error_class: str, book: Book, limits: UsageLimits
     ) -> str:
-        """Store that an attempt of a chunk brought nothing and may be billed at ``worst``.
+        """Store that an attempt brought nothing and may be billed at ``worst``.
 
-        Returns the name of the limit of (run, tier) that another attempt could pass, or nothing:
+        Returns the name of the limit of (run, tier) that another attempt could exceed, or nothing:
         for that one the reservation still stands. Where there must be none, what was set aside for
         this one is what it may be billed, and is not counted twice.
         """
         with self._transaction() as db:
+            marks = ", ?" * len(COLUMNS)
             db.execute(
-                f"INSERT INTO losses VALUES (?, ?, ?{', ?' * len(COLUMNS)})",
-                (reservation, error_class, now(), *row_of(worst)),
+                f"INSERT INTO losses VALUES (?, ?, ?{marks})",
+                (purchase, error_class, now(), *row_of(worst)),
             )
-            refused = limit.exceeded_by(self.spent(run, tier))
+            self._most.pop((book.run, book.tier), None)
+            refused = limits.exceeded_by(self._billed(book.run, book.tier).most)
             if refused:
-                db.execute(
-                    f"UPDATE spending SET {', '.join(f'{c} = max(0, {c} - ?)' for c in COLUMNS)}"
-                    " WHERE id = ?",
-                    (*row_of(worst), reservation),
-                )
+                db.execute(_LESS, (*row_of(worst), purchase))
             return refused
 
-    def settle(self, reservation: int, answered: Sequence[Answered], bill: Usage) -> None:
-        """Store a chunk's samples and failures and settle its reservation, in one transaction.
-
-        A sample that is there already stays as it is: what was used once never changes.
-        """
-        ids = self._register([call.request for call, _ in answered])
-        samples, failures = [], []
-        for (call, results), request in zip(answered, ids, strict=True):
-            for sample, result in enumerate(results, start=call.first_sample):
-                if isinstance(result, Completion):
-                    samples.append(
-                        (
-                            request,
-                            sample,
-                            result.text,
-                            result.prompt_tokens,
-                            result.completion_tokens,
-                            result.reasoning_tokens,
-                            result.cached_tokens,
-                            result.mean_logprob,
-                            result.min_logprob,
-                            result.latency_s,
-                            result.finish_reason,
-                            reservation,
-                        )
-                    )
-                else:
-                    failures.append(
-                        (
-                            request,
-                            sample,
-                            result.error_class,
-                            result.message,
-                            result.latency_s,
-                            reservation,
-                            now(),
-                            request,
-                            sample,
-                        )
-                    )
+    def leave(self, buyer: str) -> None:
+        """Give up what ``buyer`` has claimed: it buys nothing more."""
         with self._transaction() as db:
-            db.executemany(
-                f"INSERT INTO samples VALUES ({', '.join('?' * 12)})"
-                " ON CONFLICT (request, sample) DO NOTHING",
-                samples,
-            )
-            db.executemany(
-                "INSERT INTO failures SELECT ?, ?, 1 + count(*), ?, ?, ?, ?, ?"
-                " FROM failures WHERE request = ? AND sample = ?",
-                failures,
-            )
-            db.execute(
-                f"UPDATE spending SET state = 'settled', {', '.join(f'{c} = ?' for c in COLUMNS)}"
-                " WHERE id = ?",
-                (*row_of(bill), reservation),
-            )
+            db.execute("DELETE FROM claims WHERE buyer = ?", (buyer,))
+            db.execute("DELETE FROM buyers WHERE name = ?", (buyer,))
 
     def keep_lookups(
         self, retriever: str, k: int, known: Mapping[str, Retrieved | Lost], run: str
@@ -189,9 +235,10 @@ class SamplePool(PoolReader):
             for query, found in known.items():
                 if isinstance(found, Retrieved):
                     passages = json.dumps([list(p) for p in found.passages], ensure_ascii=False)
+                    mark = lookup_checksum(passages, found.latency_s)
                     db.execute(
-                        "INSERT INTO lookups VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                        (retriever, query, k, passages, found.latency_s),
+                        "INSERT INTO lookups VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                        (retriever, query, k, passages, found.latency_s, mark),
                     )
                 else:
                     db.execute(
@@ -199,6 +246,132 @@ class SamplePool(PoolReader):
                         " ON CONFLICT DO NOTHING",
                         (retriever, query, k, run, found.error_class, found.message, now()),
                     )
+
+    def _most_of(self, book: Book) -> Usage:
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version:  # another connection has written
+            self._data_version = version
+            self._most.clear()
+        known = self._most.get((book.run, book.tier))
+        return self._billed(book.run, book.tier).most if known is None else known
+
+    def _reserve(
+        self, db: sqlite3.Connection, book: Book, calls: Sequence[Call], worst: Usage
+    ) -> int:
+        row = db.execute(
+            f"INSERT INTO spending (tier, run, at, stage, state, {', '.join(COLUMNS)})"
+            f" VALUES (?, ?, ?, ?, 'reserved'{', ?' * len(COLUMNS)}) RETURNING id",
+            (book.tier, book.run, now(), book.stage, *row_of(worst)),
+        ).fetchone()
+        purchase = int(row[0])
+        if book.buyer and calls:
+            ids = self._register(db, [call.request for call in calls])
+            db.executemany(
+                "INSERT INTO claims VALUES (?, ?, ?, ?, ?)",
+                [
+                    (request, call.first_sample, call.n, book.buyer, purchase)
+                    for request, call in zip(ids, calls, strict=True)
+                ],
+            )
+        return purchase
+
+    def _settle(self, db: sqlite3.Connection, settlement: Settlement) -> Usage:
+        """Store a settlement; what it adds to the most that may be billed."""
+        purchase, answered, bill = settlement
+        found, *columns = db.execute(
+            f"SELECT state, {', '.join(COLUMNS)} FROM spending WHERE id = ?", (purchase,)
+        ).fetchone()
+        if found != "reserved":  # an interruption came between the commit and its notice
+            return Usage()
+        self._insert(db, purchase, answered)
+        db.execute("DELETE FROM claims WHERE purchase = ?", (purchase,))
+        state, used = ("released", Usage()) if bill is None else ("settled", bill)
+        db.execute(_SETTLE, (state, *row_of(used), purchase))
+        return used - Usage(*columns)
+
+    def _insert(self, db: sqlite3.Connection, purchase: int, answered: Sequence[Answered]) -> None:
+        ids = self._register(db, [call.request for call, _ in answered])
+        samples, failures = [], []
+        for (call, results), request in zip(answered, ids, strict=True):
+            for sample, result in enumerate(results, start=call.first_sample):
+                if isinstance(result, Completion):
+                    content = content_of(result)
+                    samples.append((request, sample, *content, purchase, checksum(content)))
+                else:
+                    failures.append(
+                        (
+                            request,
+                            sample,
+                            result.error_class,
+                            result.message,
+                            result.latency_s,
+                            purchase,
+                            now(),
+                            request,
+                            sample,
+                        )
+                    )
+        db.executemany(
+            f"INSERT INTO samples VALUES ({', '.join('?' * (4 + len(SAMPLE_COLUMNS)))})"
+            " ON CONFLICT (request, sample) DO NOTHING",
+            samples,
+        )
+        db.executemany(
+            "INSERT INTO failures SELECT ?, ?, 1 + count(*), ?, ?, ?, ?, ?"
+            " FROM failures WHERE request = ? AND sample = ?",
+            failures,
+        )
+
+    def _missing(self, db: sqlite3.Connection, call: Call) -> Iterator[Call]:
+        """The parts of ``call`` whose samples are not there."""
+        request = self._ids.get(call.request.key)
+        end = call.first_sample + call.n
+        there = {
+            sample
+            for (sample,) in db.execute(
+                "SELECT sample FROM samples WHERE request = coalesce(?, (SELECT id FROM requests"
+                " WHERE key = ?)) AND sample >= ? AND sample < ?",
+                (request, call.request.key, call.first_sample, end),
+            )
+        }
+        if not there:
+            yield call
+            return
+        first = None
+        for sample in range(call.first_sample, end + 1):
+            if sample < end and sample not in there:
+                first = sample if first is None else first
+            elif first is not None:
+                seed = call.seed + first - call.first_sample
+                yield Call(call.request, first, sample - first, seed)
+                first = None
+
+    def _renew(self, db: sqlite3.Connection, buyer: str) -> None:
+        db.execute(
+            "INSERT INTO buyers VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET until_s ="
+            " excluded.until_s",
+            (buyer, time.time() + self.lease_s),
+        )
+
+    def _others(self, db: sqlite3.Connection, buyer: str) -> tuple[str, ...]:
+        """Who else buys, and is alive; claims of those who are not are taken away."""
+        rows = db.execute("SELECT name, until_s FROM buyers WHERE name != ?", (buyer,)).fetchall()
+        at = time.time()
+        for name, until_s in rows:
+            if until_s < at:
+                db.execute("DELETE FROM claims WHERE buyer = ?", (name,))
+                db.execute("DELETE FROM buyers WHERE name = ?", (name,))
+        return tuple(name for name, until_s in rows if until_s >= at)
+
+    def _claimed(self, db: sqlite3.Connection, call: Call, others: Sequence[str]) -> bool:
+        (request,) = self._known([call.request.key])
+        if request is None:
+            return False
+        rows = db.execute(
+            "SELECT buyer FROM claims WHERE request = ? AND first < ? AND first + n > ?",
+            (request, call.first_sample + call.n, call.first_sample),
+        )
+        return any(buyer in others for (buyer,) in rows)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -210,24 +383,44 @@ class SamplePool(PoolReader):
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
                 self._db.execute("COMMIT")
-            except sqlite3.OperationalError as error:  # a full disk, a lock that never goes away
-                raise InputError(f"cannot write the pool: {error}", path=self.path) from error
+            except sqlite3.IntegrityError:
+                raise
+            except sqlite3.DatabaseError as error:  # a full disk, a lock that never goes away
+                raise self._unusable("written", error) from error
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+                    self._ids.clear()
+                    self._most.clear()
 
-    def _register(self, requests: Sequence[Request]) -> list[int]:
-        with self._lock:
-            known = self._known([r.key for r in requests])
-            new = [r for r, i in zip(requests, known, strict=True) if i is None]
-            if new:
-                with self._transaction() as db:
-                    db.executemany(
-                        "INSERT INTO requests (key, model, address, content)"
-                        " VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
-                        [(r.key, r.model, r.address, _content(r)) for r in new],
-                    )
-            return [i for i in self._known([r.key for r in requests]) if i is not None]
+    def _register(self, db: sqlite3.Connection, requests: Sequence[Request]) -> list[int]:
+        """Ids of requests, those that are new entered."""
+        known = self._known([r.key for r in requests])
+        new = [r for r, i in zip(requests, known, strict=True) if i is None]
+        if not new:
+            return [i for i in known if i is not None]
+        db.executemany(
+            "INSERT INTO requests (key, model, address, content)"
+            " VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+            [(r.key, r.model, r.address, _content(r)) for r in new],
+        )
+        return [i for i in self._known([r.key for r in requests]) if i is not None]
+
+
+def content_of(result: Completion) -> tuple[object, ...]:
+    """What is stored of a completion, in the order of ``SAMPLE_COLUMNS``."""
+    return (
+        result.text,
+        result.prompt_tokens,
+        result.completion_tokens,
+        result.reasoning_tokens,
+        result.cached_tokens,
+        int(result.estimated),
+        result.mean_logprob,
+        result.min_logprob,
+        float(result.latency_s),
+        result.finish_reason,
+    )
 
 
 def _content(request: Request) -> str:

@@ -8,15 +8,16 @@ the roots, read them, look up what they ask, and so on down.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from tierwise.llm import UNFINISHED, Parent, Request
-from tierwise.pool.grid import Need
-from tierwise.pool.library import Library
-from tierwise.pool.store import SamplePool
-from tierwise.retrieval import News, Retrieved, news
-from tierwise.schema import Said, UsageLimits, Variant, read_turn
+from tierwise.pool.buy import NOBODY, Account
+from tierwise.pool.calls import Need
+from tierwise.pool.store import Book, SamplePool, Settlement
+from tierwise.retrieval import Lost, News, Retrieved, Retriever, look_up, news
+from tierwise.schema import RetrieverSpec, Said, Usage, Variant, read_turn
 from tierwise.tasks import AnswerSpec, Item
 
 Place = tuple[int, int]
@@ -49,12 +50,52 @@ class Level:
     ended: set[Place] = field(default_factory=set)
 
 
-class Buys(NamedTuple):
-    """For whom look-ups are made, and what they may cost."""
+AT_ONCE = 8
+"""Look-ups that are out at one time."""
 
-    tier: str
-    run: str
-    limit: UsageLimits = UsageLimits()
+
+@dataclass(frozen=True)
+class Library:
+    """Where the queries of a tier are answered.
+
+    ``identity`` is that of the retriever; ``retriever`` None is a replay: nothing is looked up, and
+    what the pool does not have is not there. ``free``: its look-ups were paid for elsewhere, and
+    are not booked.
+    """
+
+    spec: RetrieverSpec
+    identity: str
+    retriever: Retriever | None = None
+    free: bool = False
+
+    def read(
+        self, pool: SamplePool, k: int, queries: Sequence[str], account: Account = NOBODY
+    ) -> dict[str, Retrieved | Lost]:
+        """What each query brings, looked up where the pool does not have it.
+
+        A query that failed for good in this run is not asked again in it. Where the account's limits
+        do not allow what is missing, it is not there.
+        """
+        asked = tuple(dict.fromkeys(queries))
+        known = pool.lookups(
+            self.identity, k, asked, None if self.retriever is None else account.run
+        )
+        missing = [query for query in asked if query not in known]
+        if not missing or self.retriever is None:
+            return known
+        usd_per_call = 0.0 if self.free else self.spec.usd_per_call
+        spent = Usage(usd=usd_per_call * len(missing))
+        book = Book(account.run, account.tier)
+        reserved = pool.reserve(book, spent, account.limits)
+        if isinstance(reserved, str):
+            return known
+        retriever = self.retriever
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            found = list(threads.map(lambda query: look_up(retriever, query, k), missing))
+        fresh = dict(zip(missing, found, strict=True))
+        pool.keep_lookups(self.identity, k, fresh, account.run)
+        pool.exchange(book, [Settlement(reserved, (), spent)])
+        return known | fresh
 
 
 @dataclass
@@ -70,7 +111,7 @@ class Trees:
     ask: Asks
     samples: Callable[[Variant], range]
     library: Library | None = None
-    buys: Buys = Buys("", "")
+    account: Account = NOBODY
 
     def __post_init__(self) -> None:
         self._levels: dict[Variant, Level] = {}
@@ -140,14 +181,7 @@ class Trees:
         queries = [s.query for s in said.values() if s.query is not None]
         answered: Mapping[str, object] = {}
         if queries and self.library is not None and variant.turn.passages:
-            answered = self.library.read(
-                self.pool,
-                variant.turn.passages,
-                queries,
-                tier=self.buys.tier,
-                run=self.buys.run,
-                limit=self.buys.limit,
-            )
+            answered = self.library.read(self.pool, variant.turn.passages, queries, self.account)
         above = {} if variant.parent is None else self.told(variant.parent)
         for place, text in texts.items():
             had = above[place].had if place in above else frozenset()

@@ -52,7 +52,7 @@ from tierwise.tasks import (
     Item,
     Metric,
     Task,
-    python_metric,
+    named_metric,
 )
 from tierwise.tasks.data_files import Fields, load_items
 from tierwise.tasks.verifiers import SCORES
@@ -120,18 +120,17 @@ def load_task(
 
 
 def _task(
-    model: TaskModel, items: tuple[Item, ...], answer: AnswerSpec, scorer: Metric | None
+    model: TaskModel, items: tuple[Item, ...], answer: AnswerSpec, scorer: tuple[str, Metric | None]
 ) -> Task:
-    python = isinstance(model.metric, dict)
     return Task(
         name=model.name,
         version=model.version,
         inputs=tuple(model.inputs),
         items=items,
         answer=answer,
-        metric=f"python:{model.metric['python']}" if python else model.metric,
+        metric=scorer[0],
         verifiers=tuple(model.verifiers),
-        scorer=scorer,
+        scorer=scorer[1],
         shares={k: float(v) for k, v in model.splits.items()},
         demonstration=model.demonstration,
     )
@@ -164,23 +163,14 @@ def _check(model: TaskModel, document: Document, faults: list[InputError]) -> No
 
 def _scorer(
     model: TaskModel, document: Document, answer: AnswerSpec, faults: list[InputError]
-) -> Metric | None:
-    """The metric in Python, None where it is one by name; either is seen to be usable now."""
+) -> tuple[str, Metric | None]:
+    """The metric's name, and the metric where the name alone does not say it."""
     try:
-        match model.metric:
-            case str(name) if name in METRICS:
-                METRICS[name](answer)
-            case str(name):
-                raise unknown_name("metric", name, METRICS)
-            case {"python": str(reference), **rest} if not rest:
-                return python_metric(reference, Path(str(document.path)).parent)
-            case _:
-                raise InputError(
-                    "metric must be a name, such as exact_match, or {python: metric.py:score}"
-                )
+        name, metric = named_metric(model.metric, answer, Path(str(document.path)).parent)
     except InputError as error:
         faults.append(document.placed(error, ("metric",)))
-    return None
+        return "exact_match", None
+    return name, None if name in METRICS else metric
 
 
 def _items(model: TaskModel, document: Document, answer: AnswerSpec) -> tuple[Item, ...]:
@@ -190,8 +180,10 @@ def _items(model: TaskModel, document: Document, answer: AnswerSpec) -> tuple[It
         readme = path.with_name("README.md")
         hint = f" ({readme} says where it comes from)" if readme.is_file() else ""
         raise document.fault(f"no such file: {model.items}{hint}", ("items",))
-    by_name = isinstance(model.metric, str) and model.metric != RECORDED
-    return load_items(path, model.inputs, fields, answer if by_name else None)
+    reads_targets = model.metric != RECORDED and not (
+        isinstance(model.metric, dict) and "python" in model.metric
+    )
+    return load_items(path, model.inputs, fields, answer if reads_targets else None)
 
 
 def _own(model: TaskModel, document: Document, setting: Setting) -> tuple[PromptTemplate, ...]:

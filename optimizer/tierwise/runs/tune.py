@@ -8,19 +8,22 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from time import monotonic
 
 from tierwise.difficulty import asking
 from tierwise.errors import InputError, TierwiseError, unknown_name
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.llm.recorded import Recording, same_items
 from tierwise.pool import SamplePool
+from tierwise.pool.run_dir import RunDir, held
+from tierwise.pool.supervision import INTERRUPTION
 from tierwise.proposals import PromptProposer, TaskProposer
 from tierwise.runs import load_space, load_task, space_of
-from tierwise.runs.artifacts import Origin, RunResults, write_results
 from tierwise.schema import Job, LoadedTask, PromptTemplate
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import Summary
 from tierwise.search.events import Event, Finished, Listener
+from tierwise.search.export import Origin
 from tierwise.search.gate import passed
 from tierwise.search.opening import Searched, Searches, addresses_of, search_tier
 from tierwise.search.plan import plan
@@ -28,7 +31,7 @@ from tierwise.search.planned import as_data
 from tierwise.search.prepared import Prepared
 from tierwise.search.problem import EscalationTarget, SearchSize
 from tierwise.search.rounds import Desk, proposer_of
-from tierwise.search.run_dir import RunDir
+from tierwise.search.run_files import Results, write
 from tierwise.search.space import without_search
 from tierwise.search.tier import TierResult, escalation_target
 from tierwise.tasks import RECORDED as RECORDED_METRIC
@@ -124,9 +127,11 @@ def tune(
     search_size: SearchSize | None = None,
     loaded: LoadedTask | None = None,
     proposer: PromptProposer | None = None,
+    retry_failed: bool = False,
 ) -> TuneResult:
     """Run a job in the folder ``out``, or go on with it where it was interrupted.
 
+    ``retry_failed`` asks again for samples that failed for good in earlier starts of the run.
     ``loaded`` is the job's task where it lives in Python and has no file; ``proposer``
     writes the proposed prompts, where they are not the task's own prompts with another system text.
 
@@ -136,12 +141,22 @@ def tune(
     prepared = prepare(job, loaded)
     if job.proposals is not None and job.proposals.model is not None:
         proposer_of(job.proposals.model)  # whatever is wrong with it is said before the first call
-    run = RunDir.start(out, prepared.job, fresh=fresh, addresses=addresses_of(prepared))
-    if not run.plan.exists():  # of before the first purchase, so that it can be held against it
-        run.write_json(run.plan.name, as_data(plan(prepared, search_size)))
-    return _run(
-        prepared, run, listener, search_size or SearchSize(), replaying=False, proposer=proposer
-    )
+    addresses = addresses_of(prepared)
+    with RunDir.started(out, prepared.job, fresh=fresh, addresses=addresses) as run:
+        if not run.plan.exists():  # of before the first purchase, so that it can be held against it
+            run.write_json(run.plan.name, as_data(plan(prepared, search_size)))
+        try:
+            return _run(
+                prepared,
+                run,
+                listener,
+                search_size or SearchSize(),
+                replaying=False,
+                proposer=proposer,
+                retry_failed=retry_failed,
+            )
+        finally:
+            INTERRUPTION.reset()
 
 
 def replay(
@@ -160,7 +175,8 @@ def replay(
             f"{path} did not finish, so there is nothing to replay: run its `tierwise tune` "
             "command again, and it goes on where it stopped"
         )
-    return _run(prepare(run.job()), run, listener, search_size or SearchSize(), replaying=True)
+    with held(path):
+        return _run(prepare(run.job()), run, listener, search_size or SearchSize(), replaying=True)
 
 
 def _run(
@@ -171,7 +187,10 @@ def _run(
     *,
     replaying: bool,
     proposer: PromptProposer | None = None,
+    retry_failed: bool = False,
 ) -> TuneResult:
+    seconds = prepared.job.budget.seconds
+    deadline_s = None if seconds is None else monotonic() + seconds
     with SamplePool.open(run.pool, read_only=replaying) as pool:
         desk = _desk(prepared, run, pool, proposer, replaying=replaying)
         if desk is not None:
@@ -186,6 +205,8 @@ def _run(
             desk,
             addresses=run.addresses,
             studied=run.studied,
+            deadline_s=deadline_s,
+            retry_before=pool.last_purchase() if retry_failed else 0,
         )
         searched, failed = _side_by_side(searches)
         if not searched:
@@ -204,10 +225,10 @@ def _run(
             )
             for name in found
         }
-        billed = {name: pool.billed(run.run, name) for name in found}
+        spending = {name: pool.billed(run.run, name) for name in found}
         proposals = None if desk is None else desk.summary()
-    results = RunResults(found, _gates(found), origins, billed, failed, proposals)
-    written = write_results(run, prepared, results)
+    results = Results(found, _gates(found), origins, spending, failed, proposals)
+    written = write(run, prepared, results)
     return TuneResult(run, written.policies, written.summary, found, failed)
 
 
@@ -262,7 +283,9 @@ def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, Ti
                         failed[name] = error
                         listener(Finished(name, ok=False, message=str(error)))
             except BaseException:  # Ctrl-C too; it goes on up
-                stop.set()  # the other tiers end at their next chunk
+                stop.set()  # the other tiers end at their next event, or when their calls have come
+                if not INTERRUPTION.asked:
+                    INTERRUPTION.ask()
                 raise
     return searched, {name: failed[name] for name in tiers if name in failed}
 

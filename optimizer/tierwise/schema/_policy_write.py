@@ -156,7 +156,9 @@ def _answer(file: PolicyFile) -> dict[str, Any]:
     answer = file.answer
     extract = {} if answer.regex is None else {"regex": answer.regex}
     shown = {**extract, "take": answer.take}
-    return {"extract": shown, "normalise": answer.normalise, "return": answer.returns}
+    digits = {} if answer.digits is None else {"digits": answer.digits}
+    named = {"normalise": answer.normalise, **digits, "return": answer.returns}
+    return {"extract": shown, **named}
 
 
 def _limits(limits: Limits) -> dict[str, Any]:

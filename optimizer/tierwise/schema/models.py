@@ -131,6 +131,7 @@ class AnswerModel(Strict):
     extract: ExtractModel = ExtractModel()
     normalise: str = "text"
     returns: Literal["text", "extracted"] = Field(default="text", alias="return")
+    digits: Annotated[int, Field(ge=1)] | None = None
 
 
 def answer_spec(model: AnswerModel, document: Document, faults: list[InputError]) -> AnswerSpec:
@@ -141,8 +142,13 @@ def answer_spec(model: AnswerModel, document: Document, faults: list[InputError]
         error = unknown_name("answer.normalise", rule, NORMALISERS)
         faults.append(document.placed(error, ("answer", "normalise")))
         rule = "text"
+    if model.digits is not None and rule != "number":
+        faults.append(
+            document.fault("answer.digits is for normalise: number", ("answer", "digits"))
+        )
+        rule = "number"
     try:
-        return AnswerSpec(extract.regex, extract.take, rule, model.returns)
+        return AnswerSpec(extract.regex, extract.take, rule, model.returns, model.digits)
     except InputError as error:
         faults.append(document.placed(error, ("answer", "extract", "regex")))
     return AnswerSpec(None, extract.take, rule, model.returns)

@@ -12,14 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from tierwise.llm.models import LITELLM, kind_of, open_model
-from tierwise.pool import Need, SamplePool, fill
-from tierwise.pool.grid import plan as calls_for
-from tierwise.search.buying import Account, Buyer, Supply
+from tierwise.pool import Account, Buyer, Need, SamplePool, Supply, fill, missing_calls
+from tierwise.pool.run_dir import RunDir
 from tierwise.search.opening import addresses_of
 from tierwise.search.planned import Plan
 from tierwise.search.prepared import Prepared
 from tierwise.search.problem import SearchSize, in_random_order
-from tierwise.search.run_dir import RunDir
 from tierwise.search.shares import share_of
 from tierwise.search.variants import with_mode_to_ask
 
@@ -72,16 +70,14 @@ def _tier(
             for item in items
             for variant in variants.candidates
         ]
-        calls = len(calls_for(pool, needs, tier.takes_n, seed=job.seed))
+        calls = len(missing_calls(pool, needs, tier.takes_n, seed=job.seed))
         seen = [(time.perf_counter(), 0)]
         fill(
             pool,
             model,
             tier,
             needs,
-            seed=job.seed,
-            cap=cap,
-            run=run.run,
+            Account(run.run, job.seed, cap),
             stage="screen",
             progress=lambda done: seen.append((time.perf_counter(), done.calls)),
         )

@@ -18,8 +18,6 @@ from tierwise.schema import PromptTemplate
 from tierwise.schema.result import Studied, StudiedPolicy, StudiedTier, StudyState
 from tierwise.search.space import Proposal
 
-FILE = "studied.json"
-
 
 @dataclass(frozen=True)
 class Before:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tierwise.pool import Progress
+from tierwise.pool import Bought
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,17 +14,6 @@ class Started:
 
     tier: str
     stage: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bought:
-    """A purchase goes on; ``calls`` and ``usd`` are of the tier's whole run."""
-
-    tier: str
-    stage: str
-    progress: Progress
-    calls: int
-    usd: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
-from tierwise.pool import Library, SamplePool
+from tierwise.pool import Account, Buyer, Library, SamplePool, Supply
 from tierwise.retrieval import identity_among, open_for_task
 from tierwise.schema import PromptTemplate, Tier, UsageLimits
 from tierwise.schema.result import Studied
 from tierwise.search.budget import assumed_cost
-from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.earlier import before
 from tierwise.search.events import Listener
 from tierwise.search.prepared import Prepared
@@ -47,6 +46,8 @@ class Searches:
         studied: what the folder holds of earlier searches.
         addresses: where the calls of a tier are sent, or were; the environment says so of a tier
             that is not among them.
+        deadline_s: on the monotonic clock, after which no call starts.
+        retry_before: see ``Account``.
     """
 
     prepared: Prepared
@@ -58,6 +59,8 @@ class Searches:
     desk: Desk | None = None
     studied: Studied = Studied({})
     addresses: Mapping[str, str] = field(default_factory=dict)
+    deadline_s: float | None = None
+    retry_before: int = 0
 
     def address(self, tier: Tier) -> str:
         """``Request.address`` of the tier's requests."""
@@ -99,7 +102,13 @@ def _on_a_provider(
     prepared, pool, job = searches.prepared, searches.pool, searches.prepared.job
     tier, task = with_mode_to_ask(tier, prepared.space), prepared.loaded.task
     prompts = prepared.loaded.prompts
-    account = Account(searches.run, job.seed, share_of(job, tier, prepared.tiers))
+    account = Account(
+        searches.run,
+        job.seed,
+        share_of(job, tier, prepared.tiers),
+        deadline_s=searches.deadline_s,
+        retry_before=searches.retry_before,
+    )
     library = _library(searches)
     with ExitStack() as stack:
         if library is not None and library.retriever is not None:
@@ -130,7 +139,7 @@ def _on_a_provider(
         variants = prepared.variants(tier, baseline, prompts)
         buyer.prompts |= variants.prompts
         assumed = assumed_cost(tier, variants.candidates, _prompt_bytes(buyer, variants))
-        problem = _problem(prepared, tier, variants, search_size, account.cap, assumed)
+        problem = _problem(prepared, tier, variants, search_size, account.limits, assumed)
         problem = _begun(problem, searches.studied, targets)
         found = search(problem, buyer, searches.listener, rounds)
         return Searched(found, pool.sha256(buyer.used))

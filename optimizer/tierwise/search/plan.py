@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tierwise.errors import BudgetError
 from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
-from tierwise.pool.bill import worst_case
+from tierwise.pool.calls import worst_case
 from tierwise.schema import Tier, Variant
 from tierwise.search.beside import Beside, beside_of, with_beside
 from tierwise.search.budget import (

@@ -12,10 +12,10 @@ import numpy as np
 from tierwise.errors import InputError, UnsupportedError, unknown_name
 from tierwise.evaluation import SampleTable
 from tierwise.llm.recorded import Recording
+from tierwise.pool import FEWEST_ITEMS
 from tierwise.pool.recorded import recorded_table
 from tierwise.schema import Tier, Variant
 from tierwise.search.problem import SearchSize
-from tierwise.search.samples import FEWEST_ITEMS
 from tierwise.search.variants import Variants
 from tierwise.tasks import RECORDED, Item, Task
 from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES

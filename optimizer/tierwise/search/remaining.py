@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tierwise.pool import SamplePool
+from tierwise.pool.run_dir import RunDir
 from tierwise.schema import Job, Usage
 from tierwise.search.plan import FINALISTS_SAMPLES
 from tierwise.search.planned import Plan, StagePlan, TierPlan
-from tierwise.search.run_dir import RunDir
 
 LAST = "test"
 

@@ -21,9 +21,6 @@ from tierwise.schema.turns import ROOT
 from tierwise.strategies import Cascade, build, interleave, paths_in, paths_of, width_of
 from tierwise.tasks import Item
 
-FEWEST_ITEMS = 8
-"""A stage with fewer complete items decides nothing."""
-
 SCREENED_CHAINS = 1
 """Chains of search an item at the screening, where a space searches: what search is worth shows in
 one."""

@@ -14,14 +14,12 @@ from pathlib import Path
 from tierwise.errors import InputError, ProviderError, UnsupportedError
 from tierwise.evaluation import SampleTable
 from tierwise.llm.recorded import RecordedModel, Recording
-from tierwise.pool import Library, Need, SamplePool
+from tierwise.pool import FEWEST_ITEMS, Account, Buyer, Library, Need, SamplePool, Supply
 from tierwise.retrieval import Retrieved
 from tierwise.retrieval.base import RecordedRetriever
 from tierwise.schema import Price, RetrieverSpec, Tier, Variant, read_turn
 from tierwise.schema.space import Dimension, Range, SearchSpace
-from tierwise.search.buying import Account, Buyer, Supply
 from tierwise.search.recorded import fingerprint
-from tierwise.search.samples import FEWEST_ITEMS
 from tierwise.strategies import paths_in
 from tierwise.tasks import Item, Task
 

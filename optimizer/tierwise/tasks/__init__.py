@@ -2,7 +2,14 @@
 
 from tierwise.tasks.answers import NORMALISERS, AnswerSpec
 from tierwise.tasks.item import Item
-from tierwise.tasks.metrics import METRICS, RECORDED, Metric, callable_metric, python_metric
+from tierwise.tasks.metrics import (
+    METRICS,
+    RECORDED,
+    Metric,
+    callable_metric,
+    named_metric,
+    python_metric,
+)
 from tierwise.tasks.task import SPLITS, Task, assign_splits
 from tierwise.tasks.verifiers import VERIFIERS, Verifier, verified
 
@@ -19,6 +26,7 @@ __all__ = [
     "Verifier",
     "assign_splits",
     "callable_metric",
+    "named_metric",
     "python_metric",
     "verified",
 ]

@@ -8,6 +8,7 @@ abstention, which is paid for and never beats an extracted answer.
 from __future__ import annotations
 
 import functools
+import json
 import re
 import unicodedata
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from tierwise.errors import InputError, unknown_name
 from tierwise.tasks.latex import canonical_latex
 from tierwise.tasks.markup import plain_signs, unwrapped, without_emphasis
-from tierwise.tasks.numbers import canonical_integer, canonical_number
+from tierwise.tasks.numbers import canonical_integer, canonical_number, rounded
 
 _WRAPPED = "\"'`*_ "
 _SAID = re.compile(
@@ -33,6 +34,7 @@ _ANOTHER = re.compile(
     r"| (?:or|and|nor|vs)\b"
 )
 _REASON = re.compile(r" (?:because|since|as|is|which|for|due|given|would|[-–—(])")
+_BRACKET = re.compile(r"[{\[]")
 _BETWEEN = re.compile(r"\s*[,;|/&\n]\s*|\s+(?:and|und|et|y)\s+", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 
@@ -98,6 +100,49 @@ def canonical_labels(raw: str) -> str | None:
     return ", ".join(sorted(found)) or None
 
 
+def canonical_json(raw: str) -> str | None:
+    """An object or a list in one written form: keys sorted, no white space, 3 for 3.0.
+
+    It may stand in a code fence or in a text; of several the last one counts. A key twice, NaN and
+    what is no JSON are not read.
+    """
+    text = raw
+    decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refused)
+    found: Any = None
+    at = 0
+    while (begin := _BRACKET.search(text, at)) is not None:
+        try:
+            found, at = decoder.raw_decode(text, begin.start())
+        except (ValueError, RecursionError):
+            at = begin.end()
+    if not isinstance(found, dict | list):
+        return None
+    return json.dumps(_settled_json(found), sort_keys=True, ensure_ascii=False)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _settled_json(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case str():
+            return " ".join(unicodedata.normalize("NFC", value).split())
+        case list():
+            return [_settled_json(each) for each in value]
+        case dict():
+            return {name: _settled_json(each) for name, each in value.items()}
+    return value
+
+
 def _bare(raw: str) -> str:
     text = " ".join(without_emphasis(unwrapped(raw)).replace("$", " ").split()).strip(_WRAPPED)
     said = _SAID.match(text)
@@ -128,6 +173,7 @@ NORMALISERS: dict[str, Callable[[str], str | None]] = {
     "yes_no": canonical_yes_no,
     "labels": _settled(canonical_labels),
     "latex": canonical_latex,
+    "json": canonical_json,
 }
 """Name -> the canonical form of an extracted answer, None where it cannot be read."""
 
@@ -155,15 +201,19 @@ class AnswerSpec:
     The answer is the first group of the pattern that took part in the match, or the whole match
     where it has no group: alternatives may have a group each. The pattern sees full-width letters,
     other scripts' digits and typographic punctuation as their ASCII signs. ``regex=None`` takes the
-    whole text. ``returns`` says what a served policy hands out: the text or the answer.
+    whole text. With ``digits`` numbers are rounded to so many significant digits, so that votes
+    take near ones for one answer. ``returns`` says what a served policy hands out: the text or the answer.
     """
 
     regex: str | None = None
     take: Literal["first", "last"] = "last"
     normalise: str = "text"
     returns: Literal["text", "extracted"] = "text"
+    digits: int | None = None
 
     def __post_init__(self) -> None:
+        if self.digits is not None and not (self.normalise == "number" and self.digits >= 1):
+            raise InputError("answer.digits is at least 1, and for normalise: number")
         if self.normalise not in NORMALISERS:
             raise unknown_name("answer.normalise", self.normalise, NORMALISERS)
         if self.regex is not None:
@@ -180,9 +230,14 @@ class AnswerSpec:
                 raw = next((text[a:b] for a, b in spans if a >= 0), None)
                 if self.take == "first":
                     break
-        return None if raw is None else NORMALISERS[self.normalise](raw)
+        return None if raw is None else self.read(raw)
+
+    def read(self, raw: str) -> str | None:
+        """The canonical form of an answer that stands alone; None where it cannot be read."""
+        found = NORMALISERS[self.normalise](raw)
+        return found if found is None or self.digits is None else rounded(found, self.digits)
 
     def canonical(self, answer: str) -> str:
         """The canonical form of a gold answer; one that the rule cannot read stays as it is."""
-        normalised = NORMALISERS[self.normalise](answer)
+        normalised = self.read(answer)
         return answer.strip() if normalised is None else normalised

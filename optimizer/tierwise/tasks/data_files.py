@@ -18,7 +18,7 @@ from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 from tierwise.errors import InputError, raise_any, unknown_name
-from tierwise.tasks.answers import NORMALISERS, AnswerSpec
+from tierwise.tasks.answers import AnswerSpec
 from tierwise.tasks.item import Item
 
 _Row = tuple[int, dict[str, Any]]
@@ -433,15 +433,16 @@ def _draft(
     }
     options = next((v for v in found.values() if isinstance(v, _Options)), None)
     wanted = _found(row, fields.target, "target")
-    sets = answer is not None and answer.normalise == "labels"
-    targets = _targets(wanted, fields, as_set=sets)
+    targets = _targets(wanted, fields, "" if answer is None else answer.normalise)
     own_id = row.get(unicodedata.normalize("NFC", fields.id))
     named = own_id not in (None, "") and not _is_nan(own_id)
     return _Draft(_plain(own_id, fields.id, "id") if named else "", values, targets, options)
 
 
-def _targets(value: Any, fields: Fields, *, as_set: bool) -> list[str]:
-    """The right answers: one, or those of a list."""
+def _targets(value: Any, fields: Fields, form: str) -> list[str]:
+    """The right answers: one, or those of a list; a JSON value, or a set, where that is the form."""
+    if form == "json" and isinstance(value, dict | list):
+        return [json.dumps(value, ensure_ascii=False)]
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         value = value["text"]  # SQuAD's answers
     if not isinstance(value, list):
@@ -450,7 +451,7 @@ def _targets(value: Any, fields: Fields, *, as_set: bool) -> list[str]:
         raise InputError("the target is missing: an empty list")
     else:
         texts = [_plain(each, fields.target, "target") for each in value]
-        texts = [", ".join(texts)] if as_set else list(dict.fromkeys(texts))
+        texts = [", ".join(texts)] if form == "labels" else list(dict.fromkeys(texts))
     if fields.target_regex is not None:
         spec = AnswerSpec(fields.target_regex, "last", "none")
         read = [spec.extract(text) for text in texts]
@@ -483,7 +484,7 @@ def _item(draft: _Draft, first: int | None, answer: AnswerSpec | None) -> Item:
         ]
     if answer is not None:
         for target in targets:
-            if NORMALISERS[answer.normalise](target) is None:
+            if answer.read(target) is None:
                 raise InputError(
                     f"the target {_short(target)} cannot be read by answer.normalise: "
                     f"{answer.normalise}, so that no answer could ever be right"

@@ -7,16 +7,24 @@ tasks of one's own: the code runs with the rights of whoever tunes, and is never
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import json
 import math
+import re
 import traceback
-from collections.abc import Callable
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tierwise.errors import InputError, UnsupportedError
-from tierwise.tasks.answers import AnswerSpec
+from tierwise.errors import InputError, UnsupportedError, unknown_name
+from tierwise.tasks.answers import AnswerSpec, canonical_json, canonical_labels, canonical_text
 from tierwise.tasks.item import Item
 from tierwise.tasks.latex import latex_equal, require_math_verify
+from tierwise.tasks.markup import plain_signs
+from tierwise.tasks.numbers import canonical_number
 
 Metric = Callable[[str | None, Item], float]
 """(canonical answer or None, item) -> score in [0, 1]."""
@@ -61,11 +69,199 @@ def recorded(spec: AnswerSpec) -> Metric:
     return score
 
 
-METRICS: dict[str, Callable[[AnswerSpec], Metric]] = {
+def contains(spec: AnswerSpec) -> Metric:
+    """1 where a canonical target stands in the answer as whole words; case is no matter."""
+
+    def score(answer: str | None, item: Item) -> float:
+        said = f" {' '.join(_words(answer or ''))} "
+        golds = (f" {' '.join(_words(spec.canonical(target)))} " for target in item.targets)
+        return float(answer is not None and any(gold.strip() and gold in said for gold in golds))
+
+    return score
+
+
+def numeric(spec: AnswerSpec, absolute: float = 0.0, relative: float = 0.0) -> Metric:
+    """1 where the answer is a number within ``absolute`` or ``relative`` (of the target) of it.
+
+    Raises:
+        InputError: a tolerance is negative.
+    """
+    if not (absolute >= 0 and relative >= 0):
+        raise InputError("numeric: a tolerance must not be negative")
+
+    def score(answer: str | None, item: Item) -> float:
+        said = None if answer is None else canonical_number(answer)
+        if said is None:
+            return 0.0
+        golds = (canonical_number(target) for target in item.targets)
+        return float(any(gold is not None and _within(said, gold) for gold in golds))
+
+    def _within(said: str, gold: str) -> bool:
+        most = max(Fraction(absolute), Fraction(relative) * abs(Fraction(gold)))
+        return abs(Fraction(said) - Fraction(gold)) <= most
+
+    return score
+
+
+def f1(spec: AnswerSpec) -> Metric:
+    """The harmonic mean of precision and recall of the answer's words, against the best target.
+
+    As SQuAD has it (Rajpurkar et al., arXiv 1606.05250): case, punctuation and English articles are
+    left out.
+    """
+
+    def score(answer: str | None, item: Item) -> float:
+        said = Counter(_words(answer or ""))
+        return max(_overlap(said, Counter(_words(target))) for target in item.targets)
+
+    return score
+
+
+def set_f1(spec: AnswerSpec) -> Metric:
+    """The harmonic mean of precision and recall of the answer's labels, see ``labels``."""
+
+    def score(answer: str | None, item: Item) -> float:
+        said = Counter(_labels(answer or ""))
+        return max(_overlap(said, Counter(_labels(target))) for target in item.targets)
+
+    return score
+
+
+def json_fields(spec: AnswerSpec, **weights: float) -> Metric:
+    """The weighted share of an object's fields that are right; no object scores 0.
+
+    Left out, every field of the target weighs the same. A field is right where both are the same
+    number, the same text apart from case and white space, or the same list or object.
+
+    Raises:
+        InputError: a weight is no positive number.
+    """
+    if not all(isinstance(w, int | float) and w > 0 for w in weights.values()):
+        raise InputError("json_fields: a field's weight is a number above 0")
+
+    def score(answer: str | None, item: Item) -> float:
+        said = _object(answer)
+        return max(_share(said, _object(target), weights) for target in item.targets)
+
+    return score
+
+
+def weighted(spec: AnswerSpec, **weights: float) -> Metric:
+    """The mean of other metrics by name, with these weights: ``{exact_match: 0.7, f1: 0.3}``.
+
+    Raises:
+        InputError: no such metric, or a weight is no positive number.
+    """
+    if not weights or not all(isinstance(w, int | float) and w > 0 for w in weights.values()):
+        raise InputError("weighted: give metrics with weights above 0, such as {exact_match: 1}")
+    parts = [(named_metric(name, spec)[1], weight) for name, weight in weights.items()]
+    total = sum(weights.values())
+
+    def score(answer: str | None, item: Item) -> float:
+        return sum(weight * metric(answer, item) for metric, weight in parts) / total
+
+    return score
+
+
+METRICS: dict[str, Callable[..., Metric]] = {
     "exact_match": exact_match,
+    "contains": contains,
+    "numeric": numeric,
+    "f1": f1,
+    "set_f1": set_f1,
+    "json_fields": json_fields,
     "math_equal": math_equal,
+    "weighted": weighted,
     RECORDED: recorded,
 }
+"""Name -> what makes the metric from the task's reading of answers, and from its parameters."""
+
+
+def named_metric(value: Any, spec: AnswerSpec, folder: Path | None = None) -> tuple[str, Metric]:
+    """A metric with its name, as a task has it: a name, or ``{name: parameters}``.
+
+    ``folder`` is where ``{python: FILE.py:FUNCTION}`` looks for the file; None: it is refused.
+
+    Raises:
+        InputError: no such metric or parameter, or one out of range.
+    """
+    name: Any = value
+    given: Any = {}
+    match value:
+        case str():
+            pass
+        case {"python": str(reference), **rest} if not rest and folder is not None:
+            return f"python:{reference}", python_metric(reference, folder)
+        case {**one} if len(one) == 1:
+            ((name, given),) = one.items()
+        case _:
+            raise InputError(
+                "metric must be a name, such as exact_match, a name with its parameters, such as "
+                "{numeric: {relative: 0.01}}, or {python: metric.py:score}"
+            )
+    if name not in METRICS:
+        raise unknown_name("metric", str(name), METRICS)
+    if not isinstance(given, Mapping):
+        raise InputError(f"metric.{name} takes parameters by name, got {given!r}")
+    made = METRICS[name]
+    known = inspect.signature(made).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in known):
+        names = [p.name for p in known][1:]
+        for parameter, number in given.items():
+            if parameter not in names:
+                raise unknown_name(f"parameter of {name}", str(parameter), names)
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                raise InputError(f"metric.{name}.{parameter} must be a number, got {number!r}")
+    shown = ", ".join(f"{key}={number}" for key, number in given.items())
+    return (f"{name}({shown})" if shown else name), made(
+        spec, **{str(k): v for k, v in given.items()}
+    )
+
+
+def _words(text: str) -> list[str]:
+    words = re.findall(r"\w+", unicodedata.normalize("NFC", plain_signs(text)).casefold())
+    return [word for word in words if word not in ("a", "an", "the")]
+
+
+def _labels(text: str) -> list[str]:
+    return [label for label in (canonical_labels(text) or "").split(", ") if label]
+
+
+def _overlap(said: Counter[str], gold: Counter[str]) -> float:
+    shared = (said & gold).total()
+    return 2 * shared / (said.total() + gold.total()) if shared else 0.0
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    read = None if text is None else canonical_json(text)
+    found = None if read is None else json.loads(read)
+    return found if isinstance(found, dict) else {}
+
+
+def _share(said: Mapping[str, Any], gold: Mapping[str, Any], weights: Mapping[str, float]) -> float:
+    wanted = weights or dict.fromkeys(gold, 1.0)
+    right = sum(
+        weight
+        for name, weight in wanted.items()
+        if name in said and _folded(said[name]) == _folded(gold.get(name))
+    )
+    return right / sum(wanted.values()) if wanted else 0.0
+
+
+def _folded(value: Any) -> Any:
+    """A field as it is compared."""
+    match value:
+        case str():
+            return canonical_number(value) or canonical_text(value)
+        case bool() | None:
+            return value
+        case int() | float():
+            return canonical_number(repr(value))
+        case list():
+            return [_folded(each) for each in value]
+        case dict():
+            return {name: _folded(each) for name, each in value.items()}
+    return value
 
 
 def python_metric(reference: str, folder: Path) -> Metric:

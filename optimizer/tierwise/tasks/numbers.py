@@ -100,6 +100,17 @@ def _quantity(text: str) -> str | None:
     return "0" if plain in ("-0", "") else plain
 
 
+def rounded(number: str, digits: int) -> str:
+    """A canonical number with at most so many significant digits."""
+    value = Decimal(number)
+    if not value:
+        return number
+    unit = Decimal((0, (1,), value.adjusted() - digits + 1))
+    return (
+        canonical_number(format(value.quantize(unit) if unit > value * 0 else value, "f")) or number
+    )
+
+
 def canonical_integer(raw: str) -> str | None:
     """As ``canonical_number``, for whole numbers only."""
     text = canonical_number(raw)

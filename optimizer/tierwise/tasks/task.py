@@ -13,7 +13,7 @@ from tierwise.errors import InputError, unknown_name
 from tierwise.tasks.answers import AnswerSpec
 from tierwise.tasks.data_files import Fields, load_items
 from tierwise.tasks.item import Item
-from tierwise.tasks.metrics import METRICS, RECORDED, Metric, callable_metric
+from tierwise.tasks.metrics import METRICS, RECORDED, Metric, callable_metric, named_metric
 from tierwise.tasks.verifiers import VERIFIERS
 
 SPLITS = ("train", "tune", "select", "test")
@@ -60,12 +60,12 @@ class Task:
         inputs: Sequence[str],
         target: str = "target",
         answer: AnswerSpec | None = None,
-        metric: str | Callable[[str, Item], Any] = "exact_match",
+        metric: str | Mapping[str, Any] | Callable[[str, Item], Any] = "exact_match",
         name: str = "task",
     ) -> Self:
         """A task of the rows of a DataFrame, a list of dicts, a ``datasets.Dataset`` or examples.
 
-        ``inputs`` and ``target`` are names of columns. ``metric`` is a name of ``METRICS``, or a
+        ``inputs`` and ``target`` are names of columns. ``metric`` is a name of ``METRICS``, ``{name: parameters}``, or a
         function (canonical answer, item) -> score in [0, 1]; an abstention scores 0 without a call.
 
         Raises:
@@ -84,7 +84,7 @@ class Task:
         inputs: Sequence[str],
         target: str = "target",
         answer: AnswerSpec | None = None,
-        metric: str | Callable[[str, Item], Any] = "exact_match",
+        metric: str | Mapping[str, Any] | Callable[[str, Item], Any] = "exact_match",
         name: str | None = None,
     ) -> Self:
         """A task of a file of flat rows or items (``.jsonl``, ``.csv``, ``.json``, maybe gzipped).
@@ -104,12 +104,15 @@ class Task:
         items: tuple[Item, ...],
         inputs: Sequence[str],
         answer: AnswerSpec | None,
-        metric: str | Callable[[str, Item], Any],
+        metric: str | Mapping[str, Any] | Callable[[str, Item], Any],
         name: str,
     ) -> Self:
-        named = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
-        scorer = None if isinstance(metric, str) else callable_metric(metric)
         spec = answer or AnswerSpec()
+        scorer: Metric | None
+        if callable(metric):
+            named, scorer = getattr(metric, "__name__", "metric"), callable_metric(metric)
+        else:
+            named, scorer = named_metric(metric, spec)
         return cls(name, 1, tuple(inputs), items, spec, named, scorer=scorer)
 
     @functools.cached_property
@@ -133,7 +136,7 @@ class Task:
 
 def _reader(answer: AnswerSpec | None, metric: object) -> AnswerSpec | None:
     """How a metric by name reads targets; a function reads them as it likes."""
-    return answer or AnswerSpec() if isinstance(metric, str) and metric != RECORDED else None
+    return None if callable(metric) or metric == RECORDED else answer or AnswerSpec()
 
 
 def assign_splits(

@@ -1,6 +1,6 @@
-"""Conformance suites: what every strategy and every difficulty signal must keep to.
+"""Conformance suites: what strategies, difficulty signals, metrics and answer forms keep to.
 
-For third parties too; needs pytest. Nothing in tierwise imports this room::
+For third parties too; needs pytest. Nothing in tierwise imports this package::
 
     from tierwise.testing import StrategyConformance
 
@@ -8,11 +8,14 @@ For third parties too; needs pytest. Nothing in tierwise imports this room::
         specs = [StrategySpec.of("mine", samples=5)]
 """
 
+from tierwise.testing.metrics import AnswerFormConformance, MetricConformance
 from tierwise.testing.signals import SignalConformance
 from tierwise.testing.strategies import StrategyConformance
 from tierwise.testing.walk import StrategyWalk, random_samples, walk_strategy
 
 __all__ = [
+    "AnswerFormConformance",
+    "MetricConformance",
     "SignalConformance",
     "StrategyConformance",
     "StrategyWalk",

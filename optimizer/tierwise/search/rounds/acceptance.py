@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tierwise.errors import ProviderError
+from tierwise.pool import Buyer
 from tierwise.schema import Policy, PromptTemplate, Recipe, Variant
 from tierwise.schema.result import TriedCandidate, bounds, number
-from tierwise.search.buying import Buyer
 from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.caps import STAGE
 from tierwise.search.samples import samples_needed

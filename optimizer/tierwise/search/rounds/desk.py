@@ -13,14 +13,14 @@ from typing import Any
 
 from tierwise.errors import UnsupportedError
 from tierwise.llm.models import open_model, resolve_tier
-from tierwise.pool import PooledModel, SamplePool
+from tierwise.pool import Account, PooledModel, SamplePool
+from tierwise.pool.run_dir import RunDir
 from tierwise.proposals import CandidateRegistry, PromptProposer, ReflectionBrief
 from tierwise.schema import Job, PromptTemplate, ProposalSpec, Tier, TierSpec, Usage, UsageLimits
 from tierwise.schema.result import ProposerUsage
 from tierwise.search.problem import SearchSize
 from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
 from tierwise.search.rounds.proposed import FIRST, Proposed
-from tierwise.search.run_dir import RunDir
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,7 @@ class Desk:
         model = open_model(tier, recordings=self.spec.model.recordings)
         try:
             kept = PooledModel(
-                self.pool,
-                model,
-                tier,
-                seed=self.job.seed,
-                run=self.run.run,
-                cap=cap,
-                book=book,
-                stage=stage,
+                self.pool, model, tier, Account(self.run.run, self.job.seed, cap, book), stage
             )
             yield proposers_lm(kept.tier, kept, self.job.seed)
         finally:

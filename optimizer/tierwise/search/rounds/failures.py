@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tierwise.pool import Buyer
 from tierwise.proposals import FailedItem, ReflectionBrief
 from tierwise.schema import Policy, Variant
-from tierwise.search.buying import Buyer
 from tierwise.search.problem import TierProblem
 from tierwise.search.rounds.caps import STAGE
 from tierwise.search.samples import samples_needed

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tierwise.errors import BudgetError, UnsupportedError
+from tierwise.pool import Buyer
 from tierwise.proposals import CandidateRegistry
 from tierwise.schema import Policy, PromptTemplate, StrategySpec, Variant, uniform
 from tierwise.search.budget import room_for_a_round
-from tierwise.search.buying import Buyer
 from tierwise.search.events import Listener, Started
 from tierwise.search.gate import Comparison, compare
 from tierwise.search.problem import TierProblem

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tierwise.pool.run_dir import RunDir
 from tierwise.proposals import CandidateRegistry, PromptCandidate, RefusedCandidate
 from tierwise.schema import PromptTemplate
 from tierwise.schema.result import from_json
-from tierwise.search.run_dir import RunDir
 
 FOLDER = "proposals"
 FIRST = "first"

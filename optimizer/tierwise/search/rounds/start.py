@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tierwise.errors import ProviderError
+from tierwise.pool import Buyer
 from tierwise.proposals import CandidateRegistry, Demonstration
 from tierwise.schema import PromptTemplate, Variant
 from tierwise.schema.space import SearchSpace
-from tierwise.search.buying import Buyer
 from tierwise.search.rounds.caps import STAGE
 from tierwise.search.rounds.desk import Desk
 from tierwise.search.rounds.loop import Rounds

@@ -1,0 +1,548 @@
+"""Buying what is missing, and nothing twice.
+
+The only place, beside serving, that spends money. Before a call is sent, its worst case is set aside
+in the pool; its samples, its failures and its bill are then stored in one transaction, within a
+moment of its arrival and whatever came before it is still waited for. So a completion is durable
+before anybody uses it, and kill -9 at any moment costs at most the calls in flight, which stay on
+the bill at their worst case. An attempt that brings no answer and may be billed all the same is
+stored before the next one is made, and the limits count it too.
+
+Where a budget ends is decided by counts: reservations are made in order, and a refusal is final only
+when nothing is in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from time import monotonic, sleep
+from typing import NamedTuple
+
+from tierwise.errors import ProviderError, UnsupportedError
+from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result
+from tierwise.llm.limits import DEFAULT_CONCURRENCY
+from tierwise.llm.supervisor import SUPERVISOR, Withheld
+from tierwise.pool.calls import Need, bill, calls_of, cells, there_or_failed, worst_case
+from tierwise.pool.store import Answered, Book, Parcel, SamplePool, Settlement
+from tierwise.pool.supervision import (
+    INTERRUPTION,
+    MAX_OUTAGE_S,
+    OUTAGE,
+    Circuit,
+    PurchaseSupervisor,
+    Window,
+    key_of,
+)
+from tierwise.schema import NO_LIMITS, Tier, Usage, UsageLimits
+
+CAPPED_CHUNK = 256
+"""Samples of a chunk under a cap, at most: its worst case, several times what it will cost, must fit
+into what is left, and the rest of a cap that no chunk fits into buys nothing."""
+
+GATHER_S = 0.02
+"""How long answers are gathered after the first, to be stored in one transaction."""
+
+WAKE_S = 0.2
+"""How often a buyer looks up while nothing arrives."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who pays, and how much at most.
+
+    Attributes:
+        run: the run in the pool; empty: a run of its own.
+        seed: the job's.
+        limits: over all purchases of the run for ``tier`` and all of its earlier starts; its
+            ``seconds`` count from the beginning of a purchase where there is no ``deadline_s``.
+        tier: under which name purchases are entered; empty: that of the tier that is bought from.
+        deadline_s: on the monotonic clock, after which no call starts.
+        max_outage_s: how long a provider that answers nobody is waited for.
+        retry_before: samples that failed in purchases up to this one are asked for again.
+    """
+
+    run: str = ""
+    seed: int = 0
+    limits: UsageLimits = NO_LIMITS
+    tier: str = ""
+    deadline_s: float | None = None
+    max_outage_s: float = MAX_OUTAGE_S
+    retry_before: int = 0
+
+
+NOBODY = Account()
+
+
+class Progress(NamedTuple):
+    """How far a purchase is; samples that failed count as done.
+
+    ``waiting`` says why nothing arrives, where the provider is out.
+    """
+
+    samples_done: int
+    samples_planned: int
+    calls: int
+    usd: float
+    waiting: str = ""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a fill bought, and which limit ended it (usd, calls, tokens or seconds), if one did.
+
+    ``failures`` counts samples that failed for good in this fill: they are rows in the pool, and
+    not there in a table.
+    """
+
+    usage: Usage
+    failures: int = 0
+    short: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to buy."""
+        return not self.short
+
+
+def fill(
+    pool: SamplePool,
+    model: LanguageModel | None,
+    tier: Tier,
+    needs: Sequence[Need],
+    account: Account = NOBODY,
+    *,
+    stage: str = "",
+    progress: Callable[[Progress], None] = lambda so_far: None,
+) -> Filled:
+    """Buy what of ``needs`` is not there, as far as the account's limits allow.
+
+    A sample that failed for good in this run is not asked for again: a run judges one snapshot; a
+    later run on the same pool tries it again. ``stage`` says what is bought for, in the pool's book.
+
+    ``model=None`` is a replay: nothing is bought, and a sample that failed once has failed.
+
+    Raises:
+        UnsupportedError: samples are missing and there is no model.
+        InputError: a limit on dollars or tokens, and a mode without ``max_tokens``: no worst case.
+        ProviderError: the provider failed for good as a whole (wrong key, unknown model, no answer
+            for ``max_outage_s``).
+        KeyboardInterrupt: somebody asked to stop (``INTERRUPTION``); what arrived is stored.
+    """
+    there = there_or_failed(
+        pool, needs, account.run, replay=model is None, retry_before=account.retry_before
+    )
+    if model is None:
+        missing = sum(len(cell) for cell in cells(needs, there, 1))
+        if missing:
+            raise UnsupportedError(
+                f"{missing} of {sum(n.samples for n in needs)} samples of tier {tier.name!r} are "
+                f"not in {pool.path.name}, and a replay buys nothing: `tierwise tune --resume` does"
+            )
+        return Filled(Usage())
+    limits = account.limits
+    chunk = model.chunk if limits.unlimited else min(model.chunk, CAPPED_CHUNK)
+    chunks = [calls_of(c, tier.takes_n, account.seed) for c in cells(needs, there, chunk) if c]
+    one_by_one = getattr(model, "one_by_one", False)
+    units = [[call] for calls in chunks for call in calls] if one_by_one else chunks
+    if not units:
+        return Filled(Usage())
+    purchase = _Purchase(pool, tier, units, account, stage, progress)
+    try:
+        purchase.one_by_one(model) if one_by_one else purchase.by_chunks(model)
+    finally:
+        pool.leave(purchase.book.buyer)
+    return purchase.filled
+
+
+class _Purchase:
+    """One fill under way: units to send, units in flight, and what came of the others.
+
+    A unit is what is sent and settled together: a call, or a chunk of them.
+    """
+
+    def __init__(
+        self,
+        pool: SamplePool,
+        tier: Tier,
+        units: Sequence[Sequence[Call]],
+        account: Account,
+        stage: str,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._pool, self._tier, self._limits = pool, tier, account.limits
+        self._wanted = deque(units)
+        self._planned = sum(call.n for unit in units for call in unit)
+        self._progress = progress
+        run = account.run or uuid.uuid4().hex
+        self.book = Book(run, account.tier or tier.name, stage, uuid.uuid4().hex)
+        self._deadline_s = account.deadline_s
+        if self._deadline_s is None and self._limits.seconds is not None:
+            self._deadline_s = monotonic() + self._limits.seconds
+        self._max_outage_s = account.max_outage_s
+        self._in_flight: dict[int, Sequence[Call]] = {}
+        self._reservation_of: dict[tuple[str, int], int] = {}
+        """(request key, sample) -> its reservation, while it is in flight."""
+        self._lost_calls: set[tuple[str, int]] = set()
+        """Calls with a loss, whose attempts the losses count."""
+        self._tried_again: set[tuple[str, int]] = set()
+        """Calls that failed once while nobody was answered."""
+        self._unaffordable: set[tuple[str, int]] = set()
+        """Calls that may not be tried again: with their losses, the budget is used up."""
+        self._sent_s: dict[int, float] = {}
+        self._used, self._failures, self._elsewhere = Usage(), 0, 0
+        self._short, self._blocked = "", False
+        self._reported = Progress(0, 0, 0, 0.0)
+
+    @property
+    def filled(self) -> Filled:
+        """What came of it so far."""
+        return Filled(self._used, self._failures, self._short if self._wanted else "")
+
+    def by_chunks(self, model: LanguageModel) -> None:
+        """Send chunk after chunk to a model that computes each as a whole.
+
+        A chunk that does not fit the limits beside the worst cases in flight waits until these are
+        settled.
+        """
+        before = len(self._wanted) + 1
+        while 0 < len(self._wanted) < before and self._short != "seconds":
+            before = len(self._wanted)
+            answers = model.complete(self._affordable())
+            try:
+                for results in answers:
+                    purchase, calls = next(iter(self._in_flight.items()))
+                    self._exchange([self._settlement(purchase, calls, results)])
+                    self._report()
+            finally:  # an interrupted model gives back what it was doing now, not when collected
+                if isinstance(answers, Generator):
+                    answers.close()
+            if self._in_flight and not INTERRUPTION.asked:
+                left = len(self._in_flight)
+                raise ProviderError(f"{type(model).__name__} left {left} chunks unanswered")
+            if INTERRUPTION.asked:
+                raise KeyboardInterrupt
+
+    def _affordable(self) -> Iterator[Sequence[Call]]:
+        while self._wanted and not INTERRUPTION.asked:
+            if self._deadline_s is not None and monotonic() >= self._deadline_s:
+                self._short = "seconds"
+                return
+            reserved = self._exchange((), 1)
+            if not reserved and (self._short or (self._blocked and self._in_flight)):
+                return
+            for purchase in reserved:
+                yield self._in_flight[purchase]
+
+    def one_by_one(self, model: LanguageModel) -> None:
+        """Send call after call, many at a time, and store each answer as it arrives."""
+        most = int(self._tier.limits.get("concurrency", DEFAULT_CONCURRENCY))
+        trusted = self._pool.billed(self.book.run, self.book.tier).confirmed.samples > 0
+        circuit = Circuit(trusted=trusted, max_outage_s=self._max_outage_s)
+        window = Window(most)
+        supervisor = PurchaseSupervisor(circuit, window, self._deadline_s, self._lost)
+        settlements: list[Settlement] = []
+        error: BaseException | None = None
+        courier = _Courier(model, supervisor)
+        try:
+            while True:
+                # Some wait in the model for a free place, so that none stays empty while we write.
+                room = window.size + max(2, window.size // 2) - len(self._in_flight)
+                sending = not (supervisor.ended or circuit.open) and room > 0
+                for purchase in self._exchange(settlements, room if sending else 0):
+                    courier.send(purchase, self._in_flight[purchase])
+                settlements = []
+                self._report(circuit.waiting())
+                if not self._in_flight and (supervisor.ended or self._short or not self._wanted):
+                    break
+                give_up_at = supervisor.give_up_at
+                if give_up_at is not None and monotonic() >= give_up_at:
+                    break
+                if circuit.given_up and error is None:
+                    error = self._no_answer(circuit)
+                    supervisor.close()
+                for purchase, came in courier.arrivals():
+                    failed = self._arrived(settlements, purchase, came, supervisor)
+                    if failed is not None and error is None:
+                        error = failed
+                        supervisor.close()
+        finally:
+            supervisor.close()
+            for purchase, came in courier.close():
+                self._arrived(settlements, purchase, came, supervisor)
+            for purchase, calls in self._in_flight.items():
+                if supervisor.under_way.isdisjoint(_samples(calls)):
+                    settlements.append(Settlement(purchase))
+            self._exchange(settlements)
+            self._in_flight.clear()
+        if error is not None:
+            raise error
+        if INTERRUPTION.asked:
+            raise KeyboardInterrupt
+        if supervisor.out_of_time:
+            self._short = "seconds"
+        self._report()
+
+    def _arrived(
+        self,
+        settlements: list[Settlement],
+        purchase: int,
+        came: list[list[Result]] | BaseException,
+        supervisor: PurchaseSupervisor,
+    ) -> BaseException | None:
+        """Note what became of a unit; the error that ends the purchase, if it was one."""
+        calls = self._in_flight[purchase]
+        for call in calls:
+            supervisor.circuit.gone(key_of(call))
+        if isinstance(came, BaseException):
+            if not supervisor.under_way.isdisjoint(_samples(calls)):
+                return None  # cancelled while under way: what was set aside stays
+            self._take_back(settlements, purchase)
+            return None if isinstance(came, Withheld | asyncio.CancelledError) else came
+        if not supervisor.closed and self._in_an_outage(purchase, came, supervisor.circuit):
+            self._take_back(settlements, purchase)
+            return None
+        settlements.append(self._settlement(purchase, calls, came))
+        return None
+
+    def _in_an_outage(
+        self, purchase: int, came: Sequence[Sequence[Result]], circuit: Circuit
+    ) -> bool:
+        """Whether a unit failed because the provider is out, and is to be sent again.
+
+        So it is while the circuit is open, and once where nobody else was answered while the unit
+        was tried. What a budget does not allow to try again is never sent again.
+        """
+        results = [result for own in came for result in own]
+        if not all(isinstance(r, Failure) and r.error_class in OUTAGE for r in results):
+            return False
+        keys = set(map(key_of, self._in_flight[purchase]))
+        if not circuit.trusted or keys & self._unaffordable:
+            return False
+        if circuit.open:
+            return True
+        alone = circuit.answered_s < self._sent_s[purchase] and not keys & self._tried_again
+        self._tried_again |= keys
+        return alone
+
+    def _take_back(self, settlements: list[Settlement], purchase: int) -> None:
+        """Release a unit that is not under way: it may be sent later."""
+        self._wanted.appendleft(self._in_flight[purchase])
+        settlements.append(Settlement(purchase))
+
+    def _no_answer(self, circuit: Circuit) -> ProviderError:
+        return ProviderError(
+            f"{self._tier.model}: no answer for {circuit.outage_s / 60:.0f} minutes "
+            f"({circuit.kind}); what was bought is kept, and the same command goes on later"
+        )
+
+    def _exchange(self, settlements: Sequence[Settlement], room: int = 0) -> list[int]:
+        """Store what came and reserve up to ``room`` units; the ids of those that may be sent."""
+        count = min(room, len(self._wanted))
+        parcels = [
+            Parcel(calls, worst_case(calls, self._tier, bounded=self._limits.bounds_price))
+            for calls in (self._wanted[i] for i in range(count))
+        ]
+        if not settlements and not parcels:
+            return []
+        done = self._pool.exchange(self.book, settlements, parcels, self._limits)
+        for purchase, answered, used in settlements:
+            self._sent_s.pop(purchase, None)
+            for sample in _samples(self._in_flight.pop(purchase)):
+                self._reservation_of.pop(sample, None)
+            self._used += used or Usage()
+            self._failures += sum(isinstance(r, Failure) for _, own in answered for r in own)
+        sent = []
+        for reserved, calls in done.reserved:
+            unit = self._wanted.popleft()
+            if reserved is not None:
+                self._in_flight[reserved] = calls
+                self._sent_s[reserved] = monotonic()
+                self._reservation_of.update(dict.fromkeys(_samples(calls), reserved))
+                sent.append(reserved)
+            self._elsewhere += sum(c.n for c in unit) - sum(c.n for c in calls)
+        self._short, self._blocked = done.refused, done.blocked
+        if done.blocked and not self._in_flight:
+            _wait(WAKE_S)  # somebody else is buying the next one
+        return sent
+
+    def _lost(self, call: Call, error_class: str) -> bool:
+        """See ``Supervisor.lost``; called from the model's own thread."""
+        worst = worst_case([call], self._tier, bounded=self._limits.bounds_price)
+        purchase = self._reservation_of.get(key_of(call))
+        if purchase is None:  # given up meanwhile: its reservation stands
+            return False
+        self._lost_calls.add(key_of(call))
+        if self._pool.lose(purchase, worst, error_class, self.book, self._limits):
+            self._unaffordable.add(key_of(call))
+            return False
+        return True
+
+    def _settlement(
+        self, purchase: int, calls: Sequence[Call], results: Sequence[Sequence[Result]]
+    ) -> Settlement:
+        answered = [Answered(call, own) for call, own in zip(calls, results, strict=True)]
+        for call, own in answered:
+            if len(own) != call.n:
+                raise ProviderError(f"a call for {call.n} samples was answered with {len(own)}")
+        billed = [a for a in answered if not self._only_lost(a)]
+        return Settlement(purchase, answered, bill(billed, self._tier))
+
+    def _only_lost(self, answered: Answered) -> bool:
+        call, results = answered
+        lost = key_of(call) in self._lost_calls
+        return lost and not any(isinstance(r, Completion) for r in results)
+
+    def _report(self, waiting: str = "") -> None:
+        done = self._used.samples + self._failures + self._elsewhere
+        now = Progress(done, self._planned, self._used.calls, self._used.usd, waiting)
+        if now != self._reported:
+            self._reported = now
+            self._progress(now)
+
+
+class _Courier:
+    """Calls of a model under way on an event loop in a thread, and their answers as they arrive."""
+
+    def __init__(self, model: LanguageModel, supervisor: PurchaseSupervisor) -> None:
+        from tierwise.llm.provider import LoopThread
+
+        self._model, self._supervisor = model, supervisor
+        self._loop = LoopThread.join()
+        self._came: SimpleQueue[tuple[int, list[list[Result]] | BaseException]] = SimpleQueue()
+        self._futures: dict[int, Future[None]] = {}
+
+    def send(self, purchase: int, calls: Sequence[Call]) -> None:
+        """Start calls that are settled together."""
+        token = SUPERVISOR.set(self._supervisor)
+        try:
+            self._futures[purchase] = self._loop.submit(self._answer(purchase, calls))
+        finally:
+            SUPERVISOR.reset(token)
+
+    def arrivals(self) -> Iterator[tuple[int, list[list[Result]] | BaseException]]:
+        """What has arrived, and what does within a moment of the first; nothing after a while."""
+        try:
+            first = self._came.get(timeout=WAKE_S)
+        except Empty:
+            return
+        until = monotonic() + GATHER_S
+        yield self._taken(first)
+        while self._futures and ((left := until - monotonic()) > 0 or not self._came.empty()):
+            try:
+                yield self._taken(self._came.get(timeout=max(left, 0.0)))
+            except Empty:
+                return
+
+    def close(self) -> list[tuple[int, list[list[Result]] | BaseException]]:
+        """Cancel what is under way; what had arrived by then."""
+        for future in list(self._futures.values()):
+            future.cancel()
+        self._loop.leave(_farewell)
+        came = []
+        with contextlib.suppress(Empty):
+            while True:
+                came.append(self._taken(self._came.get_nowait()))
+        return came
+
+    def _taken(
+        self, came: tuple[int, list[list[Result]] | BaseException]
+    ) -> tuple[int, list[list[Result]] | BaseException]:
+        self._futures.pop(came[0], None)
+        return came
+
+    async def _answer(self, purchase: int, calls: Sequence[Call]) -> None:
+        try:
+            if len(calls) == 1:
+                results = [await self._model.answer(calls[0])]
+            else:
+                results = list(await asyncio.gather(*map(self._model.answer, calls)))
+        except asyncio.CancelledError as error:
+            self._came.put((purchase, error))
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised where the purchase is
+            self._came.put((purchase, error))
+        else:
+            self._came.put((purchase, results))
+
+
+class PooledModel:
+    """A ``LanguageModel`` over a pool; samples of a call count from its ``first_sample``.
+
+    What is bought is entered under ``account.tier`` and ``stage``. A sample that the account's
+    limits do not allow is a failure of class ``budget``.
+    """
+
+    chunk = 1
+
+    def __init__(
+        self, pool: SamplePool, model: LanguageModel, tier: Tier, account: Account, stage: str = ""
+    ) -> None:
+        self.tier = replace(tier, name=account.tier or tier.name)
+        self._pool, self._model, self._account, self._stage = pool, model, account, stage
+
+    def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
+        """Answer whole chunks in order."""
+        for calls in chunks:
+            yield [self._bought(call) for call in calls]
+
+    async def answer(self, call: Call) -> list[Result]:
+        """Answer one live call."""
+        return await asyncio.to_thread(self._bought, call)
+
+    def samples(self, request: Request, n: int) -> list[Result]:
+        """The first ``n`` samples of a request."""
+        return self._bought(Call(request, 0, n, 0))
+
+    def close(self) -> None:
+        """Nothing: pool and model are their owner's."""
+
+    def _bought(self, call: Call) -> list[Result]:
+        need = Need(call.request, call.n, call.first_sample)
+        try:
+            filled = fill(
+                self._pool, self._model, self.tier, [need], self._account, stage=self._stage
+            )
+        except ProviderError as error:
+            return [Failure("ProviderError", str(error))] * call.n
+        rows = self._pool.samples([call.request.key], call.first_sample, call.n)
+        there: dict[int, Result] = {}
+        for _, sample, text, prompt, completion, cached, mean, least, latency_s, end in rows:
+            there[sample] = Completion(
+                text,
+                prompt,
+                completion,
+                cached_tokens=cached or 0,
+                mean_logprob=mean,
+                min_logprob=least,
+                latency_s=latency_s,
+                finish_reason=end,
+            )
+        wanted = range(call.first_sample, call.first_sample + call.n)
+        if len(there) == call.n:
+            return [there[i] for i in wanted]
+        failed = self._pool.last_failure(call.request.key) or ("failed", "the call failed for good")
+        why = ("budget", f"the cap on {filled.short} is reached") if filled.short else failed
+        return [there.get(i, Failure(*why)) for i in wanted]
+
+
+def _samples(calls: Sequence[Call]) -> Iterator[tuple[str, int]]:
+    for call in calls:
+        for j in range(call.n):
+            yield call.request.key, call.first_sample + j
+
+
+def _wait(seconds: float) -> None:
+    """Sleep, but not after somebody asked to stop."""
+    until = monotonic() + seconds
+    while monotonic() < until and not INTERRUPTION.asked:
+        sleep(0.02)
+
+
+async def _farewell() -> None:
+    """Nothing to close."""

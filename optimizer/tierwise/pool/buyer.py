@@ -1,0 +1,191 @@
+"""One tier's samples: what a stage of the search needs is bought if missing, then read as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tierwise.errors import BudgetError, ProviderError
+from tierwise.evaluation import SampleTable
+from tierwise.llm import UNFINISHED, LanguageModel, Parent, Request, build_request
+from tierwise.pool.buy import Account, Progress, fill
+from tierwise.pool.calls import Need
+from tierwise.pool.load import load
+from tierwise.pool.store import SamplePool
+from tierwise.pool.trees import Library, Trees, even, parents_first
+from tierwise.schema import PromptTemplate, Tier, Usage, Variant
+from tierwise.tasks import Item, Task
+
+MOST_SAMPLES = 4096
+
+FEWEST_ITEMS = 8
+"""A stage with fewer complete items decides nothing."""
+
+
+@dataclass(frozen=True)
+class Supply:
+    """Where the samples of a tier come from; ``model`` is None in a replay: nothing is bought."""
+
+    tier: Tier
+    model: LanguageModel | None
+    prompts: Mapping[str, PromptTemplate]
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A purchase goes on; ``calls`` and ``usd`` are of the tier's whole run."""
+
+    tier: str
+    stage: str
+    progress: Progress
+    calls: int
+    usd: float
+
+
+class Buyer:
+    """Samples bought into a pool: of the tier that is searched, and of those above it.
+
+    Samples of a tier above are at its prices, and on the account of the one that is searched. Most
+    are there already, since a tier above is searched first.
+    """
+
+    free = False
+
+    def __init__(
+        self,
+        pool: SamplePool,
+        task: Task,
+        supply: Supply,
+        account: Account,
+        *,
+        above: Sequence[Supply] = (),
+        listener: Callable[[Bought], None] = lambda event: None,
+        library: Library | None = None,
+    ) -> None:
+        self.pool, self.task, self.tier = pool, task, supply.tier
+        self.account = replace(account, tier=supply.tier.name)
+        self.supplies: dict[str | None, Supply] = {None: supply}
+        self.supplies |= {other.tier.name: other for other in above}
+        self.prompts: dict[str, PromptTemplate] = {}
+        """By id; more may be added."""
+        for one in (*above, supply):
+            self.prompts |= one.prompts
+        self.listener, self.library = listener, library
+        self.used: dict[str, set[int]] = {}
+        """Request key -> samples that the search has looked at."""
+        self._requests: dict[tuple[Variant, str], Request] = {}
+
+    def most(self, variant: Variant) -> int:
+        """As many as a seed can tell apart."""
+        return MOST_SAMPLES
+
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
+        """See ``Samples``; an item whose samples failed for good, or that the cap left out, is not in.
+
+        Raises:
+            BudgetError: the cap left fewer than ``FEWEST_ITEMS`` items.
+            ProviderError: failures left fewer.
+        """
+        n_samples, short = even(n_samples), ""
+        trees = Trees(
+            self.pool,
+            items,
+            self.task.answer,
+            self.request,
+            lambda variant: range(n_samples[variant]),
+            self.library,
+            self.account,
+        )
+        for level in parents_first(n_samples):
+            for owner, supply in self.supplies.items():
+                variants = [variant for variant in level if variant.tier == owner]
+                if short or not variants:
+                    continue
+                needs = in_turn(trees, variants, items)
+                short = self._fill(supply, needs, stage)
+                for need in needs:
+                    used = self.used.setdefault(need.request.key, set())
+                    used.update(range(need.first, need.first + need.samples))
+        requests = {a: [self.request(a, item) for item in items] for a in n_samples if not a.path}
+        turns = {variant: self.prompts[variant.prompt].turn for variant in requests}
+        others = {name: supply.tier for name, supply in self.supplies.items() if name}
+        table = load(
+            self.pool,
+            self.task,
+            self.tier,
+            items,
+            requests,
+            n_samples,
+            others=others,
+            trees=trees,
+            turns=turns,
+        )
+        complete = table.complete
+        if complete.all():
+            return table
+        if complete.sum() < min(FEWEST_ITEMS, len(items)):
+            if short:
+                raise BudgetError(
+                    f"the budget of tier {self.tier.name!r} ended ({short}) in stage "
+                    f"{stage!r}, with all samples for {complete.sum()} of {len(items)} items; raise "
+                    "the budget and run the same command: nothing is bought twice"
+                )
+            raise ProviderError(
+                f"tier {self.tier.name!r}: only {complete.sum()} of {len(items)} items have all "
+                f"their samples in stage {stage!r}; the others failed for good"
+            )
+        return table.rows(np.flatnonzero(complete))
+
+    def texts(self, variant: Variant, items: Sequence[Item], samples: int) -> list[list[str]]:
+        """What the first ``samples`` of a variant said on each item: those that are there, whole."""
+        keys = [self.request(variant, item).key for item in items]
+        said: list[list[str]] = [[] for _ in items]
+        for place, _, text, *_, end in self.pool.samples(keys, 0, samples):
+            if end not in UNFINISHED:
+                said[place].append(text)
+        return said
+
+    @property
+    def spent(self) -> Usage:
+        """What the run has cost on this tier so far, over all of its starts."""
+        return self.pool.spent(self.account.run, self.tier.name)
+
+    def request(self, variant: Variant, item: Item, parent: Parent | None = None) -> Request:
+        """The request of a variant for an item; one that follows nothing is built once."""
+        key = (variant, item.id)
+        if parent is None and key in self._requests:
+            return self._requests[key]
+        of, prompt = self.supplies[variant.tier], self.prompts[variant.prompt]
+        built = build_request(of.tier, prompt, variant, item.inputs, of.address, parent=parent)
+        if parent is None:
+            self._requests[key] = built
+        return built
+
+    def _fill(self, of: Supply, needs: Sequence[Need], stage: str) -> str:
+        """Buy what is missing of a tier's samples; the cap that ended it, if one did."""
+        if of.model is None:
+            return ""
+        before = self.spent
+
+        def progress(done: Progress) -> None:
+            calls, usd = before.calls + done.calls, before.usd + done.usd
+            self.listener(Bought(self.tier.name, stage, done, calls, usd))
+
+        done = fill(
+            self.pool, of.model, of.tier, needs, self.account, stage=stage, progress=progress
+        )
+        return done.short
+
+
+def in_turn(trees: Trees, variants: Sequence[Variant], items: Sequence[Item]) -> list[Need]:
+    """What ``variants`` need, item by item: an item that was begun is finished first."""
+    by_item: list[list[Need]] = [[] for _ in items]
+    for variant in variants:
+        for at, need in trees.needs(variant):
+            by_item[at].append(need)
+    return [need for needs in by_item for need in needs]

@@ -1,0 +1,297 @@
+"""A run's folder: what a job was, what it bought, and what came of it.
+
+``job.yaml`` and ``run.json`` are written before anything is bought; the same command finds them
+and goes on. ``summary.json`` says that a run is finished. One process at a time works in a folder
+(``held``). Every file is written beside its place, made durable and then renamed, so that it is
+there whole or not at all, after a power cut too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tierwise.errors import InputError
+from tierwise.pool.tables import sync_folder
+from tierwise.schema import Budget, Job, dump_job, load_job
+from tierwise.schema.result import Studied, from_json, to_json
+
+RUN = "run.json"
+STUDIED = "studied.json"
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A folder with a job in it.
+
+    ``run`` names the run in the pool, ``created`` is when it began: kept, so that a run that is
+    resumed or replayed writes the same bytes. ``addresses`` says by tier where its calls were sent:
+    a part of every stored request, which the environment of a replay may not know.
+    """
+
+    path: Path
+    run: str
+    created: str
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pool(self) -> Path:
+        """The stored completions."""
+        return self.path / "pool.sqlite"
+
+    @property
+    def journal(self) -> Path:
+        """The studies, as optuna-dashboard opens them."""
+        return self.path / "study.journal"
+
+    @property
+    def summary(self) -> Path:
+        """What came of the run."""
+        return self.path / "summary.json"
+
+    @property
+    def plan(self) -> Path:
+        """What was planned before the first purchase."""
+        return self.path / "plan.json"
+
+    @property
+    def policies(self) -> Path:
+        """Where ``TIER.yaml`` is."""
+        return self.path / "policies"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.summary.exists()
+
+    @property
+    def studied(self) -> Studied:
+        """What a finished search left for a later one, by tier; see ``search.earlier``."""
+        try:
+            return from_json(self.path / STUDIED, Studied)
+        except FileNotFoundError:
+            return Studied({})
+
+    def job(self) -> Job:
+        """The job as resolved."""
+        return load_job(self.path / "job.yaml")
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """A folder that a run wrote.
+
+        Raises:
+            InputError: it is not one.
+        """
+        try:
+            known = json.loads((path / RUN).read_text(encoding="utf-8"))
+            return cls(path, known["run"], known["created"], known.get("addresses", {}))
+        except FileNotFoundError:
+            raise InputError(
+                f"{path} is not a run directory (no {RUN}): `tierwise tune --out {path}` makes one"
+            ) from None
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path / RUN} cannot be read: {error}") from None
+
+    @classmethod
+    def of(cls, path: Path, job: Job) -> RunDir | None:
+        """The folder, where ``start`` would go on with ``job`` in it."""
+        if not (path / RUN).exists():
+            return None
+        known = cls.open(path)
+        return known if _identity(known.job()) == _identity(job) else None
+
+    @classmethod
+    def start(
+        cls, path: Path, job: Job, *, fresh: bool = False, addresses: Mapping[str, str] = {}
+    ) -> RunDir:
+        """The folder for ``job``: a new one, or the one where it was interrupted.
+
+        The budget may have been raised since. ``fresh`` begins anew beside it, in ``PATH-2`` …
+
+        Raises:
+            InputError: the folder holds another job, or samples from another address, or cannot be
+                written.
+        """
+        if fresh:
+            path = _unused(path)
+        try:
+            if (path / RUN).exists():
+                return cls._resume(path, job, addresses)
+            return cls._begin(path, job, addresses)
+        except OSError as error:
+            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+
+    @classmethod
+    @contextmanager
+    def started(
+        cls, path: Path, job: Job, *, fresh: bool = False, addresses: Mapping[str, str] = {}
+    ) -> Iterator[RunDir]:
+        """``start``, and the folder held for as long as the context lasts.
+
+        Raises:
+            InputError: see ``start``, and where another process works in the folder.
+        """
+        if fresh:
+            path = _unused(path)
+        cls.check(path, job, addresses)
+        with held(path):
+            yield cls.start(path, job, addresses=addresses)
+
+    @classmethod
+    def check(cls, path: Path, job: Job, addresses: Mapping[str, str] = {}) -> None:
+        """Raise what ``start`` would raise for a folder that is not this job's; write nothing."""
+        try:
+            cls._check(path, job, addresses)
+        except OSError as error:
+            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+
+    @classmethod
+    def _check(cls, path: Path, job: Job, addresses: Mapping[str, str]) -> None:
+        if (path / RUN).exists():
+            known = cls.open(path)
+            if _identity(known.job()) != _identity(job):
+                raise InputError(
+                    f"{path} holds another job; give --out for a folder of its own, or --fresh to "
+                    f"begin anew in {_unused(path)}"
+                )
+            for tier, address in addresses.items():
+                if (old := known.addresses.get(tier, address)) != address:
+                    raise InputError(
+                        f"{path} holds samples of tier {tier!r} from {old or 'the provider'}, and "
+                        f"the environment now names {address or 'the provider'}: set it back to go "
+                        f"on, or --fresh to begin anew in {_unused(path)}"
+                    )
+            return
+        # One that was killed before its first purchase left nothing but these.
+        ours = {"job.yaml", ".job.yaml.new", f".{RUN}.new", LOCK}
+        if path.exists() and not (path.is_dir() and {p.name for p in path.iterdir()} <= ours):
+            raise InputError(f"{path} exists and is not a run directory; give another --out")
+        there = next(p for p in (path, *path.absolute().parents) if p.exists())
+        if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"cannot write to {path}: {there} does not allow it")
+
+    @classmethod
+    def _resume(cls, path: Path, job: Job, addresses: Mapping[str, str]) -> RunDir:
+        cls.check(path, job, addresses)
+        known = cls.open(path)
+        known.write("job.yaml", dump_job(job))
+        return known
+
+    @classmethod
+    def _begin(cls, path: Path, job: Job, addresses: Mapping[str, str]) -> RunDir:
+        cls.check(path, job)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        begun = cls(path, uuid.uuid4().hex[:12], created, dict(addresses))
+        path.mkdir(parents=True, exist_ok=True)
+        begun.write("job.yaml", dump_job(job))
+        known = {"run": begun.run, "created": begun.created, "addresses": begun.addresses}
+        begun.write(RUN, json.dumps(known))
+        return begun
+
+    def file(self, name: str) -> Path:
+        """The path of a file of this folder.
+
+        Raises:
+            InputError: it would lie outside.
+        """
+        path = self.path / name
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise InputError(f"{name!r} is no name of a file in {self.path}")
+        return path
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file, whole or not at all."""
+        with self.writing(name) as new:
+            new.write_text(text, encoding="utf-8")
+        return self.file(name)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A path to write to; at the end of the context it becomes the file ``name``."""
+        path = self.file(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.new{path.suffix}")
+        try:
+            yield new
+            with new.open("rb") as written:
+                os.fsync(written.fileno())
+            os.replace(new, path)
+            sync_folder(path.parent)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def write_json(self, name: str, value: object) -> Path:
+        """Write a value of ``schema.result``."""
+        return self.write(name, to_json(value))
+
+    def clear_results(self) -> None:
+        """Forget what is derived from the pool, before it is derived anew."""
+        self.summary.unlink(missing_ok=True)
+        self.journal.unlink(missing_ok=True)
+        for folder in (self.policies, self.path / "operating_points"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Work in a folder alone; a process that died has let go of it.
+
+    Raises:
+        InputError: another process works in it; says which.
+    """
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(fd, 1000).decode(errors="replace")
+            os.close(fd)
+            raise InputError(
+                f"{path} is in use by {owner or 'another process'}: wait for it, stop it, or give "
+                "--out for another folder"
+            ) from None
+        try:
+            mine = os.fstat(fd).st_ino == (path / LOCK).stat().st_ino
+        except FileNotFoundError:
+            mine = False
+        if mine:
+            break
+        os.close(fd)  # its owner took the file away between our opening and locking it
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        os.truncate(fd, 0)
+        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode(), 0)
+        yield
+    finally:
+        (path / LOCK).unlink(missing_ok=True)
+        os.close(fd)
+
+
+def _identity(job: Job) -> Job:
+    """What makes it the same job: budget, concurrency, time-outs and rate limits may change."""
+    tiers = {name: replace(spec, limits={}) for name, spec in job.tiers.items()}
+    return replace(job, budget=Budget(), tiers=tiers)
+
+
+def _unused(path: Path) -> Path:
+    numbered = path
+    n = 1
+    while numbered.exists():
+        n += 1
+        numbered = path.with_name(f"{path.name}-{n}")
+    return numbered

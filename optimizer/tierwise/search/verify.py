@@ -1,0 +1,258 @@
+"""Does a policy still hold? Fresh samples, until a sequential test decides or the budget ends.
+
+Each request is a test item picked at random, with replacement, answered with a seed of its own: so
+scores are independent samples from one distribution, whose mean is the policy's score on the test
+split today. ``stats.sequential.side_of`` may look after every one of them: a policy that holds is
+said to have dropped with probability ``error`` at most, and the other way round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from tierwise.errors import InputError, ProviderError
+from tierwise.schema.policy_file import PolicyFile
+from tierwise.serving import Answer, PolicyRuntime
+from tierwise.serving.answer import bucket_names_of
+from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
+from tierwise.stats.sequential import confidence_sequence, sequential_test
+from tierwise.tasks import Item, Task
+
+Verdict = Literal["holds", "dropped", "not decided"]
+
+FIRST_BATCH = 32
+GROWTH = 8
+"""A batch is this part of what was answered before: looks are few, and overshoot is small."""
+
+MOST_AT_ONCE = 64
+MOST_FAILED = 0.2
+"""With more failed requests than this part, the provider is what is wrong."""
+
+WRONGLY_MOVED = 0.05
+"""Probability that any measure is said to have moved where none did, about."""
+
+COST_ROOM = 3.0
+"""A request is assumed to cost up to this many times the mean, so that a budget is not passed."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is to be decided, and for how much at most.
+
+    ``margin``: a score that is lower by more than this has dropped. ``error``: probability of each
+    wrong verdict, at most. ``items``: requests; ``usd``: dollars at the policy's prices.
+    """
+
+    margin: float = 0.05
+    error: float = 0.05
+    items: int = 5000
+    usd: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < 1:
+            raise InputError(f"the margin must lie between 0 and 1, got {self.margin:g}")
+        if not 0 < self.error < 0.5:
+            raise InputError(f"the error rate must lie between 0 and .5, got {self.error:g}")
+        if self.items < 1:
+            raise InputError(f"at least one item is needed, got {self.items}")
+        if self.usd is not None and not self.usd > 0:
+            raise InputError(f"the budget must be above 0, got {self.usd:g}")
+
+
+class Shift(NamedTuple):
+    """One measure of one bucket (or of all), then and now; ``moved``: the intervals lie apart."""
+
+    bucket: str
+    measure: Literal["score", "share", "usd_per_item"]
+    expected: float
+    now: Interval
+    moved: bool
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What came of it. ``score`` is today's, with an interval that holds at any time of looking."""
+
+    verdict: Verdict
+    expected: float
+    bar: float
+    score: Interval
+    items: int
+    failed: int
+    usd: float
+    ended: str
+    shifts: tuple[Shift, ...]
+
+    @property
+    def moved(self) -> tuple[Shift, ...]:
+        """What lies apart from what was expected."""
+        return tuple(shift for shift in self.shifts if shift.moved)
+
+
+@dataclass
+class _Seen:
+    """Requests that were answered so far."""
+
+    scores: list[float] = field(default_factory=list)
+    buckets: list[str] = field(default_factory=list)
+    usd: list[float] = field(default_factory=list)
+    failed: int = 0
+    fault: str = ""
+
+    @property
+    def asked(self) -> int:
+        return len(self.scores) + self.failed
+
+
+def verify(
+    runtime: PolicyRuntime,
+    task: Task,
+    terms: Terms,
+    progress: Callable[[int, float, float], None] = lambda items, score, usd: None,
+) -> Verified:
+    """Answer test items of ``task`` until it is decided whether the policy holds.
+
+    ``progress`` hears the requests, their mean score and their dollars after each batch.
+
+    Raises:
+        InputError: the policy says no expected score, or the bar leaves nothing to decide.
+        ProviderError: too many requests failed.
+    """
+    expected = runtime.file.expected.get("score")
+    if not isinstance(expected, int | float):
+        raise InputError(f"policy {runtime.file.name!r} does not say what score is expected")
+    bar = float(expected) - terms.margin
+    if not bar > 0:
+        raise InputError(
+            f"the policy scored {expected:g}: it cannot drop by more than {terms.margin:g}"
+        )
+    return asyncio.run(_verify(runtime, task, terms, float(expected), bar, progress))
+
+
+async def _verify(
+    runtime: PolicyRuntime,
+    task: Task,
+    terms: Terms,
+    expected: float,
+    bar: float,
+    progress: Callable[[int, float, float], None],
+) -> Verified:
+    items, seen = task.splits["test"], _Seen()
+    picks = np.random.default_rng([terms.seed, 23])
+    guess = float(runtime.file.expected.get("usd_per_item") or 0.0)
+    verdict: Verdict = "not decided"
+    ended = "decided"
+    while True:
+        size, ended = _next_batch(seen, terms, guess)
+        if not size:
+            break
+        visits = [items[i] for i in picks.integers(len(items), size=size)]
+        await _ask(runtime, task, visits, terms.seed + 1 + seen.asked, seen)
+        if seen.failed > max(FIRST_BATCH * MOST_FAILED, MOST_FAILED * seen.asked):
+            raise ProviderError(
+                f"{seen.failed} of {seen.asked} requests failed, so nothing can be said of the "
+                f"policy; the first fault: {seen.fault}"
+            )
+        if seen.scores:
+            progress(seen.asked, float(np.mean(seen.scores)), sum(seen.usd))
+            side = sequential_test(seen.scores, bar, error=terms.error)
+            if side is not None:
+                verdict, ended = ("holds" if side.side == "above" else "dropped"), "decided"
+                break
+    return Verified(
+        verdict,
+        expected,
+        bar,
+        _any_time(seen.scores, terms.error),
+        len(seen.scores),
+        seen.failed,
+        sum(seen.usd),
+        ended,
+        shifts(runtime.file, seen.scores, seen.buckets, seen.usd),
+    )
+
+
+def _next_batch(seen: _Seen, terms: Terms, guess_usd: float) -> tuple[int, str]:
+    """How many to ask next, and what ends it where that is none."""
+    size = max(FIRST_BATCH, seen.asked // GROWTH)
+    left = terms.items - seen.asked
+    if left <= 0:
+        return 0, "items"
+    size = min(size, left)
+    if terms.usd is not None:
+        each = max(float(np.mean(seen.usd)) if seen.usd else guess_usd, guess_usd) * COST_ROOM
+        if each > 0:
+            size = min(size, int((terms.usd - sum(seen.usd)) / each))
+    return (size, "") if size > 0 else (0, "usd")
+
+
+async def _ask(
+    runtime: PolicyRuntime, task: Task, visits: Sequence[Item], first_seed: int, seen: _Seen
+) -> None:
+    gate = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def one(place: int, item: Item) -> Answer:
+        async with gate:
+            inputs = {name: item.inputs[name] for name in runtime.file.inputs}
+            return await runtime.answer(inputs, seed=first_seed + place)
+
+    answers = await asyncio.gather(*(one(i, item) for i, item in enumerate(visits)))
+    for item, answer in zip(visits, answers, strict=True):
+        seen.usd.append(answer.usd)
+        if answer.failed:
+            seen.failed += 1
+            seen.fault = seen.fault or answer.error or "no sample arrived"
+            continue
+        seen.scores.append(task.score(answer.answer, item))
+        seen.buckets.append(answer.bucket)
+
+
+def shifts(
+    file: PolicyFile, scores: Sequence[float], buckets: Sequence[str], usd: Sequence[float]
+) -> tuple[Shift, ...]:
+    """Score and share of each bucket, and dollars, then and now.
+
+    A measure moved where its intervals lie apart: then at 95%, and now at a level that leaves 5%
+    to all measures together.
+    """
+    found = []
+    names = bucket_names_of(file)
+    were = file.expected.get("buckets") or []
+    values, at = np.array(scores), np.array(buckets)
+    level = 1 - WRONGLY_MOVED / (2 * len(names) + 1)
+    for i, name in enumerate(names):
+        if i < len(were) and len(names) > 1 and were[i].get("score") is not None:
+            now = bootstrap_mean(values[at == name], bounds=(0.0, 1.0), level=level)
+            moved = _apart(now, were[i]["score_ci95"])
+            found.append(Shift(name, "score", float(were[i]["score"]), now, moved))
+        if file.shares and len(names) > 1:
+            share = file.shares[i]
+            count = int(file.expected.get("items") or 0)
+            now = wilson(int((at == name).sum()), len(at), level)
+            then = wilson(share * count, count)
+            found.append(Shift(name, "share", share, now, _apart(now, (then.low, then.high))))
+    cost = file.expected.get("usd_per_item")
+    if cost is not None:
+        now = bootstrap_mean(usd, level=level)
+        apart = _apart(now, file.expected.get("usd_per_item_ci95"))
+        found.append(Shift("all", "usd_per_item", float(cost), now, apart))
+    return tuple(found)
+
+
+def _apart(now: Interval, then: Sequence[float | None] | None) -> bool:
+    if then is None or then[0] is None or then[1] is None or np.isnan(now.mean):
+        return False
+    return now.low > then[1] or now.high < then[0]
+
+
+def _any_time(scores: Sequence[float], error: float) -> Interval:
+    if not scores:
+        return Interval(np.nan, 0.0, 1.0)
+    ends = confidence_sequence(scores, level=1 - 2 * error, bounds=(0.0, 1.0))
+    return Interval(float(np.mean(scores)), float(ends.low[-1]), float(ends.high[-1]))
