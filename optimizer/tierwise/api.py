@@ -214,7 +214,8 @@ class Run:
 
         ``trials``: every policy that was evaluated. ``items``: each held-out item's score, dollars
         and samples under the baseline and under the exported policy. ``samples``: the stored
-        samples of held-out items, with score and, where the prompt is known, text. ``ablation``: a row a tier and step.
+        samples of held-out items, with score and, where the prompt is known, text. ``ablation``: a
+        row a tier and step.
         """
         import pandas as pd
 
@@ -281,7 +282,7 @@ class Run:
     def _texts(
         self, tier: TierFiles, variant: Variant, n_samples: int
     ) -> dict[tuple[int, int], str]:
-        """(place of a held-out item, sample) -> text, from the pool; empty for an unknown prompt."""
+        """(place of a held-out item, sample) -> text; empty where the prompt is not known."""
         from tierwise.llm import build_request
         from tierwise.pool import SamplePool
 
@@ -542,7 +543,8 @@ def _loaded(
     if not templates:
         example = " ".join(f"{{{{ {name} }}}}" for name in reading.inputs or ("question",))
         raise InputError(
-            f'prompts= is missing: give at least the one in use today, such as prompts=["{example}"]'
+            "prompts= is missing: give at least the one in use today, such as "
+            f'prompts=["{example}"]'
         )
     task = reading.task(data, templates)
     for template in templates:

@@ -244,8 +244,10 @@ def test_a_script_needs_no_guard(tmp_path: Path) -> None:
     script.write_text(
         "import tierwise as tw\n"
         "print('once')\n"
-        "rows = [{'q': f'{a} + {b}', 'target': a + b} for a in range(1, 16) for b in range(1, 11)]\n"
-        "run = tw.tune(rows, prompts=['{{ q }}'], tiers='embedded/small', space='quick', trials=3,\n"
+        "numbers = [(a, b) for a in range(1, 16) for b in range(1, 11)]\n"
+        "rows = [{'q': f'{a} + {b}', 'target': a + b} for a, b in numbers]\n"
+        "run = tw.tune(rows, prompts=['{{ q }}'], tiers='embedded/small', space='quick',\n"
+        "    trials=3,\n"
         "    answer=tw.AnswerSpec(regex=r'answer : (.*)'), progress=False)\n"
         "print(run)\n"
     )

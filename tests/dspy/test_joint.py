@@ -109,7 +109,10 @@ def test_costs_are_counted_alike_from_dspys_cache(run: tuple[Any, JointOptimizer
     assert first.usd > 0
     assert lm.engine.calls == first.samples
     assert len(lm.history) == 2 * first.samples
-    assert program.bill.requests - run[0].bill.requests == 2
+    assert program.requests - run[0].requests == 2
+    used = program.usage - run[0].usage
+    assert used.usd == pytest.approx(2 * first.usd)
+    assert used.samples == used.calls == 2 * first.samples
     lm.engine.close()
 
 

@@ -71,7 +71,7 @@ def _named(inputs: tuple[str, ...], runtime: PolicyRuntime) -> dict[str, str]:
 
 
 def _echo(text: str) -> None:
-    """Print a model's text: as it is to a file or a pipe, without control characters to a terminal."""
+    """Print a model's text as it is; to a terminal, control characters as escapes."""
     from tierwise.errors import printable
 
     if sys.stdout.isatty():

@@ -1,7 +1,7 @@
 """From a DSPy signature to the exact messages that a policy file holds, and from texts to answers.
 
-Prompts are laid out once by an adapter, with placeholders for the inputs. At run time the inputs are
-filled in by literal substitution, so nothing of DSPy is needed to serve them.
+Prompts are laid out once by an adapter, with placeholders for the inputs. At run time the inputs
+are filled in by literal substitution, so nothing of DSPy is needed to serve them.
 """
 
 from __future__ import annotations

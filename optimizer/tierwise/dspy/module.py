@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -26,18 +26,9 @@ from tierwise.errors import InputError, ProviderError, UnsupportedError, unknown
 from tierwise.llm import Call, Failure, Result
 from tierwise.llm.models import address_of
 from tierwise.proposals.dspy_lm import TierEngine, completion_of, lm_of, run_coroutine, to_dspy
-from tierwise.schema import PolicyFile
+from tierwise.schema import PolicyFile, Usage
 from tierwise.serving.answer import Answer
 from tierwise.serving.runtime import PolicyRuntime
-
-
-@dataclass
-class ModuleBill:
-    """What a module has used, as if DSPy's cache was not there: each sample is a call, and billed."""
-
-    requests: int = 0
-    calls: int = 0
-    usd: float = 0.0
 
 
 class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
@@ -48,7 +39,8 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
 
     Attributes:
         policies: tier -> policy file, for export.
-        bill: what the module has used so far.
+        requests, usage: what the module has answered and used so far, as if DSPy's cache was not
+            there: each sample is a call, and billed.
     """
 
     def __init__(
@@ -57,7 +49,7 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
         super().__init__(signature)
         self.policies = dict(policies or {})
         self.tier = tier or next(iter(self.policies), "")
-        self.bill = ModuleBill()
+        self.requests, self.usage = 0, Usage()
         self._forget()
 
     @property
@@ -163,9 +155,8 @@ class TunedPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no types
 
     def _predicted(self, answer: Answer, kwargs: dict[str, Any]) -> Any:
         with self._lock:
-            self.bill.requests += 1
-            self.bill.calls += answer.calls
-            self.bill.usd += answer.usd
+            self.requests += 1
+            self.usage += answer.usage
         if answer.failed:
             raise ProviderError(f"no sample arrived: {answer.error}")
         prediction = self._forward_postprocess([self._fields(answer)], self.signature, **kwargs)

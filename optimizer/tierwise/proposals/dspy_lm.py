@@ -39,8 +39,8 @@ _FINISHED = {"stop": "stop", "length": "length", "content_filter": "content_filt
 class TierEngine:
     """DSPy's engine over a tier's ``LanguageModel``; one call a response.
 
-    A request that is asked again without a seed is the next sample of it. What a request leaves open
-    (tokens, reasoning effort) is what the mode sends; without a mode it stays open.
+    A request that is asked again without a seed is the next sample of it. What a request leaves
+    open (tokens, reasoning effort) is what the mode sends; without a mode it stays open.
 
     Attributes:
         calls, usd: calls that reached the model, and their bill at the tier's prices; answers from

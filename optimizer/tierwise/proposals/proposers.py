@@ -1,4 +1,4 @@
-"""Who writes prompt candidates for a search: DSPy's grounded proposer, GEPA's reflection, bootstrapping.
+"""What writes prompt candidates: DSPy's grounded proposer, GEPA's reflection, bootstrapping.
 
 Each source runs alone and fills a ``CandidateRegistry``: a call that fails costs one candidate and
 is noted there with its reason. The proposer model is reached through a ``dspy.LM`` (``dspy_lm``);

@@ -10,7 +10,7 @@ from typing import Any
 from tierwise.episode import Ended, Outcome, Sampled
 from tierwise.llm import Completion, Failure
 from tierwise.retrieval import Lost, Retrieved
-from tierwise.schema import Variant
+from tierwise.schema import Usage, Variant
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.live import LiveResult
 
@@ -19,9 +19,9 @@ from tierwise.serving.live import LiveResult
 class TracedSample:
     """One sample of a request, in the order in which they were asked for.
 
-    ``round`` counts from 0. ``error`` says what went wrong with a sample that failed; ``usd`` is the
-    sample's own: where samples share a call, its prompt is with the first. ``parent`` is the index of
-    the sample that it followed; ``passages`` are the ids of what its ``query`` brought.
+    ``round`` counts from 0. ``error`` says what went wrong with a sample that failed; ``usd`` is
+    the sample's own: where samples share a call, its prompt is with the first. ``parent`` is the
+    index of the sample that it followed; ``passages`` are the ids of what its ``query`` brought.
     """
 
     variant: str
@@ -79,6 +79,20 @@ class Answer:
     def failed(self) -> bool:
         """Whether there is no answer to return."""
         return self.ended == "failed"
+
+    @property
+    def usage(self) -> Usage:
+        """What was billed for it."""
+        return Usage(
+            calls=self.calls,
+            samples=self.samples,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+            cached_tokens=self.cached_tokens,
+            usd=self.usd,
+            seconds=self.latency_s,
+        )
 
     @property
     def error(self) -> str | None:
@@ -139,7 +153,7 @@ def bucket_names_of(file: PolicyFile) -> tuple[str, ...]:
 
 
 def _rounds_and_payers(outcome: Outcome) -> list[tuple[int, bool]]:
-    """Each sample's round, and whether it carries its call's prompt, as ``recipe.price`` bills it."""
+    """Each sample's round, and whether it carries its call's prompt, as ``price`` bills it."""
     shown, samples = [], iter(outcome.samples)
     for round_, size in enumerate(outcome.rounds):
         billed: set[object] = set()

@@ -25,7 +25,7 @@ _CONFIG_HEAD = """\
 # A LiteLLM proxy that serves a tierwise policy as a model; to add it to a proxy that you
 # run, copy the entries of model_list and custom_provider_map into its config.
 #   litellm --config config.yaml --port 4000
-# Usage is summed over all samples, so that a token's price, where it is given, gives the whole cost.
+# Usage is summed over all samples, so that a token's price, where given, gives the whole cost.
 """
 _KEY_VARIABLES = {"azure": "AZURE_API_KEY", "gemini": "GEMINI_API_KEY"}
 _LITELLMS_OWN = ("allowed_openai_params", "extra_body")
@@ -131,8 +131,8 @@ def _check_fixed(file: PolicyFile, strategy: Strategy) -> None:
     first = strategy.step(Seen())
     if not isinstance(first, Ask) or first.n < strategy.max_samples:
         raise UnsupportedError(
-            f"{file.name} uses {strategy.kind}, which looks at its samples before it asks for more: "
-            "they are not fixed"
+            f"{file.name} uses {strategy.kind}, which looks at its samples before it asks for "
+            "more: they are not fixed"
         )
 
 

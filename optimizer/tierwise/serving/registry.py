@@ -149,7 +149,7 @@ class PolicyRegistry:
         return ServedPolicy(content, self._open)
 
     def _new_content(self, path: Path) -> _Content | str | None:
-        """A content that was not seen yet, "refused" where it has a fault, None where there is none."""
+        """A content not seen before, "refused" where it has a fault, None where nothing changed."""
         try:
             raw = _read(path)
         except InputError as error:

@@ -5,8 +5,8 @@
     answer = PolicyRuntime.load("small.yaml").answer_sync(question="What is 2 + 2?")
 
 Every decision is ``tierwise.episode``'s, which the offline evaluation drives too; this module only
-makes the calls. Over the samples of a pool that was bought with the same seed, the runtime gives the
-answer, the samples and the cost that the evaluation computed.
+makes the calls. Over the samples of a pool that was bought with the same seed, the runtime gives
+the answer, the samples and the cost that the evaluation computed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class PolicyRuntime:
     """Runs one policy file.
 
     ``model`` is the policy's model, or one for each tier by name; what is not given is opened from
-    the policy file's model strings and closed with the runtime. ``seed`` is the seed of all samples.
+    the policy file's model strings and closed with the runtime. ``seed`` is that of all samples.
     ``retriever`` answers queries, in place of what the policy's name for one is bound to.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Rows of a data set that lives in Python: a DataFrame, a list of dicts, ``datasets``, DSPy examples.
+"""Rows of a data set that lives in Python: a DataFrame, a list of dicts, a ``datasets.Dataset`` …
 
 Nothing of pandas, polars, datasets or DSPy is imported: each is known by the methods that it has.
 """
