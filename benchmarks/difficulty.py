@@ -24,6 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from difficulty_folds import BUCKETS, LEAN, MOST, PERMUTATIONS, World, compared, iv, show
+from tierwise.analysis.ablation import mode_shares, stuck_in
+from tierwise.analysis.prompts import sensitivities, techniques
+from tierwise.analysis.signals import CLASSES, difficulties_of, qualities
 from tierwise.difficulty.router_fit import RouterFit
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model
@@ -31,13 +34,9 @@ from tierwise.pool import Account, Buyer, SamplePool, Supply
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import Job, Policy, TierSpec, UsageLimits
 from tierwise.search import SearchSize
-from tierwise.search.mode_shares import mode_shares, stuck_in
-from tierwise.search.sensitivity import sensitivities
-from tierwise.search.signal_quality import CLASSES, difficulties_of, qualities
 from tierwise.search.signals import asked_of, paying
 from tierwise.search.space import recipe_grid
 from tierwise.search.study import described
-from tierwise.search.techniques import techniques
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import Interval
 from tierwise.stats.rank import auroc_of_shares, expected_calibration_error, reliability

@@ -17,17 +17,17 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from tierwise.analysis.prompts import PromptRow, prompt_rows, rank_prompts
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.recorded import Recording
-from tierwise.report import compared, read
-from tierwise.report.prompts import ranked
+from tierwise.runs.artifacts import read_run
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import load_job
 from tierwise.search.tier import TierResult
@@ -133,22 +133,22 @@ class Chosen(NamedTuple):
         (recipe,) = found.ablation_steps["best_prompt_one_sample"].buckets
         policy = found.points[found.chosen].policy
         judged = Evaluator(found.prompt_table, Permutations(16, 0)).evaluate(policy)
-        best = ranked(found.prompt_table)[0].one
+        best = rank_prompts(found.prompt_table)[0].one
         (behind,) = paired_differences(best.score, judged.score[None])
         used = sorted({variant.prompt for r in policy.buckets for variant in r.variants})
         return cls(recipe.variants[0].prompt, tuple(used), behind)
 
 
-def accuracies(rows: Sequence[Mapping[str, Any]], tier: str) -> dict[str, Mapping[str, Any]]:
+def accuracies(rows: Sequence[PromptRow], tier: str) -> dict[str, PromptRow]:
     """Prompt -> its row of ``tierwise compare``."""
-    return {row["prompt"]: row for row in rows if row["tier"] == tier}
+    return {row.prompt: row for row in rows if row.tier == tier}
 
 
 def by_prompt(source: Source, folder: Path) -> list[str]:
     """Tune a set of questions, print what came, and return what does not hold."""
     started_s = time.perf_counter()
     result = run(source, folder)
-    rows = compared(read(result.run.path), ("prompts",))["prompts"]
+    rows = [row for tier in read_run(result.run.path).tiers.values() for row in prompt_rows(tier)]
     faults = (
         [f"{source.name}: {n} samples are not the recording's"]
         if (n := invented(result, source))
@@ -160,10 +160,10 @@ def by_prompt(source: Source, folder: Path) -> list[str]:
     )
     for model in source.models:
         seen = accuracies(rows, model)
-        ties = {prompt for prompt, row in seen.items() if not row["separable"]}
+        ties = {prompt for prompt, row in seen.items() if not row.separable}
         got = Chosen.of(result.found[model])
         ok = got.prompt in ties and not got.behind.low > 0
-        scores = "/".join(f"{100 * seen[p]['score']:.1f}" for p in PROMPTS)
+        scores = "/".join(f"{100 * seen[p].score.mean:.1f}" for p in PROMPTS)
         mean, low, high = (-100 * v for v in (got.behind.mean, got.behind.high, got.behind.low))
         say(
             f"  {model:14} {scores:26} best at one sample: {got.prompt:9}"
@@ -173,7 +173,7 @@ def by_prompt(source: Source, folder: Path) -> list[str]:
         if not ok:
             faults.append(f"{source.name} {model}: {got} is separable from the best of {ties}")
         published = PUBLISHED.get((source.name, model))
-        rounded = tuple(round(100 * seen[p]["score"]) for p in PROMPTS)
+        rounded = tuple(round(100 * seen[p].score.mean) for p in PROMPTS)
         if published and rounded != published:
             faults.append(f"{source.name} {model}: {rounded} is not the published {published}")
     return faults

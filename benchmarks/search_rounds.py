@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tierwise.analysis.search_rounds import curve
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.llm import Parent, Request, build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
 from tierwise.pool import Account, Library, SamplePool, Trees, even, fill, load, parents_first
-from tierwise.report.search_rounds import curve
 from tierwise.retrieval.bm25 import Bm25Retriever
 from tierwise.runs import load_task
 from tierwise.schema import Policy, PolicyFile, Recipe, StrategySpec, Variant, load_job, uniform

@@ -46,7 +46,8 @@ from tierwise.tasks import AnswerSpec, Item, Task
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tierwise.report import RunFiles, TierFiles
+    from tierwise.analysis.tier_files import TierFiles
+    from tierwise.runs.artifacts import RunFiles
     from tierwise.schema.result import PlannedTier, Summary, TierSummary
     from tierwise.search import Event, Listener
 
@@ -150,19 +151,15 @@ def compare_runs(*runs: Run | Path | str, sections: Sequence[str] = ()) -> Compa
     Raises:
         InputError: a path is no run, or there is no such section.
     """
-    from tierwise.report import CHANGES, SECTIONS, changed, compared, frames, read
+    from tierwise.report.between import comparison_tables
+    from tierwise.report.compare import frames, plain_rows
+    from tierwise.runs.artifacts import read_run
 
     with _in_python():
         if not runs:
             raise InputError("compare takes one run or more")
-        known: Sequence[str] = list(SECTIONS if len(runs) == 1 else CHANGES)
-        for section in sections:
-            if section not in known:
-                raise unknown_name("section", section, known)
-        files = [read(run.path if isinstance(run, Run) else Path(run)) for run in runs]
-        wanted = tuple(sections)
-        rows = compared(files[0], wanted) if len(files) == 1 else changed(files, wanted)
-        return ComparisonTables(frames(rows))
+        files = [read_run(run.path if isinstance(run, Run) else Path(run)) for run in runs]
+        return ComparisonTables(frames(plain_rows(comparison_tables(files, sections))))
 
 
 @dataclass(frozen=True, repr=False)
@@ -188,9 +185,9 @@ class Run:
 
     @functools.cached_property
     def _files(self) -> RunFiles:
-        from tierwise.report import read
+        from tierwise.runs.artifacts import read_run
 
-        return read(self.path)
+        return read_run(self.path)
 
     @property
     def summary(self) -> Summary:

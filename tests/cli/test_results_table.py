@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tierwise.cli._results import fitting_table, verdict
-from tierwise.report.words import recipe_in_words
+from tierwise.report.text import recipe_in_words
 from tierwise.schema import Recipe, StrategySpec, Variant
 from tierwise.schema.result import GateName, HeldOut, OperatingPoint, Paired, TierSummary
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tierwise.report.between import comparison_tables
+from tierwise.report.compare import Row, plain_rows
+from tierwise.runs.artifacts import RunFiles, read_run
 from tierwise.runs.tune import tune
 from tierwise.schema import load_job
 
@@ -17,6 +21,7 @@ RIGHT = {
     ("dear", "steps"): 0.6,
     ("dear", "only"): 0.5,
 }
+
 N_ITEMS, N_SAMPLES = 160, 3
 JOB = """task: task
 space: space.yaml
@@ -38,6 +43,16 @@ items: ../items.jsonl
 answer: {normalise: none}
 metric: recorded
 """
+
+
+def compared(run: RunFiles, names: Sequence[str] = ()) -> dict[str, list[Row]]:
+    """The rows of `tierwise compare --json` of one run."""
+    return plain_rows(comparison_tables([run], names))
+
+
+def changed(*paths: Path) -> dict[str, list[Row]]:
+    """Those of several runs."""
+    return plain_rows(comparison_tables([read_run(path) for path in paths]))
 
 
 def make_run(folder: Path) -> tuple[Path, dict[tuple[str, str], float]]:

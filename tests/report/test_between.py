@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.report.runs import changed
+from tierwise.analysis.changes import ITEMS, SAMPLES, UNPAIRED
+from tierwise.analysis.tier_files import TestedPolicies
 from tierwise.cli import main
 from tierwise.evaluation import SampleTable
-from tierwise.report import changed, read
-from tierwise.report.between._two import ITEMS, SAMPLES, UNPAIRED
 from tierwise.runs.tune import tune
 from tierwise.schema import load_job
-from tierwise.search import tested as tests_of
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def only(rows, **wanted):
 
 
 def test_a_run_and_its_copy_differ_in_nothing(finished, copy):
-    rows = changed([read(finished[0]), read(copy)])
+    rows = changed(finished[0], copy)
     assert rows["jobs"] == []
     for row in [*rows["policies"], *rows["prompts"]]:
         assert row["identical"]
@@ -43,7 +43,7 @@ def test_a_run_and_its_copy_differ_in_nothing(finished, copy):
 def test_another_seed_is_named_and_policies_are_compared_on_the_same_samples(finished, tmp_path):
     job = replace(load_job(finished[0].parent / "job.yaml"), seed=1)
     tune(job, tmp_path / "run")
-    rows = changed([read(finished[0]), read(tmp_path / "run")])
+    rows = changed(finished[0], tmp_path / "run")
     assert only(rows["jobs"], what="seed") == {
         "run": "run",
         "what": "seed",
@@ -60,14 +60,10 @@ def test_other_items_are_not_paired_and_the_interval_is_wider(finished, copy):
     def renamed(ids):
         return tuple(f"other-{i}" for i in ids)
 
-    paired = only(
-        changed([read(finished[0]), read(copy)])["policies"], tier="cheap", what="today's prompt"
-    )
-    table = tests_of.Tested.load(copy / "tested.cheap.npz")
+    paired = only(changed(finished[0], copy)["policies"], tier="cheap", what="baseline prompt")
+    table = TestedPolicies.load(copy / "tested.cheap.npz")
     replace(table, item_ids=renamed(table.item_ids)).save(copy / "tested.cheap.npz")
-    row = only(
-        changed([read(finished[0]), read(copy)])["policies"], tier="cheap", what="today's prompt"
-    )
+    row = only(changed(finished[0], copy)["policies"], tier="cheap", what="baseline prompt")
     assert row["how"] == UNPAIRED
     assert not row["identical"]
     assert row["change"] == 0
@@ -81,8 +77,8 @@ def test_an_id_that_is_another_question_by_now_is_another_item(finished, copy):
         table = SampleTable.load(copy / name)
         asked = tuple({"question": f"another {i}"} for i in range(table.n_items))
         replace(table, inputs=asked).save(copy / name)
-    rows = changed([read(finished[0]), read(copy)])
-    assert only(rows["policies"], tier="cheap", what="today's prompt")["how"] == UNPAIRED
+    rows = changed(finished[0], copy)
+    assert only(rows["policies"], tier="cheap", what="baseline prompt")["how"] == UNPAIRED
     assert {r["how"] for r in rows["prompts"] if r["tier"] == "cheap"} == {UNPAIRED}
 
 
@@ -95,7 +91,7 @@ def test_a_model_that_got_worse_behind_its_name_shows(finished, copy):
     )
     variants = {**table.variants, variant: replace(table.variants[variant], score=lost)}
     replace(table, variants=variants).save(path)
-    rows = changed([read(finished[0]), read(copy)])["prompts"]
+    rows = changed(finished[0], copy)["prompts"]
     worst = only(rows, tier="dear", rank=1)
     assert worst["variant"] == variant.label
     assert worst["shown"] == "worse"
@@ -107,7 +103,7 @@ def test_a_tier_of_one_run_and_a_broken_file_are_said(finished, copy):
     del summary["tiers"]["dear"]
     (copy / "summary.json").write_text(json.dumps(summary))
     (copy / "tested.cheap.npz").unlink()
-    rows = changed([read(finished[0]), read(copy)])
+    rows = changed(finished[0], copy)
     assert only(rows["policies"], tier="dear")["note"].startswith("only in")
     assert "tested.cheap.npz is missing" in only(rows["policies"], tier="cheap")["note"]
     assert only(rows["prompts"], tier="cheap", rank=1)["identical"]

@@ -9,14 +9,16 @@ import shutil
 import numpy as np
 import pytest
 
-from tierwise.report import SECTIONS, compared, frames, read
-from tierwise.report.common_items import common
+from tests.report.runs import compared
+from tierwise.analysis.tier_files import common_items
+from tierwise.report.compare import SECTIONS, frames
+from tierwise.runs.artifacts import read_run
 from tierwise.stats import spearman
 
 
 @pytest.fixture(scope="module")
 def rows(finished):
-    return compared(read(finished[0]))
+    return compared(read_run(finished[0]))
 
 
 def only(rows, **wanted):
@@ -71,7 +73,7 @@ def test_a_policy_travels_where_there_are_samples(rows):
 
 
 def test_where_there_are_no_samples_it_says_so(finished, monkeypatch):
-    run = read(finished[0])
+    run = read_run(finished[0])
     dear = run.tiers["dear"]
     for table in (dear.test, dear.study, dear.prompts):
         for variant in [
@@ -84,10 +86,10 @@ def test_where_there_are_no_samples_it_says_so(finished, monkeypatch):
 
 
 def test_easiness_is_correlated_as_the_stored_samples_say(rows, finished):
-    run = read(finished[0])
+    run = read_run(finished[0])
     a, b = run.tiers["cheap"].test, run.tiers["dear"].test
     variants = [variant for variant in a.variants if variant in b.variants]
-    at_a, at_b = common(a.item_ids, b.item_ids)
+    at_a, at_b = common_items(a.item_ids, b.item_ids)
     mine, theirs = (
         np.mean([t.variants[variant].score[at].mean(axis=1) for variant in variants], axis=0)
         for t, at in ((a, at_a), (b, at_b))
@@ -105,7 +107,7 @@ def test_equal_dollars_never_costs_more_than_the_single_call(rows):
 
 
 def test_frames_have_every_section_and_no_silent_gaps(finished):
-    tables = frames(compared(read(finished[0])))
+    tables = frames(compared(read_run(finished[0])))
     assert tuple(tables) == tuple(SECTIONS)
     for frame in tables.values():
         for row in frame.to_dict(orient="records"):
@@ -115,7 +117,7 @@ def test_frames_have_every_section_and_no_silent_gaps(finished):
 
 
 def test_the_frontier_takes_the_cheapest_that_reaches_a_target(rows, finished):
-    run = read(finished[0])
+    run = read_run(finished[0])
     for row in rows["frontier"]:
         everything = [
             (usd, score, tier.name)
@@ -150,5 +152,5 @@ def test_sensitivity_is_that_of_the_summary(rows, finished):
 def test_only_the_run_directory_is_read(finished, tmp_path):
     copy = shutil.copytree(finished[0], tmp_path / "elsewhere")
     (copy / "job.yaml").write_text("task: gone\n")
-    there, here = compared(read(copy)), compared(read(finished[0]))
+    there, here = compared(read_run(copy)), compared(read_run(finished[0]))
     assert json.dumps(there) == json.dumps(here)

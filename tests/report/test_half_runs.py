@@ -7,9 +7,11 @@ import shutil
 
 import pytest
 
+from tests.report.runs import compared
 from tierwise.cli import main
 from tierwise.errors import InputError
-from tierwise.report import SECTIONS, compared, read
+from tierwise.report.compare import SECTIONS
+from tierwise.runs.artifacts import read_run
 
 FILES = {
     "policies/dear.yaml": {"recipes", "transfer"},
@@ -25,7 +27,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def whole(finished):
-    return compared(read(finished[0]))
+    return compared(read_run(finished[0]))
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_the_sections_that_need_a_missing_file_say_so_and_the_others_are_whole(
         (run / name).write_bytes((run / name).read_bytes()[: 40 if name != "job.yaml" else 3])
     else:
         (run / name).unlink()
-    found = read(run)
+    found = read_run(run)
     assert any(name in sentence for sentence in found.missing)
     rows = compared(found)
     noted = {s for s in SECTIONS if len(_notes(rows[s])) > len(_notes(whole[s]))}
@@ -93,4 +95,4 @@ def test_a_run_that_did_not_finish_says_so_and_shows_what_was_spent(run, capsys)
 
 def test_a_folder_that_is_no_run_is_bad_input(tmp_path):
     with pytest.raises(InputError, match="is not a run directory"):
-        read(tmp_path)
+        read_run(tmp_path)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.estimators import mcnemar_exact
+from tierwise.analysis.prompts import rank_prompts
 from tierwise.llm.models import resolve_tier
 from tierwise.llm.recorded import Recording
-from tierwise.report.prompts import ranked
 from tierwise.runs import load_task
 from tierwise.schema import Price
 from tierwise.search.recorded import RecordedSamples
@@ -48,7 +48,7 @@ def everything(name: str, model: str, folder: Path):
 
 @pytest.mark.parametrize(("name", "model"), README)
 def test_every_cell_of_the_readme_is_reproduced_within_rounding(name, model, tmp_path):
-    found = {r.one.variant.prompt: r for r in ranked(everything(name, model, tmp_path))}
+    found = {r.one.variant.prompt: r for r in rank_prompts(everything(name, model, tmp_path))}
     for prompt, percent in zip(PROMPTS, README[name, model], strict=True):
         assert abs(100 * found[prompt].score.mean - percent) <= 0.5 + 1e-9
         assert found[prompt].score.low < percent / 100 < found[prompt].score.high
@@ -61,7 +61,7 @@ def test_every_cell_of_the_readme_is_reproduced_within_rounding(name, model, tmp
 def test_the_best_prompt_is_named_and_ties_agree_with_the_exact_test(name, tmp_path):
     model = "gpt-3.5-turbo"
     table = everything(name, model, tmp_path)
-    rows = ranked(table)
+    rows = rank_prompts(table)
     assert [r.best for r in rows] == [True] + [False] * (len(rows) - 1)
     assert rows[0].score.mean == max(r.score.mean for r in rows)
     best = rows[0].one.score

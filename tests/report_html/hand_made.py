@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tierwise.analysis.tier_files import TestedPolicies, TierFiles
 from tierwise.evaluation import SampleTable, VariantTable
 from tierwise.pool.run_dir import RunDir
-from tierwise.report.reading import RunFiles, TierFiles
+from tierwise.runs.artifacts import RunFiles
 from tierwise.schema import (
     Difficulty,
     Message,
@@ -25,7 +26,6 @@ from tierwise.schema import (
 )
 from tierwise.schema import result as r
 from tierwise.schema.policy_file import PolicyFile, TaskRef
-from tierwise.search.tested import Tested
 
 PLAIN, STEPS = Variant("plain", "direct", 0.5), Variant("steps", "think", 0.5)
 BASELINE = "plain/direct/0.5: single()"
@@ -243,18 +243,18 @@ def table(shift: int = 0) -> SampleTable:
     return SampleTable(tuple(f"i{i}" for i in range(N_ITEMS)), inputs, variants)
 
 
-def tested(name: str) -> Tested:
+def tested(name: str) -> TestedPolicies:
     rng = np.random.default_rng(len(name))
     policies = (BASELINE, POLICY, STEP)
     scores = (rng.random((3, 120)) < np.array([[0.70], [0.85], [0.80]])).astype(float)
     usd = np.repeat([[2e-6], [9e-6], [6e-6]], 120, axis=1)
     ids = tuple(f"t{i}" for i in range(120))
-    return Tested(
+    return TestedPolicies(
         ids, {"baseline": 0}, policies, np.array([0.72, 0.88, 0.81]), scores, usd, np.ones((3, 120))
     )
 
 
-def tier_files(name: str, tone: str, *, passed: bool) -> TierFiles:
+def tier_files(name: str, place: int, *, passed: bool) -> TierFiles:
     model = f"openai/{name}"
     trials = tuple(
         r.TrialRow("sums/g1", i, 0.6 + 0.04 * i, (2 + i) * 1e-6, 1.0, 1.0, 1, "none", BASELINE)
@@ -262,7 +262,7 @@ def tier_files(name: str, tone: str, *, passed: bool) -> TierFiles:
     )
     return TierFiles(
         name,
-        tone,
+        place,
         tier_summary(model, passed=passed),
         policy_file(name, model, passed=passed),
         table(),
@@ -286,8 +286,8 @@ def run(folder: Path) -> RunFiles:
         "".join(f'{{"id": "i{i}", "inputs": {{}}, "target": "{i}"}}\n' for i in range(N_ITEMS))
     )
     tiers = {
-        "small": tier_files("small", "t0", passed=True),
-        "large": tier_files("large", "t1", passed=False),
+        "small": tier_files("small", 0, passed=True),
+        "large": tier_files("large", 1, passed=False),
     }
     summary = r.Summary(
         "tierwise/summary/v1",

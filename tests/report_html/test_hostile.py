@@ -90,7 +90,7 @@ def hostile_run(folder, text):
 
 @pytest.mark.parametrize("text", [HOSTILE, "<b>" * 350_000], ids=["markup", "a megabyte"])
 def test_hostile_texts_of_a_run_stay_texts(tmp_path, monkeypatch, text):
-    monkeypatch.setattr(page, "read", lambda path: hostile_run(tmp_path, text))
+    monkeypatch.setattr(page, "read_run", lambda path: hostile_run(tmp_path, text))
     (tmp_path / "job.yaml").write_text("task: <script>alert(3)</script>")
     html = report(tmp_path)
     elements = Elements(html)
@@ -117,7 +117,7 @@ def test_what_a_model_said_stays_text(tmp_path, monkeypatch):
         reservation = pool.reserve(tier.name, "test", used, UsageLimits())
         done = Answered(Call(request, 0, 1, 0), [Completion(MARKUP + TEMPLATE + "\x1b", 1, 1)])
         pool.settle(reservation, [done], used)
-    monkeypatch.setattr(page, "read", lambda path: made)
+    monkeypatch.setattr(page, "read_run", lambda path: made)
     html = report(tmp_path)
     assert "alert(1)" in html
     assert "{{ 7919 * 7907 }}" in html

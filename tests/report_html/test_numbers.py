@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tierwise.report import numbers
+from tierwise.report import text as numbers
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tierwise.report.words import recipe_in_words
+from tierwise.report.text import recipe_in_words
 from tierwise.schema import Recipe, StrategySpec, Variant
 
 

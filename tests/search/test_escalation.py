@@ -15,8 +15,9 @@ from tierwise.evaluation import replay_item as replayed
 from tierwise.llm import Request
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
-from tierwise.report import compared, read
-from tierwise.report.spending import spending_rows
+from tierwise.report.between import comparison_tables
+from tierwise.report.compare import plain_rows
+from tierwise.runs.artifacts import read_run, stage_usage
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.runs.tune import replay as replay_run
 from tierwise.schema import Price, Tier, load_job
@@ -105,7 +106,7 @@ def test_the_file_reads_back_and_compare_shows_the_three(found) -> None:
     result, _ = found
     path = result.run.policies / "weak.yaml"
     assert PolicyFile.load(path) == result.policies["weak"]
-    rows = compared(read(result.run.path), ("escalation",))["escalation"]
+    rows = plain_rows(comparison_tables([read_run(result.run.path)], ("escalation",)))["escalation"]
     assert {"always weak", "always strong", "point level"} <= {row["policy"] for row in rows}
 
 
@@ -120,14 +121,14 @@ def test_no_sample_of_the_strong_tier_is_bought_twice(found) -> None:
 
 def test_the_plan_has_what_handing_on_may_cost_at_worst(found) -> None:
     result, _ = found
-    rows = {(r["tier"], r["stage"]): r for r in spending_rows(read(result.run.path))}
+    rows = {(r.tier, r.stage): r for r in stage_usage(read_run(result.run.path))}
     for stage in ("select", "test"):
         weak, strong = (rows[name, stage] for name in ("weak", "strong"))
         # The weak tier has the strong one's variants beside its own, at twenty times the price.
-        assert weak["worst_usd"] > strong["worst_usd"]
-        assert weak["planned_usd"] < strong["planned_usd"]
-        assert weak["usd"] <= weak["worst_usd"]
-    assert rows["weak", "study"]["worst_usd"] < rows["strong", "study"]["worst_usd"]
+        assert weak.worst.usd > strong.worst.usd
+        assert weak.planned.usd < strong.planned.usd
+        assert weak.spent.usd <= weak.worst.usd
+    assert rows["weak", "study"].worst.usd < rows["strong", "study"].worst.usd
 
 
 def test_a_replay_writes_the_same_bytes_without_a_call(found, monkeypatch) -> None:

@@ -14,8 +14,7 @@ from tierwise.errors import UnsupportedError
 from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool.run_dir import RunDir
-from tierwise.report.reading import read
-from tierwise.report.spending import spending_rows
+from tierwise.runs.artifacts import read_run, stage_usage
 from tierwise.runs.tune import TuneResult, replay, tune
 from tierwise.schema import Message, PolicyFile, Price, Tier, load_job
 from tierwise.schema.result import ProposalRound
@@ -187,11 +186,11 @@ def test_the_reflection_sees_how_the_candidate_will_be_run(helped: Helped) -> No
 
 
 def test_what_was_planned_for_each_round_stands_beside_what_it_bought(helped: Helped) -> None:
-    rows = {(r["tier"], r["stage"]): r for r in spending_rows(read(helped.folder))}
+    rows = {(r.tier, r.stage): r for r in stage_usage(read_run(helped.folder))}
     books = [("proposer", "round 1"), ("proposer/weak", "round 2")]
-    assert all(rows[book]["planned_calls"] == 2 for book in books)
-    assert all(rows[book]["calls"] > 0 for book in books)
-    assert all(row["planned_calls"] is not None for row in rows.values() if row["calls"])
+    assert all(rows[book].planned.calls == 2 for book in books)
+    assert all(rows[book].spent.calls > 0 for book in books)
+    assert all(row.planned is not None for row in rows.values() if row.spent.calls)
 
 
 def test_a_replay_needs_no_proposer_and_gives_the_same_study(helped: Helped) -> None:

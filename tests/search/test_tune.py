@@ -22,8 +22,7 @@ from tests.search.scripted_job import JOB, OPENING, TINY, install, make_job, run
 from tierwise.errors import BudgetError, InputError, ProviderError
 from tierwise.evaluation import SampleTable
 from tierwise.pool import SamplePool
-from tierwise.report import read
-from tierwise.report.spending import spending_rows
+from tierwise.runs.artifacts import read_run, stage_usage
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import load_job, override
 from tierwise.schema.policy_file import PolicyFile
@@ -117,15 +116,15 @@ def test_a_run_writes_policies_summary_trials_tables_and_study(whole: Path) -> N
 
 
 def test_what_each_stage_bought_adds_up_and_stands_beside_the_plan(whole: Path) -> None:
-    rows = spending_rows(read(whole))
+    rows = stage_usage(read_run(whole))
     summary = json.loads((whole / "summary.json").read_text())
     for name in TIERS:
-        own = [row for row in rows if row["tier"] == name]
-        assert [row["stage"] for row in own] == ["screen", "race", "study", "select", "test"]
-        assert sum(row["calls"] for row in own) == summary["tiers"][name]["spending"]["calls"]
+        own = [row for row in rows if row.tier == name]
+        assert [row.stage for row in own] == ["screen", "race", "study", "select", "test"]
+        assert sum(row.spent.calls for row in own) == summary["tiers"][name]["spending"]["calls"]
         for row in own:
-            assert row["calls"] <= row["worst_calls"]
-            assert row["usd"] <= row["worst_usd"]
+            assert row.spent.calls <= row.worst.calls
+            assert row.spent.usd <= row.worst.usd
 
 
 def test_the_summary_counts_what_the_pool_bought(whole: Path) -> None:

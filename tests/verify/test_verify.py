@@ -7,8 +7,7 @@ import pytest
 from tests.verify.worlds import TASK, USD, policy_file, runtime
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.models import fingerprint_of, resolve_tier
-from tierwise.search.changed import changes
-from tierwise.search.verify import Terms, verify
+from tierwise.runs.verify import Terms, changes, verify
 from tierwise.stats.sequential import confidence_sequence, sequential_test
 from tierwise.tasks import AnswerSpec, Item, Task
 

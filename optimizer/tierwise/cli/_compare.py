@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from tierwise.report import Row, Section
+from tierwise.analysis.tier_files import NotShown
+from tierwise.report.compare import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,20 +14,14 @@ if TYPE_CHECKING:
 LOG_WIDTH = 120
 """Columns where the output is no terminal and nobody says how wide it is."""
 
-_WHO = ("tier", "policy_of", "other", "on", "against", "adds")
 
-
-def show(
-    sections: Mapping[str, Section[Any]],
-    rows: Mapping[str, Sequence[Row]],
-    said: Iterable[str] = (),
-) -> None:
-    """Print every section, after the sentences of ``said``."""
+def show(tables: Sequence[Table], said: Iterable[str] = ()) -> None:
+    """Print every table, after the sentences of `said`."""
     console = _console()
     for sentence in said:
         console.print(sentence, markup=False, soft_wrap=True, style="yellow")
-    for name, found in rows.items():
-        _show(console, name, sections[name], found)
+    for table in tables:
+        _show(console, table)
     console.print(
         "Intervals are 95%, over items; differences are paired by item where they can be. A variant "
         "is prompt/mode/temperature. --json and --csv have everything.",
@@ -35,33 +30,32 @@ def show(
     )
 
 
-def _show(console: Console, name: str, section: Section[Any], rows: Sequence[Row]) -> None:
-    from rich.table import Table
+def _show(console: Console, shown: Table) -> None:
+    from rich import table as rich_table
     from rich.text import Text
 
-    console.print(Text.assemble((name.replace("_", " "), "bold"), "  ", (section.title, "dim")))
-    if not rows:
+    title = ", ".join((*shown.labels.values(), shown.section.title))
+    console.print(Text.assemble((shown.name.replace("_", " "), "bold"), "  ", (title, "dim")))
+    if not shown.rows:
         console.print("  nothing to compare", style="dim")
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in section.columns:
+    table = rich_table.Table(box=None, header_style="dim", pad_edge=False)
+    for column in shown.section.columns:
         right = column.endswith(">")
         table.add_column(
             Text(column.rstrip(">")), justify="right" if right else "left", no_wrap=right
         )
-    for row in rows:
-        cells = None if "note" in row else section.cells(row)
+    notes = [row for row in shown.rows if isinstance(row, NotShown)]
+    for row in shown.rows:
+        cells = None if isinstance(row, NotShown) else shown.section.cells(row)
         if cells is not None:
-            table.add_row(*map(Text, cells), style="bold" if row.get("best") is True else None)
+            best = getattr(row, "best", False) is True
+            table.add_row(*map(Text, cells), style="bold" if best else None)
     if table.row_count:
         console.print(table)
-    for row in rows:
-        if "note" in row:
-            who = " ".join(str(row[key]) for key in _WHO if row.get(key))
-            console.print(
-                f"  {who}: {row['note']}" if who else f"  {row['note']}",
-                markup=False,
-                soft_wrap=True,
-            )
+    for note in notes:
+        who = " ".join(note.labels.values())
+        said = f"  {who}: {note.note}" if who else f"  {note.note}"
+        console.print(said, markup=False, soft_wrap=True)
     console.print()
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.report import numbers as n
-from tierwise.report.words import bucket_names, recipe_in_words
+from tierwise.report import text as n
+from tierwise.report.text import bucket_names, recipe_in_words
 from tierwise.schema.result import BucketSummary, HeldOut, Paired, TierSummary, UsageTotals, to_json
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from tierwise.report import RunFiles
+    from tierwise.runs.artifacts import RunFiles
 
 
 @click.command("compare")
@@ -40,34 +40,34 @@ def command(
     the paraphrase matters, what was spent. Of several: what changed from the first to each of the
     others, paired where they share items and samples. What is missing is said, and the rest shown.
     """
-    from tierwise.errors import InputError, unknown_name
-    from tierwise.report import CHANGES, SECTIONS, changed, compared, frames, read
+    from tierwise.errors import InputError
+    from tierwise.report.between import comparison_tables
+    from tierwise.report.compare import frames, plain_rows
+    from tierwise.runs.artifacts import read_run
 
-    sections: dict[str, Any] = dict(SECTIONS if len(run_dirs) == 1 else CHANGES)
-    for name in names:
-        if name not in sections:
-            raise unknown_name("section", name, sections)
     if as_csv and len(names) > 1:
         raise InputError("--csv prints one table: give one --section")
-    runs = [read(path) for path in run_dirs]
-    names = names or (("prompts",) if as_csv else ())
-    rows = compared(runs[0], names) if len(runs) == 1 else changed(runs, names)
+    runs = [read_run(path) for path in run_dirs]
+    tables = comparison_tables(runs, names or (("prompts",) if as_csv else ()))
     said = [sentence for run in runs for sentence in _missing(run, named=len(runs) > 1)]
     if as_csv or as_json:
         for sentence in said:
             click.echo(sentence, err=True)
     if as_csv:
-        (table,) = frames(rows).values()
+        (table,) = frames(plain_rows(tables)).values()
         click.echo(table.to_csv(index=False, lineterminator="\n"), nl=False)
     elif as_json:
         import json
 
-        plain = {n: json.loads(f.to_json(orient="records")) for n, f in frames(rows).items()}
+        plain = {
+            n: json.loads(f.to_json(orient="records"))
+            for n, f in frames(plain_rows(tables)).items()
+        }
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
         from tierwise.cli._compare import show
 
-        show(sections, rows, said)
+        show(tables, said)
 
 
 def _missing(run: RunFiles, *, named: bool) -> list[str]:

@@ -9,7 +9,7 @@ import click
 from tierwise.cli._job import retriever_option
 
 if TYPE_CHECKING:
-    from tierwise.search.verify import Verified
+    from tierwise.runs.verify import Verified
 
 DROPPED, NOT_DECIDED = 1, 3
 
@@ -56,9 +56,8 @@ def command(
     from tierwise.errors import InputError
     from tierwise.llm.models import kind_of
     from tierwise.runs import load_task
+    from tierwise.runs.verify import Terms, changes, verify
     from tierwise.schema.policy_file import PolicyFile
-    from tierwise.search.changed import changes
-    from tierwise.search.verify import Terms, verify
     from tierwise.serving import PolicyRuntime
 
     file = PolicyFile.load(policy)

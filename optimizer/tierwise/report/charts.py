@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from tierwise.report.numbers import Bounds, significant
+from tierwise.report.text import significant
+from tierwise.schema.result import Bounds
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 14.0, 12.0, 44.0
 """Room around the plot for ticks and axis labels, in the picture's units."""
@@ -40,7 +41,7 @@ class Mark:
     note: str = ""
     shape: str = "circle"
     size: float = 5.0
-    interval: Bounds = None
+    interval: Bounds | None = None
     label: str = ""
 
 
@@ -91,7 +92,7 @@ class IntervalRow(NamedTuple):
 
     name: str
     value: float
-    interval: Bounds
+    interval: Bounds | None
     aside: str
     note: str
     shape: str = "circle"

@@ -1,72 +1,572 @@
-"""Tiers side by side: a section is one file, and one line here."""
+"""The tables of `tierwise compare RUN_DIR`: tiers side by side, a `Section` each.
+
+A section takes typed rows from `analysis` and says how a terminal shows them; `--json` and `--csv`
+have every field, an interval `x` as `x`, `x_low` and `x_high`. A row that the stored samples do not
+support has `note` in place of numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from tierwise.analysis import prompts, search_rounds, tiers
+from tierwise.analysis.tier_files import NotShown, TierFiles
 from tierwise.errors import UnsupportedError
-from tierwise.report import (
-    difficulty,
-    equal_dollars,
-    escalation,
-    frontier,
-    gains,
-    prompts,
-    recipes,
-    search_rounds,
-    sensitivity,
-    sensitivity_by_tier,
-    spending,
-    techniques,
-    transfer,
-)
-from tierwise.report._base import NOTE, Row, Section
-from tierwise.report.between import CHANGES, Two
-from tierwise.report.reading import RunFiles
+from tierwise.report import text as n
+from tierwise.report.text import bucket_names, recipe_in_words
+from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
+from tierwise.schema.result import EscalationRow, PromptSensitivity, Technique
+from tierwise.stats import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SECTIONS: dict[str, Section[RunFiles]] = {
-    "recipes": recipes.SECTION,
-    "prompts": prompts.SECTION,
-    "gains": gains.SECTION,
-    "frontier": frontier.SECTION,
-    "equal_dollars": equal_dollars.SECTION,
-    "transfer": transfer.SECTION,
-    "difficulty": difficulty.SECTION,
-    "sensitivity": sensitivity.SECTION,
-    "sensitivity_by_tier": sensitivity_by_tier.SECTION,
-    "techniques": techniques.SECTION,
-    "escalation": escalation.SECTION,
-    "search": search_rounds.SECTION,
-    "spending": spending.SECTION,
-}
+Row = dict[str, Any]
+"""A row as plain data: what `--json` and `--csv` hold."""
+
+NOTE = "note"
+"""Key of a row that says, in place of numbers, why there are none."""
+
+MOST_PROMPTS = 8
+"""Prompts of a tier in a terminal, beside those of its policy; `--csv` has all."""
+MOST_TECHNIQUES = 12
+"""Techniques of a tier in a terminal, beside those with a verdict."""
+
+S = TypeVar("S")
+R = TypeVar("R")
 
 
-def frames(rows: Mapping[str, Sequence[Row]]) -> dict[str, pd.DataFrame]:
-    """The same as data frames; a row that cannot be shown says why in ``note``."""
-    import pandas as pd
+@dataclass(frozen=True)
+class Section(Generic[S, R]):
+    """A table of a comparison of `S`: a run, or two of them.
 
-    return {name: pd.DataFrame(list(found)) for name, found in rows.items()}
+    Attributes:
+        title: the question that it answers.
+        rows: typed rows, or why there are none.
+        columns: what a terminal shows; a name that ends in `>` holds numbers.
+        cells: a row's text, a cell a column; None leaves the row to `--json` and `--csv`.
+        data: a row as plain data.
+    """
+
+    title: str
+    rows: Callable[[S], Iterable[R | NotShown]]
+    columns: tuple[str, ...]
+    cells: Callable[[R], tuple[str, ...] | None]
+    data: Callable[[R], Row]
+
+    def table(self, source: S) -> list[R | NotShown]:
+        """The rows; one note where the section as a whole cannot be shown."""
+        try:
+            return list(self.rows(source))
+        except UnsupportedError as error:
+            return [NotShown({}, f"not shown: {error}")]
+
+    def plain(self, row: R | NotShown) -> Row:
+        """A row as plain data."""
+        return {**row.labels, NOTE: row.note} if isinstance(row, NotShown) else self.data(row)
 
 
-def compared(run: RunFiles, names: tuple[str, ...] = ()) -> dict[str, list[Row]]:
-    """The rows of the named sections (left out: all), as plain data."""
-    return {name: _rows(SECTIONS[name], run) for name in names or SECTIONS}
+def flat(row: object) -> Row:
+    """The fields of a dataclass; an interval as its mean and both ends."""
+    found: Row = {}
+    for field in fields(row):  # type: ignore[arg-type]  # a dataclass, which has no type of its own
+        name, value = field.name.rstrip("_"), getattr(row, field.name)
+        if isinstance(value, Interval):
+            found |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+        else:
+            found[name] = value
+    return found
 
 
-def changed(runs: Sequence[RunFiles], names: tuple[str, ...] = ()) -> dict[str, list[Row]]:
-    """What changed from the first run to each of the others; as ``compared``."""
-    pairs = [Two(runs[0], run) for run in runs[1:]]
+def by_tier(
+    run: RunFiles, rows: Callable[[TierFiles], Iterable[R | NotShown]]
+) -> list[R | NotShown]:
+    """The rows of every tier; of one whose files do not have what it takes, a note."""
+    found: list[R | NotShown] = []
+    for tier in run.tiers.values():
+        try:
+            found += rows(tier)
+        except UnsupportedError as error:
+            found.append(NotShown({"tier": tier.name}, f"not shown: {error}"))
+    return found
+
+
+# --- recipes -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RecipeRow:
+    """A bucket of the exported policy, easiest first; None for what its file does not say."""
+
+    tier: str
+    model: str
+    operating_point: str
+    gate: str
+    bucket: str
+    share: float | None
+    variants: str
+    strategy: str
+    in_words: str
+    signal: str
+    thresholds: str
+    bucket_score: float | None
+    bucket_score_low: float | None
+    bucket_score_high: float | None
+    score: float | None
+    usd_per_item: float | None
+
+
+def recipe_rows(tier: TierFiles) -> list[RecipeRow]:
+    """A row a bucket."""
+    file = tier.policy_file
+    expected, difficulty = file.expected, file.policy.difficulty
+    measured = expected.get("buckets") or [{}] * len(file.policy.buckets)
+    names = bucket_names(len(file.policy.buckets))
+    rows = []
+    for i, recipe in enumerate(file.policy.buckets):
+        low, high = measured[i].get("score_ci95") or (None, None)
+        rows.append(
+            RecipeRow(
+                tier=tier.name,
+                model=file.tier.model,
+                operating_point=tier.summary.operating_point,
+                gate=tier.summary.gate,
+                bucket=names[i],
+                share=file.shares[i] if file.shares else None,
+                variants=" + ".join(variant.label for variant in recipe.variants),
+                strategy=str(recipe.strategy),
+                in_words=recipe_in_words(recipe),
+                signal=difficulty.signal,
+                thresholds=", ".join(f"{cut:g}" for cut in difficulty.thresholds),
+                bucket_score=measured[i].get("score"),
+                bucket_score_low=low,
+                bucket_score_high=high,
+                score=expected.get("score"),
+                usd_per_item=expected.get("usd_per_item"),
+            )
+        )
+    return rows
+
+
+def _recipe_cells(row: RecipeRow) -> tuple[str, ...]:
+    first = row.bucket in ("all", "easy", "b1")
+    return (
+        row.tier if first else "",
+        row.bucket,
+        n.share(row.share),
+        row.in_words,
+        n.score(row.bucket_score),
+        n.usd_per(row.usd_per_item) if first else "",
+        f"{row.signal} at {row.thresholds}" if first and row.thresholds else "",
+        row.gate if first else "",
+    )
+
+
+RECIPES = Section[RunFiles, RecipeRow](
+    "the policy of each tier, bucket by bucket",
+    lambda run: by_tier(run, recipe_rows),
+    ("tier", "bucket", "share>", "what is done", "score>", "$/1,000>", "told apart by", "gate"),
+    _recipe_cells,
+    flat,
+)
+
+# --- prompts, techniques, sensitivity ----------------------------------------------------------
+
+
+def _prompt_cells(row: prompts.PromptRow) -> tuple[str, ...] | None:
+    if row.rank > MOST_PROMPTS and not row.chosen:
+        return None
+    mark = "●" if row.best else "" if row.separable else "○"
+    return (
+        row.tier,
+        f"{row.prompt}/{row.mode}/{row.temperature:g}",
+        n.interval(row.score),
+        f"{row.items:.0f}",
+        f"{row.samples:.0f}",
+        n.usd_per(row.usd_per_item),
+        "" if row.best else f"{-row.behind_best:+.3f}",
+        mark + ("*" if row.chosen else ""),
+    )
+
+
+PROMPTS = Section[RunFiles, prompts.PromptRow](
+    "every prompt on every tier at one sample (● best, ○ not separable from it, * in the policy)",
+    lambda run: by_tier(run, prompts.prompt_rows),
+    ("tier", "prompt", "score>", "items>", "samples>", "$/1,000>", "to best>", ""),
+    _prompt_cells,
+    flat,
+)
+
+
+@dataclass(frozen=True)
+class TierTechnique:
+    """A technique on a tier; the largest gain has rank 1."""
+
+    tier: str
+    rank: int
+    technique: Technique
+
+
+def _techniques(tier: TierFiles) -> list[TierTechnique]:
+    return [TierTechnique(tier.name, i, t) for i, t in enumerate(tier.summary.techniques, start=1)]
+
+
+def _technique_cells(row: TierTechnique) -> tuple[str, ...] | None:
+    t = row.technique
+    if row.rank > MOST_TECHNIQUES and t.verdict == "not shown":
+        return None
+    spread = f"{t.worst_paraphrase:.3f}–{t.best_paraphrase:.3f}"
+    return (
+        row.tier,
+        f"{t.prompt}/{t.mode}",
+        t.family,
+        t.against,
+        n.interval(n.estimate(t.difference, t.difference_ci95), "+"),
+        spread if len(t.paraphrases) > 1 else "",
+        f"×{t.cost_ratio:.2g}",
+        t.verdict,
+    )
+
+
+def _technique_data(row: TierTechnique) -> Row:
+    found = {"tier": row.tier, **_with_ends(vars(row.technique)), "rank": row.rank}
+    return {**found, "paraphrases": len(row.technique.paraphrases)}
+
+
+TECHNIQUES = Section[RunFiles, TierTechnique](
+    "does a technique help here? (all paraphrases together, Holm over a tier's table)",
+    lambda run: by_tier(run, _techniques),
+    ("tier", "technique", "family", "against", "difference>", "by paraphrase>", "cost>", ""),
+    _technique_cells,
+    _technique_data,
+)
+
+
+def _with_ends(row: Mapping[str, Any]) -> Row:
+    """`x_ci95` as `x_low` and `x_high`."""
+    found: Row = {}
+    for name, value in row.items():
+        if name.endswith("_ci95"):
+            stem = name.removesuffix("_ci95")
+            found |= {f"{stem}_low": value[0], f"{stem}_high": value[1]}
+        else:
+            found[name] = value
+    return found
+
+
+@dataclass(frozen=True)
+class TierSensitivity:
+    """A family of paraphrases on a tier."""
+
+    tier: str
+    found: PromptSensitivity
+
+
+def _sensitivities(tier: TierFiles) -> list[TierSensitivity]:
+    return [TierSensitivity(tier.name, row) for row in tier.summary.prompt_sensitivity]
+
+
+def _sensitivity_cells(row: TierSensitivity) -> tuple[str, ...]:
+    s = row.found
+    family = "all prompts" if s.family == prompts.ALL_PROMPTS else s.family
+    confidence = s.spearman_with_confidence
+    return (
+        row.tier,
+        f"{family}, {s.mode}/{s.temperature:g}",
+        f"{len(s.prompts)}",
+        n.interval(n.estimate(s.pss, s.pss_ci95)),
+        "" if s.by_chance is None else f"{s.by_chance:.3f}",
+        "" if confidence is None else f"{confidence:+.2f}",
+    )
+
+
+def _sensitivity_data(row: TierSensitivity) -> Row:
+    found = {"tier": row.tier, **_with_ends(vars(row.found)), "prompts": len(row.found.prompts)}
+    del found["mean_score"]
+    return found
+
+
+SENSITIVITY = Section[RunFiles, TierSensitivity](
+    "how much the score depends on the paraphrase (PSS; 0: not at all)",
+    lambda run: by_tier(run, _sensitivities),
+    ("tier", "paraphrases", "prompts>", "PSS>", "by chance>", "with confidence>"),
+    _sensitivity_cells,
+    _sensitivity_data,
+)
+
+SENSITIVITY_TRENDS = Section[RunFiles, prompts.SensitivityTrend](
+    "is a stronger tier less sensitive to the paraphrase? (rank correlation, within families)",
+    lambda run: prompts.sensitivity_trends(
+        [tier.summary.prompt_sensitivity for tier in run.tiers.values()], run.seed
+    ),
+    ("PSS with", "families>", "points>", "Spearman>"),
+    lambda row: (row.with_, f"{row.families}", f"{row.points}", n.interval(row.spearman, "+")),
+    flat,
+)
+
+# --- tiers -------------------------------------------------------------------------------------
+
+
+def _gain_cells(row: tiers.GainRow) -> tuple[str, ...]:
+    if row.same:
+        return row.tier, row.adds, "nothing: the same policy", "", row.split
+    return row.tier, row.adds, n.interval(row.gain, "+"), n.ratio(row.cost_ratio, ""), row.split
+
+
+GAINS = Section[RunFiles, tiers.GainRow](
+    "what thinking, votes and buckets add",
+    lambda run: by_tier(run, tiers.gain_rows),
+    ("tier", "adds", "gain>", "at cost>", "judged on"),
+    _gain_cells,
+    flat,
+)
+
+
+def _frontier_cells(row: tiers.FrontierRow) -> tuple[str, ...]:
+    def cheapest(offer: tiers.Offer | None) -> tuple[str, str, str]:
+        if offer is None:
+            return "not reached", "", ""
+        return offer.tier, n.score(offer.score.mean), n.usd_per(offer.usd)
+
+    out = ", ".join(row.not_reached_by)
+    return f"{row.target:g}", *cheapest(row.reached), *cheapest(row.surely), out
+
+
+def _frontier_data(row: tiers.FrontierRow) -> Row:
+    def said(prefix: str, offer: tiers.Offer | None) -> Row:
+        names = ("tier", "policy", "score", "score_low", "score_high", "usd_per_item")
+        values = (offer.tier, offer.policy, *offer.score, offer.usd) if offer else [None] * 6
+        return {prefix + name: value for name, value in zip(names, values, strict=True)}
+
+    out = ", ".join(row.not_reached_by)
+    both = said("", row.reached) | said("surely_", row.surely)
+    return {"target": row.target, **both, "not_reached_by": out}
+
+
+FRONTIER = Section[RunFiles, tiers.FrontierRow](
+    "the cheapest tier for each score (policies: --json)",
+    lambda run: tiers.frontier_rows(list(run.tiers.values())),
+    (
+        "target>",
+        "cheapest",
+        "score>",
+        "$/1,000>",
+        "surely (95%)",
+        "score>",
+        "$/1,000>",
+        "out of reach of",
+    ),
+    _frontier_cells,
+    _frontier_data,
+)
+
+
+def _equal_dollars_cells(row: tiers.EqualDollarsRow) -> tuple[str, ...]:
+    reaches = "" if row.reaches_at_any_budget_tried else ", at any budget tried"
+    return (
+        row.tier,
+        row.against,
+        f"{row.score:.3f}",
+        n.usd_per(row.usd_per_item),
+        f"{row.single_call_score:.3f}",
+        n.usd_per(row.single_call_usd),
+        n.interval(row.lead, "+"),
+        row.verdict + reaches,
+    )
+
+
+EQUAL_DOLLARS = Section[RunFiles, tiers.EqualDollarsRow](
+    "a cheaper tier's policy against a single call to a more expensive tier",
+    lambda run: tiers.equal_dollars_rows(list(run.tiers.values())),
+    ("tier", "against", "score>", "$/1,000>", "single call>", "$/1,000>", "lead>", "verdict"),
+    _equal_dollars_cells,
+    flat,
+)
+
+TRANSFER = Section[RunFiles, tiers.TransferRow](
+    "each tier's policy on the others, against their own",
+    lambda run: tiers.transfer_rows(list(run.tiers.values()), run.seed),
+    ("policy of", "on", "score>", "against own>", "at cost>", "judged on"),
+    lambda row: (
+        row.policy_of,
+        row.on,
+        n.interval(row.score),
+        n.interval(row.against_own, "+"),
+        n.ratio(row.cost_ratio, ""),
+        row.split,
+    ),
+    flat,
+)
+
+DIFFICULTY = Section[RunFiles, tiers.DifficultyRow](
+    "rank correlation of item difficulty between tiers",
+    lambda run: tiers.difficulty_rows(list(run.tiers.values()), run.seed),
+    ("tier", "other", "Spearman>", "items>"),
+    lambda row: (row.tier, row.other, n.interval(row.spearman), f"{row.items:.0f}"),
+    flat,
+)
+
+
+@dataclass(frozen=True)
+class TierEscalation:
+    """A policy of a tier that may escalate."""
+
+    tier: str
+    found: EscalationRow
+
+
+def _escalations(tier: TierFiles) -> list[TierEscalation]:
+    return [TierEscalation(tier.name, row) for row in tier.summary.escalation]
+
+
+def _escalation_cells(row: TierEscalation) -> tuple[str, ...]:
+    e, against = row.found, row.found.compared
+    return (
+        row.tier,
+        e.name,
+        n.interval(n.estimate(e.score, e.score_ci95)),
+        n.usd_per(e.usd_per_item),
+        f"{e.samples_per_item:.2f}",
+        f"{e.escalated:.0%}",
+        n.interval(n.estimate(against.score_difference, against.score_difference_ci95), "+"),
+        n.ratio(against.cost_ratio, ""),
+    )
+
+
+def _escalation_data(row: TierEscalation) -> Row:
+    e, against = row.found, row.found.compared
     return {
-        name: [row for two in pairs for row in CHANGES[name].rows(two)] for name in names or CHANGES
+        "tier": row.tier,
+        "policy": e.name,
+        "against": e.against,
+        **_with_ends({"score": e.score, "score_ci95": e.score_ci95}),
+        "usd_per_item": e.usd_per_item,
+        "samples": e.samples_per_item,
+        "escalated": e.escalated,
+        "difference": against.score_difference,
+        **_with_ends({"difference_ci95": against.score_difference_ci95}),
+        "cost_ratio": against.cost_ratio,
+        **_with_ends({"cost_ratio_ci95": against.cost_ratio_ci95}),
     }
 
 
-def _rows(section: Section[RunFiles], run: RunFiles) -> list[Row]:
-    try:
-        return section.rows(run)
-    except UnsupportedError as error:
-        return [{NOTE: f"not shown: {error}"}]
+ESCALATION = Section[RunFiles, TierEscalation](
+    "escalation: never, always, where it pays (against the strong tier, held out)",
+    lambda run: by_tier(run, _escalations),
+    ("tier", "policy", "score>", "$/1,000>", "samples>", "escalated>", "to strong>", "cost>"),
+    _escalation_cells,
+    _escalation_data,
+)
+
+# --- rounds of search, spending ----------------------------------------------------------------
+
+
+def _search_cells(row: search_rounds.SearchRow) -> tuple[str, ...] | None:
+    if not row.leads or row.chains > 1:
+        return None
+    return (
+        row.tier,
+        row.items,
+        f"{row.variant} k={row.passages}",
+        str(row.rounds),
+        n.interval(row.score),
+        n.usd_per(row.usd_per_item),
+        "flat" if row.rounds == row.plateau else "",
+        row.next_dollar_buys,
+    )
+
+
+SEARCH = Section[RunFiles, search_rounds.SearchRow](
+    "what does a round of search buy? (one chain of the leading variant; study items)",
+    lambda run: by_tier(run, lambda t: search_rounds.search_rows(t.name, t.study_table)),
+    ("tier", "items", "variant", "rounds>", "score>", "1,000 requests>", "", "next dollar"),
+    _search_cells,
+    flat,
+)
+
+
+def _spending_cells(row: StageUsage) -> tuple[str, ...]:
+    return (
+        row.tier,
+        row.stage,
+        f"{row.spent.calls:,}",
+        f"{row.spent.tokens:,}",
+        n.usd(row.spent.usd),
+        f"{row.planned.calls:,}" if row.planned else "",
+        n.usd(row.planned.usd if row.planned else None),
+        n.usd(row.worst.usd if row.worst else None),
+    )
+
+
+def _spending_data(row: StageUsage) -> Row:
+    found: Row = {"tier": row.tier, "stage": row.stage}
+    for prefix, totals in (("", row.spent), ("planned_", row.planned), ("worst_", row.worst)):
+        for name in ("calls", "tokens", "usd"):
+            found[prefix + name] = getattr(totals, name) if totals else None
+    return found
+
+
+SPENDING = Section[RunFiles, StageUsage](
+    "what the run spent, beside what was planned",
+    stage_usage,
+    (
+        "tier",
+        "stage",
+        "calls>",
+        "tokens>",
+        "dollars>",
+        "calls planned>",
+        "dollars planned>",
+        "at worst>",
+    ),
+    _spending_cells,
+    _spending_data,
+)
+
+SECTIONS: dict[str, Section[RunFiles, Any]] = {
+    "recipes": RECIPES,
+    "prompts": PROMPTS,
+    "gains": GAINS,
+    "frontier": FRONTIER,
+    "equal_dollars": EQUAL_DOLLARS,
+    "transfer": TRANSFER,
+    "difficulty": DIFFICULTY,
+    "sensitivity": SENSITIVITY,
+    "sensitivity_by_tier": SENSITIVITY_TRENDS,
+    "techniques": TECHNIQUES,
+    "escalation": ESCALATION,
+    "search": SEARCH,
+    "spending": SPENDING,
+}
+"""By the name of `--section`."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A section with its rows; `labels` are columns in front of each row's own."""
+
+    name: str
+    section: Section[Any, Any]
+    rows: Sequence[Any]
+    labels: Mapping[str, str]
+
+    def plain(self) -> list[Row]:
+        """The rows as plain data."""
+        return [{**self.labels, **self.section.plain(row)} for row in self.rows]
+
+
+def plain_rows(tables: Iterable[Table]) -> dict[str, list[Row]]:
+    """The rows of each section as plain data; those of several tables of one name together."""
+    found: dict[str, list[Row]] = {}
+    for table in tables:
+        found.setdefault(table.name, []).extend(table.plain())
+    return found
+
+
+def frames(rows: Mapping[str, Sequence[Row]]) -> dict[str, pd.DataFrame]:
+    """The same as data frames; a row that cannot be shown says why in `note`."""
+    import pandas as pd
+
+    return {name: pd.DataFrame(list(found)) for name, found in rows.items()}

@@ -19,11 +19,11 @@ from tierwise.pool.run_dir import RunDir, held
 from tierwise.pool.supervision import INTERRUPTION
 from tierwise.proposals import PromptProposer, TaskProposer
 from tierwise.runs import load_space, load_task, space_of
+from tierwise.runs.artifacts import Origin, RunResults, write_results
 from tierwise.schema import Job, LoadedTask, PromptTemplate
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import Summary
 from tierwise.search.events import Event, Finished, Listener
-from tierwise.search.export import Origin
 from tierwise.search.gate import passed
 from tierwise.search.opening import Searched, Searches, addresses_of, search_tier
 from tierwise.search.plan import plan
@@ -31,7 +31,6 @@ from tierwise.search.planned import as_data
 from tierwise.search.prepared import Prepared
 from tierwise.search.problem import EscalationTarget, SearchSize
 from tierwise.search.rounds import Desk, proposer_of
-from tierwise.search.run_files import Results, write
 from tierwise.search.space import without_search
 from tierwise.search.tier import TierResult, escalation_target
 from tierwise.tasks import RECORDED as RECORDED_METRIC
@@ -225,10 +224,10 @@ def _run(
             )
             for name in found
         }
-        spending = {name: pool.billed(run.run, name) for name in found}
+        billed = {name: pool.billed(run.run, name) for name in found}
         proposals = None if desk is None else desk.summary()
-    results = Results(found, _gates(found), origins, spending, failed, proposals)
-    written = write(run, prepared, results)
+    results = RunResults(found, _gates(found), origins, billed, failed, proposals)
+    written = write_results(run, prepared, results)
     return TuneResult(run, written.policies, written.summary, found, failed)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from tierwise.analysis.tier_files import TierFiles
 from tierwise.errors import UnsupportedError
 from tierwise.report.charts import Chart
-from tierwise.report.reading import RunFiles, TierFiles
+from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.policy_file import PolicyFile
 
 T = TypeVar("T")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tierwise.analysis.search_rounds import SearchRow, search_rows
+from tierwise.analysis.tier_files import TierFiles
 from tierwise.evaluation import Evaluator, Permutations
-from tierwise.report import numbers as n
+from tierwise.report import text as n
 from tierwise.report.charts import (
     Bar,
     BarChart,
@@ -22,9 +24,8 @@ from tierwise.report.charts import (
 )
 from tierwise.report.html.base import Built, ByTier, Figure, each_tier, needed_file
 from tierwise.report.html.results import held_out_in_words
-from tierwise.report.reading import RunFiles, TierFiles
-from tierwise.report.search_rounds import search_rows, shown
-from tierwise.report.words import bucket_names
+from tierwise.report.text import bucket_names
+from tierwise.runs.artifacts import RunFiles
 from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.schema.result import AblationStep, HeldOut
 from tierwise.stats import bootstrap_mean
@@ -222,28 +223,28 @@ def retrieval_section(run: RunFiles) -> Built:
     """The leading variant's score by rounds, by question length; nothing where no tier searches."""
 
     def figure(tier: TierFiles) -> Figure | None:
-        rows = tuple(shown(search_rows(tier)))
+        rows = tuple(r for r in search_rows(tier.name, tier.study_table) if r.leads)
         return Figure(tier.name, _retrieval_chart(tier, rows), rows) if rows else None
 
     tiers, _ = each_tier(run, figure)  # that a table is missing is said at other sections
     return Built(ByTier(tiers) if tiers else None)
 
 
-def _retrieval_chart(tier: TierFiles, rows: Sequence[Mapping[str, Any]]) -> XYChart:
-    single = [row for row in rows if row["chains"] == 1]
-    flat = {row["items"]: row["plateau"] for row in single}
+def _retrieval_chart(tier: TierFiles, rows: Sequence[SearchRow]) -> XYChart:
+    single = [row for row in rows if row.chains == 1]
+    flat = {row.items: row.plateau for row in single}
     series = []
     for i, name in enumerate(flat):
-        mine = [row for row in single if row["items"] == name]
-        rising = tuple(Mark(row["rounds"], row["rising"], shape="") for row in mine)
+        mine = [row for row in single if row.items == name]
+        rising = tuple(Mark(row.rounds, row.rising, shape="") for row in mine)
         series.append(Series(f"{name}, flat from {flat[name]}", tier.tone, rising, _LINES[i % 3]))
         marks = tuple(
             Mark(
-                row["rounds"],
-                row["score"],
-                f"{name}, {row['rounds']} rounds: {n.score(row['score'])}",
+                row.rounds,
+                row.score.mean,
+                f"{name}, {row.rounds} rounds: {n.score(row.score.mean)}",
                 size=3.2,
-                interval=(row["score_low"], row["score_high"]),
+                interval=(row.score.low, row.score.high),
             )
             for row in mine
         )

@@ -16,11 +16,11 @@ from markupsafe import Markup
 
 from tierwise.errors import InputError, TierwiseError
 from tierwise.report import charts
-from tierwise.report import numbers as n
+from tierwise.report import text as n
 from tierwise.report.html import explanations, prompting, record, results
 from tierwise.report.html.base import Built
-from tierwise.report.reading import RunFiles, read
-from tierwise.report.words import bucket_names
+from tierwise.report.text import bucket_names
+from tierwise.runs.artifacts import RunFiles, read_run
 
 _LONGEST = 2000
 """Characters of a name or sentence that are shown; ``|e`` shows a text whole."""
@@ -87,7 +87,7 @@ def report(path: Path) -> str:
     Raises:
         InputError: ``path`` is no run directory.
     """
-    run = read(path)
+    run = read_run(path)
     groups = {
         name: [
             section

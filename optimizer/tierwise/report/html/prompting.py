@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tierwise.analysis.prompts import PromptRow, one_sample, prompt_rows
+from tierwise.analysis.tier_files import TierFiles
 from tierwise.evaluation import Evaluator, Permutations
-from tierwise.report import numbers as n
+from tierwise.report import text as n
 from tierwise.report.charts import Mark, Rule, Series, XYChart
 from tierwise.report.html.base import Built, ByTier, Figure, each_tier, needed_file, sorted_by
-from tierwise.report.prompts import one_sample, prompt_rows
-from tierwise.report.reading import RunFiles, TierFiles
+from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.policy import Difficulty
 from tierwise.schema.result import TierSummary
 from tierwise.stats import bootstrap_mean, spearman
@@ -34,8 +34,8 @@ class Prompts:
     Scores of the map lie between ``low`` and ``high``.
     """
 
-    tiers: tuple[tuple[TierFiles, tuple[Mapping[str, Any], ...]], ...]
-    rows: tuple[tuple[str, tuple[Mapping[str, Any] | None, ...]], ...]
+    tiers: tuple[tuple[TierFiles, tuple[PromptRow, ...]], ...]
+    rows: tuple[tuple[str, tuple[PromptRow | None, ...]], ...]
     left_out: int
     low: float
     high: float
@@ -65,16 +65,16 @@ class Signals:
 def prompts_section(run: RunFiles) -> Built:
     """Every prompt on every tier at one sample."""
     tiers, notes = each_tier(run, lambda tier: (tier, tuple(prompt_rows(tier))))
-    scores = [row["score"] for _, rows in tiers for row in rows]
+    scores = [row.score.mean for _, rows in tiers for row in rows]
     if not scores:
         return Built(None, notes)
-    cells: dict[str, dict[str, Mapping[str, Any]]] = {}
+    cells: dict[str, dict[str, PromptRow]] = {}
     for tier, rows in tiers:
         for row in rows:
             cells.setdefault(_label(row), {})[tier.name] = row
 
     def order(variant: str) -> tuple[float, str]:
-        return -float(np.mean([cell["score"] for cell in cells[variant].values()])), variant
+        return -float(np.mean([cell.score.mean for cell in cells[variant].values()])), variant
 
     ranked = sorted(cells, key=order)
     table = tuple(
@@ -85,8 +85,8 @@ def prompts_section(run: RunFiles) -> Built:
     return Built(Prompts(tiers, table, left_out, min(scores), max(scores)), notes)
 
 
-def _label(row: Mapping[str, Any]) -> str:
-    return f"{row['prompt']}/{row['mode']}/{row['temperature']:g}"
+def _label(row: PromptRow) -> str:
+    return f"{row.prompt}/{row.mode}/{row.temperature:g}"
 
 
 def techniques_section(run: RunFiles) -> Built:

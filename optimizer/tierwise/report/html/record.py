@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from tierwise.analysis.tier_files import TierFiles
 from tierwise.episode import strategies_of
 from tierwise.errors import InputError, UnsupportedError
 from tierwise.evaluation import ABSTAINED, Replayed, SampleTable, replay_columns
 from tierwise.llm import build_request
 from tierwise.pool import SamplePool
-from tierwise.report import numbers as n
+from tierwise.report import text as n
 from tierwise.report.charts import Bar, BarChart
 from tierwise.report.html.base import Built, ByTier, Figure, each_tier, needed_file
-from tierwise.report.purchases import Bought, addresses, bought
-from tierwise.report.reading import RunFiles, TierFiles
-from tierwise.report.spending import spending_rows
-from tierwise.report.words import bucket_names
+from tierwise.report.text import bucket_names
+from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
+from tierwise.runs.purchases import Bought, addresses, bought
 from tierwise.schema import Variant
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import PlannedTier, UsageTotals
@@ -44,7 +44,7 @@ class SpendingContext:
     lost_usd: float
     simulated: bool
     figure: Figure
-    stages: tuple[Mapping[str, Any], ...]
+    stages: tuple[StageUsage, ...]
     requests: tuple[Bought, ...]
 
 
@@ -62,7 +62,7 @@ def spending_section(run: RunFiles) -> Built:
         lost_usd=sum(spent.usd for spent in lost),
         simulated=any(tier.simulated for tier in run.tiers.values()),
         figure=Figure("Cost of tuning by tier", _spending_chart(run, rows), rows),
-        stages=tuple(spending_rows(run)),
+        stages=tuple(stage_usage(run)),
         requests=tuple(bought(run.run.pool)),
     )
     pool, notes = _opened_pool(run)

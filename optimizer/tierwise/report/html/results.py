@@ -9,15 +9,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from tierwise.report import numbers as n
+from tierwise.analysis.tier_files import NotShown, TestedPolicies, TierFiles
+from tierwise.analysis.tiers import FrontierRow, frontier_rows
+from tierwise.report import text as n
 from tierwise.report.charts import Mark, Series, XYChart
-from tierwise.report.frontier import frontier_rows
 from tierwise.report.html.base import Built, Figure, sorted_by
-from tierwise.report.reading import RunFiles, TierFiles
-from tierwise.report.words import bucket_names, recipe_in_words
+from tierwise.report.text import bucket_names, recipe_in_words
+from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import Bounds, HeldOut, OperatingPoint
-from tierwise.search.tested import Tested
 from tierwise.stats import paired_difference
 from tierwise.stats.intervals import SMALL_SAMPLE, Interval
 
@@ -245,7 +245,7 @@ def held_out_in_words(got: HeldOut) -> str:
     )
 
 
-def paired_gain(tested: Tested | None, policy: str, other: str) -> Interval | None:
+def paired_gain(tested: TestedPolicies | None, policy: str, other: str) -> Interval | None:
     """The difference of two tested policies' scores, paired by item; None where it is not known."""
     if tested is None or policy not in tested.policies or other not in tested.policies:
         return None
@@ -322,12 +322,14 @@ def _steps(tier: TierFiles, points: tuple[tuple[str, OperatingPoint], ...]) -> I
 class Cheapest:
     """A row a target score."""
 
-    targets: tuple[object, ...]
+    targets: tuple[FrontierRow, ...]
 
 
 def cheapest_section(run: RunFiles) -> Built:
     """The cheapest tier and policy for each score that one may want."""
-    rows = frontier_rows(run)
-    targets = tuple(row for row in rows if "target" in row)
-    notes = tuple(f"{row['tier']} is {row['note']}." for row in rows if "note" in row)
+    rows = frontier_rows(list(run.tiers.values()))
+    targets = tuple(row for row in rows if isinstance(row, FrontierRow))
+    notes = tuple(
+        f"{row.labels['tier']} is {row.note}." for row in rows if isinstance(row, NotShown)
+    )
     return Built(Cheapest(targets) if targets else None, notes)

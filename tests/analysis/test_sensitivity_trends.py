@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-from tierwise.report._base import NOTE
-from tierwise.report.sensitivity_by_tier import by_tier_rows
+from tierwise.analysis.prompts import sensitivity_trends
+from tierwise.analysis.tier_files import NotShown
 from tierwise.schema.result import PromptSensitivity
 
 
-def run(pss: dict[str, list[float]]) -> SimpleNamespace:
+def tiers(pss: dict[str, list[float]]) -> list[list[PromptSensitivity]]:
     """Tiers by place, each with its families' PSS; the stronger the tier, the higher its score."""
-    tiers = {}
-    for place in range(3):
-        rows = [
+    return [
+        [
             PromptSensitivity(
                 family=family,
                 mode="direct",
@@ -27,21 +24,22 @@ def run(pss: dict[str, list[float]]) -> SimpleNamespace:
             )
             for family, values in pss.items()
         ]
-        tiers[f"t{place}"] = SimpleNamespace(summary=SimpleNamespace(prompt_sensitivity=rows))
-    return SimpleNamespace(tiers=tiers, seed=0)
+        for place in range(3)
+    ]
 
 
 def test_stronger_tiers_that_are_less_sensitive_are_seen_within_families() -> None:
     # Families differ much more than tiers do: over all points together nothing would be seen.
     falling = {f"f{i}": [i + 0.3, i + 0.2, i + 0.1] for i in range(4)}
-    rows = {row["with"]: row for row in by_tier_rows(run(falling | {"*": [0.0, 5.0, 9.0]}))}
-    assert set(rows) == {"place of the tier", "score"}
-    for row in rows.values():
-        assert row["spearman"] < -0.9
-        assert row["spearman_high"] < -0.9
-        assert (row["families"], row["points"]) == (4, 12)
+    rows = sensitivity_trends(tiers(falling | {"*": [0.0, 5.0, 9.0]}), seed=0)
+    assert [row.with_ for row in rows] == ["place of the tier", "score"]
+    for row in rows:
+        assert row.spearman.mean < -0.9
+        assert row.spearman.high < -0.9
+        assert (row.families, row.points) == (4, 12)
 
 
 def test_two_families_say_nothing() -> None:
-    (row,) = by_tier_rows(run({"f": [0.3, 0.2, 0.1], "g": [0.3, 0.2, 0.1]}))
-    assert "fewer than three" in row[NOTE]
+    (row,) = sensitivity_trends(tiers({"f": [0.3, 0.2, 0.1], "g": [0.3, 0.2, 0.1]}), seed=0)
+    assert isinstance(row, NotShown)
+    assert "fewer than three" in row.note

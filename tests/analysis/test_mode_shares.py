@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.evaluation.worlds import VARIANTS, random_table
+from tierwise.analysis.ablation import mode_shares, stuck_in
 from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Weight, uniform
-from tierwise.search.mode_shares import mode_shares, stuck_in
 
 SINGLE, TWO = StrategySpec.of("single"), StrategySpec.of("self_consistency", samples=2)
 DIRECT, STEPS, TOTALS = VARIANTS

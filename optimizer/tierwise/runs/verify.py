@@ -2,21 +2,24 @@
 
 Each request is a test item picked at random, with replacement, answered with a seed of its own: so
 scores are independent samples from one distribution, whose mean is the policy's score on the test
-split today. ``stats.sequential.side_of`` may look after every one of them: a policy that holds is
-said to have dropped with probability ``error`` at most, and the other way round.
+split today. `sequential_test` may look after every one of them: a policy that holds is
+said to have dropped with probability `error` at most, and the other way round.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tierwise.errors import InputError, ProviderError
-from tierwise.schema.policy_file import PolicyFile
+from tierwise.errors import InputError, ProviderError, TierwiseError
+from tierwise.llm.models import fingerprint_of, kind_of, resolve_tier
+from tierwise.schema import PolicyFile, Price, Tier
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.serving.answer import bucket_names_of
 from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
@@ -44,8 +47,8 @@ COST_ROOM = 3.0
 class Terms:
     """What is to be decided, and for how much at most.
 
-    ``margin``: a score that is lower by more than this has dropped. ``error``: probability of each
-    wrong verdict, at most. ``items``: requests; ``usd``: dollars at the policy's prices.
+    `margin`: a score that is lower by more than this has dropped. `error`: probability of each
+    wrong verdict, at most. `items`: requests; `usd`: dollars at the policy's prices.
     """
 
     margin: float = 0.05
@@ -66,7 +69,7 @@ class Terms:
 
 
 class Shift(NamedTuple):
-    """One measure of one bucket (or of all), then and now; ``moved``: the intervals lie apart."""
+    """One measure of one bucket (or of all), then and now; `moved`: the intervals lie apart."""
 
     bucket: str
     measure: Literal["score", "share", "usd_per_item"]
@@ -77,7 +80,7 @@ class Shift(NamedTuple):
 
 @dataclass(frozen=True)
 class Verified:
-    """What came of it. ``score`` is today's, with an interval that holds at any time of looking."""
+    """What came of it. `score` is today's, with an interval that holds at any time of looking."""
 
     verdict: Verdict
     expected: float
@@ -116,9 +119,9 @@ def verify(
     terms: Terms,
     progress: Callable[[int, float, float], None] = lambda items, score, usd: None,
 ) -> Verified:
-    """Answer test items of ``task`` until it is decided whether the policy holds.
+    """Answer test items of `task` until it is decided whether the policy holds.
 
-    ``progress`` hears the requests, their mean score and their dollars after each batch.
+    `progress` hears the requests, their mean score and their dollars after each batch.
 
     Raises:
         InputError: the policy says no expected score, or the bar leaves nothing to decide.
@@ -256,3 +259,80 @@ def _any_time(scores: Sequence[float], error: float) -> Interval:
         return Interval(np.nan, 0.0, 1.0)
     ends = confidence_sequence(scores, level=1 - 2 * error, bounds=(0.0, 1.0))
     return Interval(float(np.mean(scores)), float(ends.low[-1]), float(ends.high[-1]))
+
+
+# --- what changed since the policy was tuned ---------------------------------------------------
+
+
+def changes(file: PolicyFile, task: Task) -> list[str]:
+    """A sentence for each thing that is not as it was; empty where all is.
+
+    The weights of an embedded model are known by their hash. A model that its provider changed
+    behind the same name cannot be seen here: that is what `verify`'s samples are for.
+    """
+    said = []
+    then = file.task
+    if task.name != then.name:
+        said.append(f"the task is {task.name!r}, the policy was tuned on {then.name!r}")
+    if task.version != then.version:
+        said.append(f"the task is version {task.version}, it was {then.version}")
+    if task.metric != then.metric:
+        said.append(f"the metric is {task.metric!r}, it was {then.metric!r}")
+    if then.items_sha256 and task.items_sha256 != then.items_sha256:
+        said.append(
+            "the task's items are not those that the policy was tuned on, so scores are not like "
+            "for like (items_sha256 differs)"
+        )
+    tiers = {tier.name: tier for tier in map(file.tier_of, file.policy.variants)}
+    for tier in tiers.values():
+        said += _tier_changes(tier)
+    said += _weights_changes(file)
+    tuned_by = file.provenance.get("tierwise")
+    if tuned_by and tuned_by != version("tierwise"):
+        said.append(f"tierwise is {version('tierwise')}, the policy was tuned by {tuned_by}")
+    return said
+
+
+def _tier_changes(tier: Tier) -> list[str]:
+    try:
+        now = resolve_tier(tier.name, tier.model, price=_listed(tier), modes=None)
+    except TierwiseError as error:
+        return [f"model {tier.model!r} is not known any more: {error}"]
+    said = []
+    if _rates(now.price) != _rates(tier.price):
+        dated = f" (of {tier.price.as_of})" if tier.price.as_of else ""
+        said.append(
+            f"{tier.model} is listed at ${now.price.prompt_usd_per_mtok:g} and "
+            f"${now.price.completion_usd_per_mtok:g} for a million tokens in and out; the policy's "
+            f"bill{dated} takes ${tier.price.prompt_usd_per_mtok:g} and "
+            f"${tier.price.completion_usd_per_mtok:g}"
+        )
+    if kind_of(tier.model) == "embedded":
+        for mode, sends in tier.modes.items():
+            if mode in now.modes and dict(now.modes[mode]) != dict(sends):
+                said.append(f"mode {mode!r} of {tier.model} sends other parameters by now")
+    return said
+
+
+def _weights_changes(file: PolicyFile) -> list[str]:
+    then = file.provenance.get("weights_sha256")
+    said = []
+    for model, sha256 in (then if isinstance(then, dict) else {}).items():
+        with contextlib.suppress(TierwiseError):  # a model that is not known is said already
+            now = fingerprint_of(str(model))
+            if now and now != sha256:
+                said.append(f"the weights of {model} are others than the policy was tuned on")
+    return said
+
+
+def _listed(tier: Tier) -> Price | None:
+    """None asks for the price list; a model without one keeps the price that the job gave."""
+    if kind_of(tier.model) != "litellm":
+        return None
+    from tierwise.llm.litellm import litellm_price
+
+    return None if litellm_price(tier.model) else tier.price
+
+
+def _rates(price: Price) -> tuple[float, float]:
+    return round(price.prompt_usd_per_mtok, 9), round(price.completion_usd_per_mtok, 9)

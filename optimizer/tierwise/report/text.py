@@ -1,15 +1,99 @@
-"""Recipes in words, for people who have not read the file format."""
+"""Numbers, intervals and recipes as people read them, in tables, pages and the terminal."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tierwise.schema import Recipe, StrategySpec
+from tierwise.schema.result import Bounds
+from tierwise.stats import Interval
 from tierwise.strategies import Retrieval, Strategy, build, one_answer_ends
+
+NOTHING = "–"
+PER = 1000
+"""Costs are shown for this many requests: dollars of one request have too many zeros."""
+
+
+def known(value: float | None) -> bool:
+    """Whether there is a number."""
+    return value is not None and math.isfinite(value)
+
+
+def score(value: float | None) -> str:
+    """`0.821`."""
+    return f"{value:.3f}" if value is not None and known(value) else NOTHING
+
+
+def bounds(pair: Sequence[float | None] | None, digits: int = 3) -> str:
+    """`[0.790, 0.849]`; nothing where an end is not known."""
+    if pair is None or len(pair) != 2 or pair[0] is None or pair[1] is None:
+        return ""
+    return f"[{pair[0]:.{digits}f}, {pair[1]:.{digits}f}]"
+
+
+def interval(found: Interval, sign: str = "") -> str:
+    """`0.812 [0.782, 0.843]`; a question mark for what is not known."""
+    mean, low, high = (f"{v:{sign}.3f}" if known(v) else "?" for v in found)
+    return f"{mean} [{low}, {high}]"
+
+
+def estimate(mean: float | None, ends: Bounds) -> Interval:
+    """An estimate of a summary as an interval; NaN for what is not known."""
+    return Interval(*(math.nan if value is None else value for value in (mean, *ends)))
+
+
+def points(value: float | None) -> str:
+    """A difference of scores in points of a hundred: `+38.4`."""
+    return _signed(value) if value is not None and known(value) else NOTHING
+
+
+def point_bounds(pair: Sequence[float | None] | None) -> str:
+    """`[+34.7, +41.8]`."""
+    if pair is None or len(pair) != 2 or pair[0] is None or pair[1] is None:
+        return ""
+    return f"[{_signed(pair[0])}, {_signed(pair[1])}]"
+
+
+def _signed(value: float) -> str:
+    """Nothing has no sign: `0.0`, never `-0.0`."""
+    said = f"{100 * value:+.1f}"
+    return said[1:] if float(said) == 0 else said
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Three significant digits without an exponent: `0.0226`, `1,240`."""
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
+
+
+def usd(value: float | None) -> str:
+    """`$0.0226`."""
+    return f"${significant(value)}" if value is not None and known(value) else NOTHING
+
+
+def usd_per(value: float | None) -> str:
+    """Dollars for 1,000 requests, of dollars for one."""
+    return usd(value * PER) if value is not None and known(value) else NOTHING
+
+
+def ratio(value: float | None, unknown: str = NOTHING) -> str:
+    """`×8.2`; `unknown` where the cost before was 0."""
+    return f"×{significant(value, 2)}" if value is not None and known(value) else unknown
+
+
+def share(value: float | None) -> str:
+    """`39%`."""
+    return f"{value:.0%}" if value is not None and known(value) else NOTHING
+
+
+# --- recipes in words --------------------------------------------------------------------------
 
 
 def recipe_in_words(recipe: Recipe) -> str:
-    """``a vote of up to 9 samples of steps/think/0.8, until the leader is 90% sure``."""
+    """`a vote of up to 9 samples of steps/think/0.8, until the leader is 90% sure`."""
     variants = _listed([variant.label for variant in recipe.variants])
     params = dict(recipe.strategy.params)
     match recipe.strategy.kind:
@@ -38,7 +122,7 @@ def recipe_in_words(recipe: Recipe) -> str:
 
 
 def _searches(strategy: Strategy, variants: str) -> str:
-    """``up to 3 rounds of search by steps/think/0.3, 2 passages each; a vote of 3 chains``."""
+    """`up to 3 rounds of search by steps/think/0.3, 2 passages each; a vote of 3 chains`."""
     assert isinstance(strategy, Retrieval)
     samples, rounds = strategy.samples, strategy.rounds
     sure = "" if strategy.threshold == 1 else f", until the leader is {strategy.threshold:.0%} sure"

@@ -7,9 +7,9 @@ import pytest
 
 from tests.turns import search_worlds as world
 from tests.turns import worlds
+from tierwise.analysis.search_rounds import SearchPoint, better_buy, curve, search_rows, searched
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.report.search_rounds import Point, better_buy, curve, rows_of, searched, shown
 from tierwise.schema import StrategySpec, uniform
 from tierwise.search.samples import samples_needed
 from tierwise.stats.intervals import Interval
@@ -39,12 +39,10 @@ def test_the_curve_is_what_the_strategies_come_to(table) -> None:
 
 
 def test_every_number_of_chains_and_rounds_has_a_row_with_its_interval(table) -> None:
-    rows = list(rows_of(table))
-    assert {(r["chains"], r["rounds"]) for r in rows} == {
-        (c, n) for c in (1, 3, 5) for n in range(4)
-    }
-    assert all(r["score_low"] <= r["score"] <= r["score_high"] for r in rows)
-    assert shown(rows) == rows
+    rows = search_rows("weak", table)
+    assert {(r.chains, r.rounds) for r in rows} == {(c, n) for c in (1, 3, 5) for n in range(4)}
+    assert all(r.score.low <= r.score.mean <= r.score.high for r in rows)
+    assert all(r.leads for r in rows)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +51,6 @@ def test_every_number_of_chains_and_rounds_has_a_row_with_its_interval(table) ->
 )
 def test_a_dollar_goes_where_it_buys_most(round_gain, vote_gain, says) -> None:
     def at(score, usd):
-        return Point(PLAIN, 1, 1, 1, Interval(score, score, score), usd)
+        return SearchPoint(PLAIN, 1, 1, 1, Interval(score, score, score), usd)
 
     assert better_buy(at(0.5, 1.0), at(0.5 + round_gain, 2.0), at(0.5 + vote_gain, 2.0)) == says

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.search_difficulty.worlds import variant_table
+from tierwise.analysis.prompts import by_chance, item_sensitivity, sensitivities
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Variant
-from tierwise.search.sensitivity import by_chance, item_sensitivity, sensitivities
 
 
 @pytest.mark.parametrize(("k", "m"), [(k, m) for m in (2, 3, 5) for k in range(m + 1)])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, variant_table
+from tierwise.analysis.signals import difficulties_of, qualities, signal_table
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Probe, Recipe, StrategySpec
-from tierwise.search.signal_quality import difficulties_of, qualities, summary
 from tierwise.search.space import Dimensions
 
 LENGTH = Difficulty("length")
@@ -74,8 +74,8 @@ def test_every_signal_of_a_space_is_in_the_summary() -> None:
         f"probe_agreement of 2 samples of {THINK.label}",
     ]
     assert [str(d) for d in difficulties_of(dims, (DIRECT, THINK), 1)] == ["length"]
-    told = summary(table(KNOWS), dims, Permutations(4))
+    told = signal_table(table(KNOWS), dims, Permutations(4))
     assert told is not None
     assert [row.signal for row in told.by_signal] == ["length", *["probe_agreement"] * 4]
     assert [row.probe.samples for row in told.by_signal[1:]] == [2, 2, 4, 4]
-    assert summary(table(KNOWS, samples=2), dims, Permutations(4)) is None
+    assert signal_table(table(KNOWS, samples=2), dims, Permutations(4)) is None

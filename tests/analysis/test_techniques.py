@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.search_difficulty.worlds import variant_table
+from tierwise.analysis.prompts import first_paraphrase, techniques
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Variant
-from tierwise.search.techniques import first_paraphrase, techniques
 
 TODAY = Variant("plain", "direct", 0.8)
 

@@ -56,9 +56,9 @@ def qualities(
     difficulties: Sequence[Difficulty],
     variant: Variant,
 ) -> list[SignalQuality]:
-    """Each of ``difficulties`` (no thresholds) judged by the success of one sample of ``variant``.
+    """Each of `difficulties` (no thresholds) judged by the success of one sample of `variant`.
 
-    Of ``among`` only what half of the samples support takes part, with and without the oracle.
+    Of `among` only what half of the samples support takes part, with and without the oracle.
     """
     halves = [_half(evaluator, parity) for parity in (0, 1)]
     usable = [r for r in among if all(_supported(h, r) for h in (*halves, evaluator))]
@@ -100,7 +100,7 @@ def _ordering(
 ) -> tuple[Interval, float]:
     """AUROC, resampled by item, and Spearman, over (item, order) rows.
 
-    What is predicted are the samples of ``variant`` that come after the probe's in the same order.
+    What is predicted are the samples of `variant` that come after the probe's in the same order.
     """
     table, permutations = evaluator.table, evaluator.permutations
     rows = table.variants[variant]
@@ -122,29 +122,29 @@ def _ordering(
 
 
 def _by_signal(
-    evaluator: Evaluator, recipe_grid: Sequence[Recipe], difficulty: Difficulty
+    evaluator: Evaluator, recipes: Sequence[Recipe], difficulty: Difficulty
 ) -> tuple[Interval, Interval]:
     """What buckets gain with the probe on the bill and its samples reused, and with it for free."""
     labels, n = _labels(evaluator.signal(difficulty)), evaluator.permutations.n
-    plain = _measures(evaluator, recipe_grid, Difficulty())
-    probed = _measures(evaluator, recipe_grid, replace(difficulty, thresholds=()))
+    plain = _measures(evaluator, recipes, Difficulty())
+    probed = _measures(evaluator, recipes, replace(difficulty, thresholds=()))
     return _gain(*probed, labels, *plain, n).interval, _gain(*plain, labels, *plain, n).interval
 
 
 def _measures(
-    evaluator: Evaluator, recipe_grid: Sequence[Recipe], difficulty: Difficulty
+    evaluator: Evaluator, recipes: Sequence[Recipe], difficulty: Difficulty
 ) -> tuple[Floats, Floats]:
     """(n_recipes, n_rows) scores and dollars."""
-    rows = [evaluator.rows(Policy((recipe,), difficulty)) for recipe in recipe_grid]
+    rows = [evaluator.rows(Policy((recipe,), difficulty)) for recipe in recipes]
     return np.array([r.score for r in rows]), np.array([r.usd for r in rows])
 
 
-def _oracle(halves: Sequence[Evaluator], recipe_grid: Sequence[Recipe]) -> Gain:
+def _oracle(halves: Sequence[Evaluator], recipes: Sequence[Recipe]) -> Gain:
     gains = []
     for known, scored in (halves, halves[::-1]):
         success = np.mean([a.score.mean(axis=1) for a in known.table.variants.values()], axis=0)
         labels = np.repeat(_labels(success), scored.permutations.n)
-        score, usd = _measures(scored, recipe_grid, Difficulty())
+        score, usd = _measures(scored, recipes, Difficulty())
         gains.append(_gain(score, usd, labels, score, usd, scored.permutations.n).per_item)
     return Gain(np.mean(gains, axis=0))
 
@@ -177,7 +177,7 @@ def _gain(
 
 
 def _pick(utility: Floats, best: int, permutations: int) -> int:
-    """The recipe of a bucket: ``best``, unless another leads it by ``MUST_GAIN`` errors."""
+    """The recipe of a bucket: `best`, unless another leads it by `MUST_GAIN` errors."""
     if utility.shape[1] < 2 * permutations:
         return best
     lead = int(np.argmax(utility.mean(axis=1)))
@@ -186,22 +186,22 @@ def _pick(utility: Floats, best: int, permutations: int) -> int:
     return lead if ahead.mean() > MUST_GAIN * error else best
 
 
-def _contenders(evaluator: Evaluator, recipe_grid: Sequence[Recipe]) -> list[Recipe]:
+def _contenders(evaluator: Evaluator, recipes: Sequence[Recipe]) -> list[Recipe]:
     """For each price and each first variant its best recipe: a few, so that a choice is no lottery."""
-    judged = [evaluator.evaluate(Policy((recipe,))) for recipe in recipe_grid]
+    judged = [evaluator.evaluate(Policy((recipe,))) for recipe in recipes]
     score = np.array([e.mean_score for e in judged])
     usd = np.array([e.mean_usd for e in judged])
     found: dict[Recipe, None] = {}
     for price in PRICES:
         utility = score - price / float(np.median(usd)) * usd
-        for variants in dict.fromkeys(recipe.variants for recipe in recipe_grid):
-            own = [i for i, recipe in enumerate(recipe_grid) if recipe.variants == variants]
-            found[recipe_grid[max(own, key=lambda i: utility[i])]] = None
+        for variants in dict.fromkeys(recipe.variants for recipe in recipes):
+            own = [i for i, recipe in enumerate(recipes) if recipe.variants == variants]
+            found[recipes[max(own, key=lambda i: utility[i])]] = None
     return list(found)
 
 
 def _labels(values: Floats) -> Labels:
-    """Classes by quantile, as many as the values can tell apart, at most ``CLASSES``."""
+    """Classes by quantile, as many as the values can tell apart, at most `CLASSES`."""
     for n in range(CLASSES, 1, -1):
         cuts = thresholds(values, [b / n for b in range(1, n)])
         if cuts is not None:
@@ -233,10 +233,10 @@ def _probe_usd(table: SampleTable, probe: Probe | None) -> float:
     return usd
 
 
-def summary(
+def signal_table(
     table: SampleTable, dimensions: Dimensions, permutations: Permutations
 ) -> SignalTable | None:
-    """``signals`` of a tier's summary; None where it has too few samples to tell.
+    """All signals of the space on a study's table; None where it has too few samples to tell.
 
     Probes are sampled from the cheapest variant, and from the best at one sample.
     """
@@ -269,7 +269,7 @@ def summary(
 def difficulties_of(
     dimensions: Dimensions, variants: Sequence[Variant], samples: int
 ) -> list[Difficulty]:
-    """Every way to tell; where the probe is searched, ``samples`` samples of each of ``variants``.
+    """Every way to tell; where the probe is searched, `samples` samples of each of `variants`.
 
     One sample agrees with itself, and tells nothing.
     """

@@ -1,0 +1,211 @@
+"""What the held-out items say of a search's policies: ablation, points, escalation."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from tierwise.difficulty import ControlQuestion, Router
+from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable, replay_item
+from tierwise.schema import Policy
+from tierwise.schema.result import (
+    AblationStep,
+    Bounds,
+    BucketSummary,
+    ComputeGate,
+    EscalationRow,
+    HeldOut,
+    OperatingPoint,
+    OracleBound,
+    Paired,
+    bounds,
+    number,
+)
+from tierwise.search.compute_gate import GateDecision
+from tierwise.search.gate import Comparison, compare
+from tierwise.search.problem import escalated_share
+from tierwise.search.study import described
+from tierwise.search.tier import TierResult
+from tierwise.stats.intervals import bootstrap_mean
+
+MODE_SIGNALS = (Router.kind, ControlQuestion.kind)
+"""Signals that are there to choose between modes."""
+
+
+def held_out(policy: Policy, got: Evaluation) -> HeldOut:
+    """A policy's row: its score, cost, samples and rounds on the test split, with intervals."""
+    return HeldOut(
+        policy=described(policy),
+        items=len(got.score),
+        score=got.mean_score,
+        score_ci95=bounds(bootstrap_mean(got.score, bounds=(0.0, 1.0))),
+        usd_per_item=got.mean_usd,
+        usd_per_item_ci95=bounds(bootstrap_mean(got.usd)),
+        samples_per_item=float(got.samples.mean()),
+        rounds_per_item=float(got.rounds.mean()),
+    )
+
+
+def paired(comparison: Comparison) -> Paired:
+    """A paired comparison as a row."""
+    return Paired(
+        score_difference=number(comparison.difference.mean),
+        score_difference_ci95=bounds(comparison.difference),
+        cost_ratio=number(comparison.cost_ratio.mean),
+        cost_ratio_ci95=bounds(comparison.cost_ratio),
+        p=comparison.p,
+    )
+
+
+def ablation(found: TierResult) -> dict[str, AblationStep]:
+    """The steps from the baseline prompt at one sample to the full policy, in order."""
+    q, full = found.problem, found.tested[found.ablation_steps["full_policy"]]
+    steps = {}
+    for step, policy in found.ablation_steps.items():
+        got = found.tested[policy]
+        against = compare(full, got, margin=q.margin, seed=q.seed)
+        steps[step] = AblationStep(
+            **vars(held_out(policy, got)), full_policy_against_it=paired(against)
+        )
+    return steps
+
+
+def oracle_bound(found: TierResult) -> OracleBound:
+    """The score of whoever knew the best recipe of each held-out item."""
+    return OracleBound(
+        items=len(found.oracle),
+        score=number(float(found.oracle.mean())),
+        score_ci95=bounds(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
+    )
+
+
+def operating_point(found: TierResult, point: str, *, passed: bool) -> OperatingPoint:
+    """A point's row: what its policy did, bucket by bucket, and against the baseline."""
+    candidate = found.points[point]
+    policy, got = candidate.policy, found.tested[candidate.policy]
+    modes = mode_shares(policy, found.test_table)
+    return OperatingPoint(
+        **vars(held_out(policy, got)),
+        gate="passed" if passed else "not passed",
+        trial=candidate.trial,
+        buckets=tuple(
+            BucketSummary(
+                share=share,
+                variants=tuple(variant.label for variant in recipe.variants),
+                strategy=str(recipe.strategy),
+                modes=of_bucket,
+            )
+            for share, recipe, of_bucket in zip(got.shares, policy.buckets, modes, strict=True)
+        ),
+        signal=policy.difficulty.signal,
+        thresholds=policy.difficulty.thresholds,
+        stuck_in_mode=stuck_in(policy, modes),
+        against_baseline=paired(found.comparisons[point]),
+    )
+
+
+def mode_shares(policy: Policy, table: SampleTable) -> list[dict[str, float]]:
+    """For each bucket, easiest first, mode -> share of its answers' samples; {} for an empty one.
+
+    Over the items of `table` in stored order; samples of a probe beside the answers are left out.
+    """
+    sampled: list[Counter[str]] = [Counter() for _ in policy.buckets]
+    for item in range(table.n_items):
+        outcome = replay_item(policy, table, item)
+        variants = policy.buckets[outcome.bucket].variants
+        sampled[outcome.bucket].update(
+            variant.mode for variant in outcome.variants if variant in variants
+        )
+    return [
+        {mode: n / sum(counts.values()) for mode, n in sorted(counts.items())} for counts in sampled
+    ]
+
+
+def stuck_in(policy: Policy, shares: list[dict[str, float]]) -> str | None:
+    """The one mode of all buckets where the signal is to choose modes; None where it does."""
+    modes = {mode for bucket in shares for mode in bucket}
+    if policy.difficulty.signal in MODE_SIGNALS and len(policy.buckets) > 1 and len(modes) == 1:
+        return modes.pop()
+    return None
+
+
+class BucketScore(NamedTuple):
+    """One bucket on the held-out items; NaN where no request came."""
+
+    items: int
+    score: float
+    score_ci95: Bounds
+
+
+def bucket_scores(found: TierResult, policy: Policy) -> list[BucketScore]:
+    """The score of each bucket on the test split, easiest first: `verify` looks for shifts in it.
+
+    An item whose permutations fall into several buckets takes part in each with its mean there.
+    """
+    permutations = Permutations(found.problem.search_size.permutations, found.problem.seed)
+    evaluator = Evaluator(found.test_table, permutations, exact=False)
+    score = evaluator.rows(policy).score.reshape(-1, permutations.n)
+    bucket = evaluator.bucket_rows(policy.difficulty).reshape(-1, permutations.n)
+    rows = []
+    for b in range(len(policy.buckets)):
+        weight = (bucket == b).sum(axis=1)
+        here = weight > 0
+        means = np.where(bucket == b, score, 0.0).sum(axis=1)[here] / weight[here]
+        interval = bootstrap_mean(means, bounds=(0.0, 1.0))
+        mean = float(means.mean()) if here.any() else math.nan
+        rows.append(BucketScore(int(here.sum()), mean, bounds(interval)))
+    return rows
+
+
+def latency(policy: Policy, table: SampleTable) -> dict[str, float]:
+    """Seconds of a request (the slowest sample of each round): mean and 95th percentile."""
+    seconds = [replay_item(policy, table, item).latency_s for item in range(table.n_items)]
+    return {
+        "latency_s_per_item": float(np.mean(seconds)),
+        "latency_s_p95": float(np.quantile(seconds, 0.95)),
+    }
+
+
+def compute_gate(decision: GateDecision) -> ComputeGate:
+    """The compute gate's decision with what it was measured on."""
+    return ComputeGate(
+        verdict="open" if decision.open else "closed",
+        decided=decision.decided,
+        items=decision.items,
+        samples=decision.samples,
+        score_per_doubling_of_samples=number(decision.slope.mean),
+        score_per_doubling_of_samples_ci95=bounds(decision.slope),
+        think_gain=number(decision.gain.mean),
+        think_gain_ci95=bounds(decision.gain),
+        search_gain=number(decision.search.mean),
+        search_gain_ci95=bounds(decision.search),
+        measured_on=decision.spent_on,
+    )
+
+
+def escalation(found: TierResult) -> tuple[EscalationRow, ...]:
+    """Never escalating, always, and the operating points; none where the tier may not escalate.
+
+    Each is compared with the strongest tier's best prompt at one sample, item by item.
+    """
+    q = found.problem
+    if not q.targets:
+        return ()
+    strong = found.tested[q.targets[-1].one_sample]
+
+    def row(name: str, policy: Policy) -> EscalationRow:
+        got = found.tested[policy]
+        return EscalationRow(
+            **vars(held_out(policy, got)),
+            name=name,
+            escalated=escalated_share(policy, got.shares),
+            against=q.targets[-1].tier.name,
+            compared=paired(compare(got, strong, margin=q.margin, seed=q.seed)),
+        )
+
+    points: Mapping[str, Policy] = {f"point {n}": c.policy for n, c in found.points.items()}
+    return tuple(row(name, policy) for name, policy in {**found.beside, **points}.items())

@@ -1,0 +1,510 @@
+"""The files of a run: policies, tables, studies, trials and the summary, written and read back.
+
+Everything is derived from the results of the searches, so a replay writes the same bytes. The
+summary is written last: where it is, a run is finished.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from tierwise.analysis import ablation, signals
+from tierwise.analysis.prompts import prompt_ranks, sensitivities, techniques
+from tierwise.analysis.tier_files import TestedPolicies, TierFiles
+from tierwise.errors import InputError, TierwiseError
+from tierwise.evaluation import Permutations, SampleTable
+from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
+from tierwise.pool import Billed
+from tierwise.pool.run_dir import STUDIED, RunDir
+from tierwise.runs.purchases import spent
+from tierwise.schema import Job, Limits, LoadedTask, Policy, PolicyFile, PromptTemplate, TaskRef
+from tierwise.schema.prompt import turns_used
+from tierwise.schema.result import (
+    SUMMARY_SCHEMA,
+    FrontPoint,
+    HeldOut,
+    ItemCounts,
+    PlannedTier,
+    ProposerUsage,
+    RunPlan,
+    ScreenedVariant,
+    Studied,
+    Summary,
+    TierSummary,
+    TrialRow,
+    UsageTotals,
+    from_json,
+    to_data,
+)
+from tierwise.search.earlier import entry
+from tierwise.search.prepared import Prepared
+from tierwise.search.problem import own_variants
+from tierwise.search.samples import samples_needed
+from tierwise.search.study import StudyRound, described, mirror
+from tierwise.search.tier import TierResult
+from tierwise.stats.intervals import SMALL_SAMPLE
+from tierwise.strategies import asks, build, paths_of
+from tierwise.tasks import Item
+
+T = TypeVar("T")
+
+LEAST_TIMEOUT_S = 60.0
+TIMEOUT_FACTOR = 2.0
+"""A timeout is this many times the slowest that the test items could be."""
+SIGNAL_PERMUTATIONS = 8
+"""Permutations of the samples that signals are evaluated on."""
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a policy comes from."""
+
+    version: str
+    created: str
+    pool_sha256: str
+    looks: int
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What a run came to, by tier.
+
+    Attributes:
+        gates: tier -> operating point -> whether the gate was passed.
+        billed: tier -> what it bought.
+        failed: tiers that ended with an error.
+        proposals: who proposed prompts, and what that cost, where the job asks for some.
+    """
+
+    found: Mapping[str, TierResult]
+    gates: Mapping[str, Mapping[str, bool]]
+    origins: Mapping[str, Origin]
+    billed: Mapping[str, Billed]
+    failed: Mapping[str, TierwiseError]
+    proposals: ProposerUsage | None = None
+
+
+class RunOutcome(NamedTuple):
+    """The exported policy of each tier, and `summary.json`."""
+
+    policies: Mapping[str, PolicyFile]
+    summary: Summary
+
+
+def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOutcome:
+    """Write all files of the run."""
+    run.clear_results()
+    policies = _write_policies(run, prepared.loaded, results)
+    for name, found in results.found.items():
+        found.study_table.save(run.path / f"tables.{name}.npz")
+        found.prompt_table.save(run.path / f"tables.{name}.prompts.npz")
+        found.test_table.save(run.path / f"tables.{name}.test.npz")
+        TestedPolicies.of(found).save(run.path / f"tested.{name}.npz")
+    study_rounds = [g for found in results.found.values() for g in found.study_rounds]
+    mirror(study_rounds, run.journal)
+    studied = {
+        name: entry(
+            f.problem.before,
+            f.problem.before.study_rounds + len(f.study_rounds),
+            [trial.proposal for trial in f.study_rounds[-1].front()],
+        )
+        for name, f in results.found.items()
+    }
+    run.write_json(STUDIED, Studied({**run.studied.tiers, **studied}))
+    run.write("trials.csv", trials_csv(study_rounds))
+    run.write("test_items.jsonl", _items_jsonl(prepared.loaded.task.splits["test"]))
+    summary = _summary(run, prepared, results)
+    run.write_json("summary.json", summary)
+    return RunOutcome(policies, summary)
+
+
+def _write_policies(run: RunDir, loaded: LoadedTask, results: RunResults) -> dict[str, PolicyFile]:
+    """The chosen point's file of each tier, and those of other points that passed the gate."""
+    policies = {}
+    for name, found in results.found.items():
+        for point in found.points:
+            gate = results.gates[name][point]
+            file = policy_file(found, point, gate, loaded, results.origins[name])
+            if point == found.chosen:
+                file.save(run.policies / f"{name}.yaml")
+                policies[name] = file
+            elif gate:
+                file.save(run.path / "operating_points" / f"{name}.{point}.yaml")
+    return policies
+
+
+def policy_file(
+    found: TierResult, point: str, gate: bool, loaded: LoadedTask, origin: Origin
+) -> PolicyFile:
+    """The file of an operating point, or of the baseline where the gate is not passed."""
+    q = found.problem
+    candidate = found.points[point]
+    chosen = candidate.policy if gate else found.baseline
+    got = found.tested[chosen]
+    comparison = found.comparisons[point]
+    notes = (
+        []
+        if gate
+        else [
+            f"The gate was not passed: {described(candidate.policy)} was not shown to be better than "
+            "the baseline, or as good and cheaper. This is the baseline."
+        ]
+    )
+    if not found.compute_gate.open:
+        notes.append(
+            f"The compute gate is closed: on {found.compute_gate.items} items neither more samples "
+            f"nor thinking{'' if np.isnan(found.compute_gate.search.mean) else ' nor search'} "
+            "clearly raised the score, so one cheap sample is all that "
+            + ("it spends itself." if q.targets else "is spent.")
+        )
+    items = len(got.score)
+    if items < SMALL_SAMPLE:
+        notes.append(f"A small sample: {items} held-out items, so all intervals are wide.")
+    recorded = kind_of(q.tier.model) == RECORDED
+    if recorded:
+        notes.append("Tuned on recorded answers: the prompts' exact bytes are not known.")
+    if q.tier.price.simulated:
+        notes.append("Dollars and seconds are simulated: parameters x tokens, nobody's bill.")
+    return PolicyFile(
+        name=f"{q.task.name}-{q.tier.name}",
+        tier=q.tier,
+        task=TaskRef(q.task.name, q.task.version, q.task.metric, q.task.items_sha256),
+        inputs=q.task.inputs,
+        prompts=_with_used_turns(q.prompts, chosen),
+        other_tiers={target.tier.name: target.tier for target in q.targets},
+        policy=replace(chosen, limits=_limits_of(chosen, found.test_table)),
+        shares=tuple(round(share, 4) for share in got.shares),
+        answer=q.task.answer,
+        expected={
+            **_numbers(ablation.held_out(chosen, got)),
+            **ablation.latency(chosen, found.test_table),
+            "buckets": [b._asdict() for b in ablation.bucket_scores(found, chosen)],
+        },
+        evidence={
+            "split": "test" if found.tested_on_test else "tune",
+            "baseline": {
+                "policy": described(found.baseline),
+                **_numbers(ablation.held_out(found.baseline, found.tested[found.baseline])),
+            },
+            "gate": "passed" if gate else "not passed",
+            "compute_gate": found.compute_gate.name,
+            "compute_gate_evidence": found.compute_gate.evidence(),
+            "operating_point": point,
+            "comparisons": [{"against": "baseline", **to_data(ablation.paired(comparison))}],
+            "looks_at_test": origin.looks,
+        },
+        provenance={
+            "tierwise": origin.version,
+            "created": origin.created,
+            "study": found.study_rounds[-1].name,
+            "trial": candidate.trial if gate else -1,
+            "seed": q.seed,
+            "pool_sha256": origin.pool_sha256,
+            "prices_as_of": q.tier.price.as_of,
+            **_weights(q.tier.model),
+        },
+        deployable=not recorded,
+        notes=tuple(notes),
+        retriever=loaded.retriever.spec if loaded.retriever and _asks_queries(chosen) else None,
+    )
+
+
+def _weights(model: str) -> dict[str, dict[str, str]]:
+    """Which weights a model was, where that can be known."""
+    known = fingerprint_of(model)
+    return {"weights_sha256": {model: known}} if known else {}
+
+
+def _with_used_turns(
+    prompts: Mapping[str, PromptTemplate], policy: Policy
+) -> dict[str, PromptTemplate]:
+    """`prompts` with the turns that the policy may ask for, and no others."""
+    used: set[str] = set()
+    for recipe in policy.buckets:
+        for path in paths_of(build(recipe.strategy)):
+            used |= turns_used(path)
+    return {
+        name: replace(prompt, turns={t: s for t, s in prompt.turns.items() if t in used})
+        for name, prompt in prompts.items()
+    }
+
+
+def _asks_queries(policy: Policy) -> bool:
+    """Whether some bucket searches."""
+    return any(asks(build(recipe.strategy), "query") for recipe in policy.buckets)
+
+
+def _limits_of(policy: Policy, table: SampleTable) -> Limits:
+    """Limits that a request reaches only when something is wrong, so that they change no answer."""
+    n_samples = samples_needed([policy])
+    slowest = max(table.of(variant).slowest_s for variant in n_samples)
+    probe = policy.difficulty.probe
+    most = max(sum(samples_needed([Policy((recipe,))]).values()) for recipe in policy.buckets)
+    most += probe.samples if probe else 0
+    timeout_s = max(LEAST_TIMEOUT_S, TIMEOUT_FACTOR * slowest * most)
+    return Limits(max_samples=most, timeout_s=float(math.ceil(timeout_s / 30) * 30))
+
+
+def _numbers(measured: HeldOut) -> dict[str, Any]:
+    """What was measured, without the policy's line."""
+    return {name: value for name, value in to_data(measured).items() if name != "policy"}
+
+
+def _summary(run: RunDir, prepared: Prepared, results: RunResults) -> Summary:
+    task = prepared.loaded.task
+    return Summary(
+        schema=SUMMARY_SCHEMA,
+        task=TaskRef(task.name, task.version, task.metric, task.items_sha256),
+        space=prepared.space.name,
+        created=run.created,
+        seed=prepared.job.seed,
+        proposals=results.proposals,
+        tiers={
+            name: tier_summary(found, results.gates[name], results.billed[name])
+            for name, found in results.found.items()
+        },
+        failed={name: str(error) for name, error in results.failed.items()},
+    )
+
+
+def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -> TierSummary:
+    """One tier of `summary.json`."""
+    q = found.problem
+    points = {
+        point: ablation.operating_point(found, point, passed=gates[point]) for point in found.points
+    }
+    return TierSummary(
+        model=q.tier.model,
+        spending=UsageTotals.of(billed.confirmed),
+        possibly_billed=UsageTotals.of(billed.possibly) if billed.possibly.calls else None,
+        operating_point=found.chosen,
+        gate=points[found.chosen].gate,
+        compute_gate=ablation.compute_gate(found.compute_gate),
+        items=ItemCounts(
+            study=found.study_table.n_items,
+            select=len(found.candidates[0].on_select.score),
+            test=found.test_table.n_items,
+        ),
+        baseline=ablation.held_out(found.baseline, found.tested[found.baseline]),
+        operating_points=points,
+        ablation=ablation.ablation(found),
+        oracle_bound=ablation.oracle_bound(found),
+        front=tuple(
+            FrontPoint(policy=described(j.policy), trial=j.trial, score=j.score, usd_per_item=j.usd)
+            for j in found.study_rounds[-1].front()
+        ),
+        signals=signals.signal_table(
+            own_variants(found.study_table),
+            found.study_rounds[-1].dimensions.alone,
+            Permutations(SIGNAL_PERMUTATIONS, q.seed),
+        ),
+        fitted_signals=tuple(fit.summary() for fit in found.routers),
+        techniques=tuple(techniques(found.prompt_table, q.variants.baseline, q.families)),
+        prompt_sensitivity=tuple(sensitivities(found.prompt_table, q.families)),
+        escalation=ablation.escalation(found),
+        ranks=prompt_ranks(found),
+        rounds=tuple(made.summary() for made in found.rounds),
+        screened=tuple(
+            ScreenedVariant(variant.label, score, usd) for variant, score, usd in found.screened
+        ),
+        studies=tuple(study_round.name for study_round in found.study_rounds),
+    )
+
+
+def _items_jsonl(items: Sequence[Item]) -> str:
+    """Items as a task's file has them: what a report shows beside the samples, gold answers too."""
+    rows = ({"id": i.id, "inputs": dict(i.inputs), "target": i.target} for i in items)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+TRIAL_FIELDS = tuple(field.name for field in fields(TrialRow))
+
+
+def trials_csv(study_rounds: Sequence[StudyRound]) -> str:
+    """Every distinct policy that was evaluated, a line each."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(TRIAL_FIELDS)
+    for study_round in study_rounds:
+        for trial in study_round.judged.values():
+            row = TrialRow(
+                study=study_round.name,
+                trial=trial.trial,
+                score=round(trial.score, 6),
+                usd_per_item=trial.usd,
+                samples_per_item=round(trial.samples, 4),
+                rounds_per_item=round(trial.rounds, 4),
+                buckets=len(trial.policy.buckets),
+                signal=trial.policy.difficulty.signal,
+                policy=described(trial.policy),
+            )
+            writer.writerow(vars(row).values())
+    return out.getvalue()
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile, TierwiseError)
+"""What numpy, yaml and csv make of a file that is cut off or not ours."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run directory as far as it can be read: `missing` says in sentences what cannot.
+
+    Attributes:
+        plan: what was planned before the first purchase, by tier; empty where nobody kept it.
+        summary: None where the run did not finish, or the file cannot be read.
+    """
+
+    run: RunDir
+    job: Job | None
+    plan: Mapping[str, PlannedTier]
+    summary: Summary | None
+    tiers: Mapping[str, TierFiles]
+    failed: Mapping[str, str]
+    missing: tuple[str, ...]
+
+    @property
+    def seed(self) -> int:
+        """The job's seed."""
+        return self.summary.seed if self.summary else 0
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        if self.summary:
+            return self.summary.task.name
+        return Path(self.job.task).name if self.job else "unknown"
+
+
+def read_run(path: Path) -> RunFiles:
+    """Read what there is in `path`.
+
+    Raises:
+        InputError: it is no run directory at all.
+    """
+    run = RunDir.open(path)
+    missing: list[str] = []
+
+    def attempt(name: str, reading: Callable[[Path], T]) -> T | None:
+        file = path / name
+        if not file.exists():
+            missing.append(f"{name} is not there.")
+            return None
+        try:
+            return reading(file)
+        except InputError as error:
+            missing.append(f"{name}: {error.message}.")
+        except DAMAGED as error:
+            missing.append(f"{name} cannot be read ({type(error).__name__}).")
+        return None
+
+    job = attempt("job.yaml", lambda file: run.job())
+    plan = (
+        attempt(run.plan.name, lambda file: from_json(file, RunPlan)) if run.plan.exists() else None
+    )
+    planned = plan.tiers if plan else {}
+    if not run.finished:
+        missing.append(
+            "The run did not finish, so there are no results yet: its `tierwise tune` command goes "
+            "on where it stopped."
+        )
+        return RunFiles(run, job, planned, None, {}, {}, tuple(missing))
+    summary = attempt("summary.json", lambda file: from_json(file, Summary))
+    trials = attempt("trials.csv", _read_trials) or {}
+    tiers = {
+        name: TierFiles(
+            name,
+            place,
+            of_tier,
+            attempt(f"policies/{name}.yaml", PolicyFile.load),
+            attempt(f"tables.{name}.prompts.npz", _read_table),
+            attempt(f"tables.{name}.npz", _read_table),
+            attempt(f"tables.{name}.test.npz", _read_table),
+            attempt(f"tested.{name}.npz", TestedPolicies.load),
+            trials.get(of_tier.studies[-1], ()),
+        )
+        for place, (name, of_tier) in enumerate(summary.tiers.items() if summary else ())
+    }
+    failed = summary.failed if summary else {}
+    return RunFiles(run, job, planned, summary, tiers, failed, tuple(missing))
+
+
+def _read_table(path: Path) -> SampleTable:
+    if not zipfile.is_zipfile(path):  # numpy leaves a file open that it cannot read
+        raise zipfile.BadZipFile(path.name)
+    return SampleTable.load(path)
+
+
+def _read_trials(path: Path) -> dict[str, tuple[TrialRow, ...]]:
+    """Study -> its trials."""
+    by_study: dict[str, list[TrialRow]] = {}
+    adapter = TypeAdapter(TrialRow)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        if set(rows.fieldnames or ()) != set(TRIAL_FIELDS):
+            raise InputError("is no table of trials", path=path)
+        for row in rows:
+            trial = adapter.validate_strings(row)
+            by_study.setdefault(trial.study, []).append(trial)
+    return {study: tuple(found) for study, found in by_study.items()}
+
+
+@dataclass(frozen=True)
+class StageUsage:
+    """What a run spent on a tier in a stage, and what was planned; None where the plan has no such.
+
+    A stage that was planned and not bought has zeros.
+    """
+
+    tier: str
+    stage: str
+    spent: UsageTotals
+    planned: UsageTotals | None
+    worst: UsageTotals | None
+
+
+def stage_usage(run: RunFiles) -> list[StageUsage]:
+    """A row a tier and stage, from the pool's own book, which is there before a run has finished."""
+    bought = {(s.tier, s.stage): s for s in spent(run.run.pool, run.run.run)}
+    planned = {
+        (tier, stage): amounts
+        for tier, plan in run.plan.items()
+        for stage, amounts in plan.stages.items()
+    }
+    tiers = list(dict.fromkeys([*run.plan, *(tier for tier, _ in bought)]))
+    order = {stage: i for i, stage in enumerate(dict.fromkeys(stage for _, stage in planned))}
+    bought_at = {key: i for i, key in enumerate(bought)}
+    keys = sorted(
+        {**bought, **planned},
+        key=lambda key: (
+            tiers.index(key[0]),
+            bought_at.get(key, len(bought_at)),
+            order.get(key[1], 0),
+        ),
+    )
+    rows = []
+    for key in keys:
+        usage, plan = bought.get(key), planned.get(key)
+        totals = (
+            UsageTotals(usage.usd, usage.calls, usage.tokens) if usage else UsageTotals(0.0, 0, 0)
+        )
+        rows.append(
+            StageUsage(*key, totals, *((plan.expected, plan.worst) if plan else (None, None)))
+        )
+    return rows
