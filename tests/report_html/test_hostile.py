@@ -11,10 +11,10 @@ import pytest
 from tests.report_html import hand_made
 from tierwise.llm import Call, Completion, build_request
 from tierwise.pool import SamplePool
-from tierwise.pool.store import Answered
+from tierwise.pool.store import Answered, Book
 from tierwise.report.html import page, report
 from tierwise.schema import Message
-from tierwise.schema.usage import Usage, UsageLimits
+from tierwise.schema.usage import Usage
 
 MARKUP = "</pre></title></style></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 TEMPLATE = "{{ 7919 * 7907 }}{% include '/etc/passwd' %}{# #}"
@@ -114,7 +114,7 @@ def test_what_a_model_said_stays_text(tmp_path, monkeypatch):
     request = build_request(policy.tier, prompt, variant, test.inputs[0])
     used = Usage(calls=1, completion_tokens=1)
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:
-        reservation = pool.reserve(tier.name, "test", used, UsageLimits())
+        reservation = pool.reserve(Book("r", tier.name, "test"), used)
         done = Answered(Call(request, 0, 1, 0), [Completion(MARKUP + TEMPLATE + "\x1b", 1, 1)])
         pool.settle(reservation, [done], used)
     monkeypatch.setattr(page, "read_run", lambda path: made)

@@ -25,9 +25,9 @@ from tierwise.analysis.tier_files import TestedPolicies, TierFiles
 from tierwise.errors import InputError, TierwiseError
 from tierwise.evaluation import Permutations, SampleTable
 from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
-from tierwise.pool import Billed
+from tierwise.pool import Billed, SamplePool
+from tierwise.pool.reading import Purchase
 from tierwise.pool.run_dir import STUDIED, RunDir
-from tierwise.runs.purchases import spent
 from tierwise.schema import Job, Limits, LoadedTask, Policy, PolicyFile, PromptTemplate, TaskRef
 from tierwise.schema.prompt import turns_used
 from tierwise.schema.result import (
@@ -481,7 +481,7 @@ class StageUsage:
 
 def stage_usage(run: RunFiles) -> list[StageUsage]:
     """A row a tier and stage, from the pool's own book, which is there before a run has finished."""
-    bought = {(s.tier, s.stage): s for s in spent(run.run.pool, run.run.run)}
+    bought = {(p.tier, p.stage): UsageTotals.of(p.usage) for p in _purchases(run)}
     planned = {
         (tier, stage): amounts
         for tier, plan in run.plan.items()
@@ -500,11 +500,18 @@ def stage_usage(run: RunFiles) -> list[StageUsage]:
     )
     rows = []
     for key in keys:
-        usage, plan = bought.get(key), planned.get(key)
-        totals = (
-            UsageTotals(usage.usd, usage.calls, usage.tokens) if usage else UsageTotals(0.0, 0, 0)
-        )
-        rows.append(
-            StageUsage(*key, totals, *((plan.expected, plan.worst) if plan else (None, None)))
-        )
+        usage, plan = bought.get(key, UsageTotals(0.0, 0, 0)), planned.get(key)
+        amounts = (plan.expected, plan.worst) if plan else (None, None)
+        rows.append(StageUsage(*key, usage, *amounts))
     return rows
+
+
+def _purchases(run: RunFiles) -> list[Purchase]:
+    """None where there is no pool, or one that cannot be read."""
+    if not run.run.pool.is_file():
+        return []
+    try:
+        with SamplePool.open(run.run.pool, read_only=True) as pool:
+            return pool.purchases(run.run.run)
+    except InputError:
+        return []

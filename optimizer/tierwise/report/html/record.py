@@ -12,12 +12,12 @@ from tierwise.errors import InputError, UnsupportedError
 from tierwise.evaluation import ABSTAINED, Replayed, SampleTable, replay_columns
 from tierwise.llm import build_request
 from tierwise.pool import SamplePool
+from tierwise.pool.reading import BoughtSamples
 from tierwise.report import text as n
 from tierwise.report.charts import Bar, BarChart
 from tierwise.report.html.base import Built, ByTier, Figure, each_tier, needed_file
 from tierwise.report.text import bucket_names
 from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
-from tierwise.runs.purchases import Bought, addresses, bought
 from tierwise.schema import Variant
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import PlannedTier, UsageTotals
@@ -45,7 +45,7 @@ class SpendingContext:
     simulated: bool
     figure: Figure
     stages: tuple[StageUsage, ...]
-    requests: tuple[Bought, ...]
+    requests: tuple[BoughtSamples, ...]
 
 
 def spending_section(run: RunFiles) -> Built:
@@ -55,6 +55,11 @@ def spending_section(run: RunFiles) -> Built:
         for name, tier in run.tiers.items()
     )
     lost = [t.summary.possibly_billed for t in run.tiers.values() if t.summary.possibly_billed]
+    pool, notes = _opened_pool(run)
+    requests: tuple[BoughtSamples, ...] = ()
+    if pool is not None:
+        with pool:
+            requests = tuple(pool.bought_by_params())
     context = SpendingContext(
         calls=sum(row.spent.calls for row in rows),
         usd=sum(row.spent.usd for row in rows),
@@ -63,11 +68,8 @@ def spending_section(run: RunFiles) -> Built:
         simulated=any(tier.simulated for tier in run.tiers.values()),
         figure=Figure("Cost of tuning by tier", _spending_chart(run, rows), rows),
         stages=tuple(stage_usage(run)),
-        requests=tuple(bought(run.run.pool)),
+        requests=requests,
     )
-    pool, notes = _opened_pool(run)
-    if pool is not None:
-        pool.close()
     return Built(context, notes)
 
 
@@ -234,7 +236,7 @@ def _texts(
         return found
     for variant in policy.policy.variants:
         tier, prompt = policy.tier_of(variant), policy.prompts[variant.prompt]
-        for address in addresses(pool.path, tier.model):
+        for address in pool.addresses(tier.model):
             keys = [
                 build_request(tier, prompt, variant, test.inputs[item], address).key
                 for item in items
