@@ -11,7 +11,7 @@ import pytest
 from tests.report_html import hand_made
 from tierwise.llm import Call, Completion, build_request
 from tierwise.pool import SamplePool
-from tierwise.pool.store import Answered, Book
+from tierwise.pool.store import Answered, Book, Settlement
 from tierwise.report.html import page, report
 from tierwise.schema import Message
 from tierwise.schema.usage import Usage
@@ -113,10 +113,11 @@ def test_what_a_model_said_stays_text(tmp_path, monkeypatch):
     prompt = policy.prompts[variant.prompt]
     request = build_request(policy.tier, prompt, variant, test.inputs[0])
     used = Usage(calls=1, completion_tokens=1)
+    book = Book("r", tier.name, "test")
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:
-        reservation = pool.reserve(Book("r", tier.name, "test"), used)
+        reservation = pool.reserve(book, used)
         done = Answered(Call(request, 0, 1, 0), [Completion(MARKUP + TEMPLATE + "\x1b", 1, 1)])
-        pool.settle(reservation, [done], used)
+        pool.exchange(book, [Settlement(reservation, [done], used)])
     monkeypatch.setattr(page, "read_run", lambda path: made)
     html = report(tmp_path)
     assert "alert(1)" in html
