@@ -85,7 +85,7 @@ class World:
     @property
     def placebo(self) -> World:
         """The same with random numbers as the only signal."""
-        return replace(self, space=replace(self.space, signals=("none", Placebo.kind)))
+        return replace(self, space=self.space.with_difficulty(signals=("none", Placebo.kind)))
 
 
 class Chosen(NamedTuple):
@@ -112,7 +112,7 @@ def simulated(seed: int, *, told: float, n_items: int = 720) -> World:
     words = np.argsort(np.argsort(seen)) + 1
     inputs = tuple({"question": f"{i} " + "word " * int(n)} for i, n in enumerate(words))
     table = SampleTable(tuple(map(str, range(n_items))), inputs, variants)
-    space = replace(load_space("default"), signals=("none", "length", "probe_agreement"))
+    space = load_space("default").with_difficulty(signals=("none", "length", "probe_agreement"))
     return World(table, space)
 
 

@@ -74,7 +74,7 @@ def opened(found: TierResult, result: TuneResult) -> World:
             table = Buyer(pool, q.task, supply, account).table(items, wanted, "difficulty")
     finally:
         model.close()
-    dimensions = replace(dimensions, space=replace(dimensions.space, buckets=BUCKETS))
+    dimensions = replace(dimensions, space=dimensions.space.with_difficulty(buckets=BUCKETS))
     return World(q.tier.name, table, dimensions, found.baseline)
 
 

@@ -119,7 +119,7 @@ def families(on: Evaluator, world: World) -> dict[str, EvaluatedTrial]:
         EARLY: plain,
     }
     for kind in dims.signals:
-        space = replace(dims.space, signals=("none", kind))
+        space = dims.space.with_difficulty(signals=("none", kind))
         proposals = allocate(on, replace(dims, space=space), max_points=150).proposals
         found[f"buckets by {kind}"] = _judged(on, [policy_of(p, on) for p in proposals])
     return found

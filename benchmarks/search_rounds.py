@@ -158,7 +158,7 @@ def _to_the_end(recipe: Recipe) -> Recipe:
     params = dict(recipe.strategy.params)
     if "least_match" in params:
         params["least_match"] = 0.0
-    return recipe._replace(strategy=StrategySpec.of(recipe.strategy.kind, params))
+    return replace(recipe, strategy=StrategySpec.of(recipe.strategy.kind, params))
 
 
 def bought(

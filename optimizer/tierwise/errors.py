@@ -95,6 +95,26 @@ class UnsupportedError(TierwiseError):
     exit_code = 2
 
 
+RENAMED = {
+    "arm": "variant",
+    "arms": "variants",
+    "draw": "sample",
+    "draws": "samples",
+    "max_draws": "max_samples",
+    "nominal": "simulated",
+    "probe_arms": "probe_variants",
+    "probe_draws": "probe_samples",
+    "wording": "paraphrases",
+    "wordings": "paraphrases",
+}
+"""Words of the first files -> what they are called now; an old word is an error that says so."""
+REMOVED = {
+    "max_pss": "the report still shows prompt sensitivity (PSS), which no longer bounds a policy",
+    "robust": "policies are no longer chosen by their score over paraphrases",
+}
+"""Keys of the first files that are gone -> what is left of them."""
+
+
 def unknown_name(
     kind: str,
     name: str,
@@ -106,6 +126,12 @@ def unknown_name(
 ) -> InputError:
     """An ``InputError`` for a name that is not in ``known``, with the nearest known names."""
     names = sorted(known)
+    told = f"unknown {kind} {name!r}"
+    if RENAMED.get(name) in names:
+        message = f"{told}: it is called {RENAMED[name]!r} now"
+        return InputError(message, path=path, line=line, loc=loc)
+    if name in REMOVED:
+        return InputError(f"{told}: {REMOVED[name]}", path=path, line=line, loc=loc)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"
@@ -113,7 +139,7 @@ def unknown_name(
         hint = "known: " + (", ".join(names) or "none")
     else:
         hint = f"known: {', '.join(names[:10])}, … ({len(names)} in all)"
-    return InputError(f"unknown {kind} {name!r}; {hint}", path=path, line=line, loc=loc)
+    return InputError(f"{told}; {hint}", path=path, line=line, loc=loc)
 
 
 _UNPRINTABLE = re.compile(

@@ -9,6 +9,7 @@ from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, variant_table
 from tierwise.analysis.signals import difficulties_of, qualities, signal_table
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Probe, Recipe, StrategySpec
+from tierwise.schema.space import Range
 from tierwise.search.space import Dimensions
 
 LENGTH = Difficulty("length")
@@ -66,7 +67,7 @@ def test_a_probe_is_on_the_bill_and_its_own_samples_do_not_judge_it() -> None:
 
 def test_every_signal_of_a_space_is_in_the_summary() -> None:
     kinds = ("none", "length", "probe_agreement")
-    space = type(SPACE)("s", strategies=SPACE.strategies, signals=kinds, buckets=(1, 2))
+    space = SPACE.with_difficulty(signals=kinds, buckets=(1, 2), probe_samples=Range(2, 4))
     dims = Dimensions(space, (DIRECT, THINK), logprobs=False, max_samples=6)
     assert [str(d) for d in difficulties_of(dims, (DIRECT, THINK), 2)] == [
         "length",

@@ -126,7 +126,7 @@ def test_a_signal_that_looks_at_samples_needs_a_probe(folder):
 
 def test_log_probabilities_that_are_there_are_no_fault(folder):
     file = example()
-    first = file.policy.buckets[0]._replace(strategy=StrategySpec.of("best_of_n", samples=3))
+    first = replace(file.policy.buckets[0], strategy=StrategySpec.of("best_of_n", samples=3))
     policy = replace(file.policy, buckets=(first, file.policy.buckets[1]))
     replace(file, policy=policy, tier=replace(file.tier, logprobs=True)).save(folder / "p.yaml")
     assert check(folder / "p.yaml") == []

@@ -193,9 +193,13 @@ def test_a_fault_in_a_job(folder, old, new, says):
 def test_a_job_without_tiers(tmp_path):
     path = tmp_path / "job.yaml"
     path.write_text("task: arithmetic\ntiers: {}\n")
-    assert faults(load_job, path) == ["job.yaml:2: tiers must not be empty"]
+    assert faults(load_job, path) == [
+        "job.yaml:2: tiers: a job needs at least one, such as small: {model: embedded/small}"
+    ]
     path.write_text("task: arithmetic\n")
-    assert faults(load_job, path) == ["job.yaml:1: 'tiers' is missing"]
+    assert faults(load_job, path) == [
+        "job.yaml:1: tiers: a job needs at least one, such as small: {model: embedded/small}"
+    ]
     with pytest.raises(InputError, match="at least one"):
         Job()
 

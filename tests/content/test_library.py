@@ -27,7 +27,7 @@ from tierwise.schema import (
     shipped,
 )
 from tierwise.schema.policy_file import TaskRef
-from tierwise.schema.prompt_file import Setting, load_library, load_prompts
+from tierwise.schema.prompt import Setting, load_library, load_prompts
 from tierwise.schema.yaml_io import read
 from tierwise.search.variants import candidate_variants
 from tierwise.serving import PolicyRuntime

@@ -30,16 +30,16 @@ def test_a_space_loads(tmp_path):
     space = load_space(path)
     assert space.name == "mine"
     assert space.temperatures == (0.3, 0.8)
-    assert space.demos == (0, 2)
-    assert space.library == ("echo",)
+    assert space.prompts.demos == (0, 2)
+    assert space.prompts.library == ("echo",)
     assert space.strategies["single"] == {}
-    assert space.strategies["self_consistency"] == {"samples": Range(2, 17, log=True, whole=True)}
+    assert space.strategies["self_consistency"] == {"samples": Range(2, 17, log=True)}
     assert space.strategies["adaptive_consistency"] == {
         "threshold": (0.8, 0.9),
         "max_samples": (9,),
     }
-    assert space.probe_samples == Range(2, 4, whole=True)
-    assert space.search_rounds == Range(0, 6, whole=True)
+    assert space.probe_samples == Range(2, 4)
+    assert space.search_rounds == Range(0, 6)
     assert space.constraints.max_rounds == 4
 
 
@@ -58,8 +58,16 @@ def test_a_space_loads(tmp_path):
             "{smples:",
             "s.yaml:7: unknown parameter of self_consistency 'smples'; did you mean 'samples'",
         ),
-        ("low: 2, high: 17", "low: 20, high: 17", "s.yaml:7: self_consistency.samples: low (20)"),
-        ("low: 2, high: 17", "low: 0, high: 17", "s.yaml:7: self_consistency.samples: a log range"),
+        (
+            "low: 2, high: 17",
+            "low: 20, high: 17",
+            "s.yaml:7: strategies.self_consistency.samples: low (20)",
+        ),
+        (
+            "low: 2, high: 17",
+            "low: 0, high: 17",
+            "s.yaml:7: strategies.self_consistency.samples: a log range",
+        ),
         (
             "low: 2, high: 17",
             "low: 2.5, high: 17",
@@ -68,12 +76,12 @@ def test_a_space_loads(tmp_path):
         (
             "low: 2, high: 17",
             "low: 2, hihg: 17",
-            "s.yaml:7: self_consistency.samples: unknown key 'hihg'; did you mean 'high'",
+            "s.yaml:7: strategies.self_consistency.samples: unknown key 'hihg'; did you mean 'high'",
         ),
         (
             "low: 2, high: 17, log",
             "low: 1, high: 17, lg",
-            "s.yaml:7: self_consistency.samples: unknown key 'lg'",
+            "s.yaml:7: strategies.self_consistency.samples: unknown key 'lg'",
         ),
         (
             "[0.8, 0.9]",
@@ -83,7 +91,7 @@ def test_a_space_loads(tmp_path):
         (
             "[0.8, 0.9]",
             "[]",
-            "s.yaml:8: adaptive_consistency.threshold: must have at least one choice",
+            "s.yaml:8: strategies.adaptive_consistency.threshold: must have at least one choice",
         ),
         (", max_samples: 9", "", "s.yaml:8: adaptive_consistency needs 'max_samples'"),
         (
@@ -110,7 +118,7 @@ def test_a_space_loads(tmp_path):
         ("max_rounds: 4", "max_pss: 3", "s.yaml:11: constraints: unknown key 'max_pss'"),
         ("[0.3, 0.8]", "[0.3, 0.3]", "s.yaml:1: temperature: the same choice twice"),
         ("[0.3, 0.8]", "[1e-1]", "s.yaml:1: YAML 1.1 reads 1e-1 as text, 1.2 as a number"),
-        ("[echo]", "maybe", "s.yaml:3: prompts.library must be true, false or a list"),
+        ("[echo]", "maybe", "s.yaml:3: prompts.library must be true or false, or a list"),
         ("log: true", "log: yes", "s.yaml:7: YAML reads yes as true"),
     ],
 )
@@ -144,5 +152,5 @@ def test_shipped_spaces_load():
         assert load_space(name).name == name
     default = load_space("default")
     assert default.strategies["best_of_n"]["verifier"] == ("mean_logprob",)
-    assert default.library is None
+    assert default.prompts.library is None
     assert len(load_space("quick").strategies) < len(default.strategies)

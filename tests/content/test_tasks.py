@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -12,7 +11,7 @@ from tests.content.folders import ITEMS, PROMPTS, TASK, faults, make_task
 from tierwise.errors import InputError
 from tierwise.runs import load_task
 from tierwise.schema import find_task, names_of
-from tierwise.schema.prompt_file import Setting, load_library
+from tierwise.schema.prompt import Setting, load_library
 from tierwise.schema.space import SearchSpace
 
 SPACE = SearchSpace("s")
@@ -234,10 +233,10 @@ def test_a_broken_gzip_is_an_input_error(tmp_path):
 def test_the_library_takes_part_only_where_it_is_asked_for(tmp_path):
     folder = make_task(tmp_path / "t")
     assert len(load_task(folder, SPACE).prompts) == 2
-    asked = load_task(folder, replace(SPACE, library=True))
+    asked = load_task(folder, SPACE.with_prompts(library=True))
     assert len(asked.prompts) > 15
     assert [p.id for p in asked.own] == ["plain", "steps"]
-    some = load_task(folder, replace(SPACE, library=("re_reading", "mock")))
+    some = load_task(folder, SPACE.with_prompts(library=("re_reading", "mock")))
     assert [p.family for p in some.prompts[2:]] == ["re_reading", "mock"]
     assert all(set(p.fields) <= {"question"} for p in asked.prompts)
     assert "Add up. End with 'A: N'." in some.prompts[2].messages[-1].content
@@ -248,21 +247,23 @@ def test_a_task_without_prompts_gets_the_library(tmp_path):
     loaded = load_task(folder)
     assert loaded.own == loaded.prompts
     assert loaded.prompts[0].family == "baseline"
-    (fault,) = faults(load_task, folder, replace(SPACE, library=False))
+    (fault,) = faults(load_task, folder, SPACE.with_prompts(library=False))
     assert "there are no prompts" in fault
 
 
 def test_the_library_needs_an_instruction(tmp_path):
     task = "\n".join(line for line in TASK.split("\n") if not line.startswith("instruction"))
-    (fault,) = faults(load_task, make_task(tmp_path / "t", task=task), replace(SPACE, library=True))
+    (fault,) = faults(
+        load_task, make_task(tmp_path / "t", task=task), SPACE.with_prompts(library=True)
+    )
     assert fault.startswith("task.yaml:7: the library's prompts need the task's 'instruction'")
 
 
 def test_a_space_chooses_families_and_the_baseline_stays(tmp_path):
-    loaded = load_task(make_task(tmp_path / "t"), replace(SPACE, families=("step_by_step",)))
+    loaded = load_task(make_task(tmp_path / "t"), SPACE.with_prompts(families=("step_by_step",)))
     assert [p.id for p in loaded.prompts] == ["steps"]
     assert loaded.own[0].id == "plain"
-    (fault,) = faults(load_task, tmp_path / "t", replace(SPACE, families=("step_by_stp",)))
+    (fault,) = faults(load_task, tmp_path / "t", SPACE.with_prompts(families=("step_by_stp",)))
     assert "unknown prompt family 'step_by_stp'; did you mean 'step_by_step'" in fault
 
 

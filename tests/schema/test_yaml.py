@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierwise.errors import Faults, InputError, raise_any
-from tierwise.schema.yaml_io import Flow, FlowList, dump, parse
+from tierwise.schema.yaml_io import dump, parse
 
 
 def test_every_value_has_its_line():
@@ -107,10 +107,14 @@ def test_short_maps_are_written_on_one_line():
     data = {
         "a": {"x": 1},
         "b": {"x": {"y": [1, 2]}},
-        "c": Flow(x={"y": 1}),
-        "d": FlowList([{"x": 1}]),
+        "price": {"x": {"y": 1}},
+        "variants": [{"x": 1}],
+        "modes": {"a": {"x": {"y": 1}}},
     }
-    assert dump(data) == ("a: {x: 1}\nb:\n  x:\n    y: [1, 2]\nc: {x: {y: 1}}\nd: [{x: 1}]\n")
+    assert dump(data) == (
+        "a: {x: 1}\nb:\n  x:\n    y: [1, 2]\nprice: {x: {y: 1}}\nvariants: [{x: 1}]\n"
+        "modes:\n  a: {x: {y: 1}}\n"
+    )
 
 
 def test_what_another_version_would_read_as_a_number_is_written_in_quotes():

@@ -11,7 +11,7 @@ import pytest
 from tests.search.worlds import DIMS, EVERY, VARIANTS, table
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
-from tierwise.schema.space import Range, SearchSpace
+from tierwise.schema.space import DifficultyChoice, Range, SearchSpace
 from tierwise.search.allocation import allocate
 from tierwise.search.space import Dimensions, Proposal, policy_of, recipe_grid
 
@@ -26,9 +26,7 @@ def dims(signal: str, buckets: int, strategies: dict) -> Dimensions:
     space = SearchSpace(
         "tiny",
         strategies=strategies,
-        signals=("none", signal),
-        buckets=(1, buckets),
-        probe_samples=Range(2, 3, whole=True),
+        difficulty=DifficultyChoice(("none", signal), (1, buckets), probe_samples=Range(2, 3)),
     )
     return Dimensions(space, VARIANTS[:2], logprobs=True, max_samples=6)
 
@@ -96,7 +94,7 @@ def test_a_spread_has_both_ends() -> None:
 
 
 def test_one_bucket_needs_no_signal() -> None:
-    space = dataclasses.replace(DIMS.space, buckets=(1,))
+    space = DIMS.space.with_difficulty(buckets=(1,))
     exact = allocate(Evaluator(table(2), Permutations(4)), dataclasses.replace(DIMS, space=space))
     assert {p.difficulty.signal for p in exact.proposals} == {"none"}
 

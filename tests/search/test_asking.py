@@ -9,12 +9,14 @@ import numpy as np
 from tests.evaluation.worlds import VARIANTS, random_table
 from tierwise.evaluation import ABSTAINED, VariantTable
 from tierwise.schema import Difficulty, Message, Price, Probe, PromptTemplate, Tier, Variant
-from tierwise.schema.space import SearchSpace
+from tierwise.schema.space import DifficultyChoice, SearchSpace
 from tierwise.search.samples import samples_needed
 from tierwise.search.signals import asked_of, best_way_to_ask, watched
 from tierwise.search.variants import ASK_MODE, asking_variants, with_mode_to_ask
 
-SPACE = SearchSpace("s", modes=("direct", "think"), signals=("none", "length", "self_rating"))
+SPACE = SearchSpace(
+    "s", modes=("direct", "think"), difficulty=DifficultyChoice(("none", "length", "self_rating"))
+)
 RATE = PromptTemplate(
     "rate",
     (Message("system", "Rate."), Message("user", "{{ question }}")),
@@ -35,7 +37,7 @@ TIER = Tier(
 
 def test_a_tier_gets_a_mode_to_ask_in_only_where_a_signal_asks() -> None:
     assert with_mode_to_ask(TIER, SPACE).modes[ASK_MODE] == {"max_tokens": 16}
-    assert with_mode_to_ask(TIER, replace(SPACE, signals=("none", "length"))) is TIER
+    assert with_mode_to_ask(TIER, SPACE.with_difficulty(signals=("none", "length"))) is TIER
 
 
 def test_a_model_that_reasons_keeps_the_room_that_it_needs() -> None:

@@ -18,7 +18,7 @@ from tierwise.retrieval import open_for_task
 from tierwise.runs.tune import prepare
 from tierwise.schema import ANSWER, Policy, Price, Tier, load_job, shipped
 from tierwise.schema.policy_file import PolicyFile, TaskRef
-from tierwise.schema.prompt_file import load_prompts
+from tierwise.schema.prompt import load_prompts
 from tierwise.search.opening import Searches, search_tier
 from tierwise.search.prepared import Prepared
 from tierwise.search.tier import TierResult, escalation_target

@@ -50,7 +50,8 @@ def test_a_proposal_is_what_its_parameters_propose(dims: Dimensions, data: st.Da
 def test_a_bucket_has_the_parameters_of_its_strategy_alone(data: st.DataObject) -> None:
     proposal = DIMS.propose(Sampled(data))
     params = parameters_of(proposal, DIMS)
-    for b, (variants, strategy) in enumerate(proposal.buckets):
+    for b, recipe in enumerate(proposal.buckets):
+        variants, strategy = recipe.variants, recipe.strategy
         mine = {name for name in params if name.startswith(f"b{b}.")}
         assert mine == {
             f"b{b}.variants",

@@ -47,7 +47,7 @@ def test_modes_that_the_tier_lacks_are_left_out() -> None:
 
 
 def test_paraphrases_and_demonstrations_are_prompts_of_their_own() -> None:
-    found = variants(dataclasses.replace(SPACE, paraphrases=1, demos=(0, 2)))
+    found = variants(SPACE.with_prompts(paraphrases=1, demos=(0, 2)))
     names = {a.prompt for a in found.candidates}
     assert names == {"plain", "plain~1", "steps", "plain+2.direct", "plain~1+2.direct"}
     assert found.prompts["plain~1"].messages == (Message("system", "Sum."), USER)

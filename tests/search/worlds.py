@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from tests.evaluation.worlds import ASKED, VARIANTS, WEIGHTS, random_table
 from tierwise.difficulty import SIGNALS
 from tierwise.evaluation import Evaluation, SampleTable, VariantTable
 from tierwise.schema import Difficulty, Probe, Variant
-from tierwise.schema.space import Range, SearchSpace
+from tierwise.schema.space import DifficultyChoice, Range, SearchSpace
 from tierwise.search.space import Dimensions
 
 SPACE = SearchSpace(
@@ -20,25 +18,22 @@ SPACE = SearchSpace(
     modes=("direct", "think"),
     strategies={
         "single": {},
-        "self_consistency": {"samples": Range(2, 9, log=True, whole=True)},
+        "self_consistency": {"samples": Range(2, 9, log=True)},
         "adaptive_consistency": {
             "threshold": Range(0.7, 0.99),
-            "max_samples": Range(3, 9, whole=True),
+            "max_samples": Range(3, 9),
             "window": (1, 2),
         },
-        "early_stopping": {
-            "window": Range(2, 5, whole=True),
-            "max_samples": Range(3, 9, whole=True),
-        },
-        "best_of_n": {"samples": Range(2, 9, log=True, whole=True), "verifier": ("mean_logprob",)},
+        "early_stopping": {"window": Range(2, 5), "max_samples": Range(3, 9)},
+        "best_of_n": {"samples": Range(2, 9, log=True), "verifier": ("mean_logprob",)},
     },
-    signals=("none", "length", "probe_agreement"),
-    buckets=(1, 2, 3),
-    probe_samples=Range(2, 4, whole=True),
+    difficulty=DifficultyChoice(
+        ("none", "length", "probe_agreement"), (1, 2, 3), probe_samples=Range(2, 4)
+    ),
 )
 DIMS = Dimensions(SPACE, VARIANTS, logprobs=True, max_samples=9)
 EVERY = Dimensions(
-    replace(SPACE, signals=tuple(SIGNALS), buckets=(1, 2, 3, 4, 5)),
+    SPACE.with_difficulty(signals=tuple(SIGNALS), buckets=(1, 2, 3, 4, 5)),
     VARIANTS,
     True,
     9,

@@ -11,7 +11,7 @@ from tierwise.schema.space import Range, SearchSpace
 SPACE = SearchSpace(
     "votes",
     modes=("direct", "think"),
-    strategies={"single": {}, "self_consistency": {"samples": Range(2, 9, whole=True)}},
+    strategies={"single": {}, "self_consistency": {"samples": Range(2, 9)}},
 )
 DIRECT = Variant("plain", "direct", 0.8)
 THINK = Variant("steps", "think", 0.8)

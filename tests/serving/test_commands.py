@@ -66,11 +66,6 @@ def test_the_schema_accepts_the_example_and_names_its_keys() -> None:
     assert set(schema["required"]) <= set(written)
 
 
-def test_the_schema_in_docs_is_that_of_the_code() -> None:
-    page = Path(__file__).parents[2] / "docs" / "policy.schema.json"
-    assert page.read_text() == invoke(export.command, "--to", "json-schema").stdout
-
-
 def batch(file: PolicyFile, tmp_path: Path, *items: dict) -> list[dict]:
     path, inputs = file.save(tmp_path / "p.yaml"), tmp_path / "items.jsonl"
     inputs.write_text("".join(json.dumps(item) + "\n" for item in items))

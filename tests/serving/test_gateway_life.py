@@ -27,7 +27,7 @@ from tierwise.serving.registry import PolicyRegistry
 
 async def test_metrics_add_up(tmp_path: Path) -> None:
     model = ScriptedModel(words)
-    gate = gateway(tmp_path, policy_file(BUCKETS, shares=(0.75, 0.25)), model=model)
+    gate = gateway(tmp_path, policy_file(BUCKETS.with_shares((0.75, 0.25))), model=model)
     for _ in range(3):
         await post(gate, messages=USER)
     await post(gate, messages=USER, stream=True)

@@ -49,8 +49,7 @@ def policy_file(score: float = 0.8, **more: object) -> PolicyFile:
         "task": TaskRef("made", 1, "exact_match", TASK.items_sha256),
         "inputs": ("question",),
         "prompts": {"plain": PromptTemplate("plain", (Message("user", "{{ question }}"),))},
-        "policy": Policy((single, single), Difficulty("length", (-5.0,))),
-        "shares": (0.5, 0.5),
+        "policy": Policy((single, single), Difficulty("length", (-5.0,))).with_shares((0.5, 0.5)),
         "answer": AnswerSpec(normalise="none"),
         "expected": expected,
     }

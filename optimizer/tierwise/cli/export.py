@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     required=True,
     type=click.Choice(["litellm-proxy", "json-schema", "openai-batch"]),
 )
+@click.option(
+    "--kind",
+    default="policy",
+    show_default=True,
+    type=click.Choice(["policy", "job", "task", "space", "prompts"]),
+    help="For json-schema: of which files.",
+)
 @click.option("--out", type=click.Path(), help="A folder for litellm-proxy, else a file.")
 @click.option(
     "--inputs",
@@ -29,21 +36,27 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, help="For openai-batch: seed of the samples.")
 @click.option("--force", is_flag=True, help="Overwrite files.")
 def command(
-    policy: str | None, shape: str, out: str | None, inputs: str | None, seed: int, force: bool
+    policy: str | None,
+    shape: str,
+    kind: str,
+    out: str | None,
+    inputs: str | None,
+    seed: int,
+    force: bool,
 ) -> None:
     """Write POLICY in another shape.
 
-    litellm-proxy: config and handler for a LiteLLM proxy. json-schema: the schema of policy files
-    (no POLICY needed). openai-batch: the requests that a list of inputs needs, for policies whose
+    litellm-proxy: config and handler for a LiteLLM proxy. json-schema: the schema of policy files,
+    or those of --kind (no POLICY needed). openai-batch: the requests that a list of inputs needs, for policies whose
     samples are fixed.
     """
-    import json
-
     from tierwise.errors import InputError
-    from tierwise.schema.policy_file import PolicyFile, json_schema
+    from tierwise.schema.policy_file import PolicyFile
 
     if shape == "json-schema":
-        _write_text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", out, force)
+        from tierwise.schema.json_schemas import schema_text
+
+        _write_text(schema_text(kind), out, force)
         return
     if policy is None:
         raise InputError(f"--to {shape} needs a policy file")

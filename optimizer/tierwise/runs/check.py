@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-
-from pydantic import BaseModel
+from typing import Any
 
 from tierwise.difficulty import difficulty_faults, parameter_settings, self_contained, signal
 from tierwise.errors import InputError, Loc, faults_of, raise_any, unknown_name
 from tierwise.llm.models import RECORDED, kind_of, resolve_tier
 from tierwise.runs.inputs import known_turns, load_space, load_task, space_of
-from tierwise.schema import Job, PolicyFile, Price, TierSpec, Variant, find_task, load_prompts
-from tierwise.schema._policy_read import PolicyModel
-from tierwise.schema._policy_read import read as read_policy
+from tierwise.schema import (
+    Job,
+    PolicyFile,
+    Price,
+    SearchSpace,
+    TaskFile,
+    TierSpec,
+    Variant,
+    find_task,
+    load_prompts,
+)
 from tierwise.schema.find import TASK_FILE
-from tierwise.schema.job import JobModel, job_of
-from tierwise.schema.prompt import check_turns
-from tierwise.schema.prompt_file import load_turns
-from tierwise.schema.space import SpaceModel
-from tierwise.schema.task_file import TaskModel
+from tierwise.schema.job import job_of
+from tierwise.schema.prompt import check_turns, load_turns
 from tierwise.schema.turns import NAMES
-from tierwise.schema.validation import keys_of
-from tierwise.schema.yaml_io import Document, read
+from tierwise.schema.yaml_io import Document, keys_of, read
 from tierwise.strategies import build, paths_of
 from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES, SCORES
 
-_KINDS: dict[str, type[BaseModel]] = {
-    "task": TaskModel,
-    "policy": PolicyModel,
-    "job": JobModel,
-    "space": SpaceModel,
+_KINDS: dict[str, type[Any]] = {
+    "task": TaskFile,
+    "policy": PolicyFile,
+    "job": Job,
+    "space": SearchSpace,
 }
 
 
@@ -68,7 +71,9 @@ def check_kind(path: Path) -> str:
         case "job":
             _check_job(document)
         case "policy":
-            raise_any([document.placed(e, loc) for loc, e in policy_faults(read_policy(document))])
+            raise_any(
+                [document.placed(e, loc) for loc, e in policy_faults(PolicyFile.of(document))]
+            )
     return kind
 
 

@@ -1,4 +1,4 @@
-"""Prompts, tiers, prices and policies: frozen values, no I/O."""
+"""Everything that is read from files and written to them: one frozen class for each concept."""
 
 from tierwise.schema.find import find_space, find_task, names_of, shipped
 from tierwise.schema.job import (
@@ -25,11 +25,20 @@ from tierwise.schema.policy import (
     Weight,
     uniform,
 )
-from tierwise.schema.policy_file import PolicyFile, TaskRef, json_schema
-from tierwise.schema.prompt import ANSWER, Message, PromptTemplate, substitute
-from tierwise.schema.prompt_file import Setting, load_library, load_prompts, with_turns
+from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema.prompt import (
+    ANSWER,
+    Message,
+    PromptTemplate,
+    Setting,
+    choose,
+    load_library,
+    load_prompts,
+    substitute,
+    with_turns,
+)
 from tierwise.schema.space import Constraints, Dimension, Range, SearchSpace
-from tierwise.schema.task_file import LoadedTask, TaskRetriever, retriever_of
+from tierwise.schema.task_file import LoadedTask, TaskFile, TaskRetriever, own_prompts, retriever_of
 from tierwise.schema.tier import Price, SampleBill, Tier, price
 from tierwise.schema.turns import Passage, Path, RetrieverSpec, Said, Turn, TurnTemplate, read_turn
 from tierwise.schema.usage import NO_LIMITS, Usage, UsageLimits
@@ -64,6 +73,7 @@ __all__ = [
     "SearchSpace",
     "Setting",
     "StrategySpec",
+    "TaskFile",
     "TaskRef",
     "TaskRetriever",
     "Tier",
@@ -74,16 +84,17 @@ __all__ = [
     "UsageLimits",
     "Variant",
     "Weight",
+    "choose",
     "default_job",
     "dump_job",
     "find_space",
     "find_task",
-    "json_schema",
     "load_job",
     "load_library",
     "load_prompts",
     "names_of",
     "override",
+    "own_prompts",
     "price",
     "read_turn",
     "retriever_of",

@@ -1,34 +1,49 @@
-"""A job: what to tune, on which tiers, within which budget; and its YAML, both ways."""
+"""A job: what to tune, on which tiers, within which budget."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
 
 from tierwise.errors import InputError, raise_any, unknown_name
-from tierwise.schema._policy_write import shown_price
+from tierwise.schema.fields import (
+    IF_ANY,
+    IF_SET,
+    Count,
+    FromZero,
+    Mapped,
+    Name,
+    Positive,
+    Strict,
+    Text,
+    check_name,
+)
 from tierwise.schema.find import resolved
-from tierwise.schema.models import ModelString, Modes, PriceModel
-from tierwise.schema.tier import Price
-from tierwise.schema.validation import Count, Positive, Strict, Text, validate
-from tierwise.schema.yaml_io import Document, Flow, dump, read
+from tierwise.schema.tier import ModelString, Modes, Price, RateLimits
+from tierwise.schema.yaml_io import Document, dump, plain, read, read_as
 
 
 @dataclass(frozen=True)
-class TierSpec:
+class TierSpec(Strict):
     """A tier as a job describes it; what is None, ``llm.resolve_tier`` fills in."""
 
-    model: str
-    price: Price | None = None
-    modes: Mapping[str, Mapping[str, object]] | None = None
-    takes_n: bool | None = None
-    logprobs: bool | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
-    recordings: str | None = None
+    model: ModelString
+    price: Annotated[Price | None, IF_SET] = None
+    modes: Annotated[Annotated[Modes, Field(min_length=1)] | None, IF_SET] = None
+    takes_n: Annotated[bool | None, IF_SET] = None
+    logprobs: Annotated[bool | None, IF_SET] = None
+    limits: RateLimits = field(default_factory=dict)
+    recordings: Annotated[Text | None, IF_SET] = None
+
+    def beside(self, folder: Path) -> TierSpec:
+        """It with the path of its recordings, which is relative to ``folder``, made absolute."""
+        if self.recordings is None:
+            return self
+        return replace(self, recordings=str((folder / self.recordings).resolve()))
 
 
 SHARE = 0.1
@@ -36,7 +51,7 @@ SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class ProposalSpec:
+class ProposalSpec(Strict):
     """The job's key ``proposals``.
 
     The first round is made from the task's train items alone. Each further one reflects, tier by
@@ -53,11 +68,19 @@ class ProposalSpec:
         InputError: a value out of range.
     """
 
-    model: TierSpec | None = None
-    rounds: int = 2
-    instructions: int = 6
-    demonstrations: int = 0
-    usd: float | None = None
+    model: Annotated[
+        TierSpec | None,
+        Mapped(
+            TierSpec | ModelString | None,
+            lambda model: TierSpec(model) if isinstance(model, str) else model,
+            lambda tier: None if tier is None else plain(tier),
+        ),
+        IF_SET,
+    ] = None
+    rounds: Count = 2
+    instructions: FromZero = 6
+    demonstrations: FromZero = 0
+    usd: Annotated[Positive | None, IF_SET] = None
 
     def __post_init__(self) -> None:
         for name, least in (("rounds", 1), ("instructions", 0), ("demonstrations", 0)):
@@ -78,15 +101,42 @@ CHOSEN_BY = ("max_usd_per_item", "min_score", "usd_per_point")
 
 OperatingPoint = str | Mapping[str, float]
 
+PointKeys = Annotated[
+    OperatingPoint,
+    Mapped(
+        Annotated[
+            Any,
+            WithJsonSchema(
+                {
+                    "anyOf": [
+                        {"enum": [*OPERATING_POINTS, LEVEL]},
+                        *(
+                            {
+                                "type": "object",
+                                "properties": {name: {"type": "number", "exclusiveMinimum": 0}},
+                                "required": [name],
+                                "additionalProperties": False,
+                            }
+                            for name in CHOSEN_BY
+                        ),
+                    ]
+                }
+            ),
+        ],
+        lambda point: point,
+        lambda point: point if isinstance(point, str) else {k: float(v) for k, v in point.items()},
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Strict):
     """What a job may use at most, over all tiers; None: no such cap."""
 
-    usd: float | None = None
-    calls: int | None = None
-    tokens: int | None = None
-    seconds: float | None = None
+    usd: Annotated[Positive | None, IF_SET] = None
+    calls: Annotated[Count | None, IF_SET] = None
+    tokens: Annotated[Count | None, IF_SET] = None
+    seconds: Annotated[Positive | None, IF_SET] = None
 
     def __post_init__(self) -> None:
         for name in ("usd", "calls", "tokens", "seconds"):
@@ -106,56 +156,89 @@ class Budget:
         )
 
 
+def _not_built(storage: str | None) -> str | None:
+    if storage is not None:
+        raise InputError("a pool shared by machines is not built; the run's folder holds it: null")
+    return storage
+
+
+def _local(engine: str) -> str:
+    if engine == "ray":
+        raise InputError("the engine 'ray' is not built; the only one is 'local'")
+    if engine != "local":
+        raise InputError(unknown_name("engine", engine, ("local",)).message)
+    return engine
+
+
 @dataclass(frozen=True)
-class Job:
+class Job(Strict):
     """Everything that a study depends on, apart from the pool.
 
-    ``space`` "" is what the task asks for (``space_of``). ``baseline`` names a prompt of the task
-    (None: its first). ``gate_margin`` is the score that a
-    cheaper policy may lose and still count as equal. ``tiers`` stand from the weakest to the
-    strongest; those of ``escalate_to`` may be handed requests by any tier that stands before them.
+    Attributes:
+        baseline: a prompt of the task, the one in use today; None: its first.
+        space: "" is what the task asks for (``runs.space_of``).
+        tiers: from the weakest to the strongest; those of ``escalate_to`` may be handed requests
+            by any tier that stands before them.
+        gate_margin: score that a cheaper policy may lose and still count as equal.
+        storage: refused, as every ``engine`` but ``local``, until there is more than one.
 
     Raises:
         InputError: no tiers, a value out of range, or an escalation that no tier can make.
     """
 
-    task: str = "arithmetic"
-    space: str = ""
-    tiers: Mapping[str, TierSpec] = field(default_factory=dict)
-    baseline: str | None = None
-    seed: int = 0
-    budget: Budget = Budget()
-    trials: int = 300
-    operating_point: OperatingPoint = "balanced"
-    gate_margin: float = 0.02
-    proposals: ProposalSpec | None = None
-    escalate_to: tuple[str, ...] = ()
+    description: Annotated[str, IF_ANY] = ""
+    baseline: Annotated[Text | None, IF_SET] = None
+    task: Text = "arithmetic"
+    space: Annotated[str, IF_ANY] = ""
+    seed: FromZero = 0
+    tiers: Mapping[Name, TierSpec] = field(default_factory=dict)
+    escalate_to: Annotated[tuple[Text, ...], IF_ANY] = ()
+    budget: Annotated[Budget, Field(exclude_if=lambda budget: budget == Budget())] = Budget()
+    trials: Count = 300
+    operating_point: PointKeys = "balanced"
+    gate_margin: Annotated[float, Field(ge=0, lt=1), PlainSerializer(float)] = 0.02
+    proposals: Annotated[ProposalSpec | None, IF_SET] = None
+    storage: Annotated[str | None, AfterValidator(_not_built), Field(exclude=True)] = None
+    engine: Annotated[str, AfterValidator(_local), Field(exclude=True)] = "local"
+
+    def __post_init__(self) -> None:
+        raise_any(list(self._faults()))
+
+    def _faults(self) -> Iterator[InputError]:
+        if not self.tiers:
+            yield InputError(
+                "tiers: a job needs at least one, such as small: {model: embedded/small}",
+                loc=("tiers",),
+            )
+        for name in self.tiers:
+            try:
+                check_name("tier", name)
+            except InputError as error:
+                yield InputError(error.message, loc=("tiers", name))
+        if self.trials < 1:
+            yield InputError(f"trials must be at least 1, got {self.trials}")
+        if self.seed < 0:
+            yield InputError(f"seed must be at least 0, got {self.seed}")
+        if not 0 <= self.gate_margin < 1:
+            yield InputError(f"gate_margin must be in [0, 1), got {self.gate_margin:g}")
+        try:
+            check_operating_point(self.operating_point, escalates=bool(self.escalate_to))
+        except InputError as error:
+            yield InputError(error.message, loc=("operating_point",))
+        if self.tiers:
+            yield from escalation_faults(self.escalate_to, list(self.tiers))
+        usd = self.proposals.usd if self.proposals else None
+        if usd is not None and self.budget.usd is not None and usd >= self.budget.usd:
+            yield InputError(
+                f"proposals.usd ({usd:g}) must be below budget.usd ({self.budget.usd:g}), which "
+                "it is a part of",
+                loc=("proposals", "usd"),
+            )
 
     def above(self, tier: str) -> tuple[str, ...]:
         """The tiers that ``tier`` may hand requests to, the weakest first."""
         names = list(self.tiers)
         return tuple(n for n in names[names.index(tier) + 1 :] if n in self.escalate_to)
-
-    def __post_init__(self) -> None:
-        if not self.tiers:
-            raise InputError(
-                "tiers: a job needs at least one, such as small: {model: embedded/small}"
-            )
-        if self.trials < 1:
-            raise InputError(f"trials must be at least 1, got {self.trials}")
-        if self.seed < 0:
-            raise InputError(f"seed must be at least 0, got {self.seed}")
-        if not 0 <= self.gate_margin < 1:
-            raise InputError(f"gate_margin must be in [0, 1), got {self.gate_margin:g}")
-        check_operating_point(self.operating_point, escalates=bool(self.escalate_to))
-        for _, error in escalation_faults(self.escalate_to, list(self.tiers)):
-            raise error
-        usd = self.proposals.usd if self.proposals else None
-        if usd is not None and self.budget.usd is not None and usd >= self.budget.usd:
-            raise InputError(
-                f"proposals.usd ({usd:g}) must be below budget.usd ({self.budget.usd:g}), which "
-                "it is a part of"
-            )
 
     @property
     def proposers_budget(self) -> Budget:
@@ -176,25 +259,22 @@ class Job:
         return replace(rest, usd=self.budget.usd - usd)
 
 
-def escalation_faults(
-    escalate_to: Sequence[str], tiers: Sequence[str]
-) -> Iterator[tuple[int, InputError]]:
-    """What is wrong with ``escalate_to``, each with its place in it.
+def escalation_faults(escalate_to: Sequence[str], tiers: Sequence[str]) -> Iterator[InputError]:
+    """What is wrong with ``escalate_to``, each with its place in a job.
 
     Since requests go only to tiers further down the list, there are no circles.
     """
     for i, name in enumerate(escalate_to):
+        loc = ("escalate_to", i)
         if name not in tiers:
-            yield i, unknown_name("tier of the job (escalate_to)", name, tiers)
+            yield unknown_name("tier of the job (escalate_to)", name, tiers, loc=loc)
         elif name in escalate_to[:i]:
-            yield i, InputError(f"escalate_to names tier {name!r} twice")
+            yield InputError(f"escalate_to names tier {name!r} twice", loc=loc)
         elif name == tiers[0]:
-            yield (
-                i,
-                InputError(
-                    f"escalate_to: no tier stands before {name!r}, so nobody can hand it a "
-                    "request; list the tiers of a job from the weakest to the strongest"
-                ),
+            yield InputError(
+                f"escalate_to: no tier stands before {name!r}, so nobody can hand it a request; "
+                "list the tiers of a job from the weakest to the strongest",
+                loc=loc,
             )
 
 
@@ -293,65 +373,6 @@ def _tiers(job: Job, tiers: object) -> dict[str, TierSpec]:
     return found
 
 
-class LimitsModel(Strict):
-    """What a provider allows, and how long a call may take."""
-
-    rpm: Positive | None = None
-    tpm: Positive | None = None
-    concurrency: Count | None = None
-    timeout_s: Positive | None = None
-
-
-class JobTierModel(Strict):
-    """A tier."""
-
-    model: ModelString
-    price: PriceModel | None = None
-    modes: Modes | None = None
-    takes_n: bool | None = None
-    logprobs: bool | None = None
-    limits: LimitsModel = LimitsModel()
-    recordings: Text | None = None
-
-
-class BudgetModel(Strict):
-    """Caps over all tiers."""
-
-    usd: Positive | None = None
-    calls: Count | None = None
-    tokens: Count | None = None
-    seconds: Positive | None = None
-
-
-class ProposalsModel(Strict):
-    """Who writes prompts for the task; ``model`` is a model string, or a tier with its price."""
-
-    model: ModelString | JobTierModel | None = None
-    rounds: Count = 2
-    instructions: Annotated[int, Field(ge=0)] = 6
-    demonstrations: Annotated[int, Field(ge=0)] = 0
-    usd: Positive | None = None
-
-
-class JobModel(Strict):
-    """A job."""
-
-    description: str = ""
-    baseline: Text | None = None
-    task: Text = "arithmetic"
-    space: Text | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    tiers: Annotated[dict[Text, JobTierModel], Field(min_length=1)]
-    escalate_to: list[Text] = Field(default_factory=list)
-    budget: BudgetModel = BudgetModel()
-    trials: Count = 300
-    operating_point: Any = "balanced"
-    storage: Text | None = None
-    engine: Literal["local", "ray"] = "local"
-    gate_margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    proposals: ProposalsModel | None = None
-
-
 def load_job(path: Path | str) -> Job:
     """A job's file; relative paths in it are relative to it.
 
@@ -363,118 +384,28 @@ def load_job(path: Path | str) -> Job:
 
 def job_of(document: Document) -> Job:
     """The job in a document; see ``load_job``."""
-    model = validate(JobModel, document)
-    folder = Path(str(document.path)).parent if document.path else Path()
-    faults: list[InputError] = []
-    try:
-        check_operating_point(model.operating_point, escalates=bool(model.escalate_to))
-    except InputError as error:
-        faults.append(document.placed(error, ("operating_point",)))
-    for i, fault in escalation_faults(model.escalate_to, list(model.tiers)):
-        faults.append(document.placed(fault, ("escalate_to", i)))
-    tiers = {name: _tier(tier, folder) for name, tier in model.tiers.items()}
-    for name, tier in tiers.items():
-        if tier.recordings and not Path(tier.recordings).is_file():
-            message = f"no such file: {tier.recordings}"
-            faults.append(document.fault(message, ("tiers", name, "recordings")))
-    faults += [document.fault(message, (key,)) for key, message in _not_built(model)]
-    raise_any(sorted(faults, key=lambda f: f.line or 0))
-    point = model.operating_point
-    if not isinstance(point, str):
-        point = {name: float(bound) for name, bound in point.items()}
-    try:
-        return Job(
-            task=resolved(model.task, folder),
-            space="" if model.space is None else resolved(model.space, folder),
-            tiers=tiers,
-            baseline=model.baseline,
-            seed=model.seed,
-            budget=Budget(**model.budget.model_dump()),
-            trials=model.trials,
-            operating_point=point,
-            gate_margin=float(model.gate_margin),
-            proposals=_proposals(model.proposals, folder),
-            escalate_to=tuple(model.escalate_to),
-        )
-    except InputError as error:  # what remains is a relation between two keys
-        raise document.placed(error, ("proposals", "usd")) from None
-
-
-def _not_built(model: JobModel) -> Iterator[tuple[str, str]]:
-    """Keys of the format that ask for what there is not: better refused than passed over."""
-    if model.storage is not None:
-        yield "storage", "a pool shared by machines is not built; the run's folder holds it: null"
-    if model.engine != "local":
-        yield "engine", f"the engine {model.engine!r} is not built; the only one is 'local'"
+    job = read_as(Job, document)
+    folder = document.folder
+    tiers = {name: tier.beside(folder) for name, tier in job.tiers.items()}
+    raise_any(
+        [
+            document.fault(f"no such file: {tier.recordings}", ("tiers", name, "recordings"))
+            for name, tier in tiers.items()
+            if tier.recordings and not Path(tier.recordings).is_file()
+        ]
+    )
+    proposals = job.proposals
+    if proposals and proposals.model:
+        proposals = replace(proposals, model=proposals.model.beside(folder))
+    return replace(
+        job,
+        task=resolved(job.task, folder),
+        space=resolved(job.space, folder) if job.space else "",
+        tiers=tiers,
+        proposals=proposals,
+    )
 
 
 def dump_job(job: Job) -> str:
     """The job as YAML, as resolved; ``load_job`` reads it back equal."""
-    shown: dict[str, Any] = {} if job.baseline is None else {"baseline": job.baseline}
-    budget = {name: value for name, value in asdict(job.budget).items() if value is not None}
-    shown |= {
-        "task": job.task,
-        **({"space": job.space} if job.space else {}),
-        "seed": job.seed,
-        "tiers": {name: _shown(tier) for name, tier in job.tiers.items()},
-    }
-    if job.escalate_to:
-        shown["escalate_to"] = list(job.escalate_to)
-    if budget:
-        shown["budget"] = budget
-    shown["trials"] = job.trials
-    point = job.operating_point
-    shown["operating_point"] = point if isinstance(point, str) else Flow(point)
-    shown["gate_margin"] = float(job.gate_margin)
-    if job.proposals is not None:
-        spec = job.proposals
-        given = {k: v for k, v in vars(spec).items() if k != "model" and v is not None}
-        shown["proposals"] = given | ({"model": _shown(spec.model)} if spec.model else {})
-    return dump(shown)
-
-
-def _proposals(model: ProposalsModel | None, folder: Path) -> ProposalSpec | None:
-    if model is None:
-        return None
-    named = JobTierModel(model=model.model) if isinstance(model.model, str) else model.model
-    return ProposalSpec(
-        None if named is None else _tier(named, folder),
-        model.rounds,
-        model.instructions,
-        model.demonstrations,
-        model.usd,
-    )
-
-
-def _tier(model: JobTierModel, folder: Path) -> TierSpec:
-    limits = {k: float(v) for k, v in model.limits.model_dump(exclude_none=True).items()}
-    recordings = model.recordings
-    return TierSpec(
-        model.model,
-        model.price.value() if model.price else None,
-        model.modes,
-        model.takes_n,
-        model.logprobs,
-        limits,
-        None if recordings is None else _absolute(recordings, folder),
-    )
-
-
-def _shown(tier: TierSpec) -> dict[str, Any]:
-    shown: dict[str, Any] = {"model": tier.model}
-    if tier.price is not None:
-        shown["price"] = shown_price(tier.price)
-    if tier.modes is not None:
-        shown["modes"] = {name: Flow(sent) for name, sent in tier.modes.items()}
-    for name in ("takes_n", "logprobs"):
-        if getattr(tier, name) is not None:
-            shown[name] = getattr(tier, name)
-    if tier.limits:
-        shown["limits"] = {k: int(v) if k == "concurrency" else v for k, v in tier.limits.items()}
-    if tier.recordings is not None:
-        shown["recordings"] = tier.recordings
-    return shown
-
-
-def _absolute(name: str, folder: Path) -> str:
-    return str((folder / name).resolve())
+    return dump(plain(job))

@@ -7,10 +7,32 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, NamedTuple, Required
 
+from pydantic import Field, GetCoreSchemaHandler, WithJsonSchema, with_config
+from pydantic_core import CoreSchema
+from typing_extensions import TypedDict
+
+from tierwise.errors import InputError
+from tierwise.schema.fields import (
+    IF_ANY,
+    IF_SET,
+    STRICT,
+    Count,
+    LongName,
+    Mapped,
+    Name,
+    NotNegative,
+    Number,
+    Positive,
+    Scalar,
+    Share,
+    Strict,
+    as_mapping,
+)
 from tierwise.schema.turns import ROOT, Path, Turn, path_above, path_below
+from tierwise.schema.yaml_io import plain
 
 Param = int | float | str | bool | None
 StrategyParam = Param | tuple[Any, ...]
@@ -20,15 +42,20 @@ StrategyParam = Param | tuple[Any, ...]
 class Variant(NamedTuple):
     """What samples are bought for: prompt x mode x temperature, on this tier or a named one.
 
-    A recipe's variants have the empty ``path``; below them a variant with a path stands for the samples of
-    one node in each of the variant's trees.
+    A recipe's variants have the empty ``path``; below them a variant with a path stands for the
+    samples of one node in each of the variant's trees. A NamedTuple, since variants are keys of
+    many dictionaries and tuples hash fastest; in a file it is a mapping.
     """
 
-    prompt: str
-    mode: str
-    temperature: float
-    tier: str | None = None
+    prompt: LongName
+    mode: Name
+    temperature: NotNegative
+    tier: Name | None = None
     path: Path = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return as_mapping(cls, handler, ("path",))
 
     @property
     def label(self) -> str:
@@ -82,17 +109,51 @@ class StrategySpec:
         return f"{self.kind}({inside})"
 
 
-class Recipe(NamedTuple):
-    """One bucket's way to an answer: variants, whose samples vote together, and a strategy."""
+def _strategy(keys: Mapping[str, Any]) -> StrategySpec:
+    if not isinstance(keys.get("kind"), str):
+        raise ValueError("needs a 'kind', such as {kind: self_consistency, samples: 5}")
+    return StrategySpec.of(keys["kind"], {k: v for k, v in keys.items() if k != "kind"})
 
-    variants: tuple[Variant, ...]
-    strategy: StrategySpec
+
+StrategyKeys = Annotated[
+    StrategySpec,
+    Mapped(
+        Annotated[
+            dict[str, Scalar],
+            WithJsonSchema(
+                {
+                    "type": "object",
+                    "properties": {"kind": {"type": "string"}},
+                    "required": ["kind"],
+                    "additionalProperties": {"type": ["number", "string", "boolean", "null"]},
+                }
+            ),
+        ],
+        _strategy,
+        lambda spec: {"kind": spec.kind, **dict(spec.params)},
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe(Strict):
+    """One bucket's way to an answer: variants, whose samples vote together, and a strategy.
+
+    ``name`` and ``share``, the part of the requests that the bucket got on held-out items, are for
+    readers of a file: two recipes that differ in them alone are equal.
+    """
+
+    name: Annotated[str, IF_ANY] = field(default="", kw_only=True, compare=False)
+    share: Annotated[Share | None, IF_SET] = field(default=None, kw_only=True, compare=False)
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
+    strategy: StrategyKeys
 
 
 class Probe(NamedTuple):
     """The samples that a difficulty signal looks at before the bucket is known.
 
-    ``samples`` of them in all, interleaved over ``variants`` in turn: two samples of two prompts are one of each.
+    ``samples`` of them in all, interleaved over ``variants`` in turn: two samples of two prompts
+    are one of each.
     """
 
     variants: tuple[Variant, ...]
@@ -114,17 +175,78 @@ class Probe(NamedTuple):
         return f"{many} of {' + '.join(variant.label for variant in self.variants)}"
 
 
+@with_config(STRICT)
+class _ProbeKeys(TypedDict, total=False):
+    """A probe; its one variant may be written out in place of the list."""
+
+    prompt: LongName
+    mode: Name
+    temperature: NotNegative
+    tier: Name | None
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
+    samples: Required[Count]
+
+
+def _probe(keys: dict[str, Any]) -> Probe:
+    variants, samples = keys.pop("variants", None), keys.pop("samples")
+    if variants is None:
+        for name in ("prompt", "mode", "temperature"):
+            if name not in keys:
+                raise ValueError(f"{name!r} is missing (or give a list of 'variants')")
+        variants = (Variant(**keys),)
+    elif keys:
+        raise ValueError(f"give {next(iter(keys))!r} or a list of 'variants', not both")
+    if len(set(variants)) < len(variants):
+        raise ValueError("a variant is here twice")
+    if samples < len(variants):
+        raise ValueError(f"{samples} samples reach only as many of its {len(variants)} variants")
+    return Probe(variants, samples)
+
+
+def _probe_keys(probe: Probe | None) -> dict[str, Any] | None:
+    if probe is None:
+        return None
+    variants = [plain(variant) for variant in probe.variants]
+    return {
+        **(variants[0] if len(variants) == 1 else {"variants": variants}),
+        "samples": probe.samples,
+    }
+
+
 class Weight(NamedTuple):
     """What a feature of the prompt counts for: ``weight`` * (it - ``mean``) / ``scale``."""
 
     feature: str
-    weight: float
-    mean: float = 0.0
-    scale: float = 1.0
+    weight: Number
+    mean: Number = 0.0
+    scale: Positive = 1.0
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return as_mapping(cls, handler, ("feature",))
+
+
+def _weights(keys: Mapping[str, Weight]) -> tuple[Weight, ...]:
+    return tuple(weight._replace(feature=name) for name, weight in keys.items())
+
+
+Weights = Annotated[
+    tuple[Weight, ...],
+    Mapped(dict[str, Weight], _weights, lambda weights: {w.feature: plain(w) for w in weights}),
+    IF_ANY,
+]
+"""By feature; in a file a mapping."""
+
+Params = Annotated[
+    tuple[tuple[str, Param], ...],
+    Mapped(dict[str, Scalar], lambda params: tuple(sorted(params.items())), dict),
+    IF_ANY,
+]
+"""Parameters by name, sorted so that equal ones are equal."""
 
 
 @dataclass(frozen=True, slots=True)
-class Difficulty:
+class Difficulty(Strict):
     """A signal (higher is easier) and where it is cut; ``>=`` goes to the easier side.
 
     ``thresholds`` are descending, one fewer than buckets. ``params`` are the signal's, sorted;
@@ -132,10 +254,10 @@ class Difficulty:
     """
 
     signal: str = "none"
-    thresholds: tuple[float, ...] = ()
-    probe: Probe | None = None
-    params: tuple[tuple[str, Param], ...] = ()
-    weights: tuple[Weight, ...] = ()
+    thresholds: tuple[Number, ...] = ()
+    probe: Annotated[Probe | None, Mapped(_ProbeKeys | None, _probe, _probe_keys), IF_SET] = None
+    params: Params = ()
+    weights: Weights = ()
 
     @property
     def uncut(self) -> Difficulty:
@@ -148,47 +270,57 @@ class Difficulty:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Strict):
     """What ends a request early, in search as in serving."""
 
-    max_usd_per_request: float | None = None
-    max_samples: int | None = None
-    timeout_s: float | None = 60.0
+    max_usd_per_request: Annotated[Positive | None, IF_SET] = None
+    max_samples: Annotated[Count | None, IF_SET] = None
+    timeout_s: Positive | None = 60.0
     on_error: Literal["answer_with_what_arrived", "fail"] = "answer_with_what_arrived"
 
 
 NO_LIMITS = Limits(timeout_s=None)
+_CUTS = ("difficulty", "thresholds")
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Strict):
     """Buckets, easiest first, and how a request finds its bucket.
 
     A search knows no limits: those of a file are chosen when it is written, so that they bound a
     request and do not steer it, whatever a provider's pace was while samples were bought.
     """
 
-    buckets: tuple[Recipe, ...]
+    buckets: Annotated[tuple[Recipe, ...], Field(min_length=1)]
     difficulty: Difficulty = Difficulty()
     limits: Limits = NO_LIMITS
 
     def __post_init__(self) -> None:
-        if len(self.difficulty.thresholds) != len(self.buckets) - 1:
-            raise ValueError(
-                f"{len(self.buckets)} buckets need {len(self.buckets) - 1} thresholds, "
-                f"got {len(self.difficulty.thresholds)}"
-            )
+        cuts, n = self.difficulty.thresholds, len(self.buckets)
+        if len(cuts) != n - 1:
+            raise InputError(f"{n} buckets need {n - 1} thresholds, got {len(cuts)}", loc=_CUTS)
         if any(variant.path for variant in self.variants):
-            raise ValueError("a recipe's variants have no path: the strategy asks for turns")
-        cuts = self.difficulty.thresholds
+            raise InputError("a recipe's variants have no path: the strategy asks for turns")
         if any(a <= b for a, b in itertools.pairwise(cuts)):
-            raise ValueError(f"thresholds must fall from the easiest bucket on, got {cuts}")
+            message = f"thresholds must fall from the easiest bucket on, got {cuts}"
+            raise InputError(message, loc=_CUTS)
 
     @property
     def variants(self) -> tuple[Variant, ...]:
         """Every variant that a request may sample from, the probe's first."""
         probe = self.difficulty.probe.variants if self.difficulty.probe else ()
         return tuple(dict.fromkeys((*probe, *(a for b in self.buckets for a in b.variants))))
+
+    def with_shares(self, shares: Sequence[float]) -> Policy:
+        """It with the part of the requests that each bucket got.
+
+        Raises:
+            InputError: not one share for each bucket.
+        """
+        if len(shares) != len(self.buckets):
+            raise InputError(f"{len(self.buckets)} buckets, but {len(shares)} shares")
+        pairs = zip(self.buckets, shares, strict=True)
+        return replace(self, buckets=tuple(replace(b, share=float(share)) for b, share in pairs))
 
     def bucket_of(self, signal: float) -> int:
         """Index of the bucket for a signal's value."""

@@ -2,6 +2,10 @@
 
 Readable and complete without tierwise, and safe to load from a stranger: plain data, no import
 paths, no addresses, no keys. ``PolicyFile.loads(file.dumps()) == file``.
+
+In memory a file holds a ``Tier`` and a ``Policy``, as everything else that uses them does; in YAML
+their keys stand at the top level, and prompts and tiers are named by the keys of their mappings.
+``_nested`` and ``_flat`` are that difference, and all of it.
 """
 
 from __future__ import annotations
@@ -13,16 +17,46 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from tierwise.errors import InputError, unknown_name
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+
+from tierwise.errors import InputError, Loc, raise_any, unknown_name
+from tierwise.schema import yaml_io
+from tierwise.schema.fields import IF_ANY, IF_SET, LongName, Name, Strict, as_mapping
 from tierwise.schema.policy import Policy, Variant
 from tierwise.schema.prompt import PromptTemplate, undefined_fields
 from tierwise.schema.tier import Tier
-from tierwise.schema.turns import RetrieverSpec, TurnTemplate
+from tierwise.schema.turns import AnswerKeys, RetrieverSpec, TurnTemplate
 from tierwise.tasks import AnswerSpec
 
 SCHEMA = "tierwise/policy/v1"
+
+_OF_TIER = ("model", "price", "takes_n", "logprobs", "rate_limits", "modes")
+_OF_POLICY = ("difficulty", "buckets", "limits")
+_ORDER = (
+    "schema",
+    "name",
+    "deployable",
+    "notes",
+    "tier",
+    *_OF_TIER[:-1],
+    "task",
+    "inputs",
+    "prompts",
+    "modes",
+    "other_tiers",
+    "retriever",
+    "difficulty",
+    "buckets",
+    "answer",
+    "limits",
+    "expected",
+    "evidence",
+    "provenance",
+)
+"""Top-level keys in the order in which they are written."""
 
 
 class TaskRef(NamedTuple):
@@ -33,60 +67,73 @@ class TaskRef(NamedTuple):
     metric: str
     items_sha256: str
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return as_mapping(cls, handler)
+
 
 @dataclass(frozen=True)
-class PolicyFile:
+class PolicyFile(Strict):
     """A policy and all that serving it needs.
 
-    Only the prompts and modes that the policy uses are kept. ``shares`` is the part of the requests
-    that each bucket got on the held-out items (empty: not known). ``expected`` and ``evidence`` are
+    Only the prompts and modes that the policy uses are kept. ``expected`` and ``evidence`` are
     rounded to six digits, a number that is not finite becomes None; everything else is exact.
-    ``other_tiers`` are those that a variant names. ``retriever`` is a name, which the deployment binds
-    to a corpus or an address.
+
+    Attributes:
+        other_tiers: those that a variant names.
+        retriever: a name, which the deployment binds to a corpus or an address.
+        deployable: whether the exact messages are known; those of a recording are not.
 
     Raises:
         InputError: the policy uses a prompt, mode, tier or field that is not there.
     """
 
-    name: str
+    FILE_KEYS: ClassVar[tuple[str, ...]] = _ORDER
+
+    name: LongName
     tier: Tier
     task: TaskRef
     inputs: tuple[str, ...]
-    prompts: Mapping[str, PromptTemplate]
+    prompts: Annotated[Mapping[LongName, PromptTemplate], Field(min_length=1)]
     policy: Policy
-    shares: tuple[float, ...] = ()
-    answer: AnswerSpec = AnswerSpec()
+    answer: AnswerKeys = AnswerSpec()
     expected: Mapping[str, Any] = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    deployable: bool = True
-    notes: tuple[str, ...] = ()
-    other_tiers: Mapping[str, Tier] = field(default_factory=dict)
-    retriever: RetrieverSpec | None = None
+    deployable: Annotated[bool, Field(exclude_if=bool)] = True
+    notes: Annotated[tuple[str, ...], IF_ANY] = ()
+    other_tiers: Annotated[Mapping[Name, Tier], IF_ANY] = field(default_factory=dict)
+    retriever: Annotated[RetrieverSpec | None, IF_SET] = None
 
     def __post_init__(self) -> None:
-        for _, error in dangling(
-            self.policy, self.prompts, self.tier, self.other_tiers, self.inputs
-        ):
-            raise error
-        if len(self.shares) not in (0, len(self.policy.buckets)):
-            raise InputError(f"{len(self.policy.buckets)} buckets, but {len(self.shares)} shares")
-        used = {variant.prompt for variant in self.policy.variants}
+        raise_any(list(self._faults()))
+        policy = self.policy
+        used = {variant.prompt for variant in policy.variants}
+        names = _BUCKET_NAMES.get(len(policy.buckets))
+        buckets = tuple(
+            replace(bucket, name=names[i] if names else f"b{i + 1}")
+            for i, bucket in enumerate(policy.buckets)
+        )
         kept = {
+            "policy": replace(policy, buckets=buckets),
             "prompts": {i: _bare(i, p) for i, p in sorted(self.prompts.items()) if i in used},
             "tier": self._with_used_modes(self.tier),
             "other_tiers": {
                 name: self._with_used_modes(tier)
                 for name, tier in sorted(self.other_tiers.items())
-                if any(variant.tier == name for variant in self.policy.variants)
+                if any(variant.tier == name for variant in policy.variants)
             },
-            "shares": tuple(float(share) for share in self.shares),
             "expected": _plain(self.expected, digits=6),
             "evidence": _plain(self.evidence, digits=6),
             "provenance": _plain(self.provenance),
         }
         for name, value in kept.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The part of the requests that each bucket got on held-out items; empty: not known."""
+        return tuple(b.share for b in self.policy.buckets if b.share is not None)
 
     def tier_of(self, variant: Variant) -> Tier:
         """The tier that ``variant`` samples from."""
@@ -102,9 +149,7 @@ class PolicyFile:
 
     def dumps(self) -> str:
         """The file's text; the same bytes for the same policy."""
-        from tierwise.schema._policy_write import write
-
-        return write(self)
+        return yaml_io.dump(_flat(yaml_io.plain(self)))
 
     def save(self, path: Path | str) -> Path:
         """Write the file, whole or not at all; gives back its path."""
@@ -130,18 +175,29 @@ class PolicyFile:
         Raises:
             InputError: every fault of the file, with its line.
         """
-        from tierwise.schema import yaml_io
-        from tierwise.schema._policy_read import read
-
-        return read(yaml_io.parse(text, path))
+        return cls.of(yaml_io.parse(text, path))
 
     @classmethod
     def load(cls, path: Path | str) -> PolicyFile:
         """The policy in a file; see ``loads``."""
-        from tierwise.schema import yaml_io
-        from tierwise.schema._policy_read import read
+        return cls.of(yaml_io.read(path))
 
-        return read(yaml_io.read(path))
+    @classmethod
+    def of(cls, document: yaml_io.Document) -> PolicyFile:
+        """The policy in a document; see ``loads``."""
+        if document.data is not None and not isinstance(document.data, dict):
+            raise document.fault(f"must be a mapping of {', '.join(_ORDER)}")
+        _check_schema(document)
+        faults = [
+            document.fault(
+                f"{key}.{name}: unknown key {own!r}: its name stands before it", (key, name)
+            )
+            for key, own in _NAMED_BY_KEY
+            for name, inner in _items(document.data, key)
+            if own in inner
+        ]
+        raise_any(faults)
+        return yaml_io.read_as(cls, document, _nested(document.data or {}), _place)
 
     def _with_used_modes(self, tier: Tier) -> Tier:
         used = {
@@ -150,54 +206,114 @@ class PolicyFile:
             if self.tier_of(variant).name == tier.name
         }
         modes = {name: _plain(sent) for name, sent in sorted(tier.modes.items()) if name in used}
-        return replace(tier, modes=modes, limits=dict(sorted(tier.limits.items())))
+        limits = dict(sorted(tier.limits.items()))
+        return replace(tier, modes=modes, limits=limits, api_base="", api_key_env="")
+
+    def _faults(self) -> Iterator[InputError]:
+        """Each name that the policy uses and nobody defines, with its place in the file."""
+        policy, prompts = self.policy, self.prompts
+        places: list[tuple[Loc, Variant]] = [
+            (("buckets", b, "variants", a), variant)
+            for b, bucket in enumerate(policy.buckets)
+            for a, variant in enumerate(bucket.variants)
+        ]
+        if probe := policy.difficulty.probe:
+            for a, variant in enumerate(probe.variants):
+                # One variant is written in short, without a list.
+                in_list = ("variants", a) if len(probe.variants) > 1 else ()
+                places.append((("difficulty", "probe", *in_list), variant))
+        for loc, variant in places:
+            if variant.prompt not in prompts:
+                yield unknown_name("prompt", variant.prompt, prompts, loc=(*loc, "prompt"))
+            if variant.tier not in (None, self.tier.name, *self.other_tiers):
+                yield unknown_name("tier", str(variant.tier), self.other_tiers, loc=(*loc, "tier"))
+                continue
+            tier = self.tier_of(variant)
+            if variant.mode not in tier.modes:
+                what = f"mode of tier {tier.name!r}"
+                yield unknown_name(what, variant.mode, tier.modes, loc=(*loc, "mode"))
+        for name in dict.fromkeys(variant.prompt for _, variant in places):
+            if name in prompts and not prompts[name].messages:
+                yield InputError(f"prompt {name!r} has no messages", loc=("prompts", name))
+            for error in undefined_fields(prompts[name], self.inputs) if name in prompts else ():
+                yield InputError(error.message, loc=("prompts", name, *error.loc))
+        if len(self.shares) not in (0, len(policy.buckets)):
+            yield InputError("give each bucket a share, or none", loc=("buckets",))
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a policy file, for editors and other languages."""
-    from tierwise.schema._policy_read import PolicyModel
-
-    return {"$id": SCHEMA, **PolicyModel.model_json_schema(by_alias=True)}
+_BUCKET_NAMES = {1: ("all",), 2: ("easy", "hard"), 3: ("easy", "medium", "hard")}
 
 
-def dangling(
-    policy: Policy,
-    prompts: Mapping[str, PromptTemplate],
-    tier: Tier,
-    other_tiers: Mapping[str, Tier],
-    inputs: tuple[str, ...],
-) -> Iterator[tuple[tuple[str | int, ...], InputError]]:
-    """Each name that a policy uses and nobody defines, with its place in the file."""
-    places: list[tuple[tuple[str | int, ...], Variant]] = [
-        (("buckets", b, "variants", a), variant)
-        for b, bucket in enumerate(policy.buckets)
-        for a, variant in enumerate(bucket.variants)
-    ]
-    if policy.difficulty.probe:
-        probe = policy.difficulty.probe
-        for a, variant in enumerate(probe.variants):
-            # One variant is written in short, without a list.
-            in_list = ("variants", a) if len(probe.variants) > 1 else ()
-            places.append((("difficulty", "probe", *in_list), variant))
-    for loc, variant in places:
-        if variant.prompt not in prompts:
-            yield (*loc, "prompt"), unknown_name("prompt", variant.prompt, prompts)
-        if variant.tier not in (None, tier.name, *other_tiers):
-            yield (*loc, "tier"), unknown_name("tier", str(variant.tier), other_tiers)
-            continue
-        of = other_tiers.get(variant.tier, tier) if variant.tier else tier
-        if variant.mode not in of.modes:
-            yield (*loc, "mode"), unknown_name(f"mode of tier {of.name!r}", variant.mode, of.modes)
-    for prompt in {
-        variant.prompt: prompts[variant.prompt]
-        for _, variant in places
-        if variant.prompt in prompts
-    }.values():
-        for where, error in undefined_fields(prompt, inputs):
-            yield ("prompts", prompt.id, *where), error
+# --- the file's keys ---------------------------------------------------------------------------
 
 
-def newer_schema(schema: str) -> bool:
+def _nested(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's data with the keys of the class."""
+    rest = {k: v for k, v in data.items() if k not in (*_OF_TIER, *_OF_POLICY, "schema")}
+    rest["policy"] = {k: data[k] for k in _OF_POLICY if k in data}
+    if "tier" in data:
+        rest["tier"] = {"name": data["tier"], **{k: data[k] for k in _OF_TIER if k in data}}
+    for key, own in _NAMED_BY_KEY:
+        if isinstance(rest.get(key), dict):
+            named = {name: {**inner, own: name} for name, inner in _items(rest, key)}
+            rest[key] = {**rest[key], **named}
+    return rest
+
+
+_NAMED_BY_KEY = (("prompts", "id"), ("other_tiers", "name"))
+
+
+def _items(data: Any, key: str) -> list[tuple[str, dict[str, Any]]]:
+    """The mappings in the mapping ``key`` of ``data``; [] where there is none."""
+    inner = data.get(key) if isinstance(data, dict) else None
+    pairs = inner.items() if isinstance(inner, dict) else ()
+    return [(name, value) for name, value in pairs if isinstance(value, dict)]
+
+
+def _place(loc: Loc) -> Loc:
+    """Where in the file a place in ``_nested`` is."""
+    if loc[:2] == ("tier", "name"):
+        return ("tier",)
+    return loc[1:] if loc and loc[0] in ("tier", "policy") and len(loc) > 1 else loc
+
+
+def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The way back from ``_nested``, in the file's order."""
+    tier = dict(data["tier"])
+    flat = {**data, **data["policy"], "schema": SCHEMA, "tier": tier.pop("name"), **tier}
+    flat["prompts"] = {
+        name: _ordered(prompt, ("family", "turn", "origin", "messages", "turns"))
+        for name, prompt in data["prompts"].items()
+    }
+    flat["other_tiers"] = {
+        name: _ordered(other, _OF_TIER) for name, other in data.get("other_tiers", {}).items()
+    }
+    order = ("signal", "params", "probe", "weights", "thresholds")
+    flat["difficulty"] = _ordered(flat["difficulty"], order)
+    return _ordered({k: v for k, v in flat.items() if v or k != "other_tiers"}, _ORDER)
+
+
+def _ordered(data: Mapping[str, Any], order: tuple[str, ...]) -> dict[str, Any]:
+    return {key: data[key] for key in order if key in data}
+
+
+def _check_schema(document: yaml_io.Document) -> None:
+    if not isinstance(document.data, dict):
+        return
+    schema = document.data.get("schema")
+    if schema is None:
+        raise document.fault(f"'schema' is missing: a policy file begins with schema: {SCHEMA}")
+    if isinstance(schema, str) and _newer_schema(schema):
+        raise document.fault(
+            f"this policy was written for {schema}, by a newer tierwise; this one reads {SCHEMA}: "
+            "upgrade tierwise, or export the policy again",
+            ("schema",),
+        )
+    if schema != SCHEMA:
+        raise document.placed(unknown_name("schema", str(schema), [SCHEMA]), ("schema",))
+
+
+def _newer_schema(schema: str) -> bool:
     """Whether this is a later version of the schema that we read."""
     base, _, ours = SCHEMA.rpartition("/v")
     match = re.fullmatch(re.escape(base) + r"/v([0-9]{1,6})", schema)

@@ -1,14 +1,28 @@
-"""Prompt templates: messages with literal ``{{ field }}`` placeholders and nothing else."""
+"""Prompts: messages with literal ``{{ field }}`` placeholders, their files, and the library.
+
+The library of techniques that is shipped knows no task: ``{{ instruction }}`` stands for the task's
+instruction, ``{{ input }}`` for its input (for all of them, each with its name, where there are
+several). ``{{ phrase }}`` stands for the prompt's own ``phrase``, which its paraphrases say in other
+words. All are written out on loading, so that a template holds nothing but the task's own fields.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Annotated, Literal, NamedTuple, NotRequired
 
-from tierwise.errors import InputError, UnsupportedError, unknown_name
-from tierwise.schema.turns import Path, TurnTemplate
+from pydantic import Field, with_config
+from pydantic.json_schema import SkipJsonSchema
+from typing_extensions import TypedDict
+
+from tierwise.errors import InputError, UnsupportedError, raise_any, unknown_name
+from tierwise.schema.fields import IF_ANY, STRICT, LongName, Mapped, Name, Strict, Text
+from tierwise.schema.find import shipped
+from tierwise.schema.turns import Path, Turns, TurnTemplate
+from tierwise.schema.yaml_io import read, read_as
 
 ANSWER = "answer"
 """The turn of prompts whose completions answer the task."""
@@ -23,6 +37,30 @@ class Message(NamedTuple):
 
     role: str
     content: str
+
+
+@with_config(STRICT)
+class _MessageKeys(TypedDict):
+    """A message; ``{role: history}`` is the slot for a request's earlier messages."""
+
+    role: Literal["system", "user", "assistant", "developer", "history"]
+    content: NotRequired[str]
+
+
+def _message(keys: Mapping[str, str]) -> Message:
+    role = keys["role"]
+    if role == HISTORY and keys.get("content"):
+        raise ValueError("{role: history} takes no content: a request's earlier messages fill it")
+    if role != HISTORY and "content" not in keys:
+        raise ValueError(f"a message of role {role} needs its content")
+    return Message(role, keys.get("content", ""))
+
+
+def _message_keys(message: Message) -> dict[str, str]:
+    return {"role": HISTORY} if message.role == HISTORY else message._asdict()
+
+
+Messages = tuple[Annotated[Message, Mapped(_MessageKeys, _message, _message_keys)], ...]
 
 
 PASSAGES = "passages"
@@ -59,24 +97,76 @@ def substitute(text: str, fields: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class PromptTemplate:
-    """A prompt of the library: its id is stable for ever, a changed text is a new id.
+class PromptTemplate(Strict):
+    """A prompt; in the library its id is stable for ever, and a changed text is a new id.
 
-    ``modes`` empty means that it fits all. ``paraphrases`` are other paraphrases: the same messages,
-    with what makes the prompt said in other words. ``turn`` is what its completions are: answers of
-    the task, or what a difficulty signal asks for (``rating``, ``control_question``). ``turns`` say
-    how what follows is asked for, by name; they may use what ``turn_fields`` says. ``passages`` is
-    no turn: it hands over what a query found.
+    A prompt file may write ``system`` and ``user`` instead of ``messages``, and ``paraphrases`` as
+    texts: other texts for ``phrase``, or for the system message where there is no phrase. Its
+    ``source`` says where a technique comes from, for readers.
+
+    Attributes:
+        modes: those that it fits; empty: all.
+        paraphrases: the same messages, with what makes the prompt said in other words.
+        origin: ``task`` or ``library``.
+        turn: what its completions are: answers of the task, or what a difficulty signal asks for.
+        turns: how what follows is asked for, by name; they may use what ``turn_fields`` says.
+            ``passages`` is no turn: it hands over what a query found.
+
+    Raises:
+        InputError: texts that do not fit together.
     """
 
-    id: str
-    messages: tuple[Message, ...]
-    family: str = "baseline"
-    modes: tuple[str, ...] = ()
-    paraphrases: tuple[tuple[Message, ...], ...] = ()
-    origin: str = "library"
-    turn: str = ANSWER
-    turns: Mapping[str, TurnTemplate] = field(default_factory=dict, hash=False)
+    id: LongName
+    messages: Messages = ()
+    family: Annotated[str, Field(exclude_if=lambda family: family == "baseline")] = "baseline"
+    modes: Annotated[tuple[Name, ...], IF_ANY] = ()
+    paraphrases: Annotated[
+        SkipJsonSchema[tuple[Messages, ...]], Field(validation_alias="(messages)", exclude=True)
+    ] = ()
+    origin: Annotated[str, Field(exclude_if=lambda origin: origin == "library")] = "library"
+    turn: Annotated[Text, Field(exclude_if=lambda turn: turn == ANSWER)] = ANSWER
+    turns: Annotated[Turns, IF_ANY] = field(default_factory=dict, hash=False)
+    system: InitVar[str | None] = None
+    user: InitVar[str | None] = None
+    phrase: InitVar[Text | None] = None
+    texts: InitVar[Annotated[tuple[Text, ...], Field(alias="paraphrases")]] = ()
+    source: InitVar[Text | None] = None
+
+    def __post_init__(
+        self,
+        system: str | None,
+        user: str | None,
+        phrase: str | None,
+        texts: tuple[str, ...],
+        source: str | None,
+    ) -> None:
+        messages = self.messages
+        if messages and (system is not None or user is not None):
+            other = "system" if user is None else "user"
+            raise InputError(f"prompt {self.id!r} has 'messages': write {other!r} as one of them")
+        if user is not None:
+            first = (Message("system", system),) if system else ()
+            messages = (*first, Message("user", user))
+        elif system is not None:
+            raise InputError(f"prompt {self.id!r} has 'system' and no 'user'")
+        slots = [i for i, m in enumerate(messages) if m.role == HISTORY]
+        if len(slots) > 1 or (slots and slots == [len(messages) - 1]):
+            raise InputError(
+                "a prompt has one {role: history} at most, before its last message",
+                loc=("messages",),
+            )
+        worded = any(_SLOT in m.content for m in messages)
+        if phrase is not None and not worded:
+            raise InputError(f"prompt {self.id!r} does not use {{{{ phrase }}}}, its 'phrase'")
+        if texts and not worded and messages[0].role != "system":
+            raise InputError(
+                f"prompt {self.id!r} has paraphrases and neither a 'phrase' nor a 'system' text "
+                "that they could be paraphrases of"
+            )
+        object.__setattr__(self, "messages", _in_words(messages, phrase))
+        if texts:
+            paraphrases = tuple(_in_words(messages, text, anew=True) for text in texts)
+            object.__setattr__(self, "paraphrases", paraphrases)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -125,7 +215,7 @@ class PromptTemplate:
         )
 
     def variants(self) -> tuple[PromptTemplate, ...]:
-        """This paraphrase and its paraphrases, as templates ``id``, ``id~1``, ``id~2`` …"""
+        """This prompt and its paraphrases, as templates ``id``, ``id~1``, ``id~2`` …"""
         others = tuple(
             replace(self, id=f"{self.id}~{k}", messages=messages, paraphrases=())
             for k, messages in enumerate(self.paraphrases, start=1)
@@ -133,22 +223,21 @@ class PromptTemplate:
         return (self, *others)
 
 
-def undefined_fields(
-    prompt: PromptTemplate, inputs: Sequence[str]
-) -> Iterator[tuple[tuple[str, ...], InputError]]:
-    """What a prompt uses that is not among ``inputs``, with where in the prompt it stands."""
+def undefined_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> Iterator[InputError]:
+    """What a prompt uses that is not among ``inputs``, with its place in the prompt."""
     uses: list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = [((), prompt.fields, ())]
     for turn, template in prompt.turns.items():
         fields = fields_of(template.text)
         uses.append((("turns", turn), fields, turn_fields(turn)))
         if turn == PASSAGES and PASSAGES not in fields:
             message = f"prompt {prompt.id!r}: the turn passages must show {{{{ passages }}}}"
-            yield ("turns", turn), InputError(message)
-    for where, fields, more in uses:
+            yield InputError(message, loc=("turns", turn))
+    for loc, fields, more in uses:
         for name in fields:
             if name not in (*inputs, *more):
                 hint = unknown_name("input", name, (*inputs, *more)).message
-                yield where, InputError(f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}")
+                message = f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}"
+                yield InputError(message, loc=loc)
 
 
 def check_turns(prompt: PromptTemplate, kind: str, paths: Sequence[Path]) -> None:
@@ -166,3 +255,185 @@ def turns_used(path: Path) -> set[str]:
     """What a prompt must say under ``turns`` for the last sample of ``path`` to be asked for."""
     names = {path[-1].name} if path else set()
     return names | ({PASSAGES} if len(path) > 1 and path[-2].passages else set())
+
+
+# --- prompt files ------------------------------------------------------------------------------
+
+INSTRUCTION, INPUT = "instruction", "input"
+_SLOT = "{{ phrase }}"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptList(Strict):
+    """A prompt file, as if its list had a name."""
+
+    prompts: Annotated[tuple[PromptTemplate, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _TurnsFile(Strict):
+    turns: Turns
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a task gives its prompts: the fields that they may use, and its instruction."""
+
+    inputs: tuple[str, ...]
+    instruction: str | None = None
+
+
+def load_prompts(
+    path: FilePath,
+    setting: Setting | None = None,
+    origin: str = "task",
+    turns: Collection[str] | None = None,
+) -> tuple[PromptTemplate, ...]:
+    """The prompts of a file; with a ``setting`` their placeholders must be among its inputs.
+
+    ``turns``: what a prompt's ``turn`` may be; None: anything.
+
+    Raises:
+        InputError: every fault, with its line.
+    """
+    document = read(path)
+    if not isinstance(document.data, list):
+        raise document.fault("a prompt file is a list: each prompt begins with '- id: …'")
+    faults: list[InputError] = []
+    prompts: dict[str, PromptTemplate] = {}
+    for i, prompt in enumerate(read_as(PromptList, document.under("prompts")).prompts):
+        try:
+            if prompt.id in prompts:
+                raise InputError(f"prompt id {prompt.id!r} is here twice")
+            prompts[prompt.id] = replace(prompt, origin=origin)
+            _check_task_prompt(prompt, turns)
+            if setting is not None:
+                check_fields(prompt, setting.inputs)
+                unsaid = undefined_fields(replace(prompt, messages=()), setting.inputs)
+                faults += [document.placed(error, (i, *error.loc)) for error in unsaid]
+        except InputError as error:
+            faults.append(document.placed(error, (i, "id")))
+    raise_any(faults)
+    return tuple(prompts.values())
+
+
+def _check_task_prompt(prompt: PromptTemplate, turns: Collection[str] | None) -> None:
+    """Raise an InputError unless completions of ``prompt`` can be answers, or one of ``turns``."""
+    if not prompt.messages:
+        raise InputError(f"prompt {prompt.id!r} needs either 'user' (and 'system') or 'messages'")
+    if prompt.messages[-1].role != "user":
+        raise InputError(f"prompt {prompt.id!r} must end with a message of the user")
+    if turns is not None and prompt.turn not in turns:
+        raise unknown_name(f"turn of prompt {prompt.id!r}", prompt.turn, turns)
+    if not any(m.content.strip() for m in prompt.messages):
+        raise InputError(f"prompt {prompt.id!r} is empty")
+    if any(_SLOT in m.content for m in prompt.messages):
+        raise InputError(f"prompt {prompt.id!r} uses {_SLOT} and has no 'phrase'")
+
+
+def load_library(
+    setting: Setting,
+    families: Iterable[str] | None,
+    folder: FilePath | None = None,
+    *,
+    turn: str = ANSWER,
+) -> tuple[PromptTemplate, ...]:
+    """The shipped prompts of a turn, all or those of some families, written out for a task.
+
+    Raises:
+        InputError: the task has no instruction, or there is no such family.
+    """
+    folder = folder or shipped("search_spaces") / "prompts"
+    prompts = [
+        p
+        for path in sorted(folder.glob("*.yaml"))
+        for p in load_prompts(path, None, "library")
+        if p.turn == turn
+    ]
+    chosen = prompts if families is None else choose(prompts, families)
+    return tuple(written_out(prompt, setting) for prompt in chosen)
+
+
+def with_turns(
+    prompts: Sequence[PromptTemplate], path: FilePath | None = None
+) -> tuple[PromptTemplate, ...]:
+    """``prompts``, each with the shipped words for those turns that it has none for."""
+    named = load_turns(path or shipped("search_spaces") / "turns" / "default.yaml")
+    return tuple(replace(prompt, turns={**named, **prompt.turns}) for prompt in prompts)
+
+
+def load_turns(path: FilePath) -> Mapping[str, TurnTemplate]:
+    """The words of a file of turns, which fit any prompt: they use no input.
+
+    Raises:
+        InputError: every fault, with its line.
+    """
+    document = read(path)
+    turns = read_as(_TurnsFile, document.under("turns")).turns
+    faults = undefined_fields(PromptTemplate("default", turns=turns), ())
+    raise_any([document.placed(error, error.loc[1:]) for error in faults])
+    return turns
+
+
+def choose(prompts: Sequence[PromptTemplate], families: Iterable[str]) -> list[PromptTemplate]:
+    """The prompts of ``families``, each the name of a family or the id of a prompt.
+
+    Raises:
+        InputError: there is none of that name; says which are near.
+    """
+    wanted = list(families)
+    known = {p.family for p in prompts} | {p.id for p in prompts}
+    for family in wanted:
+        if family not in known:
+            raise unknown_name("prompt family", family, known)
+    return [p for p in prompts if p.family in wanted or p.id in wanted]
+
+
+def written_out(prompt: PromptTemplate, setting: Setting) -> PromptTemplate:
+    """``prompt`` with ``{{ instruction }}`` and ``{{ input }}`` replaced by what the task says."""
+    fields = _kept(setting.inputs)
+    if len(fields) == 1:
+        everything = next(iter(fields.values()))
+    else:
+        everything = "\n".join(f"{name}: {field}" for name, field in fields.items())
+    known = {INPUT: everything, **fields}
+    if setting.instruction is not None:
+        known[INSTRUCTION] = setting.instruction
+    elif INSTRUCTION in prompt.fields:
+        raise InputError(
+            "the library's prompts need the task's 'instruction' (what to do, and how to write the "
+            "answer): add it to task.yaml, or set prompts.library: false in the search space"
+        )
+
+    def whole(messages: Sequence[Message]) -> tuple[Message, ...]:
+        return tuple(Message(m.role, substitute(m.content, known)) for m in messages)
+
+    paraphrases = tuple(whole(messages) for messages in prompt.paraphrases)
+    turns = {
+        name: replace(turn, text=substitute(turn.text, known | _kept(turn_fields(name))))
+        for name, turn in prompt.turns.items()
+    }
+    return replace(prompt, messages=whole(prompt.messages), paraphrases=paraphrases, turns=turns)
+
+
+def _kept(names: Sequence[str]) -> dict[str, str]:
+    """Placeholders that stay as they are."""
+    return {name: f"{{{{ {name} }}}}" for name in names}
+
+
+def check_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> None:
+    """Raise an InputError if a paraphrase of ``prompt`` uses a field that is not among ``inputs``."""
+    for variant in prompt.variants():
+        for name in variant.fields:
+            if name not in inputs:
+                hint = unknown_name("input", name, inputs).message
+                raise InputError(f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}")
+
+
+def _in_words(messages: Messages, text: str | None, *, anew: bool = False) -> Messages:
+    """The messages with ``text`` as the phrase; without a slot for it, ``anew`` as the system."""
+    if text is not None and any(_SLOT in m.content for m in messages):
+        return tuple(Message(m.role, m.content.replace(_SLOT, text)) for m in messages)
+    if anew and text is not None:
+        return (Message("system", text), *messages[1:])
+    return messages

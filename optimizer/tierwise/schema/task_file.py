@@ -2,94 +2,234 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
-from tierwise.errors import InputError, raise_any
+from tierwise.errors import InputError, Loc, unknown_name
+from tierwise.schema.fields import IF_ANY, IF_SET, Name, NotNegative, Share, Strict, Text
 from tierwise.schema.find import find_task
-from tierwise.schema.models import AnswerModel, RetrieverModel
-from tierwise.schema.prompt import PromptTemplate
-from tierwise.schema.turns import RetrieverSpec
-from tierwise.schema.validation import NotNegative, Strict, Text, validate
-from tierwise.schema.yaml_io import Document, read
-from tierwise.tasks import Task
+from tierwise.schema.prompt import Message, PromptTemplate, Setting, check_fields, load_prompts
+from tierwise.schema.turns import AnswerKeys, RetrieverSpec
+from tierwise.schema.yaml_io import Document, read, read_as
+from tierwise.tasks import (
+    METRICS,
+    RECORDED,
+    SPLITS,
+    VERIFIERS,
+    AnswerSpec,
+    Metric,
+    Task,
+    named_metric,
+)
+from tierwise.tasks.data_files import Fields
 from tierwise.tasks.task import DEFAULT_SHARES
 
 K1, B = 1.5, 0.75
 """Of bm25: how soon a repeated word counts no more, and how much a document's length counts."""
 
 
-class TaskRetrieverModel(RetrieverModel):
-    """``retriever`` in ``task.yaml``; its name is the task's where it says none."""
+@dataclass(frozen=True, slots=True)
+class TaskRetriever(RetrieverSpec):
+    """How a task's queries are answered: by its corpus, or by what its name is bound to.
 
-    # Wider than in a policy, whose retriever must have a name: mypy asks fields to be no wider.
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")] | None = None  # type: ignore[assignment]
+    Attributes:
+        name: the task's where the file says none.
+        corpus: the file of its documents; None: whatever the name is bound to.
+    """
+
+    name: Name = ""
     kind: Literal["bm25", "http"] = "bm25"
     k1: NotNegative = K1
-    b: Annotated[float, Field(ge=0, le=1)] = B
+    b: Share = B
+    corpus: Annotated[
+        SkipJsonSchema[Path | None], Field(validation_alias="(corpus)", exclude=True)
+    ] = None
 
-    def of(self, task: str, corpus: Path | None) -> TaskRetriever:
-        """The retriever of a task.
+    @property
+    def spec(self) -> RetrieverSpec:
+        """What a policy knows of it."""
+        return RetrieverSpec(**{f.name: getattr(self, f.name) for f in fields(RetrieverSpec)})
 
-        Raises:
-            InputError: the query's regular expression is none.
-        """
-        named = self.model_copy(update={"name": self.name or task})
-        return TaskRetriever(named.value(), corpus, float(self.k1), float(self.b))
+
+def _identifier(name: str) -> str:
+    if not (name.isascii() and name.isidentifier()):
+        raise ValueError(f"{name[:40]!r} must be a word: letters, digits and '_'")
+    return name
 
 
 @dataclass(frozen=True)
-class TaskRetriever:
-    """How a task's queries are answered; ``corpus`` None: by what its name is bound to."""
+class TaskFile(Strict):
+    """``task.yaml``.
 
-    spec: RetrieverSpec
-    corpus: Path | None = None
-    k1: float = K1
-    b: float = B
+    Attributes:
+        inputs: fields of an item's inputs that prompts may use.
+        items: a file beside this one; ``fields`` says which of its columns hold what.
+        metric: a name, ``{name: parameters}``, or ``{python: metric.py:score}``.
+        prompts: a file beside this one.
+        demonstration: mode -> text of a demonstration's answer.
+        corpus: a file beside this one, which the retriever searches.
+    """
 
-
-class FieldsModel(Strict):
-    """Columns of flat rows."""
-
-    inputs: dict[str, str] = Field(default_factory=dict)
-    target: Text = "target"
-    target_regex: Text | None = None
-    id: Text = "id"
-
-
-class TaskModel(Strict):
-    """``task.yaml``."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
-    version: int = 1
-    description: str = ""
-    inputs: Annotated[
-        list[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]], Field(min_length=1)
-    ]
+    name: Name
+    inputs: Annotated[tuple[Annotated[str, AfterValidator(_identifier)], ...], Field(min_length=1)]
     items: Text
-    fields: FieldsModel | None = None
-    splits: dict[str, NotNegative] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
-    answer: AnswerModel = AnswerModel()
-    metric: Any = "exact_match"
-    verifiers: list[Text] = Field(default_factory=list)
-    instruction: Text | None = None
-    prompts: Text | None = None
-    demonstration: dict[str, Text] = Field(default_factory=dict)
-    corpus: Text | None = None
-    retriever: TaskRetrieverModel | None = None
+    version: int = 1
+    description: Annotated[str, IF_ANY] = ""
+    fields: Annotated[Fields | None, IF_SET] = None
+    splits: Mapping[str, NotNegative] = field(default_factory=lambda: DEFAULT_SHARES)
+    answer: AnswerKeys = AnswerSpec()
+    metric: Annotated[
+        Any,
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"enum": sorted(METRICS)},
+                    {
+                        "type": "object",
+                        "properties": {
+                            "python": {"type": "string"},
+                            **{name: {"type": "object"} for name in sorted(METRICS)},
+                        },
+                        "minProperties": 1,
+                        "maxProperties": 1,
+                        "additionalProperties": False,
+                    },
+                ]
+            }
+        ),
+    ] = "exact_match"
+    verifiers: Annotated[tuple[Text, ...], IF_ANY] = ()
+    instruction: Annotated[Text | None, IF_SET] = None
+    prompts: Annotated[Text | None, IF_SET] = None
+    demonstration: Annotated[Mapping[str, Text], IF_ANY] = field(default_factory=dict)
+    corpus: Annotated[Text | None, IF_SET] = None
+    retriever: Annotated[TaskRetriever | None, IF_SET] = None
+
+    @classmethod
+    def load(cls, name_or_path: Path | str) -> tuple[TaskFile, Document]:
+        """The file of a task by name, folder or path, with the document that it is.
+
+        Its items and prompts are not read, and ``faults`` not asked for.
+
+        Raises:
+            InputError: no such task, or every key that is wrong, with its line.
+        """
+        document = read(find_task(name_or_path))
+        return read_as(cls, document), document
+
+    @property
+    def setting(self) -> Setting:
+        """What it gives its prompts."""
+        return Setting(self.inputs, self.instruction)
+
+    def faults(self) -> Iterator[InputError]:
+        """What is wrong between its keys, each with its place."""
+        for i, name in enumerate(self.verifiers):
+            if name not in VERIFIERS:
+                yield unknown_name("verifier", name, VERIFIERS, loc=("verifiers", i))
+        for name in self.splits:
+            if name not in SPLITS:
+                yield unknown_name("split", name, SPLITS, loc=("splits", name))
+        if not sum(self.splits.values()) > 0:
+            yield InputError("the splits' shares must not all be 0", loc=("splits",))
+        if repeated := sorted({n for n in self.inputs if self.inputs.count(n) > 1}):
+            yield InputError(f"input {repeated[0]!r} is here twice", loc=("inputs",))
+        for name in self.fields.inputs if self.fields else ():
+            if name not in self.inputs:
+                loc: Loc = ("fields", "inputs", name)
+                yield unknown_name("input", name, self.inputs, loc=loc)
+        for mode, text in self.demonstration.items():
+            try:
+                shown = PromptTemplate(mode, (Message("assistant", text),))
+                check_fields(shown, (*self.inputs, "target"))
+            except InputError as error:
+                message = error.message.replace("prompt", "demonstration", 1)
+                yield InputError(message, loc=("demonstration", mode))
+        http = self.retriever is not None and self.retriever.kind == "http"
+        if http and self.corpus is not None:
+            yield InputError("a corpus is for kind: bm25, not for http", loc=("corpus",))
+        if self.retriever is not None and not http and self.corpus is None:
+            message = "kind: bm25 needs a corpus beside this file: corpus: corpus.jsonl"
+            yield InputError(message, loc=("retriever",))
+
+    def scorer(self, folder: Path) -> tuple[str, Metric]:
+        """The metric with its name; ``folder`` is where one in Python looks for its file.
+
+        Raises:
+            InputError: there is none of that name, or it cannot be used.
+        """
+        try:
+            return named_metric(self.metric, self.answer, folder)
+        except InputError as error:
+            raise InputError(error.message, loc=("metric",)) from None
+
+    @property
+    def reads_targets(self) -> bool:
+        """Whether its metric reads targets by the answer's rule: not one in Python or recorded."""
+        python = isinstance(self.metric, Mapping) and "python" in self.metric
+        return self.metric != RECORDED and not python
+
+    def retriever_in(self, folder: Path) -> TaskRetriever | None:
+        """Its retriever, named; a corpus alone is searched by words (bm25).
+
+        Raises:
+            InputError: there is no such corpus.
+        """
+        if self.corpus is None and self.retriever is None:
+            return None
+        wanted = self.retriever or TaskRetriever()
+        corpus = None if self.corpus is None else folder / self.corpus
+        if corpus is not None and not corpus.is_file():
+            raise InputError(f"no such file: {self.corpus}", loc=("corpus",))
+        return replace(wanted, name=wanted.name or self.name, corpus=corpus)
+
+
+def own_prompts(
+    file: TaskFile, folder: Path, turns: Collection[str] | None = None
+) -> tuple[PromptTemplate, ...]:
+    """The prompts that a task brings; ``turns``: what their ``turn`` may be, None: anything.
+
+    Raises:
+        InputError: no such file, or every fault of it.
+    """
+    if file.prompts is None:
+        return ()
+    path = folder / file.prompts
+    if not path.is_file():
+        raise InputError(f"no such file: {file.prompts}", loc=("prompts",))
+    return load_prompts(path, file.setting, turns=turns)
+
+
+def retriever_of(name_or_path: Path | str) -> TaskRetriever | None:
+    """The retriever of a task, without its items and prompts; None where it has none.
+
+    Raises:
+        InputError: no such task, a key that is wrong, or no such corpus.
+    """
+    file, document = TaskFile.load(name_or_path)
+    try:
+        return file.retriever_in(document.folder)
+    except InputError as error:
+        raise document.placed(error, error.loc) from None
 
 
 @dataclass(frozen=True)
 class LoadedTask:
     """A task and the prompts that a study may choose from.
 
-    ``own`` are the task's prompts whatever the space chooses: the first is the baseline of a job
-    that names none. ``path`` is that of ``task.yaml``. ``asking`` are prompts whose completions are
-    no answers: those of the space's signals that ask the model about the task. ``retriever``
-    answers queries, where the task has a corpus or names an address.
+    Attributes:
+        prompts: those that the space chooses.
+        path: that of ``task.yaml``.
+        own: the task's prompts whatever the space chooses: the first is the baseline of a job that
+            names none.
+        asking: prompts whose completions are no answers: those of the space's signals that ask the
+            model about the task.
+        retriever: what answers queries, where the task has a corpus or names an address.
     """
 
     task: Task
@@ -98,38 +238,3 @@ class LoadedTask:
     own: tuple[PromptTemplate, ...] = ()
     asking: tuple[PromptTemplate, ...] = ()
     retriever: TaskRetriever | None = None
-
-
-def retriever_of(name_or_path: Path | str) -> TaskRetriever | None:
-    """The retriever of a task, without its items and prompts; None where it has none."""
-    document, faults = read(find_task(name_or_path)), list[InputError]()
-    found = retriever_in(validate(TaskModel, document), document, faults)
-    raise_any(faults)
-    return found
-
-
-def retriever_in(
-    model: TaskModel, document: Document, faults: list[InputError]
-) -> TaskRetriever | None:
-    """The task's retriever; a corpus alone is searched by words (bm25)."""
-    if model.corpus is None and model.retriever is None:
-        return None
-    wanted = model.retriever or TaskRetrieverModel()
-    corpus = None if model.corpus is None else beside(document, model.corpus)
-    if wanted.kind == "http" and corpus is not None:
-        faults.append(document.fault("a corpus is for kind: bm25, not for http", ("corpus",)))
-    if wanted.kind == "bm25" and corpus is None:
-        message = "kind: bm25 needs a corpus beside this file: corpus: corpus.jsonl"
-        faults.append(document.fault(message, ("retriever",)))
-    if corpus is not None and not corpus.is_file():
-        faults.append(document.fault(f"no such file: {model.corpus}", ("corpus",)))
-    try:
-        return wanted.of(model.name, corpus)
-    except InputError as error:
-        faults.append(document.placed(error, ("retriever", "query", "regex")))
-    return None
-
-
-def beside(document: Document, name: str) -> Path:
-    """The file ``name`` in the folder of a document."""
-    return Path(str(document.path)).parent / name

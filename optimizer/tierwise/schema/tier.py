@@ -2,24 +2,113 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 from tierwise.errors import unknown_name
+from tierwise.schema.fields import IF_ANY, IF_SET, Name, NotNegative, Positive, Strict
 
 PER_MTOK = 1e-6
 
+_MODEL = re.compile(r"[A-Za-z0-9][\w.:/@+\-]*")
+
+
+def _model_string(model: str) -> str:
+    if "://" in model:
+        raise ValueError(
+            "a model is a LiteLLM model string such as openai/gpt-4o-mini, not an address"
+        )
+    if not _MODEL.fullmatch(model):
+        raise ValueError("must be a LiteLLM model string such as openai/gpt-4o-mini")
+    return model
+
+
+ModelString = Annotated[str, AfterValidator(_model_string)]
+
+MODE_PARAMETERS = (
+    "allowed_openai_params",
+    "extra_body",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "min_p",
+    "presence_penalty",
+    "reasoning",
+    "recorded_mode",
+    "reasoning_effort",
+    "repetition_penalty",
+    "response_format",
+    "safety_settings",
+    "service_tier",
+    "stop",
+    "suffix",
+    "thinking",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+    "verbosity",
+)
+"""What a mode may send (``recorded_mode`` names that of a recording). Not here: temperature, n and
+seed, which a variant and its samples set, and whatever would send a request elsewhere or carry a
+key."""
+
+_ELSEWHERE = re.compile(
+    r"(^|_)(api|base_url|url|endpoint|host|headers?|authorization|secret|password|callbacks?)(_|$)|://",
+    re.IGNORECASE,
+)
+
+
+def _parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    for name in parameters:
+        if name not in MODE_PARAMETERS:
+            hint = ""
+            if name in ("temperature", "n", "seed"):
+                hint = " (a variant and its samples set it)"
+            error = unknown_name("parameter of a mode", name, MODE_PARAMETERS)
+            raise ValueError(error.message + hint)
+    _refuse_addresses({k: v for k, v in parameters.items() if k not in ("response_format", "stop")})
+    return parameters
+
+
+def _refuse_addresses(value: Any) -> None:
+    """Raise unless ``value`` is free of addresses and keys, however deep."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if _ELSEWHERE.search(name):
+                raise ValueError(f"{name!r} is not allowed here: no addresses, headers or keys")
+            _refuse_addresses(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_addresses(inner)
+    elif isinstance(value, str) and "://" in value:
+        raise ValueError("an address is not allowed here")
+
+
+ModeParameters = Annotated[Mapping[str, Any], AfterValidator(_parameters)]
+"""LiteLLM parameters of a call."""
+Modes = Mapping[Name, ModeParameters]
+"""What each mode sends."""
+
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """Dollars per million tokens, at a date. Nominal prices are nobody's bill."""
+class Price(Strict):
+    """Dollars per million tokens, at a date.
 
-    prompt_usd_per_mtok: float
-    completion_usd_per_mtok: float
-    cached_usd_per_mtok: float | None = None
-    as_of: str = ""
-    simulated: bool = False
+    ``simulated``: computed from parameter and token counts, not billed.
+    """
+
+    prompt_usd_per_mtok: NotNegative
+    completion_usd_per_mtok: NotNegative
+    cached_usd_per_mtok: Annotated[NotNegative | None, IF_SET] = None
+    as_of: Annotated[str, IF_ANY] = ""
+    simulated: Annotated[bool, IF_ANY] = False
 
     def prompt_usd(self, prompt_tokens: float, cached_tokens: float = 0.0) -> float:
         """Price of a call's prompt, its cached part at the cached rate."""
@@ -36,31 +125,71 @@ class Price:
         return completion_tokens * self.completion_usd_per_mtok * PER_MTOK
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """A model class of a job.
+LIMITS = ("rpm", "tpm", "concurrency", "timeout_s")
 
-    ``takes_n``: one call may ask for several samples, whose prompt is billed once.
-    ``logprobs``: completions carry token log-probabilities.
-    ``api_base``: the address of the tier's server; empty: the provider's, as the environment says.
-    ``api_key_env``: the variable of the environment that holds the key for it.
-    ``takes_seed``, ``stream``: whether a seed is sent, and answers are streamed; None: as the
-    provider's table says, or as its first answers show.
+
+def _limit(name: str) -> str:
+    if name not in LIMITS:
+        raise ValueError(unknown_name("key", name, LIMITS).message)
+    return name
+
+
+def _limits(limits: Mapping[str, float]) -> Mapping[str, float]:
+    n = limits.get("concurrency", 1.0)
+    if n % 1 or n < 1:
+        raise ValueError(f"concurrency must be a whole number of at least 1, got {n:g}")
+    return limits
+
+
+RateLimits = Annotated[
+    Mapping[
+        Annotated[str, AfterValidator(_limit), WithJsonSchema({"enum": list(LIMITS)})], Positive
+    ],
+    AfterValidator(_limits),
+    PlainSerializer(
+        lambda limits: {k: int(v) if k == "concurrency" else float(v) for k, v in limits.items()}
+    ),
+    IF_ANY,
+]
+"""What a provider allows, and how long a call may take."""
+
+
+def _refused(value: str) -> str:
+    raise ValueError("is not read from a file")
+
+
+NotInFile = Annotated[
+    SkipJsonSchema[str], AfterValidator(_refused), Field(validation_alias="(none)", exclude=True)
+]
+"""An address or the name of a key: of a job, never of a policy, which strangers may write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier(Strict):
+    """A model class of a job, with everything about it known.
+
+    Attributes:
+        modes: what each mode sends, as LiteLLM parameters.
+        takes_n: one call may ask for several samples, whose prompt is billed once.
+        logprobs: completions carry token log-probabilities.
+        limits: what the provider allows.
+        api_base: the address of the tier's server; empty: the provider's, as the environment says.
+        api_key_env: the variable of the environment that holds the key for it.
+        takes_seed, stream: whether a seed is sent, and answers are streamed; None: as the
+            provider's table says, or as its first answers show.
     """
 
-    name: str
-    model: str
+    name: Name
+    model: ModelString
     price: Price
-    modes: Mapping[str, Mapping[str, object]] = field(
-        default_factory=lambda: {"direct": {"max_tokens": 512}}
-    )
+    modes: Modes = field(default_factory=lambda: {"direct": {"max_tokens": 512}})
     takes_n: bool = True
     logprobs: bool = False
-    limits: Mapping[str, float] = field(default_factory=dict)
-    api_base: str = ""
-    api_key_env: str = ""
-    takes_seed: bool | None = None
-    stream: bool | None = None
+    limits: Annotated[RateLimits, Field(alias="rate_limits")] = field(default_factory=dict)
+    api_base: NotInFile = ""
+    api_key_env: NotInFile = ""
+    takes_seed: Annotated[bool | None, IF_SET] = None
+    stream: Annotated[bool | None, IF_SET] = None
 
     def mode(self, name: str) -> Mapping[str, object]:
         """What ``name`` sends, as LiteLLM parameters."""

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from tierwise.errors import InputError
+from pydantic import AfterValidator, Field, WithJsonSchema, with_config
+from typing_extensions import TypedDict
+
+from tierwise.errors import InputError, unknown_name
+from tierwise.schema.fields import IF_ANY, STRICT, Count, Mapped, Name, NotNegative, Strict
+from tierwise.schema.tier import ModeParameters
 from tierwise.tasks import AnswerSpec
 
 NAMES = ("answer", "query", "passages", "critique", "refine")
@@ -68,12 +73,39 @@ def path_above(path: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnTemplate:
-    """What the user says to get a turn, with literal placeholders; ``sends`` are parameters of the
-    call beside the mode's, such as a stop sequence or fewer tokens."""
+class TurnTemplate(Strict):
+    """What the user says to get a turn, with literal placeholders.
+
+    ``sends`` are parameters of the call beside the mode's, such as a stop sequence or fewer tokens.
+    In a file a turn may be its text alone.
+    """
 
     text: str
-    sends: Mapping[str, object] = field(default_factory=dict, hash=False)
+    sends: Annotated[ModeParameters, IF_ANY] = field(default_factory=dict, hash=False)
+
+
+def _turn_name(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(unknown_name("turn", name, NAMES).message)
+    return name
+
+
+def _written(turn: TurnTemplate) -> Any:
+    return {"text": turn.text, "sends": dict(turn.sends)} if turn.sends else turn.text
+
+
+Turns = Mapping[
+    Annotated[str, AfterValidator(_turn_name), WithJsonSchema({"enum": list(NAMES)})],
+    Annotated[
+        TurnTemplate,
+        Mapped(
+            str | TurnTemplate,
+            lambda turn: TurnTemplate(turn) if isinstance(turn, str) else turn,
+            _written,
+        ),
+    ],
+]
+"""How each turn is asked for."""
 
 
 class Passage(NamedTuple):
@@ -84,8 +116,64 @@ class Passage(NamedTuple):
     score: float = 0.0
 
 
+@with_config(STRICT)
+class _Extract(TypedDict, total=False):
+    """How an answer is found in a text."""
+
+    regex: str | None
+    take: Literal["first", "last"]
+
+
+_AnswerKeys = TypedDict(
+    "_AnswerKeys",
+    {
+        "extract": _Extract,
+        "normalise": str,
+        "digits": Annotated[int, Field(ge=1)],
+        "return": Literal["text", "extracted"],
+    },
+    total=False,
+)
+_AnswerKeys.__pydantic_config__ = STRICT  # type: ignore[attr-defined]  # a class statement has no key 'return'
+
+
+def _answer(keys: Mapping[str, Any]) -> AnswerSpec:
+    rest = {"returns" if key == "return" else key: v for key, v in keys.items() if key != "extract"}
+    return AnswerSpec(**keys.get("extract", {}), **rest)
+
+
+def _extract_of(answer: AnswerSpec) -> dict[str, Any]:
+    return {} if answer.regex is None else {"regex": answer.regex}
+
+
+AnswerKeys = Annotated[
+    AnswerSpec,
+    Mapped(
+        _AnswerKeys,
+        _answer,
+        lambda answer: {
+            "extract": {**_extract_of(answer), "take": answer.take},
+            "normalise": answer.normalise,
+            **({} if answer.digits is None else {"digits": answer.digits}),
+            "return": answer.returns,
+        },
+    ),
+]
+"""``answer`` of a task or a policy."""
+
+QueryKeys = Annotated[
+    AnswerSpec,
+    Mapped(
+        _Extract,
+        lambda keys: AnswerSpec(keys.get("regex") or QUERY, keys.get("take", "first"), "none"),
+        lambda query: {**_extract_of(query), "take": query.take},
+    ),
+]
+"""``query`` of a retriever: how a query is found in what a model says."""
+
+
 @dataclass(frozen=True, slots=True)
-class RetrieverSpec:
+class RetrieverSpec(Strict):
     """What a policy knows of its retriever: a name, never an address.
 
     Attributes:
@@ -97,12 +185,12 @@ class RetrieverSpec:
         usd_per_call: what a look-up costs.
     """
 
-    name: str
-    query: AnswerSpec = field(default_factory=lambda: AnswerSpec(QUERY, "first", "none"))
+    name: Name
+    query: QueryKeys = field(default_factory=lambda: AnswerSpec(QUERY, "first", "none"))
     join: str = "\n\n"
     none: str = "(nothing was found)"
-    max_chars: int = 2000
-    usd_per_call: float = 0.0
+    max_chars: Count = 2000
+    usd_per_call: NotNegative = 0.0
 
     def shown(self, passages: Sequence[Passage]) -> str:
         """What ``{{ passages }}`` stands for."""

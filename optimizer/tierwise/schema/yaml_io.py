@@ -2,20 +2,26 @@
 
 Only plain data is read: no tags, no aliases, no duplicate keys. What YAML 1.1 and 1.2 read
 differently (``no``, ``1e3``, ``12:30:00``, ``010``) is a fault that says what to write instead.
+``read_as`` makes a value of a class of this package from a document and gives each fault that
+pydantic or the class finds its line; ``plain`` and ``dump`` are the way back.
 """
 
 from __future__ import annotations
 
+import difflib
+import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from tierwise.errors import InputError, Loc
+from tierwise.errors import InputError, Loc, faults_of, raise_any, unknown_name
 
 _DEPTH = 40
 _CORE = "tag:yaml.org,2002:"
@@ -34,6 +40,11 @@ class Document:
     lines: Mapping[Loc, int] = field(default_factory=dict)
     traps: Mapping[Loc, InputError] = field(default_factory=dict)
 
+    @property
+    def folder(self) -> Path:
+        """Where the files beside it are."""
+        return Path(str(self.path)).parent if self.path else Path()
+
     def line(self, loc: Loc) -> int:
         """Line of the value at ``loc``, or of the nearest thing around it."""
         while loc and loc not in self.lines:
@@ -43,6 +54,16 @@ class Document:
     def fault(self, message: str, loc: Loc = ()) -> InputError:
         """An error that points at ``loc``."""
         return InputError(message, path=self.path, line=self.line(loc))
+
+    def inside(self, loc: Iterable[str | int]) -> Loc:
+        """``loc`` without its steps that are not in the data, such as the members of a union."""
+        return _steps(self.data, loc)
+
+    def under(self, name: str) -> Document:
+        """The whole of it as the value of ``name``; its lines are found by their own places too."""
+        lines = {**self.lines, **{(name, *loc): line for loc, line in self.lines.items()}}
+        traps = {(name, *loc): fault for loc, fault in self.traps.items()}
+        return Document({name: self.data}, self.path, lines, traps)
 
     def placed(self, error: InputError, loc: Loc) -> InputError:
         """``error``, which knew no place, at ``loc``."""
@@ -190,12 +211,246 @@ def _misread(raw: str, kind: str) -> str | None:
     return None
 
 
-class Flow(dict[str, Any]):
-    """A mapping to be written on one line though it holds others."""
+_T = TypeVar("_T")
 
 
-class FlowList(list[Any]):
-    """A list to be written on one line though it holds mappings."""
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+
+
+def adapter(form: Any) -> TypeAdapter[Any]:
+    """The pydantic adapter of a class, built once."""
+    if form not in _ADAPTERS:
+        _ADAPTERS[form] = TypeAdapter(form)
+    return _ADAPTERS[form]
+
+
+def read_as(
+    form: type[_T],
+    document: Document,
+    data: Any = None,
+    place: Callable[[Loc], Loc] = lambda loc: loc,
+) -> _T:
+    """The ``form`` that a document describes.
+
+    Args:
+        data: what to read instead of the document's data, where a file's keys are not quite those
+            of the class; ``place`` says where in the document a place in ``data`` is.
+
+    Raises:
+        InputError: every fault, each with its line and the near names.
+    """
+    traps = list(document.traps.values())
+    if document.data is None:
+        raise document.fault("there is nothing in it")
+    data = document.data if data is None else data
+    try:
+        made: _T = adapter(form).validate_json(json.dumps(data))
+    except ValidationError as error:
+        found = _Faulty(form, document, data, place).found(error)
+        raise_any(sorted([*traps, *found], key=lambda fault: fault.line or 0))
+        raise  # not reached: pydantic names at least one fault
+    raise_any(traps)
+    return made
+
+
+def plain(value: Any, form: Any = None) -> Any:
+    """``value`` as plain data, by the names that a file has; ``form``: its type, if not its class."""
+    return adapter(form or type(value)).dump_python(value, mode="json", by_alias=True)
+
+
+def keys_of(form: Any, loc: Loc = ()) -> list[str]:
+    """The keys that a mapping at ``loc`` of a ``form`` may have; [] where they are free.
+
+    At the top those of the file, where a class has ``FILE_KEYS`` because they differ.
+    """
+    if not loc and hasattr(form, "FILE_KEYS"):
+        return list(form.FILE_KEYS)
+    schema = adapter(form).json_schema()
+    here = schema
+    for step in loc:
+        here = _inner(here, step, schema)
+    return list(_mapping_in(here, schema).get("properties", ()))
+
+
+def _resolved(here: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    while "$ref" in here:
+        here = schema["$defs"][here["$ref"].rpartition("/")[2]]
+    return here
+
+
+def _mapping_in(here: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first of the alternatives that is an object or a list, else what there is."""
+    here = _resolved(here, schema)
+    for choice in here.get("anyOf", ()):
+        if _resolved(choice, schema).get("type") in ("object", "array"):
+            return _resolved(choice, schema)
+    return here
+
+
+def _inner(here: Mapping[str, Any], step: str | int, schema: Mapping[str, Any]) -> Any:
+    here = _mapping_in(here, schema)
+    inner = here.get("items") if isinstance(step, int) else here.get("properties", {}).get(step)
+    if inner is None:  # a mapping with free keys, or with keys that are names
+        by_pattern = [*here.get("patternProperties", {}).values()]
+        inner = by_pattern[0] if by_pattern else here.get("additionalProperties")
+    return inner if isinstance(inner, Mapping) else {}
+
+
+@dataclass(frozen=True)
+class _Faulty:
+    """What pydantic found wrong in ``data``, told with the places of ``document``."""
+
+    form: Any
+    document: Document
+    data: Any
+    place: Callable[[Loc], Loc]
+
+    def found(self, error: ValidationError) -> list[InputError]:
+        """A fault for each of pydantic's; alternatives that fail alike are one."""
+        details = [(self._inside(d), d) for d in error.errors(include_url=False)]
+        misspelt = {self._meant(loc) for loc, d in details if d["type"] in _UNKNOWN}
+        faults: list[InputError] = []
+        types: dict[Loc, list[ErrorDetails]] = {}
+        for loc, detail in details:
+            kind, inner = detail["type"], detail.get("ctx", {}).get("error")
+            if kind == "missing" and loc in misspelt:
+                continue
+            if isinstance(inner, InputError):
+                if self.document.traps:  # what was trapped may be what is found missing
+                    continue
+                for each in faults_of(inner):
+                    at = self.place((*loc, *each.loc))
+                    faults.append(self.document.placed(each, self.document.inside(at)))
+            elif kind in _MUST_BE:
+                types.setdefault(loc, []).append(detail)
+            elif self.place(loc) not in self.document.traps:
+                faults.append(self._fault(loc, detail))
+        for loc, alike in types.items():
+            got_further = any(loc == far[: len(loc)] != far for far, _ in details)
+            if not got_further and self.place(loc) not in self.document.traps:
+                must_be = ", or ".join(dict.fromkeys(_MUST_BE[d["type"]] for d in alike))
+                got = _shown(alike[0]["input"])
+                faults.append(self._at(loc, f"{self._where(loc) or 'it'} must be {must_be}{got}"))
+        return faults
+
+    def _fault(self, loc: Loc, detail: ErrorDetails) -> InputError:
+        kind, context, got = detail["type"], detail.get("ctx", {}), detail["input"]
+        where = self._where(loc[:-1] if detail["loc"][-1:] == ("[key]",) else loc)
+        if kind in _UNKNOWN:
+            parent = self._where(loc[:-1])
+            said = unknown_name("key", str(loc[-1]), keys_of(self.form, loc[:-1])).message
+            return self._at(loc, f"{parent}: {said}" if parent else said)
+        if kind == "missing":
+            parent = self._where(loc[:-1])
+            return self._at(loc, f"{loc[-1]!r} is missing" + (f" in {parent}" if parent else ""))
+        if kind == "literal_error":
+            names = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+            if isinstance(got, str):
+                return self._at(loc, unknown_name(where, got, names).message)
+            return self._at(loc, f"{where} must be one of {', '.join(names)}{_shown(got)}")
+        if kind == "too_short":
+            return self._at(loc, f"{where} must not be empty")
+        if kind in _BOUNDS:
+            bound = next(iter(context.values()))
+            return self._at(loc, f"{where} must be {_BOUNDS[kind]} {bound:g}{_shown(got)}")
+        message = detail["msg"].removeprefix("Value error, ")
+        return self._at(loc, f"{where}: {message[:1].lower()}{message[1:]}")
+
+    def _inside(self, detail: ErrorDetails) -> Loc:
+        """Where it is, without the steps that pydantic adds for the members of a union."""
+        *around, last = detail["loc"] or ("",)
+        if detail["type"] == "missing":
+            return (*_steps(self.data, around), last)
+        return _steps(self.data, detail["loc"])
+
+    def _meant(self, loc: Loc) -> Loc:
+        """Where an unknown key would be if it were spelt as the nearest known one."""
+        known = keys_of(self.form, loc[:-1])
+        return (*loc[:-1], *difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5))
+
+    def _at(self, loc: Loc, message: str) -> InputError:
+        return self.document.fault(message, self.place(loc))
+
+    def _where(self, loc: Loc) -> str:
+        steps = (f"[{s}]" if isinstance(s, int) else f".{s}" for s in self.place(loc))
+        return "".join(steps).removeprefix(".")
+
+
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_MUST_BE = {
+    "string_type": "text (in quotes if it looks like something else)",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "scalar_type": "a number, a text, true or false",
+    "dict_type": "a mapping",
+    "dataclass_type": "a mapping",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "string_too_short": "a text that is not empty",
+}
+_BOUNDS = {
+    "greater_than": "above",
+    "greater_than_equal": "at least",
+    "less_than": "below",
+    "less_than_equal": "at most",
+}
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return ", got nothing"
+        case bool():
+            return f", got {str(value).lower()}"
+        case dict():
+            return ", got a mapping"
+        case list():
+            return ", got a list"
+        case str() if len(value) > 16:  # may be a secret in the wrong place
+            return ", got a text"
+        case _:
+            return f", got {value!r}"
+
+
+def _steps(data: Any, loc: Iterable[str | int]) -> Loc:
+    """The steps of ``loc`` that there are in ``data``."""
+    found: list[str | int] = []
+    for step in loc:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            continue
+        found.append(step)
+    return tuple(found)
+
+
+ONE_LINE = frozenset({"price", "variants", "strategy", "params", "sends", "operating_point"})
+"""Keys whose value is written on one line though it holds mappings."""
+EACH_ON_ONE_LINE = frozenset({"modes", "weights"})
+"""Keys of mappings with one line for each of their values."""
+
+
+class _Flow(dict[str, Any]):
+    """A mapping to be written on one line."""
+
+
+class _FlowList(list[Any]):
+    """A list to be written on one line."""
+
+
+def _on_lines(value: Any, key: str = "") -> Any:
+    """``value`` with those of its parts marked that are written on one line."""
+    if isinstance(value, Mapping):
+        if key in ONE_LINE:
+            return _Flow(value)
+        if key in EACH_ON_ONE_LINE:
+            return {k: _Flow(v) if isinstance(v, Mapping) else v for k, v in value.items()}
+        return {k: _on_lines(v, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return _FlowList(value) if key in ONE_LINE else [_on_lines(v) for v in value]
+    return value
 
 
 class _Dumper(yaml.SafeDumper):
@@ -209,7 +464,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _one_line(data: Any) -> bool:
-    if isinstance(data, Flow | FlowList):
+    if isinstance(data, _Flow | _FlowList):
         return True
     values = list(data.values() if isinstance(data, Mapping) else data)
     if any(isinstance(v, Mapping | list) and v for v in values):
@@ -237,9 +492,9 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
 
 
 _Dumper.add_representer(dict, _represent_map)
-_Dumper.add_representer(Flow, _represent_map)
+_Dumper.add_representer(_Flow, _represent_map)
 _Dumper.add_representer(list, _represent_list)
-_Dumper.add_representer(FlowList, _represent_list)
+_Dumper.add_representer(_FlowList, _represent_list)
 _Dumper.add_representer(str, _represent_text)
 
 
@@ -255,10 +510,10 @@ def dump(data: Mapping[str, Any]) -> str:
     """``data`` as YAML that ``parse`` reads back equal; the same bytes for the same data.
 
     The top level is always a block; below it a map or list without others inside goes on one line
-    where it is short, and ``Flow`` and ``FlowList`` always do.
+    where it is short, and what stands under a key of ``ONE_LINE`` always does.
     """
     parts = []
-    for key, value in data.items():
+    for key, value in _on_lines(data).items():
         parts.append(
             yaml.dump(
                 {key: value}, Dumper=_Outer, allow_unicode=True, width=math.inf, sort_keys=False

@@ -144,8 +144,7 @@ def closed_space(space: SearchSpace, direct: str) -> SearchSpace:
         modes=(direct,),
         variants=(1,),
         strategies={"single": {}},
-        signals=("none",),
-        buckets=(1,),
+        difficulty=replace(space.difficulty, signals=("none",), buckets=(1,)),
     )
 
 

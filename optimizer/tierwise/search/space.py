@@ -286,7 +286,8 @@ def _flat(proposal: Proposal) -> Mapping[str, Choice]:
     for b, share in enumerate(proposal.shares):
         flat[f"share{b}"] = (share - (1 - left)) / left
         left = 1 - share
-    for b, (variants, strategy) in enumerate(proposal.buckets):
+    for b, recipe in enumerate(proposal.buckets):
+        variants, strategy = recipe.variants, recipe.strategy
         flat |= {f"b{b}.variants": len(variants), f"b{b}.strategy": strategy.kind}
         flat |= {f"b{b}.variant{i}": variant.label for i, variant in enumerate(variants)}
         flat |= {

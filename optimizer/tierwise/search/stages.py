@@ -193,7 +193,7 @@ def pass_gate(explored: Explored) -> Explored:
     )
     if problem.targets:
         space = problem.space
-        cheap = replace(cheap, signals=space.signals, buckets=space.buckets)
+        cheap = cheap.with_difficulty(signals=space.signals, buckets=space.buckets)
         return replace(
             explored,
             problem=replace(problem, space=cheap),

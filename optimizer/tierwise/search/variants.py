@@ -62,8 +62,8 @@ def candidate_variants(
         for mode in modes:
             if prompt.modes and mode not in prompt.modes:
                 continue
-            for paraphrase in prompt.variants()[: 1 + space.paraphrases]:
-                shown = _with_demonstrations(paraphrase, mode, task, space.demos)
+            for paraphrase in prompt.variants()[: 1 + space.prompts.paraphrases]:
+                shown = _with_demonstrations(paraphrase, mode, task, space.prompts.demos)
                 found |= {one.id: one for one in shown}
                 variants += [Variant(one.id, mode, t) for one in shown for t in space.temperatures]
     if not variants:

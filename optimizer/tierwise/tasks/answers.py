@@ -190,7 +190,8 @@ def _compile(pattern: str) -> Any:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
         raise InputError(
             f"answer.extract.regex {pattern!r} is not a regular expression that runs in linear "
-            f"time (RE2 syntax: no look-around, no back-references): {reason}"
+            f"time (RE2 syntax: no look-around, no back-references): {reason}",
+            loc=("extract", "regex"),
         ) from None
 
 
@@ -213,9 +214,11 @@ class AnswerSpec:
 
     def __post_init__(self) -> None:
         if self.digits is not None and not (self.normalise == "number" and self.digits >= 1):
-            raise InputError("answer.digits is at least 1, and for normalise: number")
+            raise InputError(
+                "answer.digits is at least 1, and for normalise: number", loc=("digits",)
+            )
         if self.normalise not in NORMALISERS:
-            raise unknown_name("answer.normalise", self.normalise, NORMALISERS)
+            raise unknown_name("answer.normalise", self.normalise, NORMALISERS, loc=("normalise",))
         if self.regex is not None:
             _compile(self.regex)
 

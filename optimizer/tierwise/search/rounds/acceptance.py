@@ -90,7 +90,8 @@ def in_place(
     policy: Policy, bucket: int, renamed: Mapping[str, str]
 ) -> tuple[Policy, tuple[Variant, ...]]:
     """``policy`` with prompts of one bucket's variants exchanged, and the variants that are new."""
-    variants, strategy = policy.buckets[bucket]
+    recipe = policy.buckets[bucket]
+    variants, strategy = recipe.variants, recipe.strategy
     new = [replace_prompt(variant, renamed) for variant in variants]
     buckets = list(policy.buckets)
     buckets[bucket] = Recipe(in_order(new), strategy)

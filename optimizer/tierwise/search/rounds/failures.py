@@ -69,7 +69,8 @@ def briefs(
 
 def run_as_of(policy: Policy, bucket: int, share: float) -> str:
     """In words: the strategy, its modes, and which requests come here."""
-    variants, strategy = policy.buckets[bucket]
+    recipe = policy.buckets[bucket]
+    variants, strategy = recipe.variants, recipe.strategy
     modes = " and ".join(dict.fromkeys(variant.mode for variant in variants))
     prompts = list(dict.fromkeys(variant.prompt for variant in variants))
     said = f"{strategy}, in mode {modes}"
