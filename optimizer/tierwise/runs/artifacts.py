@@ -186,8 +186,10 @@ def policy_file(
         inputs=q.task.inputs,
         prompts=_with_used_turns(q.prompts, chosen),
         other_tiers={target.tier.name: target.tier for target in q.targets},
-        policy=replace(chosen, limits=_limits_of(chosen, found.test_table)),
-        shares=tuple(round(share, 4) for share in got.shares),
+        policy=replace(
+            chosen.with_shares([round(share, 4) for share in got.shares]),
+            limits=_limits_of(chosen, found.test_table),
+        ),
         answer=q.task.answer,
         expected={
             **_numbers(ablation.held_out(chosen, got)),
