@@ -11,6 +11,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -360,8 +361,11 @@ def trials_csv(study_rounds: Sequence[StudyRound]) -> str:
 
 # --- reading -----------------------------------------------------------------------------------
 
-DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile, TierwiseError)
-"""What numpy, yaml and csv make of a file that is cut off or not ours."""
+DAMAGED = (
+    *(OSError, EOFError, ValueError, KeyError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, TierwiseError),
+)
+"""What numpy, zipfile, yaml and csv make of a file that is cut off, damaged or not ours."""
 
 
 @dataclass(frozen=True)

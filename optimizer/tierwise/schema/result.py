@@ -509,6 +509,10 @@ class TierSummary(Written):
     screened: tuple[ScreenedVariant, ...]
     studies: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if self.operating_point not in self.operating_points:
+            raise ValueError(f"operating_point {self.operating_point!r} is not among the points")
+
     @property
     def passed(self) -> bool:
         """Whether the job's operating point is exported; else the baseline is."""

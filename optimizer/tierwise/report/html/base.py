@@ -54,17 +54,6 @@ def each_tier(
     return tuple(found), tuple(notes)
 
 
-def needed_file(part: T | None, file: str) -> T:
-    """A part of a run directory.
-
-    Raises:
-        UnsupportedError: it is not there, or could not be read.
-    """
-    if part is None:
-        raise UnsupportedError(f"{file} is missing or damaged")
-    return part
-
-
 def sorted_by(policy: PolicyFile) -> str:
     """How a request finds its bucket: ``length, cut at -12 (higher is easier)``."""
     difficulty = policy.policy.difficulty

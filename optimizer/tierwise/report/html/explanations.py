@@ -22,7 +22,7 @@ from tierwise.report.charts import (
     Series,
     XYChart,
 )
-from tierwise.report.html.base import Built, ByTier, Figure, each_tier, needed_file
+from tierwise.report.html.base import Built, ByTier, Figure, each_tier
 from tierwise.report.html.results import held_out_in_words
 from tierwise.report.text import bucket_names
 from tierwise.runs.artifacts import RunFiles
@@ -155,8 +155,8 @@ def samples_section(run: RunFiles) -> Built:
 
 
 def _curves(tier: TierFiles, seed: int) -> tuple[VoteCurve, ...]:
-    policy = needed_file(tier.policy, f"policies/{tier.name}.yaml").policy
-    study = needed_file(tier.study, f"tables.{tier.name}.npz")
+    policy = tier.policy_file.policy
+    study = tier.study_table
     if not set(policy.variants) <= set(study.variants):
         return ()  # a baseline that was dropped before the study
     evaluator = Evaluator(study, Permutations(_PERMUTATIONS, seed), exact=False)

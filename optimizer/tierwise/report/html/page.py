@@ -134,6 +134,9 @@ def render(spec: SectionSpec, run: RunFiles) -> Section | None:
     """A section of the page; None where the run has nothing of it."""
     try:
         context, notes = spec.build(run)
+    except InputError as error:
+        file = f"{Path(error.path).name}: " if error.path else ""
+        context, notes = None, (f"Not shown: {file}{error.message}.",)
     except TierwiseError as error:  # files that do not fit each other: the others are worth reading
         context, notes = None, (f"Not shown: {error}.",)
     if context is None and not notes:

@@ -13,7 +13,7 @@ from tierwise.analysis.tier_files import TierFiles
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.report import text as n
 from tierwise.report.charts import Mark, Rule, Series, XYChart
-from tierwise.report.html.base import Built, ByTier, Figure, each_tier, needed_file, sorted_by
+from tierwise.report.html.base import Built, ByTier, Figure, each_tier, sorted_by
 from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.policy import Difficulty
 from tierwise.schema.result import TierSummary
@@ -123,11 +123,11 @@ def signals_section(run: RunFiles) -> Built:
 
 def _calibration(tier: TierFiles, seed: int) -> tuple[Figure, str] | None:
     """The policy's own signal on held-out items: the score of one sample by its value."""
-    file = needed_file(tier.policy, f"policies/{tier.name}.yaml")
+    file = tier.policy_file
     difficulty, variant = file.policy.difficulty, file.policy.buckets[-1].variants[0]
     if not difficulty.thresholds:
         return None
-    test = needed_file(tier.test, f"tables.{tier.name}.test.npz")
+    test = tier.test_table
     for used in file.policy.variants:
         test.of(used)  # raises where the table is of another policy
     evaluator = Evaluator(test, Permutations(_PERMUTATIONS, seed), exact=False)

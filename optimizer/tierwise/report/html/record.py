@@ -15,7 +15,7 @@ from tierwise.pool import SamplePool
 from tierwise.pool.reading import BoughtSamples
 from tierwise.report import text as n
 from tierwise.report.charts import Bar, BarChart
-from tierwise.report.html.base import Built, ByTier, Figure, each_tier, needed_file
+from tierwise.report.html.base import Built, ByTier, Figure, each_tier
 from tierwise.report.text import bucket_names
 from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
 from tierwise.schema import Variant
@@ -55,7 +55,7 @@ def spending_section(run: RunFiles) -> Built:
         for name, tier in run.tiers.items()
     )
     lost = [t.summary.possibly_billed for t in run.tiers.values() if t.summary.possibly_billed]
-    pool, notes = _opened_pool(run)
+    pool, fault = _opened_pool(run)
     requests: tuple[BoughtSamples, ...] = ()
     if pool is not None:
         with pool:
@@ -70,18 +70,18 @@ def spending_section(run: RunFiles) -> Built:
         stages=tuple(stage_usage(run)),
         requests=requests,
     )
-    return Built(context, notes)
+    return Built(context, (f"By request and stage it is not shown: {fault}.",) if fault else ())
 
 
-def _opened_pool(run: RunFiles) -> tuple[SamplePool | None, tuple[str, ...]]:
-    """The pool, and why it cannot be read, if so."""
+def _opened_pool(run: RunFiles) -> tuple[SamplePool | None, str]:
+    """The pool; else why it cannot be read."""
     path = run.run.pool
     if not path.is_file():
-        return None, (f"What was bought is not shown in detail: {path.name} is missing.",)
+        return None, f"{path.name} is missing"
     try:
-        return SamplePool.open(path, read_only=True), ()
+        return SamplePool.open(path, read_only=True), ""
     except InputError as error:
-        return None, (f"What was bought is not shown in detail: {error.message}.",)
+        return None, f"{path.name} {error.message}"
 
 
 def _spending_chart(run: RunFiles, rows: Sequence[TierSpending]) -> BarChart:
@@ -153,7 +153,8 @@ class _Went(NamedTuple):
 def examples_section(run: RunFiles) -> Built:
     """What the exported policies did with held-out items: first some wrong, then some right."""
     targets, target_notes = _targets(run)
-    pool, pool_notes = _opened_pool(run)
+    pool, fault = _opened_pool(run)
+    pool_notes = (f"The models' texts are not shown: {fault}.",) if fault else ()
     try:
         tiers, notes = each_tier(run, lambda tier: _tier_examples(tier, targets, pool))
     finally:
@@ -176,8 +177,7 @@ def _targets(run: RunFiles) -> tuple[dict[str, str], tuple[str, ...]]:
 def _tier_examples(
     tier: TierFiles, targets: Mapping[str, str], pool: SamplePool | None
 ) -> TierExamples:
-    policy = needed_file(tier.policy, f"policies/{tier.name}.yaml")
-    test = needed_file(tier.test, f"tables.{tier.name}.test.npz")
+    policy, test = tier.policy_file, tier.test_table
     names, strategies = bucket_names(len(policy.policy.buckets)), strategies_of(policy.policy)
     by_bucket: list[list[_Went]] = [[] for _ in names]
     for item in range(test.n_items):

@@ -184,8 +184,8 @@ def _spots(tier: TierFiles) -> Iterator[Spot]:
     if s.passed:
         yield Spot(tier.name, tier.tone, "policy", s.chosen)
         known.add(s.chosen.policy)
-    single = s.ablation["best_prompt_one_sample"]
-    if single.policy not in known:
+    single = s.ablation.get("best_prompt_one_sample")
+    if single is not None and single.policy not in known:
         yield Spot(tier.name, tier.tone, "single", single)
         known.add(single.policy)
     for other in (*s.operating_points.values(), *s.ablation.values()):
