@@ -695,8 +695,10 @@ def _said(error: ValidationError) -> str:
     if first["type"] == "json_invalid":
         return f"is no whole JSON: {first['ctx']['error']}"
     where = ".".join(map(str, first["loc"])) or "the whole"
+    known = {"missing": "is missing", "unexpected_keyword_argument": "is no known key"}
+    message = known.get(first["type"], f"{first['msg'][:1].lower()}{first['msg'][1:]}")
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"cannot be read: {where}: {first['msg'][:1].lower()}{first['msg'][1:]}{more}"
+    return f"cannot be read: {where}: {message}{more}"
 
 
 def bounds(interval: Interval) -> Bounds:
