@@ -213,7 +213,7 @@ class Terminal(io.StringIO):
 
 
 def events() -> list[Any]:
-    progress = SimpleNamespace(samples_done=3, samples_planned=1200)
+    progress = SimpleNamespace(samples_done=3, samples_planned=1200, waiting="")
     return [
         Started("small", "screen"),
         Bought("small", "screen", progress, 3, 0.25),

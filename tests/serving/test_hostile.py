@@ -20,8 +20,9 @@ from tests.serving.worlds import policy_file
 from tierwise.cli import export
 from tierwise.errors import InputError, printable
 from tierwise.schema.policy_file import PolicyFile
+from tierwise.serving.answer import Answer, TracedSample
 from tierwise.serving.export import proxy_files
-from tierwise.serving.gateway import PrintableFormatter
+from tierwise.serving.gateway import GatewayMetrics, PrintableFormatter
 
 ACTIVE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egpj.exe\u2028\r"
 """Sets a terminal's title, clears it, colours it, reverses text and starts a line of its own."""
@@ -187,3 +188,19 @@ def test_printable_keeps_what_people_write() -> None:
     assert printable("a\nb\x1b[1m\ud800", one_line=True) == r"a\nb\x1b[1m\ud800"
     assert json.loads(json.dumps(printable(ACTIVE))) == printable(ACTIVE)
     assert not set(printable(ACTIVE)) & set("\x1b\x07\x9b\u202e\u2028\r")
+
+
+def test_a_clients_words_name_no_series_of_the_metrics() -> None:
+    """A query that a model made of a client's question is no label: each would be kept for ever."""
+    metrics = GatewayMetrics()
+    trace = tuple(
+        TracedSample("v", 0, None, "", 0, 0, 0.0, 0.0, error=f"lookup: of {q!r}: gone", query=q)
+        for q in ("one", "two: three")
+    )
+    answer = Answer(
+        *("", None, "all", 0.0, 2, 1, 1, 0, 0, 0, 0, 0.0, 0.1, "failed", "stop", None, trace)
+    )
+    metrics.answered("p", answer)
+    text = metrics.text().decode()
+    assert 'tierwise_samples_total{outcome="lookup",policy="p"} 2.0' in text
+    assert text.count("tierwise_samples_total{") == 1

@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 import time
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 import click
+
+from tierwise.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,13 +97,6 @@ def say(text: str) -> None:
         click.echo(text, err=True)
 
 
-def printable(text: str) -> str:
-    """``text`` without what moves a cursor, changes colours or the direction of writing."""
-    return "".join(
-        c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else "�" for c in text
-    )
-
-
 class _Lasting(io.TextIOBase):
     """A terminal that may go away: what cannot be written any more is dropped."""
 
@@ -155,7 +149,7 @@ class _Lines:
         if isinstance(event, Started):
             say(f"{took}  {event.tier}: {event.stage}")
         elif isinstance(event, Finished):
-            say(f"{took}  {event.tier}: {printable(event.message) or 'done'}")
+            say(f"{took}  {event.tier}: {printable(event.message, one_line=True) or 'done'}")
         elif isinstance(event, Bought):
             waiting = event.progress.waiting
             if bool(waiting) != self._waiting.get(event.tier, False):  # once an outage
@@ -248,6 +242,9 @@ class Board:
                 shown = [cell for name, cell in cells.items() if wide or name not in ONLY_WIDE]
                 best = row.waiting or (f"{row.best}  {row.recipe}" if wide else row.best)
                 # As texts, for which square brackets in a name are no markup.
-                texts = [Text(printable(c)) if isinstance(c, str) else c for c in (*shown, best)]
+                texts = [
+                    Text(printable(c, one_line=True)) if isinstance(c, str) else c
+                    for c in (*shown, best)
+                ]
                 table.add_row(*texts)
         return table

@@ -173,7 +173,7 @@ def _traced(
     if isinstance(result, Failure):
         error = f"{result.error_class}: {result.message}"
     elif isinstance(found, Lost):
-        error = f"look-up of {live.said.query!r}: {found.message}"
+        error = f"lookup: of {live.said.query!r}: {found.message}"
     elif sampled.sample.failed:
         error = f"timeout: came after {result.latency_s:.3g} s"
     prompt_tokens = completion_tokens = 0
