@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "optimizer" / "tierwise"
 
-PER_FILE = {"command", "T", "log", "SECTION"}
-"""What every file of a kind has by the same name: a command's entry point, a type variable, a
+PER_FILE = {"command", "R", "T", "log", "SECTION"}
+"""What every file of a kind has by the same name: a command's entry point, type variables, a
 logger, the heading of a section."""
 
 NOT_YET_UNIQUE = set((ROOT / "tests" / "data" / "names_twice.txt").read_text().split())

@@ -74,7 +74,7 @@ def ablation(found: TierResult) -> dict[str, AblationStep]:
     return steps
 
 
-def oracle_bound(found: TierResult) -> OracleBound:
+def oracle_bound_row(found: TierResult) -> OracleBound:
     """The score of whoever knew the best recipe of each held-out item."""
     return OracleBound(
         items=len(found.oracle),

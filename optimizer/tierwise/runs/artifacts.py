@@ -305,7 +305,7 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
         baseline=ablation.held_out(found.baseline, found.tested[found.baseline]),
         operating_points=points,
         ablation=ablation.ablation(found),
-        oracle_bound=ablation.oracle_bound(found),
+        oracle_bound=ablation.oracle_bound_row(found),
         front=tuple(
             FrontPoint(policy=described(j.policy), trial=j.trial, score=j.score, usd_per_item=j.usd)
             for j in found.study_rounds[-1].front()
