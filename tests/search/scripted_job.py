@@ -107,7 +107,7 @@ def says(request: Request) -> dict[str, float]:
 
 
 def scripted_tier(name: str, model: str, **more: object) -> Tier:
-    """As ``resolve_tier`` would give it."""
+    """As ``tier_of_spec`` would give it."""
     return Tier(name, model, Price(1.0, 5.0, as_of="2026-01"), {"direct": {"max_tokens": 16}})
 
 
@@ -126,7 +126,7 @@ def install(
         return opened[-1]
 
     patch.setattr(OPENING, "open_model", open_scripted)
-    patch.setattr(MODULE, "resolve_tier", scripted_tier)
+    patch.setattr(MODULE, "tier_of_spec", lambda name, spec: scripted_tier(name, spec.model))
     for module in (OPENING, importlib.import_module("tierwise.search.plan")):
         patch.setattr(module, "address_of", lambda tier: "")
     return opened

@@ -61,7 +61,7 @@ def tuned(
     search_size: SearchSize = TINY,
 ) -> tuple[TuneResult, list[ScriptedModel]]:
     opened = install(patch, says=model)
-    patch.setattr(MODULE, "resolve_tier", tier)
+    patch.setattr(MODULE, "tier_of_spec", lambda name, spec: tier(name, spec.model))
     path = make_job(folder, job=HANDING_ON)
     space = SPACE.replace("probe_samples: 2", "probe_samples: 2, probe_variants: [1, 2]")
     (folder / "space.yaml").write_text(space)
@@ -133,7 +133,7 @@ def test_the_plan_has_what_handing_on_may_cost_at_worst(found) -> None:
 
 def test_a_replay_writes_the_same_bytes_without_a_call(found, monkeypatch) -> None:
     result, _ = found
-    monkeypatch.setattr(MODULE, "resolve_tier", tier)
+    monkeypatch.setattr(MODULE, "tier_of_spec", lambda name, spec: tier(name, spec.model))
     monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
     before = files(result.run.path)
     replay_run(result.run.path, search_size=TINY)

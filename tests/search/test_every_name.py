@@ -188,7 +188,7 @@ async def test_it_can_be_named_searched_saved_and_served(
 ) -> None:
     model = ScriptedModel(script)
     monkeypatch.setitem(VERIFIERS, "game24", lambda inputs, text, answer: int(answer or 0) % 2)
-    monkeypatch.setattr(TUNE, "resolve_tier", lambda tier, *_, **__: TIERS[tier])
+    monkeypatch.setattr(TUNE, "tier_of_spec", lambda tier, *_, **__: TIERS[tier])
     monkeypatch.setattr(OPENING, "open_model", lambda *_, **__: model)
     monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:

@@ -143,11 +143,13 @@ class _Lines:
         self._waiting: dict[str, bool] = {}
 
     def hear(self, event: Event) -> None:
-        from tierwise.search import Bought, Finished, Started
+        from tierwise.search import Bought, Finished, Remarked, Started
 
         took = f"{time.monotonic() - self._start:6.1f} s"
         if isinstance(event, Started):
             say(f"{took}  {event.tier}: {event.stage}")
+        elif isinstance(event, Remarked):
+            say(f"{took}  {event.tier}: {event.text}")
         elif isinstance(event, Finished):
             say(f"{took}  {event.tier}: {printable(event.message, one_line=True) or 'done'}")
         elif isinstance(event, Bought):
@@ -194,7 +196,11 @@ class Board:
         self._live.__exit__(*error)
 
     def hear(self, event: Event) -> None:
-        from tierwise.search import Best, Bought, Finished, Started
+        from tierwise.search import Best, Bought, Finished, Remarked, Started
+
+        if isinstance(event, Remarked):  # above the board, where it stays
+            self._console.print(f"{event.tier}: {event.text}", style="yellow", highlight=False)
+            return
 
         with self._lock:
             row = self.rows.setdefault(event.tier, _Row())

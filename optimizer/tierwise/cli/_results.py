@@ -66,6 +66,8 @@ def show(
         console.print(Text.assemble((name, "bold"), "  ", verdict(tier)))
         for line in in_words(taken, tier.chosen.buckets):
             console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
+        for remark in tier.remarks:
+            console.print(Padding(Text(remark), (0, 0, 0, 2)), style="yellow")
         if possibly := tier.possibly_billed:
             console.print(Padding(Text(possibly_billed(possibly)), (0, 0, 0, 2)), style="yellow")
     for name, error in result.failed.items():

@@ -33,7 +33,7 @@ from tierwise.dspy.examples import Examples, read_examples
 from tierwise.dspy.module import only_predictor, tuned
 from tierwise.errors import UnsupportedError
 from tierwise.llm import Completion, build_request
-from tierwise.llm.models import EMBEDDED, RECORDED, address_of, kind_of, open_model, resolve_tier
+from tierwise.llm.models import EMBEDDED, RECORDED, address_of, kind_of, open_model, tier_of_spec
 from tierwise.pool import Account, PooledModel, SamplePool
 from tierwise.pool.run_dir import RunDir
 from tierwise.proposals import (
@@ -208,7 +208,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         job = replace(self.job, task=f"dspy-{self._fingerprint(prompt, examples)}")
         out = Path(self.out or tempfile.mkdtemp(prefix="tierwise-dspy-"))
         run = RunDir.start(out, job)
-        tier = _resolved(name, spec)
+        tier = tier_of_spec(name, spec)
         context = ProposalContext(
             student, signature, self.metric, examples, adapter, tier, job.seed
         )
@@ -252,7 +252,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
                     pool, model, tier, Account(run.run, context.seed, cap, PROPOSER), "round 1"
                 )
 
-            proposer = None if spec is None else pooled(_resolved(PROPOSER, spec))
+            proposer = None if spec is None else pooled(tier_of_spec(PROPOSER, spec))
             return first_round(context, self.proposing, student, pooled(context.tier), proposer)
 
     def _fingerprint(self, student: PromptTemplate, examples: Examples) -> str:
@@ -266,18 +266,6 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             repr(self.proposing),
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-
-
-def _resolved(name: str, spec: TierSpec) -> Tier:
-    return resolve_tier(
-        name,
-        spec.model,
-        price=spec.price,
-        modes=spec.modes,
-        takes_n=spec.takes_n,
-        logprobs=spec.logprobs,
-        limits=spec.limits,
-    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tierwise.llm.base import (
     Result,
     base_seed,
     build_request,
+    cap_of,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "Result",
     "base_seed",
     "build_request",
+    "cap_of",
 ]

@@ -21,6 +21,8 @@ SEED_SPACE = 2**31 - 2**12
 """Seeds stay below 2**31, the most that some providers take, with room for 4,096 samples."""
 
 
+CAPS = ("max_tokens", "max_completion_tokens")
+"""Parameters that cap the tokens of a sample."""
 UNFINISHED = frozenset({"length", "content_filter"})
 """``finish_reason`` of completions that were cut: by the cap on tokens, or by a filter."""
 
@@ -90,6 +92,11 @@ def build_request(
     params["temperature"] = variant.temperature
     content = "\n\n".join(part for part in parts if part) + str(params.pop("suffix", None) or "")
     return Request(tier.model, (*before, Message(last.role, content)), params, address)
+
+
+def cap_of(request: Request) -> int:
+    """The most tokens that a sample of the request may have; 0 where nothing says so."""
+    return next((v for c in CAPS if isinstance(v := request.params.get(c), int)), 0)
 
 
 def base_seed(seed: int, request: Request) -> int:

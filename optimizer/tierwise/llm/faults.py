@@ -562,8 +562,12 @@ class Traffic:
     doubtful_items: set[Hashable] = field(default_factory=set)
     """Items refused by a kind that looks like a wrong key, since the last good answer."""
 
-    def given_up(self, kind: str, item: Hashable) -> bool:
-        """Count a call for ``item`` that failed for good; True where the provider is at fault."""
+    def given_up(self, kind: str, item: Hashable, answered_before: int) -> bool:
+        """Count a call for ``item`` that failed for good; True where the provider is at fault.
+
+        ``answered_before``: calls that had been answered when it began. A call beside which others
+        were answered does not count among those in a row: it ends late, since it was tried again.
+        """
         if kind == "quota":
             return True
         if kind in ("content_policy", "context_window", "poison"):
@@ -571,7 +575,8 @@ class Traffic:
         if kind == "auth" or (kind in DOUBTFUL and not self.answered):
             self.doubtful_items.add(item)
             return len(self.doubtful_items) >= MOST_DOUBTS
-        self.failed_in_a_row += 1
+        if self.answered == answered_before:
+            self.failed_in_a_row += 1
         unreachable = kind == "connection" and not self.answered
         return unreachable or self.failed_in_a_row >= MOST_FAILED_IN_A_ROW
 

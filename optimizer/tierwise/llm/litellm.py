@@ -24,14 +24,13 @@ from typing import Any, NamedTuple, Protocol
 
 from tierwise.errors import InputError, ProviderError, unknown_name
 from tierwise.llm.answers import LONGEST_ANSWER_BYTES, parse_body, too_long
-from tierwise.llm.base import Request
+from tierwise.llm.base import CAPS, Request
 from tierwise.llm.faults import Fault, classify_answer, classify_error
 from tierwise.schema import Price, Tier
 
 OURS = ("n", "seed", "temperature", "logprobs", "top_logprobs", "stream", "stream_options")
 """Parameters that tierwise sends itself; a mode that names one is refused."""
 ABANDONED_S = 2.0
-CAPS = ("max_tokens", "max_completion_tokens")
 _LOGPROBS_KEPT = ("openai", "azure", "hosted_vllm")
 """Providers that give log-probabilities where LiteLLM's table says so; others are asked for them
 only where the job does, since for them the table promises more than some models keep."""

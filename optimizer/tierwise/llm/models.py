@@ -6,18 +6,19 @@ is a LiteLLM model string (``openai/gpt-4o-mini``, ``anthropic/…``, ``hosted_v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tierwise.errors import InputError
 from tierwise.llm.base import LanguageModel
 from tierwise.llm.limits import check_limits
-from tierwise.schema import Price, Tier
+from tierwise.schema import Tier, TierSpec
 
 EMBEDDED, RECORDED, LITELLM = "embedded", "recorded", "litellm"
 
-TierModes = Mapping[str, Mapping[str, object]]
+_OF_CALLS = ("api_base", "api_key_env", "takes_seed", "stream")
+"""Fields of a ``TierSpec`` that say how a provider is called."""
 
 
 def kind_of(model: str) -> str:
@@ -30,17 +31,12 @@ def kind_of(model: str) -> str:
     return LITELLM
 
 
-def resolve_tier(
-    name: str,
-    model: str,
-    *,
-    price: Price | None = None,
-    modes: TierModes | None = None,
-    takes_n: bool | None = None,
-    logprobs: bool | None = None,
-    limits: Mapping[str, float] | None = None,
-    recordings: Path | str | None = None,
-) -> Tier:
+def resolve_tier(name: str, model: str, **described: Any) -> Tier:
+    """The tier ``name`` of ``model``; ``described`` are fields of a ``TierSpec``."""
+    return tier_of_spec(name, TierSpec(model, **described))
+
+
+def tier_of_spec(name: str, spec: TierSpec) -> Tier:
     """The tier that a job describes; what is None is filled in by the kind of model.
 
     Embedded tiers know their modes and simulated prices. A recorded tier has the modes of its
@@ -49,32 +45,34 @@ def resolve_tier(
 
     Raises:
         InputError: an unknown model, provider or limit; a model without a price; a mode that sends
-            what the provider does not take; a recorded tier without a recording.
+            what the provider does not take; a recorded tier without a recording; an address for a
+            model that is called nowhere.
     """
-    check_limits(limits or {}, name)
-    tier = _default_tier(name, model, price, modes, recordings)
+    check_limits(spec.limits or {}, name)
+    tier = _default_tier(name, spec)
+    sent = {field: getattr(spec, field) for field in _OF_CALLS if getattr(spec, field) is not None}
+    if sent and kind_of(spec.model) != LITELLM:
+        raise InputError(
+            f"tier {name!r}: {spec.model} is called at no address; leave out {next(iter(sent))}"
+        )
     tier = replace(
         tier,
-        modes=tier.modes if modes is None else modes,
-        price=price or tier.price,
-        takes_n=tier.takes_n if takes_n is None else takes_n,
-        logprobs=tier.logprobs if logprobs is None else logprobs,
-        limits=limits or {},
+        modes=tier.modes if spec.modes is None else spec.modes,
+        price=spec.price or tier.price,
+        takes_n=tier.takes_n if spec.takes_n is None else spec.takes_n,
+        logprobs=tier.logprobs if spec.logprobs is None else spec.logprobs,
+        limits=spec.limits or {},
+        **sent,
     )
-    if kind_of(model) == LITELLM:
+    if kind_of(spec.model) == LITELLM:
         from tierwise.llm.litellm import check_tier
 
         check_tier(tier)
     return tier
 
 
-def _default_tier(
-    name: str,
-    model: str,
-    price: Price | None,
-    modes: TierModes | None,
-    recordings: Path | str | None,
-) -> Tier:
+def _default_tier(name: str, spec: TierSpec) -> Tier:
+    model, price = spec.model, spec.price
     match kind_of(model):
         case "embedded":
             from tierwise.llm.embedded_model import embedded_tier
@@ -85,8 +83,8 @@ def _default_tier(
 
             if price is None:
                 raise _without_price(name, model)
-            recording = Recording.load(_required(name, model, recordings), model)
-            if unknown := set(modes or {}) - set(recording.modes):
+            recording = Recording.load(_required(name, model, spec.recordings), model)
+            if unknown := set(spec.modes or {}) - set(recording.modes):
                 raise InputError(
                     f"tier {name!r} has mode {sorted(unknown)[0]!r}, which is not recorded; "
                     f"recorded: {', '.join(recording.modes)}"

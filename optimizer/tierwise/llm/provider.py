@@ -18,11 +18,10 @@ from typing import Any, NoReturn, TypeVar
 
 from tierwise.errors import ProviderError
 from tierwise.llm.answers import AnswerReader
-from tierwise.llm.base import Call, Completion, Failure, Request, Result
+from tierwise.llm.base import Call, Completion, Failure, Request, Result, cap_of
 from tierwise.llm.faults import LIMITED, REFUSALS, Fault, Retry, Traffic, classify_error
 from tierwise.llm.limits import RateLimiter, prompt_tokens_bound, prompt_tokens_estimate
 from tierwise.llm.litellm import (
-    CAPS,
     LiteLLMSender,
     Sender,
     check_key,
@@ -162,7 +161,7 @@ class ProviderModel:
 
     async def _one(self, call: Call) -> list[Result]:
         """One call, tried until it is answered or lost for good."""
-        started_s = time.perf_counter()
+        started_s, answered = time.perf_counter(), self.traffic.answered
         fault: Fault | None = None
         try:
             results = await self._retry.run(lambda: self._attempt(call))
@@ -175,7 +174,7 @@ class ProviderModel:
         if fault.kind == "connection":
             message += f" (nobody answers at {self.address or 'the provider'})"
         spared = fault.kind in self._spared or supervising().waits_out(fault.kind)
-        if not spared and self.traffic.given_up(fault.kind, call.request.messages):
+        if not spared and self.traffic.given_up(fault.kind, call.request.messages, answered):
             self._give_up(f"{fault.kind}: {message}")
         return [Failure(fault.kind, message, time.perf_counter() - started_s)] * call.n
 
@@ -219,7 +218,7 @@ class ProviderModel:
         raise ProviderError(self._dead)
 
     async def _attempt(self, call: Call) -> list[Result]:
-        tokens = prompt_tokens_estimate(call.request.messages) + call.n * _cap_of(call.request)
+        tokens = prompt_tokens_estimate(call.request.messages) + call.n * cap_of(call.request)
         async with self._gate.slot(tokens):
             fault = None
             while fault is None:
@@ -261,7 +260,7 @@ class ProviderModel:
         started_s = time.perf_counter()
         body = await self._sender.send(request, own, self._gate.timeout_s)
         latency_s = time.perf_counter() - started_s
-        results = self._reader.read(body, call, _cap_of(call.request), latency_s)
+        results = self._reader.read(body, call, cap_of(call.request), latency_s)
         for text in self._reader.remarks.values():
             self._remark(text)
         done = [r for r in results if isinstance(r, Completion)]
@@ -358,12 +357,15 @@ class ProviderModel:
         if fault.possibly_billed:
             self.traffic.possibly_billed_calls += 1
             self.traffic.possibly_billed_prompt_tokens += prompt_tokens_bound(call.request.messages)
-            self.traffic.possibly_billed_completion_tokens += call.n * _cap_of(call.request)
+            self.traffic.possibly_billed_completion_tokens += call.n * cap_of(call.request)
 
 
-def _cap_of(request: Request) -> int:
-    """The most tokens that a sample of the request may have; 0 where nothing says so."""
-    return next((v for c in CAPS if isinstance(v := request.params.get(c), int)), 0)
+async def _heard(work: Coroutine[Any, Any, T]) -> T:
+    """``work``; where nobody waits for it any more, asyncio does not complain of how it ended."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await work
 
 
 async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -416,7 +418,7 @@ class LoopThread:
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start ``work`` on the loop, from any thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(_heard(work), self._loop)
 
     async def _end(self, farewell: Farewell) -> None:
         await self._loop.shutdown_default_executor()  # what threads hold is handed over first

@@ -1,7 +1,7 @@
 """All bought samples: the store, buying what is missing, and loading it as arrays."""
 
 from tierwise.pool.buy import Account, Filled, PooledModel, Progress, fill
-from tierwise.pool.buyer import FEWEST_ITEMS, Bought, Buyer, Supply
+from tierwise.pool.buyer import FEWEST_ITEMS, Bought, Buyer, Remarked, Supply
 from tierwise.pool.calls import Need, missing_calls
 from tierwise.pool.load import load
 from tierwise.pool.reading import Billed
@@ -21,6 +21,7 @@ __all__ = [
     "Need",
     "PooledModel",
     "Progress",
+    "Remarked",
     "RunDir",
     "SamplePool",
     "Supply",

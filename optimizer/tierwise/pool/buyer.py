@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from tierwise.errors import BudgetError, ProviderError
 from tierwise.evaluation import SampleTable
-from tierwise.llm import UNFINISHED, LanguageModel, Parent, Request, build_request
+from tierwise.llm import UNFINISHED, LanguageModel, Parent, Request, build_request, cap_of
 from tierwise.pool.buy import Account, Progress, fill
 from tierwise.pool.calls import Need
+from tierwise.pool.first_answers import (
+    Remark,
+    check_readable,
+    cuts,
+    estimated,
+    first_needs,
+    refused,
+    with_refused,
+)
 from tierwise.pool.load import load
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Library, Trees, even, parents_first
-from tierwise.schema import PromptTemplate, Tier, Usage, Variant
+from tierwise.schema import ANSWER, PromptTemplate, Tier, Usage, Variant
 from tierwise.tasks import Item, Task
 
 MOST_SAMPLES = 4096
@@ -45,6 +55,14 @@ class Bought:
     usd: float
 
 
+@dataclass(frozen=True, slots=True)
+class Remarked:
+    """Something to know about a tier while it can still be changed; said once."""
+
+    tier: str
+    text: str
+
+
 class Buyer:
     """Samples bought into a pool: of the tier that is searched, and of those above it.
 
@@ -62,7 +80,7 @@ class Buyer:
         account: Account,
         *,
         above: Sequence[Supply] = (),
-        listener: Callable[[Bought], None] = lambda event: None,
+        listener: Callable[[Bought | Remarked], None] = lambda event: None,
         library: Library | None = None,
     ) -> None:
         self.pool, self.task, self.tier = pool, task, supply.tier
@@ -77,6 +95,11 @@ class Buyer:
         self.used: dict[str, set[int]] = {}
         """Request key -> samples that the search has looked at."""
         self._requests: dict[tuple[Variant, str], Request] = {}
+        self._read_first = False
+        self._said: set[str] = set()
+        self._none: set[str] = set()
+        self._some: set[str] = set()
+        """Ids of items that failed under every variant, and under some."""
 
     def most(self, variant: Variant) -> int:
         """As many as a seed can tell apart."""
@@ -85,11 +108,14 @@ class Buyer:
     def table(
         self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
     ) -> SampleTable:
-        """See ``Samples``; an item whose samples failed for good, or that the cap left out, is not in.
+        """See ``Samples``; an item that failed under every variant, or that the cap left out, is not in.
+
+        A sample that failed for good is an abstention of its variant.
 
         Raises:
             BudgetError: the cap left fewer than ``FEWEST_ITEMS`` items.
-            ProviderError: failures left fewer.
+            InputError: the task's answer pattern reads next to none of the first answers.
+            ProviderError: nothing is left of the items, or too little to go on.
         """
         n_samples, short = even(n_samples), ""
         trees = Trees(
@@ -106,8 +132,10 @@ class Buyer:
                 variants = [variant for variant in level if variant.tier == owner]
                 if short or not variants:
                     continue
+                if owner is None and not self._read_first:
+                    short = self._begin(trees, variants, supply, stage)
                 needs = in_turn(trees, variants, items)
-                short = self._fill(supply, needs, stage)
+                short = short or self._fill(supply, needs, stage)
                 for need in needs:
                     used = self.used.setdefault(need.request.key, set())
                     used.update(range(need.first, need.first + need.samples))
@@ -125,10 +153,17 @@ class Buyer:
             trees=trees,
             turns=turns,
         )
+        if stage == "screen":
+            for remark in self._cuts():
+                if remark.about not in self._said:
+                    self._said.add(remark.about)
+                    self.listener(Remarked(self.tier.name, remark.text))
+        table = self._with_refused(table, items, requests)
         complete = table.complete
         if complete.all():
             return table
-        if complete.sum() < min(FEWEST_ITEMS, len(items)):
+        fewest = FEWEST_ITEMS if short else max(1, min(FEWEST_ITEMS, len(items) // 2))
+        if complete.sum() < min(fewest, len(items)):
             if short:
                 raise BudgetError(
                     f"the budget of tier {self.tier.name!r} ended ({short}) in stage "
@@ -140,6 +175,60 @@ class Buyer:
                 f"their samples in stage {stage!r}; the others failed for good"
             )
         return table.rows(np.flatnonzero(complete))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the samples that were bought show beside their scores."""
+        said = (*self._cuts(), *refused(self._none, self._some), *estimated(self.spent))
+        return tuple(remark.text for remark in said)
+
+    def _begin(self, trees: Trees, variants: Sequence[Variant], supply: Supply, stage: str) -> str:
+        """Buy and read the first answers; the cap that ended it, if one did."""
+        answering = [v for v in variants if self.prompts[v.prompt].turn == ANSWER and not v.path]
+        first = first_needs({v: [need for _, need in trees.needs(v)] for v in answering})
+        self._read_first = bool(first)
+        short = self._fill(supply, first, stage)
+        if supply.model is not None:
+            check_readable(self.pool, first, self.task, self.tier.name)
+        return short
+
+    def _cuts(self) -> tuple[Remark, ...]:
+        modes = {
+            request.key: (variant.mode, cap)
+            for (variant, _), request in self._requests.items()
+            if isinstance(cap := cap_of(request), int) and variant.tier is None
+        }
+        return cuts(self.pool, modes, self.used)
+
+    def _with_refused(
+        self,
+        table: SampleTable,
+        items: Sequence[Item],
+        requests: Mapping[Variant, Sequence[Request]],
+    ) -> SampleTable:
+        """The table with failed samples as abstentions; items without any other sample keep none."""
+        failed: dict[Variant, npt.NDArray[np.bool_]] = {}
+        for variant, rows in table.variants.items():
+            keys = [request.key for request in requests[variant]]
+            by_key = self.pool.failed(keys, self.account.run or None)
+            lost = np.zeros((len(keys), rows.n_samples), np.bool_)
+            for place, key in enumerate(keys):
+                lost[place, [i for i in by_key.get(key, ()) if i < rows.n_samples]] = True
+            failed[variant] = lost & np.isnan(rows.score)
+        if not any(lost.any() for lost in failed.values()):
+            return table
+        table, none, some = with_refused(table, failed)
+        self._none |= {items[i].id for i in np.flatnonzero(none).tolist()}
+        self._some |= {items[i].id for i in np.flatnonzero(some).tolist()}
+        return table
+
+    def why_failed(self, variants: Iterable[Variant], items: Sequence[Item]) -> str:
+        """Why every sample of one of ``variants`` failed on all ``items``; empty where none did."""
+        for variant in variants:
+            keys = [self.request(variant, item).key for item in items]
+            if not self.pool.present(keys) and self.pool.failed(keys):
+                return ": ".join(self.pool.last_failure(keys[0]) or ("its calls failed",))
+        return ""
 
     def texts(self, variant: Variant, items: Sequence[Item], samples: int) -> list[list[str]]:
         """What the first ``samples`` of a variant said on each item: those that are there, whole."""

@@ -133,6 +133,15 @@ class PoolReader:
             found.append(row)
         return found
 
+    def finish_reasons(self, keys: Sequence[str]) -> list[tuple[int, str, int]]:
+        """(place in ``keys``, why samples of that request ended, how many of them did so)."""
+        with self._lock:
+            return self._db.execute(
+                "SELECT j.key, d.finish_reason, count(*) FROM json_each(?) AS j CROSS JOIN"
+                " samples AS d ON d.request = j.value GROUP BY 1, 2",
+                (json.dumps(self._known(keys)),),
+            ).fetchall()
+
     def lookups(
         self, retriever: str, k: int, queries: Iterable[str], run: str | None = None
     ) -> dict[str, Retrieved | Lost]:

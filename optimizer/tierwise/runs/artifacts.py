@@ -13,7 +13,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -89,6 +89,7 @@ class RunResults:
         billed: tier -> what it bought.
         failed: tiers that ended with an error.
         proposals: who proposed prompts, and what that cost, where the job asks for some.
+        remarks: tier -> what its samples show beside their scores.
     """
 
     found: Mapping[str, TierResult]
@@ -97,6 +98,7 @@ class RunResults:
     billed: Mapping[str, Billed]
     failed: Mapping[str, TierwiseError]
     proposals: ProposerUsage | None = None
+    remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class RunOutcome(NamedTuple):
@@ -277,7 +279,10 @@ def _summary(run: RunDir, prepared: Prepared, results: RunResults) -> Summary:
         seed=prepared.job.seed,
         proposals=results.proposals,
         tiers={
-            name: tier_summary(found, results.gates[name], results.billed[name])
+            name: replace(
+                tier_summary(found, results.gates[name], results.billed[name]),
+                remarks=results.remarks.get(name, ()),
+            )
             for name, found in results.found.items()
         },
         failed={name: str(error) for name, error in results.failed.items()},

@@ -12,7 +12,7 @@ from time import monotonic
 
 from tierwise.difficulty import asking
 from tierwise.errors import InputError, TierwiseError, unknown_name
-from tierwise.llm.models import RECORDED, kind_of, resolve_tier
+from tierwise.llm.models import RECORDED, kind_of, tier_of_spec
 from tierwise.llm.recorded import Recording, same_items
 from tierwise.pool import SamplePool
 from tierwise.pool.run_dir import RunDir, held
@@ -71,19 +71,7 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
             f"the metric of task {loaded.task.name!r} is 'recorded', the score that a recording "
             "carries: it cannot score the new answers of a tier that is not recorded/MODEL"
         )
-    tiers = {
-        name: resolve_tier(
-            name,
-            spec.model,
-            price=spec.price,
-            modes=spec.modes,
-            takes_n=spec.takes_n,
-            logprobs=spec.logprobs,
-            limits=spec.limits,
-            recordings=spec.recordings,
-        )
-        for name, spec in job.tiers.items()
-    }
+    tiers = {name: tier_of_spec(name, spec) for name, spec in job.tiers.items()}
     for name in tiers:
         for other in job.above(name):
             if (kind_of(tiers[name].model) == RECORDED) != (
@@ -226,7 +214,8 @@ def _run(
         }
         billed = {name: pool.billed(run.run, name) for name in found}
         proposals = None if desk is None else desk.summary()
-    results = RunResults(found, _gates(found), origins, billed, failed, proposals)
+    remarks = {name: searched[name].remarks for name in found}
+    results = RunResults(found, _gates(found), origins, billed, failed, proposals, remarks)
     written = write_results(run, prepared, results)
     return TuneResult(run, written.policies, written.summary, found, failed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,9 +28,30 @@ from tierwise.schema.tier import ModelString, Modes, Price, RateLimits
 from tierwise.schema.yaml_io import Document, dump, plain, read, read_as
 
 
+def _address(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s@?#]+", value):
+        raise ValueError(
+            "must be an address such as http://localhost:8001/v1, without a key or a password"
+        )
+    return value.rstrip("/")
+
+
+def _variable_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError(
+            "must be the name of a variable of the environment, such as LARGE_KEY; a key itself "
+            "never stands in a file"
+        )
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+VariableName = Annotated[str, AfterValidator(_variable_name)]
+
+
 @dataclass(frozen=True)
 class TierSpec(Strict):
-    """A tier as a job describes it; what is None, ``llm.resolve_tier`` fills in."""
+    """A tier as a job describes it; what is None, ``llm.tier_of_spec`` fills in."""
 
     model: ModelString
     price: Annotated[Price | None, IF_SET] = None
@@ -38,6 +60,10 @@ class TierSpec(Strict):
     logprobs: Annotated[bool | None, IF_SET] = None
     limits: RateLimits = field(default_factory=dict)
     recordings: Annotated[Text | None, IF_SET] = None
+    api_base: Annotated[Address | None, IF_SET] = None
+    api_key_env: Annotated[VariableName | None, IF_SET] = None
+    takes_seed: Annotated[bool | None, IF_SET] = None
+    stream: Annotated[bool | None, IF_SET] = None
 
     def beside(self, folder: Path) -> TierSpec:
         """It with the path of its recordings, which is relative to ``folder``, made absolute."""

@@ -485,6 +485,7 @@ class TierSummary(Written):
         rounds: of proposals.
         screened: every variant of the first purchase.
         studies: names of the Optuna studies, the last one last.
+        remarks: what the samples show beside their scores: cut by a cap, refused, estimated tokens.
     """
 
     model: str
@@ -508,6 +509,7 @@ class TierSummary(Written):
     rounds: tuple[ProposalRound, ...]
     screened: tuple[ScreenedVariant, ...]
     studies: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.operating_point not in self.operating_points:

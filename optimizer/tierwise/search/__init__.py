@@ -1,6 +1,6 @@
 """Finding policies: studies, racing, allocation, selection, gate."""
 
-from tierwise.pool import Bought
+from tierwise.pool import Bought, Remarked
 from tierwise.pool.run_dir import RunDir
 from tierwise.search.events import Best, Event, Finished, Listener, Started
 from tierwise.search.prepared import Prepared
@@ -13,6 +13,7 @@ __all__ = [
     "Finished",
     "Listener",
     "Prepared",
+    "Remarked",
     "RunDir",
     "SearchSize",
     "Started",

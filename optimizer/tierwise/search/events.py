@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tierwise.pool import Bought
+from tierwise.pool import Bought, Remarked
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +36,5 @@ class Finished:
     message: str = ""
 
 
-Event = Started | Bought | Best | Finished
+Event = Started | Bought | Best | Remarked | Finished
 Listener = Callable[[Event], None]

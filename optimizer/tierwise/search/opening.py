@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from tierwise.llm import Remarking
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
-from tierwise.pool import Account, Buyer, Library, SamplePool, Supply
+from tierwise.pool import Account, Buyer, Library, Remarked, SamplePool, Supply
 from tierwise.retrieval import identity_among, open_for_task
 from tierwise.schema import PromptTemplate, Tier, UsageLimits
 from tierwise.schema.result import Studied
@@ -69,10 +70,11 @@ class Searches:
 
 
 class Searched(NamedTuple):
-    """What was found, and the hash of the samples that it was found on."""
+    """What was found, the hash of the samples that it was found on, and what these show beside."""
 
     found: TierResult
     samples_sha256: str
+    remarks: tuple[str, ...] = ()
 
 
 def addresses_of(prepared: Prepared) -> dict[str, str]:
@@ -119,6 +121,8 @@ def _on_a_provider(
                 return Supply(of, None, prompts, searches.address(of))
             model = open_model(of, recordings=job.tiers[of.name].recordings)
             stack.enter_context(closing(model))
+            if isinstance(model, Remarking):
+                model.remark = lambda text: searches.listener(Remarked(of.name, text))
             return Supply(of, model, prompts, searches.address(of))
 
         buyer = Buyer(
@@ -142,7 +146,7 @@ def _on_a_provider(
         problem = _problem(prepared, tier, variants, search_size, account.limits, assumed)
         problem = _begun(problem, searches.studied, targets)
         found = search(problem, buyer, searches.listener, rounds)
-        return Searched(found, pool.sha256(buyer.used))
+        return Searched(found, pool.sha256(buyer.used), buyer.remarks)
 
 
 def _library(searches: Searches) -> Library | None:

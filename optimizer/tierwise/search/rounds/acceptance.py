@@ -74,6 +74,8 @@ def tried(
         table = buyer.table(items, n_samples, STAGE)
     except ProviderError as error:
         return Tried(prompt, instead_of, variants, None, 0, f"its calls failed: {error}")
+    if why := buyer.why_failed((v for v in variants if not v.path), items):
+        return Tried(prompt, instead_of, variants, None, 0, f"its calls failed: {why}")
     judge = q.evaluator(table, exact=False)
     new, old = judge.evaluate(changed), judge.evaluate(policy)
     difference = PairedBootstrap(table.n_items, q.seed).difference(new.score, old.score)

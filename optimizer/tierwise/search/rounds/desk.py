@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tierwise.errors import UnsupportedError
-from tierwise.llm.models import open_model, resolve_tier
+from tierwise.llm.models import open_model, tier_of_spec
 from tierwise.pool import Account, PooledModel, SamplePool
 from tierwise.pool.run_dir import RunDir
 from tierwise.proposals import CandidateRegistry, PromptProposer, ReflectionBrief
@@ -140,15 +140,6 @@ def proposer_of(spec: TierSpec) -> Tier:
     """The proposer as a tier.
 
     Raises:
-        InputError: see ``resolve_tier``.
+        InputError: see ``tier_of_spec``.
     """
-    return resolve_tier(
-        PROPOSER,
-        spec.model,
-        price=spec.price,
-        modes=spec.modes,
-        takes_n=spec.takes_n,
-        logprobs=spec.logprobs,
-        limits=spec.limits,
-        recordings=spec.recordings,
-    )
+    return tier_of_spec(PROPOSER, spec)

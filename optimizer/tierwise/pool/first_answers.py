@@ -1,0 +1,200 @@
+"""What the answers of a tier show beside their scores: patterns that read nothing, caps that cut
+answers, items that the provider refuses.
+
+The first samples are read before the rest is bought, so that a wrong answer pattern costs what 20
+samples cost. What is said of cuts and refusals is counted from the pool, the same in a replay.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tierwise.errors import InputError
+from tierwise.evaluation import SampleTable
+from tierwise.evaluation.table import ABSTAINED
+from tierwise.llm import UNFINISHED
+from tierwise.pool.calls import Need
+from tierwise.pool.store import SamplePool
+from tierwise.schema import Usage, Variant
+from tierwise.tasks import RECORDED, AnswerSpec, Task
+
+FIRST_SAMPLES = 20
+"""Samples that are read before more are bought."""
+ENOUGH_READ = 16
+"""Of these, as many that were not cut say whether the pattern reads what the model says."""
+UNREADABLE = 0.95
+"""The share of unreadable answers from which on the pattern is wrong."""
+SAID_FROM = 0.1
+"""The share of samples of a mode that were cut, or whose tokens were estimated, from which it is said."""
+FEWEST_SAID = 10
+SHOWN_TEXTS, SHOWN_CHARS = 3, 160
+
+
+class Remark(NamedTuple):
+    """A sentence about a tier's samples, and the part of the run that it is about."""
+
+    about: str
+    text: str
+
+
+def first_needs(needs: Mapping[Variant, Sequence[Need]]) -> list[Need]:
+    """At least ``FIRST_SAMPLES`` samples of two prompts, item by item; none where one is all.
+
+    ``needs``: those of each variant that answers the task, item by item.
+    """
+    of_prompt: dict[str, Variant] = {}
+    for variant in needs:
+        of_prompt.setdefault(variant.prompt, variant)
+    chosen = list(of_prompt.values())[:2]
+    if len(chosen) < 2:
+        return []
+    first: list[Need] = []
+    for both in zip(*(needs[variant] for variant in chosen), strict=False):
+        first += both
+        if sum(need.samples for need in first) >= FIRST_SAMPLES:
+            break
+    return first
+
+
+def check_readable(pool: SamplePool, first: Sequence[Need], task: Task, tier: str) -> None:
+    """Raise InputError where the answer pattern of the task reads next to none of the first answers.
+
+    Answers that were cut do not count; a recording's own score needs no pattern.
+    """
+    if task.metric == RECORDED or not first:
+        return
+    read = 0
+    unread: list[str] = []
+    for need in first:
+        for _, _, text, *_, end in pool.samples([need.request.key], need.first, need.samples):
+            if end in UNFINISHED:
+                continue
+            if task.answer.extract(text) is None:
+                unread.append(text)
+            else:
+                read += 1
+    total = read + len(unread)
+    if total < ENOUGH_READ or len(unread) < UNREADABLE * total:
+        return
+    shown = "\n".join(f"  {_shown(text)}" for text in _spread(unread))
+    raise InputError(
+        f"{len(unread)} of the first {total} answers of tier {tier!r}, to two prompts, cannot be "
+        f"read as answers of task {task.name!r}: {_pattern(task.answer)}. It was said, for instance:\n"
+        f"{shown}\n"
+        "mend answer in the task (or what the prompts ask for) and run the same command again: "
+        "nothing is bought twice"
+    )
+
+
+def _spread(texts: Sequence[str]) -> list[str]:
+    """A few different ones, from all over."""
+    different = list(dict.fromkeys(texts))
+    step = max(1, len(different) // SHOWN_TEXTS)
+    return different[::step][:SHOWN_TEXTS]
+
+
+def _shown(text: str) -> str:
+    """The end of a text, where an answer is looked for."""
+    line = repr(text.strip())
+    return line if len(line) <= SHOWN_CHARS else f"…{line[-SHOWN_CHARS:]}"
+
+
+def _pattern(answer: AnswerSpec) -> str:
+    pattern = f"answer.extract {answer.regex!r}" if answer.regex else "the whole text"
+    return f"{pattern} (take {answer.take}, normalise {answer.normalise})"
+
+
+def with_refused(
+    table: SampleTable, failed: Mapping[Variant, NDArray[np.bool_]]
+) -> tuple[SampleTable, NDArray[np.bool_], NDArray[np.bool_]]:
+    """``table`` with the samples that failed for good as abstentions of score 0 and no cost.
+
+    Else a prompt that overflows the context would erase its own failures. An item that failed under
+    every variant stays as it is, without samples.
+
+    Args:
+        table: of ``(n_items, n_samples)`` a variant, NaN where there is no sample.
+        failed: each variant of the table -> which of its samples failed for good.
+
+    Returns:
+        The table; which items failed under every variant; which under some.
+    """
+    none, some = np.ones(table.n_items, np.bool_), np.zeros(table.n_items, np.bool_)
+    for variant, lost in failed.items():
+        none &= np.isnan(table.variants[variant].score).all(axis=1) & lost.any(axis=1)
+        some |= lost.any(axis=1)
+    some &= ~none
+    filled = {}
+    for variant, rows in table.variants.items():
+        here = failed[variant] & some[:, None]
+        filled[variant] = replace(
+            rows,
+            answers=np.where(here, np.int16(ABSTAINED), rows.answers),
+            score=np.where(here, 0.0, rows.score),
+            prompt_usd=np.where(here, 0.0, rows.prompt_usd),
+            completion_usd=np.where(here, 0.0, rows.completion_usd),
+            latency_s=np.where(here, 0.0, rows.latency_s),
+        )
+    return replace(table, variants=filled), none, some
+
+
+def cuts(
+    pool: SamplePool, keys: Mapping[str, tuple[str, int]], used: Iterable[str]
+) -> tuple[Remark, ...]:
+    """A sentence for each mode of which many samples were cut by its cap on tokens.
+
+    ``keys``: request key -> (mode, its cap); ``used``: keys of the requests that were bought.
+    """
+    asked = [key for key in used if key in keys]
+    all_, cut = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+    for place, reason, n in pool.finish_reasons(asked):
+        of = keys[asked[place]]
+        all_[of] += n
+        cut[of] += n if reason == "length" else 0
+    return tuple(
+        Remark(
+            f"cut {mode}",
+            f"{cut[mode, cap] / n:.0%} of the samples of mode {mode} were cut at {cap:,} tokens, "
+            "which is paid for and answers nothing: raise max_tokens",
+        )
+        for (mode, cap), n in all_.items()
+        if n >= FEWEST_SAID and cut[mode, cap] >= SAID_FROM * n
+    )
+
+
+def refused(none: Iterable[str], some: Iterable[str]) -> tuple[Remark, ...]:
+    """What is said of the items (by id) that failed under every prompt, and under some."""
+    every, few = sorted(none), sorted(some)
+    said = []
+    if every:
+        said.append(
+            f"{_items(every)} failed under every prompt and left the items for all: "
+            f"{', '.join(every[:5])}{' …' if len(every) > 5 else ''}"
+        )
+    if few:
+        said.append(
+            f"{_items(few)} failed under some prompts, and count as unanswered (score 0) there: "
+            f"{', '.join(few[:5])}{' …' if len(few) > 5 else ''}"
+        )
+    return tuple(Remark("refused", text) for text in said)
+
+
+def _items(ids: Sequence[str]) -> str:
+    return f"{len(ids)} item{'s' * (len(ids) != 1)}"
+
+
+def estimated(spent: Usage) -> tuple[Remark, ...]:
+    """What is said where the provider's token counts could not be right."""
+    if not spent.estimated_tokens:
+        return ()
+    text = (
+        f"{spent.estimated_share:.0%} of the tokens are estimated, upward: the provider's usage of "
+        "their answers could not be right"
+    )
+    return (Remark("estimated", text),)

@@ -1,0 +1,161 @@
+"""What a tier's answers show beside their scores, while it can still be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.search.scripted_job import JOB, OPENING, TINY, install, make_job, run, says
+from tierwise.errors import InputError, ProviderError
+from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
+from tierwise.llm.scripted import Script, ScriptedModel, answering, failing, hash_uniform
+from tierwise.runs.tune import TuneResult, replay
+from tierwise.schema import Tier
+from tierwise.search import Event, Remarked
+
+ONE = JOB.replace("  strong: {model: scripted/strong}\n", "")
+PLAIN = answering(says)
+
+
+def tuned(
+    folder: Path, patch: pytest.MonkeyPatch, script: Script, job: str = ONE
+) -> tuple[TuneResult, list[Event], list[ScriptedModel]]:
+    install(patch)
+    opened: list[ScriptedModel] = []
+    events: list[Event] = []
+
+    def open_scripted(tier: Tier, **more: object) -> LanguageModel:
+        opened.append(ScriptedModel(script))
+        return opened[-1]
+
+    patch.setattr(OPENING, "open_model", open_scripted)
+    path = make_job(folder / "job", job=job)
+    try:
+        return run(path, folder / "run", listener=events.append), events, opened
+    finally:
+        folder.joinpath("bought").write_text(str(sum(model.samples for model in opened)))
+
+
+def assert_replays(run: Path) -> None:
+    before = (run / "summary.json").read_bytes()
+    replay(run, search_size=TINY)
+    assert (run / "summary.json").read_bytes() == before
+
+
+def never_read(request: Request, seed: int) -> Result:
+    return Completion(f"The sum comes to number {seed % 7}, I think", 9, 9)
+
+
+def test_a_pattern_that_reads_nothing_costs_what_twenty_samples_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="cannot be read as answers of task 'sums'") as caught:
+        tuned(tmp_path, monkeypatch, never_read)
+    said = str(caught.value)
+    assert r"'A: (-?\\d+)'" in said
+    assert said.count("The sum comes to number") == 3
+    assert 20 <= int((tmp_path / "bought").read_text()) <= 25
+
+
+def cut(share: float, script: Script = PLAIN) -> Script:
+    def said(request: Request, seed: int) -> Result:
+        if hash_uniform(request, seed, "cut") < share:
+            return Completion("so the tens are carried and A: 1", 9, 16, finish_reason="length")
+        return script(request, seed)
+
+    return said
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(cut(0.97, never_read), id="what was cut"),
+        pytest.param(
+            lambda request, seed: (
+                never_read if request.messages[0].content.startswith("Think") else PLAIN
+            )(request, seed),
+            id="one prompt of two",
+        ),
+        pytest.param(
+            lambda request, seed: (PLAIN if seed % 10 == 0 else never_read)(request, seed),
+            id="nine of ten",
+        ),
+    ],
+)
+def test_what_says_nothing_of_the_pattern_raises_no_alarm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: Callable[..., Result]
+) -> None:
+    tuned(tmp_path, monkeypatch, script)
+    assert int((tmp_path / "bought").read_text()) > 100
+
+
+def test_answers_that_were_cut_are_said_while_the_cap_can_be_raised_and_in_the_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, events, _ = tuned(tmp_path, monkeypatch, cut(0.7))
+    [remark] = [e for e in events if isinstance(e, Remarked)]
+    at = events.index(remark)
+    stages = [getattr(e, "stage", "") for e in events]
+    assert stages.index("screen") < at < stages.index("race")
+    assert "% of the samples of mode direct were cut at 16 tokens" in remark.text
+    assert remark.text.endswith("raise max_tokens")
+    [said] = result.summary.tiers["weak"].remarks
+    share = int(said.split("%")[0])
+    assert 60 <= share <= 80
+    # A cut answer is paid for and scores nothing, although its text has the pattern in it.
+    assert result.summary.tiers["weak"].baseline.score < 0.35
+    assert_replays(tmp_path / "run")
+
+
+def test_the_items_that_a_filter_refuses_leave_small_splits_and_the_others_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def filtered(request: Request, seed: int) -> Result:
+        if request.messages[-1].content in refused_items:
+            return Failure("content_policy", "filtered")
+        return PLAIN(request, seed)
+
+    refused_items = {question(3), question(40), question(41), question(100)}
+    result, _, _ = tuned(tmp_path, monkeypatch, filtered)
+    said = "; ".join(result.summary.tiers["weak"].remarks)
+    assert "failed under every prompt and left the items for all" in said
+    assert_replays(tmp_path / "run")
+
+
+def test_a_prompt_that_overflows_the_context_keeps_its_own_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(request: Request, seed: int) -> Result:
+        steps = request.messages[0].content.startswith("Think")
+        if steps and request.messages[-1].content.count("+") >= 2:
+            return Failure("context_window", "too long")
+        return PLAIN(request, seed)
+
+    result, _, _ = tuned(tmp_path, monkeypatch, short)
+    tier = result.summary.tiers["weak"]
+    assert any(
+        "failed under some prompts, and count as unanswered (score 0)" in r for r in tier.remarks
+    )
+    by_prompt = {row.variant.split("/")[0]: row.score for row in tier.screened}
+    # The best prompt where it is answered, and unanswered on half of the items.
+    assert by_prompt["steps"] < by_prompt["plain"]
+    assert_replays(tmp_path / "run")
+
+
+def test_a_tier_of_which_nothing_is_left_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ProviderError, match="failed for good"):
+        tuned(tmp_path, monkeypatch, failing(PLAIN, 1.0))
+
+
+def question(k: int) -> str:
+    import json
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_job(Path(folder) / "job")
+        lines = (path.parent / "task" / "items.jsonl").read_text().splitlines()
+    return str(json.loads(lines[k])["inputs"]["question"])
