@@ -7,8 +7,10 @@ import json
 import pytest
 
 from tests.content.folders import make_task
+from tests.schema.policies import example
 from tierwise.errors import InputError
 from tierwise.runs import load_task
+from tierwise.schema import PolicyFile
 from tierwise.tasks import METRICS, NORMALISERS, AnswerSpec, Item, Task, named_metric
 from tierwise.testing import AnswerFormConformance, MetricConformance
 
@@ -167,6 +169,24 @@ def test_the_python_door_takes_the_same_names():
         [{"q": "x", "t": 3.0}], inputs=["q"], target="t", metric={"numeric": {"absolute": 1}}
     )
     assert (task.metric, task.score("4", task.items[0])) == ("numeric(absolute=1)", 1)
+
+
+def test_only_the_fields_that_count_are_the_answer():
+    spec = AnswerSpec(r"(?s)(\{.*\})", "last", "json", fields=("name", "total"))
+    said = spec.extract('Here: {"total": 3.0, "name": "Acme", "why": "since …"}')
+    assert said == spec.extract('{"name": "Acme", "total": 3, "why": "other"}')
+    assert spec.extract('{"name": "Acme"}') is None
+    with pytest.raises(InputError, match="for normalise: json"):
+        AnswerSpec(None, "last", "text", fields=("a",))
+
+
+def test_a_policy_keeps_digits_and_fields():
+    for spec in (
+        AnswerSpec(None, "last", "number", digits=3),
+        AnswerSpec(None, "last", "json", fields=("a", "b")),
+    ):
+        file = example(answer=spec)
+        assert PolicyFile.loads(file.dumps()).answer == spec
 
 
 def test_digits_are_for_numbers():

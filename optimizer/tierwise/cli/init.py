@@ -141,12 +141,14 @@ def _map_columns(draft: Path, inputs: Sequence[str], target: str) -> None:
         while name in fields:  # names in other scripts all become "input"
             name, n = f"{_identifier(column)}_{n}", n + 1
         fields[name] = column
-    pairs = ", ".join(f"{field}: {json.dumps(column)}" for field, column in fields.items())
+    pairs = ", ".join(
+        f"{field}: {json.dumps(column, ensure_ascii=False)}" for field, column in fields.items()
+    )
     _rewrite(
         draft / "task.yaml",
         r"^inputs: .*$",
         f"inputs: [{', '.join(fields)}]\n"
-        f"fields: {{inputs: {{{pairs}}}, target: {json.dumps(target)}}}",
+        f"fields: {{inputs: {{{pairs}}}, target: {json.dumps(target, ensure_ascii=False)}}}",
     )
     shown = [f"{{{{ {field} }}}}" for field in fields]
     if len(shown) > 1:

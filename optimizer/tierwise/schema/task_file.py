@@ -58,7 +58,10 @@ class TaskRetriever(RetrieverSpec):
 
 def _identifier(name: str) -> str:
     if not (name.isascii() and name.isidentifier()):
-        raise ValueError(f"{name[:40]!r} must be a word: letters, digits and '_'")
+        raise ValueError(
+            f"{name[:40]!r} must be a word: letters, digits and '_'; a column's name stands in "
+            "fields, such as fields: {inputs: {question: COLUMN}}"
+        )
     return name
 
 

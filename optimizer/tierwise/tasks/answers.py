@@ -11,7 +11,7 @@ import functools
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,6 +34,12 @@ _ANOTHER = re.compile(
     r"| (?:or|and|nor|vs)\b"
 )
 _REASON = re.compile(r" (?:because|since|as|is|which|for|due|given|would|[-–—(])")
+_END = re.compile(
+    r"(?:\s*(?:<\|[^|<>\n]{1,40}\|>|</(?:answer|final_answer|final|response|result|output|solution|s)>))+\s*$"
+)
+_WHOLE = re.compile(
+    r"\\(?:boxed|fbox|text(?:bf|it|rm)?|math(?:bf|rm))\s*\{(.*)\}|\\\((.*)\\\)", re.DOTALL
+)
 _BRACKET = re.compile(r"[{\[]")
 _BETWEEN = re.compile(r"\s*[,;|/&\n]\s*|\s+(?:and|und|et|y)\s+", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
@@ -42,10 +48,15 @@ _YES, _NO = ("yes", "true", "y"), ("no", "false", "n")
 
 
 def canonical_text(raw: str) -> str | None:
-    """Case-folded words (NFC) without quotes, asterisks and a full stop at the ends."""
+    """Case-folded words in plain signs, without markup, quotes and punctuation at the ends."""
+    text = _END.sub("", plain_signs(raw))
+    while match := _WHOLE.fullmatch(text.strip(" $*")):
+        text = match[1] if match[2] is None else match[2]
+    if not text.isascii():  # ligatures and the like; superscripts are no digits
+        text = "".join(unicodedata.normalize("NFKC", c) if c.isalpha() else c for c in text)
     # Case folding may undo the composing of letters.
-    folded = unicodedata.normalize("NFC", " ".join(raw.split()).casefold())
-    return folded.lstrip("\"'`* ").rstrip("\"'`*. ") or None
+    folded = unicodedata.normalize("NFC", " ".join(text.split()).casefold())
+    return folded.lstrip("\"'`* ").rstrip("\"'`*.,;:! ") or None
 
 
 def canonical_choice(raw: str) -> str | None:
@@ -120,6 +131,14 @@ def canonical_json(raw: str) -> str | None:
     return json.dumps(_settled_json(found), sort_keys=True, ensure_ascii=False)
 
 
+def json_part(canonical: str, fields: Sequence[str]) -> str | None:
+    """These fields of a canonical JSON object; None where it is none or lacks one."""
+    found = json.loads(canonical)
+    if not isinstance(found, dict) or any(name not in found for name in fields):
+        return None
+    return json.dumps({name: found[name] for name in fields}, sort_keys=True, ensure_ascii=False)
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a key twice")
@@ -165,7 +184,7 @@ def _settled(read: Callable[[str], str | None]) -> Callable[[str], str | None]:
 
 NORMALISERS: dict[str, Callable[[str], str | None]] = {
     "none": lambda raw: raw or None,
-    "text": canonical_text,
+    "text": _settled(canonical_text),
     "integer": canonical_integer,
     "number": canonical_number,
     "choice": canonical_choice,
@@ -203,7 +222,8 @@ class AnswerSpec:
     where it has no group: alternatives may have a group each. The pattern sees full-width letters,
     other scripts' digits and typographic punctuation as their ASCII signs. ``regex=None`` takes the
     whole text. With ``digits`` numbers are rounded to so many significant digits, so that votes
-    take near ones for one answer. ``returns`` says what a served policy hands out: the text or the answer.
+    take near ones for one answer; with ``fields`` only these of an object are the answer.
+    ``returns`` says what a served policy hands out: the text or the answer.
     """
 
     regex: str | None = None
@@ -211,8 +231,11 @@ class AnswerSpec:
     normalise: str = "text"
     returns: Literal["text", "extracted"] = "text"
     digits: int | None = None
+    fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.fields and self.normalise != "json":
+            raise InputError("answer.fields is for normalise: json", loc=("fields",))
         if self.digits is not None and not (self.normalise == "number" and self.digits >= 1):
             raise InputError(
                 "answer.digits is at least 1, and for normalise: number", loc=("digits",)
@@ -238,7 +261,11 @@ class AnswerSpec:
     def read(self, raw: str) -> str | None:
         """The canonical form of an answer that stands alone; None where it cannot be read."""
         found = NORMALISERS[self.normalise](raw)
-        return found if found is None or self.digits is None else rounded(found, self.digits)
+        if found is None:
+            return None
+        if self.digits is not None:
+            return rounded(found, self.digits)
+        return json_part(found, self.fields) if self.fields else found
 
     def canonical(self, answer: str) -> str:
         """The canonical form of a gold answer; one that the rule cannot read stays as it is."""

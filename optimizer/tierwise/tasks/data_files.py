@@ -54,10 +54,10 @@ def load_items(
 
     A JSON line is ``{"id", "inputs": {…}, "target"}``; a flat row has the inputs by name, or by the
     column that ``fields`` says; ``.json`` is a list of them, or an object with one such list. Text
-    may be gzipped, in UTF-8 or UTF-16. Options (a list, or texts with labels) become lettered lines,
-    and a target that is their number, label or text becomes the letter. A list of targets holds
-    several right answers, or the set's labels where ``answer`` reads sets. Without an id an item
-    gets one from its content; equal rows are one item. Other columns are not read.
+    may be gzipped, in UTF-8 or UTF-16. Options (a list, or texts with labels) become lettered
+    lines, and a target that is their number, label or text becomes the letter. A list of targets
+    holds several right answers, or the set's labels where ``answer`` reads sets. Without an id an
+    item gets one from its content; equal rows are one item. Other columns are not read.
 
     Raises:
         InputError: every fault, with its line: bad JSON, a name twice, no target, an input missing,
@@ -171,7 +171,7 @@ def _rows(path: Path, faults: list[InputError], wanted: Sequence[str] | None) ->
     if kind in _BINARY:
         return _BINARY[kind](content, path, faults, wanted)
     text = _text(content, path)
-    if kind == ".json":
+    if kind == ".json" or re.match(r"\s*\[\s*\{", text):
         return _whole_json_rows(text, path, faults)
     if kind in (".csv", ".tsv"):
         return _csv_rows(text, path, faults, wanted, "\t" if kind == ".tsv" else None)
@@ -194,6 +194,8 @@ def _kind(path: Path, content: bytes) -> str:
         return ".parquet"
     ends = [end.lower() for end in path.suffixes]
     if content.startswith(b"PK\x03\x04"):
+        if ".zip" in ends:
+            raise InputError("is a ZIP archive: unpack it first", path=path)
         return ".xlsx"
     if content.startswith(b"\xd0\xcf\x11\xe0"):
         raise InputError("is an old Excel file (.xls): save it as .xlsx or CSV", path=path)
@@ -322,7 +324,7 @@ def _under_header(
     """Rows of a table by the names in its first record, or by number where there are no names."""
     if not records:
         return
-    names = ["" if name is None else str(name) for name in records[0][1]]
+    names = ["" if name is None else str(name).strip() for name in records[0][1]]
     numbered = wanted and all(name.isdigit() for name in wanted)
     if numbered and not set(wanted or ()) <= set(names):
         names = [str(i) for i in range(max(len(cells) for _, cells in records))]

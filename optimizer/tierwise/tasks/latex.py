@@ -2,8 +2,8 @@ r"""LaTeX answers: one written form for votes, and equality in the mathematical 
 
 ``canonical_latex`` is plain text work, so that a policy file's votes are the same wherever it runs:
 ``\dfrac{3}{6}``, ``0.5`` and ``\frac12`` are ``1/2``, but ``(x+1)^2`` is not ``x^2+2x+1``.
-``latex_equal`` knows that they are equal; it needs math-verify (``tierwise[math]``), loaded when first
-used.
+``latex_equal`` knows that they are equal; it needs math-verify (``tierwise[math]``), loaded when
+first used.
 """
 
 from __future__ import annotations

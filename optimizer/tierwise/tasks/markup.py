@@ -1,4 +1,5 @@
-r"""What models write around an answer: other scripts' digits and punctuation, Markdown, LaTeX, tags.
+r"""What models write around an answer: other scripts' digits and punctuation, Markdown, LaTeX,
+tags.
 
 ``plain_signs`` maps sign by sign, so that a place in its result is the same place in the text:
 patterns look at it, and what they find is cut from the text itself. ``unwrapped`` takes away what

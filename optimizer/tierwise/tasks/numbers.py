@@ -33,8 +33,12 @@ _TEN_TO = re.compile(
 )
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _ABOUT = re.compile(
-    r"(?:(?:is|equals|equal to|approximately|approx\.?|about|around|roughly|exactly|only|just"
+    r"(?:(?:(?:the )?(?:final |correct )?answer(?: is)?:?|is|equals|equal to|approximately|approx\.?|about|around|roughly|exactly|only|just"
     r"|a total of)\s+)+",
+    re.IGNORECASE,
+)
+_STATED = re.compile(
+    r"[^\d=]*\b(?:is|are|was|has|have|had|equals|costs?|takes?|needs?|makes?|earns?|gets?)\s+(\S*\d.*)",
     re.IGNORECASE,
 )
 _MINUS = re.compile(r"^(?:minus|negative) (?=[\d.])", re.IGNORECASE)
@@ -44,13 +48,13 @@ _EXPLAINED = re.compile(
 )
 _ALTERNATIVE = re.compile(r"[\s,;(]*\b(?:or|and|to|through|nor)\b", re.IGNORECASE)
 _NOT_UNITS = frozenset({"and", "or", "plus", "minus", "to", "over", "half", "point"})
-_MOST_WORDS = 4
+_MOST_WORDS = 8
 
 
 def canonical_number(raw: str) -> str | None:
     """The number in ``raw`` in plain decimal notation, None where it is no single number.
 
-    A sign may stand before or after a currency; thousands may be set apart; a unit of up to four
+    A sign may stand before or after a currency; thousands may be set apart; a unit of up to eight
     words may follow, and ``million`` and the like count. A percentage is its number. The result of
     a calculation (``6 * 7 = 42``) is the number, and what follows as an explanation (``42, since
     …``, ``42 (6 times 7)``) is left out. What reads as two numbers, a range or a sum is none.
@@ -71,12 +75,14 @@ def _parts(text: str) -> Iterator[str]:
     if explained and not _ALTERNATIVE.match(text[explained.start() :]):
         text = text[: explained.start()]
         yield text
+    if stated := _STATED.fullmatch(text):
+        yield stated[1]
     if "=" in text and not _ALTERNATIVE.search(text):
         yield text.rpartition("=")[2]
 
 
 def _quantity(text: str) -> str | None:
-    text = text.strip().strip("*`\"'").lstrip(" =≈~:").rstrip(" .=,;:")
+    text = text.strip().strip("*`\"'#").lstrip(" =≈~:").rstrip(" .=,;:")
     text = _ABOUT.sub("", text)
     text = _MINUS.sub("-", text)
     if text[:1] in "([{" and text[-1:] in ")]}":

@@ -65,8 +65,9 @@ class Task:
     ) -> Self:
         """A task of the rows of a DataFrame, a list of dicts, a ``datasets.Dataset`` or examples.
 
-        ``inputs`` and ``target`` are names of columns. ``metric`` is a name of ``METRICS``, ``{name: parameters}``, or a
-        function (canonical answer, item) -> score in [0, 1]; an abstention scores 0 without a call.
+        ``inputs`` and ``target`` are names of columns. ``metric`` is a name of ``METRICS``,
+        ``{name: parameters}``, or a function (canonical answer, item) -> score in [0, 1]; an
+        abstention scores 0 without a call.
 
         Raises:
             InputError: no such column, or every fault of the rows, by place.
