@@ -1,6 +1,6 @@
 """What a run's samples and policies say: pure functions to typed rows; nothing is bought or drawn.
 
 `ablation`, `signals` and `prompts` make the rows of `summary.json` from the result of a search;
-`tiers`, `prompts`, `search_rounds` and `changes` make those of `compare` and the report from what
+`tiers`, `policies`, `prompts`, `search_rounds` and `changes` make those of `compare` and the report from what
 a run wrote.
 """

@@ -1,16 +1,17 @@
-"""Sections on why: ablation, trials, score by samples and by retrieval rounds, parameters."""
+"""Sections on why: ablation, trials, samples, rounds, prompts, difficulty signals, parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from tierwise.analysis.policies import SignalCalibration, VoteCurve, signal_calibration, vote_curves
+from tierwise.analysis.prompts import PromptRow, prompt_rows
 from tierwise.analysis.search_rounds import SearchRow, search_rows
 from tierwise.analysis.tier_files import TierFiles
-from tierwise.evaluation import Evaluator, Permutations
 from tierwise.report import text as n
 from tierwise.report.charts import (
     Bar,
@@ -22,21 +23,17 @@ from tierwise.report.charts import (
     Series,
     XYChart,
 )
-from tierwise.report.html.base import Built, ByTier, Figure, each_tier
+from tierwise.report.html.base import Built, ByTier, Figure, each_tier, sorted_by
 from tierwise.report.html.results import held_out_in_words
 from tierwise.report.text import bucket_names
 from tierwise.runs.artifacts import RunFiles
-from tierwise.schema import Policy, Recipe, StrategySpec
-from tierwise.schema.result import AblationStep, HeldOut
-from tierwise.stats import bootstrap_mean
+from tierwise.schema.result import AblationStep, HeldOut, TierSummary
 from tierwise.stats.intervals import Interval
 
-_PERMUTATIONS = 16
-"""Orders of the samples, over which votes are averaged."""
-_COUNTS = (1, 2, 3, 4, 5, 7, 9, 12, 17, 24, 32, 40)
-"""Samples of the votes in "Score by number of samples"."""
 _MOST_TRIALS = 600
 """Dots in a chart; of more trials every k-th is drawn, and all are in trials.csv."""
+_MOST_ROWS = 40
+"""Rows of the heat map; the table behind it has all."""
 _MOST_PARAMETERS = 10
 _ASIDE = 4.0
 """Pixels between the intervals of two curves at one place."""
@@ -60,12 +57,29 @@ class NamedStep(NamedTuple):
     measured: AblationStep
 
 
-class VoteCurve(NamedTuple):
-    """Votes of more and more samples of a bucket's variants, on the requests of that bucket."""
+@dataclass(frozen=True)
+class Prompts:
+    """The heat map: tiers with their rows, and a row a variant of its cells by tier.
 
-    bucket: str
-    variants: str
-    votes: tuple[tuple[int, Interval], ...]
+    Scores of the map lie between ``low`` and ``high``.
+    """
+
+    tiers: tuple[tuple[TierFiles, tuple[PromptRow, ...]], ...]
+    rows: tuple[tuple[str, tuple[PromptRow | None, ...]], ...]
+    left_out: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Signals:
+    """``calibrated``: the policies' own signals, each with a sentence; ``unsorted``: tiers whose
+    policy has one recipe for all requests; ``tiers``: what every signal of the space is worth.
+    """
+
+    calibrated: tuple[tuple[Figure, str], ...]
+    unsorted: tuple[str, ...]
+    tiers: tuple[tuple[str, TierSummary], ...]
 
 
 def ablation_section(run: RunFiles) -> Built:
@@ -147,76 +161,42 @@ def samples_section(run: RunFiles) -> Built:
     """Where further samples stop helping: majority votes, bucket by bucket."""
 
     def figure(tier: TierFiles) -> Figure | None:
-        curves = _curves(tier, run.seed)
-        return Figure(tier.name, _curves_chart(tier, curves), curves) if curves else None
+        curves = vote_curves(tier, run.seed)
+        return _votes_figure(tier, curves) if curves else None
 
     tiers, notes = each_tier(run, figure)
     return Built(ByTier(tiers) if tiers else None, notes)
 
 
-def _curves(tier: TierFiles, seed: int) -> tuple[VoteCurve, ...]:
-    policy = tier.policy_file.policy
-    study = tier.study_table
-    if not set(policy.variants) <= set(study.variants):
-        return ()  # a baseline that was dropped before the study
-    evaluator = Evaluator(study, Permutations(_PERMUTATIONS, seed), exact=False)
-    bucket = evaluator.bucket_rows(policy.difficulty)
-    curves = []
-    for i, name in enumerate(bucket_names(len(policy.buckets))):
-        recipe = policy.buckets[i]
-        most = min(study.variants[variant].n_samples for variant in recipe.variants)
-        votes = _votes(evaluator, recipe, bucket == i, most)
-        if votes:
-            curves.append(VoteCurve(name, " + ".join(v.label for v in recipe.variants), votes))
-    return tuple(curves)
-
-
-def _votes(
-    evaluator: Evaluator, recipe: Recipe, mine: npt.NDArray[np.bool_], most: int
-) -> tuple[tuple[int, Interval], ...]:
-    """Samples and score of each vote; ``mine``: (item, permutation) rows that fall in the bucket."""
-    each = evaluator.permutations.n
-    weight = mine.reshape(-1, each).sum(axis=1)
-    here = weight > 0
-    votes = []
-    for count in [c for c in _COUNTS if c <= most] if here.sum() >= 2 else []:
-        vote = StrategySpec.of("self_consistency", samples=count)
-        rows = evaluator.rows(Policy((Recipe(recipe.variants[:count], vote),))).score
-        sums = np.where(mine, rows, 0.0).reshape(-1, each).sum(axis=1)
-        score = bootstrap_mean(sums[here] / weight[here], resamples=1000, bounds=(0.0, 1.0))
-        if n.known(score.mean):
-            votes.append((count, score))
-    return tuple(votes)
-
-
-def _curves_chart(tier: TierFiles, curves: Sequence[VoteCurve]) -> XYChart:
-    def mark(curve: VoteCurve, count: int, score: Interval) -> Mark:
-        ends = (score.low, score.high)
-        said = f"{curve.bucket}, {count} samples of {curve.variants}: {n.score(score.mean)}"
-        return Mark(count, score.mean, f"{said} {n.bounds(ends)}", size=3.2, interval=ends)
-
-    series = [
-        Series(
-            curve.bucket,
-            tier.tone,
-            tuple(mark(curve, *vote) for vote in curve.votes),
-            _LINES[i % 3],
-            _ASIDE * (i - (len(curves) - 1) / 2),
-        )
-        for i, curve in enumerate(curves)
-    ]
-    return XYChart(
+def _votes_figure(tier: TierFiles, curves: Sequence[VoteCurve]) -> Figure:
+    names = bucket_names(len(tier.policy_file.policy.buckets))
+    series, about = [], []
+    for i, (bucket, variants, votes) in enumerate(curves):
+        name = names[bucket]
+        marks = [
+            _estimate_mark(count, score, f"{name}, {count} samples of {variants}")
+            for count, score in votes
+        ]
+        aside = _ASIDE * (i - (len(curves) - 1) / 2)
+        series.append(Series(name, tier.tone, tuple(marks), _LINES[i % 3], aside))
+        (_, one), (most, last) = votes[0], votes[-1]
+        about.append(f"{name}: {n.score(one.mean)} at 1 sample, {n.score(last.mean)} at {most}")
+    chart = XYChart(
         f"{tier.name}: score of a vote by its samples",
-        "; ".join(
-            f"{c.bucket}: {n.score(c.votes[0][1].mean)} at 1 sample, "
-            f"{n.score(c.votes[-1][1].mean)} at {c.votes[-1][0]}"
-            for c in curves
-        ),
+        "; ".join(about),
         tuple(series),
         "samples that vote (logarithmic)",
         log_x=True,
         end_labels=len(curves) > 1,
     )
+    rows = tuple((names[bucket], *vote) for bucket, _, votes in curves for vote in votes)
+    return Figure(tier.name, chart, rows)
+
+
+def _estimate_mark(x: float, score: Interval, what: str, size: float = 3.2) -> Mark:
+    ends = (score.low, score.high)
+    note = f"{what}: {n.score(score.mean)} {n.bounds(ends)}"
+    return Mark(x, score.mean, note, size=size, interval=ends)
 
 
 def retrieval_section(run: RunFiles) -> Built:
@@ -239,14 +219,7 @@ def _retrieval_chart(tier: TierFiles, rows: Sequence[SearchRow]) -> XYChart:
         rising = tuple(Mark(row.rounds, row.rising, shape="") for row in mine)
         series.append(Series(f"{name}, flat from {flat[name]}", tier.tone, rising, _LINES[i % 3]))
         marks = tuple(
-            Mark(
-                row.rounds,
-                row.score.mean,
-                f"{name}, {row.rounds} rounds: {n.score(row.score.mean)}",
-                size=3.2,
-                interval=(row.score.low, row.score.high),
-            )
-            for row in mine
+            _estimate_mark(row.rounds, row.score, f"{name}, {row.rounds} rounds") for row in mine
         )
         series.append(Series("", tier.tone, marks, dx=_ASIDE * (i - (len(flat) - 1) / 2)))
     return XYChart(
@@ -256,6 +229,92 @@ def _retrieval_chart(tier: TierFiles, rows: Sequence[SearchRow]) -> XYChart:
         "retrieval rounds",
         end_labels=True,
     )
+
+
+def prompts_section(run: RunFiles) -> Built:
+    """Every prompt on every tier at one sample."""
+    tiers, notes = each_tier(run, lambda tier: (tier, tuple(prompt_rows(tier))))
+    scores = [row.score.mean for _, rows in tiers for row in rows]
+    if not scores:
+        return Built(None, notes)
+    cells: dict[str, dict[str, PromptRow]] = {}
+    for tier, rows in tiers:
+        for row in rows:
+            cells.setdefault(_label(row), {})[tier.name] = row
+
+    def order(variant: str) -> tuple[float, str]:
+        return -float(np.mean([cell.score.mean for cell in cells[variant].values()])), variant
+
+    ranked = sorted(cells, key=order)
+    table = tuple(
+        (variant, tuple(cells[variant].get(tier.name) for tier, _ in tiers))
+        for variant in ranked[:_MOST_ROWS]
+    )
+    left_out = max(0, len(ranked) - _MOST_ROWS)
+    return Built(Prompts(tiers, table, left_out, min(scores), max(scores)), notes)
+
+
+def _label(row: PromptRow) -> str:
+    return f"{row.prompt}/{row.mode}/{row.temperature:g}"
+
+
+def techniques_section(run: RunFiles) -> Built:
+    """Every prompt and mode against the baseline prompt, the largest gain first."""
+    found = tuple((name, tier.summary.techniques) for name, tier in run.tiers.items())
+    return Built(ByTier(found) if any(rows for _, rows in found) else None)
+
+
+def escalation_section(run: RunFiles) -> Built:
+    """Never, always, and where it pays, of each tier that may escalate; nothing without one."""
+    found = tuple((name, tier.summary.escalation) for name, tier in run.tiers.items())
+    return Built(ByTier(found) if any(rows for _, rows in found) else None)
+
+
+def ranks_section(run: RunFiles) -> Built:
+    """Each variant's rank at one sample beside its rank in the strategy; rounds of proposals."""
+    found = tuple((name, tier.summary) for name, tier in run.tiers.items() if tier.summary.ranks)
+    return Built(ByTier(found) if found else None)
+
+
+def signals_section(run: RunFiles) -> Built:
+    """How well signals separate easy from hard requests."""
+    found, notes = each_tier(run, lambda tier: signal_calibration(tier, run.seed))
+    policies = {name: tier.policy for name, tier in run.tiers.items() if tier.policy is not None}
+    unsorted = tuple(name for name, p in policies.items() if not p.policy.difficulty.thresholds)
+    few = tuple(
+        f"Too few samples of an item to tell what a signal is worth on {name}."
+        for name, tier in run.tiers.items()
+        if tier.summary.signals is None
+    )
+    tiers = tuple((name, tier.summary) for name, tier in run.tiers.items())
+    calibrated = tuple(_calibration(one) for one in found)
+    return Built(Signals(calibrated, unsorted, tiers), notes + few)
+
+
+def _calibration(found: SignalCalibration) -> tuple[Figure, str]:
+    """The figure of a policy's own signal, and a sentence about it."""
+    tier, difficulty = found.tier, found.tier.policy_file.policy.difficulty
+    marks = [
+        _estimate_mark(
+            (b.low + b.high) / 2, b.score, f"{b.low:.3g} to {b.high:.3g}, {b.items} items", 4.0
+        )
+        for b in found.bins
+    ]
+    cuts = [Rule(cut, f"threshold {cut:.3g}", upright=True) for cut in difficulty.thresholds]
+    chart = XYChart(
+        f"{tier.name}: score of one sample by {difficulty.signal}",
+        "; ".join(f"{b.low:.3g} to {b.high:.3g}: {n.score(b.score.mean)}" for b in found.bins),
+        (Series(difficulty.signal, tier.tone, tuple(marks), "solid"),),
+        f"{difficulty.signal} (higher is easier)",
+        "score of one sample",
+        rules=tuple(cuts),
+    )
+    rank = f"{found.spearman:+.2f}" if n.known(found.spearman) else n.NOTHING
+    said = (
+        f"{sorted_by(tier.policy_file)}. Spearman's correlation with the score of one sample of "
+        f"{found.variant}: {rank}."
+    )
+    return Figure(tier.name, chart, found.bins), said
 
 
 def parameters_section(run: RunFiles) -> Built:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from tierwise.errors import InputError, TierwiseError
 from tierwise.report import charts
 from tierwise.report import text as n
-from tierwise.report.html import explanations, prompting, record, results
+from tierwise.report.html import explanations, record, results
 from tierwise.report.html.base import Built
 from tierwise.report.text import bucket_names
 from tierwise.runs.artifacts import RunFiles, read_run
@@ -52,13 +52,13 @@ SECTION_GROUPS = {
         SectionSpec("trials", "Search trials and Pareto front", explanations.trials_section),
         SectionSpec("samples", "Score by number of samples", explanations.samples_section),
         SectionSpec("retrieval", "Score by retrieval rounds", explanations.retrieval_section),
-        SectionSpec("prompts", "Prompts by tier", prompting.prompts_section),
-        SectionSpec("techniques", "Prompting techniques", prompting.techniques_section),
-        SectionSpec("escalation", "Escalation", prompting.escalation_section),
+        SectionSpec("prompts", "Prompts by tier", explanations.prompts_section),
+        SectionSpec("techniques", "Prompting techniques", explanations.techniques_section),
+        SectionSpec("escalation", "Escalation", explanations.escalation_section),
         SectionSpec(
-            "ranks", "Prompt rank at one sample and under the strategy", prompting.ranks_section
+            "ranks", "Prompt rank at one sample and under the strategy", explanations.ranks_section
         ),
-        SectionSpec("signals", "Difficulty signals", prompting.signals_section),
+        SectionSpec("signals", "Difficulty signals", explanations.signals_section),
         SectionSpec("parameters", "Parameter importance", explanations.parameters_section),
     ),
     "Record": (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from tierwise.analysis.tier_files import NotShown, TestedPolicies, TierFiles
+from tierwise.analysis.policies import PointStep, paired_gain, point_steps, points_by_cost
+from tierwise.analysis.tier_files import NotShown, TierFiles
 from tierwise.analysis.tiers import FrontierRow, frontier_rows
 from tierwise.report import text as n
 from tierwise.report.charts import Mark, Series, XYChart
@@ -18,13 +18,10 @@ from tierwise.report.text import bucket_names, recipe_in_words
 from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import Bounds, HeldOut, OperatingPoint
-from tierwise.stats import paired_difference
-from tierwise.stats.intervals import SMALL_SAMPLE, Interval
+from tierwise.stats.intervals import SMALL_SAMPLE
 
 _MANY_LOOKS = 5
 """Looks at the test split; with more, it has become a part of the search."""
-_RESAMPLES = 2000
-_POINT_ORDER = ("economy", "balanced", "quality")
 
 # Recommendation
 
@@ -245,32 +242,7 @@ def held_out_in_words(got: HeldOut) -> str:
     )
 
 
-def paired_gain(tested: TestedPolicies | None, policy: str, other: str) -> Interval | None:
-    """The difference of two tested policies' scores, paired by item; None where it is not known."""
-    if tested is None or policy not in tested.policies or other not in tested.policies:
-        return None
-    a, b = (tested.score[tested.policies.index(p)] for p in (policy, other))
-    if np.isnan(a).any() or np.isnan(b).any():
-        return None
-    found = paired_difference(a, b, resamples=_RESAMPLES)
-    return Interval(found.mean, found.low, found.high)
-
-
 # Operating points
-
-
-@dataclass(frozen=True)
-class PointStep:
-    """A point against the cheaper one before it; ``usd`` is the extra cost of an item."""
-
-    tier: str
-    before: str
-    after: str
-    gain: float
-    gain_ci95: Bounds | None
-    usd: float
-    usd_per_right_answer: float | None
-    verdict: Literal["gain", "loss", "not proven", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -283,36 +255,9 @@ class Points:
 
 def points_section(run: RunFiles) -> Built:
     """Operating points by cost, and what the next dollar buys on the way from one to the next."""
-    tiers = tuple((tier, _by_cost(tier.summary.operating_points)) for tier in run.tiers.values())
-    steps = tuple(step for tier, points in tiers for step in _steps(tier, points))
+    tiers = tuple((tier, points_by_cost(tier)) for tier in run.tiers.values())
+    steps = tuple(step for tier in run.tiers.values() for step in point_steps(tier))
     return Built(Points(tiers, steps))
-
-
-def _by_cost(points: Mapping[str, OperatingPoint]) -> tuple[tuple[str, OperatingPoint], ...]:
-    def order(entry: tuple[str, OperatingPoint]) -> tuple[float, int]:
-        name, point = entry
-        known = _POINT_ORDER.index(name) if name in _POINT_ORDER else len(_POINT_ORDER)
-        return point.usd_per_item, known
-
-    return tuple(sorted(points.items(), key=order))
-
-
-def _steps(tier: TierFiles, points: tuple[tuple[str, OperatingPoint], ...]) -> Iterator[PointStep]:
-    before: tuple[str, HeldOut] = ("baseline prompt", tier.summary.baseline)
-    for name, point in points:
-        name_before, last = before
-        if point.policy == last.policy:
-            continue
-        gain = point.score - last.score
-        usd = point.usd_per_item - last.usd_per_item
-        interval = paired_gain(tier.tested, point.policy, last.policy)
-        verdict: Literal["gain", "loss", "not proven", "unknown"] = "unknown"
-        if interval is not None:
-            verdict = "gain" if interval.low > 0 else "loss" if interval.high < 0 else "not proven"
-        worth = usd / gain if verdict == "gain" and usd > 0 else None
-        ends = (interval.low, interval.high) if interval else None
-        yield PointStep(tier.name, name_before, name, gain, ends, usd, worth, verdict)
-        before = name, point
 
 
 # Cheapest policy for a target score
