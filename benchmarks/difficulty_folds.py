@@ -28,7 +28,7 @@ BUCKETS = (1, 2, 3)
 LEAN, CHEAP, MOST = "fewest samples", "least dollars", "highest score"
 """What is wanted of a family at an equal score; without that bound."""
 TODAY, PROMPT, FIXED, EARLY = (
-    "today's prompt, one sample",
+    "baseline prompt, one sample",
     "best prompt, one sample",
     "fixed n",
     "early stop, no signal",

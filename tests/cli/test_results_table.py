@@ -44,15 +44,15 @@ def test_a_table_takes_one_line_a_tier_and_breaks_no_number(width: int) -> None:
     assert len(lines) == 3
     assert "…" not in captured.get()
     assert all("+0.100 [+0.05, +0.20]" in line for line in lines[1:])
-    assert ("today's prompt" in lines[0]) == (width >= 100)
+    assert ("baseline prompt" in lines[0]) == (width >= 100)
 
 
 @pytest.mark.parametrize(
     ("low", "gate", "said"),
     [
-        (0.05, "passed", "over today's prompt"),
-        (-0.01, "passed", "as good as today's prompt"),
-        (-0.01, "not passed", "today's prompt stays"),
+        (0.05, "passed", "over the baseline prompt"),
+        (-0.01, "passed", "as good as the baseline prompt"),
+        (-0.01, "not passed", "the baseline prompt stays"),
         (0.05, "not passed", "once corrected for all comparisons"),
         (None, "not passed", "[?, +20.0]"),
     ],

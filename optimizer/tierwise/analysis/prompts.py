@@ -178,8 +178,8 @@ def techniques(
     """Every prompt and mode of `table` but the baseline, the largest gain first.
 
     Args:
-        table: one sample or more of every variant; items without a sample of both sides are left out.
-        baseline: the prompt and mode in use today, one of the table's variants.
+        table: samples of every variant; items without a sample of both sides are left out.
+        baseline: the baseline prompt in its mode, one of the table's variants.
         families: prompt -> family; left out: the prompt itself.
     """
     groups: dict[tuple[str, str], list[Variant]] = defaultdict(list)
@@ -193,11 +193,11 @@ def techniques(
             family = (families or {}).get(variants[0].prompt, prompt)
             found.append(replace(compared, family=family))
     adjusted = holm([one.p for one in found]).adjusted
-    judged = [_judged(t, float(p)) for t, p in zip(found, adjusted, strict=True)]
-    return sorted(judged, key=lambda t: (-t.difference, t.prompt, t.mode))
+    corrected = [_with_verdict(t, float(p)) for t, p in zip(found, adjusted, strict=True)]
+    return sorted(corrected, key=lambda t: (-t.difference, t.prompt, t.mode))
 
 
-def _judged(technique: Technique, adjusted_p: float) -> Technique:
+def _with_verdict(technique: Technique, adjusted_p: float) -> Technique:
     if adjusted_p > ALPHA:
         return replace(technique, adjusted_p=adjusted_p)
     verdict: Literal["helps", "hurts"] = "helps" if technique.difference > 0 else "hurts"

@@ -2,7 +2,7 @@
 
 Retrieval rounds follow the same rising, then flat curve as reasoning (arXiv 2506.18959). One table
 of nested chains says what every number of rounds would have come to. Items are told apart by what
-is seen beforehand, the length of the question; nobody says how many facts one needs.
+is known before an answer, the length of the question.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """What each difficulty signal is worth on a tier: from the study's samples, without a new call.
 
-Two questions. Does it order items by how often they are answered right (AUROC against a sample that
-it did not see, Spearman against the success rate over those samples)? And what do buckets by it gain,
-beside buckets by the truth (Snell et al., arXiv 2408.03314)? The truth, too, is only known from
-samples: the oracle's five classes come from one half of the samples and are scored on the other. Which
-recipe a bucket gets is chosen on one half of the items and scored on the other, and a probe is paid
-for.
+- Does it order items by how often they are answered right? AUROC against a sample that it did not
+  see, Spearman against the success rate over those samples.
+- What do buckets by it gain, beside buckets by the truth (Snell et al., arXiv 2408.03314)? The
+  truth is known from samples only: the oracle's five classes come from one half of the samples and
+  are scored on the other. Which recipe a bucket gets is chosen on one half of the items and scored
+  on the other, and a probe is paid for.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def qualities(
     difficulties: Sequence[Difficulty],
     variant: Variant,
 ) -> list[SignalQuality]:
-    """Each of `difficulties` (no thresholds) judged by the success of one sample of `variant`.
+    """Each of `difficulties` (no thresholds) evaluated by the success of one sample of `variant`.
 
     Of `among` only what half of the samples support takes part, with and without the oracle.
     """
@@ -187,10 +187,10 @@ def _pick(utility: Floats, best: int, permutations: int) -> int:
 
 
 def _contenders(evaluator: Evaluator, recipes: Sequence[Recipe]) -> list[Recipe]:
-    """For each price and each first variant its best recipe: a few, so that a choice is no lottery."""
-    judged = [evaluator.evaluate(Policy((recipe,))) for recipe in recipes]
-    score = np.array([e.mean_score for e in judged])
-    usd = np.array([e.mean_usd for e in judged])
+    """For each price and each variant its best recipe: of few, a choice is less biased."""
+    evaluations = [evaluator.evaluate(Policy((recipe,))) for recipe in recipes]
+    score = np.array([e.mean_score for e in evaluations])
+    usd = np.array([e.mean_usd for e in evaluations])
     found: dict[Recipe, None] = {}
     for price in PRICES:
         utility = score - price / float(np.median(usd)) * usd

@@ -55,7 +55,7 @@ class GainRow:
 
     Attributes:
         from_, to: policies, or variants, before and after.
-        split: that it was judged on: `test`, or `prompts` (items of the screening).
+        split: that it was evaluated on: `test`, or `prompts` (items of the screening).
         same: nothing was added, so the gain is known to be 0.
         cost_ratio: None where the cost before was 0.
     """
@@ -80,8 +80,8 @@ class _Gain(NamedTuple):
 def gain_rows(tier: TierFiles) -> list[GainRow | NotShown]:
     """A row a component: thinking, prompt, votes, the joint choice, adaptive stopping, buckets.
 
-    Thinking is judged at one sample on the items of the screening, whose best variants were chosen
-    on the same items; the other steps on held-out items.
+    Thinking is evaluated at one sample on the items of the screening, whose best variants were
+    chosen on the same items; the other steps on held-out items.
     """
     rows = _thinking_rows(tier)
     if tier.tested is None:
@@ -173,8 +173,8 @@ class FrontierRow:
     """The cheapest policy of any tier that reaches a score.
 
     Attributes:
-        reached: by its mean score; None: nobody reaches it.
-        surely: by the lower end of its 95% interval.
+        reached: by its mean score; None: no policy does.
+        surely: by the lower end of its 95% interval; None: no policy does.
         not_reached_by: tiers none of whose policies reaches it.
     """
 
@@ -244,7 +244,7 @@ class EqualDollarsRow:
         policy: the best on the cheaper tier's study among those that cost no more than the call.
         items: held out, that both tiers have.
         lead: score of the policy less that of the call, paired by item.
-        reaches_at_any_budget_tried: whether anything tested on the cheaper tier is not surely worse.
+        reaches_at_any_budget_tried: something tested on the cheaper tier is not shown to be worse.
     """
 
     tier: str
@@ -340,8 +340,8 @@ TRANSFER_PERMUTATIONS = 16
 class TransferRow:
     """A tier's policy on another tier's stored samples, against that tier's own policy.
 
-    `split`: the samples it was judged on: held out (`test`), else those of the study (`tune`), on
-    which the tier's own policy was chosen and the other was not, else those of the screening.
+    `split`: the samples it was evaluated on: held out (`test`), else those of the study (`tune`),
+    on which the tier's own policy was chosen and the other was not, else those of the screening.
     """
 
     policy_of: str

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LOG_WIDTH = 120
-"""Columns where the output is no terminal and nobody says how wide it is."""
+"""Columns where the output is no terminal and its width is not set."""
 
 
 def show(tables: Sequence[Table], said: Iterable[str] = ()) -> None:
@@ -23,8 +23,8 @@ def show(tables: Sequence[Table], said: Iterable[str] = ()) -> None:
     for table in tables:
         _show(console, table)
     console.print(
-        "Intervals are 95%, over items; differences are paired by item where they can be. A variant "
-        "is prompt/mode/temperature. --json and --csv have everything.",
+        "Intervals are 95%, over items; differences are paired by item where they can be. "
+        "A variant is prompt/mode/temperature. --json and --csv have everything.",
         style="dim",
         soft_wrap=True,
     )

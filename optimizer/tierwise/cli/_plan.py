@@ -198,7 +198,7 @@ def remarks(plan: Plan) -> list[str]:
             rate = 60 / tier.seconds_a_call
             said.append(f"{name}: about {rate:,.0f} calls a minute, as its first calls went")
         if tier.stages and tier.tier.price.simulated:
-            said.append(f"{name}: dollars are simulated, nobody's bill")
+            said.append(f"{name}: dollars are simulated, not billed")
     if any(stage.lookups for tier in plan.tiers.values() for stage in tier.stages):
         said.append(
             "Samples are those of chains to their last round, look-ups one for each query of these; "

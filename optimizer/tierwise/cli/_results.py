@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tierwise.runs.tune import TuneResult
     from tierwise.schema import Policy
 
-COLUMNS = ("tier", "today's prompt", "policy found", "difference", "cost", "samples", "gate")
+COLUMNS = ("tier", "baseline prompt", "policy found", "difference", "cost", "samples", "gate")
 NARROWER = (
     COLUMNS,
     (*COLUMNS[:5], "gate"),
@@ -33,7 +33,7 @@ NARROWER = (
 """Sets of columns, from the widest: the first that fits is shown, so that no number is broken."""
 
 LOG_WIDTH = 100
-"""Columns where the output is no terminal and nobody says how wide it is."""
+"""Columns where the output is no terminal and its width is not set."""
 
 
 def show(
@@ -77,11 +77,11 @@ def show(
     items = next(iter(tiers.values())).items.test
     few = " (a small sample)" if items < SMALL_SAMPLE else ""
     console.print(
-        f"\nScores: {items} held-out items{few}, 95% intervals. Cost: against today's prompt, in "
+        f"\nScores: {items} held-out items{few}, 95% intervals. Cost: against the baseline prompt, "
         + (
-            "simulated dollars (parameters × tokens)."
+            "in simulated dollars (computed from parameter and token counts)."
             if simulated
-            else "dollars at the tiers' prices."
+            else "in dollars at the tiers' prices."
         )
         + " A variant is prompt/mode/temperature.",
         style="dim",
@@ -111,7 +111,7 @@ def _table(tiers: Mapping[str, TierSummary], columns: Sequence[str]) -> Table:
         against = tier.chosen.against_baseline
         cells = {
             "tier": name,
-            "today's prompt": scored(tier.baseline),
+            "baseline prompt": scored(tier.baseline),
             "policy found": scored(tier.chosen),
             "difference": signed(against),
             "cost": n.ratio(against.cost_ratio),
@@ -146,13 +146,13 @@ def verdict(tier: TierSummary) -> str:
     alone = low is not None and low > 0
     if not tier.passed:
         return (
-            f"today's prompt stays: the best policy found ({points}, {cost} the cost) was "
+            f"the baseline prompt stays: the best policy found ({points}, {cost} the cost) was "
             "not shown to be better, or as good and cheaper"
             + (", once corrected for all comparisons of this job" if alone else "")
         )
     if alone:
-        return f"{points} over today's prompt, {cost} the cost"
-    return f"as good as today's prompt ({points}), {cost} the cost"
+        return f"{points} over the baseline prompt, {cost} the cost"
+    return f"as good as the baseline prompt ({points}), {cost} the cost"
 
 
 def possibly_billed(most: UsageTotals) -> str:

@@ -318,7 +318,7 @@ def _gain_cells(row: tiers.GainRow) -> tuple[str, ...]:
 GAINS = Section[RunFiles, tiers.GainRow](
     "what thinking, votes and buckets add",
     lambda run: by_tier(run, tiers.gain_rows),
-    ("tier", "adds", "gain>", "at cost>", "judged on"),
+    ("tier", "adds", "gain>", "at cost>", "evaluated on"),
     _gain_cells,
     flat,
 )
@@ -353,7 +353,7 @@ FRONTIER = Section[RunFiles, tiers.FrontierRow](
         "cheapest",
         "score>",
         "$/1,000>",
-        "surely (95%)",
+        "with 95% confidence",
         "score>",
         "$/1,000>",
         "out of reach of",
@@ -388,7 +388,7 @@ EQUAL_DOLLARS = Section[RunFiles, tiers.EqualDollarsRow](
 TRANSFER = Section[RunFiles, tiers.TransferRow](
     "each tier's policy on the others, against their own",
     lambda run: tiers.transfer_rows(list(run.tiers.values()), run.seed),
-    ("policy of", "on", "score>", "against own>", "at cost>", "judged on"),
+    ("policy of", "on", "score>", "against own>", "at cost>", "evaluated on"),
     lambda row: (
         row.policy_of,
         row.on,

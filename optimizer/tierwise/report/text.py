@@ -112,7 +112,8 @@ def recipe_in_words(recipe: Recipe) -> str:
             agree = f"until {params['window']} in a row agree"
             return f"a vote of up to {params['max_samples']} samples of {variants}, {agree}"
         case "best_of_n":
-            return f"the best of {params['samples']} samples of {variants} by {_verifier(recipe.strategy)}"
+            by = _verifier(recipe.strategy)
+            return f"the best of {params['samples']} samples of {variants} by {by}"
         case "weighted_consistency":
             by = f"weighted by {_verifier(recipe.strategy)}"
             return f"a vote of {params['samples']} samples of {variants}, {by}"

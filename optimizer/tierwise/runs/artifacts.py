@@ -163,8 +163,8 @@ def policy_file(
         []
         if gate
         else [
-            f"The gate was not passed: {described(candidate.policy)} was not shown to be better than "
-            "the baseline, or as good and cheaper. This is the baseline."
+            f"The gate was not passed: {described(candidate.policy)} was not shown to be better "
+            "than the baseline, or as good and cheaper. This is the baseline."
         ]
     )
     if not found.compute_gate.open:
@@ -181,7 +181,10 @@ def policy_file(
     if recorded:
         notes.append("Tuned on recorded answers: the prompts' exact bytes are not known.")
     if q.tier.price.simulated:
-        notes.append("Dollars and seconds are simulated: parameters x tokens, nobody's bill.")
+        notes.append(
+            "Dollars and seconds are simulated: computed from parameter and token counts, "
+            "not billed."
+        )
     return PolicyFile(
         name=f"{q.task.name}-{q.tier.name}",
         tier=q.tier,
@@ -378,7 +381,7 @@ class RunFiles:
     """A run directory as far as it can be read: `missing` says in sentences what cannot.
 
     Attributes:
-        plan: what was planned before the first purchase, by tier; empty where nobody kept it.
+        plan: what was planned before the first purchase, by tier; empty without a `plan.json`.
         summary: None where the run did not finish, or the file cannot be read.
     """
 
@@ -491,7 +494,7 @@ class StageUsage:
 
 
 def stage_usage(run: RunFiles) -> list[StageUsage]:
-    """A row a tier and stage, from the pool's own book, which is there before a run has finished."""
+    """A row a tier and stage, from the pool, which has them before a run has finished."""
     bought = {(p.tier, p.stage): UsageTotals.of(p.usage) for p in _purchases(run)}
     planned = {
         (tier, stage): amounts

@@ -79,7 +79,7 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
             ):
                 raise InputError(
                     f"escalate_to: tiers {name!r} and {other!r} are a recorded one and one that is "
-                    "not; a request can be handed on only between two of a kind"
+                    "not; a request can escalate only between two of a kind"
                 )
     same_items(
         [

@@ -80,7 +80,13 @@ class Shift(NamedTuple):
 
 @dataclass(frozen=True)
 class Verified:
-    """What came of it. `score` is today's, with an interval that holds at any time of looking."""
+    """The verdict, and what it was based on.
+
+    Attributes:
+        bar: the score below which a policy has dropped.
+        score: of the fresh samples, with an interval that holds at any time of looking.
+        ended: what ended the verification: `decided`, `items` or `usd`.
+    """
 
     verdict: Verdict
     expected: float

@@ -260,7 +260,7 @@ class ReliabilityPoint(Written):
 
 @dataclass(frozen=True)
 class SignalFitSummary(Written):
-    """A fitted signal: a model that predicts where thinking pays, judged on items left out.
+    """A fitted signal: a model that predicts where thinking pays, evaluated on items left out.
 
     Attributes:
         direct, think: the variants that were compared.
@@ -451,7 +451,7 @@ class UsageTotals(Written):
 
 @dataclass(frozen=True)
 class ProposerUsage(UsageTotals):
-    """What all proposals of a run cost; `model` is None where nobody was asked."""
+    """What all proposals of a run cost; `model` is None where none was asked."""
 
     model: str | None
 
