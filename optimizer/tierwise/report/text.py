@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tierwise.schema import Recipe, StrategySpec
 from tierwise.schema.result import Bounds
 from tierwise.stats import Interval
-from tierwise.strategies import Retrieval, Strategy, build, one_answer_ends
+from tierwise.strategies import Cascade, Retrieval, Strategy, build, one_answer_ends
 
 NOTHING = "–"
 PER = 1000
@@ -112,14 +112,37 @@ def recipe_in_words(recipe: Recipe) -> str:
             agree = f"until {params['window']} in a row agree"
             return f"a vote of up to {params['max_samples']} samples of {variants}, {agree}"
         case "best_of_n":
+            until = params.get("stop_at")
+            most = f"{params['samples']}" if until is None else f"up to {params['samples']}"
+            stop = "" if until is None else f", until one has at least {until}"
             by = _verifier(recipe.strategy)
-            return f"the best of {params['samples']} samples of {variants} by {by}"
+            return f"the best of {most} samples of {variants} by {by}{stop}"
+        case "cascade":
+            return _stages(build(recipe.strategy), [variant.label for variant in recipe.variants])
         case "weighted_consistency":
             by = f"weighted by {_verifier(recipe.strategy)}"
             return f"a vote of {params['samples']} samples of {variants}, {by}"
         case "retrieval":
             return _searches(build(recipe.strategy), variants)
     return f"{variants}, {recipe.strategy}"  # a strategy that was added: its kind and parameters
+
+
+def _stages(strategy: Strategy, variants: Sequence[str]) -> str:
+    """`a vote in stages: 2 samples of A; below 75% of the votes, 3 samples of B`."""
+    assert isinstance(strategy, Cascade)
+    said = []
+    for i, stage in enumerate(strategy.stages):
+        names = _listed([variants[v] for v in stage.variants])
+        what = f"{_counted(stage.samples, 'sample')} of {names}"
+        if i:
+            last = strategy.stages[i - 1]
+            low = f"where the leader has below {last.share:.0%} of the votes"
+            if last.confidence is not None:
+                low += f" or a mean log-probability below {last.confidence:g}"
+            what = f"{low}, {what} more"
+        said.append(what)
+    votes = "weighted vote" if len(set(strategy.weights)) > 1 else "vote"
+    return f"a {votes} in stages: {'; '.join(said)}"
 
 
 def _searches(strategy: Strategy, variants: str) -> str:
