@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -96,3 +97,13 @@ def test_a_run_that_did_not_finish_says_so_and_shows_what_was_spent(run, capsys)
 def test_a_folder_that_is_no_run_is_bad_input(tmp_path):
     with pytest.raises(InputError, match="is not a run directory"):
         read_run(tmp_path)
+
+
+def test_an_expectation_that_is_no_number_leaves_the_other_tier(run):
+    path = run / "policies" / "dear.yaml"
+    path.write_text(re.sub(r"(?m)^  score: .*$", "  score: high", path.read_text(), count=1))
+    rows = compared(read_run(run), ("recipes",))["recipes"]
+    assert "expected cannot be read: score: " in next(
+        r["note"] for r in rows if r["tier"] == "dear"
+    )
+    assert any(r["tier"] == "cheap" and r["score"] for r in rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -58,6 +58,7 @@ def command(
     from tierwise.runs import load_task
     from tierwise.runs.verify import Terms, changes, verify
     from tierwise.schema.policy_file import PolicyFile
+    from tierwise.schema.result import to_json
     from tierwise.serving import PolicyRuntime
 
     file = PolicyFile.load(policy)
@@ -67,48 +68,16 @@ def command(
     terms = Terms(
         margin, error_rate, items, budget_usd, secrets.randbelow(2**31) if seed is None else seed
     )
-    since = changes(file, loaded)
     if not as_json:
-        for sentence in since:
+        for sentence in changes(file, loaded):
             click.echo(f"changed: {sentence}", err=True)
     with PolicyRuntime(file, seed=terms.seed) as runtime:
         found = verify(runtime, loaded, terms, lambda *told: _progress(as_json, *told))
-    said = as_data(found, since, terms.seed)
     if as_json:
-        import json
-
-        click.echo(json.dumps(said, indent=2, ensure_ascii=False))
+        click.echo(to_json(found), nl=False)
     else:
-        _show(found, terms.seed, policy)
+        _show(found, policy)
     raise SystemExit({"holds": 0, "dropped": DROPPED}.get(found.verdict, NOT_DECIDED))
-
-
-def as_data(found: Verified, since: list[str], seed: int) -> dict[str, Any]:
-    """The verdict as plain data."""
-    return {
-        "verdict": found.verdict,
-        "score": found.score.mean,
-        "score_interval": [found.score.low, found.score.high],
-        "expected": found.expected,
-        "bar": found.bar,
-        "items": found.items,
-        "failed": found.failed,
-        "usd": found.usd,
-        "ended": found.ended,
-        "seed": seed,
-        "changed": since,
-        "shifts": [
-            {
-                "bucket": s.bucket,
-                "measure": s.measure,
-                "expected": s.expected,
-                "now": s.now.mean,
-                "interval": [s.now.low, s.now.high],
-                "moved": s.moved,
-            }
-            for s in found.shifts
-        ],
-    }
 
 
 def _progress(quiet: bool, items: int, score: float, usd: float) -> None:
@@ -118,16 +87,18 @@ def _progress(quiet: bool, items: int, score: float, usd: float) -> None:
         click.echo(f"\r{items} requests, score {score:.3f}, ${usd:.3g}   ", nl=False, err=True)
 
 
-def _show(found: Verified, seed: int, policy: str) -> None:
+def _show(found: Verified, policy: str) -> None:
     import sys
+
+    from tierwise.report.text import estimate, interval
 
     if sys.stderr.isatty():
         click.echo("", err=True)
     colour = {"holds": "green", "dropped": "red"}.get(found.verdict, "yellow")
     said = {"holds": "holds", "dropped": "has dropped"}.get(found.verdict, "not decided")
-    s = found.score
+    score = estimate(found.score, found.score_interval)
     click.echo(
-        f"{click.style(said, fg=colour, bold=True)}: {s.mean:.3f} [{s.low:.3f}, {s.high:.3f}] on "
+        f"{click.style(said, fg=colour, bold=True)}: {interval(score)} on "
         f"{found.items:,} fresh requests; it was tuned to {found.expected:.3f}, and has dropped "
         f"below {found.bar:.3f}"
     )
@@ -135,10 +106,11 @@ def _show(found: Verified, seed: int, policy: str) -> None:
         what = "the budget" if found.ended == "usd" else "--items"
         click.echo(f"{what} ended first: give more, or a wider --margin")
     for shift in found.moved:
+        now, *ends = ("?" if v is None else f"{v:.3g}" for v in (shift.now, *shift.interval))
         click.echo(
             f"moved: {shift.measure} of {shift.bucket}, from {shift.expected:.3g} to "
-            f"{shift.now.mean:.3g} [{shift.now.low:.3g}, {shift.now.high:.3g}]"
+            f"{now} [{', '.join(ends)}]"
         )
     if found.failed:
         click.echo(f"{found.failed} requests failed and are not among the scores")
-    click.echo(f"${found.usd:.3g} at the policy's prices; seed {seed}; {policy}", err=True)
+    click.echo(f"${found.usd:.3g} at the policy's prices; seed {found.seed}; {policy}", err=True)

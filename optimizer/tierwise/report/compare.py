@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tierwise.analysis import prompts, search_rounds, tiers
 from tierwise.analysis.tier_files import NotShown, TierFiles
-from tierwise.errors import UnsupportedError
+from tierwise.errors import InputError, UnsupportedError
 from tierwise.report import text as n
 from tierwise.report.text import bucket_names, recipe_in_words
 from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
-from tierwise.schema.result import EscalationRow, PromptSensitivity, Technique
+from tierwise.schema.result import (
+    EscalationRow,
+    Expected,
+    ExpectedBucket,
+    PromptSensitivity,
+    Technique,
+)
 from tierwise.stats import Interval
 
 if TYPE_CHECKING:
@@ -88,7 +94,7 @@ def by_tier(
     for tier in run.tiers.values():
         try:
             found += rows(tier)
-        except UnsupportedError as error:
+        except (UnsupportedError, InputError) as error:
             found.append(NotShown({"tier": tier.name}, f"not shown: {error}"))
     return found
 
@@ -121,12 +127,12 @@ class RecipeRow:
 def recipe_rows(tier: TierFiles) -> list[RecipeRow]:
     """A row a bucket."""
     file = tier.policy_file
-    expected, difficulty = file.expected, file.policy.difficulty
-    measured = expected.get("buckets") or [{}] * len(file.policy.buckets)
+    expected, difficulty = Expected.of(file), file.policy.difficulty
+    measured = expected.buckets or (ExpectedBucket(),) * len(file.policy.buckets)
     names = bucket_names(len(file.policy.buckets))
     rows = []
     for i, recipe in enumerate(file.policy.buckets):
-        low, high = measured[i].get("score_ci95") or (None, None)
+        low, high = measured[i].score_ci95
         rows.append(
             RecipeRow(
                 tier=tier.name,
@@ -140,11 +146,11 @@ def recipe_rows(tier: TierFiles) -> list[RecipeRow]:
                 in_words=recipe_in_words(recipe),
                 signal=difficulty.signal,
                 thresholds=", ".join(f"{cut:g}" for cut in difficulty.thresholds),
-                bucket_score=measured[i].get("score"),
+                bucket_score=measured[i].score,
                 bucket_score_low=low,
                 bucket_score_high=high,
-                score=expected.get("score"),
-                usd_per_item=expected.get("usd_per_item"),
+                score=expected.score,
+                usd_per_item=expected.usd_per_item,
             )
         )
     return rows

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from tierwise.errors import InputError, ProviderError, TierwiseError
 from tierwise.llm.models import fingerprint_of, kind_of, resolve_tier
 from tierwise.schema import PolicyFile, Price, Tier
+from tierwise.schema.result import Bounds, Expected, ExpectedBucket, bounds, number
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.serving.answer import bucket_names_of
 from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
@@ -68,34 +69,40 @@ class Terms:
             raise InputError(f"the budget must be above 0, got {self.usd:g}")
 
 
-class Shift(NamedTuple):
+@dataclass(frozen=True)
+class Shift:
     """One measure of one bucket (or of all), then and now; `moved`: the intervals lie apart."""
 
     bucket: str
     measure: Literal["score", "share", "usd_per_item"]
     expected: float
-    now: Interval
+    now: float | None
+    interval: Bounds
     moved: bool
 
 
 @dataclass(frozen=True)
 class Verified:
-    """The verdict, and what it was based on.
+    """The verdict, and what it was based on: what `tierwise verify --json` prints.
 
     Attributes:
+        score: of the fresh samples; `score_interval` holds at any time of looking.
         bar: the score below which a policy has dropped.
-        score: of the fresh samples, with an interval that holds at any time of looking.
         ended: what ended the verification: `decided`, `items` or `usd`.
+        changed: what is not as it was when the policy was tuned, in sentences.
     """
 
     verdict: Verdict
+    score: float | None
+    score_interval: Bounds
     expected: float
     bar: float
-    score: Interval
     items: int
     failed: int
     usd: float
     ended: str
+    seed: int
+    changed: tuple[str, ...]
     shifts: tuple[Shift, ...]
 
     @property
@@ -133,34 +140,47 @@ def verify(
         InputError: the policy says no expected score, or the bar leaves nothing to decide.
         ProviderError: too many requests failed.
     """
-    expected = runtime.file.expected.get("score")
-    if not isinstance(expected, int | float):
+    expected = Expected.of(runtime.file)
+    if expected.score is None:
         raise InputError(f"policy {runtime.file.name!r} does not say what score is expected")
-    bar = float(expected) - terms.margin
+    bar = expected.score - terms.margin
     if not bar > 0:
         raise InputError(
-            f"the policy scored {expected:g}: it cannot drop by more than {terms.margin:g}"
+            f"the policy scored {expected.score:g}: it cannot drop by more than {terms.margin:g}"
         )
-    return asyncio.run(_verify(runtime, task, terms, float(expected), bar, progress))
+    seen, verdict, ended = asyncio.run(_answered(runtime, task, terms, expected, progress))
+    score = _any_time(seen.scores, terms.error)
+    return Verified(
+        verdict=verdict,
+        score=number(score.mean),
+        score_interval=bounds(score),
+        expected=expected.score,
+        bar=bar,
+        items=len(seen.scores),
+        failed=seen.failed,
+        usd=sum(seen.usd),
+        ended=ended,
+        seed=terms.seed,
+        changed=tuple(changes(runtime.file, task)),
+        shifts=tuple(_shifts(runtime.file, expected, seen)),
+    )
 
 
-async def _verify(
+async def _answered(
     runtime: PolicyRuntime,
     task: Task,
     terms: Terms,
-    expected: float,
-    bar: float,
+    expected: Expected,
     progress: Callable[[int, float, float], None],
-) -> Verified:
+) -> tuple[_Seen, Verdict, str]:
+    """Batch after batch, until the test decides or the terms end it."""
     items, seen = task.splits["test"], _Seen()
     picks = np.random.default_rng([terms.seed, 23])
-    guess = float(runtime.file.expected.get("usd_per_item") or 0.0)
-    verdict: Verdict = "not decided"
-    ended = "decided"
+    bar = (expected.score or 0.0) - terms.margin
     while True:
-        size, ended = _next_batch(seen, terms, guess)
+        size, ended = _next_batch(seen, terms, expected.usd_per_item or 0.0)
         if not size:
-            break
+            return seen, "not decided", ended
         visits = [items[i] for i in picks.integers(len(items), size=size)]
         await _ask(runtime, task, visits, terms.seed + 1 + seen.asked, seen)
         if seen.failed > max(FIRST_BATCH * MOST_FAILED, MOST_FAILED * seen.asked):
@@ -172,19 +192,7 @@ async def _verify(
             progress(seen.asked, float(np.mean(seen.scores)), sum(seen.usd))
             side = sequential_test(seen.scores, bar, error=terms.error)
             if side is not None:
-                verdict, ended = ("holds" if side.side == "above" else "dropped"), "decided"
-                break
-    return Verified(
-        verdict,
-        expected,
-        bar,
-        _any_time(seen.scores, terms.error),
-        len(seen.scores),
-        seen.failed,
-        sum(seen.usd),
-        ended,
-        shifts(runtime.file, seen.scores, seen.buckets, seen.usd),
-    )
+                return seen, "holds" if side.side == "above" else "dropped", "decided"
 
 
 def _next_batch(seen: _Seen, terms: Terms, guess_usd: float) -> tuple[int, str]:
@@ -222,42 +230,40 @@ async def _ask(
         seen.buckets.append(answer.bucket)
 
 
-def shifts(
-    file: PolicyFile, scores: Sequence[float], buckets: Sequence[str], usd: Sequence[float]
-) -> tuple[Shift, ...]:
+def _shifts(file: PolicyFile, expected: Expected, seen: _Seen) -> Iterator[Shift]:
     """Score and share of each bucket, and dollars, then and now.
 
     A measure moved where its intervals lie apart: then at 95%, and now at a level that leaves 5%
     to all measures together.
     """
-    found = []
     names = bucket_names_of(file)
-    were = file.expected.get("buckets") or []
-    values, at = np.array(scores), np.array(buckets)
+    values, at = np.array(seen.scores), np.array(seen.buckets)
     level = 1 - WRONGLY_MOVED / (2 * len(names) + 1)
-    for i, name in enumerate(names):
-        if i < len(were) and len(names) > 1 and were[i].get("score") is not None:
+    for i, name in enumerate(names if len(names) > 1 else ()):
+        then = expected.buckets[i] if i < len(expected.buckets) else ExpectedBucket()
+        if then.score is not None:
             now = bootstrap_mean(values[at == name], bounds=(0.0, 1.0), level=level)
-            moved = _apart(now, were[i]["score_ci95"])
-            found.append(Shift(name, "score", float(were[i]["score"]), now, moved))
-        if file.shares and len(names) > 1:
-            share = file.shares[i]
-            count = int(file.expected.get("items") or 0)
+            yield _shift(name, "score", then.score, then.score_ci95, now)
+        if file.shares:
+            share, count = file.shares[i], expected.items or 0
             now = wilson(int((at == name).sum()), len(at), level)
-            then = wilson(share * count, count)
-            found.append(Shift(name, "share", share, now, _apart(now, (then.low, then.high))))
-    cost = file.expected.get("usd_per_item")
-    if cost is not None:
-        now = bootstrap_mean(usd, level=level)
-        apart = _apart(now, file.expected.get("usd_per_item_ci95"))
-        found.append(Shift("all", "usd_per_item", float(cost), now, apart))
-    return tuple(found)
+            yield _shift(name, "share", share, bounds(wilson(share * count, count)), now)
+    if expected.usd_per_item is not None:
+        now = bootstrap_mean(seen.usd, level=level)
+        usd, ends = expected.usd_per_item, expected.usd_per_item_ci95
+        yield _shift("all", "usd_per_item", usd, ends, now)
 
 
-def _apart(now: Interval, then: Sequence[float | None] | None) -> bool:
-    if then is None or then[0] is None or then[1] is None or np.isnan(now.mean):
-        return False
-    return now.low > then[1] or now.high < then[0]
+def _shift(
+    bucket: str,
+    measure: Literal["score", "share", "usd_per_item"],
+    expected: float,
+    then: Bounds,
+    now: Interval,
+) -> Shift:
+    low, high = then
+    moved = low is not None and high is not None and (now.low > high or now.high < low)
+    return Shift(bucket, measure, expected, number(now.mean), bounds(now), moved)
 
 
 def _any_time(scores: Sequence[float], error: float) -> Interval:

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tierwise.errors import InputError
 from tierwise.schema.policy import Difficulty, Param, Recipe
-from tierwise.schema.policy_file import TaskRef
+from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.usage import Usage
 
 if TYPE_CHECKING:
@@ -643,6 +643,42 @@ class TrialRow(Written):
     buckets: int
     signal: str
     policy: str
+
+
+# --- what a policy file says of itself ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ExpectedBucket:
+    """A bucket on the held-out items, easiest first; None where its file does not say."""
+
+    items: int | None = None
+    score: float | None = None
+    score_ci95: Bounds = (None, None)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """`expected` of a policy file as far as it is read again; None where the file does not say."""
+
+    items: int | None = None
+    score: float | None = None
+    usd_per_item: float | None = None
+    usd_per_item_ci95: Bounds = (None, None)
+    buckets: tuple[ExpectedBucket, ...] = ()
+
+    @classmethod
+    def of(cls, file: PolicyFile) -> Expected:
+        """What `file` expects.
+
+        Raises:
+            InputError: a value has another type.
+        """
+        try:
+            found: Expected = _adapter(cls).validate_python(file.expected)
+        except ValidationError as error:
+            raise InputError(f"policy {file.name!r}, expected {_said(error)}") from None
+        return found
 
 
 # --- reading and writing -----------------------------------------------------------------------
