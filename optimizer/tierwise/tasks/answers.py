@@ -30,7 +30,7 @@ _LETTER = re.compile(r"[\[({]?([A-Za-z])(?:[\])}][.:,]?|[.:,])(?P<rest> .*)?")
 _PARENTHESISED = re.compile(r"[\[({]([A-Za-z])[\])}][.:,]?(?P<rest> .*)?|([A-Z])[.):](?: .*)?")
 _NAMED = re.compile(r"(?:option |choice |letter )?([A-Z])(?P<rest> .*)", re.DOTALL)
 _ANOTHER = re.compile(
-    r" ?(?:[,/&;|]|or\b|and\b|nor\b|vs\b)? ?[\[({]?[A-Z](?:[\])}.,]| ?$| (?:or|and) )"
+    r" ?(?:[,/&;|]|or\b|and\b|nor\b|vs\b)? ?[\[({]?[A-HJ-Z](?:[\])}.,]| ?$| (?:or|and) )"
     r"| (?:or|and|nor|vs)\b"
 )
 _REASON = re.compile(r" (?:because|since|as|is|which|for|due|given|would|[-–—(])")
