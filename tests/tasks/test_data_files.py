@@ -164,6 +164,28 @@ def test_options_in_every_export_and_targets_that_number_them(tmp_path):
     assert items[2].inputs["o"] == "A. iron\nB. gallium"
 
 
+@pytest.mark.parametrize(
+    "whole",
+    [
+        {"version": "1.1", "data": [{"question": "x", "target": "a"}]},
+        {"features": [{"name": "question"}], "rows": [{"question": "x", "target": "a"}]},
+        {"question": ["x"], "target": ["a"]},
+        {"question": {"0": "x"}, "target": {"0": "a"}},
+        {"canary": "c", "tags": ["t"], "examples": [{"question": "x", "target": "a"}]},
+    ],
+)
+def test_json_as_exports_have_it(tmp_path, whole):
+    (item,) = read(written(tmp_path, "a.json", json.dumps(whole)))
+    assert (item.inputs, item.target) == ({"question": "x"}, "a")
+
+
+def test_options_with_letters_of_their_own(tmp_path):
+    row = {"q": "x", "o": ["A)21", "B)21.5", "C) 22"], "t": "B"}
+    path = written(tmp_path, "a.jsonl", json.dumps(row) + "\n")
+    (item,) = read(path, Fields({"q": "q", "o": "o"}, "t"), CHOICE, ("q", "o"))
+    assert item.inputs["o"] == "A. 21\nB. 21.5\nC. 22"
+
+
 def test_targets_that_count_from_one(tmp_path):
     rows = "".join(json.dumps({"q": str(n), "o": ["x", "y", "z"], "t": n}) + "\n" for n in (1, 3))
     items = read(

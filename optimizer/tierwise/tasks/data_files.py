@@ -26,6 +26,8 @@ _LONGEST_CELL = 2**31 - 1
 _MISSING_TEXT = {"nan", "NaN", "NAN", "<NA>", "NaT"}
 """What tables write for a missing cell where they are saved as text."""
 _LETTERED = ("choice", "option")
+_LISTS = ("data", "items", "examples", "instances", "questions", "rows")
+"""Names under which exports have their items beside other lists."""
 _TABLES = "pip install 'tierwise[tables]'"
 
 
@@ -270,18 +272,37 @@ def _whole_json_rows(text: str, path: Path, faults: list[InputError]) -> Iterato
     except RecursionError:
         faults.append(InputError("not JSON: nested too deep", path=path))
         return
-    lists = [whole] if isinstance(whole, list) else []
-    if isinstance(whole, dict):
-        lists = [value for value in whole.values() if isinstance(value, list)]
-    if len(lists) != 1:
-        message = "must be a list of items, or an object with one such list"
+    rows = _listed(whole)
+    if rows is None:
+        message = "must be a list of items, an object with one such list, or columns by name"
         faults.append(InputError(message, path=path))
         return
-    for number, row in enumerate(lists[0], start=1):
+    for number, row in enumerate(rows, start=1):
         if isinstance(row, dict):
             yield number, row
         else:
             faults.append(InputError(f"item {number} is not a JSON object, {{…}}", path=path))
+
+
+def _listed(whole: Any) -> list[Any] | None:
+    """The items of a JSON value: a list, the one list of an object, or columns side by side."""
+    if isinstance(whole, list):
+        return whole
+    if not isinstance(whole, dict):
+        return None
+    lists = {name: value for name, value in whole.items() if isinstance(value, list)}
+    of_objects = [v for v in lists.values() if v and all(isinstance(row, dict) for row in v)]
+    if len(lists) == 1 or (len(of_objects) == 1 and len(lists) < len(whole)):
+        return next(iter(lists.values())) if len(lists) == 1 else of_objects[0]
+    for name in _LISTS:
+        if name in lists:
+            return lists[name]
+    values = list(whole.values())
+    if len(lists) == len(whole) > 1 and values[0] and len({len(v) for v in values}) == 1:
+        return [dict(zip(whole, row, strict=True)) for row in zip(*values, strict=True)]
+    if len(whole) > 1 and all(isinstance(v, dict) and v.keys() == values[0].keys() for v in values):
+        return [{name: column[key] for name, column in whole.items()} for key in values[0]]
+    return None
 
 
 def _csv_rows(
@@ -510,8 +531,14 @@ def _options_of(value: Any) -> _Options | None:
         return None
     if len(labels) not in (0, len(value)):
         return None
-    texts = tuple(_plain(each, "options", "input") for each in value)
-    return _Options(texts, tuple(_plain(each, "options", "input") for each in labels))
+    texts = [_plain(each, "options", "input") for each in value]
+    own = [
+        re.fullmatch(rf"\(?{c}\s*[).:]\s*(.+)", t)
+        for c, t in zip(ascii_uppercase, texts, strict=False)
+    ]
+    if all(own):  # AQuA's "A)21": they have their letters already
+        texts = [match[1] for match in own if match]
+    return _Options(tuple(texts), tuple(_plain(each, "options", "input") for each in labels))
 
 
 def _is_labelled(value: Any) -> bool:
