@@ -158,7 +158,21 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"space": "quik"}, "did you mean 'quick'"),
     ({"trials": 0}, "trials must be at least 1"),
     ({"budget": -1}, "budget.usd must be above 0"),
+    ({"budget": "5"}, "budget= is a number of dollars or a tw.Budget, got '5'"),
     ({"budget": tw.Budget(calls=3)}, "budget"),
+    ({"tiers": 3}, "tiers= must map names to models"),
+    ({"tiers": ["embedded/small"]}, "tiers= must map names to models"),
+    ({"tiers": {"s": 3}}, "tiers.s.model must be text, got 3"),
+    ({"tiers": {"s": tw.Tier("openai/x", price=3)}}, "tiers.s.price must be a mapping, got 3"),
+    ({"tiers": {"../x": "embedded/small"}}, "'../x' is no name"),
+    ({"trials": "3"}, "trials must be a whole number, got '3'"),
+    ({"prompts": 3}, "prompts= is a list or a dict of prompts"),
+    ({"prompts": [3]}, "prompt 'p0' is a text or chat messages, got 3"),
+    ({"target": 3}, "target= is the name of a column, got 3"),
+    ({"metric": 3}, "metric= is a name or a function"),
+    ({"answer": "x"}, "answer= is a tw.AnswerSpec"),
+    ({"name": "../x"}, "'../x' is no name"),
+    ({"escalate_to": "small"}, "escalate_to must be a list"),
 ]
 
 

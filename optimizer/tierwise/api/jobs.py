@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -26,6 +26,8 @@ from tierwise.schema import (
     TierSpec,
     find_task,
 )
+from tierwise.schema.fields import check_name
+from tierwise.schema.yaml_io import Document, read_as
 from tierwise.tasks import AnswerSpec, Item, Task
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ PromptLike = str | PromptTemplate | Sequence[Mapping[str, str]]
 
 DATA_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".tab", ".gz", ".parquet", ".xlsx")
 LONGEST_PATH = 4096
+_ARGUMENTS = (
+    *("prompts", "inputs", "target", "metric", "answer"),
+    *("name", "out", "fresh", "progress", "listener"),
+)
 
 
 def tune(
@@ -186,6 +192,23 @@ class _Reading:
     answer: AnswerSpec | None
     name: str | None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.inputs, str):
+            object.__setattr__(self, "inputs", [self.inputs])
+        if not isinstance(self.metric, str) and not callable(self.metric):
+            raise InputError(
+                "metric= is a name or a function (answer, item) -> score, got a "
+                f"{type(self.metric).__name__}"
+            )
+        if self.answer is not None and not isinstance(self.answer, AnswerSpec):
+            raise InputError(
+                f"answer= is a tw.AnswerSpec, such as tw.AnswerSpec(regex=…), got {self.answer!r}"
+            )
+        if not isinstance(self.target, str):
+            raise InputError(f"target= is the name of a column, got {self.target!r}")
+        if self.name is not None:
+            check_name("name=", str(self.name))
+
     def task(self, data: Any, templates: Sequence[PromptTemplate]) -> Task:
         """The task of the rows of ``data``."""
         if isinstance(data, Task):
@@ -260,6 +283,8 @@ def _loaded(
 def _templates(prompts: Sequence[PromptLike] | Mapping[str, PromptLike]) -> list[PromptTemplate]:
     if isinstance(prompts, str | PromptTemplate):
         prompts = [prompts]
+    if not isinstance(prompts, Sequence | Mapping):
+        raise InputError(f"prompts= is a list or a dict of prompts, got a {type(prompts).__name__}")
     named: Sequence[tuple[str, PromptLike]] = (
         list(prompts.items())
         if isinstance(prompts, Mapping)
@@ -273,6 +298,8 @@ def _template(name: str, prompt: PromptLike) -> PromptTemplate:
         return replace(prompt, origin="python")
     if isinstance(prompt, str):
         return PromptTemplate(name, (Message("user", prompt),), origin="python")
+    if not isinstance(prompt, Sequence):
+        raise InputError(f"prompt {name!r} is a text or chat messages, got {prompt!r}")
     messages = []
     for i, message in enumerate(prompt):
         role, content = (
@@ -308,32 +335,41 @@ def _job(
     space: str,
     settings: Mapping[str, Any],
 ) -> Job:
+    """The job, checked as its file would be."""
     known = {field.name for field in fields(Job)} - {"task", "space", "tiers", "budget"}
     for name in settings:
         if name not in known:
             raise unknown_name("argument", name, sorted({*known, *_ARGUMENTS}))
     if isinstance(tiers, str):
         tiers = {re.sub(r"[^A-Za-z0-9_.-]", "-", tiers.rpartition("/")[2]): tiers}
-    if not tiers:
-        raise InputError('tiers= is missing: such as tiers={"mini": "openai/gpt-4o-mini"}')
-    specs = {n: t if isinstance(t, TierSpec) else TierSpec(t) for n, t in tiers.items()}
-    if budget is not None and not isinstance(budget, Budget):
-        budget = Budget(usd=float(budget))
+    if not isinstance(tiers, Mapping) or not tiers:
+        fault = "is missing" if tiers is None or tiers == {} else "must map names to models"
+        raise InputError(f'tiers= {fault}: such as tiers={{"mini": "openai/gpt-4o-mini"}}')
+    specs = {name: t if isinstance(t, TierSpec) else {"model": t} for name, t in tiers.items()}
+    if isinstance(budget, bool | str):
+        raise InputError(f"budget= is a number of dollars or a tw.Budget, got {budget!r}")
+    caps = budget if budget is None or isinstance(budget, Budget) else {"usd": budget}
     named = str(data) if loaded is None else f"{loaded.task.name}-{_fingerprint(loaded)}"
-    return Job(task=named, space=space, tiers=specs, budget=budget or Budget(), **settings)
+    given = {"task": named, "space": space, "tiers": specs, "budget": caps, **settings}
+    return read_as(
+        Job, Document({n: _written(n, v) for n, v in given.items() if v is not None}, None)
+    )
 
 
-_ARGUMENTS = (
-    "prompts",
-    "inputs",
-    "target",
-    "metric",
-    "answer",
-    "name",
-    "out",
-    "progress",
-    "listener",
-)
+def _written(argument: str, value: Any) -> Any:
+    """An argument's value as a job's file has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: _written(argument, v) for name, v in value.items() if v not in (None, {}, "")}
+    if isinstance(value, Mapping):
+        return {str(name): _written(argument, inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written(argument, inner) for inner in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if hasattr(value, "item"):  # a number of numpy
+        return value.item()
+    raise InputError(f"{argument}= cannot be a {type(value).__name__}")
 
 
 def _fingerprint(loaded: LoadedTask) -> str:

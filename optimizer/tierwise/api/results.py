@@ -26,6 +26,7 @@ FRAMES = ("trials", "items", "samples", "ablation")
 _PYTHON_WORDS = (
     (re.compile(r"`tierwise tune[^`]*`( command)?"), "tw.tune(…)"),
     (re.compile(r"--fresh\b"), "fresh=True"),
+    (re.compile(r" \(in quotes if it looks like something else\)"), ""),
     (re.compile(r"--budget-usd\b"), "budget="),
     (re.compile(r"--space (\w+)"), r'space="\1"'),
     (re.compile(r"--(out|task|space|trials|seed|baseline)\b"), r"\1="),

@@ -167,9 +167,12 @@ class Budget(Strict):
     def __post_init__(self) -> None:
         for name in ("usd", "calls", "tokens", "seconds"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is None:
+                continue
+            if isinstance(value, bool | str) or not value > 0:
+                shown = f"{value:g}" if isinstance(value, float) else repr(value)
                 raise InputError(
-                    f"budget.{name} must be above 0, got {value:g}; leave it out for no cap"
+                    f"budget.{name} must be above 0, got {shown}; leave it out for no cap"
                 )
 
     def times(self, share: float) -> Budget:
