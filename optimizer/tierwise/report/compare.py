@@ -19,8 +19,8 @@ from tierwise.report.text import bucket_names, recipe_in_words
 from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
 from tierwise.schema.result import (
     EscalationRow,
-    Expected,
     ExpectedBucket,
+    ExpectedFigures,
     PromptSensitivity,
     Technique,
 )
@@ -127,7 +127,7 @@ class RecipeRow:
 def recipe_rows(tier: TierFiles) -> list[RecipeRow]:
     """A row a bucket."""
     file = tier.policy_file
-    expected, difficulty = Expected.of(file), file.policy.difficulty
+    expected, difficulty = ExpectedFigures.of(file), file.policy.difficulty
     measured = expected.buckets or (ExpectedBucket(),) * len(file.policy.buckets)
     names = bucket_names(len(file.policy.buckets))
     rows = []

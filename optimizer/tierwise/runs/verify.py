@@ -20,7 +20,7 @@ import numpy as np
 from tierwise.errors import InputError, ProviderError, TierwiseError
 from tierwise.llm.models import fingerprint_of, kind_of, resolve_tier
 from tierwise.schema import PolicyFile, Price, Tier
-from tierwise.schema.result import Bounds, Expected, ExpectedBucket, bounds, number
+from tierwise.schema.result import Bounds, ExpectedBucket, ExpectedFigures, bounds, number
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.serving.answer import bucket_names_of
 from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
@@ -140,7 +140,7 @@ def verify(
         InputError: the policy says no expected score, or the bar leaves nothing to decide.
         ProviderError: too many requests failed.
     """
-    expected = Expected.of(runtime.file)
+    expected = ExpectedFigures.of(runtime.file)
     if expected.score is None:
         raise InputError(f"policy {runtime.file.name!r} does not say what score is expected")
     bar = expected.score - terms.margin
@@ -170,7 +170,7 @@ async def _answered(
     runtime: PolicyRuntime,
     task: Task,
     terms: Terms,
-    expected: Expected,
+    expected: ExpectedFigures,
     progress: Callable[[int, float, float], None],
 ) -> tuple[_Seen, Verdict, str]:
     """Batch after batch, until the test decides or the terms end it."""
@@ -230,7 +230,7 @@ async def _ask(
         seen.buckets.append(answer.bucket)
 
 
-def _shifts(file: PolicyFile, expected: Expected, seen: _Seen) -> Iterator[Shift]:
+def _shifts(file: PolicyFile, expected: ExpectedFigures, seen: _Seen) -> Iterator[Shift]:
     """Score and share of each bucket, and dollars, then and now.
 
     A measure moved where its intervals lie apart: then at 95%, and now at a level that leaves 5%

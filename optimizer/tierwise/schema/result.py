@@ -658,7 +658,7 @@ class ExpectedBucket:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedFigures:
     """`expected` of a policy file as far as it is read again; None where the file does not say."""
 
     items: int | None = None
@@ -668,14 +668,14 @@ class Expected:
     buckets: tuple[ExpectedBucket, ...] = ()
 
     @classmethod
-    def of(cls, file: PolicyFile) -> Expected:
+    def of(cls, file: PolicyFile) -> ExpectedFigures:
         """What `file` expects.
 
         Raises:
             InputError: a value has another type.
         """
         try:
-            found: Expected = _adapter(cls).validate_python(file.expected)
+            found: ExpectedFigures = _adapter(cls).validate_python(file.expected)
         except ValidationError as error:
             raise InputError(f"policy {file.name!r}, expected {_said(error)}") from None
         return found
