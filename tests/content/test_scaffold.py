@@ -9,6 +9,7 @@ import pytest
 from tierwise.cli.init import scaffold
 from tierwise.errors import InputError
 from tierwise.runs import check, load_task
+from tierwise.schema.json_schemas import json_schema
 
 GSM = '{"question": "2 + 2?", "answer": "It is 4.\\n#### 1,004 apples"}\n'
 
@@ -26,6 +27,11 @@ def test_the_template_checks_and_has_items_for_every_split(tmp_path):
         "prompts.yaml",
         "items.jsonl",
     }
+    for kind in ("task", "prompts"):
+        first = (made / f"{kind}.yaml").read_text().split("\n")[0]
+        mark, _, path = first.partition("$schema=")
+        assert mark == "# yaml-language-server: "
+        assert json.loads((made / path).read_text()) == json_schema(kind)
     assert "tasks/mine" in (made / "README.md").read_text()
 
 
@@ -70,7 +76,7 @@ def test_what_is_wrong_is_said_and_leaves_nothing(tmp_path, more, says):
 
 @pytest.mark.parametrize("name", ["../up", "", "a/b", ".hidden"])
 def test_a_name_is_no_path(tmp_path, name):
-    with pytest.raises(InputError, match="a task's name is"):
+    with pytest.raises(InputError, match="is no name"):
         scaffold(name, folder=tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -89,6 +90,29 @@ def test_a_bucket_on_another_tier_reads_back_equal():
     assert again == file
     assert again.tier_of(strong) == large
     assert again.tier_of(WORKED).modes == {"direct": {"max_tokens": 32}}
+
+
+def test_a_cascade_has_its_variants_in_its_stages():
+    stages = (((0,), 2, 0.9, None), ((0, 1), 3, 1.0, -0.5))
+    file = example()
+    hard = replace(
+        file.policy.buckets[1],
+        strategy=StrategySpec.of("cascade", stages=stages, weights=(1.0, 1.5)),
+    )
+    file = replace(file, policy=replace(file.policy, buckets=(file.policy.buckets[0], hard)))
+    text = file.dumps()
+    assert (
+        "        - {variants: [{prompt: worked, mode: think, temperature: 0.8, weight: 1.0}], "
+        "samples: 2, stop: {share: 0.9}}\n"
+    ) in text
+    assert PolicyFile.loads(text) == file
+    for old, new, says in (
+        ("stop: {share: 1.0", "stop: {shair: 1.0", "stages[1].stop: unknown key 'shair'"),
+        ("weight: 1.5", "weight: 0", "variants[1].weight must be above 0, got 0"),
+        ("prompt: totals", "prompt: total", "unknown prompt 'total'; did you mean 'totals'"),
+    ):
+        with pytest.raises(InputError, match=re.escape(says)):
+            PolicyFile.loads(text.replace(old, new))
 
 
 # words that YAML 1.1 or 1.2 would read as something else, breaks, indents and quotes

@@ -30,6 +30,8 @@ def command(
 ) -> None:
     """Make tasks/NAME: task.yaml, prompts.yaml, items and a README that explains them.
 
+    Editors that know YAML's language server complete the keys, by the schemas in tasks/.schemas.
+
     Without --items there is a sample, which the embedded tiers can be tuned on at once. Nothing is
     overwritten.
     """
@@ -47,6 +49,7 @@ def command(
 
 
 TEMPLATE = "_template"
+SCHEMAS = ".schemas"
 OWN_PROMPTS = "prompts.own.yaml"
 """The template's prompts for items of one's own; its others suit the sample."""
 
@@ -62,6 +65,9 @@ def scaffold(
 ) -> Path:
     """Make ``folder/name`` and give back its path; ``items`` is copied into it.
 
+    The JSON Schemas of its files go to ``folder/.schemas``, where the first line of each file
+    names them: editors then complete keys and mark what is wrong, with no network.
+
     ``inputs`` and ``target`` are columns of ``items``; left out, ``question`` and ``target`` for
     the template, those of ``source`` otherwise.
 
@@ -69,9 +75,9 @@ def scaffold(
         InputError: the folder exists, no such source or file, or it lacks a column.
     """
     from tierwise.schema import names_of, shipped
+    from tierwise.schema.fields import check_name
 
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise InputError(f"a task's name is letters, digits, '-', '_' and '.', got {name!r}")
+    check_name("the task's name", name)
     made, origin = folder / name, shipped("tasks") / source
     if made.exists():
         raise InputError(f"{made} exists; choose another name, nothing is overwritten")
@@ -89,10 +95,23 @@ def scaffold(
             if items is not None:
                 _with_items(draft, items, inputs, target, template=source == TEMPLATE)
             own.unlink(missing_ok=True)
+            _with_schemas(draft, folder / SCHEMAS)
             os.replace(draft, made)
     except OSError as error:
         raise InputError(f"cannot write {made}: {error.strerror}") from None
     return made
+
+
+def _with_schemas(draft: Path, schemas: Path) -> None:
+    from tierwise.schema.json_schemas import schema_text
+
+    schemas.mkdir(exist_ok=True)
+    for kind in ("task", "prompts"):
+        (schemas / f"{kind}.schema.json").write_text(schema_text(kind), encoding="utf-8")
+        path = draft / f"{kind}.yaml"
+        if path.is_file():
+            line = f"# yaml-language-server: $schema=../{SCHEMAS}/{kind}.schema.json\n"
+            path.write_text(line + path.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def _named(draft: Path, source: str, name: str) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, NamedTuple, Required
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required
 
-from pydantic import Field, GetCoreSchemaHandler, WithJsonSchema, with_config
+from pydantic import Discriminator, Field, GetCoreSchemaHandler, Tag, WithJsonSchema, with_config
 from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
 
@@ -147,6 +147,128 @@ class Recipe(Strict):
     share: Annotated[Share | None, IF_SET] = field(default=None, kw_only=True, compare=False)
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
     strategy: StrategyKeys
+
+
+@with_config(STRICT)
+class _Stop(TypedDict, total=False):
+    """How sure the leader of all votes so far must be."""
+
+    share: Share
+    confidence: Number | None
+
+
+@with_config(STRICT)
+class _WeightedVariant(TypedDict):
+    """A variant of a cascade; ``weight`` is what its votes count."""
+
+    prompt: LongName
+    mode: Name
+    temperature: NotNegative
+    tier: NotRequired[Name | None]
+    weight: NotRequired[Positive]
+
+
+@with_config(STRICT)
+class _StageKeys(TypedDict):
+    """A stage of a cascade; ``stop`` says how sure its leader must be to end the request."""
+
+    variants: Annotated[tuple[_WeightedVariant, ...], Field(min_length=1)]
+    samples: Count
+    stop: NotRequired[_Stop]
+
+
+@with_config(STRICT)
+class _CascadeKeys(TypedDict):
+    """The strategy of a bucket whose variants stand in its stages."""
+
+    kind: Literal["cascade"]
+    stages: Annotated[tuple[_StageKeys, ...], Field(min_length=1)]
+
+
+@with_config(STRICT)
+class _CascadeBucket(TypedDict):
+    """A bucket with a cascade: votes of earlier stages count on."""
+
+    strategy: _CascadeKeys
+    name: NotRequired[str]
+    share: NotRequired[Share | None]
+
+
+def _recipe(keys: Recipe | _CascadeBucket) -> Recipe:
+    """A bucket as it is read: the variants of a cascade are those of its stages, each once."""
+    if isinstance(keys, Recipe):
+        return keys
+    weights: dict[Variant, float | None] = {}
+    stages = []
+    for stage in keys["strategy"]["stages"]:
+        places = []
+        for given in stage["variants"]:
+            weight = given.get("weight")
+            variant = Variant(
+                given["prompt"], given["mode"], given["temperature"], given.get("tier")
+            )
+            if weights.setdefault(variant, weight) != weight:
+                raise ValueError(f"two weights for {variant.label}")
+            places.append(list(weights).index(variant))
+        stop = stage.get("stop", {})
+        stages.append(
+            (tuple(places), stage["samples"], stop.get("share", 1.0), stop.get("confidence"))
+        )
+    params: dict[str, StrategyParam] = {"stages": tuple(stages)}
+    if any(weight is not None for weight in weights.values()):
+        params["weights"] = tuple(1.0 if w is None else w for w in weights.values())
+    spec = StrategySpec.of("cascade", params)
+    name, share = keys.get("name", ""), keys.get("share")
+    return Recipe(tuple(weights), spec, name=name, share=share)
+
+
+def _recipe_keys(recipe: Recipe) -> dict[str, Any]:
+    """A bucket as it is written."""
+    keys: dict[str, Any] = plain(recipe)
+    if recipe.strategy.kind != "cascade":
+        return keys
+    params = dict(recipe.strategy.params)
+    weights, variants = params.get("weights", ()), keys.pop("variants")
+    for variant, weight in zip(
+        variants, weights if isinstance(weights, tuple) else (), strict=False
+    ):
+        variant["weight"] = float(weight)
+    stages = []
+    for places, samples, *stop in _tuple_of(params.get("stages")):
+        named = zip(("share", "confidence"), stop, strict=False)
+        stages.append(
+            {
+                "variants": [variants[place] for place in places],
+                "samples": samples,
+                "stop": {name: value for name, value in named if value is not None},
+            }
+        )
+    return {**keys, "strategy": {"kind": "cascade", "stages": stages}}
+
+
+def _tuple_of(value: StrategyParam) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def _kind_of_bucket(bucket: Any) -> str:
+    strategy = bucket.get("strategy") if isinstance(bucket, dict) else None
+    return (
+        "cascade" if isinstance(strategy, dict) and strategy.get("kind") == "cascade" else "votes"
+    )
+
+
+Bucket = Annotated[
+    Recipe,
+    Mapped(
+        Annotated[
+            Annotated[Recipe, Tag("votes")] | Annotated[_CascadeBucket, Tag("cascade")],
+            Discriminator(_kind_of_bucket),
+        ],
+        _recipe,
+        _recipe_keys,
+    ),
+]
+"""A recipe in a file; that of a cascade has its variants in its stages."""
 
 
 class Probe(NamedTuple):
@@ -291,7 +413,7 @@ class Policy(Strict):
     request and do not steer it, whatever a provider's pace was while samples were bought.
     """
 
-    buckets: Annotated[tuple[Recipe, ...], Field(min_length=1)]
+    buckets: Annotated[tuple[Bucket, ...], Field(min_length=1)]
     difficulty: Difficulty = Difficulty()
     limits: Limits = NO_LIMITS
 

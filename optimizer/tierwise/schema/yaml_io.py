@@ -12,7 +12,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -266,34 +266,33 @@ def keys_of(form: Any, loc: Loc = ()) -> list[str]:
     if not loc and hasattr(form, "FILE_KEYS"):
         return list(form.FILE_KEYS)
     schema = adapter(form).json_schema()
-    here = schema
+    here: list[Mapping[str, Any]] = [schema]
     for step in loc:
-        here = _inner(here, step, schema)
-    return list(_mapping_in(here, schema).get("properties", ()))
+        here = [inner for each in _alternatives(here, schema) for inner in _inner(each, step)]
+    return list(
+        dict.fromkeys(k for h in _alternatives(here, schema) for k in h.get("properties", ()))
+    )
 
 
-def _resolved(here: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    while "$ref" in here:
-        here = schema["$defs"][here["$ref"].rpartition("/")[2]]
-    return here
+def _alternatives(
+    here: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """What the JSON Schemas in ``here`` refer to or choose between."""
+    for each in here:
+        choices = [*each.get("anyOf", ()), *each.get("oneOf", ())]
+        if "$ref" in each:
+            choices.append(schema["$defs"][each["$ref"].rpartition("/")[2]])
+        yield from _alternatives(choices, schema) if choices else [each]
 
 
-def _mapping_in(here: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The first of the alternatives that is an object or a list, else what there is."""
-    here = _resolved(here, schema)
-    for choice in here.get("anyOf", ()):
-        if _resolved(choice, schema).get("type") in ("object", "array"):
-            return _resolved(choice, schema)
-    return here
-
-
-def _inner(here: Mapping[str, Any], step: str | int, schema: Mapping[str, Any]) -> Any:
-    here = _mapping_in(here, schema)
-    inner = here.get("items") if isinstance(step, int) else here.get("properties", {}).get(step)
-    if inner is None:  # a mapping with free keys, or with keys that are names
-        by_pattern = [*here.get("patternProperties", {}).values()]
-        inner = by_pattern[0] if by_pattern else here.get("additionalProperties")
-    return inner if isinstance(inner, Mapping) else {}
+def _inner(here: Mapping[str, Any], step: str | int) -> list[Mapping[str, Any]]:
+    if isinstance(step, int):
+        found = [here.get("items")]
+    elif step in here.get("properties", {}):
+        found = [here["properties"][step]]
+    else:  # a mapping with free keys, or with keys that are names
+        found = [*here.get("patternProperties", {}).values(), here.get("additionalProperties")]
+    return [inner for inner in found if isinstance(inner, Mapping)]
 
 
 @dataclass(frozen=True)
@@ -443,12 +442,14 @@ class _FlowList(list[Any]):
 def _on_lines(value: Any, key: str = "") -> Any:
     """``value`` with those of its parts marked that are written on one line."""
     if isinstance(value, Mapping):
-        if key in ONE_LINE:
+        if key in ONE_LINE and "stages" not in value:
             return _Flow(value)
         if key in EACH_ON_ONE_LINE:
             return {k: _Flow(v) if isinstance(v, Mapping) else v for k, v in value.items()}
         return {k: _on_lines(v, k) for k, v in value.items()}
     if isinstance(value, list):
+        if key == "stages":
+            return [_Flow(v) if isinstance(v, Mapping) else v for v in value]
         return _FlowList(value) if key in ONE_LINE else [_on_lines(v) for v in value]
     return value
 
