@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import Cli
-from tests.content.folders import make_task
+from tests.schema.folders import make_task
 from tests.search.scripted_job import install, make_job
 from tierwise.cli import COMMANDS, main
 from tierwise.runs.tune import prepare

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.content.folders import PROMPTS, TASK, faults, make_task
+from tests.schema.folders import PROMPTS, TASK, faults, make_task
 from tests.schema.policies import example
 from tierwise.runs import load_space, load_task
 from tierwise.schema import PolicyFile, load_job

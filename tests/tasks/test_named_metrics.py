@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.content.folders import make_task
+from tests.schema.folders import make_task
 from tests.schema.policies import example
 from tierwise.errors import InputError
 from tierwise.runs import load_task

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.content.folders import faults, make_task
+from tests.schema.folders import faults, make_task
 from tierwise.errors import InputError
 from tierwise.runs import space_of
 from tierwise.schema import Budget, Job, Price, TierSpec, default_job, dump_job, load_job, override

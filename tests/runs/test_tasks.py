@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.content.folders import ITEMS, PROMPTS, TASK, faults, make_task
+from tests.schema.folders import ITEMS, PROMPTS, TASK, faults, make_task
 from tierwise.errors import InputError
 from tierwise.runs import load_task
 from tierwise.schema import find_task, names_of

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.content.folders import make_task
 from tests.loopback import Loopback, Said
+from tests.schema.folders import make_task
 from tierwise.runs import load_space, load_task
 from tierwise.schema import (
     ANSWER,

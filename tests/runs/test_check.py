@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.content.folders import PROMPTS, TASK, make_task, short
+from tests.schema.folders import PROMPTS, TASK, make_task, short
 from tests.schema.policies import example
 from tierwise.runs import check, job_notes
 from tierwise.runs.check import check_kind

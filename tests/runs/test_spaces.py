@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.content.folders import faults
+from tests.schema.folders import faults
 from tierwise.errors import InputError
 from tierwise.runs import load_space
 from tierwise.schema import names_of
