@@ -19,7 +19,7 @@ from tests.cli.running import Cli
 from tests.schema.folders import make_task
 from tests.search.scripted_job import install, make_job
 from tierwise.cli import COMMANDS, main
-from tierwise.runs.tune import prepare
+from tierwise.runs.prepare import prepare
 from tierwise.schema import default_job
 from tierwise.schema.find import names_of, shipped
 from tierwise.search import RunDir

@@ -12,13 +12,11 @@ import pytest
 from tests.search.scripted_job import OPENING, TINY, install, make_job, run
 from tierwise.cli import main
 from tierwise.pool import SamplePool
-from tierwise.runs.tune import prepare
+from tierwise.runs import calibrate as calibrating
+from tierwise.runs.plan import TierPlan, at_lengths_seen, plan, remaining, sizes
+from tierwise.runs.prepare import prepare
 from tierwise.schema import Budget, Job, TierSpec, default_job, load_job, override
-from tierwise.search import RunDir, calibrating
-from tierwise.search.plan import plan
-from tierwise.search.planned import TierPlan
-from tierwise.search.remaining import at_lengths_seen, remaining
-from tierwise.search.smaller import sizes
+from tierwise.search import RunDir
 
 
 @pytest.fixture

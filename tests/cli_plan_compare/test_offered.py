@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tierwise.runs import check, load_space
+from tierwise.runs.recordings import scores_of
 from tierwise.schema import Price, Tier
-from tierwise.search.recorded import scores_of
 from tierwise.search.space import offered
 from tierwise.tasks import Item, Task
 

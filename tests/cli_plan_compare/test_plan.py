@@ -9,9 +9,9 @@ import pytest
 
 from tierwise.cli import _plan, main
 from tierwise.errors import InputError
-from tierwise.runs.tune import prepare
+from tierwise.runs import plan as planning
+from tierwise.runs.prepare import prepare
 from tierwise.schema import Budget, Job, Price, TierSpec, default_job, override
-from tierwise.search import plan as planning
 from tierwise.search.problem import SearchSize
 
 PAID = TierSpec(

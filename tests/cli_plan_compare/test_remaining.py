@@ -11,12 +11,10 @@ import pytest
 from tests.search.scripted_job import TINY, install, make_job, run
 from tierwise.cli import main
 from tierwise.pool import SamplePool
-from tierwise.runs.tune import prepare
+from tierwise.runs.plan import Plan, TierPlan, plan, remaining
+from tierwise.runs.prepare import prepare
 from tierwise.schema import Job, Usage, UsageLimits, load_job, override
 from tierwise.search import Event, RunDir, Started
-from tierwise.search.plan import plan
-from tierwise.search.planned import Plan, TierPlan
-from tierwise.search.remaining import remaining
 
 ORDER = ("screen", "race", "study", "select", "test")
 

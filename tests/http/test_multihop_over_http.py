@@ -15,10 +15,11 @@ import pytest
 from tests.loopback import Loopback, Said
 from tests.retrieval.server import serving
 from tierwise.retrieval.bm25 import Bm25Retriever
-from tierwise.runs.tune import prepare, tune
+from tierwise.runs.plan import plan
+from tierwise.runs.prepare import prepare
+from tierwise.runs.tune import tune
 from tierwise.schema import Job, PolicyFile, Price, TierSpec
 from tierwise.search import SearchSize
-from tierwise.search.plan import plan
 from tierwise.serving import PolicyRuntime
 
 pytestmark = pytest.mark.timeout(240)

@@ -133,7 +133,7 @@ def decisions(result: TuneResult) -> tuple[Any, ...]:
 def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loopback: Loopback) -> TuneResult:
     write_task(tmp_path / "sums")
     with monkeypatch.context() as patch:
-        opening = sys.modules["tierwise.search.opening"]
+        opening = sys.modules["tierwise.runs.tiers"]
         patch.setattr(opening, "open_model", lambda tier, recordings: InProcess())
         return tune(job(tmp_path / "sums"), tmp_path / "in_process", search_size=SMALL)
 

@@ -12,8 +12,8 @@ from tierwise.analysis.prompts import rank_prompts
 from tierwise.llm.models import resolve_tier
 from tierwise.llm.recorded import Recording
 from tierwise.runs import load_task
+from tierwise.runs.recordings import RecordedSamples
 from tierwise.schema import Price
-from tierwise.search.recorded import RecordedSamples
 
 FOLDER = Path(__file__).parents[3] / "shared" / "recordings"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the recordings are not here")

@@ -21,9 +21,8 @@ from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import Price, Tier, load_job
 from tierwise.search import SearchSize
 
-MODULE = importlib.import_module("tierwise.runs.tune")
-"""The module; ``tierwise.runs.tune`` is the function."""
-OPENING = importlib.import_module("tierwise.search.opening")
+PREPARE = importlib.import_module("tierwise.runs.prepare")
+OPENING = importlib.import_module("tierwise.runs.tiers")
 
 TINY = SearchSize(
     screen_items=16,
@@ -126,8 +125,8 @@ def install(
         return opened[-1]
 
     patch.setattr(OPENING, "open_model", open_scripted)
-    patch.setattr(MODULE, "tier_of_spec", lambda name, spec: scripted_tier(name, spec.model))
-    for module in (OPENING, importlib.import_module("tierwise.search.plan")):
+    patch.setattr(PREPARE, "tier_of_spec", lambda name, spec: scripted_tier(name, spec.model))
+    for module in (OPENING, PREPARE, importlib.import_module("tierwise.runs.plan")):
         patch.setattr(module, "address_of", lambda tier: "")
     return opened
 

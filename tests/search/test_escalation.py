@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.search.scripted_job import JOB, MODULE, OPENING, SPACE, TINY, install, make_job
+from tests.search.scripted_job import JOB, OPENING, PREPARE, SPACE, TINY, install, make_job
 from tests.search.test_tune import files
 from tierwise.errors import InputError
 from tierwise.evaluation import replay_item as replayed
@@ -61,7 +61,7 @@ def tuned(
     search_size: SearchSize = TINY,
 ) -> tuple[TuneResult, list[ScriptedModel]]:
     opened = install(patch, says=model)
-    patch.setattr(MODULE, "tier_of_spec", lambda name, spec: tier(name, spec.model))
+    patch.setattr(PREPARE, "tier_of_spec", lambda name, spec: tier(name, spec.model))
     path = make_job(folder, job=HANDING_ON)
     space = SPACE.replace("probe_samples: 2", "probe_samples: 2, probe_variants: [1, 2]")
     (folder / "space.yaml").write_text(space)
@@ -133,7 +133,7 @@ def test_the_plan_has_what_handing_on_may_cost_at_worst(found) -> None:
 
 def test_a_replay_writes_the_same_bytes_without_a_call(found, monkeypatch) -> None:
     result, _ = found
-    monkeypatch.setattr(MODULE, "tier_of_spec", lambda name, spec: tier(name, spec.model))
+    monkeypatch.setattr(PREPARE, "tier_of_spec", lambda name, spec: tier(name, spec.model))
     monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
     before = files(result.run.path)
     replay_run(result.run.path, search_size=TINY)
@@ -174,7 +174,7 @@ def test_a_recorded_tier_and_a_live_one_do_not_hand_on(tmp_path, monkeypatch) ->
     install(monkeypatch)
     path = make_job(tmp_path / "job", job=HANDING_ON)
     monkeypatch.setattr(
-        MODULE, "kind_of", lambda model: "recorded" if "weak" in model else "litellm"
+        PREPARE, "kind_of", lambda model: "recorded" if "weak" in model else "litellm"
     )
     with pytest.raises(InputError, match="'weak' and 'strong' are a recorded one and one that"):
-        MODULE.prepare(load_job(path))
+        PREPARE.prepare(load_job(path))

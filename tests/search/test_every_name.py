@@ -15,19 +15,18 @@ from tierwise.llm import Completion
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import SamplePool
 from tierwise.retrieval import open_for_task
-from tierwise.runs.tune import prepare
+from tierwise.runs.prepare import Prepared, prepare
+from tierwise.runs.tiers import Searches, search_tier
 from tierwise.schema import ANSWER, Policy, Price, Tier, load_job, shipped
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.prompt import load_prompts
-from tierwise.search.opening import Searches, search_tier
-from tierwise.search.prepared import Prepared
 from tierwise.search.tier import TierResult, escalation_target
 from tierwise.serving import PolicyRuntime
 from tierwise.strategies import STRATEGIES
 from tierwise.tasks.verifiers import VERIFIERS
 
-TUNE = importlib.import_module("tierwise.runs.tune")
-OPENING = importlib.import_module("tierwise.search.opening")
+PREPARE = importlib.import_module("tierwise.runs.prepare")
+OPENING = importlib.import_module("tierwise.runs.tiers")
 TECHNIQUES = tuple(
     p.id
     for path in sorted((shipped("search_spaces") / "prompts").glob("*.yaml"))
@@ -188,7 +187,7 @@ async def test_it_can_be_named_searched_saved_and_served(
 ) -> None:
     model = ScriptedModel(script)
     monkeypatch.setitem(VERIFIERS, "game24", lambda inputs, text, answer: int(answer or 0) % 2)
-    monkeypatch.setattr(TUNE, "tier_of_spec", lambda tier, *_, **__: TIERS[tier])
+    monkeypatch.setattr(PREPARE, "tier_of_spec", lambda tier, *_, **__: TIERS[tier])
     monkeypatch.setattr(OPENING, "open_model", lambda *_, **__: model)
     monkeypatch.setattr(OPENING, "address_of", lambda tier: "")
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:

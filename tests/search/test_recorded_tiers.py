@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tierwise.errors import InputError
-from tierwise.runs.tune import prepare
+from tierwise.runs.prepare import prepare
 from tierwise.schema import Job, Price, TierSpec
 
 

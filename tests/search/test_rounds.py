@@ -15,14 +15,14 @@ from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool.run_dir import RunDir
 from tierwise.runs.artifacts import read_run, stage_usage
+from tierwise.runs.proposing import load_proposed
 from tierwise.runs.tune import TuneResult, replay, tune
 from tierwise.schema import Message, PolicyFile, Price, Tier, load_job
 from tierwise.schema.result import ProposalRound
-from tierwise.search.rounds.proposed import Proposed
 
-DESK = importlib.import_module("tierwise.search.rounds.desk")
-PLANNED = importlib.import_module("tierwise.search.rounds.planned")
-SEARCH = importlib.import_module("tierwise.runs.tune")
+DESK = importlib.import_module("tierwise.runs.proposing")
+PLAN = importlib.import_module("tierwise.runs.plan")
+TUNE = importlib.import_module("tierwise.runs.tune")
 
 PROMPTS = """- id: plain
   user: "{{ question }}"
@@ -106,7 +106,7 @@ def installed(patch: pytest.MonkeyPatch, says: Says) -> Proposer:
         {"direct": {"max_tokens": 300}},
     )
     patch.setattr(DESK, "open_model", made.open)
-    for module in (DESK, SEARCH, PLANNED):
+    for module in (DESK, TUNE, PLAN):
         patch.setattr(module, "proposer_of", lambda spec: tier)
     return made
 
@@ -286,7 +286,7 @@ def test_a_candidate_that_exceeds_the_context_is_refused_and_the_run_goes_on(
 def test_proposals_are_stored_with_their_exact_bytes(helped: Helped) -> None:
     run_dir = RunDir.open(helped.folder)
     names = [p.stem for p in (helped.folder / "proposals").glob("weak.2.*.json")]
-    stored = [made for name in names if (made := Proposed.load(run_dir, name))]
+    stored = [made for name in names if (made := load_proposed(run_dir, name))]
     (found,) = [s for s in stored if any(c.instructions == BETTER for c in s.candidates)]
     (candidate,) = [c for c in found.candidates if c.instructions == BETTER]
     (prompt,) = [p for p in found.prompts if p.id.endswith(candidate.id)]
@@ -305,7 +305,7 @@ def test_demonstrations_are_the_tiers_own_right_answers(
     made = proposer(helpful)
     result = run(job, tmp_path / "run")
     assert not made.asked
-    stored = Proposed.load(RunDir.open(tmp_path / "run"), "weak.demonstrations")
+    stored = load_proposed(RunDir.open(tmp_path / "run"), "weak.demonstrations")
     assert stored is not None
     assert [len(c.demos) for c in stored.candidates] == [2, 4]
     for demo in stored.candidates[1].demos:

@@ -20,12 +20,13 @@ from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import Account, Buyer, Library, SamplePool, Supply
 from tierwise.retrieval import open_for_task
 from tierwise.runs import load_space
-from tierwise.runs.tune import prepare, tune
+from tierwise.runs.prepare import prepare
+from tierwise.runs.recordings import Trajectories, check_queries, library_from, recorded_space
 from tierwise.runs.tune import replay as replay_run
+from tierwise.runs.tune import tune
 from tierwise.schema import Policy, Recipe, StrategySpec, UsageLimits, Variant, load_job, uniform
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.samples import samples_needed
-from tierwise.search.trajectories import Trajectories, check_queries, library_from, recorded_space
 from tierwise.serving import PolicyRuntime
 
 PLAIN, STEPS = worlds.VARIANTS

@@ -14,12 +14,13 @@ from tests.turns import search_job
 from tierwise.errors import InputError
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.retrieval.bm25 import Bm25Retriever
-from tierwise.runs.tune import prepare, replay, tune
+from tierwise.runs.prepare import prepare
+from tierwise.runs.tune import replay, tune
 from tierwise.schema import load_job
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 
-OPENING = importlib.import_module("tierwise.search.opening")
+OPENING = importlib.import_module("tierwise.runs.tiers")
 
 
 @pytest.fixture(scope="module")

@@ -120,14 +120,14 @@ def plan(
     Raises:
         TierwiseError: bad input.
     """
-    from tierwise.runs.tune import prepare
-    from tierwise.search.plan import plan as planned
-    from tierwise.search.planned import as_data
+    from tierwise.runs.plan import plan as planned
+    from tierwise.runs.plan import plan_file
+    from tierwise.runs.prepare import prepare
 
     with in_python():
         loaded = _loaded(data, prompts, _Reading(inputs, target, metric, answer, name))
         job = _job(data, loaded, tiers, budget, space, settings)
-        return JobPlan(as_data(planned(prepare(job, loaded))).tiers)
+        return JobPlan(plan_file(planned(prepare(job, loaded))).tiers)
 
 
 class ProgressLine:

@@ -11,8 +11,8 @@ import click
 from tierwise.errors import InputError
 
 if TYPE_CHECKING:
-    from tierwise.search.calibrating import Pace
-    from tierwise.search.prepared import Prepared
+    from tierwise.runs.calibrate import Pace
+    from tierwise.runs.prepare import Prepared
 
 
 def calibrated(
@@ -26,12 +26,10 @@ def calibrated(
         InputError: calls were wanted, and the folder holds another job; or they cost money, and
             nobody is there to be asked.
     """
+    from tierwise.runs.calibrate import ITEMS, calibrate
+    from tierwise.runs.plan import at_lengths_seen, plan, plan_file
+    from tierwise.runs.prepare import addresses_of
     from tierwise.search import RunDir
-    from tierwise.search.calibrating import ITEMS, calibrate
-    from tierwise.search.opening import addresses_of
-    from tierwise.search.plan import plan
-    from tierwise.search.planned import as_data
-    from tierwise.search.remaining import at_lengths_seen
 
     if wanted is False or (wanted is None and not sys.stdin.isatty()):
         return {}
@@ -51,12 +49,12 @@ def calibrated(
     run = RunDir.start(folder, prepared.job, fresh=not resume, addresses=addresses_of(prepared))
     paces = calibrate(prepared, run, names)
     if not run.plan.exists():
-        run.write_json(run.plan.name, as_data(at_lengths_seen(whole, run)))
+        run.write_json(run.plan.name, plan_file(at_lengths_seen(whole, run)))
     return paces
 
 
 def _allowed(paid: list[str], whole: object, items: int, wanted: bool | None, *, yes: bool) -> bool:
-    from tierwise.search.planned import Plan
+    from tierwise.runs.plan import Plan
 
     assert isinstance(whole, Plan)
     if (not paid and wanted) or yes:

@@ -13,10 +13,9 @@ import click
 from tierwise.errors import InputError
 
 if TYPE_CHECKING:
+    from tierwise.runs.plan import Plan, Size
+    from tierwise.runs.prepare import Prepared
     from tierwise.schema import Usage
-    from tierwise.search.planned import Plan
-    from tierwise.search.prepared import Prepared
-    from tierwise.search.smaller import Size
 
 COLUMNS = (
     "tier",
@@ -41,9 +40,8 @@ LOG_WIDTH = 100
 
 def planned(prepared: Prepared, folder: Path, *, resume: bool) -> Plan:
     """What `tierwise tune` would buy: what is left, where ``folder`` has a run of the job."""
+    from tierwise.runs.plan import plan, remaining
     from tierwise.search import RunDir
-    from tierwise.search.plan import plan
-    from tierwise.search.remaining import remaining
 
     found = plan(prepared)
     known = RunDir.of(folder, prepared.job) if resume else None

@@ -47,9 +47,9 @@ def command(
     """
     from tierwise.cli._calibrate import calibrated
     from tierwise.cli._plan import COLUMNS, giving_up, planned, remarks, rows, show, show_sizes
-    from tierwise.runs.tune import prepare
-    from tierwise.search.calibrating import timed
-    from tierwise.search.smaller import sizes
+    from tierwise.runs.calibrate import timed
+    from tierwise.runs.plan import sizes
+    from tierwise.runs.prepare import prepare
 
     wanted = asked(job, tiers, options)
     prepared, folder = prepare(wanted), run_folder(out, wanted)

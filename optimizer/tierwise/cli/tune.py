@@ -42,9 +42,9 @@ def command(
     from tierwise.cli._progress import listening, say, stopping
     from tierwise.cli._results import show
     from tierwise.report.html import write_report
-    from tierwise.runs.tune import prepare, tune
+    from tierwise.runs.prepare import addresses_of, prepare
+    from tierwise.runs.tune import tune
     from tierwise.search import RunDir
-    from tierwise.search.opening import addresses_of
 
     wanted = asked(job, tiers, options)
     folder = run_folder(out, wanted)

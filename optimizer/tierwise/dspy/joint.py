@@ -50,6 +50,7 @@ from tierwise.proposals import (
 )
 from tierwise.proposals.dspy_lm import proposers_lm
 from tierwise.proposals.proposers import demonstration_of
+from tierwise.runs.proposing import FIRST, PROPOSER, first_cap, save_proposed
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import (
     Budget,
@@ -62,7 +63,7 @@ from tierwise.schema import (
     Variant,
 )
 from tierwise.search.problem import SearchSize
-from tierwise.search.rounds import FIRST, PROPOSER, Proposed, first_cap
+from tierwise.search.proposals import Proposed
 from tierwise.tasks.task import DEFAULT_SHARES
 
 CHECKED_EXAMPLES = 8
@@ -225,7 +226,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         first = Proposed(
             tuple(others), tuple(self.registry.candidates), tuple(self.registry.refused)
         )
-        first.save(run, FIRST)
+        save_proposed(run, FIRST, first)
         loaded = LoadedTask(examples.task, (baseline,), run.path, (baseline,))
         proposer = ProgramProposer(context, self.registry, tuple(demos))
         self.result = tune(job, out, loaded=loaded, search_size=self.search_size, proposer=proposer)

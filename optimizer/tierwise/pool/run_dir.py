@@ -29,6 +29,8 @@ RUN = "run.json"
 STUDIED = "studied.json"
 LOCK = ".lock"
 
+STUDIED = "studied.json"
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -76,7 +78,7 @@ class RunDir:
 
     @property
     def studied(self) -> Studied:
-        """What a finished search left for a later one, by tier; see ``search.earlier``."""
+        """What a finished search left for a later one, by tier; see ``runs.studied``."""
         try:
             return from_json(self.path / STUDIED, Studied)
         except FileNotFoundError:

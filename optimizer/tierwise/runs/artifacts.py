@@ -29,6 +29,8 @@ from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
 from tierwise.pool import Billed, SamplePool
 from tierwise.pool.reading import Purchase
 from tierwise.pool.run_dir import STUDIED, RunDir
+from tierwise.runs.prepare import Prepared
+from tierwise.runs.studied import entry
 from tierwise.schema import Job, Limits, LoadedTask, Policy, PolicyFile, PromptTemplate, TaskRef
 from tierwise.schema.prompt import turns_used
 from tierwise.schema.result import (
@@ -48,8 +50,6 @@ from tierwise.schema.result import (
     from_json,
     to_data,
 )
-from tierwise.search.earlier import entry
-from tierwise.search.prepared import Prepared
 from tierwise.search.problem import own_variants
 from tierwise.search.samples import samples_needed
 from tierwise.search.study import StudyRound, described, mirror

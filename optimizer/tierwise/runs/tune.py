@@ -10,31 +10,23 @@ from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 
-from tierwise.difficulty import asking
-from tierwise.errors import InputError, TierwiseError, unknown_name
-from tierwise.llm.models import RECORDED, kind_of, tier_of_spec
-from tierwise.llm.recorded import Recording, same_items
+from tierwise.errors import InputError, TierwiseError
 from tierwise.pool import SamplePool
 from tierwise.pool.run_dir import RunDir, held
 from tierwise.pool.supervision import INTERRUPTION
 from tierwise.proposals import PromptProposer, TaskProposer
-from tierwise.runs import load_space, load_task, space_of
 from tierwise.runs.artifacts import Origin, RunResults, write_results
-from tierwise.schema import Job, LoadedTask, PromptTemplate
+from tierwise.runs.plan import plan, plan_file
+from tierwise.runs.prepare import Prepared, addresses_of, prepare
+from tierwise.runs.proposing import Desk, proposer_of
+from tierwise.runs.tiers import Searched, Searches, search_tier
+from tierwise.schema import Job, LoadedTask
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import Summary
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.gate import passed
-from tierwise.search.opening import Searched, Searches, addresses_of, search_tier
-from tierwise.search.plan import plan
-from tierwise.search.planned import as_data
-from tierwise.search.prepared import Prepared
 from tierwise.search.problem import EscalationTarget, SearchSize
-from tierwise.search.rounds import Desk, proposer_of
-from tierwise.search.space import without_search
 from tierwise.search.tier import TierResult, escalation_target
-from tierwise.tasks import RECORDED as RECORDED_METRIC
-from tierwise.tasks import SPLITS
 
 
 @dataclass(frozen=True)
@@ -46,63 +38,6 @@ class TuneResult:
     summary: Summary
     found: Mapping[str, TierResult]
     failed: Mapping[str, TierwiseError]
-
-
-def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
-    """Load and check what a job names; ``task`` in place of its task, where that lives in Python.
-
-    Raises:
-        InputError: whatever is wrong with task, space, prompts or tiers.
-    """
-    job = replace(job, space=space_of(job, task))
-    space = load_space(job.space)
-    rendered = any(kind_of(spec.model) != RECORDED for spec in job.tiers.values())
-    loaded = task or load_task(job.task, space, prompts_needed=rendered)
-    if rendered and not loaded.prompts:
-        raise InputError(f"task {loaded.task.name!r} has no prompts")
-    for split in SPLITS[1:]:
-        if not loaded.task.splits[split]:
-            raise InputError(
-                f"task {loaded.task.name!r} has no item in split {split!r}: a study needs some in "
-                "tune, select and test"
-            )
-    if loaded.task.metric == RECORDED_METRIC and rendered:
-        raise InputError(
-            f"the metric of task {loaded.task.name!r} is 'recorded', the score that a recording "
-            "carries: it cannot score the new answers of a tier that is not recorded/MODEL"
-        )
-    tiers = {name: tier_of_spec(name, spec) for name, spec in job.tiers.items()}
-    for name in tiers:
-        for other in job.above(name):
-            if (kind_of(tiers[name].model) == RECORDED) != (
-                kind_of(tiers[other].model) == RECORDED
-            ):
-                raise InputError(
-                    f"escalate_to: tiers {name!r} and {other!r} are a recorded one and one that is "
-                    "not; a request can escalate only between two of a kind"
-                )
-    same_items(
-        [
-            Recording.load(spec.recordings or "", spec.model)
-            for spec in job.tiers.values()
-            if kind_of(spec.model) == RECORDED
-        ]
-    )
-    if job.proposals is not None and not rendered:
-        raise InputError(
-            "proposals: a recording holds no answers to prompts that are yet to be written; leave "
-            "the key out, or name a tier that is not recorded/MODEL"
-        )
-    for kind, turn in asking(space.signals).items() if rendered else ():
-        if all(prompt.turn != turn for prompt in loaded.asking):
-            raise InputError(
-                f"the signal {kind} asks the model about the task, and no prompt says how: give "
-                f"one the turn {turn!r}, or leave the signal out of the space {space.name!r}"
-            )
-    baseline = _baseline(job, loaded) if rendered else None
-    if loaded.retriever is None:
-        space = without_search(space)
-    return Prepared(job, loaded, space, tiers, baseline)
 
 
 def tune(
@@ -131,7 +66,7 @@ def tune(
     addresses = addresses_of(prepared)
     with RunDir.started(out, prepared.job, fresh=fresh, addresses=addresses) as run:
         if not run.plan.exists():  # of before the first purchase, so that it can be held against it
-            run.write_json(run.plan.name, as_data(plan(prepared, search_size)))
+            run.write_json(run.plan.name, plan_file(plan(prepared, search_size)))
         try:
             return _run(
                 prepared,
@@ -299,12 +234,3 @@ def _gates(found: Mapping[str, TierResult]) -> dict[str, dict[str, bool]]:
     for (name, point), verdict in zip(asked, verdicts, strict=True):
         gates[name][point] = verdict
     return gates
-
-
-def _baseline(job: Job, loaded: LoadedTask) -> PromptTemplate:
-    own = {prompt.id: prompt for prompt in (*loaded.own, *loaded.prompts)}
-    if job.baseline is None:
-        return next(iter(own.values()))
-    if job.baseline not in own:
-        raise unknown_name("prompt of the task (baseline)", job.baseline, own)
-    return own[job.baseline]

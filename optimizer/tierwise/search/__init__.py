@@ -3,7 +3,6 @@
 from tierwise.pool import Bought, Remarked
 from tierwise.pool.run_dir import RunDir
 from tierwise.search.events import Best, Event, Finished, Listener, Started
-from tierwise.search.prepared import Prepared
 from tierwise.search.problem import SearchSize
 
 __all__ = [
@@ -12,7 +11,6 @@ __all__ = [
     "Event",
     "Finished",
     "Listener",
-    "Prepared",
     "Remarked",
     "RunDir",
     "SearchSize",

@@ -21,8 +21,7 @@ from tierwise.schema import (
     Variant,
 )
 from tierwise.schema.space import SearchSpace
-from tierwise.search.earlier import Before
-from tierwise.search.space import Dimensions
+from tierwise.search.space import Dimensions, Proposal
 from tierwise.search.variants import Variants
 from tierwise.tasks import SPLITS, Item, Task
 
@@ -121,6 +120,21 @@ class SampleCost:
 
 
 @dataclass(frozen=True)
+class EarlierStudy:
+    """What a tier's search begins from, where the folder holds an earlier one.
+
+    Attributes:
+        prompts: id -> hash of the messages, of the prompts that it may choose from.
+        study_rounds: how many there were.
+        proposals: the front of the last of them.
+    """
+
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    study_rounds: int = 0
+    proposals: tuple[Proposal, ...] = ()
+
+
+@dataclass(frozen=True)
 class EscalationTarget:
     """A stronger tier that requests may be escalated to, known from its own search.
 
@@ -203,7 +217,7 @@ class TierProblem:
     study_rounds: int = 0
     scores: frozenset[str] | None = None
     ready_signals: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
-    before: Before = Before()
+    before: EarlierStudy = EarlierStudy()
     targets: tuple[EscalationTarget, ...] = ()
 
     @property

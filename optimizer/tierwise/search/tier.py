@@ -15,7 +15,7 @@ from tierwise.search.compute_gate import GateDecision
 from tierwise.search.events import Listener, Started
 from tierwise.search.gate import Comparison
 from tierwise.search.problem import EscalationTarget, TierProblem, keeps_to_itself, of_tier
-from tierwise.search.rounds import Round, Rounds
+from tierwise.search.proposals import Round, Rounds
 from tierwise.search.samples import Samples
 from tierwise.search.selection import Candidate, balanced_utility
 from tierwise.search.stages import VariantAtOneSample, explore, select, test

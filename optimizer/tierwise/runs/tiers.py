@@ -10,29 +10,32 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tierwise.llm import Remarking
-from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, open_model
+from tierwise.llm.models import RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
 from tierwise.pool import Account, Buyer, Library, Remarked, SamplePool, Supply
 from tierwise.retrieval import identity_among, open_for_task
-from tierwise.schema import PromptTemplate, Tier, UsageLimits
-from tierwise.schema.result import Studied
-from tierwise.search.budget import assumed_cost
-from tierwise.search.earlier import before
-from tierwise.search.events import Listener
-from tierwise.search.prepared import Prepared
-from tierwise.search.problem import EscalationTarget, SampleCost, SearchSize, TierProblem
-from tierwise.search.recorded import (
+from tierwise.runs.prepare import Prepared, share_of
+from tierwise.runs.proposing import Desk
+from tierwise.runs.recordings import (
     FREE,
     RecordedSamples,
+    Trajectories,
+    check_queries,
     fingerprint,
+    library_from,
+    recorded_space,
     recorded_variants,
     scores_of,
 )
-from tierwise.search.rounds import Desk, Start
-from tierwise.search.shares import share_of
+from tierwise.runs.studied import before
+from tierwise.schema import PromptTemplate, Tier, UsageLimits
+from tierwise.schema.result import Studied
+from tierwise.search.budget import assumed_cost
+from tierwise.search.events import Listener
+from tierwise.search.problem import EscalationTarget, SampleCost, SearchSize, TierProblem
+from tierwise.search.proposals import Start
 from tierwise.search.space import offered, without_search
 from tierwise.search.tier import TierResult, search
-from tierwise.search.trajectories import Trajectories, check_queries, library_from, recorded_space
 from tierwise.search.variants import Variants, with_mode_to_ask
 
 
@@ -75,12 +78,6 @@ class Searched(NamedTuple):
     found: TierResult
     samples_sha256: str
     remarks: tuple[str, ...] = ()
-
-
-def addresses_of(prepared: Prepared) -> dict[str, str]:
-    """Where the environment sends the calls of the job's tiers, of those that are sent anywhere."""
-    tiers = prepared.tiers.values()
-    return {tier.name: address_of(tier) for tier in tiers if kind_of(tier.model) == LITELLM}
 
 
 def search_tier(
@@ -136,7 +133,9 @@ def _on_a_provider(
         )
         search_size, rounds = searches.search_size, None
         if searches.desk is not None:
-            start = Start(searches.desk, buyer, prepared.space, baseline, search_size.reflect_items)
+            start = Start(
+                searches.desk, buyer, prepared.space, baseline, search_size.reflect_items, job.seed
+            )
             rounds = start.rounds()
             prompts = (*prompts, *rounds.made[0].prompts)
             search_size = searches.desk.search_size(search_size)

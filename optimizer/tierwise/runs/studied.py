@@ -11,30 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from tierwise.errors import InputError
 from tierwise.schema import PromptTemplate
 from tierwise.schema.result import Studied, StudiedPolicy, StudiedTier, StudyState
+from tierwise.search.problem import EarlierStudy
 from tierwise.search.space import Proposal
 
 
-@dataclass(frozen=True)
-class Before:
-    """What a tier's search begins from.
-
-    Attributes:
-        prompts: id -> hash of the messages, of the prompts that it may choose from.
-        generations: how many there were.
-        proposals: the front of the last of them.
-    """
-
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    study_rounds: int = 0
-    proposals: tuple[Proposal, ...] = ()
-
-
-def before(studied: Studied, tier: str, prompts: Mapping[str, PromptTemplate]) -> Before:
+def before(studied: Studied, tier: str, prompts: Mapping[str, PromptTemplate]) -> EarlierStudy:
     """What the search over ``prompts`` begins from; ``studied`` is what the folder holds.
 
     Raises:
@@ -43,19 +28,19 @@ def before(studied: Studied, tier: str, prompts: Mapping[str, PromptTemplate]) -
     now = {name: _mark(prompt) for name, prompt in sorted(prompts.items())}
     known = studied.tiers.get(tier)
     if known is None:
-        return Before(now)
+        return EarlierStudy(now)
     if known.prompts == now:
-        return Before(now, known.before.study_rounds, _proposals(known.before))
+        return EarlierStudy(now, known.before.study_rounds, _proposals(known.before))
     for name, mark in known.prompts.items():
         if now.get(name, mark) != mark:
             raise InputError(
                 f"prompt {name!r} has another text than when this folder was tuned; a changed text "
                 "is a new id (or begin anew with --fresh)"
             )
-    return Before(now, known.study_rounds, _proposals(known))
+    return EarlierStudy(now, known.study_rounds, _proposals(known))
 
 
-def entry(began: Before, study_rounds: int, front: Sequence[Proposal]) -> StudiedTier:
+def entry(began: EarlierStudy, study_rounds: int, front: Sequence[Proposal]) -> StudiedTier:
     """What the folder keeps of a tier that was searched: for a later run, and for this one again.
 
     Signals that ask the model or were fitted belong to their study, and are left out.

@@ -14,11 +14,9 @@ from dataclasses import dataclass, replace
 from tierwise.llm.models import LITELLM, kind_of, open_model
 from tierwise.pool import Account, Buyer, Need, SamplePool, Supply, fill, missing_calls
 from tierwise.pool.run_dir import RunDir
-from tierwise.search.opening import addresses_of
-from tierwise.search.planned import Plan
-from tierwise.search.prepared import Prepared
+from tierwise.runs.plan import Plan
+from tierwise.runs.prepare import Prepared, addresses_of, share_of
 from tierwise.search.problem import SearchSize, in_random_order
-from tierwise.search.shares import share_of
 from tierwise.search.variants import with_mode_to_ask
 
 ITEMS = 2

@@ -1,7 +1,9 @@
-"""Where a run's proposals are made: within the proposer's cap, and once.
+"""Where a run's prompts are proposed: within the proposer's caps, and once.
 
 A round that was made is read back from the run, so that a replay, or a run that is resumed, asks no
-proposer again. What was bought for a round that was interrupted is in the pool.
+proposer again. What was bought for a round that was interrupted is in the pool. Caps are fixed
+parts of the job's budget, a part a round, and then a tier: were they what others leave, a result
+would depend on which tier was faster.
 """
 
 from __future__ import annotations
@@ -15,21 +17,26 @@ from tierwise.errors import UnsupportedError
 from tierwise.llm.models import open_model, tier_of_spec
 from tierwise.pool import Account, PooledModel, SamplePool
 from tierwise.pool.run_dir import RunDir
-from tierwise.proposals import CandidateRegistry, PromptProposer, ReflectionBrief
-from tierwise.schema import Job, PromptTemplate, ProposalSpec, Tier, TierSpec, Usage, UsageLimits
-from tierwise.schema.result import ProposerUsage
+from tierwise.proposals import CandidateRegistry, PromptProposer
+from tierwise.schema import (
+    Budget,
+    Job,
+    PromptTemplate,
+    ProposalSpec,
+    Tier,
+    TierSpec,
+    Usage,
+    UsageLimits,
+)
+from tierwise.schema.result import ProposerUsage, from_json
 from tierwise.search.problem import SearchSize
-from tierwise.search.rounds.caps import PROPOSER, book_of, first_cap, tier_cap
-from tierwise.search.rounds.proposed import FIRST, Proposed
+from tierwise.search.proposals import Asked, Proposed
 
+PROPOSER = "proposer"
+"""The book of a run's pool for the first round; ``proposer/TIER`` is that of a tier's others."""
 
-@dataclass(frozen=True)
-class Asked:
-    """A brief, the prompt that it is about, and how many instructions are wanted."""
-
-    brief: ReflectionBrief
-    prompt: PromptTemplate
-    n: int
+FOLDER = "proposals"
+FIRST = "first"
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Desk:
         with self._proposer(PROPOSER, first_cap(self.job), "round 1") as lm:
             prompts = self.proposer.open(registry, lm, n=self.spec.instructions, seed=self.job.seed)
         made = Proposed.of(prompts, registry, self.proposer.registry())
-        made.save(self.run, FIRST)
+        save_proposed(self.run, FIRST, made)
         return made
 
     def later(self, tier: str, round_: str, registry: CandidateRegistry, asked: Asked) -> Proposed:
@@ -85,7 +92,7 @@ class Desk:
                 registry, asked.brief, asked.prompt, lm, n=asked.n, seed=self.job.seed
             )
         made = Proposed.of(prompts, registry, before)
-        made.save(self.run, name)
+        save_proposed(self.run, name, made)
         return made
 
     def demonstrations(
@@ -98,7 +105,7 @@ class Desk:
             return there
         registry = self.proposer.registry()
         made = Proposed.of(make(registry), registry, self.proposer.registry())
-        made.save(self.run, name)
+        save_proposed(self.run, name, made)
         return made
 
     def summary(self) -> ProposerUsage:
@@ -111,7 +118,7 @@ class Desk:
         return ProposerUsage(**spent.totals(), model=None if model is None else model.model)
 
     def _there(self, name: str) -> Proposed | None:
-        there = Proposed.load(self.run, name)
+        there = load_proposed(self.run, name)
         if there is None and self.replaying:
             raise UnsupportedError(
                 f"{self.run.path} lacks proposals/{name}.json, and a replay asks no proposer"
@@ -136,6 +143,23 @@ class Desk:
             model.close()
 
 
+def save_proposed(run: RunDir, name: str, made: Proposed) -> None:
+    """Write ``proposals/NAME.json``, whole or not at all."""
+    run.write_json(f"{FOLDER}/{name}.json", made)
+
+
+def load_proposed(run: RunDir, name: str) -> Proposed | None:
+    """What ``save_proposed`` wrote; None where the round was not made.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        return from_json(run.path / FOLDER / f"{name}.json", Proposed)
+    except FileNotFoundError:
+        return None
+
+
 def proposer_of(spec: TierSpec) -> Tier:
     """The proposer as a tier.
 
@@ -143,3 +167,27 @@ def proposer_of(spec: TierSpec) -> Tier:
         InputError: see ``tier_of_spec``.
     """
     return tier_of_spec(PROPOSER, spec)
+
+
+def book_of(tier: str) -> str:
+    """The book of a tier's rounds."""
+    return f"{PROPOSER}/{tier}"
+
+
+def first_cap(job: Job) -> UsageLimits:
+    """Of the first round, which is the same for all tiers."""
+    return _cap(job.proposers_budget.times(1 / _rounds(job)))
+
+
+def tier_cap(job: Job) -> UsageLimits:
+    """Of one tier's later rounds."""
+    rounds = _rounds(job)
+    return _cap(job.proposers_budget.times((rounds - 1) / rounds / len(job.tiers)))
+
+
+def _rounds(job: Job) -> int:
+    return job.proposals.rounds if job.proposals else 1
+
+
+def _cap(budget: Budget) -> UsageLimits:
+    return UsageLimits(budget.usd, budget.calls, budget.tokens, budget.seconds)

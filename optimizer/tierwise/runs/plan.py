@@ -1,0 +1,626 @@
+"""What a job would buy and cost, tier by tier and stage by stage, before a single call.
+
+The stages are those of ``search.budget.stage_table``, by which the search scales itself to its
+budget; here each is priced. Prompts are rendered and measured in bytes. How long answers are nobody
+knows before the first, so the expectation takes a sixth of each mode's token cap, a token for three
+bytes of prompt, and a part of the samples that finalists might ask for (``FINALISTS_SAMPLES``); the
+worst case takes all of them, and a token a byte, as a reservation does. A budget's cap bounds both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from tierwise.errors import BudgetError
+from tierwise.llm import Call, build_request
+from tierwise.llm.models import RECORDED, address_of, kind_of
+from tierwise.pool import SamplePool
+from tierwise.pool.calls import worst_case
+from tierwise.pool.run_dir import RunDir
+from tierwise.proposals.proposers import SHOWN_FAILURES
+from tierwise.retrieval import usual_bytes
+from tierwise.runs.prepare import Prepared, share_of
+from tierwise.runs.proposing import PROPOSER, book_of, first_cap, proposer_of, tier_cap
+from tierwise.runs.recordings import scores_of
+from tierwise.schema import Budget, Job, Tier, Usage, UsageLimits, Variant
+from tierwise.schema.result import PLAN_SCHEMA, PlannedStage, PlannedTier, RunPlan, UsageTotals
+from tierwise.schema.space import SearchSpace
+from tierwise.search.budget import (
+    BYTES_A_TOKEN,
+    PART_OF_CAP,
+    StageRow,
+    affordable,
+    assumed_cost,
+    enough_usd,
+    stage_table,
+)
+from tierwise.search.problem import SearchSize
+from tierwise.search.samples import SampleCounts, most_samples, with_nodes
+from tierwise.search.space import offered
+from tierwise.search.tier import MOST_VARIANTS
+from tierwise.search.variants import Variants, token_cap, with_mode_to_ask
+
+MEASURED_ITEMS = 40
+"""Items whose prompts are rendered, of the split that is screened."""
+
+FINALISTS_SAMPLES = {"rounds": 0.55, "select": 0.55, "test": 0.35}
+"""Part of the most samples that policies on held-out items are expected to ask for: runs on
+embedded tiers bought .41 to .61 of them on select, for two dozen finalists, and .19 to .49 on test.
+"""
+
+GO_ON = 0.3
+"""Part of the turns of chains bought to their end that is expected, since most end before. Runs
+on ``lookup``, to six rounds of one to four facts, bought .24 to .31, and .16 to .27 on test."""
+
+OWN_BYTES, FEEDBACK_BYTES = 2500, 400
+"""Of a proposer's request: what DSPy's and GEPA's own text take, and what is said of a failure."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage of a tier, priced.
+
+    Attributes:
+        items: ``uncut_items`` are without the budget.
+        samples: new ones, at most; ``lookups`` what their queries ask for.
+    """
+
+    stage: str
+    variants: int
+    items: int
+    uncut_items: int
+    samples: int
+    expected: Usage
+    worst: Usage
+    lookups: int = 0
+
+
+@dataclass(frozen=True)
+class TierPlan:
+    """One tier; ``fault`` says why its budget is too small for the smallest search.
+
+    ``worst`` is bounded by the tier's share of the budget, ``cap``, which is never passed. Where a
+    run has begun (``remaining``), all are what is left beside what it ``bought``.
+
+    Attributes:
+        seconds_a_call: with many calls at once; None where no call was made to see it.
+        enough_usd: dollars of a cap that lets the search be as large as this.
+        lengths_seen: what samples turned out to cost over what is expected before the first; dollars.
+    """
+
+    tier: Tier
+    cap: UsageLimits
+    stages: tuple[StagePlan, ...]
+    fault: str = ""
+    bought: Usage | None = None
+    seconds_a_call: float | None = None
+    enough_usd: float = 0.0
+    lengths_seen: float | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Nothing is bought."""
+        return kind_of(self.tier.model) == RECORDED
+
+    @property
+    def paid(self) -> bool:
+        """Calls to it are on somebody's bill."""
+        price = self.tier.price
+        free = price.prompt_usd_per_mtok == 0 and price.completion_usd_per_mtok == 0
+        return not (price.simulated or free or kind_of(self.tier.model) != "litellm")
+
+    @property
+    def expected(self) -> Usage:
+        """Over all stages, within the cap."""
+        return self._within([s.expected for s in self.stages])
+
+    @property
+    def worst(self) -> Usage:
+        """Over all stages, within the cap."""
+        return self._within([s.worst for s in self.stages])
+
+    @property
+    def minutes(self) -> tuple[float, float] | None:
+        """Of its calls, expected and at worst: by its pace, and no faster than its limits allow.
+
+        At worst a call takes longer as its answers do. None where nothing is known of either.
+        """
+        expected = self._minutes(self.expected, 1.0)
+        longer = self.worst.tokens / self.expected.tokens if self.expected.tokens else 1.0
+        calls = self.worst.calls / self.expected.calls if self.expected.calls else 1.0
+        worst = self._minutes(self.worst, max(1.0, longer / calls))
+        return None if expected is None or worst is None else (expected, worst)
+
+    def _minutes(self, amount: Usage, slower: float) -> float | None:
+        limits = self.tier.limits
+        floors = [
+            amount.calls / limits["rpm"] if "rpm" in limits else None,
+            amount.tokens / limits["tpm"] if "tpm" in limits else None,
+            amount.calls * self.seconds_a_call * slower / 60 if self.seconds_a_call else None,
+        ]
+        return max((floor for floor in floors if floor is not None), default=None)
+
+    def _within(self, amounts: Sequence[Usage]) -> Usage:
+        return self.cap.cut(sum(amounts, Usage()))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job's plan."""
+
+    tiers: Mapping[str, TierPlan]
+
+    @property
+    def paid(self) -> tuple[str, ...]:
+        """Names of the tiers that cost money."""
+        return tuple(name for name, tier in self.tiers.items() if tier.paid)
+
+    @property
+    def paid_usd(self) -> tuple[float, float]:
+        """Dollars of the paid tiers: expected, and at worst."""
+        paid = [self.tiers[name] for name in self.paid]
+        return sum(t.expected.usd for t in paid), sum(t.worst.usd for t in paid)
+
+
+def plan_file(found: Plan) -> RunPlan:
+    """``plan.json``: what was planned before the first purchase, by tier and stage."""
+    return RunPlan(
+        PLAN_SCHEMA,
+        {
+            name: PlannedTier(
+                fault=tier.fault,
+                stages={
+                    s.stage: PlannedStage(
+                        variants=s.variants,
+                        items=s.items,
+                        samples=s.samples,
+                        lookups=s.lookups,
+                        expected=UsageTotals.of(s.expected),
+                        worst=UsageTotals.of(s.worst),
+                    )
+                    for s in tier.stages
+                },
+                expected=UsageTotals.of(tier.expected),
+                worst=UsageTotals.of(tier.worst),
+            )
+            for name, tier in found.tiers.items()
+        },
+    )
+
+
+# The plan of a job that begins with an empty pool
+
+
+def plan(prepared: Prepared, search_size: SearchSize | None = None) -> Plan:
+    """What ``runs.tune`` would buy for a job that begins with an empty pool.
+
+    Raises:
+        InputError: no prompt fits a mode that a tier and the space share; a cap on dollars or
+            tokens, and a mode that sends no token cap.
+    """
+    tiers = {
+        name: _tier_plan(prepared, tier, search_size or SearchSize())
+        for name, tier in prepared.tiers.items()
+    }
+    return Plan(tiers | _proposers_plan(prepared))
+
+
+def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierPlan:
+    cap = share_of(prepared.job, tier, prepared.tiers)
+    if prepared.baseline is None or kind_of(tier.model) == RECORDED:
+        return TierPlan(tier, cap, ())
+    task = prepared.loaded.task
+    tier = with_mode_to_ask(tier, prepared.space)
+    spec, prompts = prepared.job.proposals, prepared.loaded.prompts
+    if spec is not None:  # as many as may be proposed, of the length of the baseline
+        search_size = replace(search_size, rounds=spec.rounds - 1, proposed=spec.instructions)
+        prompts += tuple(
+            replace(prepared.baseline, id=f"{prepared.baseline.id}+proposed-{i}", paraphrases=())
+            for i in range(spec.instructions + spec.demonstrations)
+        )
+    variants = prepared.variants(tier, prepared.baseline, prompts)
+    space = offered(prepared.space, scores_of(task, tier))
+    calls = _calls(prepared, tier, variants, variants.candidates)
+    first = [of_variant[0].request for of_variant in calls]
+    prompt_bytes = sum(len(m.content.encode()) for r in first for m in r.messages) / len(first)
+    counts = SampleCounts.of(space, len(first), most_samples(space))
+    whole = search_size.within(task, prepared.space.signals)
+    fault, size, enough = "", whole, 0.0
+    try:
+        assumed = assumed_cost(tier, variants.candidates, prompt_bytes)
+        size = affordable(whole, counts, assumed, cap, tier=tier.name)
+        enough = enough_usd(size, counts, assumed)
+    except BudgetError as error:
+        fault = str(error)
+    lengths = _Lengths.of(tier, calls, bounded=cap.bounds_price)
+    turns = _Turns.of(prepared, space, counts)
+    uncut = {row.stage: row.items for row in stage_table(whole, counts)}
+    stages = [
+        _stage(row, uncut[row.stage], tier, lengths, turns) for row in stage_table(size, counts)
+    ]
+    for other in prepared.job.above(tier.name):
+        target = prepared.tiers[other]
+        stages = [_escalating(stage, prepared, target, counts.n_samples) for stage in stages]
+    if variants.asking:
+        asked = _calls(prepared, tier, variants, [a for of in variants.asking.values() for a in of])
+        stages.append(_asking(size, search_size, prepared, variants, tier, asked))
+    return TierPlan(tier, cap, tuple(stages), fault, enough_usd=enough)
+
+
+def _stage(
+    row: StageRow, uncut_items: int, tier: Tier, lengths: _Lengths, turns: _Turns
+) -> StagePlan:
+    usual = row.samples
+    if row.stage in FINALISTS_SAMPLES:
+        each = row.samples / row.requests
+        usual = row.requests * max(1, round(each * FINALISTS_SAMPLES[row.stage]))
+    lookups, below, most_below = turns.usage(row.nodes, tier, lengths)
+    return StagePlan(
+        row.stage,
+        row.variants,
+        row.items,
+        uncut_items,
+        row.samples + row.nodes,
+        lengths.usual.usage(tier, row.requests if tier.takes_n else usual, usual) + below,
+        lengths.worst.usage(tier, row.requests if tier.takes_n else row.samples, row.samples)
+        + most_below,
+        lookups,
+    )
+
+
+def _escalating(stage: StagePlan, prepared: Prepared, target: Tier, n_samples: int) -> StagePlan:
+    """With the samples of an escalation target that finalists may ask for on held-out items.
+
+    Those of the study are bought by the target, which is searched first; so are those of its own
+    finalists, which as many are expected of. At worst it is none of them.
+    """
+    if stage.stage not in ("select", "test") or prepared.baseline is None:
+        return stage
+    variants = prepared.variants(target, prepared.baseline, prepared.loaded.prompts)
+    calls = _calls(prepared, target, variants, variants.candidates)
+    n = min(MOST_VARIANTS, len(variants.candidates))
+    pairs, samples = n * stage.items, n * stage.items * n_samples
+    worst = _Lengths.of(target, calls, bounded=False).worst
+    return replace(
+        stage,
+        variants=stage.variants + n,
+        samples=stage.samples + samples,
+        worst=stage.worst + worst.usage(target, pairs if target.takes_n else samples, samples),
+    )
+
+
+def _asking(
+    size: SearchSize,
+    whole: SearchSize,
+    prepared: Prepared,
+    variants: Variants,
+    tier: Tier,
+    calls: Sequence[Sequence[Call]],
+) -> StagePlan:
+    """What signals ask beside the answers: each paraphrase in the screening, then one a signal."""
+    splits = {name: len(items) for name, items in prepared.loaded.task.splits.items()}
+    screened, studied = (min(n, splits["tune"]) for n in (size.screen_items, size.study_items))
+    held_out = min(size.select_items, splits["select"]) + min(size.test_items, splits["test"])
+    paraphrases = sum(len(of) for of in variants.asking.values())
+    later = max(studied - screened + held_out, 0)
+    samples = paraphrases * screened + len(variants.asking) * later
+    lengths = _Lengths.of(tier, calls, bounded=False)
+    return StagePlan(
+        "ask",
+        paraphrases,
+        size.study_items,
+        whole.study_items,
+        samples,
+        lengths.usual.usage(tier, samples, samples),
+        lengths.worst.usage(tier, samples, samples),
+    )
+
+
+def _proposers_plan(prepared: Prepared) -> dict[str, TierPlan]:
+    """A call an instruction, for each of the proposer's books; nothing where there is no proposer.
+
+    The pool's book of the first round is ``proposer``, that of a tier's later ones
+    ``proposer/TIER``, each with a cap of its own.
+
+    Raises:
+        InputError: see ``proposer_of``.
+    """
+    job, spec = prepared.job, prepared.job.proposals
+    if spec is None or spec.model is None:
+        return {}
+    tier = proposer_of(spec.model)
+    items = prepared.loaded.task.splits["train"]
+    sizes = [sum(len(v.encode()) for v in item.inputs.values()) for item in items]
+    shown = OWN_BYTES + SHOWN_FAILURES * (FEEDBACK_BYTES + max(sizes, default=0))
+    most, n = token_cap(next(iter(tier.modes.values()), {})), spec.instructions
+    expected = _CallLengths(shown / BYTES_A_TOKEN, most * PART_OF_CAP).usage(tier, n, n)
+    worst = _CallLengths(shown, most).usage(tier, n, n)
+    first, *later = (
+        StagePlan(f"round {number}", n, n, n, n, expected, worst)
+        for number in range(1, spec.rounds + 1)
+    )
+    books = {PROPOSER: TierPlan(tier, first_cap(job), (first,))}
+    if later:
+        own = TierPlan(tier, tier_cap(job), tuple(later))
+        books |= {book_of(name): own for name in job.tiers}
+    return books
+
+
+# How long calls are
+
+
+class _CallLengths(NamedTuple):
+    """Tokens of a call's prompt, and of a sample's completion."""
+
+    prompt: float
+    completion: float
+
+    def usage(self, tier: Tier, calls: int, samples: int) -> Usage:
+        """Of so many calls for so many samples."""
+        prompt, completion = calls * self.prompt, samples * self.completion
+        usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
+        return Usage(calls, samples, prompt, completion, usd=usd)
+
+
+class _Lengths(NamedTuple):
+    """On average, and at worst over all variants."""
+
+    usual: _CallLengths
+    worst: _CallLengths
+
+    @classmethod
+    def of(cls, tier: Tier, calls: Sequence[Sequence[Call]], *, bounded: bool) -> _Lengths:
+        """Measured on rendered requests."""
+        each = [call for of_variant in calls for call in of_variant]
+        sizes = [sum(len(m.content.encode()) for m in call.request.messages) for call in each]
+        one = [worst_case([call], tier, bounded=bounded).tokens for call in each]
+        two = [worst_case([call._replace(n=2)], tier, bounded=bounded).tokens for call in each]
+        most = [b - a for a, b in zip(one, two, strict=True)]
+        usual = _CallLengths(
+            sum(sizes) / len(sizes) / BYTES_A_TOKEN, sum(most) / len(most) * PART_OF_CAP
+        )
+        prompts = (a - completion for a, completion in zip(one, most, strict=True))
+        return cls(usual, _CallLengths(max(prompts), max(most)))
+
+
+def _calls(
+    prepared: Prepared, tier: Tier, variants: Variants, among: Sequence[Variant]
+) -> list[list[Call]]:
+    """For each variant the calls for one sample of some items."""
+    items = prepared.loaded.task.splits["tune"][:MEASURED_ITEMS]
+    address = address_of(tier)
+
+    def call(variant: Variant, inputs: Mapping[str, str]) -> Call:
+        prompt = variants.prompts[variant.prompt]
+        return Call(build_request(tier, prompt, variant, inputs, address), 0, 1, 0)
+
+    return [[call(variant, item.inputs) for item in items] for variant in among]
+
+
+class _Turns(NamedTuple):
+    """Turns beside plain answers: those of a variant's chains on an item, bought to their end.
+
+    Attributes:
+        queries: the part of them that asks a query, each of which is a look-up.
+        usd_per_lookup: dollars.
+        above: how many turns lie above one on average, ``most_above`` at most.
+        passages: how many passages lie above one on average, ``most_passages`` at most.
+        passage_bytes: of a passage on average, ``most_bytes`` at most.
+    """
+
+    queries: float = 0.0
+    usd_per_lookup: float = 0.0
+    above: float = 0.0
+    most_above: int = 0
+    passages: float = 0.0
+    most_passages: int = 0
+    passage_bytes: float = 0.0
+    most_bytes: float = 0.0
+
+    @classmethod
+    def of(cls, prepared: Prepared, space: SearchSpace, counts: SampleCounts) -> _Turns:
+        """Those that ``space`` may ask for beside plain answers."""
+        wanted = with_nodes((Variant("", "", 0.0),), counts.n_samples, space)
+        turns = {variant: n for variant, n in wanted.items() if variant.path}
+        if not counts.nodes or not turns:
+            return cls()
+        total = sum(turns.values())
+        had = {variant: sum(turn.passages for turn in variant.path[:-1]) for variant in turns}
+        found = prepared.loaded.retriever
+        return cls(
+            sum(n for variant, n in turns.items() if variant.turn.name == "query") / total,
+            0.0 if found is None else found.spec.usd_per_call,
+            sum(n * (len(variant.path) - 1) for variant, n in turns.items()) / total,
+            max(len(variant.path) - 1 for variant in turns),
+            sum(n * had[variant] for variant, n in turns.items()) / total,
+            max(had.values()),
+            0.0 if found is None else usual_bytes(found),
+            0.0 if found is None else float(found.spec.max_chars),
+        )
+
+    def usage(self, nodes: int, tier: Tier, lengths: _Lengths) -> tuple[int, Usage, Usage]:
+        """Look-ups at most, what ``nodes`` turns are expected to use, and at worst.
+
+        A turn's prompt holds besides what the turns above it said and what they brought.
+        """
+
+        def usage(part: float, of: _CallLengths, said: float, brought: float) -> Usage:
+            calls = round(nodes * part)
+            longer = of._replace(prompt=of.prompt + said * of.completion + brought)
+            lookups = Usage(usd=calls * self.queries * self.usd_per_lookup)
+            return longer.usage(tier, calls, calls) + lookups
+
+        brought = self.passages * self.passage_bytes / BYTES_A_TOKEN
+        usual = usage(GO_ON, lengths.usual, self.above, brought)
+        most = self.most_passages * self.most_bytes
+        worst = usage(1.0, lengths.worst, self.most_above, most)
+        return round(nodes * self.queries), usual, worst
+
+
+# What is left of a plan where its run has begun: the pool's own book against the plan
+#
+# Stages before the last one that bought something are done. What samples turned out to cost, against
+# what was expected of as many, scales what is expected of those that are left; at worst every one
+# of them still fills its cap.
+
+LAST = "test"
+
+
+def remaining(found: Plan, run: RunDir, job: Job) -> Plan:
+    """What of ``found``, the plan of ``job`` from nothing, ``run`` has not bought yet.
+
+    A run that has finished buys nothing more, unless its budget was changed.
+    """
+    if not run.pool.exists():
+        return found
+    finished = run.finished and run.job().budget == job.budget
+    with SamplePool.open(run.pool, read_only=True) as pool:
+        return Plan(
+            {
+                name: _remaining(
+                    tier, pool.bought(run.run, name), pool.spent(run.run, name), finished=finished
+                )
+                for name, tier in found.tiers.items()
+            }
+        )
+
+
+def _remaining(
+    tier: TierPlan, bought: Mapping[str, Usage], spent: Usage, *, finished: bool
+) -> TierPlan:
+    names = [stage.stage for stage in tier.stages]
+    begun = [name for name in names if name in bought]
+    if not begun or tier.fault:
+        return tier
+    scale = _scale(tier, bought)
+    done = names[: names.index(begun[-1])]
+    if begun[-1] == LAST:
+        done += names[names.index(LAST) + 1 :]  # what signals ask is bought within the stages
+    stages = [
+        _nothing(stage) if finished or stage.stage in done else _rest(stage, bought, scale)
+        for stage in tier.stages
+    ]
+    samples = sum(b.samples for b in bought.values())
+    return replace(
+        tier,
+        cap=tier.cap - spent,
+        stages=tuple(stages),
+        bought=replace(spent, samples=samples),
+        lengths_seen=scale[1],
+    )
+
+
+def at_lengths_seen(found: Plan, run: RunDir) -> Plan:
+    """``found``, a plan from nothing, with what samples of ``run`` turned out to cost."""
+    with SamplePool.open(run.pool, read_only=True) as pool:
+        tiers = {}
+        for name, tier in found.tiers.items():
+            scale = _scale(tier, pool.bought(run.run, name))
+            stages = tuple(replace(s, expected=_scaled(s.expected, scale)) for s in tier.stages)
+            tiers[name] = replace(tier, stages=stages)
+    return Plan(tiers)
+
+
+def _scaled(amount: Usage, scale: tuple[float, float]) -> Usage:
+    return replace(amount * scale[0], calls=amount.calls, usd=amount.usd * scale[1])
+
+
+def _scale(tier: TierPlan, bought: Mapping[str, Usage]) -> tuple[float, float]:
+    """(tokens, dollars) of the samples that are there, over what was expected of as many."""
+    expected, actual = [0.0, 0.0], [0.0, 0.0]
+    for stage in tier.stages:
+        got = bought.get(stage.stage)
+        if got is None or not stage.samples or stage.stage in FINALISTS_SAMPLES:
+            continue
+        share = got.samples / stage.samples
+        for k, (planned, spent) in enumerate(
+            ((stage.expected.tokens, got.tokens), (stage.expected.usd, got.usd))
+        ):
+            expected[k] += planned * share
+            actual[k] += spent
+    tokens, usd = (a / e if e else 1.0 for a, e in zip(actual, expected, strict=True))
+    return tokens, usd
+
+
+def _rest(stage: StagePlan, bought: Mapping[str, Usage], scale: tuple[float, float]) -> StagePlan:
+    there = bought[stage.stage].samples if stage.stage in bought else 0
+    most, usual = stage.samples, stage.samples * FINALISTS_SAMPLES.get(stage.stage, 1.0)
+    left, left_usual = (max(0.0, n - there) / n if n else 0.0 for n in (most, usual))
+    expected, worst = stage.expected, stage.worst
+    return replace(
+        stage,
+        samples=max(0, most - there),
+        expected=_scaled(expected * left_usual, scale),
+        worst=worst * left,
+    )
+
+
+def _nothing(stage: StagePlan) -> StagePlan:
+    return replace(stage, samples=0, expected=Usage(), worst=Usage())
+
+
+# What a smaller budget would give up: fewer items at every stage, and so wider intervals
+
+SIZES = (1.0, 0.5, 0.22, 0.08)
+DIFFER = 0.2
+"""Part of the items on which two policies score differently, about: what an interval is wide by."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A search of some size.
+
+    Attributes:
+        budget_usd: of the whole job, that lets every tier's search be as large.
+        expected_usd: what it would spend.
+        items: stage -> items.
+        tells: a difference of scores that the 95% interval on held-out items can just tell from 0,
+            where policies differ on ``DIFFER`` of them.
+    """
+
+    budget_usd: float
+    expected_usd: float
+    items: Mapping[str, int]
+    tells: float
+
+
+def sizes(prepared: Prepared, seen: Plan, search_size: SearchSize | None = None) -> list[Size]:
+    """Searches from the full one to the smallest; ``seen`` is the job's plan, with what is known of
+    the lengths of answers.
+    """
+    unbounded = replace(prepared, job=replace(prepared.job, budget=Budget()))
+    full = (search_size or SearchSize()).within(prepared.loaded.task, prepared.space.signals)
+    found: list[Size] = []
+    for scale in SIZES:
+        whole = plan(unbounded, full.scaled(scale))
+        size = _size(whole, seen, prepared)
+        if size is not None and (not found or size.budget_usd < found[-1].budget_usd):
+            found.append(size)
+    return found
+
+
+def _size(whole: Plan, seen: Plan, prepared: Prepared) -> Size | None:
+    of_job = {name: whole.tiers[name] for name in prepared.tiers}
+    tiers = {name: tier for name, tier in of_job.items() if tier.stages}
+    if not tiers:
+        return None
+    longer = {name: seen.tiers[name].lengths_seen or 1.0 for name in tiers}
+    budget = max(
+        tier.enough_usd * longer[name] / _part(prepared, name) for name, tier in tiers.items()
+    )
+    items: dict[str, int] = {}
+    for tier in tiers.values():
+        for stage in tier.stages:
+            items[stage.stage] = min(items.get(stage.stage, stage.items), stage.items)
+    spent = sum(tier.expected.usd * longer[name] for name, tier in tiers.items())
+    tells = 1.96 * math.sqrt(DIFFER / items["test"]) if items.get("test") else math.nan
+    return Size(budget, spent, items, tells)
+
+
+def _part(prepared: Prepared, name: str) -> float:
+    """Of a budget in dollars, the tier's."""
+    job = replace(prepared.job, budget=Budget(usd=1.0))
+    return share_of(job, prepared.tiers[name], prepared.tiers).usd or 1.0

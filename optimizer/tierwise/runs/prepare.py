@@ -1,0 +1,141 @@
+"""A job with everything that it names, loaded and checked before the first call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tierwise.difficulty import asking
+from tierwise.errors import InputError, unknown_name
+from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, tier_of_spec
+from tierwise.llm.recorded import Recording, same_items
+from tierwise.runs.inputs import load_space, load_task, space_of
+from tierwise.schema import Job, LoadedTask, PromptTemplate, Tier, UsageLimits
+from tierwise.schema.space import SearchSpace
+from tierwise.search.space import without_search
+from tierwise.search.variants import Variants, asking_variants, candidate_variants
+from tierwise.tasks import RECORDED as RECORDED_METRIC
+from tierwise.tasks import SPLITS
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What ``prepare`` made of a job.
+
+    ``baseline`` is None where all tiers are recorded: a recording has prompts of its own.
+    """
+
+    job: Job
+    loaded: LoadedTask
+    space: SearchSpace
+    tiers: Mapping[str, Tier]
+    baseline: PromptTemplate | None
+
+    def variants(
+        self, tier: Tier, baseline: PromptTemplate, prompts: Sequence[PromptTemplate]
+    ) -> Variants:
+        """All variants that may be sampled from; ``tier`` has the mode that signals ask in.
+
+        Raises:
+            InputError: no prompt fits a mode that the tier and the space share.
+        """
+        space, loaded = self.space, self.loaded
+        variants = candidate_variants(loaded.task, tier, space, prompts, baseline)
+        paraphrases, asking = asking_variants(loaded.asking, space.signals)
+        return replace(variants, prompts={**variants.prompts, **paraphrases}, asking=asking)
+
+
+def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
+    """Load and check what a job names; ``task`` in place of its task, where that lives in Python.
+
+    Raises:
+        InputError: whatever is wrong with task, space, prompts or tiers.
+    """
+    job = replace(job, space=space_of(job, task))
+    space = load_space(job.space)
+    rendered = any(kind_of(spec.model) != RECORDED for spec in job.tiers.values())
+    loaded = task or load_task(job.task, space, prompts_needed=rendered)
+    if rendered and not loaded.prompts:
+        raise InputError(f"task {loaded.task.name!r} has no prompts")
+    for split in SPLITS[1:]:
+        if not loaded.task.splits[split]:
+            raise InputError(
+                f"task {loaded.task.name!r} has no item in split {split!r}: a study needs some in "
+                "tune, select and test"
+            )
+    if loaded.task.metric == RECORDED_METRIC and rendered:
+        raise InputError(
+            f"the metric of task {loaded.task.name!r} is 'recorded', the score that a recording "
+            "carries: it cannot score the new answers of a tier that is not recorded/MODEL"
+        )
+    tiers = {name: tier_of_spec(name, spec) for name, spec in job.tiers.items()}
+    for name in tiers:
+        for other in job.above(name):
+            if (kind_of(tiers[name].model) == RECORDED) != (
+                kind_of(tiers[other].model) == RECORDED
+            ):
+                raise InputError(
+                    f"escalate_to: tiers {name!r} and {other!r} are a recorded one and one that is "
+                    "not; a request can escalate only between two of a kind"
+                )
+    same_items(
+        [
+            Recording.load(spec.recordings or "", spec.model)
+            for spec in job.tiers.values()
+            if kind_of(spec.model) == RECORDED
+        ]
+    )
+    if job.proposals is not None and not rendered:
+        raise InputError(
+            "proposals: a recording holds no answers to prompts that are yet to be written; leave "
+            "the key out, or name a tier that is not recorded/MODEL"
+        )
+    for kind, turn in asking(space.signals).items() if rendered else ():
+        if all(prompt.turn != turn for prompt in loaded.asking):
+            raise InputError(
+                f"the signal {kind} asks the model about the task, and no prompt says how: give "
+                f"one the turn {turn!r}, or leave the signal out of the space {space.name!r}"
+            )
+    baseline = _baseline(job, loaded) if rendered else None
+    if loaded.retriever is None:
+        space = without_search(space)
+    return Prepared(job, loaded, space, tiers, baseline)
+
+
+def _baseline(job: Job, loaded: LoadedTask) -> PromptTemplate:
+    own = {prompt.id: prompt for prompt in (*loaded.own, *loaded.prompts)}
+    if job.baseline is None:
+        return next(iter(own.values()))
+    if job.baseline not in own:
+        raise unknown_name("prompt of the task (baseline)", job.baseline, own)
+    return own[job.baseline]
+
+
+def share_of(job: Job, tier: Tier, tiers: Mapping[str, Tier]) -> UsageLimits:
+    """A tier's part of the budget: calls and tokens alike, dollars by price.
+
+    Parts are fixed before the first call: were they what the others leave, a result would depend on
+    which tier was faster.
+
+    A tier that may hand requests on pays for what it buys of the tiers above, and so counts with
+    their prices beside its own.
+    """
+    budget, n = job.tiers_budget, len(tiers)
+
+    def price(name: str) -> float:
+        of = (name, *job.above(name))
+        return sum(tiers[one].price.completion_usd_per_mtok or 1.0 for one in of)
+
+    part = price(tier.name) / sum(price(name) for name in tiers)
+    return UsageLimits(
+        usd=None if budget.usd is None else budget.usd * part,
+        calls=None if budget.calls is None else max(1, budget.calls // n),
+        tokens=None if budget.tokens is None else max(1, budget.tokens // n),
+        seconds=budget.seconds,
+    )
+
+
+def addresses_of(prepared: Prepared) -> dict[str, str]:
+    """Where the environment sends the calls of the job's tiers, of those that are sent anywhere."""
+    tiers = prepared.tiers.values()
+    return {tier.name: address_of(tier) for tier in tiers if kind_of(tier.model) == LITELLM}

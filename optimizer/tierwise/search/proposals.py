@@ -1,0 +1,654 @@
+"""Rounds of proposed prompts on one tier: reflect, try what is proposed, search jointly again.
+
+A round reflects on what the best policy so far still gets wrong, tries each proposed prompt in the
+place of the one that it was written for, and searches again with those that are not surely worse.
+It is worth it where its policy is surely better than the one before it, or surely as good and
+cheaper, paired on items of the tune split that no study saw; after one that is not, none follows.
+Its prompts stay in the search: the select split decides about them like about all others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from tierwise.errors import BudgetError, ProviderError, UnsupportedError
+from tierwise.proposals import (
+    CandidateRegistry,
+    Demonstration,
+    FailedItem,
+    PromptCandidate,
+    PromptProposer,
+    ReflectionBrief,
+    RefusedCandidate,
+)
+from tierwise.schema import (
+    Policy,
+    PromptTemplate,
+    ProposalSpec,
+    Recipe,
+    Tier,
+    Usage,
+    Variant,
+    uniform,
+)
+from tierwise.schema.result import (
+    BriefSummary,
+    ProposalRound,
+    ProposedPrompt,
+    RefusedProposal,
+    RoundGain,
+    TriedCandidate,
+    bounds,
+    number,
+)
+from tierwise.schema.space import SearchSpace
+from tierwise.search.budget import room_for_a_round
+from tierwise.search.events import Listener, Started
+from tierwise.search.gate import Comparison, compare
+from tierwise.search.problem import TierProblem
+from tierwise.search.samples import SampleCounts, Samples, samples_needed
+from tierwise.search.selection import candidate, finalists_of, select_points
+from tierwise.search.space import SINGLE, in_order
+from tierwise.search.stages import LEAST_SAMPLES, Explored, explore
+from tierwise.search.study import described
+from tierwise.search.variants import Variants
+from tierwise.stats.comparisons import PairedBootstrap
+from tierwise.stats.intervals import Interval
+from tierwise.tasks import Item, Task
+
+STAGE = "rounds"
+"""What rounds look at beside the search's own stages: train items, tries and acceptance."""
+
+CLOSED = "the compute gate is closed: nothing more is bought on this tier"
+NO_ROOM = "the budget leaves no room for another round"
+NOTHING_FAILS = "the policy gets all train items right that it was tried on"
+NOTHING_NEW = "nothing new was proposed"
+ALL_REFUSED = "no candidate was worth a study"
+NO_GAIN = "the gain is not above noise"
+
+
+# What rounds are handed: a source of proposals, and samples whose texts can be read
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A brief, the prompt that it is about, and how many instructions are wanted."""
+
+    brief: ReflectionBrief
+    prompt: PromptTemplate
+    n: int
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """What came of a round before any of it was tried.
+
+    Attributes:
+        prompts: with id, origin and exact bytes.
+        candidates: what of them is new, as the registry has it.
+        refused: what led to nothing, and why.
+    """
+
+    prompts: tuple[PromptTemplate, ...]
+    candidates: tuple[PromptCandidate, ...] = ()
+    refused: tuple[RefusedCandidate, ...] = ()
+
+    @classmethod
+    def of(
+        cls, prompts: list[PromptTemplate], registry: CandidateRegistry, before: CandidateRegistry
+    ) -> Proposed:
+        """What ``registry`` got beyond what it held ``before``."""
+        return cls(
+            tuple(prompts),
+            tuple(registry.candidates[len(before.candidates) :]),
+            tuple(registry.refused[len(before.refused) :]),
+        )
+
+    def added_to(self, registry: CandidateRegistry) -> None:
+        """Have ``registry`` know these too."""
+        registry.candidates += self.candidates
+        registry.refused += self.refused
+
+
+class ProposalSource(Protocol):
+    """Where a run's prompts are proposed; each proposal is made once."""
+
+    @property
+    def proposer(self) -> PromptProposer:
+        """Makes prompts of what the proposer model says."""
+        ...
+
+    @property
+    def spec(self) -> ProposalSpec:
+        """The job's key."""
+        ...
+
+    def first(self) -> Proposed:
+        """The round that the task alone gives, the same for all tiers."""
+        ...
+
+    def later(self, tier: str, round_: str, registry: CandidateRegistry, asked: Asked) -> Proposed:
+        """The answer to one brief of a tier's round; the registry knows its outcome after."""
+        ...
+
+    def demonstrations(
+        self, tier: str, make: Callable[[CandidateRegistry], list[PromptTemplate]]
+    ) -> Proposed:
+        """A tier's sets, from ``make`` where they were not made before."""
+        ...
+
+
+class TextSamples(Samples, Protocol):
+    """Samples of one tier whose texts can be read, of prompts that may be added."""
+
+    task: Task
+    tier: Tier
+    prompts: dict[str, PromptTemplate]
+
+    @property
+    def spent(self) -> Usage:
+        """What the run has cost on this tier so far."""
+        ...
+
+    def why_failed(self, variants: Iterable[Variant], items: Sequence[Item]) -> str:
+        """Why calls of ``variants`` failed for good; empty where they did not."""
+        ...
+
+    def texts(self, variant: Variant, items: Sequence[Item], samples: int) -> list[list[str]]:
+        """What the first ``samples`` of a variant said on each item, as far as they are there."""
+        ...
+
+
+# The first round: proposed instructions, and demonstrations from the tier's own answers
+
+
+BOOTSTRAP = "bootstrap"
+SIZES = (2, 4)
+"""Demonstrations of a set, by turns."""
+PROBED_ITEMS = 16
+"""Tune items that a proposed prompt must answer, or fail to, before it may take part."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Begins the rounds of a tier.
+
+    ``baseline`` is the prompt that sets of demonstrations are shown with; ``train_items`` are tried
+    for them at most.
+    """
+
+    source: ProposalSource
+    samples: TextSamples
+    space: SearchSpace
+    baseline: PromptTemplate
+    train_items: int
+    seed: int
+
+    def rounds(self) -> Rounds:
+        """With the prompts of the first round; those whose calls fail are refused."""
+        registry = self.source.proposer.registry()
+        proposed = self.source.first()
+        proposed.added_to(registry)
+        prompts = list(proposed.prompts)
+        if self.source.spec.demonstrations:
+            sets = self.source.demonstrations(self.samples.tier.name, self._bootstrapped)
+            sets.added_to(registry)
+            prompts += sets.prompts
+        kept = [prompt for prompt in prompts if self._answers(prompt, registry)]
+        first = Round(1, kept, list(registry.refused))
+        return Rounds(self.source, self.samples, registry, [first])
+
+    def _modes(self, prompt: PromptTemplate) -> list[str]:
+        modes = [mode for mode in self.space.modes if mode in self.samples.tier.modes]
+        return [mode for mode in modes if not prompt.modes or mode in prompt.modes]
+
+    def _variant(self, prompt: PromptTemplate, mode: str) -> Variant:
+        return Variant(prompt.id, mode, self.space.temperatures[0])
+
+    def _answers(self, prompt: PromptTemplate, registry: CandidateRegistry) -> bool:
+        """Whether samples arrive: a prompt that exceeds the context would end the whole search."""
+        self.samples.prompts[prompt.id] = prompt
+        items = self.samples.task.splits["tune"][:PROBED_ITEMS]
+        variants = {self._variant(prompt, mode): 1 for mode in self._modes(prompt)[:1]}
+        try:
+            self.samples.table(items, variants, "screen")
+        except ProviderError as error:
+            registry.refuse(prompt.origin, f"its calls failed: {error}")
+            return False
+        return True
+
+    def _bootstrapped(self, registry: CandidateRegistry) -> list[PromptTemplate]:
+        """Sets of demonstrations in each mode, from answers that the metric likes."""
+        made = []
+        for mode in self._modes(self.baseline):
+            right = self._right(mode)
+            for i in range(self.source.spec.demonstrations):
+                size, origin = SIZES[i % len(SIZES)], f"{BOOTSTRAP}/{mode}/{i}"
+                shown = list(right)
+                random.Random(f"{self.seed}/{mode}/{i}").shuffle(shown)
+                demos = shown[:size]
+                said = [{**inputs, "answer": text} for inputs, text in demos]
+                candidate = registry.admit_demos(origin, said)
+                if candidate is not None:
+                    made.append(
+                        replace(
+                            self.baseline.with_demonstrations(demos),
+                            modes=(mode,),
+                            origin=origin,
+                            id=f"{self.baseline.id}+{candidate.id}",
+                        )
+                    )
+        return made
+
+    def _right(self, mode: str) -> list[tuple[Demonstration, str]]:
+        """Inputs and answer of train items that the tier itself gets right, with a word each."""
+        task = self.samples.task
+        items = task.splits["train"][: self.train_items]
+        variant = self._variant(self.baseline, mode)
+        with contextlib.suppress(ProviderError):  # too few calls arrived: what did is there
+            self.samples.table(items, {variant: 1}, STAGE)
+        texts: Sequence[list[str]] = self.samples.texts(variant, items, 1)
+        return [
+            (item.inputs, text)
+            for item, said in zip(items, texts, strict=True)
+            for text in said
+            if task.score(task.answer.extract(text), item) >= 1
+        ]
+
+
+# Later rounds
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of a tier.
+
+    Attributes:
+        number: from 1, the round that nothing was tried before.
+        prompts: that took part in the search after it.
+        briefs: what the reflection was asked to mend.
+        tried: candidates in the place of the prompts that they were written for.
+        before, after: the policy by the study's own samples, before the round and with it.
+        gain: ``after`` against ``before`` on ``items`` that no study saw; None: not judged.
+        ended: why no further round was made; empty: one was, or it was the last that was asked for.
+    """
+
+    number: int
+    prompts: Sequence[PromptTemplate] = ()
+    refused: Sequence[RefusedCandidate] = ()
+    briefs: Sequence[Aimed] = ()
+    tried: Sequence[Tried] = ()
+    before: Policy | None = None
+    after: Policy | None = None
+    gain: Comparison | None = None
+    items: int = 0
+    ended: str = ""
+
+    def summary(self) -> ProposalRound:
+        """A row of a run's summary."""
+        return ProposalRound(
+            round=self.number,
+            prompts=tuple(ProposedPrompt(p.id, p.origin) for p in self.prompts),
+            refused=tuple(RefusedProposal(r.origin, r.reason) for r in self.refused),
+            briefs=tuple(
+                BriefSummary(a.bucket, a.brief.prompt, a.brief.run_as, len(a.brief.failures))
+                for a in self.briefs
+            ),
+            tried=tuple(tried.summary() for tried in self.tried),
+            before=None if self.before is None else described(self.before),
+            after=None if self.after is None else described(self.after),
+            gain=None if self.gain is None else _gain(self.gain, self.items),
+            ended=self.ended,
+        )
+
+
+def _gain(gain: Comparison, items: int) -> RoundGain:
+    return RoundGain(
+        items=items,
+        score_difference=number(gain.difference.mean),
+        score_difference_ci95=bounds(gain.difference),
+        cost_ratio=number(gain.cost_ratio.mean),
+        cost_ratio_ci95=bounds(gain.cost_ratio),
+    )
+
+
+@dataclass
+class Rounds:
+    """The rounds of one tier.
+
+    Attributes:
+        registry: knows what was proposed before.
+        made: what came of each round, the first among them.
+    """
+
+    source: ProposalSource
+    samples: TextSamples
+    registry: CandidateRegistry
+    made: list[Round]
+
+    def after(self, explored: Explored, listener: Listener) -> list[Explored]:
+        """The searches of the rounds after ``explored``, as far as they were worth making.
+
+        A round that the budget ends changes nothing.
+        """
+        searched: list[Explored] = []
+        for round_ in range(2, self.source.spec.rounds + 1):
+            listener(Started(self.samples.tier.name, f"round {round_}"))
+            explored.study.evaluator.forget()
+            try:
+                wider, made = self._asked(round_, explored)
+                if wider is not None:
+                    front = [judged.proposal for judged in explored.study.front()]
+                    again = explore(wider, self.samples, listener, front)
+                    made = self._judged(made, again)
+                    if made.ended != CLOSED:
+                        explored = again
+                        searched.append(again)
+            except BudgetError as error:
+                made = Round(round_, ended=f"{NO_ROOM}: {error}")
+            self.made.append(made)
+            if made.ended:
+                break
+        return searched
+
+    def _asked(self, number: int, explored: Explored) -> tuple[TierProblem | None, Round]:
+        """The question with what was proposed and is worth a study; None: there is nothing."""
+        q = explored.problem
+        if not explored.gate.open:
+            return None, Round(number, ended=CLOSED)
+        if not self._affordable(explored):
+            return None, Round(number, ended=NO_ROOM)
+        before = best_of(explored)
+        aimed = briefs(q, self.samples, before, number, self._instruction)
+        made = Round(number, briefs=aimed, before=before)
+        if not aimed:
+            return None, replace(made, ended=NOTHING_FAILS)
+        refused = len(self.registry.refused)
+        tries = self._tried(q, before, number, aimed)
+        accepted = [one for one in tries if not one.reason]
+        made = replace(
+            made,
+            tried=tries,
+            refused=self.registry.refused[refused:],
+            prompts=[one.prompt for one in accepted],
+        )
+        if not accepted:
+            return None, replace(made, ended=ALL_REFUSED if tries else NOTHING_NEW)
+        return replace(_with(q, accepted), study_rounds=q.study_rounds + 2), made
+
+    def _affordable(self, explored: Explored) -> bool:
+        q = explored.problem
+        counts = SampleCounts.of(q.space, len(q.variants.candidates), explored.n_samples)
+        return room_for_a_round(q.search_size, counts, explored.cost, q.cap, self.samples.spent)
+
+    def _instruction(self, prompt_id: str) -> str:
+        return self.source.proposer.instruction(self.registry, self.samples.prompts[prompt_id])
+
+    def _tried(
+        self, q: TierProblem, policy: Policy, number: int, aimed: Sequence[Aimed]
+    ) -> list[Tried]:
+        """What is proposed for each brief, tried in its place."""
+        found: list[Tried] = []
+        counts = [
+            len(range(i, self.source.spec.instructions, len(aimed))) for i in range(len(aimed))
+        ]
+        for i, (one, n) in enumerate(zip(aimed, counts, strict=True), start=1):
+            instead_of = one.brief.prompt
+            asked = Asked(one.brief, self.samples.prompts[instead_of], n)
+            proposed = self.source.later(q.tier.name, f"{number}.{i}", self.registry, asked)
+            found += [
+                tried(q, self.samples, policy, prompt, instead_of, one.bucket)
+                for prompt in proposed.prompts
+            ]
+        return found
+
+    def _judged(self, made: Round, again: Explored) -> Round:
+        """Whether the round was worth it; equal policies need no samples."""
+        if not again.gate.open:
+            return replace(made, ended=CLOSED)
+        before, after, q = made.before, best_of(again), again.problem
+        assert before is not None
+        if after == before:
+            return replace(made, after=after, ended=NO_GAIN)
+        gain, items = self._gain(q, after, before, made.number)
+        return replace(
+            made,
+            after=after,
+            gain=gain,
+            items=items,
+            ended="" if above_noise(gain, q.margin) else NO_GAIN,
+        )
+
+    def _gain(
+        self, q: TierProblem, after: Policy, before: Policy, number: int
+    ) -> tuple[Comparison, int]:
+        items = q.items("tune")[-q.search_size.accept_items :]
+        n_samples = samples_needed([before, after], LEAST_SAMPLES)
+        table = self.samples.table(items, n_samples, STAGE)
+        judge = q.evaluator(table, exact=False)
+        new, old = judge.evaluate(after), judge.evaluate(before)
+        return compare(new, old, margin=q.margin, seed=q.seed), table.n_items
+
+
+def above_noise(gain: Comparison, margin: float) -> bool:
+    """Surely better; or surely as good, within the margin, and cheaper."""
+    cheaper = gain.difference.low > -margin and gain.cost_ratio.high < 1
+    return gain.difference.low > 0 or cheaper
+
+
+def best_of(explored: Explored) -> Policy:
+    """The policy at the job's operating point, by the study's own samples."""
+    q, study_round = explored.problem, explored.study
+    judge = study_round.evaluator
+    candidates = [
+        candidate(judge, j.policy, j.trial)
+        for j in finalists_of(study_round, q.search_size.finalists)
+    ]
+    baseline = candidate(judge, uniform(q.variants.baseline, SINGLE))
+    try:
+        points = select_points(candidates, baseline, q.operating_point, margin=q.margin)
+    except UnsupportedError:  # no policy keeps the bound yet: the best is what to improve on
+        return select_points(candidates, baseline, "quality", margin=q.margin)["quality"].policy
+    return points[q.plain_point].policy
+
+
+def _with(q: TierProblem, accepted: Sequence[Tried]) -> TierProblem:
+    """The question with the accepted prompts' variants."""
+    prompts: dict[str, PromptTemplate] = {one.prompt.id: one.prompt for one in accepted}
+    variants: list[Variant] = [variant for one in accepted for variant in one.variants]
+    wider = Variants(
+        {**q.variants.prompts, **prompts},
+        tuple(dict.fromkeys((*q.variants.candidates, *variants))),
+        q.variants.baseline,
+        q.variants.asking,
+    )
+    return replace(q, variants=wider)
+
+
+# What a policy still gets wrong, bucket by bucket: what a reflection is shown
+
+
+MOST_SHOWN = 24
+"""Failures of a brief; a reflection samples from them."""
+FAILS = 0.95
+"""An item is right where the policy gets at least this on it, over the orders of its samples."""
+
+
+class Aimed(NamedTuple):
+    """A brief about a prompt of one bucket."""
+
+    bucket: int
+    brief: ReflectionBrief
+
+
+def briefs(
+    q: TierProblem,
+    samples: TextSamples,
+    policy: Policy,
+    number: int,
+    instruction: Callable[[str], str],
+) -> list[Aimed]:
+    """A brief a bucket and prompt of ``policy``, those first that cost the most score.
+
+    The train items are answered as the policy would: their buckets, votes and disagreements are its
+    own. ``instruction`` says what a prompt of the policy tells the model.
+    """
+    n_samples = samples_needed([policy])
+    items = q.items("train")[: q.search_size.reflect_items]
+    table = samples.table(items, n_samples, STAGE)
+    place = {item.id: item for item in items}
+    items = [place[item_id] for item_id in table.item_ids]  # those that have all their samples
+    evaluator = q.evaluator(table, exact=False)
+    score = evaluator.rows(policy).score.reshape(table.n_items, -1)
+    bucket = evaluator.bucket_rows(policy.difficulty).reshape(table.n_items, -1)
+    found: list[tuple[float, Aimed]] = []
+    for b, recipe in enumerate(policy.buckets):
+        here = bucket == b
+        weight = here.sum(axis=1)
+        got = np.where(here, score, 0.0).sum(axis=1) / np.maximum(weight, 1)
+        failing = [int(i) for i in np.argsort(got, kind="stable") if weight[i] and got[i] < FAILS]
+        lost = float(((1 - got) * weight)[failing].sum()) / here.shape[1]
+        for prompt in dict.fromkeys(variant.prompt for variant in recipe.variants):
+            variants = [variant for variant in recipe.variants if variant.prompt == prompt]
+            shown = _failings(
+                samples,
+                [items[i] for i in failing[:MOST_SHOWN]],
+                variants,
+                n_samples,
+                [float(got[i]) for i in failing[:MOST_SHOWN]],
+            )
+            run_as = run_as_of(policy, b, float(weight.sum()) / here.size)
+            origin = f"reflection/{number}.{b + 1}"
+            brief = ReflectionBrief(prompt, instruction(prompt), run_as, shown, origin)
+            found.append((-lost, Aimed(b, brief)))
+    return [aimed for _, aimed in sorted(found, key=lambda pair: pair[0]) if aimed.brief.failures]
+
+
+def run_as_of(policy: Policy, bucket: int, share: float) -> str:
+    """In words: the strategy, its modes, and which requests come here."""
+    recipe = policy.buckets[bucket]
+    variants, strategy = recipe.variants, recipe.strategy
+    modes = " and ".join(dict.fromkeys(variant.mode for variant in variants))
+    prompts = list(dict.fromkeys(variant.prompt for variant in variants))
+    said = f"{strategy}, in mode {modes}"
+    if len(prompts) > 1:
+        said += f", its samples voting together with those of {len(prompts) - 1} other prompt(s)"
+    if len(policy.buckets) > 1:
+        said += (
+            f", for bucket {bucket + 1} of {len(policy.buckets)} (1 is the easiest) by "
+            f"{policy.difficulty.signal}, {share:.0%} of the requests"
+        )
+    return said
+
+
+def _failings(
+    samples: TextSamples,
+    items: Sequence[Item],
+    variants: Sequence[Variant],
+    n_samples: dict[Variant, int],
+    scores: Sequence[float],
+) -> list[FailedItem]:
+    extract = samples.task.answer.extract
+    said: list[list[str | None]] = [[] for _ in items]
+    for variant in variants:
+        for answers, texts in zip(
+            said, samples.texts(variant, items, n_samples.get(variant, 1)), strict=True
+        ):
+            answers += [extract(text) for text in texts]
+    return [
+        FailedItem(item.inputs, answers, item.target, score)
+        for item, answers, score in zip(items, said, scores, strict=True)
+    ]
+
+
+# Is a candidate worth a study? Judged in the place of the prompt that it was written for, under the
+# strategy that would run it: the best instruction at one sample and under votes may be two.
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate in the place of another prompt.
+
+    Attributes:
+        variants: it as a variant, a mode and temperature of the prompt in whose place it is.
+        difference: of the score, candidate less the prompt, paired by item; None: not judged.
+        reason: why it is refused; empty: it is not.
+    """
+
+    prompt: PromptTemplate
+    instead_of: str
+    variants: tuple[Variant, ...]
+    difference: Interval | None
+    items: int
+    reason: str = ""
+
+    def summary(self) -> TriedCandidate:
+        """A row of a run's summary."""
+        d = self.difference
+        return TriedCandidate(
+            prompt=self.prompt.id,
+            origin=self.prompt.origin,
+            instead_of=self.instead_of,
+            items=self.items,
+            score_difference=None if d is None else number(d.mean),
+            score_difference_ci95=None if d is None else bounds(d),
+            refused=self.reason,
+        )
+
+
+def tried(
+    q: TierProblem,
+    samples: TextSamples,
+    policy: Policy,
+    prompt: PromptTemplate,
+    instead_of: str,
+    bucket: int,
+) -> Tried:
+    """Try ``prompt`` in the place of ``instead_of`` in one bucket, on the screening items.
+
+    It is refused where it is surely worse there, or where its calls fail.
+    """
+    samples.prompts[prompt.id] = prompt
+    changed, variants = in_place(policy, bucket, {instead_of: prompt.id})
+    n_samples = samples_needed([policy, changed])
+    items = q.items("tune")[: q.search_size.screen_items]
+    try:
+        table = samples.table(items, n_samples, STAGE)
+    except ProviderError as error:
+        return Tried(prompt, instead_of, variants, None, 0, f"its calls failed: {error}")
+    if why := samples.why_failed((v for v in variants if not v.path), items):
+        return Tried(prompt, instead_of, variants, None, 0, f"its calls failed: {why}")
+    judge = q.evaluator(table, exact=False)
+    new, old = judge.evaluate(changed), judge.evaluate(policy)
+    difference = PairedBootstrap(table.n_items, q.seed).difference(new.score, old.score)
+    reason = ""
+    if difference.high < 0:
+        reason = (
+            f"surely worse than {instead_of} in its place: {difference.mean:+.3f} "
+            f"[{difference.low:+.3f}, {difference.high:+.3f}] on {table.n_items} items"
+        )
+    return Tried(prompt, instead_of, variants, difference, table.n_items, reason)
+
+
+def in_place(
+    policy: Policy, bucket: int, renamed: Mapping[str, str]
+) -> tuple[Policy, tuple[Variant, ...]]:
+    """``policy`` with prompts of one bucket's variants exchanged, and the variants that are new."""
+    recipe = policy.buckets[bucket]
+    variants, strategy = recipe.variants, recipe.strategy
+    new = [replace_prompt(variant, renamed) for variant in variants]
+    buckets = list(policy.buckets)
+    buckets[bucket] = Recipe(in_order(new), strategy)
+    changed = replace(policy, buckets=tuple(buckets))
+    return changed, tuple(a for a, old in zip(new, variants, strict=True) if a != old)
+
+
+def replace_prompt(variant: Variant, renamed: Mapping[str, str]) -> Variant:
+    """The variant with another prompt, where its own is among ``renamed``."""
+    return variant._replace(prompt=renamed.get(variant.prompt, variant.prompt))
