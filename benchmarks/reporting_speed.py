@@ -151,7 +151,10 @@ def main() -> None:
     for command in (["compare", run], ["report", run, "--out", str(folder / "report.html")]):
         cpu, peak = measure(*command)
         print(f"{command[0]:8} {cpu:5.1f} s CPU, {peak:4.0f} MB at the peak")
-    print(f"report.html {(folder / 'report.html').stat().st_size / 1e6:.2f} MB")
+    page = folder / "report.html"
+    print(f"report.html {page.stat().st_size / 1e6:.2f} MB")
+    if "Not complete." in page.read_text():
+        sys.exit(f"{run} is of another version and was read in part: give another folder")
 
 
 if __name__ == "__main__":
