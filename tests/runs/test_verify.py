@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.verify.worlds import TASK, USD, policy_file, runtime
+from tests.runs.verify_worlds import TASK, USD, policy_file, runtime
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.models import fingerprint_of, resolve_tier
 from tierwise.runs.verify import Terms, changes, verify
