@@ -11,13 +11,13 @@ from rich.console import Console
 from tierwise.cli._results import fitting_table, verdict
 from tierwise.report.text import recipe_in_words
 from tierwise.schema import Recipe, StrategySpec, Variant
-from tierwise.schema.result import GateName, HeldOut, OperatingPoint, Paired, TierSummary
+from tierwise.schema.result import GateName, HeldOut, Paired, PointSummary, TierSummary
 
 
 def tier(low: float | None, gate: GateName) -> TierSummary:
     """As much of a tier's summary as the table and the sentence read."""
     baseline = HeldOut("plain", 40, 0.5, (0.4, 0.6), 1e-4, (1e-4, 1e-4), 4.7, 1.0)
-    point = OperatingPoint(
+    point = PointSummary(
         **vars(baseline),
         gate=gate,
         trial=3,

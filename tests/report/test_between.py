@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.report.runs import changed
-from tierwise.analysis.changes import ITEMS, SAMPLES, UNPAIRED
+from tierwise.analysis.changes import SAME_ITEMS, SAME_SAMPLES, UNPAIRED
 from tierwise.analysis.tier_files import TestedPolicies
 from tierwise.cli import main
 from tierwise.evaluation import SampleTable
@@ -36,7 +36,7 @@ def test_a_run_and_its_copy_differ_in_nothing(finished, copy):
         assert row["identical"]
         assert row["change"] == 0
     exported = [row for row in rows["policies"] if row["what"] == "exported policy"]
-    assert {row["how"] for row in exported} == {SAMPLES}
+    assert {row["how"] for row in exported} == {SAME_SAMPLES}
     assert all(row["same_policy"] for row in exported)
 
 
@@ -51,7 +51,7 @@ def test_another_seed_is_named_and_policies_are_compared_on_the_same_samples(fin
         "after": "1",
     }
     cheap = only(rows["policies"], tier="cheap", what="exported policy")
-    assert cheap["how"] in (SAMPLES, ITEMS)
+    assert cheap["how"] in (SAME_SAMPLES, SAME_ITEMS)
     assert cheap["change_low"] <= cheap["change"] <= cheap["change_high"]
     assert cheap["change"] == pytest.approx(cheap["after_score"] - cheap["before_score"])
 

@@ -45,13 +45,13 @@ def paired(gain: float, ratio: float, p: float = 0.0004) -> r.Paired:
     return r.Paired(gain, (gain - 0.03, gain + 0.03), ratio, (ratio * 0.9, ratio * 1.1), p)
 
 
-def point(got: r.HeldOut, against: r.Paired, *, passed: bool, trial: int = 7) -> r.OperatingPoint:
+def point(got: r.HeldOut, against: r.Paired, *, passed: bool, trial: int = 7) -> r.PointSummary:
     buckets = (
         r.BucketSummary(0.5, ("plain/direct/0.5",), "single()", {"direct": 1.0}),
         r.BucketSummary(0.5, ("steps/think/0.5",), "self_consistency(samples=3)", {"think": 1.0}),
     )
     single = got.policy != POLICY
-    return r.OperatingPoint(
+    return r.PointSummary(
         **vars(got),
         gate="passed" if passed else "not passed",
         trial=trial,

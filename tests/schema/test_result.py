@@ -20,8 +20,8 @@ from tierwise.schema.result import (
     StudiedTier,
     StudyState,
     Summary,
-    bounds,
     from_json,
+    interval_ends,
     number,
     to_data,
     to_json,
@@ -55,7 +55,7 @@ def test_a_summary_is_read_back_as_it_was(tmp_path: Path, summary: Summary) -> N
 
 def test_what_the_samples_do_not_support_is_null() -> None:
     assert number(math.nan) is None
-    assert bounds(Interval(0.5, math.nan, math.inf)) == (None, None)
+    assert interval_ends(Interval(0.5, math.nan, math.inf)) == (None, None)
 
 
 def test_a_front_is_read_back_with_its_types(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 
 from tierwise.cli._progress import Board
-from tierwise.cli._results import show
+from tierwise.cli._results import show_results
 from tierwise.runs.tune import tune
 from tierwise.schema import default_job
 from tierwise.search import Bought, Event
@@ -45,7 +45,7 @@ def main() -> None:
     if not shots:
         raise SystemExit("the tiers were never in the study together: run it on a quieter machine")
     last = recorder()
-    show(result, console=last)
+    show_results(result, console=last)
     shutil.copyfile(RUN / "policies" / "small.yaml", DOCS / "policy_example.yaml")
     (DOCS / "images").mkdir(exist_ok=True)
     for console, name, title in (

@@ -19,10 +19,10 @@ from tierwise.schema.result import (
     ComputeGate,
     EscalationRow,
     HeldOut,
-    OperatingPoint,
     OracleBound,
     Paired,
-    bounds,
+    PointSummary,
+    interval_ends,
     number,
 )
 from tierwise.search.compute_gate import GateDecision
@@ -42,9 +42,9 @@ def held_out(policy: Policy, got: Evaluation) -> HeldOut:
         policy=described(policy),
         items=len(got.score),
         score=got.mean_score,
-        score_ci95=bounds(bootstrap_mean(got.score, bounds=(0.0, 1.0))),
+        score_ci95=interval_ends(bootstrap_mean(got.score, bounds=(0.0, 1.0))),
         usd_per_item=got.mean_usd,
-        usd_per_item_ci95=bounds(bootstrap_mean(got.usd)),
+        usd_per_item_ci95=interval_ends(bootstrap_mean(got.usd)),
         samples_per_item=float(got.samples.mean()),
         rounds_per_item=float(got.rounds.mean()),
     )
@@ -54,9 +54,9 @@ def paired(comparison: Comparison) -> Paired:
     """A paired comparison as a row."""
     return Paired(
         score_difference=number(comparison.difference.mean),
-        score_difference_ci95=bounds(comparison.difference),
+        score_difference_ci95=interval_ends(comparison.difference),
         cost_ratio=number(comparison.cost_ratio.mean),
-        cost_ratio_ci95=bounds(comparison.cost_ratio),
+        cost_ratio_ci95=interval_ends(comparison.cost_ratio),
         p=comparison.p,
     )
 
@@ -79,16 +79,16 @@ def oracle_bound_row(found: TierResult) -> OracleBound:
     return OracleBound(
         items=len(found.oracle),
         score=number(float(found.oracle.mean())),
-        score_ci95=bounds(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
+        score_ci95=interval_ends(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
     )
 
 
-def operating_point(found: TierResult, point: str, *, passed: bool) -> OperatingPoint:
+def operating_point(found: TierResult, point: str, *, passed: bool) -> PointSummary:
     """A point's row: what its policy did, bucket by bucket, and against the baseline."""
     candidate = found.points[point]
     policy, got = candidate.policy, found.tested[candidate.policy]
     modes = mode_shares(policy, found.test_table)
-    return OperatingPoint(
+    return PointSummary(
         **vars(held_out(policy, got)),
         gate="passed" if passed else "not passed",
         trial=candidate.trial,
@@ -157,7 +157,7 @@ def bucket_scores(found: TierResult, policy: Policy) -> list[BucketScore]:
         means = np.where(bucket == b, score, 0.0).sum(axis=1)[here] / weight[here]
         interval = bootstrap_mean(means, bounds=(0.0, 1.0))
         mean = float(means.mean()) if here.any() else math.nan
-        rows.append(BucketScore(int(here.sum()), mean, bounds(interval)))
+        rows.append(BucketScore(int(here.sum()), mean, interval_ends(interval)))
     return rows
 
 
@@ -178,11 +178,11 @@ def compute_gate(decision: GateDecision) -> ComputeGate:
         items=decision.items,
         samples=decision.samples,
         score_per_doubling_of_samples=number(decision.slope.mean),
-        score_per_doubling_of_samples_ci95=bounds(decision.slope),
+        score_per_doubling_of_samples_ci95=interval_ends(decision.slope),
         think_gain=number(decision.gain.mean),
-        think_gain_ci95=bounds(decision.gain),
+        think_gain_ci95=interval_ends(decision.gain),
         search_gain=number(decision.search.mean),
-        search_gain_ci95=bounds(decision.search),
+        search_gain_ci95=interval_ends(decision.search),
         measured_on=decision.spent_on,
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tierwise.analysis.prompts import OneSample, one_samples
 from tierwise.analysis.tier_files import (
-    RESAMPLES,
+    COMPARISON_RESAMPLES,
     Floats,
     NotShown,
     TestedPolicies,
@@ -26,14 +26,14 @@ from tierwise.schema import PolicyFile, Variant
 from tierwise.stats import Interval, bootstrap_ratio, paired_difference, unpaired_difference
 
 How = Literal["same items and samples", "same items", "unpaired: other items"]
-SAMPLES: How = "same items and samples"
-ITEMS: How = "same items"
+SAME_SAMPLES: How = "same items and samples"
+SAME_ITEMS: How = "same items"
 UNPAIRED: How = "unpaired: other items"
 
 FEWEST_COMMON = 10
 """Items in common, with fewer of which a comparison is not paired."""
 
-NAMES = {
+TESTED_NAMES = {
     "baseline": "baseline prompt",
     "best_prompt_one_sample": "best prompt, one sample",
     "point:economy": "economy",
@@ -94,14 +94,14 @@ class PromptChange(Change):
     rank: int
 
 
-def change_between(before: Side, after: Side, how: How = ITEMS) -> Change:
+def change_between(before: Side, after: Side, how: How = SAME_ITEMS) -> Change:
     """The difference with its 95% interval; unpaired with fewer than `FEWEST_COMMON` items."""
     at_before, at_after = common_items(before.item_ids, after.item_ids)
     if len(at_before) >= FEWEST_COMMON:
         old = Side(before.item_ids, before.score[at_before], before.usd[at_before])
         new = Side(after.item_ids, after.score[at_after], after.usd[at_after])
-        found = paired_difference(new.score, old.score, resamples=RESAMPLES)
-        cost = bootstrap_ratio(new.usd, old.usd, resamples=RESAMPLES)
+        found = paired_difference(new.score, old.score, resamples=COMPARISON_RESAMPLES)
+        cost = bootstrap_ratio(new.usd, old.usd, resamples=COMPARISON_RESAMPLES)
         items = len(at_before)
     else:
         old, new, how = before, after, UNPAIRED
@@ -141,7 +141,7 @@ def policy_changes(old: TierFiles, new: TierFiles, seeds: tuple[int, int]) -> li
     """
     rows = [_exported(old, new, seeds)]
     before, after = old.tested_policies, new.tested_policies
-    for name, said in NAMES.items():
+    for name, said in TESTED_NAMES.items():
         if name in before.names and name in after.names:
             was, now = before.names[name], after.names[name]
             change = change_between(_side(before, was, old), _side(after, now, new))
@@ -164,7 +164,7 @@ def _exported(old: TierFiles, new: TierFiles, seeds: tuple[int, int]) -> PolicyC
     for tier, seed in ((new, seeds[1]), (old, seeds[0])):
         both = _on_one_table(tier.test, was, now, seed=seed)
         if both is not None:
-            change = change_between(*both, how=SAMPLES)
+            change = change_between(*both, how=SAME_SAMPLES)
             break
     if change is None:
         before, after = old.tested_policies, new.tested_policies

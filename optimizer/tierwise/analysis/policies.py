@@ -15,7 +15,7 @@ from tierwise.analysis.prompts import one_sample
 from tierwise.analysis.tier_files import TestedPolicies, TierFiles
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Policy, Recipe, StrategySpec
-from tierwise.schema.result import HeldOut, OperatingPoint
+from tierwise.schema.result import HeldOut, PointSummary
 from tierwise.stats import bootstrap_mean, paired_difference, spearman
 from tierwise.stats.intervals import Interval
 
@@ -52,10 +52,10 @@ class PointStep:
     verdict: Literal["gain", "loss", "not proven", "unknown"]
 
 
-def points_by_cost(tier: TierFiles) -> tuple[tuple[str, OperatingPoint], ...]:
+def points_by_cost(tier: TierFiles) -> tuple[tuple[str, PointSummary], ...]:
     """Names and operating points, the cheapest first."""
 
-    def order(entry: tuple[str, OperatingPoint]) -> tuple[float, int]:
+    def order(entry: tuple[str, PointSummary]) -> tuple[float, int]:
         name, point = entry
         known = _POINT_ORDER.index(name) if name in _POINT_ORDER else len(_POINT_ORDER)
         return point.usd_per_item, known

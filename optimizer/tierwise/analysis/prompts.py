@@ -26,10 +26,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.analysis.tier_files import RESAMPLES, NotShown, TierFiles
+from tierwise.analysis.tier_files import COMPARISON_RESAMPLES, NotShown, TierFiles
 from tierwise.evaluation import Evaluator, SampleTable, VariantTable
 from tierwise.schema import StrategySpec, Variant, uniform
-from tierwise.schema.result import PromptSensitivity, RankRow, Technique, bounds, number
+from tierwise.schema.result import PromptSensitivity, RankRow, Technique, interval_ends, number
 from tierwise.search.tier import TierResult
 from tierwise.stats import (
     Interval,
@@ -133,8 +133,8 @@ def rank_prompts(prompts: SampleTable) -> list[RankedPrompt]:
     if not ones:
         return []
     scores = np.array([one.score for one in ones])
-    means = bootstrap_means(scores, resamples=RESAMPLES)
-    leads = paired_differences(scores[0], scores, resamples=RESAMPLES)
+    means = bootstrap_means(scores, resamples=COMPARISON_RESAMPLES)
+    leads = paired_differences(scores[0], scores, resamples=COMPARISON_RESAMPLES)
     return [
         RankedPrompt(one, mean, lead, i == 0)
         for i, (one, mean, lead) in enumerate(zip(ones, means, leads, strict=True))
@@ -255,7 +255,7 @@ def _compared(
         score=float(ours.mean()),
         against_score=float(against.mean()),
         difference=difference.mean,
-        difference_ci95=bounds(difference),
+        difference_ci95=interval_ends(difference),
         worst_paraphrase=min(by_paraphrase),
         best_paraphrase=max(by_paraphrase),
         cost_ratio=_sample_usd(table, variants, known)
@@ -339,7 +339,7 @@ def _sensitivity(
         temperature=temperature,
         prompts=tuple(variant.prompt for variant in variants),
         pss=number(pss.mean),
-        pss_ci95=bounds(pss),
+        pss_ci95=interval_ends(pss),
         by_chance=number(float(np.mean([by_chance(s) for s in scores]))),
         spearman_with_confidence=number(related),
         mean_score=float(np.mean([s.mean() for s in scores])),

@@ -19,12 +19,12 @@ from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.stats import Interval, bootstrap_mean, pool_adjacent_violators
 
-Mask = npt.NDArray[np.bool_]
+_Mask = npt.NDArray[np.bool_]
 FLAT = 0.02
 """The curve is flat from where it is this near to its end: the project's margin for "equal"."""
 CHAINS = (1, 3, 5)
 PERMUTATIONS = 8
-FEWEST_ITEMS = 8
+_FEWEST_ITEMS = 8
 
 
 class SearchPoint(NamedTuple):
@@ -62,7 +62,7 @@ def curve(
     passages: int,
     rounds: int,
     chains: int = 1,
-    among: Mask | None = None,
+    among: _Mask | None = None,
 ) -> SearchCurve | None:
     """The curve of a variant `among` some items; None where its chains are too few."""
     points = []
@@ -92,7 +92,7 @@ def better_buy(
     return "round" if a_round >= a_vote else "vote"
 
 
-def classes(table: SampleTable) -> list[tuple[str, Mask]]:
+def classes(table: SampleTable) -> list[tuple[str, _Mask]]:
     """All items, and those of each length of the input in words where there are enough."""
     length = signal("length")
     words = -np.array([length.value(inputs, ()) for inputs in table.inputs])
@@ -102,7 +102,7 @@ def classes(table: SampleTable) -> list[tuple[str, Mask]]:
         found += [
             (f"{level:g} words", words == level)
             for level in levels
-            if (words == level).sum() >= FEWEST_ITEMS
+            if (words == level).sum() >= _FEWEST_ITEMS
         ]
     return found
 

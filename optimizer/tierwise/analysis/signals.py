@@ -21,7 +21,7 @@ import numpy.typing as npt
 from tierwise.difficulty import ProbeAgreement, signal_of
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
-from tierwise.schema.result import ProbeSummary, SignalQuality, SignalTable, bounds, number
+from tierwise.schema.result import ProbeSummary, SignalQuality, SignalTable, interval_ends, number
 from tierwise.search.space import Dimensions, recipe_grid, thresholds
 from tierwise.stats.intervals import Interval, bootstrap_mean
 from tierwise.stats.rank import auroc, spearman
@@ -30,11 +30,11 @@ Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
 
 CLASSES = 5
-PRICES = (0.01, 0.03, 0.1, 0.3)
+UTILITY_PRICES = (0.01, 0.03, 0.1, 0.3)
 """Score that the median recipe's dollars are worth: gains are means over these prices."""
 MUST_GAIN = 1.0
 """Standard errors by which a bucket's own recipe must lead: buckets overfit easily."""
-RESAMPLES = 200
+_RESAMPLES = 200
 FEWEST_SAMPLES = 6
 """Of each variant: an oracle needs two halves, and a probe samples that it did not see."""
 
@@ -82,15 +82,15 @@ def _quality(
         params=dict(difficulty.params),
         probe=probe and ProbeSummary(tuple(a.label for a in probe.variants), probe.samples),
         auroc=number(area.mean),
-        auroc_ci95=bounds(area),
+        auroc_ci95=interval_ends(area),
         spearman=number(rho),
         usd_per_item=_probe_usd(evaluator.table, probe),
         gain=number(gain.mean),
-        gain_ci95=bounds(gain),
+        gain_ci95=interval_ends(gain),
         gain_if_free=number(unbilled.mean),
-        gain_if_free_ci95=bounds(unbilled),
+        gain_if_free_ci95=interval_ends(unbilled),
         oracle_gain=number(oracle.mean),
-        oracle_gain_ci95=bounds(oracle),
+        oracle_gain_ci95=interval_ends(oracle),
         share_of_oracle_gain=number(gain.mean / oracle.mean) if oracle.low > 0 else None,
     )
 
@@ -112,7 +112,7 @@ def _ordering(
     right = later[:, :, -1] >= 0.5
     of_all = auroc(values.ravel(), right.ravel())
     rng = np.random.default_rng(0)
-    picks = rng.integers(table.n_items, size=(RESAMPLES, table.n_items))
+    picks = rng.integers(table.n_items, size=(_RESAMPLES, table.n_items))
     resampled = np.array([auroc(values[p].ravel(), right[p].ravel()) for p in picks])
     low, high = np.nanquantile(resampled, [0.025, 0.975])
     return (
@@ -161,18 +161,18 @@ def _gain(
     n_items = score.shape[1] // permutations
     folds = np.repeat(np.arange(n_items) % 2, permutations)
     gain = np.zeros(score.shape[1])
-    for price in PRICES:
+    for price in UTILITY_PRICES:
         per_usd = price / float(np.median(plain_usd.mean(axis=1)))
         mine, flat = score - per_usd * usd, plain_score - per_usd * plain_usd
         for fold in (0, 1):
             learn, test = folds != fold, folds == fold
             best = int(np.argmax(flat[:, learn].mean(axis=1)))
-            gain[test] -= flat[best, test] / len(PRICES)
+            gain[test] -= flat[best, test] / len(UTILITY_PRICES)
             for label in np.unique(labels):
                 inside = learn & (labels == label)
                 pick = _pick(mine[:, inside], best, permutations)
                 here = test & (labels == label)
-                gain[here] += mine[pick, here] / len(PRICES)
+                gain[here] += mine[pick, here] / len(UTILITY_PRICES)
     return Gain(gain.reshape(n_items, permutations).mean(axis=1))
 
 
@@ -192,7 +192,7 @@ def _contenders(evaluator: Evaluator, recipes: Sequence[Recipe]) -> list[Recipe]
     score = np.array([e.mean_score for e in evaluations])
     usd = np.array([e.mean_usd for e in evaluations])
     found: dict[Recipe, None] = {}
-    for price in PRICES:
+    for price in UTILITY_PRICES:
         utility = score - price / float(np.median(usd)) * usd
         for variants in dict.fromkeys(recipe.variants for recipe in recipes):
             own = [i for i, recipe in enumerate(recipes) if recipe.variants == variants]
@@ -261,7 +261,7 @@ def signal_table(
     return SignalTable(
         success_variant=best.label,
         items=table.n_items,
-        score_for_the_median_dollars=PRICES,
+        score_for_the_median_dollars=UTILITY_PRICES,
         by_signal=tuple(found),
     )
 

@@ -23,7 +23,7 @@ from tierwise.search.tier import TierResult
 Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 
-RESAMPLES = 2000
+COMPARISON_RESAMPLES = 2000
 """Of every bootstrap in comparisons of tiers, prompts and runs."""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tierwise.analysis.prompts import OneSample, one_sample, one_samples
 from tierwise.analysis.tier_files import (
-    RESAMPLES,
+    COMPARISON_RESAMPLES,
     Floats,
     NotShown,
     TestedPolicies,
@@ -35,7 +35,7 @@ from tierwise.stats import (
 
 # --- what thinking, the prompt, votes and buckets add on a tier --------------------------------
 
-STEPS = (
+GAIN_STEPS = (
     ("prompt", "baseline_prompt_one_sample", "best_prompt_one_sample"),
     ("votes, baseline prompt", "baseline_prompt_one_sample", "baseline_prompt_best_strategy"),
     ("votes, best prompt", "best_prompt_one_sample", "disjoint"),
@@ -88,7 +88,7 @@ def gain_rows(tier: TierFiles) -> list[GainRow | NotShown]:
         note = f"not shown: tested.{tier.name}.npz is missing"
         return [*rows, NotShown({"tier": tier.name, "adds": "prompt, votes, buckets"}, note)]
     tested = tier.tested
-    for name, before, after in STEPS:
+    for name, before, after in GAIN_STEPS:
         a, b = tested.names[after], tested.names[before]
         got = _gain(tested.score[a], tested.score[b], tested.usd[a], tested.usd[b])
         policies = tested.policies[b], tested.policies[a]
@@ -140,7 +140,7 @@ def _gain(after: Floats, before: Floats, usd_after: Floats, usd_before: Floats) 
     known = ~(np.isnan(after) | np.isnan(before))
     if known.sum() < 2:
         return None
-    gain = paired_difference(after[known], before[known], resamples=RESAMPLES)
+    gain = paired_difference(after[known], before[known], resamples=COMPARISON_RESAMPLES)
     paid = float(usd_before[known].sum())
     return _Gain(int(known.sum()), gain, float(usd_after[known].sum()) / paid if paid else None)
 
@@ -191,7 +191,7 @@ def offers(tiers: Sequence[TierFiles]) -> list[Offer]:
         tested = tier.tested
         if tested is None:
             continue
-        scores = bootstrap_means(tested.score, resamples=RESAMPLES)
+        scores = bootstrap_means(tested.score, resamples=COMPARISON_RESAMPLES)
         usd_of = tested.usd.mean(axis=1)
         found += [
             Offer(tier.name, policy, score, float(paid))
@@ -296,8 +296,8 @@ def _at_equal_dollars(small: TierFiles, large: TierFiles) -> Iterator[EqualDolla
         yield NotShown(who, f"not supported: nothing tested on {small.name} is as cheap")
         return
     theirs, ours = of_large.score[single][at_large], of_small.score[best][at_small]
-    behind = paired_differences(theirs, of_small.score[:, at_small], resamples=RESAMPLES)
-    lead = paired_difference(ours, theirs, resamples=RESAMPLES)
+    behind = paired_differences(theirs, of_small.score[:, at_small], resamples=COMPARISON_RESAMPLES)
+    lead = paired_difference(ours, theirs, resamples=COMPARISON_RESAMPLES)
     yield EqualDollarsRow(
         tier=small.name,
         against=large.name,
@@ -386,9 +386,9 @@ def _transferred(of: TierFiles, on: TierFiles, seed: int) -> TransferRow | NotSh
             on=on.name,
             split=split,
             items=table.n_items,
-            score=bootstrap_mean(ours.score, bounds=(0.0, 1.0), resamples=RESAMPLES),
+            score=bootstrap_mean(ours.score, bounds=(0.0, 1.0), resamples=COMPARISON_RESAMPLES),
             usd_per_item=ours.mean_usd,
-            against_own=paired_difference(ours.score, theirs.score, resamples=RESAMPLES),
+            against_own=paired_difference(ours.score, theirs.score, resamples=COMPARISON_RESAMPLES),
             cost_ratio=ours.mean_usd / theirs.mean_usd if theirs.mean_usd else None,
         )
     return NotShown(who, f"not supported: {on.name} has fewer samples an item than the policy asks")

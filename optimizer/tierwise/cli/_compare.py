@@ -11,11 +11,11 @@ from tierwise.report.compare import Table
 if TYPE_CHECKING:
     from rich.console import Console
 
-LOG_WIDTH = 120
+_LOG_WIDTH = 120
 """Columns where the output is no terminal and its width is not set."""
 
 
-def show(tables: Sequence[Table], said: Iterable[str] = ()) -> None:
+def show_tables(tables: Sequence[Table], said: Iterable[str] = ()) -> None:
     """Print every table, after the sentences of `said`."""
     console = _console()
     for sentence in said:
@@ -66,4 +66,4 @@ def _console() -> Console:
     from rich.console import Console
 
     unknown = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=LOG_WIDTH if unknown else None)
+    return Console(highlight=False, width=_LOG_WIDTH if unknown else None)

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from tierwise.runs.tune import TuneResult
     from tierwise.schema import Policy
 
-COLUMNS = ("tier", "baseline prompt", "policy found", "difference", "cost", "samples", "gate")
-NARROWER = (
-    COLUMNS,
-    (*COLUMNS[:5], "gate"),
-    ("tier", *COLUMNS[2:4], "cost", "gate"),
+_COLUMNS = ("tier", "baseline prompt", "policy found", "difference", "cost", "samples", "gate")
+_NARROWER = (
+    _COLUMNS,
+    (*_COLUMNS[:5], "gate"),
+    ("tier", *_COLUMNS[2:4], "cost", "gate"),
     ("tier", "difference", "gate"),
 )
 """Sets of columns, from the widest: the first that fits is shown, so that no number is broken."""
 
-LOG_WIDTH = 100
+_LOG_WIDTH = 100
 """Columns where the output is no terminal and its width is not set."""
 
 
-def show(
+def show_results(
     result: TuneResult,
     *,
     quiet: bool = False,
@@ -92,8 +92,8 @@ def show(
 
 def fitting_table(tiers: Mapping[str, TierSummary], console: Console) -> Table:
     """A row a tier, with the most columns that fit ``console``."""
-    anything = console.options.update(width=10 * LOG_WIDTH)
-    for columns in NARROWER:
+    anything = console.options.update(width=10 * _LOG_WIDTH)
+    for columns in _NARROWER:
         table = _table(tiers, columns)
         if console.measure(table, options=anything).maximum <= console.width:
             break
@@ -124,15 +124,15 @@ def _table(tiers: Mapping[str, TierSummary], columns: Sequence[str]) -> Table:
 
 def scored(got: HeldOut) -> str:
     """``0.812 [0.78, 0.84]``."""
-    return f"{got.score:.3f} {bounds(got.score_ci95, '.2f')}"
+    return f"{got.score:.3f} {_ends(got.score_ci95, '.2f')}"
 
 
 def signed(against: Paired) -> str:
     """``+0.031 [+0.01, +0.05]``."""
-    return f"{against.score_difference:+.3f} {bounds(against.score_difference_ci95, '+.2f')}"
+    return f"{against.score_difference:+.3f} {_ends(against.score_difference_ci95, '+.2f')}"
 
 
-def bounds(interval: Sequence[float | None], form: str, scale: float = 1.0) -> str:
+def _ends(interval: Sequence[float | None], form: str, scale: float = 1.0) -> str:
     """``[low, high]``, or ``[?, ?]`` where the items are too few for an interval."""
     return f"[{', '.join('?' if v is None else format(scale * v, form) for v in interval)}]"
 
@@ -141,7 +141,7 @@ def verdict(tier: TierSummary) -> str:
     """One sentence on what came of a tier."""
     against = tier.chosen.against_baseline
     low, cost = against.score_difference_ci95[0], n.ratio(against.cost_ratio)
-    ends = bounds(against.score_difference_ci95, "+.1f", 100)
+    ends = _ends(against.score_difference_ci95, "+.1f", 100)
     points = f"{n.points(against.score_difference)} points {ends}"
     alone = low is not None and low > 0
     if not tier.passed:
@@ -207,4 +207,4 @@ def _console() -> Console:
     from rich.console import Console
 
     unknown = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=LOG_WIDTH if unknown else None)
+    return Console(highlight=False, width=_LOG_WIDTH if unknown else None)

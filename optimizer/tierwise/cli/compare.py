@@ -65,9 +65,9 @@ def command(
         }
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
-        from tierwise.cli._compare import show
+        from tierwise.cli._compare import show_tables
 
-        show(tables, said)
+        show_tables(tables, said)
 
 
 def _missing(run: RunFiles, *, named: bool) -> list[str]:

@@ -14,11 +14,11 @@ import click
 def command(run_dir: Path, as_json: bool, quiet: bool) -> None:
     """Rebuild policies, summary and report of RUN_DIR from its pool: the same bytes, no call."""
     from tierwise.cli._progress import listening
-    from tierwise.cli._results import show
+    from tierwise.cli._results import show_results
     from tierwise.report.html import write_report
     from tierwise.runs.tune import replay
 
     with listening((), quiet=quiet or as_json) as listener:
         result = replay(run_dir, listener=listener)
     write_report(result.run.path)
-    show(result, quiet=quiet, as_json=as_json)
+    show_results(result, quiet=quiet, as_json=as_json)

@@ -40,7 +40,7 @@ def command(
     """
     from tierwise.cli._plan import confirm, planned
     from tierwise.cli._progress import listening, say, stopping
-    from tierwise.cli._results import show
+    from tierwise.cli._results import show_results
     from tierwise.report.html import write_report
     from tierwise.runs.prepare import addresses_of, prepare
     from tierwise.runs.tune import tune
@@ -69,4 +69,4 @@ def command(
     except ProviderError as error:
         raise ProviderError(f"{error}\n{GOES_ON}") from None
     write_report(result.run.path)
-    show(result, quiet=quiet, as_json=as_json)
+    show_results(result, quiet=quiet, as_json=as_json)

@@ -17,7 +17,7 @@ from tierwise.analysis.changes import (
 from tierwise.analysis.tier_files import NotShown, TierFiles
 from tierwise.errors import UnsupportedError, unknown_name
 from tierwise.report import text as n
-from tierwise.report.compare import SECTIONS, Section, Table, flat
+from tierwise.report.compare import SECTIONS, Table, TableSection, flat
 from tierwise.runs.artifacts import RunFiles
 
 R = TypeVar("R")
@@ -141,15 +141,15 @@ def _prompt_cells(row: PromptChange) -> tuple[str, ...] | None:
     )
 
 
-CHANGES: dict[str, Section[TwoRuns, Any]] = {
-    "jobs": Section[TwoRuns, JobChange](
+CHANGES: dict[str, TableSection[TwoRuns, Any]] = {
+    "jobs": TableSection[TwoRuns, JobChange](
         "what of the jobs differs",
         job_changes,
         ("what", "before", "after"),
         lambda row: (row.what, row.before, row.after),
         flat,
     ),
-    "policies": Section[TwoRuns, PolicyChange](
+    "policies": TableSection[TwoRuns, PolicyChange](
         "what was tested on held-out items, after less before",
         lambda two: two.by_tier(
             lambda old, new: policy_changes(old, new, (two.before.seed, two.after.seed))
@@ -169,7 +169,7 @@ CHANGES: dict[str, Section[TwoRuns, Any]] = {
         _policy_cells,
         flat,
     ),
-    "prompts": Section[TwoRuns, PromptChange](
+    "prompts": TableSection[TwoRuns, PromptChange](
         "every prompt at one sample, the largest changes first (of many, one in twenty seems to "
         "change)",
         lambda two: two.by_tier(prompt_changes),
@@ -197,7 +197,7 @@ def comparison_tables(runs: Sequence[RunFiles], names: Sequence[str] = ()) -> li
     Raises:
         InputError: there is no such section; with near names.
     """
-    sections: Mapping[str, Section[Any, Any]] = SECTIONS if len(runs) == 1 else CHANGES
+    sections: Mapping[str, TableSection[Any, Any]] = SECTIONS if len(runs) == 1 else CHANGES
     for name in names:
         if name not in sections:
             raise unknown_name("section", name, sections)

@@ -1,4 +1,4 @@
-"""The tables of `tierwise compare RUN_DIR`: tiers side by side, a `Section` each.
+"""The tables of `tierwise compare RUN_DIR`: tiers side by side, a `TableSection` each.
 
 A section takes typed rows from `analysis` and says how a terminal shows them; `--json` and `--csv`
 have every field, an interval `x` as `x`, `x_low` and `x_high`. A row that the stored samples do not
@@ -45,7 +45,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Section(Generic[S, R]):
+class TableSection(Generic[S, R]):
     """A table of a comparison of `S`: a run, or two of them.
 
     Attributes:
@@ -170,7 +170,7 @@ def _recipe_cells(row: RecipeRow) -> tuple[str, ...]:
     )
 
 
-RECIPES = Section[RunFiles, RecipeRow](
+RECIPES = TableSection[RunFiles, RecipeRow](
     "the policy of each tier, bucket by bucket",
     lambda run: by_tier(run, recipe_rows),
     ("tier", "bucket", "share>", "what is done", "score>", "$/1,000>", "told apart by", "gate"),
@@ -197,7 +197,7 @@ def _prompt_cells(row: prompts.PromptRow) -> tuple[str, ...] | None:
     )
 
 
-PROMPTS = Section[RunFiles, prompts.PromptRow](
+PROMPTS = TableSection[RunFiles, prompts.PromptRow](
     "every prompt on every tier at one sample (● best, ○ not separable from it, * in the policy)",
     lambda run: by_tier(run, prompts.prompt_rows),
     ("tier", "prompt", "score>", "items>", "samples>", "$/1,000>", "to best>", ""),
@@ -241,7 +241,7 @@ def _technique_data(row: TierTechnique) -> Row:
     return {**found, "paraphrases": len(row.technique.paraphrases)}
 
 
-TECHNIQUES = Section[RunFiles, TierTechnique](
+TECHNIQUES = TableSection[RunFiles, TierTechnique](
     "does a technique help here? (all paraphrases together, Holm over a tier's table)",
     lambda run: by_tier(run, _techniques),
     ("tier", "technique", "family", "against", "difference>", "by paraphrase>", "cost>", ""),
@@ -294,7 +294,7 @@ def _sensitivity_data(row: TierSensitivity) -> Row:
     return found
 
 
-SENSITIVITY = Section[RunFiles, TierSensitivity](
+SENSITIVITY = TableSection[RunFiles, TierSensitivity](
     "how much the score depends on the paraphrase (PSS; 0: not at all)",
     lambda run: by_tier(run, _sensitivities),
     ("tier", "paraphrases", "prompts>", "PSS>", "by chance>", "with confidence>"),
@@ -302,7 +302,7 @@ SENSITIVITY = Section[RunFiles, TierSensitivity](
     _sensitivity_data,
 )
 
-SENSITIVITY_TRENDS = Section[RunFiles, prompts.SensitivityTrend](
+SENSITIVITY_TRENDS = TableSection[RunFiles, prompts.SensitivityTrend](
     "is a stronger tier less sensitive to the paraphrase? (rank correlation, within families)",
     lambda run: prompts.sensitivity_trends(
         [tier.summary.prompt_sensitivity for tier in run.tiers.values()], run.seed
@@ -321,7 +321,7 @@ def _gain_cells(row: tiers.GainRow) -> tuple[str, ...]:
     return row.tier, row.adds, n.interval(row.gain, "+"), n.ratio(row.cost_ratio, ""), row.split
 
 
-GAINS = Section[RunFiles, tiers.GainRow](
+GAINS = TableSection[RunFiles, tiers.GainRow](
     "what thinking, votes and buckets add",
     lambda run: by_tier(run, tiers.gain_rows),
     ("tier", "adds", "gain>", "at cost>", "evaluated on"),
@@ -351,7 +351,7 @@ def _frontier_data(row: tiers.FrontierRow) -> Row:
     return {"target": row.target, **both, "not_reached_by": out}
 
 
-FRONTIER = Section[RunFiles, tiers.FrontierRow](
+FRONTIER = TableSection[RunFiles, tiers.FrontierRow](
     "the cheapest tier for each score (policies: --json)",
     lambda run: tiers.frontier_rows(list(run.tiers.values())),
     (
@@ -383,7 +383,7 @@ def _equal_dollars_cells(row: tiers.EqualDollarsRow) -> tuple[str, ...]:
     )
 
 
-EQUAL_DOLLARS = Section[RunFiles, tiers.EqualDollarsRow](
+EQUAL_DOLLARS = TableSection[RunFiles, tiers.EqualDollarsRow](
     "a cheaper tier's policy against a single call to a more expensive tier",
     lambda run: tiers.equal_dollars_rows(list(run.tiers.values())),
     ("tier", "against", "score>", "$/1,000>", "single call>", "$/1,000>", "lead>", "verdict"),
@@ -391,7 +391,7 @@ EQUAL_DOLLARS = Section[RunFiles, tiers.EqualDollarsRow](
     flat,
 )
 
-TRANSFER = Section[RunFiles, tiers.TransferRow](
+TRANSFER = TableSection[RunFiles, tiers.TransferRow](
     "each tier's policy on the others, against their own",
     lambda run: tiers.transfer_rows(list(run.tiers.values()), run.seed),
     ("policy of", "on", "score>", "against own>", "at cost>", "evaluated on"),
@@ -406,7 +406,7 @@ TRANSFER = Section[RunFiles, tiers.TransferRow](
     flat,
 )
 
-DIFFICULTY = Section[RunFiles, tiers.DifficultyRow](
+DIFFICULTY = TableSection[RunFiles, tiers.DifficultyRow](
     "rank correlation of item difficulty between tiers",
     lambda run: tiers.difficulty_rows(list(run.tiers.values()), run.seed),
     ("tier", "other", "Spearman>", "items>"),
@@ -458,7 +458,7 @@ def _escalation_data(row: TierEscalation) -> Row:
     }
 
 
-ESCALATION = Section[RunFiles, TierEscalation](
+ESCALATION = TableSection[RunFiles, TierEscalation](
     "escalation: never, always, where it pays (against the strong tier, held out)",
     lambda run: by_tier(run, _escalations),
     ("tier", "policy", "score>", "$/1,000>", "samples>", "escalated>", "to strong>", "cost>"),
@@ -484,7 +484,7 @@ def _search_cells(row: search_rounds.SearchRow) -> tuple[str, ...] | None:
     )
 
 
-SEARCH = Section[RunFiles, search_rounds.SearchRow](
+SEARCH = TableSection[RunFiles, search_rounds.SearchRow](
     "what does a round of search buy? (one chain of the leading variant; study items)",
     lambda run: by_tier(run, lambda t: search_rounds.search_rows(t.name, t.study_table)),
     ("tier", "items", "variant", "rounds>", "score>", "1,000 requests>", "", "next dollar"),
@@ -514,7 +514,7 @@ def _spending_data(row: StageUsage) -> Row:
     return found
 
 
-SPENDING = Section[RunFiles, StageUsage](
+SPENDING = TableSection[RunFiles, StageUsage](
     "what the run spent, beside what was planned",
     stage_usage,
     (
@@ -531,7 +531,7 @@ SPENDING = Section[RunFiles, StageUsage](
     _spending_data,
 )
 
-SECTIONS: dict[str, Section[RunFiles, Any]] = {
+SECTIONS: dict[str, TableSection[RunFiles, Any]] = {
     "recipes": RECIPES,
     "prompts": PROMPTS,
     "gains": GAINS,
@@ -554,7 +554,7 @@ class Table:
     """A section with its rows; `labels` are columns in front of each row's own."""
 
     name: str
-    section: Section[Any, Any]
+    section: TableSection[Any, Any]
     rows: Sequence[Any]
     labels: Mapping[str, str]
 

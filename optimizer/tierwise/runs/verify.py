@@ -20,7 +20,7 @@ import numpy as np
 from tierwise.errors import InputError, ProviderError, TierwiseError
 from tierwise.llm.models import fingerprint_of, kind_of, resolve_tier
 from tierwise.schema import PolicyFile, Price, Tier
-from tierwise.schema.result import Bounds, ExpectedBucket, ExpectedFigures, bounds, number
+from tierwise.schema.result import Bounds, ExpectedBucket, ExpectedFigures, interval_ends, number
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.serving.answer import bucket_names_of
 from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
@@ -153,7 +153,7 @@ def verify(
     return Verified(
         verdict=verdict,
         score=number(score.mean),
-        score_interval=bounds(score),
+        score_interval=interval_ends(score),
         expected=expected.score,
         bar=bar,
         items=len(seen.scores),
@@ -247,7 +247,7 @@ def _shifts(file: PolicyFile, expected: ExpectedFigures, seen: _Seen) -> Iterato
         if file.shares:
             share, count = file.shares[i], expected.items or 0
             now = wilson(int((at == name).sum()), len(at), level)
-            yield _shift(name, "share", share, bounds(wilson(share * count, count)), now)
+            yield _shift(name, "share", share, interval_ends(wilson(share * count, count)), now)
     if expected.usd_per_item is not None:
         now = bootstrap_mean(seen.usd, level=level)
         usd, ends = expected.usd_per_item, expected.usd_per_item_ci95
@@ -263,7 +263,7 @@ def _shift(
 ) -> Shift:
     low, high = then
     moved = low is not None and high is not None and (now.low > high or now.high < low)
-    return Shift(bucket, measure, expected, number(now.mean), bounds(now), moved)
+    return Shift(bucket, measure, expected, number(now.mean), interval_ends(now), moved)
 
 
 def _any_time(scores: Sequence[float], error: float) -> Interval:

@@ -96,7 +96,7 @@ class BucketSummary(Written):
 
 
 @dataclass(frozen=True)
-class OperatingPoint(HeldOut):
+class PointSummary(HeldOut):
     """A policy that selection picked for a balance of score and cost.
 
     Attributes:
@@ -496,7 +496,7 @@ class TierSummary(Written):
     compute_gate: ComputeGate
     items: ItemCounts
     baseline: HeldOut
-    operating_points: Mapping[str, OperatingPoint]
+    operating_points: Mapping[str, PointSummary]
     ablation: Mapping[str, AblationStep]
     oracle_bound: OracleBound
     front: tuple[FrontPoint, ...]
@@ -521,7 +521,7 @@ class TierSummary(Written):
         return self.gate == "passed"
 
     @property
-    def chosen(self) -> OperatingPoint:
+    def chosen(self) -> PointSummary:
         """The job's operating point."""
         return self.operating_points[self.operating_point]
 
@@ -739,7 +739,7 @@ def _said(error: ValidationError) -> str:
     return f"cannot be read: {where}: {message}{more}"
 
 
-def bounds(interval: Interval) -> Bounds:
+def interval_ends(interval: Interval) -> Bounds:
     """Both ends of an interval."""
     return number(interval.low), number(interval.high)
 

@@ -44,7 +44,7 @@ from tierwise.schema.result import (
     RefusedProposal,
     RoundGain,
     TriedCandidate,
-    bounds,
+    interval_ends,
     number,
 )
 from tierwise.schema.space import SearchSpace
@@ -312,9 +312,9 @@ def _gain(gain: Comparison, items: int) -> RoundGain:
     return RoundGain(
         items=items,
         score_difference=number(gain.difference.mean),
-        score_difference_ci95=bounds(gain.difference),
+        score_difference_ci95=interval_ends(gain.difference),
         cost_ratio=number(gain.cost_ratio.mean),
-        cost_ratio_ci95=bounds(gain.cost_ratio),
+        cost_ratio_ci95=interval_ends(gain.cost_ratio),
     )
 
 
@@ -597,7 +597,7 @@ class Tried:
             instead_of=self.instead_of,
             items=self.items,
             score_difference=None if d is None else number(d.mean),
-            score_difference_ci95=None if d is None else bounds(d),
+            score_difference_ci95=None if d is None else interval_ends(d),
             refused=self.reason,
         )
 

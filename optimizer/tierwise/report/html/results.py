@@ -17,7 +17,7 @@ from tierwise.report.html.base import Built, Figure, sorted_by
 from tierwise.report.text import bucket_names, recipe_in_words
 from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.schema.result import Bounds, HeldOut, OperatingPoint
+from tierwise.schema.result import Bounds, HeldOut, PointSummary
 from tierwise.stats.intervals import SMALL_SAMPLE
 
 _MANY_LOOKS = 5
@@ -249,7 +249,7 @@ def held_out_in_words(got: HeldOut) -> str:
 class Points:
     """Each tier with its points by cost, and the steps from one to the next."""
 
-    tiers: tuple[tuple[TierFiles, tuple[tuple[str, OperatingPoint], ...]], ...]
+    tiers: tuple[tuple[TierFiles, tuple[tuple[str, PointSummary], ...]], ...]
     steps: tuple[PointStep, ...]
 
 
