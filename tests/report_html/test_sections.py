@@ -22,7 +22,7 @@ SHARES = {"sums/g1": {"score": {"b1.variant0": 0.7, "share0": 0.3}, "usd": {"sha
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
-    monkeypatch.setattr("tierwise.search.importances.importances", lambda journal, studies: SHARES)
+    monkeypatch.setattr("tierwise.search.study.importances", lambda *of: SHARES)
     (tmp_path / "study.journal").touch()
     return hand_made.run(tmp_path)
 

@@ -15,7 +15,7 @@ from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema.space import Constraints
 from tierwise.search.sampler import PartwiseSampler
 from tierwise.search.space import policy_of
-from tierwise.search.study import StudyRound, mirror
+from tierwise.search.study import StudyRound, journal_of
 
 TRIALS = 60
 
@@ -179,7 +179,7 @@ def test_optuna_opens_the_journal_of_all_generations(evaluator: Evaluator, tmp_p
     study_rounds = [StudyRound(f"t/s/g{n}", evaluator, DIMS, 0, n) for n in (1, 2)]
     for g in study_rounds:
         g.run(20)
-    mirror(study_rounds, tmp_path / "study.journal")
+    (tmp_path / "study.journal").write_text(journal_of(study_rounds))
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
     for g in study_rounds:
         loaded = optuna.load_study(study_name=g.name, storage=storage)

@@ -52,7 +52,7 @@ from tierwise.schema.result import (
 )
 from tierwise.search.problem import own_variants
 from tierwise.search.samples import samples_needed
-from tierwise.search.study import StudyRound, described, mirror
+from tierwise.search.study import StudyRound, described, journal_of
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import SMALL_SAMPLE
 from tierwise.strategies import asks, build, paths_of
@@ -118,7 +118,7 @@ def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOu
         found.test_table.save(run.path / f"tables.{name}.test.npz")
         TestedPolicies.of(found).save(run.path / f"tested.{name}.npz")
     study_rounds = [g for found in results.found.values() for g in found.study_rounds]
-    mirror(study_rounds, run.journal)
+    run.write(run.journal.name, journal_of(study_rounds))
     studied = {
         name: entry(
             f.problem.before,

@@ -1,21 +1,26 @@
-"""One generation of a study: trials judged on one table, asked and told in memory.
+"""A study round: trials of policies judged on one table, asked and told in memory.
 
-Optuna is what a search waits for, not our evaluation; so a study lives in memory and is written to
-the run's journal once, when its generation is closed.
+Evaluation takes less time than Optuna's storages do; so a study lives in memory, and its journal is
+written once, when its round is closed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tierwise.errors import InputError
 from tierwise.evaluation import Evaluation, Evaluator
 from tierwise.schema import Difficulty, Policy
 from tierwise.search.sampler import PartwiseSampler, Walk
@@ -32,6 +37,13 @@ from tierwise.stats.pareto import pareto_front
 
 POLICY = "policy"
 """The attribute of a trial that describes its policy."""
+
+OBJECTIVES = ("score", "usd")
+FEWEST_TRIALS = 20
+"""With fewer trials (of the study, or that have the parameter) an importance is noise."""
+
+BEST = 0.25
+"""The part of the trials that counts as good."""
 
 
 class EvaluatedTrial(NamedTuple):
@@ -178,9 +190,25 @@ def described(policy: Policy) -> str:
     return f"{policy.difficulty.signal} at {cuts}: " + " | ".join(buckets)
 
 
-def mirror(study_rounds: Sequence[StudyRound], path: Path) -> None:
-    """Write the studies to the journal at ``path``, which optuna-dashboard opens."""
-    backend = _Buffered()
+# The journal of a run's studies, which optuna-dashboard opens
+
+
+class _Buffered(BaseJournalBackend):
+    """A journal in memory; Optuna's own file journal syncs the disk for every trial."""
+
+    def __init__(self, logs: list[dict[str, Any]]) -> None:
+        self.logs = logs
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        return self.logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self.logs += logs
+
+
+def journal_of(study_rounds: Sequence[StudyRound]) -> str:
+    """The text of a journal that holds the studies."""
+    backend = _Buffered([])
     # One storage for all: a journal's entries name studies and trials by their place in it.
     storage = JournalStorage(backend)
     for study_round in study_rounds:
@@ -190,17 +218,59 @@ def mirror(study_rounds: Sequence[StudyRound], path: Path) -> None:
             to_storage=storage,
             to_study_name=study_round.name,
         )
-    JournalFileBackend(str(path)).append_logs(backend.logs)
+    return "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in backend.logs)
 
 
-class _Buffered(BaseJournalBackend):
-    """A journal in memory; Optuna's own file journal syncs the disk for every trial."""
+def importances(
+    journal: bytes, studies: Sequence[str], path: Path | None = None
+) -> dict[str, dict[str, Mapping[str, float]]]:
+    """Study -> objective -> parameter -> share of what moved its trials, the largest first.
 
-    def __init__(self) -> None:
-        self.logs: list[dict[str, Any]] = []
+    By PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023, arXiv 2304.10255), which unlike fANOVA
+    keeps conditional parameters. A study that is not in the journal, or has fewer than
+    ``FEWEST_TRIALS`` trials, is left out.
 
-    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
-        return self.logs[log_number_from:]
+    Args:
+        journal: bytes of a run's journal.
+        studies: their names.
+        path: of the journal, for an error's message.
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self.logs += logs
+    Raises:
+        InputError: the journal is damaged.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        logs = [json.loads(line) for line in journal.decode().splitlines() if line.strip()]
+        storage = JournalStorage(_Buffered(logs))
+        known = {summary.study_name for summary in storage.get_all_studies()}
+    except Exception as error:  # noqa: BLE001  Optuna replays a damaged log until something breaks
+        fault = f"is no whole journal of studies ({type(error).__name__})"
+        raise InputError(fault, path=path) from None
+    found: dict[str, dict[str, Mapping[str, float]]] = {}
+    for name in studies:
+        if name not in known:
+            continue
+        study = optuna.load_study(study_name=name, storage=storage)
+        if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < FEWEST_TRIALS:
+            continue
+        found[name] = {what: _importances(study, i) for i, what in enumerate(OBJECTIVES)}
+    return found
+
+
+def _importances(study: optuna.Study, objective: int) -> dict[str, float]:
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    asked = Counter(name for trial in trials for name in trial.params)
+    # PED-ANOVA looks at what the trials with the lowest targets have in common.
+    sign = -1.0 if study.directions[objective] == StudyDirection.MAXIMIZE else 1.0
+
+    def target(trial: FrozenTrial) -> float:
+        return sign * float(trial.values[objective])
+
+    with warnings.catch_warnings():
+        # It is experimental, says so of the sign too, and names each parameter of few trials:
+        # these are left out below.
+        warnings.filterwarnings("ignore", module="optuna")
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST)
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
+    ranked = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))  # Optuna's ties are random
+    return {name: share for name, share in ranked if asked[name] >= FEWEST_TRIALS}

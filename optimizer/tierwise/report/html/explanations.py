@@ -319,18 +319,19 @@ def _calibration(found: SignalCalibration) -> tuple[Figure, str]:
 
 def parameters_section(run: RunFiles) -> Built:
     """Which search parameters moved score and cost, by PED-ANOVA over the last study's trials."""
-    from tierwise.search.importances import importances
+    from tierwise.search.study import importances
 
-    if not run.run.journal.is_file():
-        return Built(None, (f"Not shown: {run.run.journal.name} is missing.",))
+    journal = run.run.journal
+    if not journal.is_file():
+        return Built(None, (f"Not shown: {journal.name} is missing.",))
     studies = {name: tier.summary.studies[-1] for name, tier in run.tiers.items()}
-    found = importances(run.run.journal, list(studies.values()))
+    found = importances(journal.read_bytes(), list(studies.values()), journal)
     tiers = tuple(
         tuple(_importances(run.tiers[name], *entry) for entry in found[study].items())
         for name, study in studies.items()
         if study in found
     )
-    few = f"Not shown: {run.run.journal.name} holds too few trials of the last studies."
+    few = f"Not shown: {journal.name} holds too few trials of the last studies."
     return Built(ByTier(tiers)) if tiers else Built(None, (few,))
 
 

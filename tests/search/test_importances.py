@@ -4,7 +4,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from tierwise.errors import InputError
-from tierwise.search.importances import importances
+from tierwise.search.study import importances
 
 
 def test_what_makes_scores_high_matters_for_the_score(tmp_path):
@@ -22,7 +22,7 @@ def test_what_makes_scores_high_matters_for_the_score(tmp_path):
         up, down = trial.suggest_float("up", 0, 1), trial.suggest_float("down", 0, 1)
         score = 0.5 + (0.4 * (up > 0.7)) - (0.4 * (down > 0.7) * (up <= 0.7))
         study.tell(trial, [score, down])
-    found = importances(path, ["s", "unknown"])
+    found = importances(path.read_bytes(), ["s", "unknown"])
     assert list(found) == ["s"]
     assert found["s"]["score"]["up"] > 0.8
     assert found["s"]["usd"]["down"] > 0.8
@@ -35,4 +35,4 @@ def test_a_damaged_journal_is_bad_input(tmp_path, damage):
     path = tmp_path / "study.journal"
     path.write_bytes(damage + b"\n{}\n")
     with pytest.raises(InputError, match=r"study\.journal.*no whole journal"):
-        importances(path, ["s"])
+        importances(path.read_bytes(), ["s"], path)
