@@ -134,9 +134,11 @@ _RESET = re.compile(r"(\d+(\.\d+)?(ms|s|m|h|d)?)+")
 _TERM = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.I)
 _SECONDS = {"ms": 1e-3, "m": 60.0, "h": 3600.0, "d": 86400.0, "s": 1.0, "": 1.0}
 
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
+_SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL)S?(_|$)")
 _SECRET_TEXT = re.compile(r"\bsk-[\w*.-]{4,}|(?i:bearer)\s+[\w*.~+/=-]{4,}")
 _SHORTEST_SECRET = 5
+_NO_SECRETS = frozenset({"false", "true", "none", "null", "auto", "default", "disabled", "enabled"})
+"""What variables with such a name hold that is a setting."""
 _LONGEST_MESSAGE = 300
 
 FIELDS = (
@@ -187,6 +189,7 @@ class Fault(Exception):
 def redact(text: str) -> str:
     """``text`` without the value of any variable of the environment that looks like a secret."""
     values = {v for name, v in os.environ.items() if _SECRET_NAME.search(name.upper())}
+    values = {v for v in values if v.lower() not in _NO_SECRETS and not (v.isdigit() and len(v) < 12)}
     for value in sorted(values, key=len, reverse=True):
         if len(value) >= _SHORTEST_SECRET:
             text = text.replace(value, "[secret]")

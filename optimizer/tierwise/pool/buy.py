@@ -14,13 +14,12 @@ when nothing is in flight.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Resu
 from tierwise.llm.limits import DEFAULT_CONCURRENCY
 from tierwise.llm.supervisor import SUPERVISOR, Withheld
 from tierwise.pool.calls import Need, bill, calls_of, cells, there_or_failed, worst_case
-from tierwise.pool.store import Answered, Book, Parcel, SamplePool, Settlement
+from tierwise.pool.store import Answered, Book, Parcel, SamplePool, Settlement, buyer_name
 from tierwise.pool.supervision import (
     INTERRUPTION,
     MAX_OUTAGE_S,
@@ -180,7 +179,7 @@ class _Purchase:
         self._planned = sum(call.n for unit in units for call in unit)
         self._progress = progress
         run = account.run or uuid.uuid4().hex
-        self.book = Book(run, account.tier or tier.name, stage, uuid.uuid4().hex)
+        self.book = Book(run, account.tier or tier.name, stage, buyer_name())
         self._deadline_s = account.deadline_s
         if self._deadline_s is None and self._limits.seconds is not None:
             self._deadline_s = monotonic() + self._limits.seconds
@@ -196,7 +195,7 @@ class _Purchase:
         """Calls that may not be tried again: with their losses, the budget is used up."""
         self._sent_s: dict[int, float] = {}
         self._used, self._failures, self._elsewhere = Usage(), 0, 0
-        self._short, self._blocked = "", False
+        self._short, self._blocked, self._asked_here = "", False, False
         self._reported = Progress(0, 0, 0, 0.0)
 
     @property
@@ -251,56 +250,72 @@ class _Purchase:
         courier = _Courier(model, supervisor)
         try:
             while True:
-                # Some wait in the model for a free place, so that none stays empty while we write.
-                room = window.size + max(2, window.size // 2) - len(self._in_flight)
-                sending = not (supervisor.ended or circuit.open) and room > 0
-                for purchase in self._exchange(settlements, room if sending else 0):
-                    courier.send(purchase, self._in_flight[purchase])
-                settlements = []
-                self._report(circuit.waiting())
-                if not self._in_flight and (supervisor.ended or self._short or not self._wanted):
+                done = supervisor.ended or bool(self._short) or not self._wanted
+                if not self._in_flight and done and not settlements:
                     break
-                give_up_at = supervisor.give_up_at
-                if give_up_at is not None and monotonic() >= give_up_at:
+                if supervisor.give_up_at is not None and monotonic() >= supervisor.give_up_at:
                     break
                 if circuit.given_up and error is None:
                     error = self._no_answer(circuit)
                     supervisor.close()
-                for purchase, came in courier.arrivals():
-                    failed = self._arrived(settlements, purchase, came, supervisor)
-                    if failed is not None and error is None:
-                        error = failed
-                        supervisor.close()
+                try:
+                    for purchase, came in courier.arrivals() if self._in_flight else ():
+                        failed = self._arrived(settlements, purchase, came, supervisor)
+                        courier.taken(purchase)
+                        if failed is not None and error is None:
+                            error = failed
+                            supervisor.close()
+                    # Some wait in the model for a free place, so that none is empty while we write.
+                    room = window.size + max(2, window.size // 2) - len(self._in_flight)
+                    sending = not (supervisor.ended or circuit.open) and room > 0
+                    for purchase in self._exchange(settlements, room if sending else 0):
+                        courier.send(purchase, self._in_flight[purchase])
+                    settlements.clear()
+                except KeyboardInterrupt:  # in the main thread; what is under way may still arrive
+                    self._interrupted()
+                    unsent = [p for p in self._in_flight if not courier.carries(p)]
+                    settlements += map(Settlement, unsent)
+                self._report(circuit.waiting())
         finally:
             supervisor.close()
             for purchase, came in courier.close():
                 self._arrived(settlements, purchase, came, supervisor)
             for purchase, calls in self._in_flight.items():
-                if supervisor.under_way.isdisjoint(_samples(calls)):
+                if not supervisor.may_be_billed(_samples(calls)):
                     settlements.append(Settlement(purchase))
             self._exchange(settlements)
             self._in_flight.clear()
+            if self._asked_here:
+                INTERRUPTION.reset()
         if error is not None:
             raise error
-        if INTERRUPTION.asked:
+        if self._asked_here or INTERRUPTION.asked:
             raise KeyboardInterrupt
         if supervisor.out_of_time:
             self._short = "seconds"
         self._report()
 
+    def _interrupted(self) -> None:
+        """Note a Ctrl-C, where no handler of signals has noted it."""
+        if self._asked_here or not INTERRUPTION.asked:
+            self._asked_here = True
+            INTERRUPTION.ask()
+
     def _arrived(
         self,
         settlements: list[Settlement],
         purchase: int,
-        came: list[list[Result]] | BaseException,
+        came: Came,
         supervisor: PurchaseSupervisor,
     ) -> BaseException | None:
         """Note what became of a unit; the error that ends the purchase, if it was one."""
-        calls = self._in_flight[purchase]
+        calls = self._in_flight.get(purchase)
+        if calls is None:  # an interruption came between its settlement and its notice
+            return None
         for call in calls:
             supervisor.circuit.gone(key_of(call))
         if isinstance(came, BaseException):
-            if not supervisor.under_way.isdisjoint(_samples(calls)):
+            if supervisor.may_be_billed(_samples(calls)):
                 return None  # cancelled while under way: what was set aside stays
             self._take_back(settlements, purchase)
             return None if isinstance(came, Withheld | asyncio.CancelledError) else came
@@ -353,7 +368,7 @@ class _Purchase:
         done = self._pool.exchange(self.book, settlements, parcels, self._limits)
         for purchase, answered, used in settlements:
             self._sent_s.pop(purchase, None)
-            for sample in _samples(self._in_flight.pop(purchase)):
+            for sample in _samples(self._in_flight.pop(purchase, ())):
                 self._reservation_of.pop(sample, None)
             self._used += used or Usage()
             self._failures += sum(isinstance(r, Failure) for _, own in answered for r in own)
@@ -401,21 +416,29 @@ class _Purchase:
     def _report(self, waiting: str = "") -> None:
         done = self._used.samples + self._failures + self._elsewhere
         now = Progress(done, self._planned, self._used.calls, self._used.usd, waiting)
-        if now != self._reported:
+        if now != self._reported and not INTERRUPTION.asked:
             self._reported = now
             self._progress(now)
 
 
+Came = list[list[Result]] | BaseException
+"""What became of a unit: the results of its calls, or what was raised."""
+
+
 class _Courier:
-    """Calls of a model under way on an event loop in a thread, and their answers as they arrive."""
+    """Units of a model under way on an event loop in a thread, and what became of them.
+
+    What arrived is handed over until it is taken: an interruption in between loses nothing.
+    """
 
     def __init__(self, model: LanguageModel, supervisor: PurchaseSupervisor) -> None:
         from tierwise.llm.provider import LoopThread
 
         self._model, self._supervisor = model, supervisor
         self._loop = LoopThread.join()
-        self._came: SimpleQueue[tuple[int, list[list[Result]] | BaseException]] = SimpleQueue()
         self._futures: dict[int, Future[None]] = {}
+        self._came: dict[int, Came] = {}
+        self._wake = threading.Event()
 
     def send(self, purchase: int, calls: Sequence[Call]) -> None:
         """Start calls that are settled together."""
@@ -425,50 +448,46 @@ class _Courier:
         finally:
             SUPERVISOR.reset(token)
 
-    def arrivals(self) -> Iterator[tuple[int, list[list[Result]] | BaseException]]:
-        """What has arrived, and what does within a moment of the first; nothing after a while."""
-        try:
-            first = self._came.get(timeout=WAKE_S)
-        except Empty:
-            return
-        until = monotonic() + GATHER_S
-        yield self._taken(first)
-        while self._futures and ((left := until - monotonic()) > 0 or not self._came.empty()):
-            try:
-                yield self._taken(self._came.get(timeout=max(left, 0.0)))
-            except Empty:
-                return
+    def carries(self, purchase: int) -> bool:
+        """Whether a unit was sent and is not taken."""
+        return purchase in self._futures
 
-    def close(self) -> list[tuple[int, list[list[Result]] | BaseException]]:
-        """Cancel what is under way; what had arrived by then."""
+    def arrivals(self) -> list[tuple[int, Came]]:
+        """What has arrived, and what does within a moment of the first; nothing after a while."""
+        if not self._wake.wait(WAKE_S):
+            return []
+        until = monotonic() + GATHER_S
+        while len(self._came) < len(self._futures) and monotonic() < until:
+            sleep(GATHER_S / 10)
+        self._wake.clear()
+        return list(self._came.items())
+
+    def taken(self, purchase: int) -> None:
+        """Forget a unit: what became of it is known to whom it was handed over."""
+        self._futures.pop(purchase, None)
+        self._came.pop(purchase, None)
+
+    def close(self) -> list[tuple[int, Came]]:
+        """Cancel what is under way; what had arrived by then and was not taken."""
         for future in list(self._futures.values()):
             future.cancel()
         self._loop.leave(_farewell)
-        came = []
-        with contextlib.suppress(Empty):
-            while True:
-                came.append(self._taken(self._came.get_nowait()))
-        return came
-
-    def _taken(
-        self, came: tuple[int, list[list[Result]] | BaseException]
-    ) -> tuple[int, list[list[Result]] | BaseException]:
-        self._futures.pop(came[0], None)
-        return came
+        return list(self._came.items())
 
     async def _answer(self, purchase: int, calls: Sequence[Call]) -> None:
+        came: Came
         try:
             if len(calls) == 1:
-                results = [await self._model.answer(calls[0])]
+                came = [await self._model.answer(calls[0])]
             else:
-                results = list(await asyncio.gather(*map(self._model.answer, calls)))
+                came = list(await asyncio.gather(*map(self._model.answer, calls)))
         except asyncio.CancelledError as error:
-            self._came.put((purchase, error))
+            self._came[purchase] = error
             raise
         except BaseException as error:  # noqa: BLE001 - it is raised where the purchase is
-            self._came.put((purchase, error))
-        else:
-            self._came.put((purchase, results))
+            came = error
+        self._came[purchase] = came
+        self._wake.set()
 
 
 class PooledModel:

@@ -4,15 +4,18 @@ A sample is keyed by (exact request, sample index) and is bought once. ``SampleP
 threads (one connection behind a lock) and for processes (SQLite's WAL; a writer waits for another).
 Everything that a buyer has to write goes through ``exchange``: one transaction that stores what
 arrived, settles its reservations and makes new ones. Who buys a sample holds a claim on it, for as
-long as its buyer renews its lease, so that two processes do not buy it both.
+long as it lives and renews its lease, so that two processes do not buy it both.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import socket
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -356,12 +359,11 @@ class SamplePool(PoolReader):
     def _others(self, db: sqlite3.Connection, buyer: str) -> tuple[str, ...]:
         """Who else buys, and is alive; claims of those who are not are taken away."""
         rows = db.execute("SELECT name, until_s FROM buyers WHERE name != ?", (buyer,)).fetchall()
-        at = time.time()
-        for name, until_s in rows:
-            if until_s < at:
-                db.execute("DELETE FROM claims WHERE buyer = ?", (name,))
-                db.execute("DELETE FROM buyers WHERE name = ?", (name,))
-        return tuple(name for name, until_s in rows if until_s >= at)
+        alive = [name for name, until_s in rows if until_s >= time.time() and _may_live(name)]
+        for name in {name for name, _ in rows} - set(alive):
+            db.execute("DELETE FROM claims WHERE buyer = ?", (name,))
+            db.execute("DELETE FROM buyers WHERE name = ?", (name,))
+        return tuple(alive)
 
     def _claimed(self, db: sqlite3.Connection, call: Call, others: Sequence[str]) -> bool:
         (request,) = self._known([call.request.key])
@@ -405,6 +407,25 @@ class SamplePool(PoolReader):
             [(r.key, r.model, r.address, _content(r)) for r in new],
         )
         return [i for i in self._known([r.key for r in requests]) if i is not None]
+
+
+def buyer_name() -> str:
+    """A name for somebody who buys from this process."""
+    return f"{uuid.uuid4().hex} {os.getpid()} {socket.gethostname()}"
+
+
+def _may_live(buyer: str) -> bool:
+    """Whether a buyer's process may be alive: it is not where this machine does not know it."""
+    _, pid, host = buyer.split(" ", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def content_of(result: Completion) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 
 from tierwise.llm import Call
@@ -178,11 +178,7 @@ class Window:
 
 
 class PurchaseSupervisor(Supervisor):
-    """What the calls of one purchase ask before they are sent.
-
-    Attributes:
-        under_way: calls with an attempt that was sent and is not answered.
-    """
+    """What the calls of one purchase ask before they are sent."""
 
     def __init__(
         self,
@@ -192,7 +188,8 @@ class PurchaseSupervisor(Supervisor):
         lose: Callable[[Call, str], bool],
     ) -> None:
         self.circuit, self.window = circuit, window
-        self.under_way: set[Key] = set()
+        self._under_way: set[Key] = set()
+        self._answered: set[Key] = set()
         self._closed_s: float | None = None
         self._deadline_s, self._lose = deadline_s, lose
 
@@ -215,6 +212,10 @@ class PurchaseSupervisor(Supervisor):
         """Whether nothing may be sent any more."""
         return self.closed or INTERRUPTION.asked or self.out_of_time
 
+    def may_be_billed(self, samples: Iterable[Key]) -> bool:
+        """Whether an attempt at one of the samples is under way or was answered."""
+        return any(key in self._under_way or key in self._answered for key in samples)
+
     @property
     def give_up_at(self) -> float | None:
         """When calls under way are to be given up, on the monotonic clock; None: never."""
@@ -230,20 +231,21 @@ class PurchaseSupervisor(Supervisor):
             if self.circuit.given_up:
                 return False
             if self.circuit.passes(key):
-                self.under_way.add(key)
+                self._under_way.add(key)
                 return True
             await asyncio.sleep(_LOOK_S)
         return False
 
     def answered(self, call: Call) -> None:
         """See ``Supervisor``."""
-        self.under_way.discard(key_of(call))
+        self._under_way.discard(key_of(call))
+        self._answered.add(key_of(call))
         self.circuit.answered()
         self.window.answered()
 
     def faulted(self, call: Call, kind: str) -> None:
         """See ``Supervisor``."""
-        self.under_way.discard(key_of(call))
+        self._under_way.discard(key_of(call))
         self.circuit.faulted(key_of(call), kind)
         if kind in ("rate_limit", "overloaded"):
             self.window.limited()
