@@ -28,7 +28,7 @@ COMMANDS = {
     "export": "Write a policy in another shape for serving.",
     "verify": "Re-score a policy with fresh samples: does it still hold?",
     "check": "Check a task, space, job, prompts or policy file.",
-    "pool": "Look at stored completions.",
+    "pool": "Look at stored completions, check and move them.",
 }
 
 INTERRUPTED = 130

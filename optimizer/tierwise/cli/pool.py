@@ -3,25 +3,131 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from tierwise.pool.maintenance import Rewritten
+
+_DAMAGED = 1
+
+_path = click.argument("path", type=click.Path(path_type=Path))
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("pool")
 def command() -> None:
-    """Look at stored completions."""
+    """Look at stored completions, check them, and move them.
+
+    PATH is a pool.sqlite or a run directory.
+    """
+
+
+@command.command("check")
+@_path
+@_json
+def _check(path: Path, as_json: bool) -> None:
+    """Say whether a pool is as it was stored; exit 1 where it is not."""
+    import json
+
+    from tierwise.errors import printable
+    from tierwise.pool.maintenance import check_pool
+
+    file = _file(path)
+    damage = check_pool(file)
+    rows = sum(damage.rows.values())
+    if as_json:
+        found = {"sound": damage.sound, "structure": damage.structure, "rows": dict(damage.rows)}
+        click.echo(json.dumps(found, indent=2))
+    elif damage.sound:
+        click.echo(f"{file} is sound")
+    else:
+        for line in (*damage.structure, *damage.examples):
+            click.echo(printable(line))
+        if rows:
+            said = ", ".join(f"{n} of {table}" for table, n in damage.rows.items())
+            click.echo(f"{rows} rows are not as they were stored ({said})")
+        click.echo(
+            f"`tierwise pool salvage {path}` keeps the rest; what is lost is bought again by the "
+            "next run"
+        )
+    if not damage.sound:
+        raise SystemExit(_DAMAGED)
+
+
+@command.command("salvage")
+@_path
+def _salvage(path: Path) -> None:
+    """Make a damaged pool anew from all rows that are as they were stored."""
+    from tierwise.pool.maintenance import salvage_pool
+
+    _say(salvage_pool(_file(path)))
+
+
+@command.command("gc")
+@_path
+@click.option("--drop-model", default="", metavar="MODEL", help="Forget this model's completions.")
+def _collect(path: Path, drop_model: str) -> None:
+    """Make a pool smaller: drop requests that brought nothing and failures that were made good."""
+    from tierwise.pool.maintenance import collect_garbage
+
+    file = _file(path)
+    before = file.stat().st_size if file.exists() else 0
+    _say(collect_garbage(file, drop_model))
+    click.echo(f"{before / 1e6:.1f} MB before, {file.stat().st_size / 1e6:.1f} MB now")
+
+
+@command.command("export")
+@_path
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--model", default="", help="Only this model's completions.")
+def _export(path: Path, out: Path, model: str) -> None:
+    """Write all completions to OUT, a JSONL (or .jsonl.gz): a line each, with its exact request."""
+    from tierwise.pool import SamplePool
+    from tierwise.pool.maintenance import export_lines
+
+    with SamplePool.open(_file(path), read_only=True) as pool:
+        n = export_lines(pool, out, model)
+    click.echo(f"{n:,} completions in {out}")
+
+
+@command.command("import")
+@_path
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+def _load(path: Path, file: Path) -> None:
+    """Take in what `pool export` wrote; a sample that is there already stays as it is."""
+    from tierwise.pool import SamplePool
+    from tierwise.pool.maintenance import load_lines
+
+    with SamplePool.open(_file(path)) as pool:
+        new, there = load_lines(pool, file)
+    click.echo(f"{new:,} completions are new, {there:,} were there")
+
+
+def _file(path: Path) -> Path:
+    return path / "pool.sqlite" if path.is_dir() else path
+
+
+def _say(rewritten: Rewritten) -> None:
+    kept, dropped, old = rewritten
+    click.echo(f"{kept['samples']:,} samples of {kept['requests']:,} requests are kept")
+    lost = {table: n for table, n in dropped.items() if n}
+    if lost:
+        click.echo("left out: " + ", ".join(f"{n:,} of {table}" for table, n in lost.items()))
+    click.echo(f"the pool as it was: {old}")
 
 
 @command.command("stats")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True)
-def stats(path: Path, as_json: bool) -> None:
-    """Count what a pool holds; PATH is a pool.sqlite or a run directory."""
+@_path
+@_json
+def _stats(path: Path, as_json: bool) -> None:
+    """Count what a pool holds."""
     import json
 
     from tierwise.pool import SamplePool
 
-    file = path / "pool.sqlite" if path.is_dir() else path
+    file = _file(path)
     with SamplePool.open(file, read_only=True) as pool:
         rows = pool.overview()
     if as_json:

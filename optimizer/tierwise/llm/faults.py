@@ -189,7 +189,9 @@ class Fault(Exception):
 def redact(text: str) -> str:
     """``text`` without the value of any variable of the environment that looks like a secret."""
     values = {v for name, v in os.environ.items() if _SECRET_NAME.search(name.upper())}
-    values = {v for v in values if v.lower() not in _NO_SECRETS and not (v.isdigit() and len(v) < 12)}
+    values = {
+        v for v in values if v.lower() not in _NO_SECRETS and not (v.isdigit() and len(v) < 12)
+    }
     for value in sorted(values, key=len, reverse=True):
         if len(value) >= _SHORTEST_SECRET:
             text = text.replace(value, "[secret]")

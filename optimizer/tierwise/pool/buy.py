@@ -153,7 +153,10 @@ def fill(
         return Filled(Usage())
     purchase = _Purchase(pool, tier, units, account, stage, progress)
     try:
-        purchase.one_by_one(model) if one_by_one else purchase.by_chunks(model)
+        if one_by_one:
+            _undisturbed(lambda: purchase.one_by_one(model))
+        else:
+            purchase.by_chunks(model)
     finally:
         pool.leave(purchase.book.buyer)
     return purchase.filled
@@ -195,7 +198,7 @@ class _Purchase:
         """Calls that may not be tried again: with their losses, the budget is used up."""
         self._sent_s: dict[int, float] = {}
         self._used, self._failures, self._elsewhere = Usage(), 0, 0
-        self._short, self._blocked, self._asked_here = "", False, False
+        self._short, self._blocked = "", False
         self._reported = Progress(0, 0, 0, 0.0)
 
     @property
@@ -258,23 +261,18 @@ class _Purchase:
                 if circuit.given_up and error is None:
                     error = self._no_answer(circuit)
                     supervisor.close()
-                try:
-                    for purchase, came in courier.arrivals() if self._in_flight else ():
-                        failed = self._arrived(settlements, purchase, came, supervisor)
-                        courier.taken(purchase)
-                        if failed is not None and error is None:
-                            error = failed
-                            supervisor.close()
-                    # Some wait in the model for a free place, so that none is empty while we write.
-                    room = window.size + max(2, window.size // 2) - len(self._in_flight)
-                    sending = not (supervisor.ended or circuit.open) and room > 0
-                    for purchase in self._exchange(settlements, room if sending else 0):
-                        courier.send(purchase, self._in_flight[purchase])
-                    settlements.clear()
-                except KeyboardInterrupt:  # in the main thread; what is under way may still arrive
-                    self._interrupted()
-                    unsent = [p for p in self._in_flight if not courier.carries(p)]
-                    settlements += map(Settlement, unsent)
+                for purchase, came in courier.arrivals() if self._in_flight else ():
+                    failed = self._arrived(settlements, purchase, came, supervisor)
+                    courier.taken(purchase)
+                    if failed is not None and error is None:
+                        error = failed
+                        supervisor.close()
+                # Some wait in the model for a free place, so that none is empty while we write.
+                room = window.size + max(2, window.size // 2) - len(self._in_flight)
+                sending = not (supervisor.ended or circuit.open) and room > 0
+                for purchase in self._exchange(settlements, room if sending else 0):
+                    courier.send(purchase, self._in_flight[purchase])
+                settlements = []
                 self._report(circuit.waiting())
         finally:
             supervisor.close()
@@ -285,21 +283,13 @@ class _Purchase:
                     settlements.append(Settlement(purchase))
             self._exchange(settlements)
             self._in_flight.clear()
-            if self._asked_here:
-                INTERRUPTION.reset()
         if error is not None:
             raise error
-        if self._asked_here or INTERRUPTION.asked:
+        if INTERRUPTION.asked:
             raise KeyboardInterrupt
         if supervisor.out_of_time:
             self._short = "seconds"
         self._report()
-
-    def _interrupted(self) -> None:
-        """Note a Ctrl-C, where no handler of signals has noted it."""
-        if self._asked_here or not INTERRUPTION.asked:
-            self._asked_here = True
-            INTERRUPTION.ask()
 
     def _arrived(
         self,
@@ -309,18 +299,18 @@ class _Purchase:
         supervisor: PurchaseSupervisor,
     ) -> BaseException | None:
         """Note what became of a unit; the error that ends the purchase, if it was one."""
-        calls = self._in_flight.get(purchase)
-        if calls is None:  # an interruption came between its settlement and its notice
-            return None
+        calls = self._in_flight[purchase]
         for call in calls:
             supervisor.circuit.gone(key_of(call))
         if isinstance(came, BaseException):
             if supervisor.may_be_billed(_samples(calls)):
                 return None  # cancelled while under way: what was set aside stays
-            self._take_back(settlements, purchase)
+            self._wanted.appendleft(calls)
+            settlements.append(Settlement(purchase))
             return None if isinstance(came, Withheld | asyncio.CancelledError) else came
         if not supervisor.closed and self._in_an_outage(purchase, came, supervisor.circuit):
-            self._take_back(settlements, purchase)
+            self._wanted.append(calls)  # behind the others: is it the provider, or this call?
+            settlements.append(Settlement(purchase))
             return None
         settlements.append(self._settlement(purchase, calls, came))
         return None
@@ -345,11 +335,6 @@ class _Purchase:
         self._tried_again |= keys
         return alone
 
-    def _take_back(self, settlements: list[Settlement], purchase: int) -> None:
-        """Release a unit that is not under way: it may be sent later."""
-        self._wanted.appendleft(self._in_flight[purchase])
-        settlements.append(Settlement(purchase))
-
     def _no_answer(self, circuit: Circuit) -> ProviderError:
         return ProviderError(
             f"{self._tier.model}: no answer for {circuit.outage_s / 60:.0f} minutes "
@@ -368,7 +353,7 @@ class _Purchase:
         done = self._pool.exchange(self.book, settlements, parcels, self._limits)
         for purchase, answered, used in settlements:
             self._sent_s.pop(purchase, None)
-            for sample in _samples(self._in_flight.pop(purchase, ())):
+            for sample in _samples(self._in_flight.pop(purchase)):
                 self._reservation_of.pop(sample, None)
             self._used += used or Usage()
             self._failures += sum(isinstance(r, Failure) for _, own in answered for r in own)
@@ -426,10 +411,7 @@ Came = list[list[Result]] | BaseException
 
 
 class _Courier:
-    """Units of a model under way on an event loop in a thread, and what became of them.
-
-    What arrived is handed over until it is taken: an interruption in between loses nothing.
-    """
+    """Units of a model under way on an event loop in a thread, and what became of them."""
 
     def __init__(self, model: LanguageModel, supervisor: PurchaseSupervisor) -> None:
         from tierwise.llm.provider import LoopThread
@@ -447,10 +429,6 @@ class _Courier:
             self._futures[purchase] = self._loop.submit(self._answer(purchase, calls))
         finally:
             SUPERVISOR.reset(token)
-
-    def carries(self, purchase: int) -> bool:
-        """Whether a unit was sent and is not taken."""
-        return purchase in self._futures
 
     def arrivals(self) -> list[tuple[int, Came]]:
         """What has arrived, and what does within a moment of the first; nothing after a while."""
@@ -548,6 +526,39 @@ class PooledModel:
         failed = self._pool.last_failure(call.request.key) or ("failed", "the call failed for good")
         why = ("budget", f"the cap on {filled.short} is reached") if filled.short else failed
         return [there.get(i, Failure(*why)) for i in wanted]
+
+
+def _undisturbed(work: Callable[[], None]) -> None:
+    """Do ``work`` where no Ctrl-C breaks into it: in a thread, if this is the main one.
+
+    A Ctrl-C that no handler of signals takes is noted as an interruption of ``work`` alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        work()
+        return
+    errors: list[BaseException] = []
+    done, asked = threading.Event(), False
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised below, where it belongs
+            errors.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=run, name="tierwise-buyer").start()
+    while not done.is_set():
+        try:
+            done.wait()
+        except KeyboardInterrupt:
+            if asked or not INTERRUPTION.asked:
+                INTERRUPTION.ask()
+                asked = True
+    if asked:
+        INTERRUPTION.reset()
+    if errors:
+        raise errors[0]
 
 
 def _samples(calls: Sequence[Call]) -> Iterator[tuple[str, int]]:

@@ -262,6 +262,27 @@ class PoolReader:
         rows = self._rows("SELECT DISTINCT address FROM requests WHERE model = ? ORDER BY 1", model)
         return [str(address) for (address,) in rows]
 
+    def requests(self, model: str = "") -> list[tuple[str, str, str, str]]:
+        """(key, model, address, content as JSON) of the requests to ``model``, or of all."""
+        rows = self._rows(
+            "SELECT key, model, address, content FROM requests WHERE ? IN (model, '') ORDER BY id",
+            model,
+        )
+        return [(key, name, address, content) for key, name, address, content in rows]
+
+    def samples_of(self, key: str) -> list[tuple[Any, ...]]:
+        """(place 0, sample, and the values of ``SAMPLE_COLUMNS``) of one request's samples."""
+        with self._lock:
+            rows = self._rows(
+                f"SELECT d.sample, d.checksum, {_CONTENT} FROM samples AS d WHERE d.request = ?"
+                " ORDER BY d.sample",
+                *self._known([key]),
+            )
+        for sample, mark, *content in rows:
+            if checksum(content) != mark:
+                raise self._damaged(f"sample {sample} of a request")
+        return [(0, sample, *content) for sample, _, *content in rows]
+
     def mean_latency_s(self, keys: Sequence[str]) -> float:
         """Of the samples of some requests; NaN where there is none."""
         with self._lock:
@@ -339,7 +360,7 @@ class PoolReader:
         with self._lock:
             try:
                 return self._db.execute(query, values).fetchall()
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 raise self._unusable("read", error) from error
 
     def _damaged(self, what: str) -> InputError:
@@ -348,10 +369,11 @@ class PoolReader:
             path=self.path,
         )
 
-    def _unusable(self, done: str, error: sqlite3.DatabaseError) -> InputError:
+    def _unusable(self, done: str, error: Exception) -> InputError:
         """The error for people where the file cannot be ``done`` (read, written)."""
         name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "UTF-8" in str(error):
+        unreadable = isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error)
+        if unreadable or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return InputError(
                 f"the pool is damaged ({error}); {how_to_go_on(self.path)}", path=self.path
             )

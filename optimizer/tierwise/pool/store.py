@@ -387,7 +387,10 @@ class SamplePool(PoolReader):
                 self._db.execute("COMMIT")
             except sqlite3.IntegrityError:
                 raise
-            except sqlite3.DatabaseError as error:  # a full disk, a lock that never goes away
+            except (
+                sqlite3.DatabaseError,
+                UnicodeDecodeError,
+            ) as error:  # a full disk, a lock that never goes away
                 raise self._unusable("written", error) from error
             finally:
                 if self._db.in_transaction:

@@ -25,9 +25,10 @@ OUTAGE = frozenset(
 )
 """Kinds of fault that may be about the provider, and not about a request."""
 
-IN_A_ROW, OUT_AFTER_S = 4, 2.0
-"""Attempts that fail one after another, whichever call they are of, and for how long, before the
-provider is taken to be out."""
+DIFFERENT, IN_A_ROW, MANY_IN_A_ROW, OUT_AFTER_S = 3, 4, 12, 2.0
+"""A provider is taken to be out when attempts at ``DIFFERENT`` calls fail with no answer between:
+``IN_A_ROW`` of them over ``OUT_AFTER_S`` seconds, or ``MANY_IN_A_ROW`` however fast. One call that
+always fails is that call's fault."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 
@@ -89,6 +90,7 @@ class Circuit:
     def __init__(self, *, trusted: bool, max_outage_s: float = MAX_OUTAGE_S) -> None:
         self.trusted, self._max_outage_s = trusted, max_outage_s
         self._in_a_row, self._since_s = 0, 0.0
+        self._failed: set[Key] = set()
         self._pause_s, self._next_s = FIRST_PAUSE_S, 0.0
         self._probe: Key | None = None
         self.open, self.kind, self.answered_s = False, "", 0.0
@@ -116,6 +118,7 @@ class Circuit:
         """An attempt was answered."""
         self.trusted, self.open, self.answered_s = True, False, monotonic()
         self._in_a_row, self._pause_s, self._probe = 0, FIRST_PAUSE_S, None
+        self._failed.clear()
 
     def faulted(self, key: Key, kind: str) -> None:
         """An attempt failed."""
@@ -124,12 +127,14 @@ class Circuit:
         if self._in_a_row == 0:
             self._since_s = monotonic()
         self._in_a_row += 1
+        self._failed.add(key)
         self.kind = kind
         begins = (
             not self.open
             and self.trusted
+            and len(self._failed) >= DIFFERENT
             and self._in_a_row >= IN_A_ROW
-            and monotonic() - self._since_s >= OUT_AFTER_S
+            and (self._in_a_row >= MANY_IN_A_ROW or monotonic() - self._since_s >= OUT_AFTER_S)
         )
         if begins or (self.open and key == self._probe):
             self.open, self._probe = True, None

@@ -230,7 +230,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """
     try:
         return _connect(path, read_only)
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot open the pool: {_reason(path, error)}", path=path) from None
 
 
@@ -320,7 +320,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 def _reason(path: Path, error: Exception) -> str:
     if "not a database" in str(error):
         return "the file is not an SQLite database"
-    if "malformed" in str(error):
+    if "malformed" in str(error) or isinstance(error, UnicodeDecodeError):
         return f"the file is damaged ({error}); {how_to_go_on(path)}"
     if "unable to open" in str(error) or "readonly" in str(error):
         return f"the folder {path.parent} cannot be written"
