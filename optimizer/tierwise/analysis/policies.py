@@ -125,6 +125,7 @@ def vote_curves(tier: TierFiles, seed: int) -> tuple[VoteCurve, ...]:
             _votes(evaluator, recipe, bucket == i),
         )
         for i, recipe in enumerate(policy.buckets)
+        if recipe.strategy.kind != "retrieval"  # its answers follow queries, which a vote has not
     ]
     return tuple(curve for curve in curves if curve.votes)
 

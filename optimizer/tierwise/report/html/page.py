@@ -166,6 +166,9 @@ def environment() -> jinja2.Environment:
         "point_bounds": n.point_bounds,
         "points": n.points,
         "ratio": n.ratio,
+        "ratio_bounds": lambda pair: (
+            "" if None in pair else f"[{', '.join(map(n.significant, pair))}]"
+        ),
         "score": n.score,
         "share": n.share,
         "signed": lambda value, digits=2: f"{value:+.{digits}f}" if n.known(value) else n.NOTHING,
