@@ -29,8 +29,6 @@ RUN = "run.json"
 STUDIED = "studied.json"
 LOCK = ".lock"
 
-STUDIED = "studied.json"
-
 
 @dataclass(frozen=True)
 class RunDir:
