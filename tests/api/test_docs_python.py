@@ -1,14 +1,18 @@
-"""docs/python.md: its blocks run as they stand, in order, as one script."""
+"""docs/python.md and the notebook run as they stand, in order."""
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+NOTEBOOK = ROOT / "examples" / "notebook" / "tune_a_dataframe.ipynb"
 
 
 @pytest.mark.timeout(180)
@@ -30,3 +34,26 @@ def test_the_blocks_run_in_order(
     assert len(str(scope["run"]).splitlines()) == 3
     assert "mini: " in out.out
     assert "tierwise  small: test" in out.err
+
+
+@pytest.mark.timeout(180)
+def test_the_notebook_runs_and_shows_what_its_cells_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    shown = []
+    for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+        tree = ast.parse("".join(cell["source"]))
+        last = tree.body.pop()
+        assert isinstance(last, ast.Expr)
+        exec(compile(tree, NOTEBOOK.name, "exec"), scope)
+        value = eval(compile(ast.Expression(last.value), NOTEBOOK.name, "eval"), scope)
+        data = cell["outputs"][0]["data"]
+        assert ("text/html" in data) == hasattr(value, "_repr_html_")
+        shown.append(("".join(data["text/plain"]), repr(value)))
+    (before, _), (run, run_now), *_, (answer, answer_now) = shown
+    assert before == repr(scope["df"].head(3))
+    assert len(run.splitlines()) == len(run_now.splitlines()) == 3
+    assert answer.split(",")[0] == answer_now.split(",")[0]
