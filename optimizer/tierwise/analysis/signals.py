@@ -191,9 +191,10 @@ def _contenders(evaluator: Evaluator, recipes: Sequence[Recipe]) -> list[Recipe]
     evaluations = [evaluator.evaluate(Policy((recipe,))) for recipe in recipes]
     score = np.array([e.mean_score for e in evaluations])
     usd = np.array([e.mean_usd for e in evaluations])
+    middle = float(np.median(usd))  # 0 where the model costs nothing
     found: dict[Recipe, None] = {}
     for price in UTILITY_PRICES:
-        utility = score - price / float(np.median(usd)) * usd
+        utility = score - (price / middle * usd if middle else 0.0)
         for variants in dict.fromkeys(recipe.variants for recipe in recipes):
             own = [i for i, recipe in enumerate(recipes) if recipe.variants == variants]
             found[recipes[max(own, key=lambda i: utility[i])]] = None

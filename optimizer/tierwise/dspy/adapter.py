@@ -20,6 +20,7 @@ from tierwise.errors import UnsupportedError
 from tierwise.llm.models import EMBEDDED, kind_of
 from tierwise.proposals import Demonstration, PromptCandidate
 from tierwise.schema import Message, PromptTemplate
+from tierwise.schema.prompt import literal
 from tierwise.tasks import AnswerSpec
 
 STUDENT = "student"
@@ -138,7 +139,10 @@ def signature_template(
                 "in literally: use text fields"
             )
     placeholders = {name: f"{{{{ {name} }}}}" for name in signature.input_fields}
-    laid_out = adapter.format(signature, [dict(d) for d in demos], placeholders)
+    shown = [
+        {k: literal(v) if isinstance(v, str) else v for k, v in dict(d).items()} for d in demos
+    ]
+    laid_out = adapter.format(signature, shown, placeholders)
     return PromptTemplate(prompt_id, _messages(laid_out), "dspy", origin=origin)
 
 

@@ -230,9 +230,11 @@ class AnswerReader:
 
     @staticmethod
     def _of_each(reported: int, choices: Sequence[_Choice], cap: int) -> list[int]:
+        """The counted one is the last; the others by its tokens a byte, ends of turn apart."""
         last = choices[-1]
-        size = len(last.said.encode("utf-8", "replace"))
-        rate = reported / size if size > 8 else 1 / UNCOUNTED_BYTES_A_TOKEN
+        size = len(last.said.strip().encode("utf-8", "replace"))
+        ended = last.finish_reason == "stop"
+        rate = (reported - ended) / size if size else 1 / UNCOUNTED_BYTES_A_TOKEN
         tokens = []
         for choice in choices[:-1]:
             if choice.logprobs and not choice.thought:
@@ -240,7 +242,8 @@ class AnswerReader:
             elif choice.finish_reason == "length" and cap:
                 own = cap
             else:
-                own = round(len(choice.said.encode("utf-8", "replace")) * rate)
+                own = math.ceil(len(choice.said.strip().encode("utf-8", "replace")) * rate)
+                own += choice.finish_reason == "stop"
             tokens.append(max(choice.least, min(own, cap) if cap else own, 1))
         return [*tokens, reported]
 

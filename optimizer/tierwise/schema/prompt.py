@@ -29,7 +29,8 @@ ANSWER = "answer"
 HISTORY = "history"
 """Role of the slot in a prompt's messages that a request's earlier messages fill."""
 
-_PLACEHOLDER = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
+_PLACEHOLDER = re.compile(r"(\\*)(\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\})")
+"""Backslashes, and a placeholder: after an odd number of them it is no placeholder but text."""
 
 
 class Message(NamedTuple):
@@ -74,24 +75,36 @@ def turn_fields(name: str) -> tuple[str, ...]:
 
 def fields_of(text: str) -> tuple[str, ...]:
     """Names of the placeholders in ``text``, in order of first use."""
-    return tuple(dict.fromkeys(_PLACEHOLDER.findall(text)))
+    found = _PLACEHOLDER.findall(text)
+    return tuple(dict.fromkeys(name for slashes, _, name in found if len(slashes) % 2 == 0))
 
 
-def substitute(text: str, fields: Mapping[str, str]) -> str:
+def literal(text: str) -> str:
+    """``text`` as a template that shows it as it is: ``{{ name }}`` becomes ``\\{{ name }}``."""
+    return _PLACEHOLDER.sub(lambda match: match[1] * 2 + "\\" + match[2], text)
+
+
+def substitute(text: str, fields: Mapping[str, str], *, template: bool = False) -> str:
     """``text`` with every ``{{ field }}`` replaced once; substituted values are not read again.
+
+    ``\\{{ name }}`` is shown as ``{{ name }}``. Where the result is a ``template`` itself, it stays
+    as it is.
 
     Raises:
         InputError: a placeholder names a field that is not in ``fields``.
     """
 
     def value(match: re.Match[str]) -> str:
-        name = match.group(1)
+        slashes, braces, name = match.groups()
+        shown = slashes if template else slashes[: len(slashes) // 2]
+        if len(slashes) % 2:
+            return shown + braces
         if name not in fields:
             raise InputError(
                 f"the prompt uses {{{{ {name} }}}}, which the inputs lack; "
                 f"they have: {', '.join(sorted(fields)) or 'nothing'}"
             )
-        return fields[name]
+        return shown + fields[name]
 
     return _PLACEHOLDER.sub(value, text)
 
@@ -207,8 +220,8 @@ class PromptTemplate(Strict):
         shots: list[Message] = []
         for inputs, answer in demos:
             shots += [
-                Message("user", substitute(last.content, inputs)),
-                Message("assistant", answer),
+                Message("user", literal(substitute(last.content, inputs))),
+                Message("assistant", literal(answer)),
             ]
         return replace(
             self, id=f"{self.id}+{len(demos)}", messages=(*before, *shots, last), paraphrases=()
@@ -236,7 +249,10 @@ def undefined_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> Iterator[
         for name in fields:
             if name not in (*inputs, *more):
                 hint = unknown_name("input", name, (*inputs, *more)).message
-                message = f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}"
+                message = (
+                    f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}; to show it as it is, write "
+                    f"\\{{{{ {name} }}}}"
+                )
                 yield InputError(message, loc=loc)
 
 
@@ -406,11 +422,13 @@ def written_out(prompt: PromptTemplate, setting: Setting) -> PromptTemplate:
         )
 
     def whole(messages: Sequence[Message]) -> tuple[Message, ...]:
-        return tuple(Message(m.role, substitute(m.content, known)) for m in messages)
+        return tuple(Message(m.role, substitute(m.content, known, template=True)) for m in messages)
 
     paraphrases = tuple(whole(messages) for messages in prompt.paraphrases)
     turns = {
-        name: replace(turn, text=substitute(turn.text, known | _kept(turn_fields(name))))
+        name: replace(
+            turn, text=substitute(turn.text, known | _kept(turn_fields(name)), template=True)
+        )
         for name, turn in prompt.turns.items()
     }
     return replace(prompt, messages=whole(prompt.messages), paraphrases=paraphrases, turns=turns)
