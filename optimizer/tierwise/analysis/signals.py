@@ -161,8 +161,9 @@ def _gain(
     n_items = score.shape[1] // permutations
     folds = np.repeat(np.arange(n_items) % 2, permutations)
     gain = np.zeros(score.shape[1])
+    middle = float(np.median(plain_usd.mean(axis=1)))  # 0 where the model costs nothing
     for price in UTILITY_PRICES:
-        per_usd = price / float(np.median(plain_usd.mean(axis=1)))
+        per_usd = price / middle if middle else 0.0
         mine, flat = score - per_usd * usd, plain_score - per_usd * plain_usd
         for fold in (0, 1):
             learn, test = folds != fold, folds == fold

@@ -82,7 +82,7 @@ class ProviderModel:
         self._reader = AnswerReader(tier.model)
         offered = "seed" in supported_params(tier.model)
         self._seeds = offered if tier.takes_seed is None else tier.takes_seed
-        self._streams = bool(tier.stream)
+        self._streams, self._logprobs = bool(tier.stream), tier.logprobs
         self._cap_name = ""
         self._taken: set[str] = set()
         """Fields that were sent with a call that was answered."""
@@ -282,7 +282,7 @@ class ProviderModel:
         own: dict[str, object] = {"n": call.n} if call.n > 1 else {}
         if self._seeds:
             own["seed"] = call.seed
-        if self.tier.logprobs:
+        if self._logprobs:
             own["logprobs"] = True
         if self._streams:
             own |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -327,7 +327,12 @@ class ProviderModel:
                 self._remark(f"{said % 'max_tokens'}; the cap is sent as max_completion_tokens")
                 return True
             if name in ("logprobs", "top_logprobs") and "logprobs" in own:
-                self._give_up(f"{said % 'logprobs'}: set logprobs: false for tier {tier.name!r}")
+                self._logprobs = False
+                self._remark(
+                    f"{said % 'logprobs'}; they are not asked for from now on, and nothing that reads "
+                    f"them can be chosen (logprobs: false for tier {tier.name!r} says so at once)"
+                )
+                return True
             if name == "n" and call.n > 1:
                 self._give_up(
                     f"{said % f'n={call.n}'}: set takes_n: false for tier {tier.name!r}, and samples "

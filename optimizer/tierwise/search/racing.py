@@ -137,7 +137,7 @@ def _utilities(points: Envelope) -> Floats:
     rows = []
     for mask in points.strata:
         score, usd = points.score[:, mask].mean(axis=1), points.usd[:, mask].mean(axis=1)
-        for price in np.geomspace(0.002, 1.0, 8) / float(np.median(usd)):
+        for price in np.geomspace(0.002, 1.0, 8) / (float(np.median(usd)) or 1.0):
             value = score - price * usd
             rows.append([value[points.variant == i].max() for i in range(len(points.variants))])
     return np.array(rows).T
