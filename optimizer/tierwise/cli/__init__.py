@@ -21,7 +21,7 @@ COMMANDS = {
     "plan": "What a job would buy and cost, before a single call.",
     "tune": "Tune prompt and strategy for each tier, and write a policy file for each.",
     "replay": "Rebuild a run's policies and summary from its pool alone.",
-    "compare": "Tiers side by side: prompts, recipes, and what each freedom adds.",
+    "compare": "Tiers side by side: prompts, recipes, and what each component adds.",
     "report": "Write what a run found as one HTML file.",
     "run": "Answer one request the way a policy says.",
     "serve": "Serve policies over an OpenAI-compatible gateway.",
@@ -67,7 +67,7 @@ class Lazy(click.Group):
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tierwise")
 def cli() -> None:
-    """Tune a prompt and the way it is run, together, for each model tier.
+    """Jointly tune the prompt and the inference strategy for each model tier.
 
     Begin with `tierwise tune`: it needs no key and no network.
     """
