@@ -43,7 +43,7 @@ from tierwise.stats.rank import auroc_of_shares, expected_calibration_error, rel
 
 TIERS = ("small", "medium", "large")
 PROBE_SAMPLES = (1, 2, 4)
-SEARCHED = SearchSize(select_items=160, test_items=320)
+SEARCHED = SearchSize(test_items=320)
 """Of the search only the variants, the router and the gate's verdict are looked at."""
 TRIALS = 60
 
@@ -181,9 +181,8 @@ def gate(found: TierResult) -> None:
     """The compute gate's verdict."""
     verdict = found.compute_gate
     print(
-        f"\n### {found.problem.tier.name}: compute gate {verdict.name}\n\nScore a doubling of the "
-        f"samples {iv(verdict.slope, 3, sign=True)}, by thinking {iv(verdict.gain, 3, sign=True)}, "
-        f"on {verdict.items} items."
+        f"\n### {found.problem.tier.name}: compute gate {verdict.name}\n\nNet gain of the best "
+        f"strategy over one sample {iv(verdict.net_gain, 3, sign=True)}, on {verdict.items} items."
     )
 
 
@@ -235,14 +234,7 @@ def paraphrases(out: Path) -> str:
 
 
 SCREENED = SearchSize(
-    screen_items=96,
-    race_items=96,
-    race_variants=2,
-    study_items=32,
-    study_variants=2,
-    select_items=32,
-    test_items=60,
-    finalists=2,
+    screen_items=96, race_items=96, race_variants=2, study_items=32, study_variants=2, test_items=60
 )
 """Where only the screening is looked at: every paraphrase on these items, five samples each."""
 

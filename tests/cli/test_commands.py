@@ -26,7 +26,7 @@ from tierwise.search import RunDir
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "examples" / "serving" / "arithmetic-small.yaml"
-STAGES = ["screen", "race", "study", "select", "test"]
+STAGES = ["screen", "race", "study", "test"]
 
 
 def test_help_lists_every_command(cli: Cli) -> None:

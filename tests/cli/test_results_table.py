@@ -11,7 +11,7 @@ from rich.console import Console
 from tierwise.cli._results import fitting_table, verdict
 from tierwise.report.text import recipe_in_words
 from tierwise.schema import Recipe, StrategySpec, Variant
-from tierwise.schema.result import GateName, HeldOut, Paired, PointSummary, TierSummary
+from tierwise.schema.result import CrossFittedScore, GateName, HeldOut, Paired, TierSummary
 
 
 def tier(low: float | None, gate: GateName) -> TierSummary:
@@ -25,7 +25,10 @@ def tier(low: float | None, gate: GateName) -> TierSummary:
         signal="none",
         thresholds=(),
         stuck_in_mode=None,
+        validation=CrossFittedScore(90, 0.6, (0.5, 0.7), 1e-4, 0.1, (0.0, 0.2)),
         against_baseline=Paired(0.1, (low, 0.2), 23.9, (20.0, 30.0), 0.01),
+        pooled_difference=0.1,
+        pooled_difference_ci95=(low, 0.2),
     )
     unread = dict.fromkeys(field.name for field in fields(TierSummary))
     said = {"operating_point": "balanced", "gate": gate, "baseline": baseline}

@@ -67,7 +67,7 @@ def test_a_worst_case_is_priced_by_bytes_and_the_cap():
     prompts = screen.worst.tokens - most
     assert screen.worst.usd == pytest.approx(prompts * 0.15e-6 + most * 0.6e-6)
     task = prepare(Job(space="quick", tiers={"a": PAID})).loaded.task
-    shortest = min(len(i.inputs["question"]) for i in task.splits["tune"])
+    shortest = min(len(i.inputs["question"]) for i in task.splits["validation"])
     assert prompts / screen.worst.calls > shortest
 
 
@@ -136,14 +136,7 @@ def test_the_plan_as_json_and_csv(capsys):
     args = ["plan", "--space", "quick", "--tier", "a=embedded/small", "--dry"]
     main([*args, "--json"])
     got = json.loads(capsys.readouterr().out)
-    assert [row["stage"] for row in got["stages"]] == [
-        "screen",
-        "race",
-        "study",
-        "select",
-        "test",
-        "total",
-    ]
+    assert [row["stage"] for row in got["stages"]] == ["screen", "race", "study", "test", "total"]
     assert got["paid"] == []
     main([*args, "--csv"])
     assert capsys.readouterr().out.startswith(
@@ -163,7 +156,7 @@ def test_what_signals_ask_and_the_router_learns_from_is_in_the_plan(tmp_path):
     search_size = SearchSize()
     assert by["fit"].samples == 2 * by["fit"].items * search_size.fit_samples
     paraphrases, later = 4, search_size.study_items - search_size.screen_items
-    held_out = by["select"].items + by["test"].items
+    held_out = by["test"].items
     assert by["ask"].samples == paraphrases * search_size.screen_items + later + held_out
     without = plan_of(a=tier).tiers["a"]
     assert {"ask", "fit"}.isdisjoint(s.stage for s in without.stages)

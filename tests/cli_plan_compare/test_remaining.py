@@ -16,7 +16,7 @@ from tierwise.runs.prepare import prepare
 from tierwise.schema import Job, Usage, UsageLimits, load_job, override
 from tierwise.search import Event, RunDir, Started
 
-ORDER = ("screen", "race", "study", "select", "test")
+ORDER = ("screen", "race", "study", "test")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def spent(out: Path) -> Usage:
         return pool.spent(RunDir.open(out).run)
 
 
-@pytest.mark.parametrize("stage", ["race", "study", "select", "test"])
+@pytest.mark.parametrize("stage", ["race", "study", "test"])
 def test_stages_that_are_bought_are_not_planned_again(
     stage: str, job: Path, tmp_path: Path
 ) -> None:
@@ -66,7 +66,8 @@ def test_stages_that_are_bought_are_not_planned_again(
     by = {s.stage: s for s in tier.stages}
     last = ORDER[ORDER.index(stage) - 1]  # whose end nobody can see
     assert all(by[s].samples == 0 for s in ORDER[: ORDER.index(last)])
-    assert by[last].expected.calls <= 3 or last == "select"  # two items ask the same
+    there = {s.stage: s for s in fresh.stages}[last]
+    assert by[last].expected.calls <= 3 + 0.25 * there.expected.calls
     assert all(
         by[s].samples == f.samples
         for s, f in zip(ORDER, fresh.stages, strict=True)
@@ -79,7 +80,7 @@ def test_stages_that_are_bought_are_not_planned_again(
     assert 0 < more <= tier.worst.usd < fresh.worst.usd
     with SamplePool.open(tmp_path / "run" / "pool.sqlite", read_only=True) as pool:
         bought = pool.bought(RunDir.open(tmp_path / "run").run, "weak")
-    for name in ("race", "study")[("race", "study", "select", "test").index(stage) :]:
+    for name in ("race", "study")[("race", "study", "test").index(stage) :]:
         assert by[name].expected.usd == pytest.approx(bought[name].usd, rel=0.3)
 
 
@@ -87,13 +88,13 @@ def test_what_is_expected_goes_by_what_samples_turned_out_to_cost(
     job: Path, tmp_path: Path
 ) -> None:
     """Answers of the scripted model are shorter than half of their cap."""
-    begun(job, tmp_path / "run", "select")
+    begun(job, tmp_path / "run", "test")
     whole, tier = left(load_job(job), tmp_path / "run")
     measured = spent(tmp_path / "run").usd / sum(
         s.expected.usd for s in whole.tiers["weak"].stages[:3]
     )
     for now, before in zip(tier.stages[3:], whole.tiers["weak"].stages[3:], strict=True):
-        assert now.expected.usd == pytest.approx(before.expected.usd * measured, rel=0.15)
+        assert now.expected.usd == pytest.approx(before.expected.usd * measured, rel=0.25)
 
 
 def test_a_run_that_has_finished_buys_nothing_more(job: Path, tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_a_run_that_has_finished_buys_nothing_more(job: Path, tmp_path: Path) ->
 
 
 def test_what_is_left_is_within_what_is_left_of_a_budget(job: Path, tmp_path: Path) -> None:
-    begun(job, tmp_path / "run", "select")
+    begun(job, tmp_path / "run", "test")
     before = spent(tmp_path / "run")
     wanted = load_job(job)
     whole = plan(prepare(wanted), TINY)
@@ -121,11 +122,11 @@ def test_what_is_left_is_within_what_is_left_of_a_budget(job: Path, tmp_path: Pa
 def test_the_command_says_what_is_left(
     job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begun(job, tmp_path / "run", "select")
+    begun(job, tmp_path / "run", "test")
     main(["plan", str(job), "--out", str(tmp_path / "run"), "--json"])
     told = json.loads(capsys.readouterr().out)
     samples = {row["stage"]: row["samples"] for row in told["stages"]}
-    assert samples["screen"] == samples["race"] == 0 < samples["select"]
+    assert samples["screen"] == samples["race"] == 0 < samples["test"]
     assert "samples are there already" in " ".join(told["remarks"])
     main(["plan", str(job), "--out", str(tmp_path / "run"), "--fresh", "--json"])
     told = json.loads(capsys.readouterr().out)

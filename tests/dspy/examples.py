@@ -16,9 +16,7 @@ LITTLE = SearchSize(
     race_variants=4,
     study_items=60,
     study_variants=3,
-    select_items=60,
     test_items=80,
-    finalists=8,
     permutations=8,
 )
 

@@ -30,11 +30,9 @@ TINY = SearchSize(
     screen_items=12,
     race_items=16,
     study_items=16,
-    select_items=16,
     test_items=24,
     race_variants=2,
     study_variants=2,
-    finalists=8,
     permutations=2,
 )
 SPACE = """temperature: [0.8]

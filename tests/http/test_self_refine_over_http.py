@@ -32,11 +32,9 @@ FEW = replace(
     race_samples=2,
     race_items=16,
     study_items=16,
-    select_items=16,
     test_items=24,
     race_variants=2,
     study_variants=2,
-    finalists=2,
     permutations=2,
 )
 WRONG = "Have a look at the last digit."

@@ -32,11 +32,9 @@ SMALL = SearchSize(
     screen_items=16,
     race_items=24,
     study_items=32,
-    select_items=32,
     test_items=60,
     race_variants=3,
     study_variants=3,
-    finalists=6,
     permutations=4,
 )
 
@@ -88,7 +86,7 @@ def write_task(folder: Path) -> Path:
     )
     (folder / "task.yaml").write_text(
         "name: sums\ninputs: [question]\nitems: items.jsonl\nprompts: prompts.yaml\n"
-        "splits: {train: 0.05, tune: 0.35, select: 0.25, test: 0.35}\n"
+        "splits: {train: 0.05, validation: 0.6, test: 0.35}\n"
         "answer: {extract: {regex: 'A: (\\d+)'}, normalise: integer}\n"
     )
     (folder / "space.yaml").write_text(

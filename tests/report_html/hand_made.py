@@ -59,7 +59,12 @@ def point(got: r.HeldOut, against: r.Paired, *, passed: bool, trial: int = 7) ->
         signal="none" if single else "length",
         thresholds=() if single else (-3.0,),
         stuck_in_mode=None,
+        validation=r.CrossFittedScore(
+            400, got.score, got.score_ci95, got.usd_per_item, 0.1, (0.05, 0.15)
+        ),
         against_baseline=against,
+        pooled_difference=against.score_difference,
+        pooled_difference_ci95=against.score_difference_ci95,
     )
 
 
@@ -82,9 +87,9 @@ def tier_summary(model: str, *, passed: bool) -> r.TierSummary:
         operating_point="balanced",
         gate=chosen.gate,
         compute_gate=r.ComputeGate(
-            "open", True, 40, 4, 0.02, (0.01, 0.03), 0.06, (0.02, 0.09), None, (None, None), {}
+            "open", True, 40, 4, 0.02, (0.01, 0.03), "plain/think: a vote", "plain/think: single()"
         ),
-        items=r.ItemCounts(40, 60, 120 if passed else 80),
+        items=r.ItemCounts(40, 120 if passed else 80),
         baseline=base,
         operating_points={"economy": stay, "balanced": chosen},
         ablation={

@@ -114,7 +114,7 @@ def test_a_fault_in_the_items(tmp_path, lines, says):
         ("prompts: prompts.yaml", "prompts: p.yaml", "task.yaml:7: no such file: p.yaml"),
         (
             "version: 2",
-            "version: 2\nsplits: {tune: 1, tset: 1}",
+            "version: 2\nsplits: {validation: 1, tset: 1}",
             "task.yaml:3: unknown split 'tset'; did you mean 'test'",
         ),
         ("version: 2", "version: two", "task.yaml:2: version must be a whole number, got 'two'"),

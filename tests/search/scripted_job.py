@@ -32,9 +32,7 @@ TINY = SearchSize(
     race_variants=3,
     study_items=32,
     study_variants=3,
-    select_items=32,
     test_items=60,
-    finalists=4,
     permutations=4,
 )
 
@@ -42,7 +40,7 @@ TASK = r"""name: sums
 version: 1
 inputs: [question]
 items: items.jsonl
-splits: {train: 0.05, tune: 0.3, select: 0.25, test: 0.4}
+splits: {train: 0.05, validation: 0.55, test: 0.4}
 answer: {extract: {regex: 'A: (-?\d+)', take: last}, normalise: integer}
 metric: exact_match
 prompts: prompts.yaml

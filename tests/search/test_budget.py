@@ -43,19 +43,19 @@ def test_what_an_earlier_stage_bought_is_not_counted_again() -> None:
     assert (screen.samples, screen.nodes) == (10 * 48 * 5, 10 * 48)
     assert race.samples == 8 * (48 * (9 - 5) + (120 - 48) * 9)
     assert race.nodes == 8 * (48 * (4 - 1) + (120 - 48) * 4)
-    assert study.samples == 5 * (240 - 120) * 9
-    assert study.calls(takes_n=True) == 5 * (240 - 120) * (1 + 4)
-    assert study.calls(takes_n=False) == 5 * (240 - 120) * (9 + 4)
+    assert study.samples == 5 * (560 - 120) * 9
+    assert study.calls(takes_n=True) == 5 * (560 - 120) * (1 + 4)
+    assert study.calls(takes_n=False) == 5 * (560 - 120) * (9 + 4)
     deep = stage_table(none_fitted, SampleCounts(10, 17))[2]
-    assert deep.samples == 5 * (120 * (17 - 9) + (240 - 120) * 17)
-    assert deep.requests == 5 * 240, "a call for what is missing of each item"
+    assert deep.samples == 5 * (120 * (17 - 9) + (560 - 120) * 17)
+    assert deep.requests == 5 * 560, "a call for what is missing of each item"
 
 
-def test_rounds_of_proposals_stand_between_study_and_select() -> None:
+def test_rounds_of_proposals_stand_between_study_and_test() -> None:
     size = SearchSize(rounds=2, proposed=3)
     rows = stage_table(size, COUNTS)
     names = [row.stage for row in rows]
-    assert names == ["screen", "fit", "race", "study", "rounds", "select", "test"]
+    assert names == ["screen", "fit", "race", "study", "rounds", "test"]
     tried, raced = 3 * size.screen_items, 3 * size.race_items
     studied = 3 * size.study_items + size.reflect_items + 2 * size.accept_items
     assert rows[4].samples == 2 * 9 * (tried + raced + studied)

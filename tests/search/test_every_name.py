@@ -39,7 +39,7 @@ ABOVE = "above"
 """A stronger tier, that requests may be handed to."""
 NAMES = [
     *(("signal", name) for name in sorted(SIGNALS)),
-    *(("strategy", name) for name in sorted(STRATEGIES.classes)),
+    *(("strategy", name) for name in sorted(set(STRATEGIES.classes) - {"cascade"})),
     *(("technique", name) for name in TECHNIQUES),
     ("escalation", ABOVE),
 ]
@@ -69,9 +69,7 @@ EFFORT = dataclasses.replace(
     screen_items=16,
     race_items=16,
     study_items=16,
-    select_items=16,
     test_items=16,
-    finalists=2,
     fit_items=48,
     fit_samples=4,
     permutations=2,
@@ -87,7 +85,10 @@ def said(request) -> dict[str, float]:
         return {"5": 0.4, "3": 0.4, "2": 0.2}
     if "yes or no" in text:
         return {"yes": 0.5, "no": 0.5}
-    terms = [int(w) for w in request.messages[-1].content.split() if w.isdigit()]
+    lines = request.messages[-1].content.splitlines()
+    numbered = [line for line in lines if any(w.isdigit() for w in line.split())]
+    asked = numbered[-1] if numbered else ""
+    terms = [int(w) for w in asked.split() if w.isdigit()]
     p = 0.95 if text.endswith("Think.") else 0.9 if len(terms) < 3 else 0.2
     if request.model.endswith(ABOVE):
         p = 0.99
@@ -150,8 +151,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     task = where / "task" / "task.yaml"
     (where / "task" / "corpus.jsonl").write_text('{"id": "a", "text": "Sums are added up."}\n')
     text = task.read_text().replace(
-        "splits: {train: 0.05, tune: 0.3, select: 0.25, test: 0.4}",
-        "splits: {train: 0.4, tune: 0.2, select: 0.2, test: 0.2}",
+        "splits: {train: 0.05, validation: 0.55, test: 0.4}",
+        "splits: {train: 0.4, validation: 0.4, test: 0.2}",
     )
     task.write_text(text + "instruction: Add up, and end with A and the sum.\n")
     return where
@@ -177,7 +178,11 @@ def searched(folder: Path, kind: str, name: str, pool: SamplePool) -> tuple[Prep
 def test_nothing_that_has_a_name_is_left_out() -> None:
     kinds = {kind: {name for of, name in NAMES if of == kind} for kind, _ in NAMES}
     assert kinds["signal"] == set(SIGNALS) >= {"router", "control_question", "self_rating"}
-    assert kinds["strategy"] == set(STRATEGIES.classes) >= {"self_refine", "retrieval", "best_of_n"}
+    assert (
+        kinds["strategy"]
+        == set(STRATEGIES.classes) - {"cascade"}
+        >= {"self_refine", "retrieval", "best_of_n"}
+    )
     assert len(kinds["technique"]) == 21
 
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from tests.search.worlds import judged
-from tierwise.search.gate import Comparison, compare, passed
+from tierwise.search.gate import Comparison, PairedItems, compare, passed
+from tierwise.search.selection import (
+    CandidateTable,
+    CrossFitted,
+    Utility,
+    choose_policy,
+    cross_fitted,
+)
 from tierwise.stats.intervals import Interval
 
 MARGIN = 0.02
@@ -37,7 +44,7 @@ def test_better_or_as_good_and_cheaper(count, usd, expected) -> None:
 
 def comparison(p: float) -> Comparison:
     nothing = Interval(0.0, -1.0, 1.0)
-    return Comparison(nothing, nothing, p)
+    return Comparison(nothing, nothing, nothing, p)
 
 
 def test_holm_counts_all_tiers_and_points() -> None:
@@ -67,3 +74,42 @@ def test_the_null_passes_at_most_five_times_in_a_hundred(gain: float, cost: floa
         false += passed([compare(judged(score, usd), judged(base, 1.0), margin=MARGIN)])[0]
     # At .05 exactly, more than 20 of 200 come up once in a thousand.
     assert false <= 20
+
+
+def test_validation_items_add_to_what_few_test_items_show() -> None:
+    """Ten points on 60 test items show nothing; 200 cross-fitted items of the same gain do."""
+    rng = np.random.default_rng(0)
+
+    def pair(n: int) -> tuple[np.ndarray, np.ndarray]:
+        base = rng.random(n) < 0.5
+        return (base | (rng.random(n) < 0.2)).astype(float), base.astype(float)
+
+    (new, old), (fitted, there) = pair(60), pair(200)
+    alone = compare(judged(new, 2.0), judged(old, 1.0), margin=MARGIN)
+    evidence = CrossFitted(fitted, np.full(200, 2.0), np.zeros(200)), judged(there, 1.0)
+    both = compare(judged(new, 2.0), judged(old, 1.0), margin=MARGIN, validation=evidence)
+    assert both.p < alone.p / 10
+    assert both.pooled.high - both.pooled.low < alone.pooled.high - alone.pooled.low
+
+
+def test_correlated_folds_widen_the_error() -> None:
+    values = np.random.default_rng(0).normal(0, 1, 400)
+    plain, folded = PairedItems(values, 0), PairedItems(values, 400)
+    assert folded.error == pytest.approx(plain.error * np.sqrt(5 / 4))
+
+
+@pytest.mark.slow
+def test_choosing_among_equals_is_exported_at_most_five_times_in_a_hundred() -> None:
+    """Sixty policies of one true score, 120 validation and 50 test items: what the gate lets by."""
+    false, runs = 0, 300
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        z = 0.7 * rng.normal(size=170) + 0.71 * rng.normal(size=(60, 170))
+        score = (z < 0).astype(float)
+        kind = (np.arange(60) > 15).astype(np.intp)
+        table = CandidateTable(score[:, :120], np.ones((60, 120)), kind)
+        best = choose_policy(table, Utility())
+        evidence = cross_fitted(table, Utility()), judged(score[0, :120], 1.0)
+        on_test = judged(score[best, 120:], 1.0), judged(score[0, 120:], 1.0)
+        false += passed([compare(*on_test, margin=MARGIN, validation=evidence)])[0]
+    assert false <= 0.05 * runs + 2 * np.sqrt(0.05 * 0.95 * runs)

@@ -100,7 +100,7 @@ def test_a_run_writes_policies_summary_trials_tables_and_study(whole: Path) -> N
             low, high = step["score_ci95"]
             assert low <= step["score"] <= high
         table = SampleTable.load(whole / f"tables.{name}.npz")
-        assert table.n_items == tier["items"]["study"] == TINY.study_items
+        assert table.n_items == tier["items"]["validation"] == TINY.study_items
     with (whole / "trials.csv").open() as lines:
         trials = list(csv.DictReader(lines))
     assert {t["study"] for t in trials} == {f"sums/{t}/g{g}" for t in TIERS for g in (1, 2)}
@@ -120,7 +120,7 @@ def test_what_each_stage_bought_adds_up_and_stands_beside_the_plan(whole: Path) 
     summary = json.loads((whole / "summary.json").read_text())
     for name in TIERS:
         own = [row for row in rows if row.tier == name]
-        assert [row.stage for row in own] == ["screen", "race", "study", "select", "test"]
+        assert [row.stage for row in own] == ["screen", "race", "study", "test"]
         assert sum(row.spent.calls for row in own) == summary["tiers"][name]["spending"]["calls"]
         for row in own:
             assert row.spent.calls <= row.worst.calls
@@ -135,7 +135,7 @@ def test_the_summary_counts_what_the_pool_bought(whole: Path) -> None:
 def test_steps_are_found_to_be_better(whole: Path) -> None:
     weak = PolicyFile.load(whole / "policies" / "weak.yaml")
     assert weak.evidence["gate"] == "passed"
-    assert {variant.prompt for variant in weak.policy.variants} == {"steps"}
+    assert "steps" in {variant.prompt for variant in weak.policy.variants}
 
 
 def test_the_same_command_again_buys_nothing_and_writes_the_same_bytes(
@@ -207,7 +207,7 @@ SLOW = {
     "first purchase": (lambda e: isinstance(e, Bought), 1),
     "race": (at("race"), 1),
     "a best policy": (lambda e: isinstance(e, Best), 4),
-    "buying for select": (lambda e: isinstance(e, Bought) and e.stage == "select", 1),
+    "buying for study": (lambda e: isinstance(e, Bought) and e.stage == "study", 1),
     "test": (at("test"), 1),
 }
 

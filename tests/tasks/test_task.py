@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tierwise.errors import InputError
 from tierwise.tasks import METRICS, SPLITS, AnswerSpec, Item, Task, assign_splits
 
-SHARES = {"train": 0.15, "tune": 0.45, "select": 0.15, "test": 0.25}
+SHARES = {"train": 0.15, "validation": 0.55, "test": 0.30}
 
 
 def items(n, offset=0):
@@ -39,10 +39,9 @@ def test_shares_are_met_roughly_and_an_empty_one_exactly():
     splits = assign_splits(items(2000), SHARES)
     for name, share in SHARES.items():
         assert len(splits[name]) == pytest.approx(2000 * share, rel=0.15)
-    halves = assign_splits(items(200), {"tune": 2, "test": 2})
+    halves = assign_splits(items(200), {"validation": 2, "test": 2})
     assert not halves["train"]
-    assert not halves["select"]
-    assert len(halves["tune"]) + len(halves["test"]) == 200
+    assert len(halves["validation"]) + len(halves["test"]) == 200
 
 
 @given(st.integers(1, 40), st.integers(0, 40))
@@ -74,14 +73,14 @@ def test_the_split_of_an_item_is_for_ever():
         item.id: name for name, rows in assign_splits(items(8), SHARES).items() for item in rows
     }
     assert split == {
-        "q0": "tune",
+        "q0": "validation",
         "q1": "test",
-        "q2": "tune",
+        "q2": "validation",
         "q3": "train",
         "q4": "train",
         "q5": "test",
-        "q6": "tune",
-        "q7": "tune",
+        "q6": "validation",
+        "q7": "validation",
     }
 
 
@@ -112,5 +111,5 @@ def test_what_a_task_refuses():
         task(())
     with pytest.raises(InputError, match="did you mean 'exact_match'"):
         task(items(1), metric="exact_mach")
-    with pytest.raises(InputError, match="did you mean 'select'"):
-        task(items(1), shares={"selct": 1.0})
+    with pytest.raises(InputError, match="did you mean 'validation'"):
+        task(items(1), shares={"valdation": 1.0})

@@ -18,7 +18,7 @@ TASK = r"""name: chains
 version: 1
 inputs: [question]
 items: items.jsonl
-splits: {train: 0.05, tune: 0.3, select: 0.25, test: 0.4}
+splits: {train: 0.05, validation: 0.55, test: 0.4}
 answer: {extract: {regex: 'A: (\w+)', take: last}}
 metric: exact_match
 prompts: prompts.yaml

@@ -17,6 +17,7 @@ from tierwise.schema.result import (
     Bounds,
     BucketSummary,
     ComputeGate,
+    CrossFittedScore,
     EscalationRow,
     HeldOut,
     OracleBound,
@@ -26,8 +27,9 @@ from tierwise.schema.result import (
     number,
 )
 from tierwise.search.compute_gate import GateDecision
-from tierwise.search.gate import Comparison, compare
+from tierwise.search.gate import Comparison, PairedItems, compare
 from tierwise.search.problem import escalated_share
+from tierwise.search.selection import PointChoice
 from tierwise.search.study import described
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import bootstrap_mean
@@ -85,13 +87,13 @@ def oracle_bound_row(found: TierResult) -> OracleBound:
 
 def operating_point(found: TierResult, point: str, *, passed: bool) -> PointSummary:
     """A point's row: what its policy did, bucket by bucket, and against the baseline."""
-    candidate = found.points[point]
-    policy, got = candidate.policy, found.tested[candidate.policy]
+    choice = found.points[point]
+    policy, got = choice.policy, found.tested[choice.policy]
     modes = mode_shares(policy, found.test_table)
     return PointSummary(
         **vars(held_out(policy, got)),
         gate="passed" if passed else "not passed",
-        trial=candidate.trial,
+        trial=choice.candidate.trial,
         buckets=tuple(
             BucketSummary(
                 share=share,
@@ -104,7 +106,24 @@ def operating_point(found: TierResult, point: str, *, passed: bool) -> PointSumm
         signal=policy.difficulty.signal,
         thresholds=policy.difficulty.thresholds,
         stuck_in_mode=stuck_in(policy, modes),
+        validation=cross_fitted_score(found, choice),
         against_baseline=paired(found.comparisons[point]),
+        pooled_difference=number(found.comparisons[point].pooled.mean),
+        pooled_difference_ci95=interval_ends(found.comparisons[point].pooled),
+    )
+
+
+def cross_fitted_score(found: TierResult, choice: PointChoice) -> CrossFittedScore:
+    """What choosing as this point does is worth on validation items that it does not see."""
+    score, baseline = choice.evidence.score, found.candidates[0].evaluation.score
+    gain = PairedItems(score - baseline, len(score)).interval()
+    return CrossFittedScore(
+        items=len(score),
+        score=float(score.mean()),
+        score_ci95=interval_ends(PairedItems(score, len(score)).interval()),
+        usd_per_item=float(choice.evidence.usd.mean()),
+        score_difference=gain.mean,
+        score_difference_ci95=interval_ends(gain),
     )
 
 
@@ -177,13 +196,10 @@ def compute_gate(decision: GateDecision) -> ComputeGate:
         decided=decision.decided,
         items=decision.items,
         samples=decision.samples,
-        score_per_doubling_of_samples=number(decision.slope.mean),
-        score_per_doubling_of_samples_ci95=interval_ends(decision.slope),
-        think_gain=number(decision.gain.mean),
-        think_gain_ci95=interval_ends(decision.gain),
-        search_gain=number(decision.search.mean),
-        search_gain_ci95=interval_ends(decision.search),
-        measured_on=decision.spent_on,
+        net_gain=number(decision.net_gain.mean),
+        net_gain_ci95=interval_ends(decision.net_gain),
+        best=decision.best,
+        best_single=decision.best_single,
     )
 
 

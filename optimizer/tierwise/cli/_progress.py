@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tierwise.search import Event, Listener
 
-STAGES = ("screen", "race", "study", "select", "test")
+STAGES = ("screen", "race", "study", "test")
 
 WIDE = 105
 """Columns of a terminal from which on the board shows all that it has."""

@@ -16,8 +16,8 @@ import dspy
 from tierwise.errors import InputError
 from tierwise.tasks import SPLITS, AnswerSpec, Item, Task, assign_splits
 
-WITH_VALSET = ({"train": 0.25, "tune": 0.75}, {"select": 0.4, "test": 0.6})
-SMALLEST_SPLITS = {"train": 0, "tune": 16, "select": 16, "test": 24}
+WITH_VALSET = ({"train": 0.25, "validation": 0.75}, {"validation": 0.4, "test": 0.6})
+SMALLEST_SPLITS = {"train": 0, "validation": 32, "test": 24}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ExampleTask(Task):
 
     @functools.cached_property
     def splits(self) -> dict[str, tuple[Item, ...]]:
-        """Items by split (train, tune, select, test)."""
+        """Items by split (train, validation, test)."""
         return {name: self.assigned.get(name, ()) for name in SPLITS}
 
 
@@ -55,8 +55,8 @@ def read_examples(
 ) -> Examples:
     """The task of ``signature``'s examples; an example that is there twice counts once.
 
-    With a ``valset``, ``trainset`` gives the splits train and tune, and ``valset`` select and test;
-    else ``trainset`` is split into all four by ``shares``. The last output field is the answer.
+    With a ``valset``, ``trainset`` gives the splits train and validation, and ``valset`` validation
+    and test; else ``trainset`` is split into all three by ``shares``. The last output field is the answer.
     ``least`` is what each split must get.
 
     Raises:

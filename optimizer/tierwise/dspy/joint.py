@@ -182,7 +182,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
     ) -> Any:
         """A module like ``student`` that runs the policy of the first tier.
 
-        ``trainset`` is split into train, tune, select and test by content; with a
+        ``trainset`` is split into train, validation and test by content; with a
         ``valset`` that gives select and test. The student's own prompt is the baseline.
 
         Raises:
@@ -205,7 +205,9 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         )
         demos = [demonstration_of(signature, demo) for demo in predictor.demos]
         prompt = signature_template(STUDENT, STUDENT, signature, demos, adapter)
-        check_rendering(prompt, signature, demos, adapter, examples.of("tune")[:CHECKED_EXAMPLES])
+        check_rendering(
+            prompt, signature, demos, adapter, examples.of("validation")[:CHECKED_EXAMPLES]
+        )
         job = replace(self.job, task=f"dspy-{self._fingerprint(prompt, examples)}")
         out = Path(self.out or tempfile.mkdtemp(prefix="tierwise-dspy-"))
         run = RunDir.start(out, job)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 from pydantic import TypeAdapter
 
 from tierwise.analysis import ablation, signals
@@ -155,23 +154,22 @@ def policy_file(
 ) -> PolicyFile:
     """The file of an operating point, or of the baseline where the gate is not passed."""
     q = found.problem
-    candidate = found.points[point]
-    chosen = candidate.policy if gate else found.baseline
+    choice = found.points[point]
+    chosen = choice.policy if gate else found.baseline
     got = found.tested[chosen]
     comparison = found.comparisons[point]
     notes = (
         []
         if gate
         else [
-            f"The gate was not passed: {described(candidate.policy)} was not shown to be better "
+            f"The gate was not passed: {described(choice.policy)} was not shown to be better "
             "than the baseline, or as good and cheaper. This is the baseline."
         ]
     )
     if not found.compute_gate.open:
         notes.append(
-            f"The compute gate is closed: on {found.compute_gate.items} items neither more samples "
-            f"nor thinking{'' if np.isnan(found.compute_gate.search.mean) else ' nor search'} "
-            "clearly raised the score, so one cheap sample is all that "
+            f"The compute gate is closed: on {found.compute_gate.items} items no strategy was worth "
+            "more than one sample, its cost counted, so one sample is all that "
             + ("it spends itself." if q.targets else "is spent.")
         )
     items = len(got.score)
@@ -203,7 +201,7 @@ def policy_file(
             "buckets": [b._asdict() for b in ablation.bucket_scores(found, chosen)],
         },
         evidence={
-            "split": "test" if found.tested_on_test else "tune",
+            "split": "test",
             "baseline": {
                 "policy": described(found.baseline),
                 **_numbers(ablation.held_out(found.baseline, found.tested[found.baseline])),
@@ -219,7 +217,7 @@ def policy_file(
             "tierwise": origin.version,
             "created": origin.created,
             "study": found.study_rounds[-1].name,
-            "trial": candidate.trial if gate else -1,
+            "trial": choice.candidate.trial if gate else -1,
             "seed": q.seed,
             "pool_sha256": origin.pool_sha256,
             "prices_as_of": q.tier.price.as_of,
@@ -305,11 +303,7 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
         operating_point=found.chosen,
         gate=points[found.chosen].gate,
         compute_gate=ablation.compute_gate(found.compute_gate),
-        items=ItemCounts(
-            study=found.study_table.n_items,
-            select=len(found.candidates[0].on_select.score),
-            test=found.test_table.n_items,
-        ),
+        items=ItemCounts(validation=found.study_table.n_items, test=found.test_table.n_items),
         baseline=ablation.held_out(found.baseline, found.tested[found.baseline]),
         operating_points=points,
         ablation=ablation.ablation(found),

@@ -60,7 +60,7 @@ def _tier(
     with closing(open_model(tier)) as model:
         supply = Supply(tier, model, variants.prompts, addresses_of(prepared).get(name, ""))
         buyer = Buyer(pool, task, supply, Account(run.run, job.seed, cap))
-        items = in_random_order(task.splits["tune"], job.seed)[:ITEMS]
+        items = in_random_order(task.splits["validation"], job.seed)[:ITEMS]
         # Where samples share a call, it is the call that the screening makes, its prompt billed once.
         samples = search_size.screen_samples if tier.takes_n else 1
         needs = [

@@ -46,10 +46,9 @@ from tierwise.search.variants import Variants, token_cap, with_mode_to_ask
 MEASURED_ITEMS = 40
 """Items whose prompts are rendered, of the split that is screened."""
 
-FINALISTS_SAMPLES = {"rounds": 0.55, "select": 0.55, "test": 0.35}
+FINALISTS_SAMPLES = {"rounds": 0.55, "test": 0.35}
 """Part of the most samples that policies on held-out items are expected to ask for: runs on
-embedded tiers bought .41 to .61 of them on select, for two dozen finalists, and .19 to .49 on test.
-"""
+embedded tiers bought .19 to .49 of them."""
 
 GO_ON = 0.3
 """Part of the turns of chains bought to their end that is expected, since most end before. Runs
@@ -277,7 +276,7 @@ def _escalating(stage: StagePlan, prepared: Prepared, target: Tier, n_samples: i
     Those of the study are bought by the target, which is searched first; so are those of its own
     finalists, which as many are expected of. At worst it is none of them.
     """
-    if stage.stage not in ("select", "test") or prepared.baseline is None:
+    if stage.stage != "test" or prepared.baseline is None:
         return stage
     variants = prepared.variants(target, prepared.baseline, prepared.loaded.prompts)
     calls = _calls(prepared, target, variants, variants.candidates)
@@ -302,8 +301,10 @@ def _asking(
 ) -> StagePlan:
     """What signals ask beside the answers: each paraphrase in the screening, then one a signal."""
     splits = {name: len(items) for name, items in prepared.loaded.task.splits.items()}
-    screened, studied = (min(n, splits["tune"]) for n in (size.screen_items, size.study_items))
-    held_out = min(size.select_items, splits["select"]) + min(size.test_items, splits["test"])
+    screened, studied = (
+        min(n, splits["validation"]) for n in (size.screen_items, size.study_items)
+    )
+    held_out = min(size.test_items, splits["test"])
     paraphrases = sum(len(of) for of in variants.asking.values())
     later = max(studied - screened + held_out, 0)
     samples = paraphrases * screened + len(variants.asking) * later
@@ -390,7 +391,7 @@ def _calls(
     prepared: Prepared, tier: Tier, variants: Variants, among: Sequence[Variant]
 ) -> list[list[Call]]:
     """For each variant the calls for one sample of some items."""
-    items = prepared.loaded.task.splits["tune"][:MEASURED_ITEMS]
+    items = prepared.loaded.task.splits["validation"][:MEASURED_ITEMS]
     address = address_of(tier)
 
     def call(variant: Variant, inputs: Mapping[str, str]) -> Call:

@@ -61,7 +61,7 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
         if not loaded.task.splits[split]:
             raise InputError(
                 f"task {loaded.task.name!r} has no item in split {split!r}: a study needs some in "
-                "tune, select and test"
+                "validation and test"
             )
     if loaded.task.metric == RECORDED_METRIC and rendered:
         raise InputError(

@@ -35,7 +35,6 @@ FREE = SearchSize(
     screen_items=EVERYTHING,
     race_items=EVERYTHING,
     study_items=EVERYTHING,
-    select_items=EVERYTHING,
     test_items=EVERYTHING,
     screen_samples=EVERYTHING,
     race_samples=EVERYTHING,

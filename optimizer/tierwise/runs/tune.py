@@ -136,7 +136,7 @@ def _run(
         found = {name: searched[name].found for name in prepared.tiers if name in searched}
         items = prepared.loaded.task.items_sha256
         if not replaying:
-            for name in (name for name, f in found.items() if f.tested_on_test):
+            for name in found:
                 pool.look(items, name, run.run)
         origins = {
             name: Origin(

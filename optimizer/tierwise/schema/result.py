@@ -96,6 +96,22 @@ class BucketSummary(Written):
 
 
 @dataclass(frozen=True)
+class CrossFittedScore(Written):
+    """What choosing a policy is worth on validation items that the choice did not see.
+
+    Each item is judged under the policy that was chosen without it, so that nothing is added by
+    having searched; `score_difference` is against the baseline on the same items.
+    """
+
+    items: int
+    score: float
+    score_ci95: Bounds
+    usd_per_item: float
+    score_difference: float
+    score_difference_ci95: Bounds
+
+
+@dataclass(frozen=True)
 class PointSummary(HeldOut):
     """A policy that selection picked for a balance of score and cost.
 
@@ -105,6 +121,9 @@ class PointSummary(HeldOut):
         signal: the difficulty signal that tells buckets apart, cut at `thresholds`.
         stuck_in_mode: the one mode of all buckets, where the signal is there to choose between
             modes; None where it does.
+        validation: the estimate that it was chosen by, with the bias of having searched removed.
+        pooled_difference: of scores against the baseline, on test and validation items together:
+            what the gate goes by.
     """
 
     gate: GateName
@@ -113,7 +132,10 @@ class PointSummary(HeldOut):
     signal: str
     thresholds: tuple[float, ...]
     stuck_in_mode: str | None
+    validation: CrossFittedScore
     against_baseline: Paired
+    pooled_difference: float | None
+    pooled_difference_ci95: Bounds
 
     @property
     def passed(self) -> bool:
@@ -155,30 +177,25 @@ class EscalationRow(HeldOut):
 
 @dataclass(frozen=True)
 class ComputeGate(Written):
-    """Whether more samples, thinking or search raise the score on the first purchase.
+    """Whether more than one sample can pay, on the first purchase.
 
     Attributes:
-        verdict: open: the tier may spend; closed: one cheap sample is all that it spends itself.
+        verdict: open: the tier may spend; closed: one sample is all that it spends itself.
         decided: the items were enough to tell; else the gate stays open.
         items, samples: that it was measured on (samples: the most of a variant).
-        score_per_doubling_of_samples: slope of the score on log2(samples).
-        think_gain, search_gain: score of the leading thinking (searching) variant less that of
-            the leading direct one; None where there is none.
-        measured_on: what each of the numbers was measured on: `by_samples`, `by_thinking`,
-            `by_search`.
+        net_gain: utility of the best strategy less that of the best single sample, cross-fitted,
+            in score, its cost taken off; None where there is one sample.
+        best, best_single: those policies.
     """
 
     verdict: Literal["open", "closed"]
     decided: bool
     items: int
     samples: int
-    score_per_doubling_of_samples: float | None
-    score_per_doubling_of_samples_ci95: Bounds
-    think_gain: float | None
-    think_gain_ci95: Bounds
-    search_gain: float | None
-    search_gain_ci95: Bounds
-    measured_on: Mapping[str, str]
+    net_gain: float | None
+    net_gain_ci95: Bounds
+    best: str
+    best_single: str
 
 
 @dataclass(frozen=True)
@@ -461,10 +478,9 @@ class ProposerUsage(UsageTotals):
 
 @dataclass(frozen=True)
 class ItemCounts(Written):
-    """Items of the last study, of selection, and of the held-out test."""
+    """Items of the last study, which policies are chosen on, and of the held-out test."""
 
-    study: int
-    select: int
+    validation: int
     test: int
 
 

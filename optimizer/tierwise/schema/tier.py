@@ -110,6 +110,11 @@ class Price(Strict):
     as_of: Annotated[str, IF_ANY] = ""
     simulated: Annotated[bool, IF_ANY] = False
 
+    @property
+    def free(self) -> bool:
+        """Whether a request costs nothing."""
+        return self.prompt_usd_per_mtok == 0 == self.completion_usd_per_mtok
+
     def prompt_usd(self, prompt_tokens: float, cached_tokens: float = 0.0) -> float:
         """Price of a call's prompt, its cached part at the cached rate."""
         cached = (

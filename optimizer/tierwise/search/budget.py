@@ -58,11 +58,17 @@ def stage_table(size: SearchSize, counts: SampleCounts) -> tuple[StageRow, ...]:
     raced, studied = (min(counts.variants, of) for of in (size.race_variants, size.study_variants))
     screen_samples, race_samples = min(size.screen_samples, n), min(size.race_samples, n)
     looked = (
-        ("screen", "tune", counts.variants, size.screen_items, screen_samples, counts.screened),
+        (
+            "screen",
+            "validation",
+            counts.variants,
+            size.screen_items,
+            screen_samples,
+            counts.screened,
+        ),
         ("fit", "train", min(2, counts.variants), size.fit_items, size.fit_samples, 0),
-        ("race", "tune", raced, size.race_items, race_samples, nodes),
-        ("study", "tune", studied, size.study_items, n, nodes),
-        ("select", "select", studied, size.select_items, n, nodes),
+        ("race", "validation", raced, size.race_items, race_samples, nodes),
+        ("study", "validation", studied, size.study_items, n, nodes),
         ("test", "test", studied, size.test_items, n, nodes),
     )
     plain: dict[str, list[int]] = {}  # samples that a surviving variant has of each item
@@ -105,7 +111,7 @@ def _rounds(size: SearchSize, counts: SampleCounts) -> StageRow:
     n, race_samples = counts.n_samples, min(size.race_samples, counts.n_samples)
     return StageRow(
         "rounds",
-        "tune",
+        "validation",
         size.rounds * size.proposed,
         size.rounds * (tried + raced + studied),
         size.rounds * (tried * n + raced * race_samples + studied * n),

@@ -1,44 +1,48 @@
-"""The compute gate: before a tier may spend, does spending pay here at all?
+"""The compute gate: before a tier may spend on more than one sample, can spending pay here?
 
 Non-reasoning models do not catch up at any budget, and much compute adds little to some tasks
-(arXiv 2504.14047). From a small first purchase two numbers are estimated, each with a 95% interval:
-the slope of the score on log2(samples), and the paired gain of a thinking mode over a direct one; and
-where a space searches, a third: the gain of rounds of search over a direct answer. Where none is
-clearly above zero the gate is closed.
-
-Which variant and which way of spending are looked at is chosen on one half of the items and measured on
-the other, both ways round: the best of many that gain nothing still shows no gain.
+(arXiv 2504.14047). On the first purchase the best strategy of several samples is cross-fitted against the
+best single sample, both chosen on items that they are not scored on, net of their cost at the job's
+price. The gate closes only where the upper bound of that net gain is below zero: a gate that closes
+wrongly costs a tier all of its gain, one that stays open only samples. It never closes where samples
+are free. It depends on the samples alone, not on a seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.schema import StrategySpec, Variant, uniform
+from tierwise.schema import Policy, Recipe, StrategySpec, Variant, uniform
 from tierwise.schema.space import Dimension, Range, SearchSpace
-from tierwise.stats.comparisons import PairedBootstrap
-from tierwise.stats.intervals import UNSUPPORTED, Interval
+from tierwise.search.gate import PairedItems
+from tierwise.search.selection import (
+    TINY,
+    Candidate,
+    CandidateTable,
+    Utility,
+    complexity,
+    cross_fitted,
+)
+from tierwise.stats.intervals import UNSUPPORTED, Floats, Interval
 from tierwise.tasks.verifiers import LOGPROBS
 
-Floats = npt.NDArray[np.float64]
-Measured = tuple[Interval, Interval]
-"""An estimate with its interval at 95%, and at the level that decides."""
-
-CLEARLY = 0.99
-"""Level of the interval that must lie above zero: of two chances one may be luck, and two halves
-that agree on a variant are not independent. Reported intervals are those of 95%."""
-
 FEWEST_ITEMS = 40
-"""With fewer, "not clearly above zero" says nothing: the gate stays open, undecided."""
+"""With fewer the interval says nothing: the gate stays open, undecided."""
 
-ABLATION = (1, 3, 5, 9, 17)
-"""Samples of a vote: odd, since a vote of two is a vote of one."""
+VOTES = (3, 5, 9, 17)
+"""Samples of a vote that are looked at."""
+
+THRESHOLDS = (0.7, 0.9)
+"""Of adaptive votes."""
+
+PAIRED_VARIANTS = 6
+"""Variants, the best at one sample first, whose pairs are looked at voting together."""
 
 
 @dataclass(frozen=True)
@@ -46,28 +50,20 @@ class GateDecision:
     """What the first purchase says.
 
     Attributes:
-        open: spending pays, or there was too little to tell.
+        open: spending may pay, or there was too little to tell, or samples are free.
         decided: there was enough to tell.
         items, samples: what it was measured on (items, most samples of a variant).
-        slope: score gained for each doubling of the samples; NaN where there is one sample.
-        gain: score gained by thinking; NaN where no variant thinks, or all do.
-        search: score gained by rounds of search; NaN where the space has none.
-        spent_on: what was measured, by channel.
+        net_gain: utility of the best strategy less that of the best single sample, cross-fitted.
+        best, best_single: those policies, in one line.
     """
 
     open: bool
     decided: bool
     items: int
     samples: int
-    slope: Interval
-    gain: Interval
-    spent_on: Mapping[str, str]
-    search: Interval = UNSUPPORTED
-
-    @property
-    def in_doubt(self) -> bool:
-        """Closed, though a 95% interval lies above zero: more items may show what these cannot."""
-        return not self.open and any(i.low > 0 for i in (self.slope, self.gain, self.search))
+    net_gain: Interval = UNSUPPORTED
+    best: str = ""
+    best_single: str = ""
 
     @property
     def name(self) -> str:
@@ -75,142 +71,70 @@ class GateDecision:
         return "open" if self.open else "closed"
 
     def evidence(self) -> dict[str, Any]:
-        """As data for a policy's evidence and the summary; None for what was not measurable."""
+        """As data for a policy's evidence; None for what was not measurable."""
         return {
             "decided": self.decided,
             "items": self.items,
             "samples": self.samples,
-            "score_per_doubling_of_samples": _known(self.slope.mean),
-            "score_per_doubling_of_samples_ci95": [_known(self.slope.low), _known(self.slope.high)],
-            "think_gain": _known(self.gain.mean),
-            "think_gain_ci95": [_known(self.gain.low), _known(self.gain.high)],
-            **(
-                {}
-                if np.isnan(self.search.mean)
-                else {
-                    "search_gain": self.search.mean,
-                    "search_gain_ci95": [self.search.low, self.search.high],
-                }
-            ),
-            **self.spent_on,
+            "net_gain": _known(self.net_gain.mean),
+            "net_gain_ci95": [_known(self.net_gain.low), _known(self.net_gain.high)],
+            "best": self.best,
+            "best_single": self.best_single,
         }
 
 
-UNDECIDED = GateDecision(True, False, 0, 0, UNSUPPORTED, UNSUPPORTED, {})
+UNDECIDED = GateDecision(True, False, 0, 0)
 """Nothing was measured yet."""
 
 
 def decide(
     table: SampleTable,
     space: SearchSpace,
-    direct: str,
+    aim: Utility,
     *,
     logprobs: bool,
     permutations: Permutations,
+    free: bool = False,
 ) -> GateDecision:
-    """Whether the tier may spend, from ``table``, the first purchase; ``direct`` is the cheapest mode.
+    """Whether the tier may spend, from ``table``, the first purchase.
 
     Args:
-        table: every candidate variant on the same items, which are in random order.
+        table: every candidate variant on the same items.
         space: says by which strategies samples may be spent.
-        direct: the mode that the others are compared with.
+        aim: what a strategy must gain for its dollars.
         logprobs: the samples carry log-probabilities.
-        orders: of the samples; an item's score at n samples is its mean over them.
+        permutations: of the samples; an item's score is its mean over them.
+        free: samples cost nothing, so the gate stays open whatever they say.
     """
-    evaluator = Evaluator(table, permutations)
-    (slope, sure_slope), of_slope = _slope(evaluator, _ways(space, logprobs))
-    (gain, sure_gain), of_gain = _gain(table, direct)
-    (found, sure_found), of_search = _search_gain(evaluator, space, direct)
-    spent_on = {"by_samples": of_slope, "by_thinking": of_gain, "by_search": of_search}
+    evaluator = Evaluator(table, permutations, exact=False)
+    singles = [uniform(variant, StrategySpec.of("single")) for variant in table.variants]
+    more = [*_strategies(table, space, logprobs), *_searches(table, space)]
+    candidates = [Candidate(policy, -1, evaluator.evaluate(policy)) for policy in singles + more]
+    supported = [c for c in candidates if not np.isnan(c.evaluation.score).any()]
+    one = [c for c in supported if complexity(c.policy) == 0]
+    several = [c for c in supported if complexity(c.policy) > 0]
     samples = max(rows.n_samples for rows in table.variants.values())
-    # A vote over three prompts or more may pay where a prompt has one sample only.
-    decided = table.n_items >= FEWEST_ITEMS and (samples > 1 or max(space.variants) < ABLATION[1])
-    return GateDecision(
-        open=not decided or any(i.low > 0 for i in (sure_slope, sure_gain, sure_found)),
-        decided=decided,
-        items=table.n_items,
-        samples=samples,
-        slope=slope,
-        gain=gain,
-        spent_on={channel: name for channel, name in spent_on.items() if name},
-        search=found,
-    )
+    if not one or not several or table.n_items < 2:
+        return GateDecision(True, False, table.n_items, samples)
+    tables = [CandidateTable.of(group) for group in (several, one)]
+    best, single = (cross_fitted(group, aim) for group in tables)
+    gain = best.score - single.score - aim.a_doubling * _doublings(best.usd, single.usd)
+    gain -= aim.usd_weight * (best.usd - single.usd)
+    net = PairedItems(gain, table.n_items).interval()
+    decided = table.n_items >= FEWEST_ITEMS
+    leaders = [
+        _label(group[aim.pick(of, np.arange(len(group)))].policy)
+        for group, of in zip((several, one), tables, strict=True)
+    ]
+    # Strategies that did on every item what one sample does gain nothing either.
+    stays_open = free or not decided or (net.high >= 0 and bool(np.abs(gain).max() > TINY))
+    return GateDecision(stays_open, decided, table.n_items, samples, net, *leaders)
 
 
-def closed_space(space: SearchSpace, direct: str) -> SearchSpace:
-    """``space`` with one cheap sample of ``direct`` left in it; the prompt is still free."""
-    return replace(
-        space,
-        modes=(direct,),
-        variants=(1,),
-        strategies={"single": {}},
-        difficulty=replace(space.difficulty, signals=("none",), buckets=(1,)),
-    )
-
-
-def cheapest_mode(screened: Sequence[tuple[Variant, float, float]]) -> str:
-    """The mode whose samples cost least, from (variant, score, dollars)."""
-    usd: dict[str, list[float]] = {}
-    for variant, _, dollars in screened:
-        usd.setdefault(variant.mode, []).append(dollars)
-    return min(usd, key=lambda mode: float(np.mean(usd[mode])))
-
-
-def _ways(space: SearchSpace, logprobs: bool) -> dict[str, StrategySpec]:
-    """How samples may be spent, by name: a vote, or the best one by each score of the space."""
-    ways = {"self_consistency": StrategySpec.of("self_consistency")}
-    names = space.strategies.get("best_of_n", {}).get("verifier", ())
-    for name in names if isinstance(names, tuple) else ():
-        if logprobs or name not in LOGPROBS:
-            ways[f"best_of_n by {name}"] = StrategySpec.of("best_of_n", verifier=name)
-    return ways
-
-
-def _slope(evaluator: Evaluator, ways: Mapping[str, StrategySpec]) -> tuple[Measured, str]:
-    """Least-squares slope of the score on log2(samples), of the way that leads; its name."""
-    found: dict[str, Floats] = {}
-    for variant, rows in evaluator.table.variants.items():
-        counts = [n for n in ABLATION if n <= rows.n_samples]
-        if len(counts) < 2:
-            continue
-        x = np.log2(counts)
-        weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-        for way, spec in ways.items():
-            curve = [
-                evaluator.evaluate(
-                    uniform(variant, StrategySpec.of(spec.kind, dict(spec.params), samples=n))
-                ).score
-                for n in counts
-            ]
-            slopes = weights @ np.array(curve)
-            found[f"{way} of {variant.label}"] = np.round(slopes, 12)  # no slope is 0, not 1e-17
-    n_items = evaluator.table.n_items
-    return _cross_fitted(found, {"": np.zeros(n_items)}, n_items)
-
-
-def _gain(table: SampleTable, direct: str) -> tuple[Measured, str]:
-    """Score of the leading thinking variant less that of the leading direct variant; their names."""
-    scores = {variant: rows.score.mean(axis=1) for variant, rows in table.variants.items()}
-    think = {variant.label: s for variant, s in scores.items() if variant.mode != direct}
-    quick = {variant.label: s for variant, s in scores.items() if variant.mode == direct}
-    return _cross_fitted(think, quick, table.n_items)
-
-
-def _search_gain(evaluator: Evaluator, space: SearchSpace, direct: str) -> tuple[Measured, str]:
-    """Score of the leading way to search, a chain an item, less that of the leading direct variant."""
-    table = evaluator.table
-    ways = {
-        f"{spec} of {variant.label}": evaluator.evaluate(uniform(variant, spec)).score
-        for spec in single_searches(space)
-        for variant in table.variants
-    }
-    found = {name: score for name, score in ways.items() if not np.isnan(score).any()}
-    quick = {
-        variant.label: rows.score.mean(axis=1)
-        for variant, rows in table.variants.items()
-        if variant.mode == direct
-    }
-    return _cross_fitted(found, quick, table.n_items)
+def closed_space(space: SearchSpace) -> SearchSpace:
+    """``space`` with one sample left in it; prompt, mode and temperature are still free."""
+    one = replace(space, variants=(1,), strategies={"single": {}})
+    return one.with_difficulty(signals=("none",), buckets=(1,))
 
 
 def single_searches(space: SearchSpace) -> list[StrategySpec]:
@@ -225,32 +149,59 @@ def single_searches(space: SearchSpace) -> list[StrategySpec]:
     ]
 
 
+def _strategies(table: SampleTable, space: SearchSpace, logprobs: bool) -> list[Policy]:
+    """Votes, adaptive votes and best-of-n of each variant, and votes of pairs of the best."""
+    score = {variant: float(np.nanmean(rows.score)) for variant, rows in table.variants.items()}
+    leading = sorted(score, key=lambda variant: (-score[variant], variant.label))
+    groups: list[tuple[Variant, ...]] = [(variant,) for variant in table.variants]
+    if max(space.variants) > 1:
+        groups += itertools.combinations(leading[:PAIRED_VARIANTS], 2)
+    found = []
+    for group in groups:
+        depth = sum(table.variants[variant].n_samples for variant in group)
+        depth = min(depth, len(group) * min(table.variants[v].n_samples for v in group))
+        for n in (n for n in VOTES if n <= depth):
+            found.append((group, StrategySpec.of("self_consistency", samples=n)))
+            for threshold in THRESHOLDS:
+                found.append(
+                    (
+                        group,
+                        StrategySpec.of("adaptive_consistency", threshold=threshold, max_samples=n),
+                    )
+                )
+        if len(group) == 1:
+            names = space.strategies.get("best_of_n", {}).get("verifier", ())
+            for name in names if isinstance(names, tuple) else ():
+                if isinstance(name, str) and (logprobs or name not in LOGPROBS):
+                    found += [
+                        (group, StrategySpec.of("best_of_n", samples=n, verifier=name))
+                        for n in (2, *VOTES)
+                        if n <= depth
+                    ]
+    return [Policy((Recipe(group, spec),)) for group, spec in found]
+
+
+def _searches(table: SampleTable, space: SearchSpace) -> list[Policy]:
+    return [uniform(variant, spec) for spec in single_searches(space) for variant in table.variants]
+
+
+def _doublings(usd: Floats, other: Floats) -> Floats:
+    """Doublings of the mean of ``usd`` over that of ``other``, to first order in each item."""
+    mine, theirs = max(float(usd.mean()), 1e-30), max(float(other.mean()), 1e-30)
+    of_means = math.log2(mine / theirs)
+    return np.asarray(of_means + (usd / mine - other / theirs) / math.log(2))
+
+
+def _label(policy: Policy) -> str:
+    recipe = policy.buckets[0]
+    return f"{' + '.join(v.label for v in recipe.variants)}: {recipe.strategy}"
+
+
 def _whole(dimension: Dimension | None) -> tuple[int, ...]:
     """The whole numbers of a dimension."""
     if isinstance(dimension, Range):
         return tuple(range(int(dimension.low), int(dimension.high) + 1))
     return tuple(int(v) for v in dimension or () if isinstance(v, int | float))
-
-
-def _cross_fitted(
-    ways: Mapping[str, Floats], others: Mapping[str, Floats], n_items: int
-) -> tuple[Measured, str]:
-    """Mean of the leading way less the leading other one, leaders taken from the other half."""
-    if not ways or not others or n_items < 4:
-        return (UNSUPPORTED, UNSUPPORTED), ""
-    halves = np.arange(n_items) % 2
-    measured, chosen = np.empty(n_items), []
-    for half in (0, 1):
-        lead, against = (_leader(group, halves != half) for group in (ways, others))
-        measured[halves == half] = (ways[lead] - others[against])[halves == half]
-        chosen.append(f"{lead} over {against}" if against else lead)
-    paired, zero = PairedBootstrap(n_items), np.zeros(n_items)
-    at_95, sure = (paired.difference(measured, zero, level) for level in (0.95, CLEARLY))
-    return (at_95, sure), " and ".join(dict.fromkeys(chosen))
-
-
-def _leader(values: Mapping[str, Floats], rows: npt.NDArray[np.bool_]) -> str:
-    return max(values, key=lambda name: float(values[name][rows].mean()))
 
 
 def _known(value: float) -> float | None:

@@ -36,13 +36,12 @@ FEWEST = {
     "screen_items": 16,
     "race_items": 24,
     "study_items": 32,
-    "select_items": 32,
     "test_items": 60,
 }
 """Items of a stage that no budget scales below."""
 
 ACCEPT_PART = 3
-"""At most this part of the tune split is kept for the acceptance of proposal rounds."""
+"""At most this part of the validation split is kept for the acceptance of proposal rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class SearchSize:
     on any machine. ``fit`` is the purchase of fitted signals on the train split. ``rounds`` are the
     proposal rounds after the first, ``proposed`` what each of them proposes; they look at
     ``reflect_items`` of the train split, and judge whether they were worth it on ``accept_items``
-    of the tune split, which no study sees.
+    of the validation split, which no study sees.
     """
 
     screen_items: int = 48
@@ -63,11 +62,9 @@ class SearchSize:
     race_items: int = 120
     race_samples: int = 9
     race_variants: int = 8
-    study_items: int = 240
+    study_items: int = 560
     study_variants: int = 5
-    select_items: int = 320
     test_items: int = 600
-    finalists: int = 24
     permutations: int = 16
     rounds: int = 0
     proposed: int = 0
@@ -85,18 +82,17 @@ class SearchSize:
 
         None are fitted to where none of ``signals`` is fitted.
         """
-        train, tune, select, test = (len(task.splits[name]) for name in SPLITS)
-        accept = min(self.accept_items, tune // ACCEPT_PART) if self.rounds else 0
-        tune -= accept
+        train, validation, test = (len(task.splits[name]) for name in SPLITS)
+        accept = min(self.accept_items, validation // ACCEPT_PART) if self.rounds else 0
+        validation -= accept
         return replace(
             self,
             fit_items=min(self.fit_items, train) if fitted_kinds(signals) else 0,
             reflect_items=min(self.reflect_items, train),
             accept_items=accept,
-            screen_items=min(self.screen_items, tune),
-            race_items=min(self.race_items, tune),
-            study_items=min(self.study_items, tune),
-            select_items=min(self.select_items, select),
+            screen_items=min(self.screen_items, validation),
+            race_items=min(self.race_items, validation),
+            study_items=min(self.study_items, validation),
             test_items=min(self.test_items, test),
         )
 

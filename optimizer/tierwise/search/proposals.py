@@ -3,8 +3,8 @@
 A round reflects on what the best policy so far still gets wrong, tries each proposed prompt in the
 place of the one that it was written for, and searches again with those that are not surely worse.
 It is worth it where its policy is surely better than the one before it, or surely as good and
-cheaper, paired on items of the tune split that no study saw; after one that is not, none follows.
-Its prompts stay in the search: the select split decides about them like about all others.
+cheaper, paired on items of the validation split that no study saw; after one that is not, none follows.
+Its prompts stay in the search: the validation split decides about them like about all others.
 """
 
 from __future__ import annotations
@@ -27,16 +27,7 @@ from tierwise.proposals import (
     ReflectionBrief,
     RefusedCandidate,
 )
-from tierwise.schema import (
-    Policy,
-    PromptTemplate,
-    ProposalSpec,
-    Recipe,
-    Tier,
-    Usage,
-    Variant,
-    uniform,
-)
+from tierwise.schema import Policy, PromptTemplate, ProposalSpec, Recipe, Tier, Usage, Variant
 from tierwise.schema.result import (
     BriefSummary,
     ProposalRound,
@@ -53,9 +44,9 @@ from tierwise.search.events import Listener, Started
 from tierwise.search.gate import Comparison, compare
 from tierwise.search.problem import TierProblem
 from tierwise.search.samples import SampleCounts, Samples, samples_needed
-from tierwise.search.selection import candidate, finalists_of, select_points
-from tierwise.search.space import SINGLE, in_order
-from tierwise.search.stages import LEAST_SAMPLES, Explored, explore
+from tierwise.search.selection import select_points
+from tierwise.search.space import in_order
+from tierwise.search.stages import LEAST_SAMPLES, Explored, candidates_of, explore
 from tierwise.search.study import described
 from tierwise.search.variants import Variants
 from tierwise.stats.comparisons import PairedBootstrap
@@ -214,7 +205,7 @@ class Start:
     def _answers(self, prompt: PromptTemplate, registry: CandidateRegistry) -> bool:
         """Whether samples arrive: a prompt that exceeds the context would end the whole search."""
         self.samples.prompts[prompt.id] = prompt
-        items = self.samples.task.splits["tune"][:PROBED_ITEMS]
+        items = self.samples.task.splits["validation"][:PROBED_ITEMS]
         variants = {self._variant(prompt, mode): 1 for mode in self._modes(prompt)[:1]}
         try:
             self.samples.table(items, variants, "screen")
@@ -428,7 +419,7 @@ class Rounds:
     def _gain(
         self, q: TierProblem, after: Policy, before: Policy, number: int
     ) -> tuple[Comparison, int]:
-        items = q.items("tune")[-q.search_size.accept_items :]
+        items = q.items("validation")[-q.search_size.accept_items :]
         n_samples = samples_needed([before, after], LEAST_SAMPLES)
         table = self.samples.table(items, n_samples, STAGE)
         judge = q.evaluator(table, exact=False)
@@ -444,18 +435,15 @@ def above_noise(gain: Comparison, margin: float) -> bool:
 
 def best_of(explored: Explored) -> Policy:
     """The policy at the job's operating point, by the study's own samples."""
-    q, study_round = explored.problem, explored.study
-    judge = study_round.evaluator
-    candidates = [
-        candidate(judge, j.policy, j.trial)
-        for j in finalists_of(study_round, q.search_size.finalists)
-    ]
-    baseline = candidate(judge, uniform(q.variants.baseline, SINGLE))
+    q, candidates = explored.problem, candidates_of(explored)
+    point = q.plain_point
     try:
-        points = select_points(candidates, baseline, q.operating_point, margin=q.margin)
+        points = select_points(candidates, q.operating_point, margin=q.margin, only=point)
     except UnsupportedError:  # no policy keeps the bound yet: the best is what to improve on
-        return select_points(candidates, baseline, "quality", margin=q.margin)["quality"].policy
-    return points[q.plain_point].policy
+        return select_points(candidates, "quality", margin=q.margin, only="quality")[
+            "quality"
+        ].policy
+    return points[point].policy
 
 
 def _with(q: TierProblem, accepted: Sequence[Tried]) -> TierProblem:
@@ -617,7 +605,7 @@ def tried(
     samples.prompts[prompt.id] = prompt
     changed, variants = in_place(policy, bucket, {instead_of: prompt.id})
     n_samples = samples_needed([policy, changed])
-    items = q.items("tune")[: q.search_size.screen_items]
+    items = q.items("validation")[: q.search_size.screen_items]
     try:
         table = samples.table(items, n_samples, STAGE)
     except ProviderError as error:

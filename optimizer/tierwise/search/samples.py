@@ -7,10 +7,7 @@ set of policies may ask for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple, Protocol
-
-import numpy as np
 
 from tierwise.difficulty import signal, turn_of
 from tierwise.evaluation import SampleTable
@@ -40,31 +37,6 @@ class Samples(Protocol):
     ) -> SampleTable:
         """The items that have ``n_samples[variant]`` samples of every variant."""
         ...
-
-
-class Halves:
-    """A table that is there, and nothing more: half of its items to choose on, half to test on."""
-
-    free = True
-
-    def __init__(self, table: SampleTable) -> None:
-        self._table = table
-
-    def most(self, variant: Variant) -> int:
-        """Samples that the table has of the variant."""
-        return self._table.variants[variant].n_samples
-
-    def table(
-        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
-    ) -> SampleTable:
-        """Whatever ``items`` are: the table's second half for the test, else its first."""
-        half = self._table.rows(np.arange(int(stage == "test"), self._table.n_items, 2))
-        wanted = even(n_samples)
-        return replace(
-            half,
-            variants={variant: half.variants[variant] for variant in wanted if not variant.path},
-            nodes={variant: half.nodes[variant] for variant in wanted if variant.path},
-        )
 
 
 def most_samples(space: SearchSpace) -> int:

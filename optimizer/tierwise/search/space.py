@@ -40,13 +40,21 @@ STEPS = 5
 
 
 def offered(space: SearchSpace, scores: Collection[str]) -> SearchSpace:
-    """``space`` with only ``scores`` to rank by; a strategy with none of them is left out."""
+    """``space`` with only ``scores`` to rank by; a strategy with none of them is left out.
+
+    Best-of-n ranks by every score of the task or recording that is no log-probability, named in the
+    space or not.
+    """
+    own = tuple(sorted(set(scores) - set(LOGPROBS)))
     strategies: dict[str, dict[str, Dimension]] = {}
     for kind, dimensions in space.strategies.items():
         names = dimensions.get(RANKED_BY)
         if not isinstance(names, tuple):
             strategies[kind] = dict(dimensions)
-        elif known := tuple(name for name in names if name is None or name in scores):
+            continue
+        if kind == "best_of_n":
+            names = tuple(dict.fromkeys((*names, *own)))
+        if known := tuple(name for name in names if name is None or name in scores):
             strategies[kind] = {**dimensions, RANKED_BY: known}
     return replace(space, strategies=strategies or {"single": {}})
 

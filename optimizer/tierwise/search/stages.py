@@ -1,9 +1,9 @@
 """The stages of a tier's search, in their order: screen, gate, fit, race, study, select, test.
 
-Screen, race and study look for policies on nested items of the tune split, each with fewer variants
-and more samples; the policies along the study's front are judged anew on the select split, and what
-is chosen there once on the test split. Nothing depends on time or on the order in which calls come
-back: the same problem and samples give the same result.
+Screen, race and study look for policies on nested items of the validation split, each with fewer
+variants and more samples; what is chosen from all that the study judged is measured once on the test
+split. Nothing depends on time or on the order in which calls come back: the same problem and samples
+give the same result.
 """
 
 from __future__ import annotations
@@ -20,33 +20,20 @@ from tierwise.schema import Difficulty, Policy, Recipe, Tier, Variant, uniform
 from tierwise.search import ablation
 from tierwise.search.allocation import allocate
 from tierwise.search.budget import affordable, stage_table
-from tierwise.search.compute_gate import (
-    UNDECIDED,
-    GateDecision,
-    cheapest_mode,
-    closed_space,
-    decide,
-)
+from tierwise.search.compute_gate import UNDECIDED, GateDecision, closed_space, decide
 from tierwise.search.events import Best, Listener, Started
 from tierwise.search.gate import Comparison, compare
 from tierwise.search.problem import SampleCost, TierProblem, keeps_to_itself
 from tierwise.search.racing import kept
 from tierwise.search.samples import (
     SCREENED_CHAINS,
-    Halves,
     SampleCounts,
     Samples,
     most_samples,
     samples_needed,
     with_nodes,
 )
-from tierwise.search.selection import (
-    Selection,
-    StudyEvidence,
-    candidate,
-    finalists_of,
-    select_points,
-)
+from tierwise.search.selection import Candidate, Selection, price_aim, select_points
 from tierwise.search.signals import ASK_SAMPLES, asked_of, best_way_to_ask, fit_signals
 from tierwise.search.space import SINGLE, Proposal, recipe_grid
 from tierwise.search.study import EvaluatedTrial, StudyRound, described
@@ -68,7 +55,7 @@ class VariantAtOneSample(NamedTuple):
 
 @dataclass(frozen=True)
 class Explored:
-    """What was found on the tune split so far; each stage returns it with what it adds.
+    """What was found on the validation split so far; each stage returns it with what it adds.
 
     Attributes:
         problem: with the search size that the budget affords, and a closed gate's smaller space.
@@ -101,7 +88,7 @@ class Explored:
 def explore(
     problem: TierProblem, samples: Samples, listener: Listener, known: Sequence[Proposal] = ()
 ) -> Explored:
-    """Look for policies on the tune split; ``known`` are an earlier study's, judged again here.
+    """Look for policies on the validation split; ``known`` are an earlier study's, judged again here.
 
     Raises:
         BudgetError: the budget does not last to the end.
@@ -133,7 +120,7 @@ def screen(problem: TierProblem, samples: Samples) -> Explored:
     wanted = with_nodes(variants, screen_samples, problem.space, SCREENED_CHAINS)
     asked = (variant for of in problem.variants.asking.values() for variant in of)
     wanted |= dict.fromkeys(asked, ASK_SAMPLES)
-    table = samples.table(problem.items("tune")[: size.screen_items], wanted, "screen")
+    table = samples.table(problem.items("validation")[: size.screen_items], wanted, "screen")
     cost = _measured_cost(table, problem.tier)
     # Counted, not read from the books, in which a resumed run finds more than its screening.
     bought = stage_table(size, counts)[0]
@@ -176,74 +163,52 @@ def _measured_cost(table: SampleTable, tier: Tier) -> SampleCost:
 
 
 def pass_gate(explored: Explored) -> Explored:
-    """With the gate's decision; closed, the first purchase is all there is, but for escalation.
+    """With the gate's decision; closed, the space is one sample, but for escalation.
 
     A tier that may escalate keeps its signals and buckets: what does not pay on this tier may pay
     on a stronger one, and a probe can still tell where.
     """
     problem = explored.problem
-    direct = cheapest_mode(explored.screened)
-    gate, bought = _gate_decision(explored, direct)
+    gate = _gate_decision(explored)
     if gate.open:
         return replace(explored, gate=gate)
-    cheap = closed_space(problem.space, direct)
-    candidates = (variant for variant in bought.variants if variant in problem.variants.candidates)
-    variants = tuple(
-        a for a in candidates if a.mode in cheap.modes or a == problem.variants.baseline
-    )
+    cheap, n_samples, trials = closed_space(problem.space), 1, problem.trials
     if problem.targets:
         space = problem.space
         cheap = cheap.with_difficulty(signals=space.signals, buckets=space.buckets)
-        return replace(
-            explored,
-            problem=replace(problem, space=cheap),
-            variants=variants,
-            n_samples=min(explored.n_samples, int(cheap.probe_samples.high)),
-            gate=gate,
-        )
-    return replace(
-        explored,
-        problem=replace(problem, space=cheap, trials=min(problem.trials, 3 * len(variants))),
-        samples=explored.samples if explored.samples.free else Halves(bought),
-        variants=variants,
-        n_samples=1,
-        gate=gate,
-    )
+        n_samples = min(explored.n_samples, int(cheap.probe_samples.high))
+    else:
+        trials = min(trials, 3 * len(explored.variants))
+    problem = replace(problem, space=cheap, trials=trials)
+    return replace(explored, problem=problem, n_samples=n_samples, gate=gate)
 
 
-def _gate_decision(explored: Explored, direct: str) -> tuple[GateDecision, SampleTable]:
-    """The decision and the table that it was reached on; more is bought only in doubt.
+def _gate_decision(explored: Explored) -> GateDecision:
+    """The decision; a gate that would close is looked at again on the race's items first.
 
-    A closed gate is looked at again on the race's items; one that those leave in doubt, once more
-    on the study's. A gate that closes on a gain costs the tier all of it, and an open one needs
-    these samples anyway.
+    One that closes wrongly costs the tier all that it could gain, and an open one needs these
+    samples anyway.
     """
     problem, table, size = explored.problem, explored.screened_table, explored.problem.search_size
+    free = explored.samples.free or problem.tier.price.free
 
-    def decision() -> GateDecision:
+    def decision(table: SampleTable) -> GateDecision:
         return decide(
             table,
             problem.space,
-            direct,
+            price_aim(problem.operating_point),
             logprobs=problem.tier.logprobs,
             permutations=problem.permutations,
+            free=free,
         )
 
+    found = decision(table)
+    if found.open or table.n_items >= size.race_items:
+        return found
     n_samples = min(rows.n_samples for rows in table.variants.values())
-
-    def bought(variants: Sequence[Variant], n_items: int) -> SampleTable:
-        wanted = with_nodes(variants, n_samples, problem.space, SCREENED_CHAINS)
-        return explored.samples.table(problem.items("tune")[:n_items], wanted, "compute gate")
-
-    found = decision()
-    if not found.open and table.n_items < size.race_items:
-        table = bought(explored.variants, size.race_items)
-        found = decision()
-    if found.in_doubt and table.n_items < size.study_items:
-        leading = kept(problem, table, explored.variants, size.study_variants)
-        table = bought(leading, size.study_items)
-        found = decision()
-    return found, table
+    wanted = with_nodes(explored.variants, n_samples, problem.space, SCREENED_CHAINS)
+    items = problem.items("validation")[: size.race_items]
+    return decision(explored.samples.table(items, wanted, "compute gate"))
 
 
 # Fit: signals with ``fit`` learn on the train split when thinking pays
@@ -269,6 +234,14 @@ def fit(explored: Explored) -> Explored:
     )
 
 
+def cheapest_mode(screened: Sequence[VariantAtOneSample]) -> str:
+    """The mode whose samples cost least."""
+    usd: dict[str, list[float]] = {}
+    for row in screened:
+        usd.setdefault(row.variant.mode, []).append(row.usd)
+    return min(usd, key=lambda mode: float(np.mean(usd[mode])))
+
+
 def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant] | None:
     quick = cheapest_mode(screened)
     direct = [row for row in screened if row.variant.mode == quick]
@@ -286,7 +259,7 @@ def race(explored: Explored, listener: Listener, known: Sequence[Proposal] = ())
     """Spend a third of the trials on the racing items; keep the variants that are worth a study."""
     problem, size = explored.problem, explored.problem.search_size
     n_samples = min(size.race_samples, explored.n_samples)
-    items = problem.items("tune")[: size.race_items]
+    items = problem.items("validation")[: size.race_items]
     table = explored.samples.table(items, _deep(problem, explored.variants, n_samples), "race")
     study_round = _opened(
         problem, table, explored.variants, n_samples, number=problem.study_rounds + 1
@@ -303,7 +276,7 @@ def study(explored: Explored, listener: Listener) -> Explored:
     What the race judged is judged again on the larger table; a front is read from here alone.
     """
     problem, n_samples = explored.problem, explored.n_samples
-    items = problem.items("tune")[: problem.search_size.study_items]
+    items = problem.items("validation")[: problem.search_size.study_items]
     table = explored.samples.table(items, _deep(problem, explored.variants, n_samples), "study")
     study_round = _opened(
         problem, table, explored.variants, n_samples, number=problem.study_rounds + 2
@@ -360,39 +333,48 @@ def _judge(
     study_round.run(trials, best)
 
 
-# Select: policies along the study's front, judged anew on items that no trial has seen
+# Select: everything that the study judged, on all of its items
+
+
+def candidates_of(explored: Explored) -> list[Candidate]:
+    """The baseline, then every policy that the study judged and the constraints allow.
+
+    Judged on the study's items in an order that depends on their ids alone, as the folds of
+    cross-fitting must; and without closed forms, so that policies that do nearly the same share the
+    noise of their permutations.
+    """
+    problem, last = explored.problem, explored.study
+    table = last.evaluator.table
+    judge = problem.evaluator(table.rows(np.argsort(table.item_ids, kind="stable")), exact=False)
+    policies = {uniform(problem.variants.baseline, SINGLE): -1}
+    for judged in last.feasible():
+        policies.setdefault(judged.policy, judged.trial)
+    for target in problem.targets:
+        for policy in (target.one_sample, target.tuned):
+            policies.setdefault(policy, -1)
+    candidates = [
+        Candidate(policy, trial, judge.evaluate(policy)) for policy, trial in policies.items()
+    ]
+    return [c for c in candidates if not np.isnan(c.evaluation.score).any()]
 
 
 def select(explored: Explored) -> Selection:
     """Choose a policy for each operating point.
 
     Raises:
-        UnsupportedError: no policy keeps to the job's own bound.
+        UnsupportedError: no policy keeps to the job's own bound of dollars.
     """
     problem, targets = explored.problem, explored.problem.targets
-    baseline = uniform(problem.variants.baseline, SINGLE)
-    finalists = finalists_of(explored.study, problem.search_size.finalists)
-    references = [target.one_sample for target in targets] + [target.tuned for target in targets]
-    policies = [baseline, *(j.policy for j in finalists), *references]
-    items = problem.items("select")[: problem.search_size.select_items]
-    table = explored.samples.table(items, samples_needed(policies, LEAST_SAMPLES), "select")
-    judge = problem.evaluator(table, exact=False)
-    candidates = [candidate(judge, baseline)]
-    candidates += [candidate(judge, j.policy, j.trial) for j in finalists]
-    today, evidence = candidates[0], StudyEvidence.of(explored.study)
-    alone = strong = None
+    candidates = candidates_of(explored)
+    wanted, margin = problem.operating_point, problem.margin
+    alone = None
     if targets:
         own = [c for c in candidates if keeps_to_itself(c.policy)]
-        wanted = problem.operating_point
-        points = select_points(own, today, wanted, evidence, margin=problem.margin)
-        alone = points[problem.plain_point].policy
-        known = {c.policy for c in candidates}
-        candidates += [candidate(judge, p) for p in dict.fromkeys(references) if p not in known]
-        strong = next(c for c in candidates if c.policy == targets[-1].one_sample)
-    points = select_points(
-        candidates, today, problem.operating_point, evidence, margin=problem.margin, strong=strong
-    )
-    return Selection(baseline, points, problem.point, candidates, alone)
+        point = problem.plain_point
+        alone = select_points(own, wanted, margin=margin, only=point)[point].policy
+    strong = targets[-1].one_sample if targets else None
+    points = select_points(candidates, wanted, margin=margin, strong=strong)
+    return Selection(candidates[0], points, problem.point, candidates, alone)
 
 
 # Test: the chosen policies and the ablation's, once, with fresh samples on the test split
@@ -420,7 +402,7 @@ class HeldOutTest:
 
 def test(explored: Explored, selected: Selection) -> HeldOutTest:
     """Judge what was selected, and the ablation's policies, which the study's samples choose."""
-    problem, last, baseline = explored.problem, explored.study, selected.baseline
+    problem, last, baseline = explored.problem, explored.study, selected.baseline.policy
     steps = ablation.ablation_steps(
         problem.variants.baseline,
         selected.points[selected.chosen].policy,
@@ -436,9 +418,16 @@ def test(explored: Explored, selected: Selection) -> HeldOutTest:
     table = explored.samples.table(items, samples_needed(finals, LEAST_SAMPLES), "test")
     judge = problem.evaluator(table, exact=False)
     judged = {policy: judge.evaluate(policy) for policy in finals}
+    there = selected.baseline.evaluation
     comparisons = {
-        point: compare(judged[c.policy], judged[baseline], margin=problem.margin, seed=problem.seed)
-        for point, c in selected.points.items()
+        point: compare(
+            judged[choice.policy],
+            judged[baseline],
+            margin=problem.margin,
+            seed=problem.seed,
+            validation=(choice.evidence, there),
+        )
+        for point, choice in selected.points.items()
     }
     full = judged[steps["full_policy"]].score
     oracle = ablation.oracle_bound(table, _tellable(last, table), problem.permutations, full)

@@ -132,6 +132,11 @@ class StudyRound:
             if best and all(judged.score >= other.score for other in self.judged.values()):
                 best(judged)
 
+    def feasible(self) -> list[EvaluatedTrial]:
+        """Policies within the constraints; all where none is."""
+        among = list(self.judged.values())
+        return [j for j in among if all(e <= 0 for _, e in self._excess(j))] or among
+
     def front(self) -> list[EvaluatedTrial]:
         """Feasible policies that no other dominates, cheapest first."""
         return self.front_of(lambda judged: True)

@@ -9,7 +9,6 @@ import numpy as np
 
 from tierwise.difficulty import SignalFit
 from tierwise.evaluation import Evaluation, SampleTable
-from tierwise.llm.models import RECORDED, kind_of
 from tierwise.schema import Policy, StrategySpec, uniform
 from tierwise.search.compute_gate import GateDecision
 from tierwise.search.events import Listener, Started
@@ -17,7 +16,7 @@ from tierwise.search.gate import Comparison
 from tierwise.search.problem import EscalationTarget, TierProblem, keeps_to_itself, of_tier
 from tierwise.search.proposals import Round, Rounds
 from tierwise.search.samples import Samples
-from tierwise.search.selection import Candidate, balanced_utility
+from tierwise.search.selection import Candidate, PointChoice, balanced_utility
 from tierwise.search.stages import VariantAtOneSample, explore, select, test
 from tierwise.search.study import StudyRound
 
@@ -38,15 +37,14 @@ class TierResult:
         prompt_table: every variant on the same items, for the comparison of prompts: those of the
             screening, all items of a recording.
         beside: with escalation targets, what escalation is compared with, by name (in ``tested``).
-        compute_gate: whether the tier was allowed to spend; closed, its one sample was chosen on
-            one half of the first purchase and tested on the other.
+        compute_gate: whether the tier was allowed to spend on more than one sample.
         rounds: of proposals, where the job has some.
         routers: what was fitted on the train split, where the space names a fitted signal.
     """
 
     problem: TierProblem
     baseline: Policy
-    points: Mapping[str, Candidate]
+    points: Mapping[str, PointChoice]
     chosen: str
     tested: Mapping[Policy, Evaluation]
     comparisons: Mapping[str, Comparison]
@@ -63,12 +61,6 @@ class TierResult:
     rounds: Sequence[Round] = ()
     routers: tuple[SignalFit, ...] = ()
 
-    @property
-    def tested_on_test(self) -> bool:
-        """Whether the test split was looked at: not where the compute gate bought nothing more."""
-        recorded = kind_of(self.problem.tier.model) == RECORDED
-        return self.compute_gate.open or recorded or bool(self.problem.targets)
-
 
 def search(
     problem: TierProblem, samples: Samples, listener: Listener, rounds: Rounds | None = None
@@ -84,13 +76,12 @@ def search(
     if rounds is not None:
         explored += rounds.after(explored[0], listener)
     last = explored[-1]
-    listener(Started(problem.tier.name, "select"))
     selected = select(last)
     listener(Started(problem.tier.name, "test"))
     on_test = test(last, selected)
     return TierResult(
         problem=last.problem,
-        baseline=selected.baseline,
+        baseline=selected.baseline.policy,
         points=selected.points,
         chosen=selected.chosen,
         tested=on_test.evaluations,

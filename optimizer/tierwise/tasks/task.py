@@ -1,4 +1,4 @@
-"""A task: items in four splits, with a metric and the reading of answers."""
+"""A task: items in three splits, with a metric and the reading of answers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from tierwise.tasks.item import Item
 from tierwise.tasks.metrics import METRICS, RECORDED, Metric, callable_metric, named_metric
 from tierwise.tasks.verifiers import VERIFIERS
 
-SPLITS = ("train", "tune", "select", "test")
-DEFAULT_SHARES: Mapping[str, float] = {"train": 0.15, "tune": 0.45, "select": 0.15, "test": 0.25}
+SPLITS = ("train", "validation", "test")
+"""train: demonstrations, fitted signals, proposals. validation: everything that is chosen. test: once,
+at the end."""
+
+DEFAULT_SHARES: Mapping[str, float] = {"train": 0.15, "validation": 0.55, "test": 0.30}
 
 
 @dataclass(frozen=True)
 class Task:
-    """Items, their metric, the reading of answers and the shares of the four splits.
+    """Items, their metric, the reading of answers and the shares of the three splits.
 
     ``metric`` is a name of ``METRICS``, or, with a ``scorer`` of one's own, whatever it is called.
     ``verifiers`` are the names of those that fit the task's inputs and answers.
@@ -118,7 +121,7 @@ class Task:
 
     @functools.cached_property
     def splits(self) -> dict[str, tuple[Item, ...]]:
-        """Items by split (train, tune, select, test)."""
+        """Items by split (train, validation, test)."""
         return assign_splits(self.items, self.shares)
 
     @functools.cached_property
