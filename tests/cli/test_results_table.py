@@ -11,7 +11,14 @@ from rich.console import Console
 from tierwise.cli._results import fitting_table, verdict
 from tierwise.report.text import recipe_in_words
 from tierwise.schema import Recipe, StrategySpec, Variant
-from tierwise.schema.result import CrossFittedScore, GateName, HeldOut, Paired, TierSummary
+from tierwise.schema.result import (
+    CrossFittedScore,
+    GateName,
+    HeldOut,
+    Paired,
+    PointSummary,
+    TierSummary,
+)
 
 
 def tier(low: float | None, gate: GateName) -> TierSummary:
