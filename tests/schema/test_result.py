@@ -11,6 +11,7 @@ import pytest
 from tests.report_html.hand_made import TASK, tier_summary
 from tierwise.errors import InputError
 from tierwise.schema import Difficulty, Probe, Recipe, StrategySpec, Variant
+from tierwise.schema.json_schemas import json_schema
 from tierwise.schema.result import (
     SUMMARY_SCHEMA,
     ProposerUsage,
@@ -95,3 +96,8 @@ def test_a_file_that_was_cut_off_is_no_whole_json(tmp_path: Path, summary: Summa
         from_json(written(tmp_path, to_json(summary)[:200]), Summary)
     with pytest.raises(InputError, match="this version reads 'tierwise/plan/v1'"):
         from_json(written(tmp_path, to_json(summary)), RunPlan)
+
+
+def test_the_exported_schema_takes_a_summary(summary: Summary) -> None:
+    validate = pytest.importorskip("jsonschema").validate
+    validate(to_data(summary), json_schema("summary"))

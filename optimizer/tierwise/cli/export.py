@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--kind",
     default="policy",
     show_default=True,
-    type=click.Choice(["policy", "job", "task", "space", "prompts"]),
+    type=click.Choice(["policy", "job", "task", "space", "prompts", "summary"]),
     help="For json-schema: of which files.",
 )
 @click.option("--out", type=click.Path(), help="A folder for litellm-proxy, else a file.")
@@ -47,8 +47,8 @@ def command(
     """Write POLICY in another shape.
 
     litellm-proxy: config and handler for a LiteLLM proxy. json-schema: the schema of policy files,
-    or those of --kind (no POLICY needed). openai-batch: the requests that a list of inputs needs, for policies whose
-    samples are fixed.
+    or those of --kind (no POLICY needed). openai-batch: the requests that a list of inputs needs,
+    for policies whose samples are fixed.
     """
     from tierwise.errors import InputError
     from tierwise.schema.policy_file import PolicyFile

@@ -1,4 +1,4 @@
-"""JSON Schemas of the files that people write, for editors and other languages.
+"""JSON Schemas of the files that people write, and of `summary.json`, which programs read.
 
 They are generated from the classes that read the files, and committed under ``docs/schemas``.
 """
@@ -14,10 +14,11 @@ from tierwise.schema import space
 from tierwise.schema.job import Job
 from tierwise.schema.policy_file import SCHEMA, PolicyFile
 from tierwise.schema.prompt import PromptList
+from tierwise.schema.result import SUMMARY_SCHEMA, Summary
 from tierwise.schema.task_file import TaskFile
 from tierwise.schema.yaml_io import adapter
 
-SCHEMA_KINDS = ("policy", "job", "task", "space", "prompts")
+SCHEMA_KINDS = ("policy", "job", "task", "space", "prompts", "summary")
 
 
 def json_schema(kind: str) -> dict[str, Any]:
@@ -39,6 +40,8 @@ def json_schema(kind: str) -> dict[str, Any]:
         case "prompts":
             schema = adapter(PromptList).json_schema()
             return {**schema["properties"]["prompts"], "$defs": schema["$defs"]}
+        case "summary":
+            return {"$id": SUMMARY_SCHEMA, **adapter(Summary).json_schema(mode="serialization")}
     raise unknown_name("kind of file", kind, SCHEMA_KINDS)
 
 
