@@ -1,4 +1,4 @@
-"""Each ablation_step is the best that its freedom allows, at no more dollars than the full policy."""
+"""Each step of the ablation is the best that it allows, at no more dollars than the full policy."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_oracle_does_not_feed_on_noise() -> None:
 
 
 def test_the_oracle_is_no_worse_than_the_best_recipe_for_all() -> None:
-    """Few samples say little of an item: believed as they are, they would choose worse than that."""
+    """Few samples say little of an item: believed as they are, they would choose worse."""
     table = coins({A: np.full(400, 0.6), B: np.full(400, 0.9)}, dict.fromkeys(VARIANTS, 1.0), 4)
     bound = oracle_bound(table, [Recipe((variant,), SINGLE) for variant in (A, B)], Permutations(2))
     assert bound.mean() >= table.variants[B].score.mean() - 0.01

@@ -1,4 +1,4 @@
-"""A small space over the variants of ``tests.evaluation.worlds``, and tables where truth is known."""
+"""A small space over the variants of ``tests.evaluation.worlds``, and tables of known truth."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def coins(
     seed: int = 0,
     lengths: np.ndarray | None = None,
 ) -> SampleTable:
-    """Variants that are right on item i with probability ``p[variant][i]``; a wrong answer is its own."""
+    """Variants right on item i with probability ``p[variant][i]``; a wrong answer is its own."""
     rng = np.random.default_rng(seed)
     n_items = len(next(iter(p.values())))
     variants = {}

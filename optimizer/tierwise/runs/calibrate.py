@@ -1,7 +1,7 @@
 """A few calls before a plan: how long answers are, and how fast they come.
 
-They are the first that the screening would make, of the same items and samples, bought into the run's
-own pool: `tierwise tune` finds them there, so nothing of them is wasted.
+They are the first that the screening would make, of the same items and samples, bought into the
+run's own pool: `tierwise tune` finds them there, so nothing of them is wasted.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _tier(
         supply = Supply(tier, model, variants.prompts, addresses_of(prepared).get(name, ""))
         buyer = Buyer(pool, task, supply, Account(run.run, job.seed, cap))
         items = in_random_order(task.splits["validation"], job.seed)[:ITEMS]
-        # Where samples share a call, it is the call that the screening makes, its prompt billed once.
+        # Where samples share a call, it is the screening's own call, its prompt billed once.
         samples = search_size.screen_samples if tier.takes_n else 1
         needs = [
             Need(buyer.request(variant, item), samples)

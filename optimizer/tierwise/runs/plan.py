@@ -1,8 +1,8 @@
 """What a job would buy and cost, tier by tier and stage by stage, before a single call.
 
 The stages are those of ``search.budget.stage_table``, by which the search scales itself to its
-budget; here each is priced. Prompts are rendered and measured in bytes. How long answers are nobody
-knows before the first, so the expectation takes a sixth of each mode's token cap, a token for three
+budget; here each is priced. Prompts are rendered and measured in bytes. How long answers are is not
+known before the first, so the expectation takes a sixth of each mode's token cap, a token for three
 bytes of prompt, and a part of the samples that finalists might ask for (``FINALISTS_SAMPLES``); the
 worst case takes all of them, and a token a byte, as a reservation does. A budget's cap bounds both.
 """
@@ -87,7 +87,7 @@ class TierPlan:
     Attributes:
         seconds_a_call: with many calls at once; None where no call was made to see it.
         enough_usd: dollars of a cap that lets the search be as large as this.
-        lengths_seen: what samples turned out to cost over what is expected before the first; dollars.
+        lengths_seen: dollars that samples turned out to cost, over what was expected before.
     """
 
     tier: Tier
@@ -463,7 +463,7 @@ class _Turns(NamedTuple):
 
 # What is left of a plan where its run has begun: the pool's own book against the plan
 #
-# Stages before the last one that bought something are done. What samples turned out to cost, against
+# Stages before the last one that bought something are done. What samples turned out to cost, over
 # what was expected of as many, scales what is expected of those that are left; at worst every one
 # of them still fills its cap.
 

@@ -1,8 +1,8 @@
 """Recorded answers in place of a provider: the space shrinks to them, and nothing is paid.
 
-Plain answers are a table beside the pool. A trajectory is a tree of samples, whose answers depend on
-what was found on the way: its steps go into the pool for nothing, and from there on what is read,
-judged, replayed and served is what it is for samples that were bought.
+Plain answers are a table beside the pool. A trajectory is a tree of samples, whose answers depend
+on what was found on the way: its steps go into the pool for nothing, and from there on it is read,
+judged, replayed and served like samples that were bought.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FREE = SearchSize(
 """Recorded samples cost nothing more: every stage looks at all of its items and their samples."""
 
 MOSTLY = 0.9
-"""A variant takes part where it is recorded on this part of the items that some variant is recorded on."""
+"""A variant takes part that is recorded on this part of the items of the most recorded one."""
 
 
 class RecordedSamples:
@@ -89,8 +89,8 @@ class RecordedSamples:
         if complete.sum() < min(FEWEST_ITEMS, len(items)):
             raise UnsupportedError(
                 f"tier {self.tier.name!r}: only {complete.sum()} of the {len(items)} items of "
-                f"stage {stage!r} have recorded samples of all {len(variants)} variants; are the task's "
-                "items those of the recording?"
+                f"stage {stage!r} have recorded samples of all {len(variants)} variants; are the "
+                "task's items those of the recording?"
             )
         return table.rows(np.flatnonzero(complete))
 

@@ -1,4 +1,4 @@
-"""Opening the search of a tier: its model or its recording, its variants, its part of the budget."""
+"""The search of each tier of a job: its model or recording, its variants, its share of the budget."""
 
 from __future__ import annotations
 

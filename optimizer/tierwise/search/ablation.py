@@ -1,7 +1,7 @@
-"""The ablation: what each freedom adds, from today's prompt to the full policy.
+"""The policies of the ablation: what each component adds, from the baseline to the full policy.
 
-Every ablation_step is chosen on the study's own samples among what that freedom allows, at no more dollars an
-item than the full policy (or the cheapest there is), and judged on the test split beside it.
+The policy of each step is chosen on the study's own samples among what that step allows, at no more
+dollars an item than the full policy (or the cheapest there is), and judged on the test split.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TRUST = (1.0, 0.75, 0.5, 0.25, 0.0)
 """How far an oracle may believe what half of an item's samples say of it."""
 
 SLACK = 1.02
-"""A ablation_step may cost this much more than the full policy on the study's samples: costs are estimates."""
+"""A step may cost this much more than the full policy on the study's samples, which estimate it."""
 
 
 def ablation_steps(
@@ -43,7 +43,7 @@ def ablation_steps(
     recipes: Sequence[Recipe],
     judged: Sequence[EvaluatedTrial],
 ) -> dict[str, Policy]:
-    """The policy of each ablation_step; ``recipes`` and ``judged`` are what they choose from."""
+    """The policy of each step; ``recipes`` and ``judged`` are what they choose from."""
     cap = evaluator.evaluate(full).mean_usd * SLACK
     plain = {Policy((recipe,)) for recipe in recipes}
     plain |= {j.policy for j in judged if len(j.policy.buckets) == 1}
@@ -96,10 +96,10 @@ def oracle_bound(
 
     It is chosen on one half of the samples and scored on the other, both ways round; recipes that
     need more than half of the samples take no part. What one half says of an item is noisy, so its
-    scores are sampled towards each recipe's mean, as far as serves the bound best: from not at all to
-    wholly, which is the best recipe for all. Who knows everything can also do what the full policy
-    does: where the halves do not beat its scores, ``full``, these are the bound. All NaN where
-    there is but one sample.
+    scores are shrunk towards each recipe's mean, as far as serves the bound best: from not at all
+    to wholly, which is the best recipe for all. Who knows everything can also do what the full
+    policy does: where the halves do not beat its scores, ``full``, these are the bound. All NaN
+    where there is but one sample.
     """
     if min(rows.n_samples for rows in table.variants.values()) < 2:
         return np.full(table.n_items, np.nan)

@@ -1,6 +1,6 @@
 """Exact allocation of a budget over difficulty buckets (Damani et al., arXiv 2410.04707).
 
-Given a signal and its cuts, the buckets' score-cost fronts over a grid of recipe_grid are merged by a
+Given a signal and its cuts, the buckets' score-cost fronts over a grid of recipes are merged by a
 Minkowski sum with dominance pruning: exact at any budget, off the convex hull too. Its fronts warm
 start the study, and say how far a study without them is from what the grid allows.
 """
@@ -56,7 +56,7 @@ def allocate(
     for i in pareto_front(*means):
         found.append((Proposal(Difficulty(), (), (grid[i],)), means[0][i], means[1][i]))
     probes = _probes(dimensions, grid, *means, probe_variants)
-    # A probe makes some recipe_grid dearer and some pointless; only what was near the front is tried.
+    # A probe makes some recipes expensive and some pointless: only those near the front are tried.
     near = _near_front(means, 60)
     told: set[Difficulty] = set()  # of few values of a signal, several shares are one cut
     for difficulty, shares in _difficulties(dimensions, probes):
@@ -141,7 +141,7 @@ def _difficulties(
 def _probes(
     dimensions: Dimensions, grid: Sequence[Recipe], score: Floats, usd: Floats, n: int
 ) -> list[Probe]:
-    """Of the ``n`` cheapest variants; where the space has them, of pairs of the best and cheapest."""
+    """Of the ``n`` cheapest variants; where the space has them, pairs of the best and cheapest."""
     alone = [
         i for i, r in enumerate(grid) if len(r.variants) == 1 and r.variants[0] in dimensions.own
     ]

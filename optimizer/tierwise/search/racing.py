@@ -1,9 +1,9 @@
-"""Which variants stay in the race: few items, five samples or more, and envelopes over strategies.
+"""Racing of variants: few items, five samples or more, and envelopes over strategies.
 
-At one sample the ranks of prompts are not those under a vote, so a variant is judged by all that the
-strategies can make of its samples. It is dropped only where, on all items and on the shorter and the
-longer half of them, every one of its points is dominated by some other variant, at a level that is
-split over the pairs of variants; a variant that is only good for hard items stays.
+At one sample the ranks of prompts are not those under a vote, so a variant is judged by all that
+the strategies can make of its samples. It is dropped only where, on all items and on the shorter
+and the longer half of them, every one of its points is dominated by some other variant, at a level
+that is split over the pairs of variants; a variant that is only good for hard items stays.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def kept(
 def envelope(
     evaluator: Evaluator, variants: Sequence[Variant], strategies: Sequence[StrategySpec]
 ) -> Envelope:
-    """Judge every variant under every strategy; points that the samples do not support are left out."""
+    """Every variant under every strategy, but for points that the samples do not support."""
     owner, score, usd = [], [], []
     for i, variant in enumerate(variants):
         for strategy in strategies:
@@ -78,7 +78,7 @@ def envelope(
 
 
 def survivors(points: Envelope, *, alpha: float = 0.05) -> tuple[Variant, ...]:
-    """Variants that are not dominated in every stratum; ``alpha`` is split over the pairs of variants.
+    """Variants that are not dominated in every stratum; ``alpha`` is split over pairs of variants.
 
     Not over the strata: a variant must lose in all of them to go.
     """
@@ -89,7 +89,7 @@ def survivors(points: Envelope, *, alpha: float = 0.05) -> tuple[Variant, ...]:
 
 
 def _dominated(points: Envelope, mask: Mask, z: float) -> Mask:
-    """(n_variants,): each of the variant's points is beaten by a point of one other variant, surely."""
+    """(n_variants,): each of the variant's points is surely beaten by a point of another variant."""
     score, usd = points.score[:, mask], points.usd[:, mask]
     beaten = _surely_above(score, z) & _surely_above(-usd, 0.0)  # [a, b]: a beats b
     own = points.variant[:, None] == points.variant[None, :]
@@ -104,7 +104,7 @@ def _surely_above(values: Floats, z: float) -> Mask:
     centred = values - mean[:, None]
     cov = centred @ centred.T / max(n - 1, 1)
     variance = np.diag(cov)[:, None] + np.diag(cov)[None, :] - 2 * cov
-    # One pseudo-item of difference: two variants that agreed on few items are not known to be equal.
+    # One pseudo-item of difference: variants that agreed on few items are not known to be equal.
     error = np.sqrt(np.maximum(variance, 1.0 / n) / n) if z else 0.0
     difference = mean[:, None] - mean[None, :] - z * error
     above: Mask = difference > 0 if z else difference >= 0
@@ -116,8 +116,8 @@ def most_useful(
 ) -> tuple[Variant, ...]:
     """At most ``keep`` variants that together give the best utility over prices and strata.
 
-    Greedy: each step adds the variant that raises the envelope most, averaged over dollars-per-point
-    prices from "dollars do not matter" to "dollars decide". ``always`` come first.
+    Greedy: each step adds the variant that raises the envelope most, averaged over prices of a
+    point from "dollars do not matter" to "dollars decide". ``always`` come first.
     """
     index = {variant: i for i, variant in enumerate(points.variants)}
     utility = _utilities(points)

@@ -1,15 +1,15 @@
 """An Optuna sampler that improves policies part by part.
 
-A policy is made of parts: how difficulty is told, how the items are cut into buckets by it, and one
-recipe a bucket. Independent samplers forget that parts are good together, and model-based ones are
-slow on conditional spaces (Optuna's multivariate TPE asks about 14 times a second:
-``benchmarks/search_quality.py``). This one takes the best policy for a random price of a dollar,
-changes one or two of its parts (by a small step, by taking that part from another good policy, or
-anew) and keeps the rest. A bucket that is added begins as one of another good policy, the easiest
-as one for a higher price. Now and then difficulty alone is told another way: good cuts and recipes
-are good under several signals, and a study would settle on the first. The first trials are simple
-ones: there is no parent yet, and what is good alone is good in parts. A draft that would be no new
-policy is thrown away and made anew: a study spends no trial on what it knows.
+A policy is made of parts: the difficulty signal, the cuts of the items into buckets, and one recipe
+a bucket. Independent samplers forget that parts are good together, and model-based ones are slow on
+conditional spaces (Optuna's multivariate TPE asks about 14 times a second:
+``benchmarks/search_quality.py``). This one picks a parent by random scalarisation of score and
+cost, then mutates or recombines one or two parts (a small step, that part of another good policy, or
+anew). A bucket that is added begins as one of another good policy, the easiest as one for a higher
+price. Some trials change the signal alone: good cuts and recipes are good under several signals, and
+a study would settle on the first. The first trials go through simple policies: there is no parent
+yet, and what is good alone is good in parts. A draft that is no new policy is made anew: a study
+spends no trial on what it knows.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ STARTUP = 30
 """Trials that go through the choices in turn, in one bucket (or the fewest), before any parent."""
 
 EXPLORE = 0.2
-"""Share of later trials that tell difficulty another way, and keep all else of a good policy."""
+"""Share of later trials that change the difficulty signal, and keep all else of a good policy."""
 
 SHARED = 0.7
-"""How often a new variant of a probe is one of the easiest bucket's, whose samples then count twice."""
+"""How often a new variant of a probe is one of the easiest bucket's: its samples then count twice."""
 
 STEP, TAKE = 0.5, 0.35
 """How a part changes: by a step, by another policy's part; else anew."""
@@ -78,9 +78,9 @@ IsNew = Callable[[Walk, Sequence[FrozenTrial]], bool]
 
 
 class PartwiseSampler(optuna.samplers.BaseSampler):
-    """For a study of (score up, dollars down) over the parameters of ``search.parameters``.
+    """For a study of (score up, dollars down) over the parameters of ``search.space``.
 
-    Each trial's randomness is a function of (seed, generation, trial number) alone, so that a study
+    Each trial's randomness is a function of (seed, study round, trial number) alone, so that a study
     that is interrupted and resumed asks what it would have asked.
     """
 

@@ -79,7 +79,7 @@ def watched(ready: Mapping[str, Sequence[Difficulty]]) -> tuple[Variant, ...]:
 def fit_signals(
     problem: TierProblem, samples: Samples, direct: Variant, think: Variant
 ) -> dict[str, tuple[SignalFit, ...]]:
-    """The fitted signals of the space -> how they could be fitted, on samples bought for this alone.
+    """Fitted signal of the space -> how it could be fitted, on samples bought for this alone.
 
     ``think`` is compared with ``direct``. None where the space names no fitted signal, the train
     split is small, or thinking pays always or never.

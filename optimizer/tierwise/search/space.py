@@ -134,7 +134,7 @@ class Dimensions:
     Attributes:
         scores: the scores that this tier's samples have; None: log-probabilities, if ``logprobs``.
         ready_signals: self-report and fitted signals -> how a policy may use them.
-        samples_of_target: the most samples of an escalation target's variant; None: as of the others.
+        samples_of_target: the most samples of an escalation target's variant; None: as of others.
     """
 
     space: SearchSpace
@@ -147,7 +147,7 @@ class Dimensions:
 
     @property
     def own(self) -> tuple[Variant, ...]:
-        """The variants of the tier itself: a probe of a stronger one would cost what it should save."""
+        """The tier's own variants: a probe of a stronger tier would cost what it should save."""
         return tuple(variant for variant in self.variants if variant.tier is None)
 
     @property
@@ -370,9 +370,9 @@ def merge_buckets(policy: Policy) -> Policy:
 def replace_single_votes(policy: Policy, evaluator: Evaluator) -> Policy:
     """``policy`` with ``single`` for a strategy that is one sample on the evaluator's samples.
 
-    That is a vote that its first answer ends, of a variant whose samples all have an answer. Every order
-    of the samples gives the same answer, calls and dollars; where a probe's samples are the first of
-    the bucket's variants the two may differ, and nothing is changed.
+    That is a vote that its first answer ends, of a variant whose samples all have an answer. Every
+    permutation of the samples gives the same answer, calls and dollars; where a probe's samples are
+    the first of the bucket's variants the two may differ, and nothing is changed.
     """
     probe = policy.difficulty.probe
     buckets = tuple(_as_single(recipe, probe, evaluator) for recipe in policy.buckets)

@@ -1,4 +1,4 @@
-"""Policies are said as what they are: exactly as good, and as dear, on every order of the samples."""
+"""The canonical form of a policy is exactly as good, and costs as much, on every permutation."""
 
 from __future__ import annotations
 
