@@ -174,43 +174,51 @@ def test_check_shows_every_fault_with_its_line(cli: Cli, tmp_path: Path) -> None
     ]
 
 
-def test_ctrl_c_exits_with_130_and_says_how_to_go_on(job: Path, tmp_path: Path) -> None:
-    """As a terminal sends it, in the middle of a purchase; then the same command finishes."""
-    code = (
-        "import sys, pytest\n"
-        "from tests.search.scripted_job import install\n"
-        "from tierwise.cli import main\n"
-        "with pytest.MonkeyPatch.context() as patch:\n"
-        "    install(patch, delay_s=float(sys.argv[1]))\n"
-        "    main(sys.argv[2:])\n"
+SCRIPTED = (
+    "import sys, pytest\n"
+    "from tests.search.scripted_job import install\n"
+    "from tierwise.cli import main\n"
+    "with pytest.MonkeyPatch.context() as patch:\n"
+    "    install(patch, delay_s=float(sys.argv[1]))\n"
+    "    main(sys.argv[2:])\n"
+)
+
+
+def started(job: Path, out: Path, delay_s: float, *more: str) -> subprocess.Popen[str]:
+    """``tierwise tune`` over scripted models, as a process of its own."""
+    words = [
+        sys.executable,
+        "-c",
+        SCRIPTED,
+        str(delay_s),
+        "tune",
+        job,
+        "--yes",
+        "--out",
+        out,
+        *more,
+    ]
+    return subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
     )
 
-    def start(delay_s: float, *more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                code,
-                str(delay_s),
-                "tune",
-                job,
-                "--yes",
-                "--out",
-                tmp_path / "run",
-                *more,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            start_new_session=True,
-        )
 
-    with start(1.0, "--log-json") as process:  # so slow that it is caught on a busy machine
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_exits_with_130_and_says_how_to_go_on(
+    number: signal.Signals, job: Path, tmp_path: Path
+) -> None:
+    """As a terminal sends it, in the middle of a purchase; then the same command finishes."""
+    out = tmp_path / "run"
+    with started(job, out, 1.0, "--log-json") as process:  # so slow that it is caught when busy
         said = ""
         for line in process.stderr:
             if '"bought"' in line:
-                os.killpg(process.pid, signal.SIGINT)
+                os.killpg(process.pid, number)
                 break
         said = process.stderr.read()
         assert process.wait() == 130
@@ -218,8 +226,36 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(job: Path, tmp_path: Path) 
     words = [line for line in said.splitlines() if not line.startswith("{")]
     assert "the same command goes on where this stopped" in " ".join(words)
     assert "Traceback" not in said
-    assert not (tmp_path / "run" / "summary.json").exists()
-    with start(0.0, "--quiet") as process:
-        out, err = process.communicate()
+    assert not (out / "summary.json").exists()
+    with started(job, out, 0.0, "--quiet") as process:
+        said, err = process.communicate()
         assert (process.returncode, err) == (0, "")
-        assert len(out.splitlines()) == 2
+        assert len(said.splitlines()) == 2
+
+
+def test_a_second_process_in_a_folder_is_told_of_the_first(job: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with started(job, out, 1.0, "--log-json") as first:
+        for line in first.stderr:
+            if '"bought"' in line:
+                break
+        with started(job, out, 0.0) as second:
+            _, err = second.communicate()
+        assert second.returncode == 2
+        assert f"{out} is in use by process {first.pid} on " in err
+        os.killpg(first.pid, signal.SIGKILL)
+        first.stderr.read()
+    with started(job, out, 0.0, "--quiet") as again:  # its owner is dead
+        assert again.communicate()[1] == ""
+        assert again.returncode == 0
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_says(job: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with started(job, out, 0.05, "--log-json") as process:
+        process.stderr.readline()
+        process.stderr.close()
+        process.stdout.close()
+        process.wait()
+    assert (out / "summary.json").exists()
+    assert sorted(p.name for p in (out / "policies").iterdir()) == ["strong.yaml", "weak.yaml"]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -73,22 +73,27 @@ def stopping() -> Iterator[None]:
 def listening(
     tiers: Sequence[str], *, quiet: bool = False, log_json: bool = False
 ) -> Iterator[Listener]:
-    """A listener for as long as a run takes.
-
-    A run goes on where nobody reads what it says any more (a closed pipe or terminal).
-    """
+    """A listener for as long as a run takes."""
     if log_json:
         yield _log_json
     elif quiet:
         yield lambda event: None
     elif sys.stderr.isatty():
-        from rich.console import Console
-
-        file = cast("IO[str]", _Lasting(sys.stderr))
-        with Board(tiers, Console(file=file)) as board:
+        with Board(tiers) as board:
             yield board.hear
     else:
         yield _Lines().hear
+
+
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Go on where nobody reads what is said any more (a closed pipe or terminal)."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("TextIO", _Lasting(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def say(text: str) -> None:
@@ -106,6 +111,10 @@ class _Lasting(io.TextIOBase):
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute there
         return self._terminal.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]  # a plain attribute there
+        return self._terminal.errors
 
     def isatty(self) -> bool:
         try:

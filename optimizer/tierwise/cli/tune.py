@@ -39,34 +39,38 @@ def command(
     same command goes on with a run that was interrupted; nothing is bought twice.
     """
     from tierwise.cli._plan import confirm, planned
-    from tierwise.cli._progress import listening, say, stopping
+    from tierwise.cli._progress import lasting, listening, say, stopping
     from tierwise.cli._results import show_results
     from tierwise.report.html import write_report
     from tierwise.runs.prepare import addresses_of, prepare
     from tierwise.runs.tune import tune
     from tierwise.search import RunDir
 
-    wanted = asked(job, tiers, options)
-    folder = run_folder(out, wanted)
-    quiet = quiet or as_json
-    prepared = prepare(wanted)
-    if resume:
-        RunDir.check(folder, prepared.job, addresses_of(prepared))
-    confirm(planned(prepared, folder, resume=resume), yes=yes, quiet=quiet)
-    try:
-        with stopping(), listening(tuple(wanted.tiers), quiet=quiet, log_json=log_json) as listener:
-            result = tune(
-                wanted,
-                folder,
-                listener=listener,
-                fresh=not resume,
-                loaded=prepared.loaded,
-                retry_failed=retry_failed,
-            )
-    except KeyboardInterrupt:
-        say(f"interrupted; {GOES_ON}")
-        raise
-    except ProviderError as error:
-        raise ProviderError(f"{error}\n{GOES_ON}") from None
-    write_report(result.run.path)
-    show_results(result, quiet=quiet, as_json=as_json)
+    with lasting():
+        wanted = asked(job, tiers, options)
+        folder = run_folder(out, wanted)
+        quiet = quiet or as_json
+        prepared = prepare(wanted)
+        if resume:
+            RunDir.check(folder, prepared.job, addresses_of(prepared))
+        confirm(planned(prepared, folder, resume=resume), yes=yes, quiet=quiet)
+        try:
+            with (
+                stopping(),
+                listening(tuple(wanted.tiers), quiet=quiet, log_json=log_json) as listener,
+            ):
+                result = tune(
+                    wanted,
+                    folder,
+                    listener=listener,
+                    fresh=not resume,
+                    loaded=prepared.loaded,
+                    retry_failed=retry_failed,
+                )
+        except KeyboardInterrupt:
+            say(f"interrupted; {GOES_ON}")
+            raise
+        except ProviderError as error:
+            raise ProviderError(f"{error}\n{GOES_ON}") from None
+        write_report(result.run.path)
+        show_results(result, quiet=quiet, as_json=as_json)
