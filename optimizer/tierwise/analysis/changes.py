@@ -14,7 +14,6 @@ import numpy as np
 from tierwise.analysis.prompts import OneSample, one_samples
 from tierwise.analysis.tier_files import (
     COMPARISON_RESAMPLES,
-    Floats,
     NotShown,
     TestedPolicies,
     TierFiles,
@@ -24,6 +23,7 @@ from tierwise.analysis.tiers import evaluated, unlimited
 from tierwise.evaluation import SampleTable
 from tierwise.schema import PolicyFile, Variant
 from tierwise.stats import Interval, bootstrap_ratio, paired_difference, unpaired_difference
+from tierwise.stats.intervals import Floats
 
 How = Literal["same items and samples", "same items", "unpaired: other items"]
 SAME_SAMPLES: How = "same items and samples"

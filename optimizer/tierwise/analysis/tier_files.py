@@ -19,8 +19,8 @@ from tierwise.schema import PolicyFile
 from tierwise.schema.result import TierSummary, TrialRow
 from tierwise.search.study import described
 from tierwise.search.tier import TierResult
+from tierwise.stats.intervals import Floats
 
-Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 COMPARISON_RESAMPLES = 2000

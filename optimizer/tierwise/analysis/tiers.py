@@ -15,7 +15,6 @@ import numpy as np
 from tierwise.analysis.prompts import OneSample, one_sample, one_samples
 from tierwise.analysis.tier_files import (
     COMPARISON_RESAMPLES,
-    Floats,
     NotShown,
     TestedPolicies,
     TierFiles,
@@ -32,6 +31,7 @@ from tierwise.stats import (
     paired_differences,
     spearman,
 )
+from tierwise.stats.intervals import Floats
 
 # --- what thinking, the prompt, votes and buckets add on a tier --------------------------------
 

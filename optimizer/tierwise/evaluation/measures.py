@@ -69,11 +69,11 @@ def rows_by_bucket(bucket: npt.NDArray[np.intp], measures: Sequence[Measures | F
     return chosen
 
 
-Expected = tuple[Floats, Floats, Floats, Floats]
+_Expected = tuple[Floats, Floats, Floats, Floats]
 """Score, dollars, samples and rounds of each item."""
 
 
-def expected_measures(strategy: Strategy, variants: Sequence[VariantTable]) -> Expected | None:
+def expected_measures(strategy: Strategy, variants: Sequence[VariantTable]) -> _Expected | None:
     """Exact (score, usd, samples, rounds) of each item, or None where there is no closed form."""
     if len(variants) != 1:
         return None
@@ -92,7 +92,7 @@ def expected_measures(strategy: Strategy, variants: Sequence[VariantTable]) -> E
     return None
 
 
-def _cost(variant: VariantTable, n: int, score: Floats) -> Expected:
+def _cost(variant: VariantTable, n: int, score: Floats) -> _Expected:
     if n > variant.n_samples:
         unsupported = np.full(len(score), np.nan)
         return score, unsupported, unsupported, unsupported

@@ -17,7 +17,7 @@ from tierwise.tasks import NORMALISERS, AnswerSpec, Item, Metric, verified
 INVALID = "[invalid]"
 """What published recordings write where no answer could be read: an abstention."""
 
-VERIFIERS = ("verifier_score", "mean_logprob", "confidence")
+_VERIFIERS = ("verifier_score", "mean_logprob", "confidence")
 
 
 def recorded_table(
@@ -146,7 +146,7 @@ def _variant_table(
         return np.array(found, dtype=np.float64).reshape(scores.shape)  # None becomes NaN
 
     verifiers: Mapping[str, Floats] = {
-        name: column(operator.attrgetter(name)) for name in VERIFIERS
+        name: column(operator.attrgetter(name)) for name in _VERIFIERS
     }
     return VariantTable(
         answers=np.array(codes, dtype=np.int16).reshape(scores.shape),

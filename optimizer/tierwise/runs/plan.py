@@ -565,7 +565,7 @@ def _nothing(stage: StagePlan) -> StagePlan:
 
 # What a smaller budget would give up: fewer items at every stage, and so wider intervals
 
-SIZES = (1.0, 0.5, 0.22, 0.08)
+_SIZES = (1.0, 0.5, 0.22, 0.08)
 DIFFER = 0.2
 """Part of the items on which two policies score differently, about: what an interval is wide by."""
 
@@ -595,7 +595,7 @@ def sizes(prepared: Prepared, seen: Plan, search_size: SearchSize | None = None)
     unbounded = replace(prepared, job=replace(prepared.job, budget=Budget()))
     full = (search_size or SearchSize()).within(prepared.loaded.task, prepared.space.signals)
     found: list[Size] = []
-    for scale in SIZES:
+    for scale in _SIZES:
         whole = plan(unbounded, full.scaled(scale))
         size = _size(whole, seen, prepared)
         if size is not None and (not found or size.budget_usd < found[-1].budget_usd):

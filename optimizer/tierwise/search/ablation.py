@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Policy, Recipe, StrategySpec, Variant, uniform
 from tierwise.search.study import EvaluatedTrial
+from tierwise.stats.intervals import Floats
 
 ADAPTIVE = ("adaptive_consistency", "early_stopping")
 
@@ -27,7 +27,6 @@ ABLATION_STEPS = (
     "full_policy",
 )
 
-Floats = npt.NDArray[np.float64]
 
 TRUST = (1.0, 0.75, 0.5, 0.25, 0.0)
 """How far an oracle may believe what half of an item's samples say of it."""

@@ -192,7 +192,7 @@ class Start:
             sets.added_to(registry)
             prompts += sets.prompts
         kept = [prompt for prompt in prompts if self._answers(prompt, registry)]
-        first = Round(1, kept, list(registry.refused))
+        first = ProposingRound(1, kept, list(registry.refused))
         return Rounds(self.source, self.samples, registry, [first])
 
     def _modes(self, prompt: PromptTemplate) -> list[str]:
@@ -257,7 +257,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Round:
+class ProposingRound:
     """One round of a tier.
 
     Attributes:
@@ -321,7 +321,7 @@ class Rounds:
     source: ProposalSource
     samples: TextSamples
     registry: CandidateRegistry
-    made: list[Round]
+    made: list[ProposingRound]
 
     def after(self, explored: Explored, listener: Listener) -> list[Explored]:
         """The searches of the rounds after ``explored``, as far as they were worth making.
@@ -342,22 +342,22 @@ class Rounds:
                         explored = again
                         searched.append(again)
             except BudgetError as error:
-                made = Round(round_, ended=f"{NO_ROOM}: {error}")
+                made = ProposingRound(round_, ended=f"{NO_ROOM}: {error}")
             self.made.append(made)
             if made.ended:
                 break
         return searched
 
-    def _asked(self, number: int, explored: Explored) -> tuple[TierProblem | None, Round]:
+    def _asked(self, number: int, explored: Explored) -> tuple[TierProblem | None, ProposingRound]:
         """The question with what was proposed and is worth a study; None: there is nothing."""
         q = explored.problem
         if not explored.gate.open:
-            return None, Round(number, ended=CLOSED)
+            return None, ProposingRound(number, ended=CLOSED)
         if not self._affordable(explored):
-            return None, Round(number, ended=NO_ROOM)
+            return None, ProposingRound(number, ended=NO_ROOM)
         before = best_of(explored)
         aimed = briefs(q, self.samples, before, number, self._instruction)
-        made = Round(number, briefs=aimed, before=before)
+        made = ProposingRound(number, briefs=aimed, before=before)
         if not aimed:
             return None, replace(made, ended=NOTHING_FAILS)
         refused = len(self.registry.refused)
@@ -399,7 +399,7 @@ class Rounds:
             ]
         return found
 
-    def _judged(self, made: Round, again: Explored) -> Round:
+    def _judged(self, made: ProposingRound, again: Explored) -> ProposingRound:
         """Whether the round was worth it; equal policies need no samples."""
         if not again.gate.open:
             return replace(made, ended=CLOSED)

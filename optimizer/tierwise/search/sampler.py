@@ -39,14 +39,14 @@ SHARED = 0.7
 STEP, TAKE = 0.5, 0.35
 """How a part changes: by a step, by another policy's part; else anew."""
 
-PRICES = (-2.0, 0.5)
+_PRICES = (-2.0, 0.5)
 """Powers of ten between which a price lies, in (range of scores) / (median dollars)."""
 
 DRAFTS = 12
 """Most drafts of a trial; the last is taken as it is."""
 
 SIGNAL, CUTS = "signal", "cuts"
-SIZES = ("buckets", "variants")
+_SIZES = ("buckets", "variants")
 
 
 class Walk:
@@ -157,7 +157,7 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         """The parent's value, a step from it, or a new one."""
         if self._turn is not None and isinstance(param_distribution, CategoricalDistribution):
             choices = param_distribution.choices
-            size = param_name.rpartition(".")[2] in SIZES
+            size = param_name.rpartition(".")[2] in _SIZES
             return choices[0 if size else self._turn % len(choices)]
         part = _part(param_name)
         if self._done and part not in self._known:
@@ -206,7 +206,7 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         score = np.array([t.values[0] for t in self._done])
         usd = np.array([t.values[1] for t in self._done])
         scale = (score.max() - score.min() or 1.0) / max(float(np.median(usd)), 1e-30)
-        powers = np.sort(self._rng.uniform(*PRICES, size=2 if lean else 1))
+        powers = np.sort(self._rng.uniform(*_PRICES, size=2 if lean else 1))
         price = scale * 10 ** powers[-1 if lean > 0 else 0]
         return self._done[int(np.argmax(score - price * usd))]
 

@@ -32,7 +32,7 @@ SINGLE = StrategySpec.of(Single.kind)
 RANKED_BY = "verifier"
 """The parameter by which a strategy names what it ranks by."""
 
-STEPS = 5
+_STEPS = 5
 """Levels of a range on the coarse grid."""
 
 
@@ -393,7 +393,7 @@ def _as_single(recipe: Recipe, probe: Probe | None, evaluator: Evaluator) -> Rec
 
 
 def strategy_grid(
-    dimensions: Dimensions, max_samples: int, steps: int = STEPS
+    dimensions: Dimensions, max_samples: int, steps: int = _STEPS
 ) -> list[StrategySpec]:
     """Strategies of the space that need at most ``max_samples`` samples, on a grid."""
     specs: dict[StrategySpec, None] = {}
@@ -416,7 +416,7 @@ def variant_sets(
             yield in_order(chosen)
 
 
-def recipe_grid(dimensions: Dimensions, steps: int = STEPS) -> list[Recipe]:
+def recipe_grid(dimensions: Dimensions, steps: int = _STEPS) -> list[Recipe]:
     """Every recipe of the grid."""
     found: list[Recipe] = []
     for size in dimensions.space.variants:

@@ -14,7 +14,7 @@ from tierwise.search.compute_gate import GateDecision
 from tierwise.search.events import Listener, Started
 from tierwise.search.gate import Comparison
 from tierwise.search.problem import EscalationTarget, TierProblem, keeps_to_itself, of_tier
-from tierwise.search.proposals import Round, Rounds
+from tierwise.search.proposals import ProposingRound, Rounds
 from tierwise.search.samples import Samples
 from tierwise.search.selection import Candidate, PointChoice, balanced_utility
 from tierwise.search.stages import VariantAtOneSample, explore, select, test
@@ -58,7 +58,7 @@ class TierResult:
     test_table: SampleTable
     compute_gate: GateDecision
     beside: Mapping[str, Policy]
-    rounds: Sequence[Round] = ()
+    rounds: Sequence[ProposingRound] = ()
     routers: tuple[SignalFit, ...] = ()
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tierwise.errors import InputError, unknown_name
 from tierwise.llm.embedded.vocabulary import WORDS
 
-Floats = NDArray[Any]
+AnyArray = NDArray[Any]
 Ints = NDArray[np.int64]
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -36,7 +36,7 @@ class Checkpoint:
 
     name: str
     config: dict[str, Any]
-    arrays: dict[str, Floats]
+    arrays: dict[str, AnyArray]
 
 
 def read_checkpoint(name: str, folder: Path = WEIGHTS) -> Checkpoint:
@@ -115,7 +115,7 @@ class KeyValueCache:
     ``first``, and padding stands before it.
     """
 
-    def __init__(self, array: Floats, first: Ints, filled: int = 0) -> None:
+    def __init__(self, array: AnyArray, first: Ints, filled: int = 0) -> None:
         self._array = array
         """``(layers, keys and values, rows, heads, capacity, head width)``."""
         self.first, self.filled = first, filled
@@ -128,7 +128,7 @@ class KeyValueCache:
         return cls(np.empty((layers, 2, rows, heads, capacity, head_width), np.float32), first)
 
     @property
-    def layers(self) -> Floats:
+    def layers(self) -> AnyArray:
         """Keys and values, a layer after the other; what is written to them is kept."""
         return self._array[:, :, : len(self.first)]
 
@@ -186,7 +186,7 @@ class Decoder:
         self._turn = np.concatenate([turn * scale, turn], 1).astype(np.complex64)
         """How queries (with their scale) and keys turn: ``(places, 2, 1, head width / 2)``."""
 
-    def _paired(self, qkv: Floats) -> Floats:
+    def _paired(self, qkv: AnyArray) -> AnyArray:
         """The weights with the two numbers of a head that turn together side by side, so that they
         are a complex number; queries and keys alike, and so no product of theirs changes."""
         split = qkv.reshape(self.width, 3, self.heads, 2, self._head_width // 2)
@@ -194,12 +194,12 @@ class Decoder:
         paired[:, :2] = split[:, :2].swapaxes(-1, -2).reshape(paired[:, :2].shape)
         return paired.reshape(self.width, 3 * self.width)
 
-    def _turned(self, x: Floats, turn: NDArray[np.complex64]) -> Floats:
+    def _turned(self, x: AnyArray, turn: NDArray[np.complex64]) -> AnyArray:
         pairs = _norm(x).view(np.complex64)
         pairs *= turn
         return pairs.view(np.float32)
 
-    def read(self, tokens: Ints, first: Ints | None = None) -> tuple[Floats, KeyValueCache]:
+    def read(self, tokens: Ints, first: Ints | None = None) -> tuple[AnyArray, KeyValueCache]:
         """Prompts ``(rows, time)`` -> hidden ``(rows, time, width)`` and cache.
 
         ``first`` ``(rows,)`` is where each prompt begins; what stands before it is padding, and its
@@ -226,7 +226,7 @@ class Decoder:
             x += _squared_relu(_norm(x) @ w1) @ w2
         return _norm(x), cache
 
-    def step(self, tokens: Ints, cache: KeyValueCache) -> Floats:
+    def step(self, tokens: Ints, cache: KeyValueCache) -> AnyArray:
         """One more token ``(rows,)`` for each row of the cache -> logits ``(rows, words)``."""
         rows, at = len(tokens), cache.next_place()
         time = at + 1
@@ -248,22 +248,22 @@ class Decoder:
             x += _squared_relu(_norm(x) @ w1) @ w2
         return self.logits(_norm(x))
 
-    def logits(self, hidden: Floats) -> Floats:
+    def logits(self, hidden: AnyArray) -> AnyArray:
         """Hidden ``(…, width)`` -> logits ``(…, words)``."""
-        logits: Floats = hidden @ self._head
+        logits: AnyArray = hidden @ self._head
         return logits
 
 
-def _norm(x: Floats) -> Floats:
+def _norm(x: AnyArray) -> AnyArray:
     mean = np.vecdot(x, x)
     mean /= np.float32(x.shape[-1])
     mean += np.float32(1e-6)
     np.sqrt(mean, out=mean)
-    normed: Floats = x / mean[..., None]
+    normed: AnyArray = x / mean[..., None]
     return normed
 
 
-def _squared_relu(x: Floats) -> Floats:
+def _squared_relu(x: AnyArray) -> AnyArray:
     np.maximum(x, 0, out=x)
     x *= x
     return x

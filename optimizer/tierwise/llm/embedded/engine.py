@@ -20,9 +20,9 @@ from tierwise.llm.embedded.chat import STOP, WORK, Prompt
 from tierwise.llm.embedded.decoder import (
     POSITIONS,
     WEIGHTS,
+    AnyArray,
     Checkpoint,
     Decoder,
-    Floats,
     Ints,
     KeyValueCache,
     RowGaps,
@@ -181,7 +181,7 @@ class SampleBatch:
         done = (own & (token == _END)) | self.stopped[live] | (self._step >= self._room[live])
         self._drop(done, token)
 
-    def _record(self, live: Ints, token: Ints, own: NDArray[np.bool_], lp: Floats) -> None:
+    def _record(self, live: Ints, token: Ints, own: NDArray[np.bool_], lp: AnyArray) -> None:
         self.tokens[live, self._step] = token
         self.lengths[live] += 1
         self.ended[live] = own & (token == _END)
@@ -206,7 +206,7 @@ def _room(prompt: Prompt) -> int:
     return min(prompt.max_tokens, POSITIONS - len(prompt.tokens)) - len(prompt.cue)
 
 
-def _read(decoder: Decoder, prompts: Sequence[Prompt]) -> tuple[Floats, KeyValueCache]:
+def _read(decoder: Decoder, prompts: Sequence[Prompt]) -> tuple[AnyArray, KeyValueCache]:
     """Logits and cache of each row, every distinct prompt read once."""
     texts = [(*p.tokens, *p.cue) for p in prompts]
     distinct = list(dict.fromkeys(texts))
@@ -221,8 +221,8 @@ def _read(decoder: Decoder, prompts: Sequence[Prompt]) -> tuple[Floats, KeyValue
 
 
 def _choose(
-    logits: Floats, chance: NDArray[np.float64], temperature: Floats
-) -> tuple[Ints, Floats]:
+    logits: AnyArray, chance: NDArray[np.float64], temperature: AnyArray
+) -> tuple[Ints, AnyArray]:
     """A token a row at its temperature, and its log-probability before the temperature."""
     shifted = logits - logits.max(-1, keepdims=True)
     warm = np.maximum(temperature, np.float32(1e-4))[:, None]

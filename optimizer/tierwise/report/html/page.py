@@ -70,7 +70,7 @@ SECTION_GROUPS = {
 """Heading in the contents -> its sections, in the page's order."""
 
 
-class Section(NamedTuple):
+class _Section(NamedTuple):
     """A rendered part of the page; ``notes`` say what of it is missing, and why."""
 
     id: str
@@ -130,7 +130,7 @@ def write_report(path: Path, to: Path | None = None) -> Path:
     return to
 
 
-def render(spec: SectionSpec, run: RunFiles) -> Section | None:
+def render(spec: SectionSpec, run: RunFiles) -> _Section | None:
     """A section of the page; None where the run has nothing of it."""
     try:
         context, notes = spec.build(run)
@@ -143,7 +143,7 @@ def render(spec: SectionSpec, run: RunFiles) -> Section | None:
         return None
     template = environment().get_template(f"sections/{spec.id}.html.j2")
     body = Markup() if context is None else Markup(template.render(section=context))
-    return Section(spec.id, spec.title, body, notes)
+    return _Section(spec.id, spec.title, body, notes)
 
 
 @cache
