@@ -8,7 +8,7 @@ import pytest
 from tests.search.worlds import VARIANTS, coins
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import StrategySpec, Variant
-from tierwise.search.racing import Envelope, envelope, most_useful, survivors
+from tierwise.search.stages import Envelope, envelope, most_useful, survivors
 
 A, B, C = VARIANTS
 SINGLE, VOTE = StrategySpec.of("single"), StrategySpec.of("self_consistency", samples=3)
