@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import Loopback, Said
-from tests.serving.worlds import ANSWER, PROMPTS
+from tests.serving.worlds import voting
 from tierwise.errors import InputError
 from tierwise.llm.litellm import litellm_library
-from tierwise.schema import Policy, Price, Recipe, StrategySpec, Tier, Variant
-from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 
 pytestmark = [
@@ -126,19 +124,7 @@ async def test_calls_go_through_the_proxys_deployments(
     from tierwise.serving import litellm_provider
 
     loopback.speak = lambda messages, seed, body: Said(f"A: {seed % 3}")
-    tier = Tier("small", "openai/tiny", Price(1.0, 2.0), {"direct": {"max_tokens": 9}})
-    vote = Recipe(
-        (Variant("plain", "direct", 0.8),), StrategySpec.of("self_consistency", samples=3)
-    )
-    file = PolicyFile(
-        name="p",
-        tier=tier,
-        task=TaskRef("t", 1, "exact_match", ""),
-        inputs=("question",),
-        prompts=PROMPTS,
-        policy=Policy((vote,)),
-        answer=ANSWER,
-    )
+    file = voting()
     params = {"model": "openai/behind", "api_base": loopback.url, "api_key": loopback.key}
     router = litellm.Router([{"model_name": "team-tiny", "litellm_params": params}], num_retries=0)
     monkeypatch.setattr(litellm_provider, "_in_proxy", lambda: True)

@@ -24,10 +24,8 @@ from openai import BadRequestError, OpenAI
 import tierwise
 from tests.loopback import Loopback, Said
 from tests.serving.loopback import served
-from tests.serving.worlds import ANSWER, PROMPTS
+from tests.serving.worlds import voting
 from tierwise.cli import export
-from tierwise.schema import Policy, Price, Recipe, StrategySpec, Tier, Variant
-from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.gateway import AccessRules, Gateway
 from tierwise.serving.registry import PolicyRegistry
@@ -157,24 +155,7 @@ def test_the_proxy_answers_as_the_library_does_itself_and_from_a_gateway_behind_
 
 
 def test_a_policys_calls_go_through_the_proxys_deployments(tmp_path: Path) -> None:
-    tier = Tier("small", "openai/tiny", Price(1.0, 2.0), {"direct": {"max_tokens": 9}})
-    policy = Policy(
-        (
-            Recipe(
-                (Variant("plain", "direct", 0.8),), StrategySpec.of("self_consistency", samples=3)
-            ),
-        )
-    )
-    file = PolicyFile(
-        name="voted",
-        tier=tier,
-        task=TaskRef("t", 1, "exact_match", ""),
-        inputs=("question",),
-        prompts=PROMPTS,
-        policy=policy,
-        answer=ANSWER,
-    )
-    path = file.save(tmp_path / "voted.yaml")
+    path = voting(name="voted").save(tmp_path / "voted.yaml")
     with Loopback(key="sk-behind-the-proxy") as server:
         server.speak = lambda messages, seed, body: Said("A: 5")
         env = {

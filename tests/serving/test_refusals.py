@@ -15,28 +15,11 @@ pytest.importorskip("prometheus_client", reason="the extra [serve] is not instal
 from tests.loopback import Loopback, Said
 from tests.loopback.server import Raw
 from tests.serving.gateways import client
-from tests.serving.worlds import ANSWER, PROMPTS
-from tierwise.schema import Policy, Price, Recipe, StrategySpec, Tier, Variant
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tests.serving.worlds import voting
 from tierwise.serving.gateway import AccessRules, Gateway
 from tierwise.serving.registry import PolicyRegistry
 from tierwise.serving.runtime import SEND
 
-FILE = PolicyFile(
-    name="p",
-    tier=Tier("small", "openai/tiny", Price(1.0, 2.0), {"direct": {"max_tokens": 9}}),
-    task=TaskRef("t", 1, "exact_match", ""),
-    inputs=("question",),
-    prompts=PROMPTS,
-    policy=Policy(
-        (
-            Recipe(
-                (Variant("plain", "direct", 0.8),), StrategySpec.of("self_consistency", samples=3)
-            ),
-        )
-    ),
-    answer=ANSWER,
-)
 REFUSED = {
     400: {"error": {"message": "unsupported value in the prompt", "type": "invalid_request_error"}},
     403: {"error": {"message": "this input was flagged by our guard", "code": "access_denied"}},
@@ -63,7 +46,7 @@ def gate(
         return Raw(status, json.dumps(REFUSED[status]).encode())
 
     loopback.raw = refused
-    registry = PolicyRegistry([FILE.save(tmp_path / "p.yaml")])
+    registry = PolicyRegistry([voting().save(tmp_path / "p.yaml")])
     return Gateway(registry, AccessRules("127.0.0.1", ()))
 
 

@@ -14,31 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.loopback import Loopback
-from tests.serving.worlds import ANSWER, PROMPTS
+from tests.serving.worlds import voting
 from tierwise.llm import Request
 from tierwise.llm.litellm import LiteLLMSender, ProviderEndpoint, litellm_library
 from tierwise.llm.openai_client import BODY_SHAPES, OpenAIClient, speaks_openai
-from tierwise.schema import Message, Policy, Price, Recipe, StrategySpec, Tier, Variant
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema import Message, Price, Tier
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.runtime import SEND
 
-VOTE = Policy(
-    (Recipe((Variant("plain", "direct", 1.0),), StrategySpec.of("self_consistency", samples=5)),)
-)
 
-
-def served(model: str, **modes: Any) -> PolicyFile:
-    tier = Tier("small", model, Price(1.0, 2.0), {"direct": {"max_tokens": 9, **modes}})
-    return PolicyFile(
-        name="p",
-        tier=tier,
-        task=TaskRef("t", 1, "exact_match", ""),
-        inputs=("question",),
-        prompts=PROMPTS,
-        policy=VOTE,
-        answer=ANSWER,
-    )
+def served(model: str, **mode: Any) -> PolicyFile:
+    return voting(model, samples=5, temperature=1.0, **mode)
 
 
 @pytest.mark.parametrize(

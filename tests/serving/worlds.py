@@ -24,6 +24,7 @@ from tierwise.schema import (
     Tier,
     Variant,
     Weight,
+    uniform,
 )
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.tasks import AnswerSpec
@@ -70,6 +71,27 @@ def policy_file(policy: Policy, name: str = "p", small: Tier = SMALL, **more: ob
         answer=ANSWER,
         other_tiers={"large": LARGE},
         **more,
+    )
+
+
+def voting(
+    model: str = "openai/tiny",
+    *,
+    samples: int = 3,
+    temperature: float = 0.8,
+    name: str = "p",
+    **mode: object,
+) -> PolicyFile:
+    """A vote on one tier of a provider, in a mode of nine tokens."""
+    variant = Variant("plain", "direct", temperature)
+    return PolicyFile(
+        name=name,
+        tier=Tier("small", model, Price(1.0, 2.0), {"direct": {"max_tokens": 9, **mode}}),
+        task=TaskRef("t", 1, "exact_match", ""),
+        inputs=("question",),
+        prompts=PROMPTS,
+        policy=uniform(variant, StrategySpec.of("self_consistency", samples=samples)),
+        answer=ANSWER,
     )
 
 
