@@ -19,8 +19,10 @@ from tests.cli.running import Cli
 from tests.schema.folders import make_task
 from tests.search.scripted_job import install, make_job
 from tierwise.cli import COMMANDS, main
+from tierwise.pool import SamplePool
+from tierwise.pool.store import Book, Settlement
 from tierwise.runs.prepare import prepare
-from tierwise.schema import default_job
+from tierwise.schema import Usage, UsageLimits, default_job
 from tierwise.schema.find import names_of, shipped
 from tierwise.search import RunDir
 
@@ -137,6 +139,18 @@ def test_pool_stats_counts_the_samples(cli: Cli, tuned: Path) -> None:
     assert rows["looks"] == 2
     assert f"{rows['models'][0]['samples']:,}" in cli("pool", "stats", tuned / "pool.sqlite").out
     assert cli("pool", "stats", tuned / "policies").code == 2
+
+
+def test_pool_stats_says_what_may_be_billed_without_an_answer(cli: Cli, tmp_path: Path) -> None:
+    book, worst = Book("r", "small"), Usage(calls=1, completion_tokens=20, usd=2.0)
+    with SamplePool.open(tmp_path / "pool.sqlite") as pool:
+        purchase = pool.reserve(book, worst)
+        assert isinstance(purchase, int)
+        pool.lose(purchase, worst, "timeout", book, UsageLimits())
+        pool.exchange(book, [Settlement(purchase, (), Usage())])
+    said = " ".join(cli("pool", "stats", tmp_path / "pool.sqlite").out.split())
+    assert "possibly billed beside: 1 call without an answer" in said
+    assert "at most 20 tokens, $2" in said
 
 
 @pytest.mark.parametrize("kind", ["tasks", "search_spaces"])

@@ -69,7 +69,7 @@ def test_steps_add_up(rows):
 def test_a_policy_travels_where_there_are_samples(rows):
     there = only(rows["transfer"], policy_of="cheap", on="dear")
     assert there["against_own_high"] < 0  # its prompt is the wrong one for the dear tier
-    assert there["split"] in ("test", "tune", "prompts")
+    assert there["split"] in ("test", "validation", "prompts")
 
 
 def test_where_there_are_no_samples_it_says_so(finished, monkeypatch):

@@ -340,13 +340,13 @@ TRANSFER_PERMUTATIONS = 16
 class TransferRow:
     """A tier's policy on another tier's stored samples, against that tier's own policy.
 
-    `split`: the samples it was evaluated on: held out (`test`), else those of the study (`tune`),
+    `split`: the samples it was evaluated on: held out (`test`), else those of the study (`validation`),
     on which the tier's own policy was chosen and the other was not, else those of the screening.
     """
 
     policy_of: str
     on: str
-    split: Literal["test", "tune", "prompts"]
+    split: Literal["test", "validation", "prompts"]
     items: int
     score: Interval
     usd_per_item: float
@@ -365,9 +365,9 @@ def _transferred(of: TierFiles, on: TierFiles, seed: int) -> TransferRow | NotSh
         policy, own = (unlimited(tier.policy_file.policy) for tier in (of, on))
     except UnsupportedError as error:
         return NotShown(who, f"not shown: {error}")
-    tables: Mapping[Literal["test", "tune", "prompts"], SampleTable | None] = {
+    tables: Mapping[Literal["test", "validation", "prompts"], SampleTable | None] = {
         "test": on.test,
-        "tune": on.study,
+        "validation": on.study,
         "prompts": on.prompts,
     }
     known = {variant for table in tables.values() if table for variant in table.everything}

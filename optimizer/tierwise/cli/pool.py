@@ -149,8 +149,10 @@ def _stats(path: Path, as_json: bool) -> None:
     console.print(table)
     if rows["possibly_billed"]["calls"]:
         from tierwise.cli._results import possibly_billed
+        from tierwise.schema.result import UsageTotals
 
-        console.print(possibly_billed(rows["possibly_billed"]), style="yellow", highlight=False)
+        most = UsageTotals(**rows["possibly_billed"])
+        console.print(possibly_billed(most), style="yellow", highlight=False)
     console.print(
         f"spent ${rows['usd']:.4g} in {rows['calls']:,} calls · test split looked at "
         f"{rows['looks']} times · {file.stat().st_size / 1e6:.1f} MB",
