@@ -17,9 +17,7 @@ from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.schema.result import HeldOut, PointSummary
 from tierwise.stats import bootstrap_mean, paired_difference, spearman
-from tierwise.stats.intervals import Interval
-
-Floats = npt.NDArray[np.float64]
+from tierwise.stats.intervals import Floats, Interval
 
 _POINT_ORDER = ("economy", "balanced", "quality")
 _RESAMPLES = 2000

@@ -40,8 +40,7 @@ from tierwise.stats import (
     paired_differences,
     spearman,
 )
-
-Floats = npt.NDArray[np.float64]
+from tierwise.stats.intervals import Floats
 
 ALPHA = 0.05
 _PARAPHRASE = re.compile(r"~\d+")

@@ -23,10 +23,9 @@ from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
 from tierwise.schema.result import ProbeSummary, SignalQuality, SignalTable, interval_ends, number
 from tierwise.search.space import Dimensions, recipe_grid, thresholds
-from tierwise.stats.intervals import Interval, bootstrap_mean
+from tierwise.stats.intervals import Floats, Interval, bootstrap_mean
 from tierwise.stats.rank import auroc, spearman
 
-Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
 
 CLASSES = 5
