@@ -11,7 +11,7 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure
 from tierwise.pool import Book, SamplePool
 from tierwise.pool.store import Answered, Settlement
-from tierwise.pool.tables import SCHEMA
+from tierwise.pool.tables import POOL_SCHEMA
 from tierwise.schema import Usage, UsageLimits
 
 
@@ -138,9 +138,9 @@ def test_another_schema_is_refused(tmp_path):
     path = tmp_path / "pool.sqlite"
     SamplePool.open(path).close()
     with sqlite3.connect(path) as db:
-        db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+        db.execute(f"PRAGMA user_version = {POOL_SCHEMA + 1}")
     db.close()
-    with pytest.raises(InputError, match=f"schema {SCHEMA + 1}.*another pool"):
+    with pytest.raises(InputError, match=f"schema {POOL_SCHEMA + 1}.*another pool"):
         SamplePool.open(path)
 
 

@@ -21,7 +21,7 @@ from tierwise.runs.artifacts import read_run, stage_usage
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.runs.tune import replay as replay_run
 from tierwise.schema import Price, Tier, load_job
-from tierwise.schema.policy import NO_LIMITS
+from tierwise.schema.policy import NO_POLICY_LIMITS
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search import SearchSize
 from tierwise.search.problem import escalated_share, keeps_to_itself
@@ -77,7 +77,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[TuneResult, list[Sc
 def test_hard_requests_go_up_and_easy_ones_stay(found) -> None:
     result, _ = found
     file = result.policies["weak"]
-    got = result.found["weak"].tested[replace(file.policy, limits=NO_LIMITS)]
+    got = result.found["weak"].tested[replace(file.policy, limits=NO_POLICY_LIMITS)]
     assert 0.1 < escalated_share(file.policy, got.shares) < 0.8
     assert set(file.other_tiers) == {"strong"}
     assert file.other_tiers["strong"].price == PRICES["strong"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tierwise.runs.prepare import Prepared
     from tierwise.schema import Usage
 
-COLUMNS = (
+PLAN_COLUMNS = (
     "tier",
     "stage",
     "variants",

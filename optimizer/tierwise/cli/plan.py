@@ -51,7 +51,7 @@ def command(
     for it, say how long answers are. Exits with 3 where a budget is too small for the smallest
     search.
     """
-    from tierwise.cli._plan import COLUMNS, giving_up, planned, remarks, rows, show, show_sizes
+    from tierwise.cli._plan import PLAN_COLUMNS, giving_up, planned, remarks, rows, show, show_sizes
     from tierwise.runs.calibrate import timed
     from tierwise.runs.plan import sizes
     from tierwise.runs.prepare import prepare
@@ -74,7 +74,7 @@ def command(
     elif as_csv:
         import csv
 
-        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, PLAN_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows(found))
     else:

@@ -57,8 +57,8 @@ class Need(NamedTuple):
     first: int = 0
 
 
-class Sample(NamedTuple):
-    """Sample ``at`` of a request."""
+class _SampleCall(NamedTuple):
+    """_SampleCall ``at`` of a request."""
 
     request: Request
     at: int
@@ -90,14 +90,14 @@ def there_or_failed(
 
 def cells(
     needs: Sequence[Need], have: Mapping[str, set[int]], chunk: int
-) -> Iterator[list[Sample]]:
+) -> Iterator[list[_SampleCall]]:
     """What is missing in each cell of the grid over all needs, empty cells too.
 
     A cell has at most ``chunk`` samples; a request is cut only where it alone has more, so that its
     prompt is billed once.
     """
     seen: dict[str, set[int]] = {}
-    cell: list[Sample] = []
+    cell: list[_SampleCall] = []
     room = chunk
     for request, samples, first in needs:
         there = seen.setdefault(request.key, set(have.get(request.key, ())))
@@ -111,11 +111,11 @@ def cells(
             room -= 1
             if index not in there:
                 there.add(index)
-                cell.append(Sample(request, index))
+                cell.append(_SampleCall(request, index))
     yield cell
 
 
-def calls_of(samples: Sequence[Sample], takes_n: bool, seed: int) -> list[Call]:
+def calls_of(samples: Sequence[_SampleCall], takes_n: bool, seed: int) -> list[Call]:
     """Calls for samples that are in order of request and index."""
     found: list[Call] = []
     for request, index in samples:

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from tierwise.errors import InputError
 
-SCHEMA = 6
+POOL_SCHEMA = 6
 """Version of the tables below; a file with another one is refused."""
 
 APPLICATION_ID = 0x54574C31
@@ -286,7 +286,7 @@ def _create(db: sqlite3.Connection) -> None:
             kept = (table for table in TABLES if table != "spending")
             _run(db, _DEFINITIONS + "".join(_KEPT.format(table=table) for table in kept))
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {SCHEMA}")
+            db.execute(f"PRAGMA user_version = {POOL_SCHEMA}")
             db.execute("INSERT INTO meta VALUES ('created', ?)", (now(),))
         db.execute("COMMIT")
     finally:
@@ -309,10 +309,10 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     mark, version = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
     if mark != APPLICATION_ID:
         raise InputError("is an SQLite database, but not a pool of tierwise", path=path)
-    if version != SCHEMA:
+    if version != POOL_SCHEMA:
         raise InputError(
             f"was written by another version of tierwise (pool schema {version}, this one knows "
-            f"{SCHEMA}); use that version, or name another pool",
+            f"{POOL_SCHEMA}); use that version, or name another pool",
             path=path,
         )
 

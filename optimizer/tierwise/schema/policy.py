@@ -401,7 +401,7 @@ class Limits(Strict):
     on_error: Literal["answer_with_what_arrived", "fail"] = "answer_with_what_arrived"
 
 
-NO_LIMITS = Limits(timeout_s=None)
+NO_POLICY_LIMITS = Limits(timeout_s=None)
 _CUTS = ("difficulty", "thresholds")
 
 
@@ -415,7 +415,7 @@ class Policy(Strict):
 
     buckets: Annotated[tuple[Bucket, ...], Field(min_length=1)]
     difficulty: Difficulty = Difficulty()
-    limits: Limits = NO_LIMITS
+    limits: Limits = NO_POLICY_LIMITS
 
     def __post_init__(self) -> None:
         cuts, n = self.difficulty.thresholds, len(self.buckets)

@@ -32,7 +32,7 @@ from tierwise.search.selection import (
 from tierwise.stats.intervals import UNSUPPORTED, Floats, Interval
 from tierwise.tasks.verifiers import LOGPROBS
 
-FEWEST_ITEMS = 40
+_FEWEST_ITEMS = 40
 """With fewer the interval says nothing: the gate stays open, undecided."""
 
 VOTES = (3, 5, 9, 17)
@@ -121,7 +121,7 @@ def decide(
     gain = best.score - single.score - aim.a_doubling * _doublings(best.usd, single.usd)
     gain -= aim.usd_weight * (best.usd - single.usd)
     net = PairedItems(gain, table.n_items).interval()
-    decided = table.n_items >= FEWEST_ITEMS
+    decided = table.n_items >= _FEWEST_ITEMS
     leaders = [
         _label(group[aim.pick(of, np.arange(len(group)))].policy)
         for group, of in zip((several, one), tables, strict=True)
