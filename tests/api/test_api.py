@@ -129,6 +129,15 @@ def test_a_plan_says_what_it_would_buy_without_a_call(run: tw.Run) -> None:
     assert planned._repr_html_().startswith("<table>")
 
 
+def test_a_metric_may_have_parameters_and_they_are_part_of_the_run(run: tw.Run) -> None:
+    near: dict[str, Any] = {**JOB, "metric": {"numeric": {"absolute": 1}}}
+    with pytest.raises(tw.TierwiseError, match="holds another job"):
+        tw.tune(ROWS, out=run.path, progress=False, **near)
+    far: dict[str, Any] = {**JOB, "metric": {"numeric": {"absolut": 1}}}
+    with pytest.raises(tw.TierwiseError, match="did you mean 'absolute'"):
+        tw.plan(ROWS, **far)
+
+
 def test_a_file_of_rows_a_task_and_a_name_are_data_too(tmp_path: Path) -> None:
     path = tmp_path / "sums.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in ROWS))  # four of them are there twice
@@ -169,7 +178,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"prompts": 3}, "prompts= is a list or a dict of prompts"),
     ({"prompts": [3]}, "prompt 'p0' is a text or chat messages, got 3"),
     ({"target": 3}, "target= is the name of a column, got 3"),
-    ({"metric": 3}, "metric= is a name or a function"),
+    ({"metric": 3}, "metric= is a name, {name: parameters} or a function"),
     ({"answer": "x"}, "answer= is a tw.AnswerSpec"),
     ({"name": "../x"}, "'../x' is no name"),
     ({"escalate_to": "small"}, "escalate_to must be a list"),

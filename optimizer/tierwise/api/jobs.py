@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 PromptLike = str | PromptTemplate | Sequence[Mapping[str, str]]
 """A text with ``{{ input }}`` placeholders, or chat messages, or a template."""
 
+MetricLike = str | Mapping[str, Any] | Callable[[str, Item], Any]
+"""A name, ``{name: parameters}``, or a function (answer, item) -> score."""
+
 DATA_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".tab", ".gz", ".parquet", ".xlsx")
 LONGEST_PATH = 4096
 _ARGUMENTS = (
@@ -51,7 +54,7 @@ def tune(
     prompts: Sequence[PromptLike] | Mapping[str, PromptLike] = (),
     inputs: Sequence[str] | None = None,
     target: str = "target",
-    metric: str | Callable[[str, Item], Any] = "exact_match",
+    metric: MetricLike = "exact_match",
     answer: AnswerSpec | None = None,
     budget: Budget | float | None = None,
     space: str = "default",
@@ -71,7 +74,7 @@ def tune(
         prompts: the first is the prompt in use today, which every gain is measured against.
         inputs: columns that prompts may use; left out, those that the prompts use.
         target: the column with the right answer.
-        metric: a name, or a function (answer, item) -> score from 0 to 1.
+        metric: a name, ``{name: parameters}``, or a function (answer, item) -> score from 0 to 1.
         answer: how answers are read from a completion; left out, the whole text.
         budget: a ``tw.Budget``, or dollars.
         space: a search space's name or path.
@@ -108,7 +111,7 @@ def plan(
     prompts: Sequence[PromptLike] | Mapping[str, PromptLike] = (),
     inputs: Sequence[str] | None = None,
     target: str = "target",
-    metric: str | Callable[[str, Item], Any] = "exact_match",
+    metric: MetricLike = "exact_match",
     answer: AnswerSpec | None = None,
     budget: Budget | float | None = None,
     space: str = "default",
@@ -188,17 +191,17 @@ class _Reading:
 
     inputs: Sequence[str] | None
     target: str
-    metric: str | Callable[[str, Item], Any]
+    metric: MetricLike
     answer: AnswerSpec | None
     name: str | None
 
     def __post_init__(self) -> None:
         if isinstance(self.inputs, str):
             object.__setattr__(self, "inputs", [self.inputs])
-        if not isinstance(self.metric, str) and not callable(self.metric):
+        if not isinstance(self.metric, str | Mapping) and not callable(self.metric):
             raise InputError(
-                "metric= is a name or a function (answer, item) -> score, got a "
-                f"{type(self.metric).__name__}"
+                "metric= is a name, {name: parameters} or a function (answer, item) -> score, got "
+                f"a {type(self.metric).__name__}"
             )
         if self.answer is not None and not isinstance(self.answer, AnswerSpec):
             raise InputError(

@@ -170,17 +170,17 @@ class Run:
     ) -> dict[tuple[int, int], str]:
         """(place of a held-out item, sample) -> text; empty where the prompt is not known."""
         from tierwise.llm import build_request
+        from tierwise.llm.models import tier_of_spec
         from tierwise.pool import SamplePool
 
-        file, run = tier.policy, self._files.run
+        run, job = self._files.run, self._files.job
         known = {prompt.id: prompt for prompt in self.prompts}
-        if file is None or tier.test is None or not run.pool.exists():
+        known = {**(tier.policy.prompts if tier.policy else {}), **known}
+        name, prompt = variant.tier or tier.name, known.get(variant.prompt)
+        spec = job.tiers.get(name) if job else None
+        if spec is None or prompt is None or tier.test is None or not run.pool.exists():
             return {}
-        prompt = known.get(variant.prompt) or file.prompts.get(variant.prompt)
-        if prompt is None:
-            return {}
-        owner = file.tier_of(variant)
-        address = run.addresses.get(owner.name, "")
+        owner, address = tier_of_spec(name, spec), run.addresses.get(name, "")
         keys = [
             build_request(owner, prompt, variant, inputs, address).key
             for inputs in tier.test.inputs
