@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tests.search_difficulty.worlds import variant_table
+from tests.search.known_tiers import variant_table
 from tierwise.analysis.prompts import by_chance, item_sensitivity, sensitivities
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Variant

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.search_difficulty.worlds import DIRECT, SPACE, THINK, variant_table
+from tests.search.known_tiers import DIRECT, SPACE, THINK, variant_table
 from tierwise.analysis.signals import difficulties_of, qualities, signal_table
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Probe, Recipe, StrategySpec

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from tests.search_difficulty.worlds import variant_table
+from tests.search.known_tiers import variant_table
 from tierwise.analysis.prompts import first_paraphrase, techniques
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Variant

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runs.test_tune import files
 from tests.search.scripted_job import PROMPTS, TINY, install, make_job, run
-from tests.search.test_tune import files
 from tierwise.errors import InputError
 from tierwise.llm import Request
 from tierwise.pool import SamplePool

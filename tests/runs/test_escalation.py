@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runs.test_tune import files
 from tests.search.scripted_job import JOB, OPENING, PREPARE, SPACE, TINY, install, make_job
-from tests.search.test_tune import files
 from tierwise.errors import InputError
 from tierwise.evaluation import replay_item as replayed
 from tierwise.llm import Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.search_difficulty.worlds import DIRECT, THINK, variant_table
+from tests.search.known_tiers import DIRECT, THINK, variant_table
 from tierwise.difficulty import TrainingSamples, signal_of
 from tierwise.difficulty.router_fit import RouterFit, _visible, fit_router
 from tierwise.evaluation import SampleTable

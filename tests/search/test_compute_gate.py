@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.search import scripted_job
-from tests.search_difficulty.worlds import DIRECT, SPACE, tier, variant_table
+from tests.search.known_tiers import DIRECT, SPACE, tier, variant_table
 from tierwise.evaluation import Permutations, SampleTable
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import load_job
