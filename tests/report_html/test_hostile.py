@@ -1,4 +1,4 @@
-"""Hostile texts anywhere in a run come out as text: no element, no script, a page of bounded size."""
+"""Hostile texts anywhere in a run come out as text: no element, no script, a bounded page."""
 
 from __future__ import annotations
 

@@ -196,7 +196,10 @@ def signal_calibration(tier: TierFiles, seed: int) -> SignalCalibration | None:
 
 
 def signal_bins(values: Floats, score: Floats) -> tuple[SignalBin, ...]:
-    """Up to eight bins of about as many items each; equal values stay together, one item is none."""
+    """Up to eight bins of about as many items each; equal values stay together.
+
+    A bin of one item is left out.
+    """
     if not len(values):
         return ()
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _MOST_BINS + 1)))

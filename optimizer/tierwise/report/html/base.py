@@ -41,7 +41,7 @@ class Figure:
 def each_tier(
     run: RunFiles, build: Callable[[TierFiles], T | None]
 ) -> tuple[tuple[T, ...], tuple[str, ...]]:
-    """What ``build`` makes of each tier (None is left out), and a note for each that lacks a file."""
+    """What ``build`` makes of each tier (None is left out), and a note where a file is missing."""
     found, notes = [], []
     for tier in run.tiers.values():
         try:

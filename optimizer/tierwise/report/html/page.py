@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from tierwise.errors import InputError, TierwiseError
+from tierwise.pool.run_dir import RunDir
 from tierwise.report import charts
 from tierwise.report import text as n
 from tierwise.report.html import explanations, record, results
@@ -24,6 +25,8 @@ from tierwise.runs.artifacts import RunFiles, read_run
 
 _LONGEST = 2000
 """Characters of a name or sentence that are shown; ``|e`` shows a text whole."""
+_SECURITY = "default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+"""The page loads nothing, runs nothing, and has no style but its own."""
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What HTML does not allow, or (half surrogates) UTF-8 cannot hold."""
 
@@ -100,17 +103,14 @@ def report(path: Path) -> str:
     style = Markup(resources.files("tierwise.report").joinpath("report.css").read_text("utf-8"))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     tiers = ", ".join(f"{name} ({tier.summary.model})" for name, tier in run.tiers.items())
-    page = (
-        environment()
-        .get_template("base.html.j2")
-        .render(
-            title=f"tierwise: {run.task}",
-            security_policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-            style=style,
-            intro=f"Task {run.task}, tuned on {tiers}." if tiers else f"Task {run.task}.",
-            missing=run.missing,
-            groups=groups,
-        )
+    base = environment().get_template("base.html.j2")
+    page = base.render(
+        title=f"tierwise: {run.task}",
+        security_policy=_SECURITY.format(digest=digest),
+        style=style,
+        intro=f"Task {run.task}, tuned on {tiers}." if tiers else f"Task {run.task}.",
+        missing=run.missing,
+        groups=groups,
     )
     return _UNPRINTABLE.sub("\ufffd", page)
 
@@ -122,11 +122,13 @@ def write_report(path: Path, to: Path | None = None) -> Path:
         InputError: as ``report``; or the file cannot be written.
     """
     text = report(path)
-    to = to or path / "report.html"
     try:
-        to.write_text(text, encoding="utf-8", newline="\n")
+        if to is None:
+            return RunDir.open(path).write("report.html", text)  # whole or not at all
+        to.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot write: {error.strerror}", path=to) from None
+        where = to or path / "report.html"
+        raise InputError(f"cannot write: {error.strerror}", path=where) from None
     return to
 
 
@@ -148,7 +150,7 @@ def render(spec: SectionSpec, run: RunFiles) -> _Section | None:
 
 @cache
 def environment() -> jinja2.Environment:
-    """The templates, with every value escaped, cut to a readable length, and none left undefined."""
+    """The templates: every value is escaped and cut to a readable length, none may be undefined."""
     env = jinja2.Environment(
         loader=jinja2.PackageLoader("tierwise.report"),
         autoescape=True,
@@ -182,7 +184,7 @@ def environment() -> jinja2.Environment:
 
 
 def cut(value: Any, most: int) -> Any:
-    """``value``; of a text that is longer than ``most`` characters, its beginning and its length."""
+    """``value``; of a text longer than ``most`` characters its beginning and its length."""
     if isinstance(value, str) and len(value) > most:
         return f"{value[:most]} … ({len(value):,} characters)"
     return value

@@ -215,9 +215,9 @@ def _cost_chart(spots: tuple[Spot, ...]) -> XYChart:
     return XYChart(
         "Score against cost",
         "; ".join(
-            f"{s.tier}, {s.what}: {n.score(s.measured.score)} at {n.usd_per(s.measured.usd_per_item)}"
+            f"{s.tier}, {s.what}: {n.score(got.score)} at {n.usd_per(got.usd_per_item)}"
             for s in spots
-            if s.kind in ("baseline", "policy")
+            if s.kind in ("baseline", "policy") and (got := s.measured)
         ),
         (*moves, *marks),
         "dollars for 1,000 requests (logarithmic)",
