@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.estimators import mcnemar_exact
+from tierwise.search.gate import PairedItems
 from tierwise.stats import (
     Interval,
-    PairedBootstrap,
     bootstrap_mean,
     bootstrap_means,
     bootstrap_ratio,
@@ -34,8 +34,7 @@ from tierwise.stats import (
     unpaired_difference,
     wilson,
 )
-from tierwise.stats.comparisons import holm, reach_of
-from tierwise.stats.intervals import expanded_p, resampled_sums
+from tierwise.stats.comparisons import holm
 from tierwise.stats.sequential import sequential_test
 
 Floats = npt.NDArray[np.float64]
@@ -233,7 +232,7 @@ GATES = {
 
 
 AT_ONCE = 20
-"""Jobs that are judged by one product of matrices."""
+"""Jobs of which the samples are held at once."""
 
 
 def gate(rng: np.random.Generator, runs: int) -> Iterator[Result]:
@@ -269,24 +268,15 @@ def sampled(
 
 
 def p_values(score: Floats, usd: Floats, base_score: Floats, base_usd: Floats) -> Floats:
-    """The p of ``search.gate.compare`` for many jobs at once; a test holds the two together."""
-    n = score.shape[1]
-    resamples = PairedBootstrap.resamples
-
-    def below(d: Floats, *bars: float) -> list[Floats]:
-        reach = np.array([reach_of(row, 1.0) for row in d])
-        means = resampled_sums(np.column_stack([d, -reach, reach]).T, resamples, 0) / (n + 2)
-        raw = [(1 + (means <= bar).sum(axis=0)) / (resamples + 2) for bar in bars]
-        ps = [np.array([expanded_p(p, n) for p in each]) for each in raw]
-        return [
-            np.where(d.mean(axis=1) <= bar, np.maximum(p, 0.5), p)
-            for p, bar in zip(ps, bars, strict=True)
-        ]
-
-    better, level = below(score - base_score, 0.0, -MARGIN)
-    (cheaper,) = below((base_usd - usd) / base_usd.mean(axis=1, keepdims=True), 0.0)
-    doubled: Floats = np.minimum(1.0, 2 * np.minimum(better, np.maximum(level, cheaper)))
-    return doubled
+    """The p of ``search.gate.compare`` for each job, without its intervals; a test holds the two
+    together."""
+    found = []
+    for ours, spent, theirs, paid in zip(score, usd, base_score, base_usd, strict=True):
+        scores = PairedItems(ours - theirs, 0)
+        dollars = PairedItems((paid - spent) / paid.mean(), 0)
+        level = max(scores.p_value(MARGIN), dollars.p_value())
+        found.append(min(1.0, 2 * min(scores.p_value(), level)))
+    return np.array(found)
 
 
 def verdicts(rng: np.random.Generator, runs: int) -> Iterator[Result]:
