@@ -111,6 +111,8 @@ class AnswerReader:
     one_choice_usage: bool = False
     _prompt_tokens: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _prompt_tokens_a_byte: float = 0.0
+    _misfits: dict[int, int] = field(default_factory=lambda: {0: 0, -1: 0})
+    """Calls whose usage cannot be that of the first choice, and of the last."""
 
     def read(
         self, body: Mapping[str, Any], call: Call, cap: int, latency_s: float = 0.0
@@ -220,32 +222,54 @@ class AnswerReader:
         return [a + b for a, b in zip(thoughts, visible, strict=True)], False
 
     def _counts_one_choice(self, reported: int, choices: Sequence[_Choice], cap: int) -> bool:
-        """Whether the usage of several choices is that of one (llama.cpp counts the last)."""
+        """Whether the usage of several choices is that of one: llama.cpp counts the first."""
         least = sum(choice.least for choice in choices)
         cut = sum(choice.finish_reason == "length" for choice in choices)
         at_cap = cap and ((cut > 1 and reported <= cap) or (cut == 1 and reported == cap < least))
-        if (reported < least or at_cap) and reported >= choices[-1].least:
+        if (reported < least or at_cap) and reported >= min(choices[0].least, choices[-1].least):
             self.one_choice_usage = True
         return self.one_choice_usage and not (cap and reported > cap)
 
-    @staticmethod
-    def _of_each(reported: int, choices: Sequence[_Choice], cap: int) -> list[int]:
-        """The counted one is the last; the others by its tokens a byte, ends of turn apart."""
-        last = choices[-1]
-        size = len(last.said.strip().encode("utf-8", "replace"))
-        ended = last.finish_reason == "stop"
-        rate = (reported - ended) / size if size else 1 / UNCOUNTED_BYTES_A_TOKEN
-        tokens = []
-        for choice in choices[:-1]:
-            if choice.logprobs and not choice.thought:
-                own = len(choice.logprobs) + (choice.finish_reason == "stop")
-            elif choice.finish_reason == "length" and cap:
-                own = cap
-            else:
-                own = math.ceil(len(choice.said.strip().encode("utf-8", "replace")) * rate)
-                own += choice.finish_reason == "stop"
-            tokens.append(max(choice.least, min(own, cap) if cap else own, 1))
-        return [*tokens, reported]
+    def _of_each(self, reported: int, choices: Sequence[_Choice], cap: int) -> list[int]:
+        """Tokens of each choice where ``reported`` are those of one, the first or the last.
+
+        Log-probabilities and caps count exactly; other choices are estimated by the tokens a byte of
+        the one that is counted, ends of turn apart. Which one that is, the calls so far have shown;
+        as long as they have not, what comes to more is taken.
+        """
+        for place in (0, -1):
+            self._misfits[place] += not _may_have(choices[place], reported, cap)
+        first, last = self._misfits[0], self._misfits[-1]
+        places = [0] * (first <= last) + [-1] * (last <= first)
+        return max((_by_counted(reported, choices, place, cap) for place in places), key=sum)
+
+
+def _may_have(choice: _Choice, tokens: int, cap: int) -> bool:
+    """Whether a choice can have so many tokens."""
+    if choice.logprobs and not choice.thought:
+        return len(choice.logprobs) <= tokens <= len(choice.logprobs) + 2
+    if choice.finish_reason == "length" and cap:
+        return tokens == cap
+    return choice.least <= tokens <= len(choice.said.encode("utf-8", "replace")) + 2
+
+
+def _by_counted(reported: int, choices: Sequence[_Choice], counted: int, cap: int) -> list[int]:
+    known = choices[counted]
+    size = len(known.said.strip().encode("utf-8", "replace"))
+    rate = (reported - (known.finish_reason == "stop")) / size if size else 0.0
+    tokens = []
+    for choice in choices:
+        if choice.logprobs and not choice.thought:
+            own = len(choice.logprobs) + (choice.finish_reason == "stop")
+        elif choice.finish_reason == "length" and cap:
+            own = cap
+        elif choice is known:
+            own = reported
+        else:
+            own = math.ceil(len(choice.said.strip().encode("utf-8", "replace")) * rate)
+            own += choice.finish_reason == "stop"
+        tokens.append(max(choice.least, min(own, cap) if cap else own, 1))
+    return tokens
 
 
 def parse_body(status: int, headers: Mapping[str, str], content: bytes) -> Mapping[str, Any]:
