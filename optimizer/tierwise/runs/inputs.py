@@ -205,7 +205,8 @@ def _checked(
     if kind not in STRATEGIES.classes:
         faults.append(unknown_name("strategy", kind, STRATEGIES.classes, loc=at))
         return {}
-    types = {f.name: str(f.type) for f in fields(STRATEGIES.classes[kind])}
+    enumerated: Mapping[str, str] | None = getattr(STRATEGIES.classes[kind], "dimensions", None)
+    types = enumerated or {f.name: str(f.type) for f in fields(STRATEGIES.classes[kind])}
     needed = [f.name for f in fields(STRATEGIES.classes[kind]) if f.default is MISSING]
     found: dict[str, Dimension] = {}
     wrong: list[InputError] = []
@@ -219,6 +220,9 @@ def _checked(
                 _check_scores(found[name])
         except InputError as error:
             wrong.append(InputError(f"{kind}.{name}: {error.message}", loc=(*at, name)))
+    if enumerated is not None:
+        faults += wrong
+        return found
     wrong += [InputError(f"{kind} needs {n!r}", loc=at) for n in needed if n not in given]
     faults += wrong or list(_unbuildable(kind, found, at))
     return found

@@ -22,7 +22,7 @@ from tierwise.evaluation import ABSTAINED, Evaluator
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
 from tierwise.schema.policy import Param
 from tierwise.schema.space import Dimension, Range, SearchSpace
-from tierwise.strategies import Single, build, one_answer_ends, paths_in, width_of
+from tierwise.strategies import Cascade, Single, build, one_answer_ends, paths_in, width_of
 from tierwise.tasks.verifiers import LOGPROBS
 
 Choice = str | int | float | bool | None
@@ -183,11 +183,13 @@ class Dimensions:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds of strategies; those that rank by log-probabilities only where these are given."""
+        """Kinds of strategies that trials propose; those that rank by log-probabilities only where
+        these are given. Cascades are listed (``search.cascades``)."""
         return tuple(
             kind
             for kind, dims in self.space.strategies.items()
-            if self.logprobs or "mean_logprob" not in _choices(dims.get("verifier"))
+            if (self.logprobs or "mean_logprob" not in _choices(dims.get("verifier")))
+            and kind != Cascade.kind
         )
 
     def propose(self, trial: TrialLike) -> Proposal:

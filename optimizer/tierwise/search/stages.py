@@ -22,6 +22,7 @@ from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Tier, Vari
 from tierwise.search import ablation
 from tierwise.search.allocation import allocate
 from tierwise.search.budget import affordable, stage_table
+from tierwise.search.cascades import cascades
 from tierwise.search.compute_gate import UNDECIDED, GateDecision, closed_space, decide
 from tierwise.search.events import Best, Listener, Started
 from tierwise.search.gate import Comparison, compare
@@ -466,7 +467,7 @@ def _judge(
 
 
 def candidates_of(explored: Explored) -> list[Candidate]:
-    """The baseline, then every policy that the study judged and the constraints allow.
+    """The baseline, every policy that the study judged and the constraints allow, and cascades.
 
     Judged on the study's items in an order that depends on their ids alone, as the folds of
     cross-fitting must; and without closed forms, so that policies that do nearly the same share the
@@ -478,6 +479,8 @@ def candidates_of(explored: Explored) -> list[Candidate]:
     policies = {uniform(problem.variants.baseline, SINGLE): -1}
     for judged in last.feasible():
         policies.setdefault(judged.policy, judged.trial)
+    for policy in cascades(last.evaluator, last.dimensions):
+        policies.setdefault(policy, -1)
     for target in problem.targets:
         for policy in (target.one_sample, target.tuned):
             policies.setdefault(policy, -1)

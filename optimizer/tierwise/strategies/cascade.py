@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -63,6 +63,13 @@ class Cascade:
     weights: tuple[float, ...] = ()
 
     kind: ClassVar[str] = "cascade"
+    dimensions: ClassVar[Mapping[str, str]] = {
+        "stages": "int",
+        "samples": "int",
+        "threshold": "float",
+    }
+    """What a search space says of it, with types: numbers of stages, samples of a stage, shares that
+    end one. Its variants, weights and thresholds follow from the samples (``search.cascades``)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.stages, tuple) or not self.stages:
