@@ -12,8 +12,7 @@ from tierwise.search.selection import Candidate, select_points
 from tierwise.search.space import SINGLE, Dimensions
 
 SPACE = SearchSpace(
-    "cascades",
-    strategies={"single": {}, "cascade": {"stages": (2, 3), "samples": Range(1, 3)}},
+    "cascades", strategies={"single": {}, "cascade": {"stages": (2, 3), "samples": Range(1, 3)}}
 )
 A, B, STRONG = (Variant(n, "direct", 0.0) for n in ("a", "b", "strong"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tierwise.difficulty import asking
+from tierwise.difficulty import asking, fitted_kinds
 from tierwise.errors import InputError, unknown_name
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, tier_of_spec
 from tierwise.llm.recorded import Recording, same_items
@@ -14,8 +14,8 @@ from tierwise.schema import Job, LoadedTask, PromptTemplate, Tier, UsageLimits
 from tierwise.schema.space import SearchSpace
 from tierwise.search.space import without_search
 from tierwise.search.variants import Variants, asking_variants, candidate_variants
+from tierwise.tasks import DEFAULT_SHARES, SPLITS, Task
 from tierwise.tasks import RECORDED as RECORDED_METRIC
-from tierwise.tasks import SPLITS
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,18 @@ class Prepared:
         return replace(variants, prompts={**variants.prompts, **paraphrases}, asking=asking)
 
 
+def _without_idle_train(task: Task, job: Job, space: SearchSpace) -> Task:
+    """``task`` with its train items in validation, where nothing is fitted or shown from them.
+
+    Only where the task does not say its splits; the test items stay the same.
+    """
+    needed = max(space.prompts.demos) > 0 or job.proposals is not None or fitted_kinds(space.signals)
+    if needed or dict(task.shares) != dict(DEFAULT_SHARES):
+        return task
+    joined = DEFAULT_SHARES["train"] + DEFAULT_SHARES["validation"]
+    return replace(task, shares={"validation": joined, "test": DEFAULT_SHARES["test"]})
+
+
 def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     """Load and check what a job names; ``task`` in place of its task, where that lives in Python.
 
@@ -57,6 +69,7 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     loaded = task or load_task(job.task, space, prompts_needed=rendered)
     if rendered and not loaded.prompts:
         raise InputError(f"task {loaded.task.name!r} has no prompts")
+    loaded = replace(loaded, task=_without_idle_train(loaded.task, job, space))
     for split in SPLITS[1:]:
         if not loaded.task.splits[split]:
             raise InputError(

@@ -10,10 +10,11 @@ from tierwise.tasks.metrics import (
     named_metric,
     python_metric,
 )
-from tierwise.tasks.task import SPLITS, Task, assign_splits
+from tierwise.tasks.task import DEFAULT_SHARES, SPLITS, Task, assign_splits
 from tierwise.tasks.verifiers import VERIFIERS, Verifier, verified
 
 __all__ = [
+    "DEFAULT_SHARES",
     "METRICS",
     "NORMALISERS",
     "RECORDED",
