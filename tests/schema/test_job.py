@@ -63,7 +63,7 @@ def test_a_job_loads_with_paths_relative_to_it(folder, tmp_path_factory, monkeyp
     assert job.budget == Budget(usd=5.0, calls=20000, seconds=3600.0)
     assert job.operating_point == {"min_score": 0.9}
     assert (job.seed, job.trials, job.baseline) == (3, 300, "plain")
-    assert [job.above(tier) for tier in job.tiers] == [("old", "mini"), ("mini",), ()]
+    assert [job.escalation_targets(tier) for tier in job.tiers] == [("old", "mini"), ("mini",), ()]
 
 
 def test_a_job_as_resolved_reads_back_equal(folder):

@@ -240,7 +240,7 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     stages = [
         _stage(row, uncut[row.stage], tier, lengths, turns) for row in stage_table(size, counts)
     ]
-    for other in prepared.job.above(tier.name):
+    for other in prepared.job.escalation_targets(tier.name):
         target = prepared.tiers[other]
         stages = [_escalating(stage, prepared, target, counts.n_samples) for stage in stages]
     if variants.asking:

@@ -83,7 +83,7 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
         )
     tiers = {name: tier_of_spec(name, spec) for name, spec in job.tiers.items()}
     for name in tiers:
-        for other in job.above(name):
+        for other in job.escalation_targets(name):
             if (kind_of(tiers[name].model) == RECORDED) != (
                 kind_of(tiers[other].model) == RECORDED
             ):
@@ -136,7 +136,7 @@ def share_of(job: Job, tier: Tier, tiers: Mapping[str, Tier]) -> UsageLimits:
     budget, n = job.tiers_budget, len(tiers)
 
     def price(name: str) -> float:
-        of = (name, *job.above(name))
+        of = (name, *job.escalation_targets(name))
         return sum(tiers[one].price.completion_usd_per_mtok or 1.0 for one in of)
 
     part = price(tier.name) / sum(price(name) for name in tiers)

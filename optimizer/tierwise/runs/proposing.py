@@ -18,16 +18,7 @@ from tierwise.llm.models import open_model, tier_of_spec
 from tierwise.pool import Account, PooledModel, SamplePool
 from tierwise.pool.run_dir import RunDir
 from tierwise.proposals import CandidateRegistry, PromptProposer
-from tierwise.schema import (
-    Budget,
-    Job,
-    PromptTemplate,
-    ProposalSpec,
-    Tier,
-    TierSpec,
-    Usage,
-    UsageLimits,
-)
+from tierwise.schema import Job, PromptTemplate, ProposalSpec, Tier, TierSpec, Usage, UsageLimits
 from tierwise.schema.result import ProposerUsage, from_json
 from tierwise.search.problem import SearchSize
 from tierwise.search.proposals import Asked, Proposed
@@ -176,18 +167,14 @@ def book_of(tier: str) -> str:
 
 def first_cap(job: Job) -> UsageLimits:
     """Of the first round, which is the same for all tiers."""
-    return _cap(job.proposers_budget.times(1 / _rounds(job)))
+    return job.proposers_budget * (1 / _rounds(job))
 
 
 def tier_cap(job: Job) -> UsageLimits:
     """Of one tier's later rounds."""
     rounds = _rounds(job)
-    return _cap(job.proposers_budget.times((rounds - 1) / rounds / len(job.tiers)))
+    return job.proposers_budget * ((rounds - 1) / rounds / len(job.tiers))
 
 
 def _rounds(job: Job) -> int:
     return job.proposals.rounds if job.proposals else 1
-
-
-def _cap(budget: Budget) -> UsageLimits:
-    return UsageLimits(budget.usd, budget.calls, budget.tokens, budget.seconds)

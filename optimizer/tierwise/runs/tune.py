@@ -188,8 +188,8 @@ def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, Ti
     searched: dict[str, Searched] = {}
     failed: dict[str, TierwiseError] = {}
     job, tiers = searches.prepared.job, searches.prepared.tiers
-    alone = [name for name in tiers if not job.above(name)]
-    in_turn = [[name] for name in reversed(list(tiers)) if job.above(name)]
+    alone = [name for name in tiers if not job.escalation_targets(name)]
+    in_turn = [[name] for name in reversed(list(tiers)) if job.escalation_targets(name)]
     with ThreadPoolExecutor(len(tiers)) as threads:
         for together in (alone, *in_turn):
             waiting = {
@@ -216,7 +216,9 @@ def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, Ti
 def _targets(job: Job, name: str, searched: Mapping[str, Searched]) -> list[EscalationTarget]:
     """The tiers that ``name`` may escalate to; one whose own search failed is left out."""
     return [
-        escalation_target(searched[other].found) for other in job.above(name) if other in searched
+        escalation_target(searched[other].found)
+        for other in job.escalation_targets(name)
+        if other in searched
     ]
 
 

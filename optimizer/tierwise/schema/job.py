@@ -25,6 +25,7 @@ from tierwise.schema.fields import (
 )
 from tierwise.schema.find import resolved
 from tierwise.schema.tier import ModelString, Modes, Price, RateLimits
+from tierwise.schema.usage import UsageLimits
 from tierwise.schema.yaml_io import Document, dump, plain, read, read_as
 
 
@@ -99,7 +100,7 @@ class ProposalSpec(Strict):
         Mapped(
             TierSpec | ModelString | None,
             lambda model: TierSpec(model) if isinstance(model, str) else model,
-            lambda tier: None if tier is None else plain(tier),
+            lambda tier: tier and plain(tier),
         ),
         IF_SET,
     ] = None
@@ -127,37 +128,28 @@ CHOSEN_BY = ("max_usd_per_item", "min_score", "usd_per_point")
 
 OperatingPoint = str | Mapping[str, float]
 
-PointKeys = Annotated[
-    OperatingPoint,
-    Mapped(
-        Annotated[
-            Any,
-            WithJsonSchema(
-                {
-                    "anyOf": [
-                        {"enum": [*OPERATING_POINTS, LEVEL]},
-                        *(
-                            {
-                                "type": "object",
-                                "properties": {name: {"type": "number", "exclusiveMinimum": 0}},
-                                "required": [name],
-                                "additionalProperties": False,
-                            }
-                            for name in CHOSEN_BY
-                        ),
-                    ]
-                }
-            ),
-        ],
-        lambda point: point,
-        lambda point: point if isinstance(point, str) else {k: float(v) for k, v in point.items()},
-    ),
-]
+_POINT_SCHEMA = {
+    "anyOf": [
+        {"enum": [*OPERATING_POINTS, LEVEL]},
+        {
+            "type": "object",
+            "properties": {name: {"type": "number", "exclusiveMinimum": 0} for name in CHOSEN_BY},
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
+        },
+    ]
+}
+PointKeys = Annotated[OperatingPoint, Mapped(Annotated[Any, WithJsonSchema(_POINT_SCHEMA)])]
 
 
 @dataclass(frozen=True, slots=True)
-class Budget(Strict):
-    """What a job may use at most, over all tiers; None: no such cap."""
+class Budget(UsageLimits, Strict):
+    """What a job may use at most, over all tiers; None: no such limit.
+
+    Raises:
+        InputError: a limit that is not above 0.
+    """
 
     usd: Annotated[Positive | None, IF_SET] = None
     calls: Annotated[Count | None, IF_SET] = None
@@ -167,22 +159,11 @@ class Budget(Strict):
     def __post_init__(self) -> None:
         for name in ("usd", "calls", "tokens", "seconds"):
             value = getattr(self, name)
-            if value is None:
-                continue
-            if isinstance(value, bool | str) or not value > 0:
+            if value is not None and (isinstance(value, bool | str) or not value > 0):
                 shown = f"{value:g}" if isinstance(value, float) else repr(value)
                 raise InputError(
                     f"budget.{name} must be above 0, got {shown}; leave it out for no cap"
                 )
-
-    def times(self, share: float) -> Budget:
-        """A part of each cap; the time is everybody's."""
-        return Budget(
-            None if self.usd is None else self.usd * share,
-            None if self.calls is None else max(1, int(self.calls * share)),
-            None if self.tokens is None else max(1, int(self.tokens * share)),
-            self.seconds,
-        )
 
 
 def _not_built(storage: str | None) -> str | None:
@@ -206,8 +187,8 @@ class Job(Strict):
     Attributes:
         baseline: a prompt of the task, the one in use today; None: its first.
         space: "" is what the task asks for (``runs.space_of``).
-        tiers: from the weakest to the strongest; those of ``escalate_to`` may be handed requests
-            by any tier that stands before them.
+        tiers: from the weakest to the strongest.
+        escalate_to: tiers that any tier before them may escalate to.
         gate_margin: score that a cheaper policy may lose and still count as equal.
         storage: refused, as every ``engine`` but ``local``, until there is more than one.
 
@@ -264,25 +245,25 @@ class Job(Strict):
                 loc=("proposals", "usd"),
             )
 
-    def above(self, tier: str) -> tuple[str, ...]:
-        """The tiers that ``tier`` may hand requests to, the weakest first."""
+    def escalation_targets(self, tier: str) -> tuple[str, ...]:
+        """The tiers that ``tier`` may escalate to, the weakest first."""
         names = list(self.tiers)
         return tuple(n for n in names[names.index(tier) + 1 :] if n in self.escalate_to)
 
     @property
-    def proposers_budget(self) -> Budget:
+    def proposers_budget(self) -> UsageLimits:
         """The part of the budget that proposals may use."""
         if self.proposals is None:
-            return Budget()
-        usd, part = self.proposals.usd, self.budget.times(SHARE)
+            return UsageLimits()
+        usd, part = self.proposals.usd, self.budget * SHARE
         return part if usd is None else replace(part, usd=usd)
 
     @property
-    def tiers_budget(self) -> Budget:
+    def tiers_budget(self) -> UsageLimits:
         """What is left of the budget for the tiers."""
         if self.proposals is None:
             return self.budget
-        rest, usd = self.budget.times(1 - SHARE), self.proposals.usd
+        rest, usd = self.budget * (1 - SHARE), self.proposals.usd
         if usd is None or self.budget.usd is None:
             return rest
         return replace(rest, usd=self.budget.usd - usd)
@@ -301,8 +282,8 @@ def escalation_faults(escalate_to: Sequence[str], tiers: Sequence[str]) -> Itera
             yield InputError(f"escalate_to names tier {name!r} twice", loc=loc)
         elif name == tiers[0]:
             yield InputError(
-                f"escalate_to: no tier stands before {name!r}, so nobody can hand it a request; "
-                "list the tiers of a job from the weakest to the strongest",
+                f"escalate_to: no tier stands before {name!r}, so none can escalate to it; list the "
+                "tiers of a job from the weakest to the strongest",
                 loc=loc,
             )
 
@@ -313,7 +294,7 @@ def check_operating_point(point: object, *, escalates: bool = False) -> None:
         if not escalates:
             raise InputError(
                 "operating point 'level' is the cheapest policy that is level with a stronger "
-                "tier: it needs escalate_to, the tiers that may be handed requests"
+                "tier: it needs escalate_to, the tiers that may be escalated to"
             )
         return
     if isinstance(point, str):

@@ -24,9 +24,27 @@ SCHEMA_KINDS = ("policy", "job", "task", "space", "prompts", "summary")
 def json_schema(kind: str) -> dict[str, Any]:
     """The JSON Schema of a kind of file.
 
+    Descriptions are the first paragraphs of docstrings.
+
     Raises:
         InputError: there is no such kind.
     """
+    schema: dict[str, Any] = _with_first_paragraphs(_whole_schema(kind))
+    return schema
+
+
+def _with_first_paragraphs(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_with_first_paragraphs(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    shown = {key: _with_first_paragraphs(inner) for key, inner in schema.items()}
+    if isinstance(shown.get("description"), str):
+        shown["description"] = " ".join(shown["description"].split("\n\n")[0].split())
+    return shown
+
+
+def _whole_schema(kind: str) -> dict[str, Any]:
     match kind:
         case "policy":
             return {"$id": SCHEMA, **_policy_schema()}

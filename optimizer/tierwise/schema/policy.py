@@ -76,7 +76,7 @@ class Variant(NamedTuple):
 
     @property
     def parent(self) -> Variant | None:
-        """The variant whose samples are the parents of this one's; None where these begin a request."""
+        """The variant of its samples' parents; None where its samples begin a request."""
         return self._replace(path=path_above(self.path)) if len(self.path) > 1 else None
 
     def begun(self, turn: Turn) -> Variant:
@@ -287,7 +287,7 @@ class Probe(NamedTuple):
         return (self.variants * self.samples)[: self.samples]
 
     def among(self, variants: Sequence[Variant]) -> Probe | None:
-        """The part of it that a recipe of ``variants`` takes over as its first samples; None: nothing."""
+        """The part that a recipe of ``variants`` takes over as its first samples; None: nothing."""
         mine = tuple(variant for variant in self.variants if variant in variants)
         samples = sum(variant in variants for variant in self.interleaved)
         return Probe(mine, samples) if samples else None

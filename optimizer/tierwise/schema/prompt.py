@@ -2,8 +2,8 @@
 
 The library of techniques that is shipped knows no task: ``{{ instruction }}`` stands for the task's
 instruction, ``{{ input }}`` for its input (for all of them, each with its name, where there are
-several). ``{{ phrase }}`` stands for the prompt's own ``phrase``, which its paraphrases say in other
-words. All are written out on loading, so that a template holds nothing but the task's own fields.
+several). ``{{ phrase }}`` stands for the prompt's own ``phrase``, which its paraphrases say in
+other words. All are written out on loading, so that a template holds only the task's own fields.
 """
 
 from __future__ import annotations
@@ -440,7 +440,7 @@ def _kept(names: Sequence[str]) -> dict[str, str]:
 
 
 def check_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> None:
-    """Raise an InputError if a paraphrase of ``prompt`` uses a field that is not among ``inputs``."""
+    """Raise an InputError if ``prompt`` or a paraphrase uses a field that ``inputs`` lack."""
     for variant in prompt.variants():
         for name in variant.fields:
             if name not in inputs:

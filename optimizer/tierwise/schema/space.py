@@ -84,11 +84,9 @@ def _whole(given: Any) -> Range:
     return found
 
 
-DimensionKeys = Annotated[
-    Dimension, Mapped(Range | tuple[Scalar, ...] | Scalar, _dimension, lambda found: found)
-]
+DimensionKeys = Annotated[Dimension, Mapped(Range | tuple[Scalar, ...] | Scalar, _dimension)]
 """In a file a value, a list of choices, or ``{low, high, log}``."""
-WholeRange = Annotated[Range, Mapped(int | Range, _whole, lambda found: found)]
+WholeRange = Annotated[Range, Mapped(int | Range, _whole)]
 """In a file a whole number, or ``{low, high}``."""
 SomeCounts = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_once)]
 

@@ -60,7 +60,8 @@ seed, which a variant and its samples set, and whatever would send a request els
 key."""
 
 _ELSEWHERE = re.compile(
-    r"(^|_)(api|base_url|url|endpoint|host|headers?|authorization|secret|password|callbacks?)(_|$)|://",
+    r"(^|_)(api|base_url|url|endpoint|host|headers?|authorization|secret|password|callbacks?)(_|$)"
+    r"|://",
     re.IGNORECASE,
 )
 
@@ -206,8 +207,8 @@ class Tier(Strict):
 class SampleBill(NamedTuple):
     """What one sample used; a query's look-up is part of ``completion_usd``.
 
-    ``call`` names the variant, whose samples in one round share a call, and with it the parent of a sample
-    that follows another: it is asked something of its own.
+    ``call`` names the variant, whose samples in one round share a call, and with it the parent of a
+    sample that follows another: it is asked something of its own.
     """
 
     call: object
@@ -219,9 +220,9 @@ class SampleBill(NamedTuple):
 def price(rounds: Sequence[Sequence[SampleBill]]) -> float:
     """Dollars of a request, from its rounds: the one function that search and serving share.
 
-    The samples of a variant in a round are one call where the tier takes ``n`` (the prompt is billed
-    once, as the first of these samples was), else a call each. Failed samples without usage are not
-    among the bills.
+    The samples of a variant in a round are one call where the tier takes ``n`` (the prompt is
+    billed once, as the first of these samples was), else a call each. Failed samples without usage
+    are not among the bills.
     """
     total = 0.0
     for bills in rounds:

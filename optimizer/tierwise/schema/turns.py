@@ -1,8 +1,8 @@
 """Turns: how a sample follows from another, and what each kind of turn may say.
 
-A sample is a node of a tree: a variant, a sample index, and the path of turns from the root. There is one
-child a (parent, turn) and it has its parent's index, so that the chains of a variant lie side by side
-and a chain bought to depth B holds the forced answer at every depth below.
+A sample is a node of a tree: a variant, a sample index, and the path of turns from the root. There
+is one child a (parent, turn) and it has its parent's index, so that the chains of a variant lie
+side by side and a chain bought to depth B holds the forced answer at every depth below.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ _AnswerKeys = TypedDict(
     },
     total=False,
 )
-_AnswerKeys.__pydantic_config__ = STRICT  # type: ignore[attr-defined]  # a class statement has no key 'return'
+# By hand, since a class statement cannot have a key 'return'.
+_AnswerKeys.__pydantic_config__ = STRICT  # type: ignore[attr-defined]
 
 
 def _answer(keys: Mapping[str, Any]) -> AnswerSpec:

@@ -254,7 +254,7 @@ def read_as(
 
 
 def plain(value: Any, form: Any = None) -> Any:
-    """``value`` as plain data, by the names that a file has; ``form``: its type, if not its class."""
+    """``value`` as plain data with a file's keys; ``form``: its type, if not its class."""
     return adapter(form or type(value)).dump_python(value, mode="json", by_alias=True)
 
 
