@@ -78,6 +78,7 @@ def test_a_key_twice_is_a_fault_and_the_first_counts():
         ("a: [1", "not YAML"),
         ('a: "\\ud800"', "surrogate"),
         ("{a: " * 60, "nested more than 40 deep"),
+        ("a: " + "x" * 4_000_000, "f.yaml: is larger than 4,000,000 characters"),
     ],
 )
 def test_what_is_refused(text, says):

@@ -24,6 +24,8 @@ from pydantic_core import ErrorDetails
 from tierwise.errors import InputError, Loc, faults_of, raise_any, unknown_name
 
 _DEPTH = 40
+_CHARACTERS = 4_000_000
+"""Most of a file: a policy with many demonstrations has a tenth of it."""
 _CORE = "tag:yaml.org,2002:"
 _ONLY_IN_YAML_1_2 = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+|0o[0-7]+")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
@@ -93,8 +95,10 @@ def parse(text: str, path: Path | str | None = None) -> Document:
     """The document in ``text``; ``path`` is for messages.
 
     Raises:
-        InputError: not YAML, or with tags or aliases.
+        InputError: not YAML, with tags or aliases, or too large.
     """
+    if len(text) > _CHARACTERS:
+        raise InputError(f"is larger than {_CHARACTERS:,} characters", path=path)
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
