@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from tierwise.errors import ProviderError
+from tierwise.errors import BudgetError, ProviderError
 from tierwise.llm import Call, Completion, Failure, Result
 from tierwise.llm.supervisor import Withheld, supervising
-from tierwise.pool import Account, Book, Need, Progress, SamplePool, fill
+from tierwise.pool import Account, Book, Buyer, Need, Progress, SamplePool, Supply, fill
 from tierwise.pool.calls import worst_case
 from tierwise.pool.store import Parcel, buyer_name
 from tierwise.pool.supervision import INTERRUPTION
-from tierwise.schema import UsageLimits
+from tierwise.schema import Usage, UsageLimits
 
 from .conftest import World
 
@@ -212,8 +212,8 @@ def test_the_first_interruption_stores_what_arrives_and_the_second_stops_at_once
     pool: SamplePool, world: World, needs: list[Need]
 ) -> None:
     for asked, wait_s in ((1, 1.0), (2, 30.0)):
-        server = Server(lambda prompt, wait_s=wait_s: wait_s if prompt.startswith("0") else 0.05)
-        narrow, ended = replace(world.tier, limits={"concurrency": 8}), threading.Event()
+        server = Server(lambda prompt, wait_s=wait_s: wait_s if prompt.startswith("0") else 0.2)
+        narrow, ended = replace(world.tier, limits={"concurrency": 2}), threading.Event()
 
         def buy(server: Server = server, narrow=narrow, ended=ended, asked=asked) -> None:
             with pytest.raises(KeyboardInterrupt):
@@ -223,7 +223,8 @@ def test_the_first_interruption_stores_what_arrives_and_the_second_stops_at_once
         thread = threading.Thread(target=buy)
         before = stored(pool)
         thread.start()
-        time.sleep(0.3)
+        while not server.answered:
+            time.sleep(0.01)
         for _ in range(asked):
             INTERRUPTION.ask()
         assert ended.wait(10)
@@ -287,3 +288,16 @@ def test_completions_that_nobody_counts_are_refused(
     account = Account("r", limits=UsageLimits(usd=1.0))
     with pytest.raises(Exception, match=f"sends {name}: 4, which buys completions"):
         fill(pool, Server(), world.tier, [Need(request, 1)], account)
+
+
+def test_money_for_the_test_is_set_aside(pool: SamplePool, world: World) -> None:
+    """Other stages end where only what was kept for the test is left; the test may have it."""
+    prompts = {p.id: p for p in world.prompts}
+    supply = Supply(replace(world.tier, takes_n=False), Server(), prompts)
+    buyer = Buyer(pool, world.task, supply, Account("r", limits=UsageLimits(calls=20)))
+    buyer.set_aside(Usage(calls=8))
+    variant = world.variants[0]
+    with pytest.raises(BudgetError, match=r"ended \(calls\) in stage 'study'"):
+        buyer.table(world.items, {variant: 3}, "study")
+    assert pool.spent("r").calls == 12
+    assert buyer.table(world.items, {variant: 3}, "test").complete.all()

@@ -44,7 +44,7 @@ CAPPED_CHUNK = 256
 """Samples of a chunk under a cap, at most: its worst case, several times what it will cost, must fit
 into what is left, and the rest of a cap that no chunk fits into buys nothing."""
 
-GATHER_S = 0.02
+GATHER_S = 0.01
 """How long answers are gathered after the first, to be stored in one transaction."""
 
 WAKE_S = 0.2
@@ -268,7 +268,7 @@ class _Purchase:
                         error = failed
                         supervisor.close()
                 # Some wait in the model for a free place, so that none is empty while we write.
-                room = window.size + max(2, window.size // 2) - len(self._in_flight)
+                room = 2 * window.size - len(self._in_flight)
                 sending = not (supervisor.ended or circuit.open) and room > 0
                 for purchase in self._exchange(settlements, room if sending else 0):
                     courier.send(purchase, self._in_flight[purchase])

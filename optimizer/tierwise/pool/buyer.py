@@ -29,6 +29,7 @@ from tierwise.schema import ANSWER, PromptTemplate, Tier, Usage, Variant
 from tierwise.tasks import Item, Task
 
 MOST_SAMPLES = 4096
+TEST_STAGE = "test"
 
 FEWEST_ITEMS = 8
 """A stage with fewer complete items decides nothing."""
@@ -95,11 +96,16 @@ class Buyer:
         self.used: dict[str, set[int]] = {}
         """Request key -> samples that the search has looked at."""
         self._requests: dict[tuple[Variant, str], Request] = {}
+        self._for_test = Usage()
         self._read_first = False
         self._said: set[str] = set()
         self._none: set[str] = set()
         self._some: set[str] = set()
         """Ids of items that failed under every variant, and under some."""
+
+    def set_aside(self, usage: Usage) -> None:
+        """Keep so much of the budget for the stage ``test``, whatever other stages turn out to cost."""
+        self._for_test = usage
 
     def most(self, variant: Variant) -> int:
         """As many as a seed can tell apart."""
@@ -265,9 +271,11 @@ class Buyer:
             calls, usd = before.calls + done.calls, before.usd + done.usd
             self.listener(Bought(self.tier.name, stage, done, calls, usd))
 
-        done = fill(
-            self.pool, of.model, of.tier, needs, self.account, stage=stage, progress=progress
-        )
+        account = self.account
+        # Where chunks are reserved as a whole, what is kept back would leave room for none.
+        if stage != TEST_STAGE and getattr(of.model, "one_by_one", False):
+            account = replace(account, limits=account.limits - self._for_test)
+        done = fill(self.pool, of.model, of.tier, needs, account, stage=stage, progress=progress)
         return done.short
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import sqlite3
 import threading
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import astuple
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,9 +61,8 @@ class BoughtSamples(NamedTuple):
     usage: Usage
 
 
-def row_of(usage: Usage) -> tuple[float, ...]:
-    """The values of the columns that hold a ``Usage``."""
-    return astuple(usage)
+row_of: Callable[[Usage], tuple[float, ...]] = operator.attrgetter(*COLUMNS)
+"""The values of the columns that hold a ``Usage``."""
 
 
 class PoolReader:
@@ -75,6 +74,7 @@ class PoolReader:
     def __init__(self, path: Path, db: sqlite3.Connection) -> None:
         self.path, self._db = path, db
         self._lock = threading.RLock()
+        self._verified: set[int] = set()  # rows of samples that were as they were stored
         self._ids: dict[str, int] = {}  # request key -> id; ids never change, so it may be kept
 
     def present(self, keys: Iterable[str]) -> dict[str, set[int]]:
@@ -117,30 +117,36 @@ class PoolReader:
         """
         with self._lock:
             rows = self._rows(
-                f"SELECT j.key, d.sample, d.checksum, {_CONTENT}"
+                "SELECT j.key, d.sample, d.text, d.prompt_tokens, d.completion_tokens,"
+                " d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s, d.finish_reason,"
+                " d.reasoning_tokens, d.estimated, d.checksum, d.rowid"
                 " FROM json_each(?) AS j CROSS JOIN samples AS d"
                 " ON d.request = j.value AND d.sample >= ? AND d.sample < ?",
                 json.dumps(self._known(keys)),
                 first,
                 first + n_samples,
             )
-        found = []
-        for place, sample, mark, *content in rows:
-            if checksum(content) != mark:
+        verified = self._verified
+        for row in rows:
+            if row[13] in verified:  # what a process has verified does not change under it
+                continue
+            _, sample, text, prompt, completion, cached, mean, least, latency_s, end = row[:10]
+            reasoning, estimated, mark, rowid = row[10:]
+            content = text, prompt, completion, reasoning, cached, estimated, mean, least
+            if checksum((*content, latency_s, end)) != mark:
                 raise self._damaged(f"sample {sample} of a request")
-            text, prompt, completion, _, cached, _, mean, least, latency_s, end = content
-            row = place, sample, text, prompt, completion, cached, mean, least, latency_s, end
-            found.append(row)
-        return found
+            verified.add(rowid)
+        return [row[:10] for row in rows]
 
     def finish_reasons(self, keys: Sequence[str]) -> list[tuple[int, str, int]]:
         """(place in ``keys``, why samples of that request ended, how many of them did so)."""
         with self._lock:
-            return self._db.execute(
+            rows = self._rows(
                 "SELECT j.key, d.finish_reason, count(*) FROM json_each(?) AS j CROSS JOIN"
                 " samples AS d ON d.request = j.value GROUP BY 1, 2",
-                (json.dumps(self._known(keys)),),
-            ).fetchall()
+                json.dumps(self._known(keys)),
+            )
+        return [(place, end, n) for place, end, n in rows]
 
     def lookups(
         self, retriever: str, k: int, queries: Iterable[str], run: str | None = None

@@ -400,10 +400,11 @@ class SamplePool(PoolReader):
 
     def _register(self, db: sqlite3.Connection, requests: Sequence[Request]) -> list[int]:
         """Ids of requests, those that are new entered."""
-        known = self._known([r.key for r in requests])
+        try:
+            return [self._ids[request.key] for request in requests]
+        except KeyError:
+            known = self._known([r.key for r in requests])
         new = [r for r, i in zip(requests, known, strict=True) if i is None]
-        if not new:
-            return [i for i in known if i is not None]
         db.executemany(
             "INSERT INTO requests (key, model, address, content)"
             " VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",

@@ -7,12 +7,12 @@ set of policies may ask for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tierwise.difficulty import signal, turn_of
 from tierwise.evaluation import SampleTable
 from tierwise.pool import even
-from tierwise.schema import ANSWER, Policy, Variant
+from tierwise.schema import ANSWER, Policy, Usage, Variant
 from tierwise.schema.space import Range, SearchSpace
 from tierwise.schema.turns import ROOT
 from tierwise.strategies import Cascade, build, interleave, paths_in, paths_of, width_of
@@ -36,6 +36,15 @@ class Samples(Protocol):
         self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
     ) -> SampleTable:
         """The items that have ``n_samples[variant]`` samples of every variant."""
+        ...
+
+
+@runtime_checkable
+class SetsAside(Protocol):
+    """Samples that are paid for from a budget, of which a part can be kept for the test."""
+
+    def set_aside(self, usage: Usage) -> None:
+        """Keep so much for the stage ``test``, whatever other stages turn out to cost."""
         ...
 
 

@@ -21,7 +21,7 @@ from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Tier, Variant, uniform
 from tierwise.search import ablation
 from tierwise.search.allocation import allocate
-from tierwise.search.budget import affordable, stage_table
+from tierwise.search.budget import affordable, stage_table, usage_of
 from tierwise.search.cascades import cascades
 from tierwise.search.compute_gate import UNDECIDED, GateDecision, closed_space, decide
 from tierwise.search.events import Best, Listener, Started
@@ -31,6 +31,7 @@ from tierwise.search.samples import (
     SCREENED_CHAINS,
     SampleCounts,
     Samples,
+    SetsAside,
     most_samples,
     samples_needed,
     with_nodes,
@@ -131,6 +132,9 @@ def screen(problem: TierProblem, samples: Samples) -> Explored:
     bought = stage_table(size, counts)[0]
     left = cap - cost.of(bought.samples + bought.nodes, bought.calls(cost.takes_n))
     size = affordable(size, counts, cost, left, tier=name, done=("screen",))
+    if isinstance(samples, SetsAside):
+        others = [row.stage for row in stage_table(size, counts) if row.stage != "test"]
+        samples.set_aside(usage_of(replace(size, rounds=0), counts, cost, others))
     told = best_way_to_ask(table, problem.variants.asking)
     problem = replace(problem, search_size=size, ready_signals=told)
     racers = kept(problem, table, variants, size.race_variants)
