@@ -14,10 +14,10 @@ from tierwise.schema import Difficulty, Probe, Recipe, StrategySpec, Variant
 from tierwise.schema.json_schemas import json_schema
 from tierwise.schema.result import (
     SUMMARY_SCHEMA,
+    Proposal,
     ProposerUsage,
     RunPlan,
     Studied,
-    StudiedPolicy,
     StudiedTier,
     StudyState,
     Summary,
@@ -63,8 +63,8 @@ def test_a_front_is_read_back_with_its_types(tmp_path: Path) -> None:
     spec = StrategySpec.of("best_of_n", samples=3, verifier="mean_logprob", stop_at=None)
     told = Difficulty("probe_agreement", (), Probe((A,), 2), (("of", "min"), ("share", 0.5)))
     front = (
-        StudiedPolicy(told, (0.5,), (Recipe((A,), spec), Recipe((A,), VOTE))),
-        StudiedPolicy(Difficulty(), (), (Recipe((A._replace(tier="big"),), VOTE),)),
+        Proposal(told, (0.5,), (Recipe((A,), spec), Recipe((A,), VOTE))),
+        Proposal(Difficulty(), (), (Recipe((A._replace(tier="big"),), VOTE),)),
     )
     kept = Studied({"small": StudiedTier(2, front, {"plain": "ab12"}, StudyState(0, ()))})
     found = from_json(written(tmp_path, to_json(kept)), Studied)

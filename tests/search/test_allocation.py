@@ -11,9 +11,10 @@ import pytest
 from tests.search.worlds import DIMS, EVERY, VARIANTS, table
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
+from tierwise.schema.result import Proposal
 from tierwise.schema.space import DifficultyChoice, Range, SearchSpace
 from tierwise.search.allocation import allocate
-from tierwise.search.space import Dimensions, Proposal, policy_of, recipe_grid
+from tierwise.search.space import Dimensions, policy_of, recipe_grid
 
 PROBES = {
     "none": [None],

@@ -10,7 +10,8 @@ import pytest
 from tests.search.worlds import DIMS, VARIANTS, coins
 from tierwise.evaluation import ABSTAINED, Evaluator, Permutations, SampleTable, replay_item
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec
-from tierwise.search.space import Proposal, merge_buckets, replace_single_votes
+from tierwise.schema.result import Proposal
+from tierwise.search.space import merge_buckets, replace_single_votes
 from tierwise.search.study import StudyRound
 
 ONE = Recipe(VARIANTS[:1], StrategySpec.of("single"))
@@ -82,7 +83,7 @@ def test_a_study_has_the_one_sample_and_not_the_vote_that_is_one() -> None:
     spec = StrategySpec.of("adaptive_consistency", threshold=0.7, max_samples=3, window=1)
     vote = Proposal(Difficulty(), (), (Recipe(VARIANTS[:1], spec),))
     probed = Difficulty("probe_agreement", (), Probe(VARIANTS[:1], 2))
-    study_round.restate([vote, Proposal(probed, (0.5,), vote.buckets * 2)])
+    study_round.judge_again([vote, Proposal(probed, (0.5,), vote.buckets * 2)])
     assert list(study_round.judged) == [Policy((ONE,))]
 
 

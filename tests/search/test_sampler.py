@@ -125,7 +125,7 @@ def test_enqueued_and_restated_policies_are_judged_first(evaluator: Evaluator) -
     policies = list(first.judged)
     other = Evaluator(table(4), Permutations(4))
     second = study_round(other, number=2)
-    second.restate([j.proposal for j in first.judged.values()])
+    second.judge_again([j.proposal for j in first.judged.values()])
     expected = [policy_of(j.proposal, other) for j in first.judged.values()]
     assert list(second.judged) == list(dict.fromkeys(p for p in expected if p))
     assert len(policies) > 10

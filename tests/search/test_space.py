@@ -17,14 +17,8 @@ from tierwise.evaluation import Evaluator, Permutations
 from tierwise.runs import check, load_space
 from tierwise.runs.recordings import scores_of
 from tierwise.schema import Difficulty, Price, Probe, Recipe, StrategySpec, Tier
-from tierwise.search.space import (
-    Dimensions,
-    Proposal,
-    offered,
-    parameters_of,
-    policy_of,
-    thresholds,
-)
+from tierwise.schema.result import Proposal
+from tierwise.search.space import Dimensions, offered, parameters_of, policy_of, thresholds
 from tierwise.tasks import Item, Task
 
 

@@ -63,9 +63,11 @@ _OPTIONS = (
         "--escalate-to",
         multiple=True,
         metavar="TIER",
-        help="A tier that those before it may hand requests to; repeat for more.",
+        help="A tier that those before it may escalate requests to; repeat for more.",
     ),
-    click.option("--baseline", help="The prompt in use today (an id of the task's prompts)."),
+    click.option(
+        "--baseline", help="The baseline: the prompt in use today (an id of the task's prompts)."
+    ),
     click.option("--proposer", help="A model that writes instructions for the task."),
     click.option("--budget-usd", type=float, help="Dollars, over all tiers."),
     click.option("--max-calls", type=int, help="Calls, over all tiers."),

@@ -65,10 +65,10 @@ class Remarked:
 
 
 class Buyer:
-    """Samples bought into a pool: of the tier that is searched, and of those above it.
+    """Samples bought into a pool: of the tier that is searched, and of its escalation targets.
 
-    Samples of a tier above are at its prices, and on the account of the one that is searched. Most
-    are there already, since a tier above is searched first.
+    Samples of a target are at its prices, and on the account of the tier that is searched. Most are
+    there already, since a target is searched first.
     """
 
     free = False
@@ -80,17 +80,17 @@ class Buyer:
         supply: Supply,
         account: Account,
         *,
-        above: Sequence[Supply] = (),
+        targets: Sequence[Supply] = (),
         listener: Callable[[Bought | Remarked], None] = lambda event: None,
         library: Library | None = None,
     ) -> None:
         self.pool, self.task, self.tier = pool, task, supply.tier
         self.account = replace(account, tier=supply.tier.name)
         self.supplies: dict[str | None, Supply] = {None: supply}
-        self.supplies |= {other.tier.name: other for other in above}
+        self.supplies |= {other.tier.name: other for other in targets}
         self.prompts: dict[str, PromptTemplate] = {}
         """By id; more may be added."""
-        for one in (*above, supply):
+        for one in (*targets, supply):
             self.prompts |= one.prompts
         self.listener, self.library = listener, library
         self.used: dict[str, set[int]] = {}

@@ -50,7 +50,9 @@ def _without_idle_train(task: Task, job: Job, space: SearchSpace) -> Task:
 
     Only where the task does not say its splits; the test items stay the same.
     """
-    needed = max(space.prompts.demos) > 0 or job.proposals is not None or fitted_kinds(space.signals)
+    needed = (
+        max(space.prompts.demos) > 0 or job.proposals is not None or fitted_kinds(space.signals)
+    )
     if needed or dict(task.shares) != dict(DEFAULT_SHARES):
         return task
     joined = DEFAULT_SHARES["train"] + DEFAULT_SHARES["validation"]
@@ -130,8 +132,8 @@ def share_of(job: Job, tier: Tier, tiers: Mapping[str, Tier]) -> UsageLimits:
     Parts are fixed before the first call: were they what the others leave, a result would depend on
     which tier was faster.
 
-    A tier that may hand requests on pays for what it buys of the tiers above, and so counts with
-    their prices beside its own.
+    A tier that may escalate pays for what it buys of its targets, and so counts with their prices
+    beside its own.
     """
     budget, n = job.tiers_budget, len(tiers)
 

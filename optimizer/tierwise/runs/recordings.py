@@ -48,7 +48,7 @@ MOSTLY = 0.9
 
 
 class RecordedSamples:
-    """The recorded samples of a tier, and of those above it, as tables."""
+    """The recorded samples of a tier, and of its escalation targets, as tables."""
 
     free = True
 
@@ -57,14 +57,14 @@ class RecordedSamples:
         recording: Recording,
         task: Task,
         tier: Tier,
-        above: Mapping[str, tuple[Recording, Tier]] | None = None,
+        targets: Mapping[str, tuple[Recording, Tier]] | None = None,
     ) -> None:
         self.recording, self.task, self.tier = recording, task, tier
-        self.above = above or {}
+        self.targets = targets or {}
 
     def most(self, variant: Variant) -> int:
         """Samples that every item of the variant has."""
-        recording, _ = self.above.get(variant.tier or "", (self.recording, self.tier))
+        recording, _ = self.targets.get(variant.tier or "", (self.recording, self.tier))
         return recording.variants[variant._replace(tier=None)].min_samples
 
     def everything(self) -> SampleTable:
@@ -104,7 +104,7 @@ class RecordedSamples:
             metric=metric,
             variants=variants,
             verifiers=self.task.verifiers,
-            others=self.above,
+            others=self.targets,
         )
 
 

@@ -1,7 +1,7 @@
 """What a run's folder knows of an earlier study, made before the task got other prompts.
 
 An Optuna study refuses new choices, and a front is read from one table. So when a prompt was added
-and the same command is run again, the tier is searched in new generations: they count on from the
+and the same command is run again, the tier is searched in new study rounds: they count on from the
 earlier ones, judge its front again as their first trials, and buy only what is new. The folder
 keeps what they began from, so that a resumed or replayed run begins from the same.
 """
@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 
 from tierwise.errors import InputError
 from tierwise.schema import PromptTemplate
-from tierwise.schema.result import Studied, StudiedPolicy, StudiedTier, StudyState
+from tierwise.schema.result import Proposal, Studied, StudiedTier, StudyState
 from tierwise.search.problem import EarlierStudy
-from tierwise.search.space import Proposal
 
 
 def before(studied: Studied, tier: str, prompts: Mapping[str, PromptTemplate]) -> EarlierStudy:
@@ -30,14 +29,14 @@ def before(studied: Studied, tier: str, prompts: Mapping[str, PromptTemplate]) -
     if known is None:
         return EarlierStudy(now)
     if known.prompts == now:
-        return EarlierStudy(now, known.before.study_rounds, _proposals(known.before))
+        return EarlierStudy(now, known.before.study_rounds, known.before.front)
     for name, mark in known.prompts.items():
         if now.get(name, mark) != mark:
             raise InputError(
                 f"prompt {name!r} has another text than when this folder was tuned; a changed text "
                 "is a new id (or begin anew with --fresh)"
             )
-    return EarlierStudy(now, known.study_rounds, _proposals(known))
+    return EarlierStudy(now, known.study_rounds, known.front)
 
 
 def entry(began: EarlierStudy, study_rounds: int, front: Sequence[Proposal]) -> StudiedTier:
@@ -58,11 +57,5 @@ def _mark(prompt: PromptTemplate) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _written(front: Sequence[Proposal]) -> tuple[StudiedPolicy, ...]:
-    return tuple(
-        StudiedPolicy(p.difficulty, p.shares, p.buckets) for p in front if not p.difficulty.weights
-    )
-
-
-def _proposals(state: StudyState) -> tuple[Proposal, ...]:
-    return tuple(Proposal(one.difficulty, one.shares, one.buckets) for one in state.front)
+def _written(front: Sequence[Proposal]) -> tuple[Proposal, ...]:
+    return tuple(proposal for proposal in front if not proposal.difficulty.weights)

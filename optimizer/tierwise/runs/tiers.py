@@ -127,7 +127,7 @@ def _on_a_provider(
             task,
             supply(tier, {baseline.id: baseline}),
             account,
-            above=[supply(one.tier, one.prompts) for one in targets],
+            targets=[supply(one.tier, one.prompts) for one in targets],
             listener=searches.listener,
             library=library,
         )

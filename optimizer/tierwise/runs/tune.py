@@ -174,8 +174,8 @@ def _desk(
 def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, TierwiseError]]:
     """The search of every tier, a thread each; those that failed do not stop the others.
 
-    Tiers that may hand requests on come after those above them, the strongest first and one by
-    one: two that buy the same samples of a third at once would pay for them twice.
+    Tiers that may escalate come after their targets, the strongest first and one by one: two that
+    buy the same samples of a third at once would pay for them twice.
     """
     stop, listener = threading.Event(), searches.listener
 

@@ -607,8 +607,11 @@ class RunPlan(Written):
 
 
 @dataclass(frozen=True)
-class StudiedPolicy(Written):
-    """A policy of a front, its thresholds as shares of the requests: they fit another table."""
+class Proposal(Written):
+    """A policy before its thresholds are known: shares of the requests in place of values.
+
+    So it fits any table, and is what a study proposes and a folder keeps of an earlier front.
+    """
 
     difficulty: Difficulty
     shares: tuple[float, ...]
@@ -620,7 +623,7 @@ class StudyState(Written):
     """How many study rounds there were, and the front of the last of them."""
 
     study_rounds: int
-    front: tuple[StudiedPolicy, ...]
+    front: tuple[Proposal, ...]
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def ablation_steps(
     best_one = max(one_sample, key=lambda p: _means(evaluator, p)[0])
     best_variant = best_one.buckets[0].variants[0]
 
-    def todays(recipe: Recipe) -> bool:
+    def of_baseline_prompt(recipe: Recipe) -> bool:
         return {a.prompt for a in recipe.variants} == {baseline.prompt}
 
     def after(recipe: Recipe) -> bool:
@@ -77,7 +77,7 @@ def ablation_steps(
     return {
         "baseline_prompt_one_sample": default,
         "best_prompt_one_sample": best_one,
-        "baseline_prompt_best_strategy": best(todays),
+        "baseline_prompt_best_strategy": best(of_baseline_prompt),
         "disjoint": best(after),
         "joint_fixed_n": best(fixed),
         "joint_adaptive_stop": best(lambda recipe: True),

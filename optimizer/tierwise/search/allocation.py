@@ -17,7 +17,8 @@ import numpy.typing as npt
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
-from tierwise.search.space import Dimensions, Proposal, in_order, policy_of, recipe_grid
+from tierwise.schema.result import Proposal
+from tierwise.search.space import Dimensions, in_order, policy_of, recipe_grid
 from tierwise.stats.intervals import Floats
 from tierwise.stats.pareto import minkowski_front, pareto_front
 

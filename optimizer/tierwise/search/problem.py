@@ -20,8 +20,9 @@ from tierwise.schema import (
     UsageLimits,
     Variant,
 )
+from tierwise.schema.result import Proposal
 from tierwise.schema.space import SearchSpace
-from tierwise.search.space import Dimensions, Proposal
+from tierwise.search.space import Dimensions
 from tierwise.search.variants import Variants
 from tierwise.tasks import SPLITS, Item, Task
 
@@ -257,7 +258,7 @@ class TierProblem:
 
     @property
     def permutations(self) -> Permutations:
-        """The sample orders that policies are judged on, common to all trials."""
+        """The permutations of samples that policies are judged on, common to all trials."""
         return Permutations(self.search_size.permutations, self.seed)
 
     def dimensions(self, variants: tuple[Variant, ...], n_samples: int) -> Dimensions:
@@ -274,7 +275,7 @@ class TierProblem:
         )
 
     def evaluator(self, table: SampleTable, *, exact: bool = True) -> Evaluator:
-        """Judges policies on ``table``; on held-out items all go through the orders (not exact)."""
+        """Judges policies on ``table``; not ``exact``, all go through the permutations."""
         return Evaluator(table, self.permutations, exact=exact, cache_bytes=CACHE_BYTES)
 
 

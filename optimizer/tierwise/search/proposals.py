@@ -465,7 +465,7 @@ def _with(q: TierProblem, accepted: Sequence[Tried]) -> TierProblem:
 MOST_SHOWN = 24
 """Failures of a brief; a reflection samples from them."""
 FAILS = 0.95
-"""An item is right where the policy gets at least this on it, over the orders of its samples."""
+"""An item is right where the policy gets at least this on it, over the permutations of its samples."""
 
 
 class Aimed(NamedTuple):

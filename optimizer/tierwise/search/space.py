@@ -21,6 +21,7 @@ from tierwise.difficulty import parameter_settings, self_contained, signal_of
 from tierwise.evaluation import ABSTAINED, Evaluator
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
 from tierwise.schema.policy import Param
+from tierwise.schema.result import Proposal
 from tierwise.schema.space import Dimension, Range, SearchSpace
 from tierwise.strategies import Cascade, Single, build, one_answer_ends, paths_in, width_of
 from tierwise.tasks.verifiers import LOGPROBS
@@ -87,15 +88,6 @@ class TrialLike(Protocol):
     def suggest_float(self, name: str, low: float, high: float, /, *, log: bool = False) -> float:
         """A number in [low, high]."""
         ...
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A policy before its thresholds are known: quantiles instead of values."""
-
-    difficulty: Difficulty
-    shares: tuple[float, ...]
-    buckets: tuple[Recipe, ...]
 
 
 def policy_of(proposal: Proposal, evaluator: Evaluator) -> Policy | None:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tierwise.difficulty import SignalFit, signal
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Tier, Variant, uniform
+from tierwise.schema.result import Proposal
 from tierwise.search import ablation
 from tierwise.search.allocation import allocate
 from tierwise.search.budget import affordable, stage_table, usage_of
@@ -38,7 +39,7 @@ from tierwise.search.samples import (
 )
 from tierwise.search.selection import Candidate, Selection, price_aim, select_points
 from tierwise.search.signals import ASK_SAMPLES, asked_of, best_way_to_ask, fit_signals, watched
-from tierwise.search.space import SINGLE, Proposal, recipe_grid, strategy_grid
+from tierwise.search.space import SINGLE, recipe_grid, strategy_grid
 from tierwise.search.study import EvaluatedTrial, StudyRound, described
 from tierwise.stats.intervals import Floats
 
@@ -458,7 +459,7 @@ def _judge(
         policy = described(judged.policy)
         listener(Best(problem.tier.name, judged.trial, judged.score, judged.usd, policy))
 
-    study_round.restate(known)
+    study_round.judge_again(known)
     dims = study_round.dimensions
     warm = [
         Proposal(Difficulty(), (), uniform(variant, SINGLE).buckets) for variant in dims.variants

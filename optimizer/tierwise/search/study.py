@@ -23,11 +23,11 @@ from optuna.trial import FrozenTrial, TrialState
 from tierwise.errors import InputError
 from tierwise.evaluation import Evaluation, Evaluator
 from tierwise.schema import Difficulty, Policy
+from tierwise.schema.result import Proposal
 from tierwise.search.sampler import PartwiseSampler, Walk
 from tierwise.search.space import (
     SINGLE,
     Dimensions,
-    Proposal,
     merge_buckets,
     parameters_of,
     policy_of,
@@ -98,8 +98,8 @@ class StudyRound:
                 self._enqueued.add(key)
                 self.study.enqueue_trial(params)
 
-    def restate(self, proposals: Sequence[Proposal]) -> None:
-        """Judge an earlier generation's policies on this table, as trials of this study."""
+    def judge_again(self, proposals: Sequence[Proposal]) -> None:
+        """Judge an earlier round's policies on this table, as trials of this study."""
         self.enqueue(proposals)
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         self.run(len(waiting))
@@ -112,7 +112,7 @@ class StudyRound:
         """
         recipes = dict.fromkeys(r for j in self.front() for r in j.policy.buckets)
         alone = [Proposal(Difficulty(), (), (recipe,)) for recipe in recipes]
-        self.restate([p for p in alone if Policy(p.buckets) not in self.judged])
+        self.judge_again([p for p in alone if Policy(p.buckets) not in self.judged])
 
     def run(self, trials: int, best: Callable[[EvaluatedTrial], None] | None = None) -> None:
         """Ask, judge and tell ``trials`` trials."""

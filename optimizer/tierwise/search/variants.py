@@ -24,7 +24,7 @@ _REASONS = ("reasoning_effort", "thinking", "reasoning")
 class Variants:
     """Candidate variants in a stable order, with the exact prompts behind them.
 
-    ``baseline`` is the prompt and mode in use today. ``asking``: signal -> the variants by which it
+    ``baseline`` is the baseline prompt in its mode. ``asking``: signal -> the variants by which it
     asks the model about the task; no candidates, since their completions are no answers.
     """
 
@@ -69,9 +69,9 @@ def candidate_variants(
     if not variants:
         raise InputError(f"no prompt fits the modes {', '.join(modes)} of tier {tier.name!r}")
     own_modes = [m for m in modes if not baseline.modes or m in baseline.modes] or modes
-    today = Variant(baseline.id, own_modes[0], space.temperatures[0])
+    baseline_variant = Variant(baseline.id, own_modes[0], space.temperatures[0])
     found.setdefault(baseline.id, baseline)
-    return Variants(found, tuple(dict.fromkeys((today, *variants))), today)
+    return Variants(found, tuple(dict.fromkeys((baseline_variant, *variants))), baseline_variant)
 
 
 def _with_demonstrations(
