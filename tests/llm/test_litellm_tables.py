@@ -12,7 +12,7 @@ import pytest
 from tests.llm.test_litellm_samples import call, opened, tier
 from tests.loopback import Loopback
 from tierwise.errors import InputError, ProviderError
-from tierwise.llm.litellm import endpoint_of, litellm_price
+from tierwise.llm.litellm import endpoint_of, litellm_library, litellm_price, price_step
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Price
@@ -59,6 +59,48 @@ def test_a_price_is_that_of_the_table_and_dated() -> None:
     assert price.cached_usd_per_mtok == 0.075
     assert price.as_of == f"litellm {importlib.metadata.version('litellm')}"
     assert price == litellm_price("gpt-4o-mini")
+
+
+@pytest.mark.parametrize("service_tier", ["default", "priority", "flex"])
+def test_a_price_is_what_litellm_bills(service_tier: str) -> None:
+    """Held against LiteLLM's own ``completion_cost``, cached tokens and service tiers among it."""
+    litellm = litellm_library()
+    modes = {"direct": {"max_tokens": 9, "service_tier": service_tier}}
+    for model in ("gpt-5", "gpt-5-mini", "o3", "o4-mini", "gpt-4.1"):
+        price = litellm_price(model, modes)
+        assert price is not None
+        usage = litellm.Usage(
+            prompt_tokens=1000,
+            completion_tokens=400,
+            prompt_tokens_details={"cached_tokens": 300},
+            completion_tokens_details={"reasoning_tokens": 250},
+        )
+        response = litellm.ModelResponse(model=model, usage=usage)
+        billed = litellm.completion_cost(
+            completion_response=response, model=model, service_tier=service_tier
+        )
+        ours = price.prompt_usd(1000, 300) + price.completion_usd(400)
+        assert ours == pytest.approx(billed, rel=1e-6), model
+
+
+def test_modes_of_several_service_tiers_have_no_one_price() -> None:
+    modes = {
+        "direct": {"max_tokens": 9, "service_tier": "flex"},
+        "think": {"max_tokens": 9, "service_tier": "priority"},
+    }
+    with pytest.raises(InputError, match="several service tiers"):
+        resolve_tier("mini", "openai/gpt-5-mini", modes=modes)
+
+
+def test_thoughts_that_cost_more_than_texts_set_the_price_of_a_completion() -> None:
+    price = litellm_price("dashscope/qwen-turbo")
+    assert price is not None
+    assert price.completion_usd_per_mtok == 0.5
+
+
+def test_a_price_with_a_step_says_where_it_is() -> None:
+    assert price_step("gemini/gemini-2.5-pro") == 200_000
+    assert price_step("openai/gpt-4o-mini") is None
 
 
 def test_a_model_without_a_price_is_refused_until_the_job_gives_one() -> None:

@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import pytest
 
-from tierwise.llm import Completion
 from tierwise.pool import SamplePool
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import load_job
@@ -45,9 +44,7 @@ TINY = SearchSize(
     race_variants=2,
     study_items=6,
     study_variants=2,
-    select_items=6,
     test_items=6,
-    finalists=2,
     permutations=2,
 )
 THINGS = "dog carrot stone cat rose hammer fish table horse cloud cow spoon bird lamp frog chair"
@@ -55,7 +52,7 @@ TASK = r"""name: animals
 version: 1
 inputs: [thing]
 items: items.jsonl
-splits: {train: 0.05, tune: 0.35, select: 0.3, test: 0.3}
+splits: {train: 0.05, validation: 0.55, test: 0.4}
 answer: {extract: {regex: '(?i)\b(yes|no)\b', take: first}, normalise: yes_no}
 metric: exact_match
 prompts: prompts.yaml
@@ -190,13 +187,9 @@ def test_a_whole_job_on_two_servers_is_billed_as_they_count(
         with PolicyRuntime.load(path) as runtime:
             start = server.made()
             answer = runtime.answer_sync(thing="goat")
-            tokens = server.made() - start
-        said = [
-            d.result for d in answer.trace if isinstance(getattr(d, "result", None), Completion)
-        ]
-        assert answer.text
-        assert tokens > 0
-        del said
+            assert server.made() > start
+        assert answer.samples >= 1
+        assert answer.usd > 0
     _gateway(tmp_path / "run" / "policies" / "many.yaml")
 
 

@@ -128,29 +128,58 @@ def _variable_of(what: str, tier: str) -> str:
     return f"TIERWISE_{what}_" + re.sub(r"[^A-Z0-9]", "_", tier.upper())
 
 
-def litellm_price(model: str) -> Price | None:
-    """The model's price in LiteLLM's table, dated by its version; None where it has none."""
+def litellm_price(model: str, modes: Mapping[str, Mapping[str, object]] = {}) -> Price | None:
+    """The model's price in LiteLLM's table, dated by its version; None where it has none.
+
+    At the service tier that ``modes`` ask for (``service_tier: priority``). Where thoughts cost
+    another price than texts, a completion token has the higher one.
+
+    Raises:
+        InputError: the modes ask for several service tiers, which have several prices.
+    """
     import importlib.metadata
 
-    litellm = litellm_library()
+    asked = {str(mode.get("service_tier") or "default") for mode in modes.values()} or {"default"}
+    if len(asked) > 1:
+        raise InputError(
+            f"the modes ask for several service tiers ({', '.join(sorted(asked))}), which have "
+            "several prices: make a tier of each, or give the job a price"
+        )
+    row, suffix = _priced(model), f"_{asked.pop()}"
+    if row is None:
+        return None
+
+    def cost(name: str) -> float | None:
+        value = row.get(f"{name}{suffix}", row.get(name))
+        return None if value is None else round(float(value) * 1e6, 9)  # 1.5e-07 is $0.15
+
+    prompt, completion = cost("input_cost_per_token"), cost("output_cost_per_token")
+    return Price(
+        prompt_usd_per_mtok=prompt or 0.0,
+        completion_usd_per_mtok=max(
+            completion or 0.0, cost("output_cost_per_reasoning_token") or 0.0
+        ),
+        cached_usd_per_mtok=cost("cache_read_input_token_cost"),
+        as_of=f"litellm {importlib.metadata.version('litellm')}",
+    )
+
+
+def price_step(model: str) -> int | None:
+    """Prompt tokens of a call above which LiteLLM's table has higher prices, such as 200,000."""
+    names = _priced(model) or {}
+    steps = [re.fullmatch(r"input_cost_per_token_above_(\d+)k_tokens", name) for name in names]
+    return min((1000 * int(step[1]) for step in steps if step), default=None)
+
+
+def _priced(model: str) -> Mapping[str, Any] | None:
+    """The row of LiteLLM's table that has the model's prices."""
     provider, name = provider_of(model)
     for key in (model, f"{provider}/{name}", name):
-        row = litellm.model_cost.get(key, {})
+        row: Mapping[str, Any] = litellm_library().model_cost.get(key, {})
         prompt, completion = row.get("input_cost_per_token"), row.get("output_cost_per_token")
-        if prompt is None or completion is None or row.get("litellm_provider") != provider:
-            continue
-        cached = row.get("cache_read_input_token_cost")
-        return Price(
-            prompt_usd_per_mtok=_usd_per_mtok(prompt),
-            completion_usd_per_mtok=_usd_per_mtok(completion),
-            cached_usd_per_mtok=None if cached is None else _usd_per_mtok(cached),
-            as_of=f"litellm {importlib.metadata.version('litellm')}",
-        )
+        if None not in (prompt, completion) and row.get("litellm_provider") == provider:
+            return row
     return None
-
-
-def _usd_per_mtok(usd_per_token: float) -> float:
-    return round(usd_per_token * 1e6, 9)  # 1.5e-07 is $0.15, not 0.15000000000000002
 
 
 def litellm_tier(name: str, model: str, price: Price) -> Tier:

@@ -93,7 +93,7 @@ def _default_tier(name: str, spec: TierSpec) -> Tier:
         case _:
             from tierwise.llm.litellm import litellm_price, litellm_tier
 
-            price = price or litellm_price(model)
+            price = price or litellm_price(model, spec.modes or {})
             if price is None:
                 raise _without_price(name, model)
             return litellm_tier(name, model, price)
