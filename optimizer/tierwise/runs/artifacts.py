@@ -112,10 +112,15 @@ def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOu
     run.clear_results()
     policies = _write_policies(run, prepared.loaded, results)
     for name, found in results.found.items():
-        found.study_table.save(run.path / f"tables.{name}.npz")
-        found.prompt_table.save(run.path / f"tables.{name}.prompts.npz")
-        found.test_table.save(run.path / f"tables.{name}.test.npz")
-        TestedPolicies.of(found).save(run.path / f"tested.{name}.npz")
+        arrays: dict[str, SampleTable | TestedPolicies] = {
+            f"tables.{name}.npz": found.study_table,
+            f"tables.{name}.prompts.npz": found.prompt_table,
+            f"tables.{name}.test.npz": found.test_table,
+            f"tested.{name}.npz": TestedPolicies.of(found),
+        }
+        for file, of in arrays.items():
+            with run.writing(file) as path:
+                of.save(path)
     study_rounds = [g for found in results.found.values() for g in found.study_rounds]
     run.write(run.journal.name, journal_of(study_rounds))
     studied = {
@@ -142,10 +147,10 @@ def _write_policies(run: RunDir, loaded: LoadedTask, results: RunResults) -> dic
             gate = results.gates[name][point]
             file = policy_file(found, point, gate, loaded, results.origins[name])
             if point == found.chosen:
-                file.save(run.policies / f"{name}.yaml")
+                run.write(f"policies/{name}.yaml", file.dumps())
                 policies[name] = file
             elif gate:
-                file.save(run.path / "operating_points" / f"{name}.{point}.yaml")
+                run.write(f"operating_points/{name}.{point}.yaml", file.dumps())
     return policies
 
 
