@@ -1,4 +1,5 @@
-"""Closed forms that tests compare with: plurality votes of n samples, ESC, pass@k, hypervolume, McNemar.
+"""Closed forms that tests compare with: plurality votes of n samples, ESC, pass@k, hypervolume,
+McNemar.
 
 The vote's utility is 1[an answer is at the top] / t, with t the answers tied there: over sample
 orders, the answer seen first among t tied ones is each with probability 1/t. An abstention takes
@@ -27,8 +28,8 @@ def majority_at_n(counts: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> Float
     """Exact expected score of a vote over ``n`` of the stored samples, without replacement.
 
     Args:
-        counts: (n_items, n_answers) how often each answer was sampled. An item with fewer samples than
-            ``n`` is NaN.
+        counts: (n_items, n_answers) how often each answer was sampled. An item with fewer samples
+            than ``n`` is NaN.
         scores: (n_items, n_answers) the metric of each answer; NaN marks abstentions, which have
             no vote.
         n: samples of the vote, at least 1.
@@ -51,8 +52,8 @@ def majority_at_n(counts: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> Float
 def multinomial_majority(probabilities: npt.ArrayLike, scores: npt.ArrayLike, n: int) -> Floats:
     """Expected score of a vote over ``n`` fresh samples from known ``probabilities``.
 
-    With probabilities that were estimated from stored samples this is an EXTRAPOLATION: it takes the
-    answers seen for all there are. Report it as one.
+    With probabilities that were estimated from stored samples this is an EXTRAPOLATION: it takes
+    the answers seen for all there are. Report it as one.
 
     Args:
         probabilities: (n_items, n_answers), rows summing to 1.
@@ -142,7 +143,8 @@ def _poisson(rate: Floats, n: int) -> Floats:
 
 
 def expected_samples_esc(probabilities: npt.ArrayLike, window: int, cap: int) -> Floats:
-    """E[samples] of ESC (Li et al., arXiv 2401.10480) with windows of ``window`` and at most ``cap``.
+    """E[samples] of ESC (Li et al., arXiv 2401.10480) with windows of ``window`` and at most
+    ``cap``.
 
     A window is unanimous with q = sum p^window; the next one is sampled with probability 1 - q. The
     last window is cut at the cap.

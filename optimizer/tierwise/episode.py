@@ -24,10 +24,11 @@ Ended = Literal["answered", "max_usd_per_request", "max_samples", "timeout", "fa
 
 
 class Round(NamedTuple):
-    """Samples to make at once: one variant a sample. What is not there after ``timeout_s`` has failed.
+    """Samples to make at once: one variant a sample. What is not there after ``timeout_s`` has
+    failed.
 
-    ``parents`` are the samples that they follow, counted over the whole episode; None where a sample
-    begins a tree. A child has its parent's index.
+    ``parents`` are the samples that they follow, counted over the whole episode; None where a
+    sample begins a tree. A child has its parent's index.
     """
 
     variants: tuple[Variant, ...]
@@ -88,7 +89,8 @@ def episode(
     bucket = policy.bucket_of(value)
     variants, strategy = policy.buckets[bucket].variants, strategies[bucket]
 
-    # Probe samples of a variant of this bucket are its first samples; others are paid for and not seen.
+    # Probe samples of a variant of this bucket are its first samples; others are paid for and not
+    # seen.
     known = [i for i, variant in enumerate(request.variants) if variant in variants]
     samples = [
         request.sampled[i].sample._replace(variant=variants.index(request.variants[i]))
@@ -140,7 +142,7 @@ def _interleaved(move: Ask, samples: Sequence[Sample], n_variants: int) -> list[
 
 
 def _in_time(sampled: Sampled, timeout_s: float | None) -> Sampled:
-    """``sampled``, or a failure where it took longer: it was sent and is billed, but is too late."""
+    """``sampled``, or a failure where it took longer: it was sent and is billed, but late."""
     if timeout_s is None or sampled.latency_s <= timeout_s:
         return sampled
     return Sampled(Sample(None, failed=True), sampled.bill, timeout_s)

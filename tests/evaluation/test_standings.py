@@ -1,4 +1,4 @@
-"""What is known of interleaved samples grows with use, is counted, and goes when nobody needs it."""
+"""What is known of interleaved samples grows with use, is counted, and is freed."""
 
 from __future__ import annotations
 

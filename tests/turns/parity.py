@@ -1,4 +1,4 @@
-"""What the plain evaluation says of an item, the runtime does: sample by sample, to the last cent."""
+"""What the plain evaluation says of an item, the runtime does, to the last cent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tierwise.tasks import Item
 async def assert_served_as_replayed(
     runtime: PolicyRuntime, policy: Policy, table: SampleTable, items: Sequence[Item]
 ) -> None:
-    """Of each of ``items``, which are the table's: answer, samples, parents, seconds and dollars."""
+    """Of each of the table's ``items``: answer, samples, parents, seconds and dollars."""
     codes: dict[tuple[int, str], str] = {}
     for i, item in enumerate(items):
         said, got = replay_item(policy, table, i), await runtime.answer(dict(item.inputs))

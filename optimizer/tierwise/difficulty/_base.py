@@ -35,8 +35,8 @@ _Loc = tuple[str | int, ...]
 class Signal(Protocol):
     """One way to tell easy from hard.
 
-    ``probes``: it needs samples before the bucket is known. ``scores``: names of the samples' scores
-    that it reads (``mean_logprob``, a verifier's …).
+    ``probes``: it needs samples before the bucket is known. ``scores``: names of the samples'
+    scores that it reads (``mean_logprob``, a verifier's …).
     """
 
     kind: ClassVar[str]
@@ -92,7 +92,7 @@ class SignalFit(Protocol):
 
 
 class FittedSignal(Signal, Protocol):
-    """A signal whose weights are learned from at least ``fewest_items`` items of the train split."""
+    """A signal whose weights are learned from ``fewest_items`` or more of the train split."""
 
     fewest_items: ClassVar[int]
 

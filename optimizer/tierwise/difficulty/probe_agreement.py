@@ -12,7 +12,7 @@ from tierwise.strategies import Sample
 
 @register_signal
 class ProbeAgreement:
-    """Share of the probe's samples that gave the plurality answer; abstentions agree with nobody."""
+    """Share of the probe's samples with the plurality answer; abstentions agree with nobody."""
 
     kind: ClassVar[str] = "probe_agreement"
     probes: ClassVar[bool] = True

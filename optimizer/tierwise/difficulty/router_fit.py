@@ -2,10 +2,10 @@
 
 Thinkless (arXiv 2505.13379) trains a model to choose its mode and decouples that choice from the
 answer. Here the model is left as it is: on the train split, which no trial sees, a logistic model
-with an L2 penalty learns by its own loss when a sample of a thinking variant
-beats one of a direct variant by enough to pay for it. The outcome of an item is the share of its pairs of samples in which it does:
-single samples say more than which of two noisy means is ahead. The study then only chooses where to
-cut the prediction.
+with an L2 penalty learns by its own loss when a sample of a thinking variant beats one of a direct
+variant by enough to pay for it. The outcome of an item is the share of its pairs of samples in
+which it does: single samples say more than which of two noisy means is ahead. The study then only
+chooses where to cut the prediction.
 """
 
 from __future__ import annotations

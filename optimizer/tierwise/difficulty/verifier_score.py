@@ -1,4 +1,4 @@
-"""Score of a few cheap samples by a verifier, which never sees gold: a wrong answer is a hard one."""
+"""Score of a few cheap samples by a verifier, which never sees the gold answer."""
 
 from __future__ import annotations
 

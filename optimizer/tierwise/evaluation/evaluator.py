@@ -226,7 +226,7 @@ def _shares(harder: list[_Mask], n: int) -> tuple[float, ...]:
 
 
 class StrategyWalks:
-    """StrategyWalks strategies through a table's samples, keeping the samples as they are interleaved."""
+    """Strategies over a table's samples; keeps the samples as they are interleaved."""
 
     def __init__(self, table: SampleTable, permutations: Permutations, cache_bytes: int) -> None:
         self.table, self.permutations = table, permutations
@@ -318,7 +318,7 @@ class StrategyWalks:
         return rows
 
     def _probed(self, recipe: Recipe, probe: Probe, silent: Measure) -> Measure:
-        """The score of the plurality of a probe's samples; ``silent`` where these say nothing too."""
+        """The score of the plurality of a probe's samples; ``silent`` where all abstain."""
         first = tuple(recipe.variants.index(variant) for variant in probe.interleaved)
         standings = Standings(
             Interleaved([self.variant(variant) for variant in recipe.variants], first)

@@ -103,8 +103,8 @@ class VariantRows:
 
     Attributes:
         answers, prompt_usd: (samples, n_rows).
-        completion_paid, prompt_paid: dollars for the first t samples, the prompts as if each sample was
-            a call of its own.
+        completion_paid, prompt_paid: dollars for the first t samples, the prompts as if each sample
+            was a call of its own.
         complete: (n_rows,), rows whose item has all samples.
         silent: whether some sample is an abstention.
         scores: the block where the metric of its samples lies, with that of other variants.
@@ -245,7 +245,8 @@ def _numbers(n: int) -> Positions:
 
 
 class Interleaved:
-    """The samples of ``variants`` as interleaved, after those of ``first`` (indices of variants: a probe's samples).
+    """The samples of ``variants`` as interleaved, after those of ``first`` (indices of variants: a
+    probe's samples).
 
     Attributes:
         length: samples until a variant would run out.
@@ -314,7 +315,8 @@ class Interleaved:
         position: npt.NDArray[np.integer[Any]],
         through: Positions | None = None,
     ) -> npt.NDArray[ArrayScalar]:
-        """(n_rows,): of each row ``values[position]``; ``values`` is a contiguous (samples, n_rows).
+        """(n_rows,): of each row ``values[position]``; ``values`` is a contiguous (samples,
+        n_rows).
 
         With ``through`` it is ``values[through[position]]``. Read flat, which is faster.
         """
@@ -338,7 +340,7 @@ class Interleaved:
         return self.merge([variant.answers for variant in self.variants], upto)
 
     def waits(self, seen: int) -> list[int]:
-        """For each variant: samples of other variants that come before its next, after ``seen`` samples."""
+        """For each variant: samples of others that come before its next, after ``seen``."""
         return [
             self.variant_at.index(variant, seen) - seen
             if variant in self.variant_at[seen:]

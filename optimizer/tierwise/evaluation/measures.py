@@ -23,7 +23,7 @@ Measures = npt.NDArray[np.float32]
 
 
 class MeasureRows(NamedTuple):
-    """A measure of each (item, permutation), item-major; NaN where the samples do not support it."""
+    """A measure of each (item, permutation), item-major; NaN where samples are missing."""
 
     score: Floats
     usd: Floats
@@ -109,7 +109,7 @@ def _cost(variant: VariantTable, n: int, score: Floats) -> _Expected:
 def signal_rows(
     difficulty: Difficulty, table: SampleTable, n_permutations: int, variants: Sequence[VariantRows]
 ) -> Floats:
-    """(n_items * n_permutations,): the signal of each row, higher is easier; ``variants`` are the probe's."""
+    """(n_items * n_permutations,): the signal of each row; ``variants`` are the probe's."""
     kind = signal_of(difficulty)
     n_rows = table.n_items * n_permutations
     if isinstance(kind, NoSignal):

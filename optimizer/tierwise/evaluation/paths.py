@@ -106,7 +106,7 @@ class SampleCosts:
     def _pay(
         self, total: Measure, variant: int, paid: Growing[np.float32], end: Counts | int
     ) -> None:
-        """Add what the variant's samples cost among those up to ``end``; ``paid`` is for the first t."""
+        """Add what the variant's samples up to ``end`` cost; ``paid`` is for the first t."""
         interleaved, counts = self._interleaved, self._interleaved.counts[variant]
         before = counts[self._begun]
         if isinstance(end, int):
@@ -127,7 +127,7 @@ class SampleCosts:
 
 
 def strategy_path(strategy: Strategy, standings: Standings, seen: int) -> StrategyPath | None:
-    """The strategy's path after ``seen`` samples (a reused probe), or None: only ``replay`` knows."""
+    """The strategy's path after ``seen`` samples (a reused probe); None: replay it."""
     if isinstance(strategy, Vote):  # and a Strategy, which mypy cannot join
         return _vote(strategy, max(strategy.max_samples, seen), standings, seen)
     for kind, walk in _PATHS.items():
@@ -415,7 +415,7 @@ def chains(table: SampleTable, variant: Variant, strategy: Retrieval) -> Chains:
 
 
 class ChainRows(NamedTuple):
-    """A variant's chains laid out by permutation, and the rounds that each takes, (n_samples, n_rows)."""
+    """A variant's chains by permutation, and the rounds of each, (n_samples, n_rows)."""
 
     rows: VariantRows
     queries: Growing[np.int16]

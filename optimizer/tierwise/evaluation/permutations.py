@@ -27,7 +27,7 @@ class Permutations:
         return _columns(self, n_items, n_samples)
 
     def places(self, n_items: int, n_samples: int) -> npt.NDArray[np.int32]:
-        """(n_samples, n_items * n): where the k-th samples lie in a ravelled (n_items, n_samples) array."""
+        """(n_samples, n_items * n): places of the k-th samples in a ravelled table."""
         return _places(self, n_items, n_samples)
 
 

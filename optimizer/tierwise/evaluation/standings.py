@@ -1,7 +1,7 @@
 """Who leads after each sample, by votes, by a verifier, by weighted votes: for all rows at once.
 
-Everything here is (length, n_rows), by number of samples seen less one: a strategy that stops after n
-samples reads row n - 1. Nothing is computed beyond the samples that somebody asked for.
+Everything here is (length, n_rows), by number of samples seen less one: a strategy that stops after
+n samples reads row n - 1. Nothing is computed beyond the samples that somebody asked for.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class VoteStates:
         return lead
 
     def _see(self, t: int) -> None:
-        # Comparing with every earlier sample is quadratic, and yet many times as fast as counting by
-        # scattered indices, because it is branch-free arithmetic on bytes; so is all that follows,
-        # where np.where would read more plainly and take ten times as long.
+        # Comparing with every earlier sample is quadratic, and yet many times as fast as counting
+        # by scattered indices, because it is branch-free arithmetic on bytes; so is all that
+        # follows, where np.where would read more plainly and take ten times as long.
         lead, runner_up, winner = self._lead, self._runner_up, self._winner
         answer = self._interleaved.at(t, self._codes)
         self._answers[t] = answer
@@ -96,8 +96,9 @@ Kept = TypeVar("Kept", bound=_Sized)
 class Standings:
     """All that strategies have asked about one row of interleaved samples."""
 
-    # The samples do not know their standings: in a cycle these would wait for the garbage collector,
-    # and new ones would take memory that the process never had, which is what costs time.
+    # The samples do not know their standings: in a cycle these would wait for the garbage
+    # collector, and new ones would take memory that the process never had, which is what costs
+    # time.
     def __init__(self, interleaved: Interleaved) -> None:
         self.interleaved = interleaved
         self._kept: dict[Hashable, Any] = {}
@@ -109,7 +110,8 @@ class Standings:
 
     def votes(self, upto: int) -> VoteStates:
         """The states of a plurality vote over the first ``upto`` samples."""
-        # In small numbers where these are enough: for the usual samples, else for all that there are.
+        # In small numbers where these are enough: for the usual samples, else for all that there
+        # are.
         usual = min(USUAL_SAMPLES, self.interleaved.length)
         length = usual if upto <= usual else self.interleaved.length
         return self._once(("votes", length), lambda: VoteStates(self.interleaved, length)).upto(

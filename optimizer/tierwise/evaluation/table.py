@@ -70,7 +70,7 @@ class VariantTable:
 
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
-        """(n_items,): items that have all ``n_samples`` samples; the others are unsupported here."""
+        """(n_items,): items that have all ``n_samples`` samples; others are unsupported."""
         missing = np.isnan(self.score)
         if self.ended is not None:
             missing &= ~self.ended

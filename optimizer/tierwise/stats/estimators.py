@@ -1,7 +1,7 @@
 """What a strategy would score with n samples, from the N samples that are stored.
 
-All N are used, not "the first n": expectations are over subsets sampled without replacement, and an n
-that the samples do not support is NaN. Rows are items.
+All N are used, not "the first n": expectations are over subsets sampled without replacement, and an
+n that the samples do not support is NaN. Rows are items.
 """
 
 from __future__ import annotations

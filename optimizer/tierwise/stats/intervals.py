@@ -195,10 +195,11 @@ def stretched(
 ) -> Interval:
     """``found`` (percentile), stretched to hold the studentised bootstrap interval as well.
 
-    Costs are skewed: a few requests take many samples or long answers. There the percentile interval
-    ends too early on the long side, and the studentised one (Efron and Tibshirani 1993, section
-    12.5) does not; where resamples without any spread leave an end of it unknown, the percentile
-    end stands. ``errors`` are the replicates' own standard errors, ``error`` that of the sample.
+    Costs are skewed: a few requests take many samples or long answers. There the percentile
+    interval ends too early on the long side, and the studentised one (Efron and Tibshirani 1993,
+    section 12.5) does not; where resamples without any spread leave an end of it unknown, the
+    percentile end stands. ``errors`` are the replicates' own standard errors, ``error`` that of the
+    sample.
     """
     rounding = _ROUNDING * abs(found.mean)
     if not error > rounding:

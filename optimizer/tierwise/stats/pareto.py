@@ -14,7 +14,7 @@ Indices = npt.NDArray[np.intp]
 
 
 def pareto_front(scores: npt.ArrayLike, costs: npt.ArrayLike) -> Indices:
-    """Indices of the points that no other dominates, from the cheapest to the dearest.
+    """Indices of the points that no other dominates, cheapest first.
 
     Of points with equal score and cost the first is kept; a NaN is never on the front.
 
@@ -45,7 +45,7 @@ def hypervolume_2d(
 
 
 class MinkowskiFront(NamedTuple):
-    """The front of sums, from the cheapest to the dearest point.
+    """The front of sums, from the cheapest to the most expensive point.
 
     Attributes:
         scores: (m,) weighted sums of scores.

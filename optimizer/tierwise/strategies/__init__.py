@@ -5,6 +5,7 @@ class; see docs/add_a_strategy.md.
 """
 
 from tierwise.strategies._base import (
+    PLAIN_PATHS,
     STRATEGIES,
     Ask,
     Registry,
@@ -12,13 +13,17 @@ from tierwise.strategies._base import (
     Sample,
     Seen,
     Strategy,
+    Vote,
+    asks,
     build,
     interleave,
+    one_answer_ends,
+    paths_in,
+    paths_of,
     plurality,
     register_strategy,
+    width_of,
 )
-from tierwise.strategies._paths import PLAIN_PATHS, asks, paths_in, paths_of, width_of
-from tierwise.strategies._voting import Vote, one_answer_ends
 from tierwise.strategies.adaptive_consistency import AdaptiveConsistency, leader_confidence
 from tierwise.strategies.best_of_n import BestOfN
 from tierwise.strategies.cascade import Cascade, Stage

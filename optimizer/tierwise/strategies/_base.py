@@ -5,32 +5,35 @@ calls. A strategy is a frozen dataclass whose fields are its searchable paramete
 
     step(seen) -> Ask(n, variants=(), turn="answer", parents=()) | Return(index)
 
-Ask with no ``variants`` interleaves the samples over the recipe's variants: each goes to the variant
-with the fewest samples of this turn so far (the first of them on a tie), which is round robin; else
-sample i is of ``variants[i]``. All samples of one Ask go out at once.
+Ask with no ``variants`` interleaves the samples over the recipe's variants: each goes to the
+variant with the fewest samples of this turn so far (the first of them on a tie), which is round
+robin; else sample i is of ``variants[i]``. All samples of one Ask go out at once.
 
-Ask with ``parents`` is one sample below each of them, on their variants: what the parent said is part of
-what is asked, and the policy's prompt says how the turn is asked for. A (parent, turn) has one
-child. Nothing can follow a sample that failed.
+Ask with ``parents`` is one sample below each of them, on their variants: what the parent said is
+part of what is asked, and the policy's prompt says how the turn is asked for. A (parent, turn) has
+one child. Nothing can follow a sample that failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.schema import StrategySpec
+from tierwise.schema import Path, StrategySpec
+from tierwise.schema.space import Range, SearchSpace
 
 
 class Sample(NamedTuple):
     """What a strategy may see of one output; never the gold answer.
 
     ``scores`` are verifier scores by name (``mean_logprob`` …), higher is better; a verifier that
-    has no score for the sample is missing. ``answer`` is canonical, None for an abstention. ``fresh``
-    are the passages that its query brought and its chain did not have, None where it asked none;
-    ``match`` is the largest share of the query's words that one of them has.
+    has no score for the sample is missing. ``answer`` is canonical, None for an abstention.
+    ``fresh`` are the passages that its query brought and its chain did not have, None where it
+    asked none; ``match`` is the largest share of the query's words that one of them has.
     """
 
     answer: str | None
@@ -53,7 +56,8 @@ class Seen:
 
 
 class Ask(NamedTuple):
-    """Ask for ``n`` samples, all at once; with ``parents`` (places in ``Seen.samples``) one below each.
+    """Ask for ``n`` samples, all at once; with ``parents`` (places in ``Seen.samples``) one below
+    each.
 
     ``variants`` is the index of the variant of each sample; none: they are interleaved over all.
     ``passages`` is how many a query gets.
@@ -82,11 +86,11 @@ class Return:
 class Strategy(Protocol):
     """What ``tierwise.testing`` checks every strategy against.
 
-    ``step`` depends on nothing but ``seen`` and ends after at most ``max_samples`` samples. ``choose``
-    is the answer if the request had to end now (at least one sample has been seen).
+    ``step`` depends on nothing but ``seen`` and ends after at most ``max_samples`` samples.
+    ``choose`` is the answer if the request had to end now (at least one sample has been seen).
 
     A strategy that asks for more than plain answers has ``paths``, those of all samples that it may
-    ask for, parents first, and ``width``, how many samples of each; see ``_paths``.
+    ask for, parents first, and ``width``, how many samples of each; see ``paths_of``.
     """
 
     kind: ClassVar[str]
@@ -175,3 +179,83 @@ def build(spec: StrategySpec) -> Strategy:
     """The strategy that ``spec`` describes; raises as ``Registry.make``."""
     strategy: Strategy = STRATEGIES.make(spec.kind, dict(spec.params))
     return strategy
+
+
+def uncatchable(lead: int, runner_up: int, left: int) -> bool:
+    """Whether ``left`` more samples cannot change the winner (not even by a tie)."""
+    return lead - runner_up > left
+
+
+def one_answer_ends(strategy: object) -> bool:
+    """Whether a vote asks for one sample, and is over once that has an answer.
+
+    More is then asked for only after abstentions: a leader of one is sure enough at a low
+    threshold, and a vote of one sample is none.
+    """
+    return isinstance(strategy, Vote) and strategy.more(0, 0, 0) == 1 and not strategy.more(1, 0, 1)
+
+
+class Vote:
+    """Plurality vote by a rule ``more(lead, runner_up, seen)``: how many samples to ask for next.
+
+    The rule looks only at how far the leader leads. It drives ``step`` sample by sample, and
+    ``evaluation`` tabulates it over all reachable counts, so that the fast path and the live path
+    cannot disagree about when to stop.
+    """
+
+    def more(self, lead: int, runner_up: int, seen: int) -> int:
+        """Samples to ask for next; 0 ends the vote. ``seen`` counts abstentions too."""
+        raise NotImplementedError
+
+    def step(self, seen: Seen) -> Ask | Return:
+        """Ask for what ``more`` says, or return the plurality answer."""
+        counts = Counter(d.answer for d in seen.samples if d.answer is not None)
+        top = [count for _, count in counts.most_common(2)] + [0, 0]
+        n = self.more(top[0], top[1], len(seen.samples))
+        return Ask(n) if n else Return(self.choose(seen))
+
+    def choose(self, seen: Seen) -> int:
+        """The first sample with the plurality answer."""
+        return plurality(seen.samples)
+
+    def behaviour(self) -> Hashable:
+        """Votes with equal behaviour have the same ``more`` everywhere; evaluation keys on it."""
+        return self
+
+
+PLAIN_PATHS: tuple[Path, ...] = ((),)
+"""The paths of a strategy that asks for answers only."""
+
+
+def paths_of(strategy: Strategy) -> tuple[Path, ...]:
+    """Paths of the samples that a strategy may ask for."""
+    paths: tuple[Path, ...] = getattr(strategy, "paths", PLAIN_PATHS)
+    return paths
+
+
+def asks(strategy: Strategy, turn: str) -> bool:
+    """Whether a strategy may ask for a ``turn``."""
+    return any(step.name == turn for path in paths_of(strategy) for step in path)
+
+
+def width_of(strategy: Strategy) -> int:
+    """The most samples of one path that a strategy may ask for, over all variants."""
+    width: int = getattr(strategy, "width", strategy.max_samples)
+    return width
+
+
+def paths_in(space: SearchSpace) -> dict[Path, int]:
+    """The paths beyond plain answers that strategies of the space may ask for, parents first, with
+    the most samples of each."""
+    found: dict[Path, int] = {}
+    for kind, dims in space.strategies.items():
+        ends = (d.ends if isinstance(d, Range) else d for d in dims.values())
+        for values in itertools.product(*ends):
+            try:
+                strategy = build(StrategySpec.of(kind, dict(zip(dims, values, strict=True))))
+            except InputError:  # corners that contradict each other
+                continue
+            for path in paths_of(strategy):
+                if path:
+                    found[path] = max(found.get(path, 0), width_of(strategy))
+    return dict(sorted(found.items(), key=lambda pair: len(pair[0])))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import register_strategy, whole
-from tierwise.strategies._voting import Vote
+from tierwise.strategies._base import Vote, register_strategy, whole
 
 
 @functools.cache
@@ -35,8 +34,8 @@ class AdaptiveConsistency(Vote):
     """Stop when ``leader_confidence`` reaches ``threshold``, or at ``max_samples``.
 
     Each round asks for ``window`` samples, or for as many as it takes before the vote could stop at
-    all where that is more: three unanimous samples give .9375, so at .95 the first round is of four.
-    That costs no sample and saves rounds, and with them prompt tokens and time.
+    all where that is more: three unanimous samples give .9375, so at .95 the first round is of
+    four. That costs no sample and saves rounds, and with them prompt tokens and time.
     """
 
     threshold: float

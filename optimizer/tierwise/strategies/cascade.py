@@ -1,10 +1,10 @@
 """Cascade: one weighted vote over stages of variants, cheap ones first.
 
-Generalises votes, probe-then-think and escalation. Each stage asks some samples of its variants (other
-prompts, modes or models); all votes so far count together, each with the log-odds weight of its
-variant (arXiv 2510.01499); where the leader is sure enough the request ends, else the next stage is
-asked. FrugalGPT (arXiv 2305.05176) and agreement-based cascades (arXiv 2407.02348) drop the earlier
-votes; pooling them costs nothing.
+Generalises votes, probe-then-think and escalation. Each stage asks some samples of its variants
+(other prompts, modes or models); all votes so far count together, each with the log-odds weight of
+its variant (arXiv 2510.01499); where the leader is sure enough the request ends, else the next
+stage is asked. FrugalGPT (arXiv 2305.05176) and agreement-based cascades (arXiv 2407.02348) drop
+the earlier votes; pooling them costs nothing.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Stage(NamedTuple):
     Attributes:
         variants: indices of the recipe's variants; its samples are interleaved over them.
         samples: how many it asks for, all at once.
-        share: the request ends where the leading answer has at least this share of the weight of all
-            samples so far, abstentions included. Of the last stage it means nothing.
+        share: the request ends where the leading answer has at least this share of the weight of
+            all samples so far, abstentions included. Of the last stage it means nothing.
         confidence: and where the leader's samples have at least this mean log-probability a token;
             None: whatever they have.
     """
@@ -68,7 +68,8 @@ class Cascade:
         "samples": "int",
         "threshold": "float",
     }
-    """What a search space says of it, with types: numbers of stages, samples of a stage, shares that
+    """What a search space says of it, with types: numbers of stages, samples of a stage, shares
+    that
     end one. Its variants, weights and thresholds follow from the samples (``search.cascades``)."""
 
     def __post_init__(self) -> None:

@@ -14,8 +14,16 @@ from typing import ClassVar
 
 from tierwise.errors import InputError
 from tierwise.schema import Path, Turn
-from tierwise.strategies._base import Ask, Return, Sample, Seen, plurality, register_strategy, whole
-from tierwise.strategies._paths import PLAIN_PATHS
+from tierwise.strategies._base import (
+    PLAIN_PATHS,
+    Ask,
+    Return,
+    Sample,
+    Seen,
+    plurality,
+    register_strategy,
+    whole,
+)
 from tierwise.strategies.adaptive_consistency import AdaptiveConsistency
 from tierwise.strategies.self_consistency import SelfConsistency
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.strategies._base import register_strategy, whole
-from tierwise.strategies._voting import Vote, uncatchable
+from tierwise.strategies._base import Vote, register_strategy, uncatchable, whole
 
 
 @register_strategy

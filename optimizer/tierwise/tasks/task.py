@@ -17,8 +17,8 @@ from tierwise.tasks.metrics import METRICS, RECORDED, Metric, callable_metric, n
 from tierwise.tasks.verifiers import VERIFIERS
 
 SPLITS = ("train", "validation", "test")
-"""train: demonstrations, fitted signals, proposals. validation: everything that is chosen. test: once,
-at the end."""
+"""train: demonstrations, fitted signals, proposals. validation: everything that is chosen. test:
+once, at the end."""
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.15, "validation": 0.55, "test": 0.30}
 

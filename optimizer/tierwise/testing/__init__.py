@@ -10,8 +10,12 @@ For third parties too; needs pytest. Nothing in tierwise imports this package::
 
 from tierwise.testing.metrics import AnswerFormConformance, MetricConformance
 from tierwise.testing.signals import SignalConformance
-from tierwise.testing.strategies import StrategyConformance
-from tierwise.testing.walk import StrategyWalk, random_samples, walk_strategy
+from tierwise.testing.strategies import (
+    StrategyConformance,
+    StrategyWalk,
+    random_samples,
+    walk_strategy,
+)
 
 __all__ = [
     "AnswerFormConformance",

@@ -15,7 +15,7 @@ import pytest
 from tierwise.difficulty import SIGNALS, Signal, parameter_settings, read_reply, signal, turn_of
 from tierwise.schema import ANSWER
 from tierwise.strategies import Sample
-from tierwise.testing.walk import random_samples
+from tierwise.testing.strategies import random_samples
 
 REPLIES = (
     "",
