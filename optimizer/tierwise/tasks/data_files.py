@@ -463,7 +463,7 @@ def _draft(
 
 
 def _targets(value: Any, fields: Fields, form: str) -> list[str]:
-    """The right answers: one, or those of a list; a JSON value, or a set, where that is the form."""
+    """The right answers: one, or those of a list; a JSON value or a set where that is the form."""
     if form == "json" and isinstance(value, dict | list):
         return [json.dumps(value, ensure_ascii=False)]
     if isinstance(value, dict) and isinstance(value.get("text"), list):

@@ -21,7 +21,8 @@ from tierwise.tasks.markup import plain_signs
 
 _LONGEST = 300
 _UNITS = (
-    r"(?:square|cubic|sq\.?|cu\.?)? ?(?:units?|cm|mm|km|m|kg|g|mg|in|inch(?:es)?|ft|foot|feet|yards?|miles?"
+    r"(?:square|cubic|sq\.?|cu\.?)? ?(?:units?|cm|mm|km|m|kg|g|mg|in|inch(?:es)?|ft|foot|feet"
+    r"|yards?|miles?"
     r"|met(?:er|re)s?|centimet(?:er|re)s?|kilomet(?:er|re)s?|hours?|hrs?|minutes?|mins?|seconds?|secs?|days?|weeks?"
     r"|years?|degrees?|dollars?|cents?|mph|percent|ways?|people|students?|points?)"
 )

@@ -63,7 +63,7 @@ _EMPHASIS = re.compile(
 
 
 def plain_signs(text: str) -> str:
-    """``text`` with signs that mean the same as an ASCII sign replaced by it; of the same length."""
+    """``text`` with the ASCII sign for each sign that means the same; of the same length."""
     return text if text.isascii() else text.translate(_SIGNS)
 
 

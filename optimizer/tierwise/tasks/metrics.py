@@ -289,7 +289,7 @@ def python_metric(reference: str, folder: Path) -> Metric:
 
 
 def callable_metric(score: Callable[[str, Item], Any]) -> Metric:
-    """A function (answer, item) -> score in [0, 1] as a metric, called as ``python_metric`` says."""
+    """A function (answer, item) -> score as a metric, called as ``python_metric`` says."""
     code = getattr(score, "__code__", None)
     name = getattr(score, "__name__", type(score).__name__)
     return _checked(score, Path(code.co_filename) if code else None, name)

@@ -29,11 +29,13 @@ _SCALES = {
 _WORD = re.compile(r"[^\W\d_][^\W\d_./²³'’()-]*(?:[./'’-][^\W\d_]+)*[²³.]?")
 _ATTACHED = re.compile(r"[%°$€£¥₹]|[^\W\d_]{2,}|[mgshl]\b")
 _TEN_TO = re.compile(
-    r"(?<=\d) ?(?:×|x|\*|·|times|cdot) ?10(?: ?\^ ?\{?([-+]?\d{1,3})\}?|(-?[⁰¹²³⁴-⁹]{1,3}))(?!\.?\d)"
+    r"(?<=\d) ?(?:×|x|\*|·|times|cdot) ?10"
+    r"(?: ?\^ ?\{?([-+]?\d{1,3})\}?|(-?[⁰¹²³⁴-⁹]{1,3}))(?!\.?\d)"
 )
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _ABOUT = re.compile(
-    r"(?:(?:(?:the )?(?:final |correct )?answer(?: is)?:?|is|equals|equal to|approximately|approx\.?|about|around|roughly|exactly|only|just"
+    r"(?:(?:(?:the )?(?:final |correct )?answer(?: is)?:?|is|equals|equal to"
+    r"|approximately|approx\.?|about|around|roughly|exactly|only|just"
     r"|a total of)\s+)+",
     re.IGNORECASE,
 )
