@@ -8,6 +8,7 @@ import pytest
 
 from tests.schema.folders import PROMPTS, TASK, faults, make_task
 from tests.schema.policies import example
+from tierwise.errors import InputError
 from tierwise.runs import load_space, load_task
 from tierwise.schema import PolicyFile, load_job
 
@@ -33,7 +34,7 @@ prompts: {paraphrases: 1}
 def test_in_a_space(tmp_path: Path, old: str, new: str) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(SPACE.replace(f"{new}:", f"{old}:", 1))
-    (fault,) = faults(load_space, path)[:1]
+    (fault,) = faults(load_space, path)
     assert fault.startswith("s.yaml:")
     assert fault.endswith(f"{old!r}: it is called {new!r} now")
 
@@ -54,8 +55,10 @@ def test_what_is_gone_from_a_space_is_told_apart_from_a_slip(tmp_path: Path, key
 def test_in_a_policy(old: str, new: str) -> None:
     word, _, rest = old.partition(":")
     text = example().dumps().replace(f"{new}:{rest}", old, 1)
-    with pytest.raises(ValueError, match=f"unknown key '{word}': it is called '{new}' now"):
+    with pytest.raises(InputError) as caught:
         PolicyFile.loads(text, "p.yaml")
+    assert caught.value.message.endswith(f"unknown key '{word}': it is called '{new}' now")
+    assert "\n" not in caught.value.message
 
 
 def test_in_a_job_and_in_prompts(tmp_path: Path) -> None:

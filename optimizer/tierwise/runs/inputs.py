@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tierwise.difficulty import SIGNALS, asking
-from tierwise.errors import InputError, Loc, faults_of, raise_any, unknown_name
+from tierwise.errors import RENAMED, InputError, Loc, faults_of, raise_any, unknown_name
 from tierwise.retrieval.bm25 import Corpus
 from tierwise.schema import (
     ANSWER,
@@ -223,7 +223,8 @@ def _checked(
     if enumerated is not None:
         faults += wrong
         return found
-    wrong += [InputError(f"{kind} needs {n!r}", loc=at) for n in needed if n not in given]
+    meant = {*given, *(RENAMED.get(name) for name in given)}
+    wrong += [InputError(f"{kind} needs {n!r}", loc=at) for n in needed if n not in meant]
     faults += wrong or list(_unbuildable(kind, found, at))
     return found
 

@@ -21,7 +21,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from tierwise.errors import InputError, Loc, faults_of, raise_any, unknown_name
+from tierwise.errors import RENAMED, InputError, Loc, faults_of, raise_any, unknown_name
 
 _DEPTH = 40
 _CHARACTERS = 4_000_000
@@ -368,8 +368,10 @@ class _Faulty:
 
     def _meant(self, loc: Loc) -> Loc:
         """Where an unknown key would be if it were spelt as the nearest known one."""
-        known = keys_of(self.form, loc[:-1])
-        return (*loc[:-1], *difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5))
+        known, given = keys_of(self.form, loc[:-1]), str(loc[-1])
+        if RENAMED.get(given) in known:
+            return (*loc[:-1], RENAMED[given])
+        return (*loc[:-1], *difflib.get_close_matches(given, known, n=1, cutoff=0.5))
 
     def _at(self, loc: Loc, message: str) -> InputError:
         return self.document.fault(message, self.place(loc))
