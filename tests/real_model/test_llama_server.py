@@ -209,11 +209,8 @@ def _gateway(policy: Path) -> None:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for(f"http://127.0.0.1:{port}/healthz")
-        body = {
-            "model": "animals-many",
-            "messages": [{"role": "user", "content": "goat"}],
-            "inputs": {"thing": "goat"},
-        }
+        listed = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=30))
+        body = {"model": listed["data"][0]["id"], "messages": [{"role": "user", "content": "goat"}]}
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/v1/chat/completions",
             json.dumps(body).encode(),

@@ -6,12 +6,16 @@ look-up has failed, and with it the sample that asked for it.
 
 from __future__ import annotations
 
+import json
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tierwise.errors import ProviderError
 from tierwise.retrieval.base import Retrieved
 from tierwise.schema import Passage
+
+if TYPE_CHECKING:
+    import httpx
 
 TRIES = 2
 RETRIEVER_TIMEOUT_S = 10.0
@@ -36,7 +40,7 @@ class HttpRetriever:
         import httpx
 
         self.identity = f"{name}/http"
-        self._name, self._address = name, address
+        self._name, self._address, self._timeout_s = name, address, timeout_s
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._client = httpx.Client(timeout=timeout_s, headers=headers, follow_redirects=False)
 
@@ -47,9 +51,11 @@ class HttpRetriever:
         started_s, fault = monotonic(), ""
         for _ in range(TRIES):
             try:
-                answer = self._client.post(self._address, json={"query": query, "k": k})
-                if answer.status_code < 400:
-                    return Retrieved(self._read(answer)[:k], monotonic() - started_s)
+                body = {"query": query, "k": k}
+                with self._client.stream("POST", self._address, json=body) as answer:
+                    if answer.status_code < 300:
+                        content = self._content(answer, started_s)
+                        return Retrieved(self._read(content)[:k], monotonic() - started_s)
                 fault = f"it answered with status {answer.status_code}"
                 if answer.status_code < 500 and answer.status_code != 429:
                     break
@@ -63,16 +69,28 @@ class HttpRetriever:
         """Close the connections."""
         self._client.close()
 
-    def _read(self, answer: Any) -> tuple[Passage, ...]:
-        if len(answer.content) > MOST_PASSAGE_BYTES:
-            raise ProviderError(f"retriever {self._name!r}: its answer is too long to be passages")
+    def _content(self, answer: httpx.Response, started_s: float) -> bytes:
+        """The body, unpacked, given up once it is too long or comes too slowly."""
+        parts, size = [], 0
+        for part in answer.iter_bytes():
+            parts.append(part)
+            size += len(part)
+            if size > MOST_PASSAGE_BYTES:
+                raise ProviderError(
+                    f"retriever {self._name!r}: its answer is too long to be passages"
+                )
+            if monotonic() - started_s > TRIES * self._timeout_s:
+                raise ProviderError(f"retriever {self._name!r}: its answer does not end")
+        return b"".join(parts)
+
+    def _read(self, content: bytes) -> tuple[Passage, ...]:
         try:
-            rows = answer.json()["passages"]
+            rows = json.loads(content)["passages"]
             return tuple(
                 Passage(str(row["id"]), str(row["text"]), float(row.get("score") or 0.0))
                 for row in rows
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ProviderError(
                 f'retriever {self._name!r}: its answer is not {{"passages": '
                 '[{"id", "text", "score"}]}}'
