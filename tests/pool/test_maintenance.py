@@ -126,6 +126,13 @@ def test_a_log_that_is_gone_after_a_crash_is_noticed(path: Path, world: World) -
     assert len(rows(path, world)) == 60
 
 
+def test_a_process_that_ends_while_it_closes_the_pool_raises_no_alarm(path: Path) -> None:
+    path.with_name("pool.sqlite-open").write_text("closing")
+    assert check_pool(path).sound
+    SamplePool.open(path).close()
+    assert not path.with_name("pool.sqlite-open").exists()
+
+
 def test_a_pool_that_is_open_is_not_rewritten(path: Path) -> None:
     with SamplePool.open(path), pytest.raises(InputError, match="has the pool open"):
         salvage_pool(path)

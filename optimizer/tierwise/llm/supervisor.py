@@ -1,7 +1,7 @@
 """What the buyer of calls has to say while a model sends them: which attempts may go out.
 
-A model asks the supervisor of the task that it runs in (``supervising()``), from its own event loop;
-where nobody buys, as in serving, every attempt may go out.
+A model asks the supervisor of the task that it runs in (``supervising()``), from its own event
+loop; where nobody buys, as in serving, every attempt may go out.
 """
 
 from __future__ import annotations

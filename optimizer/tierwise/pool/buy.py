@@ -1,14 +1,14 @@
 """Buying what is missing, and nothing twice.
 
-The only place, beside serving, that spends money. Before a call is sent, its worst case is set aside
-in the pool; its samples, its failures and its bill are then stored in one transaction, within a
-moment of its arrival and whatever came before it is still waited for. So a completion is durable
+The only place, beside serving, that spends money. Before a call is sent, its worst case is set
+aside in the pool; its samples, its failures and its bill are then stored in one transaction, within
+a moment of its arrival and whatever came before it is still waited for. So a completion is durable
 before anybody uses it, and kill -9 at any moment costs at most the calls in flight, which stay on
 the bill at their worst case. An attempt that brings no answer and may be billed all the same is
 stored before the next one is made, and the limits count it too.
 
-Where a budget ends is decided by counts: reservations are made in order, and a refusal is final only
-when nothing is in flight.
+Where a budget ends is decided by counts: reservations are made in order, and a refusal is final
+only when nothing is in flight.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ from tierwise.pool.supervision import (
 from tierwise.schema import NO_LIMITS, Tier, Usage, UsageLimits
 
 CAPPED_CHUNK = 256
-"""Samples of a chunk under a cap, at most: its worst case, several times what it will cost, must fit
+"""Samples of a chunk under a cap, at most: its worst case, several times what it will cost, must
+fit
 into what is left, and the rest of a cap that no chunk fits into buys nothing."""
 
 GATHER_S = 0.01
@@ -122,7 +123,8 @@ def fill(
     """Buy what of ``needs`` is not there, as far as the account's limits allow.
 
     A sample that failed for good in this run is not asked for again: a run judges one snapshot; a
-    later run on the same pool tries it again. ``stage`` says what is bought for, in the pool's book.
+    later run on the same pool tries it again. ``stage`` says what is bought for, in the pool's
+    book.
 
     ``model=None`` is a replay: nothing is bought, and a sample that failed once has failed.
 

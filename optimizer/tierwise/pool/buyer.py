@@ -1,4 +1,4 @@
-"""One tier's samples: what a stage of the search needs is bought if missing, then read as a table."""
+"""One tier's samples: what a stage of the search needs is bought if missing, then read."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Buyer:
         """Ids of items that failed under every variant, and under some."""
 
     def set_aside(self, usage: Usage) -> None:
-        """Keep so much of the budget for the stage ``test``, whatever other stages turn out to cost."""
+        """Keep so much for the stage ``test``, whatever other stages turn out to cost."""
         self._for_test = usage
 
     def most(self, variant: Variant) -> int:
@@ -114,7 +114,7 @@ class Buyer:
     def table(
         self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
     ) -> SampleTable:
-        """See ``Samples``; an item that failed under every variant, or that the cap left out, is not in.
+        """See ``Samples``; without items that failed under every variant or that the cap left out.
 
         A sample that failed for good is an abstention of its variant.
 
@@ -173,8 +173,8 @@ class Buyer:
             if short:
                 raise BudgetError(
                     f"the budget of tier {self.tier.name!r} ended ({short}) in stage "
-                    f"{stage!r}, with all samples for {complete.sum()} of {len(items)} items; raise "
-                    "the budget and run the same command: nothing is bought twice"
+                    f"{stage!r}, with all samples for {complete.sum()} of {len(items)} items; "
+                    "raise the budget and run the same command: nothing is bought twice"
                 )
             raise ProviderError(
                 f"tier {self.tier.name!r}: only {complete.sum()} of {len(items)} items have all "
@@ -212,7 +212,7 @@ class Buyer:
         items: Sequence[Item],
         requests: Mapping[Variant, Sequence[Request]],
     ) -> SampleTable:
-        """The table with failed samples as abstentions; items without any other sample keep none."""
+        """The table with failed samples as abstentions; items with no other sample keep none."""
         failed: dict[Variant, npt.NDArray[np.bool_]] = {}
         for variant, rows in table.variants.items():
             keys = [request.key for request in requests[variant]]
@@ -237,7 +237,7 @@ class Buyer:
         return ""
 
     def texts(self, variant: Variant, items: Sequence[Item], samples: int) -> list[list[str]]:
-        """What the first ``samples`` of a variant said on each item: those that are there, whole."""
+        """What the first ``samples`` of a variant said on each item: those that are whole."""
         keys = [self.request(variant, item).key for item in items]
         said: list[list[str]] = [[] for _ in items]
         for place, _, text, *_, end in self.pool.samples(keys, 0, samples):

@@ -31,7 +31,7 @@ ENOUGH_READ = 16
 UNREADABLE = 0.95
 """The share of unreadable answers from which on the pattern is wrong."""
 SAID_FROM = 0.1
-"""The share of samples of a mode that were cut, or whose tokens were estimated, from which it is said."""
+"""The share of a mode's samples that were cut, or whose tokens were estimated, that is said."""
 FEWEST_SAID = 10
 SHOWN_TEXTS, SHOWN_CHARS = 3, 160
 
@@ -63,7 +63,7 @@ def first_needs(needs: Mapping[Variant, Sequence[Need]]) -> list[Need]:
 
 
 def check_readable(pool: SamplePool, first: Sequence[Need], task: Task, tier: str) -> None:
-    """Raise InputError where the answer pattern of the task reads next to none of the first answers.
+    """Raise InputError where the task's answer pattern reads next to none of the first answers.
 
     Answers that were cut do not count; a recording's own score needs no pattern.
     """
@@ -85,7 +85,8 @@ def check_readable(pool: SamplePool, first: Sequence[Need], task: Task, tier: st
     shown = "\n".join(f"  {_shown(text)}" for text in _spread(unread))
     raise InputError(
         f"{len(unread)} of the first {total} answers of tier {tier!r}, to two prompts, cannot be "
-        f"read as answers of task {task.name!r}: {_pattern(task.answer)}. It was said, for instance:\n"
+        f"read as answers of task {task.name!r}: {_pattern(task.answer)}. It was said, for "
+        "instance:\n"
         f"{shown}\n"
         "mend answer in the task (or what the prompts ask for) and run the same command again: "
         "nothing is bought twice"

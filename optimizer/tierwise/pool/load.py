@@ -38,19 +38,20 @@ def load(
 ) -> SampleTable:
     """The table of ``items``, in their order, for the variants of ``requests`` (a request an item).
 
-    Samples ``first … first + n_samples[variant] - 1`` become columns ``0 … n_samples[variant] - 1``. A sample that is
-    not there has no answer, and NaN for score, dollars and seconds. An abstention is there: it has
-    no answer, and the score that the metric gives to none. Log-probabilities are there as verifiers
-    where the tier gives them, NaN for a sample that has none, and so are the task's verifiers. Codes
-    of answers count up within an item in order of first sight, over variants in their order and samples
-    in theirs.
+    Samples ``first … first + n_samples[variant] - 1`` become columns ``0 … n_samples[variant] -
+    1``. A sample that is not there has no answer, and NaN for score, dollars and seconds. An
+    abstention is there: it has no answer, and the score that the metric gives to none.
+    Log-probabilities are there as verifiers where the tier gives them, NaN for a sample that has
+    none, and so are the task's verifiers. Codes of answers count up within an item in order of
+    first sight, over variants in their order and samples in theirs.
 
-    ``turns`` names the variants that are asked something else than the task: their replies are read by
-    the difficulty signal of that turn, and are among the table's ``nodes``. Variants with a path are
-    read from ``trees``; their price includes what their look-ups cost, and where a chain had ended
-    before, that is said and is no gap.
+    ``turns`` names the variants that are asked something else than the task: their replies are read
+    by the difficulty signal of that turn, and are among the table's ``nodes``. Variants with a path
+    are read from ``trees``; their price includes what their look-ups cost, and where a chain had
+    ended before, that is said and is no gap.
 
-    ``tier``'s prices apply, but for variants that name another tier, which is looked up in ``others``.
+    ``tier``'s prices apply, but for variants that name another tier, which is looked up in
+    ``others``.
 
     Raises:
         InputError: a variant names a tier that is not in ``others``.
@@ -129,7 +130,7 @@ def _node_table(
     tier: Tier,
     reading: _Reading,
 ) -> VariantTable:
-    """The samples of a variant with a path; a query costs and takes what its look-up does beside."""
+    """The samples of a variant with a path; a query costs what its look-up does beside."""
     level, told = trees.level(variant), trees.told(variant)
     rows = [(i, d, *row) for (i, d), row in rows_of(trees.pool, level.requests) if (i, d) in told]
     table = _variant_table(rows, shape, first, tier, reading, variant.turn)

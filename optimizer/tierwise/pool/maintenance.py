@@ -1,9 +1,9 @@
 """Looking after a pool's file: check it, save what a damaged one still holds, move completions.
 
-``check_pool`` says what is damaged and changes nothing. ``salvage_pool`` and ``collect_garbage`` write a new
-file from the rows that are to stay, and put it in the place of the old one, which is kept beside it.
-``export_lines`` and ``load_lines`` move completions as JSONL, one line a sample with its exact request, so
-that a pool is no prison for what was paid for.
+``check_pool`` says what is damaged and changes nothing. ``salvage_pool`` and ``collect_garbage``
+write a new file from the rows that are to stay, and put it in the place of the old one, which is
+kept beside it. ``export_lines`` and ``load_lines`` move completions as JSONL, one line a sample
+with its exact request, so that a pool is no prison for what was paid for.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tierwise.pool.tables import (
     TABLES,
     checksum,
     connect,
+    is_unclosed,
     lookup_checksum,
     sync_folder,
 )
@@ -85,10 +86,11 @@ def check_pool(path: Path) -> PoolDamage:
         InputError: there is no pool, or it was written by another version of tierwise.
     """
     damage = PoolDamage()
-    log, mark = (path.with_name(f"{path.name}-{end}") for end in ("wal", "open"))
-    if mark.exists() and path.exists() and not log.exists() and not _in_use(path):
+    log = path.with_name(f"{path.name}-wal")
+    if is_unclosed(path) and path.exists() and not log.exists() and not _in_use(path):
         damage.structure.append(
-            f"the last run did not end cleanly, and {log.name}, which held its last answers, is gone"
+            f"the last run did not end cleanly, and {log.name}, which held its last answers, "
+            "is gone"
         )
     try:
         db = connect(path, read_only=True)
@@ -177,7 +179,7 @@ def export_lines(pool: SamplePool, out: Path, model: str = "") -> int:
 
 
 def load_lines(pool: SamplePool, file: Path) -> tuple[int, int]:
-    """Take in what ``export_lines`` wrote; (samples that were new, samples that were there already).
+    """Take in what ``export_lines`` wrote; (new samples, samples that were there already).
 
     Raises:
         InputError: a line is not what it should be; what came before it is in the pool.

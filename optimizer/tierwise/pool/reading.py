@@ -311,9 +311,9 @@ class PoolReader:
     def _billed(self, run: str | None = None, tier: str | None = None) -> Billed:
         """What ``run`` (or all) spent on ``tier`` (or on all), over all starts.
 
-        ``spending`` has a row a reservation, at its worst case until it is settled; those that never
-        were (a run that was killed, or is under way) are possibly billed. ``losses`` has a row an
-        attempt that brought no answer and may be billed all the same, at its worst case.
+        ``spending`` has a row a reservation, at its worst case until it is settled; those that
+        never were (a run that was killed, or is under way) are possibly billed. ``losses`` has a
+        row an attempt that brought no answer and may be billed all the same, at its worst case.
         """
         of = {name: value for name, value in (("run", run), ("tier", tier)) if value is not None}
         where = "".join(f" AND {name} = ?" for name in of)

@@ -35,11 +35,11 @@ def recorded_table(
 
     A variant that names another tier is looked up in ``others``, at that tier's prices.
 
-    Column d is the recorded sample d; one that is not recorded, or failed, has NaN for score, dollars
-    and seconds. The recording's own answers are taken where it has them, else those in the text.
-    ``metric`` None is the metric ``recorded``: the recording's own score. The verifiers
-    ``verifier_score``, ``mean_logprob`` and ``confidence`` are there where some sample has them, and
-    those of ``verifiers``, which score the recorded answers.
+    Column d is the recorded sample d; one that is not recorded, or failed, has NaN for score,
+    dollars and seconds. The recording's own answers are taken where it has them, else those in the
+    text. ``metric`` None is the metric ``recorded``: the recording's own score. The verifiers
+    ``verifier_score``, ``mean_logprob`` and ``confidence`` are there where some sample has them,
+    and those of ``verifiers``, which score the recorded answers.
 
     Raises:
         UnsupportedError: the metric is ``recorded`` and a sample has no score, or a variant is not

@@ -127,6 +127,10 @@ class SamplePool(PoolReader):
     def close(self) -> None:
         """Fold the log into the file and let go of it."""
         with self._lock:
+            if self._mark is not None:
+                with contextlib.suppress(sqlite3.Error):  # then the log stays, and the mark says so
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    self._mark.closing()
             self._db.close()
             if self._mark is not None:
                 self._mark.close()

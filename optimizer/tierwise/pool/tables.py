@@ -1,8 +1,8 @@
 """The pool's file: an SQLite database in WAL mode, its tables, and how it is opened.
 
-``synchronous=FULL``: what was committed survives a power cut. Tables are append-only by trigger, but
-for what becomes of a reservation, and for claims. Samples and look-ups carry a checksum (CRC-32 of
-their content), which is verified when they are read.
+``synchronous=FULL``: what was committed survives a power cut. Tables are append-only by trigger,
+but for what becomes of a reservation, and for claims. Samples and look-ups carry a checksum (CRC-32
+of their content), which is verified when they are read.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ CREATE TABLE lost_lookups (
     PRIMARY KEY (retriever, query, k, run)
 ) WITHOUT ROWID;
 
--- Samples that somebody is buying, so that nobody else does; nothing here outlives its buyer's lease.
+-- Samples that somebody is buying, so that nobody else does, for as long as its buyer's lease.
 CREATE TABLE buyers (
     name TEXT PRIMARY KEY,
     until_s REAL NOT NULL          -- seconds since the epoch; renewed while the buyer is alive
@@ -337,6 +337,17 @@ def how_to_go_on(path: Path) -> str:
     )
 
 
+_CLOSING = "closing"
+
+
+def is_unclosed(path: Path) -> bool:
+    """Whether a mark says that the last writer of the pool did not come to close it."""
+    try:
+        return not path.with_name(f"{path.name}-open").read_text().endswith(_CLOSING)
+    except FileNotFoundError:
+        return False
+
+
 class OpenMark:
     """A file beside the pool for as long as somebody has it open to write.
 
@@ -347,18 +358,27 @@ class OpenMark:
     def __init__(self, path: Path) -> None:
         """Raises InputError where the write-ahead log of a pool that was not closed is gone."""
         self._path = path.with_name(f"{path.name}-open")
-        unclosed = self._path.exists()
-        self._file: IO[str] = self._path.open("a")
+        unclosed = is_unclosed(path)
+        self._file: IO[str] = self._path.open("a+")
         fcntl.flock(self._file, fcntl.LOCK_SH)
         log = path.with_name(f"{path.name}-wal")
         if unclosed and path.exists() and not log.exists() and self._alone():
             self._file.close()
             raise InputError(
-                f"the last run on this pool did not end cleanly, and {log.name}, which held its last "
-                f"answers, is gone: put it back, or `tierwise pool salvage {path}` goes on without "
+                f"the last run on this pool did not end cleanly, and {log.name}, which held its "
+                f"last answers, is gone: put it back, or `tierwise pool salvage {path}` goes "
+                "on without "
                 "them, and the next run buys them again",
                 path=path,
             )
+        self._file.truncate(0)
+
+    def closing(self) -> None:
+        """Note that all is in the database's own file, where nobody else has it open."""
+        if self._alone():
+            self._file.write(_CLOSING)
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def _alone(self) -> bool:
         """Whether no other process has the pool open to write."""

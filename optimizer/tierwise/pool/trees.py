@@ -73,8 +73,8 @@ class Library:
     ) -> dict[str, Retrieved | Lost]:
         """What each query brings, looked up where the pool does not have it.
 
-        A query that failed for good in this run is not asked again in it. Where the account's limits
-        do not allow what is missing, it is not there.
+        A query that failed for good in this run is not asked again in it. Where the account's
+        limits do not allow what is missing, it is not there.
         """
         asked = tuple(dict.fromkeys(queries))
         known = pool.lookups(
