@@ -1,4 +1,4 @@
-"""Typed rows of what a run's samples and policies say; nothing is bought or drawn here.
+"""Typed rows of what a run's samples and policies say; nothing is bought or shown here.
 
 `ablation`, `signals` and `prompts` make the rows of `summary.json` from the result of a search;
 `tiers`, `policies`, `prompts`, `search_rounds` and `changes` make those of `compare` and the report from what

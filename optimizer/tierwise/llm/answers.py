@@ -6,7 +6,7 @@ does not depend on who received it.
 **Texts.** ``content`` is a string or a list of parts, of which the text parts are read; a thought in
 front (``<think>…</think>``) is no part of the text. A choice that ended by an error is no answer.
 
-**Tokens.** The usage of a call is the sum over its choices, and is dealt to them by their
+**Tokens.** The usage of a call is the sum over its choices, and is split among them by their
 log-probabilities where each carries some, else by the length of what each said. It is corrected
 upward, and marked as estimated, where it cannot be right: below the log-probabilities or the words
 of the texts (a token holds at most one word), the usage of one choice for ``n`` of them, null, zero
@@ -480,14 +480,14 @@ def _guess(choice: _Choice, size: int, cap: int) -> int:
 
 
 def _dealt(total: int, weights: Sequence[int]) -> list[int]:
-    """``total`` dealt by ``weights`` in whole numbers that add up to it (largest remainders).
+    """``total`` split by ``weights`` in whole numbers that add up to it (largest remainders).
 
     Weights of zero share alike; the first of equal remainders gets the odd one.
     """
     known = list(weights) if sum(weights) else [1] * len(weights)
     whole = sum(known)
-    dealt = [total * w // whole for w in known]
+    split = [total * w // whole for w in known]
     by_remainder = sorted(range(len(known)), key=lambda i: (-(total * known[i] % whole), i))
-    for i in by_remainder[: total - sum(dealt)]:
-        dealt[i] += 1
-    return dealt
+    for i in by_remainder[: total - sum(split)]:
+        split[i] += 1
+    return split

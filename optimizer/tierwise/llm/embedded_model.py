@@ -1,4 +1,4 @@
-"""The embedded models behind the seam: sampled in worker processes, priced and timed nominally.
+"""The embedded models behind the seam: sampled in worker processes, with simulated prices and latencies.
 
 Nobody sends a bill for an embedded model, and its speed is that of the machine at hand. So that
 policies can be compared, and rebuilt to the byte, its dollars and seconds are simulated: proportional
@@ -54,7 +54,7 @@ _THREADS = (
 
 
 def simulated_price(parameters: int) -> Price:
-    """What a model of this size costs in comparisons; nobody's bill."""
+    """What a model of this size costs in comparisons: simulated, not billed."""
     completion = round(parameters * SIMULATED_USD_PER_MTOK, 6)
     prompt = round(completion * SIMULATED_PROMPT_SHARE, 6)
     return Price(prompt, completion, as_of="simulated", simulated=True)
@@ -146,7 +146,7 @@ class EmbeddedFleet:
             return self._executor.submit(_sample, name, list(chunk))
 
     def close(self) -> None:
-        """End the workers, after the chunks that they are drawing."""
+        """End the workers, after the chunks that they are sampling."""
         with self._lock:
             if self._executor is not None:
                 self._executor.shutdown(wait=True, cancel_futures=True)

@@ -12,7 +12,7 @@ quota (without a wait that is named)                  at once the provider's end
 
 ``classify_answer`` reads status, headers and bytes of an answer, whoever received it.
 ``classify_error`` is for what brought no answer. Faults are told apart by status, by the provider's
-codes and by its wording, so nothing here imports LiteLLM. No text that leaves this file holds a key.
+codes and by its message, so nothing here imports LiteLLM. No text that leaves this file holds a key.
 """
 
 from __future__ import annotations

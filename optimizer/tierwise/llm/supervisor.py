@@ -12,7 +12,7 @@ from tierwise.llm.base import Call
 
 
 class Withheld(Exception):
-    """A call that its supervisor did not let out: it was not sent, and is on nobody's bill."""
+    """A call that its supervisor did not let out: it was not sent, and costs nothing."""
 
 
 class Supervisor:

@@ -187,7 +187,7 @@ def own_variants(table: SampleTable) -> SampleTable:
 
 @dataclass(frozen=True)
 class TierProblem:
-    """One tier of a job. Stages hand it on with what they learned.
+    """One tier of a job. Stages pass it along with what they learned.
 
     Attributes:
         search_size: how much a search looks at; scaled to the budget by the first stage.
