@@ -57,7 +57,9 @@ def test_with_a_verifier_many_samples_of_the_worse_prompt_win_and_without_it_the
         told[how] = (tier["gate"], front[0], front[-1], write_report(run).read_text())
     assert told["with"][:3] == ("passed", "io", "cot")
     assert told["without"][:3] == ("not passed", "io", "io")
-    assert "Keep the baseline prompt" in told["without"][3].replace("&#x27;", "'").replace("&#39;", "'")
+    assert "Keep the baseline prompt" in told["without"][3].replace("&#x27;", "'").replace(
+        "&#39;", "'"
+    )
     assert "one sample of io/direct" in told["without"][3]
 
 

@@ -1,4 +1,4 @@
-"""The search of each tier of a job: its model or recording, its variants, its share of the budget."""
+"""The search of each tier of a job: its model or recording, variants and share of the budget."""
 
 from __future__ import annotations
 

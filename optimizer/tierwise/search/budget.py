@@ -95,7 +95,7 @@ def stage_table(size: SearchSize, counts: SampleCounts) -> tuple[StageRow, ...]:
 
 
 def _new(there: list[int], items: int, samples: int) -> list[int]:
-    """Samples that ``items`` lack of ``samples`` each; ``there`` is what they have, and is updated."""
+    """Samples that ``items`` lack of ``samples`` each; ``there`` is updated."""
     there += [0] * (items - len(there))
     new = [max(0, samples - have) for have in there[:items]]
     there[:items] = [max(samples, have) for have in there[:items]]

@@ -79,7 +79,7 @@ def _leading(evaluator: Evaluator, dimensions: Dimensions) -> list[Variant]:
 def _listed(
     evaluator: Evaluator, dimensions: Dimensions, leading: Sequence[Variant]
 ) -> Iterator[_Stages]:
-    """First stages that may end a request, then a stage of one or several samples; or two of them."""
+    """First stages that may end a request, then one stage of one or several samples, or two."""
     own = [variant for variant in leading if variant.tier is None]
     first: list[tuple[tuple[Variant, ...], int, float, float | None]] = []
     for variant in own:

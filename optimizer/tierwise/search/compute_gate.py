@@ -1,11 +1,11 @@
 """The compute gate: before a tier may spend on more than one sample, can spending pay here?
 
 Non-reasoning models do not catch up at any budget, and much compute adds little to some tasks
-(arXiv 2504.14047). On the first purchase the best strategy of several samples is cross-fitted against the
-best single sample, both chosen on items that they are not scored on, net of their cost at the job's
-price. The gate closes only where the upper bound of that net gain is below zero: a gate that closes
-wrongly costs a tier all of its gain, one that stays open only samples. It never closes where samples
-are free. It depends on the samples alone, not on a seed.
+(arXiv 2504.14047). On the first purchase the best strategy of several samples is cross-fitted
+against the best single sample, both chosen on items that they are not scored on, net of their cost
+at the job's price. The gate closes only where the upper bound of that net gain is below zero: a
+gate that closes wrongly costs a tier all of its gain, one that stays open only samples. It never
+closes where samples are free. It depends on the samples alone, not on a seed.
 """
 
 from __future__ import annotations

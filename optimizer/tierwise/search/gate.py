@@ -1,11 +1,12 @@
 """The gate: a policy is exported only where it is surely better, or surely as good and cheaper.
 
 Evidence is the test split, which nothing was chosen on, and the validation split as cross-fitted
-(``selection.cross_fitted``): there each item is judged under a policy that was chosen without it, so
-that 60 test items do not throw away what 200 validation items show. Folds share most of the items
-that they choose on, hence their errors are correlated: the validation items' share of the variance
-is taken VALIDATION_FOLDS / (VALIDATION_FOLDS - 1) times, as Nadeau and Bengio (Machine Learning 2003) correct it. By
-simulation at most 5% of jobs without a better policy pass (benchmarks/false_exports.py).
+(``selection.cross_fitted``): there each item is judged under a policy that was chosen without it,
+so that 60 test items do not throw away what 200 validation items show. Folds share most of the
+items that they choose on, hence their errors are correlated: the validation items' share of the
+variance is taken VALIDATION_FOLDS / (VALIDATION_FOLDS - 1) times, as Nadeau and Bengio (Machine
+Learning 2003) correct it. By simulation at most 5% of jobs without a better policy pass
+(benchmarks/false_exports.py).
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ class TierProblem:
         search_size: how much a search looks at; scaled to the budget by the first stage.
         assumed: what a sample costs, before the first is bought.
         study_rounds: those of earlier rounds, which these are counted on from.
-        scores: names of the scores that samples have; None: log-probabilities, if the tier has them.
+        scores: names of the scores that samples have; None: log-probabilities, if there are any.
         ready_signals: self-report and fitted signals -> how a policy may use them, from the first
             stages.
         before: what the search begins from, where the folder holds an earlier one.

@@ -3,8 +3,9 @@
 A round reflects on what the best policy so far still gets wrong, tries each proposed prompt in the
 place of the one that it was written for, and searches again with those that are not surely worse.
 It is worth it where its policy is surely better than the one before it, or surely as good and
-cheaper, paired on items of the validation split that no study saw; after one that is not, none follows.
-Its prompts stay in the search: the validation split decides about them like about all others.
+cheaper, paired on items of the validation split that no study saw; after one that is not, none
+follows. Its prompts stay in the search: the validation split decides about them like about all
+others.
 """
 
 from __future__ import annotations
@@ -465,7 +466,7 @@ def _with(q: TierProblem, accepted: Sequence[Tried]) -> TierProblem:
 MOST_SHOWN = 24
 """Failures of a brief; a reflection samples from them."""
 FAILS = 0.95
-"""An item is right where the policy gets at least this on it, over the permutations of its samples."""
+"""An item is right where the policy scores this on it at least, over permutations of samples."""
 
 
 class Aimed(NamedTuple):

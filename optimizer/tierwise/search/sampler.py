@@ -4,12 +4,12 @@ A policy is made of parts: the difficulty signal, the cuts of the items into buc
 a bucket. Independent samplers forget that parts are good together, and model-based ones are slow on
 conditional spaces (Optuna's multivariate TPE asks about 14 times a second:
 ``benchmarks/search_quality.py``). This one picks a parent by random scalarisation of score and
-cost, then mutates or recombines one or two parts (a small step, that part of another good policy, or
-anew). A bucket that is added begins as one of another good policy, the easiest as one for a higher
-price. Some trials change the signal alone: good cuts and recipes are good under several signals, and
-a study would settle on the first. The first trials go through simple policies: there is no parent
-yet, and what is good alone is good in parts. A draft that is no new policy is made anew: a study
-spends no trial on what it knows.
+cost, then mutates or recombines one or two parts (a small step, that part of another good policy,
+or anew). A bucket that is added begins as one of another good policy, the easiest as one for a
+higher price. Some trials change the signal alone: good cuts and recipes are good under several
+signals, and a study would settle on the first. The first trials go through simple policies: there
+is no parent yet, and what is good alone is good in parts. A draft that is no new policy is made
+anew: a study spends no trial on what it knows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EXPLORE = 0.2
 """Share of later trials that change the difficulty signal, and keep all else of a good policy."""
 
 SHARED = 0.7
-"""How often a new variant of a probe is one of the easiest bucket's: its samples then count twice."""
+"""How often a new variant of a probe is one of the easiest bucket's: samples then count twice."""
 
 STEP, TAKE = 0.5, 0.35
 """How a part changes: by a step, by another policy's part; else anew."""

@@ -1,4 +1,4 @@
-"""Which policy is taken at each operating point, and what it is worth on items it was not chosen on.
+"""Which policy is taken at each operating point, and its worth on items it was not chosen on.
 
 A policy is chosen by its estimated utility on all validation items; no significance is asked of a
 handful of them. Two things would flatter such a choice, and cross-fitting (choose on k - 1 folds of
@@ -11,7 +11,8 @@ the items, score on the k-th, repeat over partitions) measures both:
   the cross-fitted mean of the whole procedure, the choice of the kind included (nested
   cross-validation; Cawley and Talbot, JMLR 2010), which is not.
 
-Partitions depend on the number of items alone, not on a seed: the same samples give the same choice.
+Partitions depend on the number of items alone, not on a seed: the same samples give the same
+choice.
 """
 
 from __future__ import annotations
@@ -363,7 +364,7 @@ def _bounded(table: CandidateTable, bound: Mapping[str, float], margin: float) -
 
 
 def price_aim(wanted: str | Mapping[str, float]) -> Utility:
-    """What a gain of score may cost under a job's operating point: what the compute gate goes by."""
+    """What a gain of score may cost under a job's operating point: the compute gate goes by it."""
     if isinstance(wanted, str):
         return Utility() if wanted == "quality" else Utility(SCORE_PER_DOUBLING)
     if "usd_per_point" in wanted:

@@ -1,9 +1,9 @@
 """The stages of a tier's search, in their order: screen, gate, fit, race, study, select, test.
 
 Screen, race and study look for policies on nested items of the validation split, each with fewer
-variants and more samples; what is chosen from all that the study judged is measured once on the test
-split. Nothing depends on time or on the order in which calls come back: the same problem and samples
-give the same result.
+variants and more samples; what is chosen from all that the study judged is measured once on the
+test split. Nothing depends on time or on the order in which calls come back: the same problem and
+samples give the same result.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ WARM_STARTS = 24
 """Allocations that a study begins with."""
 
 LEAST_SAMPLES = 4
-"""Samples an item of a one-sample policy on held-out items: more than one, to see past its noise."""
+"""Samples an item of a one-sample policy on held-out items: several, to see past its noise."""
 
 
 class VariantAtOneSample(NamedTuple):
@@ -95,7 +95,7 @@ class Explored:
 def explore(
     problem: TierProblem, samples: Samples, listener: Listener, known: Sequence[Proposal] = ()
 ) -> Explored:
-    """Look for policies on the validation split; ``known`` are an earlier study's, judged again here.
+    """Look for policies on the validation split; ``known`` are an earlier study's, judged again.
 
     Raises:
         BudgetError: the budget does not last to the end.
@@ -173,8 +173,8 @@ def _measured_cost(table: SampleTable, tier: Tier) -> SampleCost:
 #
 # At one sample the ranks of prompts are not those under a vote, so a variant is judged by all that
 # the strategies can make of its samples. It is dropped only where, on all items and on the shorter
-# and the longer half of them, every one of its points is dominated by some other variant, at a level
-# that is split over the pairs of variants; a variant that is only good for hard items stays.
+# and the longer half of them, every one of its points is dominated by some other variant, at a
+# level that is split over the pairs of variants; a variant that is only good for hard items stays.
 
 
 def kept(
@@ -240,7 +240,7 @@ def survivors(points: Envelope, *, alpha: float = 0.05) -> tuple[Variant, ...]:
 
 
 def _dominated(points: Envelope, mask: Mask, z: float) -> Mask:
-    """(n_variants,): each of the variant's points is surely beaten by a point of another variant."""
+    """(n_variants,): each of the variant's points is surely beaten by one of another variant."""
     score, usd = points.score[:, mask], points.usd[:, mask]
     beaten = _surely_above(score, z) & _surely_above(-usd, 0.0)  # [a, b]: a beats b
     own = points.variant[:, None] == points.variant[None, :]
