@@ -1,7 +1,7 @@
 # Each target makes its own .venv where there is none.
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests share the cores by file, since files share their dear fixtures.
+# Tests share the cores by file, since files share their expensive fixtures.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: tune test check benchmark clean

@@ -29,7 +29,7 @@ def right(count: int) -> np.ndarray:
     [
         (230, 9.0, True),  # 80 items more, at nine times the dollars
         (150, 0.5, True),
-        (152, 2.0, False),  # two items more, and dearer
+        (152, 2.0, False),  # two items more, and more expensive
         (150, 1.0, False),  # the baseline itself
         (100, 0.1, False),  # much cheaper, and worse
     ],
