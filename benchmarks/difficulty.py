@@ -64,7 +64,8 @@ def opened(found: TierResult, result: TuneResult) -> World:
     variants = tuple(dict.fromkeys((*dimensions.variants, *switch)))
     wanted = {**dict.fromkeys(variants, dimensions.max_samples), **asked_of(q.ready_signals)}
     items = (
-        q.items("tune")[: q.search_size.study_items] + q.items("test")[: q.search_size.test_items]
+        q.items("validation")[: q.search_size.study_items]
+        + q.items("test")[: q.search_size.test_items]
     )
     model = open_model(q.tier)
     try:

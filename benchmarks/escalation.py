@@ -4,7 +4,7 @@
     python benchmarks/escalation.py --recordings FOLDER   # and recorded pairs of models
 
 A recorded pair is gpt-3.5-turbo and gpt4 over greedy samples of several prompts, gpt4 at 20 times the
-price. Each task is split anew SPLITS times into study, select and test items, and each split is
+price. Each task is split anew SPLITS times into validation and test items, and each split is
 searched from scratch with the operating point ``level``. A row pools the splits: an item counts
 with the mean over the splits that tested it, and intervals resample items, so that they are those
 of the procedure, not of one lucky policy. ``strong`` is gpt4's best prompt at one sample, as its own
@@ -35,7 +35,7 @@ from tierwise.tasks import Item, Task
 from tierwise.tasks.task import assign_splits
 
 TASKS = ("date", "gsm8k", "svamp", "sports", "aqua")
-SHARES = {"train": 0.0, "tune": 0.45, "select": 0.2, "test": 0.35}
+SHARES = {"train": 0.0, "validation": 0.65, "test": 0.35}
 CHEAP, DEAR = "gpt-3.5-turbo", "gpt4"
 PRICES = {CHEAP: Price(1.5, 2.0, as_of="2023"), DEAR: Price(30.0, 40.0, as_of="2023")}
 

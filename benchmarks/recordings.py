@@ -79,7 +79,7 @@ class Source:
         items = self.path.with_name(self.path.name.replace(".jsonl", ".items.jsonl"))
         (folder / "task.yaml").write_text(
             f"name: {self.name}\ninputs: [question]\nitems: {items}\nmetric: recorded\n"
-            "splits: {train: 0.0, tune: 0.5, select: 0.2, test: 0.3}\n"
+            "splits: {train: 0.0, validation: 0.7, test: 0.3}\n"
             f"verifiers: {verifiers}\n"
         )
         tiers = {}

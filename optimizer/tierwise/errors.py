@@ -104,6 +104,8 @@ RENAMED = {
     "nominal": "simulated",
     "probe_arms": "probe_variants",
     "probe_draws": "probe_samples",
+    "select": "validation",
+    "tune": "validation",
     "wording": "paraphrases",
     "wordings": "paraphrases",
 }

@@ -32,7 +32,9 @@ def test_instructions_are_written_over_http_within_the_budget(
     folder = write_task(tmp_path / "sums")
     (folder / "prompts.yaml").write_text('- {id: plain, system: "Add.", user: "{{ question }}"}\n')
     text = (folder / "task.yaml").read_text()
-    (folder / "task.yaml").write_text(text.replace("0.05, tune: 0.35", "0.15, tune: 0.45"))
+    (folder / "task.yaml").write_text(
+        text.replace("0.05, validation: 0.6", "0.15, validation: 0.5")
+    )
     loopback.speak = with_proposer
     loopback.fault = lambda n: Fault("status", 400) if n == 0 else None
     wanted = job(

@@ -92,7 +92,7 @@ def set_up(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     task = path.parent / "task"
     (task / "prompts.yaml").write_text(PROMPTS)
     text = (task / "task.yaml").read_text()
-    (task / "task.yaml").write_text(text.replace("0.05, tune: 0.3", "0.1, tune: 0.4"))
+    (task / "task.yaml").write_text(text.replace("0.05, validation: 0.55", "0.1, validation: 0.5"))
     install(patch, says=says)
     return path
 

@@ -113,3 +113,9 @@ def test_what_a_task_refuses():
         task(items(1), metric="exact_mach")
     with pytest.raises(InputError, match="did you mean 'validation'"):
         task(items(1), shares={"valdation": 1.0})
+
+
+@pytest.mark.parametrize("old", ["tune", "select"])
+def test_the_splits_of_before_are_called_validation(old):
+    with pytest.raises(InputError, match=f"unknown split '{old}': it is called 'validation' now"):
+        task(items(1), shares={old: 1.0})
