@@ -20,15 +20,10 @@ import numpy as np
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Policy, Recipe, StrategySpec, Variant, uniform
 from tierwise.schema.space import Dimension, Range, SearchSpace
+from tierwise.search.cascades import cascades
 from tierwise.search.gate import PairedItems
-from tierwise.search.selection import (
-    TINY,
-    Candidate,
-    CandidateTable,
-    Utility,
-    complexity,
-    cross_fitted,
-)
+from tierwise.search.selection import Candidate, CandidateTable, Utility, complexity, cross_fitted
+from tierwise.search.space import Dimensions
 from tierwise.stats.intervals import UNSUPPORTED, Floats, Interval
 from tierwise.tasks.verifiers import LOGPROBS
 
@@ -38,8 +33,8 @@ _FEWEST_ITEMS = 40
 VOTES = (3, 5, 9, 17)
 """Samples of a vote that are looked at."""
 
-THRESHOLDS = (0.7, 0.9)
-"""Of adaptive votes."""
+THRESHOLDS = (0.8, 0.9)
+"""Of adaptive votes: one answer is enough for none of them."""
 
 PAIRED_VARIANTS = 6
 """Variants, the best at one sample first, whose pairs are looked at voting together."""
@@ -108,12 +103,19 @@ def decide(
     """
     evaluator = Evaluator(table, permutations, exact=False)
     singles = [uniform(variant, StrategySpec.of("single")) for variant in table.variants]
-    more = [*_strategies(table, space, logprobs), *_searches(table, space)]
+    most = max(rows.n_samples for rows in table.variants.values())
+    staged = space
+    if (
+        max(space.buckets) > 1
+    ):  # a probe, then another variant: as a cascade, whose cost is the same
+        staged = replace(space, strategies={"cascade": {}, **space.strategies})
+    listed = cascades(evaluator, Dimensions(staged, tuple(table.variants), logprobs, most))
+    more = [*_strategies(table, space, logprobs), *_searches(table, space), *listed]
     candidates = [Candidate(policy, -1, evaluator.evaluate(policy)) for policy in singles + more]
     supported = [c for c in candidates if not np.isnan(c.evaluation.score).any()]
     one = [c for c in supported if complexity(c.policy) == 0]
     several = [c for c in supported if complexity(c.policy) > 0]
-    samples = max(rows.n_samples for rows in table.variants.values())
+    samples = most
     if not one or not several or table.n_items < 2:
         return GateDecision(True, False, table.n_items, samples)
     tables = [CandidateTable.of(group) for group in (several, one)]
@@ -126,8 +128,7 @@ def decide(
         _label(group[aim.pick(of, np.arange(len(group)))].policy)
         for group, of in zip((several, one), tables, strict=True)
     ]
-    # Strategies that did on every item what one sample does gain nothing either.
-    stays_open = free or not decided or (net.high >= 0 and bool(np.abs(gain).max() > TINY))
+    stays_open = free or not decided or net.high >= 0
     return GateDecision(stays_open, decided, table.n_items, samples, net, *leaders)
 
 
