@@ -21,6 +21,7 @@ from tierwise.evaluation import (
 )
 from tierwise.evaluation.evaluator import may_bind
 from tierwise.schema import Limits, Policy, Recipe, StrategySpec, uniform
+from tierwise.strategies import Stage
 
 
 def replayed(policy: Policy, table, permutations: Permutations) -> np.ndarray:
@@ -165,3 +166,9 @@ def test_a_slow_provider_does_not_bind_a_policy_that_a_search_proposes() -> None
     fast_found, slow_found = (Evaluator(t, Permutations(4)).evaluate(policy) for t in (table, slow))
     assert np.array_equal(fast_found.score, slow_found.score, equal_nan=True)
     assert np.array_equal(fast_found.samples, slow_found.samples, equal_nan=True)
+
+
+def test_a_cascade_over_too_few_variants_is_unsupported() -> None:
+    stages = (Stage((0,), 1), Stage((1,), 1))
+    policy = uniform(VARIANTS[0], StrategySpec.of("cascade", stages=stages))
+    assert np.isnan(Evaluator(random_table(0)).evaluate(policy).score).all()

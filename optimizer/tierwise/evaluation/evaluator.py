@@ -259,6 +259,8 @@ class StrategyWalks:
         )
         seen = len(first)
         if isinstance(strategy, Cascade):
+            if strategy.n_variants > len(recipe.variants):
+                return self.unsupported()
             first += tuple(itertools.chain.from_iterable(strategy.schedule(first)))
         elif first == tuple(interleave([0] * len(recipe.variants), seen)):
             first = ()  # the probe's samples are those that would have been interleaved anyway

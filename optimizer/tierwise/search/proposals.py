@@ -633,7 +633,9 @@ def in_place(
     variants, strategy = recipe.variants, recipe.strategy
     new = [replace_prompt(variant, renamed) for variant in variants]
     buckets = list(policy.buckets)
-    buckets[bucket] = Recipe(in_order(new), strategy)
+    # A cascade's stages name its variants by their place.
+    placed = tuple(new) if strategy.kind == "cascade" else in_order(new)
+    buckets[bucket] = Recipe(placed, strategy)
     changed = replace(policy, buckets=tuple(buckets))
     return changed, tuple(a for a, old in zip(new, variants, strict=True) if a != old)
 

@@ -88,6 +88,11 @@ class Cascade:
             raise InputError(f"cascade.weights must be above 0, got {self.weights!r}")
 
     @property
+    def n_variants(self) -> int:
+        """The fewest variants that a recipe must have for it."""
+        return 1 + max(variant for stage in self.stages for variant in stage.variants)
+
+    @property
     def max_samples(self) -> int:
         """Samples of all stages."""
         return sum(stage.samples for stage in self.stages)
