@@ -338,12 +338,10 @@ WAITED = [
     Case("200, not an object", Raw(200, "[1, 2]"), "malformed"),
     Case("empty choices", Raw(200, {"choices": [], "usage": {}}), "malformed"),
     Case("choices null", Raw(200, {"choices": None}), "malformed"),
-    Case(
-        "finish_reason error", changed(said("Answ", "error"), error={"code": 502}), "server_error"
-    ),
-    Case("error beside a stop", changed(said("Answ"), error={"message": "died"}), "server_error"),
-    Case("finish_reason abort", said("Answ", "abort"), "server_error"),
-    Case("DeepSeek: no resources", said("An", "insufficient_system_resource"), "server_error"),
+    Case("finish_reason error", changed(said("Answ", "error"), error={"code": 502}), "broken_off"),
+    Case("error beside a stop", changed(said("Answ"), error={"message": "died"}), "broken_off"),
+    Case("finish_reason abort", said("Answ", "abort"), "broken_off"),
+    Case("DeepSeek: no resources", said("An", "insufficient_system_resource"), "broken_off"),
     Case(
         "stream, error on the way",
         events({"delta": {"content": "A"}}, usage=False)._replace(

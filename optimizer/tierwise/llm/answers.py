@@ -120,7 +120,7 @@ class AnswerReader:
         """The ``call.n`` samples of a body, in the order of the choices' indices.
 
         ``cap``: the most tokens of a sample, 0 where nobody knows. A choice that is missing, or that
-        is no answer, is a ``Failure`` in its place: ``missing_choice``, ``server_error`` or ``poison``.
+        is no answer, is a ``Failure`` in its place: ``missing_choice``, ``broken_off`` or ``poison``.
 
         Raises:
             Fault: there is no choice, or a number in the usage is none.
@@ -375,7 +375,7 @@ def _choice(row: Mapping[str, Any]) -> _Choice:
     if finish_reason == "error" or error:
         fault = classify_answer(200, {}, json.dumps({"error": error or {"message": ""}}))
         message_ = f"the provider broke off: {fault.message or 'no reason given'}"
-        return choice._replace(fault=Fault("server_error", brief(message_), billed=True))
+        return choice._replace(fault=Fault("broken_off", brief(message_), billed=True))
     if content is not None and not isinstance(content, str | list):
         return choice._replace(fault=_poison(f"content is of type {type(content).__name__}"))
     if len(text) > LONGEST_TEXT:

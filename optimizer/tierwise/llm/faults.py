@@ -3,7 +3,8 @@
 ====================================================  ============================================
 rate_limit, overloaded                                tried again, after the wait that the answer
                                                       names in a header or in words
-timeout, connection, server_error, malformed          tried again, after growing waits with jitter
+timeout, connection, server_error, malformed,         tried again, after growing waits with jitter
+broken_off (an answer that ended by an error)
 content_policy, context_window, bad_request, poison   at once a ``Failure`` row of the sample
 auth (401); forbidden (403), not_found (404) and      a ``Failure`` row; on three different items,
 redirect (3xx) before any good answer                 with no good answer between, the provider's end
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AGAIN = frozenset(
-    {"rate_limit", "overloaded", "timeout", "connection", "server_error", "malformed"}
+    {
+        *("rate_limit", "overloaded", "timeout", "connection", "server_error", "malformed"),
+        "broken_off",
+    }
 )
 """Kinds that are tried again."""
 LIMITED = frozenset({"rate_limit", "overloaded"})

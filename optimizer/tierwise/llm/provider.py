@@ -41,7 +41,7 @@ Farewell = Callable[[], Coroutine[Any, Any, None]]
 
 log = logging.getLogger("tierwise.llm")
 
-AGAIN_ALONE = frozenset({"missing_choice", "server_error"})
+AGAIN_ALONE = frozenset({"missing_choice", "broken_off"})
 """Failures of single choices of a call for several, which are asked for again one by one."""
 
 
