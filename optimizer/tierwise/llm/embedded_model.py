@@ -143,7 +143,8 @@ class EmbeddedFleet:
         with self._lock, _broken_explained():
             if self._executor is None:
                 self._executor = self._start()
-            return self._executor.submit(_sample, name, list(chunk))
+            with _interrupts_held():
+                return self._executor.submit(_sample, name, list(chunk))
 
     def close(self) -> None:
         """End the workers, after the chunks that they are sampling."""
@@ -168,7 +169,8 @@ class EmbeddedFleet:
         os.environ.update(dict.fromkeys(_THREADS, "1"))
         try:
             for _ in range(self.workers):
-                executor.submit(os.getpid)
+                with _interrupts_held():
+                    executor.submit(os.getpid)
         finally:
             for name, value in before.items():
                 if value is None:
@@ -237,6 +239,20 @@ def _broken_explained() -> Iterator[None]:
         raise ProviderError(
             "a worker of the embedded models died: killed from outside, or out of memory"
         ) from None
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back where workers may start: a process inherits the mask of the thread that starts
+    it, so that none is interrupted while it imports, before ``_enlist``."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _result(future: Future[list[list[Result]]]) -> list[list[Result]]:
