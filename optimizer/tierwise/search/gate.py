@@ -6,7 +6,7 @@ so that 60 test items do not throw away what 200 validation items show. Folds sh
 items that they choose on, hence their errors are correlated: the validation items' share of the
 variance is taken VALIDATION_FOLDS / (VALIDATION_FOLDS - 1) times, as Nadeau and Bengio (Machine
 Learning 2003) correct it. By simulation at most 5% of jobs without a better policy pass
-(benchmarks/false_exports.py).
+(docs/design/selection.md).
 """
 
 from __future__ import annotations
