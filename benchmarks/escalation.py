@@ -109,10 +109,14 @@ class Pooled:
 
     def add(self, found: TierResult, rows: dict[str, Policy]) -> None:
         """One split's policies."""
+        held_out = found.held_out
+        items, judged = held_out.table.item_ids, held_out.evaluations
+        if not set(rows.values()) <= set(judged):  # samples are paid for: only one was tested
+            items, judged = held_out.validation_items, held_out.validated
         for name, policy in rows.items():
-            got = found.tested[policy]
+            got = judged[policy]
             self.escalated_share[name].append(escalated_share(policy, got.shares))
-            for item, score, usd in zip(found.test_table.item_ids, got.score, got.usd, strict=True):
+            for item, score, usd in zip(items, got.score, got.usd, strict=True):
                 self.score[name].setdefault(item, []).append(float(score))
                 self.usd[name].setdefault(item, []).append(float(usd))
 
@@ -139,9 +143,9 @@ class Pooled:
 
 def rows_of(found: TierResult, cheap: str, strong: str) -> dict[str, Policy]:
     """What is compared, by name."""
-    beside = found.beside
+    beside, steps = found.held_out.beside, found.held_out.ablation_steps
     return {
-        "cheap, one sample": found.ablation_steps["best_prompt_one_sample"],
+        "cheap, one sample": steps["best_prompt_one_sample"],
         "cheap, tuned": beside[f"always {cheap}"],
         "strong": beside[f"always {strong}"],
         "strong, tuned": beside[f"always {strong}, tuned"],
@@ -192,7 +196,9 @@ def embedded(work: Path, trials: int) -> None:
     for name in ("small", "medium"):
         pooled, found = Pooled(), run.found[name]
         pooled.add(found, rows_of(found, name, "large"))
-        print(f"arithmetic: embedded {name} and large, {found.test_table.n_items} items tested")
+        print(
+            f"arithmetic: embedded {name} and large, {found.study_table.n_items} validation items"
+        )
         pooled.show("strong")
 
 

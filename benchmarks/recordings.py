@@ -106,7 +106,7 @@ def invented(result: TuneResult, source: Source) -> int:
     wrong = 0
     for name, found in result.found.items():
         recording = Recording.load(source.path, name)
-        for table in (found.prompt_table, found.study_table, found.test_table):
+        for table in (found.prompt_table, found.study_table, found.held_out.table):
             for variant, rows in table.variants.items():
                 for i, item in enumerate(table.item_ids):
                     for d in np.flatnonzero(~np.isnan(rows.score[i])):
@@ -130,7 +130,7 @@ class Chosen(NamedTuple):
     @classmethod
     def of(cls, found: TierResult) -> Chosen:
         """Of one tier."""
-        (recipe,) = found.ablation_steps["best_prompt_one_sample"].buckets
+        (recipe,) = found.held_out.ablation_steps["best_prompt_one_sample"].buckets
         policy = found.points[found.chosen].policy
         judged = Evaluator(found.prompt_table, Permutations(16, 0)).evaluate(policy)
         best = rank_prompts(found.prompt_table)[0].one

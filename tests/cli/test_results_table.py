@@ -14,7 +14,7 @@ from tierwise.schema import Recipe, StrategySpec, Variant
 from tierwise.schema.result import (
     CrossFittedScore,
     GateName,
-    HeldOut,
+    Measured,
     Paired,
     PointSummary,
     TierSummary,
@@ -23,7 +23,7 @@ from tierwise.schema.result import (
 
 def tier(low: float | None, gate: GateName) -> TierSummary:
     """As much of a tier's summary as the table and the sentence read."""
-    baseline = HeldOut("plain", 40, 0.5, (0.4, 0.6), 1e-4, (1e-4, 1e-4), 4.7, 1.0)
+    baseline = Measured("test", "plain", 40, 0.5, (0.4, 0.6), 1e-4, (1e-4, 1e-4), 4.7, 1.0)
     point = PointSummary(
         **vars(baseline),
         gate=gate,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.report.runs import changed
 from tierwise.analysis.changes import SAME_ITEMS, SAME_SAMPLES, UNPAIRED
-from tierwise.analysis.tier_files import TestedPolicies
+from tierwise.analysis.tier_files import JudgedPolicies
 from tierwise.cli import main
 from tierwise.evaluation import SampleTable
 from tierwise.runs.tune import tune
@@ -61,7 +61,7 @@ def test_other_items_are_not_paired_and_the_interval_is_wider(finished, copy):
         return tuple(f"other-{i}" for i in ids)
 
     paired = only(changed(finished[0], copy)["policies"], tier="cheap", what="baseline prompt")
-    table = TestedPolicies.load(copy / "tested.cheap.npz")
+    table = JudgedPolicies.load(copy / "tested.cheap.npz")
     replace(table, item_ids=renamed(table.item_ids)).save(copy / "tested.cheap.npz")
     row = only(changed(finished[0], copy)["policies"], tier="cheap", what="baseline prompt")
     assert row["how"] == UNPAIRED

@@ -19,7 +19,8 @@ FILES = {
     "tables.dear.prompts.npz": {"prompts", "gains", "transfer"},
     "tables.dear.npz": {"search"},
     "tables.dear.test.npz": {"difficulty"},
-    "tested.dear.npz": {"gains", "frontier", "equal_dollars"},
+    "tested.dear.npz": {"frontier"},
+    "validated.dear.npz": {"gains", "equal_dollars"},
     "trials.csv": set(),
     "job.yaml": set(),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tierwise.analysis.tier_files import TestedPolicies, TierFiles
+from tierwise.analysis.tier_files import JudgedPolicies, TierFiles
 from tierwise.evaluation import SampleTable, VariantTable
 from tierwise.pool.run_dir import RunDir
 from tierwise.runs.artifacts import RunFiles
@@ -35,9 +35,19 @@ N_ITEMS, N_SAMPLES = 12, 4
 TASK = TaskRef("sums", 1, "exact_match", "a5" * 32)
 
 
-def held_out(policy: str, score: float, usd: float, samples: float = 1.0) -> r.HeldOut:
-    return r.HeldOut(
-        policy, 120, score, (score - 0.05, score + 0.04), usd, (usd * 0.9, usd * 1.1), samples, 1.0
+def held_out(
+    policy: str, score: float, usd: float, samples: float = 1.0, split: r.Split = "test"
+) -> r.Measured:
+    return r.Measured(
+        split,
+        policy,
+        120,
+        score,
+        (score - 0.05, score + 0.04),
+        usd,
+        (usd * 0.9, usd * 1.1),
+        samples,
+        1.0,
     )
 
 
@@ -45,7 +55,7 @@ def paired(gain: float, ratio: float, p: float = 0.0004) -> r.Paired:
     return r.Paired(gain, (gain - 0.03, gain + 0.03), ratio, (ratio * 0.9, ratio * 1.1), p)
 
 
-def point(got: r.HeldOut, against: r.Paired, *, passed: bool, trial: int = 7) -> r.PointSummary:
+def point(got: r.Measured, against: r.Paired, *, passed: bool, trial: int = 7) -> r.PointSummary:
     buckets = (
         r.BucketSummary(0.5, ("plain/direct/0.5",), "single()", {"direct": 1.0}),
         r.BucketSummary(0.5, ("steps/think/0.5",), "self_consistency(samples=3)", {"think": 1.0}),
@@ -94,7 +104,7 @@ def tier_summary(model: str, *, passed: bool) -> r.TierSummary:
         operating_points={"economy": stay, "balanced": chosen},
         ablation={
             name: r.AblationStep(
-                **vars(step),
+                **vars(replace(step, split="validation")),
                 full_policy_against_it=paired(
                     best.score - step.score, best.usd_per_item / step.usd_per_item
                 ),
@@ -122,6 +132,7 @@ def tier_summary(model: str, *, passed: bool) -> r.TierSummary:
         rounds=(proposal_round(),) if passed else (),
         screened=(r.ScreenedVariant("plain/direct/0.5", 0.71, 2e-6),),
         studies=("sums/g1",),
+        end=r.SearchEnd("no_expected_gain", 0.0004, "Further samples would gain .04 points."),
     )
 
 
@@ -247,15 +258,13 @@ def table(shift: int = 0) -> SampleTable:
     return SampleTable(tuple(f"i{i}" for i in range(N_ITEMS)), inputs, variants)
 
 
-def tested(name: str) -> TestedPolicies:
+def tested(name: str) -> JudgedPolicies:
     rng = np.random.default_rng(len(name))
     policies = (BASELINE, POLICY, STEP)
     scores = (rng.random((3, 120)) < np.array([[0.70], [0.85], [0.80]])).astype(float)
     usd = np.repeat([[2e-6], [9e-6], [6e-6]], 120, axis=1)
     ids = tuple(f"t{i}" for i in range(120))
-    return TestedPolicies(
-        ids, {"baseline": 0}, policies, np.array([0.72, 0.88, 0.81]), scores, usd, np.ones((3, 120))
-    )
+    return JudgedPolicies(ids, {"baseline": 0}, policies, scores, usd, np.ones((3, 120)))
 
 
 def tier_files(name: str, place: int, *, passed: bool) -> TierFiles:
@@ -272,6 +281,7 @@ def tier_files(name: str, place: int, *, passed: bool) -> TierFiles:
         table(),
         table(1),
         table(2),
+        tested(name),
         tested(name),
         trials,
     )

@@ -46,8 +46,8 @@ def test_a_section_is_what_was_committed(made, name):
     [
         ("policy", {"samples", "signals", "examples"}),
         ("prompts", {"prompts"}),
-        ("study", {"samples"}),
-        ("test", {"signals", "examples"}),
+        ("study", {"samples", "signals"}),
+        ("test", {"examples"}),
         ("tested", {"cheapest"}),
     ],
 )

@@ -77,7 +77,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[TuneResult, list[Sc
 def test_hard_requests_go_up_and_easy_ones_stay(found) -> None:
     result, _ = found
     file = result.policies["weak"]
-    got = result.found["weak"].tested[replace(file.policy, limits=NO_POLICY_LIMITS)]
+    got = result.found["weak"].held_out.evaluations[replace(file.policy, limits=NO_POLICY_LIMITS)]
     assert 0.1 < escalated_share(file.policy, got.shares) < 0.8
     assert set(file.other_tiers) == {"strong"}
     assert file.other_tiers["strong"].price == PRICES["strong"]
@@ -98,7 +98,7 @@ def test_the_strong_tier_keeps_to_itself_and_knows_no_level(found) -> None:
     assert strong.chosen == "balanced"
     assert all(keeps_to_itself(p.policy) for p in strong.points.values())
     assert result.summary.tiers["strong"].escalation == ()
-    ablation = result.found["weak"].ablation_steps
+    ablation = result.found["weak"].held_out.ablation_steps
     assert all(keeps_to_itself(p) for name, p in ablation.items() if name != "full_policy")
 
 
@@ -142,7 +142,7 @@ def test_a_replay_writes_the_same_bytes_without_a_call(found, monkeypatch) -> No
 
 def test_the_runtime_hands_on_as_the_evaluation_said(found) -> None:
     result, _ = found
-    file, table = result.policies["weak"], result.found["weak"].test_table
+    file, table = result.policies["weak"], result.found["weak"].held_out.table
     models = {name: ScriptedModel(answering(says)) for name in PRICES}
     codes = {}
     with PolicyRuntime(file, models, seed=result.found["weak"].problem.seed) as runtime:

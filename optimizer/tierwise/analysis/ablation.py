@@ -1,16 +1,17 @@
-"""What the held-out items say of a search's policies: ablation, points, escalation."""
+"""What the items of a search say of its policies: ablation, points, escalation."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from tierwise.difficulty import ControlQuestion, Router
-from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable, replay_item
+from tierwise.evaluation import Evaluation, Evaluator, SampleTable, replay_columns, replay_item
 from tierwise.schema import Policy
 from tierwise.schema.result import (
     AblationStep,
@@ -19,10 +20,12 @@ from tierwise.schema.result import (
     ComputeGate,
     CrossFittedScore,
     EscalationRow,
-    HeldOut,
+    GateName,
+    Measured,
     OracleBound,
     Paired,
     PointSummary,
+    Split,
     interval_ends,
     number,
 )
@@ -32,15 +35,16 @@ from tierwise.search.problem import escalated_share
 from tierwise.search.selection import PointChoice
 from tierwise.search.study import described
 from tierwise.search.tier import TierResult
-from tierwise.stats.intervals import bootstrap_mean
+from tierwise.stats.intervals import UNSUPPORTED, bootstrap_mean
 
 MODE_SIGNALS = (Router.kind, ControlQuestion.kind)
 """Signals that are there to choose between modes."""
 
 
-def held_out(policy: Policy, got: Evaluation) -> HeldOut:
-    """A policy's row: its score, cost, samples and rounds on the test split, with intervals."""
-    return HeldOut(
+def measured(policy: Policy, got: Evaluation, split: Split = "test") -> Measured:
+    """A policy's row: its score, cost, samples and rounds on a split, with intervals."""
+    return Measured(
+        split=split,
         policy=described(policy),
         items=len(got.score),
         score=got.mean_score,
@@ -65,34 +69,51 @@ def paired(comparison: Comparison) -> Paired:
 
 def ablation(found: TierResult) -> dict[str, AblationStep]:
     """The steps from the baseline prompt at one sample to the full policy, in order."""
-    q, full = found.problem, found.tested[found.ablation_steps["full_policy"]]
-    steps = {}
-    for step, policy in found.ablation_steps.items():
-        got = found.tested[policy]
+    q, ablated, judged = found.problem, found.held_out.ablation_steps, found.held_out.validated
+    full, steps = judged[ablated["full_policy"]], {}
+    for step, policy in ablated.items():
+        got = judged[policy]
         against = compare(full, got, margin=q.margin, seed=q.seed)
         steps[step] = AblationStep(
-            **vars(held_out(policy, got)), full_policy_against_it=paired(against)
+            **vars(measured(policy, got, "validation")), full_policy_against_it=paired(against)
         )
     return steps
 
 
 def oracle_bound_row(found: TierResult) -> OracleBound:
-    """The score of whoever knew the best recipe of each held-out item."""
+    """The score of whoever knew the best recipe of each validation item."""
+    oracle = found.held_out.oracle
     return OracleBound(
-        items=len(found.oracle),
-        score=number(float(found.oracle.mean())),
-        score_ci95=interval_ends(bootstrap_mean(found.oracle, bounds=(0.0, 1.0))),
+        items=len(oracle),
+        score=number(float(oracle.mean())),
+        score_ci95=interval_ends(bootstrap_mean(oracle, bounds=(0.0, 1.0))),
     )
 
 
-def operating_point(found: TierResult, point: str, *, passed: bool) -> PointSummary:
-    """A point's row: what its policy did, bucket by bucket, and against the baseline."""
-    choice = found.points[point]
-    policy, got = choice.policy, found.tested[choice.policy]
-    modes = mode_shares(policy, found.test_table)
+def operating_point(found: TierResult, point: str, *, passed: bool | None) -> PointSummary:
+    """A point's row: what its policy did, bucket by bucket, and against the baseline.
+
+    ``passed`` is its gate's verdict; None where it was not tested: then it is on validation items.
+    """
+    choice, held_out = found.points[point], found.held_out
+    policy = choice.policy
+    if passed is None:
+        split: Split = "validation"
+        judged, baseline = held_out.validated[policy], found.candidates[0].evaluation
+        fitted = choice.evidence
+        # What choosing so is worth, not what the best of many scores where it was chosen.
+        got = replace(judged, score=fitted.score, usd=fitted.usd)
+        table = found.study_table
+        comparison = compare(got, baseline, margin=found.problem.margin, seed=found.problem.seed)
+        gate: GateName = "not tested"
+    else:
+        split, got, table = "test", held_out.evaluations[policy], held_out.table
+        comparison, gate = held_out.comparisons[point], "passed" if passed else "not passed"
+    modes = mode_shares(policy, table)
+    pooled = comparison.pooled if passed is not None else UNSUPPORTED
     return PointSummary(
-        **vars(held_out(policy, got)),
-        gate="passed" if passed else "not passed",
+        **vars(measured(policy, got, split)),
+        gate=gate,
         trial=choice.candidate.trial,
         buckets=tuple(
             BucketSummary(
@@ -107,9 +128,9 @@ def operating_point(found: TierResult, point: str, *, passed: bool) -> PointSumm
         thresholds=policy.difficulty.thresholds,
         stuck_in_mode=stuck_in(policy, modes),
         validation=cross_fitted_score(found, choice),
-        against_baseline=paired(found.comparisons[point]),
-        pooled_difference=number(found.comparisons[point].pooled.mean),
-        pooled_difference_ci95=interval_ends(found.comparisons[point].pooled),
+        against_baseline=paired(comparison),
+        pooled_difference=number(pooled.mean),
+        pooled_difference_ci95=interval_ends(pooled),
     )
 
 
@@ -165,10 +186,15 @@ def bucket_scores(found: TierResult, policy: Policy) -> list[BucketScore]:
 
     An item whose permutations fall into several buckets takes part in each with its mean there.
     """
-    permutations = Permutations(found.problem.search_size.permutations, found.problem.seed)
-    evaluator = Evaluator(found.test_table, permutations, exact=False)
-    score = evaluator.rows(policy).score.reshape(-1, permutations.n)
-    bucket = evaluator.bucket_rows(policy.difficulty).reshape(-1, permutations.n)
+    table, permutations = found.held_out.table, found.problem.permutations
+    if table.complete.all():
+        evaluator = Evaluator(table, permutations, exact=False)
+        score = evaluator.rows(policy).score.reshape(-1, permutations.n)
+        bucket = evaluator.bucket_rows(policy.difficulty).reshape(-1, permutations.n)
+    else:  # of each item what was asked for, in stored order
+        replayed = [replay_columns(policy, table, item) for item in range(table.n_items)]
+        score = np.array([[one.score(table, item)] for item, one in enumerate(replayed)])
+        bucket = np.array([[one.outcome.bucket] for one in replayed])
     rows = []
     for b in range(len(policy.buckets)):
         weight = (bucket == b).sum(axis=1)
@@ -211,17 +237,22 @@ def escalation(found: TierResult) -> tuple[EscalationRow, ...]:
     q = found.problem
     if not q.targets:
         return ()
-    strong = found.tested[q.targets[-1].one_sample]
+    held_out = found.held_out
+    points: Mapping[str, Policy] = {f"point {n}": c.policy for n, c in found.points.items()}
+    rows, judged = {**held_out.beside, **points}, held_out.evaluations
+    split: Split = "test"
+    if not set(rows.values()) <= set(judged):
+        split, judged = "validation", held_out.validated
+    strong = judged[q.targets[-1].one_sample]
 
     def row(name: str, policy: Policy) -> EscalationRow:
-        got = found.tested[policy]
+        got = judged[policy]
         return EscalationRow(
-            **vars(held_out(policy, got)),
+            **vars(measured(policy, got, split)),
             name=name,
             escalated=escalated_share(policy, got.shares),
             against=q.targets[-1].tier.name,
             compared=paired(compare(got, strong, margin=q.margin, seed=q.seed)),
         )
 
-    points: Mapping[str, Policy] = {f"point {n}": c.policy for n, c in found.points.items()}
-    return tuple(row(name, policy) for name, policy in {**found.beside, **points}.items())
+    return tuple(row(name, policy) for name, policy in rows.items())

@@ -14,8 +14,8 @@ import numpy as np
 from tierwise.analysis.prompts import OneSample, one_samples
 from tierwise.analysis.tier_files import (
     COMPARISON_RESAMPLES,
+    JudgedPolicies,
     NotShown,
-    TestedPolicies,
     TierFiles,
     common_items,
 )
@@ -33,14 +33,14 @@ UNPAIRED: How = "unpaired: other items"
 FEWEST_COMMON = 10
 """Items in common, with fewer of which a comparison is not paired."""
 
-TESTED_NAMES = {
+JUDGED_NAMES = {
     "baseline": "baseline prompt",
     "best_prompt_one_sample": "best prompt, one sample",
     "point:economy": "economy",
     "point:balanced": "balanced",
     "point:quality": "quality",
 }
-"""What both runs may have tested beside the exported policy, and its name in a table."""
+"""What both runs may have judged beside the exported policy, and its name in a table."""
 
 MOST_NAMED = 6
 """Variants that are named in a note."""
@@ -133,20 +133,25 @@ def _identities(item_ids: Sequence[str], table: SampleTable | None) -> tuple[str
 
 
 def policy_changes(old: TierFiles, new: TierFiles, seeds: tuple[int, int]) -> list[PolicyChange]:
-    """A row for the exported policy, and one for what else both runs tested on held-out items.
+    """A row for the exported policy on held-out items, and for what else both runs judged.
 
     The exported policies are evaluated on the same items and the same samples where one of the runs
-    has the samples of both (of the same model, with the same messages); the rest as each run
-    evaluated it, paired by item. `seeds` are those of the two runs.
+    has the samples of both (of the same model, with the same messages); the rest, paired by item, as
+    each run evaluated it: on held-out items where both tested it, else on validation items. `seeds` are those of the two runs.
     """
     rows = [_exported(old, new, seeds)]
-    before, after = old.tested_policies, new.tested_policies
-    for name, said in TESTED_NAMES.items():
-        if name in before.names and name in after.names:
-            was, now = before.names[name], after.names[name]
-            change = change_between(_side(before, was, old), _side(after, now, new))
-            lines = before.policies[was], after.policies[now]
-            rows.append(_policy_change(change, new.name, said, *lines, lines[0] == lines[1]))
+    for name, said in JUDGED_NAMES.items():
+        for before, after, tables in (
+            (old.tested_policies, new.tested_policies, (old.test, new.test)),
+            (old.validated_policies, new.validated_policies, (old.study, new.study)),
+        ):
+            if name in before.names and name in after.names:
+                was, now = before.names[name], after.names[name]
+                sides = _side(before, was, tables[0]), _side(after, now, tables[1])
+                lines = before.policies[was], after.policies[now]
+                same = lines[0] == lines[1]
+                rows.append(_policy_change(change_between(*sides), new.name, said, *lines, same))
+                break
     return rows
 
 
@@ -169,22 +174,22 @@ def _exported(old: TierFiles, new: TierFiles, seeds: tuple[int, int]) -> PolicyC
     if change is None:
         before, after = old.tested_policies, new.tested_policies
         change = change_between(
-            _side(before, _exported_row(before, old), old),
-            _side(after, _exported_row(after, new), new),
+            _side(before, _exported_row(before, old), old.test),
+            _side(after, _exported_row(after, new), new.test),
         )
     same = unlimited(was.policy) == unlimited(now.policy)
     lines = old.summary.exported.policy, new.summary.exported.policy
     return _policy_change(change, new.name, "exported policy", *lines, same)
 
 
-def _exported_row(tested: TestedPolicies, tier: TierFiles) -> int:
+def _exported_row(tested: JudgedPolicies, tier: TierFiles) -> int:
     point = f"point:{tier.summary.operating_point}"
     return tested.names[point if tier.summary.passed else "baseline"]
 
 
-def _side(tested: TestedPolicies, row: int, tier: TierFiles) -> Side:
-    ids = _identities(tested.item_ids, tier.test)
-    return Side(ids, tested.score[row], tested.usd[row])
+def _side(judged: JudgedPolicies, row: int, table: SampleTable | None) -> Side:
+    ids = _identities(judged.item_ids, table)
+    return Side(ids, judged.score[row], judged.usd[row])
 
 
 def _on_one_table(

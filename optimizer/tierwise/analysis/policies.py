@@ -1,5 +1,5 @@
 """What a tier's policies say beyond their scores: gains from one operating point to the next, votes
-by number of samples, the policy's own difficulty signal on held-out items.
+by number of samples, the policy's own difficulty signal.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.analysis.prompts import one_sample
-from tierwise.analysis.tier_files import TestedPolicies, TierFiles
+from tierwise.analysis.tier_files import JudgedPolicies, TierFiles
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Policy, Recipe, StrategySpec
-from tierwise.schema.result import HeldOut, PointSummary
+from tierwise.schema.result import Measured, PointSummary
 from tierwise.stats import bootstrap_mean, paired_difference, spearman
 from tierwise.stats.intervals import Floats, Interval
 
@@ -32,7 +32,7 @@ _MOST_BINS = 8
 
 @dataclass(frozen=True)
 class PointStep:
-    """An operating point against the cheaper one before it, on the same held-out items.
+    """An operating point against the cheaper one before it, on the same validation items.
 
     Attributes:
         interval: 95% of the gain, paired by item; None where it is not known.
@@ -63,28 +63,29 @@ def points_by_cost(tier: TierFiles) -> tuple[tuple[str, PointSummary], ...]:
 
 def point_steps(tier: TierFiles) -> Iterator[PointStep]:
     """From the baseline through the operating points by cost; equal policies are no step."""
-    before: tuple[str, HeldOut] = ("baseline prompt", tier.summary.baseline)
+    before: tuple[str, Measured] = ("baseline prompt", tier.summary.baseline)
     for name, point in points_by_cost(tier):
         name_before, last = before
         if point.policy == last.policy:
             continue
-        gain, usd = point.score - last.score, point.usd_per_item - last.usd_per_item
-        found = paired_gain(tier.tested, point.policy, last.policy)
+        usd = point.usd_per_item - last.usd_per_item
+        found = paired_gain(tier.validated, point.policy, last.policy)
         verdict: Literal["gain", "loss", "not proven", "unknown"] = "unknown"
         if found is not None:
             verdict = "gain" if found.low > 0 else "loss" if found.high < 0 else "not proven"
+        gain = point.score - last.score if found is None else found.mean
         worth = usd / gain if verdict == "gain" and usd > 0 else None
         ends = (found.low, found.high) if found else None
         yield PointStep(tier.name, name_before, name, gain, ends, usd, worth, verdict)
         before = name, point
 
 
-def paired_gain(tested: TestedPolicies | None, policy: str, other: str) -> Interval | None:
+def paired_gain(judged: JudgedPolicies | None, policy: str, other: str) -> Interval | None:
     """What ``policy`` scores beyond ``other``, paired by item; None where it is not known."""
-    rows = [None, None] if tested is None else [tested.row_of(policy), tested.row_of(other)]
-    if tested is None or rows[0] is None or rows[1] is None:
+    rows = [None, None] if judged is None else [judged.row_of(policy), judged.row_of(other)]
+    if judged is None or rows[0] is None or rows[1] is None:
         return None
-    a, b = tested.score[rows[0]], tested.score[rows[1]]
+    a, b = judged.score[rows[0]], judged.score[rows[1]]
     if np.isnan(a).any() or np.isnan(b).any():
         return None
     found = paired_difference(a, b, resamples=_RESAMPLES)
@@ -177,17 +178,17 @@ def signal_calibration(tier: TierFiles, seed: int) -> SignalCalibration | None:
     """How one sample scores by the signal's value; None where the policy has a single bucket.
 
     Raises:
-        UnsupportedError: the policy or the held-out samples of its variants are missing.
+        UnsupportedError: the policy or the study's samples of its variants are missing.
     """
     policy = tier.policy_file.policy
     if not policy.difficulty.thresholds:
         return None
-    test, variant = tier.test_table, policy.buckets[-1].variants[0]
+    study, variant = tier.study_table, policy.buckets[-1].variants[0]
     for used in policy.variants:
-        test.of(used)
-    evaluator = Evaluator(test, Permutations(_PERMUTATIONS, seed), exact=False)
+        study.of(used)
+    evaluator = Evaluator(study, Permutations(_PERMUTATIONS, seed), exact=False)
     values = evaluator.signal(policy.difficulty).reshape(-1, _PERMUTATIONS).mean(axis=1)
-    score = one_sample(variant, test.of(variant)).score
+    score = one_sample(variant, study.of(variant)).score
     good = np.isfinite(values) & ~np.isnan(score)
     values, score = values[good], score[good]
     return SignalCalibration(

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from tierwise.errors import UnsupportedError
-from tierwise.evaluation import SampleTable
-from tierwise.schema import PolicyFile
+from tierwise.evaluation import Evaluation, SampleTable
+from tierwise.schema import Policy, PolicyFile
 from tierwise.schema.result import TierSummary, TrialRow
 from tierwise.search.study import described
 from tierwise.search.tier import TierResult
@@ -43,44 +43,59 @@ class _Meta(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TestedPolicies:
-    """Every policy that was tested on a tier, item by item: `tested.TIER.npz`.
+class JudgedPolicies:
+    """Policies on a split, item by item: `tested.TIER.npz`, and `validated.TIER.npz`.
+
+    Tested are the baseline and the chosen policy (every point's where samples are free); the
+    ablation's policies and all points are on validation items.
 
     Attributes:
-        names: what a policy was tested as (`baseline`, a step of the ablation, `point:NAME`) ->
+        names: what a policy was judged as (`baseline`, a step of the ablation, `point:NAME`) ->
             its row.
         policies: each row's policy in one line.
-        on_study: (n_policies,) the score on the study's samples, NaN where these do not support it.
-        score, usd, samples: (n_policies, n_items), held out.
+        score, usd, samples: (n_policies, n_items).
     """
-
-    __test__ = False  # no class of tests, though its name says so to pytest
 
     item_ids: tuple[str, ...]
     names: Mapping[str, int]
     policies: tuple[str, ...]
-    on_study: Floats
     score: Floats
     usd: Floats
     samples: Floats
 
     @classmethod
-    def of(cls, found: TierResult) -> TestedPolicies:
+    def on_test(cls, found: TierResult) -> JudgedPolicies:
         """Everything that a search tested."""
-        row = {policy: i for i, policy in enumerate(found.tested)}
-        evaluator = found.study_rounds[-1].evaluator
-        names = {"baseline": row[found.baseline]}
-        names |= {step: row[policy] for step, policy in found.ablation_steps.items()}
-        names |= {f"point:{point}": row[c.policy] for point, c in found.points.items()}
-        tested = found.tested.values()
+        held_out = found.held_out
+        return cls._of(found, held_out.table.item_ids, held_out.evaluations, {})
+
+    @classmethod
+    def on_validation(cls, found: TierResult) -> JudgedPolicies:
+        """The same on validation items, with the ablation's policies and all points."""
+        held_out = found.held_out
+        return cls._of(
+            found, held_out.validation_items, held_out.validated, held_out.ablation_steps
+        )
+
+    @classmethod
+    def _of(
+        cls,
+        found: TierResult,
+        item_ids: tuple[str, ...],
+        judged: Mapping[Policy, Evaluation],
+        steps: Mapping[str, Policy],
+    ) -> JudgedPolicies:
+        row = {policy: i for i, policy in enumerate(judged)}
+        names = {"baseline": row[found.baseline], **{step: row[p] for step, p in steps.items()}}
+        points = {f"point:{name}": choice.policy for name, choice in found.points.items()}
+        names |= {name: row[policy] for name, policy in points.items() if policy in row}
         return cls(
-            found.test_table.item_ids,
+            item_ids,
             names,
             tuple(described(policy) for policy in row),
-            np.array([evaluator.evaluate(policy).mean_score for policy in row]),
-            np.array([e.score for e in tested]),
-            np.array([e.usd for e in tested]),
-            np.array([e.samples for e in tested]),
+            np.array([e.score for e in judged.values()]),
+            np.array([e.usd for e in judged.values()]),
+            np.array([e.samples for e in judged.values()]),
         )
 
     def save(self, path: Path) -> None:
@@ -89,14 +104,13 @@ class TestedPolicies:
         np.savez_compressed(
             path,
             meta=np.array(json.dumps(meta)),
-            on_study=self.on_study,
             score=self.score,
             usd=self.usd,
             samples=self.samples,
         )
 
     @classmethod
-    def load(cls, path: Path) -> TestedPolicies:
+    def load(cls, path: Path) -> JudgedPolicies:
         """Read what `save` wrote.
 
         Raises:
@@ -106,7 +120,7 @@ class TestedPolicies:
             raise zipfile.BadZipFile(path.name)
         with np.load(path, allow_pickle=False) as data:
             meta = TypeAdapter(_Meta).validate_json(str(data["meta"]))
-            arrays = (data[name] for name in ("on_study", "score", "usd", "samples"))
+            arrays = (data[name] for name in ("score", "usd", "samples"))
             return cls(*meta, *arrays)
 
     def row_of(self, policy: str) -> int | None:
@@ -123,6 +137,7 @@ class TierFiles:
         prompts: the samples that all prompts were screened on.
         study: the samples of the last study.
         test: those of the held-out items.
+        validated: policies on validation items.
         trials: of the last study.
     """
 
@@ -133,7 +148,8 @@ class TierFiles:
     prompts: SampleTable | None
     study: SampleTable | None
     test: SampleTable | None
-    tested: TestedPolicies | None
+    tested: JudgedPolicies | None
+    validated: JudgedPolicies | None
     trials: tuple[TrialRow, ...]
 
     @property
@@ -167,9 +183,14 @@ class TierFiles:
         return _needed(self.test, f"tables.{self.name}.test.npz")
 
     @property
-    def tested_policies(self) -> TestedPolicies:
+    def tested_policies(self) -> JudgedPolicies:
         """`tested`, or UnsupportedError."""
         return _needed(self.tested, f"tested.{self.name}.npz")
+
+    @property
+    def validated_policies(self) -> JudgedPolicies:
+        """`validated`, or UnsupportedError."""
+        return _needed(self.validated, f"validated.{self.name}.npz")
 
 
 def _needed(part: T | None, file: str) -> T:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tierwise.analysis.prompts import OneSample, one_sample, one_samples
 from tierwise.analysis.tier_files import (
     COMPARISON_RESAMPLES,
+    JudgedPolicies,
     NotShown,
-    TestedPolicies,
     TierFiles,
     common_items,
 )
@@ -64,7 +65,7 @@ class GainRow:
     adds: str
     from_: str
     to: str
-    split: Literal["test", "prompts"]
+    split: Literal["validation", "prompts"]
     same: bool
     items: int
     gain: Interval
@@ -81,24 +82,26 @@ def gain_rows(tier: TierFiles) -> list[GainRow | NotShown]:
     """A row a component: thinking, prompt, votes, the joint choice, adaptive stopping, buckets.
 
     Thinking is evaluated at one sample on the items of the screening, whose best variants were
-    chosen on the same items; the other steps on held-out items.
+    chosen on the same items; the other steps on the study's validation items.
     """
     rows = _thinking_rows(tier)
-    if tier.tested is None:
-        note = f"not shown: tested.{tier.name}.npz is missing"
+    if tier.validated is None:
+        note = f"not shown: validated.{tier.name}.npz is missing"
         return [*rows, NotShown({"tier": tier.name, "adds": "prompt, votes, buckets"}, note)]
-    tested = tier.tested
+    judged = tier.validated
     for name, before, after in GAIN_STEPS:
-        a, b = tested.names[after], tested.names[before]
-        got = _gain(tested.score[a], tested.score[b], tested.usd[a], tested.usd[b])
-        policies = tested.policies[b], tested.policies[a]
+        a, b = judged.names[after], judged.names[before]
+        got = _gain(judged.score[a], judged.score[b], judged.usd[a], judged.usd[b])
+        policies = judged.policies[b], judged.policies[a]
         if got is None:
             rows.append(_too_few(tier, name))
             continue
         items, gain, cost_ratio = got
         if a == b:
             gain = Interval(gain.mean, 0.0, 0.0)
-        rows.append(GainRow(tier.name, name, *policies, "test", a == b, items, gain, cost_ratio))
+        rows.append(
+            GainRow(tier.name, name, *policies, "validation", a == b, items, gain, cost_ratio)
+        )
     return rows
 
 
@@ -241,10 +244,10 @@ class EqualDollarsRow:
     """A cheaper tier's policy against the best single call to a more expensive tier.
 
     Attributes:
-        policy: the best on the cheaper tier's study among those that cost no more than the call.
-        items: held out, that both tiers have.
+        policy: the best among those that cost no more than the call, on every other item.
+        items: validation items that both tiers have, of which it was not chosen on.
         lead: score of the policy less that of the call, paired by item.
-        reaches_at_any_budget_tried: something tested on the cheaper tier is not shown to be worse.
+        reaches_at_any_budget_tried: something judged on the cheaper tier is not shown to be worse.
     """
 
     tier: str
@@ -271,7 +274,7 @@ def equal_dollars_rows(tiers: Sequence[TierFiles]) -> list[EqualDollarsRow | Not
     return rows
 
 
-def _call_usd(tested: TestedPolicies) -> float:
+def _call_usd(tested: JudgedPolicies) -> float:
     return float(tested.usd[tested.names[SINGLE_CALL]].mean())
 
 
@@ -279,7 +282,7 @@ def _at_equal_dollars(small: TierFiles, large: TierFiles) -> Iterator[EqualDolla
     """Nothing where `small` is not the cheaper of the two."""
     who = {"tier": small.name, "against": large.name}
     try:
-        of_small, of_large = small.tested_policies, large.tested_policies
+        of_small, of_large = small.validated_policies, large.validated_policies
     except UnsupportedError as error:
         yield NotShown(who, f"not shown: {error}")
         return
@@ -288,12 +291,13 @@ def _at_equal_dollars(small: TierFiles, large: TierFiles) -> Iterator[EqualDolla
         return
     single = of_large.names[SINGLE_CALL]
     at_small, at_large = common_items(of_small.item_ids, of_large.item_ids)
-    best = _best_within(of_small, usd)
-    if len(at_small) < 2:
-        yield NotShown(who, "not supported: no held-out items in common")
+    if len(at_small) < 4:
+        yield NotShown(who, "not supported: too few validation items in common")
         return
+    best = _best_within(of_small, at_small[::2], usd)
+    at_small, at_large = at_small[1::2], at_large[1::2]
     if best is None:
-        yield NotShown(who, f"not supported: nothing tested on {small.name} is as cheap")
+        yield NotShown(who, f"not supported: nothing judged on {small.name} is as cheap")
         return
     theirs, ours = of_large.score[single][at_large], of_small.score[best][at_small]
     behind = paired_differences(theirs, of_small.score[:, at_small], resamples=COMPARISON_RESAMPLES)
@@ -314,13 +318,10 @@ def _at_equal_dollars(small: TierFiles, large: TierFiles) -> Iterator[EqualDolla
     )
 
 
-def _best_within(tested: TestedPolicies, usd: float) -> int | None:
-    within = [
-        i
-        for i, paid in enumerate(tested.usd.mean(axis=1))
-        if paid <= usd and not np.isnan(tested.on_study[i])
-    ]
-    return max(within, key=lambda i: tested.on_study[i], default=None)
+def _best_within(judged: JudgedPolicies, items: npt.NDArray[np.intp], usd: float) -> int | None:
+    score = judged.score[:, items].mean(axis=1)
+    within = [i for i, paid in enumerate(judged.usd.mean(axis=1)) if paid <= usd]
+    return max(within, key=lambda i: score[i], default=None)
 
 
 def _verdict(lead: Interval) -> Literal["better", "worse", "as good", "not told apart"]:
@@ -366,7 +367,8 @@ def _transferred(of: TierFiles, on: TierFiles, seed: int) -> TransferRow | NotSh
     except UnsupportedError as error:
         return NotShown(who, f"not shown: {error}")
     tables: Mapping[Literal["test", "validation", "prompts"], SampleTable | None] = {
-        "test": on.test,
+        # Of items that a policy asked more of there is more: those that have all are the harder ones.
+        "test": on.test if on.test is not None and on.test.complete.all() else None,
         "validation": on.study,
         "prompts": on.prompts,
     }

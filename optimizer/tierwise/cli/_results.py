@@ -14,7 +14,14 @@ import click
 
 from tierwise.report import text as n
 from tierwise.report.text import bucket_names, recipe_in_words
-from tierwise.schema.result import BucketSummary, HeldOut, Paired, TierSummary, UsageTotals, to_json
+from tierwise.schema.result import (
+    BucketSummary,
+    Measured,
+    Paired,
+    TierSummary,
+    UsageTotals,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,6 +73,7 @@ def show_results(
         console.print(Text.assemble((name, "bold"), "  ", verdict(tier)))
         for line in in_words(taken, tier.chosen.buckets):
             console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
+        console.print(Padding(Text(tier.end.said), (0, 0, 0, 2)), style="dim")
         for remark in tier.remarks:
             console.print(Padding(Text(remark), (0, 0, 0, 2)), style="yellow")
         if possibly := tier.possibly_billed:
@@ -122,7 +130,7 @@ def _table(tiers: Mapping[str, TierSummary], columns: Sequence[str]) -> Table:
     return table
 
 
-def scored(got: HeldOut) -> str:
+def scored(got: Measured) -> str:
     """``0.812 [0.78, 0.84]``."""
     return f"{got.score:.3f} {_ends(got.score_ci95, '.2f')}"
 

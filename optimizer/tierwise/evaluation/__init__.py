@@ -3,7 +3,14 @@
 from tierwise.evaluation.evaluator import Evaluator
 from tierwise.evaluation.measures import Evaluation, MeasureRows
 from tierwise.evaluation.permutations import STORED, Permutations
-from tierwise.evaluation.replay import Replayed, column_of, replay_columns, replay_item
+from tierwise.evaluation.replay import (
+    Replayed,
+    column_of,
+    replay_columns,
+    replay_item,
+    replay_table,
+    samples_asked,
+)
 from tierwise.evaluation.table import ABSTAINED, SampleTable, VariantTable, encode_answers
 
 __all__ = [
@@ -20,4 +27,6 @@ __all__ = [
     "encode_answers",
     "replay_columns",
     "replay_item",
+    "replay_table",
+    "samples_asked",
 ]

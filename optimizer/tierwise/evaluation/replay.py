@@ -5,13 +5,15 @@ This is the contract that the vectorised path (``evaluator``) must equal to the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tierwise.episode import Outcome, Sampled, episode, strategies_of
 from tierwise.errors import UnsupportedError
+from tierwise.evaluation.measures import Evaluation
 from tierwise.evaluation.permutations import STORED, Permutations
 from tierwise.evaluation.table import ABSTAINED, SampleTable, VariantTable
 from tierwise.schema import Policy, SampleBill, Variant
@@ -80,6 +82,64 @@ def replay_columns(
             round_ = rounds.send(sampled)
     except StopIteration as end:
         return Replayed(end.value, tuple(columns))
+
+
+def replay_table(policy: Policy, table: SampleTable) -> Evaluation:
+    """``policy`` on every item in stored order, as serving would have answered it.
+
+    One episode an item needs no sample that it does not ask for, so that a table may hold of each
+    item just what its policies asked for. An item with a sample missing has NaN.
+    """
+    strategies = strategies_of(policy)
+    measures = np.full((4, table.n_items), np.nan)
+    buckets = np.zeros(len(policy.buckets))
+    for item in range(table.n_items):
+        try:
+            found = replay_columns(policy, table, item, strategies=strategies)
+        except UnsupportedError:
+            continue
+        outcome = found.outcome
+        buckets[outcome.bucket] += 1
+        measures[:, item] = (
+            found.score(table, item),
+            outcome.usd,
+            len(outcome.samples),
+            len(outcome.rounds),
+        )
+    return Evaluation.of(measures, tuple((buckets / max(buckets.sum(), 1)).tolist()))
+
+
+def samples_asked(
+    policy: Policy, table: SampleTable, item: int, strategies: Sequence[Strategy]
+) -> tuple[Mapping[Variant, int], bool]:
+    """Samples of each variant that an episode asks for in stored order, and whether it ended.
+
+    It goes as far as the table has samples, and the round that it stops at is counted. For policies
+    whose samples follow no other.
+    """
+    rounds, asked = episode(policy, strategies, table.inputs[item]), Counter[Variant]()
+    try:
+        round_ = next(rounds)
+        while True:
+            places = []
+            for variant in round_.variants:
+                places.append((variant, asked[variant]))
+                asked[variant] += 1
+            if not all(_stored(table, item, *place) for place in places):
+                return asked, False
+            round_ = rounds.send(
+                [
+                    _sample(table.of(variant), (item, column), variant, round_.timeout_s)
+                    for variant, column in places
+                ]
+            )
+    except StopIteration:
+        return asked, True
+
+
+def _stored(table: SampleTable, item: int, variant: Variant, column: int) -> bool:
+    rows = table.variants.get(variant) or table.nodes.get(variant)
+    return rows is not None and column < rows.n_samples and not np.isnan(rows.score[item, column])
 
 
 def column_of(

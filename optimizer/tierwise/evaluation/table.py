@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,16 @@ class VariantTable:
         """Some samples of all items."""
         return self._map(lambda values: values[:, keep])
 
+    def first(self, counts: npt.NDArray[np.intp]) -> VariantTable:
+        """Of item i the first ``counts[i]`` samples; the others are not there."""
+        beyond = np.arange(self.n_samples) >= counts[:, None]
+
+        def kept(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            nothing = np.nan if values.dtype.kind == "f" else ABSTAINED
+            return np.where(beyond, values.dtype.type(nothing), values)
+
+        return self._map(kept)
+
     def _map(self, cut: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> VariantTable:
         arrays = {name: cut(getattr(self, name)) for name in _COLUMNS}
         scores = {name: cut(values) for name, values in self.scores.items()}
@@ -151,6 +161,14 @@ class SampleTable:
             inputs=tuple(self.inputs[i] for i in keep),
             variants={variant: table.rows(keep) for variant, table in self.variants.items()},
             nodes={variant: table.rows(keep) for variant, table in self.nodes.items()},
+        )
+
+    def first(self, counts: Mapping[Variant, npt.NDArray[np.intp]]) -> SampleTable:
+        """The first ``counts[variant][i]`` samples of each item."""
+        return replace(
+            self,
+            variants={v: rows.first(counts[v]) for v, rows in self.variants.items()},
+            nodes={v: rows.first(counts[v]) for v, rows in self.nodes.items()},
         )
 
     def save(self, path: Path) -> None:

@@ -145,26 +145,7 @@ class Buyer:
                 for need in needs:
                     used = self.used.setdefault(need.request.key, set())
                     used.update(range(need.first, need.first + need.samples))
-        requests = {a: [self.request(a, item) for item in items] for a in n_samples if not a.path}
-        turns = {variant: self.prompts[variant.prompt].turn for variant in requests}
-        others = {name: supply.tier for name, supply in self.supplies.items() if name}
-        table = load(
-            self.pool,
-            self.task,
-            self.tier,
-            items,
-            requests,
-            n_samples,
-            others=others,
-            trees=trees,
-            turns=turns,
-        )
-        if stage == "screen":
-            for remark in self._cuts():
-                if remark.about not in self._said:
-                    self._said.add(remark.about)
-                    self.listener(Remarked(self.tier.name, remark.text))
-        table = self._with_refused(table, items, requests)
+        table = self._read(items, n_samples, stage, trees)
         complete = table.complete
         if complete.all():
             return table
@@ -181,6 +162,62 @@ class Buyer:
                 f"their samples in stage {stage!r}; the others failed for good"
             )
         return table.rows(np.flatnonzero(complete))
+
+    def asked(
+        self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], stage: str
+    ) -> tuple[SampleTable, str]:
+        """See ``Samples``."""
+        short = ""
+        for owner, supply in self.supplies.items():
+            needs = [
+                Need(self.request(variant, item), n)
+                for item, wanted in zip(items, n_samples, strict=True)
+                for variant, n in wanted.items()
+                if variant.tier == owner
+            ]
+            if needs and not short:
+                short = self._fill(supply, needs, stage)
+            for need in needs:
+                self.used.setdefault(need.request.key, set()).update(range(need.samples))
+        counts = {
+            variant: np.array([wanted.get(variant, 0) for wanted in n_samples])
+            for variant in dict.fromkeys(v for wanted in n_samples for v in wanted)
+        }
+        most = {variant: int(of.max()) for variant, of in counts.items()}
+        return self._read(items, most, stage, None, counts), short
+
+    def _read(
+        self,
+        items: Sequence[Item],
+        n_samples: Mapping[Variant, int],
+        stage: str,
+        trees: Trees | None,
+        counts: Mapping[Variant, npt.NDArray[np.intp]] | None = None,
+    ) -> SampleTable:
+        """What is there, samples that failed for good as abstentions; of each item the first
+        ``counts``."""
+        requests = {a: [self.request(a, item) for item in items] for a in n_samples if not a.path}
+        turns = {variant: self.prompts[variant.prompt].turn for variant in requests}
+        others = {name: supply.tier for name, supply in self.supplies.items() if name}
+        table = load(
+            self.pool,
+            self.task,
+            self.tier,
+            items,
+            requests,
+            n_samples,
+            others=others,
+            trees=trees,
+            turns=turns,
+        )
+        if counts is not None:
+            table = table.first(counts)
+        if stage == "screen":
+            for remark in self._cuts():
+                if remark.about not in self._said:
+                    self._said.add(remark.about)
+                    self.listener(Remarked(self.tier.name, remark.text))
+        return self._with_refused(table, items, requests, counts)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -211,6 +248,7 @@ class Buyer:
         table: SampleTable,
         items: Sequence[Item],
         requests: Mapping[Variant, Sequence[Request]],
+        counts: Mapping[Variant, npt.NDArray[np.intp]] | None,
     ) -> SampleTable:
         """The table with failed samples as abstentions; items with no other sample keep none."""
         failed: dict[Variant, npt.NDArray[np.bool_]] = {}
@@ -219,11 +257,12 @@ class Buyer:
             by_key = self.pool.failed(keys, self.account.run or None)
             lost = np.zeros((len(keys), rows.n_samples), np.bool_)
             for place, key in enumerate(keys):
-                lost[place, [i for i in by_key.get(key, ()) if i < rows.n_samples]] = True
+                most = rows.n_samples if counts is None else counts[variant][place]
+                lost[place, [i for i in by_key.get(key, ()) if i < most]] = True
             failed[variant] = lost & np.isnan(rows.score)
         if not any(lost.any() for lost in failed.values()):
             return table
-        table, none, some = with_refused(table, failed)
+        table, none, some = with_refused(table, failed, counts)
         self._none |= {items[i].id for i in np.flatnonzero(none).tolist()}
         self._some |= {items[i].id for i in np.flatnonzero(some).tolist()}
         return table

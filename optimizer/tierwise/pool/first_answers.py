@@ -112,24 +112,29 @@ def _pattern(answer: AnswerSpec) -> str:
 
 
 def with_refused(
-    table: SampleTable, failed: Mapping[Variant, NDArray[np.bool_]]
+    table: SampleTable,
+    failed: Mapping[Variant, NDArray[np.bool_]],
+    counts: Mapping[Variant, NDArray[np.intp]] | None = None,
 ) -> tuple[SampleTable, NDArray[np.bool_], NDArray[np.bool_]]:
     """``table`` with the samples that failed for good as abstentions of score 0 and no cost.
 
     Else a prompt that overflows the context would erase its own failures. An item that failed under
-    every variant stays as it is, without samples.
+    every variant that it was asked under stays as it is, without samples.
 
     Args:
         table: of ``(n_items, n_samples)`` a variant, NaN where there is no sample.
         failed: each variant of the table -> which of its samples failed for good.
+        counts: each variant -> how many samples of each item it was asked for; None: of all.
 
     Returns:
         The table; which items failed under every variant; which under some.
     """
     none, some = np.ones(table.n_items, np.bool_), np.zeros(table.n_items, np.bool_)
     for variant, lost in failed.items():
-        none &= np.isnan(table.variants[variant].score).all(axis=1) & lost.any(axis=1)
+        gone = np.isnan(table.variants[variant].score).all(axis=1) & lost.any(axis=1)
+        none &= gone if counts is None else gone | (counts[variant] == 0)
         some |= lost.any(axis=1)
+    none &= some
     some &= ~none
     filled = {}
     for variant, rows in table.variants.items():

@@ -150,7 +150,7 @@ CHANGES: dict[str, TableSection[TwoRuns, Any]] = {
         flat,
     ),
     "policies": TableSection[TwoRuns, PolicyChange](
-        "what was tested on held-out items, after less before",
+        "policies on the same split, after less before",
         lambda two: two.by_tier(
             lambda old, new: policy_changes(old, new, (two.before.seed, two.after.seed))
         ),

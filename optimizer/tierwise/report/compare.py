@@ -459,7 +459,7 @@ def _escalation_data(row: TierEscalation) -> Row:
 
 
 ESCALATION = TableSection[RunFiles, TierEscalation](
-    "escalation: never, always, where it pays (against the strong tier, held out)",
+    "escalation: never, always, where it pays (against the strong tier, validation items)",
     lambda run: by_tier(run, _escalations),
     ("tier", "policy", "score>", "$/1,000>", "samples>", "escalated>", "to strong>", "cost>"),
     _escalation_cells,

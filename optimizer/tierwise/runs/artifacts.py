@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 from tierwise.analysis import ablation, signals
 from tierwise.analysis.prompts import prompt_ranks, sensitivities, techniques
-from tierwise.analysis.tier_files import TestedPolicies, TierFiles
+from tierwise.analysis.tier_files import JudgedPolicies, TierFiles
 from tierwise.errors import InputError, TierwiseError
 from tierwise.evaluation import Permutations, SampleTable
 from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
@@ -35,8 +35,8 @@ from tierwise.schema.prompt import turns_used
 from tierwise.schema.result import (
     SUMMARY_SCHEMA,
     FrontPoint,
-    HeldOut,
     ItemCounts,
+    Measured,
     PlannedTier,
     ProposerUsage,
     RunPlan,
@@ -84,7 +84,7 @@ class RunResults:
     """What a run came to, by tier.
 
     Attributes:
-        gates: tier -> operating point -> whether the gate was passed.
+        gates: tier -> operating point that was tested -> whether the gate was passed.
         billed: tier -> what it bought.
         failed: tiers that ended with an error.
         proposals: who proposed prompts, and what that cost, where the job asks for some.
@@ -112,11 +112,12 @@ def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOu
     run.clear_results()
     policies = _write_policies(run, prepared.loaded, results)
     for name, found in results.found.items():
-        arrays: dict[str, SampleTable | TestedPolicies] = {
+        arrays: dict[str, SampleTable | JudgedPolicies] = {
             f"tables.{name}.npz": found.study_table,
             f"tables.{name}.prompts.npz": found.prompt_table,
-            f"tables.{name}.test.npz": found.test_table,
-            f"tested.{name}.npz": TestedPolicies.of(found),
+            f"tables.{name}.test.npz": found.held_out.table,
+            f"tested.{name}.npz": JudgedPolicies.on_test(found),
+            f"validated.{name}.npz": JudgedPolicies.on_validation(found),
         }
         for file, of in arrays.items():
             with run.writing(file) as path:
@@ -140,11 +141,10 @@ def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOu
 
 
 def _write_policies(run: RunDir, loaded: LoadedTask, results: RunResults) -> dict[str, PolicyFile]:
-    """The chosen point's file of each tier, and those of other points that passed the gate."""
+    """The chosen point's file of each tier, and those of other points that were tested and passed."""
     policies = {}
     for name, found in results.found.items():
-        for point in found.points:
-            gate = results.gates[name][point]
+        for point, gate in results.gates[name].items():
             file = policy_file(found, point, gate, loaded, results.origins[name])
             if point == found.chosen:
                 run.write(f"policies/{name}.yaml", file.dumps())
@@ -161,8 +161,8 @@ def policy_file(
     q = found.problem
     choice = found.points[point]
     chosen = choice.policy if gate else found.baseline
-    got = found.tested[chosen]
-    comparison = found.comparisons[point]
+    held_out = found.held_out
+    got, comparison = held_out.evaluations[chosen], held_out.comparisons[point]
     notes = (
         []
         if gate
@@ -197,19 +197,19 @@ def policy_file(
         other_tiers={target.tier.name: target.tier for target in q.targets},
         policy=replace(
             chosen.with_shares([round(share, 4) for share in got.shares]),
-            limits=_limits_of(chosen, found.test_table),
+            limits=_limits_of(chosen, held_out.table),
         ),
         answer=q.task.answer,
         expected={
-            **_numbers(ablation.held_out(chosen, got)),
-            **ablation.latency(chosen, found.test_table),
+            **_numbers(ablation.measured(chosen, got)),
+            **ablation.latency(chosen, held_out.table),
             "buckets": [b._asdict() for b in ablation.bucket_scores(found, chosen)],
         },
         evidence={
             "split": "test",
             "baseline": {
                 "policy": described(found.baseline),
-                **_numbers(ablation.held_out(found.baseline, found.tested[found.baseline])),
+                **_numbers(ablation.measured(found.baseline, held_out.evaluations[found.baseline])),
             },
             "gate": "passed" if gate else "not passed",
             "compute_gate": found.compute_gate.name,
@@ -270,9 +270,9 @@ def _limits_of(policy: Policy, table: SampleTable) -> Limits:
     return Limits(max_samples=most, timeout_s=float(math.ceil(timeout_s / 30) * 30))
 
 
-def _numbers(measured: HeldOut) -> dict[str, Any]:
-    """What was measured, without the policy's line."""
-    return {name: value for name, value in to_data(measured).items() if name != "policy"}
+def _numbers(measured: Measured) -> dict[str, Any]:
+    """What was measured, without the policy's line and the split."""
+    return {k: v for k, v in to_data(measured).items() if k not in ("policy", "split")}
 
 
 def _summary(run: RunDir, prepared: Prepared, results: RunResults) -> Summary:
@@ -299,7 +299,8 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
     """One tier of `summary.json`."""
     q = found.problem
     points = {
-        point: ablation.operating_point(found, point, passed=gates[point]) for point in found.points
+        point: ablation.operating_point(found, point, passed=gates.get(point))
+        for point in found.points
     }
     return TierSummary(
         model=q.tier.model,
@@ -308,8 +309,8 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
         operating_point=found.chosen,
         gate=points[found.chosen].gate,
         compute_gate=ablation.compute_gate(found.compute_gate),
-        items=ItemCounts(validation=found.study_table.n_items, test=found.test_table.n_items),
-        baseline=ablation.held_out(found.baseline, found.tested[found.baseline]),
+        items=ItemCounts(validation=found.study_table.n_items, test=found.held_out.table.n_items),
+        baseline=ablation.measured(found.baseline, found.held_out.evaluations[found.baseline]),
         operating_points=points,
         ablation=ablation.ablation(found),
         oracle_bound=ablation.oracle_bound_row(found),
@@ -332,6 +333,7 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
             ScreenedVariant(variant.label, score, usd) for variant, score, usd in found.screened
         ),
         studies=tuple(study_round.name for study_round in found.study_rounds),
+        end=found.end,
     )
 
 
@@ -449,7 +451,8 @@ def read_run(path: Path) -> RunFiles:
             attempt(f"tables.{name}.prompts.npz", _read_table),
             attempt(f"tables.{name}.npz", _read_table),
             attempt(f"tables.{name}.test.npz", _read_table),
-            attempt(f"tested.{name}.npz", TestedPolicies.load),
+            attempt(f"tested.{name}.npz", JudgedPolicies.load),
+            attempt(f"validated.{name}.npz", JudgedPolicies.load),
             trials.get(of_tier.studies[-1], ()),
         )
         for place, (name, of_tier) in enumerate(summary.tiers.items() if summary else ())

@@ -46,7 +46,7 @@ from tierwise.search.variants import Variants, token_cap, with_mode_to_ask
 MEASURED_ITEMS = 40
 """Items whose prompts are rendered, of the split that is screened."""
 
-FINALISTS_SAMPLES = {"rounds": 0.55, "test": 0.35}
+FINALISTS_SAMPLES = {"rounds": 0.55, "test": 0.25}
 """Part of the most samples that policies on held-out items are expected to ask for: runs on
 embedded tiers bought .19 to .49 of them."""
 

@@ -14,16 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tierwise.errors import InputError, ProviderError, UnsupportedError, unknown_name
+from tierwise.errors import BudgetError, InputError, ProviderError, UnsupportedError, unknown_name
 from tierwise.evaluation import SampleTable
 from tierwise.llm.recorded import RecordedModel, Recording
 from tierwise.pool import FEWEST_ITEMS, Account, Buyer, Library, Need, SamplePool, Supply
+from tierwise.pool.buyer import TEST_STAGE
 from tierwise.pool.recorded import recorded_table
 from tierwise.retrieval import Retrieved
 from tierwise.retrieval.base import RecordedRetriever
-from tierwise.schema import Price, RetrieverSpec, Tier, Variant, read_turn
+from tierwise.schema import Price, RetrieverSpec, Tier, Usage, UsageLimits, Variant, read_turn
 from tierwise.schema.space import Dimension, Range, SearchSpace
-from tierwise.search.problem import SearchSize
+from tierwise.search.problem import SampleCost, SearchSize
 from tierwise.search.variants import Variants
 from tierwise.strategies import paths_in
 from tierwise.tasks import RECORDED, Item, Task
@@ -94,6 +95,14 @@ class RecordedSamples:
             )
         return table.rows(np.flatnonzero(complete))
 
+    def asked(
+        self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], stage: str
+    ) -> tuple[SampleTable, str]:
+        """See ``Samples``."""
+        variants = tuple(dict.fromkeys(v for wanted in n_samples for v in wanted))
+        counts = {v: np.array([wanted.get(v, 0) for wanted in n_samples]) for v in variants}
+        return self._recorded(items, variants).first(counts), ""
+
     def _recorded(self, items: Sequence[Item], variants: Sequence[Variant]) -> SampleTable:
         metric = None if self.task.metric == RECORDED else self.task.score
         return recorded_table(
@@ -106,6 +115,89 @@ class RecordedSamples:
             verifiers=self.task.verifiers,
             others=self.targets,
         )
+
+
+class MeteredSamples(RecordedSamples):
+    """Recorded samples that count against the tier's limits as if they were bought.
+
+    A call brings one sample, or all that a stage asks of a variant on an item where the tier takes
+    ``n``. What was paid for once is there. Samples of escalation targets were paid for by their own
+    search as far as it looked at them.
+    """
+
+    free = False
+
+    def __init__(
+        self,
+        recording: Recording,
+        task: Task,
+        tier: Tier,
+        limits: UsageLimits,
+        targets: Mapping[str, tuple[Recording, Tier]] | None = None,
+        paid: Mapping[Variant, Mapping[str, int]] | None = None,
+    ) -> None:
+        super().__init__(recording, task, tier, targets)
+        self.limits, self.spent, self._kept = limits, Usage(), Usage()
+        self._paid = {variant: dict(of) for variant, of in (paid or {}).items()}
+
+    def set_aside(self, usage: Usage) -> None:
+        """Keep so much for the stage ``test``."""
+        self._kept = usage
+
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
+        """See ``RecordedSamples``; only items that the limits allow.
+
+        Raises:
+            BudgetError: the limits leave fewer than ``FEWEST_ITEMS`` items.
+        """
+        wanted = {variant: min(n, self.most(variant)) for variant, n in n_samples.items()}
+        affordable, short = self._pay(items, [wanted] * len(items), stage)
+        if short and affordable < min(FEWEST_ITEMS, len(items)):
+            raise BudgetError(
+                f"the budget of tier {self.tier.name!r} ended ({short}) in stage {stage!r}, with "
+                f"samples for {affordable} of {len(items)} items"
+            )
+        return super().table(items[:affordable], n_samples, stage)
+
+    def asked(
+        self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], stage: str
+    ) -> tuple[SampleTable, str]:
+        """See ``Samples``."""
+        affordable, short = self._pay(items, n_samples, stage)
+        unpaid = [
+            {variant: self._paid.get(variant, {}).get(item.id, 0) for variant in wanted}
+            for item, wanted in zip(items[affordable:], n_samples[affordable:], strict=True)
+        ]
+        return super().asked(items, [*n_samples[:affordable], *unpaid], stage)[0], short
+
+    def _pay(
+        self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], stage: str
+    ) -> tuple[int, str]:
+        """Items that are paid for in their order, and the limit that ended it, if one did."""
+        limits = self.limits if stage == TEST_STAGE else self.limits - self._kept
+        for k, (item, wanted) in enumerate(zip(items, n_samples, strict=True)):
+            usage = sum((self._usage(v, item.id, n) for v, n in wanted.items()), Usage())
+            if short := limits.exceeded_by(self.spent + usage):
+                return k, short
+            self.spent += usage
+            for variant, n in wanted.items():
+                paid = self._paid.setdefault(variant, {})
+                paid[item.id] = max(paid.get(item.id, 0), n)
+        return len(items), ""
+
+    def _usage(self, variant: Variant, item: str, n: int) -> Usage:
+        """What the samples cost that were not paid for yet."""
+        recording, tier = self.targets.get(variant.tier or "", (self.recording, self.tier))
+        recorded = recording.samples[variant._replace(tier=None)].get(item, {})
+        first = self._paid.get(variant, {}).get(item, 0)
+        new = [recorded[at] for at in range(first, n) if at in recorded]
+        billed = new[:1] if tier.takes_n else new
+        prompt = sum(one.prompt_tokens for one in billed)
+        completion = sum(one.completion_tokens for one in new)
+        usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
+        return Usage(len(billed), len(new), prompt, completion, usd=usd)
 
 
 def recorded_variants(recording: Recording, tier: Tier, baseline: str | None) -> Variants:
@@ -126,6 +218,15 @@ def recorded_variants(recording: Recording, tier: Tier, baseline: str | None) ->
         recorded = {variant.prompt for variant in variants}
         raise unknown_name(f"baseline: recorded prompt of tier {tier.name!r}", baseline, recorded)
     return Variants(prompts, variants, own[0])
+
+
+def recorded_cost(recording: Recording, tier: Tier) -> SampleCost:
+    """The mean cost of the recorded samples, as a search may assume it before the first."""
+    every = [d for of in recording.samples.values() for by in of.values() for d in by.values()]
+    prompt = sum(d.prompt_tokens for d in every) / len(every)
+    completion = sum(d.completion_tokens for d in every) / len(every)
+    usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
+    return SampleCost(usd, prompt + completion, tier.takes_n)
 
 
 def fingerprint(path: Path) -> str:

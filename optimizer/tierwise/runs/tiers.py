@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from tierwise.errors import InputError
 from tierwise.llm import Remarking
 from tierwise.llm.models import RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
@@ -18,17 +19,19 @@ from tierwise.runs.prepare import Prepared, share_of
 from tierwise.runs.proposing import Desk
 from tierwise.runs.recordings import (
     FREE,
+    MeteredSamples,
     RecordedSamples,
     Trajectories,
     check_queries,
     fingerprint,
     library_from,
+    recorded_cost,
     recorded_space,
     recorded_variants,
     scores_of,
 )
 from tierwise.runs.studied import before
-from tierwise.schema import PromptTemplate, Tier, UsageLimits
+from tierwise.schema import PromptTemplate, Tier, Usage, UsageLimits
 from tierwise.schema.result import Studied
 from tierwise.search.budget import assumed_cost
 from tierwise.search.events import Listener
@@ -73,11 +76,15 @@ class Searches:
 
 
 class Searched(NamedTuple):
-    """What was found, the hash of the samples that it was found on, and what these show beside."""
+    """What was found, the hash of the samples that it was found on, and what these show beside.
+
+    ``metered``: what recorded samples would have cost, where the job meters them.
+    """
 
     found: TierResult
     samples_sha256: str
     remarks: tuple[str, ...] = ()
+    metered: Usage | None = None
 
 
 def search_tier(
@@ -170,9 +177,15 @@ def _on_a_recording(
 
     recording = Recording.load(path_of(tier.name), tier.model)
     variants = recorded_variants(recording, tier, job.baseline)
-    problem = _problem(
-        prepared, tier, variants, FREE, UsageLimits(), SampleCost(0.0, 0.0), recording
-    )
+    metered = job.tiers[tier.name].metered
+    if metered and recording.nodes:
+        raise InputError(
+            f"tier {tier.name!r}: recorded trajectories cannot be metered; leave out metered: true"
+        )
+    cap = share_of(job, tier, prepared.tiers) if metered else UsageLimits()
+    size = searches.search_size if metered else FREE
+    cost = recorded_cost(recording, tier) if metered else SampleCost(0.0, 0.0)
+    problem = _problem(prepared, tier, variants, size, cap, cost, recording)
     if recording.nodes and not targets:
         buyer = _trajectories(searches, tier, recording, path_of(tier.name))
         found = search(_begun(problem, searches.studied, targets), buyer, searches.listener)
@@ -182,11 +195,15 @@ def _on_a_recording(
         for one in targets
     }
     samples = RecordedSamples(recording, prepared.loaded.task, tier, others)
+    if metered:
+        paid = {v: of for target in targets for v, of in target.paid.items()}
+        samples = MeteredSamples(recording, prepared.loaded.task, tier, cap, others, paid)
     found = search(_begun(problem, searches.studied, targets), samples, searches.listener)
     paths = dict.fromkeys(path_of(name) for name in (tier.name, *others))
     marks = [fingerprint(path) for path in paths]
     whole = marks[0] if len(marks) == 1 else hashlib.sha256("".join(marks).encode()).hexdigest()
-    return Searched(replace(found, prompt_table=samples.everything()), whole)
+    used = samples.spent if isinstance(samples, MeteredSamples) else None
+    return Searched(replace(found, prompt_table=samples.everything()), whole, metered=used)
 
 
 def _trajectories(searches: Searches, tier: Tier, recording: Recording, path: Path) -> Trajectories:

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from tierwise.errors import InputError, TierwiseError
-from tierwise.pool import SamplePool
+from tierwise.pool import Billed, SamplePool
 from tierwise.pool.run_dir import RunDir, held
 from tierwise.pool.supervision import INTERRUPTION
 from tierwise.proposals import PromptProposer, TaskProposer
@@ -20,7 +20,7 @@ from tierwise.runs.plan import plan, plan_file
 from tierwise.runs.prepare import Prepared, addresses_of, prepare
 from tierwise.runs.proposing import Desk, proposer_of
 from tierwise.runs.tiers import Searched, Searches, search_tier
-from tierwise.schema import Job, LoadedTask
+from tierwise.schema import Job, LoadedTask, Usage
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import Summary
 from tierwise.search.events import Event, Finished, Listener
@@ -147,7 +147,12 @@ def _run(
             )
             for name in found
         }
-        billed = {name: pool.billed(run.run, name) for name in found}
+        billed = {
+            name: Billed(used, Usage())
+            if (used := searched[name].metered) is not None
+            else pool.billed(run.run, name)
+            for name in found
+        }
         proposals = None if desk is None else desk.summary()
     remarks = {name: searched[name].remarks for name in found}
     results = RunResults(found, _gates(found), origins, billed, failed, proposals, remarks)
@@ -223,16 +228,16 @@ def _targets(job: Job, name: str, searched: Mapping[str, Searched]) -> list[Esca
 
 
 def _gates(found: Mapping[str, TierResult]) -> dict[str, dict[str, bool]]:
-    """Holm over tiers x operating points."""
+    """Holm over tiers x operating points that were tested."""
     # Where the baseline is already the cheapest, a point is the baseline: that is no test.
     asked = [
         (name, point)
         for name, f in found.items()
-        for point in f.comparisons
+        for point in f.held_out.comparisons
         if f.points[point].policy != f.baseline
     ]
-    verdicts = passed([found[name].comparisons[point] for name, point in asked])
-    gates = {name: dict.fromkeys(f.comparisons, False) for name, f in found.items()}
+    verdicts = passed([found[name].held_out.comparisons[point] for name, point in asked])
+    gates = {name: dict.fromkeys(f.held_out.comparisons, False) for name, f in found.items()}
     for (name, point), verdict in zip(asked, verdicts, strict=True):
         gates[name][point] = verdict
     return gates

@@ -52,7 +52,13 @@ VariableName = Annotated[str, AfterValidator(_variable_name)]
 
 @dataclass(frozen=True)
 class TierSpec(Strict):
-    """A tier as a job describes it; what is None, ``llm.tier_of_spec`` fills in."""
+    """A tier as a job describes it; what is None, ``llm.tier_of_spec`` fills in.
+
+    ``metered``: recorded samples count against the budget as if they were bought.
+
+    Raises:
+        InputError: a tier without recordings is metered.
+    """
 
     model: ModelString
     price: Annotated[Price | None, IF_SET] = None
@@ -61,10 +67,18 @@ class TierSpec(Strict):
     logprobs: Annotated[bool | None, IF_SET] = None
     limits: RateLimits = field(default_factory=dict)
     recordings: Annotated[Text | None, IF_SET] = None
+    metered: Annotated[bool, IF_ANY] = False
     api_base: Annotated[Address | None, IF_SET] = None
     api_key_env: Annotated[VariableName | None, IF_SET] = None
     takes_seed: Annotated[bool | None, IF_SET] = None
     stream: Annotated[bool | None, IF_SET] = None
+
+    def __post_init__(self) -> None:
+        if self.metered and self.recordings is None:
+            raise InputError(
+                "metered: true says that recorded samples count against the budget; this tier has "
+                "no recordings, and its calls count anyway"
+            )
 
     def beside(self, folder: Path) -> TierSpec:
         """It with the path of its recordings, which is relative to ``folder``, made absolute."""

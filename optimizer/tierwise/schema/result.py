@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 Bounds = tuple[float | None, float | None]
 """Both ends of an interval; None where the items are too few for one."""
 
-GateName = Literal["passed", "not passed"]
+GateName = Literal["passed", "not passed", "not tested"]
+"""Not tested: of a point beside the job's own, of which no held-out samples were bought."""
+
+Split = Literal["validation", "test"]
 
 SUMMARY_SCHEMA: Final = "tierwise/summary/v1"
 PLAN_SCHEMA: Final = "tierwise/plan/v1"
@@ -48,13 +51,14 @@ class Written:
 
 
 @dataclass(frozen=True)
-class HeldOut(Written):
-    """A policy on the held-out items of the test split.
+class Measured(Written):
+    """A policy on the items of a split; those of `test` are held out.
 
     `samples_per_item` are completions; `rounds_per_item` are the times that a request waits for
     some of them.
     """
 
+    split: Split
     policy: str
     items: int
     score: float
@@ -112,18 +116,22 @@ class CrossFittedScore(Written):
 
 
 @dataclass(frozen=True)
-class PointSummary(HeldOut):
+class PointSummary(Measured):
     """A policy that selection picked for a balance of score and cost.
+
+    Held-out samples are bought of the job's own point. Another one is measured on validation items
+    (cross-fitted), unless its policy is one that was tested, or samples are free.
 
     Attributes:
         gate: whether it was shown to be better than the baseline, or as good and cheaper.
+        against_baseline: on the split that it was measured on.
         trial: of the study; -1 for the baseline itself.
         signal: the difficulty signal that tells buckets apart, cut at `thresholds`.
         stuck_in_mode: the one mode of all buckets, where the signal is there to choose between
             modes; None where it does.
         validation: the estimate that it was chosen by, with the bias of having searched removed.
         pooled_difference: of scores against the baseline, on test and validation items together:
-            what the gate goes by.
+            what the gate goes by; None where it was not tested.
     """
 
     gate: GateName
@@ -144,15 +152,18 @@ class PointSummary(HeldOut):
 
 
 @dataclass(frozen=True)
-class AblationStep(HeldOut):
-    """The best policy that one more component allows, at no more dollars than the full policy."""
+class AblationStep(Measured):
+    """The best policy that one more component allows, at no more dollars than the full policy.
+
+    Of the study's validation items: held-out samples are not bought for it.
+    """
 
     full_policy_against_it: Paired
 
 
 @dataclass(frozen=True)
 class OracleBound(Written):
-    """The score of whoever knew the best recipe of each item; None with one sample an item."""
+    """The score of whoever knew the best recipe of each validation item; None with one sample."""
 
     items: int
     score: float | None
@@ -160,8 +171,10 @@ class OracleBound(Written):
 
 
 @dataclass(frozen=True)
-class EscalationRow(HeldOut):
+class EscalationRow(Measured):
     """A policy of a tier that may escalate, against the strongest tier's best single sample.
+
+    Held out where samples are free, else on validation items, where both have samples.
 
     `escalated` is the share of requests in buckets with variants of another tier.
     """
@@ -449,6 +462,31 @@ class ProposalRound(Written):
 # --- money -------------------------------------------------------------------------------------
 
 
+EndReason = Literal[
+    "no_affordable_call", "recording_exhausted", "no_expected_gain", "deadline", "search_complete"
+]
+
+
+@dataclass(frozen=True)
+class SearchEnd(Written):
+    """Why a tier's search bought no more.
+
+    Attributes:
+        reason: no_affordable_call: what is left of the budget buys none that would be used (money
+            for the held-out test counts as used); recording_exhausted: all that is recorded was
+            looked at; no_expected_gain: further samples would add less than `EXPECTED_GAIN` of
+            score; deadline: the job's seconds; search_complete: all items and samples of the
+            search's size are there.
+        expected_gain: of score, that knowing all policies exactly would add to the choice; None
+            where it was not estimated.
+        said: the same as a sentence.
+    """
+
+    reason: EndReason
+    expected_gain: float | None
+    said: str
+
+
 @dataclass(frozen=True)
 class UsageTotals(Written):
     """Dollars at the tier's prices, calls, and tokens of prompts and completions together.
@@ -501,6 +539,7 @@ class TierSummary(Written):
         rounds: of proposals.
         screened: every variant of the first purchase.
         studies: names of the Optuna studies, the last one last.
+        end: why the search bought no more.
         remarks: what the samples show beside their scores: cut by a cap, refused, estimated tokens.
     """
 
@@ -511,7 +550,7 @@ class TierSummary(Written):
     gate: GateName
     compute_gate: ComputeGate
     items: ItemCounts
-    baseline: HeldOut
+    baseline: Measured
     operating_points: Mapping[str, PointSummary]
     ablation: Mapping[str, AblationStep]
     oracle_bound: OracleBound
@@ -525,6 +564,7 @@ class TierSummary(Written):
     rounds: tuple[ProposalRound, ...]
     screened: tuple[ScreenedVariant, ...]
     studies: tuple[str, ...]
+    end: SearchEnd
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -542,7 +582,7 @@ class TierSummary(Written):
         return self.operating_points[self.operating_point]
 
     @property
-    def exported(self) -> HeldOut:
+    def exported(self) -> Measured:
         """The exported policy."""
         return self.chosen if self.passed else self.baseline
 

@@ -69,7 +69,6 @@ def stage_table(size: SearchSize, counts: SampleCounts) -> tuple[StageRow, ...]:
         ("fit", "train", min(2, counts.variants), size.fit_items, size.fit_samples, 0),
         ("race", "validation", raced, size.race_items, race_samples, nodes),
         ("study", "validation", studied, size.study_items, n, nodes),
-        ("test", "test", studied, size.test_items, n, nodes),
     )
     plain: dict[str, list[int]] = {}  # samples that a surviving variant has of each item
     beside: dict[str, list[int]] = {}  # and nodes
@@ -91,7 +90,14 @@ def stage_table(size: SearchSize, counts: SampleCounts) -> tuple[StageRow, ...]:
         )
         if stage == "study" and size.rounds:
             rows.append(_rounds(size, counts))
+    rows.append(_test(size, counts))
     return tuple(row for row in rows if row.items)
+
+
+def _test(size: SearchSize, counts: SampleCounts) -> StageRow:
+    """What the chosen policy may ask for at most, in up to three rounds, and the baseline's one."""
+    items, n = size.test_items, counts.n_samples
+    return StageRow("test", "test", 2, items, items * (1 + n), items * 3, items * counts.nodes)
 
 
 def _new(there: list[int], items: int, samples: int) -> list[int]:

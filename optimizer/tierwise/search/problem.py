@@ -145,6 +145,7 @@ class EscalationTarget:
         n_samples: of a variant, that its study looked at.
         one_sample: its best prompt at one sample by balanced utility: "always the strong tier".
         tuned: the policy that its own search chose.
+        paid: variant -> item -> samples that its own search paid for.
     """
 
     tier: Tier
@@ -153,6 +154,7 @@ class EscalationTarget:
     n_samples: int
     one_sample: Policy
     tuned: Policy
+    paid: Mapping[Variant, Mapping[str, int]] = field(default_factory=dict)
 
 
 def keeps_to_itself(policy: Policy) -> bool:

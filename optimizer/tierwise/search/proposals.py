@@ -436,7 +436,7 @@ def above_noise(gain: Comparison, margin: float) -> bool:
 
 def best_of(explored: Explored) -> Policy:
     """The policy at the job's operating point, by the study's own samples."""
-    q, candidates = explored.problem, candidates_of(explored)
+    q, (candidates, _) = explored.problem, candidates_of(explored)
     point = q.plain_point
     try:
         points = select_points(candidates, q.operating_point, margin=q.margin, only=point)

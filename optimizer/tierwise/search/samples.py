@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+
 from tierwise.difficulty import signal, turn_of
-from tierwise.evaluation import SampleTable
+from tierwise.episode import strategies_of
+from tierwise.evaluation import SampleTable, samples_asked
 from tierwise.pool import even
 from tierwise.schema import ANSWER, Policy, Usage, Variant
 from tierwise.schema.space import Range, SearchSpace
 from tierwise.schema.turns import ROOT
-from tierwise.strategies import Cascade, build, interleave, paths_in, paths_of, width_of
+from tierwise.strategies import Cascade, Strategy, build, interleave, paths_in, paths_of, width_of
 from tierwise.tasks import Item
 
 SCREENED_CHAINS = 1
@@ -36,6 +39,13 @@ class Samples(Protocol):
         self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
     ) -> SampleTable:
         """The items that have ``n_samples[variant]`` samples of every variant."""
+        ...
+
+    def asked(
+        self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], stage: str
+    ) -> tuple[SampleTable, str]:
+        """All ``items``, with the first ``n_samples[i][variant]`` samples of item i as far as they
+        could be had, and which limit of the budget ended it, if one did."""
         ...
 
 
@@ -104,6 +114,52 @@ class SampleCounts(NamedTuple):
         """With the nodes that ``space`` may ask for."""
         screened = nodes_an_item(space, n_samples, SCREENED_CHAINS)
         return cls(variants, n_samples, nodes_an_item(space, n_samples), screened)
+
+
+def play(
+    samples: Samples, policies: Sequence[Policy], items: Sequence[Item], stage: str
+) -> SampleTable:
+    """The samples that ``policies`` ask for on ``items``, and no others, in stored order.
+
+    Each policy answers each item as serving would: what it asks for next depends on the answers so
+    far, and is bought for all items together, round by round. An item of which a sample cannot be
+    had is left out; where the budget ended, so are all items behind the first that it cut short:
+    those that ask for more samples are the harder ones. For policies whose samples follow no other.
+    """
+    strategies = [strategies_of(policy) for policy in policies]
+    table = SampleTable(tuple(i.id for i in items), tuple(i.inputs for i in items), {})
+    wanted: list[dict[Variant, int]] = [{} for _ in items]
+    waiting, short = list(range(len(items))), ""
+    while waiting and not short:
+        missing, grown = [], False
+        for i in waiting:
+            ends = True
+            for policy, built in zip(policies, strategies, strict=True):
+                asked, ended = samples_asked(policy, table, i, built)
+                ends &= ended
+                for variant, n in asked.items():
+                    if n > wanted[i].get(variant, 0):
+                        wanted[i][variant], grown = n, True
+            if not ends:
+                missing.append(i)
+        waiting = missing
+        if not grown:
+            break
+        table, short = samples.asked(items, wanted, stage)
+    if short:
+        waiting = [i for i in waiting if not _answered(policies, strategies, table, i)]
+        return table.rows(np.arange(min(waiting, default=len(items))))
+    return table.rows(np.setdiff1d(np.arange(len(items)), waiting))
+
+
+def _answered(
+    policies: Sequence[Policy],
+    strategies: Sequence[tuple[Strategy, ...]],
+    table: SampleTable,
+    item: int,
+) -> bool:
+    built = zip(policies, strategies, strict=True)
+    return all(samples_asked(policy, table, item, own)[1] for policy, own in built)
 
 
 def samples_needed(policies: Sequence[Policy], least: int = 1) -> dict[Variant, int]:

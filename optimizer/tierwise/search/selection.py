@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.errors import UnsupportedError
-from tierwise.evaluation import Evaluation
+from tierwise.evaluation import Evaluation, Evaluator
 from tierwise.schema import LEVEL, Policy
 from tierwise.search.problem import BOUNDED
 from tierwise.stats.intervals import Floats
@@ -100,6 +100,7 @@ class Selection:
         points: operating point -> choice.
         chosen: name of the job's operating point; its own bound is ``BOUNDED``.
         candidates: the baseline, then everything that the study judged.
+        judge: of policies on the validation items, as the candidates were judged.
         alone: with escalation targets, what is chosen where nothing may be escalated; else None.
     """
 
@@ -107,6 +108,7 @@ class Selection:
     points: Mapping[str, PointChoice]
     chosen: str
     candidates: Sequence[Candidate]
+    judge: Evaluator
     alone: Policy | None = None
 
 

@@ -17,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.difficulty import SignalFit, signal
-from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
+from tierwise.errors import BudgetError
+from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable, replay_table
+from tierwise.pool import FEWEST_ITEMS
 from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Tier, Variant, uniform
-from tierwise.schema.result import Proposal
+from tierwise.schema.result import Proposal, SearchEnd
 from tierwise.search import ablation
 from tierwise.search.allocation import allocate
 from tierwise.search.budget import affordable, stage_table, usage_of
@@ -34,6 +36,7 @@ from tierwise.search.samples import (
     Samples,
     SetsAside,
     most_samples,
+    play,
     samples_needed,
     with_nodes,
 )
@@ -73,6 +76,7 @@ class Explored:
         variants: those that go on.
         fitted: signals that were fitted on the train split.
         study_rounds: the race's, then the study's, whose front is selected from.
+        end: why no more was bought.
     """
 
     problem: TierProblem
@@ -85,6 +89,7 @@ class Explored:
     gate: GateDecision = UNDECIDED
     fitted: tuple[SignalFit, ...] = ()
     study_rounds: tuple[StudyRound, ...] = ()
+    end: SearchEnd = SearchEnd("search_complete", None, "")
 
     @property
     def study(self) -> StudyRound:
@@ -419,7 +424,10 @@ def study(explored: Explored, listener: Listener) -> Explored:
     raced = [judged.proposal for judged in explored.study.judged.values()]
     _judge(problem, study_round, problem.trials - problem.trials // 3, listener, raced)
     study_round.try_alone()
-    return replace(explored, study_rounds=(*explored.study_rounds, study_round))
+    end = SearchEnd("search_complete", None, "All samples of the search's size were looked at.")
+    if explored.samples.free:
+        end = SearchEnd("recording_exhausted", None, "All recorded samples were looked at.")
+    return replace(explored, study_rounds=(*explored.study_rounds, study_round), end=end)
 
 
 def _deep(problem: TierProblem, variants: Sequence[Variant], n_samples: int) -> dict[Variant, int]:
@@ -471,12 +479,12 @@ def _judge(
 # Select: everything that the study judged, on all of its items
 
 
-def candidates_of(explored: Explored) -> list[Candidate]:
+def candidates_of(explored: Explored) -> tuple[list[Candidate], Evaluator]:
     """The baseline, every policy that the study judged and the constraints allow, and cascades.
 
     Judged on the study's items in an order that depends on their ids alone, as the folds of
     cross-fitting must; and without closed forms, so that policies that do nearly the same share the
-    noise of their permutations.
+    noise of their permutations. The evaluator of these items is returned too.
     """
     problem, last = explored.problem, explored.study
     table = last.evaluator.table
@@ -492,7 +500,7 @@ def candidates_of(explored: Explored) -> list[Candidate]:
     candidates = [
         Candidate(policy, trial, judge.evaluate(policy)) for policy, trial in policies.items()
     ]
-    return [c for c in candidates if not np.isnan(c.evaluation.score).any()]
+    return [c for c in candidates if not np.isnan(c.evaluation.score).any()], judge
 
 
 def select(explored: Explored) -> Selection:
@@ -502,7 +510,7 @@ def select(explored: Explored) -> Selection:
         UnsupportedError: no policy keeps to the job's own bound of dollars.
     """
     problem, targets = explored.problem, explored.problem.targets
-    candidates = candidates_of(explored)
+    candidates, judge = candidates_of(explored)
     wanted, margin = problem.operating_point, problem.margin
     alone = None
     if targets:
@@ -511,34 +519,44 @@ def select(explored: Explored) -> Selection:
         alone = select_points(own, wanted, margin=margin, only=point)[point].policy
     strong = targets[-1].one_sample if targets else None
     points = select_points(candidates, wanted, margin=margin, strong=strong)
-    return Selection(candidates[0], points, problem.point, candidates, alone)
+    return Selection(candidates[0], points, problem.point, candidates, judge, alone)
 
 
-# Test: the chosen policies and the ablation's, once, with fresh samples on the test split
+# Test: the chosen policy and the baseline, once, on the test split
 
 
 @dataclass(frozen=True)
 class HeldOutTest:
-    """Everything that the test split said.
+    """What the test split said, and what is read from the validation items beside it.
 
     Attributes:
+        evaluations: policy -> its evaluation on ``table``, the test items: the baseline and the
+            chosen policy, and all those of ``validated`` where samples are free.
+        comparisons: operating point whose policy was tested -> its comparison with the baseline.
         ablation_steps: the ablation's policies by name.
-        evaluations: policy -> its evaluation.
-        comparisons: operating point -> its comparison with the baseline.
-        oracle: (n_items,) score of the oracle bound.
         beside: with escalation targets, what an escalating policy is compared with, by name.
+        validated: the ablation's policies, the points' and those beside -> their evaluation on
+            ``validation_items``.
+        oracle: (n_validation_items,) score of the oracle bound.
     """
 
-    ablation_steps: Mapping[str, Policy]
+    table: SampleTable
     evaluations: Mapping[Policy, Evaluation]
     comparisons: Mapping[str, Comparison]
-    oracle: np.ndarray
-    table: SampleTable
+    ablation_steps: Mapping[str, Policy]
     beside: Mapping[str, Policy]
+    validated: Mapping[Policy, Evaluation]
+    validation_items: tuple[str, ...]
+    oracle: np.ndarray
 
 
 def test(explored: Explored, selected: Selection) -> HeldOutTest:
-    """Judge what was selected, and the ablation's policies, which the study's samples choose."""
+    """Judge the chosen policy and the baseline on held-out items; the rest on validation items.
+
+    Raises:
+        BudgetError: the budget left too few test items.
+        ProviderError: too few test items have their samples.
+    """
     problem, last, baseline = explored.problem, explored.study, selected.baseline.policy
     steps = ablation.ablation_steps(
         problem.variants.baseline,
@@ -547,28 +565,59 @@ def test(explored: Explored, selected: Selection) -> HeldOutTest:
         [r for r in recipe_grid(last.dimensions, steps=3) if keeps_to_itself(Policy((r,)))],
         [j for j in last.judged.values() if keeps_to_itself(j.policy)],
     )
-    beside = _beside(problem, selected)
-    chosen = (p.policy for p in selected.points.values())
-    finals = list(dict.fromkeys([baseline, *steps.values(), *chosen, *beside.values()]))
     last.evaluator.forget()
-    items = problem.items("test")[: problem.search_size.test_items]
-    table = explored.samples.table(items, samples_needed(finals, LEAST_SAMPLES), "test")
-    judge = problem.evaluator(table, exact=False)
-    judged = {policy: judge.evaluate(policy) for policy in finals}
-    there = selected.baseline.evaluation
+    beside, judge = _beside(problem, selected), selected.judge
+    points = (choice.policy for choice in selected.points.values())
+    named = dict.fromkeys([baseline, *steps.values(), *points, *beside.values()])
+    table, judged = _on_test_items(explored, selected, list(named))
     comparisons = {
         point: compare(
             judged[choice.policy],
             judged[baseline],
             margin=problem.margin,
             seed=problem.seed,
-            validation=(choice.evidence, there),
+            validation=(choice.evidence, selected.baseline.evaluation),
         )
         for point, choice in selected.points.items()
+        if choice.policy in judged
     }
-    full = judged[steps["full_policy"]].score
-    oracle = ablation.oracle_bound(table, _tellable(last, table), problem.permutations, full)
-    return HeldOutTest(steps, judged, comparisons, oracle, table, beside)
+    validated = {policy: judge.evaluate(policy) for policy in named}
+    full = validated[steps["full_policy"]].score
+    recipes = _tellable(last, judge.table)
+    oracle = ablation.oracle_bound(judge.table, recipes, problem.permutations, full)
+    judge.forget()
+    return HeldOutTest(
+        table, judged, comparisons, steps, beside, validated, judge.table.item_ids, oracle
+    )
+
+
+def _on_test_items(
+    explored: Explored, selected: Selection, named: Sequence[Policy]
+) -> tuple[SampleTable, dict[Policy, Evaluation]]:
+    """Test items with the samples that the chosen policy and the baseline ask for, as serving would.
+
+    Where samples are free, all that is ``named`` is judged, over permutations of all samples that
+    there are; where samples follow others, all that a policy may ask for are bought.
+    """
+    problem, samples = explored.problem, explored.samples
+    items = problem.items("test")[: problem.search_size.test_items]
+    chosen = selected.points[selected.chosen].policy
+    policies = list(dict.fromkeys([selected.baseline.policy, chosen]))
+    if samples.free:
+        policies = list(named)
+    wanted = samples_needed(policies, LEAST_SAMPLES if samples.free else 1)
+    if samples.free or any(variant.path for variant in wanted):
+        table = samples.table(items, wanted, "test")
+        judge = problem.evaluator(table, exact=False)
+        return table, {policy: judge.evaluate(policy) for policy in policies}
+    table = play(samples, policies, items, "test")
+    if table.n_items < min(FEWEST_ITEMS, len(items)):
+        raise BudgetError(
+            f"tier {problem.tier.name!r}: only {table.n_items} of {len(items)} test items have the "
+            "samples that the chosen policy and the baseline ask for; raise the budget and run the "
+            "same command: nothing is bought twice"
+        )
+    return table, {policy: replay_table(policy, table) for policy in policies}
 
 
 def _beside(problem: TierProblem, selected: Selection) -> dict[str, Policy]:

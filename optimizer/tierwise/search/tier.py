@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from tierwise.difficulty import SignalFit
-from tierwise.evaluation import Evaluation, SampleTable
-from tierwise.schema import Policy, StrategySpec, uniform
+from tierwise.evaluation import SampleTable
+from tierwise.schema import Policy, StrategySpec, Variant, uniform
+from tierwise.schema.result import SearchEnd
 from tierwise.search.compute_gate import GateDecision
 from tierwise.search.events import Listener, Started
-from tierwise.search.gate import Comparison
 from tierwise.search.problem import EscalationTarget, TierProblem, keeps_to_itself, of_tier
 from tierwise.search.proposals import ProposingRound, Rounds
 from tierwise.search.samples import Samples
 from tierwise.search.selection import Candidate, PointChoice, balanced_utility
-from tierwise.search.stages import VariantAtOneSample, explore, select, test
+from tierwise.search.stages import HeldOutTest, VariantAtOneSample, explore, select, test
 from tierwise.search.study import StudyRound
 
 MOST_VARIANTS = 4
@@ -26,18 +26,16 @@ MOST_VARIANTS = 4
 
 @dataclass(frozen=True)
 class TierResult:
-    """What a search found on one tier; evaluations are on the test split.
+    """What a search found on one tier.
 
     Attributes:
         points: operating point -> candidate (the job's own bound is ``chosen``).
         chosen: name of the job's operating point.
-        tested: policy -> its evaluation on test.
-        comparisons: operating point -> its comparison with the baseline.
-        ablation_steps: the ablation's policies by name.
+        held_out: what the test split said, and what is read from validation items beside it.
         prompt_table: every variant on the same items, for the comparison of prompts: those of the
             screening, all items of a recording.
-        beside: with escalation targets, what escalation is compared with, by name (in ``tested``).
         compute_gate: whether the tier was allowed to spend on more than one sample.
+        end: why no more was bought.
         rounds: of proposals, where the job has some.
         routers: what was fitted on the train split, where the space names a fitted signal.
     """
@@ -46,18 +44,14 @@ class TierResult:
     baseline: Policy
     points: Mapping[str, PointChoice]
     chosen: str
-    tested: Mapping[Policy, Evaluation]
-    comparisons: Mapping[str, Comparison]
-    ablation_steps: Mapping[str, Policy]
-    oracle: np.ndarray
+    held_out: HeldOutTest
     study_rounds: Sequence[StudyRound]
     candidates: Sequence[Candidate]
     screened: Sequence[VariantAtOneSample]
     prompt_table: SampleTable
     study_table: SampleTable
-    test_table: SampleTable
     compute_gate: GateDecision
-    beside: Mapping[str, Policy]
+    end: SearchEnd
     rounds: Sequence[ProposingRound] = ()
     routers: tuple[SignalFit, ...] = ()
 
@@ -78,25 +72,21 @@ def search(
     last = explored[-1]
     selected = select(last)
     listener(Started(problem.tier.name, "test"))
-    on_test = test(last, selected)
+    held_out = test(last, selected)
     return TierResult(
         problem=last.problem,
         baseline=selected.baseline.policy,
         points=selected.points,
         chosen=selected.chosen,
-        tested=on_test.evaluations,
-        comparisons=on_test.comparisons,
-        ablation_steps=on_test.ablation_steps,
-        oracle=on_test.oracle,
+        held_out=held_out,
         study_rounds=[study_round for one in explored for study_round in one.study_rounds],
         candidates=selected.candidates,
         screened=last.screened,
         prompt_table=last.screened_table,
         study_table=last.study.evaluator.table,
-        test_table=on_test.table,
         compute_gate=last.gate,
+        end=last.end,
         routers=last.fitted,
-        beside=on_test.beside,
         rounds=[] if rounds is None else rounds.made,
     )
 
@@ -118,7 +108,18 @@ def escalation_target(found: TierResult) -> EscalationTarget:
         found.study_rounds[-1].dimensions.max_samples,
         of_tier(one_sample, tier),
         of_tier(tuned, tier),
+        {v._replace(tier=tier.name): _there(found, v) for v in found.study_table.variants},
     )
+
+
+def _there(found: TierResult, variant: Variant) -> dict[str, int]:
+    """Item -> samples of ``variant`` in the tables of the study and the test."""
+    counts: dict[str, int] = {}
+    for table in (found.study_table, found.held_out.table):
+        if variant in table.variants:
+            n = np.count_nonzero(~np.isnan(table.variants[variant].score), axis=1).tolist()
+            counts |= dict(zip(table.item_ids, n, strict=True))
+    return counts
 
 
 def _best_prompt(study_round: StudyRound) -> Policy:

@@ -27,7 +27,7 @@ from tierwise.report.html.base import Built, ByTier, Figure, each_tier, sorted_b
 from tierwise.report.html.results import held_out_in_words
 from tierwise.report.text import bucket_names
 from tierwise.runs.artifacts import RunFiles
-from tierwise.schema.result import AblationStep, HeldOut, TierSummary
+from tierwise.schema.result import AblationStep, Measured, TierSummary
 from tierwise.stats.intervals import Interval
 
 _MOST_TRIALS = 600
@@ -83,7 +83,7 @@ class Signals:
 
 
 def ablation_section(run: RunFiles) -> Built:
-    """What each component adds on held-out items."""
+    """What each component adds on validation items."""
     return Built(ByTier(tuple(_ablation(tier) for tier in run.tiers.values())))
 
 
@@ -109,7 +109,7 @@ def _ablation(tier: TierFiles) -> Figure:
         "; ".join(f"{row.name} {n.score(row.value)}" for row in rows),
         tier.tone,
         tuple(rows),
-        "score on held-out items; right: $ / 1,000",
+        "score on validation items; right: $ / 1,000",
     )
     named = tuple(NamedStep(_STEPS.get(name, name), step) for name, step in steps.items())
     return Figure(tier.name, chart, named)
@@ -128,7 +128,7 @@ def trials_section(run: RunFiles) -> Built:
 def _trials(tier: TierFiles) -> Figure:
     s, tone = tier.summary, tier.tone
 
-    def held_out(name: str, got: HeldOut, shape: str, size: float) -> Mark:
+    def held_out(name: str, got: Measured, shape: str, size: float) -> Mark:
         note = f"{name}: {held_out_in_words(got)}"
         return Mark(n.PER * got.usd_per_item, got.score, note, shape, size)
 

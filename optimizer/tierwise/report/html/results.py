@@ -17,7 +17,7 @@ from tierwise.report.html.base import Built, Figure, sorted_by
 from tierwise.report.text import bucket_names, recipe_in_words
 from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.schema.result import Bounds, HeldOut, PointSummary
+from tierwise.schema.result import Bounds, Measured, PointSummary
 from tierwise.stats.intervals import SMALL_SAMPLE
 
 _MANY_LOOKS = 5
@@ -142,12 +142,12 @@ _SPOT_KINDS = {
 
 @dataclass(frozen=True)
 class Spot:
-    """Something that was measured on a tier's held-out items."""
+    """Something that was measured on a tier's items."""
 
     tier: str
     tone: str
     kind: str
-    measured: HeldOut
+    measured: Measured
 
     @property
     def what(self) -> str:
@@ -188,7 +188,7 @@ def _spots(tier: TierFiles) -> Iterator[Spot]:
     for other in (*s.operating_points.values(), *s.ablation.values()):
         if other.policy in known or other.usd_per_item <= s.exported.usd_per_item:
             continue
-        gain = paired_gain(tier.tested, other.policy, s.exported.policy)
+        gain = paired_gain(tier.validated, other.policy, s.exported.policy)
         if gain is not None and gain.low <= 0:
             yield Spot(tier.name, tier.tone, "not worth it", other)
             known.add(other.policy)
@@ -234,7 +234,7 @@ def _mark(spot: Spot) -> Mark:
     return Mark(n.PER * got.usd_per_item, got.score, note, shape, size, interval, label)
 
 
-def held_out_in_words(got: HeldOut) -> str:
+def held_out_in_words(got: Measured) -> str:
     """``score 0.940 [0.921, 0.955] at $0.0110 for 1,000 requests. POLICY``."""
     return (
         f"score {n.score(got.score)} {n.bounds(got.score_ci95)} at {n.usd_per(got.usd_per_item)} "
