@@ -27,8 +27,8 @@ def test_a_step_is_against_the_cheaper_point_before_it_and_its_price_needs_a_pro
     (step,) = point_steps(tier)  # economy is the baseline itself
     assert [name for name, _ in points_by_cost(tier)] == ["economy", "balanced"]
     assert (step.before, step.after, step.verdict) == ("baseline prompt", "balanced", "gain")
-    assert step.usd_per_right_answer == pytest.approx(7e-6 / 0.15)
-    (untested,) = point_steps(replace(tier, tested=None))
+    assert step.usd_per_right_answer == pytest.approx(7e-6 / step.gain)
+    (untested,) = point_steps(replace(tier, validated=None))
     assert (untested.verdict, untested.interval) == ("unknown", None)
     assert untested.usd_per_right_answer is None
 
@@ -57,10 +57,10 @@ def test_equal_signals_share_a_bin_and_bins_cover_all_items():
     assert signal_bins(np.array([]), np.array([])) == ()
 
 
-def test_a_signal_is_calibrated_on_held_out_items_of_a_policy_with_buckets(tier):
+def test_a_signal_is_calibrated_on_the_studys_items_of_a_policy_with_buckets(tier):
     found = signal_calibration(tier, seed=0)
     assert found.variant == hand_made.STEPS.label
     assert sum(b.items for b in found.bins) == hand_made.N_ITEMS
     assert signal_calibration(hand_made.tier_files("large", 1, passed=False), seed=0) is None
-    with pytest.raises(UnsupportedError, match=r"tables\.small\.test\.npz"):
-        signal_calibration(replace(tier, test=None), seed=0)
+    with pytest.raises(UnsupportedError, match=r"tables\.small\.npz"):
+        signal_calibration(replace(tier, study=None), seed=0)
