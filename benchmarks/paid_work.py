@@ -139,7 +139,9 @@ class Provider:
         usd = 0.0
         for prompt, sample, _, _ in self.served:
             text = _said(prompt, sample)
-            usd += PRICE.prompt_usd(len(prompt.split())) + PRICE.completion_usd(len(text.split()))
+            read = len(prompt.split())
+            usd += PRICE.prompt_usd(read)
+            usd += PRICE.completion_usd(len(text.split()), prompt_tokens=read)
         return usd
 
 
@@ -444,7 +446,8 @@ def budgets(args: argparse.Namespace) -> bool:
 def provider_whole_usd(requests: int) -> float:
     """What all samples come to."""
     return sum(
-        PRICE.prompt_usd(3) + PRICE.completion_usd(len(_said(f"is it {k}", s).split()))
+        PRICE.prompt_usd(3)
+        + PRICE.completion_usd(len(_said(f"is it {k}", s).split()), prompt_tokens=3)
         for k in range(requests)
         for s in range(2)
     )

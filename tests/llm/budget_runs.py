@@ -60,7 +60,9 @@ class Client:
         )
         said = [max(1, round(cap ** self.rng.random())) for _ in range(n)]
         self.calls += 1
-        self.usd += self.price.prompt_usd(prompt) + self.price.completion_usd(sum(said))
+        self.usd += self.price.prompt_usd(prompt) + self.price.completion_usd(
+            sum(said), prompt_tokens=prompt
+        )
         self.tokens += prompt + sum(said)
         for _ in range(self.rng.randrange(4)):
             await asyncio.sleep(0)
@@ -114,7 +116,7 @@ def simulate(seed: int, folder: Path, *, requests: int = 300) -> Ended:
         for _ in range(requests)
     ]
     client = Client(price, rng.choice([0.0, 0.2]), random.Random(seed + 1))
-    whole = requests * 3.5 * (price.prompt_usd(250) + price.completion_usd(25))
+    whole = requests * 3.5 * (price.prompt_usd(250) + price.completion_usd(25, prompt_tokens=250))
     cap = UsageLimits(
         usd=whole * 10 ** rng.uniform(-1.0, 0.3),
         calls=rng.choice([None, rng.randint(requests // 4, 4 * requests)]),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
+import random
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.llm.test_litellm_samples import call, opened, tier
 from tests.loopback import Loopback
 from tierwise.errors import InputError, ProviderError
-from tierwise.llm.litellm import endpoint_of, litellm_library, litellm_price, price_step
+from tierwise.llm.litellm import endpoint_of, litellm_library, litellm_price
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Price
@@ -61,26 +66,120 @@ def test_a_price_is_that_of_the_table_and_dated() -> None:
     assert price == litellm_price("gpt-4o-mini")
 
 
-@pytest.mark.parametrize("service_tier", ["default", "priority", "flex"])
-def test_a_price_is_what_litellm_bills(service_tier: str) -> None:
-    """Held against LiteLLM's own ``completion_cost``, cached tokens and service tiers among it."""
+PRICED_APART = re.compile(
+    r"(in|out)put_cost_per_(reasoning_)?token_|cache_read_input_token_cost|per_reasoning_token"
+)
+"""Fields of the table that make a call's price more than two rates."""
+
+
+def priced_apart() -> dict[str, tuple[object, ...]]:
+    """Each chat model of LiteLLM's table whose price has steps, tiers or rates of its own, with its
+    provider and which fields of the table say so."""
     litellm = litellm_library()
-    modes = {"direct": {"max_tokens": 9, "service_tier": service_tier}}
-    for model in ("gpt-5", "gpt-5-mini", "o3", "o4-mini", "gpt-4.1"):
-        price = litellm_price(model, modes)
-        assert price is not None
-        usage = litellm.Usage(
-            prompt_tokens=1000,
-            completion_tokens=400,
-            prompt_tokens_details={"cached_tokens": 300},
-            completion_tokens_details={"reasoning_tokens": 250},
+    providers = {p.value for p in litellm.provider_list} - {"github_copilot"}  # which logs in first
+    found = {}
+    for name, row in litellm.model_cost.items():
+        provider = str(row.get("litellm_provider", "")).removesuffix("_converse")
+        provider = "vertex_ai" if provider.startswith("vertex_ai") else provider
+        fields = {f for f in row if PRICED_APART.match(f) or f == "tiered_pricing"}
+        flat = row.get("input_cost_per_token") is not None or "tiered_pricing" in row
+        if row.get("mode") == "chat" and fields and flat and provider in providers:
+            model = name if name.startswith(f"{provider}/") else f"{provider}/{name}"
+            found[model] = (provider, *sorted(fields))
+    return found
+
+
+def held_against_litellm(models: Iterable[str]) -> str:
+    litellm, rng = litellm_library(), random.Random(7)
+    calls, steps, several = 0, 0, 0
+    for model in models:
+        row = litellm.model_cost.get(model) or litellm.model_cost[model.partition("/")[2]]
+        tiers = (
+            "default",
+            *(t for t in ("priority", "flex") if f"input_cost_per_token_{t}" in row),
         )
-        response = litellm.ModelResponse(model=model, usage=usage)
-        billed = litellm.completion_cost(
-            completion_response=response, model=model, service_tier=service_tier
+        several += len(tiers) > 1
+        for service_tier in tiers:
+            price = litellm_price(model, {"direct": {"service_tier": service_tier}})
+            assert price is not None, model
+            steps += len(price.above)
+            edges = [
+                e for step in price.above for e in (step.prompt_tokens, step.prompt_tokens + 1)
+            ]
+            for prompt in (1000, *edges, 300_000, 900_000):
+                cached, completion = rng.choice([0, prompt // 3]), rng.randint(1, 5000)
+                reasoning = rng.choice([0, completion // 2])
+                told = (model, prompt, cached, completion, reasoning, service_tier)
+                ours = price.prompt_usd(prompt, cached)
+                ours += price.completion_usd(completion, reasoning, prompt_tokens=prompt)
+                assert ours == pytest.approx(at_peak(*told), rel=1e-6), told
+                most = price.at_most(prompt)
+                bound = most.prompt_usd(prompt)
+                bound += most.completion_usd(completion, prompt_tokens=prompt)
+                assert ours <= bound * (1 + 1e-9)
+                calls += 1
+    assert steps
+    assert several
+    return f"{calls} bills, {steps} steps, {several} models with service tiers: as completion_cost"
+
+
+def test_a_price_is_what_litellm_bills() -> None:
+    """Held against ``completion_cost``, for a model of each provider and kind of price."""
+    kinds = {kind: model for model, kind in priced_apart().items()}
+    print(held_against_litellm(kinds.values()))  # noqa: T201 - shown with -s
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_price_of_the_table_is_what_litellm_bills() -> None:
+    models = priced_apart()
+    assert len(models) > 1000
+    print(held_against_litellm(models))  # noqa: T201 - shown with -s
+
+
+def at_peak(
+    model: str, prompt: int, cached: int, completion: int, reasoning: int, service_tier: str
+) -> float:
+    """LiteLLM's bill of a call, in an hour in which no off-peak price holds."""
+    from litellm import _internal_context
+
+    litellm = litellm_library()
+    usage = litellm.Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        prompt_tokens_details={"cached_tokens": cached} if cached else None,
+        completion_tokens_details={"reasoning_tokens": reasoning} if reasoning else None,
+    )
+    response = litellm.ModelResponse(model=model, usage=usage)
+    monday = datetime.datetime(2026, 11, 30, 2, tzinfo=datetime.UTC)
+    at = _internal_context._billing_time.set(monday)
+    try:
+        return float(
+            litellm.completion_cost(
+                completion_response=response,
+                model=model,
+                service_tier=None if service_tier == "default" else service_tier,
+            )
         )
-        ours = price.prompt_usd(1000, 300) + price.completion_usd(400)
-        assert ours == pytest.approx(billed, rel=1e-6), model
+    finally:
+        _internal_context._billing_time.reset(at)
+
+
+def test_a_price_has_its_steps() -> None:
+    price = litellm_price("gemini/gemini-2.5-pro")
+    assert price is not None
+    (step,) = price.above
+    assert (step.prompt_tokens, price.prompt_usd_per_mtok, step.prompt_usd_per_mtok) == (
+        *(200_000, 1.25),
+        2.5,
+    )
+    assert price.prompt_usd(200_000) == pytest.approx(0.25)
+    assert price.prompt_usd(200_001) == pytest.approx(0.5000025)
+    tokens = np.array([1000.0, np.nan, 300_000.0])
+    usd = price.completion_usd(tokens, 0 * tokens, prompt_tokens=tokens)
+    assert usd == pytest.approx([0.01, np.nan, 4.5], nan_ok=True)
+    assert str(price) == "$1.25 in, $10 out, above 200,000 prompt tokens $2.5 in, $15 out"
 
 
 def test_modes_of_several_service_tiers_have_no_one_price() -> None:
@@ -90,17 +189,6 @@ def test_modes_of_several_service_tiers_have_no_one_price() -> None:
     }
     with pytest.raises(InputError, match="several service tiers"):
         resolve_tier("mini", "openai/gpt-5-mini", modes=modes)
-
-
-def test_thoughts_that_cost_more_than_texts_set_the_price_of_a_completion() -> None:
-    price = litellm_price("dashscope/qwen-turbo")
-    assert price is not None
-    assert price.completion_usd_per_mtok == 0.5
-
-
-def test_a_price_with_a_step_says_where_it_is() -> None:
-    assert price_step("gemini/gemini-2.5-pro") == 200_000
-    assert price_step("openai/gpt-4o-mini") is None
 
 
 def test_a_model_without_a_price_is_refused_until_the_job_gives_one() -> None:

@@ -9,7 +9,7 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure
 from tierwise.pool import Book, load
 from tierwise.pool.store import Answered, Settlement
-from tierwise.schema import Price, Usage
+from tierwise.schema import Price, PriceStep, Usage
 
 NAN = float("nan")
 FREE, BOOK = Usage(), Book("r", "small")
@@ -86,14 +86,23 @@ def test_first_makes_a_later_sample_the_first_column(tables, world):
 
 
 def test_dollars_are_to_the_bit_those_of_the_runtime(pool, world):
-    price = Price(0.1, 0.7, 0.013)
+    price = Price(
+        0.1,
+        0.7,
+        0.013,
+        reasoning_usd_per_mtok=0.9,
+        above=(PriceStep(0.3, 1.1, prompt_tokens=9000),),
+    )
     rng = np.random.default_rng(0)
     tokens = rng.integers(1, 10_000, (200, 3))
     request = world.requests()[0]
     store(
         pool,
         request,
-        *(says("A: 1", int(p + c), int(o), cached_tokens=int(c)) for p, o, c in tokens),
+        *(
+            says("A: 1", int(p + c), int(o), cached_tokens=int(c), reasoning_tokens=int(o) // 2)
+            for p, o, c in tokens
+        ),
     )
     variant = world.variants[0]
     tier = replace(world.tier, price=price)
@@ -103,7 +112,9 @@ def test_dollars_are_to_the_bit_those_of_the_runtime(pool, world):
     assert table.prompt_usd[0].tolist() == [
         price.prompt_usd(int(p + c), int(c)) for p, _, c in tokens
     ]
-    assert table.completion_usd[0].tolist() == [price.completion_usd(int(o)) for _, o, _ in tokens]
+    assert table.completion_usd[0].tolist() == [
+        price.completion_usd(int(o), int(o) // 2, prompt_tokens=int(p + c)) for p, o, c in tokens
+    ]
 
 
 def test_an_variant_on_another_tier_has_that_tiers_prices(pool, world):

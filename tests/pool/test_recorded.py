@@ -39,7 +39,10 @@ def test_columns_are_recorded_samples_and_holes_are_nan(alpha: Recording) -> Non
     assert np.flatnonzero(~steps.complete).tolist() == [2, 5]
     there = ~np.isnan(steps.score)
     assert steps.prompt_usd[there].tolist() == [PRICE.prompt_usd(30)] * 28
-    assert table.variants[SHORT].completion_usd.ravel().tolist() == [PRICE.completion_usd(2)] * 6
+    assert (
+        table.variants[SHORT].completion_usd.ravel().tolist()
+        == [PRICE.completion_usd(2, prompt_tokens=0)] * 6
+    )
     assert not steps.takes_n
 
 

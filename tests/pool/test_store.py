@@ -39,7 +39,7 @@ def test_a_sample_comes_back_as_it_was_bought_also_after_reopening(tmp_path, wor
     with SamplePool.open(tmp_path / "sub" / "pool.sqlite", read_only=True) as pool:
         assert pool.present([request.key]) == {request.key: {3}}
         assert pool.samples(["unknown", request.key], 3, 1) == [
-            (1, 3, "A: 1 ✓", 7, 5, 3, -0.25, -1.5, 0.125, "length")
+            (1, 3, "A: 1 ✓", 7, 5, 2, 3, -0.25, -1.5, 0.125, "length")
         ]
         assert pool.samples([request.key], 0, 3) == []
 

@@ -17,6 +17,7 @@ from tierwise.schema import (
     Message,
     Policy,
     Price,
+    PriceStep,
     Probe,
     PromptTemplate,
     Recipe,
@@ -56,7 +57,9 @@ ASKED = {
 }
 MODES = {"direct": {"max_tokens": 32}, "think": {"max_tokens": 256, "suffix": "\nThink."}}
 SMALL = Tier("small", "test/small", Price(0.5, 1.5, 0.125), MODES, logprobs=True)
-LARGE = Tier("large", "test/large", Price(10.0, 30.0), MODES, takes_n=False, logprobs=True)
+STEP = PriceStep(20.0, 45.0, 5.0, prompt_tokens=35)
+LONG = Price(10.0, 30.0, reasoning_usd_per_mtok=40.0, above=(STEP,))
+LARGE = Tier("large", "test/large", LONG, MODES, takes_n=False, logprobs=True)
 SEED = 11
 
 
@@ -129,7 +132,9 @@ class Recorded:
                     _grid(rows, lambda c: c.prompt_tokens), _grid(rows, lambda c: c.cached_tokens)
                 ),
                 completion_usd=tier.price.completion_usd(
-                    _grid(rows, lambda c: c.completion_tokens)
+                    _grid(rows, lambda c: c.completion_tokens),
+                    _grid(rows, lambda c: c.reasoning_tokens),
+                    prompt_tokens=_grid(rows, lambda c: c.prompt_tokens),
                 ),
                 latency_s=_grid(rows, lambda c: c.latency_s),
                 scores=self.scores(rows, turn),

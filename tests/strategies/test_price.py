@@ -56,5 +56,5 @@ def test_tokens_at_the_tiers_prices():
     table = Price(prompt_usd_per_mtok=2.0, completion_usd_per_mtok=8.0, cached_usd_per_mtok=0.5)
     assert table.prompt_usd(1000) == pytest.approx(0.002)
     assert table.prompt_usd(1000, cached_tokens=600) == pytest.approx(0.0008 + 0.0003)
-    assert table.completion_usd(250) == pytest.approx(0.002)
+    assert table.completion_usd(250, prompt_tokens=1000) == pytest.approx(0.002)
     assert Price(2.0, 8.0).prompt_usd(1000, cached_tokens=600) == pytest.approx(0.002)

@@ -43,7 +43,7 @@ def lines_of(
                 "prompt_tokens": row[1],
                 "completion_tokens": row[2],
                 "mean_logprob": row[4],
-                "latency_s": row[6],
+                "latency_s": row[7],
             }
             if variant.path:
                 line["path"] = [turn.label for turn in variant.path]

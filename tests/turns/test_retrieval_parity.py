@@ -122,7 +122,9 @@ def test_a_look_up_is_paid_for_and_made_once(tmp_path) -> None:
     first = table.nodes[PLAIN.begun(Turn("query", 1))]
     asked = first.fresh >= 0
     tokens_usd = first.completion_usd - np.where(asked, world.SPEC.usd_per_call, 0)
-    assert tokens_usd[asked].min() == pytest.approx(worlds.TIER.price.completion_usd(3))
+    assert tokens_usd[asked].min() == pytest.approx(
+        worlds.TIER.price.completion_usd(3, prompt_tokens=0)
+    )
 
 
 def test_the_policy_names_its_retriever_and_says_no_address(tmp_path) -> None:

@@ -26,7 +26,7 @@ from tierwise.errors import InputError, ProviderError, unknown_name
 from tierwise.llm.answers import LONGEST_ANSWER_BYTES, parse_body, too_long
 from tierwise.llm.base import CAPS, Request
 from tierwise.llm.faults import Fault, classify_answer, classify_error
-from tierwise.schema import Price, Tier
+from tierwise.schema import Price, PriceStep, Tier
 
 OURS = ("n", "seed", "temperature", "logprobs", "top_logprobs", "stream", "stream_options")
 """Parameters that tierwise sends itself; a mode that names one is refused."""
@@ -129,10 +129,11 @@ def _variable_of(what: str, tier: str) -> str:
 
 
 def litellm_price(model: str, modes: Mapping[str, Mapping[str, object]] = {}) -> Price | None:
-    """The model's price in LiteLLM's table, dated by its version; None where it has none.
+    """The model's price as LiteLLM bills it, dated by its version; None where its table has none.
 
-    At the service tier that ``modes`` ask for (``service_tier: priority``). Where thoughts cost
-    another price than texts, a completion token has the higher one.
+    LiteLLM's own cost function is asked at a few numbers of tokens, since each provider has its own
+    (cached and reasoning tokens, steps by the length of the prompt), at the service tier that
+    ``modes`` ask for (``service_tier: priority``). Prices of off-peak hours do not count.
 
     Raises:
         InputError: the modes ask for several service tiers, which have several prices.
@@ -145,41 +146,93 @@ def litellm_price(model: str, modes: Mapping[str, Mapping[str, object]] = {}) ->
             f"the modes ask for several service tiers ({', '.join(sorted(asked))}), which have "
             "several prices: make a tier of each, or give the job a price"
         )
-    row, suffix = _priced(model), f"_{asked.pop()}"
+    row = _priced(model)
     if row is None:
         return None
-
-    def cost(name: str) -> float | None:
-        value = row.get(f"{name}{suffix}", row.get(name))
-        return None if value is None else round(float(value) * 1e6, 9)  # 1.5e-07 is $0.15
-
-    prompt, completion = cost("input_cost_per_token"), cost("output_cost_per_token")
-    return Price(
-        prompt_usd_per_mtok=prompt or 0.0,
-        completion_usd_per_mtok=max(
-            completion or 0.0, cost("output_cost_per_reasoning_token") or 0.0
-        ),
-        cached_usd_per_mtok=cost("cache_read_input_token_cost"),
-        as_of=f"litellm {importlib.metadata.version('litellm')}",
-    )
-
-
-def price_step(model: str) -> int | None:
-    """Prompt tokens of a call above which LiteLLM's table has higher prices, such as 200,000."""
-    names = _priced(model) or {}
-    steps = [re.fullmatch(r"input_cost_per_token_above_(\d+)k_tokens", name) for name in names]
-    return min((1000 * int(step[1]) for step in steps if step), default=None)
+    billed = _Billed(model, asked.pop(), row)
+    edges = billed.edges()
+    rates = [billed.rates(tokens) for tokens in (min(edges, default=1000), *(e + 1 for e in edges))]
+    steps = [
+        PriceStep(**here, prompt_tokens=edge)
+        for edge, before, here in zip(edges, rates, rates[1:], strict=False)
+        if here != before
+    ]
+    as_of = f"litellm {importlib.metadata.version('litellm')}"
+    return Price(**rates[0], as_of=as_of, above=tuple(steps))
 
 
 def _priced(model: str) -> Mapping[str, Any] | None:
     """The row of LiteLLM's table that has the model's prices."""
+    litellm = litellm_library()
     provider, name = provider_of(model)
-    for key in (model, f"{provider}/{name}", name):
-        row: Mapping[str, Any] = litellm_library().model_cost.get(key, {})
-        prompt, completion = row.get("input_cost_per_token"), row.get("output_cost_per_token")
-        if None not in (prompt, completion) and row.get("litellm_provider") == provider:
-            return row
-    return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of modules that LiteLLM imports now
+            key = litellm.get_model_info(model=name, custom_llm_provider=provider)["key"]
+    except Exception:  # noqa: BLE001 - LiteLLM's way to say that it does not know the model
+        return None
+    row: Mapping[str, Any] = litellm.model_cost.get(key, {})
+    priced = row.get("tiered_pricing") or row.get("input_cost_per_token") is not None
+    return row if priced and row.get("mode") in (None, "chat", "responses", "completion") else None
+
+
+class _Billed:
+    """What LiteLLM bills for a call of a model, by its numbers of tokens."""
+
+    def __init__(self, model: str, service_tier: str, row: Mapping[str, Any]) -> None:
+        provider, name = provider_of(model)
+        own = {k: v for k, v in row.items() if k != "off_peak_pricing"}
+        self._row = row
+        self._of = {
+            "model": name,
+            "custom_llm_provider": provider,
+            "service_tier": None if service_tier in ("default", "auto") else service_tier,
+            "requested_model_info_override": own if "off_peak_pricing" in row else None,
+        }
+
+    def edges(self) -> list[int]:
+        """Lengths of the prompt, in tokens, above which the price may be another, ascending."""
+        found = {
+            int(step[1]) * (1000 if step[2] else 1)
+            for name in self._row
+            if (step := re.search(r"_per_token_above_(\d+)(k?)_tokens", name))
+        }
+        for tier in self._row.get("tiered_pricing") or ():
+            found |= {int(end) for end in tier.get("range", ())[:1] if end}
+        # Some providers' steps begin at their length, not above it.
+        return sorted(e - (self.rates(e) == self.rates(e + 1) != self.rates(e - 1)) for e in found)
+
+    def rates(self, prompt: int) -> dict[str, Any]:
+        """Fields of ``TokenRates`` for calls whose prompts have so many tokens."""
+        n = 1000
+        usd = (
+            self._usd(prompt, 0)[0] / prompt,
+            self._usd(prompt, n)[1] / n,
+            self._usd(prompt, 0, cached=prompt)[0] / prompt,
+            self._usd(prompt, n, reasoning=n)[1] / n,
+        )
+        fresh, said, cached, thought = (round(a * 1e6, 9) for a in usd)  # 1.5e-07 is $0.15
+        return {
+            "prompt_usd_per_mtok": fresh,
+            "completion_usd_per_mtok": said,
+            "cached_usd_per_mtok": None if cached == fresh else cached,
+            "reasoning_usd_per_mtok": None if thought == said else thought,
+        }
+
+    def _usd(
+        self, prompt: int, completion: int, *, cached: int = 0, reasoning: int = 0
+    ) -> tuple[float, float]:
+        usage = litellm_library().Usage(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=prompt + completion,
+            prompt_tokens_details={"cached_tokens": cached} if cached else None,
+            completion_tokens_details={"reasoning_tokens": reasoning} if reasoning else None,
+        )
+        found: tuple[float, float] = litellm_library().cost_per_token(
+            prompt_tokens=prompt, completion_tokens=completion, usage_object=usage, **self._of
+        )
+        return found
 
 
 def litellm_tier(name: str, model: str, price: Price) -> Tier:

@@ -29,7 +29,6 @@ from tierwise.llm.litellm import (
     check_tier,
     close_clients,
     endpoint_of,
-    price_step,
     supported_params,
 )
 from tierwise.llm.openai_client import OpenAIClient, speaks_openai
@@ -85,9 +84,6 @@ class ProviderModel:
         self._seeds = offered if tier.takes_seed is None else tier.takes_seed
         self._streams, self._logprobs = bool(tier.stream), tier.logprobs
         self._cap_name = ""
-        self._price_step = (
-            price_step(tier.model) if tier.price.as_of.startswith("litellm") else None
-        )
         self._taken: set[str] = set()
         """Fields that were sent with a call that was answered."""
         self._checked: set[str] = set()
@@ -272,12 +268,6 @@ class ProviderModel:
         if not done and failed:
             raise Fault(failed[0].error_class, failed[0].message, billed=True)
         self.traffic.answer()
-        if self._price_step and any(r.prompt_tokens > self._price_step for r in done):
-            self._remark(
-                f"{self.tier.model}: prompts of more than {self._price_step:,} tokens cost more than "
-                f"the price of tier {self.tier.name!r}, at which they are billed here: give the job "
-                "the higher price"
-            )
         if "logprobs" in own and all(r.mean_logprob is None and r.text for r in done):
             self._remark(
                 f"{self.tier.model}: its answers carry no log-probabilities, so nothing that reads "

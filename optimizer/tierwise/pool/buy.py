@@ -511,17 +511,8 @@ class PooledModel:
             return [Failure("ProviderError", str(error))] * call.n
         rows = self._pool.samples([call.request.key], call.first_sample, call.n)
         there: dict[int, Result] = {}
-        for _, sample, text, prompt, completion, cached, mean, least, latency_s, end in rows:
-            there[sample] = Completion(
-                text,
-                prompt,
-                completion,
-                cached_tokens=cached or 0,
-                mean_logprob=mean,
-                min_logprob=least,
-                latency_s=latency_s,
-                finish_reason=end,
-            )
+        for _, sample, *stored in rows:
+            there[sample] = Completion(*stored)
         wanted = range(call.first_sample, call.first_sample + call.n)
         if len(there) == call.n:
             return [there[i] for i in wanted]

@@ -147,7 +147,8 @@ def worst_case(calls: Sequence[Call], tier: Tier, *, bounded: bool = True) -> Us
     for call in calls:
         prompt = sum(len(m.content.encode()) + TOKENS_PER_MESSAGE for m in call.request.messages)
         completion = most_tokens(call.request.params, tier.name, bounded=bounded) * call.n
-        usd += tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
+        rates = tier.price.at_most(prompt)
+        usd += rates.prompt_usd(prompt) + rates.completion_usd(completion, prompt_tokens=prompt)
         samples += call.n
         prompts += prompt
         completions += completion
@@ -180,7 +181,9 @@ def bill(answered: Sequence[Answered], tier: Tier) -> Usage:
             SampleBill(
                 i,
                 tier.price.prompt_usd(r.prompt_tokens, r.cached_tokens),
-                tier.price.completion_usd(r.completion_tokens),
+                tier.price.completion_usd(
+                    r.completion_tokens, r.reasoning_tokens, prompt_tokens=r.prompt_tokens
+                ),
                 takes_n=True,
             )
             for r in done

@@ -160,7 +160,7 @@ def _variant_table(
     turn: Turn | str,
 ) -> VariantTable:
     answers = np.full(shape, ABSTAINED, dtype=np.int16)
-    score, *columns = (np.full(shape, np.nan) for _ in range(7))
+    score, *columns = (np.full(shape, np.nan) for _ in range(8))
     names = reading.verifiers if isinstance(turn, Turn) else (turn,)
     verified = {name: np.full(shape, np.nan) for name in names}
     if rows:
@@ -176,11 +176,11 @@ def _variant_table(
                 scores[at] = [reading.verify(name, p, t, turn, end) for p, t, end in said]
         else:
             score[at] = 0.0
-            least_sure = numbers[4]
+            least_sure = numbers[5]
             verified[turn][at] = [
                 read_reply(turn, t, p)[turn] for t, p in zip(text, least_sure, strict=True)
             ]
-    prompt, completion, cached, mean_logprob, min_logprob, latency_s = columns
+    prompt, completion, reasoning, cached, mean_logprob, min_logprob, latency_s = columns
     logprobs = {"mean_logprob": mean_logprob, "min_logprob": min_logprob}
     given = {
         name: values
@@ -191,14 +191,14 @@ def _variant_table(
         answers=answers,
         score=score,
         prompt_usd=_usd(tier.price.prompt_usd, prompt, cached),
-        completion_usd=_usd(tier.price.completion_usd, completion),
+        completion_usd=_usd(tier.price.completion_usd, completion, reasoning, prompt_tokens=prompt),
         latency_s=latency_s,
         scores=given | verified,
         takes_n=tier.takes_n,
     )
 
 
-def _usd(price: Callable[..., Any], *tokens: Floats) -> Floats:
+def _usd(price: Callable[..., Any], *tokens: Floats, **of: Floats) -> Floats:
     """Prices are plain arithmetic: on arrays they give the bits that the runtime's numbers have."""
-    usd: Floats = price(*tokens)
+    usd: Floats = price(*tokens, **of)
     return usd

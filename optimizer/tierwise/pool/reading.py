@@ -111,15 +111,15 @@ class PoolReader:
     def samples(self, keys: Sequence[str], first: int, n_samples: int) -> list[tuple[Any, ...]]:
         """Samples ``first … first + n_samples - 1`` of requests, by place in ``keys``, then sample.
 
-        A row is (place, sample, text, prompt_tokens, completion_tokens, cached_tokens,
-        mean_logprob, min_logprob, latency_s, finish_reason): a plain tuple, because 150,000 are
-        read at once.
+        A row is (place, sample, text, prompt_tokens, completion_tokens, reasoning_tokens,
+        cached_tokens, mean_logprob, min_logprob, latency_s, finish_reason): a plain tuple, because
+        150,000 are read at once.
         """
         with self._lock:
             rows = self._rows(
                 "SELECT j.key, d.sample, d.text, d.prompt_tokens, d.completion_tokens,"
-                " d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s, d.finish_reason,"
-                " d.reasoning_tokens, d.estimated, d.checksum, d.rowid"
+                " d.reasoning_tokens, d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s,"
+                " d.finish_reason, d.estimated, d.checksum, d.rowid"
                 " FROM json_each(?) AS j CROSS JOIN samples AS d"
                 " ON d.request = j.value AND d.sample >= ? AND d.sample < ?",
                 json.dumps(self._known(keys)),
@@ -130,13 +130,11 @@ class PoolReader:
         for row in rows:
             if row[13] in verified:  # what a process has verified does not change under it
                 continue
-            _, sample, text, prompt, completion, cached, mean, least, latency_s, end = row[:10]
-            reasoning, estimated, mark, rowid = row[10:]
-            content = text, prompt, completion, reasoning, cached, estimated, mean, least
-            if checksum((*content, latency_s, end)) != mark:
+            _, sample, *content, mean, least, latency_s, end, estimated, mark, rowid = row
+            if checksum((*content, estimated, mean, least, latency_s, end)) != mark:
                 raise self._damaged(f"sample {sample} of a request")
             verified.add(rowid)
-        return [row[:10] for row in rows]
+        return [row[:11] for row in rows]
 
     def finish_reasons(self, keys: Sequence[str]) -> list[tuple[int, str, int]]:
         """(place in ``keys``, why samples of that request ended, how many of them did so)."""

@@ -152,7 +152,9 @@ def _variant_table(
         answers=np.array(codes, dtype=np.int16).reshape(scores.shape),
         score=scores,
         prompt_usd=column(lambda d: price.prompt_usd(d.prompt_tokens)),
-        completion_usd=column(lambda d: price.completion_usd(d.completion_tokens)),
+        completion_usd=column(
+            lambda d: price.completion_usd(d.completion_tokens, prompt_tokens=d.prompt_tokens)
+        ),
         latency_s=column(lambda d: d.latency_s),
         scores={
             name: values

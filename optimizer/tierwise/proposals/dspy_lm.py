@@ -11,12 +11,15 @@ DSPy 3.4 asks an engine object for one response a request; ``TierEngine`` asks t
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections import Counter
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
 
 import dspy
 from dspy import lm15
@@ -34,6 +37,8 @@ IN_CACHE_KEY = ("max_tokens", "reasoning_effort", "top_p")
 
 _FIELDS = ("temperature", "max_tokens", "top_p", "top_k")
 _FINISHED = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
+
+_PRICE = TypeAdapter(Price)
 
 
 class TierEngine:
@@ -90,28 +95,20 @@ class TierEngine:
 
     def dump_state(self) -> dict[str, Any]:
         """The tier as plain data; no keys and no addresses are in it."""
-        price = self.tier.price
         return {
             "name": self.tier.name,
             "model": self.tier.model,
             "mode": self.mode,
             "seed": self.seed,
             "modes": {name: dict(sent) for name, sent in self.tier.modes.items()},
-            "price": {
-                "prompt_usd_per_mtok": price.prompt_usd_per_mtok,
-                "completion_usd_per_mtok": price.completion_usd_per_mtok,
-                "cached_usd_per_mtok": price.cached_usd_per_mtok,
-                "as_of": price.as_of,
-                "simulated": price.simulated,
-            },
+            "price": _PRICE.dump_python(self.tier.price, mode="json"),
         }
 
     @classmethod
     def load_state(cls, state: Mapping[str, Any]) -> TierEngine:
         """The engine that ``dump_state`` described."""
-        tier = resolve_tier(
-            state["name"], state["model"], price=Price(**state["price"]), modes=state["modes"]
-        )
+        price = _PRICE.validate_json(json.dumps(state["price"]))
+        tier = resolve_tier(state["name"], state["model"], price=price, modes=state["modes"])
         return cls(tier, state["mode"], seed=state["seed"])
 
     def __deepcopy__(self, memo: object) -> TierEngine:
@@ -137,7 +134,11 @@ class TierEngine:
             if isinstance(result, Completion):
                 price = self.tier.price
                 self.usd += price.prompt_usd(result.prompt_tokens, result.cached_tokens)
-                self.usd += price.completion_usd(result.completion_tokens)
+                self.usd += price.completion_usd(
+                    result.completion_tokens,
+                    result.reasoning_tokens,
+                    prompt_tokens=result.prompt_tokens,
+                )
         if isinstance(result, Failure):
             # The model has retried what is worth it, so this is an error that DSPy does not retry.
             raise lm15.ProviderError(f"{result.error_class}: {result.message}", provider=PROVIDER)

@@ -96,10 +96,7 @@ def _facts(run: RunFiles) -> dict[str, str]:
             continue
         weights = tier.policy.provenance.get("weights_sha256") or {}
         facts |= {f"weights of {model}": str(sha)[:12] for model, sha in weights.items()}
-        price = tier.policy.tier.price
-        facts[f"price of {name}"] = (
-            f"${price.prompt_usd_per_mtok:g} in, ${price.completion_usd_per_mtok:g} out"
-        )
+        facts[f"price of {name}"] = tier.policy.tier.price
         facts["tierwise"] = tier.policy.provenance.get("tierwise")
         facts[f"samples of {name} (SHA-256)"] = str(tier.policy.provenance.get("pool_sha256"))[:12]
     return {what: str(value) for what, value in facts.items() if value not in (None, "")}

@@ -108,8 +108,7 @@ class TierPlan:
     def paid(self) -> bool:
         """Calls to it are on somebody's bill."""
         price = self.tier.price
-        free = price.prompt_usd_per_mtok == 0 and price.completion_usd_per_mtok == 0
-        return not (price.simulated or free or kind_of(self.tier.model) != "litellm")
+        return not (price.simulated or price.free or kind_of(self.tier.model) != "litellm")
 
     @property
     def expected(self) -> Usage:
@@ -338,7 +337,7 @@ def _proposers_plan(prepared: Prepared) -> dict[str, TierPlan]:
     shown = OWN_BYTES + SHOWN_FAILURES * (FEEDBACK_BYTES + max(sizes, default=0))
     most, n = token_cap(next(iter(tier.modes.values()), {})), spec.instructions
     expected = _CallLengths(shown / BYTES_A_TOKEN, most * PART_OF_CAP).usage(tier, n, n)
-    worst = _CallLengths(shown, most).usage(tier, n, n)
+    worst = _CallLengths(shown, most, most=True).usage(tier, n, n)
     first, *later = (
         StagePlan(f"round {number}", n, n, n, n, expected, worst)
         for number in range(1, spec.rounds + 1)
@@ -354,15 +353,18 @@ def _proposers_plan(prepared: Prepared) -> dict[str, TierPlan]:
 
 
 class _CallLengths(NamedTuple):
-    """Tokens of a call's prompt, and of a sample's completion."""
+    """Tokens of a call's prompt, and of a sample's completion; ``most``: none has more."""
 
     prompt: float
     completion: float
+    most: bool = False
 
     def usage(self, tier: Tier, calls: int, samples: int) -> Usage:
         """Of so many calls for so many samples."""
         prompt, completion = calls * self.prompt, samples * self.completion
-        usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
+        price = tier.price.at_most(self.prompt) if self.most else tier.price
+        usd = calls * price.prompt_usd(self.prompt)
+        usd += samples * price.completion_usd(self.completion, prompt_tokens=self.prompt)
         return Usage(calls, samples, prompt, completion, usd=usd)
 
 
@@ -384,7 +386,7 @@ class _Lengths(NamedTuple):
             sum(sizes) / len(sizes) / BYTES_A_TOKEN, sum(most) / len(most) * PART_OF_CAP
         )
         prompts = (a - completion for a, completion in zip(one, most, strict=True))
-        return cls(usual, _CallLengths(max(prompts), max(most)))
+        return cls(usual, _CallLengths(max(prompts), max(most), most=True))
 
 
 def _calls(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Literal
 
@@ -311,13 +311,11 @@ def _tier_changes(tier: Tier) -> list[str]:
     except TierwiseError as error:
         return [f"model {tier.model!r} is not known any more: {error}"]
     said = []
-    if _rates(now.price) != _rates(tier.price):
+    if replace(now.price, as_of="") != replace(tier.price, as_of=""):
         dated = f" (of {tier.price.as_of})" if tier.price.as_of else ""
         said.append(
-            f"{tier.model} is listed at ${now.price.prompt_usd_per_mtok:g} and "
-            f"${now.price.completion_usd_per_mtok:g} for a million tokens in and out; the policy's "
-            f"bill{dated} takes ${tier.price.prompt_usd_per_mtok:g} and "
-            f"${tier.price.completion_usd_per_mtok:g}"
+            f"{tier.model} is listed at {now.price} for a million tokens; the policy's bill{dated} "
+            f"takes {tier.price}"
         )
     if kind_of(tier.model) == "embedded":
         for mode, sends in tier.modes.items():
@@ -338,13 +336,9 @@ def _weights_changes(file: PolicyFile) -> list[str]:
 
 
 def _listed(tier: Tier) -> Price | None:
-    """None asks for the price list; a model without one keeps the price that the job gave."""
+    """The model's price of today; one without a list keeps the price that the job gave."""
     if kind_of(tier.model) != "litellm":
         return None
     from tierwise.llm.litellm import litellm_price
 
-    return None if litellm_price(tier.model) else tier.price
-
-
-def _rates(price: Price) -> tuple[float, float]:
-    return round(price.prompt_usd_per_mtok, 9), round(price.completion_usd_per_mtok, 9)
+    return litellm_price(tier.model, tier.modes) or tier.price

@@ -39,7 +39,7 @@ from tierwise.schema.prompt import (
 )
 from tierwise.schema.space import Constraints, Dimension, Range, SearchSpace
 from tierwise.schema.task_file import LoadedTask, TaskFile, TaskRetriever, own_prompts, retriever_of
-from tierwise.schema.tier import Price, SampleBill, Tier, price
+from tierwise.schema.tier import Price, PriceStep, SampleBill, Tier, price
 from tierwise.schema.turns import Passage, Path, RetrieverSpec, Said, Turn, TurnTemplate, read_turn
 from tierwise.schema.usage import NO_LIMITS, Usage, UsageLimits
 
@@ -62,6 +62,7 @@ __all__ = [
     "Policy",
     "PolicyFile",
     "Price",
+    "PriceStep",
     "Probe",
     "PromptTemplate",
     "ProposalSpec",

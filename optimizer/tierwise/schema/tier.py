@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from tierwise.errors import unknown_name
-from tierwise.schema.fields import IF_ANY, IF_SET, Name, NotNegative, Positive, Strict
+from tierwise.schema.fields import IF_ANY, IF_SET, Count, Name, NotNegative, Positive, Strict
 
 PER_MTOK = 1e-6
 
@@ -99,36 +99,100 @@ Modes = Mapping[Name, ModeParameters]
 
 
 @dataclass(frozen=True, slots=True)
-class Price(Strict):
-    """Dollars per million tokens, at a date.
-
-    ``simulated``: computed from parameter and token counts, not billed.
-    """
+class TokenRates(Strict):
+    """Dollars per million tokens; cached and reasoning ones cost as others where nothing is said."""
 
     prompt_usd_per_mtok: NotNegative
     completion_usd_per_mtok: NotNegative
     cached_usd_per_mtok: Annotated[NotNegative | None, IF_SET] = None
-    as_of: Annotated[str, IF_ANY] = ""
-    simulated: Annotated[bool, IF_ANY] = False
+    reasoning_usd_per_mtok: Annotated[NotNegative | None, IF_SET] = field(
+        default=None, kw_only=True
+    )
 
-    @property
-    def free(self) -> bool:
-        """Whether a request costs nothing."""
-        return self.prompt_usd_per_mtok == 0 == self.completion_usd_per_mtok
+    def _said(self) -> str:
+        return f"${self.prompt_usd_per_mtok:g} in, ${self.completion_usd_per_mtok:g} out"
 
-    def prompt_usd(self, prompt_tokens: float, cached_tokens: float = 0.0) -> float:
-        """Price of a call's prompt, its cached part at the cached rate."""
-        cached = (
-            self.prompt_usd_per_mtok
-            if self.cached_usd_per_mtok is None
-            else self.cached_usd_per_mtok
-        )
+    def _of_prompt(self, prompt_tokens: float, cached_tokens: float) -> float:
+        cached = self.cached_usd_per_mtok
+        cached = self.prompt_usd_per_mtok if cached is None else cached
         fresh = prompt_tokens - cached_tokens
         return (fresh * self.prompt_usd_per_mtok + cached_tokens * cached) * PER_MTOK
 
-    def completion_usd(self, completion_tokens: float) -> float:
-        """Price of completion tokens, reasoning tokens among them."""
-        return completion_tokens * self.completion_usd_per_mtok * PER_MTOK
+    def _of_completion(self, completion_tokens: float, reasoning_tokens: float) -> float:
+        if self.reasoning_usd_per_mtok is None:
+            return completion_tokens * self.completion_usd_per_mtok * PER_MTOK
+        said = (completion_tokens - reasoning_tokens) * self.completion_usd_per_mtok
+        return (said + reasoning_tokens * self.reasoning_usd_per_mtok) * PER_MTOK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceStep(TokenRates):
+    """What all tokens of a call cost whose prompt has more than ``prompt_tokens``."""
+
+    prompt_tokens: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Price(TokenRates):
+    """Dollars per million tokens, at a date.
+
+    Numbers of tokens may be arrays, of one shape; NaN gives NaN.
+
+    Attributes:
+        as_of: when, or of which table.
+        simulated: computed from parameter and token counts, not billed.
+        above: the prices of calls with longer prompts, by length of the prompt, the shortest first.
+    """
+
+    as_of: Annotated[str, IF_ANY] = ""
+    simulated: Annotated[bool, IF_ANY] = False
+    above: Annotated[tuple[PriceStep, ...], IF_ANY] = ()
+
+    def __post_init__(self) -> None:
+        steps = [step.prompt_tokens for step in self.above]
+        if steps != sorted(set(steps)):
+            raise ValueError("above: its prompt_tokens must rise from step to step")
+
+    @property
+    def free(self) -> bool:
+        """Whether a request costs nothing, however long it is."""
+        return all(
+            not (each.prompt_usd_per_mtok or each.completion_usd_per_mtok)
+            and not (each.cached_usd_per_mtok or each.reasoning_usd_per_mtok)
+            for each in (self, *self.above)
+        )
+
+    def prompt_usd(self, prompt_tokens: float, cached_tokens: float = 0.0) -> float:
+        """Price of a call's prompt, its cached part at the cached rate."""
+        usd = self._of_prompt(prompt_tokens, cached_tokens)
+        for step in self.above:
+            over = (prompt_tokens > step.prompt_tokens) * 1.0
+            usd = usd * (1.0 - over) + step._of_prompt(prompt_tokens, cached_tokens) * over
+        return usd
+
+    def completion_usd(
+        self, completion_tokens: float, reasoning_tokens: float = 0.0, *, prompt_tokens: float
+    ) -> float:
+        """Price of a sample's completion, ``reasoning_tokens`` among it, after such a prompt."""
+        usd = self._of_completion(completion_tokens, reasoning_tokens)
+        for step in self.above:
+            over = (prompt_tokens > step.prompt_tokens) * 1.0
+            usd = (
+                usd * (1.0 - over) + step._of_completion(completion_tokens, reasoning_tokens) * over
+            )
+        return usd
+
+    def at_most(self, prompt_tokens: float) -> Price:
+        """The highest rates of a call whose prompt has no more tokens, whatever they are for."""
+        reached = [self, *(step for step in self.above if prompt_tokens > step.prompt_tokens)]
+        return Price(
+            max(max(r.prompt_usd_per_mtok, r.cached_usd_per_mtok or 0.0) for r in reached),
+            max(max(r.completion_usd_per_mtok, r.reasoning_usd_per_mtok or 0.0) for r in reached),
+        )
+
+    def __str__(self) -> str:
+        steps = [f", above {s.prompt_tokens:,} prompt tokens {s._said()}" for s in self.above]
+        return f"{self._said()}{''.join(steps)}"
 
 
 LIMITS = ("rpm", "tpm", "concurrency", "timeout_s")

@@ -193,5 +193,7 @@ def assumed_cost(tier: Tier, variants: Sequence[Variant], prompt_bytes: float) -
     prompt = prompt_bytes / BYTES_A_TOKEN
     caps = [token_cap(tier.mode(variant.mode)) for variant in variants]
     completion = sum(caps) / len(caps) * PART_OF_CAP
-    usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
+    usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(
+        completion, prompt_tokens=prompt
+    )
     return SampleCost(usd, prompt + completion, tier.takes_n)

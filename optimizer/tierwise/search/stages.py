@@ -167,7 +167,7 @@ def _measured_cost(table: SampleTable, tier: Tier) -> SampleCost:
         prompt = float(rows.prompt_usd.mean()) / (rows.n_samples if rows.takes_n else 1)
         completion = float(rows.completion_usd.mean())
         usd.append(prompt + completion)
-        each = tier.price.completion_usd(1.0), tier.price.prompt_usd(1.0)
+        each = tier.price.completion_usd(1.0, prompt_tokens=1.0), tier.price.prompt_usd(1.0)
         tokens.append(
             (completion / each[0] if each[0] else 0) + (prompt / each[1] if each[1] else 0)
         )

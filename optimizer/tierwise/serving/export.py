@@ -51,7 +51,7 @@ def _config(file: PolicyFile) -> dict[str, Any]:
     if len(tiers) == 1:
         price = next(iter(tiers.values())).price
         served["input_cost_per_token"] = price.prompt_usd(1)
-        served["output_cost_per_token"] = price.completion_usd(1)
+        served["output_cost_per_token"] = price.completion_usd(1, prompt_tokens=1)
     models = {file.name: served} | {
         tier.model: _deployment(tier)
         for tier in tiers.values()

@@ -203,7 +203,9 @@ class LiveSamples:
         if isinstance(result, Failure):
             return Sampled(Sample(None, failed=True), None, result.latency_s)
         _, tier, _, turn = self._of(came.variant.root)
-        completion_usd = tier.price.completion_usd(result.completion_tokens)
+        completion_usd = tier.price.completion_usd(
+            result.completion_tokens, result.reasoning_tokens, prompt_tokens=result.prompt_tokens
+        )
         retriever = self._retriever
         if isinstance(found, Retrieved) and retriever is not None:
             completion_usd += retriever.spec.usd_per_call
