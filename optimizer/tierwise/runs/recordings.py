@@ -196,7 +196,11 @@ class MeteredSamples(RecordedSamples):
         billed = new[:1] if tier.takes_n else new
         prompt = sum(one.prompt_tokens for one in billed)
         completion = sum(one.completion_tokens for one in new)
-        usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(completion)
+        usd = sum(tier.price.prompt_usd(one.prompt_tokens) for one in billed)
+        usd += sum(
+            tier.price.completion_usd(one.completion_tokens, prompt_tokens=one.prompt_tokens)
+            for one in new
+        )
         return Usage(len(billed), len(new), prompt, completion, usd=usd)
 
 
