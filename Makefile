@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests share the cores by file, since files share their expensive fixtures.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: tune test check benchmark clean
+.PHONY: tune test check benchmark figure clean
 
 tune: .venv/ready  ## tune the three embedded tiers: no key, no network
 	@$(BIN)/tierwise tune --yes $(ARGS)
@@ -24,6 +24,9 @@ RATIOS := evaluation_speed reporting_speed serving_overhead
 
 benchmark: .venv/ready-dev  ## ratios from one run on this machine
 	@for name in $(RATIOS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+figure: .venv/ready  ## the README's figure, from recorded answers of real models
+	@$(BIN)/python tools/pictures/recorded.py
 
 .venv/ready: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv

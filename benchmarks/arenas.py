@@ -82,20 +82,21 @@ class Arena:
         baseline = self.baseline._replace(prompt=str(name[self.baseline.prompt]))
         return Arena(self.name, table(self.search), table(self.truth), baseline, self.headroom)
 
-    def write(self, folder: Path) -> Path:
-        """A recording of ``search`` with its task; the path of the recording."""
+    def write(self, folder: Path, test: float = 0.1, more: str = "") -> Path:
+        """A recording of ``search`` with its task, whose test split is a part of ``test``; the path
+        of the recording. ``more`` are lines of the task."""
         folder.mkdir(parents=True, exist_ok=True)
         path, table = folder / "rec.jsonl.gz", self.search
         if path.exists():
             return path
         with gzip.open(folder / "rec.items.jsonl.gz", "wt", compresslevel=1) as file:
             for name, inputs in zip(table.item_ids, table.inputs, strict=True):
-                row = {"id": name, "inputs": dict(inputs), "target": ""}
+                row = {"id": name, "inputs": dict(inputs), "target": "recorded"}
                 file.write(json.dumps(row) + "\n")
         fields = json.dumps(sorted(table.inputs[0]))
         (folder / "task.yaml").write_text(
             f"name: arena\ninputs: {fields}\nitems: rec.items.jsonl.gz\nmetric: recorded\n"
-            "splits: {train: 0.0, validation: 0.9, test: 0.1}\n"
+            f"splits: {{train: 0.0, validation: {1 - test:g}, test: {test:g}}}\n{more}"
         )
         with gzip.open(path, "wt", compresslevel=1) as file:
             order = sorted(table.variants, key=lambda v: v != self.baseline)
@@ -105,9 +106,7 @@ class Arena:
         return path
 
 
-def _lines(
-    variant: Variant, items: Sequence[str], rows: VariantTable
-) -> list[dict[str, object]]:
+def _lines(variant: Variant, items: Sequence[str], rows: VariantTable) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for i, d in np.argwhere(~np.isnan(rows.score)):
         code = int(rows.answers[i, d])
@@ -255,7 +254,9 @@ class World:
     def arena(self, seed: int, items: int = SEARCH_ITEMS) -> Arena:
         """An instance: fresh items and samples."""
         rng = np.random.default_rng([seed, 11])
-        search, truth = (self._table(rng, n, part) for n, part in ((items, "s"), (TRUTH_ITEMS, "t")))
+        search, truth = (
+            self._table(rng, n, part) for n, part in ((items, "s"), (TRUTH_ITEMS, "t"))
+        )
         return Arena(self.name, search, truth, next(iter(self.behaviours)), self.headroom)
 
     def _table(self, rng: np.random.Generator, n: int, part: str) -> SampleTable:
@@ -265,8 +266,9 @@ class World:
         depth = DEPTH if len(self.behaviours) < MANY else DEPTH_OF_MANY
         words = rng.integers(4, 30, size=n)
         inputs = tuple({"question": f"{part}{i} " + "word " * int(words[i])} for i in range(n))
-        variants = {v: self._rows(rng, how, z, *own[how.group], depth)
-                    for v, how in self.behaviours.items()}
+        variants = {
+            v: self._rows(rng, how, z, *own[how.group], depth) for v, how in self.behaviours.items()
+        }
         return SampleTable(tuple(f"{part}{i}" for i in range(n)), inputs, variants)
 
     def _rows(
@@ -351,8 +353,8 @@ PRICES = {
 """Dollars per million prompt and completion tokens; those of other models are as (1, 1)."""
 
 
-def recorded(path: Path, model: str, seed: int, items: int = SEARCH_ITEMS) -> Arena:
-    """A recording's items, at random at most ``items`` and at most half of them to search on."""
+def whole_recording(path: Path, model: str) -> SampleTable:
+    """All items of a recording that have as many samples of every variant as the others."""
     recording = Recording.load(path, model)
     most = max(coverage.items for coverage in recording.variants.values())
     variants = [v for v, c in recording.variants.items() if c.items >= 0.9 * most]
@@ -360,17 +362,23 @@ def recorded(path: Path, model: str, seed: int, items: int = SEARCH_ITEMS) -> Ar
     table = recorded_table(
         recording, tier, recording.items, AnswerSpec(), metric=None, variants=variants
     )
-    shallow = min(
-        int((~np.isnan(rows.score)).sum(axis=1)[~np.isnan(rows.score[:, 0])].min())
-        for rows in table.variants.values()
-    )
-    first = {v: rows.columns(np.arange(shallow)) for v, rows in table.variants.items()}
+    depth = {
+        v: int(np.median((~np.isnan(rows.score)).sum(axis=1))) for v, rows in table.variants.items()
+    }
+    least = min(depth.values())
+    first = {v: rows.columns(np.arange(least)) for v, rows in table.variants.items()}
     table = replace(table, variants=first)
-    whole = np.flatnonzero(table.complete)
-    order = np.random.default_rng([seed, 13]).permutation(whole)
+    return table.rows(np.flatnonzero(table.complete))
+
+
+def recorded(path: Path, model: str, seed: int, items: int = SEARCH_ITEMS) -> Arena:
+    """A recording's items, at random at most ``items`` and at most half of them to search on."""
+    table = whole_recording(path, model)
+    order = np.random.default_rng([seed, 13]).permutation(table.n_items)
     n = min(items, len(order) // 2)
     name = f"{path.name.partition('.jsonl')[0]} {model}"
-    return Arena(name, table.rows(order[:n]), table.rows(order[n:]), variants[0])
+    baseline = next(iter(table.variants))
+    return Arena(name, table.rows(order[:n]), table.rows(order[n:]), baseline)
 
 
 # tierwise takes part through the same entry as ``tierwise tune``

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arenas import Arena, Outcome, recorded, tierwise, worlds
-from peers import PEERS, arms_of, policy_of, run
 
+from arenas import Arena, Outcome, Purse, recorded, tierwise, worlds
+from peers import PEERS, arms_of, policy_of, run
 from tierwise.errors import TierwiseError
 from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.search.study import described
@@ -68,7 +68,7 @@ def arenas(asked: argparse.Namespace, seed: int) -> Iterator[Arena]:
 
 def best_known(arena: Arena) -> float:
     """The highest utility among votes, adaptive votes and best-of-n of each prompt and of pairs."""
-    pool = [v for v in arena.search.variants]
+    pool = list(arena.search.variants)
     one = {v: arena.worth(policy_of(v))[1] for v in pool}
     leading = sorted(pool, key=lambda v: -one[v])[:5]
     groups = [(v,) for v in leading] + list(itertools.combinations(leading, 2))
@@ -83,14 +83,8 @@ def best_known(arena: Arena) -> float:
             for t in (0.7, 0.8, 0.9, 0.95)
         ]
         policies += [Policy((Recipe(group, spec),)) for spec in specs if n > 2 or len(group) > 1]
-    policies += [policy_of(v, kind, n) for v, kind, n in _arms(arena)]
+    policies += [policy_of(*arm) for arm in arms_of(Purse(arena, 0, 0))]
     return max(arena.worth(policy)[1] for policy in policies)
-
-
-def _arms(arena: Arena) -> Sequence[Any]:
-    from arenas import Purse
-
-    return arms_of(Purse(arena, 0, 0))
 
 
 def cell(search: str, arena: Arena, budget: int, seed: int, folder: Path) -> Cell:
@@ -192,9 +186,7 @@ def calls_to(mean_gap: dict[int, float]) -> float:
         if at and mean_gap[budgets[at - 1]] > WITHIN:
             low, high = mean_gap[budgets[at - 1]], mean_gap[budget]
             part = (low - WITHIN) / (low - high)
-            reached = math.exp(
-                (1 - part) * math.log(budgets[at - 1]) + part * math.log(budget)
-            )
+            reached = math.exp((1 - part) * math.log(budgets[at - 1]) + part * math.log(budget))
     return reached
 
 

@@ -24,8 +24,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from arenas import Arena, OutOfCallsError, Outcome, Purse
 
+from arenas import Arena, Outcome, OutOfCallsError, Purse
 from tierwise.evaluation import STORED, Evaluator, SampleTable
 from tierwise.schema import Policy, StrategySpec, Variant, uniform
 from tierwise.search.selection import balanced_utility
@@ -57,11 +57,14 @@ Arm = tuple[Variant, str, int]
 # Arms (prompt, strategy, N) and what is known of them
 
 
-def policy_of(variant: Variant, kind: str = "", n: int = 1) -> Policy:
-    """A single sample, a vote, or best-of-n by the mean log-probability."""
+def policy_of(
+    variant: Variant, kind: str = "", n: int = 1, verifier: str = "mean_logprob"
+) -> Policy:
+    """A single sample, a vote, or best-of-n."""
     if n == 1:
         return uniform(variant, StrategySpec.of("single"))
-    return uniform(variant, StrategySpec.of(kind, samples=n))
+    more = {"verifier": verifier} if kind == "best_of_n" else {}
+    return uniform(variant, StrategySpec.of(kind, samples=n, **more))
 
 
 def arms_of(purse: Purse, among: Sequence[Variant] = ()) -> list[Arm]:
@@ -71,7 +74,9 @@ def arms_of(purse: Purse, among: Sequence[Variant] = ()) -> list[Arm]:
     kinds = KINDS if verified else KINDS[:1]
     arms = itertools.product(among or purse.variants, kinds, (n for n in COUNTS if n <= depth))
     return [
-        (v, kind, n) for v, kind, n in arms if (n > 1 or kind == KINDS[0]) and (n != 2 or kind == KINDS[1])
+        (v, kind, n)
+        for v, kind, n in arms
+        if (n > 1 or kind == KINDS[0]) and (n != 2 or kind == KINDS[1])
     ]
 
 
@@ -174,7 +179,7 @@ def naive_optuna(purse: Purse, seed: int) -> Outcome:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     variants = {v.label: v for v in purse.variants}
     arms = arms_of(purse)
-    kinds, counts = ({arm[i] for arm in arms} for i in (1, 2))
+    kinds, counts = {kind for _, kind, _ in arms}, {n for *_, n in arms}
     while purse.left >= NAIVE_ITEMS * purse.arena.depth:
         trial = study.ask()
         variant = variants[str(trial.suggest_categorical("prompt", list(variants)))]
@@ -282,9 +287,7 @@ def mipro(purse: Purse, seed: int) -> Outcome:
     class Program(dspy.Module):  # type: ignore[misc]  # DSPy has no types
         def __init__(self) -> None:
             super().__init__()
-            self.answer = dspy.Predict(
-                dspy.Signature("question -> answer", model.prompts[0])
-            )
+            self.answer = dspy.Predict(dspy.Signature("question -> answer", model.prompts[0]))
 
         def forward(self, question: str) -> Any:
             return self.answer(question=question)

@@ -1,246 +1,253 @@
-"""Tune on recorded answers of real models, and say whether what was chosen holds on all of them.
+"""Tune on recorded answers of real models, over many random splits of their items.
 
-    python benchmarks/recordings.py FOLDER [--only gsm8k …] [--out DIR]
+    python benchmarks/recordings.py FOLDER --out splits.jsonl [--pools NAME …] [--splits 0 1 …] [--renamed]
+    python benchmarks/recordings.py FOLDER --out splits.jsonl --show
 
 FOLDER holds recordings (``NAME.jsonl.gz`` and ``NAME.items.jsonl.gz``; docs/real_models.md has the
-format) of the five sets of questions of Faithful-COT, by tier and prompt at one greedy sample, and of
-the game of 24 at a hundred samples. For every tier: the accuracies of ``tierwise compare`` beside
-those that are published, whether the prompt that tuning chose is among those that a paired 95%
-interval over all items cannot tell from the best, and whether a sample was used that is not in the
-file. For the game: the front with and without the verifier. Ends with 1 where a check fails.
+format). Each split is a run of ``tierwise tune`` with its samples free: 70% of the items to choose on,
+30% held out. What it chooses at the points `quality` and `balanced` is judged on the held-out items
+over all recorded samples, beside what is chosen on the same 70% by the same utility among (a) all
+prompts at one sample and (b) all prompts under every fixed number of samples, as votes and best-of-n
+("joint best fixed n"). Splits that are in the file are not run again.
+
+``--show`` prints for each pool the mean difference over splits with a 95% interval clustered by item
+(bootstrap over items: an item is held out in several splits), the worst split, how often the gate was
+passed, and the reported (cross-fitted) score less the held-out one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tierwise.analysis.prompts import PromptRow, prompt_rows, rank_prompts
-from tierwise.evaluation import Evaluator, Permutations
-from tierwise.llm.recorded import Recording
-from tierwise.runs.artifacts import read_run
-from tierwise.runs.tune import TuneResult, tune
-from tierwise.schema import load_job
-from tierwise.search.tier import TierResult
-from tierwise.stats import Interval, paired_differences
+from arenas import MODEL, TIER, Arena, whole_recording
+from peers import policy_of
+from tierwise.errors import TierwiseError
+from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
+from tierwise.runs.tune import tune
+from tierwise.schema import Policy, load_job
+from tierwise.search.selection import SCORE_PER_DOUBLING, TIE_PER_DOUBLING
+from tierwise.search.study import described
 
-SETS = ("gsm8k", "aqua", "date", "sports", "svamp")
-PROMPTS = ("standard", "COT", "LtM", "noNL", "NL+SL")
-PUBLISHED = {
-    ("gsm8k", "code002"): (20, 63, 38, 73, 72),
-    ("gsm8k", "gpt-3.5-turbo"): (23, 80, 68, 76, 76),
-    ("gsm8k", "gpt4"): (47, 65, 92, 94, 95),
-    ("aqua", "gpt4"): (50, 75, 72, 74, 74),
-    ("sports", "gpt-3.5-turbo"): (87, 96, 97, 96, 52),
+FAITHFUL = ("code002", "gpt-3.5-turbo", "gpt4")
+POOLS: Mapping[str, Sequence[str]] = {
+    **{
+        f"{name}_prompts_by_tier": FAITHFUL for name in ("gsm8k", "aqua", "date", "sports", "svamp")
+    },
+    "game24_gpt4_100_draws": ("gpt-4",),
+    "cruxeval_codellama7b_10_draws": ("codellama-7b",),
+    "support_qwen2.5-coder-0.5b_8_draws": ("qwen2.5-coder-0.5b",),
+    "gsm8k_qwen2.5-coder-0.5b_8_draws": ("qwen2.5-coder-0.5b",),
 }
-"""Accuracy in per cent of PROMPTS, as the recordings' README gives it."""
-PRICES = {"gpt-3.5-turbo": (0.5, 1.5), "gpt4": (30.0, 60.0), "gpt-4": (30.0, 60.0)}
-"""Dollars per million prompt and completion tokens; the completion models were at 20."""
-OLD = (20.0, 20.0)
+"""Recordings by model."""
 
-GAME_SPACE = """
-temperature: [0.7]
-variants: [1]
-modes: [direct, think]
-strategies: {single: {}, self_consistency: {samples: {low: 2, high: 100, log: true}}%s}
-difficulty: {signals: [none], buckets: [1]}
-"""
-VERIFIED = ", best_of_n: {samples: {low: 2, high: 100, log: true}, verifier: [game24]}"
+POINTS = {"quality": TIE_PER_DOUBLING, "balanced": SCORE_PER_DOUBLING}
+"""Operating point -> score that a doubling of dollars costs there."""
+
+FIXED = (2, 3, 5, 8, 12, 16, 24, 32, 48, 64, 100)
+TEST = 0.3
+VERIFIERS = ("verifier_score", "mean_logprob")
+
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Source:
-    """A recording, and the models in it."""
+def split_of(pool: str, table: SampleTable, split: int, renamed: bool) -> Arena:
+    """The pool with its items' contents marked, so that they fall into splits anew."""
+    marked = tuple({**inputs, "mark": f"{split:04}"} for inputs in table.inputs)
+    arena = Arena(pool, replace(table, inputs=marked), table, next(iter(table.variants)))
+    return arena.renamed(split) if renamed else arena
 
-    name: str
-    path: Path
-    models: tuple[str, ...]
 
-    @classmethod
-    def of(cls, name: str, path: Path) -> Source:
-        """Read off the file which models it has."""
-        from tierwise.llm.recorded import read_recording
-
-        _, lines = read_recording(path)
-        return cls(name, path, tuple(dict.fromkeys(line.model for line in lines)))
-
-    def job(self, folder: Path, *, space: str = "default", verifiers: str = "[]") -> Path:
-        """A job of all its tiers, with a task that scores as the recording does."""
-        folder.mkdir(parents=True)
-        items = self.path.with_name(self.path.name.replace(".jsonl", ".items.jsonl"))
-        (folder / "task.yaml").write_text(
-            f"name: {self.name}\ninputs: [question]\nitems: {items}\nmetric: recorded\n"
-            "splits: {train: 0.0, validation: 0.7, test: 0.3}\n"
-            f"verifiers: {verifiers}\n"
+def run(arena: Arena, split: int, folder: Path) -> list[Row]:
+    """What is chosen on one split, and what it is worth on the items held out."""
+    written = arena.write(folder / "arena", TEST)
+    tier = {
+        "model": f"recorded/{MODEL}",
+        "recordings": str(written),
+        "price": {"prompt_usd_per_mtok": 0.1, "completion_usd_per_mtok": 0.1},
+    }
+    job = {
+        "task": str(written.with_name("task.yaml")),
+        "space": "default",
+        "seed": split,
+        "tiers": {TIER: tier},
+        "baseline": arena.baseline.prompt,
+    }
+    rows = []
+    for point in POINTS:
+        path = folder / f"{point}.json"
+        path.write_text(json.dumps({**job, "operating_point": point}))
+        result = tune(load_job(path), folder / point)
+        found = result.found[TIER]
+        held_out = {item.id for item in found.problem.task.splits["test"]}
+        is_test = np.array([name in held_out for name in arena.search.item_ids])
+        choose, judge = (
+            Evaluator(arena.search.rows(np.flatnonzero(part)), Permutations(16, 0), exact=False)
+            for part in (~is_test, is_test)
         )
-        tiers = {}
-        for model in self.models:
-            prompt, completion = PRICES.get(model, OLD)
-            tiers[model] = {
-                "model": f"recorded/{model}",
-                "recordings": str(self.path),
-                "price": {"prompt_usd_per_mtok": prompt, "completion_usd_per_mtok": completion},
-            }
-        job = {"task": "task.yaml", "space": space, "tiers": tiers, "operating_point": "quality"}
-        path = folder / "job.yaml"
-        path.write_text(json.dumps(job))
-        return path
+        choice = found.points[point]
+        policies = {
+            "tierwise": choice.policy,
+            "one sample": _best([policy_of(v) for v in arena.search.variants], choose, point),
+            "fixed n": _best(_fixed(arena.search), choose, point),
+            "baseline": found.baseline,
+        }
+        judged = {name: judge.evaluate(policy) for name, policy in policies.items()}
+        summary = result.summary.tiers[TIER].operating_points[point]
+        rows.append({
+            "pool": arena.name, "split": split, "point": point, "items": judge.table.item_ids,
+            "policy": {name: described(policy) for name, policy in policies.items()},
+            "score": {name: [round(float(s), 4) for s in e.score] for name, e in judged.items()},
+            "usd": {name: e.mean_usd for name, e in judged.items()},
+            "passed": summary.passed,
+            "cross_fitted": float(choice.evidence.score.mean()),
+        })  # fmt: skip
+    return rows
 
 
-def run(source: Source, folder: Path, **job: str) -> TuneResult:
-    """Tune all tiers of a recording."""
-    return tune(load_job(source.job(folder / "job", **job)), folder / "run")
+def _utility(judged: Evaluation, point: str) -> float:
+    return judged.mean_score - POINTS[point] * float(np.log2(max(judged.mean_usd, 1e-30)))
 
 
-def invented(result: TuneResult, source: Source) -> int:
-    """Samples of the run's tables whose cost or score is not that of the recorded sample."""
-    wrong = 0
-    for name, found in result.found.items():
-        recording = Recording.load(source.path, name)
-        for table in (found.prompt_table, found.study_table, found.held_out.table):
-            for variant, rows in table.variants.items():
-                for i, item in enumerate(table.item_ids):
-                    for d in np.flatnonzero(~np.isnan(rows.score[i])):
-                        sample = recording.sample(variant, item, int(d))
-                        wrong += sample is None or sample.score != rows.score[i, d]
-    return wrong
+def _best(policies: Sequence[Policy], on: Evaluator, point: str) -> Policy:
+    """The policy of the highest utility."""
+    return max(policies, key=lambda policy: _utility(on.evaluate(policy), point))
 
 
-class Chosen(NamedTuple):
-    """What tuning chose on its own items, held against all items.
+def _fixed(table: SampleTable) -> list[Policy]:
+    """Every prompt under a vote and under best-of-n, for every n that is recorded."""
+    found = [policy_of(v) for v in table.variants]
+    for variant, rows in table.variants.items():
+        for n in (n for n in FIXED if n <= rows.n_samples):
+            found += [policy_of(variant, "self_consistency", n)] if n > 2 else []
+            found += [
+                policy_of(variant, "best_of_n", n, verifier=name)
+                for name in VERIFIERS
+                if name in rows.scores
+            ]
+    return found
 
-    ``prompt`` is the best at one sample; ``policy`` are the prompts of the policy that was found (not
-    of the baseline that stays where the gate is not passed), and ``behind`` is how far the best
-    prompt is ahead of it over all items.
+
+def fill(asked: argparse.Namespace) -> None:
+    """Run the splits that are not in the file."""
+    done = {(row["pool"], row["split"]) for row in read(asked.out)}
+    with asked.out.open("a") as file:
+        for name, models in POOLS.items():
+            for model in models:
+                pool = f"{name} {model}"
+                wanted = [s for s in asked.splits if (pool, s) not in done]
+                if (asked.pools and not any(p in pool for p in asked.pools)) or not wanted:
+                    continue
+                table = whole_recording(asked.folder / f"{name}.jsonl.gz", model)
+                for split in wanted:
+                    arena = split_of(pool, table, split, asked.renamed)
+                    with tempfile.TemporaryDirectory() as folder:
+                        try:
+                            rows = run(arena, split, Path(folder))
+                        except TierwiseError as error:
+                            print(f"{pool}, split {split}: {error}", flush=True)
+                            continue
+                    for row in rows:
+                        file.write(json.dumps(row) + "\n")
+                        means = {n: round(float(np.mean(s)), 3) for n, s in row["score"].items()}
+                        said = f"{row['point']} {means} {row['policy']['tierwise']}"
+                        print(f"{pool}, split {split}, {said}", flush=True)
+                    file.flush()
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+# What the splits say
+
+BOOTSTRAP = 1000
+
+
+def clustered(
+    rows: Sequence[Row], gain: Mapping[str, npt.NDArray[np.float64]], seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean over splits of a per-item gain, with a 95% interval by bootstrap over items.
+
+    ``gain[split]`` is (n_items,) of the split's held-out items.
     """
-
-    prompt: str
-    policy: tuple[str, ...]
-    behind: Interval
-
-    @classmethod
-    def of(cls, found: TierResult) -> Chosen:
-        """Of one tier."""
-        (recipe,) = found.held_out.ablation_steps["best_prompt_one_sample"].buckets
-        policy = found.points[found.chosen].policy
-        judged = Evaluator(found.prompt_table, Permutations(16, 0)).evaluate(policy)
-        best = rank_prompts(found.prompt_table)[0].one
-        (behind,) = paired_differences(best.score, judged.score[None])
-        used = sorted({variant.prompt for r in policy.buckets for variant in r.variants})
-        return cls(recipe.variants[0].prompt, tuple(used), behind)
+    sums: dict[str, float] = defaultdict(float)
+    counts: dict[str, int] = defaultdict(int)
+    for row in rows:
+        for item, value in zip(row["items"], gain[str(row["split"])], strict=True):
+            sums[item] += float(value)
+            counts[item] += 1
+    total, n = np.array(list(sums.values())), np.array(list(counts.values()))
+    drawn = np.random.default_rng(seed).integers(0, len(total), (BOOTSTRAP, len(total)))
+    means = total[drawn].sum(axis=1) / n[drawn].sum(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(total.sum() / n.sum()), float(low), float(high)
 
 
-def accuracies(rows: Sequence[PromptRow], tier: str) -> dict[str, PromptRow]:
-    """Prompt -> its row of ``tierwise compare``."""
-    return {row.prompt: row for row in rows if row.tier == tier}
+def gain_over(row: Row, other: str) -> npt.NDArray[np.float64]:
+    """(n_items,): utility of tierwise's policy less that of another, at the row's point."""
+    score, usd = row["score"], row["usd"]
+    doublings = np.log2(max(usd["tierwise"], 1e-30) / max(usd[other], 1e-30))
+    difference = np.array(score["tierwise"]) - np.array(score[other])
+    return np.asarray(difference - POINTS[row["point"]] * doublings)
 
 
-def by_prompt(source: Source, folder: Path) -> list[str]:
-    """Tune a set of questions, print what came, and return what does not hold."""
-    started_s = time.perf_counter()
-    result = run(source, folder)
-    rows = [row for tier in read_run(result.run.path).tiers.values() for row in prompt_rows(tier)]
-    faults = (
-        [f"{source.name}: {n} samples are not the recording's"]
-        if (n := invented(result, source))
-        else []
-    )
-    say(
-        f"\n{source.name}: {len(source.models)} tiers, {time.perf_counter() - started_s:.0f} s, "
-        f"invented samples {n}"
-    )
-    for model in source.models:
-        seen = accuracies(rows, model)
-        ties = {prompt for prompt, row in seen.items() if not row.separable}
-        got = Chosen.of(result.found[model])
-        ok = got.prompt in ties and not got.behind.low > 0
-        scores = "/".join(f"{100 * seen[p].score.mean:.1f}" for p in PROMPTS)
-        mean, low, high = (-100 * v for v in (got.behind.mean, got.behind.high, got.behind.low))
-        say(
-            f"  {model:14} {scores:26} best at one sample: {got.prompt:9}"
-            f" {'in' if got.prompt in ties else 'NOT in'} {{{', '.join(sorted(ties))}}};"
-            f" policy {'+'.join(got.policy)}: {mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-        )
-        if not ok:
-            faults.append(f"{source.name} {model}: {got} is separable from the best of {ties}")
-        published = PUBLISHED.get((source.name, model))
-        rounded = tuple(round(100 * seen[p].score.mean) for p in PROMPTS)
-        if published and rounded != published:
-            faults.append(f"{source.name} {model}: {rounded} is not the published {published}")
-    return faults
-
-
-def game24(source: Source, folder: Path) -> list[str]:
-    """The game's fronts, with the verifier and without."""
-    fronts: dict[str, dict[str, list[float]]] = {}
-    for how, strategies in (("with the verifier", VERIFIED), ("without", "")):
-        place = folder / how.split()[0]
-        place.mkdir(parents=True)
-        space = place / "space.yaml"
-        space.write_text(GAME_SPACE % strategies)
-        result = run(source, place, space=str(space), verifiers="[game24]")
-        (found,) = result.found.values()
-        front = sorted(found.study_rounds[-1].front(), key=lambda judged: judged.usd)
-        fronts[how] = {"io": [], "cot": []}
-        for judged in front:
-            fronts[how][judged.policy.buckets[0].variants[0].prompt].append(judged.usd)
-        say(
-            f"\ngame24 {how}: invented samples {invented(result, source)}; the front on "
-            f"{found.study_table.n_items} study items:"
-        )
-        for judged in front:
-            (recipe,) = judged.policy.buckets
-            say(
-                f"  ${judged.usd:.5f} an item  {judged.score:.3f}  {recipe.variants[0].prompt} "
-                f"{recipe.strategy}"
-            )
-    with_verifier, without = fronts.values()
-    io, cot = with_verifier["io"], with_verifier["cot"]
-    # Where the two curves cross they tie, and the front may take turns: within a fifth of dollars.
-    crossing = io and cot and min(io) < min(cot) and max(io) < min(1.2 * min(cot), max(cot))
-    return [
-        fault
-        for fault, holds in (
-            ("game24: the front does not go from io to cot", crossing),
-            ("game24: io does not lead without the verifier", without["io"] and not without["cot"]),
-        )
-        if not holds
+def show(rows: Sequence[Row]) -> str:
+    """A line a pool, point and comparison as Markdown; points of utility (100 are a score of 1)."""
+    lines = [
+        "| pool | point | splits | score | cost | less (a) one sample | worst | less (b) fixed n | worst "
+        "| less before | worst | gate passed | reported less held out |",
+        "|" + "---|" * 13,
     ]
-
-
-def say(text: str) -> None:
-    """To stdout, at once."""
-    print(text, flush=True)
+    by: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        by[row["pool"], row["point"]].append(row)
+    for (pool, point), of in by.items():
+        cells = [pool, point, str(len(of))]
+        score = float(np.mean([np.mean(r["score"]["tierwise"]) for r in of]))
+        cost = float(np.mean([r["usd"]["tierwise"] / r["usd"]["baseline"] for r in of]))
+        cells += [f"{score:.3f}", f"×{cost:.2f}"]
+        for other in ("one sample", "fixed n", "before"):
+            some = [r for r in of if other in r["score"]]
+            if not some:
+                cells += ["", ""]
+                continue
+            gain = {str(r["split"]): gain_over(r, other) for r in some}
+            mean, low, high = (100 * v for v in clustered(some, gain))
+            worst = min(100 * float(np.mean(g)) for g in gain.values())
+            cells += [f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]", f"{worst:+.1f}"]
+        cells.append(f"{np.mean([r['passed'] for r in of]):.0%}")
+        bias = [r["cross_fitted"] - np.mean(r["score"]["tierwise"]) for r in of]
+        cells.append(f"{100 * float(np.mean(bias)):+.1f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="+", choices=(*SETS, "game24"), default=(*SETS, "game24"))
-    parser.add_argument("--out", type=Path, help="keep the run directories here")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="JSON lines, a split and point each"
+    )
+    parser.add_argument("--pools", nargs="+", default=[], help="parts of their names")
+    parser.add_argument("--splits", nargs="+", type=int, default=list(range(20)))
+    parser.add_argument("--renamed", action="store_true", help="other names, another order")
+    parser.add_argument("--show", action="store_true")
     asked = parser.parse_args()
-    faults: list[str] = []
-    with tempfile.TemporaryDirectory() as kept:
-        out = asked.out or Path(kept)
-        for name in asked.only:
-            if name == "game24":
-                path = asked.folder / "game24_gpt4_100_draws.jsonl.gz"
-                faults += game24(Source.of(name, path), out / name)
-            else:
-                path = asked.folder / f"{name}_prompts_by_tier.jsonl.gz"
-                faults += by_prompt(Source.of(name, path), out / name)
-    say("\n" + ("\n".join(faults) if faults else "every check holds"))
-    sys.exit(bool(faults))
+    if not asked.show:
+        fill(asked)
+    print(show(read(asked.out)))
 
 
 if __name__ == "__main__":

@@ -112,6 +112,8 @@ def test_the_policy_that_is_explained_is_the_example(page: Path) -> None:
         "examples/own_task/task.yaml",
         "examples/own_task/prompts.yaml",
         "examples/own_task/job.yaml",
+        "examples/recorded/task.yaml",
+        "examples/recorded/job.yaml",
     ],
 )
 def test_example_files_have_no_faults(path: str) -> None:
