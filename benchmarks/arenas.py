@@ -9,6 +9,7 @@ samples counted as bought; the peers ask a ``Purse`` for the same samples.
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -353,20 +354,25 @@ PRICES = {
 """Dollars per million prompt and completion tokens; those of other models are as (1, 1)."""
 
 
-def whole_recording(path: Path, model: str) -> SampleTable:
-    """All items of a recording that have as many samples of every variant as the others."""
+def whole_recording(path: Path, model: str, verifiers: Sequence[str] = ()) -> SampleTable:
+    """All items of a recording that have as many samples of every variant as the others.
+
+    What a verifier of a task makes of an answer becomes the sample's ``verifier_score``.
+    """
     recording = Recording.load(path, model)
     most = max(coverage.items for coverage in recording.variants.values())
     variants = [v for v, c in recording.variants.items() if c.items >= 0.9 * most]
     tier = recorded_tier(TIER, recording, Price(*PRICES.get(model, (1.0, 1.0))))
     table = recorded_table(
-        recording, tier, recording.items, AnswerSpec(), metric=None, variants=variants
+        recording, tier, recording.items, AnswerSpec(), variants=variants, verifiers=verifiers
     )
     depth = {
         v: int(np.median((~np.isnan(rows.score)).sum(axis=1))) for v, rows in table.variants.items()
     }
     least = min(depth.values())
     first = {v: rows.columns(np.arange(least)) for v, rows in table.variants.items()}
+    for name, (v, rows) in itertools.product(verifiers, list(first.items())):
+        first[v] = replace(rows, scores={**rows.scores, "verifier_score": rows.scores[name]})
     table = replace(table, variants=first)
     return table.rows(np.flatnonzero(table.complete))
 

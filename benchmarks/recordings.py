@@ -56,6 +56,7 @@ POINTS = {"quality": TIE_PER_DOUBLING, "balanced": SCORE_PER_DOUBLING}
 FIXED = (2, 3, 5, 8, 12, 16, 24, 32, 48, 64, 100)
 TEST = 0.3
 VERIFIERS = ("verifier_score", "mean_logprob")
+"""Scores of samples that best-of-n may go by."""
 
 Row = dict[str, Any]
 
@@ -81,24 +82,26 @@ def run(arena: Arena, split: int, folder: Path) -> list[Row]:
         "seed": split,
         "tiers": {TIER: tier},
         "baseline": arena.baseline.prompt,
+        "operating_point": "balanced",
     }
+    path = folder / "job.json"
+    path.write_text(json.dumps(job))
+    result = tune(load_job(path), folder / "run")
+    found = result.found[TIER]
+    held_out = {item.id for item in found.problem.task.splits["test"]}
+    is_test = np.array([name in held_out for name in arena.search.item_ids])
+    choose, judge = (
+        Evaluator(arena.search.rows(np.flatnonzero(part)), Permutations(16, 0), exact=False)
+        for part in (~is_test, is_test)
+    )
+    single, fixed = [policy_of(v) for v in arena.search.variants], _fixed(arena.search)
     rows = []
     for point in POINTS:
-        path = folder / f"{point}.json"
-        path.write_text(json.dumps({**job, "operating_point": point}))
-        result = tune(load_job(path), folder / point)
-        found = result.found[TIER]
-        held_out = {item.id for item in found.problem.task.splits["test"]}
-        is_test = np.array([name in held_out for name in arena.search.item_ids])
-        choose, judge = (
-            Evaluator(arena.search.rows(np.flatnonzero(part)), Permutations(16, 0), exact=False)
-            for part in (~is_test, is_test)
-        )
         choice = found.points[point]
         policies = {
             "tierwise": choice.policy,
-            "one sample": _best([policy_of(v) for v in arena.search.variants], choose, point),
-            "fixed n": _best(_fixed(arena.search), choose, point),
+            "one sample": _best(single, choose, point),
+            "fixed n": _best(fixed, choose, point),
             "baseline": found.baseline,
         }
         judged = {name: judge.evaluate(policy) for name, policy in policies.items()}
@@ -108,7 +111,7 @@ def run(arena: Arena, split: int, folder: Path) -> list[Row]:
             "policy": {name: described(policy) for name, policy in policies.items()},
             "score": {name: [round(float(s), 4) for s in e.score] for name, e in judged.items()},
             "usd": {name: e.mean_usd for name, e in judged.items()},
-            "passed": summary.passed,
+            "gate": summary.gate,
             "cross_fitted": float(choice.evidence.score.mean()),
         })  # fmt: skip
     return rows
@@ -130,9 +133,9 @@ def _fixed(table: SampleTable) -> list[Policy]:
         for n in (n for n in FIXED if n <= rows.n_samples):
             found += [policy_of(variant, "self_consistency", n)] if n > 2 else []
             found += [
-                policy_of(variant, "best_of_n", n, verifier=name)
-                for name in VERIFIERS
-                if name in rows.scores
+                policy_of(variant, "best_of_n", n, verifier)
+                for verifier in VERIFIERS
+                if verifier in rows.scores
             ]
     return found
 
@@ -147,7 +150,8 @@ def fill(asked: argparse.Namespace) -> None:
                 wanted = [s for s in asked.splits if (pool, s) not in done]
                 if (asked.pools and not any(p in pool for p in asked.pools)) or not wanted:
                     continue
-                table = whole_recording(asked.folder / f"{name}.jsonl.gz", model)
+                verifiers = ("game24",) if name.startswith("game24") else ()
+                table = whole_recording(asked.folder / f"{name}.jsonl.gz", model, verifiers)
                 for split in wanted:
                     arena = split_of(pool, table, split, asked.renamed)
                     with tempfile.TemporaryDirectory() as folder:
@@ -226,7 +230,8 @@ def show(rows: Sequence[Row]) -> str:
             mean, low, high = (100 * v for v in clustered(some, gain))
             worst = min(100 * float(np.mean(g)) for g in gain.values())
             cells += [f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]", f"{worst:+.1f}"]
-        cells.append(f"{np.mean([r['passed'] for r in of]):.0%}")
+        gates = [r["gate"] == "passed" for r in of if r["gate"] != "not tested"]
+        cells.append(f"{np.mean(gates):.0%}" if gates else "")
         bias = [r["cross_fitted"] - np.mean(r["score"]["tierwise"]) for r in of]
         cells.append(f"{100 * float(np.mean(bias)):+.1f}")
         lines.append("| " + " | ".join(cells) + " |")

@@ -139,9 +139,11 @@ def _check_job(document: Document) -> None:
         if job.space:  # else it is the task that cannot be read, which is said below
             faults += [document.placed(e, ("space",)) for e in faults_of(error)]
     try:
-        loaded = load_task(job.task, space)
+        # A recording has prompts of its own, which are looked at where it is read.
+        rendered = any(kind_of(tier.model) != RECORDED for tier in job.tiers.values())
+        loaded = load_task(job.task, space, prompts_needed=rendered)
         known = {v.id for p in (*loaded.own, *loaded.prompts) for v in p.variants()}
-        if job.baseline is not None and job.baseline not in known:
+        if rendered and job.baseline is not None and job.baseline not in known:
             unknown = unknown_name("prompt", job.baseline, known)
             faults.append(document.placed(unknown, ("baseline",)))
     except InputError as error:
