@@ -93,13 +93,56 @@ def _export(path: Path, out: Path, model: str) -> None:
 
 
 @command.command("import")
-@_path
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-def _load(path: Path, file: Path) -> None:
-    """Take in what `pool export` wrote; a sample that is there already stays as it is."""
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="PATH FILE", type=click.Path(path_type=Path)
+)
+@click.option(
+    "--from", "kind", help="FILES are logs of another tool: inspect, lm-eval, promptfoo or litellm."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="With --from: the folder to write.")
+@click.option("--score", help="With --from: which of the log's scores counts.")
+@click.option("--items", type=click.Path(path_type=Path), help="With --from litellm: your items.")
+@click.option("--input", "inputs", multiple=True, help="A column of --items that prompts use.")
+@click.option("--target", default="target", help="The column of the right answers in --items.")
+def _import(
+    paths: tuple[Path, ...],
+    kind: str | None,
+    out: Path | None,
+    score: str | None,
+    items: Path | None,
+    inputs: tuple[str, ...],
+    target: str,
+) -> None:
+    """Take in what `pool export` wrote, or, with --from, the logs of another tool.
+
+    \b
+    tierwise pool import POOL FILE
+    tierwise pool import --from inspect|lm-eval|promptfoo|litellm FILE… --out FOLDER
+
+    A sample that is there already stays as it is. Of logs a folder is made with a recording, its
+    task and a job, which `tierwise tune FOLDER/job.yaml` tunes without a call.
+    """
+    if kind is not None:
+        from tierwise.errors import printable
+        from tierwise.runs.import_logs import LogOptions, import_logs
+
+        if out is None:
+            raise click.UsageError("--from needs the folder to write: --out FOLDER")
+        options = LogOptions(score, items, inputs, target)
+        made = import_logs(kind, paths, out, options)
+        click.echo(f"{made.items:,} items, samples of them:")
+        for variant, n in made.samples.items():
+            click.echo(f"  {variant}: {n:,}")
+        for note in made.notes:
+            click.echo(f"note: {printable(note)}")
+        click.echo(f"\ntierwise tune {made.job}")
+        return
     from tierwise.pool import SamplePool
     from tierwise.pool.maintenance import load_lines
 
+    if len(paths) != 2:
+        raise click.UsageError("name a pool and a file, or the tool of the logs by --from")
+    path, file = paths
     with SamplePool.open(_file(path)) as pool:
         new, there = load_lines(pool, file)
     click.echo(f"{new:,} completions are new, {there:,} were there")
