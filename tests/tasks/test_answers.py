@@ -152,3 +152,17 @@ def test_a_pattern_that_is_not_linear_time_is_refused_with_the_reason(pattern):
 def test_unknown_rules_name_the_near_ones():
     with pytest.raises(InputError, match="did you mean 'integer'"):
         AnswerSpec(normalise="integers")
+
+
+def test_of_several_patterns_the_first_counts_and_the_next_look_behind_what_it_cannot_read():
+    spec = AnswerSpec(["#### ([^\n]+)", r"answer: (\d+)"], "last", "integer")
+    assert spec.patterns == ("#### ([^\n]+)", r"answer: (\d+)")
+    assert spec.extract("answer: 4\n#### 3") == "3"
+    assert spec.extract("#### Step 1: add\nanswer: 4") == "4"
+    assert spec.extract("answer: 4\n#### 40 or 42") is None
+
+
+def test_what_is_thought_is_no_answer():
+    spec = AnswerSpec(r"answer: (\d+)", "last", "integer")
+    assert spec.extract("<think>answer: 3? no</think>\nanswer: 4") == "4"
+    assert spec.extract("<think>answer: 3</think>\nI cannot say") is None

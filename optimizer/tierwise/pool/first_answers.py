@@ -107,7 +107,8 @@ def _shown(text: str) -> str:
 
 
 def _pattern(answer: AnswerSpec) -> str:
-    pattern = f"answer.extract {answer.regex!r}" if answer.regex else "the whole text"
+    shown = " | ".join(map(repr, answer.patterns))
+    pattern = f"answer.extract {shown}" if shown else "the whole text"
     return f"{pattern} (take {answer.take}, normalise {answer.normalise})"
 
 

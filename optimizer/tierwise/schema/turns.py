@@ -118,9 +118,9 @@ class Passage(NamedTuple):
 
 @with_config(STRICT)
 class _Extract(TypedDict, total=False):
-    """How an answer is found in a text."""
+    """How an answer is found in a text; of several patterns the first that matches counts."""
 
-    regex: str | None
+    regex: str | Annotated[tuple[str, ...], Field(min_length=1)] | None
     take: Literal["first", "last"]
 
 

@@ -11,6 +11,7 @@ import functools
 import json
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,20 +21,38 @@ from tierwise.tasks.latex import canonical_latex
 from tierwise.tasks.markup import plain_signs, unwrapped, without_emphasis
 from tierwise.tasks.numbers import canonical_integer, canonical_number, rounded
 
+_THOUGHT = re.compile(r".*</think(?:ing)?>\s*(?=\S)", re.DOTALL)
 _WRAPPED = "\"'`*_ "
 _SAID = re.compile(
     r"(?:so |thus |therefore,? )?(?:the |my )?(?:correct |final |best |right )?"
-    r"(?:answers?|option|choice|letter|labels?)(?: is)? ?[:=]? ?[*_]*",
+    r"(?:answers?|options?|choices?|letters?|labels?)(?: is| are)? ?[:=]? ?(?:both )?[*_]*",
     re.IGNORECASE,
 )
-_LETTER = re.compile(r"[\[({]?([A-Za-z])(?:[\])}][.:,]?|[.:,])(?P<rest> .*)?")
+_LEADING = re.compile(
+    r"^(?:(?:so|thus|hence|therefore|it|it's|this|that|the|my|is|be|must|should|would|will|correct"
+    r"|right|best|final|answers?|option|choice|letter|label|to the question|clearly|probably"
+    r"|definitely|certainly|most|likely)[,:=]? )+",
+    re.IGNORECASE,
+)
+_LETTER = re.compile(r"[\[({]?([A-Za-z])(?:[\])}][.:,;]?|(?P<stop>[.:,;]))(?P<rest> .*)?")
 _PARENTHESISED = re.compile(r"[\[({]([A-Za-z])[\])}][.:,]?(?P<rest> .*)?|([A-Z])[.):](?: .*)?")
 _NAMED = re.compile(r"(?:option |choice |letter )?([A-Z])(?P<rest> .*)", re.DOTALL)
+_AT_END = re.compile(
+    r"[^()\[\]]*[\[(]([A-Z])[\])][.! ]*|[^()\[\]]*\b(?:option|choice) ([A-Z])[.! ]*"
+)
 _ANOTHER = re.compile(
-    r" ?(?:[,/&;|]|or\b|and\b|nor\b|vs\b)? ?[\[({]?[A-HJ-Z](?:[\])}.,]| ?$| (?:or|and) )"
-    r"| (?:or|and|nor|vs)\b"
+    r" ?(?:[,/&;|+]|or\b|and\b|nor\b|vs\b)? ?"
+    r"(?:[\[({][A-Za-z][\])}]|[A-HJ-Z](?:[.,]| ?$| (?:or|and) ))"
+    r"| (?:or|and(?! not)|nor|vs)\b"
+)
+_OF_OTHERS = re.compile(
+    r" [A-Z](?:(?:,| and| or|, and|, or) [A-Z])* (?:is|are|was|were|can|do|does)"
 )
 _REASON = re.compile(r" (?:because|since|as|is|which|for|due|given|would|[-–—(])")
+_DENIED = re.compile(
+    r" (?:(?:is|was|can|could|would|does)(?: ?not|n't)\b|(?:is|was) (?:incorrect|wrong|false|unlikely))"
+)
+_NOT = re.compile(r"\b(?:not|neither|nor|none|never)\b|n't\b", re.IGNORECASE)
 _END = re.compile(
     r"(?:\s*(?:<\|[^|<>\n]{1,40}\|>|</(?:answer|final_answer|final|response|result|output|solution|s)>))+\s*$"
 )
@@ -41,10 +60,29 @@ _WHOLE = re.compile(
     r"\\(?:boxed|fbox|text(?:bf|it|rm)?|math(?:bf|rm))\s*\{(.*)\}|\\\((.*)\\\)", re.DOTALL
 )
 _BRACKET = re.compile(r"[{\[]")
-_BETWEEN = re.compile(r"\s*[,;|/&\n]\s*|\s+(?:and|und|et|y)\s+", re.IGNORECASE)
+_BETWEEN = re.compile(
+    r"\s*[,;|/&+\n]\s*(?:(?:and|und|et|y)\s+)?|\s+(?:and|und|et|y)\s+", re.IGNORECASE
+)
 _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 
-_YES, _NO = ("yes", "true", "y"), ("no", "false", "n")
+_YES = ("yes", "true", "y")
+_YES_OR_NO = re.compile(
+    r"\W*(?:(?:so|thus|hence|therefore|in conclusion|overall|it|it's|that|this|the|my|statement|claim"
+    r"|is|be|would|must|should|answer|clearly|probably|definitely|certainly|most|likely|almost"
+    r"|simply|actually|an?(?: \w+)?)\W+)*?"
+    r"(yes|true|y|no|false|n)\b(?P<rest>.*)",
+    re.DOTALL,
+)
+_NO_ANSWER = re.compile(
+    r"\W*(?:and|or|[/|])\W*(?:yes|true|no|false|not)\b|/"
+    r"|\W+(?:for|if|when|in|to)\b[^.\n]*\b(?:yes|no)\b"
+)
+"""What follows where the word is no answer: another one."""
+_PART_OF_MORE = re.compile(
+    r" (?!(?:because|since|as|it|its|he|she|they|we|you|i|the|there|this|that|these|those|a|an|but"
+    r"|for|in|if|when|and|due|given|based|according)\b)\w"
+)
+"""What follows where the word is part of a phrase: ``no idea``, ``true statements``."""
 
 
 def canonical_text(raw: str) -> str | None:
@@ -60,10 +98,10 @@ def canonical_text(raw: str) -> str | None:
 
 
 def canonical_choice(raw: str) -> str | None:
-    """The letter of an option: ``B``, ``(b)``, ``B. Paris``, ``option B``; None where unclear."""
-    text = _bare(raw)
+    """The letter of an option: ``B``, ``(b)``, ``B. Paris``, ``Paris (B)``; None where unclear."""
+    text = _LEADING.sub("", _bare(raw), count=1)
     letters = [c for c in text if c.isalpha()]
-    if len(letters) == 1:
+    if len(letters) == 1 and not any(c.isdigit() or c == "°" for c in text):
         return letters[0].upper() if letters[0].isascii() else None
     match = _LETTER.fullmatch(text)
     if match is None:
@@ -71,29 +109,43 @@ def canonical_choice(raw: str) -> str | None:
         # "A dog" and "I think" are words; a letter that a reason follows is the letter.
         if match and match[1] in "AI" and not _REASON.match(match["rest"]):
             return None
-    if match is None or _ANOTHER.match(match["rest"] or ""):
-        return None
-    return match[1].upper()
+    elif match["stop"] == "." and _OF_OTHERS.match(match["rest"] or ""):
+        return match[1].upper()
+    if match is None:
+        return _letter_at_end(text)
+    rest = match["rest"] or ""
+    return None if _ANOTHER.match(rest) or _DENIED.match(rest) else match[1].upper()
 
 
 def canonical_option(raw: str) -> str | None:
     """The letter where ``raw`` names an option by ``(B)`` or a lone letter, else its text."""
     bare, text = _bare(raw), canonical_text(_bare(raw))
-    match = _PARENTHESISED.fullmatch(bare)
-    if match and _ANOTHER.match(match["rest"] or ""):
+    match = _PARENTHESISED.fullmatch(_LEADING.sub("", bare, count=1))
+    rest = (match["rest"] or "") if match else ""
+    if _ANOTHER.match(rest) or _DENIED.match(rest):
         return text
-    letter = (match[1] or match[3]) if match else (text or "")
+    letter = (match[1] or match[3]) if match else _letter_at_end(bare) or text or ""
     if len(letter) == 1 and letter.isascii() and letter.isalpha():
         return letter.upper()
     return text
 
 
+def _letter_at_end(text: str) -> str | None:
+    """The letter that stands behind an option's text: ``Paris (B)``."""
+    match = None if _NOT.search(text) else _AT_END.fullmatch(text)
+    return (match[1] or match[2]) if match else None
+
+
 def canonical_yes_no(raw: str) -> str | None:
-    """``yes`` or ``no``; true and false are read as these, by the first word."""
-    words = re.findall(r"[^\W\d_]+", _bare(raw).casefold())
-    if not words:
+    """``yes`` or ``no``; true and false are read as these. ``No one knows`` is neither."""
+    match = _YES_OR_NO.match(_bare(raw).casefold())
+    if match is None or _NO_ANSWER.match(match["rest"]):
         return None
-    return "yes" if words[0] in _YES else "no" if words[0] in _NO else None
+    if match[1] != "yes" and _PART_OF_MORE.match(match["rest"]):
+        return None
+    if match[1] in ("y", "n") and any(map(str.isalpha, match["rest"])):
+        return None
+    return "yes" if match[1] in _YES else "no"
 
 
 def canonical_labels(raw: str) -> str | None:
@@ -219,14 +271,16 @@ class AnswerSpec:
     """How the answer is found in a text (``regex``, first or last match) and made canonical.
 
     The answer is the first group of the pattern that took part in the match, or the whole match
-    where it has no group: alternatives may have a group each. The pattern sees full-width letters,
-    other scripts' digits and typographic punctuation as their ASCII signs. ``regex=None`` takes the
-    whole text. With ``digits`` numbers are rounded to so many significant digits, so that votes
-    take near ones for one answer; with ``fields`` only these of an object are the answer.
-    ``returns`` says what a served policy hands out: the text or the answer.
+    where it has no group: alternatives may have a group each. Of several patterns the first that
+    matches counts; where its match cannot be read, those after it look at what follows the match.
+    Patterns see full-width letters, other scripts' digits and typographic punctuation as their
+    ASCII signs. ``regex=None`` takes the whole text. With ``digits`` numbers are rounded to so many
+    significant digits, so that votes take near ones for one answer; with ``fields`` only these of
+    an object are the answer. ``returns`` says what a served policy hands out: the text or the
+    answer.
     """
 
-    regex: str | None = None
+    regex: str | tuple[str, ...] | None = None
     take: Literal["first", "last"] = "last"
     normalise: str = "text"
     returns: Literal["text", "extracted"] = "text"
@@ -242,21 +296,36 @@ class AnswerSpec:
             )
         if self.normalise not in NORMALISERS:
             raise unknown_name("answer.normalise", self.normalise, NORMALISERS, loc=("normalise",))
-        if self.regex is not None:
-            _compile(self.regex)
+        if self.regex is not None and not isinstance(self.regex, str):
+            object.__setattr__(self, "regex", tuple(self.regex))
+        for pattern in self.patterns:
+            _compile(pattern)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns, in the order in which they are tried."""
+        return (self.regex,) if isinstance(self.regex, str) else self.regex or ()
 
     def extract(self, text: str) -> str | None:
-        """The canonical answer in ``text``, or None where there is none."""
-        raw: str | None = text
-        if self.regex is not None:
-            raw = None
-            for match in _compile(self.regex).finditer(plain_signs(text)):
-                groups = range(1, match.re.groups + 1) if match.re.groups else (0,)
-                spans = (match.span(group) for group in groups)
-                raw = next((text[a:b] for a, b in spans if a >= 0), None)
-                if self.take == "first":
-                    break
-        return None if raw is None else self.read(raw)
+        """The canonical answer in ``text``, or None where there is none; a thought is no answer."""
+        if thought := _THOUGHT.match(text):
+            text = text[thought.end() :]
+        if self.regex is None:
+            return self.read(text)
+        plain, begin = plain_signs(text), 0
+        for pattern in self.patterns:
+            matches = _compile(pattern).finditer(plain[begin:])
+            found = next(matches if self.take == "first" else iter(deque(matches, 1)), None)
+            if found is None:
+                continue
+            groups = range(1, found.re.groups + 1) if found.re.groups else (0,)
+            spans = (found.span(group) for group in groups)
+            raw = next((text[begin + a : begin + b] for a, b in spans if a >= 0), None)
+            answer = None if raw is None else self.read(raw)
+            if answer is not None:
+                return answer
+            begin += found.end()
+        return None
 
     def read(self, raw: str) -> str | None:
         """The canonical form of an answer that stands alone; None where it cannot be read."""

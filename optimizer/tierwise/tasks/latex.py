@@ -19,38 +19,65 @@ from typing import Any
 from tierwise.errors import InputError
 from tierwise.tasks.markup import plain_signs
 
-_LONGEST = 300
+_LONGEST, _LONGEST_READ = 300, 4_000
+"""Characters that are compared mathematically, and that are read at all."""
 _UNITS = (
     r"(?:square|cubic|sq\.?|cu\.?)? ?(?:units?|cm|mm|km|m|kg|g|mg|in|inch(?:es)?|ft|foot|feet"
     r"|yards?|miles?"
     r"|met(?:er|re)s?|centimet(?:er|re)s?|kilomet(?:er|re)s?|hours?|hrs?|minutes?|mins?|seconds?|secs?|days?|weeks?"
     r"|years?|degrees?|dollars?|cents?|mph|percent|ways?|people|students?|points?)"
 )
+_FONT = (
+    r"\\(?:text|textbf|textit|textrm|textsf|mbox|mathbf|mathrm|mathit|mathsf|bold|boldsymbol|bm)"
+)
+_ARGUMENT = r"\{[^{}]*(?:\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}[^{}]*)*\}"
+_NO_UNIT = r"(?:hundred|thousand|million|billion|trillion|or|and|if|when|where|not|more|less|mod)\b"
 _WRITTEN = (
+    (re.compile(r"\\\\(?=(?:[dtc]?frac|sqrt|pi|infty|text|left|right|cdot|times)\b)"), r"\\"),
     (re.compile(r"\\(?:left|right|displaystyle|big|Big|bigg|Bigg|limits)(?![a-zA-Z])"), ""),
+    (re.compile(r"^\\(?:bf|it|rm|tt|tiny|small|large|Large|LARGE|huge|Huge)(?![a-zA-Z])"), ""),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\[!,;:]|\\ |\\q?quad(?![a-zA-Z])|~"), ""),
-    (re.compile(r"\^\{?\\circ\}?|\\degree(?![a-zA-Z])|°|\\?[%$]|[€£¥]"), ""),
-    (re.compile(r"(?<=.)\\(?:text|mbox|mathrm|textrm)\{[^{}]*\}(?:\^\{?\d\}?)?$"), ""),
-    (re.compile(r"^\\(?:text|mbox|mathrm|textbf|mathbf|textrm|textit)\{([^{}]*)\}$"), r"\1"),
+    (re.compile(r"\\lbrack(?![a-zA-Z])"), "["),
+    (re.compile(r"\\rbrack(?![a-zA-Z])"), "]"),
+    (re.compile(r"\\lbrace(?![a-zA-Z])"), r"\\{"),
+    (re.compile(r"\\rbrace(?![a-zA-Z])"), r"\\}"),
+    (re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset"),
+    (re.compile(r"(?<!\\)\\(?:[!,;: ]|$)|\\q?quad(?![a-zA-Z])|~"), ""),
+    (re.compile(r"\^\{\\circ\}|\^ ?\\circ(?![a-zA-Z])|\\degree(?![a-zA-Z])|°|\\?[%$]|[€£¥]"), ""),
+    (re.compile(rf",?\s*{_FONT}\{{\s*(?:and|or)\s*\}}"), ","),
+    (re.compile(r"(?<=[\d})])\s*,?\s+(?:and|or)\s+(?=[\d(\\+-])"), ","),
+    (re.compile(rf"{_FONT}\{{\s*,\s*\}}|\{{,\}}"), ","),
+    (re.compile(rf"{_FONT}\{{\s*(?={_NO_UNIT})"), r"\\words{"),
+    (re.compile(rf"(?<=.){_FONT}\{{[^{{}}]*\}}(?:\^\{{?\d\}}?)?$"), ""),
+    (re.compile(rf"_\{{{_FONT}\{{(\w+)\}}\}}"), r"_{\1}"),
     (re.compile(rf"(?<=[\d}}])\s+{_UNITS}(?:\^?\{{?[23²³]\}}?)?$", re.IGNORECASE), ""),
     (re.compile(r"(?<=\d)\s*×\s*(?=\d)"), r"\\cdot"),
-    (re.compile(r"^\\(?:boxed|fbox|framebox)\s*\{(.*)\}$|^\\(?:boxed|fbox)\s+(.*)$"), r"\1\2"),
     (re.compile(r"^\\[(\[](.*)\\[)\]]$"), r"\1"),
-    (re.compile(r"\\frac\s*(\d)\s*(\d)"), r"\\frac{\1}{\2}"),
+    (re.compile(r"(?<!\d)(\d{1,9})\s+(\d{1,9})/(\d{1,9})$"), r"\1\\frac{\2}{\3}"),
+    (re.compile(r"^\{?\s*(\w+)\s*\\over(?![a-zA-Z])\s*(\w+)\s*\}?$"), r"\\frac{\1}{\2}"),
+    (re.compile(r"\\frac\s*(\d)"), r"\\frac{\1}"),
+    (re.compile(rf"(\\frac\s*{_ARGUMENT})\s*(\d)"), r"\1{\2}"),
     (re.compile(r"\\sqrt\s*(\d)"), r"\\sqrt{\1}"),
     (re.compile(r"√(\d+)|√\(([^()]*)\)"), r"\\sqrt{\1\2}"),
-    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"(?<=[\d(,+-])\{(\\[a-zA-Z]+)\}"), r"\1"),
+    (re.compile(r"([_^])\{([0-9a-zA-Z])\}"), r"\1\2"),
+    (re.compile(r"(?<=\d)'(?=\d{3}(?!\d))"), ""),
     (re.compile(r"\\(?:cdot|times)(?![a-zA-Z])"), r"\\cdot"),
     (re.compile(r"\s+"), ""),
-    (re.compile(r"^[a-zA-Z]=(?=.)"), ""),
-    (re.compile(r"^\(([A-Z])\)$"), r"\1"),
+    (re.compile(r"^[a-zA-Z]\\in(?![a-zA-Z])"), ""),
+    (re.compile(r"^(?:[a-zA-Z](?:_\w|\([^()=]*\))?|\([a-zA-Z,\\]*\))=(?=.)"), ""),
+    (re.compile(r"^\(([^(),;]*)\)$"), r"\1"),
 )
 """Pattern and what takes its place, in this order, until nothing changes."""
 _SIGNS = str.maketrans(
     {
         "π": r"\pi",
         "∞": r"\infty",
+        "∈": r"\in",
+        "∅": r"\emptyset",
+        "±": r"\pm",
+        "⋅": r"\cdot",
+        "·": r"\cdot",
         "≤": r"\le",
         "≥": r"\ge",
         "≠": r"\ne",
@@ -67,25 +94,68 @@ _SIGNS = str.maketrans(
         "θ": r"\theta",
     }
 )
-_FRACTION = re.compile(r"([-+]?)(?:\\frac\{([-+]?\d{1,40})\}\{(\d{1,40})\}|(\d{1,40})/(\d{1,40}))")
+_FRACTION = re.compile(
+    r"([-+]?)(?:\\frac\{([-+]?\d{1,40})\}\{([-+]?\d{1,40})\}|(\d{1,40})/(\d{1,40}))"
+)
 _DECIMAL = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,40})?(?:\.\d{1,40})?")
 _MIXED = re.compile(r"([-+]?)(\d{1,9})\\frac\{(\d{1,9})\}\{(\d{1,9})\}")
+_SCIENTIFIC = re.compile(r"([-+]?\d{1,9}(?:\.\d{1,30})?)\\cdot10\^(?:(\d)|\{([-+]?\d{1,2})\})")
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![a-zA-Z])\s*(?:(\d[\d.,/]*)|([^\s${}\\]+))?")
+_BRACE = re.compile(r"(?<!\\)[{}]")
+_WRAPPED = re.compile(rf"(?:{_FONT}\s*)?\{{")
 _TAG = re.compile(r"<\|[^|<>\n]{1,40}\|>|</[A-Za-z][\w-]{0,30}>")
+_SAYS_MORE = re.compile(r"\d_\w|\d_\{[^{}]*\}|\\words\{[^{}]*\}")
+"""The base of a number, and words that are no unit."""
 _RUNAWAY = re.compile(r"\^\{?[^{}]*\d{4,}|\^\{[^{}]*\^|\d{4,}!|!!")
 
 
 def canonical_latex(raw: str) -> str | None:
-    """One written form of a short LaTeX answer; a rational number is ``p`` or ``p/q``."""
+    """One written form of a LaTeX answer; a rational number is ``p`` or ``p/q``.
+
+    None for more than a few thousand characters, which are no answer and would take long.
+    """
+    if len(raw) > _LONGEST_READ:
+        return None
     text = plain_signs(unicodedata.normalize("NFC", raw)).translate(_SIGNS)
-    text = _TAG.sub("", text).strip("\"'`*\n ")
+    text = _unboxed(_TAG.sub("", text)).strip("\"'`*\n ")
     for _ in range(8):  # what a rule uncovers another may read
         before = text
         for pattern, instead in _WRITTEN:
             text = pattern.sub(instead, text)
-        text = text.strip("\"'`* ").rstrip(".,;:")
+        text = _unwrapped(text.strip("\"'`* ").rstrip(".,;:"))
         if text == before:
             break
     return _rational(text) or text or None
+
+
+def _unboxed(text: str) -> str:
+    """What stands in the boxes of ``text``, several set apart by commas; ``text`` without any."""
+    found, at = [], 0
+    while (box := _BOX.search(text, at)) is not None:
+        begin, at = box.end(), box.end()
+        if box[1] or box[2]:
+            found.append(box[1] or box[2])
+        elif text[begin : begin + 1] == "{":
+            at = _closed(text, begin)
+            found.append(_unboxed(text[begin + 1 : at - 1]))
+    return ",".join(found) if found else text
+
+
+def _unwrapped(text: str) -> str:
+    """``text`` without the braces, or the font, that all of it stands in."""
+    while (match := _WRAPPED.match(text)) and _closed(text, match.end() - 1) == len(text):
+        text = text[match.end() : -1].strip()
+    return text
+
+
+def _closed(text: str, begin: int) -> int:
+    """The place after the brace that closes the one at ``begin``, or the end of ``text``."""
+    depth = 0
+    for brace in _BRACE.finditer(text, begin):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return brace.end()
+    return len(text)
 
 
 def latex_equal(gold: str, answer: str) -> bool:
@@ -99,6 +169,8 @@ def latex_equal(gold: str, answer: str) -> bool:
     """
     if gold == answer:
         return True
+    if set(_SAYS_MORE.findall(gold)) != set(_SAYS_MORE.findall(answer)):
+        return False  # math-verify leaves out what it cannot read
     if max(len(gold), len(answer)) > _LONGEST or _RUNAWAY.search(gold) or _RUNAWAY.search(answer):
         return False
     return _equal(gold, answer)
@@ -149,6 +221,8 @@ def _rational(text: str) -> str | None:
     elif (match := _MIXED.fullmatch(text)) and 0 < int(match[3]) < int(match[4]):
         value = int(match[2]) + Fraction(int(match[3]), int(match[4]))
         value *= -1 if match[1] == "-" else 1
+    elif match := _SCIENTIFIC.fullmatch(text):
+        value = Fraction(match[1]) * Fraction(10) ** int(match[2] or match[3])
     elif any(c.isdigit() for c in text) and _DECIMAL.fullmatch(text):
         value = Fraction(text.replace(",", ""))
     else:

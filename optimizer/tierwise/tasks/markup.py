@@ -52,7 +52,8 @@ _SIGNS = _Signs({code: chr(code) for code in range(128)})
 
 _TOKEN = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?[A-Za-z][\w-]{0,30}>")
 _ENCLOSED = re.compile(
-    r"\\(?:boxed|fbox|framebox|text|textbf|textit|textrm|mbox|mathbf|mathrm|mathit|emph|bf|rm)"
+    r"\\(?:boxed|fbox|framebox|text|textbf|textit|textrm|mbox|mathbf|mathrm|mathit|boldsymbol"
+    r"|underline|emph|bf|rm)"
     r"\s*\{([^{}]*)\}"
 )
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![a-zA-Z{])\s*")

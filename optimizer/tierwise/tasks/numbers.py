@@ -1,44 +1,63 @@
-"""Numbers as people write them: signs, currencies, separators, units, percent."""
+"""Numbers as people write them: signs, currencies, separators, fractions, units, percent."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from fractions import Fraction
 
 from tierwise.tasks.markup import unwrapped, without_emphasis
 
-_CURRENCY = r"(?:(?:US|CA|AU|A|C)?\$|[€£¥₹]|(?:USD|EUR|GBP|JPY|INR|CAD|AUD|CHF)\b)?"
+_CURRENCY = (
+    r"(?P<currency>(?:US|CA|AU|NZ|HK|A|C|R)?\$|[€£¥₹₩₽₺₫₱₪฿₦￥￡]"
+    r"|(?:Rs\.?|USD|EUR|GBP|JPY|INR|CAD|AUD|CHF|CNY|RMB)(?![A-Za-z]))?"
+)
 _DIGITS = (
     r"\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d{1,3}(?: \d{3})+(?:\.\d*)?|\d{1,3}(?:_\d{3})+(?:\.\d*)?"
     r"|\d{1,3}(?:'\d{3})+(?:\.\d*)?|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+"
 )
 _QUANTITY = re.compile(
     rf"(?P<sign>[-+]?) ?{_CURRENCY} ?(?P<inner>[-+]?)"
-    rf"(?P<digits>{_DIGITS})(?P<exponent>[eE][-+]?\d{{1,3}})?(?P<unit>.*)"
+    r"(?:(?:(?P<whole>\d{1,9})(?: and)? )?(?P<top>\d{1,12}) ?/ ?(?P<bottom>\d{1,12})"
+    rf"|(?P<digits>{_DIGITS})(?P<exponent>[eE][-+]?\d{{1,3}})?)(?P<unit>.*)"
 )
+_FRAC = re.compile(r"(\d?)\s*\\[dtc]?frac\s*(?:\{(\d+)\}|(\d))\s*(?:\{(\d+)\}|(\d))")
+_VULGAR = re.compile(r"(\d?) ?([¼-¾⅐-⅞])")
 
 _SCALES = {
-    "dozen": 12,
     "hundred": 100,
     "thousand": 10**3,
     "million": 10**6,
     "billion": 10**9,
     "trillion": 10**12,
 }
+_LETTER_SCALES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion", "bn": "billion"}
+"""Scales that are written as a letter, where a currency stands before the number."""
 _WORD = re.compile(r"[^\W\d_][^\W\d_./²³'’()-]*(?:[./'’-][^\W\d_]+)*[²³.]?")
-_ATTACHED = re.compile(r"[%°$€£¥₹]|[^\W\d_]{2,}|[mgshl]\b")
+_ATTACHED = re.compile(r"[%°$€£¥₹]|[^\W\d_]{2,}|[mgshl]\b|(?![a-zA-Z])[^\W\d_]")
 _TEN_TO = re.compile(
     r"(?<=\d) ?(?:×|x|\*|·|times|cdot) ?10"
     r"(?: ?\^ ?\{?([-+]?\d{1,3})\}?|(-?[⁰¹²³⁴-⁹]{1,3}))(?!\.?\d)"
 )
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _ABOUT = re.compile(
-    r"(?:(?:(?:the )?(?:final |correct )?answer(?: is)?:?|is|equals|equal to"
+    r"(?:(?:(?:the )?(?:final |correct )?answer(?: is)?:?|is|equals|equal to|therefore|thus|simply"
     r"|approximately|approx\.?|about|around|roughly|exactly|only|just"
     r"|a total of)\s+)+",
     re.IGNORECASE,
 )
+_WHICH_IS = re.compile(r", which (?:is|equals|gives|makes) ")
+_SENTENCE = re.compile(
+    r"(?!.*(?:\?|\b(?:how|what|which|not|never|neither|no|none|or|if|between|than|least|most|up|over|under|step|see|part"
+    r"|question|equation|case|option|figure)\b|n't\b|[<>≤≥±]))[A-Z][^\d:=(]{3,60} (\S{0,3}\d\S*(?: \S+)?)[^\d=]*",
+    re.IGNORECASE,
+)
+"""A sentence with one number in it; ``Tom sold 72 clips``."""
+_LABELLED = re.compile(r"[^\d:=]{1,60}: ?([^:]*\d[^:]*)")
+_BRACKETED = re.compile(r"[^\d()]*\(([^()]*\d[^()]*)\)[.\s]*")
+_DENIED = re.compile(r"\b(?:not|neither|never|no)\b|n't\b", re.IGNORECASE)
 _STATED = re.compile(
     r"[^\d=]*\b(?:is|are|was|has|have|had|equals|costs?|takes?|needs?|makes?|earns?|gets?)\s+(\S*\d.*)",
     re.IGNORECASE,
@@ -48,20 +67,29 @@ _EXPLAINED = re.compile(
     r" \(|,? (?:because|since|as|so|which|where|given|not)\b|, (?=[^\W\d])|; |\. |\.?\n| ?— ?|\? ",
     re.IGNORECASE,
 )
-_ALTERNATIVE = re.compile(r"[\s,;(]*\b(?:or|and|to|through|nor)\b", re.IGNORECASE)
+_ALTERNATIVE = re.compile(
+    r"[\s,;(]*(?:\b(?:or|and|to|through|nor)\b|(?<=[,;] )(?:[^\W\d]+ ?[:=] ?)?[-+$€£]{0,2}\d)",
+    re.IGNORECASE,
+)
 _NOT_UNITS = frozenset({"and", "or", "plus", "minus", "to", "over", "half", "point"})
 _MOST_WORDS = 8
+_LONGEST = 300
 
 
 def canonical_number(raw: str) -> str | None:
     """The number in ``raw`` in plain decimal notation, None where it is no single number.
 
-    A sign may stand before or after a currency; thousands may be set apart; a unit of up to eight
-    words may follow, and ``million`` and the like count. A percentage is its number. The result of
-    a calculation (``6 * 7 = 42``) is the number, and what follows as an explanation (``42, since
-    …``, ``42 (6 times 7)``) is left out. What reads as two numbers, a range or a sum is none.
+    A fraction that has no end as a decimal is ``p/q``. A sign may stand before or after a currency;
+    thousands may be set apart; a unit of up to eight words may follow, and ``million`` and the like
+    count. A percentage is its number. The result of a calculation (``6 * 7 = 42``) is the number,
+    and what follows as an explanation (``42, since …``, ``42 (6 times 7)``) is left out. What reads
+    as two numbers, a range or a sum is none.
     """
-    text = without_emphasis(unwrapped(raw)).replace("{,}", ",").replace("\\", "")
+    text = without_emphasis(unwrapped(_FRAC.sub(_slashed, raw)))
+    text = text.replace("{,}", ",").replace("\\!", "").replace("\\", "")
+    text = _VULGAR.sub(
+        lambda m: f"{m[1]} {unicodedata.normalize('NFKC', m[2]).replace('⁄', '/')}".strip(), text
+    )
     text = _TEN_TO.sub(lambda m: "e" + (m[1] or m[2]).translate(_RAISED), text)
     for part in _parts(text):
         value = _quantity(part)
@@ -70,63 +98,98 @@ def canonical_number(raw: str) -> str | None:
     return None
 
 
+def _slashed(fraction: re.Match[str]) -> str:
+    whole, *parts = fraction.groups()
+    top, bottom = (part for part in parts if part is not None)
+    return f"{whole} {top}/{bottom}" if whole else f"{top}/{bottom}"
+
+
 def _parts(text: str) -> Iterator[str]:
     """The text, what stands before an explanation, and what stands after the last equals sign."""
     yield text
+    whole = text
+    if (bracketed := _BRACKETED.fullmatch(text)) and not _DENIED.search(text):
+        yield bracketed[1]
     explained = _EXPLAINED.search(text)
-    if explained and not _ALTERNATIVE.match(text[explained.start() :]):
+    if explained and not _ALTERNATIVE.match(text, explained.start()):
         text = text[: explained.start()]
         yield text
-    if stated := _STATED.fullmatch(text):
+    if stated := _STATED.fullmatch(text) or _LABELLED.fullmatch(text) or _SENTENCE.fullmatch(text):
         yield stated[1]
-    if "=" in text and not _ALTERNATIVE.search(text):
-        yield text.rpartition("=")[2]
+    whole = _WHICH_IS.sub("=", whole)
+    if "=" in whole and not _ALTERNATIVE.search(whole):
+        yield whole.rpartition("=")[2]
 
 
 def _quantity(text: str) -> str | None:
-    text = text.strip().strip("*`\"'#").lstrip(" =≈~:").rstrip(" .=,;:")
+    if not text.isascii():  # emoji, and vowel signs of units in other scripts
+        text = "".join(
+            c for c in text if c == "°" or unicodedata.category(c) not in ("So", "Mn", "Mc")
+        )
+    text = text.strip().strip("*`\"'#").lstrip(" =≈~:").rstrip(" .=,;:\"'")
     text = _ABOUT.sub("", text)
     text = _MINUS.sub("-", text)
-    if text[:1] in "([{" and text[-1:] in ")]}":
+    if "{" not in text:
+        text = text.rstrip("}")
+    if text[:1] in "([{<" and text[-1:] in ")]}>":
         text = text[1:-1]
     match = _QUANTITY.fullmatch(text.strip("$ ") if text.count("$") == 2 else text)
     if match is None or (match["sign"] and match["inner"]):
         return None
-    scale = _scale(match["unit"])
+    scale = _scale(match["unit"], bool(match["currency"]))
     if scale is None:
         return None
-    digits = re.sub("[,_ ']", "", match["digits"])
-    try:
-        value = Decimal(f"{match['sign'] or match['inner']}{digits}{match['exponent'] or ''}")
-    except InvalidOperation:
+    if len(text) > _LONGEST:
         return None
-    if not value.is_finite() or abs(value.adjusted()) > 60:
+    if match["digits"]:
+        number = Decimal(re.sub("[,_ ']", "", match["digits"]) + (match["exponent"] or ""))
+        if number and abs(number.adjusted()) > 60:
+            return None
+        value = Fraction(number)
+    elif int(match["bottom"]):
+        value = int(match["whole"] or 0) + Fraction(int(match["top"]), int(match["bottom"]))
+    else:
         return None
-    plain = format(value * scale, "f")
-    if "." in plain:
-        plain = plain.rstrip("0").rstrip(".")
-    return "0" if plain in ("-0", "") else plain
+    return _written(value * scale * (-1 if "-" in (match["sign"], match["inner"]) else 1))
+
+
+def _written(value: Fraction) -> str:
+    """``value`` as a decimal, or as ``p/q`` where it has no end as one."""
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    if rest > 1:
+        return str(value)
+    whole, part = divmod(abs(value), 1)
+    digits = ""
+    while part:
+        digit, part = divmod(part * 10, 1)
+        digits += str(digit)
+    return ("-" if value < 0 else "") + str(whole) + (f".{digits}" if digits else "")
 
 
 def rounded(number: str, digits: int) -> str:
     """A canonical number with at most so many significant digits."""
-    value = Decimal(number)
+    value = Fraction(number)
     if not value:
         return number
-    unit = Decimal((0, (1,), value.adjusted() - digits + 1))
-    return (
-        canonical_number(format(value.quantize(unit) if unit > value * 0 else value, "f")) or number
-    )
+    most = (Decimal(value.numerator) / Decimal(value.denominator)).adjusted()
+    unit = Fraction(10) ** (most - digits + 1)
+    return _written(round(value / unit) * unit)
 
 
 def canonical_integer(raw: str) -> str | None:
     """As ``canonical_number``, for whole numbers only."""
     text = canonical_number(raw)
-    return text if text is not None and "." not in text else None
+    return text if text is not None and text.lstrip("-").isdecimal() else None
 
 
-def _scale(unit: str) -> int | None:
+def _scale(unit: str, currency: bool) -> int | None:
     """What a unit multiplies by (1 for most), None where it is no unit."""
+    first = unit.split(maxsplit=1)[0] if unit.strip() else ""
+    if currency and first in _LETTER_SCALES:
+        unit = unit.replace(first, f" {_LETTER_SCALES[first]}", 1)
     if unit and not unit.startswith(" ") and not _ATTACHED.match(unit):
         return None
     words = unit.replace("%", " ").replace("°", " ").split()
