@@ -5,7 +5,7 @@ The public names, loaded when they are first used::
     tune, plan, compare              the main job, what it would buy, and what came of it
     Run                              a finished run: policies, frames, report
     Task, Tier, Price, Budget        what a job is made of
-    AnswerSpec, PromptTemplate, ProposalSpec
+    AnswerSpec, PromptTemplate, ProposalSpec, Judge
     Variant, Recipe, Policy, StrategySpec
     PolicyFile, PolicyRuntime        a policy, and what answers requests with it
     TierwiseError                    base of what is raised on purpose
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StrategySpec,
         Variant,
     )
+    from tierwise.schema import JudgeSpec as Judge
     from tierwise.schema import TierSpec as Tier
     from tierwise.serving import PolicyRuntime
     from tierwise.tasks import AnswerSpec, Task
@@ -41,6 +42,7 @@ _HOME = {
     "plan": "api.plan",
     "tune": "api.tune",
     "Budget": "schema.Budget",
+    "Judge": "schema.JudgeSpec",
     "Policy": "schema.Policy",
     "PolicyFile": "schema.PolicyFile",
     "Price": "schema.Price",
@@ -59,6 +61,7 @@ _HOME = {
 __all__ = [
     "AnswerSpec",
     "Budget",
+    "Judge",
     "Policy",
     "PolicyFile",
     "PolicyRuntime",

@@ -178,7 +178,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"prompts": 3}, "prompts= is a list or a dict of prompts"),
     ({"prompts": [3]}, "prompt 'p0' is a text or chat messages, got 3"),
     ({"target": 3}, "target= is the name of a column, got 3"),
-    ({"metric": 3}, "metric= is a name, {name: parameters} or a function"),
+    ({"metric": 3}, "metric= is a name, {name: parameters}, a tw.Judge or a function"),
     ({"answer": "x"}, "answer= is a tw.AnswerSpec"),
     ({"name": "../x"}, "'../x' is no name"),
     ({"escalate_to": "small"}, "escalate_to must be a list"),

@@ -166,3 +166,33 @@ def test_two_items_with_the_same_request_both_have_its_samples(pool, world):
         {variant: 1},
     )
     same(table.variants[variant].score, [[1], [0]])
+
+
+class Judged:
+    """Scores by answer; None: unjudged, and what it does not know was not asked for."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def score(self, answer, item):
+        if answer is None:
+            return 0.0
+        found = self.scores.get(answer)
+        return NAN if found is None else found
+
+    def unjudged(self, answer, item):
+        return answer in self.scores and self.scores[answer] is None
+
+
+def test_an_answer_without_a_judgement_counts_at_the_mean_of_the_items_others(tables, world):
+    first, second = world.variants
+    judged = tables(scorer=Judged({"7": 1.0, "0": None, "2": 0.25, "3": 0.5, "5": None}))
+    same(judged.variants[first].score, [[1, 0, 1], [0.25, NAN, NAN], [NAN, NAN, NAN]])
+    # Where the variant has no other answer to the item, those of all variants.
+    same(judged.variants[second].score, [[0.5, 0.5], [0.25, 0.25], [NAN, NAN]])
+    same(judged.variants[first].answers, tables().variants[first].answers)
+
+
+def test_an_answer_that_nobody_was_asked_about_has_no_score(tables, world):
+    judged = tables(scorer=Judged({"7": 1.0}))
+    same(judged.variants[world.variants[0]].score, [[1, 0, NAN], [NAN] * 3, [NAN] * 3])

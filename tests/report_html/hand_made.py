@@ -133,7 +133,41 @@ def tier_summary(model: str, *, passed: bool) -> r.TierSummary:
         screened=(r.ScreenedVariant("plain/direct/0.5", 0.71, 2e-6),),
         studies=("sums/g1",),
         end=r.SearchEnd("no_expected_gain", 0.0004, "Further samples would gain .04 points."),
+        judge=judge() if passed else replace(judge(), **UNRELIABLE),
     )
+
+
+def judge() -> r.JudgeSummary:
+    return r.JudgeSummary(
+        model="openai/judge",
+        rubric_sha256="ab" * 32,
+        scale="a number from 1 (the worst) to 5 (the best)",
+        reference=True,
+        judged_answers=1500,
+        unanswered=3,
+        replies=1700,
+        lost_replies=40,
+        spending=r.UsageTotals(0.12, 1700, 300000),
+        labelled=40,
+        agreement=0.71,
+        agreement_ci95=(0.55, 0.82),
+        checked=32,
+        noise=0.08,
+        reliability=0.9,
+        reliability_ci95=(0.84, 0.95),
+        position=r.JudgeShift(32, 0.01, (-0.01, 0.03), False),
+        length=r.JudgeShift(32, 0.02, (0.0, 0.04), False),
+        drift=None,
+    )
+
+
+UNRELIABLE = {
+    "labelled": 3,
+    "agreement": None,
+    "agreement_ci95": (None, None),
+    "length": r.JudgeShift(32, 0.2, (0.1, 0.3), True),
+    "faults": ("an answer made longer by nothing new gains +0.20 [0.10, 0.30]",),
+}
 
 
 def signals() -> r.SignalTable:

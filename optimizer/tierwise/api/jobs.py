@@ -20,6 +20,8 @@ from tierwise.schema import (
     ANSWER,
     Budget,
     Job,
+    Judge,
+    JudgeSpec,
     LoadedTask,
     Message,
     PromptTemplate,
@@ -27,6 +29,7 @@ from tierwise.schema import (
     find_task,
 )
 from tierwise.schema.fields import check_name
+from tierwise.schema.task_file import AS_WRITTEN, JUDGED, unscored
 from tierwise.schema.yaml_io import Document, read_as
 from tierwise.tasks import AnswerSpec, Item, Task
 
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
 PromptLike = str | PromptTemplate | Sequence[Mapping[str, str]]
 """A text with ``{{ input }}`` placeholders, or chat messages, or a template."""
 
-MetricLike = str | Mapping[str, Any] | Callable[[str, Item], Any]
-"""A name, ``{name: parameters}``, or a function (answer, item) -> score."""
+MetricLike = str | Mapping[str, Any] | JudgeSpec | Callable[[str, Item], Any]
+"""A name, ``{name: parameters}``, a judge, or a function (answer, item) -> score."""
 
 DATA_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".tab", ".gz", ".parquet", ".xlsx")
 LONGEST_PATH = 4096
@@ -74,7 +77,8 @@ def tune(
         prompts: the first is the prompt in use today, which every gain is measured against.
         inputs: columns that prompts may use; left out, those that the prompts use.
         target: the column with the right answer.
-        metric: a name, ``{name: parameters}``, or a function (answer, item) -> score from 0 to 1.
+        metric: a name, ``{name: parameters}``, a ``tw.Judge``, or a function (answer, item) ->
+            score from 0 to 1.
         answer: how answers are read from a completion; left out, the whole text.
         budget: a ``tw.Budget``, or dollars.
         space: a search space's name or path.
@@ -198,15 +202,17 @@ class _Reading:
     def __post_init__(self) -> None:
         if isinstance(self.inputs, str):
             object.__setattr__(self, "inputs", [self.inputs])
-        if not isinstance(self.metric, str | Mapping) and not callable(self.metric):
+        if not isinstance(self.metric, str | Mapping | JudgeSpec) and not callable(self.metric):
             raise InputError(
-                "metric= is a name, {name: parameters} or a function (answer, item) -> score, got "
-                f"a {type(self.metric).__name__}"
+                "metric= is a name, {name: parameters}, a tw.Judge or a function (answer, item) -> "
+                f"score, got a {type(self.metric).__name__}"
             )
         if self.answer is not None and not isinstance(self.answer, AnswerSpec):
             raise InputError(
                 f"answer= is a tw.AnswerSpec, such as tw.AnswerSpec(regex=…), got {self.answer!r}"
             )
+        if self.answer is None and isinstance(self.metric, JudgeSpec):
+            object.__setattr__(self, "answer", AS_WRITTEN)
         if not isinstance(self.target, str):
             raise InputError(f"target= is the name of a column, got {self.target!r}")
         if self.name is not None:
@@ -221,7 +227,7 @@ class _Reading:
         shared: dict[str, Any] = {
             "inputs": inputs,
             "target": self.target,
-            "metric": self.metric,
+            "metric": unscored if isinstance(self.metric, JudgeSpec) else self.metric,
             "answer": self.answer,
         }
         if isinstance(data, str | Path):
@@ -280,7 +286,11 @@ def _loaded(
         _check_placeholders(template, task.inputs)
     own = tuple(t for t in templates if t.turn == ANSWER)
     asking = tuple(t for t in templates if t.turn != ANSWER)
-    return LoadedTask(task, own, Path(), own, asking)
+    judge = None
+    if isinstance(reading.metric, JudgeSpec):
+        task = replace(task, metric=JUDGED, scorer=unscored)
+        judge = Judge.of(reading.metric, task.items, task.answer)
+    return LoadedTask(task, own, Path(), own, asking, judge=judge)
 
 
 def _templates(prompts: Sequence[PromptLike] | Mapping[str, PromptLike]) -> list[PromptTemplate]:
@@ -387,6 +397,7 @@ def _fingerprint(loaded: LoadedTask) -> str:
         source,
         repr(task.answer),
         [[p.id, [list(m) for m in p.messages]] for p in (*loaded.own, *loaded.asking)],
+        *([] if loaded.judge is None else [repr(loaded.judge)]),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,8 @@ from tierwise.pool.first_answers import (
     refused,
     with_refused,
 )
-from tierwise.pool.load import load
+from tierwise.pool.judging import JUDGE, Judging, remarks_on_judge
+from tierwise.pool.load import Collecting, load
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Library, Trees, even, parents_first
 from tierwise.schema import ANSWER, PromptTemplate, Tier, Usage, Variant
@@ -83,6 +85,7 @@ class Buyer:
         targets: Sequence[Supply] = (),
         listener: Callable[[Bought | Remarked], None] = lambda event: None,
         library: Library | None = None,
+        judging: Judging | None = None,
     ) -> None:
         self.pool, self.task, self.tier = pool, task, supply.tier
         self.account = replace(account, tier=supply.tier.name)
@@ -92,12 +95,12 @@ class Buyer:
         """By id; more may be added."""
         for one in (*targets, supply):
             self.prompts |= one.prompts
-        self.listener, self.library = listener, library
+        self.listener, self.library, self.judging = listener, library, judging
         self.used: dict[str, set[int]] = {}
         """Request key -> samples that the search has looked at."""
         self._requests: dict[tuple[Variant, str], Request] = {}
         self._for_test = Usage()
-        self._read_first = False
+        self._read_first = self._judge_checked = False
         self._said: set[str] = set()
         self._none: set[str] = set()
         self._some: set[str] = set()
@@ -123,7 +126,8 @@ class Buyer:
             InputError: the task's answer pattern reads next to none of the first answers.
             ProviderError: nothing is left of the items, or too little to go on.
         """
-        n_samples, short = even(n_samples), ""
+        n_samples = even(n_samples)
+        short = self._begin_judging()
         trees = Trees(
             self.pool,
             items,
@@ -145,7 +149,8 @@ class Buyer:
                 for need in needs:
                     used = self.used.setdefault(need.request.key, set())
                     used.update(range(need.first, need.first + need.samples))
-        table = self._read(items, n_samples, stage, trees)
+        table, unjudged = self._read(items, n_samples, stage, trees)
+        short = short or unjudged
         complete = table.complete
         if complete.all():
             return table
@@ -160,6 +165,7 @@ class Buyer:
             raise ProviderError(
                 f"tier {self.tier.name!r}: only {complete.sum()} of {len(items)} items have all "
                 f"their samples in stage {stage!r}; the others failed for good"
+                + (", or no answer to them was judged" if self.judging else "")
             )
         return table.rows(np.flatnonzero(complete))
 
@@ -184,7 +190,8 @@ class Buyer:
             for variant in dict.fromkeys(v for wanted in n_samples for v in wanted)
         }
         most = {variant: int(of.max()) for variant, of in counts.items()}
-        return self._read(items, most, stage, None, counts), short
+        table, unjudged = self._read(items, most, stage, None, counts)
+        return table, short or unjudged
 
     def _read(
         self,
@@ -193,13 +200,14 @@ class Buyer:
         stage: str,
         trees: Trees | None,
         counts: Mapping[Variant, npt.NDArray[np.intp]] | None = None,
-    ) -> SampleTable:
-        """What is there, samples that failed for good as abstentions; of each item the first
-        ``counts``."""
+    ) -> tuple[SampleTable, str]:
+        """What is there, judged, with samples that failed for good as abstentions; of each item the
+        first ``counts``. Also the cap that ended the judging, if one did."""
         requests = {a: [self.request(a, item) for item in items] for a in n_samples if not a.path}
         turns = {variant: self.prompts[variant.prompt].turn for variant in requests}
         others = {name: supply.tier for name, supply in self.supplies.items() if name}
-        table = load(
+        read = functools.partial(
+            load,
             self.pool,
             self.task,
             self.tier,
@@ -209,15 +217,44 @@ class Buyer:
             others=others,
             trees=trees,
             turns=turns,
+            counts=counts,
         )
-        if counts is not None:
-            table = table.first(counts)
+        short = ""
+        if self.judging is not None:
+            answers = Collecting()
+            read(scorer=answers)
+            short = self._judge(self.judging, answers, stage)
+        table = read(scorer=self.judging)
         if stage == "screen":
             for remark in self._cuts():
                 if remark.about not in self._said:
                     self._said.add(remark.about)
                     self.listener(Remarked(self.tier.name, remark.text))
-        return self._with_refused(table, items, requests, counts)
+        return self._with_refused(table, items, requests, counts), short
+
+    def _begin_judging(self) -> str:
+        """Measure the judge on people's labels, before anything else; the cap that ended it."""
+        if self.judging is None or self._judge_checked:
+            return ""
+        self.judging.progress = self._progress(JUDGE)
+        return self.judging.check_labels(self._account(self.supplies[None], JUDGE))
+
+    def _judge(self, judging: Judging, answers: Collecting, stage: str) -> str:
+        """Have a table's answers judged; the cap that ended it, if one did."""
+        account = self._account(self.supplies[None], stage)
+        judging.progress = self._progress(JUDGE)
+        short = judging.buy(answers.pairs, account)
+        if not self._judge_checked:
+            self._judge_checked = True
+            judging.check_answers(answers.pairs, account)
+            for text in remarks_on_judge(judging.summary()):
+                self.listener(Remarked(self.tier.name, text))
+        return short
+
+    def scored(self, text: str, item: Item) -> float:
+        """The score of a text as an answer to ``item``; NaN where it is not judged."""
+        answer = self.task.answer.extract(text)
+        return (self.judging or self.task).score(answer, item)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -304,18 +341,25 @@ class Buyer:
         """Buy what is missing of a tier's samples; the cap that ended it, if one did."""
         if of.model is None:
             return ""
+        account, progress = self._account(of, stage), self._progress(stage)
+        done = fill(self.pool, of.model, of.tier, needs, account, stage=stage, progress=progress)
+        return done.short
+
+    def _account(self, of: Supply, stage: str) -> Account:
+        """Who pays in a stage, without what is set aside for the test."""
+        # Where chunks are reserved as a whole, what is kept back would leave room for none.
+        if stage != TEST_STAGE and getattr(of.model, "one_by_one", False):
+            return replace(self.account, limits=self.account.limits - self._for_test)
+        return self.account
+
+    def _progress(self, stage: str) -> Callable[[Progress], None]:
         before = self.spent
 
-        def progress(done: Progress) -> None:
+        def heard(done: Progress) -> None:
             calls, usd = before.calls + done.calls, before.usd + done.usd
             self.listener(Bought(self.tier.name, stage, done, calls, usd))
 
-        account = self.account
-        # Where chunks are reserved as a whole, what is kept back would leave room for none.
-        if stage != TEST_STAGE and getattr(of.model, "one_by_one", False):
-            account = replace(account, limits=account.limits - self._for_test)
-        done = fill(self.pool, of.model, of.tier, needs, account, stage=stage, progress=progress)
-        return done.short
+        return heard
 
 
 def in_turn(trees: Trees, variants: Sequence[Variant], items: Sequence[Item]) -> list[Need]:

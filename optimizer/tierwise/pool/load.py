@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from tierwise.difficulty import read_reply
 from tierwise.errors import unknown_name
@@ -16,8 +17,11 @@ from tierwise.llm import UNFINISHED, Request
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Trees, rows_of
 from tierwise.schema import ANSWER, Tier, Turn, Variant, read_turn
+from tierwise.schema.turns import ROOT
 from tierwise.stats.intervals import Floats
 from tierwise.tasks import VERIFIERS, AnswerSpec, Item, Task
+
+_Mask = npt.NDArray[np.bool_]
 
 REMEMBERED_TEXTS = 2**18
 """Texts whose answer stays in memory: a table grows, and is read again every generation."""
@@ -35,6 +39,8 @@ def load(
     others: Mapping[str, Tier] | None = None,
     turns: Mapping[Variant, str] | None = None,
     trees: Trees | None = None,
+    scorer: Scorer | None = None,
+    counts: Mapping[Variant, npt.NDArray[np.intp]] | None = None,
 ) -> SampleTable:
     """The table of ``items``, in their order, for the variants of ``requests`` (a request an item).
 
@@ -50,6 +56,12 @@ def load(
     are read from ``trees``; their price includes what their look-ups cost, and where a chain had
     ended before, that is said and is no gap.
 
+    ``scorer`` scores in place of the task's metric, where scores are bought after the samples. An
+    answer that it leaves unjudged has the mean score of the variant's other answers to the item;
+    where there is none, of all variants' (so that it speaks for none of them), else NaN.
+
+    ``counts``: of item i only the first ``counts[variant][i]`` samples are there.
+
     ``tier``'s prices apply, but for variants that name another tier, which is looked up in
     ``others``.
 
@@ -57,16 +69,27 @@ def load(
         InputError: a variant names a tier that is not in ``others``.
     """
     tiers = {**(others or {}), tier.name: tier}
-    reading = _Reading(task, items, trees.library.spec.query if trees and trees.library else None)
+    query = trees.library.spec.query if trees and trees.library else None
+    reading = _Reading(task, items, query, scorer)
     variants, nodes = dict[Variant, VariantTable](), dict[Variant, VariantTable]()
+    unjudged: dict[Variant, _Mask] = {}
     for variant, of_items in requests.items():
         if len(of_items) != len(items):
             raise ValueError(f"{variant.label}: {len(of_items)} requests for {len(items)} items")
         rows = pool.samples([request.key for request in of_items], first, n_samples[variant])
+        if counts is not None:
+            rows = [row for row in rows if row[1] - first < counts[variant][row[0]]]
         shape, kind = (len(items), n_samples[variant]), (turns or {}).get(variant, ANSWER)
         owner = _owner(variant, tier, tiers)
         if kind == ANSWER:
-            variants[variant] = _variant_table(rows, shape, first, owner, reading, variant.turn)
+            table = _variant_table(rows, shape, first, owner, reading, variant.turn)
+            variants[variant] = table
+            if (
+                scorer is not None
+                and (np.isnan(table.score) > np.isnan(table.completion_usd)).any()
+            ):
+                mask = np.zeros(shape, dtype=np.bool_)
+                unjudged[variant] = reading.unjudged(rows, mask, first)
         else:
             nodes[variant] = _variant_table(rows, shape, first, owner, reading, kind)
     for variant in n_samples:
@@ -75,6 +98,8 @@ def load(
             nodes[variant] = _node_table(
                 trees, variant, shape, first, _owner(variant, tier, tiers), reading
             )
+    if unjudged:
+        variants = _with_unjudged(variants, unjudged)
     ids, inputs = tuple(i.id for i in items), tuple(i.inputs for i in items)
     return SampleTable(ids, inputs, variants, nodes)
 
@@ -86,11 +111,43 @@ def _owner(variant: Variant, tier: Tier, tiers: Mapping[str, Tier]) -> Tier:
     return tiers[owner]
 
 
+class Scorer(Protocol):
+    """Scores answers; see ``pool.judging``."""
+
+    def score(self, answer: str | None, item: Item) -> float:
+        """The score in [0, 1], NaN where there is none."""
+        ...
+
+    def unjudged(self, answer: str | None, item: Item) -> bool:
+        """Whether a score was asked for, and there is none."""
+        ...
+
+
+@dataclass
+class Collecting:
+    """A scorer that knows no scores: what a table asks of one, in order of first sight."""
+
+    pairs: list[tuple[Item, str]] = field(default_factory=list)
+
+    def score(self, answer: str | None, item: Item) -> float:
+        """0; the answer is noted."""
+        if answer is not None:
+            self.pairs.append((item, answer))
+        return 0.0
+
+    def unjudged(self, answer: str | None, item: Item) -> bool:
+        """False."""
+        return False
+
+
 class _Reading:
     """Codes and scores of the answers of each item, the same over all variants."""
 
-    def __init__(self, task: Task, items: Sequence[Item], query: AnswerSpec | None) -> None:
+    def __init__(
+        self, task: Task, items: Sequence[Item], query: AnswerSpec | None, scorer: Scorer | None
+    ) -> None:
         self._task, self._items, self._query = task, items, query
+        self._scorer, self._score = scorer, scorer.score if scorer else task.score
         self._seen: list[dict[str | None, tuple[int, float]]] = [{} for _ in items]
         self._codes = [0] * len(items)
 
@@ -103,8 +160,16 @@ class _Reading:
             if answer is not None:
                 code = self._codes[position]
                 self._codes[position] += 1
-            seen[answer] = code, self._task.score(answer, self._items[position])
+            seen[answer] = code, self._score(answer, self._items[position])
         return seen[answer]
+
+    def unjudged(self, rows: Sequence[tuple[Any, ...]], mask: _Mask, first: int) -> _Mask:
+        """``mask``, (n_items, n_samples), with the plain answers that have no judgement."""
+        for position, sample, text, *_, end in rows:
+            answer = _answer(self._task.answer, self._query, ROOT, text, end not in UNFINISHED)
+            if self._scorer is not None and self._scorer.unjudged(answer, self._items[position]):
+                mask[position, sample - first] = True
+        return mask
 
     def verify(self, name: str, position: int, text: str, turn: Turn, end: str) -> float:
         answer = _answer(self._task.answer, self._query, turn, text, end not in UNFINISHED)
@@ -196,6 +261,30 @@ def _variant_table(
         scores=given | verified,
         takes_n=tier.takes_n,
     )
+
+
+def _with_unjudged(
+    variants: Mapping[Variant, VariantTable], unjudged: Mapping[Variant, _Mask]
+) -> dict[Variant, VariantTable]:
+    """``variants`` with the samples that are ``unjudged`` at a mean of others of their item."""
+    known = {
+        variant: np.where(rows.answers != ABSTAINED, rows.score, np.nan)
+        for variant, rows in variants.items()
+    }
+    of_item = _row_means(np.concatenate(list(known.values()), axis=1))
+    filled = dict(variants)
+    for variant, mask in unjudged.items():
+        own = _row_means(known[variant])
+        mean = np.where(np.isnan(own), of_item, own)[:, None]
+        rows = variants[variant]
+        filled[variant] = replace(rows, score=np.where(mask, mean, rows.score))
+    return filled
+
+
+def _row_means(values: Floats) -> Floats:
+    """(n_items,): of what is there; NaN where nothing is."""
+    count = (~np.isnan(values)).sum(axis=1)
+    return np.where(count > 0, np.nansum(values, axis=1) / np.maximum(count, 1), np.nan)
 
 
 def _usd(price: Callable[..., Any], *tokens: Floats, **of: Floats) -> Floats:

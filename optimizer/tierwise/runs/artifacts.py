@@ -26,6 +26,7 @@ from tierwise.errors import InputError, TierwiseError
 from tierwise.evaluation import Permutations, SampleTable
 from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
 from tierwise.pool import Billed, SamplePool
+from tierwise.pool.judging import remarks_on_judge
 from tierwise.pool.reading import Purchase
 from tierwise.pool.run_dir import STUDIED, RunDir
 from tierwise.runs.prepare import Prepared
@@ -36,6 +37,7 @@ from tierwise.schema.result import (
     SUMMARY_SCHEMA,
     FrontPoint,
     ItemCounts,
+    JudgeSummary,
     Measured,
     PlannedTier,
     ProposerUsage,
@@ -89,6 +91,7 @@ class RunResults:
         failed: tiers that ended with an error.
         proposals: who proposed prompts, and what that cost, where the job asks for some.
         remarks: tier -> what its samples show beside their scores.
+        judges: tier -> who scored its answers, where the metric is a judge.
     """
 
     found: Mapping[str, TierResult]
@@ -98,6 +101,7 @@ class RunResults:
     failed: Mapping[str, TierwiseError]
     proposals: ProposerUsage | None = None
     remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    judges: Mapping[str, JudgeSummary] = field(default_factory=dict)
 
 
 class RunOutcome(NamedTuple):
@@ -145,7 +149,8 @@ def _write_policies(run: RunDir, loaded: LoadedTask, results: RunResults) -> dic
     policies = {}
     for name, found in results.found.items():
         for point, gate in results.gates[name].items():
-            file = policy_file(found, point, gate, loaded, results.origins[name])
+            judge = results.judges.get(name)
+            file = policy_file(found, point, gate, loaded, results.origins[name], judge)
             if point == found.chosen:
                 run.write(f"policies/{name}.yaml", file.dumps())
                 policies[name] = file
@@ -155,7 +160,12 @@ def _write_policies(run: RunDir, loaded: LoadedTask, results: RunResults) -> dic
 
 
 def policy_file(
-    found: TierResult, point: str, gate: bool, loaded: LoadedTask, origin: Origin
+    found: TierResult,
+    point: str,
+    gate: bool,
+    loaded: LoadedTask,
+    origin: Origin,
+    judge: JudgeSummary | None = None,
 ) -> PolicyFile:
     """The file of an operating point, or of the baseline where the gate is not passed."""
     q = found.problem
@@ -163,14 +173,17 @@ def policy_file(
     chosen = choice.policy if gate else found.baseline
     held_out = found.held_out
     got, comparison = held_out.evaluations[chosen], held_out.comparisons[point]
+    distrusted = judge is not None and judge.faults
     notes = (
         []
-        if gate
+        if gate or distrusted
         else [
             f"The gate was not passed: {described(choice.policy)} was not shown to be better "
             "than the baseline, or as good and cheaper. This is the baseline."
         ]
     )
+    if judge is not None:
+        notes += [f"{text[:1].upper()}{text[1:]}." for text in remarks_on_judge(judge)]
     if not found.compute_gate.open:
         notes.append(
             f"The compute gate is closed: on {found.compute_gate.items} items no strategy was worth "
@@ -217,6 +230,7 @@ def policy_file(
             "operating_point": point,
             "comparisons": [{"against": "baseline", **to_data(ablation.paired(comparison))}],
             "looks_at_test": origin.looks,
+            **({} if judge is None else {"judge": to_data(judge)}),
         },
         provenance={
             "tierwise": origin.version,
@@ -288,6 +302,7 @@ def _summary(run: RunDir, prepared: Prepared, results: RunResults) -> Summary:
             name: replace(
                 tier_summary(found, results.gates[name], results.billed[name]),
                 remarks=results.remarks.get(name, ()),
+                judge=results.judges.get(name),
             )
             for name, found in results.found.items()
         },

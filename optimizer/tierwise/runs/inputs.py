@@ -19,6 +19,8 @@ from tierwise.schema import (
     ANSWER,
     Dimension,
     Job,
+    Judge,
+    JudgeSpec,
     LoadedTask,
     PromptTemplate,
     Range,
@@ -81,6 +83,10 @@ def load_task(
     name, metric = tried(lambda: file.scorer(folder)) or ("exact_match", None)
     items = tried(lambda: _items(file, folder)) or ()
     written = tried(lambda: own_prompts(file, folder, known_turns())) or ()
+    spec = tried(lambda: file.judge_spec(document))
+    judge = None
+    if spec is not None:
+        judge = tried(lambda: _judge(spec, items, file, folder))
     retriever = tried(lambda: file.retriever_in(folder))
     if retriever is not None and retriever.corpus is not None:
         tried(lambda: Corpus.load(retriever.corpus or ""))
@@ -100,7 +106,7 @@ def load_task(
     path = Path(str(document.path))
     own = tuple(prompt for prompt in written if prompt.turn == ANSWER)
     if not prompts_needed:
-        return LoadedTask(task, own, path, own, retriever=retriever)
+        return LoadedTask(task, own, path, own, retriever=retriever, judge=judge)
     try:
         prompts = _chosen(own, file.setting, space)
         if space and paths_in(space):
@@ -108,7 +114,16 @@ def load_task(
         asked = asking_prompts(written, file.setting, space.signals if space else ())
     except InputError as error:
         raise document.placed(error, ("prompts",)) from None
-    return LoadedTask(task, prompts, path, own or prompts, asked, retriever)
+    return LoadedTask(task, prompts, path, own or prompts, asked, retriever, judge)
+
+
+def _judge(spec: JudgeSpec, items: Sequence[Item], file: TaskFile, folder: Path) -> Judge:
+    try:
+        return Judge.of(spec, items, file.answer, folder)
+    except InputError as error:
+        raise InputError(
+            error.message, path=error.path, line=error.line, loc=("metric", "judge", *error.loc)
+        ) from None
 
 
 def _items(file: TaskFile, folder: Path) -> tuple[Item, ...]:

@@ -19,9 +19,11 @@ from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
 from tierwise.pool import SamplePool
 from tierwise.pool.calls import worst_case
+from tierwise.pool.judging import JUDGE
 from tierwise.pool.run_dir import RunDir
 from tierwise.proposals.proposers import SHOWN_FAILURES
 from tierwise.retrieval import usual_bytes
+from tierwise.runs.judging import JudgingUsage, judging_usage
 from tierwise.runs.prepare import Prepared, share_of
 from tierwise.runs.proposing import PROPOSER, book_of, first_cap, proposer_of, tier_cap
 from tierwise.runs.recordings import scores_of
@@ -227,10 +229,12 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     counts = SampleCounts.of(space, len(first), most_samples(space))
     whole = search_size.within(task, prepared.space.signals)
     fault, size, enough = "", whole, 0.0
+    assumed = assumed_cost(tier, variants.candidates, prompt_bytes)
+    judging = judging_usage(prepared, assumed, _longest_answer(tier))
     try:
-        assumed = assumed_cost(tier, variants.candidates, prompt_bytes)
-        size = affordable(whole, counts, assumed, cap, tier=tier.name)
-        enough = enough_usd(size, counts, assumed)
+        assumed = replace(assumed, judging=judging.expected)
+        size = affordable(whole, counts, assumed, cap - judging.check, tier=tier.name)
+        enough = enough_usd(size, counts, assumed) + judging.check.usd
     except BudgetError as error:
         fault = str(error)
     lengths = _Lengths.of(tier, calls, bounded=cap.bounds_price)
@@ -245,6 +249,8 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     if variants.asking:
         asked = _calls(prepared, tier, variants, [a for of in variants.asking.values() for a in of])
         stages.append(_asking(size, search_size, prepared, variants, tier, asked))
+    if prepared.judge_tier is not None:
+        stages.append(_judged(stages, judging))
     return TierPlan(tier, cap, tuple(stages), fault, enough_usd=enough)
 
 
@@ -267,6 +273,22 @@ def _stage(
         + most_below,
         lookups,
     )
+
+
+def _longest_answer(tier: Tier) -> float:
+    """Tokens of an answer that fills its mode's cap."""
+    return float(max((token_cap(mode) for mode in tier.modes.values()), default=0))
+
+
+def _judged(stages: Sequence[StagePlan], judging: JudgingUsage) -> StagePlan:
+    """A judgement of every sample: at most, since the same text is judged once."""
+    usual, most = (
+        judging.checks + sum(of.samples for of in amounts)
+        for amounts in ([s.expected for s in stages], [s.worst for s in stages])
+    )
+    items = max(stage.items for stage in stages)
+    expected, worst = judging.expected * usual, judging.worst * most
+    return StagePlan(JUDGE, 0, items, items, most, expected, worst)
 
 
 def _escalating(stage: StagePlan, prepared: Prepared, target: Tier, n_samples: int) -> StagePlan:
@@ -494,7 +516,7 @@ def remaining(found: Plan, run: RunDir, job: Job) -> Plan:
 def _remaining(
     tier: TierPlan, bought: Mapping[str, Usage], spent: Usage, *, finished: bool
 ) -> TierPlan:
-    names = [stage.stage for stage in tier.stages]
+    names = [stage.stage for stage in tier.stages if stage.stage != JUDGE]
     begun = [name for name in names if name in bought]
     if not begun or tier.fault:
         return tier
@@ -504,7 +526,7 @@ def _remaining(
         done += names[names.index(LAST) + 1 :]  # what signals ask is bought within the stages
     stages = [
         _nothing(stage) if finished or stage.stage in done else _rest(stage, bought, scale)
-        for stage in tier.stages
+        for stage in tier.stages  # judgements, bought within the stages, are of none of them
     ]
     samples = sum(b.samples for b in bought.values())
     return replace(
@@ -536,7 +558,7 @@ def _scale(tier: TierPlan, bought: Mapping[str, Usage]) -> tuple[float, float]:
     expected, actual = [0.0, 0.0], [0.0, 0.0]
     for stage in tier.stages:
         got = bought.get(stage.stage)
-        if got is None or not stage.samples or stage.stage in FINALISTS_SAMPLES:
+        if got is None or not stage.samples or stage.stage in (*FINALISTS_SAMPLES, JUDGE):
             continue
         share = got.samples / stage.samples
         for k, (planned, spent) in enumerate(
@@ -617,6 +639,8 @@ def _size(whole: Plan, seen: Plan, prepared: Prepared) -> Size | None:
     items: dict[str, int] = {}
     for tier in tiers.values():
         for stage in tier.stages:
+            if stage.stage == JUDGE:
+                continue
             items[stage.stage] = min(items.get(stage.stage, stage.items), stage.items)
     spent = sum(tier.expected.usd * longer[name] for name, tier in tiers.items())
     tells = 1.96 * math.sqrt(DIFFER / items["test"]) if items.get("test") else math.nan

@@ -9,13 +9,19 @@ from tierwise.difficulty import asking, fitted_kinds
 from tierwise.errors import InputError, unknown_name
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, tier_of_spec
 from tierwise.llm.recorded import Recording, same_items
+from tierwise.pool.judging import JUDGE
 from tierwise.runs.inputs import load_space, load_task, space_of
-from tierwise.schema import Job, LoadedTask, PromptTemplate, Tier, UsageLimits
+from tierwise.schema import Job, JudgeSpec, LoadedTask, PromptTemplate, Tier, UsageLimits
 from tierwise.schema.space import SearchSpace
 from tierwise.search.space import without_search
 from tierwise.search.variants import Variants, asking_variants, candidate_variants
 from tierwise.tasks import DEFAULT_SHARES, SPLITS, Task
 from tierwise.tasks import RECORDED as RECORDED_METRIC
+
+JUDGE_TOKENS = 256
+"""Cap of a judge's reply where its modes do not say: a line, with room for some words around it."""
+JUDGE_ADDRESS = "metric/judge"
+"""The judge among a run's addresses: no tier has such a name."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Prepared:
     """What ``prepare`` made of a job.
 
     ``baseline`` is None where all tiers are recorded: a recording has prompts of its own.
+    ``judge_tier`` is who judges, where the metric is a judge.
     """
 
     job: Job
@@ -30,6 +37,7 @@ class Prepared:
     space: SearchSpace
     tiers: Mapping[str, Tier]
     baseline: PromptTemplate | None
+    judge_tier: Tier | None = None
 
     def variants(
         self, tier: Tier, baseline: PromptTemplate, prompts: Sequence[PromptTemplate]
@@ -114,7 +122,32 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     baseline = _baseline(job, loaded) if rendered else None
     if loaded.retriever is None:
         space = without_search(space)
-    return Prepared(job, loaded, space, tiers, baseline)
+    judge_tier = None if loaded.judge is None else _judge_tier(loaded.judge.spec, job)
+    return Prepared(job, loaded, space, tiers, baseline, judge_tier)
+
+
+def _judge_tier(spec: JudgeSpec, job: Job) -> Tier:
+    """The judge as a tier.
+
+    Raises:
+        InputError: it is a model that the job tunes, or the job has a recorded tier.
+    """
+    for name, tier in job.tiers.items():
+        if kind_of(tier.model) == RECORDED:
+            raise InputError(
+                f"the metric is a judge, who is asked about answers as they are bought: tier {name!r} "
+                "is a recording; give its completions a score, and the task metric: recorded"
+            )
+        same = (tier.model, tier.api_base) == (spec.model.model, spec.model.api_base)
+        if same and not spec.allow_tuned_model:
+            raise InputError(
+                f"the judge {spec.model.model} is the model of tier {name!r}, and a model favours "
+                "its own answers: name another one, or allow_tuned_model: true in metric.judge"
+            )
+    model = spec.model
+    if model.modes is None and kind_of(model.model) == LITELLM:
+        model = replace(model, modes={JUDGE: {"max_tokens": JUDGE_TOKENS}})
+    return tier_of_spec(JUDGE, model)
 
 
 def _baseline(job: Job, loaded: LoadedTask) -> PromptTemplate:
@@ -152,5 +185,9 @@ def share_of(job: Job, tier: Tier, tiers: Mapping[str, Tier]) -> UsageLimits:
 
 def addresses_of(prepared: Prepared) -> dict[str, str]:
     """Where the environment sends the calls of the job's tiers, of those that are sent anywhere."""
-    tiers = prepared.tiers.values()
-    return {tier.name: address_of(tier) for tier in tiers if kind_of(tier.model) == LITELLM}
+    tiers = dict(prepared.tiers)
+    if prepared.judge_tier is not None:
+        tiers[JUDGE_ADDRESS] = prepared.judge_tier
+    return {
+        name: address_of(tier) for name, tier in tiers.items() if kind_of(tier.model) == LITELLM
+    }

@@ -14,8 +14,10 @@ from tierwise.llm import Remarking
 from tierwise.llm.models import RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
 from tierwise.pool import Account, Buyer, Library, Remarked, SamplePool, Supply
+from tierwise.pool.judging import JUDGE, Judging, remarks_on_judge
 from tierwise.retrieval import identity_among, open_for_task
-from tierwise.runs.prepare import Prepared, share_of
+from tierwise.runs.judging import judging_usage
+from tierwise.runs.prepare import JUDGE_ADDRESS, Prepared, share_of
 from tierwise.runs.proposing import Desk
 from tierwise.runs.recordings import (
     FREE,
@@ -32,7 +34,7 @@ from tierwise.runs.recordings import (
 )
 from tierwise.runs.studied import before
 from tierwise.schema import PromptTemplate, Tier, Usage, UsageLimits
-from tierwise.schema.result import Studied
+from tierwise.schema.result import JudgeSummary, Studied
 from tierwise.search.budget import assumed_cost
 from tierwise.search.events import Listener
 from tierwise.search.problem import EscalationTarget, SampleCost, SearchSize, TierProblem
@@ -85,6 +87,7 @@ class Searched(NamedTuple):
     samples_sha256: str
     remarks: tuple[str, ...] = ()
     metered: Usage | None = None
+    judge: JudgeSummary | None = None
 
 
 def search_tier(
@@ -137,6 +140,7 @@ def _on_a_provider(
             targets=[supply(one.tier, one.prompts) for one in targets],
             listener=searches.listener,
             library=library,
+            judging=_judging(searches, stack, replace(account, tier=tier.name)),
         )
         search_size, rounds = searches.search_size, None
         if searches.desk is not None:
@@ -149,10 +153,32 @@ def _on_a_provider(
         variants = prepared.variants(tier, baseline, prompts)
         buyer.prompts |= variants.prompts
         assumed = assumed_cost(tier, variants.candidates, _prompt_bytes(buyer, variants))
-        problem = _problem(prepared, tier, variants, search_size, account.limits, assumed)
+        judging = judging_usage(prepared, assumed)
+        assumed, cap = replace(assumed, judging=judging.expected), account.limits - judging.check
+        problem = _problem(prepared, tier, variants, search_size, cap, assumed)
         problem = _begun(problem, searches.studied, targets)
         found = search(problem, buyer, searches.listener, rounds)
-        return Searched(found, pool.sha256(buyer.used), buyer.remarks)
+        judge = None
+        if buyer.judging is not None:
+            buyer.judging.check_drift()
+            judge = buyer.judging.summary(pool.bought(searches.run, tier.name).get(JUDGE, Usage()))
+            buyer.used |= buyer.judging.used
+        remarks = (*buyer.remarks, *(remarks_on_judge(judge) if judge else ()))
+        return Searched(found, pool.sha256(buyer.used), remarks, judge=judge)
+
+
+def _judging(searches: Searches, stack: ExitStack, account: Account) -> Judging | None:
+    """Where the tier's answers are judged, on its account; the model is closed with ``stack``."""
+    judge, tier = searches.prepared.loaded.judge, searches.prepared.judge_tier
+    if judge is None or tier is None:
+        return None
+    address = searches.addresses.get(JUDGE_ADDRESS)
+    model = None
+    if not searches.replaying:
+        model = open_model(tier, recordings=judge.spec.model.recordings)
+        stack.enter_context(closing(model))
+    where = address_of(tier) if address is None else address
+    return Judging(searches.pool, judge, tier, model, where, account)
 
 
 def _library(searches: Searches) -> Library | None:

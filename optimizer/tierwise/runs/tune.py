@@ -22,7 +22,7 @@ from tierwise.runs.proposing import Desk, proposer_of
 from tierwise.runs.tiers import Searched, Searches, search_tier
 from tierwise.schema import Job, LoadedTask, Usage
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.schema.result import Summary
+from tierwise.schema.result import JudgeSummary, Summary
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.gate import passed
 from tierwise.search.problem import EscalationTarget, SearchSize
@@ -155,7 +155,10 @@ def _run(
         }
         proposals = None if desk is None else desk.summary()
     remarks = {name: searched[name].remarks for name in found}
-    results = RunResults(found, _gates(found), origins, billed, failed, proposals, remarks)
+    judges = {name: judge for name in found if (judge := searched[name].judge) is not None}
+    results = RunResults(
+        found, _gates(found, judges), origins, billed, failed, proposals, remarks, judges
+    )
     written = write_results(run, prepared, results)
     return TuneResult(run, written.policies, written.summary, found, failed)
 
@@ -227,8 +230,10 @@ def _targets(job: Job, name: str, searched: Mapping[str, Searched]) -> list[Esca
     ]
 
 
-def _gates(found: Mapping[str, TierResult]) -> dict[str, dict[str, bool]]:
-    """Holm over tiers x operating points that were tested."""
+def _gates(
+    found: Mapping[str, TierResult], judges: Mapping[str, JudgeSummary]
+) -> dict[str, dict[str, bool]]:
+    """Holm over tiers x operating points that were tested; none is passed where the judge may not decide."""
     # Where the baseline is already the cheapest, a point is the baseline: that is no test.
     asked = [
         (name, point)
@@ -239,5 +244,5 @@ def _gates(found: Mapping[str, TierResult]) -> dict[str, dict[str, bool]]:
     verdicts = passed([found[name].held_out.comparisons[point] for name, point in asked])
     gates = {name: dict.fromkeys(f.held_out.comparisons, False) for name, f in found.items()}
     for (name, point), verdict in zip(asked, verdicts, strict=True):
-        gates[name][point] = verdict
+        gates[name][point] = verdict and not (name in judges and judges[name].faults)
     return gates

@@ -14,6 +14,7 @@ from tierwise.schema.job import (
     load_job,
     override,
 )
+from tierwise.schema.judge import Judge, JudgeLabel, JudgeSpec, JudgeVerifier
 from tierwise.schema.policy import (
     Difficulty,
     Limits,
@@ -54,6 +55,10 @@ __all__ = [
     "Difficulty",
     "Dimension",
     "Job",
+    "Judge",
+    "JudgeLabel",
+    "JudgeSpec",
+    "JudgeVerifier",
     "Limits",
     "LoadedTask",
     "Message",

@@ -511,6 +511,64 @@ class ProposerUsage(UsageTotals):
     model: str | None
 
 
+# --- the judge ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JudgeShift(Written):
+    """How a judge's scores of the same answers move when what should not matter is changed.
+
+    `sure`: it is no chance, at a level of 5% over position, length and drift together.
+    """
+
+    answers: int
+    mean: float
+    mean_ci95: Bounds
+    sure: bool
+
+
+@dataclass(frozen=True)
+class JudgeSummary(Written):
+    """A judge as the metric of a tier's answers, and how good it is; scores are in [0, 1].
+
+    Attributes:
+        rubric_sha256: of all that it is told beside the texts.
+        reference: whether it was shown the item's target.
+        judged_answers: distinct answers; `unanswered` of them have no judgement that can be read.
+        replies: calls to it; `lost_replies` failed or gave no score.
+        labelled: answers that people have scored too.
+        agreement: quadratically weighted kappa with these; None: not measured.
+        checked: answers that were judged several times.
+        noise: standard deviation of repeated judgements of an answer.
+        reliability: the part of the variance that is between answers, ICC(1).
+        position: the reference after the answer, less before it. None: not measured.
+        length: an answer made longer by nothing new, less as it is.
+        drift: at the end of the run, less at its beginning.
+        faults: why its scores may not decide; empty where they may.
+    """
+
+    model: str
+    rubric_sha256: str
+    scale: str
+    reference: bool
+    judged_answers: int
+    unanswered: int
+    replies: int
+    lost_replies: int
+    spending: UsageTotals
+    labelled: int
+    agreement: float | None
+    agreement_ci95: Bounds
+    checked: int
+    noise: float | None
+    reliability: float | None
+    reliability_ci95: Bounds
+    position: JudgeShift | None
+    length: JudgeShift | None
+    drift: JudgeShift | None
+    faults: tuple[str, ...] = ()
+
+
 # --- summary.json ------------------------------------------------------------------------------
 
 
@@ -541,6 +599,7 @@ class TierSummary(Written):
         studies: names of the Optuna studies, the last one last.
         end: why the search bought no more.
         remarks: what the samples show beside their scores: cut by a cap, refused, estimated tokens.
+        judge: who scored the answers, where the task's metric is a judge.
     """
 
     model: str
@@ -566,6 +625,7 @@ class TierSummary(Written):
     studies: tuple[str, ...]
     end: SearchEnd
     remarks: tuple[str, ...] = ()
+    judge: JudgeSummary | None = None
 
     def __post_init__(self) -> None:
         if self.operating_point not in self.operating_points:

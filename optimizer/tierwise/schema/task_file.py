@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from tierwise.errors import InputError, Loc, unknown_name
+from tierwise.errors import InputError, Loc, UnsupportedError, unknown_name
 from tierwise.schema.fields import IF_ANY, IF_SET, Name, NotNegative, Share, Strict, Text
 from tierwise.schema.find import find_task
+from tierwise.schema.judge import Judge, JudgeSpec
 from tierwise.schema.prompt import Message, PromptTemplate, Setting, check_fields, load_prompts
 from tierwise.schema.turns import AnswerKeys, RetrieverSpec
 from tierwise.schema.yaml_io import Document, read, read_as
@@ -22,6 +23,7 @@ from tierwise.tasks import (
     SPLITS,
     VERIFIERS,
     AnswerSpec,
+    Item,
     Metric,
     Task,
     named_metric,
@@ -29,6 +31,8 @@ from tierwise.tasks import (
 from tierwise.tasks.data_files import Fields
 from tierwise.tasks.task import DEFAULT_SHARES
 
+AS_WRITTEN = AnswerSpec(normalise="none")
+"""How answers are read for a judge, where nothing else is said: whole, and as they were written."""
 K1, B = 1.5, 0.75
 """Of bm25: how soon a repeated word counts no more, and how much a document's length counts."""
 
@@ -72,7 +76,7 @@ class TaskFile(Strict):
     Attributes:
         inputs: fields of an item's inputs that prompts may use.
         items: a file beside this one; ``fields`` says which of its columns hold what.
-        metric: a name, ``{name: parameters}``, or ``{python: metric.py:score}``.
+        metric: a name, ``{name: parameters}``, ``{python: metric.py:score}``, or ``{judge: …}``.
         prompts: a file beside this one.
         demonstration: mode -> text of a demonstration's answer.
         corpus: a file beside this one, which the retriever searches.
@@ -96,6 +100,7 @@ class TaskFile(Strict):
                         "type": "object",
                         "properties": {
                             "python": {"type": "string"},
+                            "judge": {"type": "object"},
                             **{name: {"type": "object"} for name in sorted(METRICS)},
                         },
                         "minProperties": 1,
@@ -112,6 +117,10 @@ class TaskFile(Strict):
     demonstration: Annotated[Mapping[str, Text], IF_ANY] = field(default_factory=dict)
     corpus: Annotated[Text | None, IF_SET] = None
     retriever: Annotated[TaskRetriever | None, IF_SET] = None
+
+    def __post_init__(self) -> None:
+        if self.judged and self.answer == AnswerSpec():
+            object.__setattr__(self, "answer", AS_WRITTEN)
 
     @classmethod
     def load(cls, name_or_path: Path | str) -> tuple[TaskFile, Document]:
@@ -166,16 +175,39 @@ class TaskFile(Strict):
         Raises:
             InputError: there is none of that name, or it cannot be used.
         """
+        if self.judged:
+            return JUDGED, unscored
         try:
             return named_metric(self.metric, self.answer, folder)
         except InputError as error:
             raise InputError(error.message, loc=("metric",)) from None
 
     @property
+    def judged(self) -> bool:
+        """Whether its metric is a judge."""
+        return isinstance(self.metric, Mapping) and set(self.metric) == {"judge"}
+
+    def judge_spec(self, document: Document) -> JudgeSpec | None:
+        """The judge that is its metric; None where that is another one.
+
+        Raises:
+            InputError: every key of it that is wrong, with its line.
+        """
+        if not self.judged:
+            return None
+        data = self.metric["judge"]
+        if not isinstance(data, Mapping):
+            raise document.fault(
+                "a judge is its model and its rubric, such as {model: openai/gpt-4o, rubric: …}",
+                ("metric", "judge"),
+            )
+        return read_as(JudgeSpec, document, data, lambda loc: ("metric", "judge", *loc))
+
+    @property
     def reads_targets(self) -> bool:
-        """Whether its metric reads targets by the answer's rule: not one in Python or recorded."""
-        python = isinstance(self.metric, Mapping) and "python" in self.metric
-        return self.metric != RECORDED and not python
+        """Whether its metric reads targets by the answer's rule: names do, but for a recording's."""
+        named = not isinstance(self.metric, Mapping) or set(self.metric) <= set(METRICS)
+        return self.metric != RECORDED and named
 
     def retriever_in(self, folder: Path) -> TaskRetriever | None:
         """Its retriever, named; a corpus alone is searched by words (bm25).
@@ -190,6 +222,21 @@ class TaskFile(Strict):
         if corpus is not None and not corpus.is_file():
             raise InputError(f"no such file: {self.corpus}", loc=("corpus",))
         return replace(wanted, name=wanted.name or self.name, corpus=corpus)
+
+
+JUDGED = "judge"
+"""Name of the metric whose scores a judge gives (``schema.judge``)."""
+
+
+def unscored(answer: str | None, item: Item) -> float:
+    """No score: a judge's scores are bought.
+
+    Raises:
+        UnsupportedError: always.
+    """
+    raise UnsupportedError(
+        "the metric is a judge, whose scores are bought: only a run that samples answers can ask it"
+    )
 
 
 def own_prompts(
@@ -233,6 +280,7 @@ class LoadedTask:
         asking: prompts whose completions are no answers: those of the space's signals that ask the
             model about the task.
         retriever: what answers queries, where the task has a corpus or names an address.
+        judge: who scores answers, where the metric is a judge.
     """
 
     task: Task
@@ -241,3 +289,4 @@ class LoadedTask:
     own: tuple[PromptTemplate, ...] = ()
     asking: tuple[PromptTemplate, ...] = ()
     retriever: TaskRetriever | None = None
+    judge: Judge | None = None

@@ -102,18 +102,19 @@ class SearchSize:
 class SampleCost:
     """What one sample uses on average: known, or assumed before the first.
 
-    ``takes_n``: a call brings all samples of a variant on an item at a stage.
+    ``takes_n``: a call brings all samples of a variant on an item at a stage. ``judging``: what
+    scoring a sample uses beside it.
     """
 
     usd: float
     tokens: float
     takes_n: bool = False
+    judging: Usage = Usage()
 
     def of(self, samples: int, calls: int) -> Usage:
         """What so many samples use, in so many calls; tokens are not told apart."""
-        return Usage(
-            calls, samples, completion_tokens=samples * self.tokens, usd=samples * self.usd
-        )
+        own = Usage(calls, samples, completion_tokens=samples * self.tokens, usd=samples * self.usd)
+        return own + self.judging * samples
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,10 @@ class TextSamples(Samples, Protocol):
         """Why calls of ``variants`` failed for good; empty where they did not."""
         ...
 
+    def scored(self, text: str, item: Item) -> float:
+        """The score of a text as an answer to ``item``; NaN where it is not judged."""
+        ...
+
     def texts(self, variant: Variant, items: Sequence[Item], samples: int) -> list[list[str]]:
         """What the first ``samples`` of a variant said on each item, as far as they are there."""
         ...
@@ -250,7 +254,7 @@ class Start:
             (item.inputs, text)
             for item, said in zip(items, texts, strict=True)
             for text in said
-            if task.score(task.answer.extract(text), item) >= 1
+            if self.samples.scored(text, item) >= 1
         ]
 
 

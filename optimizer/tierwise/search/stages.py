@@ -133,7 +133,7 @@ def screen(problem: TierProblem, samples: Samples) -> Explored:
     asked = (variant for of in problem.variants.asking.values() for variant in of)
     wanted |= dict.fromkeys(asked, ASK_SAMPLES)
     table = samples.table(problem.items("validation")[: size.screen_items], wanted, "screen")
-    cost = _measured_cost(table, problem.tier)
+    cost = replace(_measured_cost(table, problem.tier), judging=problem.assumed.judging)
     # Counted, not read from the books, in which a resumed run finds more than its screening.
     bought = stage_table(size, counts)[0]
     left = cap - cost.of(bought.samples + bought.nodes, bought.calls(cost.takes_n))

@@ -264,6 +264,13 @@ def techniques_section(run: RunFiles) -> Built:
     return Built(ByTier(found) if any(rows for _, rows in found) else None)
 
 
+def judge_section(run: RunFiles) -> Built:
+    """How good the judge is who scored each tier's answers; nothing without one."""
+    found = tuple((name, tier.summary.judge) for name, tier in run.tiers.items())
+    judged = tuple((name, judge) for name, judge in found if judge is not None)
+    return Built(ByTier(judged) if judged else None)
+
+
 def escalation_section(run: RunFiles) -> Built:
     """Never, always, and where it pays, of each tier that may escalate; nothing without one."""
     found = tuple((name, tier.summary.escalation) for name, tier in run.tiers.items())

@@ -1,0 +1,243 @@
+"""A judge as the metric of a job: bought once, within the budget, measured, and kept from deciding
+where it should not."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.runs import judge_worlds as worlds
+from tests.runs.judge_worlds import install, run, write_job
+from tests.search.scripted_job import TINY
+from tierwise.errors import BudgetError, InputError, ProviderError
+from tierwise.llm import Completion, Failure
+from tierwise.llm.scripted import ScriptedModel
+from tierwise.pool import Account, Bought, Remarked, SamplePool
+from tierwise.pool.judging import Judging, faults_of_judge
+from tierwise.runs.artifacts import read_run, stage_usage
+from tierwise.runs.plan import plan, remaining
+from tierwise.runs.prepare import prepare
+from tierwise.runs.tune import replay
+from tierwise.schema import Judge, JudgeSpec, Price, Tier, UsageLimits, load_job
+from tierwise.schema.judge import LabelledAnswer
+from tierwise.tasks import Item
+
+TRUE = {"plain": 0.4, "careful": 0.8}
+"""Mean score of a prompt's answers: its steps of four."""
+
+
+@pytest.fixture
+def patch():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def result(tmp_path: Path, patch, says=worlds.honest, **keys):
+    install(patch, says)
+    return run(write_job(tmp_path, **keys), tmp_path / "out")
+
+
+def test_a_policy_is_chosen_by_what_the_judge_says_and_says_so(tmp_path, patch):
+    models = install(patch)
+    found = run(write_job(tmp_path), tmp_path / "out")
+    tier, judge = found.summary.tiers["weak"], found.summary.tiers["weak"].judge
+    assert tier.gate == "passed"
+    assert tier.chosen.score == pytest.approx(TRUE["careful"], abs=0.1)
+    assert tier.baseline.score == pytest.approx(TRUE["plain"], abs=0.1)
+    assert (judge.labelled, judge.agreement, judge.unanswered, judge.faults) == (40, 1.0, 0, ())
+    assert judge.replies > judge.judged_answers == len(set(_asked(models))) - _checks(judge)
+    assert max(Counter(_asked(models)).values()) <= 4, "score, two repeats and drift"
+    file = found.policies["weak"]
+    assert file.evidence["judge"]["rubric_sha256"] == judge.rubric_sha256
+    assert any("kappa of 1.00" in note for note in file.notes)
+    assert tier.remarks == (
+        "the judge scripted/judge agrees with 40 labels at a weighted kappa of 1.00 [1.00, 1.00]",
+    )
+
+
+def _asked(models) -> list[str]:
+    return models["scripted/judge"].asked
+
+
+def _checks(judge) -> int:
+    """Requests that are no answer of the job: swapped and padded ones."""
+    return 2 * judge.checked
+
+
+def test_what_judging_costs_is_a_row_of_its_own_in_bill_and_plan(tmp_path, patch):
+    found = result(tmp_path, patch)
+    rows = {row.stage: row for row in stage_usage(read_run(tmp_path / "out"))}
+    judge, row = found.summary.tiers["weak"].judge, rows["judge"]
+    assert row.spent == judge.spending
+    total = sum(r.spent.usd for r in rows.values())
+    assert found.summary.tiers["weak"].spending.usd == pytest.approx(total)
+    assert 0 < row.planned.usd <= row.worst.usd
+    assert row.spent.usd <= row.worst.usd
+    planned = plan(prepare(load_job(tmp_path / "job.yaml")), TINY)
+    assert (
+        remaining(planned, found.run, load_job(tmp_path / "job.yaml")).tiers["weak"].expected.calls
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        (worlds.noisy(1.0), "not above chance"),
+        (worlds.by_position, "reference after the answer"),
+        (worlds.by_length, "made longer by nothing new"),
+        (worlds.down_for_good(0.33), "have no judgement that can be read"),
+    ],
+)
+def test_a_judge_that_cannot_be_relied_on_is_said_to_and_does_not_decide(
+    tmp_path, patch, says, told
+):
+    heard: list[str] = []
+    install(patch, says)
+
+    def listener(event: object) -> None:
+        if isinstance(event, Remarked):
+            heard.append(event.text)
+
+    found = run(write_job(tmp_path), tmp_path / "out", listener=listener)
+    tier, file = found.summary.tiers["weak"], found.policies["weak"]
+    assert any(told in fault for fault in tier.judge.faults)
+    assert any(told in text for text in heard), "while it can still be stopped"
+    assert tier.gate == "not passed"
+    assert file.policy.variants[0].prompt == "plain", "the baseline"
+    for said in (file.notes, tier.remarks):
+        assert any("may not decide" in text and told in text for text in said)
+
+
+def test_a_judge_that_is_down_for_a_third_of_its_calls_is_asked_again(tmp_path, patch):
+    found = result(tmp_path, patch, worlds.down(0.33))
+    tier = found.summary.tiers["weak"]
+    assert tier.judge.lost_replies / tier.judge.replies == pytest.approx(0.31, abs=0.1)
+    assert tier.judge.unanswered / tier.judge.judged_answers == pytest.approx(0.33**3, abs=0.03)
+    assert any("failed or gave no score, and were made again" in text for text in tier.remarks)
+    assert tier.chosen.score == pytest.approx(TRUE["careful"], abs=0.1), "none of them is a 0"
+
+
+def test_a_judge_that_says_nothing_ends_the_run_before_a_sample_is_bought(tmp_path, patch):
+    models = install(patch, worlds.down(1.0))
+    with pytest.raises(ProviderError, match="gave 0 of the first 40 answers a score"):
+        run(write_job(tmp_path), tmp_path / "out")
+    assert models["scripted/weak"].calls == 0
+
+
+def test_without_labels_the_run_says_that_agreement_was_not_measured(tmp_path, patch):
+    found = result(tmp_path, patch, labels=0)
+    tier = found.summary.tiers["weak"]
+    assert tier.judge.agreement is None
+    assert any("was not measured" in text for text in tier.remarks)
+    assert any("was not measured" in text for text in found.policies["weak"].notes)
+    assert tier.gate == "passed"
+
+
+def test_a_replay_asks_nobody_and_writes_the_same_bytes(tmp_path, patch):
+    result(tmp_path, patch, worlds.down(0.2))
+    written = {
+        p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.suffix in (".json", ".yaml")
+    }
+    models = install(patch, worlds.down(1.0))
+    replay(tmp_path / "out", search_size=TINY)
+    assert not models
+    assert {path: path.read_bytes() for path in written} == written
+
+
+def test_a_run_that_was_interrupted_while_judging_pays_for_nothing_twice(tmp_path, patch):
+    whole = result(tmp_path / "whole", patch)
+    models = install(patch)
+    heard = Counter[str]()
+
+    def stop(event: object) -> None:
+        if isinstance(event, Bought):
+            heard[event.stage] += 1
+            if heard["judge"] == 4:
+                raise KeyboardInterrupt
+
+    job = write_job(tmp_path / "again")
+    with pytest.raises(KeyboardInterrupt):
+        run(job, tmp_path / "again" / "out", listener=stop)
+    first = models["scripted/judge"].calls
+    models = install(patch)
+    again = run(job, tmp_path / "again" / "out")
+    assert 0 < first < whole.summary.tiers["weak"].judge.spending.calls
+    assert again.summary.tiers["weak"].judge == whole.summary.tiers["weak"].judge
+    assert again.summary.tiers["weak"].spending == whole.summary.tiers["weak"].spending
+    assert again.policies["weak"].policy == whole.policies["weak"].policy
+
+
+def test_judgements_are_within_the_budget(tmp_path, patch):
+    install(patch)
+    job = write_job(tmp_path)
+    space = worlds.SPACE.replace("single: {}", "self_consistency: {samples: [2, 4]}")
+    (tmp_path / "space.yaml").write_text(space)
+    job.write_text(worlds.JOB + "budget: {calls: 2000}\n")
+    found = run(job, tmp_path / "out")
+    assert found.summary.tiers["weak"].spending.calls <= 2000
+    assert found.summary.tiers["weak"].judge.spending.calls > 200
+    job.write_text(worlds.JOB + "budget: {calls: 60}\n")
+    with pytest.raises(BudgetError):
+        run(job, tmp_path / "small")
+
+
+def test_a_model_does_not_judge_itself_unless_it_is_let(tmp_path, patch):
+    install(patch)
+    job = write_job(tmp_path, more="    allow_tuned_model: false\n")
+    task = tmp_path / "task" / "task.yaml"
+    task.write_text(task.read_text().replace("scripted/judge", "scripted/weak"))
+    with pytest.raises(InputError, match="favours its own answers"):
+        run(job, tmp_path / "out")
+    task.write_text(task.read_text().replace("_model: false", "_model: true"))
+    prepared = prepare(load_job(job))
+    assert prepared.judge_tier.model == "scripted/weak"
+
+
+# How often a judge is found out, and a sound one suspected
+
+
+def simulated(tmp_path: Path, says: Callable, n: int = 25) -> Counter[str]:
+    """The faults of ``n`` judges that answer by other numbers of chance, by their first words."""
+    tier = Tier("judge", "scripted/judge", Price(1.0, 1.0), {"direct": {"max_tokens": 16}})
+    found = Counter[str]()
+    for k in range(n):
+
+        def script(request, seed, k=k):
+            reply = says(request, seed * 1009 + k)
+            return Failure("Down", "") if reply is None else Completion(reply, 10, 3)
+
+        grades = [1 + (7 * i + k) % 5 for i in range(40)]
+        items = [Item(f"q{i}", {"text": f"t{i}"}, "gold") for i in range(40)]
+        labels = tuple(
+            LabelledAnswer(item, f"grade {grade}, of run {k}", (grade - 1) / 4)
+            for item, grade in zip(items, grades, strict=True)
+        )
+        with SamplePool.open(tmp_path / f"{k}.sqlite") as pool:
+            judge = Judge(JudgeSpec("scripted/judge", "r"), labels)
+            model = ScriptedModel(script, chunk=256)
+            judging = Judging(pool, judge, tier, model, "", Account(f"r{k}", k, UsageLimits()))
+            judging.check_labels()
+            judging.check_answers([(label.item, label.answer) for label in labels])
+            judging.check_drift()
+            faults = faults_of_judge(judging.summary())
+        found.update(
+            {re.split(r" (?:of|its|from|with|made|the)\b", fault)[0][:22] for fault in faults}
+        )
+        found["any"] += bool(faults)
+    return found
+
+
+def test_a_sound_judge_with_some_noise_is_rarely_suspected(tmp_path):
+    assert simulated(tmp_path, worlds.noisy(0.2))["any"] <= 3
+
+
+@pytest.mark.parametrize(
+    "says", [worlds.noisy(1.0), worlds.by_position, worlds.by_length, worlds.down_for_good(0.3)]
+)
+def test_a_judge_of_a_bad_kind_is_nearly_always_found_out(tmp_path, says):
+    assert simulated(tmp_path, says)["any"] >= 24
