@@ -160,7 +160,28 @@ def test_a_complex_kind_is_taken_where_it_cross_fits_better_and_else_not() -> No
         better[30] = (rng.random(200) < 0.8).astype(float)
         complex_ += choose_policy(CandidateTable(better, table.usd, table.kind), Utility()) == 30
     assert complex_ == 30
-    assert simple >= 10  # by chance the other kind cross-fits better now and then
+    assert simple >= 20  # by chance the other kind cross-fits a standard error better now and then
+
+
+def test_complex_policies_that_were_proposed_on_the_same_items_are_not_taken_for_their_luck() -> (
+    None
+):
+    """A hill climb over items' halves finds many that look better, and none is."""
+    simple = 0
+    for seed in range(30):
+        rng = np.random.default_rng([seed, 3])
+        a, b = (rng.random((2, 42)) < 0.5).astype(float)
+        climbed, best = [], a
+        for _ in range(60):  # a part of the items goes to the other policy, where that was better
+            cut = np.roll(np.arange(42) < rng.integers(4, 21), int(rng.integers(42)))
+            child = np.where(cut, b, best)
+            climbed.append(child)
+            best = child if child.mean() > best.mean() else best
+        table = CandidateTable(
+            np.array([a, b, *climbed]), np.ones((62, 42)), np.array([0, 0] + [3] * 60)
+        )
+        simple += table.kind[choose_policy(table, Utility())] == 0
+    assert simple >= 15
 
 
 def test_the_same_samples_give_the_same_choice() -> None:

@@ -11,7 +11,6 @@ closes where samples are free. It depends on the samples alone, not on a seed.
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +23,7 @@ from tierwise.search.cascades import cascades
 from tierwise.search.gate import PairedItems
 from tierwise.search.selection import Candidate, CandidateTable, Utility, complexity, cross_fitted
 from tierwise.search.space import Dimensions
-from tierwise.stats.intervals import UNSUPPORTED, Floats, Interval
+from tierwise.stats.intervals import UNSUPPORTED, Interval
 from tierwise.tasks.verifiers import LOGPROBS
 
 _FEWEST_ITEMS = 40
@@ -120,9 +119,7 @@ def decide(
         return GateDecision(True, False, table.n_items, samples)
     tables = [CandidateTable.of(group) for group in (several, one)]
     best, single = (cross_fitted(group, aim) for group in tables)
-    gain = best.score - single.score - aim.a_doubling * _doublings(best.usd, single.usd)
-    gain -= aim.usd_weight * (best.usd - single.usd)
-    net = PairedItems(gain, table.n_items).interval()
+    net = PairedItems(aim.gain(best, single), table.n_items).interval()
     decided = table.n_items >= _FEWEST_ITEMS
     leaders = [
         _label(group[aim.pick(of, np.arange(len(group)))].policy)
@@ -184,13 +181,6 @@ def _strategies(table: SampleTable, space: SearchSpace, logprobs: bool) -> list[
 
 def _searches(table: SampleTable, space: SearchSpace) -> list[Policy]:
     return [uniform(variant, spec) for spec in single_searches(space) for variant in table.variants]
-
-
-def _doublings(usd: Floats, other: Floats) -> Floats:
-    """Doublings of the mean of ``usd`` over that of ``other``, to first order in each item."""
-    mine, theirs = max(float(usd.mean()), 1e-30), max(float(other.mean()), 1e-30)
-    of_means = math.log2(mine / theirs)
-    return np.asarray(of_means + (usd / mine - other / theirs) / math.log(2))
 
 
 def _label(policy: Policy) -> str:

@@ -5,8 +5,11 @@ handful of them. Two things would flatter such a choice, and cross-fitting (choo
 the items, score on the k-th, repeat over partitions) measures both:
 
 - *Complexity.* Buckets and cascades have more settings than a vote, a vote has more than a single
-  sample, so the best of them overfits more. Kinds are nested sets of candidates; the set whose
-  cross-fitted utility is highest is chosen from. Complexity costs what it overfits on these items.
+  sample, so the best of them overfits more. Kinds are nested sets of candidates; a larger set is
+  chosen from where its cross-fitted utility is higher by more than one standard error (Breiman,
+  Friedman, Olshen and Stone, Classification and Regression Trees, 1984). Cross-fitting sees what
+  choosing among candidates overfits, the error stands for what proposing them did: the sampler
+  proposes thresholds and recipes that were good on these same items.
 - *Selection.* The mean of the best of many is biased upward (winner's curse). What is reported is
   the cross-fitted mean of the whole procedure, the choice of the kind included (nested
   cross-validation; Cawley and Talbot, JMLR 2010), which is not.
@@ -178,9 +181,17 @@ class Utility:
         return np.zeros(table.n_items)
 
     def better(self, more: CrossFitted, simpler: CrossFitted) -> bool:
-        """Whether a more complex kind is worth choosing from."""
-        value, other = (float(self._value(f.score.mean(), f.usd.mean())) for f in (more, simpler))
-        return value > other + TINY
+        """Whether a more complex kind is worth choosing from: by more than a standard error."""
+        gain = self.gain(more, simpler)
+        return float(gain.mean()) > float(gain.std()) / math.sqrt(len(gain)) + TINY
+
+    def gain(self, one: CrossFitted, other: CrossFitted) -> Floats:
+        """(n_items,): utility of ``one`` less that of ``other``, doublings of the mean dollars to
+        first order in each item."""
+        mine, theirs = max(float(one.usd.mean()), 1e-30), max(float(other.usd.mean()), 1e-30)
+        doublings = math.log2(mine / theirs) + (one.usd / mine - other.usd / theirs) / math.log(2)
+        dollars = self.a_doubling * doublings + self.usd_weight * (one.usd - other.usd)
+        return np.asarray(one.score - other.score - dollars)
 
     def _value(self, score: Floats, usd: Floats) -> Floats:
         doublings = np.log2(np.maximum(usd, 1e-30))
