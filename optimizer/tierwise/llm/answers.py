@@ -66,6 +66,8 @@ _FINISHED = {
 """What providers call the end of a choice -> what it is called here; all else is ``stop``."""
 
 _THOUGHT = re.compile(r"\s*<(think|thinking|thought|reasoning)>", re.I)
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character that UTF-16 writes as two."""
 _THOUGHT_END = re.compile(r"</(think|thinking|thought|reasoning)>\s*", re.I)
 
 
@@ -380,7 +382,7 @@ def _choice(row: Mapping[str, Any]) -> _Choice:
         return choice._replace(fault=_poison(f"content is of type {type(content).__name__}"))
     if len(text) > LONGEST_TEXT:
         return choice._replace(fault=_poison(f"a text of {len(text)} characters"))
-    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+    if "\0" in text or _HALF.search(text):
         return choice._replace(fault=_poison("a text with a NUL or half of a character"))
     return choice
 

@@ -124,6 +124,8 @@ class ProviderModel:
 
     async def answer(self, call: Call) -> list[Result]:
         """Answer one live call; raises as ``complete`` does."""
+        if self._loop is not None and self._loop.is_running_here():
+            return (await self._all([call]))[0]
         return (await asyncio.wrap_future(self._start(self._all([call]))))[0]
 
     def close(self) -> None:
@@ -420,6 +422,14 @@ class LoopThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def is_running_here(self) -> bool:
+        """Whether the caller runs on this loop."""
+        return asyncio.get_running_loop() is self._loop
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function on the loop, from any thread, in the caller's context."""
+        self._loop.call_soon_threadsafe(function, *arguments)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start ``work`` on the loop, from any thread."""

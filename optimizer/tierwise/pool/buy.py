@@ -17,8 +17,7 @@ import asyncio
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -270,18 +269,19 @@ class _Purchase:
                         error = failed
                         supervisor.close()
                 # Some wait in the model for a free place, so that none is empty while we write.
-                room = 2 * window.size - len(self._in_flight)
+                room = 2 * window.size - len(self._in_flight) + len(settlements)
                 sending = not (supervisor.ended or circuit.open) and room > 0
-                for purchase in self._exchange(settlements, room if sending else 0):
-                    courier.send(purchase, self._in_flight[purchase])
+                sent = self._exchange(settlements, room if sending else 0)
+                courier.send({purchase: self._in_flight[purchase] for purchase in sent})
                 settlements = []
                 self._report(circuit.waiting())
         finally:
             supervisor.close()
             for purchase, came in courier.close():
                 self._arrived(settlements, purchase, came, supervisor)
+            known = {settlement.purchase for settlement in settlements}
             for purchase, calls in self._in_flight.items():
-                if not supervisor.may_be_billed(_samples(calls)):
+                if purchase not in known and not supervisor.may_be_billed(_samples(calls)):
                     settlements.append(Settlement(purchase))
             self._exchange(settlements)
             self._in_flight.clear()
@@ -420,39 +420,53 @@ class _Courier:
 
         self._model, self._supervisor = model, supervisor
         self._loop = LoopThread.join()
-        self._futures: dict[int, Future[None]] = {}
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+        """Touched on the loop alone."""
         self._came: dict[int, Came] = {}
+        self._sent = 0
         self._wake = threading.Event()
 
-    def send(self, purchase: int, calls: Sequence[Call]) -> None:
-        """Start calls that are settled together."""
+    def send(self, units: Mapping[int, Sequence[Call]]) -> None:
+        """Start units, each settled for itself, by the ids of their reservations."""
+        if not units:
+            return
+        self._sent += len(units)
         token = SUPERVISOR.set(self._supervisor)
         try:
-            self._futures[purchase] = self._loop.submit(self._answer(purchase, calls))
+            self._loop.call(self._start, units)
         finally:
             SUPERVISOR.reset(token)
+
+    def _start(self, units: Mapping[int, Sequence[Call]]) -> None:
+        for purchase, calls in units.items():
+            self._under_way[purchase] = asyncio.ensure_future(self._answer(purchase, calls))
 
     def arrivals(self) -> list[tuple[int, Came]]:
         """What has arrived, and what does within a moment of the first; nothing after a while."""
         if not self._wake.wait(WAKE_S):
             return []
-        until = monotonic() + GATHER_S
-        while len(self._came) < len(self._futures) and monotonic() < until:
-            sleep(GATHER_S / 10)
+        if len(self._came) < self._sent:
+            sleep(GATHER_S)
         self._wake.clear()
         return list(self._came.items())
 
     def taken(self, purchase: int) -> None:
         """Forget a unit: what became of it is known to whom it was handed over."""
-        self._futures.pop(purchase, None)
+        self._sent -= 1
         self._came.pop(purchase, None)
 
     def close(self) -> list[tuple[int, Came]]:
         """Cancel what is under way; what had arrived by then and was not taken."""
-        for future in list(self._futures.values()):
-            future.cancel()
+        self._loop.submit(self._cancel()).result()
         self._loop.leave(_farewell)
         return list(self._came.items())
+
+    async def _cancel(self) -> None:
+        under_way = list(self._under_way.values())
+        for task in under_way:
+            task.cancel()
+        if under_way:
+            await asyncio.wait(under_way, timeout=1.0)
 
     async def _answer(self, purchase: int, calls: Sequence[Call]) -> None:
         came: Came
@@ -466,6 +480,8 @@ class _Courier:
             raise
         except BaseException as error:  # noqa: BLE001 - it is raised where the purchase is
             came = error
+        finally:
+            self._under_way.pop(purchase, None)
         self._came[purchase] = came
         self._wake.set()
 

@@ -10,7 +10,6 @@ is bought twice.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from tierwise.errors import InputError
@@ -160,35 +159,33 @@ def bill(answered: Sequence[Answered], tier: Tier) -> Usage:
 
     Samples that failed carry no usage and are not among the bills; their calls are counted.
     """
-    bills, used = [], Usage(len(answered))
-    for i, (_, results) in enumerate(answered):
-        done = [r for r in results if isinstance(r, Completion)]
-        first = done[:1]
-        used += Usage(
-            samples=len(done),
-            prompt_tokens=sum(r.prompt_tokens for r in first),
-            completion_tokens=sum(r.completion_tokens for r in done),
-            reasoning_tokens=sum(r.reasoning_tokens for r in done),
-            cached_tokens=sum(r.cached_tokens for r in first),
-            estimated_tokens=sum(
-                r.completion_tokens + (r.prompt_tokens if r in first else 0)
-                for r in done
-                if r.estimated
+    done = [[r for r in results if isinstance(r, Completion)] for _, results in answered]
+    first = [own[0] for own in done if own]
+    every = [r for own in done for r in own]
+    bills = [
+        SampleBill(
+            i,
+            tier.price.prompt_usd(r.prompt_tokens, r.cached_tokens),
+            tier.price.completion_usd(
+                r.completion_tokens, r.reasoning_tokens, prompt_tokens=r.prompt_tokens
             ),
-            seconds=max((r.latency_s for r in results), default=0.0),
+            takes_n=True,
         )
-        bills += [
-            SampleBill(
-                i,
-                tier.price.prompt_usd(r.prompt_tokens, r.cached_tokens),
-                tier.price.completion_usd(
-                    r.completion_tokens, r.reasoning_tokens, prompt_tokens=r.prompt_tokens
-                ),
-                takes_n=True,
-            )
-            for r in done
-        ]
-    return replace(used, usd=price([bills]))
+        for i, own in enumerate(done)
+        for r in own
+    ]
+    return Usage(
+        calls=len(answered),
+        samples=len(every),
+        prompt_tokens=sum(r.prompt_tokens for r in first),
+        completion_tokens=sum(r.completion_tokens for r in every),
+        reasoning_tokens=sum(r.reasoning_tokens for r in every),
+        cached_tokens=sum(r.cached_tokens for r in first),
+        estimated_tokens=sum(r.completion_tokens for r in every if r.estimated)
+        + sum(r.prompt_tokens for r in first if r.estimated),
+        usd=price([bills]),
+        seconds=sum(max((r.latency_s for r in results), default=0.0) for _, results in answered),
+    )
 
 
 def most_tokens(params: Mapping[str, object], tier: str, *, bounded: bool = True) -> int:

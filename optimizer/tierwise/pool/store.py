@@ -16,7 +16,7 @@ import socket
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -169,16 +169,15 @@ class SamplePool(PoolReader):
         buying. Samples that are there already stay as they are, and are not bought again.
         """
         with self._transaction() as db:
-            most = self._most_of(book)
-            for settlement in settlements:
-                most += self._settle(db, settlement)
+            most = self._most_of(book) + self._settle(db, settlements)
             if book.buyer:
                 self._renew(db, book.buyer)
             others = self._others(db, book.buyer) if wanted else ()
             reserved: list[tuple[int | None, Sequence[Call]]] = []
+            fresh: list[Parcel] = []
+            next_id = self._next_purchase(db)
             refused, blocked = "", False
-            for parcel in wanted:
-                calls = [left for call in parcel.calls for left in self._missing(db, call)]
+            for parcel, calls in zip(wanted, self._missing(db, wanted), strict=True):
                 if not calls:
                     reserved.append((None, ()))
                     continue
@@ -187,12 +186,17 @@ class SamplePool(PoolReader):
                     break
                 if limits.exceeded_by(most + parcel.worst):
                     # Added up anew, in the order of reservations: rounding must not decide.
+                    self._reserve(db, book, fresh)
+                    fresh = []
                     most = self._billed(book.run, book.tier).most
                     refused = limits.exceeded_by(most + parcel.worst)
                     if refused:
                         break
                 most += parcel.worst
-                reserved.append((self._reserve(db, book, calls, parcel.worst), calls))
+                fresh.append(Parcel(calls, parcel.worst))
+                reserved.append((next_id, calls))
+                next_id += 1
+            self._reserve(db, book, fresh)
         self._most[book.run, book.tier] = most
         return Exchange(reserved, refused, blocked)
 
@@ -203,7 +207,8 @@ class SamplePool(PoolReader):
             refused = limits.exceeded_by(most + worst)
             if refused:
                 return refused
-            purchase = self._reserve(db, book, (), worst)
+            purchase = self._next_purchase(db)
+            self._reserve(db, book, [Parcel((), worst)])
         self._most[book.run, book.tier] = most + worst
         return purchase
 
@@ -262,62 +267,80 @@ class SamplePool(PoolReader):
         known = self._most.get((book.run, book.tier))
         return self._billed(book.run, book.tier).most if known is None else known
 
-    def _reserve(
-        self, db: sqlite3.Connection, book: Book, calls: Sequence[Call], worst: Usage
-    ) -> int:
-        row = db.execute(
-            f"INSERT INTO spending (tier, run, at, stage, state, {', '.join(COLUMNS)})"
-            f" VALUES (?, ?, ?, ?, 'reserved'{', ?' * len(COLUMNS)}) RETURNING id",
-            (book.tier, book.run, now(), book.stage, *row_of(worst)),
-        ).fetchone()
-        purchase = int(row[0])
-        if book.buyer and calls:
-            ids = self._register(db, [call.request for call in calls])
+    def _next_purchase(self, db: sqlite3.Connection) -> int:
+        """The id of the reservation that is made next, within a transaction."""
+        (last,) = db.execute("SELECT coalesce(max(id), 0) FROM spending").fetchone()
+        return int(last) + 1
+
+    def _reserve(self, db: sqlite3.Connection, book: Book, parcels: Sequence[Parcel]) -> None:
+        """Enter reservations, and claims on their samples, under the next ids."""
+        if not parcels:
+            return
+        first, at = self._next_purchase(db), now()
+        db.executemany(
+            f"INSERT INTO spending (id, tier, run, at, stage, state, {', '.join(COLUMNS)})"
+            f" VALUES (?, ?, ?, ?, ?, 'reserved'{', ?' * len(COLUMNS)})",
+            [
+                (purchase, book.tier, book.run, at, book.stage, *row_of(worst))
+                for purchase, (_, worst) in enumerate(parcels, first)
+            ],
+        )
+        claimed = [
+            (call, purchase) for purchase, (calls, _) in enumerate(parcels, first) for call in calls
+        ]
+        if book.buyer and claimed:
+            ids = self._register(db, [call.request for call, _ in claimed])
             db.executemany(
                 "INSERT INTO claims VALUES (?, ?, ?, ?, ?)",
                 [
                     (request, call.first_sample, call.n, book.buyer, purchase)
-                    for request, call in zip(ids, calls, strict=True)
+                    for request, (call, purchase) in zip(ids, claimed, strict=True)
                 ],
             )
-        return purchase
 
-    def _settle(self, db: sqlite3.Connection, settlement: Settlement) -> Usage:
-        """Store a settlement; what it adds to the most that may be billed."""
-        purchase, answered, bill = settlement
-        found, *columns = db.execute(
-            f"SELECT state, {', '.join(COLUMNS)} FROM spending WHERE id = ?", (purchase,)
-        ).fetchone()
-        if found != "reserved":  # an interruption came between the commit and its notice
+    def _settle(self, db: sqlite3.Connection, settlements: Sequence[Settlement]) -> Usage:
+        """Store settlements; what they add to the most that may be billed."""
+        if not settlements:
             return Usage()
-        self._insert(db, purchase, answered)
-        db.execute("DELETE FROM claims WHERE purchase = ?", (purchase,))
-        state, used = ("released", Usage()) if bill is None else ("settled", bill)
-        db.execute(_SETTLE, (state, *row_of(used), purchase))
-        return used - Usage(*columns)
+        asked = json.dumps([settlement.purchase for settlement in settlements])
+        aside = {
+            purchase: columns
+            for purchase, *columns in db.execute(
+                f"SELECT id, {', '.join(COLUMNS)} FROM spending WHERE state = 'reserved'"
+                " AND id IN (SELECT value FROM json_each(?))",
+                (asked,),
+            )
+        }
+        # Where an interruption came between a commit and its notice, it is settled already.
+        left = [settlement for settlement in settlements if settlement.purchase in aside]
+        self._insert(db, [(purchase, *answer) for purchase, own, _ in left for answer in own])
+        db.execute(
+            "DELETE FROM claims WHERE purchase IN (SELECT value FROM json_each(?))", (asked,)
+        )
+        used = [row_of(bill or Usage()) for _, _, bill in left]
+        db.executemany(
+            _SETTLE,
+            [
+                ("released" if bill is None else "settled", *row, purchase)
+                for (purchase, _, bill), row in zip(left, used, strict=True)
+            ],
+        )
+        return _total(used) - _total(aside.values())
 
-    def _insert(self, db: sqlite3.Connection, purchase: int, answered: Sequence[Answered]) -> None:
-        ids = self._register(db, [call.request for call, _ in answered])
+    def _insert(
+        self, db: sqlite3.Connection, answered: Sequence[tuple[int, Call, Sequence[Result]]]
+    ) -> None:
+        """Enter samples and failures, each with its purchase."""
+        ids, at = self._register(db, [call.request for _, call, _ in answered]), now()
         samples, failures = [], []
-        for (call, results), request in zip(answered, ids, strict=True):
+        for (purchase, call, results), request in zip(answered, ids, strict=True):
             for sample, result in enumerate(results, start=call.first_sample):
                 if isinstance(result, Completion):
                     content = content_of(result)
                     samples.append((request, sample, *content, purchase, checksum(content)))
                 else:
-                    failures.append(
-                        (
-                            request,
-                            sample,
-                            result.error_class,
-                            result.message,
-                            result.latency_s,
-                            purchase,
-                            now(),
-                            request,
-                            sample,
-                        )
-                    )
+                    why = result.error_class, result.message, result.latency_s
+                    failures.append((request, sample, *why, purchase, at, request, sample))
         db.executemany(
             f"INSERT INTO samples VALUES ({', '.join('?' * (4 + len(SAMPLE_COLUMNS)))})"
             " ON CONFLICT (request, sample) DO NOTHING",
@@ -329,29 +352,28 @@ class SamplePool(PoolReader):
             failures,
         )
 
-    def _missing(self, db: sqlite3.Connection, call: Call) -> Iterator[Call]:
-        """The parts of ``call`` whose samples are not there."""
-        request = self._ids.get(call.request.key)
-        end = call.first_sample + call.n
-        there = {
-            sample
-            for (sample,) in db.execute(
-                "SELECT sample FROM samples WHERE request = coalesce(?, (SELECT id FROM requests"
-                " WHERE key = ?)) AND sample >= ? AND sample < ?",
-                (request, call.request.key, call.first_sample, end),
-            )
-        }
-        if not there:
-            yield call
-            return
-        first = None
-        for sample in range(call.first_sample, end + 1):
-            if sample < end and sample not in there:
-                first = sample if first is None else first
-            elif first is not None:
-                seed = call.seed + first - call.first_sample
-                yield Call(call.request, first, sample - first, seed)
-                first = None
+    def _missing(self, db: sqlite3.Connection, parcels: Sequence[Parcel]) -> list[list[Call]]:
+        """Of each parcel, the parts of its calls whose samples are not there."""
+        calls = [call for parcel in parcels for call in parcel.calls]
+        ids = self._known([call.request.key for call in calls])
+        there: dict[int, set[int]] = {}
+        for place, sample in db.execute(
+            "SELECT j.key, d.sample FROM json_each(?) AS j CROSS JOIN samples AS d"
+            " ON d.request = json_extract(j.value, '$[0]')"
+            " AND d.sample >= json_extract(j.value, '$[1]')"
+            " AND d.sample < json_extract(j.value, '$[2]')",
+            (
+                json.dumps(
+                    [
+                        (request, call.first_sample, call.first_sample + call.n)
+                        for request, call in zip(ids, calls, strict=True)
+                    ]
+                ),
+            ),
+        ):
+            there.setdefault(place, set()).add(sample)
+        left = iter([list(_without(call, there.get(i))) for i, call in enumerate(calls)])
+        return [[part for _ in parcel.calls for part in next(left)] for parcel in parcels]
 
     def _renew(self, db: sqlite3.Connection, buyer: str) -> None:
         db.execute(
@@ -434,6 +456,25 @@ def _may_live(buyer: str) -> bool:
     except OSError:
         return True
     return True
+
+
+def _total(rows: Iterable[Sequence[float]]) -> Usage:
+    """The sum of rows of ``COLUMNS``."""
+    return Usage(*map(sum, zip(*rows, strict=True)))
+
+
+def _without(call: Call, there: set[int] | None) -> Iterator[Call]:
+    """The parts of a call beside the samples that are there."""
+    if not there:
+        yield call
+        return
+    first, end = None, call.first_sample + call.n
+    for sample in range(call.first_sample, end + 1):
+        if sample < end and sample not in there:
+            first = sample if first is None else first
+        elif first is not None:
+            yield Call(call.request, first, sample - first, call.seed + first - call.first_sample)
+            first = None
 
 
 def content_of(result: Completion) -> tuple[object, ...]:
