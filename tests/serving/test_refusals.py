@@ -16,9 +16,9 @@ from tests.loopback import Loopback, Said
 from tests.loopback.server import Raw
 from tests.serving.gateways import client
 from tests.serving.worlds import voting
+from tierwise.llm.models import SEND
 from tierwise.serving.gateway import AccessRules, Gateway
 from tierwise.serving.registry import PolicyRegistry
-from tierwise.serving.runtime import SEND
 
 REFUSED = {
     400: {"error": {"message": "unsupported value in the prompt", "type": "invalid_request_error"}},

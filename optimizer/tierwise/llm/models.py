@@ -6,6 +6,7 @@ is a LiteLLM model string (``openai/gpt-4o-mini``, ``anthropic/…``, ``hosted_v
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,13 +100,18 @@ def _default_tier(name: str, spec: TierSpec) -> Tier:
             return litellm_tier(name, model, price)
 
 
+SEND = "TIERWISE_SEND"
+"""``litellm`` in this variable sends every call through LiteLLM, with its callbacks and its network
+settings; else calls to OpenAI-compatible servers go straight there (``openai_client``)."""
+
+
 def open_model(
-    tier: Tier, *, recordings: Path | str | None = None, direct: bool = False, serving: bool = False
+    tier: Tier, *, recordings: Path | str | None = None, serving: bool = False
 ) -> LanguageModel:
     """The model behind ``tier``; the caller closes it.
 
-    ``direct`` skips LiteLLM's sending where the provider speaks OpenAI's protocol. ``serving``: the
-    requests are of many clients, so that refusals of some do not give the provider up.
+    ``serving``: the requests are of many clients, so that refusals of some do not give the provider
+    up.
 
     Raises:
         InputError: a recorded tier without a recording, or a recording that cannot be read.
@@ -124,6 +130,7 @@ def open_model(
         case _:
             from tierwise.llm.provider import ProviderModel
 
+            direct = os.environ.get(SEND, "") != "litellm"
             return ProviderModel(tier, direct=direct, serving=serving)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
@@ -37,9 +36,6 @@ from tierwise.strategies import Strategy, asks, paths_of
 Models = Mapping[str, LanguageModel]
 
 REOPEN_AFTER_S = 10.0
-SEND = "TIERWISE_SEND"
-"""``litellm`` in this variable sends every call through LiteLLM, with its callbacks and its network
-settings; else calls to OpenAI-compatible servers go straight there (``llm.openai_client``)."""
 
 
 class PolicyRuntime:
@@ -305,8 +301,7 @@ class ReopeningModel:
         self.tier = tier
         self.fault: str | None = None
         self._pause_s, self._again_at_s = pause_s, 0.0
-        self._direct = os.environ.get(SEND, "") != "litellm"
-        self._model: LanguageModel = open_model(tier, direct=self._direct, serving=True)
+        self._model: LanguageModel = open_model(tier, serving=True)
         self.chunk = self._model.chunk
 
     @property
@@ -341,6 +336,6 @@ class ReopeningModel:
 
     def _reopen(self) -> None:
         dead = self._model  # calls on it still return
-        self._model = open_model(self.tier, direct=self._direct, serving=True)
+        self._model = open_model(self.tier, serving=True)
         self.fault = None
         dead.close()
