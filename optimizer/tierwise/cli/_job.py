@@ -73,6 +73,11 @@ _OPTIONS = (
     click.option("--max-calls", type=int, help="Calls, over all tiers."),
     click.option("--trials", type=int, help="Policies to judge on each tier."),
     click.option("--seconds", type=float, help="Buy nothing more after this time."),
+    click.option(
+        "--max-outage-s",
+        type=float,
+        help="Wait so long for a provider that answers nobody (600); 0: give up at once.",
+    ),
     click.option("--seed", type=int),
     click.option(
         "--operating-point", type=click.Choice(["economy", "balanced", "quality", "level"])

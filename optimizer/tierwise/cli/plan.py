@@ -115,10 +115,12 @@ def _calibrated(
         raise
     if not _allowed([n for n in names if whole.tiers[n].paid], whole, ITEMS, wanted, yes=yes):
         return {}
-    run = RunDir.start(folder, prepared.job, fresh=not resume, addresses=addresses_of(prepared))
-    paces = calibrate(prepared, run, names)
-    if not run.plan.exists():
-        run.write_json(run.plan.name, plan_file(at_lengths_seen(whole, run)))
+    with RunDir.started(
+        folder, prepared.job, fresh=not resume, addresses=addresses_of(prepared)
+    ) as run:
+        paces = calibrate(prepared, run, names)
+        if not run.plan.exists():
+            run.write_json(run.plan.name, plan_file(at_lengths_seen(whole, run)))
     return paces
 
 

@@ -210,28 +210,30 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         )
         job = replace(self.job, task=f"dspy-{self._fingerprint(prompt, examples)}")
         out = Path(self.out or tempfile.mkdtemp(prefix="tierwise-dspy-"))
-        run = RunDir.start(out, job)
-        tier = tier_of_spec(name, spec)
-        context = ProposalContext(
-            student, signature, self.metric, examples, adapter, tier, job.seed
-        )
-        self.registry = self._proposed(context, prompt, run)
-        prompts = prompts_of(
-            signature,
-            demos,
-            self.registry.of_kind(demos=False),
-            self.registry.of_kind(demos=True),
-            adapter,
-            self.proposing.most_prompts,
-        )
-        baseline, *others = prompts
-        first = Proposed(
-            tuple(others), tuple(self.registry.candidates), tuple(self.registry.refused)
-        )
-        save_proposed(run, FIRST, first)
-        loaded = LoadedTask(examples.task, (baseline,), run.path, (baseline,))
-        proposer = ProgramProposer(context, self.registry, tuple(demos))
-        self.result = tune(job, out, loaded=loaded, search_size=self.search_size, proposer=proposer)
+        with RunDir.started(out, job) as run:
+            tier = tier_of_spec(name, spec)
+            context = ProposalContext(
+                student, signature, self.metric, examples, adapter, tier, job.seed
+            )
+            self.registry = self._proposed(context, prompt, run)
+            prompts = prompts_of(
+                signature,
+                demos,
+                self.registry.of_kind(demos=False),
+                self.registry.of_kind(demos=True),
+                adapter,
+                self.proposing.most_prompts,
+            )
+            baseline, *others = prompts
+            first = Proposed(
+                tuple(others), tuple(self.registry.candidates), tuple(self.registry.refused)
+            )
+            save_proposed(run, FIRST, first)
+            loaded = LoadedTask(examples.task, (baseline,), run.path, (baseline,))
+            proposer = ProgramProposer(context, self.registry, tuple(demos))
+            self.result = tune(
+                job, out, loaded=loaded, search_size=self.search_size, proposer=proposer
+            )
         if name not in self.result.policies:
             raise self.result.failed[name]
         program = tuned(student, self.result.policies, name)

@@ -30,14 +30,15 @@ from tierwise.pool.calls import Need, bill, calls_of, cells, there_or_failed, wo
 from tierwise.pool.store import Answered, Book, Parcel, SamplePool, Settlement, buyer_name
 from tierwise.pool.supervision import (
     INTERRUPTION,
-    MAX_OUTAGE_S,
     OUTAGE,
     Circuit,
     PurchaseSupervisor,
     Window,
+    duration,
     key_of,
 )
 from tierwise.schema import NO_LIMITS, Tier, Usage, UsageLimits
+from tierwise.schema.job import MAX_OUTAGE_S
 
 CAPPED_CHUNK = 256
 """Samples of a chunk under a cap, at most: its worst case, several times what it will cost, must
@@ -339,8 +340,9 @@ class _Purchase:
 
     def _no_answer(self, circuit: Circuit) -> ProviderError:
         return ProviderError(
-            f"{self._tier.model}: no answer for {circuit.outage_s / 60:.0f} minutes "
-            f"({circuit.kind}); what was bought is kept, and the same command goes on later"
+            f"{self._tier.model}: no answer for {duration(circuit.outage_s)} ({circuit.kind}), of "
+            f"{duration(self._max_outage_s)} that are waited (max_outage_s); what was bought is "
+            "kept, and the same command goes on later"
         )
 
     def _exchange(self, settlements: Sequence[Settlement], room: int = 0) -> list[int]:

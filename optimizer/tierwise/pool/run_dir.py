@@ -8,21 +8,24 @@ there whole or not at all, after a power cut too.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import shutil
-import socket
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tierwise.errors import InputError
+from tierwise.pool.owner import Owner
 from tierwise.pool.tables import sync_folder
 from tierwise.schema import Budget, Job, dump_job, load_job
+from tierwise.schema.job import MAX_OUTAGE_S
 from tierwise.schema.result import Studied, from_json, to_json
 
 RUN = "run.json"
@@ -243,49 +246,88 @@ class RunDir:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+_HELD: ContextVar[frozenset[Path]] = ContextVar("_HELD", default=frozenset())
+"""Folders that the caller holds already, or whoever called it."""
+
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+"""What a file system says that keeps no locks."""
+
+
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Work in a folder alone; a process that died has let go of it.
 
+    The system's lock on a file says so, and where the file system keeps none, the owner that is
+    written there. Whoever holds the folder may hold it once more.
+
     Raises:
         InputError: another process works in it; says which.
     """
-    while True:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise InputError(f"cannot write to {path}: {error.strerror}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.read(fd, 1000).decode(errors="replace")
-            os.close(fd)
-            raise InputError(
-                f"{path} is in use by {owner or 'another process'}: wait for it, stop it, or give "
-                "--out for another folder"
-            ) from None
-        try:
-            mine = os.fstat(fd).st_ino == (path / LOCK).stat().st_ino
-        except FileNotFoundError:
-            mine = False
-        if mine:
-            break
-        os.close(fd)  # its owner took the file away between our opening and locking it
+    folder = path.resolve()
+    if folder in _HELD.get():
+        yield
+        return
+    fd = _locked(path)
+    token = _HELD.set(_HELD.get() | {folder})
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
         os.truncate(fd, 0)
-        os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode(), 0)
+        os.pwrite(fd, f"{Owner.this_process()}\n{since}\n".encode(), 0)
         yield
     finally:
-        (path / LOCK).unlink(missing_ok=True)
+        _HELD.reset(token)
+        with suppress(OSError):  # the folder may be gone, or no longer ours to write
+            (path / LOCK).unlink()
         os.close(fd)
 
 
+def _locked(path: Path) -> int:
+    """The open and locked lock file of a folder, which is made where it is not there."""
+    lock = path / LOCK
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+        text = os.pread(fd, 1000, 0).decode(errors="replace")
+        owner, since = Owner.read(text.partition("\n")[0]), text.partition("\n")[2].strip()
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken = False
+        except OSError as error:
+            taken = error.errno not in _NO_LOCKS or owner is not None
+        if taken and owner is not None and owner.surely_gone:
+            # A worker that outlived it, or a file server, keeps what it had locked.
+            if _is_at(fd, lock):
+                lock.unlink(missing_ok=True)
+            os.close(fd)
+            continue
+        if taken:
+            os.close(fd)
+            who = "another process"
+            if owner is not None:
+                who = f"process {owner.pid} on {owner.host}, since {since}"
+            raise InputError(
+                f"{path} is in use by {who}: wait for it, stop it, or give --out for another folder "
+                f"(if it is surely gone, delete {lock})"
+            )
+        if _is_at(fd, lock):
+            return fd
+        os.close(fd)  # its owner took the file away between our opening and locking it
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _identity(job: Job) -> Job:
-    """What makes it the same job: budget, concurrency, time-outs and rate limits may change."""
+    """What makes it the same job: budget, outages, concurrency, time-outs and rate limits are not."""
     tiers = {name: replace(spec, limits={}) for name, spec in job.tiers.items()}
-    return replace(job, budget=Budget(), tiers=tiers)
+    return replace(job, budget=Budget(), max_outage_s=MAX_OUTAGE_S, tiers=tiers)
 
 
 def _unused(path: Path) -> Path:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
 import sqlite3
 import time
 import uuid
@@ -23,6 +21,7 @@ from typing import NamedTuple
 
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Request, Result
+from tierwise.pool.owner import Owner
 from tierwise.pool.reading import COLUMNS, PoolReader, row_of
 from tierwise.pool.tables import SAMPLE_COLUMNS, OpenMark, checksum, connect, lookup_checksum, now
 from tierwise.retrieval import Lost, Retrieved
@@ -441,21 +440,13 @@ class SamplePool(PoolReader):
 
 def buyer_name() -> str:
     """A name for somebody who buys from this process."""
-    return f"{uuid.uuid4().hex} {os.getpid()} {socket.gethostname()}"
+    return f"{uuid.uuid4().hex} {Owner.this_process()}"
 
 
 def _may_live(buyer: str) -> bool:
-    """Whether a buyer's process may be alive: it is not where this machine does not know it."""
-    _, pid, host = buyer.split(" ", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    """Whether a buyer's process may be alive."""
+    owner = Owner.read(buyer.partition(" ")[2])
+    return owner is None or not owner.surely_gone
 
 
 def _total(rows: Iterable[Sequence[float]]) -> Usage:

@@ -13,12 +13,10 @@ from time import monotonic
 
 from tierwise.llm import Call
 from tierwise.llm.supervisor import Supervisor
+from tierwise.schema.job import MAX_OUTAGE_S
 
 GRACE_S = 10.0
 """How long calls under way may take after the deadline or an interruption."""
-
-MAX_OUTAGE_S = 600.0
-"""How long a provider that answers nobody is waited for."""
 
 OUTAGE = frozenset(
     {"connection", "server_error", "timeout", "malformed", "overloaded", "rate_limit"}
@@ -152,8 +150,8 @@ class Circuit:
             return ""
         left = max(0.0, self._next_s - monotonic())
         return (
-            f"no answer for {self.outage_s:.0f} s ({self.kind}); trying again in {left:.0f} s, "
-            f"for up to {self._max_outage_s / 60:.0f} minutes"
+            f"no answer for {duration(self.outage_s)} ({self.kind}); trying again in {left:.0f} s, "
+            f"for up to {duration(self._max_outage_s)}"
         )
 
 
@@ -262,6 +260,11 @@ class PurchaseSupervisor(Supervisor):
     def waits_out(self, kind: str) -> bool:
         """See ``Supervisor``."""
         return kind in OUTAGE and self.circuit.trusted and not self.circuit.given_up
+
+
+def duration(seconds: float) -> str:
+    """For people: seconds up to two minutes, then minutes."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def key_of(call: Call) -> Key:

@@ -59,7 +59,9 @@ def _tier(
     cap = share_of(job, tier, prepared.tiers)
     with closing(open_model(tier)) as model:
         supply = Supply(tier, model, variants.prompts, addresses_of(prepared).get(name, ""))
-        buyer = Buyer(pool, task, supply, Account(run.run, job.seed, cap))
+        buyer = Buyer(
+            pool, task, supply, Account(run.run, job.seed, cap, max_outage_s=job.max_outage_s)
+        )
         items = in_random_order(task.splits["validation"], job.seed)[:ITEMS]
         # Where samples share a call, it is the screening's own call, its prompt billed once.
         samples = search_size.screen_samples if tier.takes_n else 1
@@ -75,7 +77,7 @@ def _tier(
             model,
             tier,
             needs,
-            Account(run.run, job.seed, cap),
+            Account(run.run, job.seed, cap, max_outage_s=job.max_outage_s),
             stage="screen",
             progress=lambda done: seen.append((time.perf_counter(), done.calls)),
         )

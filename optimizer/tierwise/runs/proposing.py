@@ -127,7 +127,11 @@ class Desk:
         model = open_model(tier, recordings=self.spec.model.recordings)
         try:
             kept = PooledModel(
-                self.pool, model, tier, Account(self.run.run, self.job.seed, cap, book), stage
+                self.pool,
+                model,
+                tier,
+                Account(self.run.run, self.job.seed, cap, book, max_outage_s=self.job.max_outage_s),
+                stage,
             )
             yield proposers_lm(kept.tier, kept, self.job.seed)
         finally:

@@ -116,6 +116,7 @@ def _on_a_provider(
         job.seed,
         share_of(job, tier, prepared.tiers),
         deadline_s=searches.deadline_s,
+        max_outage_s=job.max_outage_s,
         retry_before=searches.retry_before,
     )
     library = _library(searches)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from tierwise.schema.fields import (
     FromZero,
     Mapped,
     Name,
+    NotNegative,
     Positive,
     Strict,
     Text,
@@ -180,6 +182,10 @@ class Budget(UsageLimits, Strict):
                 )
 
 
+MAX_OUTAGE_S = 600.0
+"""How long a provider that answers nobody is waited for, in seconds, where a job does not say."""
+
+
 def _not_built(storage: str | None) -> str | None:
     if storage is not None:
         raise InputError("a pool shared by machines is not built; the run's folder holds it: null")
@@ -204,6 +210,7 @@ class Job(Strict):
         tiers: from the weakest to the strongest.
         escalate_to: tiers that any tier before them may escalate to.
         gate_margin: score that a cheaper policy may lose and still count as equal.
+        max_outage_s: how long a provider that answers nobody is waited for; 0: not at all.
         storage: refused, as every ``engine`` but ``local``, until there is more than one.
 
     Raises:
@@ -218,6 +225,9 @@ class Job(Strict):
     tiers: Mapping[Name, TierSpec] = field(default_factory=dict)
     escalate_to: Annotated[tuple[Text, ...], IF_ANY] = ()
     budget: Annotated[Budget, Field(exclude_if=lambda budget: budget == Budget())] = Budget()
+    max_outage_s: Annotated[NotNegative, Field(exclude_if=lambda s: s == MAX_OUTAGE_S)] = (
+        MAX_OUTAGE_S
+    )
     trials: Count = 300
     operating_point: PointKeys = "balanced"
     gate_margin: Annotated[float, Field(ge=0, lt=1), PlainSerializer(float)] = 0.02
@@ -243,6 +253,8 @@ class Job(Strict):
             yield InputError(f"trials must be at least 1, got {self.trials}")
         if self.seed < 0:
             yield InputError(f"seed must be at least 0, got {self.seed}")
+        if not 0 <= self.max_outage_s < math.inf:
+            yield InputError(f"max_outage_s must be at least 0, got {self.max_outage_s:g}")
         if not 0 <= self.gate_margin < 1:
             yield InputError(f"gate_margin must be in [0, 1), got {self.gate_margin:g}")
         try:
@@ -336,7 +348,7 @@ def default_job() -> Job:
     return Job(tiers={name: TierSpec(f"embedded/{name}") for name in names})
 
 
-_PLAIN = {"task", "space", "baseline", "seed", "trials", "gate_margin"}
+_PLAIN = {"task", "space", "baseline", "seed", "trials", "gate_margin", "max_outage_s"}
 _BUDGET = {"budget_usd": "usd", "max_calls": "calls", "max_tokens": "tokens", "seconds": "seconds"}
 
 
