@@ -83,13 +83,25 @@ def _collect(path: Path, drop_model: str) -> None:
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--model", default="", help="Only this model's completions.")
 def _export(path: Path, out: Path, model: str) -> None:
-    """Write all completions to OUT, a JSONL (or .jsonl.gz): a line each, with its exact request."""
-    from tierwise.pool import SamplePool
-    from tierwise.pool.maintenance import export_lines
+    """Write all completions to OUT, a JSONL (or .jsonl.gz): a line each, with its exact request.
 
+    Of a run directory it is a recording too: with its items, and the names of prompts and modes, so
+    that a tier's `recordings:` can be this file.
+    """
+    from tierwise.pool import RunDir, SamplePool
+    from tierwise.pool.maintenance import export_lines
+    from tierwise.runs.recordings import names_of
+
+    names = names_of(RunDir.open(path)) if path.is_dir() else {}
     with SamplePool.open(_file(path), read_only=True) as pool:
-        n = export_lines(pool, out, model)
+        n = export_lines(pool, out, model, names)
+        unnamed = sum(r[0] not in names for r in pool.requests(model)) if names else 0
     click.echo(f"{n:,} completions in {out}")
+    if unnamed:
+        click.echo(
+            f"{unnamed:,} requests are no first turn of the run's variants: `pool import` reads "
+            "them, and a recording leaves them out"
+        )
 
 
 @command.command("import")

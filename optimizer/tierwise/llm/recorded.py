@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from tierwise.errors import InputError, unknown_name
 from tierwise.llm.base import Call, Completion, Failure, Request, Result
 from tierwise.schema import (
@@ -33,6 +35,8 @@ from tierwise.schema import (
     Variant,
 )
 from tierwise.schema import Path as TurnPath
+from tierwise.schema.fields import LongName, Name
+from tierwise.schema.tier import ModelString
 from tierwise.schema.turns import ROOT
 from tierwise.tasks import Item
 
@@ -42,6 +46,12 @@ MODE_PARAM = "recorded_mode"
 _MARK = "[turn {}]"
 _MARKED = re.compile(r"(?s)(?:(.*)\n\n)?\[turn (\w+)\]")
 """How the stand-in of a prompt says which turn it asks for: at the end of the last message."""
+_NAMES = {
+    "prompt_id": TypeAdapter(LongName),
+    "mode": TypeAdapter(Name),
+    "model": TypeAdapter(ModelString),
+}
+"""They become names of tiers, labels and keys of files."""
 _NUMBERS = (
     "score",
     "prompt_tokens",
@@ -124,6 +134,7 @@ def read_recording(path: Path) -> tuple[dict[str, Item], list[SampleLine]]:
         for line, row in _rows(file):
             if "item_id" in row:
                 samples.append(_sample_line(row, file, line))
+            if "item_id" in row or "messages" in row:  # a request of the pool that has no name
                 continue
             item = _item(row, file, line)
             if items.setdefault(item.id, item).content_sha256 != item.content_sha256:
@@ -174,7 +185,8 @@ def _item(row: Mapping[str, Any], path: Path, line: int) -> Item:
             line=line,
         )
     fields = {str(name): str(value) for name, value in inputs.items()}
-    return Item(str(row["id"]), fields, str(row["target"]))
+    also = tuple(map(str, row.get("also") or ()))
+    return Item(str(row["id"]), fields, str(row["target"]), also)
 
 
 def _sample_line(row: Mapping[str, Any], path: Path, line: int) -> SampleLine:
@@ -195,13 +207,19 @@ def _sample_line(row: Mapping[str, Any], path: Path, line: int) -> SampleLine:
         raise InputError(f"score must be in [0, 1], got {score!r}", path=path, line=line)
     if row.get("text") is None and row.get("error") is None:
         raise InputError("a completion needs 'text', or 'error'", path=path, line=line)
-    variant = Variant(str(row["prompt_id"]), str(row["mode"]), float(row["temperature"]))
+    for name, type_ in _NAMES.items():
+        try:
+            type_.validate_python(row[name], strict=True)
+        except ValidationError as error:
+            why = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise InputError(f"{name}: {why}", path=path, line=line) from None
+    variant = Variant(row["prompt_id"], row["mode"], float(row["temperature"]))
     try:
         variant, found = variant._replace(path=_path(row.get("path") or [])), _look_up(row)
     except InputError as error:
         raise InputError(str(error), path=path, line=line) from None
     sample = _sample(row, found)
-    return SampleLine(line, str(row["model"]), str(row["item_id"]), variant, index, sample)
+    return SampleLine(line, row["model"], str(row["item_id"]), variant, index, sample)
 
 
 def _path(labels: Any) -> TurnPath:

@@ -3,7 +3,7 @@
 ``check_pool`` says what is damaged and changes nothing. ``salvage_pool`` and ``collect_garbage``
 write a new file from the rows that are to stay, and put it in the place of the old one, which is
 kept beside it. ``export_lines`` and ``load_lines`` move completions as JSONL, one line a sample
-with its exact request, so that a pool is no prison for what was paid for.
+with its exact request; where the names of a run are known, the file is a recording too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tierwise.errors import InputError
-from tierwise.llm import Call, Completion, Request
+from tierwise.llm import UNFINISHED, Call, Completion, Request
 from tierwise.pool.store import Answered, Book, SamplePool, Settlement
 from tierwise.pool.tables import (
     SAMPLE_COLUMNS,
@@ -34,7 +34,8 @@ from tierwise.pool.tables import (
     lookup_checksum,
     sync_folder,
 )
-from tierwise.schema import Message, Usage
+from tierwise.schema import Message, Usage, Variant
+from tierwise.tasks import Item
 
 _BATCH = 500
 """Lines that are stored in one transaction."""
@@ -151,12 +152,23 @@ def collect_garbage(path: Path, drop_model: str = "") -> Rewritten:
     return _rewrite(path, "before-gc", stays)
 
 
-def export_lines(pool: SamplePool, out: Path, model: str = "") -> int:
+class RequestName(NamedTuple):
+    """What a run asked for with a request: an item, and a variant of a prompt."""
+
+    item: Item
+    variant: Variant
+
+
+def export_lines(
+    pool: SamplePool, out: Path, model: str = "", names: Mapping[str, RequestName] = {}
+) -> int:
     """Write completions (of ``model``, or of all) as JSONL, gzipped where the name ends in .gz.
 
-    Returns how many there were.
+    ``names``, by request key, makes lines of a recording of them (``llm.recorded``), with their
+    items before them. Returns how many there were.
     """
     n = 0
+    items = {name.item.id: name.item for name in names.values()}
     new = out.with_name(f".{out.name}.new")
     try:
         with (
@@ -164,7 +176,11 @@ def export_lines(pool: SamplePool, out: Path, model: str = "") -> int:
             if out.suffix == ".gz"
             else new.open("w", encoding="utf-8") as file
         ):
-            for line in _lines(pool, model):
+            for item in items.values():
+                row = {"id": item.id, "inputs": dict(item.inputs), "target": item.target}
+                row |= {"also": list(item.also)} if item.also else {}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            for line in _lines(pool, model, names):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 n += 1
         with new.open("rb") as written:
@@ -203,12 +219,26 @@ def load_lines(pool: SamplePool, file: Path) -> tuple[int, int]:
     return new, there
 
 
-def _lines(pool: SamplePool, model: str) -> Iterator[dict[str, Any]]:
+def _lines(
+    pool: SamplePool, model: str, names: Mapping[str, RequestName]
+) -> Iterator[dict[str, Any]]:
     for key, name, address, content in pool.requests(model):
-        said = json.loads(content)
+        said, named = json.loads(content), {}
+        if key in names:
+            item, variant = names[key]
+            named = {
+                "item_id": item.id,
+                "prompt_id": variant.prompt,
+                "mode": variant.mode,
+                "temperature": variant.temperature,
+            }
         for _, sample, *values in pool.samples_of(key):
             line = dict(zip(SAMPLE_COLUMNS, values, strict=True))
-            yield {"model": name, "address": address, **said, "sample": sample, **line}
+            if named:
+                line["tokens_estimated"] = bool(line["estimated"])
+                if line["finish_reason"] in UNFINISHED:  # what was cut answers nothing
+                    line["answer"] = None
+            yield {**named, "model": name, "address": address, **said, "sample": sample, **line}
 
 
 def _parsed(file: Path) -> Iterator[tuple[Request, int, Completion]]:
@@ -217,7 +247,9 @@ def _parsed(file: Path) -> Iterator[tuple[Request, int, Completion]]:
         with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
             for at, text in enumerate(lines, start=1):  # noqa: B007  (said where a line is wrong)
                 if text.strip():
-                    yield _completion(json.loads(text))
+                    line = json.loads(text)
+                    if "target" not in line or "inputs" not in line:  # an item of the recording
+                        yield _completion(line)
     except (
         KeyError,
         TypeError,

@@ -16,16 +16,22 @@ import numpy as np
 
 from tierwise.errors import BudgetError, InputError, ProviderError, UnsupportedError, unknown_name
 from tierwise.evaluation import SampleTable
+from tierwise.llm import build_request
+from tierwise.llm.models import RECORDED as RECORDED_TIER
+from tierwise.llm.models import kind_of
 from tierwise.llm.recorded import RecordedModel, Recording
-from tierwise.pool import FEWEST_ITEMS, Account, Buyer, Library, Need, SamplePool, Supply
+from tierwise.pool import FEWEST_ITEMS, Account, Buyer, Library, Need, RunDir, SamplePool, Supply
 from tierwise.pool.buyer import TEST_STAGE
+from tierwise.pool.maintenance import RequestName
 from tierwise.pool.recorded import recorded_table
 from tierwise.retrieval import Retrieved
 from tierwise.retrieval.base import RecordedRetriever
+from tierwise.runs.prepare import prepare
+from tierwise.runs.proposing import FOLDER, load_proposed
 from tierwise.schema import Price, RetrieverSpec, Tier, Usage, UsageLimits, Variant, read_turn
 from tierwise.schema.space import Dimension, Range, SearchSpace
 from tierwise.search.problem import SampleCost, SearchSize
-from tierwise.search.variants import Variants
+from tierwise.search.variants import Variants, with_mode_to_ask
 from tierwise.strategies import paths_in
 from tierwise.tasks import RECORDED, Item, Task
 from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES
@@ -361,3 +367,28 @@ def _within(dimension: Dimension | None, recorded: Sequence[int]) -> tuple[int, 
     if isinstance(dimension, Range):
         return tuple(n for n in recorded if dimension.low <= n <= dimension.high)
     return tuple(n for n in recorded if n in dimension)
+
+
+def names_of(run: RunDir) -> dict[str, RequestName]:
+    """What the run asked for, by request key: the first turns of its variants on all items.
+
+    Raises:
+        InputError: its task or space cannot be read any more.
+    """
+    prepared = prepare(run.job())
+    task, names = prepared.loaded.task, dict[str, RequestName]()
+    made = (load_proposed(run, file.stem) for file in sorted((run.path / FOLDER).glob("*.json")))
+    proposed = [prompt for one in made if one is not None for prompt in one.prompts]
+    for name, tier in prepared.tiers.items():
+        if kind_of(tier.model) == RECORDED_TIER or prepared.baseline is None:
+            continue
+        tier = with_mode_to_ask(tier, prepared.space)
+        prompts = (*prepared.loaded.prompts, *proposed)
+        variants = prepared.variants(tier, prepared.baseline, prompts)
+        for variant in variants.candidates:
+            prompt = variants.prompts[variant.prompt]
+            for item in task.items:
+                address = run.addresses.get(name, "")
+                asked = build_request(tier, prompt, variant, item.inputs, address)
+                names.setdefault(asked.key, RequestName(item, variant))
+    return names
