@@ -151,6 +151,12 @@ SAMPLE = {
         ([ITEM, {k: v for k, v in SAMPLE.items() if k != "mode"}], ":2: a completion needs 'mode'"),
         ([ITEM, {k: v for k, v in SAMPLE.items() if k != "text"}], ":2: a completion needs 'text'"),
         ([{"question": "1 + 1"}], ":1: neither an item"),
+        ([ITEM, {**SAMPLE, "prompt_id": "../../p"}], ":2: prompt_id: '../../p' is no name"),
+        ([ITEM, {**SAMPLE, "mode": "a\x1b[2J"}], r":2: mode: 'a\\x1b\[2J' is no name"),
+        ([ITEM, {**SAMPLE, "model": "<b>m"}], ":2: model: must be a LiteLLM model string"),
+        ([ITEM, {**SAMPLE, "prompt_id": 7}], ":2: prompt_id: "),
+        ([ITEM, {**SAMPLE, "prompt_tokens": float("nan")}], ":2: prompt_tokens must be a number"),
+        ([ITEM, {**SAMPLE, "text": "x" * 8_000_000}], ":2: a line of more than 8,000,000 bytes"),
         ([[1]], ":1: a line must be a JSON object"),
     ],
 )

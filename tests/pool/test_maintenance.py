@@ -156,7 +156,15 @@ def test_completions_move_to_another_pool(name: str, path: Path, world: World) -
 
 @pytest.mark.parametrize(
     "line",
-    ["[]", "{}", "nonsense", '{"sample": -1}', '{"messages": 3, "model": "m", "params": {}}'],
+    [
+        "[]",
+        "{}",
+        "nonsense",
+        '{"sample": -1}',
+        '{"messages": 3, "model": "m", "params": {}}',
+        "[" * 100_000,
+        f'{{"sample": {"9" * 5000}}}',
+    ],
 )
 def test_a_bad_line_is_named(line: str, path: Path) -> None:
     bad = path.with_name("bad.jsonl")
@@ -164,7 +172,7 @@ def test_a_bad_line_is_named(line: str, path: Path) -> None:
         export_lines(pool, bad)
         good = bad.read_text().splitlines()[0]
         bad.write_text(f"{good}\n{line}\n")
-        with pytest.raises(InputError, match=r"bad\.jsonl:2: not a line of `pool export`"):
+        with pytest.raises(InputError, match=r"bad\.jsonl:2"):
             load_lines(pool, bad)
         changed = json.loads(good) | {"prompt_tokens": "many"}
         bad.write_text(json.dumps(changed))

@@ -143,13 +143,14 @@ def test_an_outage_costs_time_and_nothing_else(
     assert kind in waited[0]
 
 
+@pytest.mark.parametrize("patience_s", [3.0, 0.0])
 def test_an_outage_that_does_not_end_ends_the_purchase(
-    pool: SamplePool, world: World, needs: list[Need]
+    patience_s: float, pool: SamplePool, world: World, needs: list[Need]
 ) -> None:
     server = Server(fault=lambda: "connection" if len(server.answered) >= 4 else "")
     narrow = replace(world.tier, limits={"concurrency": 4})
-    with pytest.raises(ProviderError, match=r"no answer for .*what was bought is kept"):
-        fill(pool, server, narrow, needs, Account("r", max_outage_s=3.0))
+    with pytest.raises(ProviderError, match=rf"of {patience_s:.0f} s that are waited .*is kept"):
+        fill(pool, server, narrow, needs, Account("r", max_outage_s=patience_s))
     assert stored(pool) == sum(server.answered.values()) > 0
     assert pool.billed("r").possibly.calls == 0
 

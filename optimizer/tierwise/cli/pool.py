@@ -90,9 +90,9 @@ def _export(path: Path, out: Path, model: str) -> None:
     """
     from tierwise.pool import RunDir, SamplePool
     from tierwise.pool.maintenance import export_lines
-    from tierwise.runs.recordings import names_of
+    from tierwise.runs.recordings import request_names
 
-    names = names_of(RunDir.open(path)) if path.is_dir() else {}
+    names = request_names(RunDir.open(path)) if path.is_dir() else {}
     with SamplePool.open(_file(path), read_only=True) as pool:
         n = export_lines(pool, out, model, names)
         unnamed = sum(r[0] not in names for r in pool.requests(model)) if names else 0

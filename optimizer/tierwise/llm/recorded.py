@@ -43,6 +43,10 @@ from tierwise.tasks import Item
 RECORDED_PREFIX = "recorded/"
 MODE_PARAM = "recorded_mode"
 
+LONGEST_LINE = 8_000_000
+"""Bytes of a line of a recording, at most: a file may come from anybody."""
+
+_LARGEST = 1e15
 _MARK = "[turn {}]"
 _MARKED = re.compile(r"(?s)(?:(.*)\n\n)?\[turn (\w+)\]")
 """How the stand-in of a prompt says which turn it asks for: at the end of the last message."""
@@ -131,7 +135,7 @@ def read_recording(path: Path) -> tuple[dict[str, Item], list[SampleLine]]:
     items: dict[str, Item] = {}
     samples: list[SampleLine] = []
     for file in (path, *items_files(path)):
-        for line, row in _rows(file):
+        for line, row in json_lines(file):
             if "item_id" in row:
                 samples.append(_sample_line(row, file, line))
             if "item_id" in row or "messages" in row:  # a request of the pool that has no name
@@ -158,20 +162,37 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".jsonl")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """(number, object) of each line of a JSONL file, gzipped where its name ends in .gz.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no JSON object or longer than
+            ``LONGEST_LINE`` bytes.
+    """
     line = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for line, text in enumerate(file, start=1):
+            while text := file.readline(LONGEST_LINE + 1):
+                line += 1
+                if len(text) > LONGEST_LINE:
+                    raise InputError(
+                        f"a line of more than {LONGEST_LINE:,} bytes", path=path, line=line
+                    )
                 if text.strip():
                     row = json.loads(text.decode("utf-8-sig"))
                     if not isinstance(row, dict):
                         raise InputError("a line must be a JSON object", path=path, line=line)
                     yield line, row
+    except InputError:
+        raise
     except json.JSONDecodeError as error:
         raise InputError(f"not JSON: {error.msg}", path=path, line=line) from None
     except UnicodeDecodeError:
         raise InputError("not UTF-8", path=path, line=line) from None
+    except RecursionError:
+        raise InputError("nested too deeply", path=path, line=line) from None
+    except ValueError:  # json's own, of numbers with thousands of digits
+        raise InputError("a number with too many digits", path=path, line=line) from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot be read: {error}", path=path) from None
 
@@ -197,7 +218,7 @@ def _sample_line(row: Mapping[str, Any], path: Path, line: int) -> SampleLine:
             raise InputError(f"a completion needs {name!r}", path=path, line=line)
     for name in ("temperature", *_NUMBERS):
         value = row.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        if value is not None and not _is_number(value):
             raise InputError(f"{name} must be a number, got {value!r}", path=path, line=line)
     index = row["sample"]
     if isinstance(index, bool) or not isinstance(index, int) or index < 0:
@@ -220,6 +241,12 @@ def _sample_line(row: Mapping[str, Any], path: Path, line: int) -> SampleLine:
         raise InputError(str(error), path=path, line=line) from None
     sample = _sample(row, found)
     return SampleLine(line, row["model"], str(row["item_id"]), variant, index, sample)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= _LARGEST  # NaN is not
 
 
 def _path(labels: Any) -> TurnPath:

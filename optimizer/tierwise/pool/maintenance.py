@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from tierwise.errors import InputError
 from tierwise.llm import UNFINISHED, Call, Completion, Request
+from tierwise.llm.recorded import json_lines
 from tierwise.pool.store import Answered, Book, SamplePool, Settlement
 from tierwise.pool.tables import (
     SAMPLE_COLUMNS,
@@ -242,23 +243,16 @@ def _lines(
 
 
 def _parsed(file: Path) -> Iterator[tuple[Request, int, Completion]]:
-    at = 0
-    try:
-        with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
-            for at, text in enumerate(lines, start=1):  # noqa: B007  (said where a line is wrong)
-                if text.strip():
-                    line = json.loads(text)
-                    if "target" not in line or "inputs" not in line:  # an item of the recording
-                        yield _completion(line)
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:  # of one line, whatever it is
-        raise InputError(f"not a line of `pool export`: {error!r}", path=file, line=at) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", path=file) from None
+    for at, line in json_lines(file):
+        if "inputs" in line and "target" in line:  # an item of the recording
+            continue
+        try:
+            parsed = _completion(line)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # of one line, any fault
+            raise InputError(
+                f"not a line of `pool export`: {error!r}", path=file, line=at
+            ) from None
+        yield parsed
 
 
 def _completion(line: Mapping[str, Any]) -> tuple[Request, int, Completion]:

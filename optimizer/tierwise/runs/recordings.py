@@ -369,7 +369,7 @@ def _within(dimension: Dimension | None, recorded: Sequence[int]) -> tuple[int, 
     return tuple(n for n in recorded if n in dimension)
 
 
-def names_of(run: RunDir) -> dict[str, RequestName]:
+def request_names(run: RunDir) -> dict[str, RequestName]:
     """What the run asked for, by request key: the first turns of its variants on all items.
 
     Raises:
