@@ -151,18 +151,6 @@ def test_chain_of_thought_with_a_valset(tmp_path: Path) -> None:
     program.predict.close()
 
 
-class Two(dspy.Module):  # type: ignore[misc]  # DSPy has no types
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = dspy.Predict("question -> plan")
-        self.last = dspy.Predict("question, plan -> answer")
-
-
-def test_several_predictors_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="this one has 2 \\(first, last\\)"):
-        optimizer(tmp_path).compile(Two(), trainset=EXAMPLES)
-
-
 def test_too_few_examples_say_which_split_lacks_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="split has"):
         optimizer(tmp_path).compile(dspy.Predict("question -> answer"), trainset=EXAMPLES[:20])

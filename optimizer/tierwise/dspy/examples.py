@@ -13,7 +13,7 @@ from typing import Any
 from dspy.adapters.utils import format_field_value, parse_value
 
 import dspy
-from tierwise.errors import InputError
+from tierwise.errors import InputError, TierwiseError
 from tierwise.tasks import SPLITS, AnswerSpec, Item, Task, assign_splits
 
 WITH_VALSET = ({"train": 0.25, "validation": 0.75}, {"validation": 0.4, "test": 0.6})
@@ -78,6 +78,41 @@ def read_examples(
                 f"the {name} split has {len(assigned[name])} examples and needs {n}: bring more "
                 f"examples ({len(trainset)} in trainset, {len(valset or ())} in valset)"
             )
+    return _examples(signature, metric, answer, assigned, by_id)
+
+
+def assigned_examples(
+    signature: Any,
+    metric: Callable[..., Any],
+    answer: AnswerSpec,
+    splits: Mapping[str, Sequence[Any]],
+    least: Mapping[str, int] = SMALLEST_SPLITS,
+) -> Examples:
+    """The task of examples whose splits are given; examples of equal inputs are items of their own.
+
+    Raises:
+        InputError: an example lacks an input, or a split has too few.
+    """
+    by_id: dict[str, Any] = {}
+    assigned = {
+        name: tuple(_items(signature, splits.get(name, ()), by_id, apart=True)) for name in SPLITS
+    }
+    for name, n in least.items():
+        if len(assigned[name]) < n:
+            raise InputError(
+                f"the {name} split has {len(assigned[name])} examples and needs {n}: bring more "
+                "examples, or more calls to run the program on them"
+            )
+    return _examples(signature, metric, answer, assigned, by_id)
+
+
+def _examples(
+    signature: Any,
+    metric: Callable[..., Any],
+    answer: AnswerSpec,
+    assigned: Mapping[str, tuple[Item, ...]],
+    by_id: Mapping[str, Any],
+) -> Examples:
     task = ExampleTask(
         name="dspy-" + "-".join(signature.output_fields).lower(),
         version=1,
@@ -100,25 +135,39 @@ def scorer(
     score alike. No answer scores 0.
     """
     name, annotation = answer_field(signature)
-    extra = len(inspect.signature(metric).parameters) > 2
 
     def score(answer: str | None, item: Item) -> float:
         if answer is None:
             return 0.0
-        try:
-            prediction = dspy.Prediction(**{name: value_of(answer, annotation)})
-            said = metric(by_id[item.id], prediction, *([None] if extra else []))
-            value = float(getattr(said, "score", said))
-        except Exception as error:  # noqa: BLE001  anybody's metric: whatever it raises
-            raise InputError(
-                f"the metric failed on a prediction with {name!r} alone, the field that votes "
-                f"compare: {type(error).__name__}: {error}"
-            ) from None
-        if not (0 <= value <= 1) or math.isnan(value):
-            raise InputError(f"a metric's score is a number from 0 to 1, got {value!r}")
-        return value
+        prediction = dspy.Prediction(**{name: value_of(answer, annotation)})
+        what = f"a prediction with {name!r} alone, the field that votes compare"
+        return score_of(metric, by_id[item.id], prediction, what)
 
     return score
+
+
+def score_of(
+    metric: Callable[..., Any],
+    example: Any,
+    prediction: Any,
+    what: str = "the program's prediction",
+) -> float:
+    """DSPy's metric, called with or without a trace, as a number from 0 to 1.
+
+    Raises:
+        InputError: the metric fails, or gives something else.
+    """
+    extra = len(inspect.signature(metric).parameters) > 2
+    try:
+        said = metric(example, prediction, *([None] if extra else []))
+        value = float(getattr(said, "score", said))
+    except TierwiseError:
+        raise
+    except Exception as error:  # noqa: BLE001  anybody's metric: whatever it raises
+        raise InputError(f"the metric failed on {what}: {type(error).__name__}: {error}") from None
+    if not (0 <= value <= 1) or math.isnan(value):
+        raise InputError(f"a metric's score is a number from 0 to 1, got {value!r}")
+    return value
 
 
 def answer_field(signature: Any) -> tuple[str, Any]:
@@ -149,12 +198,17 @@ def inputs_of(signature: Any, given: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(format_field_value(info, given[name])) for name, info in fields}
 
 
-def _items(signature: Any, examples: Sequence[Any], by_id: dict[str, Any]) -> list[Item]:
+def _items(
+    signature: Any, examples: Sequence[Any], by_id: dict[str, Any], *, apart: bool = False
+) -> list[Item]:
+    """The items of examples: those of equal content are one, or, ``apart``, one each."""
     name, _ = answer_field(signature)
     found: dict[str, Item] = {}
     for example in examples:
         item = Item("", inputs_of(signature, example), str(example.get(name, "")))
         digest = hashlib.sha256(item.content_sha256.encode()).hexdigest()[:16]
+        if apart:
+            digest = f"{digest}-{len(by_id)}"
         found[digest] = Item(digest, item.inputs, item.target)
         by_id.setdefault(digest, example)
     return list(found.values())

@@ -29,8 +29,20 @@ from tierwise.dspy.adapter import (
     signature_answer_spec,
     signature_template,
 )
-from tierwise.dspy.examples import Examples, read_examples
-from tierwise.dspy.module import only_predictor, tuned
+from tierwise.dspy.examples import Examples, assigned_examples, read_examples
+from tierwise.dspy.module import TunedPredict, replaced, tuned
+from tierwise.dspy.program import (
+    ProgramCalls,
+    ProgramMetric,
+    ProgramResult,
+    ProgramRun,
+    example_id,
+    items_of,
+    only,
+    order_of_calls,
+    split_examples,
+    tested,
+)
 from tierwise.errors import UnsupportedError
 from tierwise.llm import Completion, build_request
 from tierwise.llm.models import EMBEDDED, RECORDED, address_of, kind_of, open_model, tier_of_spec
@@ -48,7 +60,7 @@ from tierwise.proposals import (
     proposer_context,
     seen_in,
 )
-from tierwise.proposals.dspy_lm import proposers_lm
+from tierwise.proposals.dspy_lm import TierEngine, proposers_lm
 from tierwise.proposals.proposers import demonstration_of
 from tierwise.runs.proposing import FIRST, PROPOSER, first_cap, save_proposed
 from tierwise.runs.tune import TuneResult, tune
@@ -56,12 +68,14 @@ from tierwise.schema import (
     Budget,
     Job,
     LoadedTask,
+    PolicyFile,
     PromptTemplate,
     ProposalSpec,
     Tier,
     TierSpec,
     Variant,
 )
+from tierwise.schema.fields import check_name
 from tierwise.search.problem import SearchSize
 from tierwise.search.proposals import Proposed
 from tierwise.tasks.task import DEFAULT_SHARES
@@ -107,7 +121,9 @@ class Proposing:
 
 
 class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
-    """Tunes a program of one predictor for each of ``tiers``; the first answers in the module.
+    """Tunes a program for each of ``tiers``; the first answers in the module.
+
+    Several predictors are tuned in turn (``tierwise.dspy.program``), within ``max_calls``.
 
     Args:
         metric: DSPy's ``metric(example, prediction[, trace])``, from 0 to 1. It sees the last
@@ -124,7 +140,9 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             the system's temporary folder.
 
     Attributes:
-        result: what the last ``compile`` came to: run directory, summary, policies.
+        result: what the last ``compile`` came to: run directory, summary, policies; of several
+            predictors that of the last.
+        program_result: what tuning several predictors came to for the whole program.
         registry: its candidates, and what was refused and why.
     """
 
@@ -162,6 +180,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             proposals=self.proposing.spec,
         )
         self.result: TuneResult | None = None
+        self.program_result: ProgramResult | None = None
         self.registry: CandidateRegistry | None = None
         kinds = {kind_of(spec.model) for spec in self.specs.values()}
         if RECORDED in kinds:
@@ -186,23 +205,38 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         ``valset`` that gives select and test. The student's own prompt is the baseline.
 
         Raises:
-            UnsupportedError: several predictors, a teacher, or fields that are not text.
+            UnsupportedError: a teacher, fields that are not text, or a program of several
+                predictors that cannot be tuned in turn.
             TierwiseError: too few examples, a budget too small, a provider that failed for good.
         """
         if teacher is not None or kwargs:
             raise UnsupportedError(f"compile takes no {next(iter(kwargs), 'teacher')!r}")
-        _, predictor = only_predictor(student)
-        signature = predictor.signature
-        name, spec = next(iter(self.specs.items()))
+        found = student.predictors()
+        if len(found) > 1:
+            return self._compile_program(student, split_examples(trainset, valset))
+        if not found:
+            raise UnsupportedError("the program has no predictor")
+        signature, adapter = found[0].signature, adapter_of(self._first[1].model)
+        answer = signature_answer_spec(signature, adapter, self.normalise)
+        shares = DEFAULT_SHARES
+        examples = read_examples(signature, self.metric, answer, trainset, valset, shares)
+        policies = self._tune(student, examples)
+        program = tuned(student, policies, self._first[0])
+        if program is not program.predictors()[0]:
+            program.policies = policies
+        program._compiled = True
+        return program
+
+    @property
+    def _first(self) -> tuple[str, TierSpec]:
+        """Name and description of the tier that answers in the module."""
+        return next(iter(self.specs.items()))
+
+    def _tune(self, student: Any, examples: Examples) -> dict[str, PolicyFile]:
+        """The policies of a program of one predictor, by tier."""
+        (predictor,) = student.predictors()
+        signature, (name, spec) = predictor.signature, self._first
         adapter = adapter_of(spec.model)
-        examples = read_examples(
-            signature,
-            self.metric,
-            signature_answer_spec(signature, adapter, self.normalise),
-            trainset,
-            valset,
-            DEFAULT_SHARES,
-        )
         demos = [demonstration_of(signature, demo) for demo in predictor.demos]
         prompt = signature_template(STUDENT, STUDENT, signature, demos, adapter)
         check_rendering(
@@ -236,11 +270,68 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             )
         if name not in self.result.policies:
             raise self.result.failed[name]
-        program = tuned(student, self.result.policies, name)
-        if program is not only_predictor(program)[1]:
-            program.policies = dict(self.result.policies)
-        program._compiled = True
+        return dict(self.result.policies)
+
+    def _compile_program(self, student: Any, splits: Mapping[str, Sequence[Any]]) -> Any:
+        """A program whose predictors were tuned in turn, in the order in which they are called."""
+        name, spec = self._first
+        calls = self.job.budget.calls
+        if calls is None or self.job.budget.usd is not None:
+            raise UnsupportedError(
+                "a program of several predictors is tuned by max_calls, without budget_usd: what "
+                "the predictors after one spend on scoring it is counted in calls"
+            )
+        adapter, out = adapter_of(spec.model), Path(self.out or tempfile.mkdtemp("-tierwise-dspy"))
+        out.mkdir(parents=True, exist_ok=True)
+        tier = tier_of_spec(name, spec)
+        mode = next((m for m, sent in tier.modes.items() if "suffix" not in sent), None)
+        engine = TierEngine(tier, mode, seed=self.job.seed)
+        examples = [example for each in splits.values() for example in each]
+        order = order_of_calls(student, examples[0], engine, adapter)
+        run = ProgramRun(student, order, engine, adapter)
+        parts = ProgramCalls(calls, len(run.names))
+        spent, policies, items = 0, {}, {}
+        by_id = {example_id(example): example for example in examples}
+        for place, predictor in enumerate(run.names):
+            folder = out / check_name("a predictor's name", predictor)
+            folder.mkdir(exist_ok=True)
+            each = parts.examples(run)
+            own = items_of(run, predictor, splits, folder / "said.json", each)
+            metric = ProgramMetric(run, predictor, self.metric, by_id, folder / "scored.jsonl")
+            signature = run.signature(predictor)
+            answer = signature_answer_spec(signature, adapter, self.normalise)
+            task = assigned_examples(signature, metric, answer, own)
+            search = self._of_predictor(metric, parts.search(place), folder / "run")
+            policies[predictor] = search._tune(only(student, predictor), task)
+            assert search.result is not None
+            spent += search.result.summary.tiers[name].spending.calls
+            items[predictor] = len(task.task.items)
+            run.tuned[predictor] = TunedPredict(signature, policies[predictor], name)
+            self.result, self.registry = search.result, search.registry
+        program = replaced(student, run.tuned)
+        program.policies, program._compiled = policies, True
+        test = splits["test"][: parts.tests(run)]
+        scores = tested(student, program, self.metric, test, run)
+        total = spent + run.calls
+        self.program_result = ProgramResult(run.names, items, len(test), *scores, total)
+        self.program_result.save(out / "program.json")
         return program
+
+    def _of_predictor(self, metric: ProgramMetric, calls: int, out: Path) -> JointOptimizer:
+        """An optimizer like this one for a predictor of the program."""
+        return JointOptimizer(
+            metric,
+            self.specs,
+            str(self.job.space),
+            max_calls=calls,
+            trials=self.job.trials,
+            seed=self.job.seed,
+            operating_point=self.job.operating_point,
+            proposing=self.proposing,
+            normalise=self.normalise,
+            out=out,
+            search_size=self.search_size,
+        )
 
     def _proposed(
         self, context: ProposalContext, student: PromptTemplate, run: RunDir

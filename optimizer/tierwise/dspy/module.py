@@ -186,37 +186,41 @@ def trace_of(prediction: Any) -> Answer | None:
 def tuned(student: Any, policies: Mapping[str, PolicyFile] | None = None, tier: str = "") -> Any:
     """A copy of ``student`` whose predictor runs policies; without any, ready for ``load``.
 
-    Raises:
-        UnsupportedError: the program has several predictors, or none.
-    """
-    program = student.deepcopy()
-    name, predictor = only_predictor(program)
-    module = TunedPredict(predictor.signature, policies, tier)
-    if name == "self":
-        return module
-    owner = program
-    *parts, last = name.split(".")
-    for part in parts:
-        owner = getattr(owner, part)
-    setattr(owner, last, module)
-    return program
-
-
-def only_predictor(program: Any) -> tuple[str, Any]:
-    """Name and predictor of a program that has one.
+    Without policies a program may have several predictors.
 
     Raises:
-        UnsupportedError: it has several, or none.
+        UnsupportedError: the program has no predictor, or several and there are policies for one.
     """
-    found = list(program.named_predictors())
-    if len(found) != 1 or any(sign in found[0][0] for sign in "[]"):
-        names = ", ".join(name for name, _ in found) or "none"
-        raise UnsupportedError(
-            f"JointOptimizer tunes programs with one predictor; this one has {len(found)} "
-            f"({names}). Tune the last on its own, and keep it in the program"
-        )
-    name, predictor = found[0]
-    return str(name), predictor
+    found = dict(student.named_predictors())
+    if not found or (policies and len(found) > 1):
+        names = ", ".join(found) or "none"
+        raise UnsupportedError(f"these policies are of one predictor; the program has {names}")
+    modules = {
+        name: TunedPredict(predictor.signature, policies, tier) for name, predictor in found.items()
+    }
+    return replaced(student, modules)
+
+
+def replaced(program: Any, modules: Mapping[str, Any]) -> Any:
+    """A copy of ``program`` with other modules in place of its predictors, by their names.
+
+    Raises:
+        UnsupportedError: a predictor is in a list or a dictionary.
+    """
+    if "self" in modules:
+        return modules["self"]
+    copied = program.deepcopy()
+    for name, module in modules.items():
+        if "[" in name:
+            raise UnsupportedError(
+                f"predictor {name!r} is in a list or a dictionary: give it an attribute of its own"
+            )
+        owner = copied
+        *parts, last = name.split(".")
+        for part in parts:
+            owner = getattr(owner, part)
+        setattr(owner, last, module)
+    return copied
 
 
 class DSPyLanguageModel:
