@@ -62,7 +62,10 @@ def opened(found: TierResult, result: TuneResult) -> World:
         for variant in (fit.direct, fit.think)
     )
     variants = tuple(dict.fromkeys((*dimensions.variants, *switch)))
-    wanted = {**dict.fromkeys(variants, dimensions.max_samples), **asked_of(q.ready_signals)}
+    wanted = {
+        **dict.fromkeys(variants, max(dimensions.depths.values())),
+        **asked_of(q.ready_signals),
+    }
     items = (
         q.items("validation")[: q.search_size.study_items]
         + q.items("test")[: q.search_size.test_items]

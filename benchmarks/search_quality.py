@@ -45,7 +45,7 @@ SAMPLERS: dict[str, Callable[[int, StudyRound], optuna.samplers.BaseSampler]] = 
 
 def study(table: SampleTable, sampler: str, seed: int, trials: int) -> tuple[StudyRound, float]:
     """A study without warm starts, and its seconds."""
-    dims = Dimensions(load_space("default"), tuple(table.variants), True, DEPTH)
+    dims = Dimensions(load_space("default"), dict.fromkeys(table.variants, DEPTH), True)
     study_round = StudyRound("b", Evaluator(table, Permutations(16)), dims, seed, 2)
     study_round.study = optuna.create_study(
         directions=["maximize", "minimize"], sampler=SAMPLERS[sampler](seed, study_round)
@@ -57,7 +57,7 @@ def study(table: SampleTable, sampler: str, seed: int, trials: int) -> tuple[Stu
 
 def compare(name: str, table: SampleTable, args: argparse.Namespace) -> None:
     evaluator = Evaluator(table, Permutations(16))
-    dims = Dimensions(load_space("default"), tuple(table.variants), True, DEPTH)
+    dims = Dimensions(load_space("default"), dict.fromkeys(table.variants, DEPTH), True)
     cheapest = min(
         evaluator.evaluate(uniform(variant, StrategySpec.of("single"))).mean_usd
         for variant in table.variants

@@ -68,7 +68,7 @@ def test_a_probe_is_on_the_bill_and_its_own_samples_do_not_judge_it() -> None:
 def test_every_signal_of_a_space_is_in_the_summary() -> None:
     kinds = ("none", "length", "probe_agreement")
     space = SPACE.with_difficulty(signals=kinds, buckets=(1, 2), probe_samples=Range(2, 4))
-    dims = Dimensions(space, (DIRECT, THINK), logprobs=False, max_samples=6)
+    dims = Dimensions(space, {DIRECT: 6, THINK: 6}, logprobs=False)
     assert [str(d) for d in difficulties_of(dims, (DIRECT, THINK), 2)] == [
         "length",
         f"probe_agreement of 2 samples of {DIRECT.label}",

@@ -57,7 +57,7 @@ async def test_a_sample_is_found_by_the_request_that_search_and_serving_build(
 
 def test_a_sample_that_is_not_there_is_not_recorded(alpha: Recording) -> None:
     model = RecordedModel(alpha)
-    [[hole, beyond, greedy]] = model.complete(
+    [[ends, beyond, greedy]] = model.complete(
         [
             [
                 Call(request(alpha, STEPS, 5), 2, 3, 0),
@@ -67,18 +67,14 @@ def test_a_sample_that_is_not_there_is_not_recorded(alpha: Recording) -> None:
         ]
     )
     kinds = [
-        r.error_class if isinstance(r, Failure) else "sampled" for r in (*hole, *beyond, *greedy)
+        r.error_class if isinstance(r, Failure) else "sampled" for r in (*ends, *beyond, *greedy)
     ]
     assert kinds == [
-        "sampled",
+        *("sampled", "sampled", "not_recorded"),  # 0, 1, 2 and 4 are recorded: four samples
         "not_recorded",
-        "sampled",
-        "not_recorded",
-        "sampled",
-        "not_recorded",
+        *("sampled", "not_recorded"),
     ]
-    message = "sample 3 of steps/think/0.7 on item '5'"
-    assert hole[1] == Failure("not_recorded", message)
+    assert ends[2] == Failure("not_recorded", "sample 4 of steps/think/0.7 on item '5'")
 
 
 def test_another_temperature_and_another_item_are_not_recorded(alpha: Recording) -> None:

@@ -12,7 +12,7 @@ from tierwise.analysis.prompts import rank_prompts
 from tierwise.llm.models import resolve_tier
 from tierwise.llm.recorded import Recording
 from tierwise.runs import load_task
-from tierwise.runs.recordings import RecordedSamples
+from tierwise.runs.recordings import RecordedSamples, recorded_depth
 from tierwise.schema import Price
 
 FOLDER = Path(__file__).parents[3] / "shared" / "recordings"
@@ -43,7 +43,9 @@ def everything(name: str, model: str, folder: Path):
     (folder / "task.yaml").write_text(TASK.format(name=name, items=items))
     task = load_task(str(folder / "task.yaml"), prompts_needed=False).task
     tier = resolve_tier("t", f"recorded/{model}", price=Price(1, 1), recordings=str(path))
-    return RecordedSamples(Recording.load(path, f"recorded/{model}"), task, tier).everything()
+    recording = Recording.load(path, f"recorded/{model}")
+    depth = recorded_depth(recording, task, None, {})
+    return RecordedSamples(recording, task, tier, depth).everything()
 
 
 @pytest.mark.parametrize(("name", "model"), README)

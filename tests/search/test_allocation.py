@@ -29,7 +29,7 @@ def dims(signal: str, buckets: int, strategies: dict) -> Dimensions:
         strategies=strategies,
         difficulty=DifficultyChoice(("none", signal), (1, buckets), probe_samples=Range(2, 3)),
     )
-    return Dimensions(space, VARIANTS[:2], logprobs=True, max_samples=6)
+    return Dimensions(space, dict.fromkeys(VARIANTS[:2], 6), logprobs=True)
 
 
 def every_allocation(evaluator: Evaluator, space: Dimensions, cuts) -> list[tuple[float, float]]:

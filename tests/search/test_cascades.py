@@ -34,7 +34,9 @@ def table(n: int = 600, seed: int = 0) -> SampleTable:
 
 def found(space: SearchSpace = SPACE) -> tuple[Evaluator, list]:
     evaluator = Evaluator(table(), Permutations(4))
-    return evaluator, cascades(evaluator, Dimensions(space, (A, B, STRONG), False, 3))
+    return evaluator, cascades(
+        evaluator, Dimensions(space, dict.fromkeys((A, B, STRONG), 3), False)
+    )
 
 
 def test_two_that_agree_else_the_strong_one_is_level_at_a_fraction_of_the_dollars() -> None:

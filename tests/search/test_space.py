@@ -134,7 +134,7 @@ def test_what_the_space_does_not_hold_has_no_parameters() -> None:
 
 
 def test_without_logprobs_nothing_that_needs_them_is_proposed() -> None:
-    without = Dimensions(DIMS.space, VARIANTS, logprobs=False, max_samples=9)
+    without = Dimensions(DIMS.space, DIMS.depths, logprobs=False)
     assert "best_of_n" in DIMS.kinds
     assert "best_of_n" not in without.kinds
 

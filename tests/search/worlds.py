@@ -31,12 +31,11 @@ SPACE = SearchSpace(
         ("none", "length", "probe_agreement"), (1, 2, 3), probe_samples=Range(2, 4)
     ),
 )
-DIMS = Dimensions(SPACE, VARIANTS, logprobs=True, max_samples=9)
+DIMS = Dimensions(SPACE, dict.fromkeys(VARIANTS, 9), logprobs=True)
 EVERY = Dimensions(
     SPACE.with_difficulty(signals=tuple(SIGNALS), buckets=(1, 2, 3, 4, 5)),
-    VARIANTS,
+    dict.fromkeys(VARIANTS, 9),
     True,
-    9,
     scores=frozenset({"mean_logprob", "min_logprob", "game24"}),
     ready_signals={
         "self_rating": (Difficulty("self_rating", (), Probe((ASKED["rating"],), 1)),),

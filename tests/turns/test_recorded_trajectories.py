@@ -14,17 +14,33 @@ from tests.turns import recording as made
 from tests.turns import search_job, worlds
 from tests.turns import search_worlds as world
 from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_replayed
-from tierwise.errors import InputError, UnsupportedError
+from tierwise.errors import InputError
+from tierwise.evaluation import Evaluator
 from tierwise.llm.recorded import RecordedModel, Recording, recorded_tier
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool import Account, Buyer, Library, SamplePool, Supply
 from tierwise.retrieval import open_for_task
 from tierwise.runs import load_space
 from tierwise.runs.prepare import prepare
-from tierwise.runs.recordings import Trajectories, check_queries, library_from, recorded_space
+from tierwise.runs.recordings import (
+    Trajectories,
+    check_queries,
+    library_from,
+    recorded_depth,
+    recorded_space,
+)
 from tierwise.runs.tune import replay as replay_run
 from tierwise.runs.tune import tune
-from tierwise.schema import Policy, Recipe, StrategySpec, UsageLimits, Variant, load_job, uniform
+from tierwise.schema import (
+    Policy,
+    Recipe,
+    StrategySpec,
+    Turn,
+    UsageLimits,
+    Variant,
+    load_job,
+    uniform,
+)
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.samples import samples_needed
 from tierwise.serving import PolicyRuntime
@@ -63,7 +79,8 @@ def bought(tmp_path: Path, file: Path):
     tier = recorded_tier("small", recording, PRICE)
     with worlds.opened(tmp_path) as pool:
         account = Account("run", worlds.SEED, UsageLimits())
-        buyer = Trajectories(pool, worlds.TASK, tier, recording, account, library)
+        depth = recorded_depth(recording, worlds.TASK, None, {})
+        buyer = Trajectories(pool, worlds.TASK, tier, recording, depth, account, library)
         table = buyer.table(worlds.ITEMS, DEPTH, "test")
         assert pool.spent("run").usd == 0, "what was recorded was paid for elsewhere"
     return recording, library, tier, table
@@ -94,33 +111,44 @@ def test_what_was_recorded_is_what_was_bought(tmp_path, file) -> None:
             )
 
 
-def test_a_step_that_is_not_recorded_is_not_made_up(tmp_path, file) -> None:
+def test_a_chain_that_is_broken_off_counts_as_unanswered(tmp_path, file) -> None:
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     deep = ["query:2", "query:2", "answer"]
     lost = next(i for i, row in enumerate(lines) if row.get("path") == deep)
     part = made.write(tmp_path / "part.jsonl", lines[:lost] + lines[lost + 1 :])
     _, _, _, table = bought(tmp_path, part)
-    assert lines[lost]["item_id"] not in table.item_ids
-    assert table.n_items == len(worlds.ITEMS) - 1
+    assert table.n_items == len(worlds.ITEMS), "an item is not dropped by what one policy lacks"
+    node = Variant(
+        *(lines[lost][k] for k in ("prompt_id", "mode", "temperature")),
+        path=tuple(map(Turn.of, deep)),
+    )
+    at = table.item_ids.index(lines[lost]["item_id"]), lines[lost]["sample"]
+    rows = table.of(node)
+    assert (rows.score[at], rows.answers[at], rows.completion_usd[at]) == (0.0, -1, 0.0)
+    assert not any(np.isnan(Evaluator(table).evaluate(p).score).any() for p in POLICIES.values())
 
 
-def test_trajectories_without_the_answers_of_every_depth_say_what_is_missing(
-    tmp_path, file
-) -> None:
+def shrunk(file: Path) -> tuple[dict, tuple[str, ...]]:
+    """The strategies that the space of searches keeps, and what is said of it."""
+    depth = recorded_depth(Recording.load(file, "agent"), worlds.TASK, None, {})
+    return recorded_space(load_space("search"), depth).strategies, depth.remarks
+
+
+def test_rounds_without_the_answers_of_their_depth_are_left_out_and_said(tmp_path, file) -> None:
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     whole = [row for row in lines if len(row.get("path", [])) != 2 or row["path"][1] != "answer"]
-    with pytest.raises(UnsupportedError, match="the answer that it is made to give there"):
-        bought(tmp_path, made.write(tmp_path / "part.jsonl", whole))
+    strategies, said = shrunk(made.write(tmp_path / "part.jsonl", whole))
+    assert strategies["retrieval"]["rounds"] == (0,)
+    assert "trajectories of up to 0 rounds count; round 1, or the answer" in said[0]
 
 
 def test_a_space_shrinks_to_the_rounds_and_passages_that_are_recorded(file) -> None:
-    space = load_space("search")
-    shrunk = recorded_space(space, Recording.load(file, "agent")).strategies["retrieval"]
-    assert shrunk["rounds"] == (0, 1, 2, 3)
-    assert (shrunk["passages"], shrunk["samples"]) == ((2,), (1, 3))
+    retrieval = shrunk(file)[0]["retrieval"]
+    assert retrieval["rounds"] == (0, 1, 2, 3)
+    assert (retrieval["passages"], retrieval["samples"]) == ((2,), (1, 3))
     plain = [json.loads(line) for line in file.read_text().splitlines() if "path" not in line]
     bare = made.write(file.parent / "bare.jsonl", [r for r in plain if "path" not in r])
-    assert "retrieval" not in recorded_space(space, Recording.load(bare, "agent")).strategies
+    assert "retrieval" not in shrunk(bare)[0]
 
 
 def without_plain(rows):

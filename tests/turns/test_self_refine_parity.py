@@ -94,13 +94,16 @@ def test_nothing_is_bought_twice_and_a_replay_buys_nothing(tmp_path) -> None:
         )
 
 
-def test_an_item_with_a_failed_turn_is_not_in_the_table(tmp_path) -> None:
+def test_a_failed_turn_is_an_abstention_and_its_item_stays(tmp_path) -> None:
     needed = samples_needed([POLICIES["refined"]])
     with worlds.opened(tmp_path) as pool:
         table = worlds.buyer(pool, worlds.model(0.04)).table(worlds.ITEMS, needed, "test")
         assert pool.counts("failures") > 0
-    assert 0 < table.n_items < 10
+    assert table.n_items == len(worlds.ITEMS)
     assert table.complete.all()
+    lost = [rows for rows in table.nodes.values() if (rows.prompt_usd == 0).any()]
+    assert lost
+    assert all((rows.score[rows.prompt_usd == 0] == 0).all() for rows in lost)
 
 
 async def test_a_turn_that_fails_ends_the_chain_with_what_there_is() -> None:

@@ -184,7 +184,7 @@ def _exported(old: TierFiles, new: TierFiles, seeds: tuple[int, int]) -> PolicyC
 
 def _exported_row(tested: JudgedPolicies, tier: TierFiles) -> int:
     point = f"point:{tier.summary.operating_point}"
-    return tested.names[point if tier.summary.passed else "baseline"]
+    return tested.names[point if tier.summary.exports_chosen else "baseline"]
 
 
 def _side(judged: JudgedPolicies, row: int, table: SampleTable | None) -> Side:

@@ -413,7 +413,7 @@ def prompt_ranks(found: TierResult) -> tuple[RankRow, ...]:
     chosen = _scores(evaluator, variants, strategy)
 
     def origin(variant: Variant) -> str:
-        return q.variants.prompts[variant.prompt].origin
+        return q.prompts[variant.prompt].origin
 
     raced = [
         RankRow(

@@ -129,7 +129,11 @@ class Run:
                 tier.tested,
                 dict(zip(tier.test.item_ids, tier.test.inputs, strict=True)),
             )
-            chosen = f"point:{tier.summary.operating_point}" if tier.summary.passed else "baseline"
+            chosen = (
+                f"point:{tier.summary.operating_point}"
+                if tier.summary.exports_chosen
+                else "baseline"
+            )
             rows = {"baseline": tested.names["baseline"], "policy": tested.names[chosen]}
             for i, item in enumerate(tested.item_ids):
                 row: dict[str, Any] = {"tier": name, "item": item, **inputs.get(item, {})}

@@ -82,6 +82,11 @@ _OPTIONS = (
     click.option(
         "--operating-point", type=click.Choice(["economy", "balanced", "quality", "level"])
     ),
+    click.option(
+        "--gate",
+        type=click.Choice(["require", "advise"]),
+        help="Where nothing is proven, export the baseline (default) or the policy all the same.",
+    ),
     click.option("--max-usd-per-item", type=float, help="The best score at this cost at most."),
     click.option("--min-score", type=float, help="The cheapest that likely scores this."),
     click.option("--usd-per-point", type=float, help="What one point (.01) of score is worth."),

@@ -68,7 +68,7 @@ def show_results(
     console.print(fitting_table(tiers, console))
     for name, tier in tiers.items():
         found = result.found[name]
-        taken = found.points[found.chosen].policy if tier.passed else found.baseline
+        taken = found.points[found.chosen].policy if tier.exports_chosen else found.baseline
         console.print()
         console.print(Text.assemble((name, "bold"), "  ", verdict(tier)))
         for line in in_words(taken, tier.chosen.buckets):
@@ -152,6 +152,11 @@ def verdict(tier: TierSummary) -> str:
     ends = _ends(against.score_difference_ci95, "+.1f", 100)
     points = f"{n.points(against.score_difference)} points {ends}"
     alone = low is not None and low > 0
+    if tier.exports_chosen and not tier.passed:
+        return (
+            f"exported as asked (gate: advise), not proven: {points} against the baseline prompt, "
+            f"{cost} the cost"
+        )
     if not tier.passed:
         return (
             f"the baseline prompt stays: the best policy found ({points}, {cost} the cost) was "

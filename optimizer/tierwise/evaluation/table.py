@@ -69,12 +69,15 @@ class VariantTable:
         return float(known.max(initial=0.0))
 
     @property
+    def gaps(self) -> npt.NDArray[np.bool_]:
+        """(n_items, n_samples): where a sample is not there, and no chain had ended before."""
+        missing = np.isnan(self.score)
+        return missing if self.ended is None else missing & ~self.ended
+
+    @property
     def complete(self) -> npt.NDArray[np.bool_]:
         """(n_items,): items that have all ``n_samples`` samples; others are unsupported."""
-        missing = np.isnan(self.score)
-        if self.ended is not None:
-            missing &= ~self.ended
-        return np.logical_not(missing.any(axis=1))
+        return np.logical_not(self.gaps.any(axis=1))
 
     def rows(self, keep: npt.NDArray[np.intp]) -> VariantTable:
         """The samples of some items."""

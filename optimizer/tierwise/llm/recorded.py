@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import itertools
 import json
 import re
 import zlib
@@ -342,6 +343,7 @@ class Recording:
                 twice = f"sample {line.at} of {line.variant.label} on item {line.item_id!r} is there twice"
                 raise InputError(twice, path=path, line=line.line)
             of_item[line.at] = line.sample
+        _close_gaps(samples)
         if not lines:
             raise InputError("the recording holds no samples", path=path)
         if not samples:
@@ -360,6 +362,34 @@ class Recording:
     def variants(self) -> dict[Variant, Coverage]:
         """Every recorded prompt, mode and temperature, with its samples."""
         return {variant: _coverage(by_item) for variant, by_item in self.samples.items()}
+
+    @functools.cached_property
+    def counts(self) -> dict[Variant, dict[str, int]]:
+        """Variant -> item id -> its samples 0, 1, 2 … that are there without a gap.
+
+        Of plain answers, and of chains where they begin.
+        """
+        begun = {node: of for node, of in self.nodes.items() if node.parent is None}
+        return {
+            variant: {
+                item: next(n for n in itertools.count() if n not in of_item)
+                for item, of_item in by_item.items()
+            }
+            for variant, by_item in {**self.samples, **begun}.items()
+        }
+
+    def lacks(self, node: Variant, item_id: str, samples: int) -> bool:
+        """Whether one of the first ``samples`` chains of an item goes on to ``node``, unrecorded."""
+        above, at = [], node.parent
+        while at is not None:
+            above.append(self.nodes.get(at, {}).get(item_id, {}) if at.turn.name == "query" else {})
+            at = at.parent
+        there = self.nodes.get(node, {}).get(item_id, {})
+        return any(
+            index not in there
+            and not any(index in of and of[index].look_up is None for of in above)
+            for index in range(samples)
+        )
 
     @property
     def modes(self) -> dict[str, dict[str, object]]:
@@ -499,6 +529,21 @@ class RecordedModel:
 
 def _named(path: TurnPath) -> TurnPath:
     return tuple(Turn(turn.name) for turn in path)
+
+
+def _close_gaps(samples: Mapping[Variant, dict[str, dict[int, RecordedSample]]]) -> None:
+    """Number the samples of an item 0, 1, 2 …: an index that is skipped is no lost sample.
+
+    A plain answer and the chain of the same index keep one number.
+    """
+    there: dict[tuple[Variant, str], set[int]] = {}
+    for variant, by_item in samples.items():
+        for item, of_item in by_item.items():
+            there.setdefault((variant.root, item), set()).update(of_item)
+    for variant, by_item in samples.items():
+        for item, of_item in by_item.items():
+            number = {at: n for n, at in enumerate(sorted(there[variant.root, item]))}
+            by_item[item] = {number[at]: of_item[at] for at in sorted(of_item)}
 
 
 def _check_trajectories(

@@ -230,7 +230,7 @@ class Buyer:
                 if remark.about not in self._said:
                     self._said.add(remark.about)
                     self.listener(Remarked(self.tier.name, remark.text))
-        return self._with_refused(table, items, requests, counts), short
+        return self._with_refused(table, requests, trees, counts), short
 
     def _begin_judging(self) -> str:
         """Measure the judge on people's labels, before anything else; the cap that ended it."""
@@ -283,25 +283,40 @@ class Buyer:
     def _with_refused(
         self,
         table: SampleTable,
-        items: Sequence[Item],
         requests: Mapping[Variant, Sequence[Request]],
+        trees: Trees | None,
         counts: Mapping[Variant, npt.NDArray[np.intp]] | None,
     ) -> SampleTable:
-        """The table with failed samples as abstentions; items with no other sample keep none."""
+        """The table with failed samples as abstentions; items with no other sample keep none.
+
+        What follows a failed sample of a chain has failed with it.
+        """
         failed: dict[Variant, npt.NDArray[np.bool_]] = {}
-        for variant, rows in table.variants.items():
-            keys = [request.key for request in requests[variant]]
-            by_key = self.pool.failed(keys, self.account.run or None)
-            lost = np.zeros((len(keys), rows.n_samples), np.bool_)
-            for place, key in enumerate(keys):
-                most = rows.n_samples if counts is None else counts[variant][place]
-                lost[place, [i for i in by_key.get(key, ()) if i < most]] = True
-            failed[variant] = lost & np.isnan(rows.score)
+        everything = table.everything
+        for variant in (variant for level in parents_first(everything) for variant in level):
+            if not variant.path and variant not in table.variants:
+                continue  # what a difficulty signal asked
+            rows = everything[variant]
+            gaps, lost = rows.gaps, np.zeros(rows.score.shape, np.bool_)
+            if counts is not None:
+                gaps &= np.arange(rows.n_samples) < counts[variant][:, None]
+            places = [(int(i), int(d)) for i, d in np.argwhere(gaps)]
+            if variant.path:
+                asked = trees.level(variant).requests if trees else {}
+                keys = {place: asked[place].key for place in places if place in asked}
+            else:
+                keys = {(i, d): requests[variant][i].key for i, d in places}
+            by_key = self.pool.failed(set(keys.values()), self.account.run or None)
+            for place, key in keys.items():
+                lost[place] = place[1] in by_key.get(key, ())
+            if variant.parent in failed:
+                lost |= failed[variant.parent] & gaps
+            failed[variant] = lost
         if not any(lost.any() for lost in failed.values()):
             return table
         table, none, some = with_refused(table, failed, counts)
-        self._none |= {items[i].id for i in np.flatnonzero(none).tolist()}
-        self._some |= {items[i].id for i in np.flatnonzero(some).tolist()}
+        self._none |= {table.item_ids[i] for i in np.flatnonzero(none).tolist()}
+        self._some |= {table.item_ids[i] for i in np.flatnonzero(some).tolist()}
         return table
 
     def why_failed(self, variants: Iterable[Variant], items: Sequence[Item]) -> str:

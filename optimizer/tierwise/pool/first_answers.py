@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tierwise.errors import InputError
 from tierwise.evaluation import SampleTable
-from tierwise.evaluation.table import ABSTAINED
+from tierwise.evaluation.table import ABSTAINED, VariantTable
 from tierwise.llm import UNFINISHED
 from tierwise.pool.calls import Need
 from tierwise.pool.store import SamplePool
@@ -119,12 +119,13 @@ def with_refused(
 ) -> tuple[SampleTable, NDArray[np.bool_], NDArray[np.bool_]]:
     """``table`` with the samples that failed for good as abstentions of score 0 and no cost.
 
-    Else a prompt that overflows the context would erase its own failures. An item that failed under
-    every variant that it was asked under stays as it is, without samples.
+    Else a prompt that overflows the context would erase its own failures, and of chains that were
+    broken off only those that ended early would count. An item that failed under every variant that
+    it was asked under stays as it is, without samples.
 
     Args:
         table: of ``(n_items, n_samples)`` a variant, NaN where there is no sample.
-        failed: each variant of the table -> which of its samples failed for good.
+        failed: variants (all) and nodes (some) of the table -> which samples failed for good.
         counts: each variant -> how many samples of each item it was asked for; None: of all.
 
     Returns:
@@ -132,23 +133,33 @@ def with_refused(
     """
     none, some = np.ones(table.n_items, np.bool_), np.zeros(table.n_items, np.bool_)
     for variant, lost in failed.items():
-        gone = np.isnan(table.variants[variant].score).all(axis=1) & lost.any(axis=1)
-        none &= gone if counts is None else gone | (counts[variant] == 0)
+        if variant in table.variants:
+            gone = np.isnan(table.variants[variant].score).all(axis=1) & lost.any(axis=1)
+            none &= gone if counts is None else gone | (counts[variant] == 0)
         some |= lost.any(axis=1)
     none &= some
     some &= ~none
-    filled = {}
-    for variant, rows in table.variants.items():
-        here = failed[variant] & some[:, None]
-        filled[variant] = replace(
-            rows,
-            answers=np.where(here, np.int16(ABSTAINED), rows.answers),
-            score=np.where(here, 0.0, rows.score),
-            prompt_usd=np.where(here, 0.0, rows.prompt_usd),
-            completion_usd=np.where(here, 0.0, rows.completion_usd),
-            latency_s=np.where(here, 0.0, rows.latency_s),
-        )
-    return replace(table, variants=filled), none, some
+
+    def filled(of: Mapping[Variant, VariantTable]) -> dict[Variant, VariantTable]:
+        return {
+            variant: _unanswered(rows, failed[variant] & some[:, None])
+            if variant in failed
+            else rows
+            for variant, rows in of.items()
+        }
+
+    return replace(table, variants=filled(table.variants), nodes=filled(table.nodes)), none, some
+
+
+def _unanswered(rows: VariantTable, here: NDArray[np.bool_]) -> VariantTable:
+    return replace(
+        rows,
+        answers=np.where(here, np.int16(ABSTAINED), rows.answers),
+        score=np.where(here, 0.0, rows.score),
+        prompt_usd=np.where(here, 0.0, rows.prompt_usd),
+        completion_usd=np.where(here, 0.0, rows.completion_usd),
+        latency_s=np.where(here, 0.0, rows.latency_s),
+    )
 
 
 def cuts(

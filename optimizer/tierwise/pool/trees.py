@@ -238,11 +238,5 @@ def even(n_samples: Mapping[Variant, int]) -> dict[Variant, int]:
             whole[variant] = n_samples.get(variant, 0)
     most: dict[Variant, int] = {}
     for variant, n in whole.items():
-        most[_begins(variant)] = max(most.get(_begins(variant), 0), n)
-    return {variant: most[_begins(variant)] for variant in whole}
-
-
-def _begins(variant: Variant) -> Variant:
-    while variant.parent is not None:
-        variant = variant.parent
-    return variant
+        most[variant.beginning] = max(most.get(variant.beginning, 0), n)
+    return {variant: most[variant.beginning] for variant in whole}

@@ -86,6 +86,7 @@ def _facts(run: RunFiles) -> dict[str, str]:
         facts |= {
             "trials": run.job.trials,
             "operating point": run.job.operating_point,
+            "gate": run.job.gate,
             "gate margin": run.job.gate_margin,
             "baseline": run.job.baseline,
             "budget": f"usd {budget.usd}, calls {budget.calls}, tokens {budget.tokens}",

@@ -32,6 +32,7 @@ from tierwise.pool.run_dir import STUDIED, RunDir
 from tierwise.runs.prepare import Prepared
 from tierwise.runs.studied import entry
 from tierwise.schema import Job, Limits, LoadedTask, Policy, PolicyFile, PromptTemplate, TaskRef
+from tierwise.schema.job import GateMode
 from tierwise.schema.prompt import turns_used
 from tierwise.schema.result import (
     SUMMARY_SCHEMA,
@@ -114,7 +115,7 @@ class RunOutcome(NamedTuple):
 def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOutcome:
     """Write all files of the run."""
     run.clear_results()
-    policies = _write_policies(run, prepared.loaded, results)
+    policies = _write_policies(run, prepared, results)
     for name, found in results.found.items():
         arrays: dict[str, SampleTable | JudgedPolicies] = {
             f"tables.{name}.npz": found.study_table,
@@ -144,13 +145,15 @@ def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOu
     return RunOutcome(policies, summary)
 
 
-def _write_policies(run: RunDir, loaded: LoadedTask, results: RunResults) -> dict[str, PolicyFile]:
+def _write_policies(run: RunDir, prepared: Prepared, results: RunResults) -> dict[str, PolicyFile]:
     """The chosen point's file of each tier, and those of other points that were tested and passed."""
-    policies = {}
+    policies, mode = {}, prepared.job.gate
     for name, found in results.found.items():
         for point, gate in results.gates[name].items():
             judge = results.judges.get(name)
-            file = policy_file(found, point, gate, loaded, results.origins[name], judge)
+            verdict = GateVerdict(gate, "require" if judge and judge.faults else mode)
+            origin = results.origins[name]
+            file = policy_file(found, point, verdict, prepared.loaded, origin, judge)
             if point == found.chosen:
                 run.write(f"policies/{name}.yaml", file.dumps())
                 policies[name] = file
@@ -159,29 +162,45 @@ def _write_policies(run: RunDir, loaded: LoadedTask, results: RunResults) -> dic
     return policies
 
 
+class GateVerdict(NamedTuple):
+    """Whether the gate was passed, and what the job does where it was not."""
+
+    passed: bool
+    mode: GateMode = "require"
+
+    @property
+    def exports_chosen(self) -> bool:
+        """Whether the chosen policy is exported; else the baseline."""
+        return self.passed or self.mode == "advise"
+
+
 def policy_file(
     found: TierResult,
     point: str,
-    gate: bool,
+    verdict: GateVerdict,
     loaded: LoadedTask,
     origin: Origin,
     judge: JudgeSummary | None = None,
 ) -> PolicyFile:
-    """The file of an operating point, or of the baseline where the gate is not passed."""
+    """The file of an operating point, or of the baseline where the gate asks for that."""
     q = found.problem
     choice = found.points[point]
-    chosen = choice.policy if gate else found.baseline
+    chosen = choice.policy if verdict.exports_chosen else found.baseline
     held_out = found.held_out
     got, comparison = held_out.evaluations[chosen], held_out.comparisons[point]
-    distrusted = judge is not None and judge.faults
-    notes = (
-        []
-        if gate or distrusted
-        else [
-            f"The gate was not passed: {described(choice.policy)} was not shown to be better "
-            "than the baseline, or as good and cheaper. This is the baseline."
-        ]
-    )
+    notes: list[str] = []
+    if not verdict.passed and not (judge is not None and judge.faults):
+        what = "This policy" if verdict.exports_chosen else described(choice.policy)
+        what_for = (
+            "It is exported as the job asks (gate: advise)."
+            if verdict.exports_chosen
+            else "This is the baseline."
+        )
+        notes.append(
+            f"The gate was not passed: {what} was not shown to be better than the baseline, or as "
+            f"good and cheaper. {what_for}"
+        )
+    notes += found.bound_remarks
     if judge is not None:
         notes += [f"{text[:1].upper()}{text[1:]}." for text in remarks_on_judge(judge)]
     if not found.compute_gate.open:
@@ -224,7 +243,8 @@ def policy_file(
                 "policy": described(found.baseline),
                 **_numbers(ablation.measured(found.baseline, held_out.evaluations[found.baseline])),
             },
-            "gate": "passed" if gate else "not passed",
+            "gate": "passed" if verdict.passed else "not passed",
+            "gate_mode": verdict.mode,
             "compute_gate": found.compute_gate.name,
             "compute_gate_evidence": found.compute_gate.evidence(),
             "operating_point": point,
@@ -236,7 +256,7 @@ def policy_file(
             "tierwise": origin.version,
             "created": origin.created,
             "study": found.study_rounds[-1].name,
-            "trial": choice.candidate.trial if gate else -1,
+            "trial": choice.candidate.trial if verdict.exports_chosen else -1,
             "seed": q.seed,
             "pool_sha256": origin.pool_sha256,
             "prices_as_of": q.tier.price.as_of,
@@ -301,8 +321,9 @@ def _summary(run: RunDir, prepared: Prepared, results: RunResults) -> Summary:
         tiers={
             name: replace(
                 tier_summary(found, results.gates[name], results.billed[name]),
-                remarks=results.remarks.get(name, ()),
+                remarks=(*found.bound_remarks, *results.remarks.get(name, ())),
                 judge=results.judges.get(name),
+                gate_mode=prepared.job.gate,
             )
             for name, found in results.found.items()
         },

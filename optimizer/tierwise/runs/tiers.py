@@ -21,13 +21,17 @@ from tierwise.runs.prepare import JUDGE_ADDRESS, Prepared, share_of
 from tierwise.runs.proposing import Desk
 from tierwise.runs.recordings import (
     FREE,
+    Meter,
     MeteredSamples,
+    RecordedDepth,
     RecordedSamples,
     Trajectories,
     check_queries,
     fingerprint,
     library_from,
+    recorded_baseline,
     recorded_cost,
+    recorded_depth,
     recorded_space,
     recorded_variants,
     scores_of,
@@ -202,8 +206,19 @@ def _on_a_recording(
     def path_of(name: str) -> Path:
         return Path(job.tiers[name].recordings or "")
 
-    recording = Recording.load(path_of(tier.name), tier.model)
-    variants = recorded_variants(recording, tier, job.baseline)
+    recording, task = Recording.load(path_of(tier.name), tier.model), prepared.loaded.task
+    others = {
+        one.tier.name: (
+            Recording.load(path_of(one.tier.name), one.tier.model),
+            one.tier,
+            tuple(one.variants),
+        )
+        for one in targets
+    }
+    baseline = recorded_baseline(recording, tier, job.baseline)
+    depth = recorded_depth(recording, task, baseline, others)
+    variants = recorded_variants(recording, depth, baseline)
+    recorded = Recorded(recording, depth)
     metered = job.tiers[tier.name].metered
     if metered and recording.nodes:
         raise InputError(
@@ -212,34 +227,38 @@ def _on_a_recording(
     cap = share_of(job, tier, prepared.tiers) if metered else UsageLimits()
     size = searches.search_size if metered else FREE
     cost = recorded_cost(recording, tier) if metered else SampleCost(0.0, 0.0)
-    problem = _problem(prepared, tier, variants, size, cap, cost, recording)
+    problem = _problem(prepared, tier, variants, size, cap, cost, recorded)
     if recording.nodes and not targets:
-        buyer = _trajectories(searches, tier, recording, path_of(tier.name))
+        buyer = _trajectories(searches, tier, recorded, path_of(tier.name))
         found = search(_begun(problem, searches.studied, targets), buyer, searches.listener)
-        return Searched(found, fingerprint(path_of(tier.name)))
-    others = {
-        one.tier.name: (Recording.load(path_of(one.tier.name), one.tier.model), one.tier)
-        for one in targets
-    }
-    samples = RecordedSamples(recording, prepared.loaded.task, tier, others)
+        return Searched(found, fingerprint(path_of(tier.name)), buyer.remarks)
+    samples = RecordedSamples(recording, task, tier, depth, others)
     if metered:
         paid = {v: of for target in targets for v, of in target.paid.items()}
-        samples = MeteredSamples(recording, prepared.loaded.task, tier, cap, others, paid)
+        samples = MeteredSamples(recording, task, tier, depth, others, Meter(cap, paid))
     found = search(_begun(problem, searches.studied, targets), samples, searches.listener)
     paths = dict.fromkeys(path_of(name) for name in (tier.name, *others))
     marks = [fingerprint(path) for path in paths]
     whole = marks[0] if len(marks) == 1 else hashlib.sha256("".join(marks).encode()).hexdigest()
     used = samples.spent if isinstance(samples, MeteredSamples) else None
-    return Searched(replace(found, prompt_table=samples.everything()), whole, metered=used)
+    found = replace(found, prompt_table=samples.everything())
+    return Searched(found, whole, samples.remarks, metered=used)
 
 
-def _trajectories(searches: Searches, tier: Tier, recording: Recording, path: Path) -> Trajectories:
-    loaded, library = searches.prepared.loaded, None
+class Recorded(NamedTuple):
+    """A recording, and how far it goes."""
+
+    recording: Recording
+    depth: RecordedDepth
+
+
+def _trajectories(searches: Searches, tier: Tier, recorded: Recorded, path: Path) -> Trajectories:
+    loaded, library, recording = searches.prepared.loaded, None, recorded.recording
     if loaded.retriever is not None:
         check_queries(recording, loaded.task, loaded.retriever.spec)
         library = library_from(recording, loaded.retriever.spec, path)
     account = Account(searches.run, searches.prepared.job.seed, UsageLimits())
-    return Trajectories(searches.pool, loaded.task, tier, recording, account, library)
+    return Trajectories(searches.pool, loaded.task, tier, *recorded, account, library)
 
 
 def _begun(
@@ -257,12 +276,13 @@ def _problem(
     search_size: SearchSize,
     cap: UsageLimits,
     assumed: SampleCost,
-    recording: Recording | None = None,
+    recorded: Recorded | None = None,
 ) -> TierProblem:
     job, task = prepared.job, prepared.loaded.task
+    recording = None if recorded is None else recorded.recording
     scores, space = scores_of(task, tier, recording), prepared.space
-    if recording is not None:
-        space = recorded_space(space, recording)
+    if recorded is not None:
+        space = recorded_space(space, recorded.depth)
     return TierProblem(
         task,
         tier,

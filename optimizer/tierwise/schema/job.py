@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -134,6 +134,8 @@ class ProposalSpec(Strict):
             raise InputError(f"proposals.usd must be above 0, got {self.usd:g}")
 
 
+GateMode = Literal["require", "advise"]
+
 OPERATING_POINTS = ("economy", "balanced", "quality")
 """By name; the others are {max_usd_per_item: …}, {min_score: …} and {usd_per_point: …}."""
 
@@ -209,6 +211,8 @@ class Job(Strict):
         space: "" is what the task asks for (``runs.space_of``).
         tiers: from the weakest to the strongest.
         escalate_to: tiers that any tier before them may escalate to.
+        gate: what is exported where nothing is proven: the baseline (``require``), or the chosen
+            policy with the verdict beside it (``advise``).
         gate_margin: score that a cheaper policy may lose and still count as equal.
         max_outage_s: how long a provider that answers nobody is waited for; 0: not at all.
         storage: refused, as every ``engine`` but ``local``, until there is more than one.
@@ -230,6 +234,7 @@ class Job(Strict):
     )
     trials: Count = 300
     operating_point: PointKeys = "balanced"
+    gate: GateMode = "require"
     gate_margin: Annotated[float, Field(ge=0, lt=1), PlainSerializer(float)] = 0.02
     proposals: Annotated[ProposalSpec | None, IF_SET] = None
     storage: Annotated[str | None, AfterValidator(_not_built), Field(exclude=True)] = None
@@ -255,6 +260,8 @@ class Job(Strict):
             yield InputError(f"seed must be at least 0, got {self.seed}")
         if not 0 <= self.max_outage_s < math.inf:
             yield InputError(f"max_outage_s must be at least 0, got {self.max_outage_s:g}")
+        if self.gate not in get_args(GateMode):
+            yield InputError(f"gate must be require or advise, got {self.gate!r}")
         if not 0 <= self.gate_margin < 1:
             yield InputError(f"gate_margin must be in [0, 1), got {self.gate_margin:g}")
         try:
@@ -348,7 +355,7 @@ def default_job() -> Job:
     return Job(tiers={name: TierSpec(f"embedded/{name}") for name in names})
 
 
-_PLAIN = {"task", "space", "baseline", "seed", "trials", "gate_margin", "max_outage_s"}
+_PLAIN = {"task", "space", "baseline", "seed", "trials", "gate", "gate_margin", "max_outage_s"}
 _BUDGET = {"budget_usd": "usd", "max_calls": "calls", "max_tokens": "tokens", "seconds": "seconds"}
 
 

@@ -79,6 +79,14 @@ class Variant(NamedTuple):
         """The variant of its samples' parents; None where its samples begin a request."""
         return self._replace(path=path_above(self.path)) if len(self.path) > 1 else None
 
+    @property
+    def beginning(self) -> Variant:
+        """The variant that its chain begins with: it decides how many samples all of them have."""
+        at = self
+        while (above := at.parent) is not None:
+            at = above
+        return at
+
     def begun(self, turn: Turn) -> Variant:
         """This variant asked for ``turn`` at once."""
         return self._replace(path=() if turn == ROOT else (turn,))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tierwise.errors import InputError
+from tierwise.schema.job import GateMode
 from tierwise.schema.policy import Difficulty, Param, Recipe
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.usage import Usage
@@ -587,7 +588,8 @@ class TierSummary(Written):
     Attributes:
         spending: of calls that were answered.
         possibly_billed: the most that calls without an answer may cost beside it; None: no such.
-        operating_point: name of the job's point; it is exported where its gate was passed.
+        operating_point: name of the job's point; it is exported where its gate was passed, or
+            under ``gate_mode: advise``.
         ablation: the steps from the baseline prompt at one sample to the full policy, in order.
         front: of the last study, on its own items.
         signals: None where there are too few samples to tell.
@@ -626,6 +628,7 @@ class TierSummary(Written):
     end: SearchEnd
     remarks: tuple[str, ...] = ()
     judge: JudgeSummary | None = None
+    gate_mode: GateMode = "require"
 
     def __post_init__(self) -> None:
         if self.operating_point not in self.operating_points:
@@ -633,8 +636,17 @@ class TierSummary(Written):
 
     @property
     def passed(self) -> bool:
-        """Whether the job's operating point is exported; else the baseline is."""
+        """Whether the gate was passed."""
         return self.gate == "passed"
+
+    @property
+    def exports_chosen(self) -> bool:
+        """Whether the job's operating point is exported; else the baseline is.
+
+        What a judge that is not to be trusted has chosen is not.
+        """
+        distrusted = self.judge is not None and bool(self.judge.faults)
+        return self.passed or (self.gate_mode == "advise" and not distrusted)
 
     @property
     def chosen(self) -> PointSummary:
@@ -644,7 +656,7 @@ class TierSummary(Written):
     @property
     def exported(self) -> Measured:
         """The exported policy."""
-        return self.chosen if self.passed else self.baseline
+        return self.chosen if self.exports_chosen else self.baseline
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,9 @@ def allocate(
 ) -> Allocation:
     """The front of all allocations over the space's signals, buckets and a grid of recipe_grid."""
     grid = recipe_grid(dimensions, steps=3)
-    uniform = [evaluator.evaluate(Policy((recipe,))) for recipe in grid]
+    judged = {recipe: evaluator.evaluate(Policy((recipe,))) for recipe in grid}
+    grid = [recipe for recipe, e in judged.items() if not np.isnan(e.score).any()]
+    uniform = [judged[recipe] for recipe in grid]
     score = np.array([e.score for e in uniform])
     usd = np.array([e.usd for e in uniform])
     found: list[tuple[Proposal, float, float]] = []

@@ -108,7 +108,8 @@ def decide(
         max(space.buckets) > 1
     ):  # a probe, then another variant: as a cascade, whose cost is the same
         staged = replace(space, strategies={"cascade": {}, **space.strategies})
-    listed = cascades(evaluator, Dimensions(staged, tuple(table.variants), logprobs, most))
+    depths = {variant: rows.n_samples for variant, rows in table.variants.items()}
+    listed = cascades(evaluator, Dimensions(staged, depths, logprobs))
     more = [*_strategies(table, space, logprobs), *_searches(table, space), *listed]
     candidates = [Candidate(policy, -1, evaluator.evaluate(policy)) for policy in singles + more]
     supported = [c for c in candidates if not np.isnan(c.evaluation.score).any()]

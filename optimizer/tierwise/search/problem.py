@@ -142,8 +142,7 @@ class EscalationTarget:
 
     Attributes:
         prompts: those of its variants.
-        variants: named with the tier.
-        n_samples: of a variant, that its study looked at.
+        variants: named with the tier, with the samples of each that its study looked at.
         one_sample: its best prompt at one sample by balanced utility: "always the strong tier".
         tuned: the policy that its own search chose.
         paid: variant -> item -> samples that its own search paid for.
@@ -151,8 +150,7 @@ class EscalationTarget:
 
     tier: Tier
     prompts: Mapping[str, PromptTemplate]
-    variants: tuple[Variant, ...]
-    n_samples: int
+    variants: Mapping[Variant, int]
     one_sample: Policy
     tuned: Policy
     paid: Mapping[Variant, Mapping[str, int]] = field(default_factory=dict)
@@ -223,7 +221,7 @@ class TierProblem:
     @property
     def escalated_to(self) -> dict[Variant, int]:
         """The targets' variants, with the samples of each that a study may look at."""
-        return {variant: target.n_samples for target in self.targets for variant in target.variants}
+        return {variant: n for target in self.targets for variant, n in target.variants.items()}
 
     @property
     def point(self) -> str:
@@ -264,17 +262,16 @@ class TierProblem:
         """The permutations of samples that policies are judged on, common to all trials."""
         return Permutations(self.search_size.permutations, self.seed)
 
-    def dimensions(self, variants: tuple[Variant, ...], n_samples: int) -> Dimensions:
-        """What a study may choose from, with ``n_samples`` samples of each of ``variants``."""
+    def dimensions(self, table: SampleTable, variants: Sequence[Variant]) -> Dimensions:
+        """What a study of ``variants`` on ``table`` may choose from: no more than its samples."""
         of = [self.tiers[variant.tier or self.tier.name] for variant in variants]
         return Dimensions(
             self.space,
-            variants,
+            {variant: table.of(variant).n_samples for variant in variants},
             all(tier.logprobs for tier in of),
-            n_samples,
             self.scores,
             self.ready_signals,
-            min(self.escalated_to.values(), default=n_samples),
+            {node: rows.n_samples for node, rows in table.nodes.items()},
         )
 
     def evaluator(self, table: SampleTable, *, exact: bool = True) -> Evaluator:

@@ -43,7 +43,10 @@ _PRICES = (-2.0, 0.5)
 """Powers of ten between which a price lies, in (range of scores) / (median dollars)."""
 
 DRAFTS = 12
-"""Most drafts of a trial; the last is taken as it is."""
+"""Drafts of a trial from a parent or in turn."""
+
+FRESH_DRAFTS = 60
+"""Drafts of a trial at random after these; where none is new there is hardly one left."""
 
 SIGNAL, CUTS = "signal", "cuts"
 _SIZES = ("buckets", "variants")
@@ -74,7 +77,7 @@ class Walk:
 
 
 IsNew = Callable[[Walk, Sequence[FrozenTrial]], bool]
-"""(walk, trials that were told) -> whether the walk comes to a policy that is none of theirs."""
+"""(walk, trials that were told) -> whether the walk comes to a policy that is worth a trial."""
 
 
 class PartwiseSampler(optuna.samplers.BaseSampler):
@@ -93,28 +96,37 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         self._kept: dict[str, Any] = {}
         self._stepped: set[str] = set()
         self._known: set[str] = set()
+        self._drafted = -1
         self._begin(0, ())
 
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Draft a policy, until one is new."""
-        done = [
-            t
-            for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if t.values[0] == t.values[0]
-        ]
-        self._draft = {}
-        for draft in range(DRAFTS):
-            self._rng = np.random.default_rng([*self._key, trial.number, draft])
-            self._choose(trial.number, done)
-            if self._is_new is None:
-                return
-            walk = Walk(self.sample)
-            if self._is_new(walk, done) or draft == DRAFTS - 1:
-                self._draft = walk.asked
-                return
+    def draft(self, study: optuna.Study) -> bool:
+        """Draft the next trial; False where no draft of many comes to a new policy."""
+        return self._draft_of(study, len(study.get_trials(deepcopy=False)))
 
-    def _choose(self, number: int, done: Sequence[FrozenTrial]) -> None:
-        """Choose a parent and the parts to change."""
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Draft a policy, if ``draft`` has not."""
+        if trial.number != self._drafted:
+            self._draft_of(study, trial.number)
+
+    def _draft_of(self, study: optuna.Study, number: int) -> bool:
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        self._draft, self._drafted = {}, number
+        for draft in range(DRAFTS + FRESH_DRAFTS):
+            self._rng = np.random.default_rng([*self._key, number, draft])
+            self._choose(number + draft, done if draft < DRAFTS else None)
+            if self._is_new is None:
+                return True
+            walk = Walk(self.sample)
+            if self._is_new(walk, done):
+                self._draft = walk.asked
+                return True
+        return False
+
+    def _choose(self, number: int, done: Sequence[FrozenTrial] | None) -> None:
+        """Choose a parent and the parts to change; all anew where ``done`` is None."""
+        if done is None:
+            self._begin(None, ())
+            return
         if len(done) < self._startup:
             self._begin(number, ())
             return

@@ -26,13 +26,17 @@ SCREENED_CHAINS = 1
 one."""
 
 
+SAMPLE_COUNTS = ("samples", "max_samples", "window")
+"""Parameters of strategies that count samples."""
+
+
 class Samples(Protocol):
     """Where a search gets its tables from; ``free``: looking at more of them costs nothing."""
 
     free: bool
 
     def most(self, variant: Variant) -> int:
-        """The most samples that every item of the variant can have."""
+        """The most samples that the items of the variant can have."""
         ...
 
     def table(
@@ -63,7 +67,7 @@ def most_samples(space: SearchSpace) -> int:
     probed = any(signal(kind).probes and turn_of(kind) == ANSWER for kind in space.signals)
     most = int(space.probe_samples.high) if probed and max(space.buckets) > 1 else 1
     for dims in space.strategies.values():
-        for name in ("samples", "max_samples"):
+        for name in SAMPLE_COUNTS:
             dimension = dims.get(name)
             if isinstance(dimension, Range):
                 most = max(most, int(dimension.high))

@@ -30,7 +30,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation, Evaluator
 from tierwise.schema import LEVEL, Policy
 from tierwise.search.problem import BOUNDED
@@ -339,9 +338,6 @@ def select_points(
         margin: score that an equal policy may be short of.
         strong: with escalation targets, the strongest one's prompt at one sample.
         only: name of the one point that is wanted; None: all of them.
-
-    Raises:
-        UnsupportedError: no policy keeps to the job's own bound of dollars.
     """
     table = CandidateTable.of(candidates)
     aims: dict[str, Aim] = {
@@ -350,7 +346,7 @@ def select_points(
         "quality": Utility(),
     }
     if not isinstance(wanted, str):
-        aims[BOUNDED] = _bounded(table, wanted, margin)
+        aims[BOUNDED] = _bounded(wanted, margin)
     if strong is not None:
         at = next(i for i, c in enumerate(candidates) if c.policy == strong)
         aims[LEVEL] = CheapestLevel(margin, other=at)
@@ -361,19 +357,33 @@ def select_points(
     }
 
 
-def _bounded(table: CandidateTable, bound: Mapping[str, float], margin: float) -> Aim:
+def _bounded(bound: Mapping[str, float], margin: float) -> Aim:
     """The aim of ``max_usd_per_item``, ``min_score`` or ``usd_per_point``."""
     ((name, value),) = bound.items()
     if name == "max_usd_per_item":
-        least = float(table.usd.mean(axis=1).min())
-        if least > value:
-            raise UnsupportedError(
-                f"no policy costs at most ${value:g} an item; the cheapest costs ${least:.3g}"
-            )
         return Utility(max_usd=value)
     if name == "min_score":
         return CheapestLevel(margin, least=value)
     return Utility(0.0, usd_weight=1 / (100 * value))
+
+
+def out_of_reach(choice: PointChoice, wanted: str | Mapping[str, float]) -> str:
+    """What is said where the job's own bound is not reached: what was taken is the nearest."""
+    if isinstance(wanted, str):
+        return ""
+    ((name, value),) = wanted.items()
+    got = choice.candidate.evaluation
+    if name == "max_usd_per_item" and got.mean_usd > value:
+        return (
+            f"max_usd_per_item ${value:g} is out of reach: the cheapest policy that was found costs "
+            f"${got.mean_usd:.3g} an item on validation items"
+        )
+    if name == "min_score" and got.mean_score < value:
+        return (
+            f"min_score {value:g} is out of reach: the best policy that was found scores "
+            f"{float(choice.evidence.score.mean()):.3f} on validation items that it was not chosen on"
+        )
+    return ""
 
 
 def price_aim(wanted: str | Mapping[str, float]) -> Utility:

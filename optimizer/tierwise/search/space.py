@@ -23,6 +23,7 @@ from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Var
 from tierwise.schema.policy import Param
 from tierwise.schema.result import Proposal
 from tierwise.schema.space import Dimension, Range, SearchSpace
+from tierwise.search.samples import SAMPLE_COUNTS, samples_needed
 from tierwise.strategies import Cascade, Single, build, one_answer_ends, paths_in, width_of
 from tierwise.tasks.verifiers import LOGPROBS
 
@@ -69,6 +70,33 @@ def without_search(space: SearchSpace) -> SearchSpace:
 
     strategies = {kind: dims for kind, dims in space.strategies.items() if not searches(kind)}
     return replace(space, strategies=strategies or {"single": {}})
+
+
+def within_depth(space: SearchSpace, most: int) -> SearchSpace:
+    """``space`` with no count of samples above ``most``; a strategy with none left is left out."""
+    strategies: dict[str, dict[str, Dimension]] = {}
+    for kind, dimensions in space.strategies.items():
+        fitting = {
+            name: _at_most(dimension, most) if name in SAMPLE_COUNTS else dimension
+            for name, dimension in dimensions.items()
+        }
+        if all(fitting.values()):
+            strategies[kind] = fitting
+    probes = clipped(space.probe_samples, most)
+    return replace(space, strategies=strategies or {"single": {}}).with_difficulty(
+        probe_samples=probes
+    )
+
+
+def _at_most(dimension: Dimension, most: int) -> Dimension:
+    if isinstance(dimension, Range):
+        return clipped(dimension, most) if dimension.low <= most else ()
+    return tuple(value for value in dimension if not isinstance(value, int) or value <= most)
+
+
+def clipped(counts: Range, most: int) -> Range:
+    """``counts`` with both ends at most ``most``."""
+    return replace(counts, low=min(counts.low, most), high=min(counts.high, most))
 
 
 # Trial parameters
@@ -124,18 +152,23 @@ class Dimensions:
     """The space of one study: what may be chosen, with the variants that are still in the race.
 
     Attributes:
+        depths: variant -> the most samples of it that a policy may ask for on an item.
         scores: the scores that this tier's samples have; None: log-probabilities, if ``logprobs``.
         ready_signals: self-report and fitted signals -> how a policy may use them.
-        samples_of_target: the most samples of an escalation target's variant; None: as of others.
+        nodes: turns below and beside plain answers, likewise; None: all of the space.
     """
 
     space: SearchSpace
-    variants: tuple[Variant, ...]
+    depths: Mapping[Variant, int]
     logprobs: bool
-    max_samples: int
     scores: frozenset[str] | None = None
     ready_signals: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
-    samples_of_target: int | None = None
+    nodes: Mapping[Variant, int] | None = None
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The variants, in a stable order."""
+        return tuple(self.depths)
 
     @property
     def own(self) -> tuple[Variant, ...]:
@@ -145,12 +178,21 @@ class Dimensions:
     @property
     def alone(self) -> Dimensions:
         """The same without the variants of other tiers."""
-        return replace(self, variants=self.own)
+        return replace(self, depths={variant: self.depths[variant] for variant in self.own})
 
-    def n_samples(self, variants: Sequence[Variant]) -> int:
-        """The most samples of each of ``variants`` that a policy may ask for."""
-        above = any(variant.tier for variant in variants) and self.samples_of_target is not None
-        return min(self.max_samples, self.samples_of_target or 0) if above else self.max_samples
+    def most(self, variants: Sequence[Variant]) -> int:
+        """The most samples of ``variants`` together, asked in turn."""
+        return len(variants) * min(self.depths[variant] for variant in variants)
+
+    def supports(self, policy: Policy) -> bool:
+        """Whether there are all samples that ``policy`` may ask for."""
+        nodes = self.nodes
+        return all(
+            (nodes is None or n <= nodes.get(variant, 0))
+            if variant.path
+            else n <= self.depths.get(variant, n)
+            for variant, n in samples_needed([policy]).items()
+        )
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -215,7 +257,8 @@ class Dimensions:
 
     def _probe(self, trial: TrialLike) -> Probe:
         variants = self._portfolio(trial, "probe", self.space.probe_variants, self.own)
-        samples = int(_number(_suggest(trial, "probe.samples", self.space.probe_samples)))
+        wanted = clipped(self.space.probe_samples, self.most(variants))
+        samples = int(_number(_suggest(trial, "probe.samples", wanted)))
         return Probe(variants, max(samples, len(variants)))
 
     def _recipe(self, trial: TrialLike, bucket: int) -> Recipe:
@@ -223,6 +266,8 @@ class Dimensions:
         kind = str(trial.suggest_categorical(f"b{bucket}.strategy", self.kinds))
         params: dict[str, Param] = {}
         for name, dimension in self.space.strategies[kind].items():
+            if name in SAMPLE_COUNTS and isinstance(dimension, Range):
+                dimension = clipped(dimension, self.most(variants))
             params[name] = _suggest(trial, f"b{bucket}.{kind}.{name}", dimension)
         strategy = StrategySpec.of(kind, repaired(kind, params))
         # A variant that would never be sampled from is not part of the recipe.
@@ -418,7 +463,7 @@ def recipe_grid(dimensions: Dimensions, steps: int = _STEPS) -> list[Recipe]:
             if len({variant.tier for variant in chosen}) > 1:
                 continue  # a vote over two tiers is left to the sampler
             # One sample of a portfolio is one sample of its first variant.
-            specs = strategy_grid(dimensions, dimensions.n_samples(chosen) * size, steps)
+            specs = strategy_grid(dimensions, dimensions.most(chosen), steps)
             found += [Recipe(chosen, spec) for spec in specs if width_of(build(spec)) >= size]
     return found
 

@@ -186,9 +186,8 @@ def kept(
     problem: TierProblem, table: SampleTable, variants: Sequence[Variant], n: int
 ) -> tuple[Variant, ...]:
     """The ``n`` most useful of the variants whose envelopes over strategies are not dominated."""
-    n_samples = min(rows.n_samples for rows in table.variants.values())
-    dims = problem.dimensions(tuple(variants), n_samples)
-    ways = [SINGLE, *strategy_grid(dims, n_samples, steps=3)]
+    dims = problem.dimensions(table, variants)
+    ways = [SINGLE, *strategy_grid(dims, max(dims.depths.values()), steps=3)]
     points = envelope(problem.evaluator(table), variants, list(dict.fromkeys(ways)))
     always = (problem.variants.baseline, *watched(problem.ready_signals))
     return most_useful(points, survivors(points), n, always=always)
@@ -345,7 +344,7 @@ def _gate_decision(explored: Explored) -> GateDecision:
     found = decision(table)
     if found.open or table.n_items >= size.race_items:
         return found
-    n_samples = min(rows.n_samples for rows in table.variants.values())
+    n_samples = max(rows.n_samples for rows in table.variants.values())
     wanted = with_nodes(explored.variants, n_samples, problem.space, SCREENED_CHAINS)
     items = problem.items("validation")[: size.race_items]
     return decision(explored.samples.table(items, wanted, "compute gate"))
@@ -398,12 +397,9 @@ def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant]
 def race(explored: Explored, listener: Listener, known: Sequence[Proposal] = ()) -> Explored:
     """Spend a third of the trials on the racing items; keep the variants that are worth a study."""
     problem, size = explored.problem, explored.problem.search_size
-    n_samples = min(size.race_samples, explored.n_samples)
     items = problem.items("validation")[: size.race_items]
-    table = explored.samples.table(items, _deep(problem, explored.variants, n_samples), "race")
-    study_round = _opened(
-        problem, table, explored.variants, n_samples, number=problem.study_rounds + 1
-    )
+    table = explored.samples.table(items, _deep(explored, size.race_samples), "race")
+    study_round = _opened(problem, table, explored.variants, problem.study_rounds + 1)
     _judge(problem, study_round, problem.trials // 3, listener, known)
     study_round.evaluator.forget()
     variants = kept(problem, table, explored.variants, size.study_variants)
@@ -415,12 +411,10 @@ def study(explored: Explored, listener: Listener) -> Explored:
 
     What the race judged is judged again on the larger table; a front is read from here alone.
     """
-    problem, n_samples = explored.problem, explored.n_samples
+    problem = explored.problem
     items = problem.items("validation")[: problem.search_size.study_items]
-    table = explored.samples.table(items, _deep(problem, explored.variants, n_samples), "study")
-    study_round = _opened(
-        problem, table, explored.variants, n_samples, number=problem.study_rounds + 2
-    )
+    table = explored.samples.table(items, _deep(explored), "study")
+    study_round = _opened(problem, table, explored.variants, problem.study_rounds + 2)
     raced = [judged.proposal for judged in explored.study.judged.values()]
     _judge(problem, study_round, problem.trials - problem.trials // 3, listener, raced)
     study_round.try_alone()
@@ -430,26 +424,24 @@ def study(explored: Explored, listener: Listener) -> Explored:
     return replace(explored, study_rounds=(*explored.study_rounds, study_round), end=end)
 
 
-def _deep(problem: TierProblem, variants: Sequence[Variant], n_samples: int) -> dict[Variant, int]:
-    """``n_samples`` samples of ``variants`` and of the targets', and what signals ask."""
-    wanted = {**with_nodes(variants, n_samples, problem.space), **asked_of(problem.ready_signals)}
-    for variant, most in problem.escalated_to.items():
-        wanted |= with_nodes((variant,), min(most, n_samples), problem.space)
-    return wanted
+def _deep(explored: Explored, most: int | None = None) -> dict[Variant, int]:
+    """All samples of the variants and the targets', at most ``most``, and what signals ask."""
+    problem, space = explored.problem, explored.problem.space
+    bound = most_samples(space) if most is None else min(most, most_samples(space))
+    wanted = with_nodes(explored.variants, min(explored.n_samples, bound), space)
+    for variant, n in problem.escalated_to.items():
+        wanted |= with_nodes((variant,), min(n, bound), space)
+    return {**wanted, **asked_of(problem.ready_signals)}
 
 
 def _opened(
-    problem: TierProblem,
-    table: SampleTable,
-    variants: tuple[Variant, ...],
-    n_samples: int,
-    number: int,
+    problem: TierProblem, table: SampleTable, variants: tuple[Variant, ...], number: int
 ) -> StudyRound:
-    """Study round ``number`` on ``table``; a policy may take ``n_samples`` samples of a variant.
+    """Study round ``number`` on ``table``.
 
     Variants of escalation targets take part in buckets, not in a probe.
     """
-    dims = problem.dimensions((*variants, *problem.escalated_to), n_samples)
+    dims = problem.dimensions(table, (*variants, *problem.escalated_to))
     name = f"{problem.task.name}/{problem.tier.name}/g{number}"
     return StudyRound(name, problem.evaluator(table), dims, problem.seed, number)
 
@@ -504,11 +496,7 @@ def candidates_of(explored: Explored) -> tuple[list[Candidate], Evaluator]:
 
 
 def select(explored: Explored) -> Selection:
-    """Choose a policy for each operating point.
-
-    Raises:
-        UnsupportedError: no policy keeps to the job's own bound of dollars.
-    """
+    """Choose a policy for each operating point."""
     problem, targets = explored.problem, explored.problem.targets
     candidates, judge = candidates_of(explored)
     wanted, margin = problem.operating_point, problem.margin

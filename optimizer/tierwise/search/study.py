@@ -75,7 +75,8 @@ class StudyRound:
 
     def __post_init__(self) -> None:
         self.judged: dict[Policy, EvaluatedTrial] = {}
-        self._enqueued: set[object] = set()
+        self._tried: set[Policy] = set()
+        """Policies that wait to be judged, or could not be."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
             study_name=self.name,
@@ -84,19 +85,26 @@ class StudyRound:
         )
 
     def is_new(self, walk: Walk, told: Sequence[FrozenTrial]) -> bool:
-        """Whether a walk over the space comes to a policy that no trial was told of."""
+        """Whether a walk over the space comes to a policy that can be judged, and was not yet."""
         policy = self._policy(self.dimensions.propose(walk))
         known = {trial.user_attrs.get(POLICY) for trial in told}
-        return policy is not None and described(policy) not in known
+        return policy is not None and described(policy) not in known and self._worth_a_trial(policy)
+
+    def _worth_a_trial(self, policy: Policy) -> bool:
+        known = policy in self._tried or policy in self.judged
+        return not known and self.dimensions.supports(policy)
 
     def enqueue(self, proposals: Sequence[Proposal]) -> None:
-        """Have these judged first; what the space does not hold is left out."""
+        """Have these judged first; what the space and its samples do not hold is left out."""
         for proposal in proposals:
             params = parameters_of(proposal, self.dimensions)
-            key = None if params is None else tuple(sorted(params.items(), key=repr))
-            if params is not None and key not in self._enqueued:
-                self._enqueued.add(key)
-                self.study.enqueue_trial(params)
+            if params is None:
+                continue
+            policy = self._policy(self.dimensions.propose(Walk(given(params))))
+            if policy is None or not self._worth_a_trial(policy):
+                continue
+            self._tried.add(policy)
+            self.study.enqueue_trial(params)
 
     def judge_again(self, proposals: Sequence[Proposal]) -> None:
         """Judge an earlier round's policies on this table, as trials of this study."""
@@ -115,14 +123,18 @@ class StudyRound:
         self.judge_again([p for p in alone if Policy(p.buckets) not in self.judged])
 
     def run(self, trials: int, best: Callable[[EvaluatedTrial], None] | None = None) -> None:
-        """Ask, judge and tell ``trials`` trials."""
+        """Ask, judge and tell ``trials`` trials; fewer where the space has no other policy."""
         for _ in range(trials):
+            if not self._another():
+                return
             trial = self.study.ask()
             proposal = self.dimensions.propose(trial)
             policy = self._policy(proposal)
             judged = None if policy is None else self._judge(proposal, policy, trial.number)
             if judged is None or judged.score != judged.score:
-                # An empty bucket, or more samples than there are: no value to tell.
+                # Scores that the policy goes by are missing: no value to tell.
+                if policy is not None:
+                    self._tried.add(policy)
                 self.study.tell(trial, state=TrialState.PRUNED)
                 continue
             for name, excess in self._excess(judged):
@@ -131,6 +143,13 @@ class StudyRound:
             self.study.tell(trial, [judged.score, judged.usd])
             if best and all(judged.score >= other.score for other in self.judged.values()):
                 best(judged)
+
+    def _another(self) -> bool:
+        """Whether a policy waits, or the sampler comes to a new one."""
+        if self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            return True
+        sampler = self.study.sampler
+        return not isinstance(sampler, PartwiseSampler) or sampler.draft(self.study)
 
     def feasible(self) -> list[EvaluatedTrial]:
         """Policies within the constraints; all where none is."""
@@ -174,6 +193,11 @@ class StudyRound:
         if bounds.max_rounds is not None:
             excess.append(("max_rounds", judged.rounds - bounds.max_rounds))
         return excess
+
+
+def given(params: Mapping[str, Any]) -> Callable[[str, object], Any]:
+    """A walk's answers from a trial's parameters."""
+    return lambda name, _: params[name]
 
 
 def means(evaluation: Evaluation) -> tuple[float, float, float, float]:

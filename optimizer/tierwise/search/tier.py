@@ -16,7 +16,7 @@ from tierwise.search.events import Listener, Started
 from tierwise.search.problem import EscalationTarget, TierProblem, keeps_to_itself, of_tier
 from tierwise.search.proposals import ProposingRound, Rounds
 from tierwise.search.samples import Samples
-from tierwise.search.selection import Candidate, PointChoice, balanced_utility
+from tierwise.search.selection import Candidate, PointChoice, balanced_utility, out_of_reach
 from tierwise.search.stages import HeldOutTest, VariantAtOneSample, explore, select, test
 from tierwise.search.study import StudyRound
 
@@ -55,6 +55,12 @@ class TierResult:
     rounds: Sequence[ProposingRound] = ()
     routers: tuple[SignalFit, ...] = ()
 
+    @property
+    def bound_remarks(self) -> tuple[str, ...]:
+        """That the job's own bound is out of reach, where it is."""
+        remark = out_of_reach(self.points[self.chosen], self.problem.operating_point)
+        return (remark,) if remark else ()
+
 
 def search(
     problem: TierProblem, samples: Samples, listener: Listener, rounds: Rounds | None = None
@@ -64,7 +70,6 @@ def search(
     Raises:
         BudgetError: the budget does not last to the end.
         ProviderError: the provider failed for good.
-        UnsupportedError: no policy keeps to the job's own bound.
     """
     explored = [explore(problem, samples, listener, problem.before.proposals)]
     if rounds is not None:
@@ -104,8 +109,10 @@ def escalation_target(found: TierResult) -> EscalationTarget:
     return EscalationTarget(
         tier,
         {variant.prompt: found.problem.variants.prompts[variant.prompt] for variant in variants},
-        tuple(variant._replace(tier=tier.name) for variant in kept[:MOST_VARIANTS]),
-        found.study_rounds[-1].dimensions.max_samples,
+        {
+            variant._replace(tier=tier.name): found.study_table.of(variant).n_samples
+            for variant in kept[:MOST_VARIANTS]
+        },
         of_tier(one_sample, tier),
         of_tier(tuned, tier),
         {v._replace(tier=tier.name): _there(found, v) for v in found.study_table.variants},

@@ -25,7 +25,7 @@ _MANY_LOOKS = 5
 
 # Recommendation
 
-Recommended = Literal["better", "cheaper", "kept", "unchanged"]
+Recommended = Literal["better", "cheaper", "advised", "kept", "unchanged"]
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,10 @@ def _card(tier: TierFiles) -> Card:
     outcome: Recommended
     if s.passed:
         outcome = "better" if low is not None and low > 0 else "cheaper"
+    elif s.chosen.policy == s.baseline.policy:
+        outcome = "unchanged"
     else:
-        outcome = "unchanged" if s.chosen.policy == s.baseline.policy else "kept"
+        outcome = "advised" if s.exports_chosen else "kept"
     buckets = _bucket_lines(policy) if policy else ()
     told_by = sorted_by(policy) if policy else ""
     return Card(tier, outcome, buckets, told_by, tuple(_remarks(tier)))
@@ -178,7 +180,7 @@ def _spots(tier: TierFiles) -> Iterator[Spot]:
     s = tier.summary
     yield Spot(tier.name, tier.tone, "baseline", s.baseline)
     known = {s.baseline.policy}
-    if s.passed:
+    if s.exports_chosen:
         yield Spot(tier.name, tier.tone, "policy", s.chosen)
         known.add(s.chosen.policy)
     single = s.ablation.get("best_prompt_one_sample")
