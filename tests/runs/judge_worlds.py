@@ -82,7 +82,13 @@ def write_job(folder: Path, *, labels: int = 40, items: int = 150, more: str = "
 
 
 def answers(request: Request, seed: int) -> Result:
-    """An answer whose grade is 4.2 on average with the careful prompt, else 2.6."""
+    """An answer whose grade is 4.2 on average with the careful prompt, else 2.6.
+
+    Asked which of several agrees best with the others, it names one of the highest grade.
+    """
+    if "agrees best" in request.messages[-1].content:
+        grades = re.findall(r"grade (\d)", request.messages[-1].content)
+        return Completion(str(1 + grades.index(max(grades))), 60, 1)
     careful = len(request.messages) > 1
     steps = sum(hash_uniform(request, seed, str(i)) < (0.8 if careful else 0.4) for i in range(4))
     said = int(hash_uniform(request, seed, "said") * 12)
@@ -162,7 +168,7 @@ def install(patch: pytest.MonkeyPatch, says: Says = honest) -> dict[str, Scripte
         return Failure("Down", "no answer") if reply is None else Completion(reply, 60, 3)
 
     def open_scripted(tier: Tier, **more: object) -> LanguageModel:
-        script = judged if tier.model.endswith("judge") else answers
+        script = judged if tier.model.endswith(("judge", "verifier")) else answers
         opened[tier.model] = ScriptedModel(script)
         opened[tier.model].asked = asked  # type: ignore[attr-defined]  # keys, for tests
         return opened[tier.model]

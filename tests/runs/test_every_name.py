@@ -62,7 +62,7 @@ ESCALATING = "  above: {model: scripted/above}\nescalate_to: [above]\n"
 MODES = {"direct": {"max_tokens": 16}, "think": {"max_tokens": 64, "suffix": " Think."}}
 TIERS = {
     name: Tier(name, f"scripted/{name}", Price(*usd, as_of="2026-01"), MODES, logprobs=True)
-    for name, usd in (("only", (1.0, 5.0)), (ABOVE, (10.0, 50.0)))
+    for name, usd in (("only", (1.0, 5.0)), (ABOVE, (10.0, 50.0)), ("judge", (20.0, 90.0)))
 }
 EFFORT = dataclasses.replace(
     TINY,
@@ -74,13 +74,19 @@ EFFORT = dataclasses.replace(
     fit_samples=4,
     permutations=2,
 )
-BRINGS = {"verifier_score": "verifiers: [game24]", "retrieval": "corpus: corpus.jsonl"}
+BRINGS = {
+    "verifier_score": "verifiers: [game24]",
+    "retrieval": "corpus: corpus.jsonl",
+    "judged_best_of_n": "judge: {model: scripted/judge, rubric: The right sum.}",
+}
 """What a task must bring for a signal to have something to read, a strategy to search in."""
 
 
 def said(request) -> dict[str, float]:
     """Answers that thinking makes better, and replies to what signals ask; above, nearly all."""
     text = " ".join(m.content for m in request.messages)
+    if "You grade" in text:
+        return {"Score: 2": 0.5, "Score: 4": 0.5}
     if "one digit" in text:
         return {"5": 0.4, "3": 0.4, "2": 0.2}
     if "yes or no" in text:
@@ -213,13 +219,14 @@ async def test_it_can_be_named_searched_saved_and_served(
         answer=q.task.answer,
         retriever=searched_in and searched_in.spec,
         other_tiers=others,
+        judge=prepared.verifier,
     )
     path = file.save(tmp_path / "policy.yaml")
     assert PolicyFile.load(path) == file
     assert name in path.read_text()
 
     opened = searched_in and open_for_task(searched_in)
-    models = dict.fromkeys(q.tiers, model) if others else model
+    models = dict.fromkeys([*q.tiers, "judge"], model)
     runtime = PolicyRuntime(PolicyFile.load(path), models, seed=prepared.job.seed, retriever=opened)
     table = found.study_rounds[-1].evaluator.table
     for item in range(3):

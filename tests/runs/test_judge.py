@@ -3,6 +3,7 @@ where it should not."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -196,6 +197,54 @@ def test_a_model_does_not_judge_itself_unless_it_is_let(tmp_path, patch):
     task.write_text(task.read_text().replace("_model: false", "_model: true"))
     prepared = prepare(load_job(job))
     assert prepared.judge_tier.model == "scripted/weak"
+
+
+# Judges below samples: best-of-n by a verifier, and the model's own choice
+
+
+def verified_job(tmp_path: Path, strategies: str) -> Path:
+    job = write_job(tmp_path, labels=20)
+    with (tmp_path / "task" / "task.yaml").open("a") as task:
+        task.write("judge: {model: scripted/verifier, rubric: The grade., scale: [1, 5]}\n")
+    (tmp_path / "space.yaml").write_text(worlds.SPACE.replace("single: {}", strategies))
+    return job
+
+
+@pytest.mark.parametrize("kind", ["judged_best_of_n", "universal_self_consistency"])
+def test_the_best_of_three_by_a_verifier_or_the_model_is_worth_its_closed_form(
+    tmp_path, patch, kind
+):
+    """Of three answers the best: E max of 3 binomials of 4 steps, over 4."""
+    models = install(patch)
+    found = run(verified_job(tmp_path, f"single: {{}}, {kind}: {{samples: [3]}}"), tmp_path / "out")
+    file, tier = found.policies["weak"], found.summary.tiers["weak"]
+    assert file.policy.buckets[0].strategy.kind == kind
+    assert tier.chosen.score == pytest.approx(best_of(3, 0.8), abs=0.05)
+    assert tier.chosen.usd_per_item > 3 * tier.baseline.usd_per_item
+    verifier = models.get("scripted/verifier")
+    judged = kind == "judged_best_of_n"
+    assert (verifier is not None and verifier.calls > 100) == judged
+    assert (file.judge is not None) == judged
+    written = (tmp_path / "out" / "policies" / "weak.yaml").read_bytes()
+    install(patch, worlds.down(1.0))
+    replay(tmp_path / "out", search_size=TINY)
+    assert (tmp_path / "out" / "policies" / "weak.yaml").read_bytes() == written
+
+
+def best_of(n: int, p: float) -> float:
+    """Mean of the largest of ``n`` binomials (4, p), over 4."""
+    below = [sum(math.comb(4, j) * p**j * (1 - p) ** (4 - j) for j in range(k)) for k in range(5)]
+    return sum(1 - below[k] ** n for k in range(1, 5)) / 4
+
+
+def test_a_space_that_asks_a_judge_wants_a_task_that_names_one(tmp_path, patch):
+    install(patch)
+    job = write_job(tmp_path)
+    (tmp_path / "space.yaml").write_text(
+        worlds.SPACE.replace("single: {}", "judged_best_of_n: {samples: [2]}")
+    )
+    with pytest.raises(InputError, match="the task names none: give it the key judge"):
+        run(job, tmp_path / "out")
 
 
 # How often a judge is found out, and a sound one suspected

@@ -9,7 +9,7 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.runs.inputs import load_task
-from tierwise.schema import Judge, JudgeSpec, JudgeVerifier
+from tierwise.schema import Judge, JudgeSpec, JudgeVerifier, Price
 from tierwise.tasks import AnswerSpec, Item
 
 ITEM = Item("q1", {"text": "the source"}, "the gold summary")
@@ -56,7 +56,8 @@ def test_labels_are_read_in_any_case_and_scored_in_their_order():
 
 
 def test_the_metric_shows_the_target_and_the_verifier_has_no_way_to():
-    judge, verifier = Judge(NUMBERS), JudgeVerifier(NUMBERS)
+    judge = Judge(NUMBERS)
+    verifier = JudgeVerifier("openai/x", NUMBERS.rubric, Price(1.0, 1.0))
     shown = judge.messages(ITEM, "mine")[1].content
     assert shown.index("the gold summary") < shown.index("mine")
     swapped = judge.messages(ITEM, "mine", swapped=True)[1].content

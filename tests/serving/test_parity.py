@@ -21,7 +21,7 @@ N_POLICIES = 320
 N_WORLDS = 4
 MULTI_VARIANT = {"cascade"}
 """Strategies whose stages name variants, which random recipes do not fit: tested below."""
-WITH_TURNS = {"self_refine", "retrieval"}
+WITH_TURNS = {"self_refine", "retrieval", "judged_best_of_n", "universal_self_consistency"}
 """Strategies that ask for more than answers: their parity is tested in tests/turns."""
 
 

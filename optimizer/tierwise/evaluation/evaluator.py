@@ -33,7 +33,7 @@ from tierwise.evaluation.paths import (
     chained_path,
     strategy_path,
 )
-from tierwise.evaluation.permutations import Permutations
+from tierwise.evaluation.permutations import Blocks, Permutations
 from tierwise.evaluation.replay import replay_columns
 from tierwise.evaluation.standings import Standings
 from tierwise.evaluation.table import ABSTAINED, SampleTable
@@ -371,11 +371,18 @@ class StrategyWalks:
     def replayed_rows(self, policy: Policy, strategies: tuple[Strategy, ...]) -> MeasureRows:
         """Each row of ``policy`` by the plain replay: slow, and right for whatever there is."""
         measures = np.full((4, self.table.n_items, self.permutations.n), np.nan)
+        orders = self.permutations
+        if blocks := {block for s in strategies if (block := getattr(s, "block", 0))}:
+            # Which samples are chosen among was settled when they were bought: no other order, and
+            # no probe in front, is known.
+            if len(policy.buckets) > 1 or policy.difficulty.probe is not None:
+                return MeasureRows(*measures.reshape(4, -1))
+            orders = Blocks(orders.n, size=blocks.pop())
         for item in range(self.table.n_items):
             for order in range(self.permutations.n):
                 try:
                     went = replay_columns(
-                        policy, self.table, item, self.permutations, order, strategies=strategies
+                        policy, self.table, item, orders, order, strategies=strategies
                     )
                 except UnsupportedError:
                     continue

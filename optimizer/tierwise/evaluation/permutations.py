@@ -31,6 +31,24 @@ class Permutations:
         return _places(self, n_items, n_samples)
 
 
+@dataclass(frozen=True, slots=True)
+class Blocks(Permutations):
+    """Orders that begin at the blocks of ``size`` samples as they are stored, one after the other.
+
+    For strategies of which a turn is bought for a block as a whole: order p looks at block p modulo
+    the number of blocks, samples in their stored order.
+    """
+
+    size: int = 1
+
+    def columns(self, n_items: int, n_samples: int) -> Columns:
+        """See ``Permutations``."""
+        blocks = max(n_samples // self.size, 1)
+        begins = np.arange(self.n) % blocks * self.size
+        rotated = (np.arange(n_samples)[None, :] + begins[:, None]) % max(n_samples, 1)
+        return np.broadcast_to(rotated, (n_items, self.n, n_samples))
+
+
 STORED = Permutations(n=1, shuffled=False)
 """The one order in which the samples were bought."""
 

@@ -13,6 +13,7 @@ from tierwise.llm.base import (
     base_seed,
     build_request,
     cap_of,
+    judge_request,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "base_seed",
     "build_request",
     "cap_of",
+    "judge_request",
 ]

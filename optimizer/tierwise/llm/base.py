@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from tierwise.schema import Message, PromptTemplate, Tier, Variant, substitute
 from tierwise.schema.prompt import PASSAGES
+from tierwise.schema.turns import SELECTING, numbered
 
 SEED_SPACE = 2**31 - 2**12
 """Seeds stay below 2**31, the most that some providers take, with room for 4,096 samples."""
@@ -46,12 +47,14 @@ class Request:
 
 class Parent(NamedTuple):
     """A sample that another follows: what it was asked, what it said, and what its query brought
-    (``passages`` as they are shown; None where nothing was looked up)."""
+    (``passages`` as they are shown; None where nothing was looked up). ``block``: the texts of the
+    samples to select from, its own the last, for a turn that selects."""
 
     request: Request
     text: str
     query: str | None = None
     passages: str | None = None
+    block: tuple[str, ...] = ()
 
 
 def build_request(
@@ -68,13 +71,13 @@ def build_request(
     ``history`` are the messages before the question, which fill the prompt's slot for them. Without
     a ``parent`` it is the prompt, with the text of the variant's turn below the last message. Else it
     is the parent's messages, what the parent said, and as one message what its query brought and
-    the text of the turn.
+    the text of the turn. A turn that selects is asked below the prompt, of the parent's block.
 
     Raises:
         UnsupportedError: the prompt has no such turn.
     """
     params = dict(tier.mode(variant.mode))
-    if parent is None:
+    if parent is None or variant.turn.name == SELECTING:
         *before, last = prompt.render(inputs, history)
         parts = [last.content]
     else:
@@ -87,11 +90,20 @@ def build_request(
     if variant.path:
         turn = prompt.words_of(variant.turn.name)
         params |= turn.sends
-        said = {} if parent is None else {"parent": parent.text}
+        said = {} if parent is None else {"parent": parent.text, "answers": numbered(parent.block)}
         parts.append(substitute(turn.text, {**inputs, **said}))
     params["temperature"] = variant.temperature
     content = "\n\n".join(part for part in parts if part) + str(params.pop("suffix", None) or "")
     return Request(tier.model, (*before, Message(last.role, content)), params, address)
+
+
+def judge_request(tier: Tier, messages: tuple[Message, ...], address: str = "") -> Request:
+    """A judge's request, at temperature 0 in its tier's first mode."""
+    sends = dict(next(iter(tier.modes.values()), {}))
+    suffix = str(sends.pop("suffix", None) or "")
+    *before, last = messages
+    last = Message(last.role, last.content + suffix)
+    return Request(tier.model, (*before, last), {**sends, "temperature": 0.0}, address)
 
 
 def cap_of(request: Request) -> int:

@@ -9,9 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.errors import BudgetError, ProviderError
+from tierwise.errors import BudgetError, InputError, ProviderError
 from tierwise.evaluation import SampleTable
-from tierwise.llm import UNFINISHED, LanguageModel, Parent, Request, build_request, cap_of
+from tierwise.llm import (
+    UNFINISHED,
+    LanguageModel,
+    Parent,
+    Request,
+    build_request,
+    cap_of,
+    judge_request,
+)
 from tierwise.pool.buy import Account, Progress, fill
 from tierwise.pool.calls import Need
 from tierwise.pool.first_answers import (
@@ -27,7 +35,8 @@ from tierwise.pool.judging import JUDGE, Judging, remarks_on_judge
 from tierwise.pool.load import Collecting, load
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Library, Trees, even, parents_first
-from tierwise.schema import ANSWER, PromptTemplate, Tier, Usage, Variant
+from tierwise.schema import ANSWER, JudgeVerifier, PromptTemplate, Tier, Usage, Variant
+from tierwise.schema.policy import JUDGES
 from tierwise.tasks import Item, Task
 
 MOST_SAMPLES = 4096
@@ -45,6 +54,8 @@ class Supply:
     model: LanguageModel | None
     prompts: Mapping[str, PromptTemplate]
     address: str = ""
+    verifier: JudgeVerifier | None = None
+    """Of a supply of judgements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +97,15 @@ class Buyer:
         listener: Callable[[Bought | Remarked], None] = lambda event: None,
         library: Library | None = None,
         judging: Judging | None = None,
+        verifier: Supply | None = None,
     ) -> None:
         self.pool, self.task, self.tier = pool, task, supply.tier
         self.account = replace(account, tier=supply.tier.name)
         self.supplies: dict[str | None, Supply] = {None: supply}
         self.supplies |= {other.tier.name: other for other in targets}
+        if verifier is not None:
+            self.supplies[JUDGES] = verifier
+        self.verifier = None if verifier is None else verifier.verifier
         self.prompts: dict[str, PromptTemplate] = {}
         """By id; more may be added."""
         for one in (*targets, supply):
@@ -139,7 +154,7 @@ class Buyer:
         )
         for level in parents_first(n_samples):
             for owner, supply in self.supplies.items():
-                variants = [variant for variant in level if variant.tier == owner]
+                variants = [variant for variant in level if variant.owner == owner]
                 if short or not variants:
                     continue
                 if owner is None and not self._read_first:
@@ -218,6 +233,7 @@ class Buyer:
             trees=trees,
             turns=turns,
             counts=counts,
+            verifier=self.verifier,
         )
         short = ""
         if self.judging is not None:
@@ -346,11 +362,27 @@ class Buyer:
         key = (variant, item.id)
         if parent is None and key in self._requests:
             return self._requests[key]
-        of, prompt = self.supplies[variant.tier], self.prompts[variant.prompt]
+        of, prompt = self._supply(variant), self.prompts[variant.prompt]
+        if parent is not None and variant.owner == JUDGES and of.verifier is not None:
+            messages = of.verifier.messages(item.inputs, parent.text)
+            return judge_request(of.tier, messages, of.address)
         built = build_request(of.tier, prompt, variant, item.inputs, of.address, parent=parent)
         if parent is None:
             self._requests[key] = built
         return built
+
+    def _supply(self, variant: Variant) -> Supply:
+        """Where its samples come from.
+
+        Raises:
+            InputError: it is a judgement, and nobody judges.
+        """
+        if variant.owner == JUDGES and JUDGES not in self.supplies:
+            raise InputError(
+                "judged_best_of_n asks a judge, and the task names none: give it the key judge, such "
+                "as judge: {model: openai/gpt-4o-mini, rubric: …}"
+            )
+        return self.supplies[variant.owner]
 
     def _fill(self, of: Supply, needs: Sequence[Need], stage: str) -> str:
         """Buy what is missing of a tier's samples; the cap that ended it, if one did."""

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tierwise.errors import ProviderError
-from tierwise.llm import UNFINISHED, LanguageModel, Request
+from tierwise.llm import UNFINISHED, LanguageModel, Request, judge_request
 from tierwise.pool.buy import Account, Progress, fill
 from tierwise.pool.calls import Need
 from tierwise.pool.store import SamplePool
-from tierwise.schema import Judge, Message, Tier, Usage
+from tierwise.schema import Judge, Tier, Usage
 from tierwise.schema.judge import padded_answer
 from tierwise.schema.result import (
     Bounds,
@@ -268,15 +268,6 @@ class Judging:
             if attempt == spec.attempts - 1:
                 found |= dict.fromkeys((request.key for request in open_), math.nan)
         return found, short
-
-
-def judge_request(tier: Tier, messages: tuple[Message, ...], address: str) -> Request:
-    """The judge's request, at temperature 0 in its first mode."""
-    sends = dict(next(iter(tier.modes.values()), {}))
-    suffix = str(sends.pop("suffix", None) or "")
-    *before, last = messages
-    last = Message(last.role, last.content + suffix)
-    return Request(tier.model, (*before, last), {**sends, "temperature": 0.0}, address)
 
 
 def _shift(values: Floats) -> JudgeShift | None:

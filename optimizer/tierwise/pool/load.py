@@ -16,8 +16,9 @@ from tierwise.evaluation.table import ABSTAINED, NO_QUERY, SampleTable, VariantT
 from tierwise.llm import UNFINISHED, Request
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Trees, rows_of
-from tierwise.schema import ANSWER, Tier, Turn, Variant, read_turn
-from tierwise.schema.turns import ROOT
+from tierwise.schema import ANSWER, JudgeVerifier, Tier, Turn, Variant, read_turn
+from tierwise.schema.judge import number_of
+from tierwise.schema.turns import JUDGED_TURN, ROOT, SELECTING
 from tierwise.stats.intervals import Floats
 from tierwise.tasks import VERIFIERS, AnswerSpec, Item, Task
 
@@ -41,6 +42,7 @@ def load(
     trees: Trees | None = None,
     scorer: Scorer | None = None,
     counts: Mapping[Variant, npt.NDArray[np.intp]] | None = None,
+    verifier: JudgeVerifier | None = None,
 ) -> SampleTable:
     """The table of ``items``, in their order, for the variants of ``requests`` (a request an item).
 
@@ -60,6 +62,8 @@ def load(
     answer that it leaves unjudged has the mean score of the variant's other answers to the item;
     where there is none, of all variants' (so that it speaks for none of them), else NaN.
 
+    ``verifier`` reads the judgements below samples, whose price is that of the tier ``JUDGES``.
+
     ``counts``: of item i only the first ``counts[variant][i]`` samples are there.
 
     ``tier``'s prices apply, but for variants that name another tier, which is looked up in
@@ -70,7 +74,7 @@ def load(
     """
     tiers = {**(others or {}), tier.name: tier}
     query = trees.library.spec.query if trees and trees.library else None
-    reading = _Reading(task, items, query, scorer)
+    reading = _Reading(task, items, query, scorer, verifier)
     variants, nodes = dict[Variant, VariantTable](), dict[Variant, VariantTable]()
     unjudged: dict[Variant, _Mask] = {}
     for variant, of_items in requests.items():
@@ -105,7 +109,7 @@ def load(
 
 
 def _owner(variant: Variant, tier: Tier, tiers: Mapping[str, Tier]) -> Tier:
-    owner = variant.tier or tier.name
+    owner = variant.owner or tier.name
     if owner not in tiers:
         raise unknown_name("tier", owner, tiers)
     return tiers[owner]
@@ -144,9 +148,14 @@ class _Reading:
     """Codes and scores of the answers of each item, the same over all variants."""
 
     def __init__(
-        self, task: Task, items: Sequence[Item], query: AnswerSpec | None, scorer: Scorer | None
+        self,
+        task: Task,
+        items: Sequence[Item],
+        query: AnswerSpec | None,
+        scorer: Scorer | None,
+        verifier: JudgeVerifier | None,
     ) -> None:
-        self._task, self._items, self._query = task, items, query
+        self._task, self._items, self._query, self._verifier = task, items, query, verifier
         self._scorer, self._score = scorer, scorer.score if scorer else task.score
         self._seen: list[dict[str | None, tuple[int, float]]] = [{} for _ in items]
         self._codes = [0] * len(items)
@@ -170,6 +179,11 @@ class _Reading:
             if self._scorer is not None and self._scorer.unjudged(answer, self._items[position]):
                 mask[position, sample - first] = True
         return mask
+
+    def number(self, turn: Turn, text: str, end: str) -> float:
+        """What the reply to a turn says whose replies are numbers; NaN where it says none."""
+        found = number_of(turn, text, self._verifier, end not in UNFINISHED)
+        return np.nan if found is None else found
 
     def verify(self, name: str, position: int, text: str, turn: Turn, end: str) -> float:
         answer = _answer(self._task.answer, self._query, turn, text, end not in UNFINISHED)
@@ -227,13 +241,19 @@ def _variant_table(
     answers = np.full(shape, ABSTAINED, dtype=np.int16)
     score, *columns = (np.full(shape, np.nan) for _ in range(8))
     names = reading.verifiers if isinstance(turn, Turn) else (turn,)
+    if isinstance(turn, Turn) and turn.name in (JUDGED_TURN, SELECTING):
+        names = (turn.name,)
     verified = {name: np.full(shape, np.nan) for name in names}
     if rows:
         position, sample, text, *numbers, ends = zip(*rows, strict=True)
         at = (np.array(position), np.array(sample) - first)
         for column, values in zip(columns, numbers, strict=True):
             column[at] = values
-        if isinstance(turn, Turn):
+        if isinstance(turn, Turn) and turn.name in verified:
+            score[at] = 0.0
+            replies = zip(text, ends, strict=True)
+            verified[turn.name][at] = [reading.number(turn, t, end) for t, end in replies]
+        elif isinstance(turn, Turn):
             said = list(zip(position, text, ends, strict=True))
             read_ = [reading.read(p, t, turn, end) for p, t, end in said]
             answers[at], score[at] = zip(*read_, strict=True)

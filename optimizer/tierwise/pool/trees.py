@@ -18,6 +18,7 @@ from tierwise.pool.calls import Need
 from tierwise.pool.store import Book, SamplePool, Settlement
 from tierwise.retrieval import Lost, News, Retrieved, Retriever, look_up, news
 from tierwise.schema import RetrieverSpec, Said, Usage, Variant, read_turn
+from tierwise.schema.turns import SELECTING
 from tierwise.tasks import AnswerSpec, Item
 
 Place = tuple[int, int]
@@ -148,6 +149,8 @@ class Trees:
         return Level({(i, d): request for i, request in enumerate(requests) for d in of})
 
     def _below(self, variant: Variant, parent: Variant) -> Level:
+        if variant.turn.name == SELECTING:
+            return self._blocks(variant, parent)
         above, told, level = self.level(parent), self.told(parent), Level()
         level.ended.update(above.ended)
         of, spec = self.samples(variant), self.library.spec if self.library else None
@@ -162,6 +165,23 @@ class Trees:
                 shown = spec.shown(known.found.passages if known.found else ())
             follows = Parent(above.requests[place], known.text, known.said.query, shown)
             level.requests[place] = self.ask(variant, self.items[place[0]], follows)
+        return level
+
+    def _blocks(self, variant: Variant, parent: Variant) -> Level:
+        """Choices among blocks of samples, each below its last; elsewhere there is none."""
+        above, told, level = self.level(parent), self.told(parent), Level()
+        size, of = variant.turn.passages, self.samples(variant)
+        for (i, last), known in told.items():
+            if last not in of:
+                continue
+            if (last + 1) % size:
+                level.ended.add((i, last))
+                continue
+            block = [told.get((i, d)) for d in range(last + 1 - size, last + 1)]
+            texts = tuple(one.text for one in block if one is not None)
+            if len(texts) == size:
+                follows = Parent(above.requests[i, last], known.text, block=texts)
+                level.requests[i, last] = self.ask(variant, self.items[i], follows)
         return level
 
     def _read(self, variant: Variant) -> Iterator[tuple[Place, Told]]:

@@ -117,6 +117,11 @@ def recipe_in_words(recipe: Recipe) -> str:
             stop = "" if until is None else f", until one has at least {until}"
             by = _verifier(recipe.strategy)
             return f"the best of {most} samples of {variants} by {by}{stop}"
+        case "judged_best_of_n":
+            return f"the best of {params['samples']} samples of {variants} by a judge"
+        case "universal_self_consistency":
+            chosen = "the one of them that the model says agrees best with the others"
+            return f"{params['samples']} samples of {variants}, and {chosen}"
         case "cascade":
             return _stages(build(recipe.strategy), [variant.label for variant in recipe.variants])
         case "weighted_consistency":

@@ -31,7 +31,7 @@ from tierwise.pool.reading import Purchase
 from tierwise.pool.run_dir import STUDIED, RunDir
 from tierwise.runs.prepare import Prepared
 from tierwise.runs.studied import entry
-from tierwise.schema import Job, Limits, LoadedTask, Policy, PolicyFile, PromptTemplate, TaskRef
+from tierwise.schema import Job, Limits, Policy, PolicyFile, PromptTemplate, TaskRef
 from tierwise.schema.job import GateMode
 from tierwise.schema.prompt import turns_used
 from tierwise.schema.result import (
@@ -52,6 +52,7 @@ from tierwise.schema.result import (
     from_json,
     to_data,
 )
+from tierwise.schema.turns import JUDGED_TURN
 from tierwise.search.problem import own_variants
 from tierwise.search.samples import samples_needed
 from tierwise.search.study import StudyRound, described, journal_of
@@ -152,8 +153,7 @@ def _write_policies(run: RunDir, prepared: Prepared, results: RunResults) -> dic
         for point, gate in results.gates[name].items():
             judge = results.judges.get(name)
             verdict = GateVerdict(gate, "require" if judge and judge.faults else mode)
-            origin = results.origins[name]
-            file = policy_file(found, point, verdict, prepared.loaded, origin, judge)
+            file = policy_file(found, point, verdict, prepared, results)
             if point == found.chosen:
                 run.write(f"policies/{name}.yaml", file.dumps())
                 policies[name] = file
@@ -175,15 +175,11 @@ class GateVerdict(NamedTuple):
 
 
 def policy_file(
-    found: TierResult,
-    point: str,
-    verdict: GateVerdict,
-    loaded: LoadedTask,
-    origin: Origin,
-    judge: JudgeSummary | None = None,
+    found: TierResult, point: str, verdict: GateVerdict, prepared: Prepared, results: RunResults
 ) -> PolicyFile:
     """The file of an operating point, or of the baseline where the gate asks for that."""
-    q = found.problem
+    q, loaded = found.problem, prepared.loaded
+    origin, judge = results.origins[q.tier.name], results.judges.get(q.tier.name)
     choice = found.points[point]
     chosen = choice.policy if verdict.exports_chosen else found.baseline
     held_out = found.held_out
@@ -264,7 +260,10 @@ def policy_file(
         },
         deployable=not recorded,
         notes=tuple(notes),
-        retriever=loaded.retriever.spec if loaded.retriever and _asks_queries(chosen) else None,
+        retriever=loaded.retriever.spec
+        if loaded.retriever and _asks_for(chosen, "query")
+        else None,
+        judge=prepared.verifier if _asks_for(chosen, JUDGED_TURN) else None,
     )
 
 
@@ -288,9 +287,9 @@ def _with_used_turns(
     }
 
 
-def _asks_queries(policy: Policy) -> bool:
-    """Whether some bucket searches."""
-    return any(asks(build(recipe.strategy), "query") for recipe in policy.buckets)
+def _asks_for(policy: Policy, turn: str) -> bool:
+    """Whether some bucket may ask for a ``turn``."""
+    return any(asks(build(recipe.strategy), turn) for recipe in policy.buckets)
 
 
 def _limits_of(policy: Policy, table: SampleTable) -> Limits:

@@ -106,7 +106,9 @@ def load_task(
     path = Path(str(document.path))
     own = tuple(prompt for prompt in written if prompt.turn == ANSWER)
     if not prompts_needed:
-        return LoadedTask(task, own, path, own, retriever=retriever, judge=judge)
+        return LoadedTask(
+            task, own, path, own, retriever=retriever, judge=judge, verifier=file.judge
+        )
     try:
         prompts = _chosen(own, file.setting, space)
         if space and paths_in(space):
@@ -114,7 +116,7 @@ def load_task(
         asked = asking_prompts(written, file.setting, space.signals if space else ())
     except InputError as error:
         raise document.placed(error, ("prompts",)) from None
-    return LoadedTask(task, prompts, path, own or prompts, asked, retriever, judge)
+    return LoadedTask(task, prompts, path, own or prompts, asked, retriever, judge, file.judge)
 
 
 def _judge(spec: JudgeSpec, items: Sequence[Item], file: TaskFile, folder: Path) -> Judge:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from tierwise.llm import cap_of
+from tierwise.llm import cap_of, judge_request
 from tierwise.pool.calls import most_tokens
-from tierwise.pool.judging import judge_request
 from tierwise.runs.prepare import Prepared
-from tierwise.schema import Usage
+from tierwise.schema import Message, Tier, Usage
 from tierwise.search.budget import BYTES_A_TOKEN, PART_OF_CAP
 from tierwise.search.problem import SampleCost
+from tierwise.tasks import Item
 
 MEASURED_ANSWERS = 20
 """Items of which the judge's prompt is rendered."""
@@ -37,26 +38,45 @@ def judging_usage(
 ) -> JudgingUsage:
     """Of one answer, which has as many tokens as a sample is expected to use.
 
-    ``longest_tokens``: of an answer at worst. At worst every one of the judge's attempts is needed,
-    its reply fills the cap, and a token of its prompt is a byte.
+    ``longest_tokens``: of an answer at worst. At worst every one of the judge's attempts is needed.
     """
     judge, tier = prepared.loaded.judge, prepared.judge_tier
     if judge is None or tier is None:
         return JudgingUsage()
     spec = judge.spec
-    items = prepared.loaded.task.splits["validation"][:MEASURED_ANSWERS]
-    requests = [judge_request(tier, judge.messages(item, ""), "") for item in items]
-    sizes = [sum(len(m.content.encode()) for m in request.messages) for request in requests]
-    cap = cap_of(requests[0])
+    asked = [judge.messages(item, "") for item in _some_items(prepared)]
+    expected, worst = _of_a_call(tier, asked, answer.tokens, longest_tokens)
+    again = spec.repeats + 1 + spec.reference  # repeats after the first, padded, drift, swapped
+    return JudgingUsage(expected, worst * spec.attempts, len(judge.labels) + spec.checked * again)
+
+
+def verifying_usage(
+    prepared: Prepared, answer: SampleCost, longest_tokens: float = 0.0
+) -> JudgingUsage:
+    """The same of a judgement below a sample; nothing where the space asks for none."""
+    verifier, tier = prepared.verifier, prepared.verifier_tier
+    if verifier is None or tier is None:
+        return JudgingUsage()
+    asked = [verifier.messages(item.inputs, "") for item in _some_items(prepared)]
+    return JudgingUsage(*_of_a_call(tier, asked, answer.tokens, longest_tokens))
+
+
+def _some_items(prepared: Prepared) -> Sequence[Item]:
+    return prepared.loaded.task.splits["validation"][:MEASURED_ANSWERS]
+
+
+def _of_a_call(
+    tier: Tier, asked: Sequence[tuple[Message, ...]], answer: float, longest: float
+) -> tuple[Usage, Usage]:
+    """Expected, and at worst: the reply fills the cap, and a token of the prompt is a byte."""
+    request = judge_request(tier, asked[0])
+    sizes = [sum(len(m.content.encode()) for m in messages) for messages in asked]
 
     def usage(prompt: float, completion: float) -> Usage:
-        usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(
-            completion, prompt_tokens=prompt
-        )
+        usd = tier.price.prompt_usd(prompt)
+        usd += tier.price.completion_usd(completion, prompt_tokens=prompt)
         return Usage(1, 0, prompt, completion, usd=usd)
 
-    expected = usage(sum(sizes) / len(sizes) / BYTES_A_TOKEN + answer.tokens, cap * PART_OF_CAP)
-    most = most_tokens(requests[0].params, tier.name, bounded=False)
-    worst = usage(max(sizes) + longest_tokens * BYTES_A_TOKEN, most) * spec.attempts
-    again = spec.repeats + 1 + spec.reference  # repeats after the first, padded, drift, swapped
-    return JudgingUsage(expected, worst, len(judge.labels) + spec.checked * again)
+    most = most_tokens(request.params, tier.name, bounded=False)
+    usual = usage(sum(sizes) / len(sizes) / BYTES_A_TOKEN + answer, cap_of(request) * PART_OF_CAP)
+    return usual, usage(max(sizes) + longest * BYTES_A_TOKEN, most)

@@ -23,7 +23,7 @@ from tierwise.pool.judging import JUDGE
 from tierwise.pool.run_dir import RunDir
 from tierwise.proposals.proposers import SHOWN_FAILURES
 from tierwise.retrieval import usual_bytes
-from tierwise.runs.judging import JudgingUsage, judging_usage
+from tierwise.runs.judging import JudgingUsage, judging_usage, verifying_usage
 from tierwise.runs.prepare import Prepared, share_of
 from tierwise.runs.proposing import PROPOSER, book_of, first_cap, proposer_of, tier_cap
 from tierwise.runs.recordings import scores_of
@@ -231,8 +231,10 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     fault, size, enough = "", whole, 0.0
     assumed = assumed_cost(tier, variants.candidates, prompt_bytes)
     judging = judging_usage(prepared, assumed, _longest_answer(tier))
+    verifying = verifying_usage(prepared, assumed, _longest_answer(tier))
     try:
-        assumed = replace(assumed, judging=judging.expected)
+        usd = Usage(usd=verifying.expected.usd)
+        assumed = replace(assumed, judging=judging.expected, turn=usd)
         size = affordable(whole, counts, assumed, cap - judging.check, tier=tier.name)
         enough = enough_usd(size, counts, assumed) + judging.check.usd
     except BudgetError as error:
@@ -243,6 +245,9 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     stages = [
         _stage(row, uncut[row.stage], tier, lengths, turns) for row in stage_table(size, counts)
     ]
+    if prepared.verifier is not None:
+        rows = zip(stages, stage_table(size, counts), strict=True)
+        stages = [_verified(stage, row.nodes, verifying) for stage, row in rows]
     for other in prepared.job.escalation_targets(tier.name):
         target = prepared.tiers[other]
         stages = [_escalating(stage, prepared, target, counts.n_samples) for stage in stages]
@@ -273,6 +278,13 @@ def _stage(
         + most_below,
         lookups,
     )
+
+
+def _verified(stage: StagePlan, turns: int, verifying: JudgingUsage) -> StagePlan:
+    """With the judgements below samples, of which every turn may be one, at the judge's price."""
+    expected = replace(verifying.expected * turns, calls=0)
+    worst = replace(verifying.worst * turns, calls=0)  # counted among the turns already
+    return replace(stage, expected=stage.expected + expected, worst=stage.worst + worst)
 
 
 def _longest_answer(tier: Tier) -> float:

@@ -11,17 +11,28 @@ from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, tier_of_
 from tierwise.llm.recorded import Recording, same_items
 from tierwise.pool.judging import JUDGE
 from tierwise.runs.inputs import load_space, load_task, space_of
-from tierwise.schema import Job, JudgeSpec, LoadedTask, PromptTemplate, Tier, UsageLimits
+from tierwise.schema import (
+    Job,
+    JudgeSpec,
+    JudgeVerifier,
+    LoadedTask,
+    PromptTemplate,
+    Tier,
+    TierSpec,
+    UsageLimits,
+)
 from tierwise.schema.space import SearchSpace
+from tierwise.schema.turns import JUDGED_TURN
 from tierwise.search.space import without_search
 from tierwise.search.variants import Variants, asking_variants, candidate_variants
+from tierwise.strategies import paths_in
 from tierwise.tasks import DEFAULT_SHARES, SPLITS, Task
 from tierwise.tasks import RECORDED as RECORDED_METRIC
 
 JUDGE_TOKENS = 256
 """Cap of a judge's reply where its modes do not say: a line, with room for some words around it."""
-JUDGE_ADDRESS = "metric/judge"
-"""The judge among a run's addresses: no tier has such a name."""
+JUDGE_ADDRESS, VERIFIER_ADDRESS = "metric/judge", "verifier/judge"
+"""The judges among a run's addresses: no tier has such a name."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,8 @@ class Prepared:
     """What ``prepare`` made of a job.
 
     ``baseline`` is None where all tiers are recorded: a recording has prompts of its own.
-    ``judge_tier`` is who judges, where the metric is a judge.
+    ``judge_tier`` is who judges, where the metric is a judge; ``verifier`` whom ``judged_best_of_n``
+    asks, with its tier.
     """
 
     job: Job
@@ -38,6 +50,8 @@ class Prepared:
     tiers: Mapping[str, Tier]
     baseline: PromptTemplate | None
     judge_tier: Tier | None = None
+    verifier: JudgeVerifier | None = None
+    verifier_tier: Tier | None = None
 
     def variants(
         self, tier: Tier, baseline: PromptTemplate, prompts: Sequence[PromptTemplate]
@@ -123,7 +137,21 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     if loaded.retriever is None:
         space = without_search(space)
     judge_tier = None if loaded.judge is None else _judge_tier(loaded.judge.spec, job)
-    return Prepared(job, loaded, space, tiers, baseline, judge_tier)
+    prepared = Prepared(job, loaded, space, tiers, baseline, judge_tier)
+    if not rendered or not _asks_a_judge(space):
+        return prepared
+    if loaded.verifier is None:
+        raise InputError(
+            f"the space {space.name!r} has judged_best_of_n, which asks a judge, and the task names "
+            "none: give it the key judge, such as judge: {model: openai/gpt-4o-mini, rubric: …}"
+        )
+    tier = _as_judge(loaded.verifier.model)
+    verifier = JudgeVerifier.of(loaded.verifier, tier)
+    return replace(prepared, verifier=verifier, verifier_tier=tier)
+
+
+def _asks_a_judge(space: SearchSpace) -> bool:
+    return any(turn.name == JUDGED_TURN for path in paths_in(space) for turn in path)
 
 
 def _judge_tier(spec: JudgeSpec, job: Job) -> Tier:
@@ -144,7 +172,11 @@ def _judge_tier(spec: JudgeSpec, job: Job) -> Tier:
                 f"the judge {spec.model.model} is the model of tier {name!r}, and a model favours "
                 "its own answers: name another one, or allow_tuned_model: true in metric.judge"
             )
-    model = spec.model
+    return _as_judge(spec.model)
+
+
+def _as_judge(model: TierSpec) -> Tier:
+    """A judge's model as a tier of that name; its reply is a line, where its modes do not say."""
     if model.modes is None and kind_of(model.model) == LITELLM:
         model = replace(model, modes={JUDGE: {"max_tokens": JUDGE_TOKENS}})
     return tier_of_spec(JUDGE, model)
@@ -188,6 +220,8 @@ def addresses_of(prepared: Prepared) -> dict[str, str]:
     tiers = dict(prepared.tiers)
     if prepared.judge_tier is not None:
         tiers[JUDGE_ADDRESS] = prepared.judge_tier
+    if prepared.verifier_tier is not None:
+        tiers[VERIFIER_ADDRESS] = prepared.verifier_tier
     return {
         name: address_of(tier) for name, tier in tiers.items() if kind_of(tier.model) == LITELLM
     }

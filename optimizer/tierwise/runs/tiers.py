@@ -16,8 +16,8 @@ from tierwise.llm.recorded import Recording
 from tierwise.pool import Account, Buyer, Library, Remarked, SamplePool, Supply
 from tierwise.pool.judging import JUDGE, Judging, remarks_on_judge
 from tierwise.retrieval import identity_among, open_for_task
-from tierwise.runs.judging import judging_usage
-from tierwise.runs.prepare import JUDGE_ADDRESS, Prepared, share_of
+from tierwise.runs.judging import judging_usage, verifying_usage
+from tierwise.runs.prepare import JUDGE_ADDRESS, VERIFIER_ADDRESS, Prepared, share_of
 from tierwise.runs.proposing import Desk
 from tierwise.runs.recordings import (
     FREE,
@@ -146,6 +146,7 @@ def _on_a_provider(
             listener=searches.listener,
             library=library,
             judging=_judging(searches, stack, replace(account, tier=tier.name)),
+            verifier=_verifier(searches, stack),
         )
         search_size, rounds = searches.search_size, None
         if searches.desk is not None:
@@ -158,8 +159,9 @@ def _on_a_provider(
         variants = prepared.variants(tier, baseline, prompts)
         buyer.prompts |= variants.prompts
         assumed = assumed_cost(tier, variants.candidates, _prompt_bytes(buyer, variants))
-        judging = judging_usage(prepared, assumed)
-        assumed, cap = replace(assumed, judging=judging.expected), account.limits - judging.check
+        judging, verifying = (of(prepared, assumed) for of in (judging_usage, verifying_usage))
+        cap = account.limits - judging.check
+        assumed = replace(assumed, judging=judging.expected, turn=Usage(usd=verifying.expected.usd))
         problem = _problem(prepared, tier, variants, search_size, cap, assumed)
         problem = _begun(problem, searches.studied, targets)
         found = search(problem, buyer, searches.listener, rounds)
@@ -169,6 +171,11 @@ def _on_a_provider(
             judge = buyer.judging.summary(pool.bought(searches.run, tier.name).get(JUDGE, Usage()))
             buyer.used |= buyer.judging.used
         remarks = (*buyer.remarks, *(remarks_on_judge(judge) if judge else ()))
+        if judge is not None and buyer.verifier is not None and buyer.verifier.model == judge.model:
+            remarks += (
+                f"{judge.model} both scores the answers and chooses among them in "
+                "judged_best_of_n, whose scores are too good for that: let another model choose",
+            )
         return Searched(found, pool.sha256(buyer.used), remarks, judge=judge)
 
 
@@ -184,6 +191,20 @@ def _judging(searches: Searches, stack: ExitStack, account: Account) -> Judging 
         stack.enter_context(closing(model))
     where = address_of(tier) if address is None else address
     return Judging(searches.pool, judge, tier, model, where, account)
+
+
+def _verifier(searches: Searches, stack: ExitStack) -> Supply | None:
+    """Where judgements below samples come from; the model is closed with ``stack``."""
+    prepared = searches.prepared
+    verifier, tier, spec = prepared.verifier, prepared.verifier_tier, prepared.loaded.verifier
+    if verifier is None or tier is None or spec is None:
+        return None
+    address, model = searches.addresses.get(VERIFIER_ADDRESS), None
+    if not searches.replaying:
+        model = open_model(tier, recordings=spec.model.recordings)
+        stack.enter_context(closing(model))
+    where = address_of(tier) if address is None else address
+    return Supply(tier, model, {}, where, verifier)
 
 
 def _library(searches: Searches) -> Library | None:

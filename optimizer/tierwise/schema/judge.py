@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -21,12 +21,23 @@ from tierwise.errors import InputError, unknown_name
 from tierwise.schema.fields import IF_ANY, IF_SET, Count, Mapped, Share, Strict, Text
 from tierwise.schema.job import TierSpec
 from tierwise.schema.prompt import Message
-from tierwise.schema.tier import ModelString
+from tierwise.schema.tier import ModelString, ModeParameters, Price, Tier
+from tierwise.schema.turns import JUDGED_TURN, SELECTING, Turn, selected
 from tierwise.schema.yaml_io import plain, read_text
 from tierwise.tasks import AnswerSpec, Item
 
 JudgeScale = tuple[int, int] | tuple[Text, ...] | Mapping[Text, Share]
 """The lowest and the highest number; or labels, the worst first; or each label's score."""
+
+
+ModelOrTier = Annotated[
+    TierSpec,
+    Mapped(
+        TierSpec | ModelString,
+        lambda model: TierSpec(model) if isinstance(model, str) else model,
+        plain,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -43,57 +54,12 @@ class JudgeLabel(Strict):
     target: Annotated[str, IF_ANY] = ""
 
 
-@dataclass(frozen=True)
-class JudgeSpec(Strict):
-    """``metric: {judge: …}`` of a task.
+class Rated:
+    """What reads a judge's replies on its ``scale``, in whatever has a ``rubric`` and a scale."""
 
-    Attributes:
-        model: who judges: a model string, or a tier's keys. It may not be a model that is tuned.
-        rubric: what a good answer is.
-        reference: whether the judge is shown the item's target.
-        labels: people's scores of some answers, against which the judge is measured before it is
-            used: JSON lines in a file beside the task, or rows.
-        repeats: how often some answers are judged, for the noise.
-        checked: on how many answers noise, bias and drift are measured.
-        attempts: how often an answer is judged until a reply can be read.
-        allow_tuned_model: let a model judge its own answers.
-
-    Raises:
-        InputError: a scale without two values.
-    """
-
-    model: Annotated[
-        TierSpec,
-        Mapped(
-            TierSpec | ModelString,
-            lambda model: TierSpec(model) if isinstance(model, str) else model,
-            plain,
-        ),
-    ]
-    rubric: Text
-    scale: JudgeScale = (1, 5)
-    reference: bool = True
-    labels: Annotated[Text | tuple[JudgeLabel, ...], IF_ANY] = ()
-    repeats: Annotated[int, Field(ge=1, le=20)] = 3
-    checked: Annotated[int, Field(ge=0, le=500)] = 32
-    attempts: Annotated[Count, Field(le=10)] = 3
-    allow_tuned_model: Annotated[bool, IF_ANY] = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.model, str):
-            object.__setattr__(self, "model", TierSpec(self.model))
-        if isinstance(self.scale, list):
-            object.__setattr__(self, "scale", tuple(self.scale))
-        if not isinstance(self.labels, str):
-            rows = (r if isinstance(r, JudgeLabel) else JudgeLabel(**r) for r in self.labels)
-            object.__setattr__(self, "labels", tuple(rows))
-        values = list(self.scores.values()) or [float(end) for end in self.scale]
-        if len(set(values)) < 2 or (not self._labelled and values[0] > values[1]):
-            raise InputError(
-                "a judge's scale is its lowest and highest number, such as [1, 5], or two or more "
-                f"labels, the worst first, got {self.scale!r}",
-                loc=("scale",),
-            )
+    __slots__ = ()
+    rubric: str
+    scale: JudgeScale
 
     @property
     def _labelled(self) -> bool:
@@ -143,6 +109,56 @@ class JudgeSpec(Strict):
             return f"one of {', '.join(order)}, from the worst to the best"
         low, high = self.scale
         return f"a number from {low} (the worst) to {high} (the best)"
+
+    def check_scale(self) -> None:
+        """Raise an InputError unless the scale has two values, the lower one first."""
+        values = list(self.scores.values()) or [float(end) for end in self.scale]
+        if len(set(values)) < 2 or (not self._labelled and values[0] > values[1]):
+            raise InputError(
+                "a judge's scale is its lowest and highest number, such as [1, 5], or two or more "
+                f"labels, the worst first, got {self.scale!r}",
+                loc=("scale",),
+            )
+
+
+@dataclass(frozen=True)
+class JudgeSpec(Strict, Rated):
+    """``metric: {judge: …}`` of a task.
+
+    Attributes:
+        model: who judges: a model string, or a tier's keys. It may not be a model that is tuned.
+        rubric: what a good answer is.
+        reference: whether the judge is shown the item's target.
+        labels: people's scores of some answers, against which the judge is measured before it is
+            used: JSON lines in a file beside the task, or rows.
+        repeats: how often some answers are judged, for the noise.
+        checked: on how many answers noise, bias and drift are measured.
+        attempts: how often an answer is judged until a reply can be read.
+        allow_tuned_model: let a model judge its own answers.
+
+    Raises:
+        InputError: a scale without two values.
+    """
+
+    model: ModelOrTier
+    rubric: Text
+    scale: JudgeScale = (1, 5)
+    reference: bool = True
+    labels: Annotated[Text | tuple[JudgeLabel, ...], IF_ANY] = ()
+    repeats: Annotated[int, Field(ge=1, le=20)] = 3
+    checked: Annotated[int, Field(ge=0, le=500)] = 32
+    attempts: Annotated[Count, Field(le=10)] = 3
+    allow_tuned_model: Annotated[bool, IF_ANY] = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, str):
+            object.__setattr__(self, "model", TierSpec(self.model))
+        if isinstance(self.scale, list):
+            object.__setattr__(self, "scale", tuple(self.scale))
+        if not isinstance(self.labels, str):
+            rows = (r if isinstance(r, JudgeLabel) else JudgeLabel(**r) for r in self.labels)
+            object.__setattr__(self, "labels", tuple(rows))
+        self.check_scale()
 
     @property
     def rubric_sha256(self) -> str:
@@ -206,18 +222,67 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class JudgeVerifier:
-    """A judge that knows no target: what best-of-n may rank by."""
+class VerifierSpec(Strict, Rated):
+    """``judge`` of a task: a judge as a verifier, whom best-of-n may rank by. It sees no target.
 
-    spec: JudgeSpec
+    Attributes:
+        model: who judges: a model string, or a tier's keys.
+        rubric: what a good answer is.
+    """
+
+    model: ModelOrTier
+    rubric: Text
+    scale: JudgeScale = (1, 5)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, str):
+            object.__setattr__(self, "model", TierSpec(self.model))
+        self.check_scale()
+
+
+@dataclass(frozen=True)
+class JudgeVerifier(Strict, Rated):
+    """A judge as a policy has it: all that it is told, no address and no key.
+
+    It knows no target: what it is asked is made of a request's inputs and a completion's text.
+    A served one is a tier of the name ``judge``, and found where the environment says of that tier.
+    """
+
+    model: ModelString
+    rubric: Text
+    price: Price
+    scale: JudgeScale = (1, 5)
+    sends: ModeParameters = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, spec: VerifierSpec, tier: Tier) -> JudgeVerifier:
+        """The verifier of a task, with the model that it turned out to be."""
+        sends = dict(next(iter(tier.modes.values()), {}))
+        return cls(tier.model, spec.rubric, tier.price, spec.scale, sends)
+
+    @property
+    def tier(self) -> Tier:
+        """Its model as a tier."""
+        return Tier("judge", self.model, self.price, {"judge": self.sends}, takes_n=False)
 
     def messages(self, inputs: Mapping[str, str], text: str) -> tuple[Message, ...]:
         """What the judge is asked of a completion's text."""
-        return _messages(self.spec, inputs, [("answer", text)])
+        return _messages(self, inputs, [("answer", text)])
+
+
+def number_of(
+    turn: Turn, text: str, verifier: JudgeVerifier | None, finished: bool
+) -> float | None:
+    """What the reply to a turn says whose replies are numbers; None where it says none."""
+    if turn.name == JUDGED_TURN:
+        return None if verifier is None else verifier.read(text, finished)
+    if turn.name == SELECTING and finished:
+        return selected(text, turn.passages)
+    return None
 
 
 def _messages(
-    spec: JudgeSpec, inputs: Mapping[str, str], parts: Sequence[tuple[str, str]]
+    spec: Rated, inputs: Mapping[str, str], parts: Sequence[tuple[str, str]]
 ) -> tuple[Message, ...]:
     told = [
         "You grade the answer to a request. Go by the rubric alone: neither the length of a text "

@@ -31,12 +31,16 @@ from tierwise.schema.fields import (
     Strict,
     as_mapping,
 )
-from tierwise.schema.turns import ROOT, Path, Turn, path_above, path_below
+from tierwise.schema.turns import JUDGED_TURN, ROOT, Path, Turn, path_above, path_below
 from tierwise.schema.yaml_io import plain
 
 Param = int | float | str | bool | None
 StrategyParam = Param | tuple[Any, ...]
 """Numbers and names; a cascade's stages are tuples of them."""
+
+
+JUDGES = "(judge)"
+"""Whose samples judgements are, where tiers are told apart: no tier has such a name."""
 
 
 class Variant(NamedTuple):
@@ -68,6 +72,11 @@ class Variant(NamedTuple):
     def turn(self) -> Turn:
         """What its samples are asked for."""
         return self.path[-1] if self.path else ROOT
+
+    @property
+    def owner(self) -> str | None:
+        """The tier that its samples come from, ``JUDGES`` of judgements; None: the policy's own."""
+        return JUDGES if self.turn.name == JUDGED_TURN else self.tier
 
     @property
     def root(self) -> Variant:

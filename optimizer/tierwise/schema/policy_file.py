@@ -25,7 +25,8 @@ from pydantic_core import CoreSchema
 from tierwise.errors import InputError, Loc, raise_any, unknown_name
 from tierwise.schema import yaml_io
 from tierwise.schema.fields import IF_ANY, IF_SET, LongName, Name, Strict, as_mapping
-from tierwise.schema.policy import Policy, Variant
+from tierwise.schema.judge import JudgeVerifier
+from tierwise.schema.policy import JUDGES, Policy, Variant
 from tierwise.schema.prompt import PromptTemplate, undefined_fields
 from tierwise.schema.tier import Tier
 from tierwise.schema.turns import AnswerKeys, RetrieverSpec, TurnTemplate
@@ -48,6 +49,7 @@ _ORDER = (
     "modes",
     "other_tiers",
     "retriever",
+    "judge",
     "difficulty",
     "buckets",
     "answer",
@@ -82,6 +84,7 @@ class PolicyFile(Strict):
     Attributes:
         other_tiers: those that a variant names.
         retriever: a name, which the deployment binds to a corpus or an address.
+        judge: what ``judged_best_of_n`` asks; served as the tier ``judge``.
         deployable: whether the exact messages are known; those of a recording are not.
 
     Raises:
@@ -104,6 +107,7 @@ class PolicyFile(Strict):
     notes: Annotated[tuple[str, ...], IF_ANY] = ()
     other_tiers: Annotated[Mapping[Name, Tier], IF_ANY] = field(default_factory=dict)
     retriever: Annotated[RetrieverSpec | None, IF_SET] = None
+    judge: Annotated[JudgeVerifier | None, IF_SET] = None
 
     def __post_init__(self) -> None:
         raise_any(list(self._faults()))
@@ -137,6 +141,8 @@ class PolicyFile(Strict):
 
     def tier_of(self, variant: Variant) -> Tier:
         """The tier that ``variant`` samples from."""
+        if variant.owner == JUDGES and self.judge is not None:
+            return self.judge.tier
         return self.other_tiers.get(variant.tier or "", self.tier)
 
     @property

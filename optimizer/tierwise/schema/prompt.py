@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from tierwise.errors import InputError, UnsupportedError, raise_any, unknown_name
 from tierwise.schema.fields import IF_ANY, STRICT, LongName, Mapped, Name, Strict, Text
 from tierwise.schema.find import shipped
-from tierwise.schema.turns import Path, Turns, TurnTemplate
+from tierwise.schema.turns import JUDGED_TURN, SELECTING, Path, Turns, TurnTemplate
 from tierwise.schema.yaml_io import read, read_as
 
 ANSWER = "answer"
@@ -70,6 +70,8 @@ PASSAGES = "passages"
 
 def turn_fields(name: str) -> tuple[str, ...]:
     """What the text of a turn may use beside the inputs."""
+    if name == SELECTING:
+        return ("answers",)
     return ("passages", "query") if name == PASSAGES else ("parent",)
 
 
@@ -269,7 +271,7 @@ def check_turns(prompt: PromptTemplate, kind: str, paths: Sequence[Path]) -> Non
 
 def turns_used(path: Path) -> set[str]:
     """What a prompt must say under ``turns`` for the last sample of ``path`` to be asked for."""
-    names = {path[-1].name} if path else set()
+    names = {path[-1].name} - {JUDGED_TURN} if path else set()  # the judge has words of its own
     return names | ({PASSAGES} if len(path) > 1 and path[-2].passages else set())
 
 

@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from tierwise.errors import InputError, Loc, UnsupportedError, unknown_name
 from tierwise.schema.fields import IF_ANY, IF_SET, Name, NotNegative, Share, Strict, Text
 from tierwise.schema.find import find_task
-from tierwise.schema.judge import Judge, JudgeSpec
+from tierwise.schema.judge import Judge, JudgeSpec, VerifierSpec
 from tierwise.schema.prompt import Message, PromptTemplate, Setting, check_fields, load_prompts
 from tierwise.schema.turns import AnswerKeys, RetrieverSpec
 from tierwise.schema.yaml_io import Document, read, read_as
@@ -80,6 +80,7 @@ class TaskFile(Strict):
         prompts: a file beside this one.
         demonstration: mode -> text of a demonstration's answer.
         corpus: a file beside this one, which the retriever searches.
+        judge: a model that scores answers without their target, for ``judged_best_of_n``.
     """
 
     name: Name
@@ -117,6 +118,7 @@ class TaskFile(Strict):
     demonstration: Annotated[Mapping[str, Text], IF_ANY] = field(default_factory=dict)
     corpus: Annotated[Text | None, IF_SET] = None
     retriever: Annotated[TaskRetriever | None, IF_SET] = None
+    judge: Annotated[VerifierSpec | None, IF_SET] = None
 
     def __post_init__(self) -> None:
         if self.judged and self.answer == AnswerSpec():
@@ -281,6 +283,7 @@ class LoadedTask:
             model about the task.
         retriever: what answers queries, where the task has a corpus or names an address.
         judge: who scores answers, where the metric is a judge.
+        verifier: whom best-of-n may rank answers by, the task's key ``judge``.
     """
 
     task: Task
@@ -290,3 +293,4 @@ class LoadedTask:
     asking: tuple[PromptTemplate, ...] = ()
     retriever: TaskRetriever | None = None
     judge: Judge | None = None
+    verifier: VerifierSpec | None = None

@@ -7,6 +7,7 @@ side by side and a chain bought to depth B holds the forced answer at every dept
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
@@ -19,8 +20,12 @@ from tierwise.schema.fields import IF_ANY, STRICT, Count, Mapped, Name, NotNegat
 from tierwise.schema.tier import ModeParameters
 from tierwise.tasks import AnswerSpec
 
-NAMES = ("answer", "query", "passages", "critique", "refine")
+NAMES = ("answer", "query", "passages", "critique", "refine", "select")
 """What a prompt may say under ``turns``; ``passages`` is no turn, it hands over what was found."""
+
+JUDGED_TURN, SELECTING = "judge", "select"
+"""Turns whose replies are numbers, a score of that name: of the policy's judge about its parent, and
+of the model about the samples of a block, the last of which is its parent (see ``Turn``)."""
 
 ANSWERING = ("answer", "refine")
 """Turns that are asked for an answer; of the others only a query may answer, when it asks none."""
@@ -32,7 +37,7 @@ QUERY = r"(?i)search\s*:\s*([^\n]+)"
 
 class Turn(NamedTuple):
     """What a sample was asked for; ``passages``: how many its query gets, which is part of what the
-    samples below it are."""
+    samples below it are. Of a turn that selects it is the size of the block to select from."""
 
     name: str = "answer"
     passages: int = 0
@@ -200,6 +205,17 @@ class RetrieverSpec(Strict):
         if not passages:
             return self.none
         return self.join.join(p.text[: self.max_chars] for p in passages)
+
+
+def selected(text: str, among: int) -> int | None:
+    """The number from 1 to ``among`` that a reply names: the last one in it; None: none."""
+    named = [int(n) for n in re.findall(r"\d{1,4}", text)]
+    return named[-1] if named and 1 <= named[-1] <= among else None
+
+
+def numbered(answers: Sequence[str]) -> str:
+    """What ``{{ answers }}`` stands for: the texts to select from, numbered from 1."""
+    return "\n\n".join(f"Answer {i}:\n{text.strip()}" for i, text in enumerate(answers, 1))
 
 
 class Said(NamedTuple):

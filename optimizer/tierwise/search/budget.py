@@ -185,7 +185,8 @@ def usage_of(
     """What the stages that are not ``done`` use at most, at ``cost`` a sample."""
     rows = [row for row in stage_table(size, counts) if row.stage not in done]
     samples = sum(row.samples + row.nodes for row in rows)
-    return cost.of(samples, sum(row.calls(cost.takes_n) for row in rows))
+    turns = cost.turn * sum(row.nodes for row in rows)
+    return cost.of(samples, sum(row.calls(cost.takes_n) for row in rows)) + turns
 
 
 def assumed_cost(tier: Tier, variants: Sequence[Variant], prompt_bytes: float) -> SampleCost:

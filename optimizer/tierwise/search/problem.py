@@ -103,13 +103,14 @@ class SampleCost:
     """What one sample uses on average: known, or assumed before the first.
 
     ``takes_n``: a call brings all samples of a variant on an item at a stage. ``judging``: what
-    scoring a sample uses beside it.
+    scoring a sample uses beside it; ``turn``: what a turn below one uses beyond a sample.
     """
 
     usd: float
     tokens: float
     takes_n: bool = False
     judging: Usage = Usage()
+    turn: Usage = Usage()
 
     def of(self, samples: int, calls: int) -> Usage:
         """What so many samples use, in so many calls; tokens are not told apart."""

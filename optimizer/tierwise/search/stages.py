@@ -133,10 +133,12 @@ def screen(problem: TierProblem, samples: Samples) -> Explored:
     asked = (variant for of in problem.variants.asking.values() for variant in of)
     wanted |= dict.fromkeys(asked, ASK_SAMPLES)
     table = samples.table(problem.items("validation")[: size.screen_items], wanted, "screen")
-    cost = replace(_measured_cost(table, problem.tier), judging=problem.assumed.judging)
+    assumed = problem.assumed
+    cost = replace(_measured_cost(table, problem.tier), judging=assumed.judging, turn=assumed.turn)
     # Counted, not read from the books, in which a resumed run finds more than its screening.
     bought = stage_table(size, counts)[0]
     left = cap - cost.of(bought.samples + bought.nodes, bought.calls(cost.takes_n))
+    left -= cost.turn * bought.nodes
     size = affordable(size, counts, cost, left, tier=name, done=("screen",))
     if isinstance(samples, SetsAside):
         others = [row.stage for row in stage_table(size, counts) if row.stage != "test"]

@@ -32,6 +32,9 @@ from tierwise.schema import (
     Variant,
     read_turn,
 )
+from tierwise.schema.judge import JudgeVerifier, number_of
+from tierwise.schema.policy import JUDGES
+from tierwise.schema.turns import JUDGED_TURN, SELECTING
 from tierwise.strategies import Sample
 from tierwise.tasks import AnswerSpec, verified
 
@@ -100,12 +103,13 @@ class LiveSamples:
         timeout_s: float | None,
         verifiers: Sequence[str] = (),
         retriever: BoundRetriever | None = None,
+        judge: JudgeVerifier | None = None,
     ) -> None:
         self.calls = 0
         self.results: list[LiveResult] = []
         self._parents: list[int | None] = []
         self._source_of, self._inputs, self._answer, self._seed = source_of, inputs, answer, seed
-        self._retriever = retriever
+        self._retriever, self._judge = retriever, judge
         self._verifiers = verifiers
         self._deadline = None if timeout_s is None else monotonic() + timeout_s
         self._source: dict[Variant, SampleSource] = {}
@@ -177,7 +181,19 @@ class LiveSamples:
         retriever, passages = self._retriever, None
         if retriever is not None and above.variant.turn.name == "query":
             passages = retriever.spec.shown(_passages(above))
-        return Parent(above.request, above.result.text, above.said.query, passages)
+        return Parent(
+            above.request, above.result.text, above.said.query, passages, self._block(above)
+        )
+
+    def _block(self, last: LiveResult) -> tuple[str, ...]:
+        """The texts of the samples of ``last``'s variant up to it."""
+        return tuple(
+            one.result.text
+            for one in self.results
+            if one.variant == last.variant
+            and one.index <= last.index
+            and isinstance(one.result, Completion)
+        )
 
     async def _made(self, out: _PendingCall) -> list[LiveResult]:
         """The call's samples, with what their queries bring."""
@@ -203,6 +219,8 @@ class LiveSamples:
         if isinstance(result, Failure):
             return Sampled(Sample(None, failed=True), None, result.latency_s)
         _, tier, _, turn = self._of(came.variant.root)
+        if self._judge is not None and came.variant.owner == JUDGES:
+            tier = self._judge.tier
         completion_usd = tier.price.completion_usd(
             result.completion_tokens, result.reasoning_tokens, prompt_tokens=result.prompt_tokens
         )
@@ -221,6 +239,11 @@ class LiveSamples:
         if turn != ANSWER:
             said = read_reply(turn, result.text, result.min_logprob)
             return Sampled(Sample(None, said, turn=turn, text=result.text), bill, latency_s)
+        if came.variant.turn.name in (JUDGED_TURN, SELECTING):
+            name = came.variant.turn.name
+            number = number_of(came.variant.turn, result.text, self._judge, result.finished)
+            said = {} if number is None else {name: float(number)}
+            return Sampled(Sample(None, said, turn=name, text=result.text), bill, latency_s)
         answer = came.said.answer
         scores = _scores(result)
         scores |= verified(self._verifiers, self._inputs, result.text, answer)

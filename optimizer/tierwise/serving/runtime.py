@@ -22,13 +22,15 @@ from types import TracebackType
 from tierwise.difficulty import difficulty_faults, signal_of
 from tierwise.episode import Outcome, episode, strategies_of
 from tierwise.errors import InputError, ProviderError, unknown_name
-from tierwise.llm import Call, LanguageModel, Parent, Result, build_request
+from tierwise.llm import Call, LanguageModel, Parent, Result, build_request, judge_request
 from tierwise.llm.faults import Traffic
 from tierwise.llm.models import open_model
 from tierwise.retrieval import Retriever, open_for_task, open_retriever, target_of
 from tierwise.schema import Message, Tier, Variant, retriever_of
+from tierwise.schema.policy import JUDGES
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.prompt import check_turns
+from tierwise.schema.turns import JUDGED_TURN
 from tierwise.serving.answer import Answer, answer_of
 from tierwise.serving.live import BoundRetriever, LiveSamples, SampleSource
 from tierwise.strategies import Strategy, asks, paths_of
@@ -70,6 +72,8 @@ class PolicyRuntime:
         self._opened: list[ReopeningModel] = []
         self.retriever: BoundRetriever | None = None
         tiers = {tier.name: tier for tier in map(policy.tier_of, policy.policy.variants)}
+        if policy.judge is not None and any(asks(s, JUDGED_TURN) for s in self._strategies):
+            tiers[policy.judge.tier.name] = policy.judge.tier
         try:
             for tier in tiers.values():
                 if tier.name not in self._models:
@@ -148,6 +152,7 @@ class PolicyRuntime:
             policy.limits.timeout_s,
             self._scores,
             self.retriever,
+            self.file.judge,
         )
         rounds = episode(policy, self._strategies, given)
         try:
@@ -205,7 +210,10 @@ class PolicyRuntime:
         tier = self.file.tier_of(variant)
         model = self._models[tier.name]
         address = str(getattr(model, "address", ""))  # part of what a sample's seed depends on
-        prompt = self.file.prompts[variant.prompt]
+        prompt, judge = self.file.prompts[variant.prompt], self.file.judge
+        if judge is not None and parent is not None and variant.owner == JUDGES:
+            request = judge_request(tier, judge.messages(inputs, parent.text), address)
+            return SampleSource(model, tier, request)
         request = build_request(tier, prompt, variant, inputs, address, history, parent)
         return SampleSource(model, tier, request, prompt.turn)
 
@@ -242,6 +250,10 @@ def checked_strategies(file: PolicyFile, path: Path | str | None = None) -> tupl
         for recipe, strategy in zip(file.policy.buckets, strategies, strict=True):
             for variant in recipe.variants:
                 check_turns(file.prompts[variant.prompt], strategy.kind, paths_of(strategy))
+            if asks(strategy, JUDGED_TURN) and file.judge is None:
+                raise InputError(
+                    f"{strategy.kind} asks a judge, and the policy names none under judge"
+                )
         return strategies
     except InputError as error:
         raise InputError(f"policy {file.name!r}: {error.message}", path=path) from None

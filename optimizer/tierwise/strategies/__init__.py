@@ -28,10 +28,12 @@ from tierwise.strategies.adaptive_consistency import AdaptiveConsistency, leader
 from tierwise.strategies.best_of_n import BestOfN
 from tierwise.strategies.cascade import Cascade, Stage
 from tierwise.strategies.early_stopping import EarlyStopping
+from tierwise.strategies.judged_best_of_n import JudgedBestOfN
 from tierwise.strategies.retrieval import Retrieval
 from tierwise.strategies.self_consistency import SelfConsistency
 from tierwise.strategies.self_refine import SelfRefine
 from tierwise.strategies.single import Single
+from tierwise.strategies.universal_self_consistency import UniversalSelfConsistency
 from tierwise.strategies.weighted_consistency import WeightedConsistency
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "BestOfN",
     "Cascade",
     "EarlyStopping",
+    "JudgedBestOfN",
     "Registry",
     "Retrieval",
     "Return",
@@ -52,6 +55,7 @@ __all__ = [
     "Single",
     "Stage",
     "Strategy",
+    "UniversalSelfConsistency",
     "Vote",
     "WeightedConsistency",
     "asks",

@@ -18,7 +18,7 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.schema import StrategySpec
-from tierwise.schema.turns import path_above
+from tierwise.schema.turns import JUDGED_TURN, SELECTING, path_above
 from tierwise.strategies import (
     PLAIN_PATHS,
     STRATEGIES,
@@ -282,7 +282,8 @@ def walk_strategy(
 def _as_asked(
     move: Ask, samples: Sequence[Sample], outputs: Sequence[Sample], n_variants: int
 ) -> Iterator[Sample]:
-    """The outputs as what was asked for: a critique has no answer, a query asks or answers."""
+    """The outputs as what was asked for: a critique has no answer, a query asks or answers,
+    and the reply to a judge's turn or one that selects is a number."""
     roots = [d.variant for d in samples if d.parent is None and d.turn == move.turn]
     variants = move.variants or interleave(
         [roots.count(variant) for variant in range(n_variants)], move.n
@@ -295,6 +296,9 @@ def _as_asked(
             fresh = len(samples) % 2 * move.passages
             match = len(samples) % 5 / 4 if fresh else 0.0
             said = said._replace(answer=None, fresh=fresh, match=match)
+        elif move.turn in (JUDGED_TURN, SELECTING) and not said.failed:
+            n = max(move.passages, 1)
+            said = said._replace(answer=None, scores={move.turn: float(1 + len(samples) % n)})
         elif move.turn == "critique":
             said = said._replace(answer=None)
         yield said
