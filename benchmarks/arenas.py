@@ -392,10 +392,11 @@ def recorded(path: Path, model: str, seed: int, items: int = SEARCH_ITEMS) -> Ar
 SPACE = "default"
 
 
-def tierwise(arena: Arena, calls: int, seed: int, folder: Path | None = None) -> Outcome:
+def tierwise(arena: Arena, calls: int | None, seed: int, folder: Path | None = None) -> Outcome:
     """What ``tierwise tune`` chooses with so many calls, at the point `balanced`.
 
     Its own held-out test is a tenth of the recording's items and is paid from the same budget.
+    Without ``calls`` all samples are free.
     """
     from tierwise.runs.tune import tune
     from tierwise.schema import load_job
@@ -405,7 +406,7 @@ def tierwise(arena: Arena, calls: int, seed: int, folder: Path | None = None) ->
         tier = {
             "model": f"recorded/{MODEL}",
             "recordings": str(written),
-            "metered": True,
+            "metered": calls is not None,
             "price": {"prompt_usd_per_mtok": 0.1, "completion_usd_per_mtok": 0.1},
         }
         job = {
@@ -413,7 +414,7 @@ def tierwise(arena: Arena, calls: int, seed: int, folder: Path | None = None) ->
             "space": SPACE,
             "seed": seed,
             "tiers": {TIER: tier},
-            "budget": {"calls": calls},
+            **({} if calls is None else {"budget": {"calls": calls}}),
             "baseline": arena.baseline.prompt,
         }
         path = Path(place) / "job.yaml"

@@ -11,7 +11,8 @@ Cells that are in the file are not run again, so that it can be filled in slices
 
 ``--show`` prints for every arena and budget how far each search's mean utility is below the best
 policy known, in points, and the calls to within one point of it, with their geometric mean. The best
-known is the best of an enumeration on the truth's own items, or of what any search found.
+known is the best of an enumeration on the truth's own items, of what tierwise chooses where all samples
+are free, and of what any search found.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def arenas(asked: argparse.Namespace, seed: int) -> Iterator[Arena]:
 
 
 def best_known(arena: Arena) -> float:
-    """The highest utility among votes, adaptive votes and best-of-n of each prompt and of pairs."""
+    """The highest utility among votes, adaptive votes and best-of-n of each prompt and of pairs, and
+    what is chosen where all samples are free."""
     pool = list(arena.search.variants)
     one = {v: arena.worth(policy_of(v))[1] for v in pool}
     leading = sorted(pool, key=lambda v: -one[v])[:5]
@@ -84,6 +86,7 @@ def best_known(arena: Arena) -> float:
         ]
         policies += [Policy((Recipe(group, spec),)) for spec in specs if n > 2 or len(group) > 1]
     policies += [policy_of(*arm) for arm in arms_of(Purse(arena, 0, 0))]
+    policies.append(tierwise(arena, None, 0).policy)
     return max(arena.worth(policy)[1] for policy in policies)
 
 

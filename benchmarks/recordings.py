@@ -53,7 +53,7 @@ POOLS: Mapping[str, Sequence[str]] = {
 POINTS = {"quality": TIE_PER_DOUBLING, "balanced": SCORE_PER_DOUBLING}
 """Operating point -> score that a doubling of dollars costs there."""
 
-FIXED = (2, 3, 5, 8, 12, 16, 24, 32, 48, 64, 100)
+FIXED = (2, 3, 5, 8, 12, 17)
 TEST = 0.3
 VERIFIERS = ("verifier_score", "mean_logprob")
 """Scores of samples that best-of-n may go by."""

@@ -117,8 +117,9 @@ def test_kinds_of_policies() -> None:
         Policy((Recipe(VARIANTS[:2], vote(3)),)),
         Policy((one, one), Difficulty("length", (-3.0,))),
         Policy((Recipe(VARIANTS[:2], cascade),)),
+        Policy((one, one, one), Difficulty("length", (-3.0, -9.0))),
     ]
-    assert [complexity(policy) for policy in kinds] == [0, 1, 2, 3, 3]
+    assert [complexity(policy) for policy in kinds] == [0, 1, 2, 3, 3, 4]
 
 
 def noise(n_policies: int, n: int, seed: int, p: float = 0.5) -> CandidateTable:

@@ -37,9 +37,9 @@ from tierwise.stats.intervals import Floats
 from tierwise.stats.pareto import Indices
 from tierwise.strategies import build
 
-KINDS = ("one sample", "one variant", "several variants", "stages")
+KINDS = ("one sample", "one variant", "several variants", "stages", "more than two buckets")
 """Of policies, from the simplest: a sample of one variant, a strategy over one, a strategy over
-several, difficulty buckets and cascades."""
+several, two difficulty buckets or a cascade, more buckets."""
 
 SCORE_PER_DOUBLING = 0.01
 """Score that a policy must gain for costing twice as much, at the balanced point."""
@@ -118,7 +118,7 @@ def complexity(policy: Policy) -> int:
     """Index into ``KINDS``, by what a policy may ask for."""
     strategy = policy.buckets[0].strategy
     if len(policy.buckets) > 1 or strategy.kind == "cascade":
-        return 3
+        return 3 + (len(policy.buckets) > 2)
     if len(policy.buckets[0].variants) > 1:
         return 2
     return int(build(strategy).max_samples > 1)
