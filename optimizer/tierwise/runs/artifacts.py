@@ -295,7 +295,9 @@ def _asks_for(policy: Policy, turn: str) -> bool:
 def _limits_of(policy: Policy, table: SampleTable) -> Limits:
     """Limits that a request reaches only when something is wrong, so that they change no answer."""
     n_samples = samples_needed([policy])
-    slowest = max(table.of(variant).slowest_s for variant in n_samples)
+    # A variant that stands in where another abstains may have been asked on no test item.
+    sampled = [table.everything[variant] for variant in n_samples if variant in table.everything]
+    slowest = max((rows.slowest_s for rows in sampled), default=0.0)
     probe = policy.difficulty.probe
     most = max(sum(samples_needed([Policy((recipe,))]).values()) for recipe in policy.buckets)
     most += probe.samples if probe else 0
