@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.search.scripted_job import JOB, OPENING, TINY, install, make_job, run, says
+from tests.search.scripted_job import (
+    JOB,
+    OPENING,
+    PROMPTS,
+    TASK,
+    TINY,
+    install,
+    make_job,
+    run,
+    says,
+)
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
 from tierwise.llm.scripted import Script, ScriptedModel, answering, failing, hash_uniform
@@ -20,7 +31,13 @@ PLAIN = answering(says)
 
 
 def tuned(
-    folder: Path, patch: pytest.MonkeyPatch, script: Script, job: str = ONE
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    script: Script,
+    job: str = ONE,
+    answer: str = "",
+    prompts: int = 3,
+    target: str = "",
 ) -> tuple[TuneResult, list[Event], list[ScriptedModel]]:
     install(patch)
     opened: list[ScriptedModel] = []
@@ -32,6 +49,16 @@ def tuned(
 
     patch.setattr(OPENING, "open_model", open_scripted)
     path = make_job(folder / "job", job=job)
+    task = path.parent / "task"
+    if answer:
+        rows = TASK.splitlines()
+        rows[[row.split(":")[0] for row in rows].index("answer")] = f"answer: {answer}"
+        (task / "task.yaml").write_text("\n".join(rows))
+    if target:  # of every item: what the rule can read
+        lines = (task / "items.jsonl").read_text().splitlines()
+        new = [json.dumps(json.loads(line) | {"target": target}) + "\n" for line in lines]
+        (task / "items.jsonl").write_text("".join(new))
+    (task / "prompts.yaml").write_text("- id:".join(PROMPTS.split("- id:")[: prompts + 1]))
     try:
         return run(path, folder / "run", listener=events.append), events, opened
     finally:
@@ -48,15 +75,58 @@ def never_read(request: Request, seed: int) -> Result:
     return Completion(f"The sum comes to number {seed % 7}, I think", 9, 9)
 
 
+def in_words(text: str) -> Script:
+    """Answers ``text`` with {} for the sum."""
+
+    def said(request: Request, seed: int) -> Result:
+        right = sum(map(int, request.messages[-1].content.split(" + ")))
+        return Completion(text.format(right + seed % 2), 9, 9)
+
+    return said
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "prompts"),
+    [
+        pytest.param(
+            "{extract: {regex: '(A): (-?\\d+)'}, normalise: integer}", "A: {}", 3, id="wrong group"
+        ),
+        pytest.param("", "Antwort: {}", 3, id="labels in another language"),
+        pytest.param(
+            "{normalise: json, fields: [anwser]}", '{{"answer": {}}}', 3, id="a field misspelt"
+        ),
+        pytest.param(
+            "{extract: {regex: '\\A(\\d+)\\z'}}", "It comes to {}.", 3, id="the whole text alone"
+        ),
+        pytest.param(
+            "{extract: {regex: '(?m)^A: (.*)$', take: first}, normalise: integer}",
+            "A: let me see\nA: {}",
+            3,
+            id="first and not last",
+        ),
+        pytest.param("{normalise: choice}", "The sum is {}", 3, id="another normalise"),
+        pytest.param("", "I think that it is {}", 2, id="two prompts"),
+        pytest.param("", "I think that it is {}", 1, id="a space of one prompt"),
+    ],
+)
 def test_a_pattern_that_reads_nothing_costs_what_twenty_samples_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, says: str, prompts: int
+) -> None:
+    target = "A" if "choice" in answer else '{"anwser": 3}' if "json" in answer else ""
+    with pytest.raises(InputError, match="cannot be read as answers of task 'sums'") as caught:
+        tuned(tmp_path, monkeypatch, in_words(says), ONE, answer, prompts, target)
+    said = str(caught.value)
+    assert "answer.extract" in said or "the whole text" in said
+    shown = [line for line in said.splitlines() if line.startswith("  ")]
+    assert len(shown) == 3
+    assert 20 <= int((tmp_path / "bought").read_text()) <= 25
+
+
+def test_where_the_first_answers_were_cut_those_that_were_not_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match="cannot be read as answers of task 'sums'") as caught:
-        tuned(tmp_path, monkeypatch, never_read)
-    said = str(caught.value)
-    assert r"'A: (-?\\d+)'" in said
-    assert said.count("The sum comes to number") == 3
-    assert 20 <= int((tmp_path / "bought").read_text()) <= 25
+    with pytest.raises(InputError, match="that were not cut cannot be read"):
+        tuned(tmp_path, monkeypatch, cut(0.7, never_read))
 
 
 def cut(share: float, script: Script = PLAIN) -> Script:
@@ -152,7 +222,6 @@ def test_a_tier_of_which_nothing_is_left_has_failed(
 
 
 def question(k: int) -> str:
-    import json
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.analysis.tier_files import COMPARISON_RESAMPLES, NotShown, TierFiles
-from tierwise.evaluation import Evaluator, SampleTable, VariantTable
+from tierwise.evaluation import ABSTAINED, Evaluator, SampleTable, VariantTable
 from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.schema.result import PromptSensitivity, RankRow, Technique, interval_ends, number
 from tierwise.search.tier import TierResult
@@ -56,12 +56,17 @@ TREND_RESAMPLES = 500
 
 
 class OneSample(NamedTuple):
-    """A variant at one sample: (n_items,) means over its samples, NaN for an item without any."""
+    """A variant at one sample: (n_items,) means over its samples, NaN for an item without any.
+
+    ``abstentions`` of its ``stored`` samples gave no answer: cut, failed, or not read.
+    """
 
     variant: Variant
     score: Floats
     usd: Floats
     samples: int
+    abstentions: int
+    stored: int
 
 
 class RankedPrompt(NamedTuple):
@@ -90,7 +95,10 @@ class RankedPrompt(NamedTuple):
 
 @dataclass(frozen=True)
 class PromptRow:
-    """A variant at one sample; `chosen`: it is in the exported policy (None: not known)."""
+    """A variant at one sample; `chosen`: it is in the exported policy (None: not known).
+
+    `abstentions` of its `stored` samples gave no answer.
+    """
 
     tier: str
     prompt: str
@@ -99,6 +107,8 @@ class PromptRow:
     items: int
     samples: int
     score: Interval
+    abstentions: int
+    stored: int
     usd_per_item: float
     behind_best: float
     separable: bool
@@ -116,7 +126,9 @@ def one_sample(variant: Variant, table: VariantTable) -> OneSample:
         np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
         for values in (table.score, usd_of)
     ]
-    return OneSample(variant, means[0], means[1], int(count.max(initial=0)))
+    unread = int((known & (table.answers == ABSTAINED)).sum())
+    most = int(count.max(initial=0))
+    return OneSample(variant, means[0], means[1], most, unread, int(count.sum()))
 
 
 def one_samples(prompts: SampleTable) -> list[OneSample]:
@@ -152,6 +164,8 @@ def prompt_rows(tier: TierFiles) -> list[PromptRow]:
             items=r.items,
             samples=r.one.samples,
             score=r.score,
+            abstentions=r.one.abstentions,
+            stored=r.one.stored,
             usd_per_item=r.usd,
             behind_best=0.0 if r.best else r.lead.mean,
             separable=r.separable,

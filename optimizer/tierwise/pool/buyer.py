@@ -24,6 +24,7 @@ from tierwise.pool.buy import Account, Progress, fill
 from tierwise.pool.calls import Need
 from tierwise.pool.first_answers import (
     Remark,
+    base_of,
     check_readable,
     cuts,
     estimated,
@@ -115,7 +116,9 @@ class Buyer:
         """Request key -> samples that the search has looked at."""
         self._requests: dict[tuple[Variant, str], Request] = {}
         self._for_test = Usage()
-        self._read_first = self._judge_checked = False
+        self._readable = False
+        """Whether answers that were not cut could be read; not known before some were."""
+        self._judge_checked = False
         self._said: set[str] = set()
         self._none: set[str] = set()
         self._some: set[str] = set()
@@ -157,13 +160,17 @@ class Buyer:
                 variants = [variant for variant in level if variant.owner == owner]
                 if short or not variants:
                     continue
-                if owner is None and not self._read_first:
+                if owner is None and not self._readable:
                     short = self._begin(trees, variants, supply, stage)
                 needs = in_turn(trees, variants, items)
                 short = short or self._fill(supply, needs, stage)
                 for need in needs:
                     used = self.used.setdefault(need.request.key, set())
                     used.update(range(need.first, need.first + need.samples))
+        if not self._readable:  # most of the first ones were cut
+            answers = self._answers(trees, n_samples)
+            if len({base_of(v.prompt) for v in answers}) >= min(2, len(self._answering)):
+                self._look([n for needs in answers.values() for n in needs], self.supplies[None])
         table, unjudged = self._read(items, n_samples, stage, trees)
         short = short or unjudged
         complete = table.complete
@@ -280,13 +287,27 @@ class Buyer:
 
     def _begin(self, trees: Trees, variants: Sequence[Variant], supply: Supply, stage: str) -> str:
         """Buy and read the first answers; the cap that ended it, if one did."""
-        answering = [v for v in variants if self.prompts[v.prompt].turn == ANSWER and not v.path]
-        first = first_needs({v: [need for _, need in trees.needs(v)] for v in answering})
-        self._read_first = bool(first)
+        first = first_needs(self._answers(trees, variants), len(self._answering))
         short = self._fill(supply, first, stage)
-        if supply.model is not None:
-            check_readable(self.pool, first, self.task, self.tier.name)
+        self._look(first, supply)
         return short
+
+    def _look(self, needs: Sequence[Need], supply: Supply) -> None:
+        """Look whether the answers to ``needs`` can be read; a replay has been told already."""
+        if needs:
+            self._readable = supply.model is None or check_readable(
+                self.pool, needs, self.task, self.tier.name
+            )
+
+    @property
+    def _answering(self) -> set[str]:
+        return {base_of(p.id) for p in self.prompts.values() if p.turn == ANSWER}
+
+    def _answers(self, trees: Trees, variants: Iterable[Variant]) -> dict[Variant, list[Need]]:
+        """What is asked of those ``variants`` of the tier itself whose samples are plain answers."""
+        plain = (v for v in variants if v.tier is None and not v.path)
+        plain = (v for v in plain if self.prompts[v.prompt].turn == ANSWER)
+        return {variant: [need for _, need in trees.needs(variant)] for variant in plain}
 
     def _cuts(self) -> tuple[Remark, ...]:
         modes = {

@@ -26,6 +26,8 @@ from tierwise.tasks import RECORDED, AnswerSpec, Task
 
 FIRST_SAMPLES = 20
 """Samples that are read before more are bought."""
+MOST_FIRST = 24
+"""As many where the samples of an item are not divided otherwise."""
 ENOUGH_READ = 16
 """Of these, as many that were not cut say whether the pattern reads what the model says."""
 UNREADABLE = 0.95
@@ -43,35 +45,48 @@ class Remark(NamedTuple):
     text: str
 
 
-def first_needs(needs: Mapping[Variant, Sequence[Need]]) -> list[Need]:
-    """At least ``FIRST_SAMPLES`` samples of two prompts, item by item; none where one is all.
+def first_needs(needs: Mapping[Variant, Sequence[Need]], prompts: int) -> list[Need]:
+    """``FIRST_SAMPLES`` samples, or few more, of two prompts item by item, or of the only one.
 
-    ``needs``: those of each variant that answers the task, item by item.
+    None where ``needs``, those of each variant that answers the task, are of one of several
+    ``prompts``. Of many samples an item only the first are taken. Paraphrases are one prompt.
     """
     of_prompt: dict[str, Variant] = {}
     for variant in needs:
-        of_prompt.setdefault(variant.prompt, variant)
+        of_prompt.setdefault(base_of(variant.prompt), variant)
     chosen = list(of_prompt.values())[:2]
-    if len(chosen) < 2:
+    if len(chosen) < min(prompts, 2):
         return []
     first: list[Need] = []
+    bought = 0
     for both in zip(*(needs[variant] for variant in chosen), strict=False):
-        first += both
-        if sum(need.samples for need in first) >= FIRST_SAMPLES:
+        for need in both:
+            samples = min(need.samples, FIRST_SAMPLES // len(chosen), MOST_FIRST - bought)
+            first += [need._replace(samples=samples)] if samples > 0 else []
+            bought += max(samples, 0)
+        if bought >= FIRST_SAMPLES:
             break
     return first
 
 
-def check_readable(pool: SamplePool, first: Sequence[Need], task: Task, tier: str) -> None:
-    """Raise InputError where the task's answer pattern reads next to none of the first answers.
+def base_of(prompt: str) -> str:
+    """The prompt that a paraphrase is one of: ``steps`` for ``steps~2``."""
+    return prompt.partition("~")[0]
 
-    Answers that were cut do not count; a recording's own score needs no pattern.
+
+def check_readable(pool: SamplePool, needs: Iterable[Need], task: Task, tier: str) -> bool:
+    """Whether enough answers were not cut to tell that the task's answer pattern reads some.
+
+    A recording's own score needs no pattern.
+
+    Raises:
+        InputError: it reads next to none of them.
     """
-    if task.metric == RECORDED or not first:
-        return
+    if task.metric == RECORDED:
+        return True
     read = 0
     unread: list[str] = []
-    for need in first:
+    for need in needs:
         for _, _, text, *_, end in pool.samples([need.request.key], need.first, need.samples):
             if end in UNFINISHED:
                 continue
@@ -80,11 +95,13 @@ def check_readable(pool: SamplePool, first: Sequence[Need], task: Task, tier: st
             else:
                 read += 1
     total = read + len(unread)
-    if total < ENOUGH_READ or len(unread) < UNREADABLE * total:
-        return
+    if total < ENOUGH_READ:
+        return False
+    if len(unread) < UNREADABLE * total:
+        return True
     shown = "\n".join(f"  {_shown(text)}" for text in _spread(unread))
     raise InputError(
-        f"{len(unread)} of the first {total} answers of tier {tier!r}, to two prompts, cannot be "
+        f"{len(unread)} of the first {total} answers of tier {tier!r} that were not cut cannot be "
         f"read as answers of task {task.name!r}: {_pattern(task.answer)}. It was said, for "
         "instance:\n"
         f"{shown}\n"

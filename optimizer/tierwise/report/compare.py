@@ -191,6 +191,7 @@ def _prompt_cells(row: prompts.PromptRow) -> tuple[str, ...] | None:
         n.interval(row.score),
         f"{row.items:.0f}",
         f"{row.samples:.0f}",
+        f"{row.abstentions} of {row.stored}",
         n.usd_per(row.usd_per_item),
         "" if row.best else f"{-row.behind_best:+.3f}",
         mark + ("*" if row.chosen else ""),
@@ -200,7 +201,7 @@ def _prompt_cells(row: prompts.PromptRow) -> tuple[str, ...] | None:
 PROMPTS = TableSection[RunFiles, prompts.PromptRow](
     "every prompt on every tier at one sample (● best, ○ not separable from it, * in the policy)",
     lambda run: by_tier(run, prompts.prompt_rows),
-    ("tier", "prompt", "score>", "items>", "samples>", "$/1,000>", "to best>", ""),
+    ("tier", "prompt", "score>", "items>", "samples>", "no answer>", "$/1,000>", "to best>", ""),
     _prompt_cells,
     flat,
 )
