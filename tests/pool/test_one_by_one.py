@@ -103,6 +103,24 @@ def test_an_answer_is_stored_while_the_head_of_the_line_hangs(
     assert seen[-1][1] == stored(pool) == 48
 
 
+class Unusable(Server):
+    """Answers, and with each answer shows that nothing can be done with it: it ignores ``n``."""
+
+    async def answer(self, call: Call) -> list[Result]:
+        await super().answer(call)
+        raise ProviderError("set takes_n: false")
+
+
+def test_an_answer_that_shows_the_provider_to_be_unusable_ends_the_purchase_at_once(
+    pool: SamplePool, world: World, needs: list[Need]
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(ProviderError, match="takes_n: false"):
+        fill(pool, Unusable(), world.tier, needs, Account("r"))
+    assert time.monotonic() - began < 8
+    assert pool.spent("r").usd > 0, "what was answered stays set aside"
+
+
 def test_no_call_starts_after_the_deadline_and_those_under_way_are_given_up(
     pool: SamplePool, world: World, needs: list[Need], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -306,11 +306,13 @@ class _Purchase:
         for call in calls:
             supervisor.circuit.gone(key_of(call))
         if isinstance(came, BaseException):
+            ended = None if isinstance(came, Withheld | asyncio.CancelledError) else came
             if supervisor.may_be_billed(_samples(calls)):
-                return None  # cancelled while under way: what was set aside stays
+                del self._in_flight[purchase]  # under way or answered: what was set aside stays
+                return ended
             self._wanted.appendleft(calls)
             settlements.append(Settlement(purchase))
-            return None if isinstance(came, Withheld | asyncio.CancelledError) else came
+            return ended
         if not supervisor.closed and self._in_an_outage(purchase, came, supervisor.circuit):
             self._wanted.append(calls)  # behind the others: is it the provider, or this call?
             settlements.append(Settlement(purchase))
