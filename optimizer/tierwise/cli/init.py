@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import yaml
 
 from tierwise.errors import InputError, unknown_name
 
@@ -23,10 +24,29 @@ from tierwise.errors import InputError, unknown_name
     type=click.Path(dir_okay=False, path_type=Path),
     help="Your items (.csv, .tsv, .jsonl, .json, .parquet, .xlsx), copied into the folder.",
 )
+@click.option(
+    "--from-promptfoo",
+    type=click.Path(path_type=Path),
+    help="A promptfoo configuration: its tests, prompts and assertions.",
+)
+@click.option(
+    "--from-langfuse", type=click.Path(path_type=Path), help="Items that Langfuse exported."
+)
+@click.option(
+    "--from-langsmith", type=click.Path(path_type=Path), help="Examples that LangSmith exported."
+)
+@click.option(
+    "--from-hf", type=click.Path(path_type=Path), help="A Hugging Face data set saved to disk."
+)
 @click.option("--input", "inputs", multiple=True, help="A column that prompts use; repeatable.")
 @click.option("--target", help="The column of the right answers.")
 def command(
-    name: str, source: str, items: Path | None, inputs: tuple[str, ...], target: str | None
+    name: str,
+    source: str,
+    items: Path | None,
+    inputs: tuple[str, ...],
+    target: str | None,
+    **others: Path | None,
 ) -> None:
     """Make tasks/NAME: task.yaml, prompts.yaml, items and a README that explains them.
 
@@ -35,7 +55,16 @@ def command(
     Without --items there is a sample, which the embedded tiers can be tuned on at once. Nothing is
     overwritten.
     """
-    made = scaffold(name, source=source, items=items, inputs=inputs, target=target)
+    given = {kind.removeprefix("from_"): path for kind, path in others.items() if path is not None}
+    if given:
+        if len(given) > 1 or items is not None or source != TEMPLATE:
+            raise click.UsageError("items come from one place: give one of --items and --from-…")
+        ((kind, path),) = given.items()
+        made, notes = scaffold_from(name, kind, path, inputs=inputs)
+        for note in notes:
+            click.echo(f"note: {note}")
+    else:
+        made = scaffold(name, source=source, items=items, inputs=inputs, target=target)
     for path in sorted(made.iterdir()):
         click.echo(str(path))
     if items is not None:
@@ -100,6 +129,44 @@ def scaffold(
     except OSError as error:
         raise InputError(f"cannot write {made}: {error.strerror}") from None
     return made
+
+
+def scaffold_from(
+    name: str, kind: str, path: Path, *, inputs: Sequence[str] = (), folder: Path = Path("tasks")
+) -> tuple[Path, list[str]]:
+    """Make ``folder/name`` of another tool's data set; its path, and notes on what was left out.
+
+    The items become ``items.jsonl``; where the source has prompts they are the task's, the first
+    being the baseline, and its assertions are the metric where they are one.
+
+    Raises:
+        InputError: as ``scaffold``, or the source holds no item with a right answer.
+    """
+    from tierwise.runs.import_items import TARGET as TARGET_FIELD
+    from tierwise.runs.import_items import read_items
+
+    found = read_items(kind, path)
+    with tempfile.TemporaryDirectory() as temporary:
+        items = Path(temporary) / "items.jsonl"
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in found.rows)
+        items.write_text("".join(lines), encoding="utf-8")
+        columns = tuple(inputs) or found.inputs
+        made = scaffold(name, items=items, inputs=columns, target=TARGET_FIELD, folder=folder)
+    if found.prompts:
+        heading = (made / "prompts.yaml").read_text(encoding="utf-8").partition("\n")[0]
+        prompts = [
+            {
+                "id": f"prompt-{i}",
+                **({"user": text} if isinstance(text, str) else {"messages": text}),
+            }
+            for i, text in enumerate(found.prompts, start=1)
+        ]
+        body = yaml.safe_dump(prompts, allow_unicode=True, sort_keys=False, width=1000)
+        (made / "prompts.yaml").write_text(f"{heading}\n{body}", encoding="utf-8")
+        _rewrite(made / "task.yaml", r"^answer: .*$", "answer: {normalise: text}")
+    if found.metric:
+        _rewrite(made / "task.yaml", r"^metric: .*$", f"metric: {found.metric}")
+    return made, found.notes
 
 
 def _with_schemas(draft: Path, schemas: Path) -> None:
