@@ -298,7 +298,8 @@ def tested(name: str) -> JudgedPolicies:
     scores = (rng.random((3, 120)) < np.array([[0.70], [0.85], [0.80]])).astype(float)
     usd = np.repeat([[2e-6], [9e-6], [6e-6]], 120, axis=1)
     ids = tuple(f"t{i}" for i in range(120))
-    return JudgedPolicies(ids, {"baseline": 0}, policies, scores, usd, np.ones((3, 120)))
+    none = np.zeros((3, 120), np.bool_)
+    return JudgedPolicies(ids, {"baseline": 0}, policies, 0, scores, usd, np.ones((3, 120)), none)
 
 
 def tier_files(name: str, place: int, *, passed: bool) -> TierFiles:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.search.scripted_job import (
     JOB,
@@ -19,11 +21,18 @@ from tests.search.scripted_job import (
     run,
     says,
 )
+from tierwise.analysis.tier_files import NotShown
+from tierwise.api.results import Run, compare_runs
+from tierwise.cli._results import show_results
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
 from tierwise.llm.scripted import Script, ScriptedModel, answering, failing, hash_uniform
+from tierwise.report.between import comparison_tables
+from tierwise.report.compare import Table
+from tierwise.runs.artifacts import read_run
 from tierwise.runs.tune import TuneResult, replay
 from tierwise.schema import Tier
+from tierwise.schema.result import FailedItems
 from tierwise.search import Event, Remarked
 
 ONE = JOB.replace("  strong: {model: scripted/strong}\n", "")
@@ -189,9 +198,58 @@ def test_the_items_that_a_filter_refuses_leave_small_splits_and_the_others_decid
 
     refused_items = {question(3), question(40), question(41), question(100)}
     result, _, _ = tuned(tmp_path, monkeypatch, filtered)
-    said = "; ".join(result.summary.tiers["weak"].remarks)
+    tier = result.summary.tiers["weak"]
+    said = "; ".join(tier.remarks)
     assert "failed under every prompt and left the items for all" in said
+    problem = result.found["weak"].problem
+    looked_at = {
+        "test": problem.items("test")[: problem.search_size.test_items],
+        "validation": problem.items("validation")[: problem.search_size.study_items],
+    }
+    gone = {
+        split: sum(item.inputs["question"] in refused_items for item in items)
+        for split, items in looked_at.items()
+    }
+    assert gone["test"]
+    assert gone["validation"]
+    for got in (tier.baseline, *tier.operating_points.values(), *tier.ablation.values()):
+        assert got.failed == FailedItems(gone[got.split], 0)
+        assert got.items + gone[got.split] == len(looked_at[got.split])
+    assert tier.chosen.validation.failed.left_out == gone["validation"]
+    assert tier.oracle_bound.failed.left_out == gone["validation"]
+    assert {point.failed.left_out for point in tier.front} == {gone["validation"]}
+    assert {row.failed.left_out for row in tier.ranks} == {gone["validation"]}
+    assert all(row.failed.unanswered == 0 for row in tier.screened)
+    assert_everywhere(tmp_path / "run", result, f"{gone['test']} left out")
     assert_replays(tmp_path / "run")
+
+
+def assert_everywhere(folder: Path, result: TuneResult, said: str) -> None:
+    """The counts stand beside the scores of the table, report, comparison, policy and frames."""
+    out = io.StringIO()
+    show_results(result, console=Console(file=out, width=200))
+    assert said in out.getvalue()
+    loaded = Run(folder)
+    assert said in repr(loaded)
+    assert said in loaded._repr_html_()
+    count = int(said.split()[0])
+    name = said.split(maxsplit=1)[1].replace(" ", "_")
+    assert count in loaded.frame("ablation")[f"failed.{name}"].tolist()
+    assert loaded.frame("trials")[name].max() > 0
+    policy = loaded.policies["weak"]
+    for of in (policy.expected, policy.evidence["baseline"]):
+        assert set(of["failed"]) == {"left_out", "unanswered"}
+    tables = compare_runs(folder)
+    assert tables["prompts"][name].max() > 0
+    assert said in "".join(
+        text for table in comparison_tables([read_run(folder)]) for text in words_of(table)
+    )
+    assert said in loaded.report().read_text()
+
+
+def words_of(table: Table) -> Iterator[str]:
+    for row in table.rows:
+        yield from table.section.cells(row) or () if not isinstance(row, NotShown) else ()
 
 
 def test_a_prompt_that_overflows_the_context_keeps_its_own_failures(
@@ -208,9 +266,18 @@ def test_a_prompt_that_overflows_the_context_keeps_its_own_failures(
     assert any(
         "failed under some prompts, and count as unanswered (score 0)" in r for r in tier.remarks
     )
-    by_prompt = {row.variant.split("/")[0]: row.score for row in tier.screened}
+    by_prompt = {row.variant.split("/")[0]: row for row in tier.screened}
     # The best prompt where it is answered, and unanswered on half of the items.
-    assert by_prompt["steps"] < by_prompt["plain"]
+    assert by_prompt["steps"].score < by_prompt["plain"].score
+    found = result.found["weak"]
+    screened = found.problem.items("validation")[: found.problem.search_size.screen_items]
+    long = sum(item.inputs["question"].count("+") >= 2 for item in screened)
+    assert by_prompt["steps"].failed == FailedItems(0, long)
+    assert by_prompt["plain"].failed == FailedItems(0, 0)
+    assert tier.baseline.failed == FailedItems(0, 0)
+    assert any(row.failed.unanswered for row in tier.ranks)
+    steps = next(t for t in tier.techniques if t.prompt == "steps")
+    assert steps.failed == FailedItems(0, long)
     assert_replays(tmp_path / "run")
 
 

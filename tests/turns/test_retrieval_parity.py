@@ -59,9 +59,9 @@ def model() -> ScriptedModel:
     return ScriptedModel(world.script)
 
 
-def bought(tmp_path, policy: Policy) -> SampleTable:
+def bought(tmp_path, policy: Policy, of=None, library=None) -> SampleTable:
     with worlds.opened(tmp_path) as pool:
-        buyer = world.buyer(pool, model(), world.library())
+        buyer = world.buyer(pool, of or model(), library or world.library())
         return buyer.table(worlds.ITEMS, samples_needed([policy], 6), "test")
 
 
@@ -75,10 +75,36 @@ async def test_the_runtime_does_what_the_evaluation_said(tmp_path, name) -> None
     await assert_served_as_replayed(runtime, policy, table, worlds.ITEMS)
 
 
+BROKEN = {
+    "a turn fails": (worlds.later_turns_fail(world.script), ""),
+    "a look-up fails": (world.script, "fact 3"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize("name", [name for name in POLICIES if name != "no round"])
+async def test_a_chain_that_breaks_off_keeps_its_item(tmp_path, name, how) -> None:
+    (script, broken), policy = BROKEN[how], POLICIES[name]
+    library = world.library(world.Facts(broken=broken))
+    table = bought(tmp_path, policy, ScriptedModel(script), library)
+    assert table.item_ids == tuple(item.id for item in worlds.ITEMS)
+    assert table.failed_items(policy.variants).unanswered > 0
+    assert_evaluated_as_replayed(policy, table)
+    if how == "a turn fails":  # a query that finds nothing is billed, and not in the table
+        facts = world.Facts(broken=broken)
+        runtime = PolicyRuntime(
+            world.policy_file(policy), ScriptedModel(script), seed=worlds.SEED, retriever=facts
+        )
+        await assert_served_as_replayed(runtime, policy, table, worlds.ITEMS)
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_the_vectorised_evaluation_equals_the_replay(tmp_path, name) -> None:
-    policy, permutations = POLICIES[name], Permutations(4, 1)
-    table = bought(tmp_path, policy)
+    assert_evaluated_as_replayed(POLICIES[name], bought(tmp_path, POLICIES[name]))
+
+
+def assert_evaluated_as_replayed(policy: Policy, table: SampleTable) -> None:
+    permutations = Permutations(4, 1)
     judge = Evaluator(table, permutations)
     rows = judge.rows(policy)
     score, usd, samples, rounds = (values.reshape(-1, 4) for values in rows)

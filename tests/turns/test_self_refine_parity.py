@@ -9,6 +9,7 @@ from tests.turns import worlds
 from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_replayed
 from tierwise.errors import InputError
 from tierwise.evaluation import SampleTable
+from tierwise.llm.scripted import ScriptedModel
 from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.samples import samples_needed
@@ -31,11 +32,15 @@ POLICIES = {
 }
 
 
-def bought(tmp_path, policy: Policy, tier=worlds.TIER) -> SampleTable:
+def bought(tmp_path, policy: Policy, tier=worlds.TIER, model=None) -> SampleTable:
     with worlds.opened(tmp_path) as pool:
-        return worlds.buyer(pool, worlds.model(), tier=tier).table(
+        return worlds.buyer(pool, model or worlds.model(), tier=tier).table(
             worlds.ITEMS, samples_needed([policy], 4), "test"
         )
+
+
+def breaking() -> ScriptedModel:
+    return ScriptedModel(worlds.later_turns_fail(worlds.script))
 
 
 @pytest.mark.parametrize("takes_n", [True, False])
@@ -46,6 +51,21 @@ async def test_the_runtime_does_what_the_evaluation_said(tmp_path, name, takes_n
     table = bought(tmp_path, policy, tier)
     runtime = PolicyRuntime(worlds.policy_file(policy, tier), worlds.model(), seed=worlds.SEED)
     await assert_served_as_replayed(runtime, policy, table, worlds.ITEMS)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+async def test_a_chain_whose_later_turn_fails_keeps_its_item(tmp_path, name) -> None:
+    policy = POLICIES[name]
+    table = bought(tmp_path, policy, model=breaking())
+    assert table.n_items == len(worlds.ITEMS)
+    assert not table.left_out
+    failed = table.failed_items(policy.variants)
+    assert failed.unanswered > 0
+    runtime = PolicyRuntime(worlds.policy_file(policy), breaking(), seed=worlds.SEED)
+    await assert_served_as_replayed(runtime, policy, table, worlds.ITEMS)
+    assert_evaluated_as_replayed(policy, table)
+    table.save(tmp_path / "t.npz")
+    assert SampleTable.load(tmp_path / "t.npz").failed_items(policy.variants) == failed
 
 
 def test_the_samples_of_a_chain_have_one_index_and_their_own_requests(tmp_path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tierwise.llm import Completion, Request, Result
-from tierwise.llm.scripted import ScriptedModel, failing, hash_uniform
+from tierwise.llm import Completion, Failure, Request, Result
+from tierwise.llm.scripted import Script, ScriptedModel, failing, hash_uniform
 from tierwise.pool import Account, Buyer, Library, SamplePool, Supply
 from tierwise.schema import (
     Message,
@@ -57,6 +57,17 @@ def script(request: Request, seed: int) -> Result:
         mean_logprob=-u,
         latency_s=round(u, 3),
     )
+
+
+def later_turns_fail(of: Script, share: float = 0.15) -> Script:
+    """``of``, but what follows another sample may fail for good."""
+
+    def said(request: Request, seed: int) -> Result:
+        if len(request.messages) > 2 and hash_uniform(request, seed, "fails") < share:
+            return Failure("context_window", "too long")
+        return of(request, seed)
+
+    return said
 
 
 def model(share_failing: float = 0.0) -> ScriptedModel:

@@ -20,6 +20,7 @@ from tierwise.schema.result import (
     ComputeGate,
     CrossFittedScore,
     EscalationRow,
+    FailedItems,
     GateName,
     Measured,
     OracleBound,
@@ -41,8 +42,13 @@ MODE_SIGNALS = (Router.kind, ControlQuestion.kind)
 """Signals that are there to choose between modes."""
 
 
-def measured(policy: Policy, got: Evaluation, split: Split = "test") -> Measured:
-    """A policy's row: its score, cost, samples and rounds on a split, with intervals."""
+def measured(
+    policy: Policy, got: Evaluation, table: SampleTable, split: Split = "test"
+) -> Measured:
+    """A policy's row: its score, cost, samples and rounds on a split, with intervals.
+
+    ``table`` has the samples that it was judged on.
+    """
     return Measured(
         split=split,
         policy=described(policy),
@@ -53,6 +59,7 @@ def measured(policy: Policy, got: Evaluation, split: Split = "test") -> Measured
         usd_per_item_ci95=interval_ends(bootstrap_mean(got.usd)),
         samples_per_item=float(got.samples.mean()),
         rounds_per_item=float(got.rounds.mean()),
+        failed=table.failed_items(policy.variants),
     )
 
 
@@ -75,18 +82,23 @@ def ablation(found: TierResult) -> dict[str, AblationStep]:
         got = judged[policy]
         against = compare(full, got, margin=q.margin, seed=q.seed)
         steps[step] = AblationStep(
-            **vars(measured(policy, got, "validation")), full_policy_against_it=paired(against)
+            **vars(measured(policy, got, found.study_table, "validation")),
+            full_policy_against_it=paired(against),
         )
     return steps
 
 
 def oracle_bound_row(found: TierResult) -> OracleBound:
     """The score of whoever knew the best recipe of each validation item."""
-    oracle = found.held_out.oracle
+    oracle, table = found.held_out.oracle, found.study_table
+    unanswered = [table.unanswered([variant]) for variant in table.variants]
     return OracleBound(
         items=len(oracle),
         score=number(float(oracle.mean())),
         score_ci95=interval_ends(bootstrap_mean(oracle, bounds=(0.0, 1.0))),
+        failed=FailedItems(
+            len(table.left_out), int(np.logical_and.reduce(unanswered, axis=0).sum())
+        ),
     )
 
 
@@ -112,7 +124,7 @@ def operating_point(found: TierResult, point: str, *, passed: bool | None) -> Po
     modes = mode_shares(policy, table)
     pooled = comparison.pooled if passed is not None else UNSUPPORTED
     return PointSummary(
-        **vars(measured(policy, got, split)),
+        **vars(measured(policy, got, table, split)),
         gate=gate,
         trial=choice.candidate.trial,
         buckets=tuple(
@@ -145,6 +157,7 @@ def cross_fitted_score(found: TierResult, choice: PointChoice) -> CrossFittedSco
         usd_per_item=float(choice.evidence.usd.mean()),
         score_difference=gain.mean,
         score_difference_ci95=interval_ends(gain),
+        failed=found.study_table.failed_items(choice.policy.variants),
     )
 
 
@@ -241,14 +254,15 @@ def escalation(found: TierResult) -> tuple[EscalationRow, ...]:
     points: Mapping[str, Policy] = {f"point {n}": c.policy for n, c in found.points.items()}
     rows, judged = {**held_out.beside, **points}, held_out.evaluations
     split: Split = "test"
+    table = held_out.table
     if not set(rows.values()) <= set(judged):
-        split, judged = "validation", held_out.validated
+        split, table, judged = "validation", found.study_table, held_out.validated
     strong = judged[q.targets[-1].one_sample]
 
     def row(name: str, policy: Policy) -> EscalationRow:
         got = judged[policy]
         return EscalationRow(
-            **vars(measured(policy, got, split)),
+            **vars(measured(policy, got, table, split)),
             name=name,
             escalated=escalated_share(policy, got.shares),
             against=q.targets[-1].tier.name,

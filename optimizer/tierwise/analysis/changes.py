@@ -22,6 +22,7 @@ from tierwise.analysis.tier_files import (
 from tierwise.analysis.tiers import evaluated, unlimited
 from tierwise.evaluation import SampleTable
 from tierwise.schema import PolicyFile, Variant
+from tierwise.schema.result import NONE_FAILED, FailedItems
 from tierwise.stats import Interval, bootstrap_ratio, paired_difference, unpaired_difference
 from tierwise.stats.intervals import Floats
 
@@ -52,6 +53,7 @@ class Side(NamedTuple):
     item_ids: tuple[str, ...]
     score: Floats
     usd: Floats
+    failed: FailedItems = NONE_FAILED
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Change:
     cost_ratio: Interval
     shown: Literal["", "better", "worse"]
     identical: bool
+    before_failed: FailedItems
+    after_failed: FailedItems
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ def change_between(before: Side, after: Side, how: How = SAME_ITEMS) -> Change:
         cost_ratio=cost,
         shown="better" if found.low > 0 else "worse" if found.high < 0 else "",
         identical=bool(how != UNPAIRED and (old.score == new.score).all()),
+        before_failed=before.failed,
+        after_failed=after.failed,
     )
 
 
@@ -189,7 +195,7 @@ def _exported_row(tested: JudgedPolicies, tier: TierFiles) -> int:
 
 def _side(judged: JudgedPolicies, row: int, table: SampleTable | None) -> Side:
     ids = _identities(judged.item_ids, table)
-    return Side(ids, judged.score[row], judged.usd[row])
+    return Side(ids, judged.score[row], judged.usd[row], judged.failed(row))
 
 
 def _on_one_table(
@@ -204,8 +210,12 @@ def _on_one_table(
     before, after = (evaluated(unlimited(file.policy), table, seed) for file in (old, new))
     if before is None or after is None:
         return None
+    failed = [table.failed_items(file.policy.variants) for file in (old, new)]
     ids = table.item_ids
-    return Side(ids, before.score, before.usd), Side(ids, after.score, after.usd)
+    return (
+        Side(ids, before.score, before.usd, failed[0]),
+        Side(ids, after.score, after.usd, failed[1]),
+    )
 
 
 def _same_requests(old: PolicyFile, new: PolicyFile) -> bool:

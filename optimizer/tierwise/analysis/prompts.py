@@ -29,7 +29,15 @@ import numpy.typing as npt
 from tierwise.analysis.tier_files import COMPARISON_RESAMPLES, NotShown, TierFiles
 from tierwise.evaluation import ABSTAINED, Evaluator, SampleTable, VariantTable
 from tierwise.schema import StrategySpec, Variant, uniform
-from tierwise.schema.result import PromptSensitivity, RankRow, Technique, interval_ends, number
+from tierwise.schema.result import (
+    NONE_FAILED,
+    FailedItems,
+    PromptSensitivity,
+    RankRow,
+    Technique,
+    interval_ends,
+    number,
+)
 from tierwise.search.tier import TierResult
 from tierwise.stats import (
     Interval,
@@ -115,6 +123,7 @@ class PromptRow:
     best: bool
     chosen: bool | None
     rank: int
+    failed: FailedItems = NONE_FAILED
 
 
 def one_sample(variant: Variant, table: VariantTable) -> OneSample:
@@ -172,6 +181,7 @@ def prompt_rows(tier: TierFiles) -> list[PromptRow]:
             best=r.best,
             chosen=None if used is None else r.one.variant in used,
             rank=i + 1,
+            failed=tier.prompt_table.failed_items([r.one.variant]),
         )
         for i, r in enumerate(rank_prompts(tier.prompt_table))
     ]
@@ -276,6 +286,7 @@ def _compared(
         p=p,
         adjusted_p=p,
         verdict="not shown",
+        failed=table.failed_items(variants),
     )
 
 
@@ -356,6 +367,7 @@ def _sensitivity(
         by_chance=number(float(np.mean([by_chance(s) for s in scores]))),
         spearman_with_confidence=number(related),
         mean_score=float(np.mean([s.mean() for s in scores])),
+        failed=table.failed_items(variants),
     )
 
 
@@ -439,6 +451,7 @@ def prompt_ranks(found: TierResult) -> tuple[RankRow, ...]:
             rank_at_one_sample=_rank(single, i),
             score_in_strategy=number(chosen[i]),
             rank_in_strategy=_rank(chosen, i),
+            failed=table.failed_items([variant]),
         )
         for i, variant in enumerate(variants)
     ]
@@ -453,6 +466,7 @@ def prompt_ranks(found: TierResult) -> tuple[RankRow, ...]:
             rank_at_one_sample=None,
             score_in_strategy=None,
             rank_in_strategy=None,
+            failed=found.prompt_table.failed_items([variant]),
         )
         for variant, score, _ in found.screened
         if variant not in table.variants

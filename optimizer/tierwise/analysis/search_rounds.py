@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tierwise.difficulty import signal
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import StrategySpec, Variant, uniform
+from tierwise.schema.result import NONE_FAILED, FailedItems
 from tierwise.stats import Interval, bootstrap_mean, pool_adjacent_violators
 
 _Mask = npt.NDArray[np.bool_]
@@ -132,6 +133,7 @@ class SearchRow:
     plateau: int
     usd_per_item: float
     next_dollar_buys: Literal["", "round", "vote", "neither"]
+    failed: FailedItems = NONE_FAILED
     leads: bool = False
 
 
@@ -156,7 +158,9 @@ def _rows(tier: str, evaluator: Evaluator) -> Iterator[SearchRow]:
             for chains, found in known.items():
                 wider = next((known[n] for n in known if n > chains), None)
                 items = (name, int(among.sum()))
-                yield from _rows_of_curve(tier, items, found, wider)
+                failed = table.rows(np.flatnonzero(among)).failed_items([variant])
+                for row in _rows_of_curve(tier, items, found, wider):
+                    yield replace(row, failed=failed)
 
 
 def _rows_of_curve(

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.schema import Policy, PolicyFile
-from tierwise.schema.result import TierSummary, TrialRow
+from tierwise.schema.result import FailedItems, TierSummary, TrialRow
 from tierwise.search.study import described
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import Floats
@@ -40,6 +40,7 @@ class _Meta(NamedTuple):
     item_ids: tuple[str, ...]
     names: Mapping[str, int]
     policies: tuple[str, ...]
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -53,35 +54,38 @@ class JudgedPolicies:
         names: what a policy was judged as (`baseline`, a step of the ablation, `point:NAME`) ->
             its row.
         policies: each row's policy in one line.
-        score, usd, samples: (n_policies, n_items).
+        left_out: items of the split that failed under every variant.
+        score, usd, samples, unanswered: (n_policies, n_items).
     """
 
     item_ids: tuple[str, ...]
     names: Mapping[str, int]
     policies: tuple[str, ...]
+    left_out: int
     score: Floats
     usd: Floats
     samples: Floats
+    unanswered: npt.NDArray[np.bool_]
 
     @classmethod
     def on_test(cls, found: TierResult) -> JudgedPolicies:
         """Everything that a search tested."""
         held_out = found.held_out
-        return cls._of(found, held_out.table.item_ids, held_out.evaluations, {})
+        return cls._of(found, held_out.table, held_out.evaluations, {})
 
     @classmethod
     def on_validation(cls, found: TierResult) -> JudgedPolicies:
         """The same on validation items, with the ablation's policies and all points."""
-        held_out = found.held_out
-        return cls._of(
-            found, held_out.validation_items, held_out.validated, held_out.ablation_steps
-        )
+        held_out, table = found.held_out, found.study_table
+        place = {item: i for i, item in enumerate(table.item_ids)}
+        table = table.rows(np.array([place[item] for item in held_out.validation_items]))
+        return cls._of(found, table, held_out.validated, held_out.ablation_steps)
 
     @classmethod
     def _of(
         cls,
         found: TierResult,
-        item_ids: tuple[str, ...],
+        table: SampleTable,
         judged: Mapping[Policy, Evaluation],
         steps: Mapping[str, Policy],
     ) -> JudgedPolicies:
@@ -90,23 +94,26 @@ class JudgedPolicies:
         points = {f"point:{name}": choice.policy for name, choice in found.points.items()}
         names |= {name: row[policy] for name, policy in points.items() if policy in row}
         return cls(
-            item_ids,
+            table.item_ids,
             names,
             tuple(described(policy) for policy in row),
+            len(table.left_out),
             np.array([e.score for e in judged.values()]),
             np.array([e.usd for e in judged.values()]),
             np.array([e.samples for e in judged.values()]),
+            np.array([table.unanswered(policy.variants) for policy in judged]),
         )
 
     def save(self, path: Path) -> None:
         """Write as compressed `.npz` without pickles."""
-        meta = {"item_ids": self.item_ids, "names": self.names, "policies": self.policies}
+        meta = _Meta(self.item_ids, self.names, self.policies, self.left_out)
         np.savez_compressed(
             path,
-            meta=np.array(json.dumps(meta)),
+            meta=np.array(json.dumps(meta._asdict())),
             score=self.score,
             usd=self.usd,
             samples=self.samples,
+            unanswered=self.unanswered,
         )
 
     @classmethod
@@ -120,8 +127,12 @@ class JudgedPolicies:
             raise zipfile.BadZipFile(path.name)
         with np.load(path, allow_pickle=False) as data:
             meta = TypeAdapter(_Meta).validate_json(str(data["meta"]))
-            arrays = (data[name] for name in ("score", "usd", "samples"))
+            arrays = (data[name] for name in ("score", "usd", "samples", "unanswered"))
             return cls(*meta, *arrays)
+
+    def failed(self, row: int) -> FailedItems:
+        """What stands beside the scores of a row."""
+        return FailedItems(self.left_out, int(self.unanswered[row].sum()))
 
     def row_of(self, policy: str) -> int | None:
         """The row of a policy by its line; None where it was not tested."""

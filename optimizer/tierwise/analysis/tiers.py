@@ -24,6 +24,7 @@ from tierwise.analysis.tier_files import (
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.schema import Limits, Policy
+from tierwise.schema.result import NONE_FAILED, FailedItems
 from tierwise.stats import (
     Interval,
     bootstrap_mean,
@@ -169,6 +170,7 @@ class Offer(NamedTuple):
     policy: str
     score: Interval
     usd: float
+    failed: FailedItems
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,8 @@ def offers(tiers: Sequence[TierFiles]) -> list[Offer]:
         scores = bootstrap_means(tested.score, resamples=COMPARISON_RESAMPLES)
         usd_of = tested.usd.mean(axis=1)
         found += [
-            Offer(tier.name, policy, score, float(paid))
-            for policy, score, paid in zip(tested.policies, scores, usd_of, strict=True)
+            Offer(tier.name, policy, score, float(usd_of[i]), tested.failed(i))
+            for i, (policy, score) in enumerate(zip(tested.policies, scores, strict=True))
             if not np.isnan(score.mean)
         ]
     return sorted(found, key=lambda offer: offer.usd)
@@ -262,6 +264,8 @@ class EqualDollarsRow:
     lead: Interval
     verdict: Literal["better", "worse", "as good", "not told apart"]
     reaches_at_any_budget_tried: bool
+    failed: FailedItems
+    single_call_failed: FailedItems
 
 
 def equal_dollars_rows(tiers: Sequence[TierFiles]) -> list[EqualDollarsRow | NotShown]:
@@ -315,6 +319,8 @@ def _at_equal_dollars(small: TierFiles, large: TierFiles) -> Iterator[EqualDolla
         lead=lead,
         verdict=_verdict(lead),
         reaches_at_any_budget_tried=any(found.low < 0 for found in behind),
+        failed=of_small.failed(best),
+        single_call_failed=of_large.failed(single),
     )
 
 
@@ -353,6 +359,7 @@ class TransferRow:
     usd_per_item: float
     against_own: Interval
     cost_ratio: float | None
+    failed: FailedItems = NONE_FAILED
 
 
 def transfer_rows(tiers: Sequence[TierFiles], seed: int) -> list[TransferRow | NotShown]:
@@ -392,6 +399,7 @@ def _transferred(of: TierFiles, on: TierFiles, seed: int) -> TransferRow | NotSh
             usd_per_item=ours.mean_usd,
             against_own=paired_difference(ours.score, theirs.score, resamples=COMPARISON_RESAMPLES),
             cost_ratio=ours.mean_usd / theirs.mean_usd if theirs.mean_usd else None,
+            failed=table.failed_items(policy.variants),
         )
     return NotShown(who, f"not supported: {on.name} has fewer samples an item than the policy asks")
 

@@ -141,6 +141,7 @@ class Run:
                     row[f"score_{what}"] = float(tested.score[at, i])
                     row[f"usd_{what}"] = float(tested.usd[at, i])
                     row[f"samples_{what}"] = float(tested.samples[at, i])
+                    row[f"unanswered_{what}"] = bool(tested.unanswered[at, i])
                 yield row
 
     def _samples(self) -> Iterator[dict[str, Any]]:
@@ -165,6 +166,7 @@ class Run:
                             "text": texts.get((i, j)),
                             "score": score,
                             "abstained": bool(rows.answers[i, j] < 0),
+                            "failed": bool(rows.failed is not None and rows.failed[i, j]),
                             "usd": float(rows.prompt_usd[i, j] + rows.completion_usd[i, j]),
                             "latency_s": float(rows.latency_s[i, j]),
                         }
@@ -205,6 +207,8 @@ class Run:
         )
 
     def _repr_html_(self) -> str:
+        from tierwise.report.text import beside
+
         headings = (
             "tier",
             "model",
@@ -219,8 +223,8 @@ class Run:
             (
                 name,
                 tier.model,
-                f"{tier.baseline.score:.3f}",
-                f"{tier.exported.score:.3f}",
+                beside(f"{tier.baseline.score:.3f}", tier.baseline.failed),
+                beside(f"{tier.exported.score:.3f}", tier.exported.failed),
                 _interval(tier.exported.score_ci95),
                 _cost(tier),
                 f"{tier.exported.samples_per_item:.2f}",
@@ -330,8 +334,11 @@ def compare_runs(*runs: Run | Path | str, sections: Sequence[str] = ()) -> Compa
 
 
 def _verdict(tier: TierSummary) -> str:
-    before, after = tier.baseline.score, tier.exported.score
-    return f"{before:.3f} → {after:.3f} at {_cost(tier)} of the cost (gate {tier.gate})"
+    from tierwise.report.text import beside
+
+    before = beside(f"{tier.baseline.score:.3f}", tier.baseline.failed)
+    after = beside(f"{tier.exported.score:.3f}", tier.exported.failed)
+    return f"{before} → {after} at {_cost(tier)} of the cost (gate {tier.gate})"
 
 
 def _cost(tier: TierSummary) -> str:

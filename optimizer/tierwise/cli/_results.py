@@ -15,6 +15,7 @@ import click
 from tierwise.report import text as n
 from tierwise.report.text import bucket_names, recipe_in_words
 from tierwise.schema.result import (
+    NONE_FAILED,
     BucketSummary,
     Measured,
     Paired,
@@ -71,6 +72,10 @@ def show_results(
         taken = found.points[found.chosen].policy if tier.exports_chosen else found.baseline
         console.print()
         console.print(Text.assemble((name, "bold"), "  ", verdict(tier)))
+        for what, got in (("baseline prompt", tier.baseline), ("policy found", tier.chosen)):
+            if got.failed != NONE_FAILED:  # in a line, since a narrow table leaves columns out
+                line = f"{what}: {scored(got)} on {got.items} items"
+                console.print(Padding(Text(line), (0, 0, 0, 2)), style="yellow")
         for line in in_words(taken, tier.chosen.buckets):
             console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
         console.print(Padding(Text(tier.end.said), (0, 0, 0, 2)), style="dim")
@@ -131,8 +136,8 @@ def _table(tiers: Mapping[str, TierSummary], columns: Sequence[str]) -> Table:
 
 
 def scored(got: Measured) -> str:
-    """``0.812 [0.78, 0.84]``."""
-    return f"{got.score:.3f} {_ends(got.score_ci95, '.2f')}"
+    """``0.812 [0.78, 0.84]``, and how many items failed, where some did."""
+    return n.beside(f"{got.score:.3f} {_ends(got.score_ci95, '.2f')}", got.failed)
 
 
 def signed(against: Paired) -> str:

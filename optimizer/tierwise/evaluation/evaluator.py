@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -317,6 +317,10 @@ class StrategyWalks:
         rows[2] = interleaved.pick(taken, np.broadcast_to(went.end, self.n_rows) - 1)
         if not interleaved.whole:
             rows[:, ~interleaved.complete] = np.nan
+        broken = np.flatnonzero(self.table.unanswered(recipe.variants))
+        if broken.size:  # a chain goes on from before the turn that failed
+            alone = self._replay_alone(recipe, strategy, probe, broken)
+            rows = np.where(np.isnan(alone[2]), rows, alone)
         return rows
 
     def _probed(self, recipe: Recipe, probe: Probe, silent: Measure) -> Measure:
@@ -338,10 +342,16 @@ class StrategyWalks:
             )
         return self._chained[key]
 
-    def _replay_alone(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Measures:
-        """The same for a strategy without a vectorised path."""
+    def _replay_alone(
+        self,
+        recipe: Recipe,
+        strategy: Strategy,
+        probe: Probe | None,
+        items: Iterable[int] | None = None,
+    ) -> Measures:
+        """The same for a strategy without a vectorised path; NaN for others than ``items``."""
         alone = Policy((recipe,), Difficulty(_PROBING if probe else "none", (), probe))
-        rows = np.array(self.replayed_rows(alone, (strategy,)))
+        rows = np.array(self.replayed_rows(alone, (strategy,), items))
         if probe:
             rows[1] -= self.probe_usd(probe)
             rows[2] -= probe.samples
@@ -368,7 +378,9 @@ class StrategyWalks:
         """What the samples do not support: not a number."""
         return np.full((4, self.n_rows), np.nan, dtype=np.float32)
 
-    def replayed_rows(self, policy: Policy, strategies: tuple[Strategy, ...]) -> MeasureRows:
+    def replayed_rows(
+        self, policy: Policy, strategies: tuple[Strategy, ...], items: Iterable[int] | None = None
+    ) -> MeasureRows:
         """Each row of ``policy`` by the plain replay: slow, and right for whatever there is."""
         measures = np.full((4, self.table.n_items, self.permutations.n), np.nan)
         orders = self.permutations
@@ -378,7 +390,7 @@ class StrategyWalks:
             if len(policy.buckets) > 1 or policy.difficulty.probe is not None:
                 return MeasureRows(*measures.reshape(4, -1))
             orders = Blocks(orders.n, size=blocks.pop())
-        for item in range(self.table.n_items):
+        for item in range(self.table.n_items) if items is None else items:
             for order in range(self.permutations.n):
                 try:
                     went = replay_columns(

@@ -179,6 +179,8 @@ def _sample(
     if timeout_s is not None and latency_s > timeout_s:
         # It was sent and is billed, but came too late.
         return Sampled(Sample(None, failed=True), bill, timeout_s)
+    if rows.failed is not None and rows.failed[at]:
+        return Sampled(Sample(None, failed=True), bill, latency_s)
     code = int(rows.answers[at])
     answer = None if code == ABSTAINED else str(code)
     scores = {name: float(values[at]) for name, values in rows.scores.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from tierwise.errors import UnsupportedError
 from tierwise.schema import Turn, Variant
+from tierwise.schema.result import FailedItems
 from tierwise.stats.intervals import Floats
 
 Codes = npt.NDArray[np.int16]
 
 ABSTAINED = -1
 NO_QUERY = -1
-_OF_TURNS = ("fresh", "match", "ended")
+_OF_TURNS = ("fresh", "match", "ended", "failed")
 _COLUMNS = ("answers", "score", "prompt_usd", "completion_usd", "latency_s")
 
 
@@ -28,7 +29,7 @@ _COLUMNS = ("answers", "score", "prompt_usd", "completion_usd", "latency_s")
 class VariantTable:
     """Samples of one variant; every array is (n_items, n_samples), column d is sample d.
 
-    A sample that is not there (not bought, failed for good, not recorded) has ``score`` NaN.
+    A sample that is not there (not bought, not recorded) has ``score`` NaN.
 
     Attributes:
         answers: the canonical answer's code within its item, the same code over all variants of the
@@ -44,6 +45,7 @@ class VariantTable:
         match: of queries, the largest share of its words that one of these passages has.
         ended: of turns that follow another, where there is no such sample because the chain had
             ended before: that is no gap. None where there is no such sample.
+        failed: samples that failed for good: abstentions of score 0. None where none did.
     """
 
     answers: Codes
@@ -56,6 +58,7 @@ class VariantTable:
     fresh: Codes | None = None
     match: Floats | None = None
     ended: npt.NDArray[np.bool_] | None = None
+    failed: npt.NDArray[np.bool_] | None = None
 
     @property
     def n_samples(self) -> int:
@@ -92,7 +95,7 @@ class VariantTable:
         beyond = np.arange(self.n_samples) >= counts[:, None]
 
         def kept(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            nothing = np.nan if values.dtype.kind == "f" else ABSTAINED
+            nothing = {"f": np.nan, "b": False}.get(values.dtype.kind, ABSTAINED)
             return np.where(beyond, values.dtype.type(nothing), values)
 
         return self._map(kept)
@@ -115,13 +118,15 @@ class SampleTable:
     ``variants`` are the recipes' variants with their plain answers. ``nodes`` are all others: those
     with a path, whose samples follow others or begin with a query, and those by which a difficulty
     signal asks the model about the task. Nobody votes by a reply to the latter: it has ``scores``,
-    no answer, and the score 0.
+    no answer, and the score 0. ``left_out`` are ids of items that are not here, since they failed
+    under every variant.
     """
 
     item_ids: tuple[str, ...]
     inputs: tuple[Mapping[str, str], ...]
     variants: Mapping[Variant, VariantTable]
     nodes: Mapping[Variant, VariantTable] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def n_items(self) -> int:
@@ -164,7 +169,20 @@ class SampleTable:
             inputs=tuple(self.inputs[i] for i in keep),
             variants={variant: table.rows(keep) for variant, table in self.variants.items()},
             nodes={variant: table.rows(keep) for variant, table in self.nodes.items()},
+            left_out=self.left_out,
         )
+
+    def unanswered(self, variants: Iterable[Variant]) -> npt.NDArray[np.bool_]:
+        """(n_items,): items of which a sample of ``variants``, or of one below them, failed."""
+        roots, found = {variant.root for variant in variants}, np.zeros(self.n_items, np.bool_)
+        for variant, rows in self.everything.items():
+            if rows.failed is not None and variant.root in roots:
+                found |= rows.failed.any(axis=1)
+        return found
+
+    def failed_items(self, variants: Iterable[Variant]) -> FailedItems:
+        """What stands beside a score of ``variants`` on these items."""
+        return FailedItems(len(self.left_out), int(self.unanswered(variants).sum()))
 
     def first(self, counts: Mapping[Variant, npt.NDArray[np.intp]]) -> SampleTable:
         """The first ``counts[variant][i]`` samples of each item."""
@@ -196,6 +214,7 @@ class SampleTable:
             "item_ids": list(self.item_ids),
             "inputs": [dict(i) for i in self.inputs],
             "variants": index,
+            "left_out": list(self.left_out),
         }
         # The stub takes the arrays' names for its own parameter ``allow_pickle``.
         np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
@@ -214,7 +233,8 @@ class SampleTable:
                     scores={name: data[f"{i}.scores.{name}"] for name in entry["scores"]},
                     takes_n=entry["takes_n"],
                 )
-        return cls(tuple(meta["item_ids"]), tuple(meta["inputs"]), variants, nodes)
+        ids, inputs, left_out = (tuple(meta[k]) for k in ("item_ids", "inputs", "left_out"))
+        return cls(ids, inputs, variants, nodes, left_out)
 
 
 def _variant(

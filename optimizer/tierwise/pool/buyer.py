@@ -120,9 +120,10 @@ class Buyer:
         """Whether answers that were not cut could be read; not known before some were."""
         self._judge_checked = False
         self._said: set[str] = set()
+        self._answered: set[str] = set()
         self._none: set[str] = set()
         self._some: set[str] = set()
-        """Ids of items that failed under every variant, and under some."""
+        """Ids of items that some variant answered, that failed under every one, and under some."""
 
     def set_aside(self, usage: Usage) -> None:
         """Keep so much for the stage ``test``, whatever other stages turn out to cost."""
@@ -328,6 +329,9 @@ class Buyer:
 
         What follows a failed sample of a chain has failed with it.
         """
+        for rows in table.variants.values():
+            there = np.flatnonzero((~np.isnan(rows.score)).any(axis=1))
+            self._answered.update(table.item_ids[i] for i in there)
         failed: dict[Variant, npt.NDArray[np.bool_]] = {}
         everything = table.everything
         for variant in (variant for level in parents_first(everything) for variant in level):
@@ -346,12 +350,15 @@ class Buyer:
             by_key = self.pool.failed(set(keys.values()), self.account.run or None)
             for place, key in keys.items():
                 lost[place] = place[1] in by_key.get(key, ())
+            if variant.path and trees:
+                for place in trees.without_passages(variant):
+                    lost[place] = True
             if variant.parent in failed:
                 lost |= failed[variant.parent] & gaps
             failed[variant] = lost
         if not any(lost.any() for lost in failed.values()):
             return table
-        table, none, some = with_refused(table, failed, counts)
+        table, none, some = with_refused(table, failed, counts, self._answered)
         self._none |= {table.item_ids[i] for i in np.flatnonzero(none).tolist()}
         self._some |= {table.item_ids[i] for i in np.flatnonzero(some).tolist()}
         return table

@@ -8,7 +8,7 @@ samples cost. What is said of cuts and refusals is counted from the pool, the sa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -133,6 +133,7 @@ def with_refused(
     table: SampleTable,
     failed: Mapping[Variant, NDArray[np.bool_]],
     counts: Mapping[Variant, NDArray[np.intp]] | None = None,
+    answered: Collection[str] = (),
 ) -> tuple[SampleTable, NDArray[np.bool_], NDArray[np.bool_]]:
     """``table`` with the samples that failed for good as abstentions of score 0 and no cost.
 
@@ -144,6 +145,7 @@ def with_refused(
         table: of ``(n_items, n_samples)`` a variant, NaN where there is no sample.
         failed: variants (all) and nodes (some) of the table -> which samples failed for good.
         counts: each variant -> how many samples of each item it was asked for; None: of all.
+        answered: ids of items that some variant, which may be another, has answered before.
 
     Returns:
         The table; which items failed under every variant; which under some.
@@ -154,26 +156,34 @@ def with_refused(
             gone = np.isnan(table.variants[variant].score).all(axis=1) & lost.any(axis=1)
             none &= gone if counts is None else gone | (counts[variant] == 0)
         some |= lost.any(axis=1)
-    none &= some
+    none &= some & np.array([item not in answered for item in table.item_ids], np.bool_)
     some &= ~none
 
     def filled(of: Mapping[Variant, VariantTable]) -> dict[Variant, VariantTable]:
         return {
-            variant: _unanswered(rows, failed[variant] & some[:, None])
+            variant: _unanswered(variant, rows, failed[variant] & some[:, None])
             if variant in failed
             else rows
             for variant, rows in of.items()
         }
 
-    return replace(table, variants=filled(table.variants), nodes=filled(table.nodes)), none, some
+    left_out = tuple(table.item_ids[i] for i in np.flatnonzero(none))
+    variants, nodes = filled(table.variants), filled(table.nodes)
+    return replace(table, variants=variants, nodes=nodes, left_out=left_out), none, some
 
 
-def _unanswered(rows: VariantTable, here: NDArray[np.bool_]) -> VariantTable:
+def _unanswered(variant: Variant, rows: VariantTable, here: NDArray[np.bool_]) -> VariantTable:
+    if not here.any():
+        return rows
+    prompt_usd = np.zeros(len(here))
+    if rows.takes_n and variant.parent is None:  # others of its call have paid for the prompt
+        prompt_usd = np.nan_to_num(rows.prompt_usd).max(axis=1)
     return replace(
         rows,
+        failed=here,
         answers=np.where(here, np.int16(ABSTAINED), rows.answers),
         score=np.where(here, 0.0, rows.score),
-        prompt_usd=np.where(here, 0.0, rows.prompt_usd),
+        prompt_usd=np.where(here, prompt_usd[:, None], rows.prompt_usd),
         completion_usd=np.where(here, 0.0, rows.completion_usd),
         latency_s=np.where(here, 0.0, rows.latency_s),
     )

@@ -7,7 +7,7 @@ the roots, read them, look up what they ask, and so on down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -117,6 +117,7 @@ class Trees:
     def __post_init__(self) -> None:
         self._levels: dict[Variant, Level] = {}
         self._told: dict[Variant, dict[Place, Told]] = {}
+        self._lost: dict[Variant, set[Place]] = {}
 
     def level(self, variant: Variant) -> Level:
         """The nodes of ``variant``; those above it are bought as far as they will be."""
@@ -142,6 +143,11 @@ class Trees:
         if variant not in self._told:
             self._told[variant] = dict(self._read(variant))
         return self._told[variant]
+
+    def without_passages(self, variant: Variant) -> Set[Place]:
+        """The queries of ``variant`` whose look-up failed for good."""
+        self.told(variant)
+        return self._lost.get(variant, set())
 
     def _roots(self, variant: Variant) -> Level:
         requests = [self.ask(variant, item) for item in self.items]
@@ -213,6 +219,8 @@ class Trees:
             if isinstance(found, Retrieved):
                 had_then = had | {p.id for p in found.passages}
                 yield place, Told(text, said[place], found, news(query, found, had), had_then)
+            elif isinstance(found, Lost):
+                self._lost.setdefault(variant, set()).add(place)
 
 
 def rows_of(

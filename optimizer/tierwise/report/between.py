@@ -112,8 +112,8 @@ def _policy_cells(row: PolicyChange) -> tuple[str, ...]:
     return (
         row.tier,
         row.what,
-        n.score(row.before_score),
-        n.score(row.after_score),
+        n.beside(n.score(row.before_score), row.before_failed),
+        n.beside(n.score(row.after_score), row.after_failed),
         _change(row),
         n.ratio(row.cost_ratio.mean),
         row.shown,
@@ -129,8 +129,8 @@ def _prompt_cells(row: PromptChange) -> tuple[str, ...] | None:
     return (
         row.tier,
         row.variant,
-        n.score(row.before_score),
-        n.score(row.after_score),
+        n.beside(n.score(row.before_score), row.before_failed),
+        n.beside(n.score(row.after_score), row.after_failed),
         _change(row),
         n.ratio(row.cost_ratio.mean),
         row.shown,

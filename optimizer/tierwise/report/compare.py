@@ -18,9 +18,11 @@ from tierwise.report import text as n
 from tierwise.report.text import bucket_names, recipe_in_words
 from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
 from tierwise.schema.result import (
+    NONE_FAILED,
     EscalationRow,
     ExpectedBucket,
     ExpectedFigures,
+    FailedItems,
     PromptSensitivity,
     Technique,
 )
@@ -81,9 +83,16 @@ def flat(row: object) -> Row:
         name, value = field.name.rstrip("_"), getattr(row, field.name)
         if isinstance(value, Interval):
             found |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+        elif isinstance(value, FailedItems):
+            found |= _failed(name, value)
         else:
             found[name] = value
     return found
+
+
+def _failed(name: str, value: FailedItems) -> Row:
+    """`failed` as `left_out` and `unanswered`; `before_failed` as `before_left_out` …"""
+    return {name.replace("failed", part): count for part, count in vars(value).items()}
 
 
 def by_tier(
@@ -122,6 +131,7 @@ class RecipeRow:
     bucket_score_high: float | None
     score: float | None
     usd_per_item: float | None
+    failed: FailedItems
 
 
 def recipe_rows(tier: TierFiles) -> list[RecipeRow]:
@@ -151,6 +161,7 @@ def recipe_rows(tier: TierFiles) -> list[RecipeRow]:
                 bucket_score_high=high,
                 score=expected.score,
                 usd_per_item=expected.usd_per_item,
+                failed=tier.summary.exported.failed,
             )
         )
     return rows
@@ -163,7 +174,7 @@ def _recipe_cells(row: RecipeRow) -> tuple[str, ...]:
         row.bucket,
         n.share(row.share),
         row.in_words,
-        n.score(row.bucket_score),
+        n.beside(n.score(row.bucket_score), row.failed if first else NONE_FAILED),
         n.usd_per(row.usd_per_item) if first else "",
         f"{row.signal} at {row.thresholds}" if first and row.thresholds else "",
         row.gate if first else "",
@@ -188,7 +199,7 @@ def _prompt_cells(row: prompts.PromptRow) -> tuple[str, ...] | None:
     return (
         row.tier,
         f"{row.prompt}/{row.mode}/{row.temperature:g}",
-        n.interval(row.score),
+        n.beside(n.interval(row.score), row.failed),
         f"{row.items:.0f}",
         f"{row.samples:.0f}",
         f"{row.abstentions} of {row.stored}",
@@ -230,7 +241,7 @@ def _technique_cells(row: TierTechnique) -> tuple[str, ...] | None:
         f"{t.prompt}/{t.mode}",
         t.family,
         t.against,
-        n.interval(n.estimate(t.difference, t.difference_ci95), "+"),
+        n.beside(n.interval(n.estimate(t.difference, t.difference_ci95), "+"), t.failed),
         spread if len(t.paraphrases) > 1 else "",
         f"×{t.cost_ratio:.2g}",
         t.verdict,
@@ -258,6 +269,8 @@ def _with_ends(row: Mapping[str, Any]) -> Row:
         if name.endswith("_ci95"):
             stem = name.removesuffix("_ci95")
             found |= {f"{stem}_low": value[0], f"{stem}_high": value[1]}
+        elif isinstance(value, FailedItems):
+            found |= _failed(name, value)
         else:
             found[name] = value
     return found
@@ -335,7 +348,8 @@ def _frontier_cells(row: tiers.FrontierRow) -> tuple[str, ...]:
     def cheapest(offer: tiers.Offer | None) -> tuple[str, str, str]:
         if offer is None:
             return "not reached", "", ""
-        return offer.tier, n.score(offer.score.mean), n.usd_per(offer.usd)
+        score = n.beside(n.score(offer.score.mean), offer.failed)
+        return offer.tier, score, n.usd_per(offer.usd)
 
     out = ", ".join(row.not_reached_by)
     return f"{row.target:g}", *cheapest(row.reached), *cheapest(row.surely), out
@@ -343,9 +357,16 @@ def _frontier_cells(row: tiers.FrontierRow) -> tuple[str, ...]:
 
 def _frontier_data(row: tiers.FrontierRow) -> Row:
     def said(prefix: str, offer: tiers.Offer | None) -> Row:
-        names = ("tier", "policy", "score", "score_low", "score_high", "usd_per_item")
-        values = (offer.tier, offer.policy, *offer.score, offer.usd) if offer else [None] * 6
-        return {prefix + name: value for name, value in zip(names, values, strict=True)}
+        names = (
+            *("tier", "policy", "score", "score_low", "score_high", "usd_per_item"),
+            *("left_out", "unanswered"),
+        )
+        found: Row = dict.fromkeys(prefix + name for name in names)
+        if offer is not None:
+            counts = vars(offer.failed).values()
+            values = (offer.tier, offer.policy, *offer.score, offer.usd, *counts)
+            found = dict(zip(found, values, strict=True))
+        return found
 
     out = ", ".join(row.not_reached_by)
     both = said("", row.reached) | said("surely_", row.surely)
@@ -375,9 +396,9 @@ def _equal_dollars_cells(row: tiers.EqualDollarsRow) -> tuple[str, ...]:
     return (
         row.tier,
         row.against,
-        f"{row.score:.3f}",
+        n.beside(f"{row.score:.3f}", row.failed),
         n.usd_per(row.usd_per_item),
-        f"{row.single_call_score:.3f}",
+        n.beside(f"{row.single_call_score:.3f}", row.single_call_failed),
         n.usd_per(row.single_call_usd),
         n.interval(row.lead, "+"),
         row.verdict + reaches,
@@ -399,7 +420,7 @@ TRANSFER = TableSection[RunFiles, tiers.TransferRow](
     lambda row: (
         row.policy_of,
         row.on,
-        n.interval(row.score),
+        n.beside(n.interval(row.score), row.failed),
         n.interval(row.against_own, "+"),
         n.ratio(row.cost_ratio, ""),
         row.split,
@@ -433,7 +454,7 @@ def _escalation_cells(row: TierEscalation) -> tuple[str, ...]:
     return (
         row.tier,
         e.name,
-        n.interval(n.estimate(e.score, e.score_ci95)),
+        n.beside(n.interval(n.estimate(e.score, e.score_ci95)), e.failed),
         n.usd_per(e.usd_per_item),
         f"{e.samples_per_item:.2f}",
         f"{e.escalated:.0%}",
@@ -448,7 +469,7 @@ def _escalation_data(row: TierEscalation) -> Row:
         "tier": row.tier,
         "policy": e.name,
         "against": e.against,
-        **_with_ends({"score": e.score, "score_ci95": e.score_ci95}),
+        **_with_ends({"score": e.score, "score_ci95": e.score_ci95, "failed": e.failed}),
         "usd_per_item": e.usd_per_item,
         "samples": e.samples_per_item,
         "escalated": e.escalated,
@@ -478,7 +499,7 @@ def _search_cells(row: search_rounds.SearchRow) -> tuple[str, ...] | None:
         row.items,
         f"{row.variant} k={row.passages}",
         str(row.rounds),
-        n.interval(row.score),
+        n.beside(n.interval(row.score), row.failed),
         n.usd_per(row.usd_per_item),
         "flat" if row.rounds == row.plateau else "",
         row.next_dollar_buys,

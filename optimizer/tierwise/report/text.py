@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tierwise.schema import Recipe, StrategySpec
-from tierwise.schema.result import Bounds
+from tierwise.schema.result import Bounds, FailedItems
 from tierwise.stats import Interval
 from tierwise.strategies import Cascade, Retrieval, Strategy, build, one_answer_ends
 
@@ -30,6 +30,13 @@ def bounds(pair: Sequence[float | None] | None, digits: int = 3) -> str:
     if pair is None or len(pair) != 2 or pair[0] is None or pair[1] is None:
         return ""
     return f"[{pair[0]:.{digits}f}, {pair[1]:.{digits}f}]"
+
+
+def beside(said: str, failed: FailedItems) -> str:
+    """`0.812 (2 left out, 3 unanswered)`: a score with what failed beside it, if something did."""
+    counts = {"left out": failed.left_out, "unanswered": failed.unanswered}
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{said} ({told})" if told else said
 
 
 def interval(found: Interval, sign: str = "") -> str:

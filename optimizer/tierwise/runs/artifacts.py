@@ -229,16 +229,13 @@ def policy_file(
         ),
         answer=q.task.answer,
         expected={
-            **_numbers(ablation.measured(chosen, got)),
+            **_numbers(ablation.measured(chosen, got, held_out.table)),
             **ablation.latency(chosen, held_out.table),
             "buckets": [b._asdict() for b in ablation.bucket_scores(found, chosen)],
         },
         evidence={
             "split": "test",
-            "baseline": {
-                "policy": described(found.baseline),
-                **_numbers(ablation.measured(found.baseline, held_out.evaluations[found.baseline])),
-            },
+            "baseline": {"policy": described(found.baseline), **_numbers(_baseline(found))},
             "gate": "passed" if verdict.passed else "not passed",
             "gate_mode": verdict.mode,
             "compute_gate": found.compute_gate.name,
@@ -347,12 +344,18 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
         gate=points[found.chosen].gate,
         compute_gate=ablation.compute_gate(found.compute_gate),
         items=ItemCounts(validation=found.study_table.n_items, test=found.held_out.table.n_items),
-        baseline=ablation.measured(found.baseline, found.held_out.evaluations[found.baseline]),
+        baseline=_baseline(found),
         operating_points=points,
         ablation=ablation.ablation(found),
         oracle_bound=ablation.oracle_bound_row(found),
         front=tuple(
-            FrontPoint(policy=described(j.policy), trial=j.trial, score=j.score, usd_per_item=j.usd)
+            FrontPoint(
+                policy=described(j.policy),
+                trial=j.trial,
+                score=j.score,
+                usd_per_item=j.usd,
+                failed=found.study_table.failed_items(j.policy.variants),
+            )
             for j in found.study_rounds[-1].front()
         ),
         signals=signals.signal_table(
@@ -367,11 +370,17 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
         ranks=prompt_ranks(found),
         rounds=tuple(made.summary() for made in found.rounds),
         screened=tuple(
-            ScreenedVariant(variant.label, score, usd) for variant, score, usd in found.screened
+            ScreenedVariant(variant.label, score, usd, found.prompt_table.failed_items([variant]))
+            for variant, score, usd in found.screened
         ),
         studies=tuple(study_round.name for study_round in found.study_rounds),
         end=found.end,
     )
+
+
+def _baseline(found: TierResult) -> Measured:
+    held_out = found.held_out
+    return ablation.measured(found.baseline, held_out.evaluations[found.baseline], held_out.table)
 
 
 def _items_jsonl(items: Sequence[Item]) -> str:
@@ -400,6 +409,7 @@ def trials_csv(study_rounds: Sequence[StudyRound]) -> str:
                 buckets=len(trial.policy.buckets),
                 signal=trial.policy.difficulty.signal,
                 policy=described(trial.policy),
+                **vars(study_round.evaluator.table.failed_items(trial.policy.variants)),
             )
             writer.writerow(vars(row).values())
     return out.getvalue()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
@@ -52,6 +52,24 @@ class Written:
 
 
 @dataclass(frozen=True)
+class FailedItems(Written):
+    """Items with samples that failed for good at the provider: they stand beside a score.
+
+    Attributes:
+        left_out: items that failed under every variant: they left their split for all, and are not
+            among the items of the score.
+        unanswered: items of the score of which a sample failed that may be asked for: it is an
+            abstention of score 0.
+    """
+
+    left_out: int = 0
+    unanswered: int = 0
+
+
+NONE_FAILED = FailedItems()
+
+
+@dataclass(frozen=True)
 class Measured(Written):
     """A policy on the items of a split; those of `test` are held out.
 
@@ -68,6 +86,7 @@ class Measured(Written):
     usd_per_item_ci95: Bounds
     samples_per_item: float
     rounds_per_item: float
+    failed: FailedItems = field(default=NONE_FAILED, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -114,6 +133,7 @@ class CrossFittedScore(Written):
     usd_per_item: float
     score_difference: float
     score_difference_ci95: Bounds
+    failed: FailedItems = NONE_FAILED
 
 
 @dataclass(frozen=True)
@@ -169,6 +189,7 @@ class OracleBound(Written):
     items: int
     score: float | None
     score_ci95: Bounds
+    failed: FailedItems = NONE_FAILED
 
 
 @dataclass(frozen=True)
@@ -219,6 +240,7 @@ class ScreenedVariant(Written):
     variant: str
     score: float
     usd_per_item: float
+    failed: FailedItems = NONE_FAILED
 
 
 @dataclass(frozen=True)
@@ -229,6 +251,7 @@ class FrontPoint(Written):
     trial: int
     score: float
     usd_per_item: float
+    failed: FailedItems = NONE_FAILED
 
 
 @dataclass(frozen=True)
@@ -352,6 +375,7 @@ class Technique(Written):
     p: float
     adjusted_p: float
     verdict: Literal["helps", "hurts", "not shown"]
+    failed: FailedItems = NONE_FAILED
 
 
 @dataclass(frozen=True)
@@ -373,6 +397,7 @@ class PromptSensitivity(Written):
     by_chance: float | None
     spearman_with_confidence: float | None
     mean_score: float
+    failed: FailedItems = NONE_FAILED
 
 
 @dataclass(frozen=True)
@@ -390,6 +415,7 @@ class RankRow(Written):
     rank_at_one_sample: int | None
     score_in_strategy: float | None
     rank_in_strategy: int | None
+    failed: FailedItems = NONE_FAILED
 
 
 # --- proposals ---------------------------------------------------------------------------------
@@ -763,7 +789,10 @@ class Studied(Written):
 
 @dataclass(frozen=True)
 class TrialRow(Written):
-    """A line of `trials.csv`: a distinct policy that a study evaluated, on the study's items."""
+    """A line of `trials.csv`: a distinct policy that a study evaluated, on the study's items.
+
+    `left_out` and `unanswered` are those of `FailedItems`.
+    """
 
     study: str
     trial: int
@@ -774,6 +803,8 @@ class TrialRow(Written):
     buckets: int
     signal: str
     policy: str
+    left_out: int = 0
+    unanswered: int = 0
 
 
 # --- what a policy file says of itself ---------------------------------------------------------

@@ -161,6 +161,7 @@ def environment() -> jinja2.Environment:
         finalize=lambda value: value if isinstance(value, Markup) else cut(value, _LONGEST),
     )
     env.filters |= {
+        "beside": n.beside,
         "bounds": n.bounds,
         "bucket_name": lambda count, i: bucket_names(count)[i],
         "counted": lambda count, name: f"{count} {name}{'' if count == 1 else 's'}",
