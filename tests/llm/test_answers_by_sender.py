@@ -5,10 +5,17 @@ The table is printed with ``-s``. Bodies are those of the providers' documents a
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import email.utils
 import gzip
+import http.server
 import itertools
 import json
 import random
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -19,11 +26,13 @@ from tests.llm.test_litellm_samples import call, tier
 from tests.loopback import Loopback, Raw
 from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Failure, Result
-from tierwise.llm.faults import Retry, Traffic
+from tierwise.llm.answers import AnswerReader, parse_body
+from tierwise.llm.faults import Fault, Retry, Traffic
 from tierwise.llm.provider import ProviderModel
 
 pytestmark = pytest.mark.timeout(120)
 
+NEARLY_600_S = 599.5  # of a date that is ten minutes after these tests were collected
 CAP = 20  # ``call`` sends max_tokens: 20
 
 
@@ -39,7 +48,9 @@ class Case(NamedTuple):
     prompt: int | None = None
 
 
-def error(status: int, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> Raw:
+def error(
+    status: int, message: str, headers: Mapping[str, str] | None = None, /, **more: Any
+) -> Raw:
     return Raw(status, {"error": {"message": message, **more}}, headers or {})
 
 
@@ -214,6 +225,48 @@ CONTEXT = {
         400, "Range of input length should be [1, 30720]", code="invalid_parameter_error"
     ),
     "Moonshot": error(400, "Invalid request: Your request exceeded model token limit: 8192"),
+    "Anthropic, cap": Raw(
+        400,
+        {
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "message": "input length and `max_tokens` exceed context limit: 190000 + 20000 > "
+                "200000, decrease input length or `max_tokens` and try again",
+            },
+        },
+    ),
+    "Vertex": error(
+        400,
+        "Unable to submit request because the input token count is 40000 but model only supports up "
+        "to 32768. Reduce the input token count and try again.",
+        code=400,
+        status="INVALID_ARGUMENT",
+    ),
+    "Bedrock, Titan": Raw(
+        400, {"message": "Malformed input request: expected maxLength: 60000, actual: 90000"}
+    ),
+    "Bedrock, Nova": Raw(
+        400,
+        {"message": "The model returned the following errors: Input tokens exceeded: 210 > 200"},
+    ),
+    "TGI": Raw(
+        422,
+        {
+            "error": "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000",
+            "error_type": "validation",
+        },
+    ),
+    "LM Studio, n_keep": Raw(
+        400,
+        {
+            "error": "The number of tokens to keep from the initial prompt is greater than the "
+            "context length (n_keep: 5000>= n_ctx: 4096)."
+        },
+    ),
+    "LiteLLM proxy": error(
+        400, "litellm.ContextWindowExceededError: litellm.BadRequestError: too long", code="400"
+    ),
     "nginx 413": Raw(413, "<html><title>413 Request Entity Too Large</title></html>"),
 }
 CONTENT = {
@@ -253,6 +306,17 @@ CONTENT = {
         },
     ),
     "451": error(451, "not here"),
+    "Gemini": error(
+        400, "Request contains prohibited content (PROHIBITED_CONTENT).", status="INVALID_ARGUMENT"
+    ),
+    "xAI 403": Raw(
+        403,
+        {
+            "code": "The caller does not have permission to execute the specified operation",
+            "error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO",
+        },
+    ),
+    "LiteLLM proxy": error(400, "litellm.ContentPolicyViolationError: blocked", code="400"),
 }
 REFUSALS = [
     *(Case(f"context: {who}", raw, "context_window") for who, raw in CONTEXT.items()),
@@ -261,12 +325,67 @@ REFUSALS = [
     Case("404 on one item", error(404, "no such deployment"), "not_found"),
     Case("unknown 400", error(400, "odd"), "bad_request"),
     Case("unknown 422", Raw(422, {"detail": [{"loc": ["body"], "msg": "odd"}]}), "bad_request"),
+    Case(
+        "OpenAI, region",
+        error(403, "Country, region, or territory not supported", type="request_forbidden"),
+        "forbidden",
+    ),
+    Case("Gemini, place", error(400, "User location is not supported.", code=400), "bad_request"),
+    Case("Bedrock, access", Raw(403, {"message": "You don't have access to it."}), "forbidden"),
+    Case("Ollama, model", Raw(404, {"error": "model 'x' not found"}), "not_found"),
+    Case("Anthropic, model", Raw(404, {"error": {"type": "not_found_error"}}), "not_found"),
+    Case(
+        "Groq, JSON mode",
+        error(400, "Failed to generate JSON.", code="json_validate_failed"),
+        "bad_request",
+    ),
+    Case("Cohere 422", Raw(422, {"message": "messages must not be empty"}), "bad_request"),
     Case("307", Raw(307, "", {"Location": "http://127.0.0.1:9/v1/chat/completions"}), "redirect"),
     Case("301", Raw(301, "<html>", {"Location": "https://elsewhere.example/"}), "redirect"),
 ]
 WAITED = [
     Case("429, header", error(429, "slow", {"Retry-After": "0.3"}), "rate_limit", wait_s=0.3),
     Case("429, ms", error(429, "slow", {"retry-after-ms": "250"}), "rate_limit", wait_s=0.25),
+    Case(
+        "429, Retry-After is a date",
+        error(429, "slow", {"Retry-After": email.utils.formatdate(time.time() + 600, usegmt=True)}),
+        "rate_limit",
+        wait_s=NEARLY_600_S,
+    ),
+    Case(
+        "429, Retry-After is over",
+        error(429, "slow", {"Retry-After": "Mon, 30 Nov 2020 10:00:00 GMT"}),
+        "rate_limit",
+        wait_s=0,
+    ),
+    Case("429, OpenAI, minutes", error(429, "Please try again in 6m0s."), "rate_limit", wait_s=360),
+    Case(
+        "429, Bedrock",
+        Raw(429, {"message": "Too many tokens, please wait before trying again."}),
+        "rate_limit",
+    ),
+    Case(
+        "429, Mistral",
+        error(429, "Service tier capacity exceeded for this model.", code="3505"),
+        "rate_limit",
+    ),
+    Case(
+        "429, Vertex",
+        error(429, "Resource exhausted. Please try again later.", status="RESOURCE_EXHAUSTED"),
+        "rate_limit",
+    ),
+    Case("429, Moonshot", error(429, "please try again after 1 seconds"), "rate_limit", wait_s=1),
+    Case(
+        "429, LiteLLM proxy",
+        error(429, "No deployments available for selected model. Try again in 5 seconds."),
+        "rate_limit",
+        wait_s=5,
+    ),
+    Case(
+        "429, Cloudflare",
+        Raw(429, "<title>Error 1015</title>You are being rate limited"),
+        "rate_limit",
+    ),
     Case("429, no wait", error(429, "slow down"), "rate_limit"),
     Case("429, Retry-After: soon", error(429, "slow", {"Retry-After": "soon"}), "rate_limit"),
     Case("429, RetryInfo", Raw(429, GOOGLE_429), "rate_limit", wait_s=1.4),
@@ -330,6 +449,23 @@ WAITED = [
         "overloaded",
         wait_s=20,
     ),
+    Case(
+        "503, Gemini",
+        error(503, "The model is overloaded.", {"Retry-After": "20"}, status="UNAVAILABLE"),
+        "overloaded",
+        wait_s=20,
+    ),
+    Case("503, Ollama", error(503, "server busy, please try again."), "overloaded"),
+    Case("503, SGLang", error(503, "The request queue is full."), "overloaded"),
+    Case("503, OpenRouter", error(503, "There is no available model provider"), "overloaded"),
+    Case("498, Groq flex", error(498, "Flex tier capacity exceeded"), "overloaded"),
+    Case("424, Bedrock", Raw(424, {"message": "The model returned an error"}), "server_error"),
+    Case("408, OpenRouter", error(408, "Your request timed out", code=408), "timeout"),
+    Case("500, vLLM", Raw(500, {"object": "error", "message": "EngineCore died"}), "server_error"),
+    *(
+        Case(f"{status}, Cloudflare", Raw(status, f"<title>{status}: it</title>"), "server_error")
+        for status in (520, 521, 522, 523, 530)
+    ),
     Case("500", error(500, "broken"), "server_error"),
     Case("502 page", Raw(502, "<html><title>502 Bad Gateway</title></html>"), "server_error"),
     Case("524, Cloudflare", Raw(524, "<html>A timeout occurred</html>"), "timeout"),
@@ -362,7 +498,21 @@ ENDS = [
     Case("429, code", error(429, "no", code="insufficient_quota"), "quota"),
     Case("400, Anthropic", error(400, "Your credit balance is too low to access the API"), "quota"),
     Case("429, Moonshot", error(429, "x", type="exceeded_current_quota_error"), "quota"),
-]
+    Case("402, OpenRouter", error(402, "Insufficient credits. Add more", code=402), "quota"),
+    Case("403, xAI", Raw(403, {"error": "Your team has used all credits or reached its monthly "
+                                        "spending limit."}), "quota"),
+    Case("403, OpenRouter", error(403, "Key limit exceeded (total limit)", code=403), "quota"),
+    Case("400, DashScope", error(400, "no", code="Arrearage"), "quota"),
+    Case("412, Fireworks", error(412, "Account is suspended, possibly due to reaching the monthly "
+                                      "spending limit"), "quota"),
+    Case("400, LiteLLM proxy", error(400, "Budget has been exceeded! Current cost: 1",
+                                     type="budget_exceeded"), "quota"),
+    Case("400, Anthropic, limit", error(400, "You have reached your specified API usage limits."),
+         "quota"),
+]  # fmt: skip
+SSE = {"Content-Type": "text/event-stream"}
+CHUNK = 'data: {"choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": %s}]%s}'
+GROQ_USAGE = ', "x_groq": {"usage": {"prompt_tokens": 9, "completion_tokens": 4}}'
 TWO = {"type": "text", "text": "Answer: "}, {"type": "text", "text": "7"}
 READ = [
     Case("plain", said("Answer: 7"), "ok", "Answer: 7", tokens=5, prompt=9),
@@ -399,6 +549,38 @@ READ = [
     Case("a stream that nobody asked for",
          events({"delta": {"content": "Answer"}}, {"delta": {"content": ": 7"}, "finish_reason": "stop"}),
          "ok", "Answer: 7", tokens=5, prompt=9),
+    Case("stream with comments, CRLF and no [DONE]", Raw(200, "\r\n\r\n".join([
+        ": OPENROUTER PROCESSING", CHUNK % ("Answer: ", "null", ""), "event: ping", ": ping",
+        CHUNK % ("7", '"stop"', ""), ""]), SSE), "ok", "Answer: 7"),
+    Case("stream, usage of Groq", Raw(200, "\n\n".join([
+        CHUNK % ("Answer: 7", "null", ""), CHUNK % ("", '"stop"', GROQ_USAGE), "data: [DONE]"]), SSE),
+        "ok", "Answer: 7", tokens=4, prompt=9),
+    Case("stream, usage in every chunk", Raw(200, "\n\n".join([
+        CHUNK % ("Answer: ", "null", ', "usage": {"prompt_tokens": 9, "completion_tokens": 2}'),
+        CHUNK % ("7", '"stop"', ', "usage": {"prompt_tokens": 9, "completion_tokens": 4}'),
+        "data: [DONE]"]), SSE), "ok", "Answer: 7", tokens=4, prompt=9),
+    Case("stream cut by the cap", events({"delta": {"content": "Answ"}, "finish_reason": "length"}),
+         "cut", "Answ"),
+    Case("stream of a thought alone", events(
+        {"delta": {"reasoning_content": "so 7"}, "finish_reason": "length"}), "cut"),
+    *(Case(f"finish_reason {end}", said("Answ", end), "cut", "Answ")
+      for end in ("SAFETY", "RECITATION", "PROHIBITED_CONTENT", "max_output_tokens", "refusal",
+                  "Length", "CONTENT_FILTER", "BLOCKLIST", "model_context_window_exceeded")),
+    *(Case(f"finish_reason {end}", said("Answer: 7", end), "ok", "Answer: 7")
+      for end in ("STOP", "end_turn", "stop_sequence", "COMPLETE", "eos_token", "停止", "")),
+    Case("a choice twice", Raw(200, {**said("Answer: 7").body, "choices": 2 * said(
+        "Answer: 7").body["choices"]}), "ok", "Answer: 7"),
+    Case("Latin-1", Raw(200, json.dumps(said("na\xefve: 7").body, ensure_ascii=False).encode(
+        "latin-1"), {"Content-Type": "application/json; charset=latin-1"}), "ok", "na\ufffdve: 7"),
+    Case("refusal beside a text", said("Answer: 7", refusal=None), "ok", "Answer: 7"),
+    Case("usage in words", said("7", usage={"prompt_tokens": "9", "completion_tokens": "3"}),
+         "ok", "7", tokens=3, prompt=9),
+    Case("usage is a list", said("Answer: 7", usage=[1, 2]), "ok", "Answer: 7", tokens=5),
+    Case("DeepSeek: cache hits", said("7", usage={
+        "prompt_tokens": 9, "completion_tokens": 2, "prompt_cache_hit_tokens": 4}), "ok", "7",
+        tokens=2, prompt=9),
+    Case("content is an empty list", said([]), "ok", ""),
+    Case("content parts of Gemini", said([{"text": "Answer: 7"}]), "ok", "Answer: 7"),
     Case("logprobs null", changed(said("7"), logprobs={"content": None}), "ok", "7"),
     Case("logprobs NaN", Raw(200, json.dumps(changed(said("7"), logprobs={"content": [
         {"token": "7", "logprob": float("nan")}]}).body)), "ok", "7", tokens=5),
@@ -491,8 +673,9 @@ def test_both_senders_make_the_same_of_the_same_bytes(
     (litellm, calls, billed, waits), direct_ = by_sender[0], by_sender[1]
     assert (litellm, calls, billed) == direct_[:3]
     assert len(waits) == len(direct_[3])
+    tolerance_s = 590 if case.wait_s == NEARLY_600_S else 0.01
     if case.wait_s is not None:
-        assert waits == direct_[3] == [pytest.approx(case.wait_s)]
+        assert all(w == [pytest.approx(case.wait_s, abs=tolerance_s)] for w in (waits, direct_[3]))
     assert calls == (2 if case in WAITED else 1)
     free = {"rate_limit", "overloaded", "ok", "cut", *(c.kind for c in REFUSALS)}
     assert (billed == 0) == (case.kind in free)
@@ -511,6 +694,8 @@ ESTIMATED = [
         "negative",
         "fewer tokens than words",
         "above the cap",
+        "usage is a list",
+        "stream with comments, CRLF and no [DONE]",
     }
 ]
 
@@ -536,6 +721,58 @@ def test_a_long_answer_is_given_up_and_a_packed_one_is_not_unpacked(
         assert result.error_class == "poison"
         assert "longer than" in result.message
         assert traffic.possibly_billed_calls == 1
+
+
+@pytest.mark.parametrize("kind", ["json", "events"])
+@pytest.mark.parametrize("direct", [False, True], ids=["litellm", "direct"])
+def test_an_answer_that_never_ends_is_given_up_in_time_at_its_worst_case(
+    direct: bool, kind: str
+) -> None:
+    """One that drips is given up at the time-out; nothing of it is an answer."""
+    part = b": still there\n\n" if kind == "events" else b" "
+    with dripping(part, "text/event-stream" if kind == "events" else "application/json") as url:
+        of = tier(api_base=url, limits={"timeout_s": 0.6})
+        model = ProviderModel(of, retry=Retry(attempts=1), direct=direct)
+        model.traffic.answered = 1
+        began_s = time.monotonic()
+        [[[result]]] = model.complete([[call()]])
+        took_s = time.monotonic() - began_s
+        model.close()
+    assert isinstance(result, Failure)
+    assert result.error_class == "timeout"
+    assert took_s < 10
+    assert model.traffic.possibly_billed_calls == 1
+    assert model.traffic.possibly_billed_completion_tokens == CAP
+
+
+@contextlib.contextmanager
+def dripping(part: bytes, kind: str) -> Iterator[str]:
+    """A server that sends ``part`` again and again, for ever."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(part)
+                    self.wfile.flush()
+                    time.sleep(0.02)
+
+        def log_message(self, *said: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @pytest.mark.parametrize("direct", [False, True], ids=["litellm", "direct"])
@@ -579,6 +816,47 @@ def test_mutated_answers_end_well_and_their_bill_is_bounded(
         model.close()
 
 
+def test_any_body_and_any_stream_is_read_within_bounds_or_a_fault() -> None:
+    """2,000 more, of several choices and of events, without a server."""
+    rng = random.Random(3)
+    usage = {
+        **{"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+        "prompt_tokens_details": {"cached_tokens": 3},
+    }
+    message = {"role": "assistant", "content": "Answer: 7", "reasoning_content": "x"}
+    rest = {"finish_reason": "stop", "logprobs": {"content": [{"token": "7", "logprob": -0.5}]}}
+    seen: Counter[str] = Counter()
+    for i in range(2000):
+        n = rng.choice([1, 2, 5])
+        if i % 2:
+            rows = ({"index": 0, "delta": message}, {"index": 0, "delta": {}, **rest})
+            chunks = [json.dumps({"choices": [row]}) for row in rows]
+            chunks.append(json.dumps({"choices": [], "usage": usage}))
+            lines = [mutated(c, rng) if rng.random() < 0.6 else c for c in chunks]
+            text = "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"])
+        else:
+            choices = [{"index": j, "message": message, **rest} for j in range(n)]
+            text = mutated(json.dumps({"choices": choices, "usage": usage}), rng)
+        reader = AnswerReader("openai/m")
+        try:
+            body = parse_body(200, SSE if i % 2 else {}, text.encode("utf-8", "surrogatepass"))
+            results = reader.read(body, call(n), CAP)
+        except Fault as fault:
+            seen[fault.kind] += 1
+            continue
+        assert len(results) == n
+        for got in results:
+            if isinstance(got, Failure):
+                seen[got.error_class] += 1
+                continue
+            seen["ok"] += 1
+            assert 0 <= got.reasoning_tokens <= got.completion_tokens <= 10**9
+            assert 0 <= got.cached_tokens <= got.prompt_tokens <= 10**9
+            assert got.mean_logprob is None or got.mean_logprob <= 0
+    assert set(seen) == {"ok", "missing_choice", "malformed", "poison"}
+
+
 def mutated(good: str, rng: random.Random) -> str:
     body = json.loads(good)
     odd = [None, True, -1, 0, 2**70, 1e308, float("nan"), "", "x", [], {}, [None], {"a": []}, "\0"]
@@ -595,7 +873,7 @@ def mutated(good: str, rng: random.Random) -> str:
             if isinstance(node, dict) and rng.random() < 0.2:
                 del node[key]
             else:
-                node[key] = rng.choice(odd)
+                node[key] = copy.deepcopy(rng.choice(odd))
             break
     text = json.dumps(body)
     if rng.random() < 0.15:

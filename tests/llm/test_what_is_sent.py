@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tierwise.errors import InputError, ProviderError
 from tierwise.llm import Completion, Request
 from tierwise.llm.models import resolve_tier
 from tierwise.llm.provider import ProviderModel
-from tierwise.schema import Message, Price, Tier
+from tierwise.schema import Message, Price, Tier, load_job
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("sender")]
 
@@ -253,6 +254,7 @@ def test_the_usage_of_one_choice_is_seen_and_billed_for_all(loopback: Loopback, 
     loopback.raw = one_counted
     results, said = bought(tier(logprobs=kind == "logprobs"), n=5, items=40)
     billed = sum(result.completion_tokens for result in results)
+    print(f"{kind}: billed {billed} of {made} tokens, {billed / made:.1%}")  # noqa: T201 - with -s
     assert billed >= 0.98 * made
     assert billed <= max(1.25 * made, 40)
     assert len(said) == 1
@@ -335,3 +337,70 @@ def test_where_a_policy_is_deployed_the_environment_says_the_address(
 def test_a_model_that_is_called_nowhere_has_no_address(model: str) -> None:
     with pytest.raises(InputError, match="called at no address"):
         resolve_tier("small", model, api_base="http://localhost/v1")
+
+
+HEADERS = {"X-Team": "TEAM_PASS", "X-Api-Version": "API_VERSION"}
+
+
+def test_headers_of_a_tier_are_sent_and_their_values_stay_out_of_sight(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM_PASS", "team-9876543210")
+    monkeypatch.setenv("API_VERSION", "2026-11")
+    loopback.key = None
+    of = resolve_tier("small", "openai/a", price=PRICE, api_base=loopback.url, headers_env=HEADERS)
+    results, _ = bought(of, items=1)
+    assert isinstance(results[0], Completion)
+    [sent] = loopback.headers
+    assert (sent["X-Team"], sent["X-Api-Version"]) == ("team-9876543210", "2026-11")
+    assert "team-9876543210" not in repr(of)
+    # A server that repeats what it was sent is not believed to keep a secret.
+    loopback.raw = lambda number, sent: Raw(400, {"error": {"message": "who is team-9876543210?"}})
+    results, _ = bought(of, items=1)
+    assert results[0].message == "who is [secret]?"
+
+
+def test_a_header_whose_variable_is_not_set_is_named_before_the_first_call(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = resolve_tier("small", "openai/a", price=PRICE, headers_env={"X-Team": "TEAM_PASS"})
+    monkeypatch.delenv("TEAM_PASS", raising=False)
+    with pytest.raises(ProviderError, match="header 'X-Team' of tier 'small': set TEAM_PASS in"):
+        ProviderModel(of)
+    monkeypatch.setenv("TEAM_PASS", "two\nlines-123")
+    with pytest.raises(ProviderError, match="TEAM_PASS cannot be sent") as caught:
+        ProviderModel(of)
+    assert "lines-123" not in str(caught.value)
+    assert loopback.calls == 0
+
+
+def test_where_a_policy_is_deployed_the_environment_names_its_headers(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM_PASS", "team-9876543210")
+    monkeypatch.setenv("TIERWISE_HEADERS_ENV_MY_TIER", "X-Team=TEAM_PASS")
+    of = resolve_tier("my-tier", "openai/a", price=PRICE)
+    bought(of, items=1)
+    assert loopback.headers[0]["X-Team"] == "team-9876543210"
+    monkeypatch.setenv("TIERWISE_HEADERS_ENV_MY_TIER", "X-Team: secret-98765")
+    with pytest.raises(ProviderError, match="must name headers and the variables") as caught:
+        ProviderModel(of)
+    assert "secret-98765" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({"Host": "A"}, "no header"),
+        ({"X Y": "A"}, "no header"),
+        ({"X": "a value"}, "name of a var"),
+    ],
+)
+def test_a_header_that_no_call_can_have_is_a_fault_of_the_job(
+    headers: Mapping[str, str], says: str, tmp_path: Path
+) -> None:
+    job = {"task": "arithmetic", "tiers": {"t": {"model": "openai/a", "headers_env": headers}}}
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps(job))
+    with pytest.raises(InputError, match=says):
+        load_job(path)

@@ -83,7 +83,7 @@ class Loopback:
         calls: requests that arrived; ``answered``: those that were answered whole.
         prompt_tokens, completion_tokens: what it bills, answers that got lost among it.
         peak: most requests that were open at one time.
-        bodies: the requests, as parsed.
+        bodies, headers: of the requests, as parsed.
     """
 
     speak: Speak = hashed
@@ -102,6 +102,7 @@ class Loopback:
     completion_tokens: int = 0
     peak: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
     _open: int = 0
     _port: int = 0
 
@@ -144,6 +145,7 @@ class Loopback:
         try:
             body = await request.json()
             self.bodies.append(body)
+            self.headers.append(request.headers)
             return await self._respond(request, body, self.fault(number))
         finally:
             self._open -= 1

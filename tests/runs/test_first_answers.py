@@ -23,6 +23,7 @@ from tests.search.scripted_job import (
 )
 from tierwise.analysis.tier_files import NotShown
 from tierwise.api.results import Run, compare_runs
+from tierwise.cli._plan import planned, remarks
 from tierwise.cli._results import show_results
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
@@ -30,10 +31,11 @@ from tierwise.llm.scripted import Script, ScriptedModel, answering, failing, has
 from tierwise.report.between import comparison_tables
 from tierwise.report.compare import Table
 from tierwise.runs.artifacts import read_run
+from tierwise.runs.prepare import prepare
 from tierwise.runs.tune import TuneResult, replay
-from tierwise.schema import Tier
+from tierwise.schema import Tier, load_job
 from tierwise.schema.result import FailedItems
-from tierwise.search import Event, Remarked
+from tierwise.search import Bought, Event, Remarked
 
 ONE = JOB.replace("  strong: {model: scripted/strong}\n", "")
 PLAIN = answering(says)
@@ -128,7 +130,9 @@ def test_a_pattern_that_reads_nothing_costs_what_twenty_samples_cost(
     assert "answer.extract" in said or "the whole text" in said
     shown = [line for line in said.splitlines() if line.startswith("  ")]
     assert len(shown) == 3
-    assert 20 <= int((tmp_path / "bought").read_text()) <= 25
+    bought = int((tmp_path / "bought").read_text())
+    print(f"alarm after {bought} samples")  # noqa: T201 - with -s
+    assert 20 <= bought <= 25
 
 
 def test_where_the_first_answers_were_cut_those_that_were_not_are_looked_at(
@@ -177,12 +181,17 @@ def test_answers_that_were_cut_are_said_while_the_cap_can_be_raised_and_in_the_s
     [remark] = [e for e in events if isinstance(e, Remarked)]
     at = events.index(remark)
     stages = [getattr(e, "stage", "") for e in events]
-    assert stages.index("screen") < at < stages.index("race")
+    assert at < stages.index("race")
+    bought = [e.calls for e in events[:at] if isinstance(e, Bought)]
+    assert max(bought) <= 25, "said after the first answers"
     assert "% of the samples of mode direct were cut at 16 tokens" in remark.text
     assert remark.text.endswith("raise max_tokens")
     [said] = result.summary.tiers["weak"].remarks
     share = int(said.split("%")[0])
     assert 60 <= share <= 80
+    note = result.policies["weak"].notes[-1]
+    assert note == f"{said}."
+    assert said in plan_of_the_rest(tmp_path)
     # A cut answer is paid for and scores nothing, although its text has the pattern in it.
     assert result.summary.tiers["weak"].baseline.score < 0.35
     assert_replays(tmp_path / "run")
@@ -222,6 +231,12 @@ def test_the_items_that_a_filter_refuses_leave_small_splits_and_the_others_decid
     assert all(row.failed.unanswered == 0 for row in tier.screened)
     assert_everywhere(tmp_path / "run", result, f"{gone['test']} left out")
     assert_replays(tmp_path / "run")
+
+
+def plan_of_the_rest(folder: Path) -> str:
+    """What `tierwise plan` says of a folder with a run in it."""
+    job = load_job(folder / "job" / "job.yaml")
+    return "\n".join(remarks(planned(prepare(job), folder / "run", resume=True)))
 
 
 def assert_everywhere(folder: Path, result: TuneResult, said: str) -> None:

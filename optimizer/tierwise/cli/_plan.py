@@ -192,6 +192,7 @@ def remarks(plan: Plan) -> list[str]:
                 f"{name}: {tier.bought.samples:,} samples are there already, for "
                 f"${tier.bought.usd:.3g}; the table is what is left, at the lengths seen"
             )
+        said += [f"{name}: {text}" for text in tier.cut]
         if tier.seconds_a_call:
             rate = 60 / tier.seconds_a_call
             said.append(f"{name}: about {rate:,.0f} calls a minute, as its first calls went")

@@ -21,7 +21,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from tierwise.llm.base import Call, Completion, Failure, Result
 from tierwise.llm.faults import Fault, brief, classify_answer
@@ -37,33 +37,26 @@ UNCOUNTED_BYTES_A_TOKEN = 3.0
 """Of a text whose tokens nobody counted: fewer than tokenizers average, so that a guess is high."""
 REMEMBERED_PROMPTS = 4096
 
-_FINISHED = {
-    "length": "length",
-    "max_tokens": "length",
-    "max_output_tokens": "length",
-    "model_length": "length",
-    "incomplete": "length",
-    "content_filter": "content_filter",
-    "content-filter": "content_filter",
-    "safety": "content_filter",
-    "recitation": "content_filter",
-    "prohibited_content": "content_filter",
-    "blocklist": "content_filter",
-    "sensitive": "content_filter",
-    "refusal": "content_filter",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "tool_use": "tool_calls",
-    "error": "error",
-    "network_error": "error",
-    "abort": "error",
-    "aborted": "error",
-    "cancelled": "error",
-    "engine_error": "error",
-    "insufficient_system_resource": "error",
-    "malformed_response": "error",
+_ENDS = {
+    "length": (
+        *("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_length"),
+        *("model_length", "model_context_window_exceeded", "context_length_exceeded"),
+        *("token_limit", "error_limit", "incomplete"),
+    ),
+    "content_filter": (
+        *("content_filter", "content-filter", "content_filtered", "guardrail_intervened", "safety"),
+        *("recitation", "prohibited_content", "blocklist", "spii", "language", "image_safety"),
+        *("sensitive", "refusal", "error_toxic", "blocked"),
+    ),
+    "tool_calls": ("tool_calls", "function_call", "tool_use"),
+    "error": (
+        *("error", "network_error", "engine_error", "abort", "aborted", "cancelled", "user_cancel"),
+        *("timeout", "time_limit", "insufficient_system_resource", "malformed_response"),
+        *("malformed_function_call", "unexpected_tool_call", "unknown_error"),
+    ),
 }
-"""What providers call the end of a choice -> what it is called here; all else is ``stop``."""
+"""The end of a choice -> what providers call it, in lower case; all else is ``stop``."""
+_FINISHED = {name: end for end, names in _ENDS.items() for name in names}
 
 _THOUGHT = re.compile(r"\s*<(think|thinking|thought|reasoning)>", re.I)
 _HALF = re.compile("[\ud800-\udfff]")
@@ -322,9 +315,12 @@ def joined_stream(text: str) -> Mapping[str, Any]:
             fault.possibly_billed |= bool(choices)
             raise fault
         body.update({k: v for k, v in chunk.items() if k != "choices" and v is not None})
-        for row in chunk.get("choices") or ():
+        rows = chunk.get("choices")
+        for row in rows if _many(rows) else ():
             if isinstance(row, dict):
-                _add_delta(choices.setdefault(int(row.get("index") or 0), {}), row)
+                index = row.get("index")
+                place = index if isinstance(index, int) else 0
+                _add_delta(choices.setdefault(place, {}), row)
     if not choices:
         raise Fault("malformed", "the stream held no choices", billed=True)
     if not any(choice.get("finish_reason") for choice in choices.values()) and "[DONE]" not in text:
@@ -334,7 +330,8 @@ def joined_stream(text: str) -> Mapping[str, Any]:
 
 def _add_delta(choice: dict[str, Any], row: Mapping[str, Any]) -> None:
     message = choice.setdefault("message", {"content": ""})
-    delta = row.get("delta") or row.get("message") or {}
+    delta = row.get("delta") or row.get("message")
+    delta = delta if isinstance(delta, dict) else {}
     for name in ("content", "reasoning_content", "reasoning", "refusal"):
         if isinstance(part := delta.get(name), str):
             message[name] = (message.get(name) or "") + part
@@ -422,13 +419,18 @@ def _without_thought(text: str) -> tuple[str, str]:
     return text, ""
 
 
+def _many(rows: object) -> TypeGuard[list[Any]]:
+    return isinstance(rows, list)
+
+
 def _logprobs(row: Mapping[str, Any]) -> tuple[float, ...]:
     """Natural log-probabilities of the chosen tokens; none where one of them is no number."""
     logprobs = row.get("logprobs")
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    if content is None and isinstance(logprobs, dict):  # the form of older completions
-        content = [{"logprob": p} for p in logprobs.get("token_logprobs") or ()]
-    values = [t.get("logprob") for t in content if isinstance(t, dict)] if content else []
+    if not isinstance(logprobs, dict):
+        return ()
+    rows, plain = logprobs.get("content"), logprobs.get("token_logprobs")  # older completions
+    values = [t.get("logprob") for t in rows if isinstance(t, dict)] if _many(rows) else []
+    values = values or (list(plain) if _many(plain) else [])
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     whole = len(numbers) == len(values) and all(map(math.isfinite, numbers))
     return tuple(min(0.0, v) for v in numbers) if whole else ()
@@ -440,7 +442,7 @@ def _usage(body: Mapping[str, Any]) -> _Usage:
     Raises:
         Fault: ``poison``, where a count is no number at all.
     """
-    usage = body.get("usage")
+    usage = body.get("usage") or _details(body, "x_groq").get("usage")
     usage = usage if isinstance(usage, dict) else {}
     prompt = _count(usage, "prompt_tokens", "input_tokens")
     completion = _count(usage, "completion_tokens", "output_tokens")
@@ -463,6 +465,8 @@ def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _count(usage: Mapping[str, Any], *names: str) -> int | None:
     value = next((usage[name] for name in names if usage.get(name) is not None), None)
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not abs(value) <= MOST_COUNTED_TOKENS:  # NaN is not

@@ -2,7 +2,8 @@
 
 ====================================================  ============================================
 rate_limit, overloaded                                tried again, after the wait that the answer
-                                                      names in a header or in words
+                                                      names in a header or in words, up to 15
+                                                      minutes
 timeout, connection, server_error, malformed,         tried again, after growing waits with jitter
 broken_off (an answer that ended by an error)
 content_policy, context_window, bad_request, poison   at once a ``Failure`` row of the sample
@@ -64,9 +65,11 @@ _KIND_OF_STATUS = {
     410: "not_found",
     413: "context_window",
     422: "bad_request",
+    424: "server_error",
     425: "server_error",
     429: "rate_limit",
     451: "content_policy",
+    498: "overloaded",
     504: "timeout",
     524: "timeout",
     529: "overloaded",
@@ -86,6 +89,7 @@ _CODES = {
     "quota": {
         *("insufficient_quota", "insufficient_balance", "exceeded_current_quota_error", "1113"),
         *("billing_hard_limit_reached", "billing_not_active", "account_deactivated", "arrearage"),
+        *("billing_error", "budget_exceeded", "credit_limit"),
     },
     "overloaded": {"overloaded_error", "overloaded", "engine_overloaded_error"},
     "rate_limit": {"rate_limit_exceeded", "rate_limit_error", "throttlingexception", "throttling"},
@@ -97,7 +101,8 @@ _CONTENT_POLICY = re.compile(
     r"content (management )?polic|content[- ]filter|responsible ai polic|inappropriate content"
     r"|content exists risk|considered high risk|requires moderation|flagged (as|by|for)"
     r"|was flagged|(usage|safety) (polic|guideline|system|setting)|violat\w* .{0,60}(polic|guideline)"
-    r"|unsafe content|sensitive (content|information|words)|prompt was blocked"
+    r"|unsafe content|prohibited[ _]content|sensitive (content|information|words)"
+    r"|contentpolicyviolation|prompt was blocked"
     r"|blocked by (our|the|a) .{0,30}(filter|polic|guardrail)|guardrail (intervened|blocked)",
     re.I,
 )
@@ -107,7 +112,9 @@ _CONTEXT_WINDOW = re.compile(
     r"|exceeds? (the )?(\w+ ){0,3}context|max_model_len|max_seq_len|maximum model length"
     r"|maximum prompt length|prompt is too long|input is too long|input (token )?length too long"
     r"|too many (input )?tokens|too large for model with|exceeded model token limit"
-    r"|input token count .{0,30}exceeds|inputs?\W? tokens? \+ .?max_new_tokens"
+    r"|input token count .{0,40}(exceeds|supports)|inputs?\W? tokens? \+ .?max_new_tokens"
+    r"|input tokens exceeded|must have less than \d+ tokens|expected maxlength"
+    r"|contextwindowexceeded|(greater|longer|larger) than the context (length|window|size)"
     r"|range of input length|prompt exceeds max|prompt tokens? (is |are )?too (long|many|large)"
     r"|reduce the length of the (messages|prompt|input)|reached context length"
     r"|longer than the model'?s context|input length and .?max_tokens.? exceed",
@@ -118,15 +125,20 @@ _TOO_LARGE_AT_ONCE = re.compile(r"request too large", re.I)
 _QUOTA = re.compile(
     r"exceeded your current quota|credit balance|insufficient (account )?(balance|credit|fund|quota)"
     r"|out of credits|requires more credits|hard limit|account is not active|not in good standing"
-    r"|(monthly|daily|spending) (usage |spend |spending )?limit",
+    r"|(monthly|daily|spending) (usage |spend |spending )?limit|(key|credit) limit exceeded"
+    r"|reached your .{0,20}usage limit|budget has been exceeded|over budget"
+    r"|account (\S+ )?(is|has been) suspended|in arrears",
     re.I,
 )
 _OVERLOADED = re.compile(
     r"overloaded|loading model|currently loading|model is loading|at capacity|no capacity"
-    r"|too busy|service is busy",
+    r"|(server|service|engine|system) (is )?(too )?busy|too busy|queue is full|pending requests"
+    r"|no (available|healthy) (\w+ )?(provider|deployment|instance|worker)",
     re.I,
 )
-_BAD_KEY = re.compile(r"api key not valid|invalid api[- ]key|incorrect api key", re.I)
+_BAD_KEY = re.compile(
+    r"api key (not valid|expired|is invalid)|(invalid|incorrect) api[- ]key", re.I
+)
 _WAIT = re.compile(
     r"\b(?:retry|again|wait|available|reset|resets)\b[^.;\n]{0,40}?"
     r"\b(?:in|after|for|within)\b:?\s*(?:about |approximately )?"
@@ -190,11 +202,22 @@ class Fault(Exception):
         self.retry_after_s, self.possibly_billed, self.last = retry_after_s, billed, False
 
 
+_kept_secret: set[str] = set()
+"""Values of variables that a job names, whatever these are called."""
+
+
+def keep_secret(value: str) -> None:
+    """Let no text that leaves this file hold ``value``."""
+    _kept_secret.add(value)
+
+
 def redact(text: str) -> str:
     """``text`` without the value of any variable of the environment that looks like a secret."""
     values = {v for name, v in os.environ.items() if _SECRET_NAME.search(name.upper())}
     values = {
-        v for v in values if v.lower() not in _NO_SECRETS and not (v.isdigit() and len(v) < 12)
+        v
+        for v in values | _kept_secret
+        if v.lower() not in _NO_SECRETS and not (v.isdigit() and len(v) < 12)
     }
     for value in sorted(values, key=len, reverse=True):
         if len(value) >= _SHORTEST_SECRET:
@@ -337,7 +360,11 @@ def _kind(status: int, said: _Said, *, named_wait: bool) -> str:
         return "content_policy"
     if status != 429 and (called("context_window") or _CONTEXT_WINDOW.search(words)):
         return "context_window"
-    if status in (400, 403, 429) and not named_wait and (called("quota") or _QUOTA.search(words)):
+    if (
+        status in (400, 403, 412, 429)
+        and not named_wait
+        and (called("quota") or _QUOTA.search(words))
+    ):
         return "quota"
     if status == 400 and (called("auth") or _BAD_KEY.search(words)):
         return "auth"
@@ -478,7 +505,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _words_of(error: Exception) -> str:
-    text = str(error).rpartition("Exception - ")[2].removeprefix("litellm.")
+    text = str(error).partition("Traceback (most recent call last)")[0]
+    text = text.rpartition("Exception - ")[2].removeprefix("litellm.")
     return brief(text) or type(error).__name__
 
 
@@ -493,7 +521,7 @@ class Retry:
     rate_limited_attempts: int = 12
     base_s: float = 0.5
     max_s: float = 30.0
-    longest_wait_s: float = 120.0
+    longest_wait_s: float = 900.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:

@@ -22,11 +22,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from pydantic import TypeAdapter, ValidationError
+
 from tierwise.errors import InputError, ProviderError, unknown_name
 from tierwise.llm.answers import LONGEST_ANSWER_BYTES, parse_body, too_long
 from tierwise.llm.base import CAPS, Request
-from tierwise.llm.faults import Fault, classify_answer, classify_error
+from tierwise.llm.faults import Fault, classify_answer, classify_error, keep_secret
 from tierwise.schema import Price, PriceStep, Tier
+from tierwise.schema.job import HeaderName, VariableName
 
 OURS = ("n", "seed", "temperature", "logprobs", "top_logprobs", "stream", "stream_options")
 """Parameters that tierwise sends itself; a mode that names one is refused."""
@@ -88,11 +91,12 @@ def supported_params(model: str) -> frozenset[str]:
 class ProviderEndpoint(NamedTuple):
     """Where a tier's calls go; None: LiteLLM knows.
 
-    ``key`` is a secret: it is shown nowhere.
+    ``key`` and the values of ``headers`` are secrets: they are shown nowhere.
     """
 
     base: str | None
     key: str | None
+    headers: Mapping[str, str] = {}
 
     @property
     def address(self) -> str:
@@ -116,11 +120,63 @@ def endpoint_of(tier: Tier) -> ProviderEndpoint:
             raise ProviderError(
                 f"no key for tier {tier.name!r}: set {tier.api_key_env} in the environment"
             )
+    if key:
+        keep_secret(key)
     if own:
         return ProviderEndpoint(own, key or "none")
     provider = provider_of(tier.model)[0].upper()
     base = os.environ.get(f"{provider}_BASE_URL") or os.environ.get(f"{provider}_API_BASE")
     return ProviderEndpoint(base or None, key)
+
+
+def header_variables(tier: Tier) -> Mapping[str, str]:
+    """Headers of the tier's calls -> the variables that hold their values.
+
+    Those of the job, or where a policy is deployed ``TIERWISE_HEADERS_ENV_TIER``, which names both:
+    ``X-Team=TEAM_TOKEN, X-Region=REGION``.
+
+    Raises:
+        ProviderError: that variable says something else.
+    """
+    variable = _variable_of("HEADERS_ENV", tier.name)
+    said = os.environ.get(variable)
+    if said is None:
+        return tier.headers_env
+    pairs = [part.partition("=") for part in said.split(",") if part.strip()]
+    try:
+        found = TypeAdapter(Mapping[HeaderName, VariableName]).validate_python(
+            {name.strip(): value.strip() for name, _, value in pairs}
+        )
+    except ValidationError:
+        raise ProviderError(
+            f"{variable} must name headers and the variables that hold their values: "
+            "X-Team=TEAM_TOKEN, X-Region=REGION"
+        ) from None
+    return dict(found)
+
+
+def headers_of(tier: Tier) -> dict[str, str]:
+    """The headers that the tier adds to every call, from the environment; their values are secrets.
+
+    Raises:
+        ProviderError: a variable is not set, or holds what no header can.
+    """
+    headers = {}
+    for name, variable in header_variables(tier).items():
+        value = os.environ.get(variable, "").strip()
+        if not value:
+            raise ProviderError(
+                f"no value for header {name!r} of tier {tier.name!r}: set {variable} in the "
+                "environment"
+            )
+        if not (value.isascii() and value.isprintable()):
+            raise ProviderError(
+                f"{variable} cannot be sent as header {name!r}: it holds more than one line of "
+                "ASCII text"
+            )
+        keep_secret(value)
+        headers[name] = value
+    return headers
 
 
 def _variable_of(what: str, tier: str) -> str:
@@ -339,9 +395,11 @@ class LiteLLMSender:
     """
 
     def __init__(self, endpoint: ProviderEndpoint) -> None:
-        self._where = {}
+        self._where: dict[str, object] = {}
         if endpoint.base:
             self._where["api_base"] = endpoint.base
+        if endpoint.headers:
+            self._where["extra_headers"] = dict(endpoint.headers)
         if endpoint.key:
             self._where["api_key"] = endpoint.key
 
@@ -371,7 +429,8 @@ class LiteLLMSender:
                     response = litellm_library().stream_chunk_builder(chunks)
         except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a fault
             fault = wire.fault or wire.refusal or classify_error(error)
-            if wire.status and fault.kind == "connection":  # LiteLLM's name for what it cannot read
+            answered = wire.status and wire.fault is None and wire.refusal is None
+            if answered and fault.kind in ("connection", "bad_request"):  # what it cannot read
                 fault = Fault("malformed", fault.message, billed=True)
         finally:
             _WIRE.reset(watched)

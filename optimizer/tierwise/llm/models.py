@@ -18,7 +18,7 @@ from tierwise.schema import Tier, TierSpec
 
 EMBEDDED, RECORDED, LITELLM = "embedded", "recorded", "litellm"
 
-_OF_CALLS = ("api_base", "api_key_env", "takes_seed", "stream")
+_OF_CALLS = ("api_base", "api_key_env", "headers_env", "takes_seed", "stream")
 """Fields of a ``TierSpec`` that say how a provider is called."""
 
 
@@ -51,7 +51,8 @@ def tier_of_spec(name: str, spec: TierSpec) -> Tier:
     """
     check_limits(spec.limits or {}, name)
     tier = _default_tier(name, spec)
-    sent = {field: getattr(spec, field) for field in _OF_CALLS if getattr(spec, field) is not None}
+    said = {field: getattr(spec, field) for field in _OF_CALLS}
+    sent = {field: value for field, value in said.items() if value not in (None, {})}
     if sent and kind_of(spec.model) != LITELLM:
         raise InputError(
             f"tier {name!r}: {spec.model} is called at no address; leave out {next(iter(sent))}"

@@ -76,6 +76,7 @@ class OpenAIClient:
         for header in ("organization", "project"):
             if self._provider == "openai" and (value := os.environ.get(f"OPENAI_{header.upper()}")):
                 self._headers[f"OpenAI-{header.title()}"] = value
+        self._headers |= endpoint.headers
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._proxy = _proxy_of(self._url)

@@ -29,6 +29,7 @@ from tierwise.llm.litellm import (
     check_tier,
     close_clients,
     endpoint_of,
+    headers_of,
     supported_params,
 )
 from tierwise.llm.openai_client import OpenAIClient, speaks_openai
@@ -39,6 +40,9 @@ T = TypeVar("T")
 Farewell = Callable[[], Coroutine[Any, Any, None]]
 
 log = logging.getLogger("tierwise.llm")
+
+LONGEST_LIVE_WAIT_S = 120.0
+"""A client of a gateway waits no longer for a rate limit to pass."""
 
 AGAIN_ALONE = frozenset({"missing_choice", "broken_off"})
 """Failures of single choices of a call for several, which are asked for again one by one."""
@@ -69,9 +73,9 @@ class ProviderModel:
         """Raises InputError for what the provider does not take, ProviderError without a key."""
         check_tier(tier)
         check_key(tier)
-        endpoint = endpoint_of(tier)
+        endpoint = endpoint_of(tier)._replace(headers=headers_of(tier))
         self.tier, self.address, self.traffic = tier, endpoint.address, Traffic()
-        self._retry = retry or Retry()
+        self._retry = retry or (Retry(longest_wait_s=LONGEST_LIVE_WAIT_S) if serving else Retry())
         self._gate = RateLimiter(tier.limits)
         self._ahead = 2 * self._gate.concurrency + self.chunk
         self._sender: Sender = (
@@ -359,8 +363,9 @@ class ProviderModel:
 
     def _note(self, fault: Fault, call: Call) -> None:
         self.traffic.faults[fault.kind] += 1
-        if fault.kind in LIMITED and fault.retry_after_s is not None:
-            self._gate.pause(min(fault.retry_after_s, self._retry.longest_wait_s))
+        wait_s = fault.retry_after_s or 0.0
+        if fault.kind in LIMITED and wait_s <= self._retry.longest_wait_s:
+            self._gate.pause(wait_s)
         if fault.possibly_billed:
             self.traffic.possibly_billed_calls += 1
             self.traffic.possibly_billed_prompt_tokens += prompt_tokens_bound(call.request.messages)

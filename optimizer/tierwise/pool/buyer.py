@@ -23,10 +23,13 @@ from tierwise.llm import (
 from tierwise.pool.buy import Account, Progress, fill
 from tierwise.pool.calls import Need
 from tierwise.pool.first_answers import (
+    SAID_AT_ONCE,
+    SAID_FROM,
     Remark,
     base_of,
     check_readable,
     cuts,
+    ends,
     estimated,
     first_needs,
     refused,
@@ -250,10 +253,7 @@ class Buyer:
             short = self._judge(self.judging, answers, stage)
         table = read(scorer=self.judging)
         if stage == "screen":
-            for remark in self._cuts():
-                if remark.about not in self._said:
-                    self._said.add(remark.about)
-                    self.listener(Remarked(self.tier.name, remark.text))
+            self._say(self._cuts(self.used))
         return self._with_refused(table, requests, trees, counts), short
 
     def _begin_judging(self) -> str:
@@ -283,13 +283,14 @@ class Buyer:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the samples that were bought show beside their scores."""
-        said = (*self._cuts(), *refused(self._none, self._some), *estimated(self.spent))
+        said = (*self._cuts(self.used), *refused(self._none, self._some), *estimated(self.spent))
         return tuple(remark.text for remark in said)
 
     def _begin(self, trees: Trees, variants: Sequence[Variant], supply: Supply, stage: str) -> str:
         """Buy and read the first answers; the cap that ended it, if one did."""
         first = first_needs(self._answers(trees, variants), len(self._answering))
         short = self._fill(supply, first, stage)
+        self._say(self._cuts({need.request.key for need in first}, SAID_AT_ONCE))
         self._look(first, supply)
         return short
 
@@ -310,13 +311,19 @@ class Buyer:
         plain = (v for v in plain if self.prompts[v.prompt].turn == ANSWER)
         return {variant: [need for _, need in trees.needs(variant)] for variant in plain}
 
-    def _cuts(self) -> tuple[Remark, ...]:
+    def _say(self, remarks: Iterable[Remark]) -> None:
+        for remark in remarks:
+            if remark.about not in self._said:
+                self._said.add(remark.about)
+                self.listener(Remarked(self.tier.name, remark.text))
+
+    def _cuts(self, used: Iterable[str], said_from: float = SAID_FROM) -> tuple[Remark, ...]:
         modes = {
             request.key: (variant.mode, cap)
             for (variant, _), request in self._requests.items()
             if isinstance(cap := cap_of(request), int) and variant.tier is None
         }
-        return cuts(self.pool, modes, self.used)
+        return cuts(ends(self.pool, modes, used), said_from)
 
     def _with_refused(
         self,

@@ -8,7 +8,7 @@ samples cost. What is said of cuts and refusals is counted from the pool, the sa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,9 +19,11 @@ from tierwise.errors import InputError
 from tierwise.evaluation import SampleTable
 from tierwise.evaluation.table import ABSTAINED, VariantTable
 from tierwise.llm import UNFINISHED
+from tierwise.llm.base import CAPS
 from tierwise.pool.calls import Need
+from tierwise.pool.reading import PoolReader
 from tierwise.pool.store import SamplePool
-from tierwise.schema import Usage, Variant
+from tierwise.schema import Tier, Usage, Variant
 from tierwise.tasks import RECORDED, AnswerSpec, Task
 
 FIRST_SAMPLES = 20
@@ -32,8 +34,9 @@ ENOUGH_READ = 16
 """Of these, as many that were not cut say whether the pattern reads what the model says."""
 UNREADABLE = 0.95
 """The share of unreadable answers from which on the pattern is wrong."""
-SAID_FROM = 0.1
-"""The share of a mode's samples that were cut, or whose tokens were estimated, that is said."""
+SAID_FROM, SAID_AT_ONCE = 0.1, 0.3
+"""The share of a mode's samples that were cut, or whose tokens were estimated, that is said; of the
+first samples it takes more."""
 FEWEST_SAID = 10
 SHOWN_TEXTS, SHOWN_CHARS = 3, 160
 
@@ -189,19 +192,30 @@ def _unanswered(variant: Variant, rows: VariantTable, here: NDArray[np.bool_]) -
     )
 
 
-def cuts(
-    pool: SamplePool, keys: Mapping[str, tuple[str, int]], used: Iterable[str]
-) -> tuple[Remark, ...]:
-    """A sentence for each mode of which many samples were cut by its cap on tokens.
+class EndCount(NamedTuple):
+    """Samples of a mode with a cap on tokens, and why they ended."""
 
-    ``keys``: request key -> (mode, its cap); ``used``: keys of the requests that were bought.
-    """
+    mode: str
+    cap: int
+    reason: str
+    samples: int
+
+
+def ends(
+    pool: SamplePool, keys: Mapping[str, tuple[str, int]], used: Iterable[str]
+) -> Iterator[EndCount]:
+    """``keys``: request key -> (mode, its cap); ``used``: keys of the requests that were bought."""
     asked = [key for key in used if key in keys]
-    all_, cut = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
     for place, reason, n in pool.finish_reasons(asked):
-        of = keys[asked[place]]
-        all_[of] += n
-        cut[of] += n if reason == "length" else 0
+        yield EndCount(*keys[asked[place]], reason, n)
+
+
+def cuts(ended: Iterable[EndCount], said_from: float = SAID_FROM) -> tuple[Remark, ...]:
+    """A sentence for each mode of which many samples were cut by its cap on tokens."""
+    all_, cut = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+    for mode, cap, reason, n in ended:
+        all_[mode, cap] += n
+        cut[mode, cap] += n if reason == "length" else 0
     return tuple(
         Remark(
             f"cut {mode}",
@@ -209,8 +223,22 @@ def cuts(
             "which is paid for and answers nothing: raise max_tokens",
         )
         for (mode, cap), n in all_.items()
-        if n >= FEWEST_SAID and cut[mode, cap] >= SAID_FROM * n
+        if n >= FEWEST_SAID and cut[mode, cap] >= said_from * n
     )
+
+
+def bought_cuts(pool: PoolReader, run: str, tier: Tier) -> tuple[str, ...]:
+    """What ``cuts`` says of all that ``run`` has bought on ``tier`` so far."""
+    modes: dict[int, list[str]] = {}
+    for name, sent in tier.modes.items():
+        for cap in (sent[c] for c in CAPS if isinstance(sent.get(c), int)):
+            modes.setdefault(cap, []).append(name)
+    found = (
+        EndCount(" or ".join(modes[cap]), cap, reason, n)
+        for cap, reason, n in pool.ends_by_cap(run, tier.name)
+        if cap in modes
+    )
+    return tuple(remark.text for remark in cuts(found))
 
 
 def refused(none: Iterable[str], some: Iterable[str]) -> tuple[Remark, ...]:

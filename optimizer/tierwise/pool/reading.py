@@ -146,6 +146,18 @@ class PoolReader:
             )
         return [(place, end, n) for place, end, n in rows]
 
+    def ends_by_cap(self, run: str, tier: str) -> list[tuple[int, str, int]]:
+        """(cap on tokens that was sent, why samples ended, how many) of what a run bought."""
+        cap = "json_extract(r.content, '$.params.max_tokens')"
+        other = cap.replace("max_tokens", "max_completion_tokens")
+        rows = self._rows(
+            f"SELECT coalesce({cap}, {other}, 0), d.finish_reason, count(*) FROM spending AS s"
+            " JOIN samples AS d ON d.purchase = s.id JOIN requests AS r ON r.id = d.request"
+            " WHERE s.run = ? AND s.tier = ? GROUP BY 1, 2",
+            *(run, tier),
+        )
+        return [(int(cap), end, n) for cap, end, n in rows]
+
     def lookups(
         self, retriever: str, k: int, queries: Iterable[str], run: str | None = None
     ) -> dict[str, Retrieved | Lost]:

@@ -154,6 +154,8 @@ def _write_policies(run: RunDir, prepared: Prepared, results: RunResults) -> dic
             judge = results.judges.get(name)
             verdict = GateVerdict(gate, "require" if judge and judge.faults else mode)
             file = policy_file(found, point, verdict, prepared, results)
+            shown = (f"{said[:1].upper()}{said[1:]}." for said in results.remarks.get(name, ()))
+            file = replace(file, notes=(*file.notes, *shown))
             if point == found.chosen:
                 run.write(f"policies/{name}.yaml", file.dumps())
                 policies[name] = file

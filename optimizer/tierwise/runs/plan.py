@@ -19,6 +19,7 @@ from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
 from tierwise.pool import SamplePool
 from tierwise.pool.calls import worst_case
+from tierwise.pool.first_answers import bought_cuts
 from tierwise.pool.judging import JUDGE
 from tierwise.pool.run_dir import RunDir
 from tierwise.proposals.proposers import SHOWN_FAILURES
@@ -90,6 +91,7 @@ class TierPlan:
         seconds_a_call: with many calls at once; None where no call was made to see it.
         enough_usd: dollars of a cap that lets the search be as large as this.
         lengths_seen: dollars that samples turned out to cost, over what was expected before.
+        cut: what is said of modes whose samples were cut, as far as the run has bought some.
     """
 
     tier: Tier
@@ -100,6 +102,7 @@ class TierPlan:
     seconds_a_call: float | None = None
     enough_usd: float = 0.0
     lengths_seen: float | None = None
+    cut: tuple[str, ...] = ()
 
     @property
     def recorded(self) -> bool:
@@ -517,8 +520,14 @@ def remaining(found: Plan, run: RunDir, job: Job) -> Plan:
     with SamplePool.open(run.pool, read_only=True) as pool:
         return Plan(
             {
-                name: _remaining(
-                    tier, pool.bought(run.run, name), pool.spent(run.run, name), finished=finished
+                name: replace(
+                    _remaining(
+                        tier,
+                        pool.bought(run.run, name),
+                        pool.spent(run.run, name),
+                        finished=finished,
+                    ),
+                    cut=bought_cuts(pool, run.run, tier.tier),
                 )
                 for name, tier in found.tiers.items()
             }

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tierwise.errors import BudgetError, InputError, ProviderError, UnsupportedError, unknown_name
 from tierwise.evaluation import SampleTable
-from tierwise.llm import Request, build_request
+from tierwise.llm import build_request
 from tierwise.llm.models import RECORDED as RECORDED_TIER
 from tierwise.llm.models import kind_of
 from tierwise.llm.recorded import RecordedModel, Recording
@@ -27,7 +27,6 @@ from tierwise.pool.buyer import TEST_STAGE
 from tierwise.pool.first_answers import refused, with_refused
 from tierwise.pool.maintenance import RequestName
 from tierwise.pool.recorded import recorded_table
-from tierwise.pool.trees import Trees
 from tierwise.retrieval import Retrieved
 from tierwise.retrieval.base import RecordedRetriever
 from tierwise.runs.prepare import prepare
@@ -505,16 +504,6 @@ class Trajectories(Buyer):
                 "which one goes on, the answer that it is made to give there (path "
                 '["query:2", "answer"] …)'
             ) from None
-
-    def _with_refused(
-        self,
-        table: SampleTable,
-        requests: Mapping[Variant, Sequence[Request]],
-        trees: Trees | None,
-        counts: Mapping[Variant, npt.NDArray[np.intp]] | None,
-    ) -> SampleTable:
-        # A chain that is recorded in part is a gap of the recording, not a failure.
-        return super()._with_refused(table, requests, None, counts)
 
     def _fill(self, of: Supply, needs: Sequence[Need], stage: str) -> str:
         given_away = replace(of, tier=replace(of.tier, price=Price(0.0, 0.0)))

@@ -48,7 +48,25 @@ def _variable_name(value: str) -> str:
     return value
 
 
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value) or value.lower() in OF_THE_CALL:
+        raise ValueError(
+            f"{value[:40]!r} is no header that can be added, such as X-Team; what every call has "
+            "(Host, Content-Type …) is not among them"
+        )
+    return value
+
+
+OF_THE_CALL = frozenset(
+    {
+        *("host", "content-type", "content-length", "content-encoding", "transfer-encoding"),
+        *("connection", "accept", "accept-encoding", "te", "upgrade", "expect"),
+    }
+)
+"""Headers, in lower case, that belong to how a call is sent."""
+
 Address = Annotated[str, AfterValidator(_address)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 
 
@@ -72,6 +90,7 @@ class TierSpec(Strict):
     metered: Annotated[bool, IF_ANY] = False
     api_base: Annotated[Address | None, IF_SET] = None
     api_key_env: Annotated[VariableName | None, IF_SET] = None
+    headers_env: Annotated[Mapping[HeaderName, VariableName], IF_ANY] = field(default_factory=dict)
     takes_seed: Annotated[bool | None, IF_SET] = None
     stream: Annotated[bool | None, IF_SET] = None
 

@@ -213,7 +213,9 @@ class PolicyFile(Strict):
         }
         modes = {name: _plain(sent) for name, sent in sorted(tier.modes.items()) if name in used}
         limits = dict(sorted(tier.limits.items()))
-        return replace(tier, modes=modes, limits=limits, api_base="", api_key_env="")
+        return replace(
+            tier, modes=modes, limits=limits, api_base="", api_key_env="", headers_env={}
+        )
 
     def _faults(self) -> Iterator[InputError]:
         """Each name that the policy uses and nobody defines, with its place in the file."""

@@ -224,7 +224,7 @@ RateLimits = Annotated[
 """What a provider allows, and how long a call may take."""
 
 
-def _refused(value: str) -> str:
+def _refused(value: object) -> str:
     raise ValueError("is not read from a file")
 
 
@@ -232,6 +232,13 @@ NotInFile = Annotated[
     SkipJsonSchema[str], AfterValidator(_refused), Field(validation_alias="(none)", exclude=True)
 ]
 """An address or the name of a key: of a job, never of a policy, which strangers may write."""
+
+
+HeadersNotInFile = Annotated[
+    SkipJsonSchema[Mapping[str, str]],
+    AfterValidator(_refused),
+    Field(validation_alias="(none)", exclude=True),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +252,7 @@ class Tier(Strict):
         limits: what the provider allows.
         api_base: the address of the tier's server; empty: the provider's, as the environment says.
         api_key_env: the variable of the environment that holds the key for it.
+        headers_env: headers of every call -> the variables that hold their values.
         takes_seed, stream: whether a seed is sent, and answers are streamed; None: as the
             provider's table says, or as its first answers show.
     """
@@ -258,6 +266,7 @@ class Tier(Strict):
     limits: Annotated[RateLimits, Field(alias="rate_limits")] = field(default_factory=dict)
     api_base: NotInFile = ""
     api_key_env: NotInFile = ""
+    headers_env: HeadersNotInFile = field(default_factory=dict)
     takes_seed: Annotated[bool | None, IF_SET] = None
     stream: Annotated[bool | None, IF_SET] = None
 

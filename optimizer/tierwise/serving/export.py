@@ -14,6 +14,7 @@ import yaml
 from tierwise.episode import Round, episode, strategies_of
 from tierwise.errors import UnsupportedError
 from tierwise.llm import base_seed, build_request
+from tierwise.llm.litellm import header_variables
 from tierwise.llm.models import kind_of
 from tierwise.schema import Tier, Variant
 from tierwise.schema.policy_file import PolicyFile
@@ -67,13 +68,17 @@ def _config(file: PolicyFile) -> dict[str, Any]:
     }
 
 
-def _deployment(tier: Tier) -> dict[str, str]:
-    """What LiteLLM is told of a tier's model; its key is named by the variable that holds it."""
+def _deployment(tier: Tier) -> dict[str, Any]:
+    """What LiteLLM is told of a tier's model; its key and headers are named by the variables that
+    hold them."""
     provider, slash, _ = tier.model.partition("/")
     if not slash or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", provider):
         return {"model": tier.model}  # LiteLLM knows the provider, and so its variable
     variable = _KEY_VARIABLES.get(provider, f"{provider.upper()}_API_KEY")
-    return {"model": tier.model, "api_key": f"os.environ/{variable}"}
+    served: dict[str, Any] = {"model": tier.model, "api_key": f"os.environ/{variable}"}
+    if headers := header_variables(tier):
+        served["extra_headers"] = {name: f"os.environ/{v}" for name, v in headers.items()}
+    return served
 
 
 def _handler(policy_name: str) -> str:
