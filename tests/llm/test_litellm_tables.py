@@ -17,7 +17,14 @@ import pytest
 from tests.llm.test_litellm_samples import call, opened, tier
 from tests.loopback import Loopback
 from tierwise.errors import InputError, ProviderError
-from tierwise.llm.litellm import endpoint_of, litellm_library, litellm_price
+from tierwise.llm.litellm import (
+    endpoint_of,
+    litellm_library,
+    litellm_price,
+    provider_of,
+    supported_params,
+    taken_temperatures,
+)
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Price
@@ -218,14 +225,79 @@ def test_what_the_job_leaves_out_comes_from_the_tables() -> None:
     assert "reasoning_effort" not in openai.modes["think"]
     claude = resolve_tier("claude", "anthropic/claude-sonnet-4-5")
     assert (claude.takes_n, claude.logprobs) == (False, False)
-    assert "reasoning_effort" in claude.modes["think"]
+    assert claude.modes["think"]["reasoning_effort"] == "medium"
     own = resolve_tier("mini", "openai/gpt-4o-mini", takes_n=False, logprobs=False, price=PRICE)
     assert (own.takes_n, own.logprobs, own.price) == (False, False, PRICE)
 
 
 @pytest.mark.parametrize(
+    ("model", "efforts"),
+    [
+        ("openai/gpt-5-mini", ["minimal", "low", "medium", "high"]),
+        ("openai/gpt-5.1", ["none", "low", "medium", "high"]),
+        ("openai/o3-mini", ["low", "medium", "high"]),
+        ("anthropic/claude-sonnet-4-5", ["none", "low", "medium", "high"]),
+        ("gemini/gemini-2.5-pro", ["minimal", "low", "medium", "high"]),
+        ("groq/openai/gpt-oss-20b", ["low", "medium", "high"]),
+    ],
+)
+def test_effort_levels_are_the_modes_of_a_model_that_reasons(model, efforts) -> None:
+    modes = resolve_tier("r", model, price=PRICE).modes
+    assert [sends["reasoning_effort"] for sends in modes.values()] == efforts
+    assert [*modes][-2:] == ["think", "think-high"]
+    caps = [sends["max_tokens"] for sends in modes.values()]
+    assert caps == sorted(caps)
+
+
+@pytest.mark.parametrize(
+    "model", ["openai/gpt-4o-mini", "openai/llama", "openai/gpt-5-chat-latest"]
+)
+def test_other_models_are_asked_for_steps(model) -> None:
+    modes = resolve_tier("plain", model, price=PRICE).modes
+    assert set(modes) == {"direct", "think"}
+    assert "suffix" in modes["think"]
+
+
+def test_modes_by_default_are_taken_by_every_provider_with_models_that_reason() -> None:
+    seen = set()
+    for model, row in litellm_library().model_cost.items():
+        provider = row.get("litellm_provider")
+        if provider in seen or row.get("mode") != "chat" or not row.get("supports_reasoning"):
+            continue
+        try:
+            provider_of(model)
+        except InputError:  # the table's name of it is not one that can be called
+            continue
+        if "max_tokens" not in supported_params(model):  # a call has no worst case
+            continue
+        found = resolve_tier("r", model, price=PRICE)
+        seen.add(provider)
+        for sends in found.modes.values():
+            assert taken_temperatures(model, sends, (0.3, 1.0))[-1] == 1.0
+    assert len(seen) > 10
+
+
+@pytest.mark.parametrize(
+    ("model", "mode", "taken"),
+    [
+        ("openai/gpt-4o-mini", {}, (0.3, 0.8)),
+        ("openai/o3-mini", {"reasoning_effort": "low"}, (1.0,)),
+        ("anthropic/claude-sonnet-4-5", {"reasoning_effort": "none"}, (0.3, 0.8)),
+        ("anthropic/claude-sonnet-4-5", {"reasoning_effort": "high"}, (1.0,)),
+        ("gemini/gemini-2.5-pro", {"reasoning_effort": "high"}, (0.3, 0.8)),
+    ],
+)
+def test_temperatures_are_those_that_the_mode_takes(model, mode, taken) -> None:
+    assert taken_temperatures(model, {"max_tokens": 9000, **mode}, (0.3, 0.8)) == taken
+
+
+@pytest.mark.parametrize(
     ("mode", "fault"),
     [
+        (
+            {"max_tokens": 1024, "thinking": {"type": "enabled", "budget_tokens": 1024}},
+            r"budget_tokens \(1024\) must be below max_tokens \(1024\)",
+        ),
         ({"max_tokens": 9, "reasoning_effort": "low"}, "does not take 'reasoning_effort'"),
         ({"max_token": 9, "max_completion_tokens": 9}, "did you mean 'max_tokens'"),
         ({"max_tokens": 9, "top_k": 3}, r"extra_body: \{top_k: …\}"),

@@ -17,7 +17,7 @@ import os
 import re
 import urllib.parse
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -76,7 +76,12 @@ def provider_of(model: str) -> tuple[str, str]:
             raise unknown_name("model", model, (m for m in litellm.model_cost if "/" not in m))
     elif prefix not in providers:
         raise unknown_name("provider", prefix, {*providers, "embedded", "recorded"})
-    name, provider, _, _ = litellm.get_llm_provider(model)
+    try:
+        name, provider, _, _ = litellm.get_llm_provider(model)
+    except litellm.BadRequestError:
+        raise InputError(
+            f"the provider of model {model!r} is not known: write PROVIDER/MODEL"
+        ) from None
     return str(provider), str(name)
 
 
@@ -294,31 +299,127 @@ class _Billed:
 def litellm_tier(name: str, model: str, price: Price) -> Tier:
     """The tier of a model for which the job says nothing but the price.
 
-    ``think`` sends a reasoning effort where the model takes one, else asks for steps in words.
+    A model that reasons has its effort levels as modes; another is asked for steps in words.
     """
     offered = supported_params(model)
-    think: dict[str, object] = {"max_tokens": 4096}
-    if "reasoning_effort" in offered:
-        think["reasoning_effort"] = "medium"
-    else:
-        think["suffix"] = "\n\nThink step by step before you answer."
+    steps: dict[str, dict[str, object]] = {
+        "direct": {"max_tokens": 1024},
+        "think": {"max_tokens": 4096, "suffix": "\n\nThink step by step before you answer."},
+    }
     return Tier(
         name,
         model,
         price,
-        modes={"direct": {"max_tokens": 1024}, "think": think},
+        modes=effort_modes(model) or steps,
         takes_n="n" in offered,
         logprobs="logprobs" in offered and provider_of(model)[0] in _LOGPROBS_KEPT,
     )
 
 
+EFFORTS: Mapping[str, tuple[str, int]] = {
+    "none": ("direct", 1024),
+    "minimal": ("direct", 2048),
+    "low": ("think-low", 4096),
+    "medium": ("think", 8192),
+    "high": ("think-high", 16384),
+}
+"""Reasoning effort -> its mode, and that mode's cap, which thoughts count against."""
+
+
+def effort_modes(model: str) -> dict[str, dict[str, object]]:
+    """The modes of a model that reasons, one an effort level; empty for another model.
+
+    What each level sends, an effort or a budget of thoughts, is asked of LiteLLM: levels that it
+    refuses are left out, and so are levels that send what a lower one does. ``direct`` is the level
+    that thinks least. Where a level is passed on as it is, ``none`` and ``minimal`` are sent only if
+    LiteLLM's table says that the model has them.
+    """
+    litellm, (provider, name) = litellm_library(), provider_of(model)
+    reasons = litellm.supports_reasoning(model=name, custom_llm_provider=provider)
+    if not reasons or "reasoning_effort" not in supported_params(model):
+        return {}
+    table = litellm.model_cost.get(model) or litellm.model_cost.get(name) or {}
+    most = int(table.get("max_output_tokens") or EFFORTS["high"][1])
+    modes: dict[str, dict[str, object]] = {}
+    sent: list[object] = []
+    for effort, (mode, cap) in EFFORTS.items():
+        cap = min(cap, most)
+        says = table.get(f"supports_{effort}_reasoning_effort")
+        sends = _sent(model, reasoning_effort=effort)
+        if sends is None:
+            continue
+        budget = _budget_of(sends)
+        if says is False or budget >= cap or sends in sent:
+            continue
+        passed_on = sends.get("reasoning_effort") == effort
+        thinks_still = effort == "none" and budget == 0 and "thinkingConfig" in sends
+        if effort in ("none", "minimal") and not says and (passed_on or thinks_still):
+            continue
+        if effort == "minimal" and "direct" in modes:
+            continue
+        sent.append(sends)
+        modes["direct" if not modes else mode] = {"reasoning_effort": effort, "max_tokens": cap}
+    return modes if len(modes) > 1 else {}
+
+
+def _sent(model: str, **params: object) -> Mapping[str, Any] | None:
+    """What LiteLLM makes of ``params`` for the model; None where it refuses them."""
+    litellm, (provider, name) = litellm_library(), provider_of(model)
+    try:
+        sends: Mapping[str, Any] = litellm.utils.get_optional_params(
+            model=name, custom_llm_provider=provider, **params
+        )
+    except litellm.BadRequestError:  # UnsupportedParamsError is one
+        return None
+    return sends
+
+
+def taken_temperatures(
+    model: str, mode: Mapping[str, object], wanted: Sequence[float]
+) -> tuple[float, ...]:
+    """Those of ``wanted`` that the model takes in a mode; 1 where it takes no other.
+
+    Models of OpenAI that reason, and Claude where it thinks, take no other.
+    """
+    provider, name = provider_of(model)
+    params = {k: v for k, v in mode.items() if k in supported_params(model)}
+    taken = []
+    for temperature in wanted:
+        sends = _sent(model, temperature=temperature, **params)
+        if sends is None:
+            continue
+        thinking = sends.get("thinking")
+        thinks = isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
+        if temperature == 1 or not (thinks and (provider == "anthropic" or "claude" in name)):
+            taken.append(temperature)
+    return tuple(taken) or (1.0,)
+
+
+def _budget_of(params: Mapping[str, Any]) -> float:
+    """Tokens of thought that ``params`` ask for; 0 where they do not say."""
+    thinking, config = params.get("thinking"), params.get("thinkingConfig")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+    if budget is None and isinstance(config, Mapping):
+        budget = config.get("thinkingBudget")
+    return float(budget) if isinstance(budget, int | float) else 0.0
+
+
 def check_tier(tier: Tier) -> None:
-    """Raise InputError where a mode sends what the provider does not take, or no token cap."""
+    """Raise InputError where a mode sends what the provider does not take, or no token cap.
+
+    A budget of thoughts must be below the cap, which it counts against.
+    """
     for name, mode in tier.modes.items():
         where = f"mode {name!r} of tier {tier.name!r}"
         if not any(isinstance(mode.get(cap), int) for cap in CAPS):
             raise InputError(
                 f"{where} has no token cap, so a call has no worst case: add max_tokens"
+            )
+        cap = max(int(mode[c]) for c in CAPS if isinstance(mode.get(c), int))
+        if _budget_of(mode) >= cap:
+            raise InputError(
+                f"{where}: thinking.budget_tokens ({_budget_of(mode):g}) must be below max_tokens "
+                f"({cap}), which thoughts count against"
             )
         if own := [p for p in mode if p in OURS]:
             raise InputError(f"{where} sends {own[0]}, which is set by the recipe or the tier")

@@ -7,6 +7,7 @@ is a LiteLLM model string (``openai/gpt-4o-mini``, ``anthropic/…``, ``hosted_v
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,19 @@ def _default_tier(name: str, spec: TierSpec) -> Tier:
             if price is None:
                 raise _without_price(name, model)
             return litellm_tier(name, model, price)
+
+
+def temperatures_of(tier: Tier, mode: str, wanted: Sequence[float]) -> tuple[float, ...]:
+    """Those of ``wanted`` that a mode of the tier can be sampled at; (1.0,) where it has its own."""
+    if kind_of(tier.model) != LITELLM or tier.api_base:
+        return tuple(wanted)
+    from tierwise.llm.litellm import provider_of, taken_temperatures
+
+    try:
+        provider_of(tier.model)
+    except InputError:  # a model of the caller's own
+        return tuple(wanted)
+    return taken_temperatures(tier.model, tier.mode(mode), wanted)
 
 
 SEND = "TIERWISE_SEND"

@@ -24,6 +24,7 @@ from tierwise.schema import (
 from tierwise.schema.find import TASK_FILE
 from tierwise.schema.job import job_of
 from tierwise.schema.prompt import check_turns, load_turns
+from tierwise.schema.tier import mode_fits
 from tierwise.schema.turns import NAMES
 from tierwise.schema.yaml_io import Document, keys_of, read
 from tierwise.strategies import build, paths_of
@@ -149,7 +150,7 @@ def _check_job(document: Document) -> None:
     except InputError as error:
         faults += [document.placed(e, ("task",)) for e in faults_of(error)]
     for name, tier in job.tiers.items():
-        if space and tier.modes and not set(tier.modes) & set(space.modes):
+        if space and tier.modes and not any(mode_fits(m, space.modes) for m in tier.modes):
             message = (
                 f"tier {name!r} has none of the space's modes ({', '.join(space.modes)}); "
                 f"it has {', '.join(tier.modes)}"

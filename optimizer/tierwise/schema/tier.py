@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
@@ -275,6 +275,11 @@ class Tier(Strict):
         if name not in self.modes:
             raise unknown_name(f"mode of tier {self.name!r}", name, self.modes)
         return self.modes[name]
+
+
+def mode_fits(mode: str, names: Collection[str]) -> bool:
+    """Whether ``names`` have ``mode``, or its kind: ``think`` for ``think-high``."""
+    return mode in names or mode.partition("-")[0] in names
 
 
 class SampleBill(NamedTuple):

@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tierwise.errors import BudgetError, ProviderError, UnsupportedError
+from tierwise.llm.models import temperatures_of
 from tierwise.proposals import (
     CandidateRegistry,
     Demonstration,
@@ -40,6 +41,7 @@ from tierwise.schema.result import (
     number,
 )
 from tierwise.schema.space import SearchSpace
+from tierwise.schema.tier import mode_fits
 from tierwise.search.budget import room_for_a_round
 from tierwise.search.events import Listener, Started
 from tierwise.search.gate import Comparison, compare
@@ -201,11 +203,12 @@ class Start:
         return Rounds(self.source, self.samples, registry, [first])
 
     def _modes(self, prompt: PromptTemplate) -> list[str]:
-        modes = [mode for mode in self.space.modes if mode in self.samples.tier.modes]
-        return [mode for mode in modes if not prompt.modes or mode in prompt.modes]
+        modes = [mode for mode in self.samples.tier.modes if mode_fits(mode, self.space.modes)]
+        return [mode for mode in modes if not prompt.modes or mode_fits(mode, prompt.modes)]
 
     def _variant(self, prompt: PromptTemplate, mode: str) -> Variant:
-        return Variant(prompt.id, mode, self.space.temperatures[0])
+        (at,) = temperatures_of(self.samples.tier, mode, self.space.temperatures[:1])
+        return Variant(prompt.id, mode, at)
 
     def _answers(self, prompt: PromptTemplate, registry: CandidateRegistry) -> bool:
         """Whether samples arrive: a prompt that exceeds the context would end the whole search."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from tierwise.difficulty import asking
 from tierwise.errors import InputError
+from tierwise.llm.models import temperatures_of
 from tierwise.schema import PromptTemplate, Tier, Variant, substitute
 from tierwise.schema.space import SearchSpace
+from tierwise.schema.tier import mode_fits
 from tierwise.tasks import Item, Task
 
 ASK_MODE = "ask"
@@ -50,7 +52,7 @@ def candidate_variants(
     Raises:
         InputError: no prompt fits a mode that the tier and the space share.
     """
-    modes = [mode for mode in space.modes if mode in tier.modes]
+    modes = [mode for mode in tier.modes if mode_fits(mode, space.modes)]
     if not modes:
         raise InputError(
             f"tier {tier.name!r} has the modes {', '.join(tier.modes)}, and the space "
@@ -60,16 +62,18 @@ def candidate_variants(
     variants: list[Variant] = []
     for prompt in prompts:
         for mode in modes:
-            if prompt.modes and mode not in prompt.modes:
+            if prompt.modes and not mode_fits(mode, prompt.modes):
                 continue
             for paraphrase in prompt.variants()[: 1 + space.prompts.paraphrases]:
                 shown = _with_demonstrations(paraphrase, mode, task, space.prompts.demos)
                 found |= {one.id: one for one in shown}
-                variants += [Variant(one.id, mode, t) for one in shown for t in space.temperatures]
+                at = temperatures_of(tier, mode, space.temperatures)
+                variants += [Variant(one.id, mode, t) for one in shown for t in at]
     if not variants:
         raise InputError(f"no prompt fits the modes {', '.join(modes)} of tier {tier.name!r}")
-    own_modes = [m for m in modes if not baseline.modes or m in baseline.modes] or modes
-    baseline_variant = Variant(baseline.id, own_modes[0], space.temperatures[0])
+    own_modes = [m for m in modes if not baseline.modes or mode_fits(m, baseline.modes)] or modes
+    first = temperatures_of(tier, own_modes[0], space.temperatures[:1])[0]
+    baseline_variant = Variant(baseline.id, own_modes[0], first)
     found.setdefault(baseline.id, baseline)
     return Variants(found, tuple(dict.fromkeys((baseline_variant, *variants))), baseline_variant)
 
@@ -77,13 +81,14 @@ def candidate_variants(
 def _with_demonstrations(
     prompt: PromptTemplate, mode: str, task: Task, counts: Sequence[int]
 ) -> list[PromptTemplate]:
-    shown = [prompt] if 0 in counts or mode not in task.demonstration else []
-    if mode in task.demonstration:
+    kind = mode if mode in task.demonstration else mode.partition("-")[0]
+    shown = [prompt] if 0 in counts or kind not in task.demonstration else []
+    if kind in task.demonstration:
         for k in counts:
             if k > 0:
-                pairs = [_demonstration(task, item, mode) for item in _shown_items(task, k)]
+                pairs = [_demonstration(task, item, kind) for item in _shown_items(task, k)]
                 shown.append(
-                    replace(prompt.with_demonstrations(pairs), id=f"{prompt.id}+{k}.{mode}")
+                    replace(prompt.with_demonstrations(pairs), id=f"{prompt.id}+{k}.{kind}")
                 )
     return shown
 
@@ -102,7 +107,7 @@ def _demonstration(task: Task, item: Item, mode: str) -> tuple[Mapping[str, str]
 
 def with_mode_to_ask(tier: Tier, space: SearchSpace) -> Tier:
     """``tier`` with the mode ``ask``, where a signal of the space needs it: its shortest, cut."""
-    shared = [mode for mode in space.modes if mode in tier.modes]
+    shared = [mode for mode in tier.modes if mode_fits(mode, space.modes)]
     if not asking(space.signals) or not shared:
         return tier
     sends = dict(tier.modes[min(shared, key=lambda mode: token_cap(tier.modes[mode]))])
