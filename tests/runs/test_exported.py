@@ -81,3 +81,14 @@ def test_a_bound_out_of_reach_still_gives_the_nearest_policy(tmp_path, bound, sa
 def test_a_bound_within_reach_is_said_nothing_of(tmp_path) -> None:
     result = tuned(tmp_path, whole("a", "b", samples=2), operating_point={"min_score": 0.4})
     assert not [r for r in result.summary.tiers["m"].remarks if "out of reach" in r]
+
+
+@pytest.mark.parametrize("items", [20, 60])
+def test_a_small_task_is_tuned_and_says_what_it_can_show(tmp_path, items) -> None:
+    result = tuned(tmp_path, whole("a", "b", samples=3, items=items), items=items)
+    found = result.found["m"]
+    assert found.held_out.table.n_items >= min(8, items // 3)
+    (said,) = [r for r in result.summary.tiers["m"].remarks if "items show little" in r]
+    points = 100 * found.held_out.comparisons["balanced"].provable_gain
+    assert f"of gains of {points:.0f} points" in said
+    assert (5 if items == 60 else 20) < points < 70

@@ -44,7 +44,18 @@ def test_shares_are_met_roughly_and_an_empty_one_exactly():
     assert len(halves["validation"]) + len(halves["test"]) == 200
 
 
-@given(st.integers(1, 40), st.integers(0, 40))
+@pytest.mark.parametrize("n", [12, 20, 24, 30, 40, 60])
+@pytest.mark.parametrize("salt", range(4))
+def test_a_small_task_has_no_split_that_says_nothing(n, salt):
+    rows = [Item(f"{salt}-{i}", {"question": f"{salt} {i}?"}, "1") for i in range(n)]
+    for shares in (SHARES, {"validation": 0.7, "test": 0.3}):
+        splits = assign_splits(rows, shares)
+        assert min(len(splits["validation"]), len(splits["test"])) >= min(8, n // 3)
+        assert sum(map(len, splits.values())) == n
+    assert not assign_splits(rows, {"validation": 1.0})["test"]
+
+
+@given(st.integers(60, 120), st.integers(0, 40))
 def test_adding_items_moves_no_other(n, more):
     before, after = assign_splits(items(n), SHARES), assign_splits(items(n + more), SHARES)
     for name in SPLITS:

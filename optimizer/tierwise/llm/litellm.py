@@ -316,7 +316,7 @@ def litellm_tier(name: str, model: str, price: Price) -> Tier:
     )
 
 
-EFFORTS: Mapping[str, tuple[str, int]] = {
+EFFORT_MODES: Mapping[str, tuple[str, int]] = {
     "none": ("direct", 1024),
     "minimal": ("direct", 2048),
     "low": ("think-low", 4096),
@@ -339,10 +339,10 @@ def effort_modes(model: str) -> dict[str, dict[str, object]]:
     if not reasons or "reasoning_effort" not in supported_params(model):
         return {}
     table = litellm.model_cost.get(model) or litellm.model_cost.get(name) or {}
-    most = int(table.get("max_output_tokens") or EFFORTS["high"][1])
+    most = int(table.get("max_output_tokens") or EFFORT_MODES["high"][1])
     modes: dict[str, dict[str, object]] = {}
     sent: list[object] = []
-    for effort, (mode, cap) in EFFORTS.items():
+    for effort, (mode, cap) in EFFORT_MODES.items():
         cap = min(cap, most)
         says = table.get(f"supports_{effort}_reasoning_effort")
         sends = _sent(model, reasoning_effort=effort)

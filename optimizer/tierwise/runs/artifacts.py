@@ -198,7 +198,7 @@ def policy_file(
             f"The gate was not passed: {what} was not shown to be better than the baseline, or as "
             f"good and cheaper. {what_for}"
         )
-    notes += found.bound_remarks
+    notes += found.remarks
     if judge is not None:
         notes += [f"{text[:1].upper()}{text[1:]}." for text in remarks_on_judge(judge)]
     if not found.compute_gate.open:
@@ -321,7 +321,7 @@ def _summary(run: RunDir, prepared: Prepared, results: RunResults) -> Summary:
         tiers={
             name: replace(
                 tier_summary(found, results.gates[name], results.billed[name]),
-                remarks=(*found.bound_remarks, *results.remarks.get(name, ())),
+                remarks=(*found.remarks, *results.remarks.get(name, ())),
                 judge=results.judges.get(name),
                 gate_mode=prepared.job.gate,
             )

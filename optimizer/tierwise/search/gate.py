@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from tierwise.evaluation import Evaluation
 from tierwise.search.selection import VALIDATION_FOLDS, CrossFitted
 from tierwise.stats.comparisons import PairedBootstrap, holm, reach_of
 from tierwise.stats.intervals import Floats, Interval, student_cdf, student_quantile
+
+POWER_80, TWO_SIDED_95 = NormalDist().inv_cdf(0.8), NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Comparison:
     cost_ratio: Interval
     pooled: Interval
     p: float
+
+    @property
+    def provable_gain(self) -> float:
+        """Gain of score that the gate would prove with power .8 on as many items of this noise."""
+        half = (self.pooled.high - self.pooled.low) / 2
+        return half * (1 + POWER_80 / TWO_SIDED_95)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ from tierwise.search.selection import Candidate, PointChoice, balanced_utility, 
 from tierwise.search.stages import HeldOutTest, VariantAtOneSample, explore, select, test
 from tierwise.search.study import StudyRound
 
+SMALL_TASK = 150
+"""Items of validation and test with fewer of which a run says what it can show."""
+
 MOST_VARIANTS = 4
 """Variants of an escalation target that a study may use: those of its best policies, in order."""
 
@@ -56,10 +59,19 @@ class TierResult:
     routers: tuple[SignalFit, ...] = ()
 
     @property
-    def bound_remarks(self) -> tuple[str, ...]:
-        """That the job's own bound is out of reach, where it is."""
-        remark = out_of_reach(self.points[self.chosen], self.problem.operating_point)
-        return (remark,) if remark else ()
+    def remarks(self) -> tuple[str, ...]:
+        """That the job's own bound is out of reach, and what so few items can show."""
+        choice = self.points[self.chosen]
+        said = [out_of_reach(choice, self.problem.operating_point)]
+        items = self.study_table.n_items + self.held_out.table.n_items
+        compared = self.held_out.comparisons.get(self.chosen)
+        if items < SMALL_TASK and compared is not None and choice.policy != self.baseline:
+            said.append(
+                f"{items} items show little: of gains of {100 * compared.provable_gain:.0f} points of "
+                "score the gate would prove four in five, of smaller ones fewer; more items, or "
+                "gate: advise and a trial beside the baseline, settle it"
+            )
+        return tuple(text for text in said if text)
 
 
 def search(

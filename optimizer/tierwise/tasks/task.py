@@ -20,6 +20,9 @@ SPLITS = ("train", "validation", "test")
 """train: demonstrations, fitted signals, proposals. validation: everything that is chosen. test:
 once, at the end."""
 
+FEWEST_IN_SPLIT = 8
+"""Items of validation and of test, where there are three times as many."""
+
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.15, "validation": 0.55, "test": 0.30}
 
 
@@ -148,15 +151,27 @@ def assign_splits(
 ) -> dict[str, tuple[Item, ...]]:
     """Assign ``items`` to the splits by a stable hash of content.
 
-    Adding or removing items moves no other item, so a share is met in expectation only.
+    Adding or removing items moves no other item, so a share is met in expectation only. A small
+    task may then get a test split of three items, which says nothing: validation and test have at
+    least ``FEWEST_IN_SPLIT`` items, or a third of all, those of the nearest hashes.
     """
     total = sum(shares.values())
-    assigned: dict[str, list[Item]] = {name: [] for name in SPLITS}
-    for item in items:
-        u = int(item.content_sha256[:13], 16) / 16**13 * total
+    split: dict[str, str] = {}  # by content: items that are the same stay together
+    for sha in sorted({item.content_sha256 for item in items}):
+        u = int(sha[:13], 16) / 16**13 * total
         for name in SPLITS:
             u -= shares.get(name, 0.0)
             if u < 0:
                 break
-        assigned[name].append(item)
-    return {name: tuple(rows) for name, rows in assigned.items()}
+        split[sha] = name
+    fewest = min(FEWEST_IN_SPLIT, len(split) // 3)
+    for name in ("test", "validation"):
+        # Hashes are sorted: the last of validation are the nearest to test, the first of test to it.
+        others = [sha for sha in split if split[sha] != name]
+        others = others[::-1] if name == "test" else others
+        have = len(split) - len(others)
+        for sha in others[: max(0, fewest - have)] if shares.get(name) else ():
+            split[sha] = name
+    return {
+        name: tuple(item for item in items if split[item.content_sha256] == name) for name in SPLITS
+    }
