@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import zipfile
 
 import pytest
 
@@ -280,3 +285,136 @@ def test_tables_without_their_reader_say_what_to_install(tmp_path, monkeypatch, 
 
 def test_an_old_excel_file_is_named(tmp_path):
     assert "old Excel file (.xls)" in fault(written(tmp_path, "a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1"))
+
+
+SQUAD = {"context": "c", "qas": [{"question": "Q?", "answers": [{"text": "a"}, {"text": "b"}]}]}
+DROP = {"spans": [], "number": "3", "date": {}}
+
+
+@pytest.mark.parametrize(
+    ("whole", "inputs", "target", "targets"),
+    [
+        ({"data": [{"title": "T", "paragraphs": [SQUAD]}]}, "context", "answers", ("a", "b")),
+        ([SQUAD], "question", "answers.text", ("a", "b")),
+        (
+            {"nfl": {"passage": "p", "qa_pairs": [{"question": "Q?", "answer": DROP}]}},
+            "passage",
+            "answer",
+            ("3",),
+        ),
+        (
+            [{"question": "Q?", "answer": {"value": "Bonn", "aliases": ["Bonn", "City of Bonn"]}}],
+            "question",
+            "answer",
+            ("Bonn", "City of Bonn"),
+        ),
+        (
+            [{"q": {"text": "Q?"}, "notes": {"short": [{"text": ["x"]}, {"text": []}]}}],
+            "q.text",
+            "notes.short.text",
+            ("x",),
+        ),
+        (
+            [{"q": "Q?", "spans": {"spans": ["x", "y"], "types": ["span"]}}],
+            "q",
+            "spans",
+            ("x", "y"),
+        ),
+        ({"rows": [{"row_idx": 0, "row": {"q": "Q?", "t": "x"}}]}, "q", "t", ("x",)),
+        ({"columns": ["q", "t"], "index": [0], "data": [["Q?", "x"]]}, "q", "t", ("x",)),
+        ({"7": {"q": "Q?", "t": "x"}, "9": {"q": "Q?", "t": "x"}}, "q", "t", ("x",)),
+        ([["Q?", "x"]], "0", "1", ("x",)),
+        (
+            [{"chat": [{"content": "Q?"}, {"content": "no"}, {"content": "x"}]}],
+            "chat.0.content",
+            "chat.-1.content",
+            ("x",),
+        ),
+    ],
+)
+def test_exports_of_data_sets(tmp_path, whole, inputs, target, targets):
+    """SQuAD, DROP, TriviaQA, Natural Questions, the viewer of Hugging Face, pandas, chats."""
+    path = written(tmp_path, "a.json", json.dumps(whole))
+    (item,) = read(path, Fields({"question": inputs}, target))
+    assert item.targets == targets
+
+
+@pytest.mark.parametrize(
+    "context", [[["A", ["One.", "Two."]], ["B", []]], {"title": ["A"], "sentences": [["One."]]}]
+)
+def test_paragraphs_are_text(tmp_path, context):
+    path = written(tmp_path, "a.json", json.dumps([{"question": context, "target": "x"}]))
+    assert read(path)[0].inputs["question"].startswith("A\nOne.")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"sep=;\nquestion;target\nx;a\n"),
+        ("a.csv", b"\xe2\x80\x8bquestion,target\nx,a\n"),
+        ("a.csv", b"question,target\rx,a\r"),
+        ("a.jsonl", b'{"question": "x", "target": "a"}\r{"question": "x", "target": "a"}\r'),
+        (
+            "a.jsonl",
+            b'{\n "question": "x",\n "target": "a"\n}\n{\n "question": "x", "target": "a"}',
+        ),
+        ("a.jsonl", json.dumps({"question": "x", "target": "a"}).encode("utf-32")),
+        ("a.txt", b"question\ttarget\nx\ta\n"),
+        ("a.data", b'{"question": "x", "target": "a"}\n'),
+        ("a.jsonl", gzip.compress(b'{"question": "x", "target": "a"}')),
+        ("a.csv.bz2", bz2.compress(b"question,target\nx,a\n")),
+        ("a.csv.xz", lzma.compress(b"question,target\nx,a\n")),
+    ],
+)
+def test_files_as_programs_write_them(tmp_path, name, content):
+    path = written(tmp_path, name, content)
+    assert [(item.inputs["question"], item.target) for item in read(path)] == [("x", "a")]
+    assert isinstance(notes_on(path), list)
+
+
+def zipped(*names: str) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.zst", b"\x28\xb5\x2f\xfdxx", "packed by Zstandard: unpack it first"),
+        ("a.arrow", b"ARROW1\0\0", "an Arrow file: save it as Parquet"),
+        ("a.db", b"SQLite format 3\0", "an SQLite data base: save the table as CSV"),
+        ("a.pdf", b"%PDF-1.7", "is a PDF"),
+        ("a.docx", zipped("word/document.xml"), "a ZIP archive, or a file of an office program"),
+        ("a.html", b"<html>", "is no table: save it as JSON lines or CSV"),
+        ("a.yaml", b"- question: x\n", "is no table: save it as JSON lines or CSV"),
+        (
+            "a.json",
+            b'{"train": [{"q": 1}], "test": [{"q": 2}]}',
+            "several lists of items (train, test)",
+        ),
+        (
+            "a.jsonl",
+            b'{"question": "x", "target": Infinity}',
+            "a.jsonl:1: target 'target' is an infinite",
+        ),
+        ("a.csv", b'question,target\n"a \\"b\\"",x\n', "a.csv:2: not CSV: ',' expected after"),
+        ("a.csv", b'question,target\ny,b\n"x,a\n', "a.csv:3: not CSV: unexpected end of data"),
+        (
+            "a.csv",
+            b"question,target\nx,NULL\n",
+            "a.csv:2: target 'target' must be text or a number",
+        ),
+        ("a.csv", b"question,target\nx,#DIV/0!\n", "a.csv:2: target 'target' must be text"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_a_remedy(tmp_path, name, content, says):
+    assert says in fault(written(tmp_path, name, content))
+
+
+@pytest.mark.parametrize(("value", "target"), [("1e22", "1" + "0" * 22), ("1e-7", "0.0000001")])
+def test_floats_are_written_out(tmp_path, value, target):
+    path = written(tmp_path, "a.jsonl", f'{{"question": "x", "target": {value}}}\n')
+    assert read(path)[0].target == target

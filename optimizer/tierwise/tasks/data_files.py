@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import csv
 import gzip
 import io
 import json
+import lzma
 import math
 import re
 import unicodedata
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, NamedTuple
@@ -23,11 +27,25 @@ from tierwise.tasks.item import Item
 
 _Row = tuple[int, dict[str, Any]]
 _LONGEST_CELL = 2**31 - 1
-_MISSING_TEXT = {"nan", "NaN", "NAN", "<NA>", "NaT"}
-"""What tables write for a missing cell where they are saved as text."""
+_MISSING_TEXT = {
+    *("nan", "NaN", "NAN", "<NA>", "NaT", "null", "NULL", "\\N"),
+    *("#N/A", "#NUM!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?"),
+}
+"""What tables and data bases write for a missing cell where they are saved as text."""
 _LETTERED = ("choice", "option")
 _LISTS = ("data", "items", "examples", "instances", "questions", "rows")
 """Names under which exports have their items beside other lists."""
+_NESTED = ("paragraphs", "qas", "qa_pairs")
+"""Names under which SQuAD and DROP have the questions of a text, and the texts of a page."""
+_PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}
+_REFUSED = {
+    b"\x28\xb5\x2f\xfd": "is packed by Zstandard: unpack it first (zstd -d)",
+    b"ARROW1": "is an Arrow file: save it as Parquet, CSV or JSON lines",
+    b"SQLite format 3": "is an SQLite data base: save the table as CSV",
+    b"%PDF": "is a PDF: save its table as CSV",
+    b"\xd0\xcf\x11\xe0": "is an old Excel file (.xls): save it as .xlsx or CSV",
+}
+"""How files begin that are no items, and what to do."""
 _TABLES = "pip install 'tierwise[tables]'"
 
 
@@ -154,7 +172,7 @@ def notes_on(path: Path) -> list[str]:
         if delimiter != ",":
             named = {";": "semicolons", "\t": "tabs", "|": "bars"}[delimiter]
             notes.append(f"columns are set apart by {named} (delimiter {delimiter!r})")
-        header = next(csv.reader(io.StringIO(text), delimiter=delimiter), [])
+        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
         if doubt := header_doubt(header):
             notes.append(doubt)
     rows = [json.dumps(row, sort_keys=True, default=str) for _, row in _rows(path, [], None)]
@@ -174,7 +192,7 @@ def _rows(path: Path, faults: list[InputError], wanted: Sequence[str] | None) ->
         return _BINARY[kind](content, path, faults, wanted)
     text = _text(content, path)
     if kind == ".json" or re.match(r"\s*\[\s*\{", text):
-        return _whole_json_rows(text, path, faults)
+        return _whole_json_rows(text, path, faults, wanted)
     if kind in (".csv", ".tsv"):
         return _csv_rows(text, path, faults, wanted, "\t" if kind == ".tsv" else None)
     return _json_rows(text, path, faults)
@@ -183,32 +201,55 @@ def _rows(path: Path, faults: list[InputError], wanted: Sequence[str] | None) ->
 def _content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        for begin, unpack in _PACKED.items():
+            content = unpack(content) if content.startswith(begin) else content
     except FileNotFoundError:
         raise InputError("no such file of items", path=path) from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"cannot be read: {error}", path=path) from None
+    if path.suffix == ".gz" and content and path.stat().st_size == len(content):
+        raise InputError("cannot be read: it is not packed by gzip, whatever its name", path=path)
+    return content
 
 
 def _kind(path: Path, content: bytes) -> str:
     """The ending that the content has, whatever the file is called."""
     if content.startswith(b"PAR1"):
         return ".parquet"
+    for begin, what in _REFUSED.items():
+        if content.startswith(begin):
+            raise InputError(what, path=path)
     ends = [end.lower() for end in path.suffixes]
     if content.startswith(b"PK\x03\x04"):
-        if ".zip" in ends:
-            raise InputError("is a ZIP archive: unpack it first", path=path)
+        if ".xlsx" not in ends and not _is_excel(content):
+            raise InputError(
+                "is a ZIP archive, or a file of an office program that is one: unpack it, or save "
+                "the table as CSV or .xlsx",
+                path=path,
+            )
         return ".xlsx"
-    if content.startswith(b"\xd0\xcf\x11\xe0"):
-        raise InputError("is an old Excel file (.xls): save it as .xlsx or CSV", path=path)
     known = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".tab", *_BINARY}
-    kind = next((end for end in reversed(ends) if end in known), ".jsonl")
+    kind = next((end for end in reversed(ends) if end in known), None)
+    if kind is None:  # told by how it begins
+        first = content.lstrip()[:1]
+        kind = ".jsonl" if first in (b"{", b"[", b"\xef") else ".csv"
+        if first == b"<" or path.suffix in (".yaml", ".yml"):
+            raise InputError("is no table: save it as JSON lines or CSV", path=path)
     return {".tab": ".tsv", ".ndjson": ".jsonl"}.get(kind, kind)
+
+
+def _is_excel(content: bytes) -> bool:
+    try:
+        return "xl/workbook.xml" in zipfile.ZipFile(io.BytesIO(content)).namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def _text(content: bytes, path: Path) -> str:
     encoding = "utf-8-sig"
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        encoding = "utf-32"
+    elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     elif len(content) > 3 and 0 in content[:4]:
         encoding = "utf-16-le" if content[1] == 0 else "utf-16-be"
@@ -233,7 +274,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _json_rows(text: str, path: Path, faults: list[InputError]) -> Iterator[_Row]:
-    for line, content in enumerate(text.split("\n"), start=1):
+    if re.match(r"\s*\{\s*[\r\n]", text):
+        yield from _json_after_json(text, path, faults)
+        return
+    for line, content in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if not content.strip():
             continue
         try:
@@ -255,7 +299,31 @@ def _json_rows(text: str, path: Path, faults: list[InputError]) -> Iterator[_Row
             faults.append(InputError(message, path=path, line=line))
 
 
-def _whole_json_rows(text: str, path: Path, faults: list[InputError]) -> Iterator[_Row]:
+def _json_after_json(text: str, path: Path, faults: list[InputError]) -> Iterator[_Row]:
+    """Objects that are written over several lines, one after another."""
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    at = 0
+    while at < len(text) and (begin := re.compile(r"\S").search(text, at)) is not None:
+        line = text.count("\n", 0, begin.start()) + 1
+        try:
+            row, at = decoder.raw_decode(text, begin.start())
+        except _NameTwice as error:
+            faults.append(InputError(f"the key {str(error)!r} is here twice", path=path, line=line))
+            return
+        except (ValueError, RecursionError) as error:
+            line = getattr(error, "lineno", line)
+            reason = getattr(error, "msg", "not readable")
+            faults.append(InputError(f"not JSON: {reason}", path=path, line=line))
+            return
+        if isinstance(row, dict):
+            yield line, row
+        else:
+            faults.append(InputError("an item is a JSON object, {…}", path=path, line=line))
+
+
+def _whole_json_rows(
+    text: str, path: Path, faults: list[InputError], wanted: Sequence[str] | None
+) -> Iterator[_Row]:
     """Items of one JSON value; in messages an item's number stands for its line."""
     try:
         whole = json.loads(text, object_pairs_hook=_object)
@@ -272,24 +340,55 @@ def _whole_json_rows(text: str, path: Path, faults: list[InputError]) -> Iterato
     except RecursionError:
         faults.append(InputError("not JSON: nested too deep", path=path))
         return
-    rows = _listed(whole)
+    if isinstance(whole, dict) and len(whole) > 1:
+        splits = [k for k, v in whole.items() if _are_rows(v)]
+        if len(splits) == len(whole) and not set(splits) & {*_LISTS, *(wanted or ())}:
+            message = f"holds several lists of items ({', '.join(splits)}): save one as a file"
+            faults.append(InputError(message, path=path))
+            return
+    rows = _listed(whole, wanted)
     if rows is None:
         message = "must be a list of items, an object with one such list, or columns by name"
         faults.append(InputError(message, path=path))
         return
     for number, row in enumerate(rows, start=1):
-        if isinstance(row, dict):
-            yield number, row
-        else:
+        if isinstance(row, list) and wanted and all(name.isdigit() for name in wanted):
+            row = {str(i): value for i, value in enumerate(row)}
+        if not isinstance(row, dict):
             faults.append(InputError(f"item {number} is not a JSON object, {{…}}", path=path))
+            continue
+        if isinstance(row.get("row"), dict) and "row_idx" in row:
+            row = row["row"]  # the viewer of Hugging Face
+        for each in _questions_of(row):
+            yield number, each
 
 
-def _listed(whole: Any) -> list[Any] | None:
+def _are_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+
+
+def _questions_of(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A row for each question of a text, with what the text has beside its questions."""
+    name = next((name for name in _NESTED if _are_rows(row.get(name))), None)
+    if name is None:
+        yield row
+        return
+    outside = {key: value for key, value in row.items() if key != name}
+    for inner in row[name]:
+        yield from _questions_of({**outside, **inner})
+
+
+def _listed(whole: Any, wanted: Sequence[str] | None) -> list[Any] | None:
     """The items of a JSON value: a list, the one list of an object, or columns side by side."""
     if isinstance(whole, list):
         return whole
     if not isinstance(whole, dict):
         return None
+    if isinstance(whole.get("columns"), list) and isinstance(whole.get("data"), list):
+        return [  # pandas, orient="split"
+            dict(zip(whole["columns"], row, strict=False)) if isinstance(row, list) else row
+            for row in whole["data"]
+        ]
     lists = {name: value for name, value in whole.items() if isinstance(value, list)}
     of_objects = [v for v in lists.values() if v and all(isinstance(row, dict) for row in v)]
     if len(lists) == 1 or (len(of_objects) == 1 and len(lists) < len(whole)):
@@ -300,8 +399,15 @@ def _listed(whole: Any) -> list[Any] | None:
     values = list(whole.values())
     if len(lists) == len(whole) > 1 and values[0] and len({len(v) for v in values}) == 1:
         return [dict(zip(whole, row, strict=True)) for row in zip(*values, strict=True)]
-    if len(whole) > 1 and all(isinstance(v, dict) and v.keys() == values[0].keys() for v in values):
-        return [{name: column[key] for name, column in whole.items()} for key in values[0]]
+    if whole and all(isinstance(v, dict) and v.keys() == values[0].keys() for v in values):
+        inside = {str(key).partition(".")[0] for key in values[0]}
+        by_row = set(_NESTED) & inside or (
+            wanted and {w.partition(".")[0] for w in wanted} <= inside
+        )
+        if by_row or (not wanted and all(key.isdigit() for key in whole)):
+            return values
+        if len(whole) > 1:
+            return [{name: column[key] for name, column in whole.items()} for key in values[0]]
     return None
 
 
@@ -312,18 +418,21 @@ def _csv_rows(
     wanted: Sequence[str] | None,
     delimiter: str | None,
 ) -> Iterator[_Row]:
-    delimiter = delimiter or _delimiter(text)
+    said = re.match(r"sep=(.)\r?\n", text)  # Excel's first line
+    delimiter = said[1] if said else delimiter or _delimiter(text)
     limit = csv.field_size_limit(_LONGEST_CELL)  # of the whole process: put back when done
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     records = []
     try:
         before = 0  # a quoted field may run over lines: a row begins after the one before
         for cells in reader:
-            if cells:
+            if cells and not (said and reader.line_num == 1):
                 records.append((before + 1, list[Any](cells)))
             before = reader.line_num
     except csv.Error as error:
-        faults.append(InputError(f"not CSV: {error}", path=path, line=reader.line_num))
+        remedy = 'a quote inside of a quoted cell is written twice ("")'
+        line = min(reader.line_num, before + 1)  # where the row begins
+        faults.append(InputError(f"not CSV: {error}: {remedy}", path=path, line=line))
     finally:
         csv.field_size_limit(limit)
     for line, row in _under_header(records, path, faults, wanted):
@@ -345,7 +454,7 @@ def _under_header(
     """Rows of a table by the names in its first record, or by number where there are no names."""
     if not records:
         return
-    names = ["" if name is None else str(name).strip() for name in records[0][1]]
+    names = ["" if n is None else str(n).strip("\u200b\u2060\ufeff \t\xa0") for n in records[0][1]]
     numbered = wanted and all(name.isdigit() for name in wanted)
     if numbered and not set(wanted or ()) <= set(names):
         names = [str(i) for i in range(max(len(cells) for _, cells in records))]
@@ -447,7 +556,7 @@ def _draft(
     for name in inputs:
         value = _found(source, fields.inputs.get(name, name), "input")
         options = _options_of(value) if nested is None else None
-        found[name] = value if options is None else options
+        found[name] = _documents(value) if options is None else options
     values = {
         name: str(value)
         if isinstance(value, _Options)
@@ -466,8 +575,21 @@ def _targets(value: Any, fields: Fields, form: str) -> list[str]:
     """The right answers: one, or those of a list; a JSON value or a set where that is the form."""
     if form == "json" and isinstance(value, dict | list):
         return [json.dumps(value, ensure_ascii=False)]
-    if isinstance(value, dict) and isinstance(value.get("text"), list):
-        value = value["text"]  # SQuAD's answers
+    if isinstance(value, dict):  # SQuAD's answers, DROP's, TriviaQA's
+        listed = next((value[n] for n in ("text", "spans") if isinstance(value.get(n), list)), None)
+        if listed == [] and value.get("number"):
+            listed = [value["number"]]
+        if listed is None and isinstance(value.get("aliases"), list) and "value" in value:
+            listed = [value["value"], *value["aliases"]]
+        value = value if listed is None else listed
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(v, dict) and "text" in v for v in value)
+    ):
+        value = [v["text"] for v in value]
+    if isinstance(value, list) and value and all(isinstance(v, list) for v in value):
+        value = [text for texts in value for text in texts]  # of several annotators
     if not isinstance(value, list):
         texts = [_plain(value, fields.target, "target")]
     elif not value:
@@ -541,6 +663,16 @@ def _options_of(value: Any) -> _Options | None:
     return _Options(tuple(texts), tuple(_plain(each, "options", "input") for each in labels))
 
 
+def _documents(value: Any) -> Any:
+    """HotpotQA's paragraphs, a title and sentences each, as text; any other value as it is."""
+    if isinstance(value, dict) and value.keys() == {"title", "sentences"}:
+        value = [[title, said] for title, said in zip(*value.values(), strict=False)]
+    pairs = isinstance(value, list) and all(isinstance(v, list) and len(v) == 2 for v in value)
+    if not value or not pairs or not all(isinstance(v[1], list) for v in value):
+        return value
+    return "\n\n".join(f"{title}\n{' '.join(map(str, said))}" for title, said in value)
+
+
 def _is_labelled(value: Any) -> bool:
     return isinstance(value, dict) and {"text", "label"} <= value.keys()
 
@@ -554,10 +686,11 @@ def _found(source: Mapping[str, Any], column: str, what: str) -> Any:
     for name in column.split("."):
         if isinstance(value, dict) and name in value:
             value = value[name]
+        elif isinstance(value, list) and re.fullmatch(r"-?\d{1,9}", name):
+            at = int(name)
+            value = value[at] if -len(value) <= at < len(value) else None
         elif isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
             value = [v.get(name) for v in value]
-        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
-            value = value[int(name)]
         else:
             names = [
                 *source,
@@ -580,9 +713,11 @@ def _plain(value: Any, column: str, what: str) -> str:
         return str(value).lower()
     if value is None or _is_nan(value):
         raise InputError(f"{what} {column!r} must be text or a number, got nothing (null or NaN)")
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    if isinstance(value, int | float):
+    if isinstance(value, float) and math.isinf(value):
+        raise InputError(f"{what} {column!r} is an infinite number")
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")
+    if isinstance(value, int):
         return str(value)
     if hasattr(value, "isoformat"):  # dates of Excel and Parquet
         return str(value.isoformat())
