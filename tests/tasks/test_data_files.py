@@ -361,7 +361,7 @@ def test_paragraphs_are_text(tmp_path, context):
         ("a.jsonl", json.dumps({"question": "x", "target": "a"}).encode("utf-32")),
         ("a.txt", b"question\ttarget\nx\ta\n"),
         ("a.data", b'{"question": "x", "target": "a"}\n'),
-        ("a.jsonl", gzip.compress(b'{"question": "x", "target": "a"}')),
+        ("a.jsonl", gzip.compress(b'{"question": "x", "target": "a"}', mtime=0)),
         ("a.csv.bz2", bz2.compress(b"question,target\nx,a\n")),
         ("a.csv.xz", lzma.compress(b"question,target\nx,a\n")),
     ],

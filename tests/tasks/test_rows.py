@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import math
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,7 +16,8 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.tasks import Item, Task
-from tierwise.tasks.rows import columns_in
+from tierwise.tasks.data_files import Fields
+from tierwise.tasks.rows import columns_in, items_in
 
 ROWS = [{"q": "1 + 1", "a": 2}, {"q": "2 + 2", "a": 4}, {"q": "3 + 3", "a": 6}]
 
@@ -72,10 +77,10 @@ def test_every_kind_of_data_set_gives_the_same_items(data: Any) -> None:
 
 @pytest.mark.parametrize("missing", [None, math.nan, np.nan, pd.NA, pd.NaT, np.float64("nan")])
 def test_what_is_missing_is_missing_and_named_by_its_row(missing: Any) -> None:
-    with pytest.raises(InputError, match="row 1: the target is missing: no 'a'"):
+    with pytest.raises(InputError, match="row 1: target 'a' must be text or a number, got nothing"):
         items_of([ROWS[0], {"q": "2 + 2", "a": missing}])
     frame = pd.DataFrame([ROWS[0], {"q": missing, "a": "4"}], index=[7, 9])
-    with pytest.raises(InputError, match=r"row 1 \(index 9\): an input is missing"):
+    with pytest.raises(InputError, match=r"row 1 \(index 9\): input 'q' must be text or a number"):
         items_of(frame)
 
 
@@ -148,3 +153,61 @@ def test_a_score_that_is_none_is_named(value: object) -> None:
     task = Task.from_rows(ROWS, inputs=["q"], target="a", metric=lambda answer, item: value)
     with pytest.raises(InputError, match="a score is a number from 0 to 1"):
         task.score("2", task.items[0])
+
+
+@dataclass
+class Row:
+    q: str
+    a: object
+
+
+class Sure(enum.Enum):
+    YES = "yes"
+
+
+class Classes:
+    """As ``datasets`` has a column of classes: numbers beside their names."""
+
+    features: ClassVar = {"a": SimpleNamespace(names=["neg", "pos"]), "q": SimpleNamespace()}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter([{"q": "x", "a": 1}])
+
+
+@pytest.mark.parametrize(
+    ("data", "target"),
+    [
+        (pd.DataFrame({"q": ["x"], "a": pd.to_datetime(["2024-01-02"])}), "2024-01-02"),
+        (
+            pd.DataFrame({"q": ["x"], "a": pd.to_datetime(["2024-01-02 10:30"])}),
+            "2024-01-02 10:30:00",
+        ),
+        (pd.DataFrame({"q": ["x"], "a": np.array([0.1], "float32")}), "0.1"),
+        (pd.DataFrame({"q": ["x"], "a": pd.Categorical([7])}), "7"),
+        (pd.DataFrame({"q": ["x"], "a": pd.array([7], "Int64")}), "7"),
+        (pd.DataFrame({"q": ["x"], "a": pd.array([True], "boolean")}), "true"),
+        (pd.DataFrame({"a": ["7"]}, index=pd.Index(["x"], name="q")), "7"),
+        (pd.DataFrame({"q": ["x"], "a": [{"text": np.array(["7", "8"])}]}), "7"),
+        ([Row("x", 7)], "7"),
+        ([{"q": "x", "a": Sure.YES}], "yes"),
+        ([{"q": "x", "a": {"8", "7"}}], "7"),
+        (Classes(), "pos"),
+    ],
+)
+def test_cells_of_every_kind_are_text(data: Any, target: str) -> None:
+    [item] = items_in(data, ["q"], Fields({"q": "q"}, "a"))
+    assert (item.inputs["q"], item.target) == ("x", target)
+
+
+def test_cells_of_arrow_are_text() -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="an extra: tierwise[tables]")
+    table = pyarrow.table({"q": ["x"], "a": [["7"]]})
+    for data in (table, table.to_pandas(types_mapper=pd.ArrowDtype)):
+        [item] = items_in(data, ["q"], Fields({"q": "q"}, "a"))
+        assert item.target == "7"
+
+
+@pytest.mark.parametrize("value", [b"7", math.inf])
+def test_cells_that_are_no_text_are_named(value: Any) -> None:
+    with pytest.raises(InputError, match="row 0: target 'a'"):
+        items_in([{"q": "x", "a": value}], ["q"], Fields({"q": "q"}, "a"))

@@ -719,8 +719,9 @@ def _plain(value: Any, column: str, what: str) -> str:
         return str(int(value)) if value.is_integer() else format(Decimal(repr(value)), "f")
     if isinstance(value, int):
         return str(value)
-    if hasattr(value, "isoformat"):  # dates of Excel and Parquet
-        return str(value.isoformat())
+    if hasattr(value, "isoformat"):  # dates of Excel, Parquet and pandas
+        text = str(value.isoformat())
+        return text.removesuffix("T00:00:00").replace("T", " ")
     if isinstance(value, dict):
         inside = ", ".join(f"{column}.{name}" for name in list(value)[:4])
         raise InputError(

@@ -5,6 +5,8 @@ Nothing of pandas, polars, datasets or DSPy is imported: each is known by the me
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -43,17 +45,20 @@ def columns_in(data: Any) -> tuple[str, ...]:
 
 
 def _rows(data: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(label, row) for messages and for reading; a missing value is no key."""
+    """(label, row) for messages and for reading; a missing value is None."""
     for label, row in _labelled(data):
         if hasattr(row, "toDict"):  # a dspy.Example
             row = row.toDict()
+        elif hasattr(row, "_asdict"):  # a named tuple
+            row = row._asdict()
+        elif dataclasses.is_dataclass(row) and not isinstance(row, type):
+            row = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
         if not isinstance(row, Mapping):
             raise InputError(
                 f"row {label} is a {type(row).__name__}; a row is a mapping of column names to "
                 'values, such as {"question": …, "target": …}'
             )
-        plain = {str(name): _plain(value) for name, value in row.items()}
-        yield label, {name: value for name, value in plain.items() if value is not None}
+        yield label, {str(name): _plain(value) for name, value in row.items()}
 
 
 def _labelled(data: Any) -> Iterator[tuple[str, Any]]:
@@ -72,13 +77,17 @@ def _labelled(data: Any) -> Iterator[tuple[str, Any]]:
     found: Any = data
     if hasattr(data, "to_dicts"):  # polars
         found = data.to_dicts()
+    elif hasattr(data, "to_pylist"):  # pyarrow
+        found = data.to_pylist()
     elif hasattr(data, "iloc") and hasattr(data, "columns"):  # pandas
         repeated = sorted({str(c) for c in data.columns if list(data.columns).count(c) > 1})
         if repeated:
             raise InputError(f"the DataFrame has two columns of one name: {', '.join(repeated)}")
         labels = [f"{i}" if i == at else f"{at} (index {i!r})" for at, i in enumerate(data.index)]
+        index = [n for n in data.index.names if n is not None and n not in data.columns]
+        data = data.reset_index(level=index) if index else data
         names = list(data.columns)
-        columns = [data[name].tolist() for name in names]
+        columns = [_column(data[name]) for name in names]
         for label, values in zip(labels, zip(*columns, strict=True), strict=False):
             yield label, dict(zip(names, values, strict=True))
         return
@@ -87,8 +96,30 @@ def _labelled(data: Any) -> Iterator[tuple[str, Any]]:
             f"cannot read rows of a {type(data).__name__}: give a DataFrame, a list of dicts, a "
             "datasets.Dataset, or a path"
         )
+    named = {
+        name: feature.names
+        for name, feature in (getattr(data, "features", None) or {}).items()
+        if isinstance(getattr(feature, "names", None), list)
+    }  # classes of Hugging Face, which rows have by number
     for at, row in enumerate(found):
-        yield str(at), row
+        yield (
+            str(at),
+            row
+            if not named
+            else {k: named[k][v] if k in named and _is_class(v) else v for k, v in row.items()},
+        )
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _column(series: Any) -> list[Any]:
+    """The values of a pandas column; 0.1 of single precision is 0.1."""
+    values: list[Any] = series.tolist()
+    if str(series.dtype) in ("float32", "float16"):
+        return [float(str(short)) for short in series.to_numpy()]
+    return values
 
 
 def _plain(value: Any) -> Any:
@@ -99,10 +130,16 @@ def _plain(value: Any) -> Any:
         return None if math.isnan(value) else value
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
+    if isinstance(value, enum.Enum):
+        return _plain(value.value)
+    if isinstance(value, set | frozenset):
+        return [_plain(inner) for inner in sorted(value, key=str)]
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
     if hasattr(value, "tolist"):  # numpy
         return _plain(value.tolist())
-    return str(value)  # dates, decimals, enumerations: as they are shown
+    if isinstance(value, bytes) or hasattr(value, "isoformat"):
+        return value  # dates are written as in files; bytes are no text
+    return str(value)  # decimals, periods, intervals: as they are shown
