@@ -108,7 +108,7 @@ def test_cells_of_other_types_are_plain_text() -> None:
         },
         dtype=object,
     )
-    assert items_of(frame) == [({"q": "2026-01-02"}, "3"), ({"q": "2026-01-02 00:00:00"}, "true")]
+    assert items_of(frame) == [({"q": "2026-01-02"}, "3"), ({"q": "2026-01-02"}, "true")]
     options = items_of([{"q": np.array(["x", "y"]), "a": "A"}])
     assert options == [({"q": "A. x\nB. y"}, "A")]
 
