@@ -18,7 +18,17 @@ from typing import Literal, NamedTuple
 from tierwise.difficulty import signal_of, turn_of
 from tierwise.errors import UnsupportedError
 from tierwise.schema import ANSWER, Policy, SampleBill, Turn, Variant, price
-from tierwise.strategies import Ask, Return, Sample, Seen, Strategy, build, interleave
+from tierwise.strategies import (
+    Ask,
+    Elected,
+    Sample,
+    Seen,
+    Strategy,
+    build,
+    elect,
+    interleave,
+    next_move,
+)
 
 Ended = Literal["answered", "max_usd_per_request", "max_samples", "timeout", "failed"]
 
@@ -50,6 +60,8 @@ class Outcome:
 
     ``index`` points into ``samples`` (all of them, the probe's first), None where nothing arrived.
     ``rounds`` holds the number of samples of each round, ``parents`` what each sample followed.
+    ``fields`` says for each field which sample its value is from, where the answer is an object
+    that votes put together; ``index`` is then the sample that has most of these values.
     """
 
     index: int | None
@@ -62,6 +74,12 @@ class Outcome:
     latency_s: float
     ended: Ended
     parents: tuple[int | None, ...] = ()
+    fields: tuple[int, ...] = ()
+
+    @property
+    def elected(self) -> tuple[str, ...]:
+        """The values of the fields of an object that votes put together."""
+        return tuple(self.samples[i].sample.fields[f] for f, i in enumerate(self.fields))
 
 
 def strategies_of(policy: Policy) -> tuple[Strategy, ...]:
@@ -100,9 +118,9 @@ def episode(
         seen = Seen(tuple(samples), len(variants))
         if request.ended:
             break
-        move = strategy.step(seen)
-        if isinstance(move, Return):
-            return request.outcome(known[move.index], bucket, value)
+        move = next_move(strategy, seen)
+        if isinstance(move, Elected):
+            return request.outcome(move, known, bucket, value)
         before = len(request.sampled)
         interleaved = _interleaved(move, samples, len(variants))
         turn = Turn(move.turn, move.passages)
@@ -127,8 +145,7 @@ def episode(
     ):  # the probe ended it, with samples that this bucket's variants do not have
         known = list(range(len(request.sampled)))
         seen = Seen(tuple(d.sample for d in request.sampled), len(variants))
-    index = known[strategy.choose(seen)] if known else None
-    return request.outcome(index, bucket, value)
+    return request.outcome(elect(strategy, seen) if known else None, known, bucket, value)
 
 
 def _interleaved(move: Ask, samples: Sequence[Sample], n_variants: int) -> list[int]:
@@ -190,7 +207,11 @@ class _Request:
         elif limits.max_usd_per_request is not None and self.usd >= limits.max_usd_per_request:
             self.ended = "max_usd_per_request"
 
-    def outcome(self, index: int | None, bucket: int, value: float) -> Outcome:
+    def outcome(
+        self, elected: Elected | None, known: Sequence[int], bucket: int, value: float
+    ) -> Outcome:
+        """How it ended; ``known`` are the places of the samples that the strategy saw."""
+        index = None if elected is None else known[elected.sample]
         failed = index is None or self.ended == "failed" or self.sampled[index].sample.failed
         return Outcome(
             index=None if failed else index,
@@ -203,4 +224,5 @@ class _Request:
             latency_s=self.latency_s,
             ended="failed" if failed else self.ended or "answered",
             parents=tuple(self.parents),
+            fields=() if failed or elected is None else tuple(known[i] for i in elected.fields),
         )

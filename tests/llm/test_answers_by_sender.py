@@ -29,6 +29,7 @@ from tierwise.llm import Completion, Failure, Result
 from tierwise.llm.answers import AnswerReader, parse_body
 from tierwise.llm.faults import Fault, Retry, Traffic
 from tierwise.llm.provider import ProviderModel
+from tierwise.tasks.tool_calls import ToolCall, tool_text
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -79,6 +80,13 @@ def events(*deltas: Mapping[str, Any], usage: bool = True, done: bool = True) ->
     return Raw(200, text, {"Content-Type": "text/event-stream"})
 
 
+WEATHER = {
+    "id": "c1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Oslo"}'},
+}
+CALL = ToolCall("c1", "weather", '{"city": "Oslo"}')
+CALLED = tool_text("", [CALL])
 GOOGLE_429 = {
     "error": {
         "code": 429,
@@ -537,6 +545,19 @@ READ = [
          "I cannot help with that."),
     Case("content null", said(None), "ok", ""),
     Case("only a tool call", said(None, "tool_calls", tool_calls=[{"id": "c"}]), "ok", ""),
+    Case("a call of a tool", said(None, "tool_calls", tool_calls=[WEATHER]), "ok", CALLED),
+    Case("a call that ended by stop", said("", "stop", tool_calls=[WEATHER]), "ok", CALLED),
+    Case("a call of the old form", said(None, "function_call", function_call=WEATHER["function"]),
+         "ok", tool_text("", [ToolCall("call_0", "weather", '{"city": "Oslo"}')])),
+    Case("words beside two calls", said("I look.", "tool_calls", tool_calls=[WEATHER, WEATHER]),
+         "ok", tool_text("I look.", [CALL, CALL])),
+    Case("a call that was cut", said(None, "length", tool_calls=[WEATHER]), "cut", CALLED),
+    Case("a call in pieces", events(
+        {"delta": {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "weather",
+                                                                     "arguments": ""}}]}},
+        {"delta": {"tool_calls": [{"index": 0, "function": {"arguments": '{"city":'}}]}},
+        {"delta": {"tool_calls": [{"index": 0, "function": {"arguments": ' "Oslo"}'}}]}},
+        {"delta": {}, "finish_reason": "tool_calls"}), "ok", CALLED),
     Case("finish_reason null", said("Answer: 7", None), "ok", "Answer: 7"),
     Case("finish_reason eos", said("Answer: 7", "eos"), "ok", "Answer: 7"),
     Case("no index", changed(said("Answer: 7"), index=None), "ok", "Answer: 7"),

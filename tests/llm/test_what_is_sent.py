@@ -15,7 +15,8 @@ from tierwise.errors import InputError, ProviderError
 from tierwise.llm import Completion, Request
 from tierwise.llm.models import resolve_tier
 from tierwise.llm.provider import ProviderModel
-from tierwise.schema import Message, Price, Tier, load_job
+from tierwise.schema import Job, Message, Price, Tier, load_job
+from tierwise.schema.yaml_io import parse, read_as
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("sender")]
 
@@ -404,3 +405,70 @@ def test_a_header_that_no_call_can_have_is_a_fault_of_the_job(
     path.write_text(json.dumps(job))
     with pytest.raises(InputError, match=says):
         load_job(path)
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "See https://example.org",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    }
+]
+FORM = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+ONE = {"type": "function", "function": {"name": "weather"}}
+STRUCTURED = {
+    "tools": {"tools": TOOLS, "tool_choice": "required"},
+    "one tool": {"tools": TOOLS, "tool_choice": ONE},
+    "schema": {"response_format": FORM},
+    "any object": {"response_format": {"type": "json_object"}},
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_tools_and_forms_of_answers_are_sent_as_they_are(loopback: Loopback, name: str) -> None:
+    params = STRUCTURED[name]
+    of = tier(modes={"direct": {"max_tokens": 20, **params}})
+    results, said = bought(of, **params)
+    assert all(isinstance(result, Completion) for result in results)
+    assert said == []
+    assert len(loopback.bodies) == 4
+    for body in loopback.bodies:
+        assert {key: body.get(key) for key in params} == params
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"tools": [{"type": "mcp", "server_url": "https://x"}]}, "list of functions"),
+        ({"tools": []}, "list of functions"),
+        ({"tools": [{"type": "function", "function": {"name": "a", "url": "x"}}]}, "functions"),
+        ({"tool_choice": "auto"}, "of a mode that sends tools"),
+        ({"tools": TOOLS, "tool_choice": "any"}, "tool_choice is auto"),
+        ({"response_format": "json"}, "response_format is"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format is"),
+    ],
+)
+def test_a_mode_that_sends_another_form_is_refused(params: dict[str, Any], says: str) -> None:
+    tier_ = {"model": "openai/gpt-4o-mini", "modes": {"direct": {"max_tokens": 9, **params}}}
+    job = {"task": "arithmetic", "tiers": {"small": tier_}}
+    with pytest.raises(InputError, match=says):
+        read_as(Job, parse(json.dumps(job)))
+
+
+@pytest.mark.parametrize("model", ["embedded/small", "nlp_cloud/dolphin", "perplexity/sonar"])
+def test_a_model_that_takes_no_tools_is_refused_before_a_call(model: str) -> None:
+    modes = {"direct": {"max_tokens": 9, "tools": TOOLS}}
+    more = {} if model.startswith("embedded") else {"price": PRICE}
+    with pytest.raises(InputError, match="does not take"):
+        resolve_tier("t", model, modes=modes, **more)
+
+
+def test_tools_are_part_of_what_a_call_may_cost() -> None:
+    from tierwise.pool.calls import worst_case
+
+    plain, with_tools = call(), call(tools=TOOLS)
+    known = tier(price=PRICE)
+    assert worst_case([with_tools], known).usd > worst_case([plain], known).usd

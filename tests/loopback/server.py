@@ -22,6 +22,7 @@ class Said(NamedTuple):
     finish_reason: str = "stop"
     tokens: int | None = None
     prompt_tokens: int | None = None
+    tool_calls: Sequence[Mapping[str, Any]] = ()
 
 
 Speak = Callable[[Messages, int, Mapping[str, Any]], Said]
@@ -205,7 +206,9 @@ class Loopback:
 
 
 def _choice(index: int, said: Said, *, with_logprobs: bool) -> dict[str, Any]:
-    message = {"role": "assistant", "content": said.text}
+    message: dict[str, Any] = {"role": "assistant", "content": said.text}
+    if said.tool_calls:
+        message["tool_calls"] = said.tool_calls
     if said.reasoning:
         message["reasoning_content"] = said.reasoning
     choice: dict[str, Any] = {

@@ -80,8 +80,8 @@ def test_the_proxys_files_in_the_examples_are_what_the_command_writes(tmp_path: 
 
 def test_the_table_names_every_parameter() -> None:
     pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-    from tierwise.serving.chat import HONOURED, IGNORED, REFUSED
+    from tierwise.serving.chat import HONOURED, IGNORED, REFUSED, SAME
 
     table = PAGE[PAGE.index("### What of a request") : PAGE.index("### Errors")]
     named = set(re.findall(r"`(\w+)(?:\.\w+)?`", table))
-    assert {*HONOURED, *IGNORED, *REFUSED} <= named
+    assert {*HONOURED, *IGNORED, *REFUSED, *SAME} <= named

@@ -25,13 +25,14 @@ from tierwise.schema import (
     LoadedTask,
     Message,
     PromptTemplate,
+    Setting,
     TierSpec,
     find_task,
 )
 from tierwise.schema.fields import check_name
-from tierwise.schema.task_file import AS_WRITTEN, JUDGED, unscored
+from tierwise.schema.task_file import AS_WRITTEN, unscored
 from tierwise.schema.yaml_io import Document, read_as
-from tierwise.tasks import AnswerSpec, Item, Task
+from tierwise.tasks import JUDGED, AnswerSpec, Item, Task
 
 if TYPE_CHECKING:
     from tierwise.search import Event, Listener
@@ -275,6 +276,9 @@ def _loaded(
                 "file"
             )
         return None
+    if not templates and reading.inputs and (task := reading.task(data, ())).chat:
+        as_it_is = Setting(task.inputs, chat=task.chat).as_it_is
+        templates = [] if as_it_is is None else [as_it_is]
     if not templates:
         example = " ".join(f"{{{{ {name} }}}}" for name in reading.inputs or ("question",))
         raise InputError(

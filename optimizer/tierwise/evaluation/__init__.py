@@ -11,11 +11,18 @@ from tierwise.evaluation.replay import (
     replay_table,
     samples_asked,
 )
-from tierwise.evaluation.table import ABSTAINED, SampleTable, VariantTable, encode_answers
+from tierwise.evaluation.table import (
+    ABSTAINED,
+    ElectedScores,
+    SampleTable,
+    VariantTable,
+    encode_answers,
+)
 
 __all__ = [
     "ABSTAINED",
     "STORED",
+    "ElectedScores",
     "Evaluation",
     "Evaluator",
     "MeasureRows",

@@ -17,7 +17,13 @@ import numpy.typing as npt
 
 from tierwise.episode import strategies_of
 from tierwise.errors import UnsupportedError
-from tierwise.evaluation.interleaved import Interleaved, Measure, ScoreBlock, VariantRows
+from tierwise.evaluation.interleaved import (
+    Interleaved,
+    Measure,
+    ScoreBlock,
+    VariantRows,
+    small_uint,
+)
 from tierwise.evaluation.measures import (
     Evaluation,
     MeasureRows,
@@ -246,9 +252,9 @@ class StrategyWalks:
     def walk(self, recipe: Recipe, strategy: Strategy, probe: Probe | None) -> Measures:
         """What a strategy does after ``probe``, whose samples are its first."""
         if isinstance(strategy, Retrieval):
-            if strategy.rounds:
+            if strategy.rounds and not self.table.objects:
                 return self._along_chains(recipe, strategy, probe)
-            strategy = strategy.vote
+            strategy = strategy if strategy.rounds else strategy.vote
         if (paths := paths_of(strategy)) != PLAIN_PATHS:
             nodes = [variant._replace(path=path) for variant in recipe.variants for path in paths]
             if any(node not in self.table.everything for node in nodes):
@@ -279,13 +285,40 @@ class StrategyWalks:
     def _measured(self, standings: Standings, went: StrategyPath, seen: int, upto: int) -> Measures:
         """Of a path over the first ``upto`` samples at most, after ``seen`` that are paid for."""
         rows = np.empty((4, self.n_rows), dtype=np.float32)
-        rows[0] = standings.interleaved.score_at(went.chosen, upto)
+        rows[0] = self._score_of(standings.interleaved, went, upto)
         rows[1] = went.usd
         rows[2] = went.end - seen
         rows[3] = went.rounds
         if not standings.interleaved.whole:
             rows[:, ~standings.interleaved.complete] = np.nan
         return rows
+
+    def _score_of(self, interleaved: Interleaved, went: StrategyPath, upto: int) -> Measure:
+        """(n_rows,): of the sample that has all that was elected, else of the object put together.
+
+        As ``by_field._elected``, but for the place of the sample, which evaluation does not ask.
+        """
+        if len(went.chosen) == 1:
+            return interleaved.score_at(went.chosen[0], upto)
+        cast = [interleaved.cast(ballot, upto) for ballot in range(len(went.chosen))]
+        values = [interleaved.pick(of, at) for of, at in zip(cast, went.chosen, strict=True)]
+        place = np.full(interleaved.n_rows, upto, dtype=small_uint(upto))
+        for t in reversed(range(upto)):
+            has_all = np.logical_and.reduce(
+                [of[t] == value for of, value in zip(cast, values, strict=True)]
+            )
+            place[has_all & (t < np.asarray(went.end))] = t
+        alone = place == upto
+        place[alone] = 0
+        score = interleaved.score_at(place, upto)
+        rows = np.flatnonzero(alone & interleaved.complete)
+        items = rows // self.permutations.n
+        elected = np.stack([items, *(value[rows] for value in values)], axis=1)
+        different, of_row = np.unique(elected, axis=0, return_inverse=True)
+        objects = self.table.objects
+        made = [objects[item].score(tuple(codes)) for item, *codes in different.tolist()]
+        score[rows] = np.array(made, dtype=np.float32)[of_row]
+        return score
 
     def _along_chains(self, recipe: Recipe, strategy: Retrieval, probe: Probe | None) -> Measures:
         """The same for a vote of chains, which a probe's plain answers take no part in."""
@@ -311,7 +344,9 @@ class StrategyWalks:
         went = chained_path(strategy.vote, strategy.samples, standings, queries, forced)
         rows = self._measured(standings, went, 0, strategy.samples)
         if probe is not None:
-            said = interleaved.pick(interleaved.answers(strategy.samples), went.chosen) != ABSTAINED
+            said = (
+                interleaved.pick(interleaved.answers(strategy.samples), went.chosen[0]) != ABSTAINED
+            )
             rows[0] = np.where(said, rows[0], self._probed(recipe, probe, rows[0]))
         taken = np.cumsum(queries + forced, axis=0, dtype=np.int16)
         rows[2] = interleaved.pick(taken, np.broadcast_to(went.end, self.n_rows) - 1)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation.permutations import Permutations
-from tierwise.evaluation.table import ABSTAINED, VariantTable
+from tierwise.evaluation.table import ABSTAINED, Codes, VariantTable
 from tierwise.stats.intervals import Floats
 from tierwise.strategies import interleave
 
@@ -103,6 +103,7 @@ class VariantRows:
 
     Attributes:
         answers, prompt_usd: (samples, n_rows).
+        ballots: (samples, n_rows) each, what is voted on: the answers, or the values of each field.
         completion_paid, prompt_paid: dollars for the first t samples, the prompts as if each sample
             was a call of its own.
         complete: (n_rows,), rows whose item has all samples.
@@ -119,10 +120,11 @@ class VariantRows:
         self._kept: dict[Hashable, Growing[np.float64]] = {}
         self._places = permutations.places(n_items, variant.n_samples)
         self.n_rows = self._places.shape[1]
-        # In one byte where the codes fit: comparing them is what votes spend their time on.
-        fits = variant.answers.max(initial=0) <= np.iinfo(np.int8).max
-        codes: AnswerCodes = variant.answers.astype(np.int8) if fits else variant.answers
-        self.answers = self.lay(codes)
+        self.answers = self.lay(_narrow(variant.answers))
+        self.ballots: tuple[Growing[np.signedinteger[Any]], ...] = (self.answers,)
+        if variant.fields is not None:
+            values = np.moveaxis(variant.fields, -1, 0)
+            self.ballots = tuple(self.lay(_narrow(np.ascontiguousarray(of))) for of in values)
         self.scores, self._scores_at = scores, list[int]()
         self._score = self._row(variant.score.astype(np.float32))
         self.silent = bool((variant.answers == ABSTAINED).any())
@@ -169,6 +171,11 @@ class VariantRows:
     def prompt_paid(self) -> Growing[np.float32]:
         """See the class."""
         return self._running(self._variant.prompt_usd)
+
+    @property
+    def by_field(self) -> bool:
+        """Whether the fields of its answers are voted on one by one."""
+        return self._variant.fields is not None
 
     @property
     def verifiers(self) -> tuple[str, ...]:
@@ -226,6 +233,12 @@ class VariantRows:
         return Growing(self.n_rows, np.float32, paid)
 
 
+def _narrow(codes: Codes) -> AnswerCodes:
+    """In one byte where the codes fit: comparing them is what votes spend their time on."""
+    fits = codes.max(initial=0) <= np.iinfo(np.int8).max
+    return codes.astype(np.int8) if fits else codes
+
+
 def small_uint(most: int) -> np.dtype[np.unsignedinteger[Any]]:
     """The type that holds numbers up to ``most``: passes over bytes are what is fast here."""
     return _BYTE if most < 2**8 else _WORD
@@ -271,6 +284,7 @@ class Interleaved:
         self.counts = np.array(counts, dtype=np.intp).T.copy()
         self._places = list(zip(variant_at, position_at, strict=True))
         self.n_rows = variants[0].n_rows
+        self.n_ballots = len(variants[0].ballots)
         self._all_rows = _numbers(self.n_rows)
 
     @functools.cached_property
@@ -338,6 +352,10 @@ class Interleaved:
     def answers(self, upto: int) -> AnswerCodes:
         """(upto, n_rows): answer codes."""
         return self.merge([variant.answers for variant in self.variants], upto)
+
+    def cast(self, ballot: int, upto: int) -> AnswerCodes:
+        """(upto, n_rows): the codes that are voted on in a ballot."""
+        return self.merge([variant.ballots[ballot] for variant in self.variants], upto)
 
     def waits(self, seen: int) -> list[int]:
         """For each variant: samples of others that come before its next, after ``seen``."""

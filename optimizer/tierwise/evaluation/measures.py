@@ -120,11 +120,14 @@ def signal_rows(
     if k > interleaved.length:
         return np.full(n_rows, np.nan)
     if isinstance(kind, ProbeAgreement):
-        agreement: Floats = Standings(interleaved).votes(k).lead(k) / k
+        leads = [votes.lead(k).astype(np.intp) for votes in Standings(interleaved).ballots(k)]
+        agreement: Floats = np.sum(leads, axis=0) / (k * len(leads))
         return agreement
     if isinstance(kind, MeanScore):
         return _mean_known(interleaved.verifier(kind.scores[0], k))
     answers, variant_at = interleaved.answers(k), interleaved.variant_at
+    values_of = [interleaved.cast(ballot, k) for ballot in range(interleaved.n_ballots)]
+    by_field = any(variant.by_field for variant in variants)
     names = dict.fromkeys(name for variant in variants for name in variant.verifiers)
     scores = {name: interleaved.verifier(name, k) for name in names}
     values = np.empty(n_rows)
@@ -134,6 +137,9 @@ def signal_rows(
                 None if answers[t, row] == ABSTAINED else str(answers[t, row]),
                 {name: float(rows[t, row]) for name, rows in scores.items()},
                 variant=variant_at[t],
+                fields=tuple(str(of[t, row]) for of in values_of)
+                if by_field and answers[t, row] != ABSTAINED
+                else (),
             )
             for t in range(k)
         ]

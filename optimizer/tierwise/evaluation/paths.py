@@ -7,7 +7,7 @@ how many rounds it took and what they cost.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -42,10 +42,14 @@ from tierwise.strategies import (
 
 
 class StrategyPath(NamedTuple):
-    """Where a strategy went, one entry a row (``end``, ``rounds``: or the same for all)."""
+    """Where a strategy went, one entry a row (``end``, ``rounds``: or the same for all).
+
+    ``chosen`` are the places of the samples whose values were elected, one array a ballot; a
+    strategy that picks a whole sample has one array.
+    """
 
     end: Counts | int
-    chosen: Counts
+    chosen: tuple[Counts, ...]
     rounds: Counts | int
     usd: Measure
 
@@ -162,17 +166,20 @@ def _rounds(
     standings: Standings,
     begun: int,
     following: NextSamples,
-    told: Counts,
+    told: Sequence[Counts],
     most: int,
     heard: Hears | None = None,
 ) -> StrategyPath:
     """Go sample by sample after ``begun`` samples, all rows at once; a row is asked when it is due.
 
+    ``told``, (samples, n_rows) a ballot, is what the rule looks at; the ballot that wants most
+    samples gets them.
+
     A row that has stopped stays where it is, and is never due again. So all but the looking up is
     arithmetic on bytes that lie together, which is faster than to choose the rows that go on.
     """
     interleaved, costs = standings.interleaved, SampleCosts(standings.interleaved, begun)
-    leaders = standings.votes(most).winner
+    leaders = [votes.winner for votes in standings.ballots(most)]
     first = 0 if begun else int(following.after(0)[0])
     end = np.full(interleaved.n_rows, begun + first, dtype=small_uint(most))
     rounds = np.full(interleaved.n_rows, int(first > 0), dtype=small_uint(most))
@@ -181,27 +188,33 @@ def _rounds(
         if heard is not None:
             heard(begun, end)
     if first == most:
-        return StrategyPath(most, leaders[most - 1], 1, costs.usd(1, most))
+        return StrategyPath(most, _rows(leaders, most - 1), 1, costs.usd(1, most))
     for seen in range(begun + first, most):
         due = end == seen
         if not due.any():
             continue
-        n = following.after(seen).take(told[seen - 1]) * as_uint8(due)
+        wanted = (following.after(seen).take(of[seen - 1]) for of in told)
+        n = functools.reduce(np.maximum, wanted) * as_uint8(due)
         end += n
         rounds += as_uint8(n > 0)
         costs.add(seen, n)
         if heard is not None:
             heard(seen, n)
-    return StrategyPath(end, interleaved.pick(leaders, end - 1), rounds, costs.usd(rounds, end))
+    chosen = tuple(interleaved.pick(of, end - 1) for of in leaders)
+    return StrategyPath(end, chosen, rounds, costs.usd(rounds, end))
+
+
+def _rows(leaders: Sequence[Counts], place: int) -> tuple[Counts, ...]:
+    return tuple(of[place] for of in leaders)
 
 
 def _vote(
     strategy: Vote, most: int, standings: Standings, begun: int, heard: Hears | None = None
 ) -> StrategyPath:
-    states = standings.votes(most)
-    return _rounds(
-        standings, begun, _next_votes(_Alike(strategy), states.base), states.counts, most, heard
-    )
+    states = standings.ballots(most)
+    told = [votes.counts for votes in states]
+    following = _next_votes(_Alike(strategy), states[0].base)
+    return _rounds(standings, begun, following, told, most, heard)
 
 
 def chained_path(
@@ -256,7 +269,8 @@ def _next_votes(alike: _Alike, base: int) -> NextSamples:
 
 def _early_stopping(strategy: EarlyStopping, standings: Standings, begun: int) -> StrategyPath:
     most = max(strategy.max_samples, begun)
-    return _rounds(standings, begun, _next_esc(strategy), standings.agreeing(most), most)
+    told = [standings.agreeing(most, b) for b in range(standings.interleaved.n_ballots)]
+    return _rounds(standings, begun, _next_esc(strategy), told, most)
 
 
 @functools.lru_cache(maxsize=256)
@@ -275,24 +289,27 @@ def _next_esc(strategy: EarlyStopping) -> NextSamples:
     return NextSamples(tabulate)
 
 
-def _all_at_once(standings: Standings, start: int, samples: int, leaders: Counts) -> StrategyPath:
+def _all_at_once(
+    standings: Standings, start: int, samples: int, leaders: Sequence[Counts]
+) -> StrategyPath:
     end = max(samples, start)
     costs = SampleCosts(standings.interleaved, start)
     if end > start:
         costs.add_to_all(start, end - start)
     rounds = int(end > start)
-    return StrategyPath(end, leaders[end - 1], rounds, costs.usd(rounds, end))
+    return StrategyPath(end, _rows(leaders, end - 1), rounds, costs.usd(rounds, end))
 
 
 def _single(strategy: Single, standings: Standings, begun: int) -> StrategyPath:
-    return _all_at_once(standings, begun, 1, standings.votes(max(1, begun)).winner)
+    leaders = [votes.winner for votes in standings.ballots(max(1, begun))]
+    return _all_at_once(standings, begun, 1, leaders)
 
 
 def _best_of_n(strategy: BestOfN, standings: Standings, begun: int) -> StrategyPath:
     most = max(strategy.samples, begun)
     leaders = standings.best(strategy.verifier, most)
     if strategy.stop_at is None:
-        return _all_at_once(standings, begun, strategy.samples, leaders)
+        return _all_at_once(standings, begun, strategy.samples, [leaders])
     interleaved, highest = standings.interleaved, standings.highest(strategy.verifier, most)
     costs = SampleCosts(interleaved, begun)
     end = np.full(interleaved.n_rows, begun, dtype=small_uint(most))
@@ -304,11 +321,16 @@ def _best_of_n(strategy: BestOfN, standings: Standings, begun: int) -> StrategyP
         costs.add(seen, n)
         end += n
     rounds = end - end.dtype.type(begun)
-    return StrategyPath(end, interleaved.pick(leaders, end - 1), rounds, costs.usd(rounds, end))
+    chosen = (interleaved.pick(leaders, end - 1),)
+    return StrategyPath(end, chosen, rounds, costs.usd(rounds, end))
 
 
 def _weighted(strategy: WeightedConsistency, standings: Standings, begun: int) -> StrategyPath:
-    leaders = standings.heaviest(strategy.verifier, max(strategy.samples, begun))
+    most = max(strategy.samples, begun)
+    leaders = [
+        standings.heaviest(strategy.verifier, most, ballot)
+        for ballot in range(standings.interleaved.n_ballots)
+    ]
     return _all_at_once(standings, begun, strategy.samples, leaders)
 
 
@@ -317,7 +339,7 @@ def _cascade(strategy: Cascade, standings: Standings, begun: int) -> StrategyPat
     interleaved = standings.interleaved
     schedule = strategy.schedule(interleaved.variant_at[:begun])
     weights = np.array([strategy.weight(variant) for variant in interleaved.variant_at])
-    votes = WeightedVotes(interleaved, weights)
+    votes = [WeightedVotes(interleaved, weights, b) for b in range(interleaved.n_ballots)]
     most = begun + sum(map(len, schedule))
     end = np.full(interleaved.n_rows, begun, dtype=small_uint(most))
     rounds = np.zeros(interleaved.n_rows, dtype=small_uint(len(schedule)))
@@ -328,7 +350,8 @@ def _cascade(strategy: Cascade, standings: Standings, begun: int) -> StrategyPat
             continue
         if i:
             stage = strategy.stages[i - 1]
-            going &= ~votes.sure(seen, stage.share, stage.confidence)
+            sure = [of.sure(seen, stage.share, stage.confidence) for of in votes]
+            going &= ~np.logical_and.reduce(sure)
             if not going.any():
                 break
         n = as_uint8(going) * end.dtype.type(len(asked))
@@ -336,11 +359,12 @@ def _cascade(strategy: Cascade, standings: Standings, begun: int) -> StrategyPat
         end += n
         rounds += as_uint8(going)
         seen += len(asked)
-    chosen = np.zeros(interleaved.n_rows, dtype=small_uint(most))
+    chosen = np.zeros((len(votes), interleaved.n_rows), dtype=small_uint(most))
     for upto in np.unique(end):
         at = end == upto
-        chosen[at] = votes.winner(int(upto))[at]
-    return StrategyPath(end, chosen, rounds, costs.usd(rounds, end))
+        for of, places in zip(votes, chosen, strict=True):
+            places[at] = of.winner(int(upto))[at]
+    return StrategyPath(end, tuple(chosen), rounds, costs.usd(rounds, end))
 
 
 _PATHS: dict[type, Callable[..., StrategyPath]] = {
@@ -408,6 +432,7 @@ def chains(table: SampleTable, variant: Variant, strategy: Retrieval) -> Chains:
         score=score,
         completion_usd=usd,
         scores={},
+        fields=None,
         fresh=None,
         ended=None,
     )

@@ -15,7 +15,7 @@ from tierwise.episode import Outcome, Sampled, episode, strategies_of
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation.measures import Evaluation
 from tierwise.evaluation.permutations import STORED, Permutations
-from tierwise.evaluation.table import ABSTAINED, SampleTable, VariantTable
+from tierwise.evaluation.table import SampleTable, VariantTable
 from tierwise.schema import Policy, SampleBill, Variant
 from tierwise.strategies import Sample, Strategy
 
@@ -27,10 +27,15 @@ class Replayed(NamedTuple):
     columns: tuple[int, ...]
 
     def score(self, table: SampleTable, item: int) -> float:
-        """The metric of the answer that was returned; 0 where there is none."""
+        """The metric of the answer that was returned; 0 where there is none.
+
+        NaN of an object that votes put together where the metric is not at hand.
+        """
         index = self.outcome.index
         if index is None:
             return 0.0
+        if codes := tuple(map(int, self.outcome.elected)):
+            return table.objects[item].score(codes)
         return float(table.of(self.outcome.variants[index]).score[item, self.columns[index]])
 
 
@@ -181,9 +186,4 @@ def _sample(
         return Sampled(Sample(None, failed=True), bill, timeout_s)
     if rows.failed is not None and rows.failed[at]:
         return Sampled(Sample(None, failed=True), bill, latency_s)
-    code = int(rows.answers[at])
-    answer = None if code == ABSTAINED else str(code)
-    scores = {name: float(values[at]) for name, values in rows.scores.items()}
-    fresh = None if rows.fresh is None or rows.fresh[at] < 0 else int(rows.fresh[at])
-    match = 0.0 if rows.match is None else float(rows.match[at])
-    return Sampled(Sample(answer, scores, fresh=fresh, match=match), bill, latency_s)
+    return Sampled(rows.sample(*at), bill, latency_s)

@@ -26,7 +26,7 @@ from tierwise.strategies.cascade import CONFIDENCE_SCORE
 
 
 class VoteStates:
-    """Counts of leader and runner-up after each sample, and whose answer leads.
+    """Counts of leader and runner-up after each sample, and whose answer leads, in one ballot.
 
     Attributes:
         length: samples that there is room for; ``upto`` says how many are known.
@@ -38,14 +38,14 @@ class VoteStates:
         nbytes: what the known rows take.
     """
 
-    def __init__(self, interleaved: Interleaved, length: int) -> None:
+    def __init__(self, interleaved: Interleaved, length: int, ballot: int) -> None:
         self._interleaved, self._known, self.length = interleaved, 0, length
         self.base = length // 2 + 1
         shape, place = (length, interleaved.n_rows), small_uint(length)
         self.counts: Counts = np.empty(shape, dtype=small_uint(length * self.base))
         self.winner: Counts = np.empty(shape, dtype=place)
         self.first: Counts = np.empty(shape, dtype=place)
-        self._codes = [variant.answers for variant in interleaved.variants]
+        self._codes = [variant.ballots[ballot] for variant in interleaved.variants]
         widest = np.result_type(*(codes.upto(0) for codes in self._codes))
         self._answers = np.empty(shape, dtype=widest)
         self._earliest = np.arange(length, 0, -1).astype(place)[:, None]
@@ -108,19 +108,25 @@ class Standings:
         """What is known by now."""
         return sum(kept.nbytes for kept in self._kept.values())
 
-    def votes(self, upto: int) -> VoteStates:
+    def ballots(self, upto: int) -> list[VoteStates]:
+        """``votes`` of every ballot."""
+        return [self.votes(upto, ballot) for ballot in range(self.interleaved.n_ballots)]
+
+    def votes(self, upto: int, ballot: int = 0) -> VoteStates:
         """The states of a plurality vote over the first ``upto`` samples."""
         # In small numbers where these are enough: for the usual samples, else for all that there
         # are.
         usual = min(USUAL_SAMPLES, self.interleaved.length)
         length = usual if upto <= usual else self.interleaved.length
-        return self._once(("votes", length), lambda: VoteStates(self.interleaved, length)).upto(
-            upto
+        made = self._once(
+            ("votes", length, ballot), lambda: VoteStates(self.interleaved, length, ballot)
         )
+        return made.upto(upto)
 
-    def agreeing(self, upto: int) -> Counts:
+    def agreeing(self, upto: int, ballot: int = 0) -> Counts:
         """How many samples up to this one gave its answer without a break; 0 for an abstention."""
-        return self._once("agreeing", lambda: _agreeing(self.interleaved)).upto(upto)
+        made = self._once(("agreeing", ballot), lambda: _agreeing(self.interleaved, ballot))
+        return made.upto(upto)
 
     def best(self, verifier: str, upto: int) -> Counts:
         """The sample that a verifier ranks first, the earliest on a tie."""
@@ -140,11 +146,11 @@ class Standings:
 
         return self._once(("highest", verifier), compute).upto(upto)
 
-    def heaviest(self, verifier: str, upto: int) -> Counts:
+    def heaviest(self, verifier: str, upto: int, ballot: int = 0) -> Counts:
         """The first sample of the answer with the largest sum of weights exp(score), as
         ``WeightedConsistency`` counts; on a tie the answer seen first."""
-        states, n_rows = self.votes(upto), self.interleaved.n_rows
-        key = verifier, states.length
+        states, n_rows = self.votes(upto, ballot), self.interleaved.n_rows
+        key = verifier, states.length, ballot
         totals = self._once(
             ("weights", key), lambda: Growing(n_rows, np.float64, lambda t, _: np.zeros(n_rows))
         )
@@ -159,8 +165,8 @@ class Standings:
         return value
 
 
-def _agreeing(interleaved: Interleaved) -> Growing[np.unsignedinteger[Any]]:
-    answers = [variant.answers for variant in interleaved.variants]
+def _agreeing(interleaved: Interleaved, ballot: int) -> Growing[np.unsignedinteger[Any]]:
+    answers = [variant.ballots[ballot] for variant in interleaved.variants]
 
     def after(t: int, runs: Counts) -> Counts:
         this = interleaved.at(t, answers)
@@ -223,13 +229,13 @@ def _heaviest(
 
 
 class WeightedVotes:
-    """Weighted votes over interleaved samples, after any number of them.
+    """Weighted votes over interleaved samples, after any number of them, in one ballot.
 
     ``weights`` (n_samples,) is what the vote at each interleaved place counts.
     """
 
-    def __init__(self, interleaved: Interleaved, weights: Floats) -> None:
-        self._interleaved, self._weights = interleaved, weights
+    def __init__(self, interleaved: Interleaved, weights: Floats, ballot: int = 0) -> None:
+        self._interleaved, self._weights, self._ballot = interleaved, weights, ballot
         self._totals: Floats = np.empty((0, interleaved.n_rows))
         self._answers = np.empty((0, interleaved.n_rows), dtype=np.int16)
 
@@ -268,7 +274,7 @@ class WeightedVotes:
         """Know the weight of each of the first ``upto`` samples' answers, summed in their order."""
         if len(self._totals) == upto:
             return
-        self._answers = self._interleaved.answers(upto).astype(np.int16)
+        self._answers = self._interleaved.cast(self._ballot, upto).astype(np.int16)
         self._totals = np.where(self._answers == ABSTAINED, 0.0, self._weights[:upto, None])
         for t in range(1, upto):
             for before in range(t):

@@ -1,10 +1,16 @@
-"""Stored samples as arrays: what every trial of a generation is judged on."""
+"""Stored samples as arrays: what every trial of a generation is judged on.
+
+Where votes are taken field by field they may elect an object that no sample is. How many there are
+is the product of the fields' values, so they are not laid out: ``ElectedScores`` judges one when a
+vote elects it, by the task's metric, and remembers it.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +22,14 @@ from tierwise.errors import UnsupportedError
 from tierwise.schema import Turn, Variant
 from tierwise.schema.result import FailedItems
 from tierwise.stats.intervals import Floats
+from tierwise.strategies import Sample
+from tierwise.tasks import AnswerSpec, Item, Metric
 
 Codes = npt.NDArray[np.int16]
 
 ABSTAINED = -1
 NO_QUERY = -1
-_OF_TURNS = ("fresh", "match", "ended", "failed")
+_NOT_ALL = ("fields", "fresh", "match", "ended", "failed")
 _COLUMNS = ("answers", "score", "prompt_usd", "completion_usd", "latency_s")
 
 
@@ -40,6 +48,9 @@ class VariantTable:
         latency_s: seconds.
         scores: verifier scores by name (``mean_logprob`` …), NaN where there is none.
         takes_n: samples of one round share one call.
+        fields: (n_items, n_samples, n_fields), codes of the values of each field within its item,
+            the same over all variants; ``ABSTAINED`` where the sample is. None where answers are
+            voted on whole.
         fresh: of queries, how many passages each brought that its chain did not have; ``NO_QUERY``
             where it asked none. None for other turns.
         match: of queries, the largest share of its words that one of these passages has.
@@ -55,6 +66,7 @@ class VariantTable:
     latency_s: Floats
     scores: Mapping[str, Floats] = field(default_factory=dict)
     takes_n: bool = True
+    fields: Codes | None = None
     fresh: Codes | None = None
     match: Floats | None = None
     ended: npt.NDArray[np.bool_] | None = None
@@ -96,19 +108,84 @@ class VariantTable:
 
         def kept(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
             nothing = {"f": np.nan, "b": False}.get(values.dtype.kind, ABSTAINED)
-            return np.where(beyond, values.dtype.type(nothing), values)
+            mask = beyond.reshape(beyond.shape + (1,) * (values.ndim - 2))
+            return np.where(mask, values.dtype.type(nothing), values)
 
         return self._map(kept)
 
     def _map(self, cut: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> VariantTable:
-        arrays = {name: cut(getattr(self, name)) for name in _COLUMNS}
+        arrays: dict[str, Any] = {name: cut(getattr(self, name)) for name in _COLUMNS}
         scores = {name: cut(values) for name, values in self.scores.items()}
-        arrays |= {name: cut(values) for name, values in self._of_turns().items()}
-        return VariantTable(**arrays, scores=scores, takes_n=self.takes_n)
+        return VariantTable(**arrays, **self._if_any(cut), scores=scores, takes_n=self.takes_n)
 
-    def _of_turns(self) -> dict[str, npt.NDArray[Any]]:
+    def _if_any(
+        self, cut: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = lambda values: values
+    ) -> dict[str, npt.NDArray[Any]]:
         """The arrays that not every variant has."""
-        return {n: v for n in _OF_TURNS if (v := getattr(self, n)) is not None}
+        return {n: cut(v) for n in _NOT_ALL if (v := getattr(self, n)) is not None}
+
+    def sample(self, item: int, column: int) -> Sample:
+        """One sample as strategies see it; answers and values are their codes."""
+        at = item, column
+        scores = {name: float(values[at]) for name, values in self.scores.items()}
+        answer = None if self.answers[at] == ABSTAINED else str(self.answers[at])
+        voted = self.fields if answer is not None else None
+        fields = () if voted is None else tuple(map(str, voted[at]))
+        fresh = None if self.fresh is None or self.fresh[at] < 0 else int(self.fresh[at])
+        match = 0.0 if self.match is None else float(self.match[at])
+        return Sample(answer, scores, fresh=fresh, match=match, fields=fields)
+
+
+class ElectedScores:
+    """Of one item: the values that its answers' fields have, and what objects of them score.
+
+    Args:
+        judge: the metric of an object with these values, one a field; None: it is not at hand, as
+            in a stored table, which knows the objects that were elected before.
+        known: scores by codes of values.
+    """
+
+    def __init__(
+        self,
+        judge: Callable[[Sequence[str]], float] | None = None,
+        values: Sequence[Sequence[str]] = (),
+        known: Mapping[tuple[int, ...], float] | None = None,
+    ) -> None:
+        self._judge, self.known = judge, dict(known or {})
+        self._codes = [{value: code for code, value in enumerate(of)} for of in values]
+
+    def encode(self, values: Sequence[str]) -> tuple[int, ...]:
+        """The codes of an answer's values; one seen first gets the next code of its field."""
+        while len(self._codes) < len(values):
+            self._codes.append({})
+        pairs = zip(self._codes, values, strict=True)
+        return tuple(codes.setdefault(value, len(codes)) for codes, value in pairs)
+
+    @property
+    def values(self) -> list[list[str]]:
+        """For each field its values, by code."""
+        return [list(codes) for codes in self._codes]
+
+    def score(self, codes: tuple[int, ...]) -> float:
+        """The score of the object with these values; NaN where nobody can say."""
+        if codes not in self.known:
+            if self._judge is None:
+                return math.nan
+            values = (list(of)[code] for of, code in zip(self._codes, codes, strict=True))
+            self.known[codes] = self._judge(list(values))
+        return self.known[codes]
+
+
+def elected_scores(
+    answer: AnswerSpec, metric: Metric, items: Sequence[Item]
+) -> Iterator[ElectedScores]:
+    """One an item, judged by its metric; nothing where answers are voted on whole."""
+
+    def judge(item: Item, values: Sequence[str]) -> float:
+        return metric(answer.elected(values), item)
+
+    for item in items if answer.ballots else ():
+        yield ElectedScores(functools.partial(judge, item))
 
 
 @dataclass(frozen=True)
@@ -119,7 +196,8 @@ class SampleTable:
     with a path, whose samples follow others or begin with a query, and those by which a difficulty
     signal asks the model about the task. Nobody votes by a reply to the latter: it has ``scores``,
     no answer, and the score 0. ``left_out`` are ids of items that are not here, since they failed
-    under every variant.
+    under every variant. ``objects`` has an entry an item where answers are voted on field by
+    field, else it is empty.
     """
 
     item_ids: tuple[str, ...]
@@ -127,6 +205,7 @@ class SampleTable:
     variants: Mapping[Variant, VariantTable]
     nodes: Mapping[Variant, VariantTable] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    objects: tuple[ElectedScores, ...] = ()
 
     @property
     def n_items(self) -> int:
@@ -170,6 +249,7 @@ class SampleTable:
             variants={variant: table.rows(keep) for variant, table in self.variants.items()},
             nodes={variant: table.rows(keep) for variant, table in self.nodes.items()},
             left_out=self.left_out,
+            objects=tuple(self.objects[i] for i in keep) if self.objects else (),
         )
 
     def unanswered(self, variants: Iterable[Variant]) -> npt.NDArray[np.bool_]:
@@ -197,24 +277,28 @@ class SampleTable:
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         index = []
         for i, (variant, table) in enumerate(self.everything.items()):
-            of_turns = table._of_turns()
+            if_any = table._if_any()
             index.append(
                 {
                     "variant": [*variant[:4], [turn.label for turn in variant.path]],
                     "node": variant in self.nodes,
                     "scores": list(table.scores),
                     "takes_n": table.takes_n,
-                    "turns": list(of_turns),
+                    "arrays": list(if_any),
                 }
             )
             arrays |= {f"{i}.{name}": getattr(table, name) for name in _COLUMNS}
-            arrays |= {f"{i}.{name}": values for name, values in of_turns.items()}
+            arrays |= {f"{i}.{name}": values for name, values in if_any.items()}
             arrays |= {f"{i}.scores.{name}": v for name, v in table.scores.items()}
         meta = {
             "item_ids": list(self.item_ids),
             "inputs": [dict(i) for i in self.inputs],
             "variants": index,
             "left_out": list(self.left_out),
+            "objects": [
+                {"values": of.values, "known": sorted([*codes, s] for codes, s in of.known.items())}
+                for of in self.objects
+            ],
         }
         # The stub takes the arrays' names for its own parameter ``allow_pickle``.
         np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
@@ -229,12 +313,18 @@ class SampleTable:
                 variant = _variant(*entry["variant"])
                 part = nodes if entry["node"] else variants
                 part[variant] = VariantTable(
-                    **{name: data[f"{i}.{name}"] for name in (*_COLUMNS, *entry.get("turns", ()))},
+                    **{name: data[f"{i}.{name}"] for name in (*_COLUMNS, *entry.get("arrays", ()))},
                     scores={name: data[f"{i}.scores.{name}"] for name in entry["scores"]},
                     takes_n=entry["takes_n"],
                 )
+            objects = tuple(
+                ElectedScores(
+                    values=of["values"], known={tuple(row[:-1]): row[-1] for row in of["known"]}
+                )
+                for of in meta.get("objects", ())
+            )
         ids, inputs, left_out = (tuple(meta[k]) for k in ("item_ids", "inputs", "left_out"))
-        return cls(ids, inputs, variants, nodes, left_out)
+        return cls(ids, inputs, variants, nodes, left_out, objects)
 
 
 def _variant(

@@ -4,7 +4,8 @@ Both senders hand over the parsed body of a chat completion in OpenAI's form. Wh
 does not depend on who received it.
 
 **Texts.** ``content`` is a string or a list of parts, of which the text parts are read; a thought in
-front (``<think>…</think>``) is no part of the text. A choice that ended by an error is no answer.
+front (``<think>…</think>``) is no part of the text. Calls of tools are held by the text too, see
+``tool_calls``. A choice that ended by an error is no answer.
 
 **Tokens.** The usage of a call is the sum over its choices, and is split among them by their
 log-probabilities where each carries some, else by the length of what each said. It is corrected
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple, TypeGuard
 from tierwise.llm.base import Call, Completion, Failure, Result
 from tierwise.llm.faults import Fault, brief, classify_answer
 from tierwise.llm.limits import prompt_tokens_bound
+from tierwise.tasks.tool_calls import read_tool_calls, tool_text
 
 LONGEST_ANSWER_BYTES = 32_000_000
 """Bytes of one answer, unpacked: what a call for many samples with log-probabilities may take."""
@@ -157,9 +159,9 @@ class AnswerReader:
         """Prompt tokens of a call, and whether they are estimated."""
         messages, key = call.request.messages, call.request.key
         words = sum(len(m.content.split()) for m in messages)
-        size = sum(len(m.content.encode("utf-8", "replace")) for m in messages)
+        size = call.request.prompt_bytes
         known = self._prompt_tokens.get(key, 0)
-        most = 4 * prompt_tokens_bound(messages) + 20_000
+        most = 4 * prompt_tokens_bound(call.request) + 20_000
         if reported is not None and max(1, 3 * words // 4) <= reported <= most:
             self._prompt_tokens[key] = max(known, reported)
             if len(self._prompt_tokens) > REMEMBERED_PROMPTS:
@@ -332,6 +334,9 @@ def _add_delta(choice: dict[str, Any], row: Mapping[str, Any]) -> None:
     message = choice.setdefault("message", {"content": ""})
     delta = row.get("delta") or row.get("message")
     delta = delta if isinstance(delta, dict) else {}
+    for part in delta.get("tool_calls") or ():
+        if isinstance(part, dict):
+            _add_call(message.setdefault("tool_calls", []), part)
     for name in ("content", "reasoning_content", "reasoning", "refusal"):
         if isinstance(part := delta.get(name), str):
             message[name] = (message.get(name) or "") + part
@@ -342,6 +347,19 @@ def _add_delta(choice: dict[str, Any], row: Mapping[str, Any]) -> None:
     logprobs = row.get("logprobs")
     if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
         choice.setdefault("logprobs", {"content": []})["content"] += logprobs["content"]
+
+
+def _add_call(calls: list[dict[str, Any]], part: Mapping[str, Any]) -> None:
+    """Put a piece of a call to the others of its index; one without an index goes on the last."""
+    place = part.get("index", max(0, len(calls) - 1))
+    if not isinstance(place, int) or not 0 <= place <= len(calls):
+        raise Fault("malformed", "a call of a tool in the stream is out of order", billed=True)
+    if place == len(calls):
+        calls.append({"id": part.get("id"), "function": {"name": "", "arguments": ""}})
+    given = part.get("function")
+    for name, text in given.items() if isinstance(given, dict) else ():
+        if name in ("name", "arguments") and isinstance(text, str):
+            calls[place]["function"][name] += text
 
 
 def _in_order(rows: object) -> list[Mapping[str, Any]]:
@@ -369,6 +387,11 @@ def _choice(row: Mapping[str, Any]) -> _Choice:
     if not text and isinstance(message.get("refusal"), str):
         text, finish_reason = message["refusal"], "content_filter"
     text, inner = _without_thought(text)
+    calls = read_tool_calls(message)
+    if calls:
+        text = tool_text(text, calls)
+    if finish_reason in ("stop", "tool_calls"):
+        finish_reason = "tool_calls" if calls else "stop"
     choice = _Choice(text, thought or inner, _logprobs(row), finish_reason)
     error = row.get("error")
     if finish_reason == "error" or error:

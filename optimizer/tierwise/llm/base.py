@@ -28,6 +28,12 @@ UNFINISHED = frozenset({"length", "content_filter"})
 """``finish_reason`` of completions that were cut: by the cap on tokens, or by a filter."""
 
 
+IN_PROMPT = ("tools", "response_format")
+"""Parameters that providers write into the prompt, and bill as part of it."""
+TOOLS_BYTES = 2000
+"""More than any provider writes around them; 300 to 700 tokens of instructions are usual."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One exact request: model, messages and every parameter that can change the output."""
@@ -36,6 +42,13 @@ class Request:
     messages: tuple[Message, ...]
     params: Mapping[str, object]
     address: str = ""
+
+    @functools.cached_property
+    def prompt_bytes(self) -> int:
+        """Bytes of all that its prompt is made of: its messages, and the tools and the schema."""
+        said = sum(len(m.content.encode("utf-8", "replace")) for m in self.messages)
+        told = [self.params[name] for name in IN_PROMPT if name in self.params]
+        return said + (len(json.dumps(told)) + TOOLS_BYTES if told else 0)
 
     @functools.cached_property
     def key(self) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.schema import Message
+from tierwise.llm.base import Request
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
@@ -35,15 +35,15 @@ def check_limits(limits: Mapping[str, float], tier: str) -> None:
             raise InputError(f"limit concurrency of tier {tier!r} must be at least 1, got {value}")
 
 
-def prompt_tokens_bound(messages: Sequence[Message]) -> int:
-    """More tokens than ``messages`` can have: a token is at least one byte of UTF-8."""
-    return sum(len(m.content.encode()) + TOKENS_A_MESSAGE for m in messages)
+def prompt_tokens_bound(request: Request) -> int:
+    """More tokens than the prompt can have: a token is at least one byte of UTF-8."""
+    return request.prompt_bytes + TOKENS_A_MESSAGE * len(request.messages)
 
 
-def prompt_tokens_estimate(messages: Sequence[Message]) -> int:
-    """About as many tokens as ``messages`` have: four characters each, as providers count them
-    for their own rate limits before a call."""
-    return sum(len(m.content) // 4 + 4 for m in messages)
+def prompt_tokens_estimate(request: Request) -> int:
+    """About as many tokens as the prompt has: four bytes each, as providers count them for their
+    own rate limits before a call."""
+    return request.prompt_bytes // 4 + 4 * len(request.messages)
 
 
 class RateLimiter:

@@ -16,6 +16,7 @@ from tierwise.errors import InputError
 from tierwise.llm.base import LanguageModel
 from tierwise.llm.limits import check_limits
 from tierwise.schema import Tier, TierSpec
+from tierwise.schema.tier import STRUCTURED
 
 EMBEDDED, RECORDED, LITELLM = "embedded", "recorded", "litellm"
 
@@ -71,6 +72,13 @@ def tier_of_spec(name: str, spec: TierSpec) -> Tier:
         from tierwise.llm.litellm import check_tier
 
         check_tier(tier)
+    else:
+        for mode, parameters in tier.modes.items():
+            for parameter in parameters.keys() & set(STRUCTURED):
+                raise InputError(
+                    f"mode {mode!r} of tier {tier.name!r} sends {parameter}, which {tier.model} does "
+                    "not take: only a provider's model can be held to a form of answers"
+                )
     return tier
 
 

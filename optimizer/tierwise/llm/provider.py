@@ -224,7 +224,7 @@ class ProviderModel:
         raise ProviderError(self._dead)
 
     async def _attempt(self, call: Call) -> list[Result]:
-        tokens = prompt_tokens_estimate(call.request.messages) + call.n * cap_of(call.request)
+        tokens = prompt_tokens_estimate(call.request) + call.n * cap_of(call.request)
         async with self._gate.slot(tokens):
             fault = None
             while fault is None:
@@ -368,7 +368,7 @@ class ProviderModel:
             self._gate.pause(wait_s)
         if fault.possibly_billed:
             self.traffic.possibly_billed_calls += 1
-            self.traffic.possibly_billed_prompt_tokens += prompt_tokens_bound(call.request.messages)
+            self.traffic.possibly_billed_prompt_tokens += prompt_tokens_bound(call.request)
             self.traffic.possibly_billed_completion_tokens += call.n * cap_of(call.request)
 
 

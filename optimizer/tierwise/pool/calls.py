@@ -144,7 +144,8 @@ def worst_case(calls: Sequence[Call], tier: Tier, *, bounded: bool = True) -> Us
     """
     usd, samples, prompts, completions = 0.0, 0, 0, 0
     for call in calls:
-        prompt = sum(len(m.content.encode()) + TOKENS_PER_MESSAGE for m in call.request.messages)
+        request = call.request
+        prompt = request.prompt_bytes + TOKENS_PER_MESSAGE * len(request.messages)
         completion = most_tokens(call.request.params, tier.name, bounded=bounded) * call.n
         rates = tier.price.at_most(prompt)
         usd += rates.prompt_usd(prompt) + rates.completion_usd(completion, prompt_tokens=prompt)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tierwise.difficulty import read_reply
 from tierwise.errors import unknown_name
-from tierwise.evaluation.table import ABSTAINED, NO_QUERY, SampleTable, VariantTable
+from tierwise.evaluation.table import ABSTAINED, NO_QUERY, SampleTable, VariantTable, elected_scores
 from tierwise.llm import UNFINISHED, Request
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Trees, rows_of
@@ -105,7 +105,7 @@ def load(
     if unjudged:
         variants = _with_unjudged(variants, unjudged)
     ids, inputs = tuple(i.id for i in items), tuple(i.inputs for i in items)
-    return SampleTable(ids, inputs, variants, nodes)
+    return SampleTable(ids, inputs, variants, nodes, reading.objects)
 
 
 def _owner(variant: Variant, tier: Tier, tiers: Mapping[str, Tier]) -> Tier:
@@ -144,6 +144,14 @@ class Collecting:
         return False
 
 
+class _Read(NamedTuple):
+    """Code and score of an answer, and the codes of its fields where these are voted on."""
+
+    code: int
+    score: float
+    fields: tuple[int, ...]
+
+
 class _Reading:
     """Codes and scores of the answers of each item, the same over all variants."""
 
@@ -157,19 +165,23 @@ class _Reading:
     ) -> None:
         self._task, self._items, self._query, self._verifier = task, items, query, verifier
         self._scorer, self._score = scorer, scorer.score if scorer else task.score
-        self._seen: list[dict[str | None, tuple[int, float]]] = [{} for _ in items]
+        self._seen: list[dict[str | None, _Read]] = [{} for _ in items]
         self._codes = [0] * len(items)
+        self.n_ballots = len(task.answer.ballots)
+        self.objects = tuple(elected_scores(task.answer, task.score, items))
 
-    def read(self, position: int, text: str, turn: Turn, end: str) -> tuple[int, float]:
-        """Code and score of the answer; ``end`` is why the text ended: a cut one has no answer."""
+    def read(self, position: int, text: str, turn: Turn, end: str) -> _Read:
+        """What a text says; ``end`` is why it ended: a cut one has no answer."""
         answer = _answer(self._task.answer, self._query, turn, text, end not in UNFINISHED)
         seen = self._seen[position]
         if answer not in seen:
-            code = ABSTAINED
+            code, fields = ABSTAINED, (ABSTAINED,) * self.n_ballots
             if answer is not None:
                 code = self._codes[position]
                 self._codes[position] += 1
-            seen[answer] = code, self._score(answer, self._items[position])
+                if self.objects:
+                    fields = self.objects[position].encode(self._task.answer.values(answer))
+            seen[answer] = _Read(code, self._score(answer, self._items[position]), fields)
         return seen[answer]
 
     def unjudged(self, rows: Sequence[tuple[Any, ...]], mask: _Mask, first: int) -> _Mask:
@@ -239,6 +251,7 @@ def _variant_table(
     turn: Turn | str,
 ) -> VariantTable:
     answers = np.full(shape, ABSTAINED, dtype=np.int16)
+    fields = np.full((*shape, reading.n_ballots), ABSTAINED, dtype=np.int16)
     score, *columns = (np.full(shape, np.nan) for _ in range(8))
     names = reading.verifiers if isinstance(turn, Turn) else (turn,)
     if isinstance(turn, Turn) and turn.name in (JUDGED_TURN, SELECTING):
@@ -256,7 +269,7 @@ def _variant_table(
         elif isinstance(turn, Turn):
             said = list(zip(position, text, ends, strict=True))
             read_ = [reading.read(p, t, turn, end) for p, t, end in said]
-            answers[at], score[at] = zip(*read_, strict=True)
+            answers[at], score[at], fields[at] = zip(*read_, strict=True)
             for name, scores in verified.items():
                 scores[at] = [reading.verify(name, p, t, turn, end) for p, t, end in said]
         else:
@@ -280,6 +293,7 @@ def _variant_table(
         latency_s=latency_s,
         scores=given | verified,
         takes_n=tier.takes_n,
+        fields=fields if reading.n_ballots else None,
     )
 
 

@@ -8,11 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tierwise.errors import UnsupportedError
-from tierwise.evaluation.table import SampleTable, VariantTable, encode_answers
+from tierwise.evaluation.table import (
+    ABSTAINED,
+    Codes,
+    ElectedScores,
+    SampleTable,
+    VariantTable,
+    elected_scores,
+    encode_answers,
+)
 from tierwise.llm.recorded import RecordedSample, Recording
 from tierwise.schema import Price, Tier, Variant
 from tierwise.stats.intervals import Floats
-from tierwise.tasks import NORMALISERS, AnswerSpec, Item, Metric, verified
+from tierwise.tasks import AnswerSpec, Item, Metric, verified
 
 INVALID = "[invalid]"
 """What published recordings write where no answer could be read: an abstention."""
@@ -48,6 +56,7 @@ def recorded_table(
     chosen = tuple(recording.variants) if variants is None else tuple(variants)
     of = {variant: (others or {}).get(variant.tier or "", (recording, tier)) for variant in chosen}
     grids = {variant: _grid(of[variant][0], variant, items) for variant in chosen}
+    objects = () if metric is None else tuple(elected_scores(answer, metric, items))
     codes = [
         encode_answers(
             [[_answer(sample, answer) for sample in grids[variant][i]] for variant in chosen]
@@ -62,10 +71,12 @@ def recorded_table(
             of[variant][1].price,
             _verified(grids[variant], items, answer, verifiers),
             takes_n=of[variant][1].takes_n,
+            fields=_fields(grids[variant], answer, objects),
         )
         for k, variant in enumerate(chosen)
     }
-    return SampleTable(tuple(i.id for i in items), tuple(i.inputs for i in items), tables)
+    ids, inputs = tuple(i.id for i in items), tuple(i.inputs for i in items)
+    return SampleTable(ids, inputs, tables, objects=objects)
 
 
 _Grid = list[list[RecordedSample | None]]
@@ -88,7 +99,7 @@ def _answer(sample: RecordedSample | None, spec: AnswerSpec) -> str | None:
         return spec.extract(sample.text)
     if sample.answer is None or sample.answer == INVALID:
         return None
-    return NORMALISERS[spec.normalise](sample.answer)
+    return spec.read(sample.answer)
 
 
 def _scores(
@@ -110,6 +121,22 @@ def _scores(
             if sample is not None and sample.error is None:
                 values[i, d] = score(sample, item)
     return values
+
+
+def _fields(grid: _Grid, spec: AnswerSpec, objects: Sequence[ElectedScores]) -> Codes | None:
+    """Codes of the fields that are voted on, (n_items, n_samples, n_fields)."""
+    if not objects:
+        return None
+    none = (ABSTAINED,) * len(spec.ballots)
+    codes = [
+        [
+            of.encode(values) if (values := spec.values(_answer(sample, spec))) else none
+            for sample in row
+        ]
+        for row, of in zip(grid, objects, strict=True)
+    ]
+    shape = len(grid), len(grid[0]) if grid else 0, len(none)
+    return np.array(codes, dtype=np.int16).reshape(shape)
 
 
 def _verified(
@@ -134,6 +161,7 @@ def _variant_table(
     verified: Mapping[str, Floats],
     *,
     takes_n: bool,
+    fields: Codes | None,
 ) -> VariantTable:
     def column(value: Callable[[RecordedSample], float | None]) -> Floats:
         found = [
@@ -162,4 +190,5 @@ def _variant_table(
             if not np.isnan(values).all()
         },
         takes_n=takes_n,
+        fields=fields,
     )

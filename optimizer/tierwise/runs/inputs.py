@@ -109,11 +109,12 @@ def load_task(
         return LoadedTask(
             task, own, path, own, retriever=retriever, judge=judge, verifier=file.judge
         )
+    setting = replace(file.setting, chat=task.chat)
     try:
-        prompts = _chosen(own, file.setting, space)
+        prompts = _chosen(own, setting, space)
         if space and paths_in(space):
             own, prompts = with_turns(own), with_turns(prompts)
-        asked = asking_prompts(written, file.setting, space.signals if space else ())
+        asked = asking_prompts(written, setting, space.signals if space else ())
     except InputError as error:
         raise document.placed(error, ("prompts",)) from None
     return LoadedTask(task, prompts, path, own or prompts, asked, retriever, judge, file.judge)
@@ -143,7 +144,9 @@ def _chosen(
 ) -> tuple[PromptTemplate, ...]:
     wanted = None if space is None else space.prompts.library
     library: tuple[PromptTemplate, ...] = ()
-    if wanted is True or (wanted is None and not own):
+    as_it_is = None if own else setting.as_it_is
+    own = own if as_it_is is None else (as_it_is,)
+    if wanted is True or (wanted is None and (not own or (as_it_is and setting.instruction))):
         library = load_library(setting, None)
     elif wanted:
         library = load_library(setting, wanted)

@@ -228,7 +228,7 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     space = offered(prepared.space, scores_of(task, tier))
     calls = _calls(prepared, tier, variants, variants.candidates)
     first = [of_variant[0].request for of_variant in calls]
-    prompt_bytes = sum(len(m.content.encode()) for r in first for m in r.messages) / len(first)
+    prompt_bytes = sum(request.prompt_bytes for request in first) / len(first)
     counts = SampleCounts.of(space, len(first), most_samples(space))
     whole = search_size.within(task, prepared.space.signals)
     fault, size, enough = "", whole, 0.0
@@ -415,7 +415,7 @@ class _Lengths(NamedTuple):
     def of(cls, tier: Tier, calls: Sequence[Sequence[Call]], *, bounded: bool) -> _Lengths:
         """Measured on rendered requests."""
         each = [call for of_variant in calls for call in of_variant]
-        sizes = [sum(len(m.content.encode()) for m in call.request.messages) for call in each]
+        sizes = [call.request.prompt_bytes for call in each]
         one = [worst_case([call], tier, bounded=bounded).tokens for call in each]
         two = [worst_case([call._replace(n=2)], tier, bounded=bounded).tokens for call in each]
         most = [b - a for a, b in zip(one, two, strict=True)]

@@ -324,4 +324,4 @@ def _prompt_bytes(buyer: Buyer, variants: Variants) -> float:
     """Of the first item's prompts, on average over the variants."""
     first = buyer.task.splits["validation"][0]
     requests = [buyer.request(variant, first) for variant in variants.candidates]
-    return sum(len(m.content.encode()) for r in requests for m in r.messages) / len(requests)
+    return sum(request.prompt_bytes for request in requests) / len(requests)

@@ -153,6 +153,11 @@ class PolicyFile(Strict):
         }
         return all(self.prompts[name].takes_history for name in answering)
 
+    @property
+    def chat(self) -> str | None:
+        """The input that is a chat, whose messages its prompts send; None where none is."""
+        return next((prompt.chat for prompt in self.prompts.values() if prompt.chat), None)
+
     def dumps(self) -> str:
         """The file's text; the same bytes for the same policy."""
         return yaml_io.dump(_flat(yaml_io.plain(self)))

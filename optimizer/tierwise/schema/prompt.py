@@ -23,9 +23,14 @@ from tierwise.schema.fields import IF_ANY, STRICT, LongName, Mapped, Name, Stric
 from tierwise.schema.find import shipped
 from tierwise.schema.turns import JUDGED_TURN, SELECTING, Path, Turns, TurnTemplate
 from tierwise.schema.yaml_io import read, read_as
+from tierwise.tasks.conversation import Conversation, conversation
 
 ANSWER = "answer"
 """The turn of prompts whose completions answer the task."""
+CHAT = "messages"
+"""Role of the slot in a prompt's messages that an input's own messages fill."""
+SYSTEM, LAST = "system", "last"
+"""What a prompt with that slot may use of them: the text of their system, and of the last one."""
 HISTORY = "history"
 """Role of the slot in a prompt's messages that a request's earlier messages fill."""
 
@@ -42,9 +47,11 @@ class Message(NamedTuple):
 
 @with_config(STRICT)
 class _MessageKeys(TypedDict):
-    """A message; ``{role: history}`` is the slot for a request's earlier messages."""
+    """A message; ``{role: history}`` is the slot for a request's earlier messages, ``{role:
+    messages, content: "{{ input }}"}`` that for the messages of an input that is a chat.
+    """
 
-    role: Literal["system", "user", "assistant", "developer", "history"]
+    role: Literal["system", "user", "assistant", "developer", "history", "messages"]
     content: NotRequired[str]
 
 
@@ -164,6 +171,15 @@ class PromptTemplate(Strict):
             messages = (*first, Message("user", user))
         elif system is not None:
             raise InputError(f"prompt {self.id!r} has 'system' and no 'user'")
+        if sum(m.role in (HISTORY, CHAT) for m in messages) > 1:
+            raise InputError(
+                "a prompt has one {role: history} or one {role: messages}", loc=("messages",)
+            )
+        if any(m.role == CHAT and not _PLACEHOLDER.fullmatch(m.content) for m in messages):
+            raise InputError(
+                '{role: messages} names the input that holds them: content: "{{ chat }}"',
+                loc=("messages",),
+            )
         slots = [i for i, m in enumerate(messages) if m.role == HISTORY]
         if len(slots) > 1 or (slots and slots == [len(messages) - 1]):
             raise InputError(
@@ -185,8 +201,15 @@ class PromptTemplate(Strict):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of the placeholders, in order of first use."""
-        return fields_of("\n".join(m.content for m in self.messages))
+        """Names of the inputs that it uses, in order of first use."""
+        used = fields_of("\n".join(m.content for m in self.messages))
+        return tuple(name for name in used if not (self.chat and name in (SYSTEM, LAST)))
+
+    @property
+    def chat(self) -> str | None:
+        """The input whose messages it sends; None where it has no slot for them."""
+        slots = [m.content for m in self.messages if m.role == CHAT]
+        return fields_of(slots[0])[0] if slots else None
 
     @property
     def takes_history(self) -> bool:
@@ -196,13 +219,33 @@ class PromptTemplate(Strict):
     def render(
         self, inputs: Mapping[str, str], history: Sequence[Message] = ()
     ) -> tuple[Message, ...]:
-        """The exact messages for one item's inputs; ``history`` fills the slot, if there is one."""
+        """The exact messages for one item's inputs; ``history`` fills the slot, if there is one.
+
+        The slot of a chat has its messages as they are. Its system's are left out where the prompt
+        has a system text before the slot, and its last where a message after the slot uses ``{{
+        last }}``: so a prompt replaces them, or adds to them.
+
+        Raises:
+            InputError: the input is no chat, or a placeholder names no input.
+        """
+        chat = None if self.chat is None else _chat_of(self.chat, inputs)
+        if chat is not None:
+            inputs = {**inputs, SYSTEM: chat.system_text, LAST: chat.last.content}
         rendered: list[Message] = []
-        for role, content in self.messages:
+        for i, (role, content) in enumerate(self.messages):
             if role == HISTORY:
                 rendered += history
+            elif role == CHAT and chat is not None:
+                own = any(m.role == SYSTEM for m in self.messages[:i])
+                instead = any(LAST in fields_of(m.content) for m in self.messages[i + 1 :])
+                said = (*(() if own else chat.system), *chat.before, chat.last)
+                rendered += [Message(*m) for m in said[: len(said) - instead]]
             else:
-                rendered.append(Message(role, substitute(content, inputs)))
+                text = substitute(content, inputs)
+                if chat is not None and SYSTEM in fields_of(content):
+                    text = text.strip()  # a chat may have no system
+                if text or chat is None:
+                    rendered.append(Message(role, text))
         return tuple(rendered)
 
     def words_of(self, turn: str) -> TurnTemplate:
@@ -218,15 +261,23 @@ class PromptTemplate(Strict):
 
     def with_demonstrations(self, demos: Sequence[tuple[Mapping[str, str], str]]) -> PromptTemplate:
         """This prompt with (inputs, answer text) pairs before the last user message."""
-        *before, last = self.messages
+        at = len(self.messages) - 1
+        before = self.messages[:at]
+        if self.chat is not None:  # before the chat, and after what its system says
+            at = next(i for i, m in enumerate(self.messages) if m.role == CHAT)
+            before = self.messages[:at] or (Message("system", f"{{{{ {SYSTEM} }}}}"),)
         shots: list[Message] = []
         for inputs, answer in demos:
+            asked = self.render(inputs)[-1]
             shots += [
-                Message("user", literal(substitute(last.content, inputs))),
+                Message("user", literal(asked.content)),
                 Message("assistant", literal(answer)),
             ]
         return replace(
-            self, id=f"{self.id}+{len(demos)}", messages=(*before, *shots, last), paraphrases=()
+            self,
+            id=f"{self.id}+{len(demos)}",
+            messages=(*before, *shots, *self.messages[at:]),
+            paraphrases=(),
         )
 
     def variants(self) -> tuple[PromptTemplate, ...]:
@@ -236,6 +287,16 @@ class PromptTemplate(Strict):
             for k, messages in enumerate(self.paraphrases, start=1)
         )
         return (self, *others)
+
+
+def _chat_of(name: str, inputs: Mapping[str, str]) -> Conversation:
+    found = conversation(inputs.get(name, ""))
+    if found is None:
+        raise InputError(
+            f"the prompt sends the messages of the input {name!r}, which is no chat: a list of "
+            '{"role", "content"} that ends with the user'
+        )
+    return found
 
 
 def undefined_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> Iterator[InputError]:
@@ -299,6 +360,15 @@ class Setting:
 
     inputs: tuple[str, ...]
     instruction: str | None = None
+    chat: str | None = None
+    """The input that holds a chat."""
+
+    @property
+    def as_it_is(self) -> PromptTemplate | None:
+        """The prompt that sends a chat's own messages: what production does today."""
+        if self.chat is None:
+            return None
+        return PromptTemplate("as_it_is", (Message(CHAT, f"{{{{ {self.chat} }}}}"),), origin="task")
 
 
 def load_prompts(
@@ -339,7 +409,7 @@ def _check_task_prompt(prompt: PromptTemplate, turns: Collection[str] | None) ->
     """Raise an InputError unless completions of ``prompt`` can be answers, or one of ``turns``."""
     if not prompt.messages:
         raise InputError(f"prompt {prompt.id!r} needs either 'user' (and 'system') or 'messages'")
-    if prompt.messages[-1].role != "user":
+    if prompt.messages[-1].role not in ("user", CHAT):
         raise InputError(f"prompt {prompt.id!r} must end with a message of the user")
     if turns is not None and prompt.turn not in turns:
         raise unknown_name(f"turn of prompt {prompt.id!r}", prompt.turn, turns)
@@ -410,7 +480,13 @@ def choose(prompts: Sequence[PromptTemplate], families: Iterable[str]) -> list[P
 def written_out(prompt: PromptTemplate, setting: Setting) -> PromptTemplate:
     """``prompt`` with ``{{ instruction }}`` and ``{{ input }}`` replaced by what the task says."""
     fields = _kept(setting.inputs)
-    if len(fields) == 1:
+    if setting.chat is not None and prompt.chat is None:
+        return written_out(_around_chat(prompt, setting.chat), setting)
+    if setting.chat is not None:
+        others = "".join(f"{n}: {f}\n" for n, f in fields.items() if n != setting.chat)
+        fields |= _kept((SYSTEM, LAST))
+        everything = others + fields[LAST]
+    elif len(fields) == 1:
         everything = next(iter(fields.values()))
     else:
         everything = "\n".join(f"{name}: {field}" for name, field in fields.items())
@@ -434,6 +510,23 @@ def written_out(prompt: PromptTemplate, setting: Setting) -> PromptTemplate:
         for name, turn in prompt.turns.items()
     }
     return replace(prompt, messages=whole(prompt.messages), paraphrases=paraphrases, turns=turns)
+
+
+def _around_chat(prompt: PromptTemplate, chat: str) -> PromptTemplate:
+    """``prompt`` with the chat before its last message, and its system below that of the chat."""
+
+    def around(messages: Messages) -> Messages:
+        system = f"{{{{ {SYSTEM} }}}}"
+        before = [
+            Message(m.role, f"{system}\n\n{m.content}") if m.role == SYSTEM else m
+            for m in messages[:-1]
+        ]
+        if before and before[0].role != SYSTEM:
+            before.insert(0, Message(SYSTEM, system))
+        return (*before, Message(CHAT, f"{{{{ {chat} }}}}"), messages[-1])
+
+    paraphrases = tuple(around(messages) for messages in prompt.paraphrases)
+    return replace(prompt, messages=around(prompt.messages), paraphrases=paraphrases)
 
 
 def _kept(names: Sequence[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from tierwise.schema.prompt import Message, PromptTemplate, Setting, check_field
 from tierwise.schema.turns import AnswerKeys, RetrieverSpec
 from tierwise.schema.yaml_io import Document, read, read_as
 from tierwise.tasks import (
+    JUDGED,
     METRICS,
     RECORDED,
     SPLITS,
@@ -29,7 +30,7 @@ from tierwise.tasks import (
     named_metric,
 )
 from tierwise.tasks.data_files import Fields
-from tierwise.tasks.task import DEFAULT_SHARES
+from tierwise.tasks.task import DEFAULT_SHARES, ballot_fault
 
 AS_WRITTEN = AnswerSpec(normalise="none")
 """How answers are read for a judge, where nothing else is said: whole, and as they were written."""
@@ -146,6 +147,8 @@ class TaskFile(Strict):
         for i, name in enumerate(self.verifiers):
             if name not in VERIFIERS:
                 yield unknown_name("verifier", name, VERIFIERS, loc=("verifiers", i))
+        if fault := ballot_fault(self.answer, JUDGED if self.judged else self.metric):
+            yield fault
         for name in self.splits:
             if name not in SPLITS:
                 yield unknown_name("split", name, SPLITS, loc=("splits", name))
@@ -224,10 +227,6 @@ class TaskFile(Strict):
         if corpus is not None and not corpus.is_file():
             raise InputError(f"no such file: {self.corpus}", loc=("corpus",))
         return replace(wanted, name=wanted.name or self.name, corpus=corpus)
-
-
-JUDGED = "judge"
-"""Name of the metric whose scores a judge gives (``schema.judge``)."""
 
 
 def unscored(answer: str | None, item: Item) -> float:

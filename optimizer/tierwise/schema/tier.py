@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
@@ -39,6 +39,7 @@ MODE_PARAMETERS = (
     "max_completion_tokens",
     "max_tokens",
     "min_p",
+    "parallel_tool_calls",
     "presence_penalty",
     "reasoning",
     "recorded_mode",
@@ -50,6 +51,8 @@ MODE_PARAMETERS = (
     "stop",
     "suffix",
     "thinking",
+    "tool_choice",
+    "tools",
     "top_k",
     "top_logprobs",
     "top_p",
@@ -74,8 +77,64 @@ def _parameters(parameters: dict[str, Any]) -> dict[str, Any]:
                 hint = " (a variant and its samples set it)"
             error = unknown_name("parameter of a mode", name, MODE_PARAMETERS)
             raise ValueError(error.message + hint)
-    _refuse_addresses({k: v for k, v in parameters.items() if k not in ("response_format", "stop")})
+    for name, check in _FORMS.items():
+        if name in parameters:
+            check(parameters[name])
+    texts = (*_FORMS, "stop")  # a schema describes fields, whatever their names
+    _refuse_addresses({k: v for k, v in parameters.items() if k not in texts})
+    if parameters.keys() & {"tool_choice", "parallel_tool_calls"} and "tools" not in parameters:
+        raise ValueError("tool_choice and parallel_tool_calls are of a mode that sends tools")
     return parameters
+
+
+def _check_response_format(value: Any) -> None:
+    match value:
+        case {"type": "text" | "json_object"} if len(value) == 1:
+            return
+        case {"type": "json_schema", "json_schema": {"name": str(), "schema": dict(), **more}} if (
+            len(value) == 2 and more.keys() <= {"strict", "description"}
+        ):
+            return
+    raise ValueError(
+        "response_format is {type: json_object}, or {type: json_schema, json_schema: {name: …, "
+        "schema: {…}, strict: true}}"
+    )
+
+
+def _check_tools(value: Any) -> None:
+    """Raise unless all are functions: tools of other types send a provider elsewhere."""
+    for tool in value if isinstance(value, list) and value else [{}]:
+        match tool:
+            case {"type": "function", "function": {"name": str(), **more}} if len(
+                tool
+            ) == 2 and more.keys() <= {"description", "parameters", "strict"}:
+                continue
+        raise ValueError(
+            "tools is a list of functions: [{type: function, function: {name: …, description: …, "
+            "parameters: {…}}}]"
+        )
+
+
+def _check_tool_choice(value: Any) -> None:
+    match value:
+        case "none" | "auto" | "required":
+            return
+        case {"type": "function", "function": {"name": str()}} if len(value) == 2:
+            return
+    raise ValueError(
+        "tool_choice is auto, required, none, or {type: function, function: {name: …}}"
+    )
+
+
+_FORMS: Mapping[str, Callable[[Any], None]] = {
+    "response_format": _check_response_format,
+    "tools": _check_tools,
+    "tool_choice": _check_tool_choice,
+}
+"""Parameters that shape an answer, and what they must look like."""
+
+STRUCTURED = (*_FORMS, "parallel_tool_calls")
+"""Parameters by which a call asks for an answer of a form."""
 
 
 def _refuse_addresses(value: Any) -> None:

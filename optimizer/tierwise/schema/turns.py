@@ -7,6 +7,7 @@ side by side and a chain bought to depth B holds the forced answer at every dept
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -136,6 +137,9 @@ _AnswerKeys = TypedDict(
         "normalise": str,
         "digits": Annotated[int, Field(ge=1)],
         "fields": tuple[str, ...],
+        "schema": dict[str, Any],
+        "vote": Literal["fields", "whole"],
+        "units": str,
         "return": Literal["text", "extracted"],
     },
     total=False,
@@ -163,6 +167,9 @@ AnswerKeys = Annotated[
             "normalise": answer.normalise,
             **({} if answer.digits is None else {"digits": answer.digits}),
             **({"fields": answer.fields} if answer.fields else {}),
+            **({"schema": json.loads(answer.schema)} if answer.schema else {}),
+            **({"vote": answer.vote} if answer.vote != "fields" else {}),
+            **({"units": answer.units} if answer.units else {}),
             "return": answer.returns,
         },
     ),

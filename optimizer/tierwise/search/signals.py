@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tierwise.difficulty import SIGNALS, SignalFit, TrainingSamples, asking, fitted_kinds
-from tierwise.evaluation import ABSTAINED, Evaluator, Permutations, SampleTable, VariantTable
+from tierwise.evaluation import Evaluator, Permutations, SampleTable, VariantTable
 from tierwise.schema import Difficulty, Probe, Variant
 from tierwise.search.problem import TierProblem
 from tierwise.search.samples import Samples
 from tierwise.search.selection import SCORE_PER_DOUBLING
 from tierwise.stats.intervals import Floats
 from tierwise.stats.rank import auroc
-from tierwise.strategies import Sample
 
 ASK_SAMPLES = 1
 
@@ -105,7 +104,7 @@ def training_samples(
     """What a signal is fitted to; the first ``probe_samples`` of ``direct`` are a probe's."""
     rows = table.variants[direct]
     probes = [
-        [_sample(rows, item, column) for column in range(probe_samples)]
+        [rows.sample(item, column) for column in range(probe_samples)]
         for item in range(table.n_items)
     ]
     pays = paying(table, direct, think, pays_from, probe_samples)
@@ -122,12 +121,6 @@ def paying(
     quick, slow = table.variants[direct].score[:, skipped:], table.variants[think].score
     ahead: Floats = (slow[:, :, None] - quick[:, None, :] > pays_from).mean(axis=(1, 2))
     return ahead
-
-
-def _sample(rows: VariantTable, item: int, column: int) -> Sample:
-    code = rows.answers[item, column]
-    scores = {name: float(values[item, column]) for name, values in rows.scores.items()}
-    return Sample(None if code == ABSTAINED else str(code), scores)
 
 
 def _pays_from(

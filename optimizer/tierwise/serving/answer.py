@@ -13,6 +13,7 @@ from tierwise.retrieval import Lost, Retrieved
 from tierwise.schema import Usage, Variant
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.live import LiveResult
+from tierwise.tasks.tool_calls import ToolCall, tool_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ class Answer:
         latency_s: seconds from question to answer.
         ended: ``answered``, the limit that ended the request, or ``failed``: no sample to return.
         trace: every sample; ``chosen`` is the index of the one that was returned.
+        fields: where votes elected an object that no sample is, for each of its fields the index of
+            the sample that the value is from; ``chosen`` then has most of them, and ``text`` is the
+            object.
+        tool_calls: those of the chosen sample; ``text`` is then what it says beside them.
     """
 
     text: str
@@ -74,6 +79,8 @@ class Answer:
     finish_reason: str
     chosen: int | None
     trace: tuple[TracedSample, ...]
+    fields: tuple[int, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -111,10 +118,16 @@ def answer_of(
     results = [one.result for one in live]
     chosen = None if outcome.index is None else outcome.samples[outcome.index].sample
     result = None if outcome.index is None else results[outcome.index]
-    text = ""
-    if chosen is not None:
-        extracted = file.answer.returns == "extracted" and chosen.answer is not None
-        text = str(chosen.answer) if extracted else chosen.text
+    text, answer = "", None if chosen is None else chosen.answer
+    tools: tuple[ToolCall, ...] = ()
+    if outcome.fields:
+        text = answer = file.answer.elected(outcome.elected)
+    elif chosen is not None:
+        text = chosen.text
+        if isinstance(result, Completion) and result.finish_reason == "tool_calls":
+            text, tools = tool_parts(text)
+        if file.answer.returns == "extracted" and answer is not None:
+            text = answer
     trace, prompts, completions = [], [], []
     for i, (round_, pays) in enumerate(_rounds_and_payers(outcome)):
         got = results[i]
@@ -126,7 +139,7 @@ def answer_of(
                 prompts.append(got)
     return Answer(
         text=text,
-        answer=None if chosen is None else chosen.answer,
+        answer=answer,
         bucket=bucket_names_of(file)[outcome.bucket],
         signal=outcome.signal,
         samples=len(outcome.samples),
@@ -142,6 +155,8 @@ def answer_of(
         finish_reason=result.finish_reason if isinstance(result, Completion) else "stop",
         chosen=outcome.index,
         trace=tuple(trace),
+        fields=outcome.fields,
+        tool_calls=tools,
     )
 
 

@@ -22,13 +22,22 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tierwise.errors import InputError
 from tierwise.schema import Message
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.answer import Answer
+from tierwise.tasks.conversation import chat_text
 
 log = logging.getLogger("tierwise.serving")
 
 HONOURED = ("model", "messages", "inputs", "seed", "stream", "stream_options")
+SAME: Mapping[str, tuple[Any, ...]] = {
+    "tools": ([],),
+    "tool_choice": ("auto",),
+    "response_format": ({"type": "text"},),
+}
+"""Taken where they are what the policy sends itself, as clients send them with each request; and the
+values here, which ask for nothing."""
 IGNORED = (
     "temperature",
     "top_p",
@@ -47,11 +56,8 @@ IGNORED = (
 REFUSED: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "stop": ([], ""),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "logit_bias": ({},),
@@ -77,7 +83,7 @@ _DEEPEST = 32
 CLIENT_GONE: tuple[int, str | None] = (499, "client_gone")
 """What is counted where the client did not wait; nobody reads it."""
 
-_FINISH_REASONS = ("stop", "length", "content_filter")
+_FINISH_REASONS = ("stop", "length", "content_filter", "tool_calls")
 
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -175,7 +181,8 @@ class PolicyInputs(NamedTuple):
 class ChatRequest(NamedTuple):
     """A request as far as it can be read without its policy.
 
-    ``ignored`` are the names of the parameters that it brings and that change nothing.
+    ``ignored`` are the names of the parameters that it brings and that change nothing; ``same``
+    are those that the policy must send itself.
     """
 
     model: str
@@ -185,6 +192,7 @@ class ChatRequest(NamedTuple):
     stream: bool
     include_usage: bool
     ignored: tuple[str, ...]
+    same: Mapping[str, Any] = {}
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> ChatRequest:
@@ -217,6 +225,11 @@ class ChatRequest(NamedTuple):
             stream=_flag(given, "stream"),
             include_usage=_flag(options, "include_usage"),
             ignored=tuple(name for name in given if name in IGNORED),
+            same={
+                name: given[name]
+                for name, neutral in SAME.items()
+                if name in given and not any(_same(given[name], value) for value in neutral)
+            },
         )
 
 
@@ -236,8 +249,12 @@ def policy_inputs(request: ChatRequest, policy: PolicyFile) -> PolicyInputs:
     only.
 
     Raises:
-        ApiError: 400; there is a message that is not taken, or none, or it is not of that form.
+        ApiError: 400; there is a message that is not taken, or none, or it is not of that form; or
+            the request brings tools or a form of answers that are not the policy's.
     """
+    _check_same(request.same, policy)
+    if policy.chat is not None:
+        return PolicyInputs(_chat_inputs(request, policy))
     messages = request.messages
     history: tuple[Message, ...] = ()
     if policy.takes_history:
@@ -255,6 +272,49 @@ def policy_inputs(request: ChatRequest, policy: PolicyFile) -> PolicyInputs:
     if text is None:
         raise ApiError(400, "there is no user message to fill the policy's input", param="messages")
     return PolicyInputs(_inputs_in(text, policy.inputs), history)
+
+
+def _chat_inputs(request: ChatRequest, policy: PolicyFile) -> dict[str, Any]:
+    """The inputs of a policy that takes a chat: the messages as they are, the others by name."""
+    assert policy.chat is not None
+    inputs = dict(request.inputs or {})
+    if not request.messages and policy.chat not in inputs:
+        raise ApiError(400, "there are no messages", param="messages")
+    if request.messages:
+        try:
+            inputs[policy.chat] = chat_text(list(request.messages))
+        except InputError as error:
+            raise ApiError(400, error.message, param=error.message.partition(" ")[0]) from None
+    if missing := [name for name in policy.inputs if name not in inputs]:
+        raise ApiError(
+            400,
+            f"the input {missing[0]!r} is missing: send it in 'inputs' (extra_body of OpenAI's client)",
+            param="inputs",
+        )
+    return inputs
+
+
+def _check_same(same: Mapping[str, Any], policy: PolicyFile) -> None:
+    """Raise unless every mode that may answer sends these parameters as they are."""
+    answering = {v for bucket in policy.policy.buckets for v in bucket.variants}
+    modes = [policy.tier_of(variant).mode(variant.mode) for variant in answering]
+    for name, value in same.items():
+        sent = [mode.get(name) for mode in modes]
+        if value == "none" and not any("tools" in mode for mode in modes):
+            continue
+        if any(_canonical(own) != _canonical(value) for own in sent):
+            what = "sends none" if all(own is None for own in sent) else "was tuned with another"
+            raise ApiError(
+                400,
+                f"'{name}' is not taken: the policy decides it, and {what} ({name} is part of its "
+                "modes)",
+                param=name,
+                code="unsupported_parameter",
+            )
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _inputs_in(text: str, wanted: Sequence[str]) -> dict[str, Any]:
@@ -326,7 +386,7 @@ def _text(content: Any, at: str) -> str:
 
 
 def _check_parameter(name: str, value: Any) -> None:
-    if name in HONOURED or name in IGNORED:
+    if name in HONOURED or name in IGNORED or name in SAME:
         return
     if name in REFUSED:
         if not any(_same(value, neutral) for neutral in REFUSED[name]):
@@ -337,7 +397,7 @@ def _check_parameter(name: str, value: Any) -> None:
                 code="unsupported_parameter",
             )
         return
-    near = difflib.get_close_matches(name[:64], [*HONOURED, *IGNORED, *REFUSED], n=1)
+    near = difflib.get_close_matches(name[:64], [*HONOURED, *IGNORED, *SAME, *REFUSED], n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     raise ApiError(
         400, f"unknown parameter {_shown(name)}{hint}", param=name[:64], code="unknown_parameter"
@@ -415,7 +475,13 @@ class ChatReply:
 
     def completion(self, answer: Answer) -> dict[str, Any]:
         """The whole reply."""
-        message = {"role": "assistant", "content": answer.text, "refusal": None}
+        calls = [call.body for call in answer.tool_calls]
+        message = {
+            "role": "assistant",
+            "content": answer.text or (None if calls else ""),
+            "refusal": None,
+            **({"tool_calls": calls} if calls else {}),
+        }
         choice = {
             "index": 0,
             "message": message,
@@ -435,8 +501,10 @@ class ChatReply:
 
     def closing(self, answer: Answer, *, include_usage: bool) -> list[bytes]:
         """The events of the chosen answer and the end."""
+        calls = [{"index": i, **call.body} for i, call in enumerate(answer.tool_calls)]
         events = [
             self._chunk({"content": answer.text}, None),
+            *([self._chunk({"tool_calls": calls}, None)] if calls else []),
             self._chunk({}, _finish(answer), tierwise=self.summary(answer)),
         ]
         if include_usage:

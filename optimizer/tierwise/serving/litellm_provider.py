@@ -188,7 +188,10 @@ class PolicyProvider(CustomLLM):  # type: ignore[misc]  # litellm's types are no
 def _response(response: Any, answer: Answer, reply: ChatReply) -> Any:
     """LiteLLM's response object, filled in."""
     body = reply.completion(answer)
-    response.choices[0].message.content = answer.text
+    response.choices[0].message.content = body["choices"][0]["message"]["content"]
+    if answer.tool_calls:
+        calls = [litellm.ChatCompletionMessageToolCall(**c.body) for c in answer.tool_calls]
+        response.choices[0].message.tool_calls = calls
     response.choices[0].finish_reason = body["choices"][0]["finish_reason"]
     response.model = reply.policy
     response.usage = litellm.Usage(**body["usage"])
@@ -208,6 +211,15 @@ def _chunks(answer: Answer, reply: ChatReply) -> Iterator[dict[str, Any]]:
         "usage": None,
         "index": 0,
     }
+    for i, call in enumerate(answer.tool_calls):
+        yield {
+            "text": "",
+            "tool_use": {**call.body, "index": i},
+            "is_finished": False,
+            "finish_reason": "",
+            "usage": None,
+            "index": 0,
+        }
     yield {
         "text": "",
         "tool_use": None,

@@ -247,7 +247,8 @@ class LiveSamples:
         answer = came.said.answer
         scores = _scores(result)
         scores |= verified(self._verifiers, self._inputs, result.text, answer)
-        sample = Sample(answer, scores, text=result.text)
+        fields = self._answer.values(answer)
+        sample = Sample(answer, scores, text=result.text, fields=fields)
         if isinstance(found, Retrieved) and came.said.query is not None:
             brought = news(came.said.query, found, self._had(i))
             sample = sample._replace(fresh=brought.fresh, match=brought.match)

@@ -34,6 +34,7 @@ from tierwise.schema.turns import JUDGED_TURN
 from tierwise.serving.answer import Answer, answer_of
 from tierwise.serving.live import BoundRetriever, LiveSamples, SampleSource
 from tierwise.strategies import Strategy, asks, paths_of
+from tierwise.tasks.conversation import chat_text, conversation
 
 Models = Mapping[str, LanguageModel]
 
@@ -185,6 +186,8 @@ class PolicyRuntime:
     def checked(self, inputs: Mapping[str, object]) -> dict[str, str]:
         """``inputs``, if they are the policy's inputs, all of them and as text.
 
+        A chat may be a list of messages, or the text of the user's only one.
+
         Raises:
             InputError: they are not.
         """
@@ -192,6 +195,13 @@ class PolicyRuntime:
         for name in inputs:
             if name not in wanted:
                 raise unknown_name("input", name, wanted)
+        chat = self.file.chat
+        if chat is not None and chat in inputs:
+            said = inputs[chat]
+            if not isinstance(said, str):
+                inputs = {**inputs, chat: chat_text(said, chat)}
+            elif conversation(said) is None:
+                inputs = {**inputs, chat: chat_text([{"role": "user", "content": said}], chat)}
         for name in wanted:
             if name not in inputs:
                 raise InputError(f"input {name!r} is missing; the policy takes {', '.join(wanted)}")

@@ -26,6 +26,7 @@ from tierwise.strategies._base import (
 )
 from tierwise.strategies.adaptive_consistency import AdaptiveConsistency, leader_confidence
 from tierwise.strategies.best_of_n import BestOfN
+from tierwise.strategies.by_field import Elected, ballots, elect, next_move
 from tierwise.strategies.cascade import Cascade, Stage
 from tierwise.strategies.early_stopping import EarlyStopping
 from tierwise.strategies.judged_best_of_n import JudgedBestOfN
@@ -44,6 +45,7 @@ __all__ = [
     "BestOfN",
     "Cascade",
     "EarlyStopping",
+    "Elected",
     "JudgedBestOfN",
     "Registry",
     "Retrieval",
@@ -59,9 +61,12 @@ __all__ = [
     "Vote",
     "WeightedConsistency",
     "asks",
+    "ballots",
     "build",
+    "elect",
     "interleave",
     "leader_confidence",
+    "next_move",
     "one_answer_ends",
     "paths_in",
     "paths_of",

@@ -32,6 +32,8 @@ class Sample(NamedTuple):
 
     ``scores`` are verifier scores by name (``mean_logprob`` …), higher is better; a verifier that
     has no score for the sample is missing. ``answer`` is canonical, None for an abstention.
+    ``fields`` are the canonical values of an object's fields where these are voted on one by one
+    (``by_field``): the same fields for every sample of a request, none for an abstention.
     ``fresh`` are the passages that its query brought and its chain did not have, None where it
     asked none; ``match`` is the largest share of the query's words that one of them has.
     """
@@ -45,6 +47,7 @@ class Sample(NamedTuple):
     failed: bool = False
     fresh: int | None = None
     match: float = 0.0
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

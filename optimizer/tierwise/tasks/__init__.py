@@ -3,6 +3,7 @@
 from tierwise.tasks.answers import NORMALISERS, AnswerSpec
 from tierwise.tasks.item import Item
 from tierwise.tasks.metrics import (
+    JUDGED,
     METRICS,
     RECORDED,
     Metric,
@@ -15,6 +16,7 @@ from tierwise.tasks.verifiers import VERIFIERS, Verifier, verified
 
 __all__ = [
     "DEFAULT_SHARES",
+    "JUDGED",
     "METRICS",
     "NORMALISERS",
     "RECORDED",

@@ -7,8 +7,6 @@ abstention, which is paid for and never beats an extracted answer.
 
 from __future__ import annotations
 
-import functools
-import json
 import re
 import unicodedata
 from collections import deque
@@ -18,8 +16,18 @@ from typing import Any, Literal
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.tasks.latex import canonical_latex
-from tierwise.tasks.markup import plain_signs, unwrapped, without_emphasis
+from tierwise.tasks.markup import linear_regex, plain_signs, unwrapped, without_emphasis
 from tierwise.tasks.numbers import canonical_integer, canonical_number, rounded
+from tierwise.tasks.objects import (
+    canonical_json,
+    checked_schema,
+    field_values,
+    json_part,
+    object_of,
+    schema_fields,
+)
+from tierwise.tasks.tool_calls import canonical_tool_calls
+from tierwise.tasks.units import canonical_quantity, check_unit
 
 _THOUGHT = re.compile(r".*</think(?:ing)?>\s*(?=\S)", re.DOTALL)
 _WRAPPED = "\"'`*_ "
@@ -59,7 +67,6 @@ _END = re.compile(
 _WHOLE = re.compile(
     r"\\(?:boxed|fbox|text(?:bf|it|rm)?|math(?:bf|rm))\s*\{(.*)\}|\\\((.*)\\\)", re.DOTALL
 )
-_BRACKET = re.compile(r"[{\[]")
 _BETWEEN = re.compile(
     r"\s*[,;|/&+\n]\s*(?:(?:and|und|et|y)\s+)?|\s+(?:and|und|et|y)\s+", re.IGNORECASE
 )
@@ -163,57 +170,6 @@ def canonical_labels(raw: str) -> str | None:
     return ", ".join(sorted(found)) or None
 
 
-def canonical_json(raw: str) -> str | None:
-    """An object or a list in one written form: keys sorted, no white space, 3 for 3.0.
-
-    It may stand in a code fence or in a text; of several the last one counts. A key twice, NaN and
-    what is no JSON are not read.
-    """
-    text = raw
-    decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refused)
-    found: Any = None
-    at = 0
-    while (begin := _BRACKET.search(text, at)) is not None:
-        try:
-            found, at = decoder.raw_decode(text, begin.start())
-        except (ValueError, RecursionError):
-            at = begin.end()
-    if not isinstance(found, dict | list):
-        return None
-    return json.dumps(_settled_json(found), sort_keys=True, ensure_ascii=False)
-
-
-def json_part(canonical: str, fields: Sequence[str]) -> str | None:
-    """These fields of a canonical JSON object; None where it is none or lacks one."""
-    found = json.loads(canonical)
-    if not isinstance(found, dict) or any(name not in found for name in fields):
-        return None
-    return json.dumps({name: found[name] for name in fields}, sort_keys=True, ensure_ascii=False)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key twice")
-    return dict(pairs)
-
-
-def _refused(constant: str) -> Any:
-    raise ValueError(constant)
-
-
-def _settled_json(value: Any) -> Any:
-    match value:
-        case float() if value.is_integer() and abs(value) < 2**53:
-            return int(value)
-        case str():
-            return " ".join(unicodedata.normalize("NFC", value).split())
-        case list():
-            return [_settled_json(each) for each in value]
-        case dict():
-            return {name: _settled_json(each) for name, each in value.items()}
-    return value
-
-
 def _bare(raw: str) -> str:
     text = " ".join(without_emphasis(unwrapped(raw)).replace("$", " ").split()).strip(_WRAPPED)
     said = _SAID.match(text)
@@ -245,25 +201,9 @@ NORMALISERS: dict[str, Callable[[str], str | None]] = {
     "labels": _settled(canonical_labels),
     "latex": canonical_latex,
     "json": canonical_json,
+    "tool_calls": canonical_tool_calls,
 }
 """Name -> the canonical form of an extracted answer, None where it cannot be read."""
-
-
-@functools.lru_cache(maxsize=256)
-def _compile(pattern: str) -> Any:
-    import re2  # 20 ms; only what extracts pays for it
-
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
-        raise InputError(
-            f"answer.extract.regex {pattern!r} is not a regular expression that runs in linear "
-            f"time (RE2 syntax: no look-around, no back-references): {reason}",
-            loc=("extract", "regex"),
-        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,10 +214,15 @@ class AnswerSpec:
     where it has no group: alternatives may have a group each. Of several patterns the first that
     matches counts; where its match cannot be read, those after it look at what follows the match.
     Patterns see full-width letters, other scripts' digits and typographic punctuation as their
-    ASCII signs. ``regex=None`` takes the whole text. With ``digits`` numbers are rounded to so many
-    significant digits, so that votes take near ones for one answer; with ``fields`` only these of
-    an object are the answer. ``returns`` says what a served policy hands out: the text or the
-    answer.
+    ASCII signs.
+    ``regex=None`` takes the whole text. With ``digits`` numbers are rounded to so many significant
+    digits, so that votes take near ones for one answer. With ``units`` numbers are those of a
+    quantity in this unit (``units.py``). ``returns`` says what a served policy hands out: the text
+    or the answer.
+
+    Of JSON, ``schema`` is what an answer must keep to (a JSON Schema or a pydantic model; it is kept
+    as text), else it is an abstention; ``fields`` are those that count, all of a schema's where none
+    are named. Where fields are known they are voted on one by one (``vote="fields"``).
     """
 
     regex: str | tuple[str, ...] | None = None
@@ -286,25 +231,57 @@ class AnswerSpec:
     returns: Literal["text", "extracted"] = "text"
     digits: int | None = None
     fields: tuple[str, ...] = ()
+    schema: Any = None
+    vote: Literal["fields", "whole"] = "fields"
+    units: str | None = None
 
     def __post_init__(self) -> None:
-        if self.fields and self.normalise != "json":
-            raise InputError("answer.fields is for normalise: json", loc=("fields",))
+        for name in ("fields", "schema"):
+            if getattr(self, name) and self.normalise != "json":
+                raise InputError(f"answer.{name} is for normalise: json", loc=(name,))
+        if self.schema is not None:
+            object.__setattr__(self, "schema", checked_schema(self.schema))
+            known = schema_fields(self.schema)
+            for name in self.fields:
+                if name not in known:
+                    raise unknown_name("field of answer.schema", name, known, loc=("fields",))
         if self.digits is not None and not (self.normalise == "number" and self.digits >= 1):
             raise InputError(
                 "answer.digits is at least 1, and for normalise: number", loc=("digits",)
             )
+        if self.units is not None:
+            if self.normalise != "number":
+                raise InputError("answer.units is for normalise: number", loc=("units",))
+            check_unit(self.units)
         if self.normalise not in NORMALISERS:
             raise unknown_name("answer.normalise", self.normalise, NORMALISERS, loc=("normalise",))
         if self.regex is not None and not isinstance(self.regex, str):
             object.__setattr__(self, "regex", tuple(self.regex))
         for pattern in self.patterns:
-            _compile(pattern)
+            linear_regex(pattern, "answer.extract.regex", ("extract", "regex"))
 
     @property
     def patterns(self) -> tuple[str, ...]:
         """The patterns, in the order in which they are tried."""
         return (self.regex,) if isinstance(self.regex, str) else self.regex or ()
+
+    @property
+    def ballots(self) -> tuple[str, ...]:
+        """The fields that are voted on one by one; none: answers are voted on whole."""
+        return self._fields if self.vote == "fields" else ()
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return self.fields or (schema_fields(self.schema) if self.schema else ())
+
+    def values(self, answer: str | None) -> tuple[str, ...]:
+        """What a canonical answer votes for in each ballot; nothing of an abstention."""
+        fields = self.ballots
+        return field_values(answer, fields) if fields and answer is not None else ()
+
+    def elected(self, values: Sequence[str]) -> str:
+        """The canonical answer with these values, one a ballot."""
+        return object_of(self.ballots, values)
 
     def extract(self, text: str) -> str | None:
         """The canonical answer in ``text``, or None where there is none; a thought is no answer."""
@@ -314,7 +291,7 @@ class AnswerSpec:
             return self.read(text)
         plain, begin = plain_signs(text), 0
         for pattern in self.patterns:
-            matches = _compile(pattern).finditer(plain[begin:])
+            matches = linear_regex(pattern, "answer.extract.regex").finditer(plain[begin:])
             found = next(matches if self.take == "first" else iter(deque(matches, 1)), None)
             if found is None:
                 continue
@@ -329,12 +306,18 @@ class AnswerSpec:
 
     def read(self, raw: str) -> str | None:
         """The canonical form of an answer that stands alone; None where it cannot be read."""
-        found = NORMALISERS[self.normalise](raw)
+        if self.schema is not None:
+            found = canonical_json(raw, self.schema)
+        elif self.units is not None:
+            found = canonical_quantity(raw, self.units)
+        else:
+            found = NORMALISERS[self.normalise](raw)
         if found is None:
             return None
         if self.digits is not None:
             return rounded(found, self.digits)
-        return json_part(found, self.fields) if self.fields else found
+        fields = self._fields
+        return json_part(found, fields, required=self.schema is None) if fields else found
 
     def canonical(self, answer: str) -> str:
         """The canonical form of a gold answer; one that the rule cannot read stays as it is."""

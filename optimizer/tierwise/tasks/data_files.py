@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from tierwise.errors import InputError, raise_any, unknown_name
 from tierwise.tasks.answers import AnswerSpec
+from tierwise.tasks.conversation import answer_of_chat, chat_text, is_messages
 from tierwise.tasks.item import Item
 
 _Row = tuple[int, dict[str, Any]]
@@ -553,8 +554,12 @@ def _draft(
     source = row if nested is None else nested
     fields = fields or Fields()
     found: dict[str, Any] = {}
+    answered: str | None = None
     for name in inputs:
         value = _found(source, fields.inputs.get(name, name), "input")
+        if is_messages(value):
+            answered = answered or answer_of_chat(value)
+            value = chat_text(value, fields.inputs.get(name, name), answered=True)
         options = _options_of(value) if nested is None else None
         found[name] = _documents(value) if options is None else options
     values = {
@@ -564,7 +569,11 @@ def _draft(
         for name, value in found.items()
     }
     options = next((v for v in found.values() if isinstance(v, _Options)), None)
-    wanted = _found(row, fields.target, "target")
+    column = unicodedata.normalize("NFC", fields.target)
+    if answered is not None and column not in row:
+        wanted: Any = answered
+    else:
+        wanted = _found(row, fields.target, "target")
     targets = _targets(wanted, fields, "" if answer is None else answer.normalise)
     own_id = row.get(unicodedata.normalize("NFC", fields.id))
     named = own_id not in (None, "") and not _is_nan(own_id)
@@ -573,7 +582,7 @@ def _draft(
 
 def _targets(value: Any, fields: Fields, form: str) -> list[str]:
     """The right answers: one, or those of a list; a JSON value or a set where that is the form."""
-    if form == "json" and isinstance(value, dict | list):
+    if form in ("json", "tool_calls") and isinstance(value, dict | list):
         return [json.dumps(value, ensure_ascii=False)]
     if isinstance(value, dict):  # SQuAD's answers, DROP's, TriviaQA's
         listed = next((value[n] for n in ("text", "spans") if isinstance(value.get(n), list)), None)

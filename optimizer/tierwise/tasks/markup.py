@@ -8,8 +8,12 @@ emphasises or encloses an answer: ``**42**``, ``\boxed{42}``, ``\(42\)``, ``42</
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
+from typing import Any
+
+from tierwise.errors import InputError, Loc
 
 _ALIKE = {
     **dict.fromkeys("−–‒‐‑﹣⁻", "-"),
@@ -86,3 +90,25 @@ def unwrapped(raw: str) -> str:
 def without_emphasis(text: str) -> str:
     """``text`` without the asterisks, underscores and backquotes of Markdown."""
     return _EMPHASIS.sub("", text) if any(sign in text for sign in "*`_") else text
+
+
+@functools.lru_cache(maxsize=512)
+def linear_regex(pattern: str, where: str, loc: Loc = ()) -> Any:
+    """``pattern`` compiled by RE2, which runs in linear time whatever the text; ``where`` it stands.
+
+    Raises:
+        InputError: it is no such pattern.
+    """
+    import re2  # 20 ms; only what extracts pays for it
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
+        raise InputError(
+            f"{where} {pattern!r} is not a regular expression that runs in linear time (RE2 syntax: "
+            f"no look-around, no back-references): {reason}",
+            loc=loc,
+        ) from None

@@ -20,17 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from tierwise.errors import InputError, UnsupportedError, unknown_name
-from tierwise.tasks.answers import AnswerSpec, canonical_json, canonical_labels, canonical_text
+from tierwise.tasks.answers import AnswerSpec, canonical_labels, canonical_text
 from tierwise.tasks.item import Item
 from tierwise.tasks.latex import latex_equal, require_math_verify
 from tierwise.tasks.markup import plain_signs
 from tierwise.tasks.numbers import canonical_number
+from tierwise.tasks.objects import canonical_json
+from tierwise.tasks.units import canonical_quantity, check_unit
 
 Metric = Callable[[str | None, Item], float]
 """(canonical answer or None, item) -> score in [0, 1]."""
 
 RECORDED = "recorded"
 """The score that a recording carries; a table of recorded samples takes it from there."""
+JUDGED = "judge"
+"""Name of the metric whose scores a judge gives (``schema.judge``)."""
 
 
 def exact_match(spec: AnswerSpec) -> Metric:
@@ -80,21 +84,31 @@ def contains(spec: AnswerSpec) -> Metric:
     return score
 
 
-def numeric(spec: AnswerSpec, absolute: float = 0.0, relative: float = 0.0) -> Metric:
+def numeric(
+    spec: AnswerSpec, absolute: float = 0.0, relative: float = 0.0, units: str | None = None
+) -> Metric:
     """1 where the answer is a number within ``absolute`` or ``relative`` (of the target) of it.
 
+    Both are in ``units``, those of ``answer.units`` where left out.
+
     Raises:
-        InputError: a tolerance is negative.
+        InputError: a tolerance is negative, or there is no such unit.
     """
     if not (absolute >= 0 and relative >= 0):
         raise InputError("numeric: a tolerance must not be negative")
+    unit = units or spec.units
+    if unit is not None:
+        check_unit(unit)
 
     def score(answer: str | None, item: Item) -> float:
-        said = None if answer is None else canonical_number(answer)
+        said = None if answer is None else read(answer)
         if said is None:
             return 0.0
-        golds = (canonical_number(target) for target in item.targets)
+        golds = map(read, item.targets)
         return float(any(gold is not None and _within(said, gold) for gold in golds))
+
+    def read(text: str) -> str | None:
+        return canonical_number(text) if unit is None else canonical_quantity(text, unit)
 
     def _within(said: str, gold: str) -> bool:
         most = max(Fraction(absolute), Fraction(relative) * abs(Fraction(gold)))
@@ -210,6 +224,9 @@ def named_metric(value: Any, spec: AnswerSpec, folder: Path | None = None) -> tu
         for parameter, number in given.items():
             if parameter not in names:
                 raise unknown_name(f"parameter of {name}", str(parameter), names)
+            of_texts = "str" in str(inspect.signature(made).parameters[str(parameter)].annotation)
+            if of_texts and isinstance(number, str):
+                continue
             if isinstance(number, bool) or not isinstance(number, int | float):
                 raise InputError(f"metric.{name}.{parameter} must be a number, got {number!r}")
     shown = ", ".join(f"{key}={number}" for key, number in given.items())

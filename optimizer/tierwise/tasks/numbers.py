@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple
 
 from tierwise.tasks.markup import unwrapped, without_emphasis
 
@@ -85,17 +86,30 @@ def canonical_number(raw: str) -> str | None:
     and what follows as an explanation (``42, since …``, ``42 (6 times 7)``) is left out. What reads
     as two numbers, a range or a sum is none.
     """
+    for part in _parts(_plain(raw)):
+        value = _quantity(part)
+        if value is not None:
+            return value
+    return None
+
+
+def numbers_with_units(raw: str) -> Iterator[tuple[Fraction, str]]:
+    """Each number that ``raw`` may say, with the unit behind it as it is written, or ``""``."""
+    for part in _parts(_plain(raw)):
+        if (found := _number(part)) is not None:
+            words, value = found.unit.split(), found.value
+            if words and words[0].casefold() in _SCALES:
+                value *= _SCALES[words.pop(0).casefold()]
+            yield value, " ".join(words)
+
+
+def _plain(raw: str) -> str:
     text = without_emphasis(unwrapped(_FRAC.sub(_slashed, raw)))
     text = text.replace("{,}", ",").replace("\\!", "").replace("\\", "")
     text = _VULGAR.sub(
         lambda m: f"{m[1]} {unicodedata.normalize('NFKC', m[2]).replace('⁄', '/')}".strip(), text
     )
-    text = _TEN_TO.sub(lambda m: "e" + (m[1] or m[2]).translate(_RAISED), text)
-    for part in _parts(text):
-        value = _quantity(part)
-        if value is not None:
-            return value
-    return None
+    return _TEN_TO.sub(lambda m: "e" + (m[1] or m[2]).translate(_RAISED), text)
 
 
 def _slashed(fraction: re.Match[str]) -> str:
@@ -121,7 +135,20 @@ def _parts(text: str) -> Iterator[str]:
         yield whole.rpartition("=")[2]
 
 
+class _Number(NamedTuple):
+    value: Fraction
+    unit: str
+    currency: bool
+
+
 def _quantity(text: str) -> str | None:
+    found = _number(text)
+    scale = None if found is None else _scale(found.unit, found.currency)
+    return None if found is None or scale is None else written_number(found.value * scale)
+
+
+def _number(text: str) -> _Number | None:
+    """A number and what stands behind it."""
     if not text.isascii():  # emoji, and vowel signs of units in other scripts
         text = "".join(
             c for c in text if c == "°" or unicodedata.category(c) not in ("So", "Mn", "Mc")
@@ -136,9 +163,6 @@ def _quantity(text: str) -> str | None:
     match = _QUANTITY.fullmatch(text.strip("$ ") if text.count("$") == 2 else text)
     if match is None or (match["sign"] and match["inner"]):
         return None
-    scale = _scale(match["unit"], bool(match["currency"]))
-    if scale is None:
-        return None
     if len(text) > _LONGEST:
         return None
     if match["digits"]:
@@ -150,10 +174,11 @@ def _quantity(text: str) -> str | None:
         value = int(match["whole"] or 0) + Fraction(int(match["top"]), int(match["bottom"]))
     else:
         return None
-    return _written(value * scale * (-1 if "-" in (match["sign"], match["inner"]) else 1))
+    sign = -1 if "-" in (match["sign"], match["inner"]) else 1
+    return _Number(sign * value, match["unit"], bool(match["currency"]))
 
 
-def _written(value: Fraction) -> str:
+def written_number(value: Fraction) -> str:
     """``value`` as a decimal, or as ``p/q`` where it has no end as one."""
     rest = value.denominator
     for prime in (2, 5):
@@ -176,7 +201,7 @@ def rounded(number: str, digits: int) -> str:
         return number
     most = (Decimal(value.numerator) / Decimal(value.denominator)).adjusted()
     unit = Fraction(10) ** (most - digits + 1)
-    return _written(round(value / unit) * unit)
+    return written_number(round(value / unit) * unit)
 
 
 def canonical_integer(raw: str) -> str | None:

@@ -11,9 +11,10 @@ from typing import Any, Self
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.tasks.answers import AnswerSpec
+from tierwise.tasks.conversation import conversation
 from tierwise.tasks.data_files import Fields, load_items
 from tierwise.tasks.item import Item
-from tierwise.tasks.metrics import METRICS, RECORDED, Metric, callable_metric, named_metric
+from tierwise.tasks.metrics import JUDGED, METRICS, RECORDED, Metric, callable_metric, named_metric
 from tierwise.tasks.verifiers import VERIFIERS
 
 SPLITS = ("train", "validation", "test")
@@ -51,6 +52,8 @@ class Task:
             raise InputError(f"task {self.name!r} has no items")
         if self.scorer is None and self.metric not in METRICS:
             raise unknown_name("metric", self.metric, METRICS)
+        if fault := ballot_fault(self.answer, self.metric):
+            raise fault
         for name in self.verifiers:
             if name not in VERIFIERS:
                 raise unknown_name("verifier", name, VERIFIERS)
@@ -133,12 +136,31 @@ class Task:
         return self.scorer or METRICS[self.metric](self.answer)
 
     @functools.cached_property
+    def chat(self) -> str | None:
+        """The input that holds a chat in every item; None where none does."""
+        for name in self.inputs:
+            if all(conversation(item.inputs[name]) is not None for item in self.items):
+                return name
+        return None
+
+    @functools.cached_property
     def items_sha256(self) -> str:
         """Hash over the contents of all items, in any order."""
         digest = hashlib.sha256()
         for sha in sorted(item.content_sha256 for item in self.items):
             digest.update(sha.encode())
         return digest.hexdigest()
+
+
+def ballot_fault(answer: AnswerSpec, metric: object) -> InputError | None:
+    """Why votes field by field cannot be scored by a metric of that name; None where they can."""
+    if not answer.ballots or metric not in (RECORDED, JUDGED):
+        return None
+    return InputError(
+        f"votes field by field may elect an object that no sample is, and the metric {metric!r} has "
+        "scores of samples alone: set answer.vote: whole, or a metric that scores any answer",
+        loc=("answer",),
+    )
 
 
 def _reader(answer: AnswerSpec | None, metric: object) -> AnswerSpec | None:

@@ -23,12 +23,13 @@ from tierwise.strategies import (
     PLAIN_PATHS,
     STRATEGIES,
     Ask,
-    Return,
+    Elected,
     Sample,
     Seen,
     Strategy,
     build,
     interleave,
+    next_move,
     paths_of,
     width_of,
 )
@@ -149,6 +150,21 @@ class StrategyConformance:
                 )
                 assert (one.rounds, one.chosen) == (other.rounds, other.chosen)
 
+    def test_votes_by_field_as_it_votes_on_whole_answers(self) -> None:
+        """One field is the answer; a field that all samples agree in changes nothing."""
+        for spec, strategy in self.built():
+            for samples, n_variants in worlds(spec, strategy):
+                whole = walk_strategy(strategy, samples, n_variants=n_variants)
+                for more in ((), ("same",)):
+                    by_field = [
+                        d if d.answer is None else d._replace(fields=(d.answer, *more))
+                        for d in samples
+                    ]
+                    walk = walk_strategy(strategy, by_field, n_variants=n_variants)
+                    assert walk.rounds[: len(whole.rounds)] == whole.rounds
+                    if walk.rounds == whole.rounds:
+                        assert walk.samples[walk.chosen].answer == whole.answer
+
     def built(self) -> Iterator[tuple[StrategySpec, Strategy]]:
         """Every setting with its strategy."""
         for spec in self.specs:
@@ -256,12 +272,12 @@ def walk_strategy(
     samples, left = tuple(seen), list(outputs)
     rounds: tuple[int, ...] = ()
     while True:
-        move = strategy.step(Seen(samples, n_variants))
-        if isinstance(move, Return):
-            assert 0 <= move.index < len(samples), (
-                f"{strategy} returns sample {move.index}: not seen"
+        move = next_move(strategy, Seen(samples, n_variants))
+        if isinstance(move, Elected):
+            assert 0 <= move.sample < len(samples), (
+                f"{strategy} returns sample {move.sample}: not seen"
             )
-            return StrategyWalk(samples, rounds, move.index)
+            return StrategyWalk(samples, rounds, move.sample)
         assert move.n >= 1, f"{strategy} asks for {move.n} samples"
         assert move.n <= len(left), f"{strategy} asks for more than its max_samples"
         assert len(move.variants) in (0, move.n), f"{strategy}: one variant for each sample"
@@ -295,10 +311,10 @@ def _as_asked(
         if move.turn == "query" and not said.failed and len(samples) % 3:
             fresh = len(samples) % 2 * move.passages
             match = len(samples) % 5 / 4 if fresh else 0.0
-            said = said._replace(answer=None, fresh=fresh, match=match)
+            said = said._replace(answer=None, fields=(), fresh=fresh, match=match)
         elif move.turn in (JUDGED_TURN, SELECTING) and not said.failed:
             n = max(move.passages, 1)
-            said = said._replace(answer=None, scores={move.turn: float(1 + len(samples) % n)})
+            said = said._replace(answer=None, fields=(), scores={move.turn: float(1 + len(samples) % n)})
         elif move.turn == "critique":
-            said = said._replace(answer=None)
+            said = said._replace(answer=None, fields=())
         yield said

@@ -205,7 +205,7 @@ def _example(
     texts: Mapping[tuple[int, Variant, int], str],
 ) -> Example:
     outcome, columns = went.replayed.outcome, went.replayed.columns
-    shown = []
+    shown, returned = [], outcome.fields or (outcome.index,)
     for i, (variant, column) in enumerate(zip(outcome.variants, columns, strict=True)):
         rows, text = test.of(variant), texts.get((went.item, variant, column))
         code, score = int(rows.answers[went.item, column]), float(rows.score[went.item, column])
@@ -216,7 +216,7 @@ def _example(
         read_as = f"{'no answer' if code == ABSTAINED else read_as} · scores {score:g}"
         if variant in test.nodes and not variant.path:
             read_as = "asked before the answer"
-        shown.append(ShownSample(variant.label, read_as, i == outcome.index, text))
+        shown.append(ShownSample(variant.label, read_as, i in returned, text))
     return Example(
         went.score >= _RIGHT,
         len(outcome.rounds),
