@@ -38,7 +38,7 @@ def judge(values: Sequence[str]) -> float:
 def random_objects(seed: int, n_fields: int = 3, missing: bool = False) -> SampleTable:
     """A random table whose answers are objects of fields with up to three values each."""
     table, rng = random_table(seed, n_items=6, missing=missing), np.random.default_rng([seed, 1])
-    objects = tuple(ElectedScores(judge) for _ in range(table.n_items))
+    objects = tuple(ElectedScores(lambda values: [judge(values)]) for _ in range(table.n_items))
     variants = {}
     for variant, rows in table.variants.items():
         shape = rows.answers.shape
@@ -92,16 +92,23 @@ def test_items_without_all_samples_are_unsupported_and_change_no_other(spec: str
     np.testing.assert_array_equal(score[1:], others.score)
 
 
-def test_a_stored_table_knows_the_objects_that_were_elected(tmp_path: Path) -> None:
+def test_a_stored_table_knows_the_objects_that_were_elected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table, path = random_objects(7), tmp_path / "tables.npz"
     policy = uniform(VARIANTS[0], StrategySpec.of("self_consistency", samples=5))
     before = Evaluator(table).evaluate(policy)
+    monkeypatch.setattr("tierwise.evaluation.table.MOST_JUDGED", 0)
     table.save(path)
     stored = SampleTable.load(path)
     np.testing.assert_array_equal(Evaluator(stored).evaluate(policy).score, before.score)
     other = uniform(VARIANTS[1], StrategySpec.of("self_consistency", samples=7))
     assert np.isnan(Evaluator(stored).evaluate(other).score).any()  # never guessed
-    assert np.isfinite(Evaluator(table).evaluate(other).score).all()
+    score = Evaluator(table).evaluate(other).score
+    monkeypatch.undo()
+    table.save(path)  # few values: all that could be elected are judged
+    known = Evaluator(SampleTable.load(path)).evaluate(other).score
+    np.testing.assert_array_equal(known, score)
 
 
 # --- a noisy extractor with known probabilities ---

@@ -84,8 +84,8 @@ class Orders(Recorded):
         return replace(table, variants=variants, objects=objects)
 
 
-def _share_of_oslo(values: Sequence[str]) -> float:
-    return float("Oslo" in "".join(values))
+def _share_of_oslo(values: Sequence[str]) -> list[float]:
+    return [float("Oslo" in "".join(values))]
 
 
 def expected(policy: Policy, table: SampleTable, orders: Orders, item: int) -> dict:

@@ -66,6 +66,28 @@ class TestWeighted(MetricConformance):
     right = (("new york", item("New York")),)
 
 
+class TestWeightedWithParameters(MetricConformance):
+    metric = staticmethod(
+        named_metric({"weighted": {"numeric": {"weight": 2, "relative": 0.1}, "f1": 1}}, TEXT)[1]
+    )
+    right = (("100", item("100")),)
+
+
+class TestRouge(MetricConformance):
+    metric = staticmethod(METRICS["rouge"](TEXT))
+    right = (("the cat sat", item("The cat sat.")), ("ünï 油 ½", item("Ünï 油 ½")))
+
+
+class TestRougeTwo(MetricConformance):
+    metric = staticmethod(named_metric({"rouge": {"kind": "rouge2"}}, TEXT)[1])
+    right = (("the cat sat", item("The cat sat.")),)
+
+
+class TestBleu(MetricConformance):
+    metric = staticmethod(METRICS["bleu"](TEXT))
+    right = (("the cat sat on the mat", item("The cat sat on the mat.")), ("yes", item("Yes")))
+
+
 class TestLabels(AnswerFormConformance):
     read = staticmethod(NORMALISERS["labels"])
     alike = (
@@ -119,6 +141,10 @@ class TestRoundedNumbers(AnswerFormConformance):
         ({"json_fields": {"a": 3, "b": 1}}, '{"a": 1}', '{"a": 1, "b": 2}', 0.75),
         ({"json_fields": {"a": 1}}, '{"a": "X", "b": 9}', '{"a": "x", "b": 1}', 1.0),
         ({"weighted": {"exact_match": 3, "f1": 1}}, "denver", "denver broncos", 1 / 6),
+        ({"weighted": {"numeric": {"weight": 3, "relative": 0.1}, "f1": 1}}, "95", "100", 0.75),
+        ("rouge", "the cat", "the cat sat on", 2 / 3),
+        ({"rouge": {"kind": "rouge1"}}, "cat the", "the cat", 1.0),
+        ("bleu", "a dog ran", "the cat sat on the mat", 0.0),
     ],
 )
 def test_scores(metric, answer, target, right):

@@ -8,6 +8,7 @@ from tierwise.evaluation.replay import (
     column_of,
     replay_columns,
     replay_item,
+    replay_parts,
     replay_table,
     samples_asked,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "encode_answers",
     "replay_columns",
     "replay_item",
+    "replay_parts",
     "replay_table",
     "samples_asked",
 ]

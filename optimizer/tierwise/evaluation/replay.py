@@ -5,6 +5,8 @@ This is the contract that the vectorised path (``evaluator``) must equal to the 
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -37,6 +39,16 @@ class Replayed(NamedTuple):
         if codes := tuple(map(int, self.outcome.elected)):
             return table.objects[item].score(codes)
         return float(table.of(self.outcome.variants[index]).score[item, self.columns[index]])
+
+    def parts(self, table: SampleTable, item: int) -> list[float]:
+        """The parts of that metric; none where it has none."""
+        index, n = self.outcome.index, table.n_parts
+        if index is None:
+            return [0.0] * n
+        if codes := tuple(map(int, self.outcome.elected)):
+            return list(table.objects[item].scores(codes)[1:]) or [math.nan] * n
+        parts = table.of(self.outcome.variants[index]).parts
+        return [] if parts is None else parts[item, self.columns[index]].tolist()
 
 
 def replay_item(
@@ -87,6 +99,17 @@ def replay_columns(
             round_ = rounds.send(sampled)
     except StopIteration as end:
         return Replayed(end.value, tuple(columns))
+
+
+def replay_parts(policy: Policy, table: SampleTable) -> list[float]:
+    """The mean of each part of a weighted metric over the items that ``policy`` answers, as
+    ``replay_table`` does; none where the metric has no parts."""
+    strategies, rows = strategies_of(policy), []
+    for item in range(table.n_items):
+        with contextlib.suppress(UnsupportedError):
+            went = replay_columns(policy, table, item, strategies=strategies)
+            rows.append(went.parts(table, item))
+    return np.mean(rows, axis=0).tolist() if rows and rows[0] else []
 
 
 def replay_table(policy: Policy, table: SampleTable) -> Evaluation:

@@ -8,6 +8,7 @@ vote elects it, by the task's metric, and remembers it.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,13 +24,15 @@ from tierwise.schema import Turn, Variant
 from tierwise.schema.result import FailedItems
 from tierwise.stats.intervals import Floats
 from tierwise.strategies import Sample
-from tierwise.tasks import AnswerSpec, Item, Metric
+from tierwise.tasks import AnswerSpec, Item, Metric, parts_of
 
 Codes = npt.NDArray[np.int16]
 
 ABSTAINED = -1
 NO_QUERY = -1
-_NOT_ALL = ("fields", "fresh", "match", "ended", "failed")
+MOST_JUDGED = 256
+"""Objects of an item that are judged when its table is stored."""
+_NOT_ALL = ("fields", "parts", "fresh", "match", "ended", "failed")
 _COLUMNS = ("answers", "score", "prompt_usd", "completion_usd", "latency_s")
 
 
@@ -51,6 +54,7 @@ class VariantTable:
         fields: (n_items, n_samples, n_fields), codes of the values of each field within its item,
             the same over all variants; ``ABSTAINED`` where the sample is. None where answers are
             voted on whole.
+        parts: (n_items, n_samples, n_parts), the parts of a weighted metric. None of another.
         fresh: of queries, how many passages each brought that its chain did not have; ``NO_QUERY``
             where it asked none. None for other turns.
         match: of queries, the largest share of its words that one of these passages has.
@@ -67,6 +71,7 @@ class VariantTable:
     scores: Mapping[str, Floats] = field(default_factory=dict)
     takes_n: bool = True
     fields: Codes | None = None
+    parts: Floats | None = None
     fresh: Codes | None = None
     match: Floats | None = None
     ended: npt.NDArray[np.bool_] | None = None
@@ -140,16 +145,16 @@ class ElectedScores:
     """Of one item: the values that its answers' fields have, and what objects of them score.
 
     Args:
-        judge: the metric of an object with these values, one a field; None: it is not at hand, as
-            in a stored table, which knows the objects that were elected before.
-        known: scores by codes of values.
+        judge: the metric of an object with these values, one a field, and its parts; None: it is
+            not at hand, as in a stored table, which knows the objects that were elected before.
+        known: scores and parts by codes of values.
     """
 
     def __init__(
         self,
-        judge: Callable[[Sequence[str]], float] | None = None,
+        judge: Callable[[Sequence[str]], Sequence[float]] | None = None,
         values: Sequence[Sequence[str]] = (),
-        known: Mapping[tuple[int, ...], float] | None = None,
+        known: Mapping[tuple[int, ...], Sequence[float]] | None = None,
     ) -> None:
         self._judge, self.known = judge, dict(known or {})
         self._codes = [{value: code for code, value in enumerate(of)} for of in values]
@@ -166,11 +171,22 @@ class ElectedScores:
         """For each field its values, by code."""
         return [list(codes) for codes in self._codes]
 
+    def judge_all(self) -> None:
+        """Judge every object that could be elected, where these are few."""
+        sizes = [len(codes) for codes in self._codes]
+        if self._judge is not None and math.prod(sizes) <= MOST_JUDGED:
+            for codes in itertools.product(*map(range, sizes)):
+                self.scores(codes)
+
     def score(self, codes: tuple[int, ...]) -> float:
         """The score of the object with these values; NaN where nobody can say."""
+        return self.scores(codes)[0]
+
+    def scores(self, codes: tuple[int, ...]) -> Sequence[float]:
+        """The score and its parts."""
         if codes not in self.known:
             if self._judge is None:
-                return math.nan
+                return (math.nan,)
             values = (list(of)[code] for of, code in zip(self._codes, codes, strict=True))
             self.known[codes] = self._judge(list(values))
         return self.known[codes]
@@ -181,8 +197,9 @@ def elected_scores(
 ) -> Iterator[ElectedScores]:
     """One an item, judged by its metric; nothing where answers are voted on whole."""
 
-    def judge(item: Item, values: Sequence[str]) -> float:
-        return metric(answer.elected(values), item)
+    def judge(item: Item, values: Sequence[str]) -> Sequence[float]:
+        elected = answer.elected(values)
+        return [m(elected, item) for m in (metric, *(part.metric for part in parts_of(metric)))]
 
     for item in items if answer.ballots else ():
         yield ElectedScores(functools.partial(judge, item))
@@ -211,6 +228,12 @@ class SampleTable:
     def n_items(self) -> int:
         """Number of items."""
         return len(self.item_ids)
+
+    @property
+    def n_parts(self) -> int:
+        """Parts of the metric; 0 where it has none."""
+        of = next((rows.parts for rows in self.variants.values() if rows.parts is not None), None)
+        return 0 if of is None else int(of.shape[2])
 
     @property
     def everything(self) -> dict[Variant, VariantTable]:
@@ -273,7 +296,13 @@ class SampleTable:
         )
 
     def save(self, path: Path) -> None:
-        """Write as compressed ``.npz`` without pickles."""
+        """Write as compressed ``.npz`` without pickles.
+
+        A stored table has no metric. It knows the objects that were elected, and where an item has
+        few values, all that could be: what is not known is NaN to whoever reads the table.
+        """
+        for of in self.objects:
+            of.judge_all()
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         index = []
         for i, (variant, table) in enumerate(self.everything.items()):
@@ -296,7 +325,10 @@ class SampleTable:
             "variants": index,
             "left_out": list(self.left_out),
             "objects": [
-                {"values": of.values, "known": sorted([*codes, s] for codes, s in of.known.items())}
+                {
+                    "values": of.values,
+                    "known": sorted([codes, list(s)] for codes, s in of.known.items()),
+                }
                 for of in self.objects
             ],
         }
@@ -319,7 +351,8 @@ class SampleTable:
                 )
             objects = tuple(
                 ElectedScores(
-                    values=of["values"], known={tuple(row[:-1]): row[-1] for row in of["known"]}
+                    values=of["values"],
+                    known={tuple(codes): scores for codes, scores in of["known"]},
                 )
                 for of in meta.get("objects", ())
             )

@@ -20,7 +20,7 @@ from tierwise.schema import ANSWER, JudgeVerifier, Tier, Turn, Variant, read_tur
 from tierwise.schema.judge import number_of
 from tierwise.schema.turns import JUDGED_TURN, ROOT, SELECTING
 from tierwise.stats.intervals import Floats
-from tierwise.tasks import VERIFIERS, AnswerSpec, Item, Task
+from tierwise.tasks import VERIFIERS, AnswerSpec, Item, Task, parts_of
 
 _Mask = npt.NDArray[np.bool_]
 
@@ -145,11 +145,13 @@ class Collecting:
 
 
 class _Read(NamedTuple):
-    """Code and score of an answer, and the codes of its fields where these are voted on."""
+    """Code and score of an answer, the codes of its fields where these are voted on, and the parts
+    of the score."""
 
     code: int
     score: float
     fields: tuple[int, ...]
+    parts: tuple[float, ...] = ()
 
 
 class _Reading:
@@ -168,6 +170,7 @@ class _Reading:
         self._seen: list[dict[str | None, _Read]] = [{} for _ in items]
         self._codes = [0] * len(items)
         self.n_ballots = len(task.answer.ballots)
+        self.parts = parts_of(task.score)
         self.objects = tuple(elected_scores(task.answer, task.score, items))
 
     def read(self, position: int, text: str, turn: Turn, end: str) -> _Read:
@@ -181,7 +184,9 @@ class _Reading:
                 self._codes[position] += 1
                 if self.objects:
                     fields = self.objects[position].encode(self._task.answer.values(answer))
-            seen[answer] = _Read(code, self._score(answer, self._items[position]), fields)
+            item = self._items[position]
+            parts = tuple(part.metric(answer, item) for part in self.parts)
+            seen[answer] = _Read(code, self._score(answer, item), fields, parts)
         return seen[answer]
 
     def unjudged(self, rows: Sequence[tuple[Any, ...]], mask: _Mask, first: int) -> _Mask:
@@ -252,6 +257,7 @@ def _variant_table(
 ) -> VariantTable:
     answers = np.full(shape, ABSTAINED, dtype=np.int16)
     fields = np.full((*shape, reading.n_ballots), ABSTAINED, dtype=np.int16)
+    parts = np.full((*shape, len(reading.parts)), np.nan)
     score, *columns = (np.full(shape, np.nan) for _ in range(8))
     names = reading.verifiers if isinstance(turn, Turn) else (turn,)
     if isinstance(turn, Turn) and turn.name in (JUDGED_TURN, SELECTING):
@@ -269,7 +275,7 @@ def _variant_table(
         elif isinstance(turn, Turn):
             said = list(zip(position, text, ends, strict=True))
             read_ = [reading.read(p, t, turn, end) for p, t, end in said]
-            answers[at], score[at], fields[at] = zip(*read_, strict=True)
+            answers[at], score[at], fields[at], parts[at] = zip(*read_, strict=True)
             for name, scores in verified.items():
                 scores[at] = [reading.verify(name, p, t, turn, end) for p, t, end in said]
         else:
@@ -294,6 +300,7 @@ def _variant_table(
         scores=given | verified,
         takes_n=tier.takes_n,
         fields=fields if reading.n_ballots else None,
+        parts=parts if reading.parts else None,
     )
 
 

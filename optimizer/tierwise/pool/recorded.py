@@ -20,7 +20,7 @@ from tierwise.evaluation.table import (
 from tierwise.llm.recorded import RecordedSample, Recording
 from tierwise.schema import Price, Tier, Variant
 from tierwise.stats.intervals import Floats
-from tierwise.tasks import AnswerSpec, Item, Metric, verified
+from tierwise.tasks import AnswerSpec, Item, Metric, parts_of, verified
 
 INVALID = "[invalid]"
 """What published recordings write where no answer could be read: an abstention."""
@@ -72,6 +72,7 @@ def recorded_table(
             _verified(grids[variant], items, answer, verifiers),
             takes_n=of[variant][1].takes_n,
             fields=_fields(grids[variant], answer, objects),
+            parts=_parts(grids[variant], items, answer, metric, variant),
         )
         for k, variant in enumerate(chosen)
     }
@@ -123,6 +124,15 @@ def _scores(
     return values
 
 
+def _parts(
+    grid: _Grid, items: Sequence[Item], spec: AnswerSpec, metric: Metric | None, variant: Variant
+) -> Floats | None:
+    """(n_items, n_samples, n_parts) of a weighted metric."""
+    parts = () if metric is None else parts_of(metric)
+    of_each = [_scores(grid, items, spec, part.metric, variant) for part in parts]
+    return np.stack(of_each, axis=-1) if of_each else None
+
+
 def _fields(grid: _Grid, spec: AnswerSpec, objects: Sequence[ElectedScores]) -> Codes | None:
     """Codes of the fields that are voted on, (n_items, n_samples, n_fields)."""
     if not objects:
@@ -162,6 +172,7 @@ def _variant_table(
     *,
     takes_n: bool,
     fields: Codes | None,
+    parts: Floats | None,
 ) -> VariantTable:
     def column(value: Callable[[RecordedSample], float | None]) -> Floats:
         found = [
@@ -191,4 +202,5 @@ def _variant_table(
         },
         takes_n=takes_n,
         fields=fields,
+        parts=parts,
     )

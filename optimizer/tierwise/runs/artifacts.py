@@ -23,7 +23,7 @@ from tierwise.analysis import ablation, signals
 from tierwise.analysis.prompts import prompt_ranks, sensitivities, techniques
 from tierwise.analysis.tier_files import JudgedPolicies, TierFiles
 from tierwise.errors import InputError, TierwiseError
-from tierwise.evaluation import Permutations, SampleTable
+from tierwise.evaluation import Permutations, SampleTable, replay_parts
 from tierwise.llm.models import RECORDED, fingerprint_of, kind_of
 from tierwise.pool import Billed, SamplePool
 from tierwise.pool.judging import remarks_on_judge
@@ -40,6 +40,7 @@ from tierwise.schema.result import (
     ItemCounts,
     JudgeSummary,
     Measured,
+    MetricPartSummary,
     PlannedTier,
     ProposerUsage,
     RunPlan,
@@ -59,7 +60,7 @@ from tierwise.search.study import StudyRound, described, journal_of
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import SMALL_SAMPLE
 from tierwise.strategies import asks, build, paths_of
-from tierwise.tasks import Item
+from tierwise.tasks import Item, parts_of
 
 T = TypeVar("T")
 
@@ -377,12 +378,22 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
         ),
         studies=tuple(study_round.name for study_round in found.study_rounds),
         end=found.end,
+        metric_parts=_metric_parts(found),
     )
 
 
 def _baseline(found: TierResult) -> Measured:
     held_out = found.held_out
     return ablation.measured(found.baseline, held_out.evaluations[found.baseline], held_out.table)
+
+
+def _metric_parts(found: TierResult) -> dict[str, MetricPartSummary]:
+    """The parts of a weighted metric, as serving would have answered the test items."""
+    parts, table = parts_of(found.problem.task.score), found.held_out.table
+    chosen = found.points[found.chosen].policy
+    before, after = (replay_parts(policy, table) for policy in (found.baseline, chosen))
+    rows = zip(parts, before, after, strict=True) if before and after else ()
+    return {part.name: MetricPartSummary(part.weight, a, b) for part, a, b in rows}
 
 
 def _items_jsonl(items: Sequence[Item]) -> str:

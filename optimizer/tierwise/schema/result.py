@@ -608,6 +608,15 @@ class ItemCounts(Written):
 
 
 @dataclass(frozen=True)
+class MetricPartSummary(Written):
+    """A part of a weighted metric on the test items, under the baseline and the job's point."""
+
+    weight: float
+    baseline: float | None
+    chosen: float | None
+
+
+@dataclass(frozen=True)
 class TierSummary(Written):
     """What a run found on one tier.
 
@@ -628,6 +637,7 @@ class TierSummary(Written):
         end: why the search bought no more.
         remarks: what the samples show beside their scores: cut by a cap, refused, estimated tokens.
         judge: who scored the answers, where the task's metric is a judge.
+        metric_parts: those of a weighted metric, by name.
     """
 
     model: str
@@ -655,6 +665,7 @@ class TierSummary(Written):
     remarks: tuple[str, ...] = ()
     judge: JudgeSummary | None = None
     gate_mode: GateMode = "require"
+    metric_parts: Mapping[str, MetricPartSummary] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.operating_point not in self.operating_points:

@@ -7,6 +7,7 @@ dollars an item than the full policy (or the cheapest there is), and judged on t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -108,7 +109,8 @@ def oracle_bound(
             variant: rows.columns(np.arange(parity, rows.n_samples, 2))
             for variant, rows in table.variants.items()
         }
-        evaluator = Evaluator(SampleTable(table.item_ids, table.inputs, variants), permutations)
+        half = replace(table, variants=variants, nodes={})
+        evaluator = Evaluator(half, permutations)
         halves.append(np.array([evaluator.evaluate(Policy((recipe,))).score for recipe in recipes]))
     supported = ~(np.isnan(halves[0]).any(axis=1) | np.isnan(halves[1]).any(axis=1))
     first, second = halves[0][supported], halves[1][supported]

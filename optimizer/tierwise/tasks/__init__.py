@@ -9,6 +9,7 @@ from tierwise.tasks.metrics import (
     Metric,
     callable_metric,
     named_metric,
+    parts_of,
     python_metric,
 )
 from tierwise.tasks.task import DEFAULT_SHARES, SPLITS, Task, assign_splits
@@ -30,6 +31,7 @@ __all__ = [
     "assign_splits",
     "callable_metric",
     "named_metric",
+    "parts_of",
     "python_metric",
     "verified",
 ]

@@ -15,9 +15,10 @@ import traceback
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tierwise.errors import InputError, UnsupportedError, unknown_name
 from tierwise.tasks.answers import AnswerSpec, canonical_labels, canonical_text
@@ -160,21 +161,109 @@ def json_fields(spec: AnswerSpec, **weights: float) -> Metric:
     return score
 
 
-def weighted(spec: AnswerSpec, **weights: float) -> Metric:
+def rouge(spec: AnswerSpec, kind: str = "rougeL") -> Metric:
+    """The F-measure of ROUGE (Lin, 2004) against the best target, by rouge-score, over all letters.
+
+    ``kind`` is rouge1, rouge2, rougeL or rougeLsum.
+
+    Raises:
+        InputError: rouge-score is not installed (``tierwise[texts]``), or there is no such kind.
+    """
+    if kind not in ROUGE:
+        raise unknown_name("metric.rouge.kind", kind, ROUGE)
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError:
+        raise InputError("rouge needs rouge-score: pip install 'tierwise[texts]'") from None
+    scorer = RougeScorer([kind], tokenizer=_Words())
+
+    def score(answer: str | None, item: Item) -> float:
+        if answer is None:
+            return 0.0
+        golds = map(spec.canonical, item.targets)
+        return max(float(scorer.score(gold, answer)[kind].fmeasure) for gold in golds)
+
+    return score
+
+
+ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+
+
+class _Words:
+    """A tokenizer of rouge-score: words of any script, where its own knows ASCII alone."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return re.findall(r"\w+", unicodedata.normalize("NFC", text).casefold())
+
+
+def bleu(spec: AnswerSpec) -> Metric:
+    """Sentence BLEU against all targets, by sacrebleu with its effective order, from 0 to 1.
+
+    Raises:
+        InputError: sacrebleu is not installed (``tierwise[texts]``).
+    """
+    try:
+        from sacrebleu.metrics import BLEU
+    except ImportError:
+        raise InputError("bleu needs sacrebleu: pip install 'tierwise[texts]'") from None
+    scorer = BLEU(effective_order=True)
+
+    def score(answer: str | None, item: Item) -> float:
+        if answer is None or not answer.strip():
+            return 0.0
+        found = scorer.sentence_score(answer, [spec.canonical(gold) for gold in item.targets])
+        return min(1.0, max(0.0, float(found.score) / 100))
+
+    return score
+
+
+class MetricPart(NamedTuple):
+    """A metric that is a part of another, and what it weighs."""
+
+    name: str
+    metric: Metric
+    weight: float
+
+
+@dataclass(frozen=True)
+class WeightedMetric:
+    """The mean of other metrics by weight; reports show each."""
+
+    parts: tuple[MetricPart, ...]
+
+    def __call__(self, answer: str | None, item: Item) -> float:
+        """The weighted mean."""
+        total = sum(part.weight for part in self.parts)
+        return sum(part.weight * part.metric(answer, item) for part in self.parts) / total
+
+
+def parts_of(metric: Metric) -> tuple[MetricPart, ...]:
+    """The parts of a weighted metric; none of any other."""
+    return metric.parts if isinstance(metric, WeightedMetric) else ()
+
+
+def weighted(spec: AnswerSpec, **weights: Any) -> Metric:
     """The mean of other metrics by name, with these weights: ``{exact_match: 0.7, f1: 0.3}``.
+
+    One with parameters has its weight among them: ``{numeric: {weight: 2, relative: 0.01}}``.
 
     Raises:
         InputError: no such metric, or a weight is no positive number.
     """
-    if not weights or not all(isinstance(w, int | float) and w > 0 for w in weights.values()):
+    parts = []
+    for name, given in weights.items():
+        rest = dict(given) if isinstance(given, Mapping) else {}
+        weight = rest.pop("weight", None) if isinstance(given, Mapping) else given
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+            raise InputError(
+                "weighted: give metrics with weights above 0, such as {exact_match: 1}, or "
+                "{numeric: {weight: 2, relative: 0.01}}"
+            )
+        shown, metric = named_metric({name: rest} if rest else name, spec)
+        parts.append(MetricPart(shown, metric, float(weight)))
+    if not parts:
         raise InputError("weighted: give metrics with weights above 0, such as {exact_match: 1}")
-    parts = [(named_metric(name, spec)[1], weight) for name, weight in weights.items()]
-    total = sum(weights.values())
-
-    def score(answer: str | None, item: Item) -> float:
-        return sum(weight * metric(answer, item) for metric, weight in parts) / total
-
-    return score
+    return WeightedMetric(tuple(parts))
 
 
 METRICS: dict[str, Callable[..., Metric]] = {
@@ -185,6 +274,8 @@ METRICS: dict[str, Callable[..., Metric]] = {
     "set_f1": set_f1,
     "json_fields": json_fields,
     "math_equal": math_equal,
+    "rouge": rouge,
+    "bleu": bleu,
     "weighted": weighted,
     RECORDED: recorded,
 }

@@ -271,6 +271,12 @@ def judge_section(run: RunFiles) -> Built:
     return Built(ByTier(judged) if judged else None)
 
 
+def parts_section(run: RunFiles) -> Built:
+    """Each part of a weighted metric, of each tier; nothing for other metrics."""
+    found = tuple((name, tier.summary.metric_parts) for name, tier in run.tiers.items())
+    return Built(ByTier(found) if any(parts for _, parts in found) else None)
+
+
 def escalation_section(run: RunFiles) -> Built:
     """Never, always, and where it pays, of each tier that may escalate; nothing without one."""
     found = tuple((name, tier.summary.escalation) for name, tier in run.tiers.items())

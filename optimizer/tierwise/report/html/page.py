@@ -51,6 +51,7 @@ SECTION_GROUPS = {
         SectionSpec("cheapest", "Cheapest policy for a target score", results.cheapest_section),
     ),
     "Explanations": (
+        SectionSpec("parts", "Parts of the metric", explanations.parts_section),
         SectionSpec("judge", "The judge", explanations.judge_section),
         SectionSpec("ablation", "Ablation", explanations.ablation_section),
         SectionSpec("trials", "Search trials and Pareto front", explanations.trials_section),
