@@ -11,6 +11,7 @@ import pytest
 
 from tests.llm.test_litellm_samples import call, opened, texts, tier
 from tests.loopback import Loopback
+from tierwise.llm import Request
 from tierwise.llm.limits import RateLimiter, prompt_tokens_bound
 from tierwise.schema import Message
 
@@ -114,7 +115,7 @@ def test_a_pause_holds_all_that_is_not_out_yet() -> None:
 
 
 def test_the_bound_on_prompt_tokens_counts_bytes() -> None:
-    assert prompt_tokens_bound([Message("user", "äöü")]) >= 6
+    assert prompt_tokens_bound(Request("m", (Message("user", "äöü"),), {})) >= 6
 
 
 @pytest.mark.parametrize("takes_n", [True, False])

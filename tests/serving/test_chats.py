@@ -18,6 +18,7 @@ from openai import BadRequestError, OpenAI
 import tierwise as tw
 from tests.loopback import Loopback, Said
 from tests.serving.loopback import served
+from tierwise.llm.models import open_model
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.gateway import AccessRules, Gateway
@@ -92,16 +93,17 @@ def client(run: tuple[tw.Run, Loopback], tmp_path: Path) -> Iterator[OpenAI]:
     policy = replace(run[0].policies["small"], name="desk")
     tier = replace(policy.tier, api_base=run[1].url)
 
-    def opened(file: PolicyFile) -> PolicyRuntime:
-        from tierwise.llm.models import open_model
+    model = open_model(tier)
 
-        return PolicyRuntime(file, open_model(tier))
+    def opened(file: PolicyFile) -> PolicyRuntime:
+        return PolicyRuntime(file, model)
 
     gate = Gateway(
         PolicyRegistry([policy.save(tmp_path / "desk.yaml")], opened), AccessRules("127.0.0.1", ())
     )
     with served(gate.app) as base, OpenAI(base_url=f"{base}/v1", api_key="none") as client:
         yield client
+    model.close()
 
 
 def test_the_gateway_takes_messages_as_they_are(
@@ -132,8 +134,6 @@ def test_what_it_cannot_send_is_refused(client: OpenAI, messages: list[Any], say
 
 def test_a_library_takes_messages_or_a_question(run: tuple[tw.Run, Loopback]) -> None:
     policy = run[0].policies["small"]
-    from tierwise.llm.models import open_model
-
     model = open_model(replace(policy.tier, api_base=run[1].url))
     with PolicyRuntime(policy, model) as runtime:
         assert runtime.answer_sync(messages=chat(2)).answer == "returns"

@@ -46,6 +46,25 @@ retriever_option = click.option(
     help="What a retriever's name stands for here: a corpus (JSONL) or an address.",
 )
 
+
+def _bind_normaliser(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
+    from pathlib import Path
+
+    from tierwise.tasks.user_code import bind_normaliser
+
+    for value in values:
+        bind_normaliser(Path(value).name, Path(value.rpartition(":")[0]).parent)
+
+
+normaliser_option = click.option(
+    "--normaliser",
+    multiple=True,
+    callback=_bind_normaliser,
+    expose_value=False,
+    metavar="FILE.py:FUNCTION",
+    help="The function that reads a policy's answers, where its task has one. It is run.",
+)
+
 _OPTIONS = (
     click.argument("job", required=False, type=click.Path(dir_okay=False), metavar="[JOB.yaml]"),
     click.option("--task", help="A task in tasks/, or a path."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.cli._job import retriever_option
+from tierwise.cli._job import normaliser_option, retriever_option
 
 if TYPE_CHECKING:
     from tierwise.serving import Answer, PolicyRuntime
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.argument("policy", type=click.Path(dir_okay=False))
 @retriever_option
+@normaliser_option
 @click.option(
     "--input",
     "inputs",

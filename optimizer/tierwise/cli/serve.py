@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from tierwise.cli._job import retriever_option
+from tierwise.cli._job import normaliser_option, retriever_option
 
 
 @click.command("serve")
 @click.argument("policies", nargs=-1, required=True, type=click.Path(dir_okay=False))
 @retriever_option
+@normaliser_option
 @click.option(
     "--host",
     default="127.0.0.1",

@@ -39,6 +39,7 @@ from tierwise.strategies import STRATEGIES, paths_in
 from tierwise.strategies import build as build_strategy
 from tierwise.tasks import METRICS, Item, Task
 from tierwise.tasks.data_files import load_items
+from tierwise.tasks.user_code import PYTHON, bind_normaliser
 from tierwise.tasks.verifiers import SCORES
 
 _T = TypeVar("_T")
@@ -80,6 +81,7 @@ def load_task(
             faults.extend(document.placed(each, each.loc) for each in faults_of(error))
         return None
 
+    file = tried(lambda: _with_normaliser(file, folder)) or file
     name, metric = tried(lambda: file.scorer(folder)) or ("exact_match", None)
     items = tried(lambda: _items(file, folder)) or ()
     written = tried(lambda: own_prompts(file, folder, known_turns())) or ()
@@ -127,6 +129,23 @@ def _judge(spec: JudgeSpec, items: Sequence[Item], file: TaskFile, folder: Path)
         raise InputError(
             error.message, path=error.path, line=error.line, loc=("metric", "judge", *error.loc)
         ) from None
+
+
+def _with_normaliser(file: TaskFile, folder: Path) -> TaskFile:
+    """``file`` with the user's function that reads its answers, where it names one.
+
+    Only here, where a user asks for a task: a policy names tasks too, and runs nobody's code.
+    """
+    if not file.answer.reads_by_python:
+        return file
+    reference = file.answer.normalise.removeprefix(PYTHON).rpartition(":")[0]
+    try:
+        bound = bind_normaliser(reference, folder)
+    except InputError as error:
+        raise InputError(
+            error.message, path=error.path, line=error.line, loc=("answer", "normalise")
+        ) from None
+    return replace(file, answer=replace(file.answer, normalise=bound))
 
 
 def _items(file: TaskFile, folder: Path) -> tuple[Item, ...]:

@@ -171,7 +171,8 @@ class PromptTemplate(Strict):
             messages = (*first, Message("user", user))
         elif system is not None:
             raise InputError(f"prompt {self.id!r} has 'system' and no 'user'")
-        if sum(m.role in (HISTORY, CHAT) for m in messages) > 1:
+        roles = [m.role for m in messages if m.role in (HISTORY, CHAT)]
+        if len(roles) > 1 and CHAT in roles:
             raise InputError(
                 "a prompt has one {role: history} or one {role: messages}", loc=("messages",)
             )

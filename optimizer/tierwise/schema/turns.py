@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 from pydantic import AfterValidator, Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
@@ -20,6 +20,7 @@ from tierwise.errors import InputError, unknown_name
 from tierwise.schema.fields import IF_ANY, STRICT, Count, Mapped, Name, NotNegative, Strict
 from tierwise.schema.tier import ModeParameters
 from tierwise.tasks import AnswerSpec
+from tierwise.tasks.user_code import PYTHON
 
 NAMES = ("answer", "query", "passages", "critique", "refine", "select")
 """What a prompt may say under ``turns``; ``passages`` is no turn, it hands over what was found."""
@@ -130,11 +131,20 @@ class _Extract(TypedDict, total=False):
     take: Literal["first", "last"]
 
 
+@with_config(STRICT)
+class _ByPython(TypedDict):
+    """A function of the user's own, ``FILE.py:FUNCTION`` beside the task; a policy names it with the
+    hash of its file and never brings it."""
+
+    python: str
+    sha256: NotRequired[str]
+
+
 _AnswerKeys = TypedDict(
     "_AnswerKeys",
     {
         "extract": _Extract,
-        "normalise": str,
+        "normalise": str | _ByPython,
         "digits": Annotated[int, Field(ge=1)],
         "fields": tuple[str, ...],
         "schema": dict[str, Any],
@@ -150,7 +160,16 @@ _AnswerKeys.__pydantic_config__ = STRICT  # type: ignore[attr-defined]
 
 def _answer(keys: Mapping[str, Any]) -> AnswerSpec:
     rest = {"returns" if key == "return" else key: v for key, v in keys.items() if key != "extract"}
+    if isinstance(by := rest.get("normalise"), dict):
+        rest["normalise"] = f"{PYTHON}{by['python']}:{by.get('sha256', '')}"
     return AnswerSpec(**keys.get("extract", {}), **rest)
+
+
+def _normalise_of(answer: AnswerSpec) -> Any:
+    if not answer.reads_by_python:
+        return answer.normalise
+    name, _, digest = answer.normalise.removeprefix(PYTHON).rpartition(":")
+    return {"python": name, **({"sha256": digest} if digest else {})}
 
 
 def _extract_of(answer: AnswerSpec) -> dict[str, Any]:
@@ -164,7 +183,7 @@ AnswerKeys = Annotated[
         _answer,
         lambda answer: {
             "extract": {**_extract_of(answer), "take": answer.take},
-            "normalise": answer.normalise,
+            "normalise": _normalise_of(answer),
             **({} if answer.digits is None else {"digits": answer.digits}),
             **({"fields": answer.fields} if answer.fields else {}),
             **({"schema": json.loads(answer.schema)} if answer.schema else {}),

@@ -38,6 +38,11 @@ def proxy_files(file: PolicyFile) -> Mapping[str, str]:
 
     Names and models of a policy are values of the config and nothing else, whatever they hold.
     """
+    if file.answer.reads_by_python:
+        raise UnsupportedError(
+            f"{file.name} reads answers by a Python function, which a policy never brings: a proxy "
+            "cannot have it; serve it by tierwise serve --normaliser FILE.py:FUNCTION"
+        )
     policy_name = f"{_file_stem(file.name)}.yaml"
     return {
         "config.yaml": _CONFIG_HEAD + yaml.safe_dump(_config(file), sort_keys=False, width=100),

@@ -64,6 +64,7 @@ class PolicyRuntime:
     ) -> None:
         self.file, self.seed = policy, seed
         self._strategies = checked_strategies(policy)
+        policy.answer.check_bound()
         self._scores = (
             *(getattr(s, "verifier", "") for s in self._strategies),
             *signal_of(policy.policy.difficulty).scores,

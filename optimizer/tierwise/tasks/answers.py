@@ -28,6 +28,7 @@ from tierwise.tasks.objects import (
 )
 from tierwise.tasks.tool_calls import canonical_tool_calls
 from tierwise.tasks.units import canonical_quantity, check_unit
+from tierwise.tasks.user_code import PYTHON, bind_function, bound_normaliser
 
 _THOUGHT = re.compile(r".*</think(?:ing)?>\s*(?=\S)", re.DOTALL)
 _WRAPPED = "\"'`*_ "
@@ -214,11 +215,11 @@ class AnswerSpec:
     where it has no group: alternatives may have a group each. Of several patterns the first that
     matches counts; where its match cannot be read, those after it look at what follows the match.
     Patterns see full-width letters, other scripts' digits and typographic punctuation as their
-    ASCII signs.
-    ``regex=None`` takes the whole text. With ``digits`` numbers are rounded to so many significant
-    digits, so that votes take near ones for one answer. With ``units`` numbers are those of a
-    quantity in this unit (``units.py``). ``returns`` says what a served policy hands out: the text
-    or the answer.
+    ASCII signs. ``regex=None`` takes the whole text. With ``digits`` numbers are rounded to so many
+    significant digits, so that votes take near ones for one answer. With ``units`` numbers are
+    those of a quantity in this unit (``units.py``). ``normalise`` is a name of ``NORMALISERS``, or
+    a function of one's own, which is kept by name and never part of a policy (``user_code.py``).
+    ``returns`` says what a served policy hands out: the text or the answer.
 
     Of JSON, ``schema`` is what an answer must keep to (a JSON Schema or a pydantic model; it is kept
     as text), else it is an abstention; ``fields`` are those that count, all of a schema's where none
@@ -227,7 +228,7 @@ class AnswerSpec:
 
     regex: str | tuple[str, ...] | None = None
     take: Literal["first", "last"] = "last"
-    normalise: str = "text"
+    normalise: Any = "text"
     returns: Literal["text", "extracted"] = "text"
     digits: int | None = None
     fields: tuple[str, ...] = ()
@@ -253,12 +254,24 @@ class AnswerSpec:
             if self.normalise != "number":
                 raise InputError("answer.units is for normalise: number", loc=("units",))
             check_unit(self.units)
-        if self.normalise not in NORMALISERS:
+        if callable(self.normalise):
+            object.__setattr__(self, "normalise", bind_function(self.normalise))
+        if self.normalise not in NORMALISERS and not self.reads_by_python:
             raise unknown_name("answer.normalise", self.normalise, NORMALISERS, loc=("normalise",))
         if self.regex is not None and not isinstance(self.regex, str):
             object.__setattr__(self, "regex", tuple(self.regex))
         for pattern in self.patterns:
             linear_regex(pattern, "answer.extract.regex", ("extract", "regex"))
+
+    @property
+    def reads_by_python(self) -> bool:
+        """Whether a user's function makes answers canonical."""
+        return str(self.normalise).startswith(PYTHON)
+
+    def check_bound(self) -> None:
+        """Raise InputError where a user's function reads answers and is not here."""
+        if self.reads_by_python:
+            bound_normaliser(self.normalise)
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -310,6 +323,8 @@ class AnswerSpec:
             found = canonical_json(raw, self.schema)
         elif self.units is not None:
             found = canonical_quantity(raw, self.units)
+        elif self.reads_by_python:
+            found = bound_normaliser(self.normalise)(raw)
         else:
             found = NORMALISERS[self.normalise](raw)
         if found is None:

@@ -6,12 +6,10 @@ tasks of one's own: the code runs with the rights of whoever tunes, and is never
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import math
 import re
-import traceback
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,6 +26,7 @@ from tierwise.tasks.markup import plain_signs
 from tierwise.tasks.numbers import canonical_number
 from tierwise.tasks.objects import canonical_json
 from tierwise.tasks.units import canonical_quantity, check_unit
+from tierwise.tasks.user_code import load_function, user_fault
 
 Metric = Callable[[str | None, Item], float]
 """(canonical answer or None, item) -> score in [0, 1]."""
@@ -382,18 +381,8 @@ def python_metric(reference: str, folder: Path) -> Metric:
         InputError: no such file or function, the file cannot be run, and later: the function
             failed, or gave something else than a number in [0, 1].
     """
-    name, colon, function = reference.rpartition(":")
-    path = folder / name
-    if not colon or path.suffix != ".py" or not function.isidentifier():
-        raise InputError(
-            f"metric.python must be FILE.py:FUNCTION, such as metric.py:score, got {reference!r}"
-        )
-    if not path.is_file():
-        raise InputError(f"no such file: {name}, which metric.python names")
-    score = getattr(_module(path), function, None)
-    if not callable(score):
-        raise InputError(f"there is no function {function!r} in it", path=path)
-    return _checked(score, path, function)
+    score, path = load_function(reference, folder, "metric.python")
+    return _checked(score, path, reference.rpartition(":")[2])
 
 
 def callable_metric(score: Callable[[str, Item], Any]) -> Metric:
@@ -403,18 +392,6 @@ def callable_metric(score: Callable[[str, Item], Any]) -> Metric:
     return _checked(score, Path(code.co_filename) if code else None, name)
 
 
-def _module(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"_tierwise_metric_{path.stem}", path)
-    assert spec is not None  # for a file that ends in .py
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  anybody's code: whatever it raises
-        raise _failed(error, path, "cannot be run") from None
-    return module
-
-
 def _checked(score: Callable[[str, Item], Any], path: Path | None, name: str) -> Metric:
     def metric(answer: str | None, item: Item) -> float:
         if answer is None:
@@ -422,7 +399,7 @@ def _checked(score: Callable[[str, Item], Any], path: Path | None, name: str) ->
         try:
             value = score(answer, item)
         except Exception as error:  # noqa: BLE001  anybody's code: whatever it raises
-            raise _failed(error, path, f"{name} failed on item {item.id!r}") from None
+            raise user_fault(error, path, f"{name} failed on item {item.id!r}") from None
         try:
             number = float(value)
         except (TypeError, ValueError):
@@ -435,11 +412,3 @@ def _checked(score: Callable[[str, Item], Any], path: Path | None, name: str) ->
         return number
 
     return metric
-
-
-def _failed(error: BaseException, path: Path | None, what: str) -> InputError:
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    if isinstance(error, SyntaxError):
-        lines = [error.lineno]
-    message = f"{what}: {type(error).__name__}: {error}"
-    return InputError(message, path=path, line=lines[-1] if lines else None)
