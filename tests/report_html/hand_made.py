@@ -134,6 +134,10 @@ def tier_summary(model: str, *, passed: bool) -> r.TierSummary:
         studies=("sums/g1",),
         end=r.SearchEnd("no_expected_gain", 0.0004, "Further samples would gain .04 points."),
         judge=judge() if passed else replace(judge(), **UNRELIABLE),
+        metric_parts={
+            "numeric(relative=0.01)": r.MetricPartSummary(weight=3.0, baseline=0.5, chosen=0.75),
+            "f1": r.MetricPartSummary(weight=1.0, baseline=0.25, chosen=None),
+        },
     )
 
 

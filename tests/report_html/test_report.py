@@ -22,7 +22,7 @@ def test_every_section_is_drawn_from_a_whole_run(finished):
         "Not shown: study.journal holds too few trials of the last studies."
     ]
     assert "Not complete" not in text
-    left_out = {"judge", "retrieval", "escalation"}  # the run has none of them
+    left_out = {"judge", "parts", "retrieval", "escalation"}  # the run has none of them
     ids = [spec.id for specs in SECTION_GROUPS.values() for spec in specs]
     shown = [section["id"] for section in Elements(text).named("section")]
     assert shown == [id_ for id_ in ids if id_ not in left_out]
