@@ -314,7 +314,9 @@ def _as_asked(
             said = said._replace(answer=None, fields=(), fresh=fresh, match=match)
         elif move.turn in (JUDGED_TURN, SELECTING) and not said.failed:
             n = max(move.passages, 1)
-            said = said._replace(answer=None, fields=(), scores={move.turn: float(1 + len(samples) % n)})
+            said = said._replace(
+                answer=None, fields=(), scores={move.turn: float(1 + len(samples) % n)}
+            )
         elif move.turn == "critique":
             said = said._replace(answer=None, fields=())
         yield said
