@@ -310,6 +310,8 @@ class StrategyWalks:
             place[has_all & (t < np.asarray(went.end))] = t
         alone = place == upto
         place[alone] = 0
+        same = np.logical_and.reduce([at == went.chosen[0] for at in went.chosen])
+        place[same] = went.chosen[0][same]
         score = interleaved.score_at(place, upto)
         rows = np.flatnonzero(alone & interleaved.complete)
         items = rows // self.permutations.n

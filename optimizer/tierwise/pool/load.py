@@ -105,7 +105,7 @@ def load(
     if unjudged:
         variants = _with_unjudged(variants, unjudged)
     ids, inputs = tuple(i.id for i in items), tuple(i.inputs for i in items)
-    return SampleTable(ids, inputs, variants, nodes, reading.objects)
+    return SampleTable(ids, inputs, variants, nodes, objects=reading.objects)
 
 
 def _owner(variant: Variant, tier: Tier, tiers: Mapping[str, Tier]) -> Tier:
