@@ -84,7 +84,7 @@ class Loopback:
         calls: requests that arrived; ``answered``: those that were answered whole.
         prompt_tokens, completion_tokens: what it bills, answers that got lost among it.
         peak: most requests that were open at one time.
-        bodies, headers: of the requests, as parsed.
+        bodies, headers: of the requests, as parsed; ``paths`` with their query.
     """
 
     speak: Speak = hashed
@@ -104,6 +104,7 @@ class Loopback:
     peak: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     _open: int = 0
     _port: int = 0
 
@@ -133,7 +134,7 @@ class Loopback:
 
     async def _start(self) -> None:
         app = web.Application()
-        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/{prefix:.+}/chat/completions", self._chat)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -147,6 +148,7 @@ class Loopback:
             body = await request.json()
             self.bodies.append(body)
             self.headers.append(request.headers)
+            self.paths.append(request.path_qs)
             return await self._respond(request, body, self.fault(number))
         finally:
             self._open -= 1
