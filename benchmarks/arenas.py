@@ -21,10 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.evaluation import ABSTAINED, Evaluator, Permutations, SampleTable, VariantTable
+from tierwise.llm.models import open_model, resolve_tier
 from tierwise.llm.recorded import Recording, recorded_tier
+from tierwise.pool import Account, Buyer, SamplePool, Supply
 from tierwise.pool.recorded import recorded_table
-from tierwise.schema import Policy, Price, Variant
+from tierwise.runs.inputs import load_space, load_task
+from tierwise.schema import Policy, Price, UsageLimits, Variant
 from tierwise.search.selection import balanced_utility
+from tierwise.search.variants import candidate_variants
 from tierwise.tasks import AnswerSpec
 
 TOKENS_A_USD = 1e7
@@ -387,9 +391,33 @@ def recorded(path: Path, model: str, seed: int, items: int = SEARCH_ITEMS) -> Ar
     return Arena(name, table.rows(order[:n]), table.rows(order[n:]), baseline)
 
 
-# tierwise takes part through the same entry as ``tierwise tune``
-
 SPACE = "default"
+EMBEDDED_ITEMS, EMBEDDED_DEPTH = 200, 8
+"""Of an embedded tier's arena to search on (twice as many say the truth), and samples of each."""
+
+
+def embedded(name: str, seed: int) -> Arena:
+    """The shipped arithmetic task on the tier ``embedded/NAME``, every variant of the default space."""
+    space = load_space(SPACE)
+    loaded = load_task("arithmetic", space)
+    tier = resolve_tier(TIER, f"embedded/{name}", takes_n=False)
+    variants = candidate_variants(loaded.task, tier, space, loaded.prompts, loaded.own[0])
+    order = np.random.default_rng([seed, 19]).permutation(len(loaded.task.items))
+    model = open_model(tier)
+    with tempfile.TemporaryDirectory() as folder, SamplePool.open(Path(folder) / "pool") as pool:
+        supply = Supply(tier, model, variants.prompts)
+        buyer = Buyer(pool, loaded.task, supply, Account("arena", seed, UsageLimits()))
+        wanted = dict.fromkeys(variants.candidates, EMBEDDED_DEPTH)
+        n = EMBEDDED_ITEMS
+        search, truth = (
+            buyer.table([loaded.task.items[i] for i in part], wanted, "arena")
+            for part in (order[:n], order[n : 3 * n])
+        )
+    model.close()
+    return Arena(f"embedded {name}", search, truth, variants.baseline)
+
+
+# tierwise takes part through the same entry as ``tierwise tune``
 
 
 def tierwise(arena: Arena, calls: int | None, seed: int, folder: Path | None = None) -> Outcome:

@@ -1,7 +1,7 @@
 """How many calls a search needs for a policy of what quality: tierwise and its peers.
 
     python benchmarks/calls_to_quality.py --out cells.jsonl [--worlds "few prompts" …] [--budgets 1000 …]
-        [--seeds 0 1] [--searches tierwise "naive Optuna" …] [--recordings FOLDER] [--embedded]
+        [--seeds 0 1] [--searches tierwise "naive Optuna" …] [--recordings FOLDER] [--embedded small …]
     python benchmarks/calls_to_quality.py --out cells.jsonl --show
 
 A cell is one search with one budget on one instance of an arena (``arenas.py``): a seed gives fresh
@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from arenas import Arena, Outcome, Purse, recorded, tierwise, worlds
+from arenas import Arena, Outcome, Purse, embedded, recorded, tierwise, worlds
 from peers import PEERS, arms_of, policy_of, run
 from tierwise.errors import TierwiseError
 from tierwise.schema import Policy, Recipe, StrategySpec
@@ -57,13 +57,19 @@ Cell = dict[str, Any]
 
 def arenas(asked: argparse.Namespace, seed: int) -> Iterator[Arena]:
     """Those that are asked for, in one instance."""
+
+    def wanted(name: str) -> bool:
+        return not asked.worlds or name in asked.worlds
+
     for world in worlds(seed):
-        if not asked.worlds or world.name in asked.worlds:
+        if wanted(world.name):
             yield world.arena(seed)
+    for tier in asked.embedded:
+        if wanted(f"embedded {tier}"):
+            yield embedded(tier, seed)
     for name, models in RECORDINGS.items() if asked.recordings else ():
         for model in models:
-            label = f"{name} {model}"
-            if not asked.worlds or label in asked.worlds:
+            if wanted(f"{name} {model}"):
                 yield recorded(asked.recordings / f"{name}.jsonl.gz", model, seed)
 
 
@@ -251,11 +257,12 @@ def main() -> None:
     """Fill the file, or show what is in it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, a cell each")
-    parser.add_argument("--worlds", nargs="+", default=[], help="names of arenas; all if left out")
+    parser.add_argument("--worlds", nargs="+", default=[], help="names of arenas; left out: all")
     parser.add_argument("--budgets", nargs="+", type=int, default=BUDGETS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=SEARCHES)
     parser.add_argument("--recordings", type=Path, help="folder of recordings of real models")
+    parser.add_argument("--embedded", nargs="+", default=[], help="names of embedded tiers")
     parser.add_argument("--renamed", action="store_true", help="other names, another order")
     parser.add_argument("--show", action="store_true")
     asked = parser.parse_args()

@@ -73,6 +73,18 @@ def test_greedy_samples_and_few_items_decide_nothing() -> None:
     assert found.evidence()["net_gain_ci95"] == [None, None]
 
 
+def test_one_sample_of_each_variant_decides_nothing_of_votes() -> None:
+    """What can be compared are pairs, which lose here; a vote of seventeen gains twenty points."""
+    rng = np.random.default_rng(3)
+    chances = rng.uniform(0.35, 0.9, 400)
+    other = DIRECT._replace(prompt="other")
+    rows = {v: variant_table(chances, 17, rng) for v in (DIRECT, other)}
+    first = {v: table.columns(np.arange(1)) for v, table in rows.items()}
+    found = verdict(replace(tier(0, n_items=400), variants=first), aim=EXPENSIVE)
+    assert found.open
+    assert not found.decided
+
+
 @pytest.mark.parametrize(("share", "looks"), [(0.0, [120]), (0.35, [])])
 def test_only_a_gate_that_would_close_looks_at_the_items_of_the_race(
     share: float, looks: list[int]

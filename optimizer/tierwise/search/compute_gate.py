@@ -21,6 +21,7 @@ from tierwise.schema import Policy, Recipe, StrategySpec, Variant, uniform
 from tierwise.schema.space import Dimension, Range, SearchSpace
 from tierwise.search.cascades import cascades
 from tierwise.search.gate import PairedItems
+from tierwise.search.samples import most_samples
 from tierwise.search.selection import Candidate, CandidateTable, Utility, complexity, cross_fitted
 from tierwise.search.space import Dimensions
 from tierwise.stats.intervals import UNSUPPORTED, Interval
@@ -28,6 +29,10 @@ from tierwise.tasks.verifiers import LOGPROBS
 
 _FEWEST_ITEMS = 40
 """With fewer the interval says nothing: the gate stays open, undecided."""
+
+_FEWEST_SAMPLES = 5
+"""Of a variant on an item, where the space may ask for as many: with fewer the strategies that the
+gate would close are not among those that it compares."""
 
 VOTES = (3, 5, 9, 17)
 """Samples of a vote that are looked at."""
@@ -121,7 +126,8 @@ def decide(
     tables = [CandidateTable.of(group) for group in (several, one)]
     best, single = (cross_fitted(group, aim) for group in tables)
     net = PairedItems(aim.gain(best, single), table.n_items).interval()
-    decided = table.n_items >= _FEWEST_ITEMS
+    deep = most >= min(_FEWEST_SAMPLES, most_samples(space))
+    decided = table.n_items >= _FEWEST_ITEMS and deep
     leaders = [
         _label(group[aim.pick(of, np.arange(len(group)))].policy)
         for group, of in zip((several, one), tables, strict=True)
