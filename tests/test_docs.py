@@ -39,3 +39,16 @@ def test_add_a_strategy(monkeypatch):
     ran = run_test_class(module.TestRace)
     assert "test_stops_at_the_third_vote" in ran
     assert len(ran) > 10
+
+
+def test_answer_forms(monkeypatch):
+    module = run_blocks(DOCS / "answers.md", monkeypatch)
+    assert "test_a_canonical_form_is_its_own" in run_test_class(module.TestFold)
+    assert "test_what_is_right_scores_one" in run_test_class(module.TestScore)
+
+
+def test_the_page_of_answer_forms_names_every_form_and_metric():
+    from tierwise.tasks import METRICS, NORMALISERS
+
+    page = (DOCS / "answers.md").read_text() + (DOCS / "add_a_task.md").read_text()
+    assert [n for n in (*METRICS, *NORMALISERS) if f"{n}" not in page] == []

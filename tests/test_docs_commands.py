@@ -28,7 +28,7 @@ PAGES = (
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "examples" / "own_task" / "README.md",
 )
-ELSEWHERE = ("add_a_strategy", "serving", "first_task", "dspy", "python")
+ELSEWHERE = ("add_a_strategy", "answers", "serving", "first_task", "dspy", "python")
 """Pages with tests of their own."""
 
 MAIN = "from tierwise.cli import main; main()"

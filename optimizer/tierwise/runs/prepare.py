@@ -23,7 +23,7 @@ from tierwise.schema import (
 )
 from tierwise.schema.space import SearchSpace
 from tierwise.schema.turns import JUDGED_TURN
-from tierwise.search.space import without_search
+from tierwise.search.space import without_search, without_votes
 from tierwise.search.variants import Variants, asking_variants, candidate_variants
 from tierwise.strategies import paths_in
 from tierwise.tasks import DEFAULT_SHARES, SPLITS, Task
@@ -40,6 +40,7 @@ class Prepared:
     """What ``prepare`` made of a job.
 
     ``baseline`` is None where all tiers are recorded: a recording has prompts of its own.
+    ``remarks`` say what of the space was left out, and why.
     ``judge_tier`` is who judges, where the metric is a judge; ``verifier`` whom ``judged_best_of_n``
     asks, with its tier.
     """
@@ -52,6 +53,7 @@ class Prepared:
     judge_tier: Tier | None = None
     verifier: JudgeVerifier | None = None
     verifier_tier: Tier | None = None
+    remarks: tuple[str, ...] = ()
 
     def variants(
         self, tier: Tier, baseline: PromptTemplate, prompts: Sequence[PromptTemplate]
@@ -136,8 +138,10 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     baseline = _baseline(job, loaded) if rendered else None
     if loaded.retriever is None:
         space = without_search(space)
+    space, left_out = without_votes(space) if loaded.task.free_text else (space, "")
     judge_tier = None if loaded.judge is None else _judge_tier(loaded.judge.spec, job)
-    prepared = Prepared(job, loaded, space, tiers, baseline, judge_tier)
+    remarks = (left_out,) if left_out else ()
+    prepared = Prepared(job, loaded, space, tiers, baseline, judge_tier, remarks=remarks)
     if not rendered or not _asks_a_judge(space):
         return prepared
     if loaded.verifier is None:

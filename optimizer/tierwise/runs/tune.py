@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from tierwise.errors import InputError, TierwiseError
-from tierwise.pool import Billed, SamplePool
+from tierwise.pool import Billed, Remarked, SamplePool
 from tierwise.pool.run_dir import RunDir, held
 from tierwise.pool.supervision import INTERRUPTION
 from tierwise.proposals import PromptProposer, TaskProposer
@@ -130,6 +130,9 @@ def _run(
             deadline_s=deadline_s,
             retry_before=pool.last_purchase() if retry_failed else 0,
         )
+        for text in prepared.remarks:
+            for name in prepared.tiers:
+                listener(Remarked(name, text))
         searched, failed = _side_by_side(searches)
         if not searched:
             raise next(iter(failed.values()))
@@ -154,7 +157,7 @@ def _run(
             for name in found
         }
         proposals = None if desk is None else desk.summary()
-    remarks = {name: searched[name].remarks for name in found}
+    remarks = {name: (*prepared.remarks, *searched[name].remarks) for name in found}
     judges = {name: judge for name in found if (judge := searched[name].judge) is not None}
     results = RunResults(
         found, _gates(found, judges), origins, billed, failed, proposals, remarks, judges

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.difficulty import parameter_settings, self_contained, signal_of
+from tierwise.errors import InputError
 from tierwise.evaluation import ABSTAINED, Evaluator
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
 from tierwise.schema.policy import Param
@@ -70,6 +71,44 @@ def without_search(space: SearchSpace) -> SearchSpace:
 
     strategies = {kind: dims for kind, dims in space.strategies.items() if not searches(kind)}
     return replace(space, strategies=strategies or {"single": {}})
+
+
+VOTING = (
+    "self_consistency",
+    "adaptive_consistency",
+    "early_stopping",
+    "weighted_consistency",
+    "cascade",
+)
+"""Strategies that count answers that are the same."""
+
+
+def without_votes(space: SearchSpace) -> tuple[SearchSpace, str]:
+    """``space`` for a task of free text: no strategy or signal that counts equal answers; and what
+    is said of it, empty where nothing was left out.
+
+    Raises:
+        InputError: the space has nothing but votes.
+    """
+    out = [kind for kind in space.strategies if kind in VOTING]
+    if not out:
+        return space, ""
+    reason = (
+        "answers are free text, of which no two are the same, so that a vote has nothing to count"
+    )
+    offered = (
+        "best_of_n with a verifier of the task, judged_best_of_n and universal_self_consistency choose "
+        "among such texts; an answer form that folds equal answers (docs/answers.md) makes votes count"
+    )
+    strategies = {kind: dims for kind, dims in space.strategies.items() if kind not in VOTING}
+    if not strategies:
+        raise InputError(f"the space {space.name!r} has votes only, and {reason}: {offered}")
+    signals = tuple(kind for kind in space.signals if kind != "probe_agreement")
+    alone = not set(signals) - {"none"}
+    fewer = replace(space, strategies=strategies).with_difficulty(
+        signals=signals or ("none",), buckets=(1,) if alone else space.buckets
+    )
+    return fewer, f"{', '.join(out)} were left out: {reason}; {offered}"
 
 
 def within_depth(space: SearchSpace, most: int) -> SearchSpace:

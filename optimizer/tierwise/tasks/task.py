@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,9 @@ once, at the end."""
 
 FEWEST_IN_SPLIT = 8
 """Items of validation and of test, where there are three times as many."""
+
+FREE_TEXT_WORDS = 12
+"""Words of the median target from which on answers are free text: two are hardly ever the same."""
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.15, "validation": 0.55, "test": 0.30}
 
@@ -134,6 +138,21 @@ class Task:
     def score(self) -> Metric:
         """The metric, bound to this task's reading of answers."""
         return self.scorer or METRICS[self.metric](self.answer)
+
+    @functools.cached_property
+    def free_text(self) -> bool:
+        """Whether answers are texts of which no two are the same, so that votes count nothing.
+
+        They are not made canonical, the targets have many words, and the metric takes another text
+        than the target for right too.
+        """
+        if self.answer.normalise not in ("none", "text") or self.metric in (
+            RECORDED,
+            "exact_match",
+        ):
+            return False
+        words = statistics.median(len(item.target.split()) for item in self.items)
+        return words >= FREE_TEXT_WORDS
 
     @functools.cached_property
     def chat(self) -> str | None:
