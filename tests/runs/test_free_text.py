@@ -46,7 +46,9 @@ def test_votes_over_free_text_are_left_out_with_the_reason_and_what_can_choose(t
 
 def test_a_space_of_votes_alone_is_refused(tmp_path) -> None:
     space = tmp_path / "votes.yaml"
-    space.write_text("temperature: [0.8]\nstrategies: {self_consistency: {samples: [3, 5]}}\nmodes: [direct]\n")
+    space.write_text(
+        "temperature: [0.8]\nstrategies: {self_consistency: {samples: [3, 5]}}\nmodes: [direct]\n"
+    )
     with pytest.raises(InputError, match="votes only, and answers are free text"):
         prepare(job(tmp_path / "task", space=str(space)))
 

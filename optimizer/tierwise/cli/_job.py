@@ -65,6 +65,24 @@ normaliser_option = click.option(
     help="The function that reads a policy's answers, where its task has one. It is run.",
 )
 
+
+def _allow_code(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    import os
+
+    from tierwise.tasks.code_tests import ALLOWED
+
+    if value:
+        os.environ[ALLOWED] = "1"
+
+
+run_code_option = click.option(
+    "--run-code",
+    is_flag=True,
+    callback=_allow_code,
+    expose_value=False,
+    help="Allow the metric code_tests to run code that models wrote, in bounded processes.",
+)
+
 _OPTIONS = (
     click.argument("job", required=False, type=click.Path(dir_okay=False), metavar="[JOB.yaml]"),
     click.option("--task", help="A task in tasks/, or a path."),
@@ -78,6 +96,7 @@ _OPTIONS = (
         help="A tier, such as mini=openai/gpt-4o-mini; repeat for more.",
     ),
     retriever_option,
+    run_code_option,
     click.option(
         "--escalate-to",
         multiple=True,

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
+from tierwise.cli._job import run_code_option
+
 
 @click.command("replay")
 @click.argument("run_dir", type=click.Path(file_okay=False, path_type=Path))
+@run_code_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="Print only where the files are.")
 def command(run_dir: Path, as_json: bool, quiet: bool) -> None:

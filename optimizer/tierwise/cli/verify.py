@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.cli._job import retriever_option
+from tierwise.cli._job import retriever_option, run_code_option
 
 if TYPE_CHECKING:
     from tierwise.runs.verify import Verified
@@ -17,6 +17,7 @@ DROPPED, NOT_DECIDED = 1, 3
 @click.command("verify")
 @click.argument("policy", type=click.Path(dir_okay=False))
 @retriever_option
+@run_code_option
 @click.option("--task", help="The task, by name or path; left out: the one the policy names.")
 @click.option("--items", type=int, default=5000, show_default=True, help="Requests, at most.")
 @click.option("--budget-usd", type=float, help="Dollars, at most; paid models need it.")

@@ -27,6 +27,7 @@ from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.gate import passed
 from tierwise.search.problem import EscalationTarget, SearchSize
 from tierwise.search.tier import TierResult, escalation_target
+from tierwise.tasks.code_tests import check_allowed
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ def _run(
     proposer: PromptProposer | None = None,
     retry_failed: bool = False,
 ) -> TuneResult:
+    if "code_tests" in prepared.loaded.task.metric:
+        check_allowed()  # before a sample is bought that nobody may score
     seconds = prepared.job.budget.seconds
     deadline_s = None if seconds is None else monotonic() + seconds
     with SamplePool.open(run.pool, read_only=replaying) as pool:

@@ -6,6 +6,7 @@ tasks of one's own: the code runs with the rights of whoever tunes, and is never
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import math
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 from tierwise.errors import InputError, UnsupportedError, unknown_name
 from tierwise.tasks.answers import AnswerSpec, canonical_labels, canonical_text
+from tierwise.tasks.code_tests import code_in, passes
 from tierwise.tasks.item import Item
 from tierwise.tasks.latex import latex_equal, require_math_verify
 from tierwise.tasks.markup import plain_signs
@@ -216,6 +218,31 @@ def bleu(spec: AnswerSpec) -> Metric:
     return score
 
 
+def code_tests(spec: AnswerSpec, seconds: float = 5.0, memory_mb: float = 512.0) -> Metric:
+    """The share of the item's tests that pass after the answer's Python code, each a target.
+
+    An item's target is a test, such as ``assert add(1, 2) == 3``; a list of targets are several.
+    Nothing runs unless it was asked for (``code_tests.py``).
+
+    Raises:
+        InputError: a limit is not positive; later: running code was not asked for.
+    """
+    if not (seconds > 0 and memory_mb > 0):
+        raise InputError("code_tests: seconds and memory_mb are above 0")
+
+    @functools.lru_cache(maxsize=2**16)
+    def passed(code: str, test: str) -> bool:
+        return passes(code, test, seconds=seconds, memory_mb=memory_mb)
+
+    def score(answer: str | None, item: Item) -> float:
+        if answer is None:
+            return 0.0
+        code = code_in(answer)
+        return sum(passed(code, test) for test in item.targets) / len(item.targets)
+
+    return score
+
+
 class MetricPart(NamedTuple):
     """A metric that is a part of another, and what it weighs."""
 
@@ -275,6 +302,7 @@ METRICS: dict[str, Callable[..., Metric]] = {
     "math_equal": math_equal,
     "rouge": rouge,
     "bleu": bleu,
+    "code_tests": code_tests,
     "weighted": weighted,
     RECORDED: recorded,
 }
