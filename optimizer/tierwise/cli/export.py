@@ -118,6 +118,7 @@ def _write_text(text: str, out: str | None, force: bool) -> None:
     from pathlib import Path
 
     from tierwise.errors import InputError
+    from tierwise.schema.files import write_whole
 
     if out is None:
         click.echo(text, nl=False)
@@ -126,7 +127,6 @@ def _write_text(text: str, out: str | None, force: bool) -> None:
     if path.exists() and not force:
         raise InputError("is there already: --force overwrites it", path=path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=path) from None

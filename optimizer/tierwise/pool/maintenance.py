@@ -33,9 +33,9 @@ from tierwise.pool.tables import (
     connect,
     is_unclosed,
     lookup_checksum,
-    sync_folder,
 )
 from tierwise.schema import Message, Usage, Variant
+from tierwise.schema.files import sync_folder, writing
 from tierwise.tasks import Item
 
 _BATCH = 500
@@ -170,12 +170,12 @@ def export_lines(
     """
     n = 0
     items = {name.item.id: name.item for name in names.values()}
-    new = out.with_name(f".{out.name}.new")
     try:
         with (
+            writing(out) as new,
             gzip.open(new, "wt", encoding="utf-8")
             if out.suffix == ".gz"
-            else new.open("w", encoding="utf-8") as file
+            else new.open("w", encoding="utf-8") as file,
         ):
             for item in items.values():
                 row = {"id": item.id, "inputs": dict(item.inputs), "target": item.target}
@@ -184,14 +184,8 @@ def export_lines(
             for line in _lines(pool, model, names):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 n += 1
-        with new.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(new, out)
-        sync_folder(out.absolute().parent)
     except OSError as error:
         raise InputError(f"cannot write: {error.strerror or error}", path=out) from None
-    finally:
-        new.unlink(missing_ok=True)
     return n
 
 

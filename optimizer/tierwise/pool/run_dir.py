@@ -23,8 +23,8 @@ from pathlib import Path
 
 from tierwise.errors import InputError
 from tierwise.pool.owner import Owner
-from tierwise.pool.tables import sync_folder
 from tierwise.schema import Budget, Job, dump_job, load_job
+from tierwise.schema.files import write_whole, writing
 from tierwise.schema.job import MAX_OUTAGE_S
 from tierwise.schema.result import Studied, from_json, to_json
 
@@ -215,24 +215,15 @@ class RunDir:
 
     def write(self, name: str, text: str) -> Path:
         """Write a file, whole or not at all."""
-        with self.writing(name) as new:
-            new.write_text(text, encoding="utf-8")
-        return self.file(name)
+        path = self.file(name)
+        write_whole(path, text)
+        return path
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
         """A path to write to; at the end of the context it becomes the file ``name``."""
-        path = self.file(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new{path.suffix}")
-        try:
+        with writing(self.file(name)) as new:
             yield new
-            with new.open("rb") as written:
-                os.fsync(written.fileno())
-            os.replace(new, path)
-            sync_folder(path.parent)
-        finally:
-            new.unlink(missing_ok=True)
 
     def write_json(self, name: str, value: object) -> Path:
         """Write a value of ``schema.result``."""

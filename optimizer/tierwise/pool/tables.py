@@ -394,12 +394,3 @@ class OpenMark:
         with self._file:
             if self._alone():
                 self._path.unlink(missing_ok=True)
-
-
-def sync_folder(path: Path) -> None:
-    """Make what was created or renamed in a folder survive a power cut."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -45,6 +45,7 @@ IF_ANY = Field(exclude_if=lambda value: not value)
 """Not written where it is empty, 0 or false."""
 
 NAME = r"\w[\w.\-]{0,99}"
+MOST_NAME_BYTES = 200
 _ID = r"\w[\w.+~\-]{0,254}"
 
 
@@ -54,16 +55,21 @@ def check_name(what: str, name: str) -> str:
     Raises:
         InputError: it may not; says what a name is made of.
     """
-    if not re.fullmatch(NAME, name):
+    if not _is_name(name):
         raise InputError(f"{what} {name[:40]!r} is no name: {_NAME_RULE}")
     return name
 
 
-_NAME_RULE = "letters, digits, '.', '_' and '-', at most 100 of them, the first neither '.' nor '-'"
+def _is_name(name: str) -> bool:
+    # A file's name has at most 255 bytes; ours put something before and behind a tier's.
+    return bool(re.fullmatch(NAME, name)) and len(name.encode()) <= MOST_NAME_BYTES
+
+
+_NAME_RULE = "letters, digits, '.', '_' and '-', at most 100 of them (200 bytes), the first neither '.' nor '-'"
 
 
 def _name(name: str) -> str:
-    if not re.fullmatch(NAME, name):
+    if not _is_name(name):
         raise ValueError(f"{name[:40]!r} is no name: {_NAME_RULE}")
     return name
 

@@ -10,9 +10,7 @@ their keys stand at the top level, and prompts and tiers are named by the keys o
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
@@ -25,6 +23,7 @@ from pydantic_core import CoreSchema
 from tierwise.errors import InputError, Loc, raise_any, unknown_name
 from tierwise.schema import yaml_io
 from tierwise.schema.fields import IF_ANY, IF_SET, LongName, Name, Strict, as_mapping
+from tierwise.schema.files import write_whole
 from tierwise.schema.judge import JudgeVerifier
 from tierwise.schema.policy import JUDGES, Policy, Variant
 from tierwise.schema.prompt import PromptTemplate, undefined_fields
@@ -165,18 +164,7 @@ class PolicyFile(Strict):
     def save(self, path: Path | str) -> Path:
         """Write the file, whole or not at all; gives back its path."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(self.dumps())
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a server's user out
-            os.replace(temporary, path)
-        except BaseException:  # Ctrl-C too must leave no half a file; it goes on up
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(path, self.dumps())
         return path
 
     @classmethod

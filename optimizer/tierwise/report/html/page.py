@@ -22,6 +22,7 @@ from tierwise.report.html import explanations, record, results
 from tierwise.report.html.base import Built
 from tierwise.report.text import bucket_names
 from tierwise.runs.artifacts import RunFiles, read_run
+from tierwise.schema.files import write_whole
 
 _LONGEST = 2000
 """Characters of a name or sentence that are shown; ``|e`` shows a text whole."""
@@ -127,7 +128,7 @@ def write_report(path: Path, to: Path | None = None) -> Path:
     try:
         if to is None:
             return RunDir.open(path).write("report.html", text)  # whole or not at all
-        to.write_text(text, encoding="utf-8")
+        write_whole(to, text)
     except OSError as error:
         where = to or path / "report.html"
         raise InputError(f"cannot write: {error.strerror}", path=where) from None

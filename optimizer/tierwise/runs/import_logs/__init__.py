@@ -23,6 +23,7 @@ from tierwise.runs.import_logs.litellm_calls import read_litellm
 from tierwise.runs.import_logs.lm_eval import read_lm_eval
 from tierwise.runs.import_logs.promptfoo import read_promptfoo
 from tierwise.schema import Price
+from tierwise.schema.files import write_whole, writing
 from tierwise.schema.yaml_io import dump
 from tierwise.tasks import AnswerSpec
 
@@ -106,8 +107,8 @@ def _write(log: ReadLog, folder: Path) -> Imported:
         for (inputs, target), item in items.items()
     )
     _write_lines(folder / "recording.items.jsonl", lines)
-    (folder / "task.yaml").write_text(dump(task), encoding="utf-8")
-    (folder / "job.yaml").write_text(dump(job), encoding="utf-8")
+    write_whole(folder / "task.yaml", dump(task))
+    write_whole(folder / "job.yaml", dump(job))
     if not scored:
         notes.append(
             "no scores of single samples are logged: task.yaml reads answers and scores them by "
@@ -242,7 +243,8 @@ def _name(label: str) -> str:
 def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     data = text.encode("utf-8", "backslashreplace")
-    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    with writing(path) as new:
+        new.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 READERS: dict[str, Callable[[Sequence[Path], LogOptions], ReadLog]] = {
