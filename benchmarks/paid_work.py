@@ -139,8 +139,7 @@ class Provider:
             return
         text = "\n".join(message["content"] for message in body["messages"])
         seed = body.get("seed", 0)
-        rng = random.Random(f"{text}:{seed}")
-        said = f"{'well ' * rng.randrange(4)}A: {rng.choice([len(text) % 7, rng.randrange(7)])}"
+        said, rng = self.said(text, seed), random.Random(f"when {text}:{seed}")
         prompt, completion = len(text.split()), len(said.split())
         wait_s = self.latency_s * rng.uniform(0.5, 1.5)
         slow = self.slow_of and random.Random(f"slow {text}").randrange(self.slow_of) == 0
@@ -174,6 +173,11 @@ class Provider:
                 self.served[at] = self.served[at]._replace(answered_s=time.time())
 
         loop.call_later(wait_s, reply)
+
+    def said(self, text: str, seed: int) -> str:
+        """What is answered."""
+        rng = random.Random(f"{text}:{seed}")
+        return f"{'well ' * rng.randrange(4)}A: {rng.choice([len(text) % 7, rng.randrange(7)])}"
 
     @contextmanager
     def running(self) -> Iterator[Provider]:

@@ -479,6 +479,7 @@ WAITED = [
     Case("524, Cloudflare", Raw(524, "<html>A timeout occurred</html>"), "timeout"),
     Case("200 page", Raw(200, "<html>a proxy</html>", {"Content-Type": "text/html"}), "malformed"),
     Case("200, nothing", Raw(200, ""), "malformed"),
+    Case("200, long nonsense", Raw(200, "a: " * 300_000), "malformed"),
     Case("200, not an object", Raw(200, "[1, 2]"), "malformed"),
     Case("empty choices", Raw(200, {"choices": [], "usage": {}}), "malformed"),
     Case("choices null", Raw(200, {"choices": None}), "malformed"),
@@ -627,6 +628,9 @@ READ = [
          tokens=2, prompt=9),
 ]  # fmt: skip
 POISON = [
+    Case("200, deep", Raw(200, "[" * 1_000_000), "poison"),
+    Case("200, objects", Raw(200, '{"choices": [' + '{"a":1},' * 500_000 + "{}]}"), "poison"),
+    Case("200, numbers", Raw(200, '{"choices": [' + "1.5," * 1_300_000 + "1]}"), "poison"),
     Case("2^70 tokens", said("7", usage={"prompt_tokens": 9, "completion_tokens": 2**70}), "poison"),
     Case("NaN tokens", Raw(200, json.dumps(said("7", usage={"prompt_tokens": float("nan")}).body)),
          "poison"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tierwise.errors import BudgetError, ProviderError
+from tierwise.errors import BudgetError, InputError, ProviderError
 from tierwise.llm import Call, Completion, Failure, Result
 from tierwise.llm.supervisor import Withheld, supervising
 from tierwise.pool import Account, Book, Buyer, Need, Progress, SamplePool, Supply, fill
@@ -225,6 +226,60 @@ def test_what_a_silent_buyer_claimed_is_bought_when_its_lease_ends(
         assert time.monotonic() - began > 0.9
         assert stored(pool) == 48
         assert pool.billed("other").possibly.calls == 1
+
+
+@pytest.mark.parametrize("jump_s", [0.0, -3600.0, 300.0])
+def test_a_buyer_that_waits_for_one_call_keeps_its_claims_whatever_the_clock_says(
+    jump_s: float, tmp_path: Path, world: World, needs: list[Need], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, clock = Server(lambda prompt: 2.5), time.time
+
+    def buy(run: str) -> None:
+        with SamplePool.open(tmp_path / "p", lease_s=1.0) as pool:
+            assert fill(pool, server, world.tier, needs[:1], Account(run)).complete
+
+    threads = [threading.Thread(target=buy, args=(run,)) for run in "ab"]
+    threads[0].start()
+    while not server.sent:
+        time.sleep(0.01)
+    monkeypatch.setattr(time, "time", lambda: clock() + jump_s)
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert list(server.answered.values()) == [1]
+
+
+def test_a_pool_that_another_program_has_locked_is_waited_for(
+    tmp_path: Path, world: World, needs: list[Need]
+) -> None:
+    with SamplePool.open(tmp_path / "p") as pool:
+        other = sqlite3.connect(tmp_path / "p", isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        letting_go = threading.Timer(3.0, other.execute, ["ROLLBACK"])  # longer than SQLite waits
+        letting_go.start()
+        server = Server()
+        assert fill(pool, server, world.tier, needs, Account("r")).complete
+        letting_go.join()
+        other.close()
+        assert set(server.answered.values()) == {1}
+
+
+def test_nothing_is_bought_into_a_pool_that_was_taken_away(
+    tmp_path: Path, world: World, needs: list[Need]
+) -> None:
+    server = Server(lambda prompt: 0.1)
+    narrow = replace(world.tier, limits={"concurrency": 2})
+
+    def take_away(so_far: Progress) -> None:
+        for file in tmp_path.glob("p*"):
+            file.unlink()
+
+    with (
+        pytest.raises(InputError, match="was removed or replaced"),
+        SamplePool.open(tmp_path / "p") as pool,
+    ):
+        fill(pool, server, narrow, needs, Account("r"), progress=take_away)
+    assert len(server.sent) < 16
 
 
 def test_the_first_interruption_stores_what_arrives_and_the_second_stops_at_once(

@@ -80,23 +80,13 @@ def _batch(file: PolicyFile, inputs: str, seed: int) -> Iterator[str]:
 
 
 def _items(file: PolicyFile, path: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    import json
     from pathlib import Path
 
     from tierwise.errors import InputError
+    from tierwise.llm.recorded import json_lines
 
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", path=path) from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            item = json.loads(line)
-        except ValueError:
-            raise InputError("is not JSON", path=path, line=number) from None
-        given = item.get("inputs") if isinstance(item, dict) else None
+    for number, item in json_lines(Path(path)):
+        given = item.get("inputs")
         if not isinstance(given, dict):
             raise InputError('needs {"id": …, "inputs": {…}}', path=path, line=number)
         for name in file.inputs:

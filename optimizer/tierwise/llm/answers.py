@@ -30,6 +30,8 @@ from tierwise.llm.limits import prompt_tokens_bound
 from tierwise.tasks.tool_calls import read_tool_calls, tool_text
 
 LONGEST_ANSWER_BYTES = 32_000_000
+MOST_COMMAS, MOST_CONTAINERS = 1_200_000, 400_000
+"""Of an answer: 64 samples of 2,048 tokens with log-probabilities have less of both."""
 """Bytes of one answer, unpacked: what a call for many samples with log-probabilities may take."""
 LONGEST_TEXT = 4_000_000
 """Characters of one choice; a longer one is no answer."""
@@ -275,6 +277,9 @@ def parse_body(status: int, headers: Mapping[str, str], content: bytes) -> Mappi
     Raises:
         Fault: an error status, an error in the body, or what cannot be read.
     """
+    fault = too_many_values(content)
+    if fault is not None:
+        raise fault
     text = content.decode("utf-8-sig", "replace")
     if status >= 300 or status < 200:
         raise classify_answer(status, headers, text)
@@ -299,11 +304,21 @@ def too_long() -> Fault:
     return Fault("poison", f"the answer is longer than {LONGEST_ANSWER_BYTES} bytes", billed=True)
 
 
+def too_many_values(content: bytes) -> Fault | None:
+    """The fault of an answer whose JSON would take many times its bytes, as empty objects do."""
+    if (
+        content.count(b",") <= MOST_COMMAS
+        and content.count(b"{") + content.count(b"[") <= MOST_CONTAINERS
+    ):
+        return None
+    return Fault("poison", "the answer has too many values to be one", billed=True)
+
+
 def joined_stream(text: str) -> Mapping[str, Any]:
     """The chat completion whose chunks are the ``data:`` events of ``text``."""
     choices: dict[int, dict[str, Any]] = {}
     body: dict[str, Any] = {}
-    for line in text.splitlines():
+    for line in re.split(r"\r\n|\r|\n", text):  # as events are split, whatever their texts hold
         if not line.startswith("data:") or line[5:].strip() in ("", "[DONE]"):
             continue
         try:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from tierwise.errors import InputError, ProviderError, unknown_name
-from tierwise.llm.answers import LONGEST_ANSWER_BYTES, parse_body, too_long
+from tierwise.llm.answers import LONGEST_ANSWER_BYTES, parse_body, too_long, too_many_values
 from tierwise.llm.base import CAPS, Request
 from tierwise.llm.faults import Fault, classify_answer, classify_error, keep_secret
 from tierwise.schema import Price, PriceStep, Tier
@@ -561,6 +561,14 @@ async def _send(**call: Any) -> Any:
         raise
 
 
+LONGEST_MESSAGE_BYTES = 20_000
+_STAND_IN = (
+    b'{"id":"","object":"chat.completion","created":0,"model":"","choices":[{"index":0,'
+    b'"finish_reason":"stop","message":{"role":"assistant","content":""}}],'
+    b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
+)
+
+
 @dataclass
 class _Wire:
     """The last answer that came over HTTP for one call, as bytes."""
@@ -578,12 +586,31 @@ class _Wire:
             return None
         return classify_answer(self.status, self.headers, self.content.decode("utf-8", "replace"))
 
+    @property
+    def for_litellm(self) -> bytes:
+        """What LiteLLM is given of it.
+
+        Of what ``parse_body`` reads, a stand-in where it is long. LiteLLM puts what it cannot read
+        into a message and looks for secrets there, which takes minutes for megabytes.
+        """
+        if len(self.content) <= LONGEST_MESSAGE_BYTES:
+            return self.content
+        if not 200 <= self.status < 300:
+            return self.content[:LONGEST_MESSAGE_BYTES]
+        return _STAND_IN if self.openai and not self._events else self.content
+
+    @property
+    def _events(self) -> bool:
+        return (
+            "event-stream" in self.headers.get("content-type", "") or self.content[:5] == b"data:"
+        )
+
     @functools.cached_property
     def openai(self) -> bool:
         """Whether it is an answer that ``parse_body`` reads: a completion, or an error in one."""
         if not 200 <= self.status < 300:
             return False
-        if "event-stream" in self.headers.get("content-type", "") or self.content[:5] == b"data:":
+        if self._events:
             return b'"choices"' in self.content
         try:
             body = json.loads(self.content.decode("utf-8-sig", "replace"))
@@ -628,13 +655,16 @@ def _watch_answers() -> None:
             await response.aclose()
         wire.headers = {k.lower(): v for k, v in response.headers.items()}
         wire.status, wire.content = response.status_code, b"".join(parts)
+        wire.fault = too_many_values(wire.content)
+        if wire.fault is not None:
+            raise httpx.RemoteProtocolError(wire.fault.message, request=request)
         kept = [
             (k, v)
             for k, v in response.headers.multi_items()
             if k.lower() not in ("content-encoding", "content-length", "transfer-encoding")
         ]
         whole = httpx.Response(
-            response.status_code, headers=kept, content=wire.content, request=response.request
+            response.status_code, headers=kept, content=wire.for_litellm, request=response.request
         )
         whole.elapsed = response.elapsed
         return whole

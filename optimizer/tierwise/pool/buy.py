@@ -201,6 +201,8 @@ class _Purchase:
         self._sent_s: dict[int, float] = {}
         self._used, self._failures, self._elsewhere = Usage(), 0, 0
         self._short, self._blocked = "", False
+        self._renewed_s = monotonic()
+        """When the buyer's lease was last renewed, which every exchange does."""
         self._reported = Progress(0, 0, 0, 0.0)
 
     @property
@@ -354,8 +356,10 @@ class _Purchase:
             Parcel(calls, worst_case(calls, self._tier, bounded=self._limits.bounds_price))
             for calls in (self._wanted[i] for i in range(count))
         ]
-        if not settlements and not parcels:
+        idle = monotonic() < self._renewed_s + self._pool.lease_s / 4
+        if not settlements and not parcels and (idle or not self._in_flight):
             return []
+        self._renewed_s = monotonic()
         done = self._pool.exchange(self.book, settlements, parcels, self._limits)
         for purchase, answered, used in settlements:
             self._sent_s.pop(purchase, None)

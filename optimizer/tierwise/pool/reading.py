@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import operator
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -393,7 +394,25 @@ class PoolReader:
             return InputError(
                 f"the pool is damaged ({error}); {how_to_go_on(self.path)}", path=self.path
             )
-        return InputError(f"the pool cannot be {done}: {error}", path=self.path)
+        why = str(error)
+        if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) and _is_full(self.path.parent):
+            why = "the disk is full: make room, and the same command goes on"
+        elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            why = "another program has it locked: end that, and the same command goes on"
+        elif name.startswith("SQLITE_READONLY"):
+            why = f"the folder {self.path.parent} cannot be written"
+        return InputError(f"the pool cannot be {done}: {why}", path=self.path)
+
+
+_ROOM_BYTES = 1_000_000
+"""A disk with less room than this is called full: a transaction wants a page or two."""
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _ROOM_BYTES
+    except OSError:
+        return False
 
 
 _SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in COLUMNS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import time
 import uuid
@@ -23,12 +24,19 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Request, Result
 from tierwise.pool.owner import Owner
 from tierwise.pool.reading import COLUMNS, PoolReader, row_of
+from tierwise.pool.supervision import INTERRUPTION
 from tierwise.pool.tables import SAMPLE_COLUMNS, OpenMark, checksum, connect, lookup_checksum, now
 from tierwise.retrieval import Lost, Retrieved
 from tierwise.schema import NO_LIMITS, Usage, UsageLimits
 
 LEASE_S = 60.0
 """How long a buyer that has stopped renewing its lease keeps others from buying what it claimed."""
+
+PATIENCE_S = 600.0
+"""How long a writer waits for another program that has the pool locked."""
+
+LONG_GONE_S = 600.0
+"""A lease that ended so long ago is nobody's, however much clocks differ."""
 
 _SETTLE = f"UPDATE spending SET state = ?, {', '.join(f'{c} = ?' for c in COLUMNS)} WHERE id = ?"
 _LESS = f"UPDATE spending SET {', '.join(f'{c} = max(0, {c} - ?)' for c in COLUMNS)} WHERE id = ?"
@@ -97,6 +105,11 @@ class SamplePool(PoolReader):
     ) -> None:
         super().__init__(path, db)
         self.read_only, self.lease_s, self._mark = read_only, lease_s, mark
+        self._file = os.stat(path)
+        self._leases: dict[str, tuple[float, float]] = {}
+        """Buyer -> its lease as last seen, and since when it has been that."""
+        if not read_only:
+            db.execute("PRAGMA busy_timeout = 2000")  # ``_begin`` goes on waiting
         self._most: dict[tuple[str, str], Usage] = {}
         """(run, tier) -> ``billed(run, tier).most``, while nobody else writes."""
         self._data_version = -1
@@ -382,9 +395,21 @@ class SamplePool(PoolReader):
         )
 
     def _others(self, db: sqlite3.Connection, buyer: str) -> tuple[str, ...]:
-        """Who else buys, and is alive; claims of those who are not are taken away."""
+        """Who else buys, and is alive; claims of those who are not are taken away.
+
+        A lease ends when it was not renewed for its length on this process's own clock: clocks of
+        two machines differ, and any of them may be set.
+        """
         rows = db.execute("SELECT name, until_s FROM buyers WHERE name != ?", (buyer,)).fetchall()
-        alive = [name for name, until_s in rows if until_s >= time.time() and _may_live(name)]
+        now_s, alive = time.monotonic(), []
+        for name, until_s in rows:
+            known_until_s, since_s = self._leases.get(name, (None, now_s))
+            if known_until_s != until_s:
+                since_s = now_s
+            self._leases[name] = until_s, since_s
+            lasts = now_s - since_s <= self.lease_s and until_s > time.time() - LONG_GONE_S
+            if lasts and _may_live(name):
+                alive.append(name)
         for name in {name for name, _ in rows} - set(alive):
             db.execute("DELETE FROM claims WHERE buyer = ?", (name,))
             db.execute("DELETE FROM buyers WHERE name = ?", (name,))
@@ -406,8 +431,9 @@ class SamplePool(PoolReader):
         if self.read_only:
             raise InputError("this pool was opened to be read only", path=self.path)
         with self._lock:
+            self._still_there()
             try:
-                self._db.execute("BEGIN IMMEDIATE")
+                self._begin()
                 yield self._db
                 self._db.execute("COMMIT")
             except sqlite3.IntegrityError:
@@ -422,6 +448,32 @@ class SamplePool(PoolReader):
                     self._db.execute("ROLLBACK")
                     self._ids.clear()
                     self._most.clear()
+
+    def _begin(self) -> None:
+        """Begin to write, once another process has ended its transaction."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                locked = error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+                give_up_at = INTERRUPTION.give_up_at
+                given_up = give_up_at is not None and time.monotonic() >= give_up_at
+                if not locked or given_up or time.monotonic() >= until:
+                    raise
+
+    def _still_there(self) -> None:
+        """Raise InputError where the file was taken away: what is written now would be lost."""
+        try:
+            there = os.path.samestat(os.stat(self.path), self._file)
+        except OSError:
+            there = False
+        if not there:
+            raise InputError(
+                "the pool's file was removed or replaced while it was in use; nothing more is bought",
+                path=self.path,
+            )
 
     def _register(self, db: sqlite3.Connection, requests: Sequence[Request]) -> list[int]:
         """Ids of requests, those that are new entered."""

@@ -321,7 +321,7 @@ def _labels(spec: JudgeSpec, folder: Path | None) -> list[tuple[_Where, JudgeLab
         raise InputError(f"no such file: {spec.labels}", loc=("labels",))
     adapter = TypeAdapter(JudgeLabel)
     found = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         where = _Where(path, number)

@@ -26,6 +26,7 @@ from tierwise.errors import RENAMED, InputError, Loc, faults_of, raise_any, unkn
 _DEPTH = 40
 _CHARACTERS = 4_000_000
 """Most of a file: a policy with many demonstrations has a tenth of it."""
+_LARGEST_BYTES = 4 * _CHARACTERS
 _CORE = "tag:yaml.org,2002:"
 _ONLY_IN_YAML_1_2 = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+|0o[0-7]+")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
@@ -82,9 +83,13 @@ def read(path: Path | str) -> Document:
 
 
 def read_text(path: Path | str) -> str:
-    """A file's text, or an InputError that says why not."""
+    """A file's text, or an InputError that says why not: unreadable, not UTF-8, or too large."""
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with Path(path).open("rb") as file:
+            content = file.read(_LARGEST_BYTES + 1)
+        if len(content) > _LARGEST_BYTES:
+            raise InputError(f"is larger than {_LARGEST_BYTES:,} bytes", path=path)
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
         raise InputError("is not text in UTF-8", path=path) from None
     except OSError as error:
