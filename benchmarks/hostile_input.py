@@ -320,7 +320,7 @@ def read_back(path: Path) -> Iterator[str]:
         elif path.suffix in (".yaml", ".yml"):
             yaml.safe_load(path.read_text())
         elif path.suffix == ".csv":
-            rows = list(csv.reader(path.open(newline="")))
+            rows = list(csv.reader(io.StringIO(path.read_text(), newline="")))
             if len({len(row) for row in rows}) > 1:
                 yield f"{path.name}: rows of several lengths"
             for row in rows:
@@ -418,6 +418,9 @@ POLICY = """schema: tierwise/policy/v1
 name: tiny-small
 tier: small
 model: openai/tiny
+price: {prompt_usd_per_mtok: 1.0, completion_usd_per_mtok: 2.0}
+task: {name: tiny, version: 1, metric: exact_match, items_sha256: "0"}
+inputs: [question]
 prompts:
   plain: {messages: [{role: user, content: "{{ question }}"}]}
 modes: {direct: {max_tokens: 32}}
@@ -434,6 +437,10 @@ def check_names(folder: Path, texts: Sequence[str]) -> tuple[list[str], int]:
     """What is wrong with names that are read, and how many were refused."""
     faults, refused = list[str](), 0
     for kind, read in names_of_kinds(folder).items():
+        try:
+            read("plain-name_1.0")
+        except InputError as error:
+            faults.append(f"{kind}: a plain name is refused: {error}")
         for text in texts:
             try:
                 read(text)

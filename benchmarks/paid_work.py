@@ -185,12 +185,21 @@ class Provider:
         loop, ready = asyncio.new_event_loop(), threading.Event()
         connections: set[_Connection] = set()
 
+        servers: list[asyncio.Server] = []
+
         async def start() -> None:
             server = await loop.create_server(
                 lambda: _Connection(self, connections), "127.0.0.1", self.port
             )
+            servers.append(server)
             self.port = server.sockets[0].getsockname()[1]
             ready.set()
+
+        async def end() -> None:
+            servers[0].close()
+            for connection in list(connections):
+                connection.abort()
+            await asyncio.sleep(0.01)
 
         def serve() -> None:
             starting = loop.create_task(start())
@@ -203,8 +212,7 @@ class Provider:
         try:
             yield self
         finally:
-            for connection in list(connections):
-                loop.call_soon_threadsafe(connection.abort)
+            asyncio.run_coroutine_threadsafe(end(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -164,3 +165,33 @@ def test_no_file_and_no_text(tmp_path):
 def test_a_long_value_in_the_wrong_place_is_not_repeated():
     text = example().dumps().replace("{max_tokens: 32}", "sk-very-long-secret-0123456789")
     assert "secret" not in "".join(faults(text))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "{max_tokens: 32, extra_body: {n: 100}}",
+        "{max_tokens: 32, extra_body: {bestOf: 100}}",
+        "{max_tokens: 32, extra_body: {options: {num-return-sequences: 9}}}",
+        "{max_tokens: 32, extra_body: {model: openai/expensive}}",
+        "{max_tokens: 32, extra_body: {messages: []}}",
+        "{max_tokens: 32, extra_body: {tools: [{type: web_search}]}}",
+        "{max_tokens: 32, extra_body: {plugins: [{id: web}]}}",
+        "{max_tokens: 32, extra_body: {a: [{extra_body: {n: 9}}]}}",
+        "{max_tokens: '32; n=5'}",
+        "{max_tokens: true}",
+        "{max_tokens: 0}",
+        "{max_tokens: 100000000000}",
+        "{max_tokens: 32, extra_body: {options: {num_predict: -1}}}",
+    ],
+)
+def test_a_mode_sends_no_more_than_the_call_that_is_counted(sent: str) -> None:
+    with pytest.raises(InputError, match=r"is not allowed: a call sets it|must be a whole number"):
+        PolicyFile.loads(example().dumps().replace("{max_tokens: 32}", sent))
+
+
+def test_a_policy_asks_for_no_more_samples_than_there_are_seeds() -> None:
+    text = example().dumps()
+    for sample in re.findall(r"samples: \d+", text):
+        with pytest.raises(InputError, match=r"at most 4,?096|less than or equal to 4096"):
+            PolicyFile.loads(text.replace(sample, "samples: 1000000000"))

@@ -105,6 +105,10 @@ class Variant(NamedTuple):
         return self._replace(path=path_below(self.path, turn))
 
 
+MOST_SAMPLES_ASKED = 4096
+"""Of a request, at most: a policy may come from a stranger."""
+
+
 @dataclass(frozen=True, slots=True)
 class StrategySpec:
     """The kind of a strategy and its parameters, sorted: hashable, and plain data in a file."""
@@ -129,6 +133,9 @@ class StrategySpec:
 def _strategy(keys: Mapping[str, Any]) -> StrategySpec:
     if not isinstance(keys.get("kind"), str):
         raise ValueError("needs a 'kind', such as {kind: self_consistency, samples: 5}")
+    for name, value in keys.items():
+        if isinstance(value, int) and value > MOST_SAMPLES_ASKED:
+            raise ValueError(f"{name} must be at most {MOST_SAMPLES_ASKED:,}, got {value}")
     return StrategySpec.of(keys["kind"], {k: v for k, v in keys.items() if k != "kind"})
 
 
@@ -190,7 +197,7 @@ class _StageKeys(TypedDict):
     """A stage of a cascade; ``stop`` says how sure its leader must be to end the request."""
 
     variants: Annotated[tuple[_WeightedVariant, ...], Field(min_length=1)]
-    samples: Count
+    samples: Annotated[Count, Field(le=MOST_SAMPLES_ASKED)]
     stop: NotRequired[_Stop]
 
 
@@ -323,7 +330,7 @@ class _ProbeKeys(TypedDict, total=False):
     temperature: NotNegative
     tier: Name | None
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
-    samples: Required[Count]
+    samples: Required[Annotated[Count, Field(le=MOST_SAMPLES_ASKED)]]
 
 
 def _probe(keys: dict[str, Any]) -> Probe:
@@ -413,7 +420,7 @@ class Limits(Strict):
     """What ends a request early, in search as in serving."""
 
     max_usd_per_request: Annotated[Positive | None, IF_SET] = None
-    max_samples: Annotated[Count | None, IF_SET] = None
+    max_samples: Annotated[Annotated[Count, Field(le=MOST_SAMPLES_ASKED)] | None, IF_SET] = None
     timeout_s: Positive | None = 60.0
     on_error: Literal["answer_with_what_arrived", "fail"] = "answer_with_what_arrived"
 

@@ -84,6 +84,7 @@ def _parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     _refuse_addresses({k: v for k, v in parameters.items() if k not in texts})
     if parameters.keys() & {"tool_choice", "parallel_tool_calls"} and "tools" not in parameters:
         raise ValueError("tool_choice and parallel_tool_calls are of a mode that sends tools")
+    _refuse_widening(parameters, "")
     return parameters
 
 
@@ -135,6 +136,64 @@ _FORMS: Mapping[str, Callable[[Any], None]] = {
 
 STRUCTURED = (*_FORMS, "parallel_tool_calls")
 """Parameters by which a call asks for an answer of a form."""
+
+_CALLS_OWN = frozenset(
+    [
+        "model",
+        "messages",
+        "prompt",
+        "input",
+        "n",
+        "best_of",
+        "num_return_sequences",
+        "candidate_count",
+        "num_generations",
+        "use_beam_search",
+        "temperature",
+        "seed",
+        "stream",
+        "stream_options",
+        "tools",
+        "functions",
+        "tool_choice",
+        "plugins",
+        "web_search_options",
+        "extra_body",
+    ]
+)
+"""What a call sets itself, or what buys more than completions: not to be slipped into a body."""
+
+_CAPS = frozenset(
+    [
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_new_tokens",
+        "max_tokens_to_sample",
+        "max_gen_len",
+        "max_length",
+        "num_predict",
+        "n_predict",
+    ]
+)
+_LARGEST_CAP = 10_000_000
+
+
+def _refuse_widening(value: Any, inside: str) -> None:
+    """Raise where a mode sends more, or something else, than the call that is counted."""
+    if isinstance(value, list):
+        for inner in value:
+            _refuse_widening(inner, inside)
+    if not isinstance(value, Mapping):
+        return
+    for name, inner in value.items():
+        plain = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).replace("-", "_")
+        if inside and plain.strip("_") in _CALLS_OWN:
+            raise ValueError(f"{name!r} in {inside} is not allowed: a call sets it itself")
+        if plain in _CAPS and (type(inner) is not int or not 1 <= inner <= _LARGEST_CAP):
+            raise ValueError(f"{name} must be a whole number from 1 to {_LARGEST_CAP:,}")
+        if name == "extra_body" or inside:
+            _refuse_widening(inner, inside or name)
 
 
 def _refuse_addresses(value: Any) -> None:
