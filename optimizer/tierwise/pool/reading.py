@@ -127,14 +127,12 @@ class PoolReader:
                 first,
                 first + n_samples,
             )
-        verified = self._verified
-        for row in rows:
-            if row[13] in verified:  # what a process has verified does not change under it
-                continue
-            _, sample, *content, mean, least, latency_s, end, estimated, mark, rowid = row
+        verified = self._verified  # what a process has verified does not change under it
+        fresh = [row for row in rows if row[13] not in verified]
+        for _, sample, *content, mean, least, latency_s, end, estimated, mark, _ in fresh:
             if checksum((*content, estimated, mean, least, latency_s, end)) != mark:
                 raise self._damaged(f"sample {sample} of a request")
-            verified.add(rowid)
+        verified.update([row[13] for row in fresh])
         return [row[:11] for row in rows]
 
     def finish_reasons(self, keys: Sequence[str]) -> list[tuple[int, str, int]]:

@@ -133,7 +133,8 @@ class StrategySpec:
 def _strategy(keys: Mapping[str, Any]) -> StrategySpec:
     if not isinstance(keys.get("kind"), str):
         raise ValueError("needs a 'kind', such as {kind: self_consistency, samples: 5}")
-    for name, value in keys.items():
+    for name in ("samples", "max_samples", "window", "rounds"):
+        value = keys.get(name)
         if isinstance(value, int) and value > MOST_SAMPLES_ASKED:
             raise ValueError(f"{name} must be at most {MOST_SAMPLES_ASKED:,}, got {value}")
     return StrategySpec.of(keys["kind"], {k: v for k, v in keys.items() if k != "kind"})
