@@ -190,6 +190,11 @@ def test_a_mode_sends_no_more_than_the_call_that_is_counted(sent: str) -> None:
         PolicyFile.loads(example().dumps().replace("{max_tokens: 32}", sent))
 
 
+def test_a_schema_in_a_body_may_name_its_fields_as_it_likes() -> None:
+    sent = "{max_tokens: 32, extra_body: {guided_json: {properties: {n: {type: integer}}}}}"
+    PolicyFile.loads(example().dumps().replace("{max_tokens: 32}", sent))
+
+
 def test_a_policy_asks_for_no_more_samples_than_there_are_seeds() -> None:
     text = example().dumps()
     for sample in re.findall(r"samples: \d+", text):

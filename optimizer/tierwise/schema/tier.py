@@ -177,6 +177,8 @@ _CAPS = frozenset(
     ]
 )
 _LARGEST_CAP = 10_000_000
+_SCHEMAS = frozenset(["guided_json", "json_schema", "response_format", "schema", "format"])
+"""What describes an answer's fields, whatever their names."""
 
 
 def _refuse_widening(value: Any, inside: str) -> None:
@@ -192,7 +194,7 @@ def _refuse_widening(value: Any, inside: str) -> None:
             raise ValueError(f"{name!r} in {inside} is not allowed: a call sets it itself")
         if plain in _CAPS and (type(inner) is not int or not 1 <= inner <= _LARGEST_CAP):
             raise ValueError(f"{name} must be a whole number from 1 to {_LARGEST_CAP:,}")
-        if name == "extra_body" or inside:
+        if (name == "extra_body" or inside) and plain not in _SCHEMAS:
             _refuse_widening(inner, inside or name)
 
 
