@@ -25,11 +25,15 @@ from tierwise.stats.pareto import minkowski_front, pareto_front
 
 @dataclass(frozen=True)
 class Allocation:
-    """Proposals on the front of all allocations, cheapest first, with what they score and cost."""
+    """Proposals on the front of all allocations, cheapest first, with what they score and cost.
+
+    ``simple``: the policies of one bucket on the grid that are nearest to the front.
+    """
 
     proposals: tuple[Proposal, ...]
     score: Floats
     usd: Floats
+    simple: tuple[Policy, ...] = ()
 
     def utility(self, usd_weight: float) -> float:
         """The best of score - usd_weight * usd on the front."""
@@ -80,6 +84,7 @@ def allocate(
         tuple(found[i][0] for i in on),
         np.array([found[i][1] for i in on]),
         np.array([found[i][2] for i in on]),
+        tuple(Policy((grid[i],)) for i in near),
     )
 
 

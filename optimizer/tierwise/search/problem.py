@@ -260,8 +260,8 @@ class TierProblem:
 
     @property
     def permutations(self) -> Permutations:
-        """The permutations of samples that policies are judged on, common to all trials."""
-        return Permutations(self.search_size.permutations, self.seed)
+        """The permutations of samples that policies are judged on, common to all trials and seeds."""
+        return Permutations(self.search_size.permutations)
 
     def dimensions(self, table: SampleTable, variants: Sequence[Variant]) -> Dimensions:
         """What a study of ``variants`` on ``table`` may choose from: no more than its samples."""

@@ -466,7 +466,9 @@ def _judge(
     warm = [
         Proposal(Difficulty(), (), uniform(variant, SINGLE).buckets) for variant in dims.variants
     ]
-    study_round.enqueue([*warm, *allocate(study_round.evaluator, dims).spread(WARM_STARTS)])
+    allocated = allocate(study_round.evaluator, dims)
+    study_round.listed = allocated.simple
+    study_round.enqueue([*warm, *allocated.spread(WARM_STARTS)])
     study_round.run(trials, best)
 
 
@@ -474,7 +476,8 @@ def _judge(
 
 
 def candidates_of(explored: Explored) -> tuple[list[Candidate], Evaluator]:
-    """The baseline, every policy that the study judged and the constraints allow, and cascades.
+    """The baseline, and what the constraints allow: all that the study judged, simple policies of a
+    grid, and cascades. The last two are the same for every seed.
 
     Judged on the study's items in an order that depends on their ids alone, as the folds of
     cross-fitting must; and without closed forms, so that policies that do nearly the same share the
@@ -486,7 +489,8 @@ def candidates_of(explored: Explored) -> tuple[list[Candidate], Evaluator]:
     policies = {uniform(problem.variants.baseline, SINGLE): -1}
     for judged in last.feasible():
         policies.setdefault(judged.policy, judged.trial)
-    for policy in cascades(last.evaluator, last.dimensions):
+    listed = (*last.listed, *cascades(last.evaluator, last.dimensions))
+    for policy in (p for p in listed if last.allows(last.evaluator.evaluate(p))):
         policies.setdefault(policy, -1)
     for target in problem.targets:
         for policy in (target.one_sample, target.tuned):

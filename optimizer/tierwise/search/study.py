@@ -65,6 +65,7 @@ class StudyRound:
     Attributes:
         name: of the Optuna study, ``TASK/TIER/gN``.
         judged: distinct policies by proposal, in order of trial.
+        listed: simple policies that are there whatever was proposed: the same for every seed.
     """
 
     name: str
@@ -75,6 +76,7 @@ class StudyRound:
 
     def __post_init__(self) -> None:
         self.judged: dict[Policy, EvaluatedTrial] = {}
+        self.listed: tuple[Policy, ...] = ()
         self._tried: set[Policy] = set()
         """Policies that wait to be judged, or could not be."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -185,13 +187,21 @@ class StudyRound:
             self.judged[policy] = judged
         return judged
 
+    def allows(self, evaluation: Evaluation) -> bool:
+        """Whether a policy keeps to the space's constraints."""
+        _, usd, _, rounds = means(evaluation)
+        return all(excess <= 0 for _, excess in self._beyond(usd, rounds))
+
     def _excess(self, judged: EvaluatedTrial) -> list[tuple[str, float]]:
+        return self._beyond(judged.usd, judged.rounds)
+
+    def _beyond(self, usd: float, rounds: float) -> list[tuple[str, float]]:
         bounds = self.dimensions.space.constraints
         excess = []
         if bounds.max_usd_per_item is not None:
-            excess.append(("max_usd_per_item", judged.usd - bounds.max_usd_per_item))
+            excess.append(("max_usd_per_item", usd - bounds.max_usd_per_item))
         if bounds.max_rounds is not None:
-            excess.append(("max_rounds", judged.rounds - bounds.max_rounds))
+            excess.append(("max_rounds", rounds - bounds.max_rounds))
         return excess
 
 
