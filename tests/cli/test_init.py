@@ -62,7 +62,7 @@ def test_a_csv_of_ones_own(tmp_path):
     ("more", "says"),
     [
         ({"inputs": ["txet"], "target": "label"}, "did you mean 'text'"),
-        ({}, "its columns are text, label; say which"),
+        ({"inputs": ["text"], "target": "lable"}, "did you mean 'label'"),
         ({"source": "gsm9k"}, "did you mean 'gsm8k'"),
     ],
 )
@@ -137,3 +137,96 @@ def test_json_that_holds_no_items(tmp_path, text, says):
     file.write_text(text)
     with pytest.raises(InputError, match=says):
         scaffold("t", source="bbh", items=file, inputs=["input"], folder=tmp_path / "tasks")
+
+
+def rows_of(n: int, **row: object) -> str:
+    """JSON lines; {} stands for the row's number, and a list for its values in turn."""
+
+    def value(of: object, i: int) -> object:
+        found = of[i % len(of)] if isinstance(of, tuple) else of
+        return found.replace("{}", str(i)) if isinstance(found, str) else found
+
+    lines = ({name: value(of, i) for name, of in row.items()} for i in range(n))
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "normalise", "metric", "says"),
+    [
+        (
+            rows_of(30, text="{}", label=("positive", "negative")),
+            None,
+            "text",
+            "exact_match",
+            "Choose one of: negative, positive. End with a line",
+        ),
+        (rows_of(30, question="{}", answer="{} km"), None, "number", "exact_match", "is a number"),
+        (rows_of(30, question="{}", answer="Answer {}"), None, "text", "exact_match", "End with"),
+        (
+            rows_of(30, question="{}", answer=(True, False)),
+            None,
+            "yes_no",
+            "exact_match",
+            '"Answer: no"',
+        ),
+        (
+            rows_of(30, question="{}", choices=["w", "x", "y", "z"], answer=(0, 1, 2, 3)),
+            None,
+            "choice",
+            "exact_match",
+            "letter of the right option",
+        ),
+        (
+            rows_of(30, document="{}", output={"total": 3, "name": "x"}),
+            None,
+            "json",
+            "json_fields",
+            'the fields "name", "total"',
+        ),
+        (
+            rows_of(30, ticket="{}", labels=(["billing"], ["billing", "delivery"])),
+            None,
+            "labels",
+            "set_f1",
+            "Choose all that fit of: billing, delivery",
+        ),
+        (
+            rows_of(30, ticket="{}", labels=("billing", "delivery; billing")),
+            "labels",
+            "labels",
+            "set_f1",
+            "Choose all that fit of: billing, delivery",
+        ),
+        (
+            rows_of(30, message="{}", intent=("{{ bill }}", "refund")),
+            None,
+            "text",
+            "exact_match",
+            "Choose one of: refund, {{ bill }}.",
+        ),
+        (
+            rows_of(30, question="{}?", answers=tuple([f"a{i}", f"b{i}"] for i in range(30))),
+            None,
+            "text",
+            "exact_match",
+            "End with",
+        ),
+    ],
+)
+def test_prompts_say_what_an_answer_is_as_the_right_answers_show(
+    tmp_path, text, answer, normalise, metric, says
+):
+    file = tmp_path / "mine.jsonl"
+    file.write_text(text)
+    made = scaffold("t", items=file, answer=answer, folder=tmp_path / "tasks")
+    assert check(made) == []
+    loaded = load_task(made)
+    assert (loaded.task.answer.normalise, loaded.task.metric) == (normalise, metric)
+    for prompt in loaded.prompts:
+        assert says in prompt.render(loaded.task.items[0].inputs)[-1].content
+    readme = (made / "README.md").read_text()
+    assert "`mine.jsonl` holds 30 items" in readme
+    assert "items.jsonl" not in readme
+    target = loaded.task.items[0].target
+    said = target if normalise == "json" else f"So it is.\n\n**Answer:** {target}"
+    assert loaded.task.score(loaded.task.answer.extract(said), loaded.task.items[0]) > 0

@@ -7,13 +7,18 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import yaml
 
 from tierwise.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from tierwise.tasks import Item
 
 
 @click.command("init")
@@ -40,15 +45,24 @@ from tierwise.errors import InputError, unknown_name
 )
 @click.option("--input", "inputs", multiple=True, help="A column that prompts use; repeatable.")
 @click.option("--target", help="The column of the right answers.")
+@click.option(
+    "--answer",
+    type=click.Choice(["number", "choice", "yes_no", "label", "labels", "json", "text"]),
+    help="What an answer is; left out: told by the right answers.",
+)
 def command(
     name: str,
     source: str,
     items: Path | None,
     inputs: tuple[str, ...],
     target: str | None,
+    answer: str | None,
     **others: Path | None,
 ) -> None:
     """Make tasks/NAME: task.yaml, prompts.yaml, items and a README that explains them.
+
+    The prompts say what an answer is and name the labels that the items have, so that the task can
+    be tuned as it is; put the prompt that you use today before them.
 
     Editors that know YAML's language server complete the keys, by the schemas in tasks/.schemas.
 
@@ -64,13 +78,20 @@ def command(
         for note in notes:
             click.echo(f"note: {note}")
     else:
-        made = scaffold(name, source=source, items=items, inputs=inputs, target=target)
+        made = scaffold(
+            name, source=source, items=items, inputs=inputs, target=target, answer=answer
+        )
     for path in sorted(made.iterdir()):
         click.echo(str(path))
     if items is not None:
         from tierwise.tasks.data_files import notes_on
 
+        if source == TEMPLATE:
+            click.echo(f"note: {_written(made / 'task.yaml')}")
+        numbered = any(column.isdigit() for column in inputs)  # said already: there is no header
         for note in notes_on(items):
+            if numbered and "first line looks like" in note:
+                continue
             click.echo(f"note: {items.name}: {note}")
     click.echo(f"\nread {made / 'README.md'}, then:")
     click.echo(f"  tierwise check {made}")
@@ -90,6 +111,7 @@ def scaffold(
     items: Path | None = None,
     inputs: Sequence[str] = (),
     target: str | None = None,
+    answer: str | None = None,
     folder: Path = Path("tasks"),
 ) -> Path:
     """Make ``folder/name`` and give back its path; ``items`` is copied into it.
@@ -97,8 +119,9 @@ def scaffold(
     The JSON Schemas of its files go to ``folder/.schemas``, where the first line of each file
     names them: editors then complete keys and mark what is wrong, with no network.
 
-    ``inputs`` and ``target`` are columns of ``items``; left out, ``question`` and ``target`` for
-    the template, those of ``source`` otherwise.
+    ``inputs`` and ``target`` are columns of ``items``; left out, those with usual names for the
+    template, those of ``source`` otherwise. ``answer`` says what an answer is; left out, the right
+    answers tell.
 
     Raises:
         InputError: the folder exists, no such source or file, or it lacks a column.
@@ -112,8 +135,10 @@ def scaffold(
         raise InputError(f"{made} exists; choose another name, nothing is overwritten")
     if not (origin / "task.yaml").is_file():
         raise unknown_name("task to begin with", source, names_of("tasks"))
-    if items is None and (inputs or target):
-        raise InputError("--input and --target name columns of a file: give it by --items")
+    if items is None and (inputs or target or answer):
+        raise InputError("--input, --target and --answer are about a file: give it by --items")
+    if answer and source != TEMPLATE:
+        raise InputError(f"--answer is for a task of your own; {source} says what its answers are")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.") as temporary:
@@ -123,6 +148,8 @@ def scaffold(
             own = draft / OWN_PROMPTS
             if items is not None:
                 _with_items(draft, items, inputs, target, template=source == TEMPLATE)
+                if source == TEMPLATE:
+                    _with_answers(draft, items, answer)
             own.unlink(missing_ok=True)
             _with_schemas(draft, folder / SCHEMAS)
             os.replace(draft, made)
@@ -196,11 +223,14 @@ def _with_items(
     if not items.is_file():
         raise InputError("no such file of items", path=items)
     known = columns_of(items)
+    if template and not inputs and "inputs" not in known:
+        inputs = _usual(_INPUTS, known)
+        target = target or next(iter(_usual(_TARGETS, known)), None)
     for wanted in (*inputs, *([target] if target else [])):
         numbered = wanted.isdigit() and int(wanted) < len(known)
         if not numbered and wanted not in known and wanted.partition(".")[0] not in known:
             raise InputError(unknown_name("column", wanted, known).message, path=items)
-    if template and not inputs and "inputs" not in known and "question" not in known:
+    if template and "inputs" not in known and not (inputs and (target or "target" in known)):
         doubt = header_doubt(known)
         raise InputError(
             f"its columns are {', '.join(known)}; say which hold the question and the answer: "
@@ -215,6 +245,7 @@ def _with_items(
     task = draft / "task.yaml"
     _rewrite(task, r"^items: \S+.*$", f"items: {json.dumps(items.name)}")
     _rewrite(draft / "README.md", r"\n*The sample items are.*\n", "\n")
+    _rewrite(draft / "README.md", r"^\| `items\.jsonl` \|.*$", f"| `{items.name}` | your items |")
     if template and (inputs or target):
         _map_columns(draft, tuple(inputs) or ("question",), target or "target")
 
@@ -251,3 +282,143 @@ def _rewrite(path: Path, pattern: str, instead: str) -> None:
     text = path.read_text(encoding="utf-8")
     text = re.sub(pattern, lambda match: instead, text, flags=re.MULTILINE)
     path.write_text(text, encoding="utf-8")
+
+
+# --- what an answer is -------------------------------------------------------------------------
+
+_INPUTS = (
+    *("question", "text", "input", "prompt", "query", "problem", "sentence", "message", "content"),
+    *("review", "ticket", "document", "context", "passage", "choices", "options"),
+)
+_TARGETS = (
+    *("target", "answer", "label", "labels", "expected", "output", "category", "class", "intent"),
+    *("sentiment", "gold", "ground_truth", "reference", "completion", "response", "solution"),
+    *("answers", "answerkey"),
+)
+_MOST_LABELS, _LONGEST_LABEL = 30, 60
+_YES_OR_NO = {"yes", "no", "true", "false", "y", "n"}
+_NUMBER, _OBJECT = re.compile(r"\W{0,4}\d"), re.compile(r"\s*[{\[]")
+
+
+class _Form(NamedTuple):
+    """How an answer is read, and what a prompt says of it."""
+
+    normalise: str
+    instruction: str
+    metric: str = "exact_match"
+
+
+def _usual(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The columns with one of the usual ``names``, in the order of the file."""
+    return tuple(column for column in known if column.strip().casefold() in names)
+
+
+def _with_answers(draft: Path, items: Path, answer: str | None) -> None:
+    """What an answer is, in the task, its prompts and its README, as the right answers show."""
+    from tierwise.schema import TaskFile
+    from tierwise.schema.prompt import literal
+    from tierwise.tasks import AnswerSpec
+    from tierwise.tasks.data_files import load_items
+
+    file, _ = TaskFile.load(draft / "task.yaml")
+
+    def read_as(normalise: str) -> tuple[Item, ...]:
+        try:
+            return load_items(items, file.inputs, file.fields, AnswerSpec(normalise=normalise))
+        except InputError:
+            return ()
+
+    # Targets that number options become letters, and objects JSON, where they are read as such.
+    if answer is None:
+        lettered = any("A. " in text for item in read_as("none") for text in item.inputs.values())
+        answer = "choice" if lettered and read_as("choice") else None
+    rows = read_as(answer if answer in ("choice", "json") else "none")
+    if not rows and answer is None and (rows := read_as("json")):
+        answer = "json"
+    form = _form(answer or _told_by(rows), [target for item in rows for target in item.targets])
+    instruction = literal(form.instruction)
+    task = draft / "task.yaml"
+    _rewrite(task, r"normalise: text\}$", f"normalise: {form.normalise}}}")
+    if form.normalise == "json":
+        _rewrite(task, r"^answer: .*$", "answer: {normalise: json}")
+    _rewrite(task, r"^metric: \S+.*$", f"metric: {form.metric}")
+    said = json.dumps(instruction, ensure_ascii=False)
+    _rewrite(task, r"^prompts: ", f"instruction: {said}\nprompts: ")
+    _rewrite(draft / "prompts.yaml", r'End with a line "Answer: …"\.', instruction)
+    counted = (
+        f"`{items.name}` holds {len(rows)} items" if rows else f"`{items.name}` cannot be read yet"
+    )
+    columns = file.fields.inputs.values() if file.fields else file.inputs
+    told = ", ".join(f"`{column}`" for column in columns)
+    target = file.fields.target if file.fields else "target"
+    _rewrite(
+        draft / "README.md",
+        r"^What is asked, where the items come from.*$",
+        f"{counted}: what is asked is in {told}, the right answer in `{target}`. "
+        f"{form.instruction}\n\nWrite here where the items come from and under which licence.",
+    )
+
+
+def _told_by(rows: Sequence[Item]) -> str:
+    """What the right answers are, all of them alike; else ``text``."""
+    from tierwise.tasks import NORMALISERS
+
+    targets = [target for item in rows for target in item.targets]
+    counts = Counter(targets)
+    if targets and {target.strip().casefold() for target in counts} <= _YES_OR_NO:
+        return "yes_no"
+    short = all(len(target) <= _LONGEST_LABEL and "\n" not in target for target in counts)
+    if short and 1 < len(counts) <= min(_MOST_LABELS, len(targets) // 3):
+        return "labels" if any(item.also for item in rows) else "label"
+    for form, begins in (("number", _NUMBER), ("json", _OBJECT)):
+        read = NORMALISERS[form]
+        if targets and all(begins.match(t) and read(t) is not None for t in counts):
+            return form
+    return "text"
+
+
+def _form(answer: str, targets: Sequence[str]) -> _Form:
+    """How answers of a kind are read, and what the prompts say of them."""
+    found = sorted(set(targets))
+    if answer == "labels":
+        found = sorted({part.strip() for t in targets for part in re.split(r"[,;|]", t)})
+    labels = ", ".join(found[:_MOST_LABELS]) + (" …" if len(found) > _MOST_LABELS else "")
+    ends = 'End with a line "Answer: '
+    match answer:
+        case "number":
+            return _Form("number", f'{ends}N", where N is a number.')
+        case "choice":
+            return _Form("choice", f'{ends}X", where X is the letter of the right option.')
+        case "yes_no":
+            return _Form("yes_no", f'{ends}yes" or "Answer: no".')
+        case "label":
+            return _Form("text", f'Choose one of: {labels}. {ends}LABEL".')
+        case "labels":
+            return _Form(
+                "labels", f'Choose all that fit of: {labels}. {ends}LABEL, LABEL".', "set_f1"
+            )
+        case "json":
+            names = {name for t in targets for name in _names_in(t)}
+            fields = ", ".join(f'"{name}"' for name in sorted(names))
+            return _Form(
+                "json", f"Answer with one JSON object with the fields {fields}.", "json_fields"
+            )
+    return _Form("text", f'{ends}…".')
+
+
+def _names_in(target: str) -> Sequence[str]:
+    found = json.loads(target)
+    return list(found) if isinstance(found, dict) else []
+
+
+def _written(task: Path) -> str:
+    """A sentence on what the new task takes an answer for."""
+    from tierwise.schema import TaskFile
+
+    file, _ = TaskFile.load(task)
+    fields = file.fields
+    columns = list(fields.inputs.values()) if fields else list(file.inputs)
+    return (
+        f"asks by {', '.join(columns)}, the right answer is {fields.target if fields else 'target'}; "
+        f"prompts say: {file.instruction}"
+    )
