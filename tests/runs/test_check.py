@@ -8,9 +8,11 @@ import pytest
 
 from tests.schema.folders import PROMPTS, TASK, make_task, short
 from tests.schema.policies import example
+from tierwise.errors import InputError
 from tierwise.runs import check, job_notes
 from tierwise.runs.check import check_kind
-from tierwise.schema import StrategySpec, names_of, shipped
+from tierwise.runs.prepare import prepare
+from tierwise.schema import StrategySpec, load_job, names_of, shipped
 
 JOB = "task: ./sums\ntiers:\n  small: {model: embedded/small}\n"
 SPACE = "temperature: [0.8]\nmodes: [direct]\nstrategies: {single: {}}\n"
@@ -187,9 +189,28 @@ def test_signals_that_a_tier_cannot_be_told_by_are_said_before_a_call(tmp_path):
 
 def test_a_provider_s_own_table_says_whether_it_gives_log_probabilities(tmp_path):
     path = tmp_path / "job.yaml"
-    path.write_text("task: arithmetic\ntiers:\n  a: {model: anthropic/claude-3-haiku-20240307}\n")
+    path.write_text("task: arithmetic\ntiers:\n  a: {model: anthropic/claude-haiku-4-5}\n")
     (note,) = job_notes(path)
     assert "no log-probabilities" in note
     path.write_text("task: arithmetic\ntiers:\n  a: {model: embedded/small}\n")
     assert job_notes(path) == []
     assert job_notes(shipped("search_spaces") / "default.yaml") == []
+
+
+@pytest.mark.parametrize(
+    ("tier", "says"),
+    [
+        ("mistral/mistral-large-latest, takes_n: true", "does not take n"),
+        ("openai/no-such-model", "no price is known"),
+        ("opnai/gpt-4o", "unknown provider"),
+        ("openai/gpt-4o-mini, modes: {direct: {temperature: 1}}", "temperature"),
+        ("openai/gpt-4o-mini, modes: {direct: {top_k: 3, max_tokens: 9}}", "top_k"),
+        ("embedded/small, headers_env: {X-Team: TEAM}", "called at no address"),
+    ],
+)
+def test_check_finds_what_plan_and_tune_would_refuse(tmp_path, tier: str, says: str) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(f"task: arithmetic\nspace: quick\ntiers:\n  t: {{model: {tier}}}\n")
+    assert says in "\n".join(str(fault) for fault in check(path))
+    with pytest.raises(InputError, match=says):
+        prepare(load_job(path))

@@ -22,6 +22,7 @@ from tierwise.schema import Price, Tier, load_job
 from tierwise.search import SearchSize
 
 PREPARE = importlib.import_module("tierwise.runs.prepare")
+CHECK = importlib.import_module("tierwise.runs.check")
 OPENING = importlib.import_module("tierwise.runs.tiers")
 
 TINY = SearchSize(
@@ -123,7 +124,8 @@ def install(
         return opened[-1]
 
     patch.setattr(OPENING, "open_model", open_scripted)
-    patch.setattr(PREPARE, "tier_of_spec", lambda name, spec: scripted_tier(name, spec.model))
+    for module in (PREPARE, CHECK):
+        patch.setattr(module, "tier_of_spec", lambda name, spec: scripted_tier(name, spec.model))
     for module in (OPENING, PREPARE, importlib.import_module("tierwise.runs.plan")):
         patch.setattr(module, "address_of", lambda tier: "")
     return opened

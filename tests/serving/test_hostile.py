@@ -204,3 +204,14 @@ def test_a_clients_words_name_no_series_of_the_metrics() -> None:
     text = metrics.text().decode()
     assert 'tierwise_samples_total{outcome="lookup",policy="p"} 2.0' in text
     assert text.count("tierwise_samples_total{") == 1
+
+
+def test_headers_of_a_deployment_are_named_by_their_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TEAM_PASS", "team-9876543210")
+    monkeypatch.setenv("TIERWISE_HEADERS_ENV_PLAIN", "X-Team=TEAM_PASS")
+    files = proxy_files(with_names("plain"))
+    deployed = yaml.safe_load(files["config.yaml"])["model_list"][1]["litellm_params"]
+    assert deployed["extra_headers"] == {"X-Team": "os.environ/TEAM_PASS"}
+    assert "team-9876543210" not in "".join(files.values())

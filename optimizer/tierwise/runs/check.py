@@ -8,7 +8,7 @@ from typing import Any
 
 from tierwise.difficulty import difficulty_faults, parameter_settings, self_contained, signal
 from tierwise.errors import InputError, Loc, faults_of, raise_any, unknown_name
-from tierwise.llm.models import RECORDED, kind_of, resolve_tier
+from tierwise.llm.models import RECORDED, kind_of, resolve_tier, tier_of_spec
 from tierwise.runs.inputs import known_turns, load_space, load_task, space_of
 from tierwise.schema import (
     Job,
@@ -156,6 +156,11 @@ def _check_job(document: Document) -> None:
                 f"it has {', '.join(tier.modes)}"
             )
             faults.append(document.fault(message, ("tiers", name, "modes")))
+        elif kind_of(tier.model) != RECORDED:
+            try:
+                tier_of_spec(name, tier)
+            except InputError as error:
+                faults.append(document.placed(error, ("tiers", name)))
     raise_any(faults)
 
 
