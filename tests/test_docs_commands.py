@@ -28,7 +28,10 @@ PAGES = (
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "examples" / "own_task" / "README.md",
 )
-ELSEWHERE = ("add_a_strategy", "answers", "serving", "first_task", "dspy", "python")
+ELSEWHERE = (
+    *("add_a_strategy", "answers", "serving", "first_task", "dspy", "python"),
+    *("judge", "tasks_by_example"),
+)
 """Pages with tests of their own."""
 
 MAIN = "from tierwise.cli import main; main()"
@@ -112,6 +115,7 @@ def test_the_policy_that_is_explained_is_the_example(page: Path) -> None:
         "examples/own_task/task.yaml",
         "examples/own_task/prompts.yaml",
         "examples/own_task/job.yaml",
+        "examples/judged_task/task.yaml",
         "examples/recorded/task.yaml",
         "examples/recorded/job.yaml",
     ],

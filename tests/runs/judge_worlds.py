@@ -56,13 +56,13 @@ tiers:
 """
 
 
-def write_job(folder: Path, *, labels: int = 40, items: int = 150, more: str = "") -> Path:
+def write_job(
+    folder: Path, *, labels: int = 40, items: int = 150, more: str = "", target: str = "the best"
+) -> Path:
     """The job's file, its task and space; ``more``: keys of the judge."""
     task = folder / "task"
     task.mkdir(parents=True)
-    rows = [
-        {"id": f"q{k}", "inputs": {"text": f"q{k}"}, "target": "the best"} for k in range(items)
-    ]
+    rows = [{"id": f"q{k}", "inputs": {"text": f"q{k}"}, "target": target} for k in range(items)]
     (task / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     rng = random.Random(5)
     graded = [(f"q{k % items}", rng.randint(1, 5)) for k in range(labels)]

@@ -55,9 +55,8 @@ def test_a_policy_is_chosen_by_what_the_judge_says_and_says_so(tmp_path, patch):
     file = found.policies["weak"]
     assert file.evidence["judge"]["rubric_sha256"] == judge.rubric_sha256
     assert any("kappa of 1.00" in note for note in file.notes)
-    assert tier.remarks == (
-        "the judge scripted/judge agrees with 40 labels at a weighted kappa of 1.00 [1.00, 1.00]",
-    )
+    said = "the judge scripted/judge agrees with 40 labels at a weighted kappa of 1.00 [1.00, 1.00]"
+    assert said in tier.remarks
 
 
 def _asked(models) -> list[str]:
@@ -176,7 +175,7 @@ def test_a_run_that_was_interrupted_while_judging_pays_for_nothing_twice(tmp_pat
 def test_judgements_are_within_the_budget(tmp_path, patch):
     install(patch)
     job = write_job(tmp_path)
-    space = worlds.SPACE.replace("single: {}", "self_consistency: {samples: [2, 4]}")
+    space = worlds.SPACE.replace("single: {}", "best_of_n: {samples: [2, 4], verifier: [game24]}")
     (tmp_path / "space.yaml").write_text(space)
     job.write_text(worlds.JOB + "budget: {calls: 2000}\n")
     found = run(job, tmp_path / "out")
@@ -202,8 +201,8 @@ def test_a_model_does_not_judge_itself_unless_it_is_let(tmp_path, patch):
 # Judges below samples: best-of-n by a verifier, and the model's own choice
 
 
-def verified_job(tmp_path: Path, strategies: str) -> Path:
-    job = write_job(tmp_path, labels=20)
+def verified_job(tmp_path: Path, strategies: str, **keys: str) -> Path:
+    job = write_job(tmp_path, labels=20, **keys)
     with (tmp_path / "task" / "task.yaml").open("a") as task:
         task.write("judge: {model: scripted/verifier, rubric: The grade., scale: [1, 5]}\n")
     (tmp_path / "space.yaml").write_text(worlds.SPACE.replace("single: {}", strategies))
@@ -229,6 +228,21 @@ def test_the_best_of_three_by_a_verifier_or_the_model_is_worth_its_closed_form(
     install(patch, worlds.down(1.0))
     replay(tmp_path / "out", search_size=TINY)
     assert (tmp_path / "out" / "policies" / "weak.yaml").read_bytes() == written
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_votes_over_free_text_are_refused_and_a_judge_offered(tmp_path, patch, named):
+    """With a judge named, best-of-n by it takes the votes' place."""
+    install(patch)
+    words = "a long text of which there are as many as there are words to choose"
+    job = verified_job(tmp_path, "single: {}, self_consistency: {samples: [3]}", target=words)
+    if not named:
+        task = tmp_path / "task" / "task.yaml"
+        task.write_text(task.read_text().partition("judge: {model: scripted/verifier")[0])
+    found = run(job, tmp_path / "out")
+    tier, strategy = found.summary.tiers["weak"], found.policies["weak"].policy.buckets[0].strategy
+    assert strategy.kind == ("judged_best_of_n" if named else "single")
+    assert any("self_consistency were left out" in text for text in tier.remarks)
 
 
 def best_of(n: int, p: float) -> float:

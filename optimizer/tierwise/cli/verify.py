@@ -53,17 +53,19 @@ def command(
     items or budget ended before that was decided.
     """
     import secrets
+    from contextlib import ExitStack
 
     from tierwise.errors import InputError
     from tierwise.llm.models import kind_of
     from tierwise.runs import load_task
-    from tierwise.runs.verify import Terms, changes, verify
+    from tierwise.runs.verify import Terms, changes, opened_judging, verify
     from tierwise.schema.policy_file import PolicyFile
     from tierwise.schema.result import to_json
     from tierwise.serving import PolicyRuntime
 
     file = PolicyFile.load(policy)
-    loaded = load_task(task or file.task.name).task
+    found_task = load_task(task or file.task.name)
+    loaded = found_task.task
     if budget_usd is None and kind_of(file.tier.model) == "litellm":
         raise InputError("calls to this model cost money: give --budget-usd")
     terms = Terms(
@@ -72,8 +74,12 @@ def command(
     if not as_json:
         for sentence in changes(file, loaded):
             click.echo(f"changed: {sentence}", err=True)
-    with PolicyRuntime(file, seed=terms.seed) as runtime:
-        found = verify(runtime, loaded, terms, lambda *told: _progress(as_json, *told))
+    with ExitStack() as stack:
+        judging = None
+        if found_task.judge is not None:
+            judging = stack.enter_context(opened_judging(found_task.judge, terms.seed))
+        runtime = stack.enter_context(PolicyRuntime(file, seed=terms.seed))
+        found = verify(runtime, loaded, terms, lambda *told: _progress(as_json, *told), judging)
     if as_json:
         click.echo(to_json(found), nl=False)
     else:

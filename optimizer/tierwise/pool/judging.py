@@ -284,8 +284,8 @@ def _shift(values: Floats) -> JudgeShift | None:
 def faults_of_judge(found: JudgeSummary) -> list[str]:
     """Why a judge's scores may not decide, in sentences; none where they may.
 
-    Of a sound judge's measures, agreement, reliability and the three shifts are each wrong in at
-    most 5% of runs.
+    Of a sound judge's measures, agreement and the three shifts are each wrong in at most 5% of
+    runs. Where labels show that it follows what people say, noise alone is no fault.
     """
     faults = []
     if found.judged_answers and found.unanswered > MOST_UNANSWERED * found.judged_answers:
@@ -301,7 +301,7 @@ def faults_of_judge(found: JudgeSummary) -> list[str]:
             f"{found.agreement:.2f} {_ends(found.agreement_ci95)}"
         )
     low = found.reliability_ci95[0]
-    if low is not None and low <= 0:
+    if found.agreement is None and low is not None and low <= 0:
         faults.append(
             "repeated judgements of an answer differ as much as those of different answers: "
             f"reliability {found.reliability:.2f} {_ends(found.reliability_ci95)}"

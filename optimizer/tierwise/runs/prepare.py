@@ -138,18 +138,20 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     baseline = _baseline(job, loaded) if rendered else None
     if loaded.retriever is None:
         space = without_search(space)
-    space, left_out = without_votes(space) if loaded.task.free_text else (space, "")
+    left_out = ""
+    if loaded.task.free_text:
+        space, left_out = without_votes(space, judged=rendered and loaded.verifier is not None)
     judge_tier = None if loaded.judge is None else _judge_tier(loaded.judge.spec, job)
     remarks = (left_out,) if left_out else ()
     prepared = Prepared(job, loaded, space, tiers, baseline, judge_tier, remarks=remarks)
-    if not rendered or not _asks_a_judge(space):
-        return prepared
     if loaded.verifier is None:
+        if not rendered or not _asks_a_judge(space):
+            return prepared
         raise InputError(
             f"the space {space.name!r} has judged_best_of_n, which asks a judge, and the task names "
             "none: give it the key judge, such as judge: {model: openai/gpt-4o-mini, rubric: …}"
         )
-    tier = _as_judge(loaded.verifier.model)
+    tier = judge_as_tier(loaded.verifier.model)
     verifier = JudgeVerifier.of(loaded.verifier, tier)
     return replace(prepared, verifier=verifier, verifier_tier=tier)
 
@@ -176,13 +178,15 @@ def _judge_tier(spec: JudgeSpec, job: Job) -> Tier:
                 f"the judge {spec.model.model} is the model of tier {name!r}, and a model favours "
                 "its own answers: name another one, or allow_tuned_model: true in metric.judge"
             )
-    return _as_judge(spec.model)
+    return judge_as_tier(spec.model)
 
 
-def _as_judge(model: TierSpec) -> Tier:
+def judge_as_tier(model: TierSpec) -> Tier:
     """A judge's model as a tier of that name; its reply is a line, where its modes do not say."""
     if model.modes is None and kind_of(model.model) == LITELLM:
         model = replace(model, modes={JUDGE: {"max_tokens": JUDGE_TOKENS}})
+    if model.logprobs is None:
+        model = replace(model, logprobs=False)
     return tier_of_spec(JUDGE, model)
 
 

@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from tierwise.errors import InputError, ProviderError, TierwiseError
-from tierwise.llm.models import fingerprint_of, kind_of, resolve_tier
-from tierwise.schema import PolicyFile, Price, Tier
+from tierwise.llm.models import address_of, fingerprint_of, kind_of, open_model, resolve_tier
+from tierwise.pool import Account, SamplePool
+from tierwise.pool.judging import Judging
+from tierwise.runs.prepare import judge_as_tier
+from tierwise.schema import Judge, PolicyFile, Price, Tier
 from tierwise.schema.result import Bounds, ExpectedBucket, ExpectedFigures, interval_ends, number
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.serving.answer import bucket_names_of
@@ -131,10 +137,12 @@ def verify(
     task: Task,
     terms: Terms,
     progress: Callable[[int, float, float], None] = lambda items, score, usd: None,
+    judging: Judging | None = None,
 ) -> Verified:
     """Answer test items of `task` until it is decided whether the policy holds.
 
-    `progress` hears the requests, their mean score and their dollars after each batch.
+    `progress` hears the requests, their mean score and their dollars after each batch. `judging`
+    scores the answers where the task's metric is a judge; one without a judgement has failed.
 
     Raises:
         InputError: the policy says no expected score, or the bar leaves nothing to decide.
@@ -148,7 +156,8 @@ def verify(
         raise InputError(
             f"the policy scored {expected.score:g}: it cannot drop by more than {terms.margin:g}"
         )
-    seen, verdict, ended = asyncio.run(_answered(runtime, task, terms, expected, progress))
+    scorer = _Scorer(task, judging)
+    seen, verdict, ended = asyncio.run(_answered(runtime, scorer, terms, expected, progress))
     score = _any_time(seen.scores, terms.error)
     return Verified(
         verdict=verdict,
@@ -158,7 +167,7 @@ def verify(
         bar=bar,
         items=len(seen.scores),
         failed=seen.failed,
-        usd=sum(seen.usd),
+        usd=sum(seen.usd) + scorer.usd,
         ended=ended,
         seed=terms.seed,
         changed=tuple(changes(runtime.file, task)),
@@ -166,23 +175,61 @@ def verify(
     )
 
 
+@contextlib.contextmanager
+def opened_judging(judge: Judge, seed: int) -> Iterator[Judging]:
+    """A task's judge for `verify`: its judgements are kept for as long as the context lasts.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    tier, spec = judge_as_tier(judge.spec.model), judge.spec.model
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        SamplePool.open(Path(folder) / "pool.sqlite") as pool,
+        contextlib.closing(open_model(tier, recordings=spec.recordings)) as model,
+    ):
+        yield Judging(pool, judge, tier, model, address_of(tier), Account("verify", seed))
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """The task's metric, which may have to be bought."""
+
+    task: Task
+    judging: Judging | None = None
+
+    @property
+    def usd(self) -> float:
+        """Dollars for the scores so far."""
+        return 0.0 if self.judging is None else self.judging.pool.billed("verify").most.usd
+
+    async def scores(self, pairs: Sequence[tuple[Item, str | None]]) -> list[float]:
+        """A score of each answer; NaN where it has no judgement."""
+        judging = self.judging
+        if judging is None:
+            return [self.task.score(answer, item) for item, answer in pairs]
+        spoken = [(item, answer) for item, answer in pairs if answer is not None]
+        await asyncio.to_thread(judging.buy, spoken)
+        return [judging.score(answer, item) for item, answer in pairs]
+
+
 async def _answered(
     runtime: PolicyRuntime,
-    task: Task,
+    scorer: _Scorer,
     terms: Terms,
     expected: ExpectedFigures,
     progress: Callable[[int, float, float], None],
 ) -> tuple[_Seen, Verdict, str]:
     """Batch after batch, until the test decides or the terms end it."""
-    items, seen = task.splits["test"], _Seen()
+    items, seen = scorer.task.splits["test"], _Seen()
     picks = np.random.default_rng([terms.seed, 23])
     bar = (expected.score or 0.0) - terms.margin
     while True:
-        size, ended = _next_batch(seen, terms, expected.usd_per_item or 0.0)
+        size, ended = _next_batch(seen, terms, expected.usd_per_item or 0.0, scorer.usd)
         if not size:
             return seen, "not decided", ended
         visits = [items[i] for i in picks.integers(len(items), size=size)]
-        await _ask(runtime, task, visits, terms.seed + 1 + seen.asked, seen)
+        await _ask(runtime, scorer, visits, terms.seed + 1 + seen.asked, seen)
         if seen.failed > max(FIRST_BATCH * MOST_FAILED, MOST_FAILED * seen.asked):
             raise ProviderError(
                 f"{seen.failed} of {seen.asked} requests failed, so nothing can be said of the "
@@ -195,7 +242,7 @@ async def _answered(
                 return seen, "holds" if side.side == "above" else "dropped", "decided"
 
 
-def _next_batch(seen: _Seen, terms: Terms, guess_usd: float) -> tuple[int, str]:
+def _next_batch(seen: _Seen, terms: Terms, guess_usd: float, judged_usd: float) -> tuple[int, str]:
     """How many to ask next, and what ends it where that is none."""
     size = max(FIRST_BATCH, seen.asked // GROWTH)
     left = terms.items - seen.asked
@@ -204,13 +251,14 @@ def _next_batch(seen: _Seen, terms: Terms, guess_usd: float) -> tuple[int, str]:
     size = min(size, left)
     if terms.usd is not None:
         each = max(float(np.mean(seen.usd)) if seen.usd else guess_usd, guess_usd) * COST_ROOM
+        each += judged_usd / max(seen.asked, 1)
         if each > 0:
-            size = min(size, int((terms.usd - sum(seen.usd)) / each))
+            size = min(size, int((terms.usd - sum(seen.usd) - judged_usd) / each))
     return (size, "") if size > 0 else (0, "usd")
 
 
 async def _ask(
-    runtime: PolicyRuntime, task: Task, visits: Sequence[Item], first_seed: int, seen: _Seen
+    runtime: PolicyRuntime, scorer: _Scorer, visits: Sequence[Item], first_seed: int, seen: _Seen
 ) -> None:
     gate = asyncio.Semaphore(MOST_AT_ONCE)
 
@@ -220,13 +268,20 @@ async def _ask(
             return await runtime.answer(inputs, seed=first_seed + place)
 
     answers = await asyncio.gather(*(one(i, item) for i, item in enumerate(visits)))
-    for item, answer in zip(visits, answers, strict=True):
+    there = [(item, a.answer) for item, a in zip(visits, answers, strict=True) if not a.failed]
+    scores = iter(await scorer.scores(there))
+    for answer in answers:
         seen.usd.append(answer.usd)
         if answer.failed:
             seen.failed += 1
             seen.fault = seen.fault or answer.error or "no sample arrived"
             continue
-        seen.scores.append(task.score(answer.answer, item))
+        score = next(scores)
+        if math.isnan(score):
+            seen.failed += 1
+            seen.fault = seen.fault or "no judgement of the answer can be read"
+            continue
+        seen.scores.append(score)
         seen.buckets.append(answer.bucket)
 
 

@@ -83,9 +83,9 @@ VOTING = (
 """Strategies that count answers that are the same."""
 
 
-def without_votes(space: SearchSpace) -> tuple[SearchSpace, str]:
+def without_votes(space: SearchSpace, *, judged: bool = False) -> tuple[SearchSpace, str]:
     """``space`` for a task of free text: no strategy or signal that counts equal answers; and what
-    is said of it, empty where nothing was left out.
+    is said of it, empty where nothing was left out. ``judged``: best-of-n by a judge in their place.
 
     Raises:
         InputError: the space has nothing but votes.
@@ -101,6 +101,8 @@ def without_votes(space: SearchSpace) -> tuple[SearchSpace, str]:
         "among such texts; an answer form that folds equal answers (docs/answers.md) makes votes count"
     )
     strategies = {kind: dims for kind, dims in space.strategies.items() if kind not in VOTING}
+    if judged:
+        strategies.setdefault("judged_best_of_n", {"samples": (3, 5)})
     if not strategies:
         raise InputError(f"the space {space.name!r} has votes only, and {reason}: {offered}")
     signals = tuple(kind for kind in space.signals if kind != "probe_agreement")
