@@ -136,11 +136,12 @@ def _lines(variant: Variant, items: Sequence[str], rows: VariantTable) -> list[d
 
 
 class Outcome(NamedTuple):
-    """What a search came to: a policy, the calls that it was chosen by, and those of its own test."""
+    """What a search came to: a policy, the calls that it took, a held-out test of its own among them,
+    and whether it would export the policy in place of the baseline."""
 
     policy: Policy
     calls: int
-    test_calls: int = 0
+    exported: bool = True
 
 
 class OutOfCallsError(Exception):
@@ -449,5 +450,6 @@ def tierwise(arena: Arena, calls: int | None, seed: int, folder: Path | None = N
         path.write_text(json.dumps(job))
         result = tune(load_job(path), Path(place) / "run")
     found = result.found[TIER]
-    spent = result.summary.tiers[TIER].spending
-    return Outcome(found.points[found.chosen].policy, spent.calls)
+    summary = result.summary.tiers[TIER]
+    policy = found.points[found.chosen].policy
+    return Outcome(policy, summary.spending.calls, summary.passed)

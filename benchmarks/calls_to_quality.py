@@ -24,7 +24,7 @@ import math
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def cell(search: str, arena: Arena, budget: int, seed: int, folder: Path) -> Cel
     score, utility = arena.worth(outcome.policy)
     return {
         "arena": arena.name, "search": search, "budget": budget, "seed": seed,
-        "calls": outcome.calls, "test_calls": outcome.test_calls, "score": score,
+        "calls": outcome.calls, "exported": outcome.exported, "score": score,
         "utility": utility, "policy": described(outcome.policy), "error": error,
         "cpu_s": round(time.process_time() - started_s, 1),
     }  # fmt: skip
@@ -183,10 +183,11 @@ def gaps(cells: Sequence[Cell]) -> dict[tuple[str, str, int], list[float]]:
     return found
 
 
-def calls_to(mean_gap: dict[int, float]) -> float:
+def calls_to(mean_gap: Mapping[int, float], budgets: Sequence[int]) -> float:
     """Calls at which the mean gap comes within ``WITHIN`` for good, linear in log(calls) between
-    two budgets; twice the largest budget where it never does."""
-    budgets = sorted(mean_gap)
+    two budgets; twice the largest budget where it never does, NaN where a budget was not run."""
+    if any(budget not in mean_gap for budget in budgets):
+        return math.nan
     reached = 2.0 * budgets[-1]
     for at, budget in reversed(list(enumerate(budgets))):
         if mean_gap[budget] > WITHIN:
@@ -214,11 +215,13 @@ def show(cells: Sequence[Cell]) -> str:
         shown = [_number(m, bold=m <= least + 0.05) for m in means]
         lines.append(f"| {name} | {budget:,} | " + " | ".join(shown) + " |")
     for budget in budgets:
-        all_means = [
-            [np.mean(found[n, s, budget]) for n in names if (n, s, budget) in found]
+        of_all = [
+            np.mean([np.mean(found[n, s, budget]) for n in names])
+            if all((n, s, budget) in found for n in names)
+            else math.nan
             for s in searches
         ]
-        shown = [_number(float(np.mean(m))) if m else "" for m in all_means]
+        shown = [_number(float(mean)) for mean in of_all]
         lines.append(f"| **mean** | {budget:,} | " + " | ".join(shown) + " |")
     lines += ["", "| calls to within one point | " + " | ".join(searches) + " |"]
     lines.append("|" + "---|" * (1 + len(searches)))
@@ -227,12 +230,13 @@ def show(cells: Sequence[Cell]) -> str:
         row = []
         for s in searches:
             curve = {b: float(np.mean(found[name, s, b])) for b in budgets if (name, s, b) in found}
-            n = calls_to(curve) if curve else math.nan
+            n = calls_to(curve, budgets)
             reached[s].append(n)
             row.append("" if n != n else f"{n:,.0f}" if n <= budgets[-1] else f"> {budgets[-1]:,}")
         lines.append(f"| {name} | " + " | ".join(row) + " |")
-    means = [float(np.exp(np.nanmean(np.log(reached[s])))) for s in searches]
-    lines.append("| **geometric mean** | " + " | ".join(f"{m:,.0f}" for m in means) + " |")
+    geometric = [float(np.exp(np.mean(np.log(reached[s])))) for s in searches]
+    shown = ["" if m != m else f"{m:,.0f}" for m in geometric]
+    lines.append("| **geometric mean** | " + " | ".join(shown) + " |")
     used = {
         s: [c["calls"] / c["budget"] for c in cells if c["search"] == s and c["budget"]]
         for s in searches
@@ -242,8 +246,12 @@ def show(cells: Sequence[Cell]) -> str:
         + " | ".join(f"{100 * np.mean(used[s]):.0f}%" for s in searches)
         + " |"
     )
-    seeds = sorted({c["seed"] for c in cells})
-    lines += ["", f"{len(seeds)} instances of each; twice the largest budget where never reached."]
+    instances = sorted({len(gap) for gap in found.values()})
+    lines += [
+        "",
+        f"{' to '.join(map(str, dict.fromkeys((instances[0], instances[-1]))))} instances of each; "
+        "a mean counts twice the largest budget where one point was never reached.",
+    ]
     return "\n".join(lines)
 
 
