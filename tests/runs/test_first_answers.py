@@ -186,11 +186,10 @@ def test_answers_that_were_cut_are_said_while_the_cap_can_be_raised_and_in_the_s
     assert max(bought) <= 25, "said after the first answers"
     assert "% of the samples of mode direct were cut at 16 tokens" in remark.text
     assert remark.text.endswith("raise max_tokens")
-    [said] = result.summary.tiers["weak"].remarks
+    [said] = [text for text in result.summary.tiers["weak"].remarks if "were cut at" in text]
     share = int(said.split("%")[0])
     assert 60 <= share <= 80
-    note = result.policies["weak"].notes[-1]
-    assert note == f"{said}."
+    assert f"{said}." in result.policies["weak"].notes
     assert said in plan_of_the_rest(tmp_path)
     # A cut answer is paid for and scores nothing, although its text has the pattern in it.
     assert result.summary.tiers["weak"].baseline.score < 0.35
