@@ -139,3 +139,13 @@ def test_a_library_takes_messages_or_a_question(run: tuple[tw.Run, Loopback]) ->
         assert runtime.answer_sync(messages=chat(2)).answer == "returns"
         assert runtime.answer_sync(messages="About billing.").answer == "billing"
     model.close()
+
+
+def test_a_frame_of_chats_needs_no_prompts() -> None:
+    rows = [{"messages": chat(i), "desk": DESKS[i % 3]} for i in range(60)]
+    tier = tw.Tier("openai/desk", api_base="http://localhost:1", price=tw.Price(1, 2), modes=DIRECT)
+    given = {"inputs": ["messages"], "target": "desk", "tiers": {"small": tier}, "space": "quick"}
+    planned = tw.plan(rows, **given)
+    assert planned.tiers["small"].expected.usd > 0
+    with pytest.raises(tw.TierwiseError, match="prompts= is missing"):
+        tw.plan([{"q": "x", "desk": "y"}] * 3, **{**given, "inputs": ["q"]})
