@@ -497,7 +497,7 @@ def needs(requests: int, address: str, **params: object) -> list[Need]:
 def deadline(args: argparse.Namespace) -> bool:
     """No call after the deadline, and an end soon after it, on a provider that hangs too."""
     good = True
-    for fault in ("", "slow", "hang"):
+    for fault in ("", "slow", "hang", "hang late"):
         with (
             tempfile.TemporaryDirectory() as scratch,
             Provider(latency_s=0.4).running() as provider,
@@ -505,20 +505,25 @@ def deadline(args: argparse.Namespace) -> bool:
             job = Job(Path(scratch), provider, timeout_s=120.0)
             if fault == "slow":
                 provider.slow_of, provider.slow_s = 20, 60.0
-            process = job.start("run", "--seconds", "4")
+            process = job.start("run", "--seconds", "15" if fault == "hang late" else "4")
             job.wait_for_calls(process)
             began_s = time.time()
             if fault == "hang":
                 time.sleep(1.0)
                 provider.fault = fault
+            elif fault == "hang late":  # when all samples for the search are there
+                job.wait_for_calls(process, 2 * 27 * 5)
+                provider.fault = "hang"
             process.join()
             took_s = time.time() - began_s
             last_s = max(c.began_s for c in provider.served) - began_s
-            ok = last_s <= 4.05 and took_s < 4 + 10 + 5 and process.exitcode in (0, 3)
+            limit_s = 15 if fault == "hang late" else 4
+            ok = last_s <= limit_s + 0.05 and took_s < limit_s + 10 + 5
+            ok &= process.exitcode in (0, 3)
             good &= ok
             wrote = sorted(p.name for p in (Path(scratch) / "run").iterdir())
             print(
-                f"{fault or 'no fault':8}: deadline 4 s after the first call, last call "
+                f"{fault or 'no fault':9}: deadline {limit_s} s after the first call, last call "
                 f"{last_s:.2f} s, ended {took_s:.1f} s with {process.exitcode}; {wrote} {ok}",
                 flush=True,
             )
