@@ -132,6 +132,7 @@ def tier_summary(model: str, *, passed: bool) -> r.TierSummary:
         rounds=(proposal_round(),) if passed else (),
         screened=(r.ScreenedVariant("plain/direct/0.5", 0.71, 2e-6),),
         studies=("sums/g1",),
+        headroom=r.Headroom(40, 6, 0.03, 0.01, 0.2, 0.3, True, "Prompts differ by about 3 points."),
         end=r.SearchEnd("no_expected_gain", 0.0004, "Further samples would gain .04 points."),
         judge=judge() if passed else replace(judge(), **UNRELIABLE),
         metric_parts={

@@ -100,7 +100,8 @@ def test_smaller_budgets_tell_less_and_are_what_the_search_asks_for() -> None:
     for size in found:
         job = replace(prepared.job, budget=Budget(usd=size.budget_usd * 1.001))
         for tier in plan(replace(prepared, job=job)).tiers.values():
-            assert {s.stage: s.items for s in tier.stages} == size.items
+            for stage in tier.stages:
+                assert stage.items == pytest.approx(size.items[stage.stage], rel=0.01, abs=1)
 
 
 def test_without_a_terminal_and_unasked_no_call_is_made(tmp_path, capsys):

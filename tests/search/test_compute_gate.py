@@ -13,9 +13,12 @@ from tests.search import scripted_job
 from tests.search.known_tiers import DIRECT, SPACE, tier, variant_table
 from tierwise.evaluation import Permutations, SampleTable
 from tierwise.runs.tune import replay, tune
-from tierwise.schema import load_job
+from tierwise.schema import UsageLimits, load_job
 from tierwise.search import Bought, Event, stages
+from tierwise.search.budget import RungPlan
 from tierwise.search.compute_gate import closed_space, decide
+from tierwise.search.problem import SampleCost, SearchSize
+from tierwise.search.samples import SampleCounts
 from tierwise.search.selection import Utility
 
 PERMUTATIONS = Permutations(4, 0)
@@ -104,10 +107,15 @@ def test_only_a_gate_that_would_close_looks_at_the_items_of_the_race(
         operating_point={"usd_per_point": 1e-8},
         items=lambda split: range(120),
     )
+    size = SearchSize(race_items=120, study_items=120)
     explored = SimpleNamespace(
         problem=problem,
+        plan=RungPlan(size, SampleCounts(2, 5), SampleCost(1.0, 1.0), UsageLimits()),
+        left=UsageLimits(),
         samples=SimpleNamespace(table=table, free=False),
-        screened_table=world.rows(np.arange(60)),
+        table=world.rows(np.arange(60)),
+        have={variant: rows.n_samples for variant, rows in world.variants.items()},
+        n_samples=5,
         variants=tuple(world.variants),
     )
     if share:
@@ -139,14 +147,14 @@ def test_a_closed_tier_buys_nothing_more_and_says_why(constant: None, tmp_path: 
     search_size = replace(scripted_job.TINY, screen_items=48, race_items=50)
     heard: list[Event] = []
     result = tune(job, tmp_path / "run", search_size=search_size, listener=heard.append)
-    assert {e.stage for e in heard if isinstance(e, Bought)} >= {"screen", "compute gate", "test"}
+    assert {e.stage for e in heard if isinstance(e, Bought)} >= {"screen", "test"}
     for name, file in result.policies.items():
         assert file.evidence["compute_gate"] == "closed"
         assert file.evidence["compute_gate_evidence"]["net_gain"] <= 0
         assert file.policy.buckets[0].strategy.kind == "single"
         assert any("compute gate is closed" in note for note in file.notes)
         assert result.summary.tiers[name].compute_gate.verdict == "closed"
-        assert result.found[name].compute_gate.items == 50
+        assert result.found[name].compute_gate.items >= 48
     before = {p.name: p.read_bytes() for p in (tmp_path / "run" / "policies").iterdir()}
     replay(tmp_path / "run", search_size=search_size)
     assert before == {p.name: p.read_bytes() for p in (tmp_path / "run" / "policies").iterdir()}

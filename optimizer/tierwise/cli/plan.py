@@ -64,10 +64,13 @@ def command(
     if as_json:
         import json
 
+        from tierwise.schema.result import to_data
+
         shown = {
             "stages": rows(found),
             "smaller": giving_up(smaller),
             "remarks": remarks(found),
+            "headroom": {name: to_data(pace.headroom) for name, pace in paces.items()},
             "paid": list(found.paid),
         }
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
@@ -80,6 +83,8 @@ def command(
     else:
         show(found)
         show_sizes(smaller)
+        for name, pace in paces.items():
+            click.echo(f"{name}: {pace.headroom.said}")
     if any(tier.fault for tier in found.tiers.values()):
         raise SystemExit(BUDGET_TOO_SMALL)
 

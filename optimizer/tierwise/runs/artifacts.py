@@ -377,6 +377,7 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
             for variant, score, usd in found.screened
         ),
         studies=tuple(study_round.name for study_round in found.study_rounds),
+        headroom=found.headroom,
         end=found.end,
         metric_parts=_metric_parts(found),
     )

@@ -14,13 +14,17 @@ from dataclasses import dataclass, replace
 from tierwise.llm.models import LITELLM, kind_of, open_model
 from tierwise.pool import Account, Buyer, Need, SamplePool, Supply, fill, missing_calls
 from tierwise.pool.run_dir import RunDir
-from tierwise.runs.plan import Plan
+from tierwise.runs.plan import Plan, plan
 from tierwise.runs.prepare import Prepared, addresses_of, share_of
+from tierwise.schema.result import Headroom
+from tierwise.search.ending import headroom
 from tierwise.search.problem import SearchSize, in_random_order
+from tierwise.search.stages import by_turns
 from tierwise.search.variants import with_mode_to_ask
 
-ITEMS = 2
-"""Of the screening's items; every variant is asked for its first samples of each."""
+ITEMS = 20
+"""Of the screening's items, at most; every variant is asked for its first samples of each. As many
+say whether prompts differ beyond noise at all (arXiv 2604.08801)."""
 
 CONCURRENCY = 16.0
 MINUTE_S = 60.0
@@ -28,10 +32,14 @@ MINUTE_S = 60.0
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a tier answers: seconds a call, many at once, and how many showed it."""
+    """How fast a tier answers: seconds a call, many at once, and how many showed it.
+
+    ``headroom``: how far the prompts differ on the items that were asked.
+    """
 
     seconds_a_call: float
     calls: int
+    headroom: Headroom
 
 
 def calibrate(
@@ -62,14 +70,13 @@ def _tier(
         buyer = Buyer(
             pool, task, supply, Account(run.run, job.seed, cap, max_outage_s=job.max_outage_s)
         )
-        items = in_random_order(task.splits["validation"], job.seed)[:ITEMS]
+        screen = plan(prepared, search_size).tiers[name].stages[0]
+        items = in_random_order(task.splits["validation"], job.seed)[: min(ITEMS, screen.items)]
         # Where samples share a call, it is the screening's own call, its prompt billed once.
-        samples = search_size.screen_samples if tier.takes_n else 1
-        needs = [
-            Need(buyer.request(variant, item), samples)
-            for item in items
-            for variant in variants.candidates
-        ]
+        samples = screen.samples // (screen.variants * screen.items) if tier.takes_n else 1
+        samples = max(1, min(samples, search_size.screen_samples))
+        asked = by_turns(variants.candidates, variants.baseline, screen.variants)
+        needs = [Need(buyer.request(variant, item), samples) for item in items for variant in asked]
         calls = len(missing_calls(pool, needs, tier.takes_n, seed=job.seed))
         seen = [(time.perf_counter(), 0)]
         fill(
@@ -81,10 +88,11 @@ def _tier(
             stage="screen",
             progress=lambda done: seen.append((time.perf_counter(), done.calls)),
         )
+        differ = headroom(buyer.table(items, dict.fromkeys(asked, samples), "screen"))
         if kind_of(tier.model) != LITELLM:  # computed here: what it took is what it takes
-            return Pace(_seconds_a_call(seen), calls)
+            return Pace(_seconds_a_call(seen), calls, differ)
         latency_s = pool.mean_latency_s([need.request.key for need in needs])
-        return Pace(latency_s / tier.limits.get("concurrency", CONCURRENCY), calls)
+        return Pace(latency_s / tier.limits.get("concurrency", CONCURRENCY), calls, differ)
 
 
 def _seconds_a_call(seen: Sequence[tuple[float, int]]) -> float:

@@ -34,9 +34,10 @@ from tierwise.schema.space import SearchSpace
 from tierwise.search.budget import (
     BYTES_A_TOKEN,
     PART_OF_CAP,
+    RungPlan,
     StageRow,
-    affordable,
     assumed_cost,
+    checked,
     enough_usd,
     stage_table,
 )
@@ -231,34 +232,35 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     prompt_bytes = sum(request.prompt_bytes for request in first) / len(first)
     counts = SampleCounts.of(space, len(first), most_samples(space))
     whole = search_size.within(task, prepared.space.signals)
-    fault, size, enough = "", whole, 0.0
     assumed = assumed_cost(tier, variants.candidates, prompt_bytes)
     judging = judging_usage(prepared, assumed, _longest_answer(tier))
     verifying = verifying_usage(prepared, assumed, _longest_answer(tier))
+    usd = Usage(usd=verifying.expected.usd)
+    assumed = replace(assumed, judging=judging.expected, turn=usd)
+    rungs, fault = RungPlan(whole, counts, assumed, cap - judging.check), ""
     try:
-        usd = Usage(usd=verifying.expected.usd)
-        assumed = replace(assumed, judging=judging.expected, turn=usd)
-        size = affordable(whole, counts, assumed, cap - judging.check, tier=tier.name)
-        enough = enough_usd(size, counts, assumed) + judging.check.usd
+        checked(rungs, tier.name)
     except BudgetError as error:
         fault = str(error)
     lengths = _Lengths.of(tier, calls, bounded=cap.bounds_price)
     turns = _Turns.of(prepared, space, counts)
-    uncut = {row.stage: row.items for row in stage_table(whole, counts)}
+    uncut = {row.stage: row.items for row in stage_table(replace(rungs, cap=UsageLimits()))}
     stages = [
-        _stage(row, uncut[row.stage], tier, lengths, turns) for row in stage_table(size, counts)
+        _stage(row, max(uncut.get(row.stage, 0), row.items), tier, lengths, turns)
+        for row in stage_table(rungs)
     ]
     if prepared.verifier is not None:
-        rows = zip(stages, stage_table(size, counts), strict=True)
+        rows = zip(stages, stage_table(rungs), strict=True)
         stages = [_verified(stage, row.nodes, verifying) for stage, row in rows]
     for other in prepared.job.escalation_targets(tier.name):
         target = prepared.tiers[other]
         stages = [_escalating(stage, prepared, target, counts.n_samples) for stage in stages]
     if variants.asking:
         asked = _calls(prepared, tier, variants, [a for of in variants.asking.values() for a in of])
-        stages.append(_asking(size, search_size, prepared, variants, tier, asked))
+        stages.append(_asking(whole, search_size, prepared, variants, tier, asked))
     if prepared.judge_tier is not None:
         stages.append(_judged(stages, judging))
+    enough = enough_usd(rungs) + judging.check.usd
     return TierPlan(tier, cap, tuple(stages), fault, enough_usd=enough)
 
 
@@ -637,35 +639,32 @@ def sizes(prepared: Prepared, seen: Plan, search_size: SearchSize | None = None)
     """Searches from the full one to the smallest; ``seen`` is the job's plan, with what is known of
     the lengths of answers.
     """
-    unbounded = replace(prepared, job=replace(prepared.job, budget=Budget()))
-    full = (search_size or SearchSize()).within(prepared.loaded.task, prepared.space.signals)
+
+    def planned(usd: float | None) -> dict[str, TierPlan]:
+        job = replace(prepared.job, budget=Budget(usd=usd))
+        tiers = plan(replace(prepared, job=job), search_size).tiers
+        return {name: tiers[name] for name in prepared.tiers if tiers[name].stages}
+
+    whole = planned(None)
+    if not whole:
+        return []
+    longer = max(seen.tiers[name].lengths_seen or 1.0 for name in whole)
+    budget = max(tier.enough_usd / _part(prepared, name) for name, tier in whole.items())
     found: list[Size] = []
     for scale in _SIZES:
-        whole = plan(unbounded, full.scaled(scale))
-        size = _size(whole, seen, prepared)
-        if size is not None and (not found or size.budget_usd < found[-1].budget_usd):
-            found.append(size)
+        tiers = planned(budget * scale)
+        if any(tier.fault for tier in tiers.values()):
+            break
+        items: dict[str, int] = {}
+        for tier in tiers.values():
+            for stage in tier.stages:
+                if stage.stage == JUDGE:
+                    continue
+                items[stage.stage] = min(items.get(stage.stage, stage.items), stage.items)
+        spent = sum(tier.expected.usd for tier in tiers.values())
+        tells = 1.96 * math.sqrt(DIFFER / items["test"]) if items.get("test") else math.nan
+        found.append(Size(budget * scale * longer, spent * longer, items, tells))
     return found
-
-
-def _size(whole: Plan, seen: Plan, prepared: Prepared) -> Size | None:
-    of_job = {name: whole.tiers[name] for name in prepared.tiers}
-    tiers = {name: tier for name, tier in of_job.items() if tier.stages}
-    if not tiers:
-        return None
-    longer = {name: seen.tiers[name].lengths_seen or 1.0 for name in tiers}
-    budget = max(
-        tier.enough_usd * longer[name] / _part(prepared, name) for name, tier in tiers.items()
-    )
-    items: dict[str, int] = {}
-    for tier in tiers.values():
-        for stage in tier.stages:
-            if stage.stage == JUDGE:
-                continue
-            items[stage.stage] = min(items.get(stage.stage, stage.items), stage.items)
-    spent = sum(tier.expected.usd * longer[name] for name, tier in tiers.items())
-    tells = 1.96 * math.sqrt(DIFFER / items["test"]) if items.get("test") else math.nan
-    return Size(budget, spent, items, tells)
 
 
 def _part(prepared: Prepared, name: str) -> float:

@@ -424,10 +424,14 @@ def recorded_cost(recording: Recording, tier: Tier) -> SampleCost:
     every = [d for of in recording.samples.values() for by in of.values() for d in by.values()]
     prompt = sum(d.prompt_tokens for d in every) / len(every)
     completion = sum(d.completion_tokens for d in every) / len(every)
-    usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(
-        completion, prompt_tokens=prompt
+    usd = tier.price.completion_usd(completion, prompt_tokens=prompt)
+    return SampleCost(
+        usd,
+        completion,
+        tier.takes_n,
+        prompt_usd=tier.price.prompt_usd(prompt),
+        prompt_tokens=prompt,
     )
-    return SampleCost(usd, prompt + completion, tier.takes_n)
 
 
 def fingerprint(path: Path) -> str:

@@ -515,6 +515,30 @@ class SearchEnd(Written):
 
 
 @dataclass(frozen=True)
+class Headroom(Written):
+    """How far prompts differ beyond noise, on the items of the screening, at one sample.
+
+    Attributes:
+        prompts: texts in a mode; modes are compared each with its own.
+        between_prompts: standard deviation of their true scores; `between_prompts_error` its
+            standard error; None with too few prompts or items.
+        between_items: standard deviation of items' difficulty.
+        within: that of the samples of an item; None with one sample an item.
+        more_budget_helps: prompts differ, or may, by more than is known of each.
+        said: the same as a sentence.
+    """
+
+    items: int
+    prompts: int
+    between_prompts: float | None
+    between_prompts_error: float | None
+    between_items: float | None
+    within: float | None
+    more_budget_helps: bool | None
+    said: str
+
+
+@dataclass(frozen=True)
 class UsageTotals(Written):
     """Dollars at the tier's prices, calls, and tokens of prompts and completions together.
 
@@ -634,6 +658,7 @@ class TierSummary(Written):
         rounds: of proposals.
         screened: every variant of the first purchase.
         studies: names of the Optuna studies, the last one last.
+        headroom: how far prompts differ, by the screening.
         end: why the search bought no more.
         remarks: what the samples show beside their scores: cut by a cap, refused, estimated tokens.
         judge: who scored the answers, where the task's metric is a judge.
@@ -661,6 +686,7 @@ class TierSummary(Written):
     rounds: tuple[ProposalRound, ...]
     screened: tuple[ScreenedVariant, ...]
     studies: tuple[str, ...]
+    headroom: Headroom
     end: SearchEnd
     remarks: tuple[str, ...] = ()
     judge: JudgeSummary | None = None

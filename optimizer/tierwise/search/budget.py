@@ -1,12 +1,16 @@
-"""What the stages of a search buy at most, and the largest search that a budget affords.
+"""How a search spends its budget: rungs of fewer variants and more samples, then a held-out test.
 
-One table of stages (``stage_table``) serves the search, which scales itself to its budget by it,
-and the plan, which prices it before the first call.
+Sequential halving over variants (Karnin et al., ICML 2013) on nested items, with all samples kept:
+the first rung has one sample on many items where each sample is a call of its own, each further one
+half of the variants at about as much money, and the last, the study, gets what is left. The same
+rules serve the search, which goes by what samples turned out to cost, and the plan, which prices
+the rungs before the first call (``stage_table``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tierwise.errors import BudgetError
@@ -15,16 +19,54 @@ from tierwise.search.problem import SampleCost, SearchSize
 from tierwise.search.samples import SampleCounts
 from tierwise.search.variants import token_cap
 
-SCALES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.22, 0.16, 0.12, 0.08)
-"""Of the items of every stage, tried in turn until a search fits its budget."""
-
 PLANNED_SHARE = 0.9
-"""Part of a budget that is planned for; the rest is for samples that cost more than expected."""
+"""Part of a cap on dollars or tokens that is planned for; the rest is for samples that cost more
+than expected. Calls are known."""
+
+BEFORE_STUDY = 0.6
+"""Part of the search's money for the rungs before the study, in equal parts."""
+
+TEST_PART = 0.15
+"""Part of a budget that is kept for the held-out test, at most."""
+
+TEST_SAMPLES = 3
+"""Samples of an item that the chosen policy is expected to ask for, before any is known."""
+
+LEAST_ITEMS, LEAST_TESTED = 16, 8
+"""Items of the smallest search, in validation and in test: of the baseline and one other variant."""
+
+LEAST_SCREENED = 4
+"""Items of a variant at the first rung; a budget that has fewer leaves variants out."""
+
+ENOUGH_TO_PAIR = 24
+"""Items from which on a second sample of a variant says more than another item: how its samples
+agree is what its votes depend on."""
+
+LEAST_TO_SEE, MOST_TO_SEE = 40, 100
+"""Items that a gain of more samples is looked for on, by its size."""
+
+PARTS_OF_DEPTH = (1.0, 0.75, 0.5, 0.35, 0.2)
+"""Of the samples of an item that are wanted, where all of them are not affordable."""
+
+FEWEST_SAMPLES = 2
+"""Of an item, where more than one is wanted."""
+
+EXPECTED_DEPTH = 5
+"""Samples an item of a study's variants that a plan expects."""
 
 BYTES_A_TOKEN = 3.0
 PART_OF_CAP = 1 / 6
 """How long answers are expected to be before the first: a part of the mode's token cap, which few
 should fill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """``samples`` of each of ``variants`` on ``items`` validation items, earlier ones included."""
+
+    variants: int
+    items: int
+    samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +76,7 @@ class StageRow:
     Attributes:
         variants: of which it buys samples, on ``items`` items of ``split``.
         samples: plain answers, over all variants and items, beside those of the stages before it:
-            the items of screen, race and study are nested.
+            the items of the rungs are nested.
         requests: (variant, item) pairs that they are of; calls, where a call brings several.
         nodes: turns below or beside plain answers, each a call of its own.
     """
@@ -47,65 +89,323 @@ class StageRow:
     requests: int
     nodes: int
 
-    def calls(self, takes_n: bool) -> int:
-        """Calls, where one brings all samples of a variant on an item (``takes_n``) or one."""
-        return self.nodes + (self.requests if takes_n else self.samples)
+    def usage(self, cost: SampleCost) -> Usage:
+        """What it uses at ``cost`` a sample."""
+        calls = self.requests if cost.takes_n else self.samples
+        return cost.of(self.samples + self.nodes, calls + self.nodes) + cost.turn * self.nodes
 
 
-def stage_table(size: SearchSize, counts: SampleCounts) -> tuple[StageRow, ...]:
-    """What each stage of a search of this size buys at most, in order."""
-    n, nodes = counts.n_samples, counts.nodes
-    raced, studied = (min(counts.variants, of) for of in (size.race_variants, size.study_variants))
-    screen_samples, race_samples = min(size.screen_samples, n), min(size.race_samples, n)
-    looked = (
-        (
-            "screen",
-            "validation",
-            counts.variants,
-            size.screen_items,
-            screen_samples,
-            counts.screened,
-        ),
-        ("fit", "train", min(2, counts.variants), size.fit_items, size.fit_samples, 0),
-        ("race", "validation", raced, size.race_items, race_samples, nodes),
-        ("study", "validation", studied, size.study_items, n, nodes),
-    )
-    plain: dict[str, list[int]] = {}  # samples that a surviving variant has of each item
-    beside: dict[str, list[int]] = {}  # and nodes
-    rows = []
-    for stage, split, variants, items, samples, below in looked:
-        new = _new(plain.setdefault(split, []), items, samples)
-        turns = sum(_new(beside.setdefault(split, []), items, below))
-        requests = sum(k > 0 for k in new)
-        rows.append(
-            StageRow(
-                stage,
-                split,
-                variants,
-                items,
-                variants * sum(new),
-                variants * requests,
-                variants * turns,
-            )
+# Rungs
+
+
+@dataclass(frozen=True)
+class RungPlan:
+    """What the size of the rungs follows from.
+
+    Attributes:
+        size: the most that each stage looks at, within the task's splits.
+        cap: the whole of the tier's budget.
+        free: looking at more samples costs nothing.
+        test_samples: of a test item, that the chosen policy is expected to ask for.
+    """
+
+    size: SearchSize
+    counts: SampleCounts
+    cost: SampleCost
+    cap: UsageLimits
+    free: bool = False
+    test_samples: int = TEST_SAMPLES
+
+    @property
+    def planned(self) -> UsageLimits:
+        """What of the cap is planned for."""
+        usd, tokens = self.cap.usd, self.cap.tokens
+        return replace(
+            self.cap,
+            usd=None if usd is None else usd * PLANNED_SHARE,
+            tokens=None if tokens is None else int(tokens * PLANNED_SHARE),
         )
-        if stage == "study" and size.rounds:
-            rows.append(_rounds(size, counts))
-    rows.append(_test(size, counts))
-    return tuple(row for row in rows if row.items)
+
+    @property
+    def least(self) -> Usage:
+        """The smallest search: the baseline and one other variant on the fewest items, and a test."""
+        items = min(LEAST_ITEMS, self.size.study_items)
+        tested = self.test_row(min(LEAST_TESTED, self.size.test_items)).usage(self.cost)
+        return _row("screen", Rung(2, items, 1), Rung(2, 0, 0), 0, 0).usage(self.cost) + tested
+
+    def test_row(self, items: int) -> StageRow:
+        """What is kept for the test: the baseline's sample, and the chosen policy's in two rounds."""
+        wide = min(self.test_samples, self.counts.n_samples)
+        rounds = min(2, wide)
+        nodes = items * self.counts.nodes
+        return StageRow("test", "test", 2, items, items * (1 + wide), items * (1 + rounds), nodes)
+
+    @property
+    def test_items(self) -> int:
+        """Test items that money is kept for; more are tested where more is left."""
+        most, least = self.size.test_items, min(LEAST_TESTED, self.size.test_items)
+        part = self.planned * TEST_PART
+        return largest(least, most, lambda n: part.fits(self.test_row(n).usage(self.cost)))
+
+    @property
+    def for_rungs(self) -> UsageLimits:
+        """What the search itself may spend, where further rounds of proposals have as much each."""
+        left = self.planned - self.test_row(self.test_items).usage(self.cost)
+        return left * (1 / (1 + self.size.rounds)) if self.size.rounds else left
+
+    @property
+    def variants_by_rung(self) -> list[int]:
+        """Variants of each rung before the study: halves, until few enough to try policies on."""
+        counts = [self.counts.variants]
+        while counts[-1] > self.size.race_variants:
+            counts.append(math.ceil(counts[-1] / 2))
+        return counts if len(counts) > 1 else counts * 2
+
+    def stage_name(self, at: int) -> str:
+        """Of a rung before the study."""
+        last = len(self.variants_by_rung) - 1
+        return "screen" if not at else "race" if at == last else f"halving {at}"
+
+    @property
+    def first_samples(self) -> int:
+        """Samples of an item at the first rung, by the price of a call.
+
+        Where each sample is a call of its own, another item says more than another sample. Where
+        samples share a prompt, the variance of a mean at given cost is least at the square root of
+        the prompt's price over a sample's (Cochran, Sampling Techniques, 10.6), with as much
+        variance within items as between; by count of calls they are free.
+        """
+        most = min(self.size.screen_samples, max(self.counts.n_samples, 1))
+        if self.free:
+            return most
+        if not self.cost.takes_n:
+            return 1
+        if not self.cap.bounds_price:
+            return most
+        ratio = self.cost.prompt_usd / self.cost.usd if self.cost.usd else math.inf
+        return most if ratio > most**2 else max(1, round(math.sqrt(ratio)))
+
+    def rung(self, at: int, alive: int, have: Rung, left: UsageLimits) -> Rung:
+        """Rung number ``at`` before the study, of ``alive`` variants that have ``have``.
+
+        ``left`` is what the search may still spend, the study's part in it.
+        """
+        n_rungs, part = len(self.variants_by_rung), self.part(at, left)
+        if not at:
+            fewest = self._shaped(LEAST_SCREENED, have, at)
+            alive = largest(2, alive, lambda k: part.fits(self._new(replace(fewest, variants=k))))
+        most = self.size.screen_items * self.size.screen_samples * 2**at
+        if at == n_rungs - 1:
+            most = self.size.race_items * self.size.race_samples
+        each = largest(
+            max(have.items * have.samples, 1),
+            max(most, have.items * have.samples),
+            lambda n: part.fits(
+                self._new(replace(self._shaped(n, have, at), variants=alive), have)
+            ),
+        )
+        return replace(self._shaped(each, have, at), variants=alive)
+
+    def part(self, at: int, left: UsageLimits) -> UsageLimits:
+        """Of what the search may still spend, that of rung ``at`` before the study."""
+        n_rungs = len(self.variants_by_rung)
+        return left * (BEFORE_STUDY / n_rungs / (1 - at * BEFORE_STUDY / n_rungs))
+
+    def _shaped(self, each: int, have: Rung, at: int) -> Rung:
+        """Items and samples of about ``each`` samples of a variant."""
+        size, deepest = self.size, max(self.counts.n_samples, 1)
+        most = size.screen_items * (1 if self.cost.takes_n else size.screen_samples)
+        most = most * 2**at
+        if at == len(self.variants_by_rung) - 1:
+            most = size.race_items if self.cost.takes_n else size.study_items
+        most = min(most, max(size.screen_items, size.race_items, size.study_items))
+        samples = self.first_samples
+        if at and samples == 1 and each >= 2 * ENOUGH_TO_PAIR:
+            samples = min(2, deepest)
+        samples = max(samples, have.samples)
+        items = max(min(most, each // samples), 1)
+        return Rung(have.variants, items, max(samples, min(deepest, each // items)))
+
+    def _fits(self, rung: Rung, have: Rung, left: UsageLimits) -> bool:
+        return left.fits(self._new(rung, have))
+
+    def _new(self, rung: Rung, have: Rung = Rung(0, 0, 0)) -> Usage:
+        """What a rung uses beyond what its variants have."""
+        screened = self.counts.screened
+        nodes = screened if not have.items else self.counts.nodes
+        return _row("", rung, have, nodes, screened).usage(self.cost)
+
+    def schedule(self) -> list[Rung]:
+        """The rungs that the budget affords as far as they can be foreseen, the study the last."""
+        rungs, left, have = list[Rung](), self.for_rungs, Rung(0, 0, 0)
+        for at, wanted in enumerate(self.variants_by_rung):
+            alive = min(wanted, have.variants) if at else wanted
+            rung = self.rung(at, alive, have, left)
+            left, have = left - self._new(rung, have), rung
+            rungs.append(rung)
+        return [*rungs, self._study(left, have)]
+
+    def _study(self, left: UsageLimits, have: Rung) -> Rung:
+        """The last rung, at the depth that is expected; which variants are deepened is not known."""
+        variants, most = min(self.size.study_variants, have.variants), self.size.study_items
+        deepest = max(self.counts.n_samples, have.samples)
+        whole = Rung(variants, most, deepest)
+        if left.fits(self._new(whole, have)):
+            return whole
+        least = min(have.items, LEAST_TO_SEE)
+        for depth in sorted({min(EXPECTED_DEPTH, deepest), min(2, deepest), 1}, reverse=True):
+            for k in range(variants, 1, -1):
+                if depth < have.samples or not self._fits(Rung(k, least, depth), have, left):
+                    continue
+
+                def fits(n: int, k: int = k, depth: int = depth) -> bool:
+                    return self._fits(Rung(k, n, depth), have, left)
+
+                return Rung(k, largest(least, most, fits), depth)
+        return Rung(min(variants, 2), have.items, have.samples)
 
 
-def _test(size: SearchSize, counts: SampleCounts) -> StageRow:
-    """What the chosen policy may ask for at most, in up to three rounds, and the baseline's one."""
-    items, n = size.test_items, counts.n_samples
-    return StageRow("test", "test", 2, items, items * (1 + n), items * 3, items * counts.nodes)
+def largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """The largest whole number in [low, high] that fits, by bisection; ``low`` where none does."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
-def _new(there: list[int], items: int, samples: int) -> list[int]:
-    """Samples that ``items`` lack of ``samples`` each; ``there`` is updated."""
-    there += [0] * (items - len(there))
-    new = [max(0, samples - have) for have in there[:items]]
-    there[:items] = [max(samples, have) for have in there[:items]]
-    return new
+def _row(stage: str, rung: Rung, have: Rung, nodes: int, had: int) -> StageRow:
+    """The row of a rung whose variants have ``have``, with ``nodes`` turns an item, ``had`` before."""
+    k, items, n = rung.variants, rung.items, rung.samples
+    samples = k * (items * n - min(items, have.items) * min(n, have.samples))
+    requests = k * (items if n > have.samples else max(0, items - have.items))
+    below = k * max(0, items * nodes - have.items * had)
+    return StageRow(stage, "validation", k, items, samples, requests, below)
+
+
+def checked(plan: RungPlan, tier: str) -> RungPlan:
+    """``plan``.
+
+    Raises:
+        BudgetError: the smallest search does not fit; says what would.
+    """
+    least, cap = plan.least, plan.cap
+    if plan.planned.fits(least):
+        return plan
+    needs = []
+    if cap.usd is not None:
+        needs.append(f"${least.usd / PLANNED_SHARE:.2g} of its ${cap.usd:.2g}")
+    if cap.tokens is not None:
+        needs.append(f"{least.tokens / PLANNED_SHARE:,.0f} of its {cap.tokens:,} tokens")
+    if cap.calls is not None:
+        needs.append(f"{least.calls:,} of its {cap.calls:,} calls")
+    raise BudgetError(
+        f"the budget is too small for tier {tier!r}: to hold the baseline against one other prompt "
+        f"on {min(LEAST_ITEMS, plan.size.study_items)} items and to test the better one needs about "
+        f"{' and '.join(needs)}"
+    )
+
+
+@dataclass(frozen=True)
+class Deepening:
+    """More samples of some variants, on as many items as the money for it buys.
+
+    Attributes:
+        wanted: samples of an item of each variant, the most useful variant first.
+        have: samples of each that the first ``there`` items have.
+        least, most: items.
+        enough: items on which what more samples may gain can be seen.
+        left: the money for it; ``beside`` is what else so many items cost.
+        nodes: turns below or beside a variant's plain answers to an item.
+    """
+
+    wanted: Mapping[Variant, int]
+    have: Mapping[Variant, int]
+    there: int
+    least: int
+    most: int
+    enough: int
+    left: UsageLimits
+    cost: SampleCost
+    nodes: int = 0
+    beside: Callable[[int], Usage] = lambda n: Usage()
+
+    def affordable(self, *, fewest: int, variants_first: bool) -> tuple[int, dict[Variant, int]]:
+        """Items, and samples of each variant that stays.
+
+        Where not all is affordable on ``enough`` items, variants are left out down to ``fewest``, or
+        fewer samples are taken: ``variants_first`` says what is kept longer.
+        """
+        counts = range(len(self.wanted), min(fewest, len(self.wanted)) - 1, -1)
+        tries = (
+            [(k, part) for k in counts for part in PARTS_OF_DEPTH]
+            if variants_first
+            else [(k, part) for part in PARTS_OF_DEPTH for k in counts]
+        )
+        best: tuple[int, dict[Variant, int]] | None = None
+        for k, part in tries:
+            depth = self._depth(k, part)
+            if not self.left.fits(self._usage(self.least, depth)):
+                continue
+            items = largest(
+                self.least,
+                self.most,
+                lambda n, d=depth: self.left.fits(self._usage(n, d)),  # type: ignore[misc]
+            )
+            # Where nothing is enough: all of what is kept longer, and little of the other.
+            if best is None or (variants_first and k == len(best[1])):
+                best = items, depth
+            if items >= min(self.enough, self.most):
+                return items, depth
+        return best or (self.there, {v: max(self.have.get(v, 0), 1) for v in self.wanted})
+
+    def _depth(self, k: int, part: float) -> dict[Variant, int]:
+        return {
+            variant: max(self.have.get(variant, 0), math.ceil(n * part), min(n, FEWEST_SAMPLES))
+            for variant, n in list(self.wanted.items())[:k]
+        }
+
+    def _usage(self, n: int, depth: Mapping[Variant, int]) -> Usage:
+        rows = (
+            _row(
+                "", Rung(1, n, k), Rung(1, self.there, self.have.get(v, 0)), self.nodes, self.nodes
+            )
+            for v, k in depth.items()
+        )
+        return sum((row.usage(self.cost) for row in rows), self.beside(n))
+
+
+def enough_items(gain: float) -> int:
+    """Items on which a gain of score is about 1.5 standard errors of a paired difference."""
+    return round(min(max((0.7 / max(gain, 1e-9)) ** 2, LEAST_TO_SEE), MOST_TO_SEE))
+
+
+# The table of stages
+
+
+def stage_table(plan: RungPlan) -> tuple[StageRow, ...]:
+    """What each stage of a search buys at most, in order."""
+    size, counts, rows = plan.size, plan.counts, list[StageRow]()
+    have, nodes = Rung(0, 0, 0), 0
+    rungs = plan.schedule()
+    for at, rung in enumerate(rungs):
+        name = "study" if at == len(rungs) - 1 else plan.stage_name(at)
+        below = counts.nodes if at else counts.screened
+        rows.append(_row(name, rung, have, below, nodes))
+        have, nodes = rung, below
+    if size.fit_items:
+        each, items = size.fit_samples, size.fit_items
+        k = min(2, counts.variants)
+        rows.insert(
+            len(rungs) - 2, StageRow("fit", "train", k, items, k * items * each, k * items, 0)
+        )
+    if size.rounds:
+        rows.append(_rounds(size, counts))
+    n, n_test = counts.n_samples, plan.test_items
+    most = StageRow("test", "test", 2, n_test, n_test * (1 + n), n_test * 3, n_test * counts.nodes)
+    return tuple(row for row in (*rows, most) if row.items and row.samples + row.nodes)
 
 
 def _rounds(size: SearchSize, counts: SampleCounts) -> StageRow:
@@ -126,67 +426,14 @@ def _rounds(size: SearchSize, counts: SampleCounts) -> StageRow:
     )
 
 
-def affordable(
-    size: SearchSize,
-    counts: SampleCounts,
-    cost: SampleCost,
-    cap: UsageLimits,
-    *,
-    tier: str,
-    done: Sequence[str] = (),
-) -> SearchSize:
-    """``size``, scaled down until the stages that are not ``done`` fit ``cap``, what is left.
-
-    Where rounds of proposals do not fit at any scale, it is without them.
-
-    Raises:
-        BudgetError: the smallest search does not fit; says what it needs.
-    """
-    for factor in SCALES:
-        scaled = size.scaled(factor)
-        if "screen" in done:  # what it bought is there
-            scaled = replace(scaled, screen_items=size.screen_items)
-        needed = usage_of(scaled, counts, cost, done)
-        if cap.fits(needed, PLANNED_SHARE):
-            return scaled
-    if size.rounds:  # they are what can be done without
-        return affordable(replace(size, rounds=0), counts, cost, cap, tier=tier, done=done)
-    needs = []
-    if cap.usd is not None:
-        needs.append(f"${needed.usd / PLANNED_SHARE:.2g} of its ${cap.usd:.2g}")
-    if cap.tokens is not None:
-        needs.append(f"{needed.tokens / PLANNED_SHARE:,.0f} of its {cap.tokens:,} tokens")
-    if cap.calls is not None:
-        needs.append(f"{needed.calls / PLANNED_SHARE:,.0f} of its {cap.calls:,} calls")
-    raise BudgetError(
-        f"the budget is too small for tier {tier!r}: the smallest search over {counts.variants} "
-        f"variants needs about {' and '.join(needs)}; raise the budget, or give a smaller space "
-        "(--space quick)"
-    )
+def usage_of(plan: RungPlan) -> Usage:
+    """What all stages use at most."""
+    return sum((row.usage(plan.cost) for row in stage_table(plan)), Usage())
 
 
-def room_for_a_round(
-    size: SearchSize, counts: SampleCounts, cost: SampleCost, cap: UsageLimits, spent: Usage
-) -> bool:
-    """Whether one more round leaves enough of the cap for what comes after it."""
-    done = ("screen", "race", "study")
-    needed = usage_of(replace(size, rounds=1), counts, cost, done)
-    return (cap - spent).fits(needed, PLANNED_SHARE)
-
-
-def enough_usd(size: SearchSize, counts: SampleCounts, cost: SampleCost) -> float:
-    """Dollars of a cap that leave ``size`` as it is."""
-    return usage_of(size, counts, cost).usd / PLANNED_SHARE
-
-
-def usage_of(
-    size: SearchSize, counts: SampleCounts, cost: SampleCost, done: Sequence[str] = ()
-) -> Usage:
-    """What the stages that are not ``done`` use at most, at ``cost`` a sample."""
-    rows = [row for row in stage_table(size, counts) if row.stage not in done]
-    samples = sum(row.samples + row.nodes for row in rows)
-    turns = cost.turn * sum(row.nodes for row in rows)
-    return cost.of(samples, sum(row.calls(cost.takes_n) for row in rows)) + turns
+def enough_usd(plan: RungPlan) -> float:
+    """Dollars of a cap that leave the search as large as its size allows."""
+    return usage_of(replace(plan, cap=UsageLimits())).usd / PLANNED_SHARE
 
 
 def assumed_cost(tier: Tier, variants: Sequence[Variant], prompt_bytes: float) -> SampleCost:
@@ -194,7 +441,10 @@ def assumed_cost(tier: Tier, variants: Sequence[Variant], prompt_bytes: float) -
     prompt = prompt_bytes / BYTES_A_TOKEN
     caps = [token_cap(tier.mode(variant.mode)) for variant in variants]
     completion = sum(caps) / len(caps) * PART_OF_CAP
-    usd = tier.price.prompt_usd(prompt) + tier.price.completion_usd(
-        completion, prompt_tokens=prompt
+    return SampleCost(
+        tier.price.completion_usd(completion, prompt_tokens=prompt),
+        completion,
+        tier.takes_n,
+        prompt_usd=tier.price.prompt_usd(prompt),
+        prompt_tokens=prompt,
     )
-    return SampleCost(usd, prompt + completion, tier.takes_n)

@@ -32,22 +32,13 @@ BOUNDED = "bounded"
 CACHE_BYTES = 12_000_000
 """Of each evaluator: tiers are searched side by side, and their tables are small."""
 
-FEWEST = {
-    "fit_items": 48,
-    "screen_items": 16,
-    "race_items": 24,
-    "study_items": 32,
-    "test_items": 60,
-}
-"""Items of a stage that no budget scales below."""
-
 ACCEPT_PART = 3
 """At most this part of the validation split is kept for the acceptance of proposal rounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchSize:
-    """How much a search of one tier looks at: counts of items, samples and variants.
+    """How much a search of one tier looks at, at most: counts of items, samples and variants.
 
     A search is bounded by counts, never by the clock, so that the same job gives the same policies
     on any machine. ``fit`` is the purchase of fitted signals on the train split. ``rounds`` are the
@@ -72,12 +63,6 @@ class SearchSize:
     reflect_items: int = 48
     accept_items: int = 120
 
-    def scaled(self, factor: float) -> SearchSize:
-        """Fewer items at every stage; not fewer samples, since ranks flip under voting."""
-        have = {name: getattr(self, name) for name in FEWEST}
-        items = {name: min(n, max(FEWEST[name], round(n * factor))) for name, n in have.items()}
-        return replace(self, **items)
-
     def within(self, task: Task, signals: Sequence[str] = ()) -> SearchSize:
         """No more items than the splits of ``task`` have: a small task needs a small budget.
 
@@ -100,10 +85,14 @@ class SearchSize:
 
 @dataclass(frozen=True, slots=True)
 class SampleCost:
-    """What one sample uses on average: known, or assumed before the first.
+    """What samples use on average: known, or assumed before the first.
 
-    ``takes_n``: a call brings all samples of a variant on an item at a stage. ``judging``: what
-    scoring a sample uses beside it; ``turn``: what a turn below one uses beyond a sample.
+    Attributes:
+        usd, tokens: of a completion.
+        takes_n: a call brings all samples of a variant on an item at a stage.
+        judging: what scoring a sample uses beside it.
+        turn: what a turn below one uses beyond a sample.
+        prompt_usd, prompt_tokens: of a call.
     """
 
     usd: float
@@ -111,10 +100,18 @@ class SampleCost:
     takes_n: bool = False
     judging: Usage = Usage()
     turn: Usage = Usage()
+    prompt_usd: float = 0.0
+    prompt_tokens: float = 0.0
 
     def of(self, samples: int, calls: int) -> Usage:
-        """What so many samples use, in so many calls; tokens are not told apart."""
-        own = Usage(calls, samples, completion_tokens=samples * self.tokens, usd=samples * self.usd)
+        """What so many samples use, in so many calls."""
+        own = Usage(
+            calls,
+            samples,
+            calls * self.prompt_tokens,
+            samples * self.tokens,
+            usd=samples * self.usd + calls * self.prompt_usd,
+        )
         return own + self.judging * samples
 
 
@@ -146,6 +143,7 @@ class EscalationTarget:
         variants: named with the tier, with the samples of each that its study looked at.
         one_sample: its best prompt at one sample by balanced utility: "always the strong tier".
         tuned: the policy that its own search chose.
+        cost: of its samples.
         paid: variant -> item -> samples that its own search paid for.
     """
 
@@ -154,6 +152,7 @@ class EscalationTarget:
     variants: Mapping[Variant, int]
     one_sample: Policy
     tuned: Policy
+    cost: SampleCost
     paid: Mapping[Variant, Mapping[str, int]] = field(default_factory=dict)
 
 

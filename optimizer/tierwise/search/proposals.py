@@ -42,14 +42,14 @@ from tierwise.schema.result import (
 )
 from tierwise.schema.space import SearchSpace
 from tierwise.schema.tier import mode_fits
-from tierwise.search.budget import room_for_a_round
 from tierwise.search.events import Listener, Started
 from tierwise.search.gate import Comparison, compare
+from tierwise.search.held_out import LEAST_SAMPLES
 from tierwise.search.problem import TierProblem
-from tierwise.search.samples import SampleCounts, Samples, samples_needed
+from tierwise.search.samples import Samples, samples_needed
 from tierwise.search.selection import select_points
 from tierwise.search.space import in_order
-from tierwise.search.stages import LEAST_SAMPLES, Explored, candidates_of, explore
+from tierwise.search.stages import Explored, candidates_of, explore
 from tierwise.search.study import described
 from tierwise.search.variants import Variants
 from tierwise.stats.comparisons import PairedBootstrap
@@ -344,7 +344,7 @@ class Rounds:
                 wider, made = self._asked(round_, explored)
                 if wider is not None:
                     front = [judged.proposal for judged in explored.study.front()]
-                    again = explore(wider, self.samples, listener, front)
+                    again = explore(wider, explored.samples, listener, front)
                     made = self._judged(made, again)
                     if made.ended != CLOSED:
                         explored = again
@@ -379,12 +379,14 @@ class Rounds:
         )
         if not accepted:
             return None, replace(made, ended=ALL_REFUSED if tries else NOTHING_NEW)
-        return replace(_with(q, accepted), study_rounds=q.study_rounds + 2), made
+        left = self.source.spec.rounds - number  # rounds, which have as much of the budget each
+        size = replace(q.search_size, rounds=left)
+        wider = replace(_with(q, accepted), study_rounds=q.study_rounds + 2, search_size=size)
+        return wider, made
 
     def _affordable(self, explored: Explored) -> bool:
-        q = explored.problem
-        counts = SampleCounts.of(q.space, len(q.variants.candidates), explored.n_samples)
-        return room_for_a_round(q.search_size, counts, explored.cost, q.cap, self.samples.spent)
+        plan = explored.plan
+        return (plan.planned - self.samples.spent).fits(plan.least)
 
     def _instruction(self, prompt_id: str) -> str:
         return self.source.proposer.instruction(self.registry, self.samples.prompts[prompt_id])

@@ -15,7 +15,7 @@ from tierwise.difficulty import signal, turn_of
 from tierwise.episode import strategies_of
 from tierwise.evaluation import SampleTable, samples_asked
 from tierwise.pool import even
-from tierwise.schema import ANSWER, Policy, Usage, Variant
+from tierwise.schema import ANSWER, Policy, Tier, Usage, Variant
 from tierwise.schema.space import Range, SearchSpace
 from tierwise.schema.turns import ROOT
 from tierwise.strategies import Cascade, Strategy, build, interleave, paths_in, paths_of, width_of
@@ -118,6 +118,82 @@ class SampleCounts(NamedTuple):
         """With the nodes that ``space`` may ask for."""
         screened = nodes_an_item(space, n_samples, SCREENED_CHAINS)
         return cls(variants, n_samples, nodes_an_item(space, n_samples), screened)
+
+
+class SampleLedger:
+    """Samples with what those cost that were asked for, whether or not a pool had them before.
+
+    Decisions go by it: so a run that is resumed or replayed decides as it did. ``there`` are the
+    samples of escalation targets that their own searches paid for; ``judging`` is what scoring a
+    sample uses beside it.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        tiers: Mapping[str, Tier],
+        there: Mapping[Variant, Mapping[str, int]] | None = None,
+        judging: Usage | None = None,
+    ) -> None:
+        self._judging = judging or Usage()
+        self._samples, self.free = samples, samples.free
+        self._tiers: dict[str | None, Tier] = {None: next(iter(tiers.values()))}
+        self._tiers.update(tiers.items())
+        self._there = {variant: dict(of) for variant, of in (there or {}).items()}
+        self.spent = Usage()
+        self.short = ""
+        """The limit that ended the last purchase that one ended."""
+
+    def most(self, variant: Variant) -> int:
+        """See ``Samples``."""
+        return self._samples.most(variant)
+
+    def there(self, variant: Variant, item_id: str) -> int:
+        """Samples of an item that were asked for so far."""
+        return self._there.get(variant, {}).get(item_id, 0)
+
+    def set_aside(self, usage: Usage) -> None:
+        """See ``SetsAside``, where the samples are."""
+        if isinstance(self._samples, SetsAside):
+            self._samples.set_aside(usage)
+
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
+        """See ``Samples``."""
+        table = self._samples.table(items, n_samples, stage)
+        self._count(table)
+        return table
+
+    def asked(
+        self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], stage: str
+    ) -> tuple[SampleTable, str]:
+        """See ``Samples``."""
+        table, short = self._samples.asked(items, n_samples, stage)
+        self.short = short or self.short
+        self._count(table)
+        return table, short
+
+    def _count(self, table: SampleTable) -> None:
+        for variant, rows in table.everything.items():
+            tier = self._tiers[variant.tier]
+            known = self._there.setdefault(variant, {})
+            counts = np.count_nonzero(~np.isnan(rows.score), axis=1).tolist()
+            for i, (item, n) in enumerate(zip(table.item_ids, counts, strict=True)):
+                first = known.get(item, 0)
+                if n <= first:
+                    continue
+                known[item] = n
+                prompts = rows.prompt_usd[i, first : first + 1 if tier.takes_n else n]
+                paid = float(prompts.sum()), float(rows.completion_usd[i, first:n].sum())
+                each = tier.price.prompt_usd(1.0), tier.price.completion_usd(1.0, prompt_tokens=1.0)
+                tokens = [
+                    usd / price if price else 0.0 for usd, price in zip(paid, each, strict=True)
+                ]
+                self.spent += Usage(
+                    len(prompts), n - first, tokens[0], tokens[1], usd=paid[0] + paid[1]
+                )
+                self.spent += self._judging * (n - first)
 
 
 def play(

@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -172,7 +172,7 @@ class Utility:
         """Index of the best policy on ``table``; the cheapest where none keeps to ``max_usd``."""
         score, usd = table.score[among].mean(axis=1), table.usd[among].mean(axis=1)
         allowed = usd <= self.max_usd
-        value = np.where(allowed, self._value(score, usd), -np.inf) if allowed.any() else -usd
+        value = np.where(allowed, self.value(score, usd), -np.inf) if allowed.any() else -usd
         return int(among[_first_best(value, usd)])
 
     def reference(self, table: CandidateTable) -> Floats:
@@ -192,7 +192,13 @@ class Utility:
         dollars = self.a_doubling * doublings + self.usd_weight * (one.usd - other.usd)
         return np.asarray(one.score - other.score - dollars)
 
-    def _value(self, score: Floats, usd: Floats) -> Floats:
+    def at_price(self, times: float) -> Utility:
+        """The same where dollars count for so many times as much."""
+        return replace(self, a_doubling=self.a_doubling * times, usd_weight=self.usd_weight * times)
+
+    def value(self, score: npt.ArrayLike, usd: npt.ArrayLike) -> Floats:
+        """What is maximised, whether or not ``max_usd`` is kept."""
+        score, usd = np.asarray(score), np.asarray(usd)
         doublings = np.log2(np.maximum(usd, 1e-30))
         return np.asarray(score - self.a_doubling * doublings - self.usd_weight * usd)
 

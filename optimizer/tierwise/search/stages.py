@@ -1,58 +1,62 @@
-"""The stages of a tier's search, in their order: screen, gate, fit, race, study, select, test.
+"""The stages of a tier's search, in their order: screen, halve, gate, fit, race, study, select.
 
-Screen, race and study look for policies on nested items of the validation split, each with fewer
-variants and more samples; what is chosen from all that the study judged is measured once on the
-test split. Nothing depends on time or on the order in which calls come back: the same problem and
-samples give the same result.
+Sequential halving over variants, on nested items of the validation split: each rung has fewer
+variants and more samples of them (``budget``). Race and study try policies on what is left; what is
+chosen from all that the study judged is measured once on the test split (``held_out``). Nothing
+depends on time or on the order in which calls come back: the same problem and samples give the same
+result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from tierwise.difficulty import SignalFit, signal
-from tierwise.errors import BudgetError
-from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable, replay_table
-from tierwise.pool import FEWEST_ITEMS
-from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Tier, Variant, uniform
-from tierwise.schema.result import Proposal, SearchEnd
-from tierwise.search import ablation
+from tierwise.difficulty import SignalFit
+from tierwise.evaluation import Evaluator, Permutations, SampleTable
+from tierwise.schema import Difficulty, Tier, Usage, UsageLimits, Variant, uniform
+from tierwise.schema.result import Headroom, Proposal, SearchEnd
 from tierwise.search.allocation import allocate
-from tierwise.search.budget import affordable, stage_table, usage_of
+from tierwise.search.budget import (
+    LEAST_TO_SEE,
+    MOST_TO_SEE,
+    Deepening,
+    Rung,
+    RungPlan,
+    checked,
+    enough_items,
+)
 from tierwise.search.cascades import cascades
-from tierwise.search.compute_gate import UNDECIDED, GateDecision, closed_space, decide
+from tierwise.search.compute_gate import UNDECIDED, VOTES, GateDecision, closed_space, decide
+from tierwise.search.curves import Prospect, prospect
+from tierwise.search.ending import EXPECTED_GAIN, expected_gain, headroom, search_end
 from tierwise.search.events import Best, Listener, Started
-from tierwise.search.gate import Comparison, compare
 from tierwise.search.problem import SampleCost, TierProblem, keeps_to_itself
 from tierwise.search.samples import (
     SCREENED_CHAINS,
     SampleCounts,
-    Samples,
-    SetsAside,
+    SampleLedger,
     most_samples,
-    play,
     samples_needed,
     with_nodes,
 )
 from tierwise.search.selection import Candidate, Selection, price_aim, select_points
 from tierwise.search.signals import ASK_SAMPLES, asked_of, best_way_to_ask, fit_signals, watched
-from tierwise.search.space import SINGLE, recipe_grid, strategy_grid
+from tierwise.search.space import SINGLE
 from tierwise.search.study import EvaluatedTrial, StudyRound, described
-from tierwise.stats.intervals import Floats
-
-Mask = npt.NDArray[np.bool_]
+from tierwise.search.survivors import kept, verifiers_of
 
 WARM_STARTS = 24
 """Allocations that a study begins with."""
 
-LEAST_SAMPLES = 4
-"""Samples an item of a one-sample policy on held-out items: several, to see past its noise."""
+LEADING = 8
+"""Policies of the race, the best first, whose variants and samples the study has in any case."""
+
+FIT_PART = 0.15
+"""Of what is left after the screening, that the samples for fitted signals may cost."""
 
 
 class VariantAtOneSample(NamedTuple):
@@ -68,24 +72,28 @@ class Explored:
     """What was found on the validation split so far; each stage returns it with what it adds.
 
     Attributes:
-        problem: with the search size that the budget affords, and a closed gate's smaller space.
-        samples: where the next stage gets its own; of a closed gate, the first purchase.
-        screened: every variant at one sample, on ``screened_table``.
+        problem: with the search size within the task's splits, and a closed gate's smaller space.
+        samples: where the next stage gets its own, and what was spent.
+        plan: what the size of the next rung follows from.
+        screened: every variant that was screened at one sample, on ``screened_table``.
+        table: the last rung's, of at least the variants that go on.
         n_samples: the most samples of a variant that a study may look at.
-        cost: what a sample turned out to use.
         variants: those that go on.
+        headroom: how far prompts differ, by the screening.
         fitted: signals that were fitted on the train split.
         study_rounds: the race's, then the study's, whose front is selected from.
         end: why no more was bought.
     """
 
     problem: TierProblem
-    samples: Samples
+    samples: SampleLedger
+    plan: RungPlan
     screened: tuple[VariantAtOneSample, ...]
     screened_table: SampleTable
+    table: SampleTable
     n_samples: int
-    cost: SampleCost
     variants: tuple[Variant, ...]
+    headroom: Headroom
     gate: GateDecision = UNDECIDED
     fitted: tuple[SignalFit, ...] = ()
     study_rounds: tuple[StudyRound, ...] = ()
@@ -96,59 +104,96 @@ class Explored:
         """The last study round."""
         return self.study_rounds[-1]
 
+    @property
+    def left(self) -> UsageLimits:
+        """What the search may still spend, the money for the test not in it."""
+        return self.plan.for_rungs - self.samples.spent
+
+    @property
+    def have(self) -> dict[Variant, int]:
+        """Samples of each variant that goes on, on the items of ``table``."""
+        return {v: self.table.of(v).n_samples for v in self.variants}
+
 
 def explore(
-    problem: TierProblem, samples: Samples, listener: Listener, known: Sequence[Proposal] = ()
+    problem: TierProblem, samples: SampleLedger, listener: Listener, known: Sequence[Proposal] = ()
 ) -> Explored:
     """Look for policies on the validation split; ``known`` are an earlier study's, judged again.
 
     Raises:
-        BudgetError: the budget does not last to the end.
+        BudgetError: the budget does not pay for the smallest search.
         ProviderError: the provider failed for good.
     """
     listener(Started(problem.tier.name, "screen"))
-    explored = fit(pass_gate(screen(problem, samples)))
+    explored = screen(problem, samples)
+    for at in range(1, len(explored.plan.variants_by_rung) - 1):
+        listener(Started(problem.tier.name, explored.plan.stage_name(at)))
+        explored = halve(explored, at)
+    explored = fit(pass_gate(explored))
     listener(Started(problem.tier.name, "race"))
     explored = race(explored, listener, known)
+    if not explored.gate.decided:
+        explored = pass_gate(explored)
     listener(Started(problem.tier.name, "study"))
     return study(explored, listener)
 
 
-# Screen: every variant on few items, at five samples or more, since ranks flip under voting
+# Screen and halve: fewer and fewer variants on more and more samples
 
 
-def screen(problem: TierProblem, samples: Samples) -> Explored:
-    """Buy the first samples of every variant; keep those that race.
+def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
+    """Buy the first samples of every variant, or of as many as the budget has enough items for.
 
     Raises:
-        BudgetError: the budget does not last to the end of the smallest search.
+        BudgetError: the budget does not pay for the smallest search; before the first sample.
     """
-    name, cap, variants = problem.tier.name, problem.cap, problem.variants.candidates
-    n_samples = min(most_samples(problem.space), max(samples.most(variant) for variant in variants))
-    counts = SampleCounts.of(problem.space, len(variants), n_samples)
-    size = problem.search_size.within(problem.task, problem.space.signals)
-    size = affordable(size, counts, problem.assumed, cap, tier=name)
-    screen_samples = min(size.screen_samples, max(n_samples, 1))
-    wanted = with_nodes(variants, screen_samples, problem.space, SCREENED_CHAINS)
+    space, variants = problem.space, problem.variants.candidates
+    n_samples = min(most_samples(space), max(samples.most(variant) for variant in variants))
+    size = problem.search_size.within(problem.task, space.signals)
+    counts = SampleCounts.of(space, len(variants), n_samples)
+    plan = RungPlan(size, counts, problem.assumed, problem.cap, samples.free)
+    left = checked(plan, problem.tier.name).for_rungs - samples.spent
+    rung = plan.rung(0, len(variants), Rung(0, 0, 0), left)
+    variants = by_turns(variants, problem.variants.baseline, rung.variants)
+    wanted = with_nodes(variants, rung.samples, space, SCREENED_CHAINS)
     asked = (variant for of in problem.variants.asking.values() for variant in of)
     wanted |= dict.fromkeys(asked, ASK_SAMPLES)
-    table = samples.table(problem.items("validation")[: size.screen_items], wanted, "screen")
-    assumed = problem.assumed
-    cost = replace(_measured_cost(table, problem.tier), judging=assumed.judging, turn=assumed.turn)
-    # Counted, not read from the books, in which a resumed run finds more than its screening.
-    bought = stage_table(size, counts)[0]
-    left = cap - cost.of(bought.samples + bought.nodes, bought.calls(cost.takes_n))
-    left -= cost.turn * bought.nodes
-    size = affordable(size, counts, cost, left, tier=name, done=("screen",))
-    if isinstance(samples, SetsAside):
-        others = [row.stage for row in stage_table(size, counts) if row.stage != "test"]
-        samples.set_aside(usage_of(replace(size, rounds=0), counts, cost, others))
+    table = samples.table(problem.items("validation")[: rung.items], wanted, "screen")
+    plan = replace(plan, cost=measured_cost(table, problem.tier, problem.assumed))
+    samples.set_aside(plan.test_row(plan.test_items).usage(plan.cost))
     told = best_way_to_ask(table, problem.variants.asking)
+    size = replace(size, screen_items=rung.items)
     problem = replace(problem, search_size=size, ready_signals=told)
-    racers = kept(problem, table, variants, size.race_variants)
-    return Explored(
-        problem, samples, _at_one_sample(table, variants), table, n_samples, cost, racers
-    )
+    found = headroom(table)
+    one = _at_one_sample(table, variants)
+    return Explored(problem, samples, plan, one, table, table, n_samples, variants, found)
+
+
+def by_turns(variants: Sequence[Variant], baseline: Variant, n: int) -> tuple[Variant, ...]:
+    """``n`` variants, the baseline's first: one of each prompt, then a second one of each, and on."""
+    if n >= len(variants):
+        return tuple(variants)
+    place: dict[Variant, tuple[int, int]] = {}
+    seen: dict[str, int] = {}
+    for i, variant in enumerate(sorted(variants, key=lambda v: v != baseline)):
+        place[variant] = seen.get(variant.prompt, 0), i
+        seen[variant.prompt] = seen.get(variant.prompt, 0) + 1
+    chosen = set(sorted(variants, key=lambda v: place[v])[:n])
+    return tuple(variant for variant in variants if variant in chosen)
+
+
+def halve(explored: Explored, at: int) -> Explored:
+    """Rung number ``at``: more samples of the better half of the variants."""
+    problem, plan = explored.problem, explored.plan
+    ahead = kept(problem, explored.table, explored.variants, plan.variants_by_rung[at])
+    variants = tuple(v for v in explored.variants if v in ahead)
+    have = Rung(len(variants), explored.table.n_items, min(explored.have.values()))
+    rung = plan.rung(at, len(variants), have, explored.left)
+    n_samples = with_nodes(variants, rung.samples, problem.space, SCREENED_CHAINS)
+    n_samples |= asked_of(problem.ready_signals)
+    items = problem.items("validation")[: rung.items]
+    table = explored.samples.table(items, n_samples, plan.stage_name(at))
+    return replace(explored, table=table, variants=variants)
 
 
 def _at_one_sample(
@@ -162,142 +207,21 @@ def _at_one_sample(
     )
 
 
-def _measured_cost(table: SampleTable, tier: Tier) -> SampleCost:
-    """Means over the variants; prompts as if each sample was a call where ``n`` is not taken."""
-    usd, tokens = [], []
-    for rows in table.variants.values():
-        prompt = float(rows.prompt_usd.mean()) / (rows.n_samples if rows.takes_n else 1)
-        completion = float(rows.completion_usd.mean())
-        usd.append(prompt + completion)
-        each = tier.price.completion_usd(1.0, prompt_tokens=1.0), tier.price.prompt_usd(1.0)
-        tokens.append(
-            (completion / each[0] if each[0] else 0) + (prompt / each[1] if each[1] else 0)
-        )
-    return SampleCost(float(np.mean(usd)), float(np.mean(tokens)), tier.takes_n)
-
-
-# Which variants go on: few items, five samples or more, and envelopes over strategies
-#
-# At one sample the ranks of prompts are not those under a vote, so a variant is judged by all that
-# the strategies can make of its samples. It is dropped only where, on all items and on the shorter
-# and the longer half of them, every one of its points is dominated by some other variant, at a
-# level that is split over the pairs of variants; a variant that is only good for hard items stays.
-
-
-def kept(
-    problem: TierProblem, table: SampleTable, variants: Sequence[Variant], n: int
-) -> tuple[Variant, ...]:
-    """The ``n`` most useful of the variants whose envelopes over strategies are not dominated."""
-    dims = problem.dimensions(table, variants)
-    ways = [SINGLE, *strategy_grid(dims, max(dims.depths.values()), steps=3)]
-    points = envelope(problem.evaluator(table), variants, list(dict.fromkeys(ways)))
-    always = (problem.variants.baseline, *watched(problem.ready_signals))
-    return most_useful(points, survivors(points), n, always=always)
-
-
-@dataclass(frozen=True)
-class Envelope:
-    """What the strategies make of each variant's samples, on the same items.
-
-    Attributes:
-        variant: (n_points,) index of the point's variant.
-        score, usd: (n_points, n_items).
-        strata: masks of items: all, and the shorter and the longer half.
-    """
-
-    variants: tuple[Variant, ...]
-    variant: npt.NDArray[np.intp]
-    score: Floats
-    usd: Floats
-    strata: tuple[Mask, ...]
-
-
-def envelope(
-    evaluator: Evaluator, variants: Sequence[Variant], strategies: Sequence[StrategySpec]
-) -> Envelope:
-    """Every variant under every strategy, but for points that the samples do not support."""
-    owner, score, usd = [], [], []
-    for i, variant in enumerate(variants):
-        for strategy in strategies:
-            judged = evaluator.evaluate(uniform(variant, strategy))
-            if not np.isnan(judged.score).any():
-                owner.append(i)
-                score.append(judged.score)
-                usd.append(judged.usd)
-    length = signal("length")
-    lengths = np.array([length.value(inputs, ()) for inputs in evaluator.table.inputs])
-    everything = np.ones(len(lengths), dtype=np.bool_)
-    short = lengths >= np.median(lengths)
-    halves = [half for half in (short, ~short) if half.sum() >= 8]
-    return Envelope(
-        tuple(variants), np.array(owner), np.array(score), np.array(usd), (everything, *halves)
+def measured_cost(table: SampleTable, tier: Tier, assumed: SampleCost) -> SampleCost:
+    """Means over the variants; tokens from dollars, as assumed where a tier is free."""
+    rows = list(table.variants.values())
+    prompt = float(np.mean([r.prompt_usd.mean() for r in rows]))
+    completion = float(np.mean([r.completion_usd.mean() for r in rows]))
+    each = tier.price.prompt_usd(1.0), tier.price.completion_usd(1.0, prompt_tokens=1.0)
+    return SampleCost(
+        completion,
+        completion / each[1] if each[1] else assumed.tokens,
+        tier.takes_n,
+        assumed.judging,
+        assumed.turn,
+        prompt,
+        prompt / each[0] if each[0] else assumed.prompt_tokens,
     )
-
-
-def survivors(points: Envelope, *, alpha: float = 0.05) -> tuple[Variant, ...]:
-    """Variants that are not dominated in every stratum; ``alpha`` is split over pairs of variants.
-
-    Not over the strata: a variant must lose in all of them to go.
-    """
-    pairs = len(points.variants) * max(len(points.variants) - 1, 1)
-    z = NormalDist().inv_cdf(1 - alpha / pairs)
-    dropped = np.logical_and.reduce([_dominated(points, mask, z) for mask in points.strata])
-    return tuple(variant for variant, out in zip(points.variants, dropped, strict=True) if not out)
-
-
-def _dominated(points: Envelope, mask: Mask, z: float) -> Mask:
-    """(n_variants,): each of the variant's points is surely beaten by one of another variant."""
-    score, usd = points.score[:, mask], points.usd[:, mask]
-    beaten = _surely_above(score, z) & _surely_above(-usd, 0.0)  # [a, b]: a beats b
-    own = points.variant[:, None] == points.variant[None, :]
-    hit = (beaten & ~own).any(axis=0)
-    return np.array([hit[points.variant == i].all() for i in range(len(points.variants))])
-
-
-def _surely_above(values: Floats, z: float) -> Mask:
-    """[a, b]: the paired mean of a - b less ``z`` standard errors is at least 0 (above, if z)."""
-    n = values.shape[1]
-    mean = values.mean(axis=1)
-    centred = values - mean[:, None]
-    cov = centred @ centred.T / max(n - 1, 1)
-    variance = np.diag(cov)[:, None] + np.diag(cov)[None, :] - 2 * cov
-    # One pseudo-item of difference: variants that agreed on few items are not known to be equal.
-    error = np.sqrt(np.maximum(variance, 1.0 / n) / n) if z else 0.0
-    difference = mean[:, None] - mean[None, :] - z * error
-    above: Mask = difference > 0 if z else difference >= 0
-    return above
-
-
-def most_useful(
-    points: Envelope, among: Sequence[Variant], keep: int, *, always: Sequence[Variant] = ()
-) -> tuple[Variant, ...]:
-    """At most ``keep`` variants that together give the best utility over prices and strata.
-
-    Greedy: each step adds the variant that raises the envelope most, averaged over prices of a
-    point from "dollars do not matter" to "dollars decide". ``always`` come first.
-    """
-    index = {variant: i for i, variant in enumerate(points.variants)}
-    utility = _utilities(points)
-    chosen = [index[variant] for variant in always]
-    best = utility[chosen].max(axis=0) if chosen else np.full(utility.shape[1], -np.inf)
-    rest = [index[variant] for variant in among if variant not in always]
-    while rest and len(chosen) < keep:
-        gains = [float(np.maximum(utility[i], best).mean()) for i in rest]
-        winner = rest.pop(int(np.argmax(gains)))
-        chosen.append(winner)
-        best = np.maximum(best, utility[winner])
-    return tuple(points.variants[i] for i in sorted(chosen))
-
-
-def _utilities(points: Envelope) -> Floats:
-    """(n_variants, n_strata * n_prices): the best that each variant reaches."""
-    rows = []
-    for mask in points.strata:
-        score, usd = points.score[:, mask].mean(axis=1), points.usd[:, mask].mean(axis=1)
-        for price in np.geomspace(0.002, 1.0, 8) / (float(np.median(usd)) or 1.0):
-            value = score - price * usd
-            rows.append([value[points.variant == i].max() for i in range(len(points.variants))])
-    return np.array(rows).T
 
 
 # Gate: may the tier spend on more than one sample?
@@ -330,7 +254,7 @@ def _gate_decision(explored: Explored) -> GateDecision:
     One that closes wrongly costs the tier all that it could gain, and an open one needs these
     samples anyway.
     """
-    problem, table, size = explored.problem, explored.screened_table, explored.problem.search_size
+    problem, plan, table = explored.problem, explored.plan, explored.table
     free = explored.samples.free or problem.tier.price.free
 
     def decision(table: SampleTable) -> GateDecision:
@@ -343,26 +267,39 @@ def _gate_decision(explored: Explored) -> GateDecision:
             free=free,
         )
 
+    have = explored.have
+    if max(have.values()) < min(VOTES[0], explored.n_samples):
+        return UNDECIDED  # no vote can be seen yet
     found = decision(table)
-    if found.open or table.n_items >= size.race_items:
+    most = max(problem.search_size.race_items, table.n_items)
+    part = plan.part(len(plan.variants_by_rung) - 1, explored.left)
+    more = Deepening(have, have, table.n_items, table.n_items, most, most, part, plan.cost)
+    items, _ = more.affordable(fewest=len(have), variants_first=True)
+    if found.open or items <= table.n_items:
         return found
-    n_samples = max(rows.n_samples for rows in table.variants.values())
+    n_samples = max(have.values())
     wanted = with_nodes(explored.variants, n_samples, problem.space, SCREENED_CHAINS)
-    items = problem.items("validation")[: size.race_items]
-    return decision(explored.samples.table(items, wanted, "compute gate"))
+    return decision(
+        explored.samples.table(problem.items("validation")[:items], wanted, "compute gate")
+    )
 
 
 # Fit: signals with ``fit`` learn on the train split when thinking pays
 
 
 def fit(explored: Explored) -> Explored:
-    """With the fitted signals of the space, and the variants that they compare.
+    """With the fitted signals of the space.
 
     Thinking is the best other mode's best variant, against the cheapest mode's best. None are
-    fitted where the gate is closed or nothing thinks.
+    fitted where the gate is closed, nothing thinks, or the budget has no money for it.
     """
-    problem = explored.problem
-    compared = _compared(explored.screened)
+    problem, size, left = explored.problem, explored.problem.search_size, explored.left
+    samples = 2 * size.fit_items * size.fit_samples
+    calls = 2 * size.fit_items if explored.plan.cost.takes_n else samples
+    if not (left * FIT_PART).fits(explored.plan.cost.of(samples, calls)):
+        return explored
+    alive = [row for row in explored.screened if row.variant in explored.variants]
+    compared = _compared(alive)
     fits = fit_signals(problem, explored.samples, *compared) if compared else {}
     if not fits or compared is None:
         return explored
@@ -370,7 +307,6 @@ def fit(explored: Explored) -> Explored:
     return replace(
         explored,
         problem=replace(problem, ready_signals={**problem.ready_signals, **ways}),
-        variants=tuple(dict.fromkeys((*explored.variants, *compared))),
         fitted=tuple(one for found in fits.values() for one in found),
     )
 
@@ -393,47 +329,208 @@ def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant]
     return best.variant, best_thinking.variant
 
 
-# Race and study: trials on more items, then on all of them
+# Race and study: trials on more items, then on as many as the budget has
 
 
 def race(explored: Explored, listener: Listener, known: Sequence[Proposal] = ()) -> Explored:
-    """Spend a third of the trials on the racing items; keep the variants that are worth a study."""
-    problem, size = explored.problem, explored.problem.search_size
-    items = problem.items("validation")[: size.race_items]
-    table = explored.samples.table(items, _deep(explored, size.race_samples), "race")
-    study_round = _opened(problem, table, explored.variants, problem.study_rounds + 1)
+    """Spend a third of the trials on the last rung's variants; keep those that are worth a study.
+
+    Samples of an item are bought as far as a variant's curve may use them.
+    """
+    problem, plan = explored.problem, explored.plan
+    at = len(plan.variants_by_rung) - 1
+    ahead = kept(problem, explored.table, explored.variants, plan.variants_by_rung[at])
+    variants = tuple(v for v in explored.variants if v in ahead)
+    explored = replace(explored, variants=variants)
+    size, there = problem.search_size, explored.table.n_items
+    most = min(size.race_samples, explored.n_samples)
+    if max(explored.have.values()) == 1:  # nothing is known of how samples agree
+        most = min(most, VOTES[0])
+    wanted = worth_buying(explored, most, least=min(VOTES[0], most))
+    as_many = max(there, min(size.race_items * (1 if plan.cost.takes_n else 2), size.study_items))
+    order = {v: wanted[v] for v in dict.fromkeys((problem.variants.baseline, *ahead))}
+    part = plan.part(at, explored.left)
+    least = min(there, LEAST_TO_SEE)
+    table = _deepened(
+        explored, order, (least, as_many), part, "race", variants_first=True, enough=there
+    )
+    variants = tuple(v for v in variants if v in table.variants)
+    explored = replace(explored, variants=variants)
+    study_round = _opened(problem, table, variants, problem.study_rounds + 1)
     _judge(problem, study_round, problem.trials // 3, listener, known)
     study_round.evaluator.forget()
-    variants = kept(problem, table, explored.variants, size.study_variants)
-    return replace(explored, variants=variants, study_rounds=(study_round,))
+    return replace(explored, table=table, study_rounds=(study_round,))
 
 
 def study(explored: Explored, listener: Listener) -> Explored:
-    """Spend the rest of the trials on all items of the study and all samples of what is left.
+    """Spend the rest of the trials on what the rest of the budget buys of the variants that lead.
 
     What the race judged is judged again on the larger table; a front is read from here alone.
     """
-    problem = explored.problem
-    items = problem.items("validation")[: problem.search_size.study_items]
-    table = explored.samples.table(items, _deep(explored), "study")
+    problem, size = explored.problem, explored.problem.search_size
+    wanted: Mapping[Variant, int] = leading(explored)
+    # The test of a policy that asks for so many samples costs more than was foreseen.
+    plan = replace(explored.plan, test_samples=max(wanted.values()))
+    explored.samples.set_aside(plan.test_row(plan.test_items).usage(plan.cost))
+    variants = tuple(v for v in explored.variants if v in wanted)
+    explored = replace(explored, variants=variants, plan=plan)
+    gain = _gain_of_more(explored, wanted)
+    table, there = explored.table, explored.table.n_items
+    if gain >= EXPECTED_GAIN:
+        items = min(there, LEAST_TO_SEE), max(there, size.study_items)
+        wanted = _with_money(explored, wanted, items[1])
+        table = _deepened(explored, wanted, items, explored.left, "study", variants_first=False)
+    variants = tuple(v for v in explored.variants if v in table.variants)
+    explored = replace(explored, variants=variants)
     study_round = _opened(problem, table, explored.variants, problem.study_rounds + 2)
     raced = [judged.proposal for judged in explored.study.judged.values()]
     _judge(problem, study_round, problem.trials - problem.trials // 3, listener, raced)
     study_round.try_alone()
-    end = SearchEnd("search_complete", None, "All samples of the search's size were looked at.")
-    if explored.samples.free:
-        end = SearchEnd("recording_exhausted", None, "All recorded samples were looked at.")
-    return replace(explored, study_rounds=(*explored.study_rounds, study_round), end=end)
+    rounds = (*explored.study_rounds, study_round)
+    explored = replace(explored, table=table, study_rounds=rounds)
+    return replace(explored, end=_end(explored, wanted))
 
 
-def _deep(explored: Explored, most: int | None = None) -> dict[Variant, int]:
-    """All samples of the variants and the targets', at most ``most``, and what signals ask."""
+def _with_money(
+    explored: Explored, wanted: Mapping[Variant, int], n_items: int
+) -> Mapping[Variant, int]:
+    """``wanted``, or several times as many samples where a budget pays for them on all items.
+
+    Where no item is left, more samples of each are what still tells variants apart.
+    """
+    plan, left = explored.plan, explored.left
+    for times in (4, 3, 2) if not left.unlimited else ():
+        more = {
+            v: min(n * times, explored.n_samples, explored.samples.most(v))
+            for v, n in wanted.items()
+        }
+        bought = Deepening(
+            more, explored.have, explored.table.n_items, n_items, n_items, n_items, left, plan.cost
+        )
+        if bought.affordable(fewest=len(more), variants_first=True) == (n_items, more):
+            return more
+    return wanted
+
+
+def worth_buying(explored: Explored, most: int, least: int = 1) -> dict[Variant, int]:
+    """Samples of each variant that may be used: deep where its optimistic curve beats the best."""
+    found = _prospects(explored, most)
+    best = max(one.expected for one in found.values())
+    have, samples = explored.have, explored.samples
+    return {
+        variant: min(
+            max(one.depth if one.upper >= best else 1, least, have[variant]),
+            max(most, have[variant]),
+            max(samples.most(variant), 1),
+        )
+        for variant, one in found.items()
+    }
+
+
+def _prospects(explored: Explored, most: int) -> dict[Variant, Prospect]:
+    problem, table = explored.problem, explored.table
+    aim, names = price_aim(problem.operating_point), verifiers_of(problem.space)
+    return {v: prospect(table.of(v), problem.space, aim, most, names) for v in explored.variants}
+
+
+def leading(explored: Explored) -> dict[Variant, int]:
+    """The variants that the study may have, with samples of each, the most useful first.
+
+    Those of the race's best policies, and those whose curves may do better.
+    """
+    problem, size, race = explored.problem, explored.problem.search_size, explored.study
+    aim = price_aim(problem.operating_point)
+    among = sorted(race.feasible(), key=lambda j: -float(aim.value(j.score, j.usd)))
+    best = [judged.policy for judged in among[:LEADING]]
+    deep = worth_buying(explored, explored.n_samples)
+    for variant, n in samples_needed(best).items():
+        if variant in deep:
+            deep[variant] = max(deep[variant], n)
+    useful = kept(problem, explored.table, explored.variants, size.study_variants)
+    used = [v for policy in best for v in policy.variants if v in deep]
+    first = dict.fromkeys((problem.variants.baseline, *watched(problem.ready_signals)))
+    order = list(dict.fromkeys((*first, *useful[:2], *used, *useful)))
+    return {v: deep[v] for v in order[: max(size.study_variants, len(first))]}
+
+
+def _deepened(
+    explored: Explored,
+    wanted: Mapping[Variant, int],
+    items: tuple[int, int],
+    left: UsageLimits,
+    stage: str,
+    *,
+    variants_first: bool,
+    enough: int = MOST_TO_SEE,
+) -> SampleTable:
+    """``wanted`` samples of each variant, and of the targets', as far as ``left`` affords them."""
     problem, space = explored.problem, explored.problem.space
-    bound = most_samples(space) if most is None else min(most, most_samples(space))
-    wanted = with_nodes(explored.variants, min(explored.n_samples, bound), space)
+    always = dict.fromkeys((problem.variants.baseline, *watched(problem.ready_signals)))
+    more = Deepening(
+        wanted,
+        explored.have,
+        explored.table.n_items,
+        *items,
+        min(enough_items(_deeper_gain(explored, wanted)), enough),
+        left,
+        explored.plan.cost,
+        explored.plan.counts.nodes if explored.gate.open else 0,
+        lambda n: _of_targets(explored, n),
+    )
+    n_items, depth = more.affordable(fewest=len(always) + 1, variants_first=variants_first)
+    n_samples = {v: n for one, k in depth.items() for v, n in with_nodes((one,), k, space).items()}
     for variant, n in problem.escalated_to.items():
-        wanted |= with_nodes((variant,), min(n, bound), space)
-    return {**wanted, **asked_of(problem.ready_signals)}
+        n_samples |= with_nodes((variant,), min(n, most_samples(space)), space)
+    n_samples |= asked_of(problem.ready_signals)
+    return explored.samples.table(problem.items("validation")[:n_items], n_samples, stage)
+
+
+def _of_targets(explored: Explored, n_items: int) -> Usage:
+    """What samples of escalation targets on ``n_items`` cost beyond what their searches paid for."""
+    names = [item.id for item in explored.problem.items("validation")[:n_items]]
+    usage = Usage()
+    for target in explored.problem.targets:
+        for variant, n in target.variants.items():
+            missing = sum(max(0, n - explored.samples.there(variant, name)) for name in names)
+            usage += target.cost.of(missing, missing)
+    return usage
+
+
+def _gain_of_more(explored: Explored, wanted: Mapping[Variant, int]) -> float:
+    """What the study's samples may add: knowing the race's policies exactly, and deeper votes."""
+    aim = price_aim(explored.problem.operating_point)
+    judge = explored.study.evaluator
+    judged = [judge.evaluate(j.policy) for j in explored.study.feasible()]
+    exact = expected_gain([e for e in judged if not np.isnan(e.score).any()], aim)
+    return max(exact, _deeper_gain(explored, wanted))
+
+
+def _deeper_gain(explored: Explored, wanted: Mapping[Variant, int]) -> float:
+    """What the optimistic curves of those that are to be deepened promise beyond the best by now."""
+    found = _prospects(explored, explored.n_samples)
+    best, have = max(one.now for one in found.values()), explored.have
+    deeper = [found[v].upper - best for v, n in wanted.items() if n > have[v]]
+    return max(0.0, *deeper) if deeper else 0.0
+
+
+def _end(explored: Explored, wanted: Mapping[Variant, int]) -> SearchEnd:
+    """Why no more was bought."""
+    problem, aim = explored.problem, price_aim(explored.problem.operating_point)
+    judge, table = explored.study.evaluator, explored.table
+    judged = [judge.evaluate(j.policy) for j in explored.study.feasible()]
+    gain = expected_gain([e for e in judged if not np.isnan(e.score).any()], aim)
+    complete = table.n_items >= problem.search_size.study_items
+    reached = all(v in table.variants and table.of(v).n_samples >= n for v, n in wanted.items())
+    recorded = explored.samples.free or any(
+        table.of(v).n_samples >= explored.samples.most(v) for v in explored.variants
+    )
+    return search_end(
+        gain,
+        complete=complete and reached,
+        recorded=recorded,
+        short=explored.samples.short,
+        left=explored.left,
+    )
 
 
 def _opened(
@@ -514,120 +611,3 @@ def select(explored: Explored) -> Selection:
     strong = targets[-1].one_sample if targets else None
     points = select_points(candidates, wanted, margin=margin, strong=strong)
     return Selection(candidates[0], points, problem.point, candidates, judge, alone)
-
-
-# Test: the chosen policy and the baseline, once, on the test split
-
-
-@dataclass(frozen=True)
-class HeldOutTest:
-    """What the test split said, and what is read from the validation items beside it.
-
-    Attributes:
-        evaluations: policy -> its evaluation on ``table``, the test items: the baseline and the
-            chosen policy, and all those of ``validated`` where samples are free.
-        comparisons: operating point whose policy was tested -> its comparison with the baseline.
-        ablation_steps: the ablation's policies by name.
-        beside: with escalation targets, what an escalating policy is compared with, by name.
-        validated: the ablation's policies, the points' and those beside -> their evaluation on
-            ``validation_items``.
-        oracle: (n_validation_items,) score of the oracle bound.
-    """
-
-    table: SampleTable
-    evaluations: Mapping[Policy, Evaluation]
-    comparisons: Mapping[str, Comparison]
-    ablation_steps: Mapping[str, Policy]
-    beside: Mapping[str, Policy]
-    validated: Mapping[Policy, Evaluation]
-    validation_items: tuple[str, ...]
-    oracle: np.ndarray
-
-
-def test(explored: Explored, selected: Selection) -> HeldOutTest:
-    """Judge the chosen policy and the baseline on held-out items; the rest on validation items.
-
-    Raises:
-        BudgetError: the budget left too few test items.
-        ProviderError: too few test items have their samples.
-    """
-    problem, last, baseline = explored.problem, explored.study, selected.baseline.policy
-    steps = ablation.ablation_steps(
-        problem.variants.baseline,
-        selected.points[selected.chosen].policy,
-        last.evaluator,
-        [r for r in recipe_grid(last.dimensions, steps=3) if keeps_to_itself(Policy((r,)))],
-        [j for j in last.judged.values() if keeps_to_itself(j.policy)],
-    )
-    last.evaluator.forget()
-    beside, judge = _beside(problem, selected), selected.judge
-    points = (choice.policy for choice in selected.points.values())
-    named = dict.fromkeys([baseline, *steps.values(), *points, *beside.values()])
-    table, judged = _on_test_items(explored, selected, list(named))
-    comparisons = {
-        point: compare(
-            judged[choice.policy],
-            judged[baseline],
-            margin=problem.margin,
-            seed=problem.seed,
-            validation=(choice.evidence, selected.baseline.evaluation),
-        )
-        for point, choice in selected.points.items()
-        if choice.policy in judged
-    }
-    validated = {policy: judge.evaluate(policy) for policy in named}
-    full = validated[steps["full_policy"]].score
-    recipes = _tellable(last, judge.table)
-    oracle = ablation.oracle_bound(judge.table, recipes, problem.permutations, full)
-    judge.forget()
-    return HeldOutTest(
-        table, judged, comparisons, steps, beside, validated, judge.table.item_ids, oracle
-    )
-
-
-def _on_test_items(
-    explored: Explored, selected: Selection, named: Sequence[Policy]
-) -> tuple[SampleTable, dict[Policy, Evaluation]]:
-    """Test items with the samples that the chosen policy and the baseline ask for, as serving would.
-
-    Where samples are free, all that is ``named`` is judged, over permutations of all samples that
-    there are; where samples follow others, all that a policy may ask for are bought.
-    """
-    problem, samples = explored.problem, explored.samples
-    items = problem.items("test")[: problem.search_size.test_items]
-    chosen = selected.points[selected.chosen].policy
-    policies = list(dict.fromkeys([selected.baseline.policy, chosen]))
-    if samples.free:
-        policies = list(named)
-    wanted = samples_needed(policies, LEAST_SAMPLES if samples.free else 1)
-    if samples.free or any(variant.path for variant in wanted):
-        table = samples.table(items, wanted, "test")
-        judge = problem.evaluator(table, exact=False)
-        return table, {policy: judge.evaluate(policy) for policy in policies}
-    table = play(samples, policies, items, "test")
-    if table.n_items < min(FEWEST_ITEMS, len(items)):
-        raise BudgetError(
-            f"tier {problem.tier.name!r}: only {table.n_items} of {len(items)} test items have the "
-            "samples that the chosen policy and the baseline ask for; raise the budget and run the "
-            "same command: nothing is bought twice"
-        )
-    return table, {policy: replay_table(policy, table) for policy in policies}
-
-
-def _beside(problem: TierProblem, selected: Selection) -> dict[str, Policy]:
-    """Never escalating, always escalating (at one sample, and as the stronger tier was tuned)."""
-    alone = selected.alone
-    beside = {} if alone is None else {f"always {problem.tier.name}": alone}
-    for target in problem.targets:
-        beside[f"always {target.tier.name}"] = target.one_sample
-        beside[f"always {target.tier.name}, tuned"] = target.tuned
-    return beside
-
-
-def _tellable(study_round: StudyRound, table: SampleTable) -> list[Recipe]:
-    """Recipes of good policies and single samples, as far as the table has their variants."""
-    found = [Recipe((variant,), SINGLE) for variant in table.variants]
-    found += [recipe for judged in study_round.front() for recipe in judged.policy.buckets]
-    return [
-        r for r in dict.fromkeys(found) if all(variant in table.variants for variant in r.variants)
-    ]

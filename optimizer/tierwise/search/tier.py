@@ -10,14 +10,15 @@ import numpy as np
 from tierwise.difficulty import SignalFit
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Policy, StrategySpec, Variant, uniform
-from tierwise.schema.result import SearchEnd
+from tierwise.schema.result import Headroom, SearchEnd
 from tierwise.search.compute_gate import GateDecision
 from tierwise.search.events import Listener, Started
+from tierwise.search.held_out import HeldOutTest, test
 from tierwise.search.problem import EscalationTarget, TierProblem, keeps_to_itself, of_tier
 from tierwise.search.proposals import ProposingRound, Rounds
-from tierwise.search.samples import Samples
+from tierwise.search.samples import SampleLedger, Samples
 from tierwise.search.selection import Candidate, PointChoice, balanced_utility, out_of_reach
-from tierwise.search.stages import HeldOutTest, VariantAtOneSample, explore, select, test
+from tierwise.search.stages import VariantAtOneSample, explore, measured_cost, select
 from tierwise.search.study import StudyRound
 
 SMALL_TASK = 150
@@ -38,6 +39,7 @@ class TierResult:
         prompt_table: every variant on the same items, for the comparison of prompts: those of the
             screening, all items of a recording.
         compute_gate: whether the tier was allowed to spend on more than one sample.
+        headroom: how far prompts differ, by the screening.
         end: why no more was bought.
         rounds: of proposals, where the job has some.
         routers: what was fitted on the train split, where the space names a fitted signal.
@@ -54,6 +56,7 @@ class TierResult:
     prompt_table: SampleTable
     study_table: SampleTable
     compute_gate: GateDecision
+    headroom: Headroom
     end: SearchEnd
     rounds: Sequence[ProposingRound] = ()
     routers: tuple[SignalFit, ...] = ()
@@ -83,7 +86,9 @@ def search(
         BudgetError: the budget does not last to the end.
         ProviderError: the provider failed for good.
     """
-    explored = [explore(problem, samples, listener, problem.before.proposals)]
+    paid = {v: of for target in problem.targets for v, of in target.paid.items()}
+    ledger = SampleLedger(samples, problem.tiers, paid, problem.assumed.judging)
+    explored = [explore(problem, ledger, listener, problem.before.proposals)]
     if rounds is not None:
         explored += rounds.after(explored[0], listener)
     last = explored[-1]
@@ -102,6 +107,7 @@ def search(
         prompt_table=last.screened_table,
         study_table=last.study.evaluator.table,
         compute_gate=last.gate,
+        headroom=last.headroom,
         end=last.end,
         routers=last.fitted,
         rounds=[] if rounds is None else rounds.made,
@@ -127,6 +133,7 @@ def escalation_target(found: TierResult) -> EscalationTarget:
         },
         of_tier(one_sample, tier),
         of_tier(tuned, tier),
+        measured_cost(found.study_table, tier, found.problem.assumed),
         {v._replace(tier=tier.name): _there(found, v) for v in found.study_table.variants},
     )
 

@@ -235,6 +235,8 @@ def _texts(
     if pool is None or not items:
         return found
     for variant in policy.policy.variants:
+        if variant not in test.everything:
+            continue  # no test item asked for it
         tier, prompt = policy.tier_of(variant), policy.prompts[variant.prompt]
         for address in pool.addresses(tier.model):
             keys = [

@@ -8,7 +8,8 @@ import pytest
 from tests.search.worlds import VARIANTS, coins
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import StrategySpec, Variant
-from tierwise.search.stages import Envelope, envelope, most_useful, survivors
+from tierwise.search.selection import Utility
+from tierwise.search.survivors import Envelope, envelope, most_useful, survivors
 
 A, B, C = VARIANTS
 SINGLE, VOTE = StrategySpec.of("single"), StrategySpec.of("self_consistency", samples=3)
@@ -74,7 +75,8 @@ def of_equals(rng: np.random.Generator, n_variants: int, n_items: int, strata: i
     short = np.arange(n_items) < n_items // 2
     masks = (everything, short, ~short)[:strata]
     variants = tuple(Variant(f"p{i}", "direct", 0.8) for i in range(n_variants))
-    return Envelope(variants, np.repeat(np.arange(n_variants), 3), scores.astype(float), usd, masks)
+    owner = np.repeat(np.arange(n_variants), 3)
+    return Envelope(variants, owner, scores.astype(float), usd, masks, len(owner))
 
 
 @pytest.mark.parametrize(("n_items", "strata"), [(48, 3), (48, 1), (16, 3), (120, 3)])
@@ -91,7 +93,14 @@ def test_a_race_of_equals_drops_one_less_often_than_alpha(n_variants, n_items, s
 
 def test_most_useful_takes_what_adds_most_and_what_it_must() -> None:
     raced = points({A: halves(0.95, 0.1), B: halves(0.7, 0.1), C: halves(0.1, 0.9)}, SAME)
-    assert most_useful(raced, (A, B, C), 2) == (A, C), "B adds nothing to A"
-    assert B in most_useful(raced, (A, C), 2, always=(B,))
-    assert most_useful(raced, (A, B, C), 3) == (A, B, C)
-    assert len(most_useful(raced, (A, B, C), 1)) == 1
+    aim = Utility()
+    assert set(most_useful(raced, (A, B, C), 2, aim, always=(A,))) == {A, C}, "B adds less to A"
+    assert B in most_useful(raced, (A, C), 2, aim, always=(B,))
+    assert set(most_useful(raced, (A, B, C), 3, aim)) == {A, B, C}
+    assert len(most_useful(raced, (A, B, C), 1, aim)) == 1
+
+
+def test_the_jobs_price_decides_between_a_cheap_variant_and_a_better_one() -> None:
+    raced = points({A: flat(0.7), B: flat(0.75)}, {A: 1.0, B: 1000.0})
+    assert most_useful(raced, (A, B), 1, Utility(0.001)) == (B,)
+    assert most_useful(raced, (A, B), 1, Utility(0.05)) == (A,)
