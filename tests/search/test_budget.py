@@ -13,7 +13,7 @@ from tests.search.worlds import SPACE
 from tierwise.errors import BudgetError
 from tierwise.evaluation import Permutations, replay_item
 from tierwise.schema import Policy, Recipe, StrategySpec, Usage, UsageLimits, uniform
-from tierwise.search.budget import Deepening, RungPlan, checked, stage_table
+from tierwise.search.budget import Deepening, HalvingPlan, checked, stage_table
 from tierwise.search.problem import SampleCost, SearchSize
 from tierwise.search.samples import SampleCounts, most_samples, samples_needed
 
@@ -22,8 +22,8 @@ COUNTS = SampleCounts(10, 9)
 SIZE = SearchSize(fit_items=0)
 
 
-def plan(cap: UsageLimits, counts: SampleCounts = COUNTS, cost: SampleCost = COST) -> RungPlan:
-    return RungPlan(SIZE, counts, cost, cap)
+def plan(cap: UsageLimits, counts: SampleCounts = COUNTS, cost: SampleCost = COST) -> HalvingPlan:
+    return HalvingPlan(SIZE, counts, cost, cap)
 
 
 @pytest.mark.parametrize("samples", [150, 300, 1_000, 4_000, 20_000])
@@ -47,12 +47,12 @@ def test_what_is_planned_fits_the_cap_and_uses_most_of_it(
     assert used.samples > 0.6 * min(samples, whole)
 
 
-def test_rungs_have_fewer_variants_and_more_samples_of_each() -> None:
-    rungs = plan(UsageLimits(calls=8_000), SampleCounts(30, 9)).schedule()
-    assert [rung.variants for rung in rungs[:-1]] == [30, 15, 8]
-    assert rungs[0].samples == 1
-    assert rungs[0].items >= 24, "one sample on many items"
-    each = [rung.items * rung.samples for rung in rungs]
+def test_iterations_have_fewer_variants_and_more_samples_of_each() -> None:
+    iterations = plan(UsageLimits(calls=8_000), SampleCounts(30, 9)).schedule()
+    assert [iteration.variants for iteration in iterations[:-1]] == [30, 15, 8]
+    assert iterations[0].samples == 1
+    assert iterations[0].items >= 24, "one sample on many items"
+    each = [iteration.items * iteration.samples for iteration in iterations]
     assert each == sorted(each)
 
 
@@ -87,7 +87,7 @@ def test_a_budget_below_the_smallest_search_says_what_would_do() -> None:
         checked(plan(UsageLimits(calls=needed - 1)), "t")
 
 
-def test_a_stage_buys_what_the_rung_before_it_has_not() -> None:
+def test_a_stage_buys_what_the_iteration_before_it_has_not() -> None:
     screen, race, study, _ = stage_table(
         plan(UsageLimits(), SampleCounts(6, 9, nodes=4, screened=1))
     )
@@ -99,7 +99,7 @@ def test_a_stage_buys_what_the_rung_before_it_has_not() -> None:
 
 def test_rounds_of_proposals_stand_between_study_and_test_and_share_the_money() -> None:
     size = SearchSize(rounds=2, proposed=3)
-    rows = stage_table(RungPlan(size, COUNTS, COST, UsageLimits()))
+    rows = stage_table(HalvingPlan(size, COUNTS, COST, UsageLimits()))
     names = [row.stage for row in rows]
     assert names == ["screen", "fit", "race", "study", "rounds", "test"]
     tried, raced = 3 * size.screen_items, 3 * size.race_items
@@ -107,7 +107,7 @@ def test_rounds_of_proposals_stand_between_study_and_test_and_share_the_money() 
     rounds = rows[names.index("rounds")]
     assert rounds.samples == 2 * 9 * (tried + raced + studied)
     cap = UsageLimits(calls=9_000)
-    alone, shared = (RungPlan(s, COUNTS, COST, cap).for_rungs for s in (SIZE, size))
+    alone, shared = (HalvingPlan(s, COUNTS, COST, cap).for_search for s in (SIZE, size))
     assert shared.calls == pytest.approx(alone.calls / 3, abs=2)
 
 

@@ -15,7 +15,7 @@ from tierwise.evaluation import Permutations, SampleTable
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import UsageLimits, load_job
 from tierwise.search import Bought, Event, stages
-from tierwise.search.budget import RungPlan
+from tierwise.search.budget import HalvingPlan
 from tierwise.search.compute_gate import closed_space, decide
 from tierwise.search.problem import SampleCost, SearchSize
 from tierwise.search.samples import SampleCounts
@@ -110,7 +110,7 @@ def test_only_a_gate_that_would_close_looks_at_the_items_of_the_race(
     size = SearchSize(race_items=120, study_items=120)
     explored = SimpleNamespace(
         problem=problem,
-        plan=RungPlan(size, SampleCounts(2, 5), SampleCost(1.0, 1.0), UsageLimits()),
+        plan=HalvingPlan(size, SampleCounts(2, 5), SampleCost(1.0, 1.0), UsageLimits()),
         left=UsageLimits(),
         samples=SimpleNamespace(table=table, free=False),
         table=world.rows(np.arange(60)),

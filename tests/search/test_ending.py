@@ -8,7 +8,7 @@ import pytest
 from tests.search.worlds import SPACE, coins, judged
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import StrategySpec, UsageLimits, Variant, uniform
-from tierwise.search.curves import VoteCurve, prospect
+from tierwise.search.curves import SampleCurve, prospect
 from tierwise.search.ending import EXPECTED_GAIN, expected_gain, headroom, search_end
 from tierwise.search.selection import Utility
 
@@ -97,7 +97,7 @@ def test_a_curve_foresees_votes_from_two_samples(spread: float) -> None:
     p = np.clip(0.6 + spread * rng.choice([-1.0, 1.0], 600), 0.02, 0.98)
     variant = PROMPTS[0]
     deep = coins({variant: p}, {variant: 1.0}, 12, seed=3)
-    curve = VoteCurve.fit(deep.variants[variant].columns(np.arange(2)), ["mean_logprob"])
+    curve = SampleCurve.fit(deep.variants[variant].columns(np.arange(2)), ["mean_logprob"])
     judge = Evaluator(deep, Permutations(8))
     for n in (3, 9):
         seen = judge.evaluate(uniform(variant, StrategySpec.of("self_consistency", samples=n)))

@@ -34,7 +34,7 @@ from tierwise.schema.space import SearchSpace
 from tierwise.search.budget import (
     BYTES_A_TOKEN,
     PART_OF_CAP,
-    RungPlan,
+    HalvingPlan,
     StageRow,
     assumed_cost,
     checked,
@@ -237,20 +237,20 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     verifying = verifying_usage(prepared, assumed, _longest_answer(tier))
     usd = Usage(usd=verifying.expected.usd)
     assumed = replace(assumed, judging=judging.expected, turn=usd)
-    rungs, fault = RungPlan(whole, counts, assumed, cap - judging.check), ""
+    iterations, fault = HalvingPlan(whole, counts, assumed, cap - judging.check), ""
     try:
-        checked(rungs, tier.name)
+        checked(iterations, tier.name)
     except BudgetError as error:
         fault = str(error)
     lengths = _Lengths.of(tier, calls, bounded=cap.bounds_price)
     turns = _Turns.of(prepared, space, counts)
-    uncut = {row.stage: row.items for row in stage_table(replace(rungs, cap=UsageLimits()))}
+    uncut = {row.stage: row.items for row in stage_table(replace(iterations, cap=UsageLimits()))}
     stages = [
         _stage(row, max(uncut.get(row.stage, 0), row.items), tier, lengths, turns)
-        for row in stage_table(rungs)
+        for row in stage_table(iterations)
     ]
     if prepared.verifier is not None:
-        rows = zip(stages, stage_table(rungs), strict=True)
+        rows = zip(stages, stage_table(iterations), strict=True)
         stages = [_verified(stage, row.nodes, verifying) for stage, row in rows]
     for other in prepared.job.escalation_targets(tier.name):
         target = prepared.tiers[other]
@@ -260,7 +260,7 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
         stages.append(_asking(whole, search_size, prepared, variants, tier, asked))
     if prepared.judge_tier is not None:
         stages.append(_judged(stages, judging))
-    enough = enough_usd(rungs) + judging.check.usd
+    enough = enough_usd(iterations) + judging.check.usd
     return TierPlan(tier, cap, tuple(stages), fault, enough_usd=enough)
 
 

@@ -1,10 +1,10 @@
-"""How a search spends its budget: rungs of fewer variants and more samples, then a held-out test.
+"""How a search spends its budget: iterations of fewer variants and more samples, then a held-out test.
 
 Sequential halving over variants (Karnin et al., ICML 2013) on nested items, with all samples kept:
-the first rung has one sample on many items where each sample is a call of its own, each further one
+the first iteration has one sample on many items where each sample is a call of its own, each further one
 half of the variants at about as much money, and the last, the study, gets what is left. The same
 rules serve the search, which goes by what samples turned out to cost, and the plan, which prices
-the rungs before the first call (``stage_table``).
+the iterations before the first call (``stage_table``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLANNED_SHARE = 0.9
 than expected. Calls are known."""
 
 BEFORE_STUDY = 0.6
-"""Part of the search's money for the rungs before the study, in equal parts."""
+"""Part of the search's money for the iterations before the study, in equal parts."""
 
 TEST_PART = 0.15
 """Part of a budget that is kept for the held-out test, at most."""
@@ -36,7 +36,7 @@ LEAST_ITEMS, LEAST_TESTED = 16, 8
 """Items of the smallest search, in validation and in test: of the baseline and one other variant."""
 
 LEAST_SCREENED = 4
-"""Items of a variant at the first rung; a budget that has fewer leaves variants out."""
+"""Items of a variant at the first iteration; a budget that has fewer leaves variants out."""
 
 ENOUGH_TO_PAIR = 24
 """Items from which on a second sample of a variant says more than another item: how its samples
@@ -48,7 +48,7 @@ LEAST_TO_SEE, MOST_TO_SEE = 40, 100
 PARTS_OF_DEPTH = (1.0, 0.75, 0.5, 0.35, 0.2)
 """Of the samples of an item that are wanted, where all of them are not affordable."""
 
-FEWEST_SAMPLES = 2
+LEAST_DEPTH = 2
 """Of an item, where more than one is wanted."""
 
 EXPECTED_DEPTH = 5
@@ -61,7 +61,7 @@ should fill."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class Iteration:
     """``samples`` of each of ``variants`` on ``items`` validation items, earlier ones included."""
 
     variants: int
@@ -76,7 +76,7 @@ class StageRow:
     Attributes:
         variants: of which it buys samples, on ``items`` items of ``split``.
         samples: plain answers, over all variants and items, beside those of the stages before it:
-            the items of the rungs are nested.
+            the items of the iterations are nested.
         requests: (variant, item) pairs that they are of; calls, where a call brings several.
         nodes: turns below or beside plain answers, each a call of its own.
     """
@@ -95,12 +95,12 @@ class StageRow:
         return cost.of(self.samples + self.nodes, calls + self.nodes) + cost.turn * self.nodes
 
 
-# Rungs
+# Iterations
 
 
 @dataclass(frozen=True)
-class RungPlan:
-    """What the size of the rungs follows from.
+class HalvingPlan:
+    """What the size of the iterations follows from.
 
     Attributes:
         size: the most that each stage looks at, within the task's splits.
@@ -131,7 +131,10 @@ class RungPlan:
         """The smallest search: the baseline and one other variant on the fewest items, and a test."""
         items = min(LEAST_ITEMS, self.size.study_items)
         tested = self.test_row(min(LEAST_TESTED, self.size.test_items)).usage(self.cost)
-        return _row("screen", Rung(2, items, 1), Rung(2, 0, 0), 0, 0).usage(self.cost) + tested
+        return (
+            _row("screen", Iteration(2, items, 1), Iteration(2, 0, 0), 0, 0).usage(self.cost)
+            + tested
+        )
 
     def test_row(self, items: int) -> StageRow:
         """What is kept for the test: the baseline's sample, and the chosen policy's in two rounds."""
@@ -148,27 +151,27 @@ class RungPlan:
         return largest(least, most, lambda n: part.fits(self.test_row(n).usage(self.cost)))
 
     @property
-    def for_rungs(self) -> UsageLimits:
+    def for_search(self) -> UsageLimits:
         """What the search itself may spend, where further rounds of proposals have as much each."""
         left = self.planned - self.test_row(self.test_items).usage(self.cost)
         return left * (1 / (1 + self.size.rounds)) if self.size.rounds else left
 
     @property
-    def variants_by_rung(self) -> list[int]:
-        """Variants of each rung before the study: halves, until few enough to try policies on."""
+    def variants_by_iteration(self) -> list[int]:
+        """Variants of each iteration before the study: halves, until few enough to try policies on."""
         counts = [self.counts.variants]
         while counts[-1] > self.size.race_variants:
             counts.append(math.ceil(counts[-1] / 2))
         return counts if len(counts) > 1 else counts * 2
 
     def stage_name(self, at: int) -> str:
-        """Of a rung before the study."""
-        last = len(self.variants_by_rung) - 1
+        """Of a iteration before the study."""
+        last = len(self.variants_by_iteration) - 1
         return "screen" if not at else "race" if at == last else f"halving {at}"
 
     @property
     def first_samples(self) -> int:
-        """Samples of an item at the first rung, by the price of a call.
+        """Samples of an item at the first iteration, by the price of a call.
 
         Where each sample is a call of its own, another item says more than another sample. Where
         samples share a prompt, the variance of a mean at given cost is least at the square root of
@@ -185,17 +188,17 @@ class RungPlan:
         ratio = self.cost.prompt_usd / self.cost.usd if self.cost.usd else math.inf
         return most if ratio > most**2 else max(1, round(math.sqrt(ratio)))
 
-    def rung(self, at: int, alive: int, have: Rung, left: UsageLimits) -> Rung:
-        """Rung number ``at`` before the study, of ``alive`` variants that have ``have``.
+    def iteration(self, at: int, alive: int, have: Iteration, left: UsageLimits) -> Iteration:
+        """Iteration number ``at`` before the study, of ``alive`` variants that have ``have``.
 
         ``left`` is what the search may still spend, the study's part in it.
         """
-        n_rungs, part = len(self.variants_by_rung), self.part(at, left)
+        n_iterations, part = len(self.variants_by_iteration), self.part(at, left)
         if not at:
             fewest = self._shaped(LEAST_SCREENED, have, at)
             alive = largest(2, alive, lambda k: part.fits(self._new(replace(fewest, variants=k))))
         most = self.size.screen_items * self.size.screen_samples * 2**at
-        if at == n_rungs - 1:
+        if at == n_iterations - 1:
             most = self.size.race_items * self.size.race_samples
         each = largest(
             max(have.items * have.samples, 1),
@@ -207,16 +210,16 @@ class RungPlan:
         return replace(self._shaped(each, have, at), variants=alive)
 
     def part(self, at: int, left: UsageLimits) -> UsageLimits:
-        """Of what the search may still spend, that of rung ``at`` before the study."""
-        n_rungs = len(self.variants_by_rung)
-        return left * (BEFORE_STUDY / n_rungs / (1 - at * BEFORE_STUDY / n_rungs))
+        """Of what the search may still spend, that of iteration ``at`` before the study."""
+        n_iterations = len(self.variants_by_iteration)
+        return left * (BEFORE_STUDY / n_iterations / (1 - at * BEFORE_STUDY / n_iterations))
 
-    def _shaped(self, each: int, have: Rung, at: int) -> Rung:
+    def _shaped(self, each: int, have: Iteration, at: int) -> Iteration:
         """Items and samples of about ``each`` samples of a variant."""
         size, deepest = self.size, max(self.counts.n_samples, 1)
         most = size.screen_items * (1 if self.cost.takes_n else size.screen_samples)
         most = most * 2**at
-        if at == len(self.variants_by_rung) - 1:
+        if at == len(self.variants_by_iteration) - 1:
             most = size.race_items if self.cost.takes_n else size.study_items
         most = min(most, max(size.screen_items, size.race_items, size.study_items))
         samples = self.first_samples
@@ -224,45 +227,45 @@ class RungPlan:
             samples = min(2, deepest)
         samples = max(samples, have.samples)
         items = max(min(most, each // samples), 1)
-        return Rung(have.variants, items, max(samples, min(deepest, each // items)))
+        return Iteration(have.variants, items, max(samples, min(deepest, each // items)))
 
-    def _fits(self, rung: Rung, have: Rung, left: UsageLimits) -> bool:
-        return left.fits(self._new(rung, have))
+    def _fits(self, iteration: Iteration, have: Iteration, left: UsageLimits) -> bool:
+        return left.fits(self._new(iteration, have))
 
-    def _new(self, rung: Rung, have: Rung = Rung(0, 0, 0)) -> Usage:
-        """What a rung uses beyond what its variants have."""
+    def _new(self, iteration: Iteration, have: Iteration = Iteration(0, 0, 0)) -> Usage:
+        """What a iteration uses beyond what its variants have."""
         screened = self.counts.screened
         nodes = screened if not have.items else self.counts.nodes
-        return _row("", rung, have, nodes, screened).usage(self.cost)
+        return _row("", iteration, have, nodes, screened).usage(self.cost)
 
-    def schedule(self) -> list[Rung]:
-        """The rungs that the budget affords as far as they can be foreseen, the study the last."""
-        rungs, left, have = list[Rung](), self.for_rungs, Rung(0, 0, 0)
-        for at, wanted in enumerate(self.variants_by_rung):
+    def schedule(self) -> list[Iteration]:
+        """The iterations that the budget affords as far as they can be foreseen, the study the last."""
+        iterations, left, have = list[Iteration](), self.for_search, Iteration(0, 0, 0)
+        for at, wanted in enumerate(self.variants_by_iteration):
             alive = min(wanted, have.variants) if at else wanted
-            rung = self.rung(at, alive, have, left)
-            left, have = left - self._new(rung, have), rung
-            rungs.append(rung)
-        return [*rungs, self._study(left, have)]
+            iteration = self.iteration(at, alive, have, left)
+            left, have = left - self._new(iteration, have), iteration
+            iterations.append(iteration)
+        return [*iterations, self._study(left, have)]
 
-    def _study(self, left: UsageLimits, have: Rung) -> Rung:
-        """The last rung, at the depth that is expected; which variants are deepened is not known."""
+    def _study(self, left: UsageLimits, have: Iteration) -> Iteration:
+        """The last iteration, at the depth that is expected; which variants are deepened is not known."""
         variants, most = min(self.size.study_variants, have.variants), self.size.study_items
         deepest = max(self.counts.n_samples, have.samples)
-        whole = Rung(variants, most, deepest)
+        whole = Iteration(variants, most, deepest)
         if left.fits(self._new(whole, have)):
             return whole
         least = min(have.items, LEAST_TO_SEE)
         for depth in sorted({min(EXPECTED_DEPTH, deepest), min(2, deepest), 1}, reverse=True):
             for k in range(variants, 1, -1):
-                if depth < have.samples or not self._fits(Rung(k, least, depth), have, left):
+                if depth < have.samples or not self._fits(Iteration(k, least, depth), have, left):
                     continue
 
                 def fits(n: int, k: int = k, depth: int = depth) -> bool:
-                    return self._fits(Rung(k, n, depth), have, left)
+                    return self._fits(Iteration(k, n, depth), have, left)
 
-                return Rung(k, largest(least, most, fits), depth)
-        return Rung(min(variants, 2), have.items, have.samples)
+                return Iteration(k, largest(least, most, fits), depth)
+        return Iteration(min(variants, 2), have.items, have.samples)
 
 
 def largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
@@ -276,16 +279,16 @@ def largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _row(stage: str, rung: Rung, have: Rung, nodes: int, had: int) -> StageRow:
-    """The row of a rung whose variants have ``have``, with ``nodes`` turns an item, ``had`` before."""
-    k, items, n = rung.variants, rung.items, rung.samples
+def _row(stage: str, iteration: Iteration, have: Iteration, nodes: int, had: int) -> StageRow:
+    """The row of a iteration whose variants have ``have``, with ``nodes`` turns an item, ``had`` before."""
+    k, items, n = iteration.variants, iteration.items, iteration.samples
     samples = k * (items * n - min(items, have.items) * min(n, have.samples))
     requests = k * (items if n > have.samples else max(0, items - have.items))
     below = k * max(0, items * nodes - have.items * had)
     return StageRow(stage, "validation", k, items, samples, requests, below)
 
 
-def checked(plan: RungPlan, tier: str) -> RungPlan:
+def checked(plan: HalvingPlan, tier: str) -> HalvingPlan:
     """``plan``.
 
     Raises:
@@ -363,14 +366,18 @@ class Deepening:
 
     def _depth(self, k: int, part: float) -> dict[Variant, int]:
         return {
-            variant: max(self.have.get(variant, 0), math.ceil(n * part), min(n, FEWEST_SAMPLES))
+            variant: max(self.have.get(variant, 0), math.ceil(n * part), min(n, LEAST_DEPTH))
             for variant, n in list(self.wanted.items())[:k]
         }
 
     def _usage(self, n: int, depth: Mapping[Variant, int]) -> Usage:
         rows = (
             _row(
-                "", Rung(1, n, k), Rung(1, self.there, self.have.get(v, 0)), self.nodes, self.nodes
+                "",
+                Iteration(1, n, k),
+                Iteration(1, self.there, self.have.get(v, 0)),
+                self.nodes,
+                self.nodes,
             )
             for v, k in depth.items()
         )
@@ -385,21 +392,21 @@ def enough_items(gain: float) -> int:
 # The table of stages
 
 
-def stage_table(plan: RungPlan) -> tuple[StageRow, ...]:
+def stage_table(plan: HalvingPlan) -> tuple[StageRow, ...]:
     """What each stage of a search buys at most, in order."""
     size, counts, rows = plan.size, plan.counts, list[StageRow]()
-    have, nodes = Rung(0, 0, 0), 0
-    rungs = plan.schedule()
-    for at, rung in enumerate(rungs):
-        name = "study" if at == len(rungs) - 1 else plan.stage_name(at)
+    have, nodes = Iteration(0, 0, 0), 0
+    iterations = plan.schedule()
+    for at, iteration in enumerate(iterations):
+        name = "study" if at == len(iterations) - 1 else plan.stage_name(at)
         below = counts.nodes if at else counts.screened
-        rows.append(_row(name, rung, have, below, nodes))
-        have, nodes = rung, below
+        rows.append(_row(name, iteration, have, below, nodes))
+        have, nodes = iteration, below
     if size.fit_items:
         each, items = size.fit_samples, size.fit_items
         k = min(2, counts.variants)
         rows.insert(
-            len(rungs) - 2, StageRow("fit", "train", k, items, k * items * each, k * items, 0)
+            len(iterations) - 2, StageRow("fit", "train", k, items, k * items * each, k * items, 0)
         )
     if size.rounds:
         rows.append(_rounds(size, counts))
@@ -426,12 +433,12 @@ def _rounds(size: SearchSize, counts: SampleCounts) -> StageRow:
     )
 
 
-def usage_of(plan: RungPlan) -> Usage:
+def usage_of(plan: HalvingPlan) -> Usage:
     """What all stages use at most."""
     return sum((row.usage(plan.cost) for row in stage_table(plan)), Usage())
 
 
-def enough_usd(plan: RungPlan) -> float:
+def enough_usd(plan: HalvingPlan) -> float:
     """Dollars of a cap that leave the search as large as its size allows."""
     return usage_of(replace(plan, cap=UsageLimits())).usd / PLANNED_SHARE
 

@@ -42,7 +42,7 @@ _GRID = (np.arange(200) + 0.5) / 200
 
 
 @dataclass(frozen=True)
-class VoteCurve:
+class SampleCurve:
     """A variant's samples, in the numbers that its votes depend on.
 
     Attributes:
@@ -65,7 +65,7 @@ class VoteCurve:
     takes_n: bool
 
     @classmethod
-    def fit(cls, rows: VariantTable, verifiers: Iterable[str] = ()) -> VoteCurve:
+    def fit(cls, rows: VariantTable, verifiers: Iterable[str] = ()) -> SampleCurve:
         """The curve of the samples that there are."""
         there = ~np.isnan(rows.score)
         count = there.sum(axis=1)
@@ -225,7 +225,7 @@ def curve_points(
 
     At the optimistic end of what the samples allow, for the strategies of ``space``.
     """
-    curve, most = VoteCurve.fit(rows, verifiers), most_samples(space)
+    curve, most = SampleCurve.fit(rows, verifiers), most_samples(space)
     depths = [n for n in DEPTHS if rows.n_samples < n <= most]
     return [
         (score - curve.mean, usd / curve.usd(1))
@@ -235,7 +235,7 @@ def curve_points(
 
 
 def _ways(
-    curve: VoteCurve, space: SearchSpace, n: int, optimism: float
+    curve: SampleCurve, space: SearchSpace, n: int, optimism: float
 ) -> list[tuple[float, float]]:
     """(score, dollars) of the space's strategies with up to ``n`` samples."""
     kinds, found = set(space.strategies), [(curve.mean, curve.usd(1))]
@@ -269,7 +269,7 @@ def prospect(
     rows: VariantTable, space: SearchSpace, aim: Utility, most: int, verifiers: Sequence[str]
 ) -> Prospect:
     """What up to ``most`` samples an item of a variant may come to, from those that there are."""
-    curve = VoteCurve.fit(rows, verifiers)
+    curve = SampleCurve.fit(rows, verifiers)
 
     def best(n: int, optimism: float) -> float:
         return max(float(aim.value(*way)) for way in _ways(curve, space, n, optimism))

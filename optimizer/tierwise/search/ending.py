@@ -22,7 +22,7 @@ EXPECTED_GAIN = 0.001
 MOST_POLICIES = 60
 """Policies, the best first, between which a choice may change."""
 
-DRAWS = 2000
+RESAMPLES_OF_GAIN = 2000
 
 WORTH_KNOWING = 0.01
 """Standard deviation of score between prompts below which there is nothing to choose."""
@@ -57,10 +57,14 @@ def expected_gain(judged: Sequence[Evaluation], aim: Utility) -> float:
     shrink = max(between / (between + noise), 0.5) if between + noise > 0 else 0.0
     centre = means.mean() + shrink * (means - means.mean())
     rng = np.random.default_rng([n_items, k])
-    draws = rng.multivariate_normal(
-        np.zeros(k), shrink * covariance, size=DRAWS, method="eigh", check_valid="ignore"
+    noise_of = rng.multivariate_normal(
+        np.zeros(k),
+        shrink * covariance,
+        size=RESAMPLES_OF_GAIN,
+        method="eigh",
+        check_valid="ignore",
     )
-    return float((centre + draws).max(axis=1).mean() - centre.max())
+    return float((centre + noise_of).max(axis=1).mean() - centre.max())
 
 
 def _by_item(score: Floats, usd: Floats, aim: Utility) -> Floats:

@@ -1,6 +1,6 @@
 """The stages of a tier's search, in their order: screen, halve, gate, fit, race, study, select.
 
-Sequential halving over variants, on nested items of the validation split: each rung has fewer
+Sequential halving over variants, on nested items of the validation split: each iteration has fewer
 variants and more samples of them (``budget``). Race and study try policies on what is left; what is
 chosen from all that the study judged is measured once on the test split (``held_out``). Nothing
 depends on time or on the order in which calls come back: the same problem and samples give the same
@@ -24,8 +24,8 @@ from tierwise.search.budget import (
     LEAST_TO_SEE,
     MOST_TO_SEE,
     Deepening,
-    Rung,
-    RungPlan,
+    HalvingPlan,
+    Iteration,
     checked,
     enough_items,
 )
@@ -74,9 +74,9 @@ class Explored:
     Attributes:
         problem: with the search size within the task's splits, and a closed gate's smaller space.
         samples: where the next stage gets its own, and what was spent.
-        plan: what the size of the next rung follows from.
+        plan: what the size of the next iteration follows from.
         screened: every variant that was screened at one sample, on ``screened_table``.
-        table: the last rung's, of at least the variants that go on.
+        table: the last iteration's, of at least the variants that go on.
         n_samples: the most samples of a variant that a study may look at.
         variants: those that go on.
         headroom: how far prompts differ, by the screening.
@@ -87,7 +87,7 @@ class Explored:
 
     problem: TierProblem
     samples: SampleLedger
-    plan: RungPlan
+    plan: HalvingPlan
     screened: tuple[VariantAtOneSample, ...]
     screened_table: SampleTable
     table: SampleTable
@@ -107,7 +107,7 @@ class Explored:
     @property
     def left(self) -> UsageLimits:
         """What the search may still spend, the money for the test not in it."""
-        return self.plan.for_rungs - self.samples.spent
+        return self.plan.for_search - self.samples.spent
 
     @property
     def have(self) -> dict[Variant, int]:
@@ -126,7 +126,7 @@ def explore(
     """
     listener(Started(problem.tier.name, "screen"))
     explored = screen(problem, samples)
-    for at in range(1, len(explored.plan.variants_by_rung) - 1):
+    for at in range(1, len(explored.plan.variants_by_iteration) - 1):
         listener(Started(problem.tier.name, explored.plan.stage_name(at)))
         explored = halve(explored, at)
     explored = fit(pass_gate(explored))
@@ -151,18 +151,18 @@ def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
     n_samples = min(most_samples(space), max(samples.most(variant) for variant in variants))
     size = problem.search_size.within(problem.task, space.signals)
     counts = SampleCounts.of(space, len(variants), n_samples)
-    plan = RungPlan(size, counts, problem.assumed, problem.cap, samples.free)
-    left = checked(plan, problem.tier.name).for_rungs - samples.spent
-    rung = plan.rung(0, len(variants), Rung(0, 0, 0), left)
-    variants = by_turns(variants, problem.variants.baseline, rung.variants)
-    wanted = with_nodes(variants, rung.samples, space, SCREENED_CHAINS)
+    plan = HalvingPlan(size, counts, problem.assumed, problem.cap, samples.free)
+    left = checked(plan, problem.tier.name).for_search - samples.spent
+    iteration = plan.iteration(0, len(variants), Iteration(0, 0, 0), left)
+    variants = by_turns(variants, problem.variants.baseline, iteration.variants)
+    wanted = with_nodes(variants, iteration.samples, space, SCREENED_CHAINS)
     asked = (variant for of in problem.variants.asking.values() for variant in of)
     wanted |= dict.fromkeys(asked, ASK_SAMPLES)
-    table = samples.table(problem.items("validation")[: rung.items], wanted, "screen")
+    table = samples.table(problem.items("validation")[: iteration.items], wanted, "screen")
     plan = replace(plan, cost=measured_cost(table, problem.tier, problem.assumed))
     samples.set_aside(plan.test_row(plan.test_items).usage(plan.cost))
     told = best_way_to_ask(table, problem.variants.asking)
-    size = replace(size, screen_items=rung.items)
+    size = replace(size, screen_items=iteration.items)
     problem = replace(problem, search_size=size, ready_signals=told)
     found = headroom(table)
     one = _at_one_sample(table, variants)
@@ -183,15 +183,15 @@ def by_turns(variants: Sequence[Variant], baseline: Variant, n: int) -> tuple[Va
 
 
 def halve(explored: Explored, at: int) -> Explored:
-    """Rung number ``at``: more samples of the better half of the variants."""
+    """Iteration number ``at``: more samples of the better half of the variants."""
     problem, plan = explored.problem, explored.plan
-    ahead = kept(problem, explored.table, explored.variants, plan.variants_by_rung[at])
+    ahead = kept(problem, explored.table, explored.variants, plan.variants_by_iteration[at])
     variants = tuple(v for v in explored.variants if v in ahead)
-    have = Rung(len(variants), explored.table.n_items, min(explored.have.values()))
-    rung = plan.rung(at, len(variants), have, explored.left)
-    n_samples = with_nodes(variants, rung.samples, problem.space, SCREENED_CHAINS)
+    have = Iteration(len(variants), explored.table.n_items, min(explored.have.values()))
+    iteration = plan.iteration(at, len(variants), have, explored.left)
+    n_samples = with_nodes(variants, iteration.samples, problem.space, SCREENED_CHAINS)
     n_samples |= asked_of(problem.ready_signals)
-    items = problem.items("validation")[: rung.items]
+    items = problem.items("validation")[: iteration.items]
     table = explored.samples.table(items, n_samples, plan.stage_name(at))
     return replace(explored, table=table, variants=variants)
 
@@ -272,7 +272,7 @@ def _gate_decision(explored: Explored) -> GateDecision:
         return UNDECIDED  # no vote can be seen yet
     found = decision(table)
     most = max(problem.search_size.race_items, table.n_items)
-    part = plan.part(len(plan.variants_by_rung) - 1, explored.left)
+    part = plan.part(len(plan.variants_by_iteration) - 1, explored.left)
     more = Deepening(have, have, table.n_items, table.n_items, most, most, part, plan.cost)
     items, _ = more.affordable(fewest=len(have), variants_first=True)
     if found.open or items <= table.n_items:
@@ -333,13 +333,13 @@ def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant]
 
 
 def race(explored: Explored, listener: Listener, known: Sequence[Proposal] = ()) -> Explored:
-    """Spend a third of the trials on the last rung's variants; keep those that are worth a study.
+    """Spend a third of the trials on the last iteration's variants; keep those that are worth a study.
 
     Samples of an item are bought as far as a variant's curve may use them.
     """
     problem, plan = explored.problem, explored.plan
-    at = len(plan.variants_by_rung) - 1
-    ahead = kept(problem, explored.table, explored.variants, plan.variants_by_rung[at])
+    at = len(plan.variants_by_iteration) - 1
+    ahead = kept(problem, explored.table, explored.variants, plan.variants_by_iteration[at])
     variants = tuple(v for v in explored.variants if v in ahead)
     explored = replace(explored, variants=variants)
     size, there = problem.search_size, explored.table.n_items

@@ -165,7 +165,7 @@ def most_useful(
     """At most ``keep`` variants, the most useful first; ``always`` before them.
 
     Two thirds are those of the highest utility by ``aim``, near ties among them: which of these is
-    better is what the next rung is for. The others raise together the best utility over the strata
+    better is what the next iteration is for. The others raise together the best utility over the strata
     and prices most, greedily: a variant that is good for hard items alone, or cheap.
     """
     index = {variant: i for i, variant in enumerate(points.variants)}
