@@ -497,7 +497,12 @@ def _of_targets(explored: Explored, n_items: int) -> Usage:
 
 
 def _gain_of_more(explored: Explored, wanted: Mapping[Variant, int]) -> float:
-    """What the study's samples may add: knowing the race's policies exactly, and deeper votes."""
+    """What the study's samples may add: knowing the race's policies exactly, and deeper votes.
+
+    A point that asks for the cheapest level policy needs samples to show that one is level.
+    """
+    if explored.problem.point not in ("balanced", "quality"):
+        return 1.0
     aim = price_aim(explored.problem.operating_point)
     judge = explored.study.evaluator
     judged = [judge.evaluate(j.policy) for j in explored.study.feasible()]
