@@ -18,6 +18,7 @@ class ProbeAgreement:
     """
 
     kind: ClassVar[str] = "probe_agreement"
+    counts_equal_answers: ClassVar[bool] = True
     probes: ClassVar[bool] = True
     scores: ClassVar[tuple[str, ...]] = ()
 

@@ -12,12 +12,12 @@ import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.difficulty import parameter_settings, self_contained, signal_of
+from tierwise.difficulty import SIGNALS, parameter_settings, self_contained, signal_of
 from tierwise.errors import InputError
 from tierwise.evaluation import ABSTAINED, Evaluator
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
@@ -25,7 +25,16 @@ from tierwise.schema.policy import Param
 from tierwise.schema.result import Proposal
 from tierwise.schema.space import Dimension, Range, SearchSpace
 from tierwise.search.samples import SAMPLE_COUNTS, samples_needed
-from tierwise.strategies import Cascade, Single, build, one_answer_ends, paths_in, width_of
+from tierwise.strategies import (
+    STRATEGIES,
+    Cascade,
+    Single,
+    build,
+    counts_equal_answers,
+    one_answer_ends,
+    paths_in,
+    width_of,
+)
 from tierwise.tasks.verifiers import LOGPROBS
 
 Choice = str | int | float | bool | None
@@ -73,16 +82,6 @@ def without_search(space: SearchSpace) -> SearchSpace:
     return replace(space, strategies=strategies or {"single": {}})
 
 
-VOTING = (
-    "self_consistency",
-    "adaptive_consistency",
-    "early_stopping",
-    "weighted_consistency",
-    "cascade",
-)
-"""Strategies that count answers that are the same."""
-
-
 def without_votes(space: SearchSpace, *, judged: bool = False) -> tuple[SearchSpace, str]:
     """``space`` for a task of free text: no strategy or signal that counts equal answers; and what
     is said of it, empty where nothing was left out. ``judged``: best-of-n by a judge in their place.
@@ -90,7 +89,11 @@ def without_votes(space: SearchSpace, *, judged: bool = False) -> tuple[SearchSp
     Raises:
         InputError: the space has nothing but votes.
     """
-    out = [kind for kind in space.strategies if kind in VOTING]
+
+    def votes(classes: Mapping[str, type[Any]], kind: str) -> bool:
+        return counts_equal_answers(classes.get(kind))
+
+    out = [kind for kind in space.strategies if votes(STRATEGIES.classes, kind)]
     if not out:
         return space, ""
     reason = (
@@ -100,12 +103,12 @@ def without_votes(space: SearchSpace, *, judged: bool = False) -> tuple[SearchSp
         "best_of_n with a verifier of the task, judged_best_of_n and universal_self_consistency choose "
         "among such texts; an answer form that folds equal answers (docs/answers.md) makes votes count"
     )
-    strategies = {kind: dims for kind, dims in space.strategies.items() if kind not in VOTING}
+    strategies = {kind: dims for kind, dims in space.strategies.items() if kind not in out}
     if judged:
         strategies.setdefault("judged_best_of_n", {"samples": (3, 5)})
     if not strategies:
         raise InputError(f"the space {space.name!r} has votes only, and {reason}: {offered}")
-    signals = tuple(kind for kind in space.signals if kind != "probe_agreement")
+    signals = tuple(kind for kind in space.signals if not votes(SIGNALS, kind))
     alone = not set(signals) - {"none"}
     fewer = replace(space, strategies=strategies).with_difficulty(
         signals=signals or ("none",), buckets=(1,) if alone else space.buckets

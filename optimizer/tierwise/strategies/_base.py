@@ -93,7 +93,8 @@ class Strategy(Protocol):
     ``choose`` is the answer if the request had to end now (at least one sample has been seen).
 
     A strategy that asks for more than plain answers has ``paths``, those of all samples that it may
-    ask for, parents first, and ``width``, how many samples of each; see ``paths_of``.
+    ask for, parents first, and ``width``, how many samples of each; see ``paths_of``. One that
+    counts equal answers says so by ``counts_equal_answers = True``: over free text it is left out.
     """
 
     kind: ClassVar[str]
@@ -178,6 +179,11 @@ STRATEGIES = Registry("strategy")
 register_strategy = STRATEGIES.register
 
 
+def counts_equal_answers(cls: type[Any] | None) -> bool:
+    """Whether a class of strategies or signals looks at how many answers are the same."""
+    return bool(getattr(cls, "counts_equal_answers", False))
+
+
 def build(spec: StrategySpec) -> Strategy:
     """The strategy that ``spec`` describes; raises as ``Registry.make``."""
     strategy: Strategy = STRATEGIES.make(spec.kind, dict(spec.params))
@@ -205,6 +211,8 @@ class Vote:
     ``evaluation`` tabulates it over all reachable counts, so that the fast path and the live path
     cannot disagree about when to stop.
     """
+
+    counts_equal_answers: ClassVar[bool] = True
 
     def more(self, lead: int, runner_up: int, seen: int) -> int:
         """Samples to ask for next; 0 ends the vote. ``seen`` counts abstentions too."""

@@ -63,6 +63,7 @@ class Cascade:
     weights: tuple[float, ...] = ()
 
     kind: ClassVar[str] = "cascade"
+    counts_equal_answers: ClassVar[bool] = True
     dimensions: ClassVar[Mapping[str, str]] = {
         "stages": "int",
         "samples": "int",

@@ -23,6 +23,7 @@ class WeightedConsistency:
     verifier: str = "mean_logprob"
 
     kind: ClassVar[str] = "weighted_consistency"
+    counts_equal_answers: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         whole("weighted_consistency.samples", self.samples, 1)
