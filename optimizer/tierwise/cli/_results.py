@@ -78,8 +78,8 @@ def show_results(
                 console.print(Padding(Text(line), (0, 0, 0, 2)), style="yellow")
         for line in in_words(taken, tier.chosen.buckets):
             console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
-        for said in (tier.headroom.said, tier.end.said):
-            console.print(Padding(Text(said), (0, 0, 0, 2)), style="dim")
+        for when, said in (("at the screening", tier.headroom.said), ("at the end", tier.end.said)):
+            console.print(Padding(Text(f"{when}: {said}"), (0, 0, 0, 2)), style="dim")
         for remark in tier.remarks:
             console.print(Padding(Text(remark), (0, 0, 0, 2)), style="yellow")
         if possibly := tier.possibly_billed:

@@ -209,7 +209,8 @@ class SamplePool(PoolReader):
                 reserved.append((next_id, calls))
                 next_id += 1
             self._reserve(db, book, fresh)
-        self._most[book.run, book.tier] = most
+            # Within the transaction, which keeps other threads out: a roll-back forgets it.
+            self._most[book.run, book.tier] = most
         return Exchange(reserved, refused, blocked)
 
     def reserve(self, book: Book, worst: Usage, limits: UsageLimits = NO_LIMITS) -> int | str:
@@ -221,7 +222,7 @@ class SamplePool(PoolReader):
                 return refused
             purchase = self._next_purchase(db)
             self._reserve(db, book, [Parcel((), worst)])
-        self._most[book.run, book.tier] = most + worst
+            self._most[book.run, book.tier] = most + worst
         return purchase
 
     def lose(
