@@ -651,7 +651,7 @@ def sizes(prepared: Prepared, seen: Plan, search_size: SearchSize | None = None)
     longer = max(seen.tiers[name].lengths_seen or 1.0 for name in whole)
     budget = max(tier.enough_usd / _part(prepared, name) for name, tier in whole.items())
     found: list[Size] = []
-    for scale in _SIZES:
+    for scale in _SIZES if budget else ():  # what costs nothing has no smaller budget
         tiers = planned(budget * scale)
         if any(tier.fault for tier in tiers.values()):
             break

@@ -196,7 +196,9 @@ class HalvingPlan:
         n_iterations, part = len(self.variants_by_iteration), self.part(at, left)
         if not at:
             fewest = self._shaped(LEAST_SCREENED, have, at)
-            alive = largest(2, alive, lambda k: part.fits(self._new(replace(fewest, variants=k))))
+            alive = largest(
+                min(2, alive), alive, lambda k: part.fits(self._new(replace(fewest, variants=k)))
+            )
         most = self.size.screen_items * self.size.screen_samples * 2**at
         if at == n_iterations - 1:
             most = self.size.race_items * self.size.race_samples

@@ -386,7 +386,7 @@ class Rounds:
 
     def _affordable(self, explored: Explored) -> bool:
         plan = explored.plan
-        return (plan.planned - self.samples.spent).fits(plan.least)
+        return (plan.planned - explored.samples.spent).fits(plan.least)
 
     def _instruction(self, prompt_id: str) -> str:
         return self.source.proposer.instruction(self.registry, self.samples.prompts[prompt_id])
