@@ -138,5 +138,5 @@ def test_a_plan_counts_the_look_ups_and_their_price(job: Job, tmp_path: Path) ->
     assert lookups == sum(stage.lookups for stage in free.stages) > 0
     assert priced.worst.usd - free.worst.usd == pytest.approx(0.01 * lookups)
     screen = next(stage for stage in priced.stages if stage.stage == "screen")
-    assert screen.samples == 12 * (1 + 2 + 2)
-    assert screen.lookups == 12 * 2
+    assert screen.samples == screen.variants * 12 * (1 + 2 + 2)
+    assert screen.lookups == screen.variants * 12 * 2

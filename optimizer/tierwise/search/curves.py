@@ -227,8 +227,9 @@ def curve_points(
     """
     curve, most = SampleCurve.fit(rows, verifiers), most_samples(space)
     depths = [n for n in DEPTHS if rows.n_samples < n <= most]
+    single = curve.usd(1)
     return [
-        (score - curve.mean, usd / curve.usd(1))
+        (score - curve.mean, usd / single if single else 1.0)  # what costs nothing costs no more
         for n in depths
         for score, usd in _ways(curve, space, n, optimism=1.0)
     ]
