@@ -43,7 +43,9 @@ def main() -> None:
 
     result = tune(job, RUN, listener=listen)
     if not shots:
-        raise SystemExit("no tier was still buying once all had a policy: run it on a quieter machine")
+        raise SystemExit(
+            "no tier was still buying once all had a policy: run it on a quieter machine"
+        )
     last = recorder()
     show_results(result, console=last)
     shutil.copyfile(RUN / "policies" / "small.yaml", DOCS / "policy_example.yaml")
