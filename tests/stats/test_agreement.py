@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tierwise.stats.agreement import intraclass_correlation, quadratic_kappa
+from tierwise.stats.rank import intraclass_correlation, quadratic_kappa
 
 
 def table_kappa(labels, scores, categories):

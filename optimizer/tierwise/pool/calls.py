@@ -17,24 +17,11 @@ from tierwise.llm import Call, Completion, Request, base_seed
 from tierwise.pool.reading import PoolReader
 from tierwise.pool.store import Answered
 from tierwise.schema import SampleBill, Tier, Usage, price
+from tierwise.schema.tier import CAP_NAMES
 
 TOKENS_PER_MESSAGE = 8
 """Room for what a chat template adds to a message (role, separators)."""
 
-_CAPS = frozenset(
-    {
-        "max_tokens",
-        "max_completion_tokens",
-        "max_output_tokens",
-        "max_new_tokens",
-        "max_tokens_to_sample",
-        "max_gen_len",
-        "max_length",
-        "num_predict",
-        "n_predict",
-    }
-)
-"""Names under which servers take a cap on the tokens of a completion."""
 _CHOICES = frozenset(
     {
         "n",
@@ -223,7 +210,7 @@ def _bounds(params: Mapping[str, object]) -> tuple[list[int], list[tuple[str, ob
             more_caps, more_choices = _bounds(value)
             caps += more_caps
             choices += more_choices
-        elif plain in _CAPS and isinstance(value, int) and not isinstance(value, bool):
+        elif plain in CAP_NAMES and isinstance(value, int) and not isinstance(value, bool):
             caps.append(value)
         elif plain in _CHOICES and value not in (None, False, 1):
             choices.append((name, value))

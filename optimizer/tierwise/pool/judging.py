@@ -34,8 +34,8 @@ from tierwise.schema.result import (
     number,
 )
 from tierwise.stats import student_quantile
-from tierwise.stats.agreement import FEWEST_RATED, intraclass_correlation, quadratic_kappa
 from tierwise.stats.intervals import UNSUPPORTED, Floats
+from tierwise.stats.rank import FEWEST_RATED, intraclass_correlation, quadratic_kappa
 from tierwise.tasks import Item
 
 JUDGE = "judge"

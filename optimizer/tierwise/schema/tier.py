@@ -163,7 +163,7 @@ _CALLS_OWN = frozenset(
 )
 """What a call sets itself, or what buys more than completions: not to be slipped into a body."""
 
-_CAPS = frozenset(
+CAP_NAMES = frozenset(
     [
         "max_tokens",
         "max_completion_tokens",
@@ -176,6 +176,7 @@ _CAPS = frozenset(
         "n_predict",
     ]
 )
+"""Names under which servers take a cap on the tokens of a completion."""
 _LARGEST_CAP = 10_000_000
 _SCHEMAS = frozenset(["guided_json", "json_schema", "response_format", "schema", "format"])
 """What describes an answer's fields, whatever their names."""
@@ -192,7 +193,7 @@ def _refuse_widening(value: Any, inside: str) -> None:
         plain = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).replace("-", "_")
         if inside and plain.strip("_") in _CALLS_OWN:
             raise ValueError(f"{name!r} in {inside} is not allowed: a call sets it itself")
-        if plain in _CAPS and (type(inner) is not int or not 1 <= inner <= _LARGEST_CAP):
+        if plain in CAP_NAMES and (type(inner) is not int or not 1 <= inner <= _LARGEST_CAP):
             raise ValueError(f"{name} must be a whole number from 1 to {_LARGEST_CAP:,}")
         if (name == "extra_body" or inside) and plain not in _SCHEMAS:
             _refuse_widening(inner, inside or name)
