@@ -647,7 +647,7 @@ def printed() -> Iterator[list[str]]:
     lines: list[str] = []
     yield lines
     print(f"\n{'answer':34} {'class':14} {'LiteLLM':>22} {'direct':>22}")  # noqa: T201 - the table
-    print("\n".join(lines))  # noqa: T201
+    print("\n".join(lines))  # noqa: T201  the table is shown with -s
 
 
 def outcome(loopback: Loopback, raw: Raw, direct: bool) -> tuple[Result | str, Traffic, Waits]:
