@@ -311,7 +311,7 @@ def worlds(seed: int = 0) -> list[World]:
 
     def of(*abilities: float, **more: float) -> dict[Variant, Behaviour]:
         return {
-            _variant(f"p{i}"): Behaviour(float(a), **more)  # type: ignore[arg-type]  a table of settings by name
+            _variant(f"p{i}"): Behaviour(float(a), **more)  # type: ignore[arg-type]  # a table of settings by name
             for i, a in enumerate(abilities)
         }
 

@@ -292,7 +292,7 @@ def mipro(purse: Purse, seed: int) -> Outcome:
         def forward(self, question: str) -> Any:
             return self.answer(question=question)
 
-    class Catalogued(dspy.MIPROv2):  # type: ignore[misc]  DSPy has no types
+    class Catalogued(dspy.MIPROv2):  # type: ignore[misc]  # DSPy has no types
         def _propose_instructions(self, *args: Any, **kwargs: Any) -> dict[int, list[str]]:
             return {0: list(model.prompts)}
 
@@ -346,7 +346,7 @@ def capo(purse: Purse, seed: int) -> Outcome:
 
     model, rng = TextModel(purse), random.Random(seed)
 
-    class Answers(BaseLLM):  # type: ignore[misc]  DSPy has no types
+    class Answers(BaseLLM):  # type: ignore[misc]  # DSPy has no types
         def _get_response(self, prompts: list[str], system_prompts: list[str]) -> list[str]:
             # The instruction stands first, examples and the question after it.
             said = [model.right(self._named(text), text) for text in prompts]
@@ -356,11 +356,11 @@ def capo(purse: Purse, seed: int) -> Outcome:
             found = NAMED.search(text)
             return purse.variants[int(found[1])] if found else purse.arena.baseline
 
-    class Writer(BaseLLM):  # type: ignore[misc]  DSPy has no types
+    class Writer(BaseLLM):  # type: ignore[misc]  # DSPy has no types
         def _get_response(self, prompts: list[str], system_prompts: list[str]) -> list[str]:
             return [f"<prompt>{rng.choice(model.prompts)}</prompt>" for _ in prompts]
 
-    class Stop(BaseCallback):  # type: ignore[misc]  DSPy has no types
+    class Stop(BaseCallback):  # type: ignore[misc]  # DSPy has no types
         """Ends where the calls that a step has used at most do not last for another."""
 
         def __init__(self) -> None:

@@ -225,7 +225,7 @@ def serve(model: str, samples: int, upstream: str) -> None:
             print("warm", flush=True)
 
     # Watched from outside: the gateway needs no hook for what only this script wants to know.
-    gate.metrics.answered = counted  # type: ignore[method-assign]  the gateway is measured from within
+    gate.metrics.answered = counted  # type: ignore[method-assign]  # the gateway is measured from within
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(256)

@@ -64,7 +64,7 @@ def test_a_rate_limit_holds_back_the_calls_that_wait_behind_it(loopback: Loopbac
         held: list[float] = []
         pause = model._gate.pause
         # The gate is watched, not replaced: what it was asked, and then it does it.
-        model._gate.pause = lambda s: (held.append(s), pause(s))[1]  # type: ignore[method-assign]  the pause is watched
+        model._gate.pause = lambda s: (held.append(s), pause(s))[1]  # type: ignore[method-assign]  # the pause is watched
         answers = list(model.complete([[call(text=f"item {i}") for i in range(3)]]))
     assert held == [0.05]
     assert len(answers[0]) == 3

@@ -103,7 +103,7 @@ def shown(request: Request, tag: str) -> str:
 
 def grade(request: Request) -> int:
     """The true grade of the answer that the judge is shown."""
-    return int(re.search(r"grade (\d)", shown(request, "answer"))[1])  # type: ignore[index]  the scripted text has it
+    return int(re.search(r"grade (\d)", shown(request, "answer"))[1])  # type: ignore[index]  # the scripted text has it
 
 
 def honest(request: Request, seed: int) -> str:
@@ -187,4 +187,4 @@ def install(patch: pytest.MonkeyPatch, says: Says = honest) -> dict[str, Scripte
 
 def run(job: Path, out: Path, **more: object) -> TuneResult:
     """Tune it."""
-    return tune(load_job(job), out, search_size=TINY, **more)  # type: ignore[arg-type]  settings by name
+    return tune(load_job(job), out, search_size=TINY, **more)  # type: ignore[arg-type]  # settings by name

@@ -48,7 +48,7 @@ BASELINE = candidate(0.50, 1.0)
 
 
 def chosen(point: str, *candidates: Candidate, wanted: object = "balanced") -> Candidate:
-    points = select_points([BASELINE, *candidates], wanted, margin=0.02)  # type: ignore[arg-type]  a fake in place of its type
+    points = select_points([BASELINE, *candidates], wanted, margin=0.02)  # type: ignore[arg-type]  # a fake in place of its type
     return points[point].candidate
 
 

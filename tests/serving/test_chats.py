@@ -109,7 +109,7 @@ def client(run: tuple[tw.Run, Loopback], tmp_path: Path) -> Iterator[OpenAI]:
 def test_the_gateway_takes_messages_as_they_are(
     client: OpenAI, run: tuple[tw.Run, Loopback]
 ) -> None:
-    reply = client.chat.completions.create(model="desk", messages=chat(4))  # type: ignore[arg-type]  plain dicts are messages too
+    reply = client.chat.completions.create(model="desk", messages=chat(4))  # type: ignore[arg-type]  # plain dicts are messages too
     assert reply.choices[0].message.content == "Desk: delivery"
     sent = run[1].bodies[-1]["messages"]
     assert sent[0] == {"role": "system", "content": f"{SYSTEM}\n\nName one desk."}

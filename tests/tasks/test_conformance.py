@@ -52,8 +52,8 @@ def checks(cls: type) -> list[str]:
 @pytest.mark.parametrize("check", checks(AnswerFormConformance))
 def test_answer_form(name: str, check: str) -> None:
     form = AnswerFormConformance()
-    form.alike = ALIKE[name]  # type: ignore[misc]  a fixture sets what a subclass would
-    form.read = AnswerSpec(normalise=name).read  # type: ignore[method-assign]  a fixture sets what a subclass would
+    form.alike = ALIKE[name]  # type: ignore[misc]  # a fixture sets what a subclass would
+    form.read = AnswerSpec(normalise=name).read  # type: ignore[method-assign]  # a fixture sets what a subclass would
     getattr(form, check)()
 
 
@@ -68,6 +68,6 @@ def test_metric(name: str, check: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answer, target = RIGHT[name]
     given = {"exact_match": 1} if name == "weighted" else {}
     metric = MetricConformance()
-    metric.right = ((answer, Item("i", {}, target)),)  # type: ignore[misc]  a fixture sets what a subclass would
-    metric.metric = METRICS[name](AnswerSpec(), **given)  # type: ignore[method-assign]  a fixture sets what a subclass would
+    metric.right = ((answer, Item("i", {}, target)),)  # type: ignore[misc]  # a fixture sets what a subclass would
+    metric.metric = METRICS[name](AnswerSpec(), **given)  # type: ignore[method-assign]  # a fixture sets what a subclass would
     getattr(metric, check)()

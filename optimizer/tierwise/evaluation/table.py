@@ -333,7 +333,7 @@ class SampleTable:
             ],
         }
         # The stub takes the arrays' names for its own parameter ``allow_pickle``.
-        np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]  arrays by name
+        np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]  # arrays by name
 
     @classmethod
     def load(cls, path: Path) -> SampleTable:

@@ -155,7 +155,7 @@ _AnswerKeys = TypedDict(
     total=False,
 )
 # By hand, since a class statement cannot have a key 'return'.
-_AnswerKeys.__pydantic_config__ = STRICT  # type: ignore[attr-defined]  a TypedDict takes its setting so
+_AnswerKeys.__pydantic_config__ = STRICT  # type: ignore[attr-defined]  # a TypedDict takes its setting so
 
 
 def _answer(keys: Mapping[str, Any]) -> AnswerSpec:

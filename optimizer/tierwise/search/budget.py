@@ -357,7 +357,7 @@ class Deepening:
             items = largest(
                 self.least,
                 self.most,
-                lambda n, d=depth: self.left.fits(self._usage(n, d)),  # type: ignore[misc]  a default binds the value of now
+                lambda n, d=depth: self.left.fits(self._usage(n, d)),  # type: ignore[misc]  # a default binds the value of now
             )
             # Where nothing is enough: all of what is kept longer, and little of the other.
             if best is None or (variants_first and k == len(best[1])):

@@ -187,5 +187,5 @@ def _check(name: str, stage: Stage) -> None:
         known = isinstance(value, int | float) and not isinstance(value, bool)
         if value is None and what == "confidence":
             continue
-        if not known or not low < float(value) <= high:  # type: ignore[arg-type]  `known` says that it is a number
+        if not known or not low < float(value) <= high:  # type: ignore[arg-type]  # `known` says that it is a number
             raise InputError(f"{name}.{what} must be in ({low:g}, {high:g}], got {value!r}")
