@@ -3,9 +3,9 @@
     python benchmarks/against_dspy.py                   # three seeds, about ten CPU-minutes
     python benchmarks/against_dspy.py --seeds 1 --calls 2500
 
-Each seed interleaves 300 examples of the shipped arithmetic task to the optimizers; 400 others are held
-out and answered by what each of them came to. All run ``embedded/small`` in the mode `think`, and
-may make as many calls (samples) as each other:
+Each seed interleaves 300 examples of the shipped arithmetic task to the optimizers; 400 others are
+held out and answered by what each of them came to. All run ``embedded/small`` in the mode `think`,
+and may make as many calls (samples) as each other:
 
     student            the program as it is, at one sample
     bootstrap          dspy.BootstrapFewShotWithRandomSearch
@@ -15,9 +15,10 @@ may make as many calls (samples) as each other:
     joint              JointOptimizer: prompt, temperature, vote and buckets together
 
 An embedded tier cannot write instructions: all choose from a labelled catalogue of the paraphrases
-that it was trained on. So the figures are about demonstrations, paraphrases and votes, and say nothing
-about a proposer. What DSPy returns is its best on 100 validation examples; of JointOptimizer the
-policy that was selected is taken, at two operating points, whether or not its gate would export it.
+that it was trained on. So the figures are about demonstrations, paraphrases and votes, and say
+nothing about a proposer. What DSPy returns is its best on 100 validation examples; of
+JointOptimizer the policy that was selected is taken, at two operating points, whether or not its
+gate would export it.
 """
 
 from __future__ import annotations
@@ -165,7 +166,8 @@ def mipro(examples: Sequence[Any], calls: int, seed: int) -> list[tuple[float, A
 
 
 def of_dspy(name: str, examples: Sequence[Any], calls: int, seed: int) -> tuple[Way, Any]:
-    """Its best program as a policy at one sample, and its best program of half of the candidates."""
+    """Its best program as a policy at one sample, and its best program of half of the
+    candidates."""
     lm = tier_lm(MODEL, MODE, temperature=COLD)
     dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
     run = {"bootstrap": bootstrap, "mipro": mipro}[name]
@@ -222,7 +224,8 @@ def joint(
 
 
 def judge(way: Way, examples: Sequence[Any]) -> Judged:
-    """On held-out examples, over as many samples as the policy may take and at least ``SAMPLES``."""
+    """On held-out examples, over as many samples as the policy may take and at least
+    ``SAMPLES``."""
     signature = EXACT.predict.signature
     spec = signature_answer_spec(signature, adapter_of(MODEL), None)
     task = read_examples(signature, exact, spec, examples, None, {"test": 1}, least={}).task

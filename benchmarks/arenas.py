@@ -136,8 +136,8 @@ def _lines(variant: Variant, items: Sequence[str], rows: VariantTable) -> list[d
 
 
 class Outcome(NamedTuple):
-    """What a search came to: a policy, the calls that it took, a held-out test of its own among them,
-    and whether it would export the policy in place of the baseline."""
+    """What a search came to: a policy, the calls that it took, a held-out test of its own among
+    them, and whether it would export the policy in place of the baseline."""
 
     policy: Policy
     calls: int
@@ -398,7 +398,8 @@ EMBEDDED_ITEMS, EMBEDDED_DEPTH = 200, 8
 
 
 def embedded(name: str, seed: int) -> Arena:
-    """The shipped arithmetic task on the tier ``embedded/NAME``, every variant of the default space."""
+    """The shipped arithmetic task on the tier ``embedded/NAME``, every variant of the default
+    space."""
     space = load_space(SPACE)
     loaded = load_task("arithmetic", space)
     tier = resolve_tier(TIER, f"embedded/{name}", takes_n=False)

@@ -1,18 +1,20 @@
 """How many calls a search needs for a policy of what quality: tierwise and its peers.
 
-    python benchmarks/calls_to_quality.py --out cells.jsonl [--worlds "few prompts" …] [--budgets 1000 …]
-        [--seeds 0 1] [--searches tierwise "naive Optuna" …] [--recordings FOLDER] [--embedded small …]
+    python benchmarks/calls_to_quality.py --out cells.jsonl [--worlds "few prompts" …] [--budgets
+    1000 …]
+        [--seeds 0 1] [--searches tierwise "naive Optuna" …] [--recordings FOLDER] [--embedded small
+        …]
     python benchmarks/calls_to_quality.py --out cells.jsonl --show
 
 A cell is one search with one budget on one instance of an arena (``arenas.py``): a seed gives fresh
-items and samples, and with ``--renamed`` other names and another order. Its policy is judged on items
-that no search saw, at the point `balanced`: the score, less one point for each doubling of dollars.
-Cells that are in the file are not run again, so that it can be filled in slices.
+items and samples, and with ``--renamed`` other names and another order. Its policy is judged on
+items that no search saw, at the point `balanced`: the score, less one point for each doubling of
+dollars. Cells that are in the file are not run again, so that it can be filled in slices.
 
 ``--show`` prints for every arena and budget how far each search's mean utility is below the best
-policy known, in points, and the calls to within one point of it, with their geometric mean. The best
-known is the best of an enumeration on the truth's own items, of what tierwise chooses where all samples
-are free, and of what any search found.
+policy known, in points, and the calls to within one point of it, with their geometric mean. The
+best known is the best of an enumeration on the truth's own items, of what tierwise chooses where
+all samples are free, and of what any search found.
 """
 
 from __future__ import annotations
@@ -74,8 +76,8 @@ def arenas(asked: argparse.Namespace, seed: int) -> Iterator[Arena]:
 
 
 def best_known(arena: Arena) -> float:
-    """The highest utility among votes, adaptive votes and best-of-n of each prompt and of pairs, and
-    what is chosen where all samples are free."""
+    """The highest utility among votes, adaptive votes and best-of-n of each prompt and of pairs,
+    and what is chosen where all samples are free."""
     pool = list(arena.search.variants)
     one = {v: arena.worth(policy_of(v))[1] for v in pool}
     leading = sorted(pool, key=lambda v: -one[v])[:5]

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.estimators import mcnemar_exact
-from tierwise.search.gate import PairedItems
+from tierwise.search.gates import PairedItems
 from tierwise.stats import (
     Interval,
     bootstrap_mean,
@@ -80,7 +80,8 @@ def right_or_wrong(rng: np.random.Generator, runs: int, n: int, p: float) -> Flo
 
 
 def means_of_samples(rng: np.random.Generator, runs: int, n: int, p: float | Floats) -> Floats:
-    """The mean of five samples of items that differ much in how hard they are; ``p`` or (runs, 1)."""
+    """The mean of five samples of items that differ much in how hard they are; ``p`` or (runs,
+    1)."""
     hard = rng.beta(p, 1 - p, (runs, n))
     return rng.binomial(5, hard) / 5
 
@@ -268,7 +269,7 @@ def sampled(
 
 
 def p_values(score: Floats, usd: Floats, base_score: Floats, base_usd: Floats) -> Floats:
-    """The p of ``search.gate.compare`` for each job, without its intervals; a test holds the two
+    """The p of ``search.gates.compare`` for each job, without its intervals; a test holds the two
     together."""
     found = []
     for ours, spent, theirs, paid in zip(score, usd, base_score, base_usd, strict=True):

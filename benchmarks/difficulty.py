@@ -3,8 +3,9 @@
     python benchmarks/difficulty.py            # three tiers; the samples stay in runs/difficulty
     python benchmarks/difficulty.py small      # one of them
 
-Per tier: the compute gate, the ablation with every signal (samples and dollars at an equal score), what
-buckets by each signal capture of the oracle's gain, the router, prompt sensitivity and techniques.
+Per tier: the compute gate, the ablation with every signal (samples and dollars at an equal score),
+what buckets by each signal capture of the oracle's gain, the router, prompt sensitivity and
+techniques.
 
 A search of the space ``signals`` finds the variants that are worth a study, fits the router on the
 train split, and says whether the gate opens. What is compared is chosen and judged on the study's
@@ -199,7 +200,8 @@ def sensitivity(result: TuneResult, name: str) -> None:
     for s in sensitivities(found.prompt_table, found.problem.families):
         if s.family != "*":
             print(
-                f"| {s.family} | {s.mode} | {iv(interval(s.pss, s.pss_ci95), 3)} | {number(s.by_chance):.3f} "
+                f"| {s.family} | {s.mode} | {iv(interval(s.pss, s.pss_ci95), 3)} | "
+                f"{number(s.by_chance):.3f} "
                 f"| {s.mean_score:.2f} |"
             )
 
@@ -213,7 +215,8 @@ def technique_table(result: TuneResult, name: str) -> None:
     print("|---|---|---|---|---|---|")
     for t in techniques(found.prompt_table, q.variants.baseline, q.families):
         print(
-            f"| {t.prompt} | {t.mode} | {t.score:.2f} | {iv(interval(t.difference, t.difference_ci95), 3, sign=True)} "
+            f"| {t.prompt} | {t.mode} | {t.score:.2f} | "
+            f"{iv(interval(t.difference, t.difference_ci95), 3, sign=True)} "
             f"| {t.verdict} | ×{t.cost_ratio:.1f} |"
         )
 

@@ -1,10 +1,10 @@
-"""Samples, dollars and score by what a policy may hang on: chosen on one half of the items, judged on
-the other, both ways round. The ablation of ``benchmarks/difficulty.py``.
+"""Samples, dollars and score by what a policy may hang on: chosen on one half of the items, judged
+on the other, both ways round. The ablation of ``benchmarks/difficulty.py``.
 
 The table's items are cut in two halves; everything (prompts, fixed n, early stop, thresholds and
-recipe_grid of buckets by each signal, out of ``search.allocation``) is chosen on one and judged on the
-other. "Equal" is a mean within .005 of the best fixed n's on the half that is chosen on; whether it
-is so on the other half says the interval, over items.
+recipe_grid of buckets by each signal, out of ``search.allocation``) is chosen on one and judged on
+the other. "Equal" is a mean within .005 of the best fixed n's on the half that is chosen on;
+whether it is so on the other half says the interval, over items.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.schema import Policy, Recipe, StrategySpec
-from tierwise.search.ablation import ADAPTIVE
 from tierwise.search.allocation import allocate
+from tierwise.search.held_out import ADAPTIVE
 from tierwise.search.space import Dimensions, merge_buckets, policy_of, recipe_grid
 from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.stats.intervals import Interval, bootstrap_ratio
@@ -38,7 +38,8 @@ EvaluatedTrial = Mapping[Policy, Evaluation]
 
 @dataclass(frozen=True)
 class World:
-    """One tier's samples of the variants of its study, at their full depth, and how it may be run."""
+    """One tier's samples of the variants of its study, at their full depth, and how it may be
+    run."""
 
     name: str
     table: SampleTable

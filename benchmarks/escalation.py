@@ -3,12 +3,13 @@
     python benchmarks/escalation.py                       # the embedded tiers
     python benchmarks/escalation.py --recordings FOLDER   # and recorded pairs of models
 
-A recorded pair is gpt-3.5-turbo and gpt4 over greedy samples of several prompts, gpt4 at 20 times the
-price. Each task is split anew SPLITS times into validation and test items, and each split is
+A recorded pair is gpt-3.5-turbo and gpt4 over greedy samples of several prompts, gpt4 at 20 times
+the price. Each task is split anew SPLITS times into validation and test items, and each split is
 searched from scratch with the operating point ``level``. A row pools the splits: an item counts
 with the mean over the splits that tested it, and intervals resample items, so that they are those
-of the procedure, not of one lucky policy. ``strong`` is gpt4's best prompt at one sample, as its own
-study found it; ``level`` is level with it where the lower bound of the difference is above -.02.
+of the procedure, not of one lucky policy. ``strong`` is gpt4's best prompt at one sample, as its
+own study found it; ``level`` is level with it where the lower bound of the difference is above
+-.02.
 """
 
 from __future__ import annotations

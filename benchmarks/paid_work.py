@@ -1,11 +1,11 @@
-"""What a provider counts, held against what the pool says: kills, owners, deadlines, outages, budgets.
+"""What a provider counts, held against what the pool says: kills, owners, deadlines, outages,
+budgets.
 
-    python benchmarks/paid_work.py kills --runs 200      # KILL TERM HUP INT and INT twice, slow heads
-    python benchmarks/paid_work.py together --processes 4
-    python benchmarks/paid_work.py deadline
-    python benchmarks/paid_work.py outages --seconds 120
-    python benchmarks/paid_work.py budgets --runs 500
-    python benchmarks/paid_work.py cost                  # of being durable, in samples a second
+    python benchmarks/paid_work.py kills --runs 200      # KILL TERM HUP INT and INT twice, slow
+    heads python benchmarks/paid_work.py together --processes 4 python benchmarks/paid_work.py
+    deadline python benchmarks/paid_work.py outages --seconds 120 python benchmarks/paid_work.py
+    budgets --runs 500 python benchmarks/paid_work.py cost                  # of being durable, in
+    samples a second
 
 A provider in this process answers over HTTP and writes down every call: its own count is the bill.
 A buyer is ``tierwise tune`` on a small job, in a process of its own that is forked from one which
@@ -402,7 +402,8 @@ def kills(args: argparse.Namespace) -> bool:
             total.update(others=not same, stopped=alive)
             print(
                 f"{how:9} {'slow heads' if slow else '':10} at {len(seen):4} calls, ended after "
-                f"{took_s:4.1f} s with {process.exitcode}: {len(there):4} stored, {len(lost)} lost, "
+                f"{took_s:4.1f} s with {process.exitcode}: {len(there):4} stored, {len(lost)} "
+                "lost, "
                 f"{len(twice):3} twice, of {len(in_flight)} in flight; "
                 f"{'same' if ok else 'WRONG'}",
                 flush=True,
@@ -568,7 +569,8 @@ def _outage(fault: str, seconds: float, ends: dict[str, bool]) -> None:
         same = bool(right) and job.policies("run") == right and process.exitcode == 0
         ends[fault] = same
         print(
-            f"{fault:6}: out {seconds:.0f} s after {samples // 3} of {samples} samples, ended after "
+            f"{fault:6}: out {seconds:.0f} s after {samples // 3} of {samples} samples, ended "
+            "after "
             f"{time.time() - began_s:.0f} s with {process.exitcode}; {provider.failed} attempts "
             f"failed, {len(provider.twice)} samples served twice; {'same' if same else 'DIFFERS'}",
             flush=True,

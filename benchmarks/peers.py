@@ -94,7 +94,8 @@ class Means:
             sums[i] += float(value)
 
     def add_blocks(self, variant: Variant, arms: Sequence[Arm], table: SampleTable) -> None:
-        """The same for every arm of the variant, on each of the disjoint blocks of its N samples."""
+        """The same for every arm of the variant, on each of the disjoint blocks of its N
+        samples."""
         rows = table.variants[variant]
         for arm in (arm for arm in arms if arm[0] == variant and arm[2] <= rows.n_samples):
             for b in range(rows.n_samples // arm[2]):
@@ -308,9 +309,9 @@ def mipro(purse: Purse, seed: int) -> Outcome:
         return bool(prediction.answer == RIGHT)
 
     items = purse.draw(purse.arena.search.n_items)
-    # With minibatches a full evaluation comes first, after every FULL_EVERY trials, and last, each of
-    # another prompt; it ends with an error where there are not as many. Then every trial is full,
-    # in as many trials as its own rule says.
+    # With minibatches a full evaluation comes first, after every FULL_EVERY trials, and last, each
+    # of another prompt; it ends with an error where there are not as many. Then every trial is
+    # full, in as many trials as its own rule says.
     n, n_val = len(model.prompts), min(VALIDATION, len(items) - 1, purse.left // 4)
     trials = max(1, int((purse.left - 2 * n_val) / (MINIBATCH + n_val / FULL_EVERY)))
     batched = trials / FULL_EVERY + 2 <= n / 2

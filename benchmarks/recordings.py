@@ -1,18 +1,18 @@
 """Tune on recorded answers of real models, over many random splits of their items.
 
-    python benchmarks/recordings.py FOLDER --out splits.jsonl [--pools NAME …] [--splits 0 1 …] [--renamed]
-    python benchmarks/recordings.py FOLDER --out splits.jsonl --show
+    python benchmarks/recordings.py FOLDER --out splits.jsonl [--pools NAME …] [--splits 0 1 …]
+    [--renamed] python benchmarks/recordings.py FOLDER --out splits.jsonl --show
 
 FOLDER holds recordings (``NAME.jsonl.gz`` and ``NAME.items.jsonl.gz``; docs/real_models.md has the
-format). Each split is a run of ``tierwise tune`` with its samples free: 70% of the items to choose on,
-30% held out. What it chooses at the points `quality` and `balanced` is judged on the held-out items
-over all recorded samples, beside what is chosen on the same 70% by the same utility among (a) all
-prompts at one sample and (b) all prompts under every fixed number of samples, as votes and best-of-n
-("joint best fixed n"). Splits that are in the file are not run again.
+format). Each split is a run of ``tierwise tune`` with its samples free: 70% of the items to choose
+on, 30% held out. What it chooses at the points `quality` and `balanced` is judged on the held-out
+items over all recorded samples, beside what is chosen on the same 70% by the same utility among (a)
+all prompts at one sample and (b) all prompts under every fixed number of samples, as votes and
+best-of-n ("joint best fixed n"). Splits that are in the file are not run again.
 
-``--show`` prints for each pool the mean difference over splits with a 95% interval clustered by item
-(bootstrap over items: an item is held out in several splits), the worst split, how often the gate was
-passed, and the reported (cross-fitted) score less the held-out one.
+``--show`` prints for each pool the mean difference over splits with a 95% interval clustered by
+item (bootstrap over items: an item is held out in several splits), the worst split, how often the
+gate was passed, and the reported (cross-fitted) score less the held-out one.
 """
 
 from __future__ import annotations
@@ -209,7 +209,8 @@ def gain_over(row: Row, other: str) -> npt.NDArray[np.float64]:
 def show(rows: Sequence[Row]) -> str:
     """A line a pool, point and comparison as Markdown; points of utility (100 are a score of 1)."""
     lines = [
-        "| pool | point | splits | score | cost | less (a) one sample | worst | less (b) fixed n | worst "
+        "| pool | point | splits | score | cost | less (a) one sample | worst | less (b) fixed n "
+        "| worst "
         "| less before | worst | gate passed | reported less held out |",
         "|" + "---|" * 13,
     ]

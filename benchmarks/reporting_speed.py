@@ -2,9 +2,9 @@
 
     python benchmarks/reporting_speed.py [FOLDER]
 
-3 tiers x 20 prompts x 1,000 items x 40 samples. The run is made once in FOLDER (left out: a temporary
-one) by ``tune`` on made-up recordings of four samples, whose tables are then widened to forty; each
-command runs in a process of its own, imports and all.
+3 tiers x 20 prompts x 1,000 items x 40 samples. The run is made once in FOLDER (left out: a
+temporary one) by ``tune`` on made-up recordings of four samples, whose tables are then widened to
+forty; each command runs in a process of its own, imports and all.
 """
 
 from __future__ import annotations

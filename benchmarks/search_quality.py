@@ -4,9 +4,9 @@
     python benchmarks/search_quality.py --run runs/arithmetic  # the tables of a finished run
 
 Every study is over the default space, on the table that a run's last generation was judged on
-(about 5 variants x 17 samples x 240 items). A study's utility is the best score - price * dollars among
-its trials; it is told no price, so one study is measured at all three. Ratios are to the utility of
-``search.allocation`` on the same table, which may be beaten: its grid is coarse.
+(about 5 variants x 17 samples x 240 items). A study's utility is the best score - price * dollars
+among its trials; it is told no price, so one study is measured at all three. Ratios are to the
+utility of ``search.allocation`` on the same table, which may be beaten: its grid is coarse.
 """
 
 from __future__ import annotations

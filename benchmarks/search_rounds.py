@@ -96,7 +96,8 @@ def by_hops(found: Evaluation, table: SampleTable) -> str:
 
 
 def policies(folder: Path) -> None:
-    """Each policy of a run on the test split, with samples of its own, and without its early stop."""
+    """Each policy of a run on the test split, with samples of its own, and without its early
+    stop."""
     job = load_job(folder / "job.yaml")
     retriever = load_task(job.task).retriever
     assert retriever is not None

@@ -1,4 +1,5 @@
-"""Tuning on recorded answers of real models, where there are any beside, and benchmarks/recordings.py."""
+"""Tuning on recorded answers of real models, where there are any beside, and
+benchmarks/recordings.py."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ pytestmark = [
 
 
 def game(folder: Path, *, verifier: bool) -> Path:
-    """A finished run on the game of 24, with or without its verifier, which the space does not name."""
+    """A finished run on the game of 24, with or without its verifier, which the space does not
+    name."""
     stem = RECORDINGS / "game24_gpt4_100_draws"
     items = gzip.decompress(stem.with_suffix(".items.jsonl.gz").read_bytes())
     (folder / "items.jsonl").write_bytes(items)

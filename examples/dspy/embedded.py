@@ -44,7 +44,8 @@ def main(folder: Path, n_examples: int = 600, trials: int = 60) -> None:
     prediction = program(question="4 + 9 - 2 + 5")
     answer = trace_of(prediction)
     print(
-        f"4 + 9 - 2 + 5 = {prediction.answer}   {answer.samples} samples, ${answer.usd:.2g} simulated"
+        f"4 + 9 - 2 + 5 = {prediction.answer}   {answer.samples} samples, ${answer.usd:.2g} "
+        "simulated"
     )
 
     program.save(folder / "program.json")  # for DSPy …

@@ -1,4 +1,5 @@
-"""A practice server for docs/tasks_by_example.md: OpenAI's chat interface, and small rules behind it.
+"""A practice server for docs/tasks_by_example.md: OpenAI's chat interface, and small rules behind
+it.
 
     python examples/tasks_by_example/practice_server.py [--port 8766]
 

@@ -6,7 +6,8 @@
     ├── InputError          (2)    a file, an option or a name is wrong: what, where, what is right
     ├── BudgetError         (3)    the budget ended before there was a usable result
     ├── ProviderError       (4)    a provider failed for good
-    └── UnsupportedError    (2)    the samples at hand cannot answer the question (nothing is made up)
+    └── UnsupportedError    (2)    the samples at hand cannot answer the question (nothing is made
+    up)
 """
 
 from __future__ import annotations

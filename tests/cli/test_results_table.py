@@ -82,7 +82,8 @@ def test_recipes_are_in_words() -> None:
         "one sample of steps/think/0.8 (up to 3 until one has an answer)"
     )
     assert recipe_in_words(Recipe((steps, totals), vote)) == (
-        "a vote of up to 9 samples of steps/think/0.8 and totals/think/0.3, until the leader is 90% "
+        "a vote of up to 9 samples of steps/think/0.8 and totals/think/0.3, until the leader is "
+        "90% "
         "sure"
     )
     added = StrategySpec.of("race", votes=3)

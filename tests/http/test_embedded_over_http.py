@@ -41,7 +41,8 @@ def small_job(folder: Path, *, takes_n: bool = True) -> Path:
         "temperature: [0.8]\nvariants: [1, 2]\nmodes: [direct, think]\n"
         "strategies: {single: {}, self_consistency: {samples: [3, 5]},"
         " best_of_n: {samples: [3], verifier: [mean_logprob]}}\n"
-        "difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_samples: 2}\n"
+        "difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_samples: "
+        "2}\n"
     )
     return write_job(folder / "job.yaml", "task.yaml", "space.yaml", takes_n=takes_n, trials=60)
 
@@ -104,7 +105,8 @@ def same_policy(cli: Cli, job: Path, server: Loopback, tmp_path: Path, *options:
     near_texts, far_texts = texts(tmp_path / "near"), texts(tmp_path / "far")
     common = near_texts.keys() & far_texts.keys()
     assert len(common) > 0.9 * max(len(near_texts), len(far_texts))
-    # A sample whose random number lies that near to where a word ends and the next begins is another.
+    # A sample whose random number lies that near to where a word ends and the next begins is
+    # another.
     others = [key for key in common if far_texts[key] != near_texts[key]]
     assert len(others) <= len(common) / 20_000, others
     assert far.policy.buckets == near.policy.buckets

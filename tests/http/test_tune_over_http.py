@@ -92,7 +92,8 @@ def write_task(folder: Path) -> Path:
     (folder / "space.yaml").write_text(
         "temperature: [0.8]\nvariants: [1]\nmodes: [direct]\n"
         "strategies: {single: {}, self_consistency: {samples: [3, 5]}}\n"
-        "difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_samples: 2}\n"
+        "difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_samples: "
+        "2}\n"
     )
     return folder
 

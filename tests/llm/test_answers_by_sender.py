@@ -1,6 +1,7 @@
 """Recorded answers of providers through both senders: the same class, retry and bill for each.
 
-The table is printed with ``-s``. Bodies are those of the providers' documents and of public reports.
+The table is printed with ``-s``. Bodies are those of the providers' documents and of public
+reports.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ GOOGLE_429 = {
 CONTEXT = {
     "OpenAI": error(
         400,
-        "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001.",
+        "This model's maximum context length is 8192 tokens. However, your messages resulted in "
+        "9001.",
         code="context_length_exceeded",
     ),
     "vLLM, old form": Raw(
@@ -149,7 +151,8 @@ CONTEXT = {
     ),
     "Groq 413": error(
         413,
-        "Request too large for model `x` in organization `o` on tokens per minute (TPM): Limit 6000, "
+        "Request too large for model `x` in organization `o` on tokens per minute (TPM): Limit "
+        "6000, "
         "Requested 9000",
         type="tokens",
         code="rate_limit_exceeded",
@@ -188,7 +191,8 @@ CONTEXT = {
                 "error": {
                     "code": 400,
                     "status": "INVALID_ARGUMENT",
-                    "message": "The input token count (1200000) exceeds the maximum number of tokens "
+                    "message": "The input token count (1200000) exceeds the maximum number of "
+                    "tokens "
                     "allowed (1048576).",
                 }
             }
@@ -211,7 +215,8 @@ CONTEXT = {
         400,
         {
             "code": "Client specified an invalid argument",
-            "error": "This model's maximum prompt length is 131072 but the request contains 150000.",
+            "error": "This model's maximum prompt length is 131072 but the request contains "
+            "150000.",
         },
     ),
     "Together (TGI)": error(
@@ -224,7 +229,8 @@ CONTEXT = {
         400,
         {
             "object": "error",
-            "message": "The input (900 tokens) is longer than the model's context length (512 tokens).",
+            "message": "The input (900 tokens) is longer than the model's context length (512 "
+            "tokens).",
             "code": 400,
         },
     ),
@@ -246,7 +252,8 @@ CONTEXT = {
     ),
     "Vertex": error(
         400,
-        "Unable to submit request because the input token count is 40000 but model only supports up "
+        "Unable to submit request because the input token count is 40000 but model only supports "
+        "up "
         "to 32768. Reduce the input token count and try again.",
         code=400,
         status="INVALID_ARGUMENT",
@@ -261,7 +268,8 @@ CONTEXT = {
     "TGI": Raw(
         422,
         {
-            "error": "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000",
+            "error": "Input validation error: `inputs` must have less than 4096 tokens. Given: "
+            "5000",
             "error_type": "validation",
         },
     ),
@@ -569,13 +577,15 @@ READ = [
     Case("gzip", Raw(200, gzip.compress(json.dumps(said("7").body).encode()),
                      {"Content-Encoding": "gzip"}), "ok", "7"),
     Case("a stream that nobody asked for",
-         events({"delta": {"content": "Answer"}}, {"delta": {"content": ": 7"}, "finish_reason": "stop"}),
+         events({"delta": {"content": "Answer"}}, {"delta": {"content": ": "
+         "7"}, "finish_reason": "stop"}),
          "ok", "Answer: 7", tokens=5, prompt=9),
     Case("stream with comments, CRLF and no [DONE]", Raw(200, "\r\n\r\n".join([
         ": OPENROUTER PROCESSING", CHUNK % ("Answer: ", "null", ""), "event: ping", ": ping",
         CHUNK % ("7", '"stop"', ""), ""]), SSE), "ok", "Answer: 7"),
     Case("stream, usage of Groq", Raw(200, "\n\n".join([
-        CHUNK % ("Answer: 7", "null", ""), CHUNK % ("", '"stop"', GROQ_USAGE), "data: [DONE]"]), SSE),
+        CHUNK % ("Answer: 7", "null", ""), CHUNK % ("", '"stop"', GROQ_USAGE), "data: "
+        "[DONE]"]), SSE),
         "ok", "Answer: 7", tokens=4, prompt=9),
     Case("stream, usage in every chunk", Raw(200, "\n\n".join([
         CHUNK % ("Answer: ", "null", ', "usage": {"prompt_tokens": 9, "completion_tokens": 2}'),
@@ -616,14 +626,16 @@ READ = [
     Case("negative", said("Answer: 7", usage={"prompt_tokens": -5, "completion_tokens": -1}),
          "ok", "Answer: 7", tokens=5),
     Case("fewer tokens than words", said("one two three four", usage={
-        "prompt_tokens": 9, "completion_tokens": 1}), "ok", "one two three four", tokens=8, prompt=9),
+        "prompt_tokens": 9, "completion_tokens": 1}), "ok", "one two three "
+        "four", tokens=8, prompt=9),
     Case("above the cap", said("Answer: 7", usage={"prompt_tokens": 9, "completion_tokens": 900}),
          "ok", "Answer: 7", tokens=CAP, prompt=9),
     Case("xAI: thoughts beside", said("7", usage={
         "prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 18,
         "completion_tokens_details": {"reasoning_tokens": 7}}), "ok", "7", tokens=9, prompt=9),
     Case("Gemini in OpenAI's form", said("7", usage={
-        "prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 16}), "ok", "7", tokens=7, prompt=9),
+        "prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 16}),
+         "ok", "7", tokens=7, prompt=9),
     Case("input_tokens", said("7", usage={"input_tokens": 9, "output_tokens": 2}), "ok", "7",
          tokens=2, prompt=9),
 ]  # fmt: skip
@@ -631,7 +643,8 @@ POISON = [
     Case("200, deep", Raw(200, "[" * 1_000_000), "poison"),
     Case("200, objects", Raw(200, '{"choices": [' + '{"a":1},' * 500_000 + "{}]}"), "poison"),
     Case("200, numbers", Raw(200, '{"choices": [' + "1.5," * 1_300_000 + "1]}"), "poison"),
-    Case("2^70 tokens", said("7", usage={"prompt_tokens": 9, "completion_tokens": 2**70}), "poison"),
+    Case("2^70 tokens", said("7", usage={"prompt_tokens": 9, "completion_tokens": 2**70}),
+         "poison"),
     Case("NaN tokens", Raw(200, json.dumps(said("7", usage={"prompt_tokens": float("nan")}).body)),
          "poison"),
     Case("NUL", said("Answer: \0 7"), "poison"),

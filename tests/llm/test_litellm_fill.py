@@ -1,4 +1,5 @@
-"""The pool filled over real HTTP: its bill is the server's, and samples do not depend on grouping."""
+"""The pool filled over real HTTP: its bill is the server's, and samples do not depend on
+grouping."""
 
 from __future__ import annotations
 

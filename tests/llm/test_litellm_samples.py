@@ -1,4 +1,5 @@
-"""Samples over real HTTP: the same however they are grouped, with the bill that the server wrote."""
+"""Samples over real HTTP: the same however they are grouped, with the bill that the server
+wrote."""
 
 from __future__ import annotations
 

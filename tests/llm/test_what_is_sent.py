@@ -39,13 +39,18 @@ def bought(of: Tier, n: int = 1, items: int = 4, **params: object) -> tuple[list
 
 
 SEED = {
-    "FastAPI": (422, {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}),
+    "FastAPI": (422, {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not "
+    "permitted"}]}),
     "Anthropic": (
         400,
-        {"error": {"type": "invalid_request_error", "message": "seed: Extra inputs are not permitted"}},
+        {"error": {"type": "invalid_request_error", "message": "seed: Extra inputs are not "
+        "permitted"}},
     ),
     "OpenAI, old": (400, {"error": {"message": "Unrecognized request argument supplied: seed"}}),
-    "OpenAI, param": (400, {"error": {"message": "no", "param": "seed", "code": "unknown_parameter"}}),
+    "OpenAI, param": (
+        400,
+        {"error": {"message": "no", "param": "seed", "code": "unknown_parameter"}},
+    ),
     "Google": (400, {"error": {"message": 'Unknown name "seed": Cannot find field.', "code": 400}}),
     "Groq": (400, {"error": {"message": "property 'seed' is unsupported"}}),
     "JSON schema": (

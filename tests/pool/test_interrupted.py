@@ -31,7 +31,9 @@ def main():
     tier = embedded_tier("small")
     prompt = PromptTemplate("plain", (Message("user", "{{ question }}"),))
     requests = [
-        build_request(tier, prompt, Variant("plain", "think", 0.8), {"question": f"{a} + {b} - {c}"})
+        build_request(
+            tier, prompt, Variant("plain", "think", 0.8), {"question": f"{a} + {b} - {c}"}
+        )
         for a in range(3, 14) for b in range(2, 14) for c in (2, 3)
     ]
     model = EmbeddedModel()

@@ -1,4 +1,5 @@
-"""What a run bought is a recording that a tier answers from, and goes back into a pool as it was."""
+"""What a run bought is a recording that a tier answers from, and goes back into a pool as it
+was."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ prompts:
   - '{% if polite %}please{% endif %}'
 defaultTest: {vars: {tone: polite}}
 tests:
-  - {vars: {country: France}, assert: [{type: icontains, value: Paris}, {type: llm-rubric, value: kind}]}
+  - vars: {country: France}
+    assert: [{type: icontains, value: Paris}, {type: llm-rubric, value: kind}]
   - {vars: {country: Spain, city: Madrid}, assert: [{type: contains, value: '{{ city }}'}]}
   - {vars: {country: Italy}, assert: [{type: javascript, value: 'true'}]}
   - file://more.csv

@@ -1,4 +1,5 @@
-"""Logs of inspect_ai, lm-eval, promptfoo and LiteLLM become a recording that is tuned on for nothing."""
+"""Logs of inspect_ai, lm-eval, promptfoo and LiteLLM become a recording that is tuned on for
+nothing."""
 
 from __future__ import annotations
 

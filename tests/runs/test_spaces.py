@@ -76,7 +76,8 @@ def test_a_space_loads(tmp_path):
         (
             "low: 2, high: 17",
             "low: 2, hihg: 17",
-            "s.yaml:7: strategies.self_consistency.samples: unknown key 'hihg'; did you mean 'high'",
+            "s.yaml:7: strategies.self_consistency.samples: unknown key 'hihg'; did you mean "
+            "'high'",
         ),
         (
             "low: 2, high: 17, log",

@@ -8,7 +8,7 @@ import pytest
 from tests.search.worlds import VARIANTS, coins
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, uniform
-from tierwise.search.ablation import ABLATION_STEPS, ADAPTIVE, SLACK, ablation_steps, oracle_bound
+from tierwise.search.held_out import ABLATION_STEPS, ADAPTIVE, SLACK, ablation_steps, oracle_bound
 
 A, B, C = VARIANTS
 SINGLE = StrategySpec.of("single")

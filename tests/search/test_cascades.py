@@ -7,7 +7,7 @@ import numpy as np
 from tierwise.evaluation import Evaluator, Permutations, SampleTable, VariantTable
 from tierwise.schema import Variant, uniform
 from tierwise.schema.space import Range, SearchSpace
-from tierwise.search.cascades import KEPT, cascades
+from tierwise.search.allocation import KEPT, cascades
 from tierwise.search.selection import Candidate, select_points
 from tierwise.search.space import SINGLE, Dimensions
 
@@ -18,7 +18,8 @@ A, B, STRONG = (Variant(n, "direct", 0.0) for n in ("a", "b", "strong"))
 
 
 def table(n: int = 600, seed: int = 0) -> SampleTable:
-    """Two cheap models right on .8 of the items each, at random; a strong one on .95 at 20 times."""
+    """Two cheap models right on .8 of the items each, at random; a strong one on .95 at 20
+    times."""
     rng = np.random.default_rng(seed)
 
     def rows(accuracy: float, usd: float) -> VariantTable:

@@ -16,7 +16,7 @@ from tierwise.runs.tune import replay, tune
 from tierwise.schema import UsageLimits, load_job
 from tierwise.search import Bought, Event, stages
 from tierwise.search.budget import HalvingPlan
-from tierwise.search.compute_gate import closed_space, decide
+from tierwise.search.gates import closed_space, decide
 from tierwise.search.problem import SampleCost, SearchSize
 from tierwise.search.samples import SampleCounts
 from tierwise.search.selection import Utility
@@ -37,7 +37,8 @@ def test_a_tier_that_surely_gains_nothing_is_closed() -> None:
 
 
 def test_a_gate_closes_on_a_gain_at_most_rarely() -> None:
-    """A twentieth for each doubling, on the items of a screening: three closed would be bad luck."""
+    """A twentieth for each doubling, on the items of a screening: three closed would be bad
+    luck."""
     assert sum(verdict(tier(seed, share=0.35)).open for seed in range(60)) >= 58
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.search.worlds import judged
-from tierwise.search.gate import Comparison, PairedItems, compare, passed
+from tierwise.search.gates import Comparison, PairedItems, compare, passed
 from tierwise.search.selection import (
     CandidateTable,
     CrossFitted,

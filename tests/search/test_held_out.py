@@ -1,4 +1,5 @@
-"""Held-out samples: what the chosen policy and the baseline ask for, as serving would, and no more."""
+"""Held-out samples: what the chosen policy and the baseline ask for, as serving would, and no
+more."""
 
 from __future__ import annotations
 

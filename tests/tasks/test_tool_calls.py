@@ -23,7 +23,8 @@ class TestToolCalls(AnswerFormConformance):
             tool_text("I book.", [BOOK._replace(id="x", arguments='{"nights":2.0,"city":"Oslo"}')]),
             json.dumps([{"name": "book", "arguments": {"city": "Oslo", "nights": 2}}]),
             json.dumps(BOOK.body),
-            '<tool_call>\n{"name": "book", "parameters": {"nights": 2, "city": "Oslo"}}\n</tool_call>',
+            '<tool_call>\n{"name": "book", "parameters": {"nights": 2, "city": '
+            '"Oslo"}}\n</tool_call>',
         ),
         (tool_text("", [BOOK, PAY]), tool_text("", [PAY, BOOK])),
         (tool_text("", [PAY]), '{"tool_calls": [{"name": "pay", "arguments": "{\\"usd\\": 3}"}]}'),

@@ -30,8 +30,7 @@ from tierwise.schema.result import (
     interval_ends,
     number,
 )
-from tierwise.search.compute_gate import GateDecision
-from tierwise.search.gate import Comparison, PairedItems, compare
+from tierwise.search.gates import Comparison, GateDecision, PairedItems, compare
 from tierwise.search.problem import escalated_share
 from tierwise.search.selection import PointChoice
 from tierwise.search.study import described

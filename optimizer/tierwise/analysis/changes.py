@@ -142,8 +142,9 @@ def policy_changes(old: TierFiles, new: TierFiles, seeds: tuple[int, int]) -> li
     """A row for the exported policy on held-out items, and for what else both runs judged.
 
     The exported policies are evaluated on the same items and the same samples where one of the runs
-    has the samples of both (of the same model, with the same messages); the rest, paired by item, as
-    each run evaluated it: on held-out items where both tested it, else on validation items. `seeds` are those of the two runs.
+    has the samples of both (of the same model, with the same messages); the rest, paired by item,
+    as each run evaluated it: on held-out items where both tested it, else on validation items.
+    `seeds` are those of the two runs.
     """
     rows = [_exported(old, new, seeds)]
     for name, said in JUDGED_NAMES.items():

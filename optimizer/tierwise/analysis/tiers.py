@@ -347,8 +347,9 @@ TRANSFER_PERMUTATIONS = 16
 class TransferRow:
     """A tier's policy on another tier's stored samples, against that tier's own policy.
 
-    `split`: the samples it was evaluated on: held out (`test`), else those of the study (`validation`),
-    on which the tier's own policy was chosen and the other was not, else those of the screening.
+    `split`: the samples it was evaluated on: held out (`test`), else those of the study
+    (`validation`), on which the tier's own policy was chosen and the other was not, else those of
+    the screening.
     """
 
     policy_of: str
@@ -374,7 +375,8 @@ def _transferred(of: TierFiles, on: TierFiles, seed: int) -> TransferRow | NotSh
     except UnsupportedError as error:
         return NotShown(who, f"not shown: {error}")
     tables: Mapping[Literal["test", "validation", "prompts"], SampleTable | None] = {
-        # Of items that a policy asked more of there is more: those that have all are the harder ones.
+        # Of items that a policy asked more of there is more: those that have all are the harder
+        # ones.
         "test": on.test if on.test is not None and on.test.complete.all() else None,
         "validation": on.study,
         "prompts": on.prompts,

@@ -1,4 +1,5 @@
-"""What came of a run, and what a job would buy: shown in a terminal and a notebook, as DataFrames."""
+"""What came of a run, and what a job would buy: shown in a terminal and a notebook, as
+DataFrames."""
 
 from __future__ import annotations
 

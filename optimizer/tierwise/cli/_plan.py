@@ -200,7 +200,8 @@ def remarks(plan: Plan) -> list[str]:
             said.append(f"{name}: dollars are simulated, not billed")
     if any(stage.lookups for tier in plan.tiers.values() for stage in tier.stages):
         said.append(
-            "Samples are those of chains to their last round, look-ups one for each query of these; "
+            "Samples are those of chains to their last round, look-ups one for each query of "
+            "these; "
             "three in ten are expected, since chains end, and a query is looked up once. Their "
             "price is in the dollars"
         )

@@ -419,6 +419,7 @@ def _written(task: Path) -> str:
     fields = file.fields
     columns = list(fields.inputs.values()) if fields else list(file.inputs)
     return (
-        f"asks by {', '.join(columns)}, the right answer is {fields.target if fields else 'target'}; "
+        f"asks by {', '.join(columns)}, the right answer is "
+        f"{fields.target if fields else 'target'}; "
         f"prompts say: {file.instruction}"
     )

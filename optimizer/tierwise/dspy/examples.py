@@ -56,8 +56,8 @@ def read_examples(
     """The task of ``signature``'s examples; an example that is there twice counts once.
 
     With a ``valset``, ``trainset`` gives the splits train and validation, and ``valset`` validation
-    and test; else ``trainset`` is split into all three by ``shares``. The last output field is the answer.
-    ``least`` is what each split must get.
+    and test; else ``trainset`` is split into all three by ``shares``. The last output field is the
+    answer. ``least`` is what each split must get.
 
     Raises:
         InputError: an example lacks an input, or a split gets too few.

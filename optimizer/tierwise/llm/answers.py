@@ -3,8 +3,8 @@
 Both senders hand over the parsed body of a chat completion in OpenAI's form. What a body is worth
 does not depend on who received it.
 
-**Texts.** ``content`` is a string or a list of parts, of which the text parts are read; a thought in
-front (``<think>…</think>``) is no part of the text. Calls of tools are held by the text too, see
+**Texts.** ``content`` is a string or a list of parts, of which the text parts are read; a thought
+in front (``<think>…</think>``) is no part of the text. Calls of tools are held by the text too, see
 ``tool_calls``. A choice that ended by an error is no answer.
 
 **Tokens.** The usage of a call is the sum over its choices, and is split among them by their
@@ -118,8 +118,9 @@ class AnswerReader:
     ) -> list[Result]:
         """The ``call.n`` samples of a body, in the order of the choices' indices.
 
-        ``cap``: the most tokens of a sample, 0 where nobody knows. A choice that is missing, or that
-        is no answer, is a ``Failure`` in its place: ``missing_choice``, ``broken_off`` or ``poison``.
+        ``cap``: the most tokens of a sample, 0 where nobody knows. A choice that is missing, or
+        that is no answer, is a ``Failure`` in its place: ``missing_choice``, ``broken_off`` or
+        ``poison``.
 
         Raises:
             Fault: there is no choice, or a number in the usage is none.
@@ -232,9 +233,9 @@ class AnswerReader:
     def _of_each(self, reported: int, choices: Sequence[_Choice], cap: int) -> list[int]:
         """Tokens of each choice where ``reported`` are those of one, the first or the last.
 
-        Log-probabilities and caps count exactly; other choices are estimated by the tokens a byte of
-        the one that is counted, ends of turn apart. Which one that is, the calls so far have shown;
-        as long as they have not, what comes to more is taken.
+        Log-probabilities and caps count exactly; other choices are estimated by the tokens a byte
+        of the one that is counted, ends of turn apart. Which one that is, the calls so far have
+        shown; as long as they have not, what comes to more is taken.
         """
         for place in (0, -1):
             self._misfits[place] += not _may_have(choices[place], reported, cap)

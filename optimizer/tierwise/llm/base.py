@@ -1,8 +1,8 @@
 """The seam to language models: requests in, completions or failures out.
 
-A sample is (request, index). The seed of sample i is ``base_seed(job seed, request) + i``, and choice j
-of a call with seed s is the sample of seed s + j: so samples do not depend on how calls are grouped,
-and a provider that refuses ``n`` gives the samples that one that takes it would.
+A sample is (request, index). The seed of sample i is ``base_seed(job seed, request) + i``, and
+choice j of a call with seed s is the sample of seed s + j: so samples do not depend on how calls
+are grouped, and a provider that refuses ``n`` gives the samples that one that takes it would.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def build_request(
     """The request of ``variant`` for one item's inputs; the same bytes in search and in serving.
 
     ``history`` are the messages before the question, which fill the prompt's slot for them. Without
-    a ``parent`` it is the prompt, with the text of the variant's turn below the last message. Else it
-    is the parent's messages, what the parent said, and as one message what its query brought and
+    a ``parent`` it is the prompt, with the text of the variant's turn below the last message. Else
+    it is the parent's messages, what the parent said, and as one message what its query brought and
     the text of the turn. A turn that selects is asked below the prompt, of the parent's block.
 
     Raises:
@@ -144,8 +144,8 @@ class Completion:
     """One output of a model, with what was billed for it.
 
     ``prompt_tokens`` is that of its call. Log-probabilities are natural, of the tokens that the
-    model chose; None where the provider gives none. ``estimated``: the provider's token counts could
-    not be right, and were corrected upward.
+    model chose; None where the provider gives none. ``estimated``: the provider's token counts
+    could not be right, and were corrected upward.
     """
 
     text: str
@@ -182,8 +182,8 @@ class LanguageModel(Protocol):
     """One model behind one address.
 
     ``chunk`` is the number of samples that ``complete`` computes together, and that are stored
-    together. A model with a true attribute ``one_by_one`` is asked by ``answer`` instead, many calls
-    at a time; calls for several samples then share at most a chunk.
+    together. A model with a true attribute ``one_by_one`` is asked by ``answer`` instead, many
+    calls at a time; calls for several samples then share at most a chunk.
     """
 
     chunk: int

@@ -1,8 +1,9 @@
-"""The embedded models behind the seam: sampled in worker processes, with simulated prices and latencies.
+"""The embedded models behind the seam: sampled in worker processes, with simulated prices and
+latencies.
 
 Nobody sends a bill for an embedded model, and its speed is that of the machine at hand. So that
-policies can be compared, and rebuilt to the byte, its dollars and seconds are simulated: proportional
-to parameters x tokens, and marked as such (``Price.simulated``).
+policies can be compared, and rebuilt to the byte, its dollars and seconds are simulated:
+proportional to parameters x tokens, and marked as such (``Price.simulated``).
 
 Several tiers share one fleet of processes. A worker keeps linear algebra to one thread, leaves
 Ctrl-C to its parent, and ends with its parent, however that ends.
@@ -79,8 +80,9 @@ def _parameters(model: str) -> int:
 class EmbeddedModel:
     """A ``LanguageModel`` that samples from an embedded model.
 
-    ``complete`` samples in ``fleet``; without one, in the fleet that all such models of this process
-    share, which ends with the last of them that is closed. ``answer`` samples in a thread of this
+    ``complete`` samples in ``fleet``; without one, in the fleet that all such models of this
+    process share, which ends with the last of them that is closed. ``answer`` samples in a thread
+    of this
     process: the very tokens that a batch has, but for the float noise of a matrix product's
     blocking. A request that the model cannot read (a word that it never learned, a parameter that
     it does not take) is a failure of its samples.
@@ -243,8 +245,8 @@ def _broken_explained() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back where workers may start: a process inherits the mask of the thread that starts
-    it, so that none is interrupted while it imports, before ``_enlist``."""
+    """Hold Ctrl-C back where workers may start: a process inherits the mask of the thread that
+    starts it, so that none is interrupted while it imports, before ``_enlist``."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

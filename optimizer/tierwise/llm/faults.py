@@ -8,13 +8,14 @@ timeout, connection, server_error, malformed,         tried again, after growing
 broken_off (an answer that ended by an error)
 content_policy, context_window, bad_request, poison   at once a ``Failure`` row of the sample
 auth (401); forbidden (403), not_found (404) and      a ``Failure`` row; on three different items,
-redirect (3xx) before any good answer                 with no good answer between, the provider's end
-quota (without a wait that is named)                  at once the provider's end
+redirect (3xx) before any good answer                 with no good answer between, the provider's
+end quota (without a wait that is named)                  at once the provider's end
 ====================================================  ============================================
 
 ``classify_answer`` reads status, headers and bytes of an answer, whoever received it.
 ``classify_error`` is for what brought no answer. Faults are told apart by status, by the provider's
-codes and by its message, so nothing here imports LiteLLM. No text that leaves this file holds a key.
+codes and by its message, so nothing here imports LiteLLM. No text that leaves this file holds a
+key.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ _CODES = {
 _CONTENT_POLICY = re.compile(
     r"content (management )?polic|content[- ]filter|responsible ai polic|inappropriate content"
     r"|content exists risk|considered high risk|requires moderation|flagged (as|by|for)"
-    r"|was flagged|(usage|safety) (polic|guideline|system|setting)|violat\w* .{0,60}(polic|guideline)"
+    r"|was flagged|(usage|safety) (polic|guideline|system|setting)|violat\w* "
+    ".{0,60}(polic|guideline)"
     r"|unsafe content|prohibited[ _]content|sensitive (content|information|words)"
     r"|contentpolicyviolation|prompt was blocked"
     r"|blocked by (our|the|a) .{0,30}(filter|polic|guardrail)|guardrail (intervened|blocked)",
@@ -123,7 +125,8 @@ _CONTEXT_WINDOW = re.compile(
 _TOO_LARGE_AT_ONCE = re.compile(r"request too large", re.I)
 """One request above an account's tokens a minute: no wait mends it (Groq 413, OpenAI 429)."""
 _QUOTA = re.compile(
-    r"exceeded your current quota|credit balance|insufficient (account )?(balance|credit|fund|quota)"
+    r"exceeded your current quota|credit balance|insufficient (account "
+    ")?(balance|credit|fund|quota)"
     r"|out of credits|requires more credits|hard limit|account is not active|not in good standing"
     r"|(monthly|daily|spending) (usage |spend |spending )?limit|(key|credit) limit exceeded"
     r"|reached your .{0,20}usage limit|budget has been exceeded|over budget"
@@ -226,7 +229,8 @@ def redact(text: str) -> str:
 
 
 def classify_answer(status: int, headers: Mapping[str, str], text: str) -> Fault:
-    """The fault behind an answer that says no: an error status, or an error in a body of status 200.
+    """The fault behind an answer that says no: an error status, or an error in a body of status
+    200.
 
     ``headers`` by lower-case names.
     """
@@ -251,8 +255,8 @@ def classify_answer(status: int, headers: Mapping[str, str], text: str) -> Fault
 def classify_error(error: Exception) -> Fault:
     """The fault behind an exception of a client or of LiteLLM for which no answer is at hand.
 
-    An exception that carries an answer's status and text (LiteLLM's, inside its proxy) is classified
-    by these.
+    An exception that carries an answer's status and text (LiteLLM's, inside its proxy) is
+    classified by these.
     """
     chain = list(_chain(error))
     names = {cls.__name__ for link in chain for cls in type(link).__mro__}
@@ -290,8 +294,9 @@ class _Said:
     """What an error body says, whatever its form.
 
     OpenAI ``{"error": {"message", "type", "code", "param"}}``; vLLM the same without ``error``;
-    FastAPI ``{"detail": [{"loc", "msg"}]}``; Google ``[{"error": {"status", "details"}}]``; Anthropic,
-    Azure (``innererror``), OpenRouter (``metadata``), xAI and Hugging Face (``error`` is a string).
+    FastAPI ``{"detail": [{"loc", "msg"}]}``; Google ``[{"error": {"status", "details"}}]``;
+    Anthropic, Azure (``innererror``), OpenRouter (``metadata``), xAI and Hugging Face (``error`` is
+    a string).
     """
 
     message: str

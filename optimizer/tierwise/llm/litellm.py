@@ -331,8 +331,8 @@ def effort_modes(model: str) -> dict[str, dict[str, object]]:
 
     What each level sends, an effort or a budget of thoughts, is asked of LiteLLM: levels that it
     refuses are left out, and so are levels that send what a lower one does. ``direct`` is the level
-    that thinks least. Where a level is passed on as it is, ``none`` and ``minimal`` are sent only if
-    LiteLLM's table says that the model has them.
+    that thinks least. Where a level is passed on as it is, ``none`` and ``minimal`` are sent only
+    if LiteLLM's table says that the model has them.
     """
     litellm, (provider, name) = litellm_library(), provider_of(model)
     reasons = litellm.supports_reasoning(model=name, custom_llm_provider=provider)

@@ -43,8 +43,9 @@ def tier_of_spec(name: str, spec: TierSpec) -> Tier:
     """The tier that a job describes; what is None is filled in by the kind of model.
 
     Embedded tiers know their modes and simulated prices. A recorded tier has the modes of its
-    recording, whose samples are billed a call each unless ``takes_n`` says otherwise. For the others
-    LiteLLM's tables say the price, and whether ``n`` is taken and log-probabilities are given.
+    recording, whose samples are billed a call each unless ``takes_n`` says otherwise. For the
+    others LiteLLM's tables say the price, and whether ``n`` is taken and log-probabilities are
+    given.
 
     Raises:
         InputError: an unknown model, provider or limit; a model without a price; a mode that sends
@@ -76,7 +77,8 @@ def tier_of_spec(name: str, spec: TierSpec) -> Tier:
         for mode, parameters in tier.modes.items():
             for parameter in parameters.keys() & set(STRUCTURED):
                 raise InputError(
-                    f"mode {mode!r} of tier {tier.name!r} sends {parameter}, which {tier.model} does "
+                    f"mode {mode!r} of tier {tier.name!r} sends {parameter}, which {tier.model} "
+                    "does "
                     "not take: only a provider's model can be held to a form of answers"
                 )
     return tier
@@ -111,7 +113,8 @@ def _default_tier(name: str, spec: TierSpec) -> Tier:
 
 
 def temperatures_of(tier: Tier, mode: str, wanted: Sequence[float]) -> tuple[float, ...]:
-    """Those of ``wanted`` that a mode of the tier can be sampled at; (1.0,) where it has its own."""
+    """Those of ``wanted`` that a mode of the tier can be sampled at; (1.0,) where it has its
+    own."""
     if kind_of(tier.model) != LITELLM or tier.api_base:
         return tuple(wanted)
     from tierwise.llm.litellm import provider_of, taken_temperatures

@@ -1,9 +1,9 @@
 """A call straight to an OpenAI-compatible server, over pooled connections of aiohttp.
 
 LiteLLM spends 7 to 10 ms of CPU on a call, most of it outside the wire; a gateway that answers many
-requests waits for that. Here LiteLLM still says what is sent under which names; sending is ours, and
-the answer is read as every answer is (``answers``). ``tests/llm`` holds that both senders send the
-same body and make the same of the same bytes.
+requests waits for that. Here LiteLLM still says what is sent under which names; sending is ours,
+and the answer is read as every answer is (``answers``). ``tests/llm`` holds that both senders send
+the same body and make the same of the same bytes.
 """
 
 from __future__ import annotations

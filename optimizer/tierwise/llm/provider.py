@@ -51,12 +51,13 @@ AGAIN_ALONE = frozenset({"missing_choice", "broken_off"})
 class ProviderModel:
     """A tier's model. Sample i of a request has seed ``base + i`` where the provider takes seeds.
 
-    Calls for several samples go out as one where ``tier.takes_n``, else as one call a sample. Retries,
-    limits and the classes of failures are described in ``faults`` and ``limits``. ``chunk`` does
-    not follow the limits, since how samples share calls, and so the bill, must not either.
+    Calls for several samples go out as one where ``tier.takes_n``, else as one call a sample.
+    Retries, limits and the classes of failures are described in ``faults`` and ``limits``.
+    ``chunk`` does not follow the limits, since how samples share calls, and so the bill, must not
+    either.
 
-    ``direct`` sends straight to the server where it speaks OpenAI's protocol (``openai_client``): the
-    same bodies, the same samples, a fraction of the CPU.
+    ``direct`` sends straight to the server where it speaks OpenAI's protocol (``openai_client``):
+    the same bodies, the same samples, a fraction of the CPU.
 
     Attributes:
         address: what ``Request.address`` must be for this model.
@@ -312,7 +313,8 @@ class ProviderModel:
             if name == "stream" and not self._streams:
                 if tier.stream is False:
                     self._give_up(
-                        f"{said % 'calls that do not stream'}: set stream: true for tier {tier.name!r}"
+                        f"{said % 'calls that do not stream'}: set stream: true for tier "
+                        f"{tier.name!r}"
                     )
                 self._streams = True
                 self._remark(
@@ -335,13 +337,15 @@ class ProviderModel:
             if name in ("logprobs", "top_logprobs") and "logprobs" in own:
                 self._logprobs = False
                 self._remark(
-                    f"{said % 'logprobs'}; they are not asked for from now on, and nothing that reads "
+                    f"{said % 'logprobs'}; they are not asked for from now on, and nothing that "
+                    "reads "
                     f"them can be chosen (logprobs: false for tier {tier.name!r} says so at once)"
                 )
                 return True
             if name == "n" and call.n > 1:
                 self._give_up(
-                    f"{said % f'n={call.n}'}: set takes_n: false for tier {tier.name!r}, and samples "
+                    f"{said % f'n={call.n}'}: set takes_n: false for tier {tier.name!r}, and "
+                    "samples "
                     "are asked for one by one"
                 )
             if name == "temperature":
@@ -351,7 +355,8 @@ class ProviderModel:
                 )
             if name in params:
                 self._give_up(
-                    f"{said % name}: take it out of the modes of tier {tier.name!r}, or put what only "
+                    f"{said % name}: take it out of the modes of tier {tier.name!r}, or put what "
+                    "only "
                     "the server knows into extra_body"
                 )
         return False

@@ -290,7 +290,8 @@ def _sample(row: Mapping[str, Any], look_up: LookUp | None) -> RecordedSample:
 
 
 class Coverage(NamedTuple):
-    """What is recorded of a variant: items with a sample, and the fewest and most samples of these."""
+    """What is recorded of a variant: items with a sample, and the fewest and most samples of
+    these."""
 
     items: int
     min_samples: int
@@ -340,7 +341,10 @@ class Recording:
                 raise InputError(f"no item has the id {line.item_id!r}", path=path, line=line.line)
             of_item = samples.setdefault(line.variant, {}).setdefault(line.item_id, {})
             if line.at in of_item:
-                twice = f"sample {line.at} of {line.variant.label} on item {line.item_id!r} is there twice"
+                twice = (
+                    f"sample {line.at} of {line.variant.label} on item {line.item_id!r} "
+                    "is there twice"
+                )
                 raise InputError(twice, path=path, line=line.line)
             of_item[line.at] = line.sample
         _close_gaps(samples)
@@ -379,7 +383,8 @@ class Recording:
         }
 
     def lacks(self, node: Variant, item_id: str, samples: int) -> bool:
-        """Whether one of the first ``samples`` chains of an item goes on to ``node``, unrecorded."""
+        """Whether one of the first ``samples`` chains of an item goes on to ``node``,
+        unrecorded."""
         above, at = [], node.parent
         while at is not None:
             above.append(self.nodes.get(at, {}).get(item_id, {}) if at.turn.name == "query" else {})
@@ -436,7 +441,8 @@ class Recording:
         return {variant._replace(path=_named(variant.path)): variant for variant in self.nodes}
 
     def sample(self, variant: Variant, item_id: str, index: int) -> RecordedSample | None:
-        """One sample, or None: not recorded. A path may leave out how many passages a query gets."""
+        """One sample, or None: not recorded. A path may leave out how many passages a query
+        gets."""
         variant = self._by_names.get(variant._replace(path=_named(variant.path)), variant)
         of = self.nodes if variant.path else self.samples
         return of.get(variant, {}).get(item_id, {}).get(index)
@@ -561,7 +567,8 @@ def _check_trajectories(
         other = gets.setdefault(variant._replace(path=_named(variant.path)), variant)
         if other != variant:
             raise InputError(
-                f"{variant.label} and {other.label}: the same variant with two numbers of passages; give "
+                f"{variant.label} and {other.label}: the same variant with two numbers of "
+                "passages; give "
                 "each a prompt_id of its own",
                 path=path,
             )

@@ -306,7 +306,8 @@ class Buyer:
         return {base_of(p.id) for p in self.prompts.values() if p.turn == ANSWER}
 
     def _answers(self, trees: Trees, variants: Iterable[Variant]) -> dict[Variant, list[Need]]:
-        """What is asked of those ``variants`` of the tier itself whose samples are plain answers."""
+        """What is asked of those ``variants`` of the tier itself whose samples are plain
+        answers."""
         plain = (v for v in variants if v.tier is None and not v.path)
         plain = (v for v in plain if self.prompts[v.prompt].turn == ANSWER)
         return {variant: [need for _, need in trees.needs(variant)] for variant in plain}
@@ -414,7 +415,8 @@ class Buyer:
         """
         if variant.owner == JUDGES and JUDGES not in self.supplies:
             raise InputError(
-                "judged_best_of_n asks a judge, and the task names none: give it the key judge, such "
+                "judged_best_of_n asks a judge, and the task names none: give it the key judge, "
+                "such "
                 "as judge: {model: openai/gpt-4o-mini, rubric: …}"
             )
         return self.supplies[variant.owner]

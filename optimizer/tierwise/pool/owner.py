@@ -1,8 +1,8 @@
 """Which process owns something, and whether that process is surely gone.
 
-A number of a process says little: it is used again, another machine or container has one of its own.
-So an owner is named by its number, when it began, and where numbers of processes mean the same: the
-host, its boot and its namespace of processes (the last two where ``/proc`` says so).
+A number of a process says little: it is used again, another machine or container has one of its
+own. So an owner is named by its number, when it began, and where numbers of processes mean the
+same: the host, its boot and its namespace of processes (the last two where ``/proc`` says so).
 """
 
 from __future__ import annotations

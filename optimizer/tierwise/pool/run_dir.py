@@ -300,7 +300,8 @@ def _locked(path: Path) -> int:
             if owner is not None:
                 who = f"process {owner.pid} on {owner.host}, since {since}"
             raise InputError(
-                f"{path} is in use by {who}: wait for it, stop it, or give --out for another folder "
+                f"{path} is in use by {who}: wait for it, stop it, or give --out for another "
+                "folder "
                 f"(if it is surely gone, delete {lock})"
             )
         if _is_at(fd, lock):
@@ -316,7 +317,8 @@ def _is_at(fd: int, path: Path) -> bool:
 
 
 def _identity(job: Job) -> Job:
-    """What makes it the same job: budget, outages, concurrency, time-outs and rate limits are not."""
+    """What makes it the same job: budget, outages, concurrency, time-outs and rate limits are
+    not."""
     tiers = {name: replace(spec, limits={}) for name, spec in job.tiers.items()}
     return replace(job, budget=Budget(), max_outage_s=MAX_OUTAGE_S, tiers=tiers)
 

@@ -472,7 +472,8 @@ class SamplePool(PoolReader):
             there = False
         if not there:
             raise InputError(
-                "the pool's file was removed or replaced while it was in use; nothing more is bought",
+                "the pool's file was removed or replaced while it was in use; nothing more is "
+                "bought",
                 path=self.path,
             )
 

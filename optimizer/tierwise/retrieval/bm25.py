@@ -1,7 +1,7 @@
 """BM25 over a corpus in this process (bm25s, arXiv 2407.03618): no server, no key, no network.
 
-A corpus is a file with one JSON object a line, ``{"id", "text"}``, with ``title`` where there is one;
-``index`` holds the words by which a document is found, where these are not its text.
+A corpus is a file with one JSON object a line, ``{"id", "text"}``, with ``title`` where there is
+one; ``index`` holds the words by which a document is found, where these are not its text.
 """
 
 from __future__ import annotations

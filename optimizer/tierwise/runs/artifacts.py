@@ -148,7 +148,8 @@ def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOu
 
 
 def _write_policies(run: RunDir, prepared: Prepared, results: RunResults) -> dict[str, PolicyFile]:
-    """The chosen point's file of each tier, and those of other points that were tested and passed."""
+    """The chosen point's file of each tier, and those of other points that were tested and
+    passed."""
     policies, mode = {}, prepared.job.gate
     for name, found in results.found.items():
         for point, gate in results.gates[name].items():
@@ -204,7 +205,8 @@ def policy_file(
         notes += [f"{text[:1].upper()}{text[1:]}." for text in remarks_on_judge(judge)]
     if not found.compute_gate.open:
         notes.append(
-            f"The compute gate is closed: on {found.compute_gate.items} items no strategy was worth "
+            f"The compute gate is closed: on {found.compute_gate.items} items no strategy was "
+            "worth "
             "more than one sample, its cost counted, so one sample is all that "
             + ("it spends itself." if q.targets else "is spent.")
         )

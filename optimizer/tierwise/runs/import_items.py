@@ -1,4 +1,5 @@
-"""Data sets of other tools as items, and, where they have them, prompts and a metric: `init --from-…`.
+"""Data sets of other tools as items, and, where they have them, prompts and a metric: `init
+--from-…`.
 
 promptfoo's configuration holds tests, prompts and assertions; Langfuse and LangSmith export
 examples with inputs and expected outputs; a Hugging Face data set is a folder or file of rows.

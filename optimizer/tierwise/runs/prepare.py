@@ -41,8 +41,8 @@ class Prepared:
 
     ``baseline`` is None where all tiers are recorded: a recording has prompts of its own.
     ``remarks`` say what of the space was left out, and why.
-    ``judge_tier`` is who judges, where the metric is a judge; ``verifier`` whom ``judged_best_of_n``
-    asks, with its tier.
+    ``judge_tier`` is who judges, where the metric is a judge; ``verifier`` whom
+    ``judged_best_of_n`` asks, with its tier.
     """
 
     job: Job
@@ -148,7 +148,8 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
         if not rendered or not _asks_a_judge(space):
             return prepared
         raise InputError(
-            f"the space {space.name!r} has judged_best_of_n, which asks a judge, and the task names "
+            f"the space {space.name!r} has judged_best_of_n, which asks a judge, and the task "
+            "names "
             "none: give it the key judge, such as judge: {model: openai/gpt-4o-mini, rubric: …}"
         )
     tier = judge_as_tier(loaded.verifier.model)
@@ -169,7 +170,8 @@ def _judge_tier(spec: JudgeSpec, job: Job) -> Tier:
     for name, tier in job.tiers.items():
         if kind_of(tier.model) == RECORDED:
             raise InputError(
-                f"the metric is a judge, who is asked about answers as they are bought: tier {name!r} "
+                f"the metric is a judge, who is asked about answers as they are bought: tier "
+                f"{name!r} "
                 "is a recording; give its completions a score, and the task metric: recorded"
             )
         same = (tier.model, tier.api_base) == (spec.model.model, spec.model.api_base)

@@ -24,7 +24,7 @@ from tierwise.schema import Job, LoadedTask, Usage
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import JudgeSummary, Summary
 from tierwise.search.events import Event, Finished, Listener
-from tierwise.search.gate import passed
+from tierwise.search.gates import passed
 from tierwise.search.problem import EscalationTarget, SearchSize
 from tierwise.search.tier import TierResult, escalation_target
 from tierwise.tasks.code_tests import check_allowed
@@ -239,7 +239,8 @@ def _targets(job: Job, name: str, searched: Mapping[str, Searched]) -> list[Esca
 def _gates(
     found: Mapping[str, TierResult], judges: Mapping[str, JudgeSummary]
 ) -> dict[str, dict[str, bool]]:
-    """Holm over tiers x operating points that were tested; none is passed where the judge may not decide."""
+    """Holm over tiers x operating points that were tested; none is passed where the judge may not
+    decide."""
     # Where the baseline is already the cheapest, a point is the baseline: that is no test.
     asked = [
         (name, point)

@@ -65,7 +65,10 @@ def _is_name(name: str) -> bool:
     return bool(re.fullmatch(NAME, name)) and len(name.encode()) <= MOST_NAME_BYTES
 
 
-_NAME_RULE = "letters, digits, '.', '_' and '-', at most 100 of them (200 bytes), the first neither '.' nor '-'"
+_NAME_RULE = (
+    "letters, digits, '.', '_' and '-', at most 100 of them (200 bytes), "
+    "the first neither '.' nor '-'"
+)
 
 
 def _name(name: str) -> str:

@@ -334,7 +334,8 @@ def escalation_faults(escalate_to: Sequence[str], tiers: Sequence[str]) -> Itera
             yield InputError(f"escalate_to names tier {name!r} twice", loc=loc)
         elif name == tiers[0]:
             yield InputError(
-                f"escalate_to: no tier stands before {name!r}, so none can escalate to it; list the "
+                f"escalate_to: no tier stands before {name!r}, so none can escalate to it; list "
+                "the "
                 "tiers of a job from the weakest to the strongest",
                 loc=loc,
             )

@@ -314,7 +314,8 @@ def undefined_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> Iterator[
             if name not in (*inputs, *more):
                 hint = unknown_name("input", name, (*inputs, *more)).message
                 message = (
-                    f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}; to show it as it is, write "
+                    f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}; to show it as it is, "
+                    "write "
                     f"\\{{{{ {name} }}}}"
                 )
                 yield InputError(message, loc=loc)

@@ -210,7 +210,8 @@ class TaskFile(Strict):
 
     @property
     def reads_targets(self) -> bool:
-        """Whether its metric reads targets by the answer's rule: names do, but for a recording's."""
+        """Whether its metric reads targets by the answer's rule: names do, but for a
+        recording's."""
         named = not isinstance(self.metric, Mapping) or set(self.metric) <= set(METRICS)
         return self.metric != RECORDED and named
 

@@ -221,7 +221,8 @@ Modes = Mapping[Name, ModeParameters]
 
 @dataclass(frozen=True, slots=True)
 class TokenRates(Strict):
-    """Dollars per million tokens; cached and reasoning ones cost as others where nothing is said."""
+    """Dollars per million tokens; cached and reasoning ones cost as others where nothing is
+    said."""
 
     prompt_usd_per_mtok: NotNegative
     completion_usd_per_mtok: NotNegative

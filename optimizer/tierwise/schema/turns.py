@@ -26,8 +26,8 @@ NAMES = ("answer", "query", "passages", "critique", "refine", "select")
 """What a prompt may say under ``turns``; ``passages`` is no turn, it hands over what was found."""
 
 JUDGED_TURN, SELECTING = "judge", "select"
-"""Turns whose replies are numbers, a score of that name: of the policy's judge about its parent, and
-of the model about the samples of a block, the last of which is its parent (see ``Turn``)."""
+"""Turns whose replies are numbers, a score of that name: of the policy's judge about its parent,
+and of the model about the samples of a block, the last of which is its parent (see ``Turn``)."""
 
 ANSWERING = ("answer", "refine")
 """Turns that are asked for an answer; of the others only a query may answer, when it asks none."""
@@ -133,8 +133,8 @@ class _Extract(TypedDict, total=False):
 
 @with_config(STRICT)
 class _ByPython(TypedDict):
-    """A function of the user's own, ``FILE.py:FUNCTION`` beside the task; a policy names it with the
-    hash of its file and never brings it."""
+    """A function of the user's own, ``FILE.py:FUNCTION`` beside the task; a policy names it with
+    the hash of its file and never brings it."""
 
     python: str
     sha256: NotRequired[str]

@@ -1,4 +1,5 @@
-"""What calls used and what they may use: the one arithmetic for budgets, pool, plan, bill and report.
+"""What calls used and what they may use: the one arithmetic for budgets, pool, plan, bill and
+report.
 
 ``Usage`` adds up what happened, or is expected to. ``UsageLimits`` bounds it: ``limits - usage`` is
 what is left, ``limits.fits(usage)`` says whether it is enough.

@@ -1,10 +1,11 @@
-"""How a search spends its budget: iterations of fewer variants and more samples, then a held-out test.
+"""How a search spends its budget: iterations of fewer variants and more samples, then a held-out
+test.
 
 Sequential halving over variants (Karnin et al., ICML 2013) on nested items, with all samples kept:
-the first iteration has one sample on many items where each sample is a call of its own, each further one
-half of the variants at about as much money, and the last, the study, gets what is left. The same
-rules serve the search, which goes by what samples turned out to cost, and the plan, which prices
-the iterations before the first call (``stage_table``).
+the first iteration has one sample on many items where each sample is a call of its own, each
+further one half of the variants at about as much money, and the last, the study, gets what is left.
+The same rules serve the search, which goes by what samples turned out to cost, and the plan, which
+prices the iterations before the first call (``stage_table``).
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ TEST_SAMPLES = 3
 """Samples of an item that the chosen policy is expected to ask for, before any is known."""
 
 LEAST_ITEMS, LEAST_TESTED = 16, 8
-"""Items of the smallest search, in validation and in test: of the baseline and one other variant."""
+"""Items of the smallest search, in validation and in test: of the baseline and one other
+variant."""
 
 LEAST_SCREENED = 4
 """Items of a variant at the first iteration; a budget that has fewer leaves variants out."""
@@ -128,7 +130,8 @@ class HalvingPlan:
 
     @property
     def least(self) -> Usage:
-        """The smallest search: the baseline and one other variant on the fewest items, and a test."""
+        """The smallest search: the baseline and one other variant on the fewest items, and a
+        test."""
         items = min(LEAST_ITEMS, self.size.study_items)
         tested = self.test_row(min(LEAST_TESTED, self.size.test_items)).usage(self.cost)
         return (
@@ -137,7 +140,8 @@ class HalvingPlan:
         )
 
     def test_row(self, items: int) -> StageRow:
-        """What is kept for the test: the baseline's sample, and the chosen policy's in two rounds."""
+        """What is kept for the test: the baseline's sample, and the chosen policy's in two
+        rounds."""
         wide = min(self.test_samples, self.counts.n_samples)
         rounds = min(2, wide)
         nodes = items * self.counts.nodes
@@ -158,7 +162,8 @@ class HalvingPlan:
 
     @property
     def variants_by_iteration(self) -> list[int]:
-        """Variants of each iteration before the study: halves, until few enough to try policies on."""
+        """Variants of each iteration before the study: halves, until few enough to try policies
+        on."""
         counts = [self.counts.variants]
         while counts[-1] > self.size.race_variants:
             counts.append(math.ceil(counts[-1] / 2))
@@ -241,7 +246,8 @@ class HalvingPlan:
         return _row("", iteration, have, nodes, screened).usage(self.cost)
 
     def schedule(self) -> list[Iteration]:
-        """The iterations that the budget affords as far as they can be foreseen, the study the last."""
+        """The iterations that the budget affords as far as they can be foreseen, the study the
+        last."""
         iterations, left, have = list[Iteration](), self.for_search, Iteration(0, 0, 0)
         for at, wanted in enumerate(self.variants_by_iteration):
             alive = min(wanted, have.variants) if at else wanted
@@ -251,7 +257,8 @@ class HalvingPlan:
         return [*iterations, self._study(left, have)]
 
     def _study(self, left: UsageLimits, have: Iteration) -> Iteration:
-        """The last iteration, at the depth that is expected; which variants are deepened is not known."""
+        """The last iteration, at the depth that is expected; which variants are deepened is not
+        known."""
         variants, most = min(self.size.study_variants, have.variants), self.size.study_items
         deepest = max(self.counts.n_samples, have.samples)
         whole = Iteration(variants, most, deepest)
@@ -282,7 +289,8 @@ def largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
 
 
 def _row(stage: str, iteration: Iteration, have: Iteration, nodes: int, had: int) -> StageRow:
-    """The row of a iteration whose variants have ``have``, with ``nodes`` turns an item, ``had`` before."""
+    """The row of a iteration whose variants have ``have``, with ``nodes`` turns an item, ``had``
+    before."""
     k, items, n = iteration.variants, iteration.items, iteration.samples
     samples = k * (items * n - min(items, have.items) * min(n, have.samples))
     requests = k * (items if n > have.samples else max(0, items - have.items))
@@ -308,7 +316,8 @@ def checked(plan: HalvingPlan, tier: str) -> HalvingPlan:
         needs.append(f"{least.calls:,} of its {cap.calls:,} calls")
     raise BudgetError(
         f"the budget is too small for tier {tier!r}: to hold the baseline against one other prompt "
-        f"on {min(LEAST_ITEMS, plan.size.study_items)} items and to test the better one needs about "
+        f"on {min(LEAST_ITEMS, plan.size.study_items)} items and to test the better one needs "
+        "about "
         f"{' and '.join(needs)}"
     )
 
@@ -340,8 +349,8 @@ class Deepening:
     def affordable(self, *, fewest: int, variants_first: bool) -> tuple[int, dict[Variant, int]]:
         """Items, and samples of each variant that stays.
 
-        Where not all is affordable on ``enough`` items, variants are left out down to ``fewest``, or
-        fewer samples are taken: ``variants_first`` says what is kept longer.
+        Where not all is affordable on ``enough`` items, variants are left out down to ``fewest``,
+        or fewer samples are taken: ``variants_first`` says what is kept longer.
         """
         counts = range(len(self.wanted), min(fewest, len(self.wanted)) - 1, -1)
         tries = (

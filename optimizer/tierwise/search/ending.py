@@ -1,4 +1,5 @@
-"""What more samples would be worth: how far prompts differ at all, and what a choice may still gain.
+"""What more samples would be worth: how far prompts differ at all, and what a choice may still
+gain.
 
 Both are typed and stored: before the money is spent they say whether it would help, and at the end
 why no more was.
@@ -104,7 +105,8 @@ def search_end(
         return SearchEnd("search_complete", gain, said)
     named = [name for name in ("usd", "calls", "tokens") if getattr(left, name) is not None]
     said = (
-        f"The budget ended ({', '.join(named) or 'its limit'}): what is left buys nothing that would "
+        f"The budget ended ({', '.join(named) or 'its limit'}): what is left buys nothing that "
+        "would "
         f"be used beside the held-out test; more samples may add {points} points."
     )
     return SearchEnd("no_affordable_call", gain, said)
@@ -155,7 +157,8 @@ def headroom(table: SampleTable) -> Headroom:
 
 
 def _components(layouts: Sequence[Floats]) -> tuple[float, float]:
-    """(variance between prompts, variance of a prompt's score on one item beside it and the item)."""
+    """(variance between prompts, variance of a prompt's score on one item beside it and the
+    item)."""
     between = noise = freedom = 0.0
     for layout in layouts:
         k, n = layout.shape

@@ -259,7 +259,8 @@ class TierProblem:
 
     @property
     def permutations(self) -> Permutations:
-        """The permutations of samples that policies are judged on, common to all trials and seeds."""
+        """The permutations of samples that policies are judged on, common to all trials and
+        seeds."""
         return Permutations(self.search_size.permutations)
 
     def dimensions(self, table: SampleTable, variants: Sequence[Variant]) -> Dimensions:

@@ -43,7 +43,7 @@ from tierwise.schema.result import (
 from tierwise.schema.space import SearchSpace
 from tierwise.schema.tier import mode_fits
 from tierwise.search.events import Listener, Started
-from tierwise.search.gate import Comparison, compare
+from tierwise.search.gates import Comparison, compare
 from tierwise.search.held_out import LEAST_SAMPLES
 from tierwise.search.problem import TierProblem
 from tierwise.search.samples import Samples, samples_needed

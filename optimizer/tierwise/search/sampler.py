@@ -83,8 +83,8 @@ IsNew = Callable[[Walk, Sequence[FrozenTrial]], bool]
 class PartwiseSampler(optuna.samplers.BaseSampler):
     """For a study of (score up, dollars down) over the parameters of ``search.space``.
 
-    Each trial's randomness is a function of (seed, study round, trial number) alone, so that a study
-    that is interrupted and resumed asks what it would have asked.
+    Each trial's randomness is a function of (seed, study round, trial number) alone, so that a
+    study that is interrupted and resumed asks what it would have asked.
     """
 
     def __init__(

@@ -253,7 +253,8 @@ class CheapestLevel:
 
 
 def expected_shortfall(gaps: Floats) -> Floats:
-    """(n_policies,): E[max(-m, 0)] of the true mean m of each row of ``gaps`` (n_policies, n_items).
+    """(n_policies,): E[max(-m, 0)] of the true mean m of each row of ``gaps`` (n_policies,
+    n_items).
 
     m is normal around the row's mean. One pseudo-item of half a point either way: a few items that
     all agree do not show that the means are equal.
@@ -381,13 +382,15 @@ def out_of_reach(choice: PointChoice, wanted: str | Mapping[str, float]) -> str:
     got = choice.candidate.evaluation
     if name == "max_usd_per_item" and got.mean_usd > value:
         return (
-            f"max_usd_per_item ${value:g} is out of reach: the cheapest policy that was found costs "
+            f"max_usd_per_item ${value:g} is out of reach: the cheapest policy that was found "
+            "costs "
             f"${got.mean_usd:.3g} an item on validation items"
         )
     if name == "min_score" and got.mean_score < value:
         return (
             f"min_score {value:g} is out of reach: the best policy that was found scores "
-            f"{float(choice.evidence.score.mean()):.3f} on validation items that it was not chosen on"
+            f"{float(choice.evidence.score.mean()):.3f} on validation items that it was not "
+            "chosen on"
         )
     return ""
 

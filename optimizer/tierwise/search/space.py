@@ -84,7 +84,8 @@ def without_search(space: SearchSpace) -> SearchSpace:
 
 def without_votes(space: SearchSpace, *, judged: bool = False) -> tuple[SearchSpace, str]:
     """``space`` for a task of free text: no strategy or signal that counts equal answers; and what
-    is said of it, empty where nothing was left out. ``judged``: best-of-n by a judge in their place.
+    is said of it, empty where nothing was left out. ``judged``: best-of-n by a judge in their
+    place.
 
     Raises:
         InputError: the space has nothing but votes.
@@ -100,8 +101,10 @@ def without_votes(space: SearchSpace, *, judged: bool = False) -> tuple[SearchSp
         "answers are free text, of which no two are the same, so that a vote has nothing to count"
     )
     offered = (
-        "best_of_n with a verifier of the task, judged_best_of_n and universal_self_consistency choose "
-        "among such texts; an answer form that folds equal answers (docs/answers.md) makes votes count"
+        "best_of_n with a verifier of the task, judged_best_of_n and universal_self_consistency "
+        "choose "
+        "among such texts; an answer form that folds equal answers (docs/answers.md) makes votes "
+        "count"
     )
     strategies = {kind: dims for kind, dims in space.strategies.items() if kind not in out}
     if judged:
@@ -262,7 +265,7 @@ class Dimensions:
     @property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of strategies that trials propose; those that rank by log-probabilities only where
-        these are given. Cascades are listed (``search.cascades``)."""
+        these are given. Cascades are listed (``search.allocation``)."""
         return tuple(
             kind
             for kind, dims in self.space.strategies.items()

@@ -19,7 +19,7 @@ from tierwise.difficulty import SignalFit
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Tier, Usage, UsageLimits, Variant, uniform
 from tierwise.schema.result import Headroom, Proposal, SearchEnd
-from tierwise.search.allocation import allocate
+from tierwise.search.allocation import allocate, cascades
 from tierwise.search.budget import (
     LEAST_TO_SEE,
     MOST_TO_SEE,
@@ -29,11 +29,9 @@ from tierwise.search.budget import (
     checked,
     enough_items,
 )
-from tierwise.search.cascades import cascades
-from tierwise.search.compute_gate import UNDECIDED, VOTES, GateDecision, closed_space, decide
-from tierwise.search.curves import Prospect, prospect
 from tierwise.search.ending import EXPECTED_GAIN, expected_gain, headroom, search_end
 from tierwise.search.events import Best, Listener, Started
+from tierwise.search.gates import UNDECIDED, VOTES, GateDecision, closed_space, decide
 from tierwise.search.problem import SampleCost, TierProblem, keeps_to_itself
 from tierwise.search.samples import (
     SCREENED_CHAINS,
@@ -47,7 +45,7 @@ from tierwise.search.selection import Candidate, Selection, price_aim, select_po
 from tierwise.search.signals import ASK_SAMPLES, asked_of, best_way_to_ask, fit_signals, watched
 from tierwise.search.space import SINGLE
 from tierwise.search.study import EvaluatedTrial, StudyRound, described
-from tierwise.search.survivors import kept, verifiers_of
+from tierwise.search.survivors import Prospect, kept, prospect, verifiers_of
 
 WARM_STARTS = 24
 """Allocations that a study begins with."""
@@ -170,7 +168,8 @@ def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
 
 
 def by_turns(variants: Sequence[Variant], baseline: Variant, n: int) -> tuple[Variant, ...]:
-    """``n`` variants, the baseline's first: one of each prompt, then a second one of each, and on."""
+    """``n`` variants, the baseline's first: one of each prompt, then a second one of each, and
+    on."""
     if n >= len(variants):
         return tuple(variants)
     place: dict[Variant, tuple[int, int]] = {}
@@ -333,7 +332,8 @@ def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant]
 
 
 def race(explored: Explored, listener: Listener, known: Sequence[Proposal] = ()) -> Explored:
-    """Spend a third of the trials on the last iteration's variants; keep those that are worth a study.
+    """Spend a third of the trials on the last iteration's variants; keep those that are worth a
+    study.
 
     Samples of an item are bought as far as a variant's curve may use them.
     """
@@ -486,7 +486,8 @@ def _deepened(
 
 
 def _of_targets(explored: Explored, n_items: int) -> Usage:
-    """What samples of escalation targets on ``n_items`` cost beyond what their searches paid for."""
+    """What samples of escalation targets on ``n_items`` cost beyond what their searches paid
+    for."""
     names = [item.id for item in explored.problem.items("validation")[:n_items]]
     usage = Usage()
     for target in explored.problem.targets:
@@ -511,7 +512,8 @@ def _gain_of_more(explored: Explored, wanted: Mapping[Variant, int]) -> float:
 
 
 def _deeper_gain(explored: Explored, wanted: Mapping[Variant, int]) -> float:
-    """What the optimistic curves of those that are to be deepened promise beyond the best by now."""
+    """What the optimistic curves of those that are to be deepened promise beyond the best by
+    now."""
     found = _prospects(explored, explored.n_samples)
     best, have = max(one.now for one in found.values()), explored.have
     deeper = [found[v].upper - best for v, n in wanted.items() if n > have[v]]

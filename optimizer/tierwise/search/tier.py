@@ -11,8 +11,8 @@ from tierwise.difficulty import SignalFit
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Policy, StrategySpec, Variant, uniform
 from tierwise.schema.result import Headroom, SearchEnd
-from tierwise.search.compute_gate import GateDecision
 from tierwise.search.events import Listener, Started
+from tierwise.search.gates import GateDecision
 from tierwise.search.held_out import HeldOutTest, test
 from tierwise.search.problem import EscalationTarget, TierProblem, keeps_to_itself, of_tier
 from tierwise.search.proposals import ProposingRound, Rounds
@@ -70,7 +70,8 @@ class TierResult:
         compared = self.held_out.comparisons.get(self.chosen)
         if items < SMALL_TASK and compared is not None and choice.policy != self.baseline:
             said.append(
-                f"{items} items show little: of gains of {100 * compared.provable_gain:.0f} points of "
+                f"{items} items show little: of gains of {100 * compared.provable_gain:.0f} "
+                "points of "
                 "score the gate would prove four in five, of smaller ones fewer; more items, or "
                 "gate: advise and a trial beside the baseline, settle it"
             )

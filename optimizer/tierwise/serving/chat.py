@@ -36,8 +36,8 @@ SAME: Mapping[str, tuple[Any, ...]] = {
     "tool_choice": ("auto",),
     "response_format": ({"type": "text"},),
 }
-"""Taken where they are what the policy sends itself, as clients send them with each request; and the
-values here, which ask for nothing."""
+"""Taken where they are what the policy sends itself, as clients send them with each request; and
+the values here, which ask for nothing."""
 IGNORED = (
     "temperature",
     "top_p",
@@ -288,7 +288,8 @@ def _chat_inputs(request: ChatRequest, policy: PolicyFile) -> dict[str, Any]:
     if missing := [name for name in policy.inputs if name not in inputs]:
         raise ApiError(
             400,
-            f"the input {missing[0]!r} is missing: send it in 'inputs' (extra_body of OpenAI's client)",
+            f"the input {missing[0]!r} is missing: send it in 'inputs' (extra_body of OpenAI's "
+            "client)",
             param="inputs",
         )
     return inputs

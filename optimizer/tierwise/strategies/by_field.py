@@ -1,4 +1,5 @@
-"""Votes field by field: a strategy is stepped once for each field of an object, on that field alone.
+"""Votes field by field: a strategy is stepped once for each field of an object, on that field
+alone.
 
 An object's fields are elected apart: each by the strategy's own rule, over samples of which only
 that field's value is seen. More samples are asked for while any field wants some; the request ends

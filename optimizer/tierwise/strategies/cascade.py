@@ -71,7 +71,8 @@ class Cascade:
     }
     """What a search space says of it, with types: numbers of stages, samples of a stage, shares
     that
-    end one. Its variants, weights and thresholds follow from the samples (``search.cascades``)."""
+    end one. Its variants, weights and thresholds follow from the samples
+    (``search.allocation``)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.stages, tuple) or not self.stages:

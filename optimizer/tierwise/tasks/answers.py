@@ -59,7 +59,8 @@ _OF_OTHERS = re.compile(
 )
 _REASON = re.compile(r" (?:because|since|as|is|which|for|due|given|would|[-–—(])")
 _DENIED = re.compile(
-    r" (?:(?:is|was|can|could|would|does)(?: ?not|n't)\b|(?:is|was) (?:incorrect|wrong|false|unlikely))"
+    r" (?:(?:is|was|can|could|would|does)(?: ?not|n't)\b|(?:is|was) "
+    "(?:incorrect|wrong|false|unlikely))"
 )
 _NOT = re.compile(r"\b(?:not|neither|nor|none|never)\b|n't\b", re.IGNORECASE)
 _END = re.compile(
@@ -75,7 +76,8 @@ _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 
 _YES = ("yes", "true", "y")
 _YES_OR_NO = re.compile(
-    r"\W*(?:(?:so|thus|hence|therefore|in conclusion|overall|it|it's|that|this|the|my|statement|claim"
+    r"\W*(?:(?:so|thus|hence|therefore|in "
+    "conclusion|overall|it|it's|that|this|the|my|statement|claim"
     r"|is|be|would|must|should|answer|clearly|probably|definitely|certainly|most|likely|almost"
     r"|simply|actually|an?(?: \w+)?)\W+)*?"
     r"(yes|true|y|no|false|n)\b(?P<rest>.*)",
@@ -221,9 +223,9 @@ class AnswerSpec:
     a function of one's own, which is kept by name and never part of a policy (``user_code.py``).
     ``returns`` says what a served policy hands out: the text or the answer.
 
-    Of JSON, ``schema`` is what an answer must keep to (a JSON Schema or a pydantic model; it is kept
-    as text), else it is an abstention; ``fields`` are those that count, all of a schema's where none
-    are named. Where fields are known they are voted on one by one (``vote="fields"``).
+    Of JSON, ``schema`` is what an answer must keep to (a JSON Schema or a pydantic model; it is
+    kept as text), else it is an abstention; ``fields`` are those that count, all of a schema's
+    where none are named. Where fields are known they are voted on one by one (``vote="fields"``).
     """
 
     regex: str | tuple[str, ...] | None = None

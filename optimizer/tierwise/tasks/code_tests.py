@@ -92,7 +92,8 @@ def check_allowed() -> None:
     """Raise InputError unless running a model's code was asked for."""
     if os.environ.get(ALLOWED) != "1":
         raise InputError(
-            "the metric code_tests runs code that a model wrote, as a process of yours: allow it by "
+            "the metric code_tests runs code that a model wrote, as a process of yours: allow it "
+            "by "
             f"--run-code, or by {ALLOWED}=1 in the environment"
         )
 

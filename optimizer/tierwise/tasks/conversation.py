@@ -25,7 +25,8 @@ class ChatMessage(NamedTuple):
 
 
 class Conversation(NamedTuple):
-    """A chat in its parts: what the system says first, the messages between, the last of the user."""
+    """A chat in its parts: what the system says first, the messages between, the last of the
+    user."""
 
     system: tuple[ChatMessage, ...]
     before: tuple[ChatMessage, ...]

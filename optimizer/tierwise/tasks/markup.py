@@ -94,7 +94,8 @@ def without_emphasis(text: str) -> str:
 
 @functools.lru_cache(maxsize=512)
 def linear_regex(pattern: str, where: str, loc: Loc = ()) -> Any:
-    """``pattern`` compiled by RE2, which runs in linear time whatever the text; ``where`` it stands.
+    """``pattern`` compiled by RE2, which runs in linear time whatever the text; ``where`` it
+    stands.
 
     Raises:
         InputError: it is no such pattern.
@@ -108,7 +109,8 @@ def linear_regex(pattern: str, where: str, loc: Loc = ()) -> Any:
     except re2.error as error:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
         raise InputError(
-            f"{where} {pattern!r} is not a regular expression that runs in linear time (RE2 syntax: "
+            f"{where} {pattern!r} is not a regular expression that runs in linear time (RE2 "
+            "syntax: "
             f"no look-around, no back-references): {reason}",
             loc=loc,
         ) from None

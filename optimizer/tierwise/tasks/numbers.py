@@ -52,7 +52,8 @@ _ABOUT = re.compile(
 _WHICH_IS = re.compile(r", which (?:is|equals|gives|makes) ")
 _SENTENCE = re.compile(
     r"(?!.*(?:\?|\b(?:how|what|which|not|never|neither|no|none|or|if|between|than|least|most|up|over|under|step|see|part"
-    r"|question|equation|case|option|figure)\b|n't\b|[<>≤≥±]))[A-Z][^\d:=(]{3,60} (\S{0,3}\d\S*(?: \S+)?)[^\d=]*",
+    r"|question|equation|case|option|figure)\b|n't\b|[<>≤≥±]))[A-Z][^\d:=(]{3,60} "
+    r"(\S{0,3}\d\S*(?: \S+)?)[^\d=]*",
     re.IGNORECASE,
 )
 """A sentence with one number in it; ``Tom sold 72 clips``."""

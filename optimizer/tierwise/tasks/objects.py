@@ -71,7 +71,8 @@ ABSENT = ""
 
 
 def field_values(canonical: str, fields: Sequence[str]) -> tuple[str, ...]:
-    """The canonical value of each field of a canonical JSON object; ``ABSENT`` where there is none."""
+    """The canonical value of each field of a canonical JSON object; ``ABSENT`` where there is
+    none."""
     found = json.loads(canonical)
     return tuple(json_text(found[name]) if name in found else ABSENT for name in fields)
 

@@ -176,7 +176,8 @@ def ballot_fault(answer: AnswerSpec, metric: object) -> InputError | None:
     if not answer.ballots or metric not in (RECORDED, JUDGED):
         return None
     return InputError(
-        f"votes field by field may elect an object that no sample is, and the metric {metric!r} has "
+        f"votes field by field may elect an object that no sample is, and the metric {metric!r} "
+        "has "
         "scores of samples alone: set answer.vote: whole, or a metric that scores any answer",
         loc=("answer",),
     )
@@ -207,7 +208,8 @@ def assign_splits(
         split[sha] = name
     fewest = min(FEWEST_IN_SPLIT, len(split) // 3)
     for name in ("test", "validation"):
-        # Hashes are sorted: the last of validation are the nearest to test, the first of test to it.
+        # Hashes are sorted: the last of validation are the nearest to test, the first of test to
+        # it.
         others = [sha for sha in split if split[sha] != name]
         others = others[::-1] if name == "test" else others
         have = len(split) - len(others)

@@ -103,7 +103,8 @@ def _checked(function: Callable[[str], Any], path: Path | None, name: str, raw: 
         raise user_fault(error, path, f"{name} failed on the answer {raw[:60]!r}") from None
     if found is not None and not isinstance(found, str):
         raise InputError(
-            f"{name} gives the canonical answer as text, or None; of {raw[:60]!r} it gave {found!r}",
+            f"{name} gives the canonical answer as text, or None; of {raw[:60]!r} it gave "
+            f"{found!r}",
             path=path,
         )
     return found or None

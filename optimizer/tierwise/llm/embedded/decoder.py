@@ -1,8 +1,8 @@
 """The embedded decoder in numpy: weights on disk, the cache of keys and values, the forward pass.
 
-Pre-norm, RoPE, QK-norm, ReLU² MLP of four widths, untied head, no biases. Queries and keys have unit
-root mean square, so a score is at most 1.5·sqrt(head width) and the softmax needs no maximum. The
-torch model that trained the weights is ``tools/embedded/model.py``.
+Pre-norm, RoPE, QK-norm, ReLU² MLP of four widths, untied head, no biases. Queries and keys have
+unit root mean square, so a score is at most 1.5·sqrt(head width) and the softmax needs no maximum.
+The torch model that trained the weights is ``tools/embedded/model.py``.
 
 Rows are padded on the left: RoPE depends on differences of positions alone, so all rows of a batch
 write their next key into the same place of the cache.
@@ -81,7 +81,8 @@ def _parsed(name: str, content: bytes, path: Path) -> Checkpoint:
 
 
 CACHE_GROWTH = 32
-"""Places by which the cache grows. Most samples end within as many, and rows that have ended are not
+"""Places by which the cache grows. Most samples end within as many, and rows that have ended are
+not
 copied: room for the longest sample would be memory that most batches clear for nothing."""
 
 

@@ -140,7 +140,8 @@ def _row(
 
 
 def _without_copies(samples: list[LoggedSample], notes: list[str]) -> list[LoggedSample]:
-    """The samples that were really sampled: cached answers are copies, and so are those of a fixed seed.
+    """The samples that were really sampled: cached answers are copies, and so are those of a fixed
+    seed.
 
     A variant's samples are of a fixed seed where it has several on at least five items and they
     agree to the letter on each, at a temperature above 0, and are no labels or numbers, which may

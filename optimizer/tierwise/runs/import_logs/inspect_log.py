@@ -123,7 +123,8 @@ _INSPECT_GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 
 
 def read_inspect(files: Sequence[Path], options: LogOptions) -> ReadLog:
-    """Samples of ``.eval`` files (by inspect_ai itself) and ``.json`` ones: an epoch is a sample."""
+    """Samples of ``.eval`` files (by inspect_ai itself) and ``.json`` ones: an epoch is a
+    sample."""
     log = ReadLog([])
     labels: dict[str, str] = {}
     for path in files:
