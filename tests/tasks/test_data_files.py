@@ -13,7 +13,8 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.tasks import AnswerSpec
-from tierwise.tasks.data_files import Fields, columns_of, header_doubt, load_items, notes_on
+from tierwise.tasks.data_files import columns_of, header_doubt, load_items, notes_on
+from tierwise.tasks.items import Fields
 from tierwise.tasks.metrics import METRICS
 
 CHOICE = AnswerSpec(None, "last", "choice")

@@ -16,7 +16,7 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.tasks import Item, Task
-from tierwise.tasks.data_files import Fields
+from tierwise.tasks.items import Fields
 from tierwise.tasks.rows import columns_in, items_in
 
 ROWS = [{"q": "1 + 1", "a": 2}, {"q": "2 + 2", "a": 4}, {"q": "3 + 3", "a": 6}]

@@ -83,14 +83,14 @@ def test_an_unknown_unit_is_refused_and_a_missing_library_named(monkeypatch) -> 
         AnswerSpec(normalise="text", units="km")
     with pytest.raises(InputError, match="'flurbs' is no unit"):
         named_metric({"numeric": {"units": "flurbs"}}, KM)
-    from tierwise.tasks import units
+    from tierwise.tasks import numbers
 
-    units._registry.cache_clear()
+    numbers._registry.cache_clear()
     monkeypatch.setitem(sys.modules, "pint", None)
-    units._unit.cache_clear()
+    numbers._unit.cache_clear()
     with pytest.raises(InputError, match=r"tierwise\[units\]"):
         AnswerSpec(normalise="number", units="mile")
-    units._registry.cache_clear()
+    numbers._registry.cache_clear()
 
 
 def test_a_task_with_units() -> None:

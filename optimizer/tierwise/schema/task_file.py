@@ -29,7 +29,7 @@ from tierwise.tasks import (
     Task,
     named_metric,
 )
-from tierwise.tasks.data_files import Fields
+from tierwise.tasks.items import Fields
 from tierwise.tasks.task import DEFAULT_SHARES, ballot_fault
 
 AS_WRITTEN = AnswerSpec(normalise="none")

@@ -1,7 +1,7 @@
 """Items, splits, the reading of answers, metrics (which alone see gold) and verifiers."""
 
 from tierwise.tasks.answers import NORMALISERS, AnswerSpec
-from tierwise.tasks.item import Item
+from tierwise.tasks.items import Item
 from tierwise.tasks.metrics import (
     JUDGED,
     METRICS,

@@ -17,7 +17,13 @@ from typing import Any, Literal
 from tierwise.errors import InputError, unknown_name
 from tierwise.tasks.latex import canonical_latex
 from tierwise.tasks.markup import linear_regex, plain_signs, unwrapped, without_emphasis
-from tierwise.tasks.numbers import canonical_integer, canonical_number, rounded
+from tierwise.tasks.numbers import (
+    canonical_integer,
+    canonical_number,
+    canonical_quantity,
+    check_unit,
+    rounded,
+)
 from tierwise.tasks.objects import (
     canonical_json,
     checked_schema,
@@ -27,7 +33,6 @@ from tierwise.tasks.objects import (
     schema_fields,
 )
 from tierwise.tasks.tool_calls import canonical_tool_calls
-from tierwise.tasks.units import canonical_quantity, check_unit
 from tierwise.tasks.user_code import PYTHON, bind_function, bound_normaliser
 
 _THOUGHT = re.compile(r".*</think(?:ing)?>\s*(?=\S)", re.DOTALL)
@@ -219,7 +224,7 @@ class AnswerSpec:
     Patterns see full-width letters, other scripts' digits and typographic punctuation as their
     ASCII signs. ``regex=None`` takes the whole text. With ``digits`` numbers are rounded to so many
     significant digits, so that votes take near ones for one answer. With ``units`` numbers are
-    those of a quantity in this unit (``units.py``). ``normalise`` is a name of ``NORMALISERS``, or
+    those of a quantity in this unit . ``normalise`` is a name of ``NORMALISERS``, or
     a function of one's own, which is kept by name and never part of a policy (``user_code.py``).
     ``returns`` says what a served policy hands out: the text or the answer.
 

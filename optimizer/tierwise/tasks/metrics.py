@@ -22,12 +22,11 @@ from typing import Any, NamedTuple
 from tierwise.errors import InputError, UnsupportedError, unknown_name
 from tierwise.tasks.answers import AnswerSpec, canonical_labels, canonical_text
 from tierwise.tasks.code_tests import code_in, passes
-from tierwise.tasks.item import Item
+from tierwise.tasks.items import Item
 from tierwise.tasks.latex import latex_equal, require_math_verify
 from tierwise.tasks.markup import plain_signs
-from tierwise.tasks.numbers import canonical_number
+from tierwise.tasks.numbers import canonical_number, canonical_quantity, check_unit
 from tierwise.tasks.objects import canonical_json
-from tierwise.tasks.units import canonical_quantity, check_unit
 from tierwise.tasks.user_code import load_function, user_fault
 
 Metric = Callable[[str | None, Item], float]

@@ -1,14 +1,20 @@
-"""Numbers as people write them: signs, currencies, separators, fractions, units, percent."""
+"""Numbers as people write them: signs, currencies, separators, fractions, units, percent.
+
+Conversion between units is by pint (the extra ``tierwise[units]``). pint is given one unit at a
+time, in few plain characters: what a model writes is never evaluated as an expression.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from tierwise.errors import InputError
 from tierwise.tasks.markup import unwrapped, without_emphasis
 
 _CURRENCY = (
@@ -94,7 +100,7 @@ def canonical_number(raw: str) -> str | None:
     return None
 
 
-def numbers_with_units(raw: str) -> Iterator[tuple[Fraction, str]]:
+def _numbers_with_units(raw: str) -> Iterator[tuple[Fraction, str]]:
     """Each number that ``raw`` may say, with the unit behind it as it is written, or ``""``."""
     for part in _parts(_plain(raw)):
         if (found := _number(part)) is not None:
@@ -145,7 +151,7 @@ class _Number(NamedTuple):
 def _quantity(text: str) -> str | None:
     found = _number(text)
     scale = None if found is None else _scale(found.unit, found.currency)
-    return None if found is None or scale is None else written_number(found.value * scale)
+    return None if found is None or scale is None else _written(found.value * scale)
 
 
 def _number(text: str) -> _Number | None:
@@ -179,7 +185,7 @@ def _number(text: str) -> _Number | None:
     return _Number(sign * value, match["unit"], bool(match["currency"]))
 
 
-def written_number(value: Fraction) -> str:
+def _written(value: Fraction) -> str:
     """``value`` as a decimal, or as ``p/q`` where it has no end as one."""
     rest = value.denominator
     for prime in (2, 5):
@@ -202,7 +208,7 @@ def rounded(number: str, digits: int) -> str:
         return number
     most = (Decimal(value.numerator) / Decimal(value.denominator)).adjusted()
     unit = Fraction(10) ** (most - digits + 1)
-    return written_number(round(value / unit) * unit)
+    return _written(round(value / unit) * unit)
 
 
 def canonical_integer(raw: str) -> str | None:
@@ -229,3 +235,74 @@ def _scale(unit: str, currency: bool) -> int | None:
         if plain in _NOT_UNITS or (plain and not _WORD.fullmatch(plain)):
             return None
     return scale
+
+
+# --- units -------------------------------------------------------------------------------------
+
+_CONVERTED_DIGITS = 15
+"""Significant digits that a converted number keeps."""
+
+_UNIT_NAME = re.compile(r"[^\W\d_°µΩ%]{0,30}[°µΩ%]?(?:[\w°µΩ%²³⁻·*/^(). -]{0,40})")
+_LONG_POWER = re.compile(r"\d{3}")
+
+
+def canonical_quantity(raw: str, unit: str) -> str | None:
+    """The number of ``raw`` in ``unit``; a number without a unit is in it already.
+
+    None where there is no single number, or its unit is unknown or of another kind.
+    """
+    for value, said in _numbers_with_units(raw):
+        if not said:
+            return _written(value)
+        number = _converted(value, said, unit)
+        if number is not None:
+            return number
+    return None
+
+
+def check_unit(unit: str) -> None:
+    """Raise InputError unless ``unit`` is one that pint knows, and pint is there."""
+    if _unit(unit) is None:
+        raise InputError(
+            f"answer.units {unit!r} is no unit that pint knows, such as km, kg, m/s or degC",
+            loc=("units",),
+        )
+
+
+@functools.cache
+def _registry() -> Any:
+    try:
+        import pint
+    except ImportError:
+        raise InputError(
+            "numbers with units need pint: pip install 'tierwise[units]'", loc=("units",)
+        ) from None
+    return pint.UnitRegistry(non_int_type=Fraction, cache_folder=None)
+
+
+@functools.lru_cache(maxsize=4096)
+def _unit(text: str) -> Any:
+    """The unit that a text names; None where it names none."""
+    registry = _registry()
+    text = text.strip().rstrip(".")
+    if not _UNIT_NAME.fullmatch(text) or _LONG_POWER.search(text):
+        return None
+    try:
+        return registry.parse_units(text)
+    except Exception:  # noqa: BLE001  pint's parser raises whatever it meets: tokens, zero, names
+        return None
+
+
+def _converted(value: Fraction, said: str, unit: str) -> str | None:
+    found, wanted = _unit(said), _unit(unit)
+    if found is None or wanted is None:
+        return None
+    try:
+        number = _registry().Quantity(value, found).to(wanted).magnitude
+    except Exception:  # noqa: BLE001  units of another kind, and offsets in products of units
+        return None
+    exact = Fraction(number)
+    with localcontext() as context:
+        context.prec = _CONVERTED_DIGITS
+        shown = Decimal(exact.numerator) / Decimal(exact.denominator)
+    return _written(Fraction(shown))

@@ -13,8 +13,7 @@ from typing import Any
 
 from tierwise.errors import InputError, raise_any
 from tierwise.tasks.answers import AnswerSpec
-from tierwise.tasks.data_files import Fields, items_of_rows
-from tierwise.tasks.item import Item
+from tierwise.tasks.items import Fields, Item, items_of_rows
 
 
 def items_in(

@@ -13,8 +13,8 @@ from typing import Any, Self
 from tierwise.errors import InputError, unknown_name
 from tierwise.tasks.answers import AnswerSpec
 from tierwise.tasks.conversation import conversation
-from tierwise.tasks.data_files import Fields, load_items
-from tierwise.tasks.item import Item
+from tierwise.tasks.data_files import load_items
+from tierwise.tasks.items import Fields, Item
 from tierwise.tasks.metrics import JUDGED, METRICS, RECORDED, Metric, callable_metric, named_metric
 from tierwise.tasks.verifiers import VERIFIERS
 

@@ -20,7 +20,8 @@ from tierwise.runs.import_logs.form import (
     json_rows,
     read_log_as,
 )
-from tierwise.tasks.data_files import Fields, load_items
+from tierwise.tasks.data_files import load_items
+from tierwise.tasks.items import Fields
 
 
 def _json_inside(value: Any) -> Any:
