@@ -24,8 +24,8 @@ from tierwise.evaluation import ABSTAINED, Evaluator, Permutations, SampleTable,
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.llm.recorded import Recording, recorded_tier
 from tierwise.pool import Account, Buyer, SamplePool, Supply
-from tierwise.pool.recorded import recorded_table
 from tierwise.runs.inputs import load_space, load_task
+from tierwise.runs.recorded_samples import recorded_table
 from tierwise.schema import Policy, Price, UsageLimits, Variant
 from tierwise.search.selection import balanced_utility
 from tierwise.search.variants import candidate_variants

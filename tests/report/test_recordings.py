@@ -12,7 +12,8 @@ from tierwise.analysis.prompts import rank_prompts
 from tierwise.llm.models import resolve_tier
 from tierwise.llm.recorded import Recording
 from tierwise.runs import load_task
-from tierwise.runs.recordings import RecordedSamples, recorded_depth
+from tierwise.runs.recorded_depth import recorded_depth
+from tierwise.runs.recorded_samples import RecordedSamples
 from tierwise.schema import Price
 
 FOLDER = Path(__file__).parents[3] / "shared" / "recordings"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.running import Cli
 from tierwise.errors import InputError
-from tierwise.runs.import_items import read_items
+from tierwise.runs.imports.data_sets import read_items
 from tierwise.runs.inputs import load_task
 
 PROMPTFOO = """

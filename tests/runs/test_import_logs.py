@@ -14,7 +14,7 @@ import pytest
 from tests.cli.running import Cli
 from tierwise.errors import InputError
 from tierwise.llm.recorded import Recording
-from tierwise.runs.import_logs import LogOptions, import_logs
+from tierwise.runs.imports.logs import LogOptions, import_logs
 from tierwise.runs.inputs import load_task
 from tierwise.schema import load_job
 
@@ -101,7 +101,7 @@ def test_what_a_cache_answered_is_left_out_and_said(tmp_path: Path) -> None:
         ("promptfoo", b'[{"vars": {}}]', "prompt: "),
         ("inspect", b"PK\x03\x04 not a zip", "no inspect log"),
         ("lm-eval", b'{"doc_id": 1}\n', "doc: "),
-        ("lm-eval", b"\xff\xfe", "not JSON"),
+        ("lm-eval", b"\xff\xfe", "not UTF-8"),
         ("harness", b"{}", "known: inspect, litellm, lm-eval, promptfoo"),
         ("promptfoo", b"[]", "no completions"),
     ],

@@ -9,7 +9,7 @@ import pytest
 
 from tests.runs.recorded_jobs import Lines, sample, tuned, whole
 from tierwise.errors import InputError
-from tierwise.runs.recordings import RecordedDepth
+from tierwise.runs.recorded_depth import RecordedDepth
 from tierwise.runs.tune import TuneResult
 from tierwise.schema import Variant
 from tierwise.search.samples import samples_needed

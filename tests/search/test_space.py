@@ -15,7 +15,7 @@ from tests.search.worlds import DIMS, EVERY, VARIANTS, table
 from tierwise.difficulty import signal_of
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.runs import check, load_space
-from tierwise.runs.recordings import scores_of
+from tierwise.runs.recorded_depth import scores_of
 from tierwise.schema import Difficulty, Price, Probe, Recipe, StrategySpec, Tier
 from tierwise.schema.result import Proposal
 from tierwise.search.space import Dimensions, offered, parameters_of, policy_of, thresholds

@@ -22,13 +22,8 @@ from tierwise.pool import Account, Buyer, Library, SamplePool, Supply
 from tierwise.retrieval import open_for_task
 from tierwise.runs import load_space
 from tierwise.runs.prepare import prepare
-from tierwise.runs.recordings import (
-    Trajectories,
-    check_queries,
-    library_from,
-    recorded_depth,
-    recorded_space,
-)
+from tierwise.runs.recorded_depth import check_queries, recorded_depth, recorded_space
+from tierwise.runs.recorded_samples import Trajectories, library_from
 from tierwise.runs.tune import replay as replay_run
 from tierwise.runs.tune import tune
 from tierwise.schema import (

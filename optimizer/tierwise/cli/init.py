@@ -169,8 +169,8 @@ def scaffold_from(
     Raises:
         InputError: as ``scaffold``, or the source holds no item with a right answer.
     """
-    from tierwise.runs.import_items import TARGET as TARGET_FIELD
-    from tierwise.runs.import_items import read_items
+    from tierwise.runs.imports.data_sets import TARGET as TARGET_FIELD
+    from tierwise.runs.imports.data_sets import read_items
 
     found = read_items(kind, path)
     with tempfile.TemporaryDirectory() as temporary:

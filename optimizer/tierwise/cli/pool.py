@@ -90,7 +90,7 @@ def _export(path: Path, out: Path, model: str) -> None:
     """
     from tierwise.pool import RunDir, SamplePool
     from tierwise.pool.maintenance import export_lines
-    from tierwise.runs.recordings import request_names
+    from tierwise.runs.tiers import request_names
 
     names = request_names(RunDir.open(path)) if path.is_dir() else {}
     with SamplePool.open(_file(path), read_only=True) as pool:
@@ -136,7 +136,7 @@ def _import(
     """
     if kind is not None:
         from tierwise.errors import printable
-        from tierwise.runs.import_logs import LogOptions, import_logs
+        from tierwise.runs.imports.logs import LogOptions, import_logs
 
         if out is None:
             raise click.UsageError("--from needs the folder to write: --out FOLDER")

@@ -62,7 +62,7 @@ from tierwise.proposals import (
 )
 from tierwise.proposals.dspy_lm import TierEngine, proposers_lm
 from tierwise.proposals.proposers import demonstration_of
-from tierwise.runs.proposing import FIRST, PROPOSER, first_cap, save_proposed
+from tierwise.runs.run_proposals import FIRST, PROPOSER, first_cap, save_proposed
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import (
     Budget,
@@ -77,7 +77,7 @@ from tierwise.schema import (
 )
 from tierwise.schema.fields import check_name
 from tierwise.search.problem import SearchSize
-from tierwise.search.proposals import Proposed
+from tierwise.search.proposal_rounds import Proposed
 from tierwise.tasks.task import DEFAULT_SHARES
 
 CHECKED_EXAMPLES = 8

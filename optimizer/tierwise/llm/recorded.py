@@ -382,6 +382,11 @@ class Recording:
             for variant, by_item in {**self.samples, **begun}.items()
         }
 
+    @functools.cached_property
+    def all_samples(self) -> list[RecordedSample]:
+        """Every plain answer."""
+        return [d for of in self.samples.values() for by in of.values() for d in by.values()]
+
     def lacks(self, node: Variant, item_id: str, samples: int) -> bool:
         """Whether one of the first ``samples`` chains of an item goes on to ``node``,
         unrecorded."""
@@ -404,8 +409,7 @@ class Recording:
     @property
     def has_logprobs(self) -> bool:
         """Every sample that did not fail carries a mean log-probability."""
-        samples = (d for of in self.samples.values() for by in of.values() for d in by.values())
-        return all(d.mean_logprob is not None for d in samples if d.error is None)
+        return all(d.mean_logprob is not None for d in self.all_samples if d.error is None)
 
     @property
     def prompts(self) -> tuple[PromptTemplate, ...]:

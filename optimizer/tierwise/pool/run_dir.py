@@ -79,7 +79,7 @@ class RunDir:
 
     @property
     def studied(self) -> Studied:
-        """What a finished search left for a later one, by tier; see ``runs.studied``."""
+        """What a finished search left for a later one, by tier; see ``runs.tiers``."""
         try:
             return from_json(self.path / STUDIED, Studied)
         except FileNotFoundError:

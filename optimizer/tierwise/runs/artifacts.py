@@ -30,7 +30,7 @@ from tierwise.pool.judging import remarks_on_judge
 from tierwise.pool.reading import Purchase
 from tierwise.pool.run_dir import STUDIED, RunDir
 from tierwise.runs.prepare import Prepared
-from tierwise.runs.studied import entry
+from tierwise.runs.tiers import studied_entry
 from tierwise.schema import Job, Limits, Policy, PolicyFile, PromptTemplate, TaskRef
 from tierwise.schema.job import GateMode
 from tierwise.schema.prompt import turns_used
@@ -132,7 +132,7 @@ def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOu
     study_rounds = [g for found in results.found.values() for g in found.study_rounds]
     run.write(run.journal.name, journal_of(study_rounds))
     studied = {
-        name: entry(
+        name: studied_entry(
             f.problem.before,
             f.problem.before.study_rounds + len(f.study_rounds),
             [trial.proposal for trial in f.study_rounds[-1].front()],

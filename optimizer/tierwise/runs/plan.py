@@ -24,10 +24,9 @@ from tierwise.pool.judging import JUDGE
 from tierwise.pool.run_dir import RunDir
 from tierwise.proposals.proposers import SHOWN_FAILURES
 from tierwise.retrieval import usual_bytes
-from tierwise.runs.judging import JudgingUsage, judging_usage, verifying_usage
-from tierwise.runs.prepare import Prepared, share_of
-from tierwise.runs.proposing import PROPOSER, book_of, first_cap, proposer_of, tier_cap
-from tierwise.runs.recordings import scores_of
+from tierwise.runs.prepare import JudgingUsage, Prepared, judging_usage, share_of, verifying_usage
+from tierwise.runs.recorded_depth import scores_of
+from tierwise.runs.run_proposals import PROPOSER, book_of, first_cap, proposer_of, tier_cap
 from tierwise.schema import Budget, Job, Tier, Usage, UsageLimits, Variant
 from tierwise.schema.result import PLAN_SCHEMA, PlannedStage, PlannedTier, RunPlan, UsageTotals
 from tierwise.schema.space import SearchSpace

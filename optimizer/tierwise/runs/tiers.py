@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -10,25 +11,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tierwise.errors import InputError
-from tierwise.llm import Remarking
+from tierwise.llm import Remarking, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
 from tierwise.pool import Account, Buyer, Library, Remarked, SamplePool, Supply
 from tierwise.pool.judging import JUDGE, Judging, remarks_on_judge
+from tierwise.pool.maintenance import RequestName
+from tierwise.pool.run_dir import RunDir
 from tierwise.retrieval import identity_among, open_for_task
-from tierwise.runs.judging import judging_usage, verifying_usage
-from tierwise.runs.prepare import JUDGE_ADDRESS, VERIFIER_ADDRESS, Prepared, share_of
-from tierwise.runs.proposing import Desk
-from tierwise.runs.recordings import (
+from tierwise.runs.prepare import (
+    JUDGE_ADDRESS,
+    VERIFIER_ADDRESS,
+    Prepared,
+    judging_usage,
+    prepare,
+    share_of,
+    verifying_usage,
+)
+from tierwise.runs.recorded_depth import (
     FREE,
-    Meter,
-    MeteredSamples,
     RecordedDepth,
-    RecordedSamples,
-    Trajectories,
     check_queries,
-    fingerprint,
-    library_from,
     recorded_baseline,
     recorded_cost,
     recorded_depth,
@@ -36,13 +39,27 @@ from tierwise.runs.recordings import (
     recorded_variants,
     scores_of,
 )
-from tierwise.runs.studied import before
+from tierwise.runs.recorded_samples import (
+    Meter,
+    MeteredSamples,
+    RecordedSamples,
+    Trajectories,
+    fingerprint,
+    library_from,
+)
+from tierwise.runs.run_proposals import FOLDER, RunProposals, load_proposed
 from tierwise.schema import PromptTemplate, Tier, Usage, UsageLimits
-from tierwise.schema.result import JudgeSummary, Studied
+from tierwise.schema.result import JudgeSummary, Proposal, Studied, StudiedTier, StudyState
 from tierwise.search.budget import assumed_cost
 from tierwise.search.events import Listener
-from tierwise.search.problem import EscalationTarget, SampleCost, SearchSize, TierProblem
-from tierwise.search.proposals import Start
+from tierwise.search.problem import (
+    EarlierStudy,
+    EscalationTarget,
+    SampleCost,
+    SearchSize,
+    TierProblem,
+)
+from tierwise.search.proposal_rounds import Start
 from tierwise.search.space import offered, without_search
 from tierwise.search.tier import TierResult, search
 from tierwise.search.variants import Variants, with_mode_to_ask
@@ -55,7 +72,7 @@ class Searches:
     Attributes:
         run: names the run in the pool.
         replaying: nothing may be bought.
-        desk: where prompts are proposed, if the job asks for it.
+        proposals: where prompts are proposed, if the job asks for it.
         studied: what the folder holds of earlier searches.
         addresses: where the calls of a tier are sent, or were; the environment says so of a tier
             that is not among them.
@@ -69,7 +86,7 @@ class Searches:
     listener: Listener
     search_size: SearchSize
     replaying: bool
-    desk: Desk | None = None
+    proposals: RunProposals | None = None
     studied: Studied = Studied({})
     addresses: Mapping[str, str] = field(default_factory=dict)
     deadline_s: float | None = None
@@ -149,13 +166,18 @@ def _on_a_provider(
             verifier=_verifier(searches, stack),
         )
         search_size, rounds = searches.search_size, None
-        if searches.desk is not None:
+        if searches.proposals is not None:
             start = Start(
-                searches.desk, buyer, prepared.space, baseline, search_size.reflect_items, job.seed
+                searches.proposals,
+                buyer,
+                prepared.space,
+                baseline,
+                search_size.reflect_items,
+                job.seed,
             )
             rounds = start.rounds()
             prompts = (*prompts, *rounds.made[0].prompts)
-            search_size = searches.desk.search_size(search_size)
+            search_size = searches.proposals.search_size(search_size)
         variants = prepared.variants(tier, baseline, prompts)
         buyer.prompts |= variants.prompts
         assumed = assumed_cost(tier, variants.candidates, _prompt_bytes(buyer, variants))
@@ -286,7 +308,7 @@ def _begun(
     problem: TierProblem, studied: Studied, targets: Sequence[EscalationTarget]
 ) -> TierProblem:
     """With what the search begins from, and the tiers that it may escalate to."""
-    began = before(studied, problem.tier.name, problem.variants.prompts)
+    began = begun_from(studied, problem.tier.name, problem.variants.prompts)
     return replace(problem, before=began, study_rounds=began.study_rounds, targets=tuple(targets))
 
 
@@ -325,3 +347,82 @@ def _prompt_bytes(buyer: Buyer, variants: Variants) -> float:
     first = buyer.task.splits["validation"][0]
     requests = [buyer.request(variant, first) for variant in variants.candidates]
     return sum(request.prompt_bytes for request in requests) / len(requests)
+
+
+# --- what a run's folder knows of an earlier search -----------------------------------------------
+#
+# An Optuna study refuses new choices, and a front is read from one table. So when a prompt was
+# added and the same command is run again, the tier is searched in new study rounds: they count on
+# from the earlier ones, judge its front again as their first trials, and buy only what is new. The
+# folder keeps what they began from, so that a resumed or replayed run begins from the same.
+
+
+def begun_from(studied: Studied, tier: str, prompts: Mapping[str, PromptTemplate]) -> EarlierStudy:
+    """What the search over ``prompts`` begins from; ``studied`` is what the folder holds.
+
+    Raises:
+        InputError: a prompt has another text than it had: an id stands for a text for ever.
+    """
+    now = {name: _text_mark(prompt) for name, prompt in sorted(prompts.items())}
+    known = studied.tiers.get(tier)
+    if known is None:
+        return EarlierStudy(now)
+    if known.prompts == now:
+        return EarlierStudy(now, known.before.study_rounds, known.before.front)
+    for name, mark in known.prompts.items():
+        if now.get(name, mark) != mark:
+            raise InputError(
+                f"prompt {name!r} has another text than when this folder was tuned; a changed text "
+                "is a new id (or begin anew with --fresh)"
+            )
+    return EarlierStudy(now, known.study_rounds, known.front)
+
+
+def studied_entry(began: EarlierStudy, study_rounds: int, front: Sequence[Proposal]) -> StudiedTier:
+    """What the folder keeps of a tier that was searched: for a later run, and for this one again.
+
+    Signals that ask the model or were fitted belong to their study, and are left out.
+    """
+    return StudiedTier(
+        study_rounds=study_rounds,
+        front=_written(front),
+        prompts=began.prompts,
+        before=StudyState(began.study_rounds, _written(began.proposals)),
+    )
+
+
+def _text_mark(prompt: PromptTemplate) -> str:
+    text = json.dumps([list(message) for message in prompt.messages], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _written(front: Sequence[Proposal]) -> tuple[Proposal, ...]:
+    return tuple(proposal for proposal in front if not proposal.difficulty.weights)
+
+
+# --- what a run asked for, for those who export its pool ------------------------------------------
+
+
+def request_names(run: RunDir) -> dict[str, RequestName]:
+    """What the run asked for, by request key: the first turns of its variants on all items.
+
+    Raises:
+        InputError: its task or space cannot be read any more.
+    """
+    prepared = prepare(run.job())
+    task, names = prepared.loaded.task, dict[str, RequestName]()
+    made = (load_proposed(run, file.stem) for file in sorted((run.path / FOLDER).glob("*.json")))
+    proposed = [prompt for one in made if one is not None for prompt in one.prompts]
+    for name, tier in prepared.tiers.items():
+        if kind_of(tier.model) == RECORDED or prepared.baseline is None:
+            continue
+        tier = with_mode_to_ask(tier, prepared.space)
+        prompts = (*prepared.loaded.prompts, *proposed)
+        variants = prepared.variants(tier, prepared.baseline, prompts)
+        for variant in variants.candidates:
+            prompt = variants.prompts[variant.prompt]
+            for item in task.items:
+                address = run.addresses.get(name, "")
+                asked = build_request(tier, prompt, variant, item.inputs, address)
+                names.setdefault(asked.key, RequestName(item, variant))
+    return names

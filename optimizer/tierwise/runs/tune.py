@@ -18,7 +18,7 @@ from tierwise.proposals import PromptProposer, TaskProposer
 from tierwise.runs.artifacts import Origin, RunResults, write_results
 from tierwise.runs.plan import plan, plan_file
 from tierwise.runs.prepare import Prepared, addresses_of, prepare
-from tierwise.runs.proposing import Desk, proposer_of
+from tierwise.runs.run_proposals import RunProposals, proposer_of
 from tierwise.runs.tiers import Searched, Searches, search_tier
 from tierwise.schema import Job, LoadedTask, Usage
 from tierwise.schema.policy_file import PolicyFile
@@ -117,9 +117,9 @@ def _run(
     seconds = prepared.job.budget.seconds
     deadline_s = None if seconds is None else monotonic() + seconds
     with SamplePool.open(run.pool, read_only=replaying) as pool:
-        desk = _desk(prepared, run, pool, proposer, replaying=replaying)
-        if desk is not None:
-            desk.first()  # the same for all tiers, so before they go on side by side
+        proposals = _proposals(prepared, run, pool, proposer, replaying=replaying)
+        if proposals is not None:
+            proposals.first()  # the same for all tiers, so before they go on side by side
         searches = Searches(
             prepared,
             pool,
@@ -127,7 +127,7 @@ def _run(
             listener,
             search_size,
             replaying,
-            desk,
+            proposals,
             addresses=run.addresses,
             studied=run.studied,
             deadline_s=deadline_s,
@@ -159,30 +159,30 @@ def _run(
             else pool.billed(run.run, name)
             for name in found
         }
-        proposals = None if desk is None else desk.summary()
+        proposed = None if proposals is None else proposals.summary()
     remarks = {name: (*prepared.remarks, *searched[name].remarks) for name in found}
     judges = {name: judge for name in found if (judge := searched[name].judge) is not None}
     results = RunResults(
-        found, _gates(found, judges), origins, billed, failed, proposals, remarks, judges
+        found, _gates(found, judges), origins, billed, failed, proposed, remarks, judges
     )
     written = write_results(run, prepared, results)
     return TuneResult(run, written.policies, written.summary, found, failed)
 
 
-def _desk(
+def _proposals(
     prepared: Prepared,
     run: RunDir,
     pool: SamplePool,
     proposer: PromptProposer | None,
     *,
     replaying: bool,
-) -> Desk | None:
+) -> RunProposals | None:
     """Where the job's proposals are made; None where it asks for none."""
     if prepared.job.proposals is None or prepared.baseline is None:
         return None
     loaded = prepared.loaded
     proposer = proposer or TaskProposer(loaded.task, prepared.baseline, loaded.prompts)
-    return Desk(run, pool, prepared.job, proposer, replaying)
+    return RunProposals(run, pool, prepared.job, proposer, replaying)
 
 
 def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, TierwiseError]]:

@@ -15,7 +15,7 @@ from tierwise.search.events import Listener, Started
 from tierwise.search.gates import GateDecision
 from tierwise.search.held_out import HeldOutTest, test
 from tierwise.search.problem import EscalationTarget, TierProblem, keeps_to_itself, of_tier
-from tierwise.search.proposals import ProposingRound, Rounds
+from tierwise.search.proposal_rounds import ProposingRound, Rounds
 from tierwise.search.samples import SampleLedger, Samples
 from tierwise.search.selection import Candidate, PointChoice, balanced_utility, out_of_reach
 from tierwise.search.stages import VariantAtOneSample, explore, measured_cost, select

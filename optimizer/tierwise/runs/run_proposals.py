@@ -21,7 +21,7 @@ from tierwise.proposals import CandidateRegistry, PromptProposer
 from tierwise.schema import Job, PromptTemplate, ProposalSpec, Tier, TierSpec, Usage, UsageLimits
 from tierwise.schema.result import ProposerUsage, from_json
 from tierwise.search.problem import SearchSize
-from tierwise.search.proposals import Asked, Proposed
+from tierwise.search.proposal_rounds import Asked, Proposed
 
 PROPOSER = "proposer"
 """The book of a run's pool for the first round; ``proposer/TIER`` is that of a tier's others."""
@@ -31,7 +31,7 @@ FIRST = "first"
 
 
 @dataclass(frozen=True)
-class Desk:
+class RunProposals:
     """The proposals of one run.
 
     Attributes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tierwise.errors import unknown_name
-from tierwise.runs.import_logs.form import (
+from tierwise.runs.imports.form import (
     Lenient,
     LoggedSample,
     LoggedText,

@@ -15,12 +15,12 @@ from tierwise.llm import Completion, Failure, LanguageModel, Request, Result
 from tierwise.llm.scripted import ScriptedModel, answering
 from tierwise.pool.run_dir import RunDir
 from tierwise.runs.artifacts import read_run, stage_usage
-from tierwise.runs.proposing import load_proposed
+from tierwise.runs.run_proposals import load_proposed
 from tierwise.runs.tune import TuneResult, replay, tune
 from tierwise.schema import Message, PolicyFile, Price, Tier, load_job
 from tierwise.schema.result import ProposalRound
 
-DESK = importlib.import_module("tierwise.runs.proposing")
+RUN_PROPOSALS = importlib.import_module("tierwise.runs.run_proposals")
 PLAN = importlib.import_module("tierwise.runs.plan")
 TUNE = importlib.import_module("tierwise.runs.tune")
 
@@ -105,8 +105,8 @@ def installed(patch: pytest.MonkeyPatch, says: Says) -> Proposer:
         Price(2.0, 8.0, as_of="2026-01"),
         {"direct": {"max_tokens": 300}},
     )
-    patch.setattr(DESK, "open_model", made.open)
-    for module in (DESK, TUNE, PLAN):
+    patch.setattr(RUN_PROPOSALS, "open_model", made.open)
+    for module in (RUN_PROPOSALS, TUNE, PLAN):
         patch.setattr(module, "proposer_of", lambda spec: tier)
     return made
 

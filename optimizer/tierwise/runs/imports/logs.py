@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.runs.import_logs.form import NO_OPTIONS, LoggedSample, LogOptions, ReadLog, or_default
-from tierwise.runs.import_logs.inspect_log import read_inspect
-from tierwise.runs.import_logs.litellm_calls import read_litellm
-from tierwise.runs.import_logs.lm_eval import read_lm_eval
-from tierwise.runs.import_logs.promptfoo import read_promptfoo
+from tierwise.runs.imports.form import LoggedSample, LogOptions, ReadLog, or_default
+from tierwise.runs.imports.inspect_log import read_inspect
+from tierwise.runs.imports.litellm_calls import read_litellm
+from tierwise.runs.imports.lm_eval import read_lm_eval
+from tierwise.runs.imports.promptfoo import read_promptfoo
 from tierwise.schema import Price
 from tierwise.schema.files import write_whole, writing
 from tierwise.schema.yaml_io import dump
@@ -46,7 +46,7 @@ class Imported(NamedTuple):
 
 
 def import_logs(
-    kind: str, files: Sequence[Path], folder: Path, options: LogOptions = NO_OPTIONS
+    kind: str, files: Sequence[Path], folder: Path, options: LogOptions | None = None
 ) -> Imported:
     """Write ``folder`` with a recording of the logs, its task and a job that tunes on it.
 
@@ -59,7 +59,7 @@ def import_logs(
         raise unknown_name("kind of log", kind, READERS)
     if folder.exists():
         raise InputError(f"{folder} exists; choose another folder, nothing is overwritten")
-    log = reader(files, options)
+    log = reader(files, options or LogOptions())
     if not log.samples:
         raise InputError("there are no completions in it", path=files[0])
     return _write(log, folder)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from tierwise.errors import InputError
-from tierwise.runs.import_logs.form import (
+from tierwise.runs.imports.form import (
     Lenient,
     LoggedMessage,
     LoggedSample,

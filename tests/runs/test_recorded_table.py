@@ -10,7 +10,7 @@ import pytest
 from tierwise.errors import UnsupportedError
 from tierwise.llm.models import resolve_tier
 from tierwise.llm.recorded import Coverage, Recording, recorded_tier
-from tierwise.pool.recorded import recorded_table
+from tierwise.runs.recorded_samples import recorded_table
 from tierwise.schema import Price, Variant
 from tierwise.tasks import METRICS, AnswerSpec
 

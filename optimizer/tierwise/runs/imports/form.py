@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from tierwise.errors import InputError
+from tierwise.llm.recorded import json_lines
 from tierwise.tasks import AnswerSpec
 
 _T = TypeVar("_T")
@@ -49,9 +50,6 @@ class LogOptions(NamedTuple):
     target: str = "target"
 
 
-NO_OPTIONS = LogOptions()
-
-
 @dataclass
 class ReadLog:
     """The samples of some logs, how answers are read where samples have no score, and notes."""
@@ -63,8 +61,6 @@ class ReadLog:
 
 # The forms of the logs: only what is read of them, and lenient, since other tools write them.
 
-_LENIENT = ConfigDict(extra="ignore")
-
 
 def listed(value: Any) -> Any:
     """An empty list for a null, which other tools write where there is nothing."""
@@ -75,7 +71,7 @@ class Lenient:
     """Base of what is read from other tools' files: keys that are not known are passed over."""
 
     __slots__ = ()
-    __pydantic_config__ = _LENIENT
+    __pydantic_config__ = ConfigDict(extra="ignore")
 
 
 def as_text(content: Any) -> str:
@@ -134,24 +130,15 @@ def json_of(path: Path) -> Any:
 
 
 def json_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """The objects of JSON lines, of a JSON list, or of a list under ``results`` or ``data``."""
+    """(number, object) of JSON lines, a JSON list, or a list under ``results`` or ``data``."""
     name = path.name.removesuffix(".gz")
     if name.endswith(".json"):
         data = json_of(path)
         while isinstance(data, dict) and ({"results", "data"} & set(data)):
             data = data.get("results", data.get("data"))
         yield from enumerate(data if isinstance(data, list) else [data], start=1)
-        return
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for line, text in enumerate(file, start=1):
-                if text.strip():
-                    try:
-                        yield line, json.loads(text.decode("utf-8-sig"))
-                    except ValueError as error:
-                        raise InputError(f"not JSON: {error}", path=path, line=line) from None
-    except (OSError, EOFError) as error:
-        raise InputError(f"cannot be read: {error}", path=path) from None
+    else:
+        yield from json_lines(path)
 
 
 def or_default(value: _T | None, default: _T) -> _T:

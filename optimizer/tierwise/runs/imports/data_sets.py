@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tierwise.errors import InputError
-from tierwise.runs.import_logs.form import json_rows
+from tierwise.runs.imports.form import json_rows
 from tierwise.schema.yaml_io import read
 
 TARGET = "target"
