@@ -28,7 +28,7 @@ from difficulty_folds import BUCKETS, LEAN, MOST, PERMUTATIONS, World, compared,
 from tierwise.analysis.ablation import mode_shares, stuck_in
 from tierwise.analysis.prompts import sensitivities, techniques
 from tierwise.analysis.signals import CLASSES, difficulties_of, qualities
-from tierwise.difficulty.router_fit import RouterFit
+from tierwise.difficulty import SignalFit
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model
 from tierwise.pool import Account, Buyer, SamplePool, Supply
@@ -56,12 +56,7 @@ def opened(found: TierResult, result: TuneResult) -> World:
     """
     q = found.problem
     dimensions = found.study_rounds[-1].dimensions
-    switch = tuple(
-        variant
-        for fit in found.routers[:1]
-        if isinstance(fit, RouterFit)
-        for variant in (fit.direct, fit.think)
-    )
+    switch = tuple(variant for fit in found.routers[:1] for variant in (fit.direct, fit.think))
     variants = tuple(dict.fromkeys((*dimensions.variants, *switch)))
     wanted = {
         **dict.fromkeys(variants, max(dimensions.depths.values())),
@@ -152,24 +147,25 @@ def routers(world: World, found: TierResult) -> None:
     if not found.routers:
         print("None: thinking pays always or never, or there is no thinking mode.")
     for fit in found.routers:
-        if isinstance(fit, RouterFit):
-            _router(world, fit)
+        _router(world, fit)
 
 
-def _router(world: World, fit: RouterFit) -> None:
+def _router(world: World, fit: SignalFit) -> None:
     table = world.table
     evaluator = Evaluator(table, Permutations(PERMUTATIONS), exact=False)
     skipped = fit.difficulty.probe.samples if fit.difficulty.probe else 0
-    pays = paying(table, fit.direct, fit.think, fit.pays_from, skipped)
+    pays = paying(table, fit.direct, fit.think, fit.summary.thinking_pays_from, skipped)
     said = 1 - evaluator.signal(fit.difficulty).reshape(table.n_items, -1)
     guessed = said.mean(axis=1)
     words = np.array([sum(len(t.split()) for t in i.values()) for i in table.inputs], dtype=float)
+    train = fit.summary
     how = "after a probe" if fit.difficulty.probe else "before any sample"
     print(
         f"{how}, {fit.direct.label} or {fit.think.label}: thinking pays in {pays.mean():.0%} of "
         f"pairs of samples; AUROC {auroc_of_shares(guessed, pays):.3f} (number of words "
-        f"{auroc_of_shares(words, pays):.3f}; on the train items, cross-fitted, {fit.auroc:.3f}), "
-        f"ECE {expected_calibration_error(guessed, pays):.3f} (train {fit.ece:.3f})"
+        f"{auroc_of_shares(words, pays):.3f}; on the train items, cross-fitted, "
+        f"{train.auroc:.3f}), ECE {expected_calibration_error(guessed, pays):.3f} "
+        f"(train {train.ece:.3f})"
     )
     curve = reliability(guessed, pays)
     print(
@@ -177,7 +173,7 @@ def _router(world: World, fit: RouterFit) -> None:
     )
     success = table.variants[fit.direct].score.mean(axis=1)
     classes = np.array_split(np.argsort(-success, kind="stable"), CLASSES)
-    thinks = said > fit.pays
+    thinks = said > fit.summary.share_where_thinking_pays
     rates = ", ".join(f"{success[c].mean():.2f}: {thinks[c].mean():.0%}" for c in classes)
     print(f"  sent to thinking, by success of the direct sample (easiest first): {rates}\n")
 

@@ -36,8 +36,8 @@ from typing import Any, NamedTuple
 
 from tierwise.llm import Call, Completion, Request, Result, base_seed
 from tierwise.llm.faults import Retry
+from tierwise.llm.limits import supervising
 from tierwise.llm.provider import ProviderModel
-from tierwise.llm.supervisor import supervising
 from tierwise.pool import Account, Need, SamplePool, fill
 from tierwise.schema import Message, Price, Tier, UsageLimits
 

@@ -23,7 +23,7 @@ from tierwise.pool import SamplePool
 from tierwise.pool.store import Book, Settlement
 from tierwise.runs.prepare import prepare
 from tierwise.schema import Usage, UsageLimits, default_job
-from tierwise.schema.find import names_of, shipped
+from tierwise.schema.files import names_of, shipped
 from tierwise.search import RunDir
 
 ROOT = Path(__file__).parents[2]

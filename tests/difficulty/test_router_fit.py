@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.search.known_tiers import DIRECT, THINK, variant_table
-from tierwise.difficulty import TrainingSamples, signal_of
-from tierwise.difficulty.router_fit import RouterFit, _visible, fit_router
+from tierwise.difficulty import SignalFit, TrainingSamples, signal_of
+from tierwise.difficulty.router_fit import _visible, fit_router
 from tierwise.evaluation import SampleTable
 from tierwise.search.signals import training_samples
 from tierwise.stats.estimators import sigmoid
@@ -42,7 +42,7 @@ def train(table: SampleTable) -> TrainingSamples:
     return training_samples(table, DIRECT, THINK, 0.02, 2)
 
 
-def fitted(table: SampleTable, *, probed: bool = False) -> RouterFit:
+def fitted(table: SampleTable, *, probed: bool = False) -> SignalFit:
     found = fit_router(train(table), probed=probed)
     assert found is not None
     return found
@@ -50,27 +50,28 @@ def fitted(table: SampleTable, *, probed: bool = False) -> RouterFit:
 
 def test_it_finds_the_feature_that_tells_when_thinking_pays() -> None:
     found = fitted(world(HARD, TELLING))
-    assert found.auroc > 0.9
-    assert found.auroc_of_length > 0.9
-    assert found.ece < 0.1
-    assert not found.collapsed
-    assert found.pays == pytest.approx((0.95 * (0.9 * HARD + 0.05 * ~HARD)).mean(), abs=0.05)
-    assert found.thinks == pytest.approx(HARD.mean(), abs=0.1)
+    summary, pays = found.summary, (0.95 * (0.9 * HARD + 0.05 * ~HARD)).mean()
+    assert summary.auroc > 0.9
+    assert summary.auroc_of_length > 0.9
+    assert summary.ece < 0.1
+    assert not summary.collapsed
+    assert summary.share_where_thinking_pays == pytest.approx(pays, abs=0.05)
+    assert summary.share_predicted_above_that == pytest.approx(HARD.mean(), abs=0.1)
     router = signal_of(found.difficulty)
     easy, hard = router.value({"q": "word " * 4}, ()), router.value({"q": "word " * 10}, ())
     assert easy > 0.7 > 0.3 > hard
 
 
 def test_features_that_say_nothing_leave_it_at_the_share() -> None:
-    found = fitted(world(HARD, BLIND))
+    found = fitted(world(HARD, BLIND)).summary
     assert 0.35 < found.auroc < 0.65
-    assert found.loss == pytest.approx(found.summary().log_loss_of_the_share, abs=0.05)
+    assert found.log_loss == pytest.approx(found.log_loss_of_the_share, abs=0.05)
     assert found.ece < 0.15
 
 
 def test_a_probe_helps_where_the_text_says_nothing_and_is_in_its_signal() -> None:
     found = fitted(world(HARD, BLIND), probed=True)
-    assert found.auroc > 0.85
+    assert found.summary.auroc > 0.85
     assert found.difficulty.probe == ((DIRECT,), 2)
     assert signal_of(found.difficulty).probes
     assert not signal_of(fitted(world(HARD, TELLING)).difficulty).probes

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tierwise.llm import Call, Completion, Failure, Result
-from tierwise.llm.supervisor import supervising
+from tierwise.llm.limits import supervising
 from tierwise.pool import Account, Book, Need, SamplePool, fill
 from tierwise.pool.calls import worst_case
 from tierwise.pool.store import Settlement

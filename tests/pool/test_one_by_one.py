@@ -17,7 +17,7 @@ import pytest
 
 from tierwise.errors import BudgetError, InputError, ProviderError
 from tierwise.llm import Call, Completion, Failure, Result
-from tierwise.llm.supervisor import Withheld, supervising
+from tierwise.llm.limits import Withheld, supervising
 from tierwise.pool import Account, Book, Buyer, Need, Progress, SamplePool, Supply, fill
 from tierwise.pool.calls import worst_case
 from tierwise.pool.store import Parcel, buyer_name

@@ -83,7 +83,7 @@ def _items(file: PolicyFile, path: str) -> Iterator[tuple[str, Mapping[str, str]
     from pathlib import Path
 
     from tierwise.errors import InputError
-    from tierwise.llm.recorded import json_lines
+    from tierwise.schema.files import json_lines
 
     for number, item in json_lines(Path(path)):
         given = item.get("inputs")

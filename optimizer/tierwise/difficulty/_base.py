@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.schema import ANSWER, Difficulty, Variant
@@ -82,13 +82,17 @@ class TrainingSamples:
     pays_from: float
 
 
-class SignalFit(Protocol):
-    """A fitted signal: how a policy is to tell easy from hard, and how well it does so."""
+class SignalFit(NamedTuple):
+    """A fitted signal: how a policy is to tell easy from hard, and how well it does so.
 
-    @property
-    def difficulty(self) -> Difficulty: ...
+    ``summary`` is of predictions for items that it was not fitted to; ``direct`` and ``think`` are
+    the variants that were compared.
+    """
 
-    def summary(self) -> SignalFitSummary: ...
+    difficulty: Difficulty
+    summary: SignalFitSummary
+    direct: Variant
+    think: Variant
 
 
 class FittedSignal(Signal, Protocol):

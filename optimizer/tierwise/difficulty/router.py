@@ -14,17 +14,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from tierwise.difficulty._base import TrainingSamples, register_signal
+from tierwise.difficulty._base import SignalFit, TrainingSamples, register_signal
 from tierwise.difficulty.probe_agreement import ProbeAgreement
 from tierwise.difficulty.probe_confidence import ProbeConfidence
 from tierwise.errors import InputError, unknown_name
 from tierwise.schema import Weight
 from tierwise.strategies import Sample
-
-if TYPE_CHECKING:
-    from tierwise.difficulty.router_fit import RouterFit
 
 MOST_FEATURES = 50
 
@@ -173,7 +170,7 @@ class Router:
                 raise InputError(f"router: the scale of {weight.feature} must be above 0")
 
     @classmethod
-    def fit(cls, train: TrainingSamples) -> Sequence[RouterFit]:
+    def fit(cls, train: TrainingSamples) -> Sequence[SignalFit]:
         """A router before any sample, and one that sees a probe: ``router_fit``."""
         from tierwise.difficulty.router_fit import fit_router
 

@@ -12,24 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.difficulty._base import TrainingSamples
+from tierwise.difficulty._base import SignalFit, TrainingSamples
 from tierwise.difficulty.router import INTERCEPT, ROUTER_FEATURES, Router, router_features
-from tierwise.schema import Difficulty, Probe, Variant, Weight
+from tierwise.schema import Difficulty, Probe, Weight
 from tierwise.schema.result import ReliabilityPoint, SignalFitSummary, number
 from tierwise.stats.estimators import fit_logistic, log_loss, sigmoid
 from tierwise.stats.intervals import Floats
-from tierwise.stats.rank import (
-    ReliabilityBin,
-    auroc_of_shares,
-    expected_calibration_error,
-    reliability,
-)
+from tierwise.stats.rank import auroc_of_shares, expected_calibration_error, reliability
 
 _Fold = npt.NDArray[np.bool_]
 
@@ -57,61 +51,7 @@ class _Linear(NamedTuple):
         return found + self.intercept
 
 
-@dataclass(frozen=True)
-class RouterFit:
-    """A router and what is known of it, from predictions for items that it was not fitted to.
-
-    Attributes:
-        difficulty: the signal with its weights, and with the probe where it has one.
-        direct, think: the variants that were compared.
-        pays_from: score by which thinking must be ahead in a pair of samples.
-        pays: share of the pairs in which it is.
-        thinks: share of the items for which it predicts more than that share.
-        auroc_of_length: that of the number of words, which is to beat.
-    """
-
-    difficulty: Difficulty
-    direct: Variant
-    think: Variant
-    items: int
-    pays_from: float
-    pays: float
-    thinks: float
-    auroc: float
-    auroc_of_length: float
-    ece: float
-    loss: float
-    bins: tuple[ReliabilityBin, ...]
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether it says the same of all prompts, though thinking pays on some and not others."""
-        return not any(weight.weight for weight in self.difficulty.weights[1:])
-
-    def summary(self) -> SignalFitSummary:
-        """A row of a run's summary."""
-        weights = sorted(self.difficulty.weights, key=lambda w: -abs(w.weight))
-        probe = self.difficulty.probe
-        return SignalFitSummary(
-            probe=None if probe is None else str(probe),
-            direct=self.direct.label,
-            think=self.think.label,
-            items=self.items,
-            thinking_pays_from=self.pays_from,
-            share_where_thinking_pays=self.pays,
-            share_predicted_above_that=self.thinks,
-            collapsed=self.collapsed,
-            auroc=number(self.auroc),
-            auroc_of_length=number(self.auroc_of_length),
-            ece=number(self.ece),
-            log_loss=number(self.loss),
-            log_loss_of_the_share=number(_entropy(self.pays)),
-            reliability=tuple(ReliabilityPoint(*point) for point in self.bins),
-            weights={w.feature: w.weight for w in weights},
-        )
-
-
-def fit_router(train: TrainingSamples, *, probed: bool) -> RouterFit | None:
+def fit_router(train: TrainingSamples, *, probed: bool) -> SignalFit | None:
     """The router over the items of ``train``; None where there is too little to learn from.
 
     ``probed``: it sees the items' probes.
@@ -123,20 +63,26 @@ def fit_router(train: TrainingSamples, *, probed: bool) -> RouterFit | None:
     guessed = sigmoid(_cross_fitted(x, pays))
     model = _chosen(x, pays)
     probe = Probe((train.direct,), len(train.probes[0])) if probed else None
-    return RouterFit(
-        Difficulty("router", (), probe, weights=_weights(model)),
-        train.direct,
-        train.think,
-        len(pays),
-        train.pays_from,
-        float(pays.mean()),
-        float((guessed > pays.mean()).mean()),
-        auroc_of_shares(guessed, pays),
-        auroc_of_shares(x[:, ROUTER_FEATURES.index("words")], pays),
-        expected_calibration_error(guessed, pays),
-        log_loss(guessed, pays),
-        reliability(guessed, pays),
+    share, weights = float(pays.mean()), _weights(model)
+    summary = SignalFitSummary(
+        probe=None if probe is None else str(probe),
+        direct=train.direct.label,
+        think=train.think.label,
+        items=len(pays),
+        thinking_pays_from=train.pays_from,
+        share_where_thinking_pays=share,
+        share_predicted_above_that=float((guessed > share).mean()),
+        collapsed=not any(each.weight for each in weights[1:]),
+        auroc=number(auroc_of_shares(guessed, pays)),
+        auroc_of_length=number(auroc_of_shares(x[:, ROUTER_FEATURES.index("words")], pays)),
+        ece=number(expected_calibration_error(guessed, pays)),
+        log_loss=number(log_loss(guessed, pays)),
+        log_loss_of_the_share=number(_entropy(share)),
+        reliability=tuple(ReliabilityPoint(*point) for point in reliability(guessed, pays)),
+        weights={w.feature: w.weight for w in sorted(weights, key=lambda w: -abs(w.weight))},
     )
+    difficulty = Difficulty("router", (), probe, weights=weights)
+    return SignalFit(difficulty, summary, train.direct, train.think)
 
 
 def _visible(train: TrainingSamples, *, probed: bool) -> Floats:
@@ -192,14 +138,9 @@ def _folds(n: int) -> Sequence[_Fold]:
 
 
 def _weights(model: _Linear) -> tuple[Weight, ...]:
-    named = [Weight(INTERCEPT, _rounded(model.intercept))]
-    for at, mean, scale, weight in zip(
-        model.used, model.mean, model.scale, model.weight, strict=True
-    ):
-        named.append(
-            Weight(ROUTER_FEATURES[int(at)], _rounded(weight), _rounded(mean), _rounded(scale))
-        )
-    return tuple(named)
+    rows = zip(model.used, model.weight, model.mean, model.scale, strict=True)
+    named = [Weight(ROUTER_FEATURES[int(at)], *map(_rounded, values)) for at, *values in rows]
+    return (Weight(INTERCEPT, _rounded(model.intercept)), *named)
 
 
 def _rounded(value: float) -> float:

@@ -161,14 +161,8 @@ _NO_SECRETS = frozenset({"false", "true", "none", "null", "auto", "default", "di
 _LONGEST_MESSAGE = 300
 
 FIELDS = (
-    "max_completion_tokens",
-    "max_tokens",
-    "top_logprobs",
-    "logprobs",
-    "temperature",
-    "seed",
-    "stream",
-    "n",
+    *("max_completion_tokens", "max_tokens", "top_logprobs", "logprobs", "temperature", "seed"),
+    *("stream", "n"),
 )
 """Fields of a request for which a refusal has a remedy of its own (``provider``)."""
 _FIELD = re.compile(r"[`'\"“]([A-Za-z_][\w.]*)[`'\"”]")

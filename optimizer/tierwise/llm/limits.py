@@ -1,7 +1,12 @@
-"""Rate and concurrency limits of one tier: calls queue here, none is refused.
+"""What every attempt at a call passes: the tier's rate and concurrency limits, and its supervisor.
 
-``rpm`` and ``tpm`` are kept over every 60 s, not on average: a leaky bucket that lets a tenth of
-the minute's allowance through at once and leaks the other nine tenths evenly.
+Calls queue here, none is refused. ``rpm`` and ``tpm`` are kept over every 60 s, not on average: a
+leaky bucket that lets a tenth of the minute's allowance through at once and leaks the other nine
+tenths evenly.
+
+The supervisor is what the buyer of calls has to say while a model sends them: which attempts may go
+out. A model asks that of the task that it runs in (``supervising()``), from its own event loop;
+where nobody buys, as in serving, every attempt may go out.
 """
 
 from __future__ import annotations
@@ -9,15 +14,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.llm.base import Request
+from tierwise.llm.base import Call, Request
+from tierwise.schema.tier import LIMITS
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
 
-LIMIT_NAMES = ("rpm", "tpm", "concurrency", "timeout_s")
 DEFAULT_CONCURRENCY = 16
 DEFAULT_TIMEOUT_S = 120.0
 TOKENS_A_MESSAGE = 16
@@ -27,8 +33,8 @@ TOKENS_A_MESSAGE = 16
 def check_limits(limits: Mapping[str, float], tier: str) -> None:
     """Raise InputError unless every limit is known and positive."""
     for name, value in limits.items():
-        if name not in LIMIT_NAMES:
-            raise unknown_name(f"limit of tier {tier!r}", name, LIMIT_NAMES)
+        if name not in LIMITS:
+            raise unknown_name(f"limit of tier {tier!r}", name, LIMITS)
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise InputError(f"limit {name} of tier {tier!r} must be above 0, got {value!r}")
         if name == "concurrency" and value < 1:
@@ -96,3 +102,40 @@ async def _take(bucket: AsyncLimiter, units: int) -> None:
         part = min(left, int(bucket.max_rate))
         await bucket.acquire(part)
         left -= part
+
+
+class Withheld(Exception):
+    """A call that its supervisor did not let out: it was not sent, and costs nothing."""
+
+
+class Supervisor:
+    """Lets every attempt out, and takes no note of what became of it."""
+
+    async def admit(self, call: Call) -> bool:
+        """Whether an attempt at ``call`` may go out now; may wait before it says so."""
+        return True
+
+    def answered(self, call: Call) -> None:
+        """An attempt was answered."""
+
+    def faulted(self, call: Call, kind: str) -> None:
+        """An attempt failed with a fault of ``kind``."""
+
+    def lost(self, call: Call, kind: str) -> bool:
+        """An attempt brought no answer and may be billed: whether a budget can bear another."""
+        return True
+
+    def waits_out(self, kind: str) -> bool:
+        """Whether a provider that fails so again and again is waited for, and not given up."""
+        return False
+
+
+SUPERVISOR: ContextVar[Supervisor | None] = ContextVar("SUPERVISOR", default=None)
+"""The supervisor of the running task; set it before a call is started, which then inherits it."""
+
+_NOBODY = Supervisor()
+
+
+def supervising() -> Supervisor:
+    """The supervisor of the running task."""
+    return SUPERVISOR.get() or _NOBODY

@@ -20,7 +20,13 @@ from tierwise.errors import ProviderError
 from tierwise.llm.answers import AnswerReader
 from tierwise.llm.base import Call, Completion, Failure, Request, Result, cap_of
 from tierwise.llm.faults import LIMITED, REFUSALS, Fault, Retry, Traffic, classify_error
-from tierwise.llm.limits import RateLimiter, prompt_tokens_bound, prompt_tokens_estimate
+from tierwise.llm.limits import (
+    RateLimiter,
+    Withheld,
+    prompt_tokens_bound,
+    prompt_tokens_estimate,
+    supervising,
+)
 from tierwise.llm.litellm import (
     LiteLLMSender,
     Sender,
@@ -33,7 +39,6 @@ from tierwise.llm.litellm import (
     supported_params,
 )
 from tierwise.llm.openai_client import OpenAIClient, speaks_openai
-from tierwise.llm.supervisor import Withheld, supervising
 from tierwise.schema import Tier
 
 T = TypeVar("T")

@@ -11,11 +11,8 @@ A line with a ``path`` is a step of a trajectory: its request names the turns be
 from __future__ import annotations
 
 import functools
-import gzip
 import itertools
-import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,15 +34,13 @@ from tierwise.schema import (
 )
 from tierwise.schema import Path as TurnPath
 from tierwise.schema.fields import LongName, Name
+from tierwise.schema.files import json_lines
 from tierwise.schema.tier import ModelString
 from tierwise.schema.turns import ROOT
 from tierwise.tasks import Item
 
 RECORDED_PREFIX = "recorded/"
 MODE_PARAM = "recorded_mode"
-
-LONGEST_LINE = 8_000_000
-"""Bytes of a line of a recording, at most: a file may come from anybody."""
 
 _LARGEST = 1e15
 _MARK = "[turn {}]"
@@ -58,14 +53,8 @@ _NAMES = {
 }
 """They become names of tiers, labels and keys of files."""
 _NUMBERS = (
-    "score",
-    "prompt_tokens",
-    "completion_tokens",
-    "verifier_score",
-    "mean_logprob",
-    "confidence",
-    "latency_s",
-    "lookup_s",
+    *("score", "prompt_tokens", "completion_tokens", "verifier_score", "mean_logprob"),
+    *("confidence", "latency_s", "lookup_s"),
 )
 
 
@@ -161,41 +150,6 @@ def items_files(path: Path) -> list[Path]:
 
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".jsonl")
-
-
-def json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """(number, object) of each line of a JSONL file, gzipped where its name ends in .gz.
-
-    Raises:
-        InputError: the file cannot be read, or a line is no JSON object or longer than
-            ``LONGEST_LINE`` bytes.
-    """
-    line = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            while text := file.readline(LONGEST_LINE + 1):
-                line += 1
-                if len(text) > LONGEST_LINE:
-                    raise InputError(
-                        f"a line of more than {LONGEST_LINE:,} bytes", path=path, line=line
-                    )
-                if text.strip():
-                    row = json.loads(text.decode("utf-8-sig"))
-                    if not isinstance(row, dict):
-                        raise InputError("a line must be a JSON object", path=path, line=line)
-                    yield line, row
-    except InputError:
-        raise
-    except json.JSONDecodeError as error:
-        raise InputError(f"not JSON: {error.msg}", path=path, line=line) from None
-    except UnicodeDecodeError:
-        raise InputError("not UTF-8", path=path, line=line) from None
-    except RecursionError:
-        raise InputError("nested too deeply", path=path, line=line) from None
-    except ValueError:  # json's own, of numbers with thousands of digits
-        raise InputError("a number with too many digits", path=path, line=line) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"cannot be read: {error}", path=path) from None
 
 
 def _item(row: Mapping[str, Any], path: Path, line: int) -> Item:

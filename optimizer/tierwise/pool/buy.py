@@ -24,8 +24,7 @@ from typing import NamedTuple
 
 from tierwise.errors import ProviderError, UnsupportedError
 from tierwise.llm import Call, Completion, Failure, LanguageModel, Request, Result
-from tierwise.llm.limits import DEFAULT_CONCURRENCY
-from tierwise.llm.supervisor import SUPERVISOR, Withheld
+from tierwise.llm.limits import DEFAULT_CONCURRENCY, SUPERVISOR, Withheld
 from tierwise.pool.calls import Need, bill, calls_of, cells, there_or_failed, worst_case
 from tierwise.pool.store import Answered, Book, Parcel, SamplePool, Settlement, buyer_name
 from tierwise.pool.supervision import (

@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 from tierwise.errors import InputError
 from tierwise.llm import UNFINISHED, Call, Completion, Request
-from tierwise.llm.recorded import json_lines
 from tierwise.pool.store import Answered, Book, SamplePool, Settlement
 from tierwise.pool.tables import (
     SAMPLE_COLUMNS,
@@ -35,7 +34,7 @@ from tierwise.pool.tables import (
     lookup_checksum,
 )
 from tierwise.schema import Message, Usage, Variant
-from tierwise.schema.files import sync_folder, writing
+from tierwise.schema.files import json_lines, sync_folder, writing
 from tierwise.tasks import Item
 
 _BATCH = 500

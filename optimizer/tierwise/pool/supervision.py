@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 
 from tierwise.llm import Call
-from tierwise.llm.supervisor import Supervisor
+from tierwise.llm.limits import Supervisor
 from tierwise.schema.job import MAX_OUTAGE_S
 
 GRACE_S = 10.0

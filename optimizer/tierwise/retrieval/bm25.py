@@ -7,11 +7,8 @@ one; ``index`` holds the words by which a document is found, where these are not
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
-import json
-import zlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 from tierwise.errors import InputError
 from tierwise.retrieval.base import Retrieved
 from tierwise.schema import Passage
+from tierwise.schema.files import json_lines
 from tierwise.schema.task_file import K1, B
 
 WORD = r"(?u)\b\w+\b"
@@ -44,7 +42,9 @@ class Corpus:
         path, found = Path(path), dict[str, Passage]()
         index: list[str] = []
         digest = hashlib.sha256()
-        for line, row in _rows(path):
+        if not path.is_file():
+            raise InputError("there is no such corpus", path=path)
+        for line, row in json_lines(path):
             passage = _passage(row, path, line)
             if passage.id in found:
                 raise InputError(f"id {passage.id!r} is there twice", path=path, line=line)
@@ -56,25 +56,8 @@ class Corpus:
         return cls(tuple(found.values()), tuple(index), digest.hexdigest())
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
-    line = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for line, text in enumerate(file, start=1):
-                if text.strip():
-                    yield line, json.loads(text.decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError("there is no such corpus", path=path) from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"not JSON: {error.msg}", path=path, line=line) from None
-    except UnicodeDecodeError:
-        raise InputError("not UTF-8", path=path, line=line) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"cannot be read: {error}", path=path) from None
-
-
-def _passage(row: Any, path: Path, line: int) -> Passage:
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str) or "id" not in row:
+def _passage(row: Mapping[str, Any], path: Path, line: int) -> Passage:
+    if not isinstance(row.get("text"), str) or "id" not in row:
         raise InputError('a document is {"id": …, "text": …}', path=path, line=line)
     title = row.get("title")
     text = f"{title}\n{row['text']}" if isinstance(title, str) and title else row["text"]

@@ -368,7 +368,7 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
             found.study_rounds[-1].dimensions.alone,
             Permutations(SIGNAL_PERMUTATIONS, q.seed),
         ),
-        fitted_signals=tuple(fit.summary() for fit in found.routers),
+        fitted_signals=tuple(fit.summary for fit in found.routers),
         techniques=tuple(techniques(found.prompt_table, q.variants.baseline, q.families)),
         prompt_sensitivity=tuple(sensitivities(found.prompt_table, q.families)),
         escalation=ablation.escalation(found),

@@ -21,7 +21,7 @@ from tierwise.schema import (
     find_task,
     load_prompts,
 )
-from tierwise.schema.find import TASK_FILE
+from tierwise.schema.files import TASK_FILE
 from tierwise.schema.job import job_of
 from tierwise.schema.prompt import check_turns, load_turns
 from tierwise.schema.tier import mode_fits

@@ -1,6 +1,6 @@
 """Everything that is read from files and written to them: one frozen class for each concept."""
 
-from tierwise.schema.find import find_space, find_task, names_of, shipped
+from tierwise.schema.files import find_space, find_task, names_of, shipped
 from tierwise.schema.job import (
     CHOSEN_BY,
     LEVEL,

@@ -25,7 +25,7 @@ from tierwise.schema.fields import (
     Text,
     check_name,
 )
-from tierwise.schema.find import resolved
+from tierwise.schema.files import resolved
 from tierwise.schema.tier import ModelString, Modes, Price, RateLimits
 from tierwise.schema.usage import UsageLimits
 from tierwise.schema.yaml_io import Document, dump, plain, read, read_as

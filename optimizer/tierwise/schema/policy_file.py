@@ -36,26 +36,9 @@ SCHEMA = "tierwise/policy/v1"
 _OF_TIER = ("model", "price", "takes_n", "logprobs", "rate_limits", "modes")
 _OF_POLICY = ("difficulty", "buckets", "limits")
 _ORDER = (
-    "schema",
-    "name",
-    "deployable",
-    "notes",
-    "tier",
-    *_OF_TIER[:-1],
-    "task",
-    "inputs",
-    "prompts",
-    "modes",
-    "other_tiers",
-    "retriever",
-    "judge",
-    "difficulty",
-    "buckets",
-    "answer",
-    "limits",
-    "expected",
-    "evidence",
-    "provenance",
+    *("schema", "name", "deployable", "notes", "tier", *_OF_TIER[:-1], "task", "inputs"),
+    *("prompts", "modes", "other_tiers", "retriever", "judge", "difficulty", "buckets"),
+    *("answer", "limits", "expected", "evidence", "provenance"),
 )
 """Top-level keys in the order in which they are written."""
 

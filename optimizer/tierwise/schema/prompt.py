@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 
 from tierwise.errors import InputError, UnsupportedError, raise_any, unknown_name
 from tierwise.schema.fields import IF_ANY, STRICT, LongName, Mapped, Name, Strict, Text
-from tierwise.schema.find import shipped
+from tierwise.schema.files import shipped
 from tierwise.schema.turns import JUDGED_TURN, SELECTING, Path, Turns, TurnTemplate
 from tierwise.schema.yaml_io import read, read_as
 from tierwise.tasks.conversation import Conversation, conversation

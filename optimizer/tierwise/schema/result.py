@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from tierwise.errors import InputError
 from tierwise.schema.job import GateMode
 from tierwise.schema.policy import Difficulty, Param, Recipe
 from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.usage import Usage
+from tierwise.schema.yaml_io import adapter
 
 if TYPE_CHECKING:
     from tierwise.stats.intervals import Interval
@@ -874,7 +875,7 @@ class ExpectedFigures:
             InputError: a value has another type.
         """
         try:
-            found: ExpectedFigures = _adapter(cls).validate_python(file.expected)
+            found: ExpectedFigures = adapter(cls).validate_python(file.expected)
         except ValidationError as error:
             raise InputError(f"policy {file.name!r}, expected {_said(error)}") from None
         return found
@@ -883,24 +884,14 @@ class ExpectedFigures:
 # --- reading and writing -----------------------------------------------------------------------
 
 
-_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
-
-
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """Made once: an adapter of `Summary` takes 40 ms to build."""
-    if kind not in _ADAPTERS:
-        _ADAPTERS[kind] = TypeAdapter(kind)
-    return _ADAPTERS[kind]
-
-
 def to_json(value: object) -> str:
     """The text of a file that holds `value`, an instance of a class of this module or like it."""
-    return _adapter(type(value)).dump_json(value, indent=2).decode() + "\n"
+    return adapter(type(value)).dump_json(value, indent=2).decode() + "\n"
 
 
 def to_data(value: object) -> dict[str, Any]:
     """`value` as JSON would have it: dicts, lists, strings and numbers."""
-    found: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    found: dict[str, Any] = adapter(type(value)).dump_python(value, mode="json")
     return found
 
 
@@ -912,7 +903,7 @@ def from_json(path: Path, kind: type[T]) -> T:
         FileNotFoundError: there is no such file.
     """
     try:
-        found: T = _adapter(kind).validate_json(path.read_bytes())
+        found: T = adapter(kind).validate_json(path.read_bytes())
     except FileNotFoundError:
         raise
     except OSError as error:

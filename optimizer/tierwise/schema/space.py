@@ -22,7 +22,7 @@ from tierwise.schema.fields import (
     Strict,
     Text,
 )
-from tierwise.schema.find import find_space
+from tierwise.schema.files import find_space
 from tierwise.schema.policy import Param
 from tierwise.schema.yaml_io import Document, read, read_as
 

@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from tierwise.errors import InputError, Loc, UnsupportedError, unknown_name
 from tierwise.schema.fields import IF_ANY, IF_SET, Name, NotNegative, Share, Strict, Text
-from tierwise.schema.find import find_task
+from tierwise.schema.files import find_task
 from tierwise.schema.judge import Judge, JudgeSpec, VerifierSpec
 from tierwise.schema.prompt import Message, PromptTemplate, Setting, check_fields, load_prompts
 from tierwise.schema.turns import AnswerKeys, RetrieverSpec

@@ -31,32 +31,11 @@ def _model_string(model: str) -> str:
 ModelString = Annotated[str, AfterValidator(_model_string)]
 
 MODE_PARAMETERS = (
-    "allowed_openai_params",
-    "extra_body",
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "min_p",
-    "parallel_tool_calls",
-    "presence_penalty",
-    "reasoning",
-    "recorded_mode",
-    "reasoning_effort",
-    "repetition_penalty",
-    "response_format",
-    "safety_settings",
-    "service_tier",
-    "stop",
-    "suffix",
-    "thinking",
-    "tool_choice",
-    "tools",
-    "top_k",
-    "top_logprobs",
-    "top_p",
-    "verbosity",
+    *("allowed_openai_params", "extra_body", "frequency_penalty", "logit_bias", "logprobs"),
+    *("max_completion_tokens", "max_tokens", "min_p", "parallel_tool_calls", "presence_penalty"),
+    *("reasoning", "recorded_mode", "reasoning_effort", "repetition_penalty", "response_format"),
+    *("safety_settings", "service_tier", "stop", "suffix", "thinking", "tool_choice", "tools"),
+    *("top_k", "top_logprobs", "top_p", "verbosity"),
 )
 """What a mode may send (``recorded_mode`` names that of a recording). Not here: temperature, n and
 seed, which a variant and its samples set, and whatever would send a request elsewhere or carry a
@@ -137,44 +116,17 @@ _FORMS: Mapping[str, Callable[[Any], None]] = {
 STRUCTURED = (*_FORMS, "parallel_tool_calls")
 """Parameters by which a call asks for an answer of a form."""
 
-_CALLS_OWN = frozenset(
-    [
-        "model",
-        "messages",
-        "prompt",
-        "input",
-        "n",
-        "best_of",
-        "num_return_sequences",
-        "candidate_count",
-        "num_generations",
-        "use_beam_search",
-        "temperature",
-        "seed",
-        "stream",
-        "stream_options",
-        "tools",
-        "functions",
-        "tool_choice",
-        "plugins",
-        "web_search_options",
-        "extra_body",
-    ]
+_CALLS_OWN = (
+    *("model", "messages", "prompt", "input", "n", "best_of", "num_return_sequences"),
+    *("candidate_count", "num_generations", "use_beam_search", "temperature", "seed", "stream"),
+    *("stream_options", "tools", "functions", "tool_choice", "plugins", "web_search_options"),
+    "extra_body",
 )
 """What a call sets itself, or what buys more than completions: not to be slipped into a body."""
 
-CAP_NAMES = frozenset(
-    [
-        "max_tokens",
-        "max_completion_tokens",
-        "max_output_tokens",
-        "max_new_tokens",
-        "max_tokens_to_sample",
-        "max_gen_len",
-        "max_length",
-        "num_predict",
-        "n_predict",
-    ]
+CAP_NAMES = (
+    *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens"),
+    *("max_tokens_to_sample", "max_gen_len", "max_length", "num_predict", "n_predict"),
 )
 """Names under which servers take a cap on the tokens of a completion."""
 _LARGEST_CAP = 10_000_000

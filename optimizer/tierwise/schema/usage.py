@@ -8,7 +8,7 @@ what is left, ``limits.fits(usage)`` says whether it is enough.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 
@@ -48,17 +48,7 @@ class Usage:
 
     def __add__(self, other: Usage) -> Usage:
         """Both together."""
-        return Usage(
-            self.calls + other.calls,
-            self.samples + other.samples,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.estimated_tokens + other.estimated_tokens,
-            self.usd + other.usd,
-            self.seconds + other.seconds,
-        )
+        return Usage(*(getattr(self, name) + getattr(other, name) for name in _FIELDS))
 
     def __sub__(self, other: Usage) -> Usage:
         """What ``self`` has beyond ``other``."""
@@ -66,21 +56,16 @@ class Usage:
 
     def __mul__(self, factor: float) -> Usage:
         """``factor`` times as much; calls and samples are rounded up."""
-        return Usage(
-            math.ceil(self.calls * factor),
-            math.ceil(self.samples * factor),
-            self.prompt_tokens * factor,
-            self.completion_tokens * factor,
-            self.reasoning_tokens * factor,
-            self.cached_tokens * factor,
-            self.estimated_tokens * factor,
-            self.usd * factor,
-            self.seconds * factor,
-        )
+        calls, samples, *others = (getattr(self, name) * factor for name in _FIELDS)
+        return Usage(math.ceil(calls), math.ceil(samples), *others)
 
     def totals(self) -> dict[str, Any]:
         """``usd``, ``calls`` and ``tokens``, which is what limits bound."""
-        return {"usd": self.usd, "calls": self.calls, "tokens": self.tokens}
+        return {name: getattr(self, name) for name in _BOUNDED}
+
+
+_FIELDS = tuple(each.name for each in fields(Usage))
+_BOUNDED = ("usd", "calls", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +96,10 @@ class UsageLimits:
 
         Empty where it fits.
         """
-        if self.usd is not None and usage.usd > self.usd * share:
-            return "usd"
-        if self.calls is not None and usage.calls > self.calls * share:
-            return "calls"
-        if self.tokens is not None and usage.tokens > self.tokens * share:
-            return "tokens"
+        for name in _BOUNDED:
+            limit = getattr(self, name)
+            if limit is not None and getattr(usage, name) > limit * share:
+                return name
         return ""
 
     def fits(self, usage: Usage, share: float = 1.0) -> bool:
@@ -143,19 +126,15 @@ class UsageLimits:
 
     def cut(self, usage: Usage) -> Usage:
         """``usage``, but no more than each limit; prompt and completion shrink alike."""
-        tokens = 1.0
+        share = 1.0
         if self.tokens is not None and usage.tokens > self.tokens:
-            tokens = self.tokens / usage.tokens
-        return Usage(
-            usage.calls if self.calls is None else min(usage.calls, self.calls),
-            usage.samples,
-            usage.prompt_tokens * tokens,
-            usage.completion_tokens * tokens,
-            usage.reasoning_tokens * tokens,
-            usage.cached_tokens * tokens,
-            usage.estimated_tokens * tokens,
-            usage.usd if self.usd is None else min(usage.usd, self.usd),
-            usage.seconds,
+            share = self.tokens / usage.tokens
+        tokens = {name: getattr(usage, name) * share for name in _FIELDS if "tokens" in name}
+        return replace(
+            usage,
+            **tokens,
+            calls=usage.calls if self.calls is None else min(usage.calls, self.calls),
+            usd=usage.usd if self.usd is None else min(usage.usd, self.usd),
         )
 
 

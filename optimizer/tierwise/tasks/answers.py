@@ -224,7 +224,7 @@ class AnswerSpec:
     Patterns see full-width letters, other scripts' digits and typographic punctuation as their
     ASCII signs. ``regex=None`` takes the whole text. With ``digits`` numbers are rounded to so many
     significant digits, so that votes take near ones for one answer. With ``units`` numbers are
-    those of a quantity in this unit . ``normalise`` is a name of ``NORMALISERS``, or
+    those of a quantity in this unit. ``normalise`` is a name of ``NORMALISERS``, or
     a function of one's own, which is kept by name and never part of a policy (``user_code.py``).
     ``returns`` says what a served policy hands out: the text or the answer.
 

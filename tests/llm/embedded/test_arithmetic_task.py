@@ -98,7 +98,7 @@ def test_every_paraphrase_is_one_that_the_models_were_trained_on():
             assert system.casefold().rstrip(".:") in trained
 
 
-def accuracy(name, prompt_id, mode, shortest, longest, samples=3, temperature=0.8):
+def accuracy(name, prompt_id, mode, shortest, longest, samples=1, temperature=0.8):
     """Over ten items of each length from ``shortest`` to ``longest``."""
     seen, chosen = Counter(), []
     for item in ITEMS:
@@ -144,7 +144,7 @@ def test_templates_suit_tiers_differently():
 
 def test_larger_tiers_work_better_on_their_own():
     """Under ``plain``, which leaves the way of work open; what a prompt asks for may suit any."""
-    scores = [accuracy(n, "plain", "think", 1, 8) for n in ("small", "medium", "large")]
+    scores = [accuracy(n, "plain", "think", 1, 8, samples=3) for n in ("small", "medium", "large")]
     assert scores == sorted(scores)
     assert scores[2] - scores[0] > 0.1
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from tierwise.errors import InputError
-from tierwise.llm.recorded import json_lines
+from tierwise.schema.files import json_lines
 from tierwise.tasks import AnswerSpec
 
 _T = TypeVar("_T")
