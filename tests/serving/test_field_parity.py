@@ -16,7 +16,6 @@ from tierwise.evaluation import ABSTAINED, ElectedScores, SampleTable, replay_co
 from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.answer import bucket_names_of
 from tierwise.strategies import Stage
 from tierwise.tasks import AnswerSpec
 
@@ -92,8 +91,7 @@ def expected(policy: Policy, table: SampleTable, orders: Orders, item: int) -> d
     """What was said offline, with the answers for their codes."""
     went = replay_columns(policy, table, item)
     out, columns = went.outcome, went.columns
-    buckets = bucket_names_of(order_file(policy))
-    told = said_of(out, buckets)
+    told = said_of(out, order_file(policy))
     texts = [orders.samples[v][item][c].text for v, c in zip(out.variants, columns, strict=True)]
     answers = [
         ORDER.extract(text) if variant in VARIANTS and sampled.sample.answer is not None else None

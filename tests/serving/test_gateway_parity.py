@@ -16,7 +16,6 @@ from tests.serving.worlds import ANSWER, SEED, Recorded, policy_file, random_pol
 from tierwise.evaluation import replay_item
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.answer import bucket_names_of
 from tierwise.serving.gateway import AccessRules, Gateway
 from tierwise.serving.registry import PolicyRegistry
 
@@ -41,7 +40,7 @@ def test_same_answer_samples_and_cost_over_http(tmp_path: Path) -> None:
     with served(gate.app) as base:
         client = OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
         for name, policy in policies.items():
-            names = bucket_names_of(policy_file(policy))
+            names = [bucket.name for bucket in policy_file(policy).policy.buckets]
             for item, question in enumerate(recorded.questions):
                 said = replay_item(policy, table, item)
                 chosen = None if said.index is None else said.samples[said.index].sample

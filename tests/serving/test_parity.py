@@ -11,9 +11,8 @@ import pytest
 from tests.serving.worlds import SEED, VARIANTS, Recorded, policy_file, random_policy
 from tierwise.difficulty import SIGNALS
 from tierwise.evaluation import SampleTable, replay_item
-from tierwise.schema import Policy, Recipe, StrategySpec
+from tierwise.schema import Policy, PolicyFile, Recipe, StrategySpec
 from tierwise.serving import Answer, PolicyRuntime
-from tierwise.serving.answer import bucket_names_of
 from tierwise.strategies import STRATEGIES, Stage
 
 N_POLICIES = 320
@@ -44,7 +43,7 @@ async def test_same_answer_same_samples_same_rounds_same_cost(number: int) -> No
     for item, question in enumerate(recorded.questions):
         said = replay_item(policy, table, item)
         got = await runtime.answer(question=question)
-        assert seen_of(got) == said_of(said, bucket_names_of(runtime.file))
+        assert seen_of(got) == said_of(said, runtime.file)
 
 
 @pytest.mark.parametrize("number", range(40))
@@ -64,16 +63,16 @@ async def test_a_cascade_asks_and_answers_as_it_was_judged(number: int) -> None:
     for item, question in enumerate(recorded.questions):
         said = replay_item(policy, table, item)
         got = await runtime.answer(question=question)
-        assert seen_of(got) == said_of(said, bucket_names_of(runtime.file))
+        assert seen_of(got) == said_of(said, runtime.file)
 
 
-def said_of(said, buckets: tuple[str, ...]) -> dict:
+def said_of(said, file: PolicyFile) -> dict:
     chosen = None if said.index is None else said.samples[said.index].sample
     return {
         "answer": chosen and chosen.answer,
         "chosen": said.index,
         "ended": said.ended,
-        "bucket": buckets[said.bucket],
+        "bucket": file.policy.buckets[said.bucket].name,
         "signal": said.signal,
         "usd": said.usd,
         "samples": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +17,7 @@ RUNS = Path("runs")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _tier(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def _tiers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     tiers: dict[str, str] = {}
     for value in values:
         name, equals, model = value.partition("=")
@@ -30,56 +31,53 @@ def _tier(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
     return tiers
 
 
-def _bind(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
+def _retriever(value: str) -> None:
     from tierwise.retrieval import bind
 
-    for value in values:
-        bind(value)
+    bind(value)
 
 
-retriever_option = click.option(
-    "--retriever",
-    multiple=True,
-    callback=_bind,
-    expose_value=False,
-    metavar="NAME=TARGET",
-    help="What a retriever's name stands for here: a corpus (JSONL) or an address.",
-)
-
-
-def _bind_normaliser(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
-    from pathlib import Path
-
+def _normaliser(value: str) -> None:
     from tierwise.tasks.user_code import bind_normaliser
 
-    for value in values:
-        bind_normaliser(Path(value).name, Path(value.rpartition(":")[0]).parent)
+    bind_normaliser(Path(value).name, Path(value.rpartition(":")[0]).parent)
 
 
-normaliser_option = click.option(
-    "--normaliser",
-    multiple=True,
-    callback=_bind_normaliser,
-    expose_value=False,
-    metavar="FILE.py:FUNCTION",
-    help="The function that reads a policy's answers, where its task has one. It is run.",
-)
-
-
-def _allow_code(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    import os
-
+def _run_code(value: bool) -> None:
     from tierwise.tasks.code_tests import ALLOWED
 
     if value:
         os.environ[ALLOWED] = "1"
 
 
-run_code_option = click.option(
+def _setting(name: str, apply: Callable[[Any], None], **more: Any) -> Callable[[_F], _F]:
+    """An option of this process: ``apply`` is called with each value, and the command has none."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        for each in value if param.multiple else (value,):
+            apply(each)
+
+    return click.option(name, callback=callback, expose_value=False, **more)
+
+
+retriever_option = _setting(
+    "--retriever",
+    _retriever,
+    multiple=True,
+    metavar="NAME=TARGET",
+    help="What a retriever's name stands for here: a corpus (JSONL) or an address.",
+)
+normaliser_option = _setting(
+    "--normaliser",
+    _normaliser,
+    multiple=True,
+    metavar="FILE.py:FUNCTION",
+    help="The function that reads a policy's answers, where its task has one. It is run.",
+)
+run_code_option = _setting(
     "--run-code",
+    _run_code,
     is_flag=True,
-    callback=_allow_code,
-    expose_value=False,
     help="Allow the metric code_tests to run code that models wrote, in bounded processes.",
 )
 
@@ -91,7 +89,7 @@ _OPTIONS = (
         "--tier",
         "tiers",
         multiple=True,
-        callback=_tier,
+        callback=_tiers,
         metavar="NAME=MODEL",
         help="A tier, such as mini=openai/gpt-4o-mini; repeat for more.",
     ),

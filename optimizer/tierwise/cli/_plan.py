@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from tierwise.cli._terminal import console, plain_table
 from tierwise.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,25 +18,28 @@ if TYPE_CHECKING:
     from tierwise.runs.prepare import Prepared
     from tierwise.schema import Usage
 
-PLAN_COLUMNS = (
-    "tier",
-    "stage",
-    "variants",
-    "items",
-    "samples",
-    "lookups",
-    "calls",
-    "tokens",
-    "usd",
-    "worst_calls",
-    "worst_tokens",
-    "worst_usd",
-    "minutes",
-    "worst_minutes",
-)
+TOTAL = "total"
+"""The stage of a tier's last row."""
 
 
-LOG_WIDTH = 100
+@dataclass(frozen=True)
+class PlanRow:
+    """A stage of a tier, or the total within its budget, with the columns of `plan --csv`."""
+
+    tier: str
+    stage: str
+    variants: int | None
+    items: int | None
+    samples: int
+    lookups: int
+    calls: int
+    tokens: int
+    usd: float
+    worst_calls: int
+    worst_tokens: int
+    worst_usd: float
+    minutes: float | None = None
+    worst_minutes: float | None = None
 
 
 def planned(prepared: Prepared, folder: Path, *, resume: bool) -> Plan:
@@ -48,77 +52,50 @@ def planned(prepared: Prepared, folder: Path, *, resume: bool) -> Plan:
     return found if known is None else remaining(found, known, prepared.job)
 
 
-def rows(plan: Plan) -> list[dict[str, Any]]:
+def rows(plan: Plan) -> list[PlanRow]:
     """A row a tier and stage, and one a tier for the total, within its budget."""
-    found: list[dict[str, Any]] = []
+    found: list[PlanRow] = []
     for name, tier in plan.tiers.items():
-        for stage in tier.stages:
-            found.append(
-                {
-                    "tier": name,
-                    "stage": stage.stage,
-                    "variants": stage.variants,
-                    "items": stage.items,
-                    "samples": stage.samples,
-                    "lookups": stage.lookups,
-                    **_amounts(stage.expected, stage.worst),
-                    "minutes": None,
-                    "worst_minutes": None,
-                }
-            )
+        for s in tier.stages:
+            amounts = (*_amounts(s.expected), *_amounts(s.worst))
+            row = PlanRow(name, s.stage, s.variants, s.items, s.samples, s.lookups, *amounts)
+            found.append(row)
         samples = sum(stage.samples for stage in tier.stages)
         lookups = sum(stage.lookups for stage in tier.stages)
-        total = {
-            "tier": name,
-            "stage": "total",
-            "variants": None,
-            "items": None,
-            "samples": samples,
-            "lookups": lookups,
-        }
-        minutes, worst_minutes = tier.minutes or (None, None)
-        amounts = _amounts(tier.expected, tier.worst)
-        found.append({**total, **amounts, "minutes": minutes, "worst_minutes": worst_minutes})
+        amounts = (*_amounts(tier.expected), *_amounts(tier.worst))
+        minutes = tier.minutes or (None, None)
+        found.append(PlanRow(name, TOTAL, None, None, samples, lookups, *amounts, *minutes))
     return found
+
+
+def _amounts(usage: Usage) -> tuple[int, int, float]:
+    return usage.calls, round(usage.tokens), usage.usd
 
 
 def show(plan: Plan, *, err: bool = False) -> None:
     """Print the plan as a table, and what the budget cuts."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(stderr=err, highlight=False, width=_width(err))
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    found = rows(plan)
-    counted = {key: key for key in ("variants", "items", "samples", "calls")}
-    if any(row["lookups"] for row in found):
-        counted["lookups"] = "look-ups"
-    for name in ("tier", "stage"):
-        table.add_column(name, no_wrap=True)
-    for name in (*counted.values(), "tokens", "dollars", "at worst", "minutes"):
-        table.add_column(name, justify="right", no_wrap=True)
+    out, found = console(err=err), rows(plan)
+    lookups = ("look-ups>",) if any(row.lookups for row in found) else ()
+    counts = ("variants>", "items>", "samples>", "calls>", *lookups)
+    amounts = ("tokens>", "dollars>", "at worst>", "minutes>")
+    table = plain_table("tier", "stage", *counts, *amounts, no_wrap=True)
     for row in found:
-        total = row["stage"] == "total"
+        total = row.stage == TOTAL
+        counted = (row.variants, row.items, row.samples, row.calls, row.lookups)
         table.add_row(
-            "" if not total and row["stage"] != "screen" else row["tier"],
-            row["stage"],
-            *("" if row[k] is None else f"{row[k]:,}" for k in counted),
-            _short(row["tokens"]),
-            f"${row['usd']:.3g}",
-            f"${row['worst_usd']:.3g}",
+            row.tier if total or row.stage == "screen" else "",
+            row.stage,
+            *("" if count is None else f"{count:,}" for count in counted[: len(counts)]),
+            _short(row.tokens),
+            f"${row.usd:.3g}",
+            f"${row.worst_usd:.3g}",
             _minutes(row),
             style="bold" if total else None,
         )
-    console.print(table)
-    console.print()
+    out.print(table)
+    out.print()
     for line in remarks(plan):
-        console.print(line, markup=False, soft_wrap=True)
-
-
-def _width(err: bool) -> int | None:
-    """That of the terminal; where there is none, as in a log, one that the tables fit."""
-    stream = sys.stderr if err else sys.stdout
-    return LOG_WIDTH if not stream.isatty() and "COLUMNS" not in os.environ else None
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def _short(count: float) -> str:
@@ -129,31 +106,19 @@ def _short(count: float) -> str:
     return f"{count:.0f}"
 
 
-def _minutes(row: dict[str, Any]) -> str:
-    if row["minutes"] is None:
-        return "?" if row["stage"] == "total" else ""
-    return f"{row['minutes']:.2g}–{row['worst_minutes']:.2g}"
-
-
-def giving_up(sizes: Sequence[Size]) -> list[dict[str, Any]]:
-    """What smaller budgets give up, as plain data."""
-    return [
-        {"budget_usd": s.budget_usd, "expected_usd": s.expected_usd, **s.items, "tells": s.tells}
-        for s in sizes
-    ]
+def _minutes(row: PlanRow) -> str:
+    if row.minutes is None:
+        return "?" if row.stage == TOTAL else ""
+    return f"{row.minutes:.2g}–{row.worst_minutes:.2g}"
 
 
 def show_sizes(sizes: Sequence[Size]) -> None:
     """Print what smaller budgets give up."""
-    from rich.console import Console
-    from rich.table import Table
-
     if len(sizes) < 2:
         return
-    table = Table(box=None, header_style="dim", pad_edge=False)
     stages = list(sizes[0].items)
-    for name in ("with a budget of", "spends", *stages, "tells"):
-        table.add_column(name, justify="right")
+    headings = ("with a budget of", "spends", *stages, "tells")
+    table = plain_table(*(f"{heading}>" for heading in headings))
     for s in sizes:
         table.add_row(
             f"${s.budget_usd:.3g}",
@@ -161,10 +126,10 @@ def show_sizes(sizes: Sequence[Size]) -> None:
             *(f"{s.items.get(stage, 0):,}" for stage in stages),
             f"±{100 * s.tells:.1f} points",
         )
-    console = Console(highlight=False, width=_width(err=False))
-    console.print("\nWhat a smaller budget gives up: items of each stage, and what can be told")
-    console.print(table)
-    console.print(
+    out = console()
+    out.print("\nWhat a smaller budget gives up: items of each stage, and what can be told")
+    out.print(table)
+    out.print(
         "tells: the smallest difference that the held-out items tell from 0, where two policies "
         "differ on one item in five.",
         style="dim",
@@ -205,14 +170,10 @@ def remarks(plan: Plan) -> list[str]:
             "three in ten are expected, since chains end, and a query is looked up once. Their "
             "price is in the dollars"
         )
-    assumed = (
-        ""
-        if all(t.bought or t.recorded for t in plan.tiers.values())
-        else ("Dollars are expected with answers of a sixth of their token cap. ")
-    )
-    worst = "At worst every answer fills its cap and every byte of a prompt is a token. "
-    said.append(f"{assumed}{worst}A budget is never passed.")
-    return said
+    last = "At worst every answer fills its cap and every byte of a prompt is a token. "
+    if not all(t.bought or t.recorded for t in plan.tiers.values()):
+        last = f"Dollars are expected with answers of a sixth of their token cap. {last}"
+    return [*said, f"{last}A budget is never passed."]
 
 
 def confirm(plan: Plan, *, yes: bool, quiet: bool) -> None:
@@ -238,14 +199,3 @@ def confirm(plan: Plan, *, yes: bool, quiet: bool) -> None:
     click.confirm(
         f"Spend about ${expected:.3g}, at worst ${worst:.3g}, on {names}?", abort=True, err=True
     )
-
-
-def _amounts(expected: Usage, worst: Usage) -> dict[str, float]:
-    return {
-        "calls": expected.calls,
-        "tokens": round(expected.tokens),
-        "usd": expected.usd,
-        "worst_calls": worst.calls,
-        "worst_tokens": round(worst.tokens),
-        "worst_usd": worst.usd,
-    }

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tierwise.cli import _terminal as terminal
 from tierwise.report import text as n
-from tierwise.report.text import bucket_names, recipe_in_words
+from tierwise.report.text import recipe_in_words
+from tierwise.schema.policy import bucket_names
 from tierwise.schema.result import (
     NONE_FAILED,
     BucketSummary,
@@ -31,17 +33,14 @@ if TYPE_CHECKING:
     from tierwise.runs.tune import TuneResult
     from tierwise.schema import Policy
 
-_COLUMNS = ("tier", "baseline prompt", "policy found", "difference", "cost", "samples", "gate")
+_SCORES = ("baseline prompt>", "policy found>", "difference>", "cost>")
 _NARROWER = (
-    _COLUMNS,
-    (*_COLUMNS[:5], "gate"),
-    ("tier", *_COLUMNS[2:4], "cost", "gate"),
-    ("tier", "difference", "gate"),
+    ("tier", *_SCORES, "samples>", "gate"),
+    ("tier", *_SCORES, "gate"),
+    ("tier", *_SCORES[1:], "gate"),
+    ("tier", "difference>", "gate"),
 )
 """Sets of columns, from the widest: the first that fits is shown, so that no number is broken."""
-
-_LOG_WIDTH = 100
-"""Columns where the output is no terminal and its width is not set."""
 
 
 def show_results(
@@ -64,7 +63,7 @@ def show_results(
 
     from tierwise.stats.intervals import SMALL_SAMPLE
 
-    console = console or _console()
+    console = console or terminal.console()
     tiers = result.summary.tiers
     console.print(fitting_table(tiers, console))
     for name, tier in tiers.items():
@@ -106,7 +105,7 @@ def show_results(
 
 def fitting_table(tiers: Mapping[str, TierSummary], console: Console) -> Table:
     """A row a tier, with the most columns that fit ``console``."""
-    anything = console.options.update(width=10 * _LOG_WIDTH)
+    anything = console.options.update(width=1000)
     for columns in _NARROWER:
         table = _table(tiers, columns)
         if console.measure(table, options=anything).maximum <= console.width:
@@ -115,21 +114,16 @@ def fitting_table(tiers: Mapping[str, TierSummary], console: Console) -> Table:
 
 
 def _table(tiers: Mapping[str, TierSummary], columns: Sequence[str]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in columns:
-        left = column in ("tier", "gate")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    table = terminal.plain_table(*columns, no_wrap=True)
     for name, tier in tiers.items():
         against = tier.chosen.against_baseline
         cells = {
             "tier": name,
-            "baseline prompt": scored(tier.baseline),
-            "policy found": scored(tier.chosen),
-            "difference": signed(against),
-            "cost": n.ratio(against.cost_ratio),
-            "samples": f"{tier.chosen.samples_per_item:.1f}",
+            "baseline prompt>": scored(tier.baseline),
+            "policy found>": scored(tier.chosen),
+            "difference>": signed(against),
+            "cost>": n.ratio(against.cost_ratio),
+            "samples>": f"{tier.chosen.samples_per_item:.1f}",
             "gate": "[green]passed[/]" if tier.passed else "[yellow]not passed[/]",
         }
         table.add_row(*(cells[column] for column in columns))
@@ -220,10 +214,3 @@ def _program() -> str:
     if shutil.which("tierwise") or called.name != "tierwise":
         return "tierwise"
     return os.path.relpath(called)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    unknown = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=_LOG_WIDTH if unknown else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 
@@ -19,8 +21,6 @@ def command(path: str, as_json: bool) -> None:
     faults = check(path)
     notes = [] if faults else job_notes(path)
     if as_json:
-        import json
-
         rows = [
             {"kind": "fault", "path": str(f.path or path), "line": f.line, "message": f.message}
             for f in faults

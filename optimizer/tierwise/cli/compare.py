@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tierwise.cli._terminal import console, plain_table
+from tierwise.errors import InputError
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tierwise.report.compare import Table
     from tierwise.runs.artifacts import RunFiles
+
+LOG_WIDTH = 120
+"""Columns where the output is no terminal and its width is not set."""
 
 
 @click.command("compare")
@@ -40,7 +51,6 @@ def command(
     the paraphrase matters, what was spent. Of several: what changed from the first to each of the
     others, paired where they share items and samples. What is missing is said, and the rest shown.
     """
-    from tierwise.errors import InputError
     from tierwise.report.between import comparison_tables
     from tierwise.report.compare import frames, plain_rows
     from tierwise.runs.artifacts import read_run
@@ -57,17 +67,13 @@ def command(
         (table,) = frames(plain_rows(tables)).values()
         click.echo(table.to_csv(index=False, lineterminator="\n"), nl=False)
     elif as_json:
-        import json
-
         plain = {
             n: json.loads(f.to_json(orient="records"))
             for n, f in frames(plain_rows(tables)).items()
         }
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
-        from tierwise.cli._compare import show_tables
-
-        show_tables(tables, said)
+        _show(tables, said)
 
 
 def _missing(run: RunFiles, *, named: bool) -> list[str]:
@@ -81,3 +87,45 @@ def _missing(run: RunFiles, *, named: bool) -> list[str]:
         if (items := tier.summary.items.test) < SMALL_SAMPLE
     ]
     return [f"{run.run.path}: {sentence}" if named else sentence for sentence in said]
+
+
+def _show(tables: Sequence[Table], said: Iterable[str]) -> None:
+    """Print every table, after the sentences of `said`."""
+    out = console(log_width=LOG_WIDTH)
+    for sentence in said:
+        out.print(sentence, markup=False, soft_wrap=True, style="yellow")
+    for table in tables:
+        _show_table(out, table)
+    out.print(
+        "Intervals are 95%, over items; differences are paired by item where they can be. "
+        "A variant is prompt/mode/temperature. --json and --csv have everything.",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def _show_table(out: Console, shown: Table) -> None:
+    from rich.text import Text
+
+    from tierwise.analysis.tier_files import NotShown
+
+    section = shown.section
+    title = ", ".join((*shown.labels.values(), section.title))
+    out.print(Text.assemble((shown.name.replace("_", " "), "bold"), "  ", (title, "dim")))
+    if not shown.rows:
+        out.print("  nothing to compare", style="dim")
+    table = plain_table(*(heading for heading, _ in section.columns))
+    for column in table.columns:
+        column.no_wrap = column.justify == "right"
+    notes = [row for row in shown.rows if isinstance(row, NotShown)]
+    for row in shown.rows:
+        if not isinstance(row, NotShown) and section.in_terminal(row):
+            best = getattr(row, "best", False) is True
+            table.add_row(*map(Text, section.cells(row)), style="bold" if best else None)
+    if table.row_count:
+        out.print(table)
+    for note in notes:
+        who = " ".join(note.labels.values())
+        said = f"  {who}: {note.note}" if who else f"  {note.note}"
+        out.print(said, markup=False, soft_wrap=True)
+    out.print()

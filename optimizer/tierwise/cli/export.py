@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from tierwise.errors import InputError
 
 if TYPE_CHECKING:
     from tierwise.schema.policy_file import PolicyFile
@@ -50,7 +53,6 @@ def command(
     or those of --kind (no POLICY needed). openai-batch: the requests that a list of inputs needs,
     for policies whose samples are fixed.
     """
-    from tierwise.errors import InputError
     from tierwise.schema.policy_file import PolicyFile
 
     if shape == "json-schema":
@@ -66,23 +68,20 @@ def command(
 
         if out is None:
             raise InputError("--to litellm-proxy writes three files: say --out FOLDER")
-        _write_folder(proxy_files(file), out, force)
+        for name, text in proxy_files(file).items():
+            path = Path(out) / name
+            _write_text(text, path, force)
+            click.echo(f"wrote {path}", err=True)
     else:
+        from tierwise.serving.export import batch_lines
+
         if inputs is None:
             raise InputError("--to openai-batch needs --inputs ITEMS.jsonl")
-        _write_text("".join(_batch(file, inputs, seed)), out, force)
-
-
-def _batch(file: PolicyFile, inputs: str, seed: int) -> Iterator[str]:
-    from tierwise.serving.export import batch_lines
-
-    return (f"{line}\n" for line in batch_lines(file, _items(file, inputs), seed=seed))
+        lines = batch_lines(file, _items(file, inputs), seed=seed)
+        _write_text("".join(f"{line}\n" for line in lines), out, force)
 
 
 def _items(file: PolicyFile, path: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    from pathlib import Path
-
-    from tierwise.errors import InputError
     from tierwise.schema.files import json_lines
 
     for number, item in json_lines(Path(path)):
@@ -95,19 +94,7 @@ def _items(file: PolicyFile, path: str) -> Iterator[tuple[str, Mapping[str, str]
         yield str(item.get("id", number)), given
 
 
-def _write_folder(files: Mapping[str, str], out: str, force: bool) -> None:
-    from pathlib import Path
-
-    folder = Path(out)
-    for name, text in files.items():
-        _write_text(text, str(folder / name), force)
-        click.echo(f"wrote {folder / name}", err=True)
-
-
-def _write_text(text: str, out: str | None, force: bool) -> None:
-    from pathlib import Path
-
-    from tierwise.errors import InputError
+def _write_text(text: str, out: str | Path | None, force: bool) -> None:
     from tierwise.schema.files import write_whole
 
     if out is None:

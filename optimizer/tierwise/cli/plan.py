@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import sys
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +54,7 @@ def command(
     for it, say how long answers are. Exits with 3 where a budget is too small for the smallest
     search.
     """
-    from tierwise.cli._plan import PLAN_COLUMNS, giving_up, planned, remarks, rows, show, show_sizes
+    from tierwise.cli._plan import PlanRow, planned, remarks, rows, show, show_sizes
     from tierwise.runs.calibrate import timed
     from tierwise.runs.plan import sizes
     from tierwise.runs.prepare import prepare
@@ -62,24 +65,29 @@ def command(
     found = timed(planned(prepared, folder, resume=resume), paces)
     smaller = sizes(prepared, found)
     if as_json:
-        import json
-
         from tierwise.schema.result import to_data
 
         shown = {
-            "stages": rows(found),
-            "smaller": giving_up(smaller),
+            "stages": [asdict(row) for row in rows(found)],
+            "smaller": [
+                {
+                    "budget_usd": size.budget_usd,
+                    "expected_usd": size.expected_usd,
+                    **size.items,
+                    "tells": size.tells,
+                }
+                for size in smaller
+            ],
             "remarks": remarks(found),
             "headroom": {name: to_data(pace.headroom) for name, pace in paces.items()},
             "paid": list(found.paid),
         }
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
     elif as_csv:
-        import csv
-
-        writer = csv.DictWriter(sys.stdout, PLAN_COLUMNS, lineterminator="\n")
+        columns = [field.name for field in fields(PlanRow)]
+        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows(found))
+        writer.writerows(asdict(row) for row in rows(found))
     else:
         show(found)
         show_sizes(smaller)

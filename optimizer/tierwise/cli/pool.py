@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from tierwise.cli._terminal import plain_table
+from tierwise.errors import printable
 
 if TYPE_CHECKING:
     from tierwise.pool.maintenance import Rewritten
@@ -29,9 +33,6 @@ def command() -> None:
 @_json
 def _check(path: Path, as_json: bool) -> None:
     """Say whether a pool is as it was stored; exit 1 where it is not."""
-    import json
-
-    from tierwise.errors import printable
     from tierwise.pool.maintenance import check_pool
 
     file = _file(path)
@@ -104,13 +105,26 @@ def _export(path: Path, out: Path, model: str) -> None:
         )
 
 
-@command.command("import")
+class _ImportCommand(click.Command):
+    """A command whose help names the tools that logs are read of, when it is shown."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """With the names in the place of TOOLS: they are not imported before somebody asks."""
+        from tierwise.runs.imports.logs import READERS
+
+        *names, last = READERS
+        self.help = str(self.help).replace("TOOLS", "|".join(READERS))
+        for param in self.params:
+            if isinstance(param, click.Option) and param.help:
+                param.help = param.help.replace("TOOLS", f"{', '.join(names)} or {last}")
+        super().format_help(ctx, formatter)
+
+
+@command.command("import", cls=_ImportCommand)
 @click.argument(
     "paths", nargs=-1, required=True, metavar="PATH FILE", type=click.Path(path_type=Path)
 )
-@click.option(
-    "--from", "kind", help="FILES are logs of another tool: inspect, lm-eval, promptfoo or litellm."
-)
+@click.option("--from", "kind", help="FILES are logs of another tool: TOOLS.")
 @click.option("--out", type=click.Path(path_type=Path), help="With --from: the folder to write.")
 @click.option("--score", help="With --from: which of the log's scores counts.")
 @click.option("--items", type=click.Path(path_type=Path), help="With --from litellm: your items.")
@@ -129,13 +143,12 @@ def _import(
 
     \b
     tierwise pool import POOL FILE
-    tierwise pool import --from inspect|lm-eval|promptfoo|litellm FILE… --out FOLDER
+    tierwise pool import --from TOOLS FILE… --out FOLDER
 
     A sample that is there already stays as it is. Of logs a folder is made with a recording, its
     task and a job, which `tierwise tune FOLDER/job.yaml` tunes without a call.
     """
     if kind is not None:
-        from tierwise.errors import printable
         from tierwise.runs.imports.logs import LogOptions, import_logs
 
         if out is None:
@@ -178,8 +191,6 @@ def _say(rewritten: Rewritten) -> None:
 @_json
 def _stats(path: Path, as_json: bool) -> None:
     """Count what a pool holds."""
-    import json
-
     from tierwise.pool import SamplePool
 
     file = _file(path)
@@ -189,17 +200,11 @@ def _stats(path: Path, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for name in ("model", "requests", "samples", "failures", "prompt tokens", "completion tokens"):
-        table.add_column(name, justify="left" if name == "model" else "right")
+    counts = ("requests", "samples", "failures", "prompt_tokens", "completion_tokens")
+    table = plain_table("model", *(f"{name.replace('_', ' ')}>" for name in counts))
     for row in rows["models"]:
-        numbers = [
-            f"{row[k]:,}"
-            for k in ("requests", "samples", "failures", "prompt_tokens", "completion_tokens")
-        ]
-        table.add_row(row["model"], *numbers)
+        table.add_row(row["model"], *(f"{row[name]:,}" for name in counts))
     console = Console()
     console.print(table)
     if rows["possibly_billed"]["calls"]:

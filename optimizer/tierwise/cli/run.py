@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from tierwise.cli._job import normaliser_option, retriever_option
+from tierwise.cli._terminal import plain_table
+from tierwise.errors import InputError, printable
 
 if TYPE_CHECKING:
     from tierwise.serving import Answer, PolicyRuntime
@@ -32,15 +35,12 @@ def command(policy: str, inputs: tuple[str, ...], seed: int, as_json: bool, quie
 
     Exits with 4 where the provider gave no answer.
     """
-    from tierwise.errors import printable
     from tierwise.serving import PolicyRuntime
 
     with PolicyRuntime.load(policy, seed=seed) as runtime:
         given = _named(inputs or (sys.stdin.read(),), runtime)
         answer = runtime.answer_sync(given)
         if as_json:
-            import json
-
             _echo(json.dumps(answer.as_dict(), ensure_ascii=False, indent=2))
         elif quiet:
             _echo(answer.text)
@@ -54,8 +54,6 @@ def command(policy: str, inputs: tuple[str, ...], seed: int, as_json: bool, quie
 
 def _named(inputs: tuple[str, ...], runtime: PolicyRuntime) -> dict[str, str]:
     """The inputs by name; a text without one fills the policy's only input."""
-    from tierwise.errors import InputError
-
     wanted = runtime.file.inputs
     given: dict[str, str] = {}
     for text in inputs:
@@ -73,8 +71,6 @@ def _named(inputs: tuple[str, ...], runtime: PolicyRuntime) -> dict[str, str]:
 
 def _echo(text: str) -> None:
     """Print a model's text as it is; to a terminal, control characters as escapes."""
-    from tierwise.errors import printable
-
     if sys.stdout.isatty():
         text = printable(text)
     click.echo(text.encode("utf-8", "replace").decode("utf-8"))
@@ -86,17 +82,11 @@ def _count(n: int, of: str) -> str:
 
 def _show(answer: Answer, runtime: PolicyRuntime) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
-
-    from tierwise.errors import printable
 
     console = Console()
     console.print(Text(printable(answer.text) or "(no answer)"))
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("", "round", "variant", "answer", "tokens", "usd", "s"):
-        right = heading in ("round", "tokens", "usd", "s")
-        table.add_column(heading, justify="right" if right else "left")
+    table = plain_table("", "round>", "variant", "answer", "tokens>", "usd>", "s>")
     for i, sample in enumerate(answer.trace):
         said = "(none)" if sample.answer is None else sample.answer
         if sample.error:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+from pathlib import Path
+
 import click
 
 from tierwise.cli._job import normaliser_option, retriever_option
+from tierwise.errors import InputError, printable
 
 
 @click.command("serve")
@@ -56,12 +61,6 @@ def command(
     Set TIERWISE_TOKENS to the bearer tokens that clients must send; without one, only this machine
     can ask. SIGTERM ends it after the requests under way.
     """
-    import functools
-    import logging
-    from pathlib import Path
-
-    from tierwise.errors import InputError, printable
-
     try:
         import uvicorn
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
+import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
 from tierwise.cli._job import retriever_option, run_code_option
+from tierwise.errors import InputError
 
 if TYPE_CHECKING:
     from tierwise.runs.verify import Verified
@@ -52,10 +56,6 @@ def command(
     Exits with 0 where it holds, 1 where its score has dropped by more than the margin, and 3 where
     items or budget ended before that was decided.
     """
-    import secrets
-    from contextlib import ExitStack
-
-    from tierwise.errors import InputError
     from tierwise.llm.models import kind_of
     from tierwise.runs import load_task
     from tierwise.runs.verify import Terms, changes, opened_judging, verify
@@ -88,15 +88,11 @@ def command(
 
 
 def _progress(quiet: bool, items: int, score: float, usd: float) -> None:
-    import sys
-
     if not quiet and sys.stderr.isatty():
         click.echo(f"\r{items} requests, score {score:.3f}, ${usd:.3g}   ", nl=False, err=True)
 
 
 def _show(found: Verified, policy: str) -> None:
-    import sys
-
     from tierwise.report.text import estimate, interval
 
     if sys.stderr.isatty():

@@ -17,7 +17,7 @@ from tierwise.analysis.changes import (
 from tierwise.analysis.tier_files import NotShown, TierFiles
 from tierwise.errors import UnsupportedError, unknown_name
 from tierwise.report import text as n
-from tierwise.report.compare import SECTIONS, Table, TableSection, flat
+from tierwise.report.compare import SECTIONS, Table, TableSection
 from tierwise.runs.artifacts import RunFiles
 
 R = TypeVar("R")
@@ -108,44 +108,27 @@ def _change(row: Change) -> str:
     return "none on any item" if row.identical else n.interval(row.change, "+")
 
 
-def _policy_cells(row: PolicyChange) -> tuple[str, ...]:
-    return (
-        row.tier,
-        row.what,
-        n.beside(n.score(row.before_score), row.before_failed),
-        n.beside(n.score(row.after_score), row.after_failed),
-        _change(row),
-        n.ratio(row.cost_ratio.mean),
-        row.shown,
-        "same" if row.same_policy else "another",
-        f"{row.items}",
-        row.how,
-    )
-
-
-def _prompt_cells(row: PromptChange) -> tuple[str, ...] | None:
-    if row.rank > MOST_NAMED:
-        return None
-    return (
-        row.tier,
-        row.variant,
-        n.beside(n.score(row.before_score), row.before_failed),
-        n.beside(n.score(row.after_score), row.after_failed),
-        _change(row),
-        n.ratio(row.cost_ratio.mean),
-        row.shown,
-        f"{row.items}",
-        row.how,
-    )
-
+CHANGE_COLUMNS: tuple[tuple[str, Callable[[Change], str]], ...] = (
+    ("before>", lambda row: n.beside(n.score(row.before_score), row.before_failed)),
+    ("after>", lambda row: n.beside(n.score(row.after_score), row.after_failed)),
+    ("change>", _change),
+    ("at cost>", lambda row: n.ratio(row.cost_ratio.mean)),
+    ("shown", lambda row: row.shown),
+)
+COMPARED_COLUMNS: tuple[tuple[str, Callable[[Change], str]], ...] = (
+    ("items>", lambda row: f"{row.items}"),
+    ("compared on", lambda row: row.how),
+)
 
 CHANGES: dict[str, TableSection[TwoRuns, Any]] = {
     "jobs": TableSection[TwoRuns, JobChange](
         "what of the jobs differs",
         job_changes,
-        ("what", "before", "after"),
-        lambda row: (row.what, row.before, row.after),
-        flat,
+        (
+            ("what", lambda row: row.what),
+            ("before", lambda row: row.before),
+            ("after", lambda row: row.after),
+        ),
     ),
     "policies": TableSection[TwoRuns, PolicyChange](
         "policies on the same split, after less before",
@@ -153,37 +136,24 @@ CHANGES: dict[str, TableSection[TwoRuns, Any]] = {
             lambda old, new: policy_changes(old, new, (two.before.seed, two.after.seed))
         ),
         (
-            "tier",
-            "what",
-            "before>",
-            "after>",
-            "change>",
-            "at cost>",
-            "shown",
-            "policy",
-            "items>",
-            "compared on",
+            ("tier", lambda row: row.tier),
+            ("what", lambda row: row.what),
+            *CHANGE_COLUMNS,
+            ("policy", lambda row: "same" if row.same_policy else "another"),
+            *COMPARED_COLUMNS,
         ),
-        _policy_cells,
-        flat,
     ),
     "prompts": TableSection[TwoRuns, PromptChange](
         "every prompt at one sample, the largest changes first (of many, one in twenty seems to "
         "change)",
         lambda two: two.by_tier(prompt_changes),
         (
-            "tier",
-            "variant",
-            "before>",
-            "after>",
-            "change>",
-            "at cost>",
-            "shown",
-            "items>",
-            "compared on",
+            ("tier", lambda row: row.tier),
+            ("variant", lambda row: row.variant),
+            *CHANGE_COLUMNS,
+            *COMPARED_COLUMNS,
         ),
-        _prompt_cells,
-        flat,
+        lambda row: row.rank <= MOST_NAMED,
     ),
 }
 """By the name of `--section`."""

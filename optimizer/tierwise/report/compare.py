@@ -15,16 +15,17 @@ from tierwise.analysis import prompts, search_rounds, tiers
 from tierwise.analysis.tier_files import NotShown, TierFiles
 from tierwise.errors import InputError, UnsupportedError
 from tierwise.report import text as n
-from tierwise.report.text import bucket_names, recipe_in_words
 from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
 from tierwise.schema.result import (
     NONE_FAILED,
+    Bounds,
     EscalationRow,
     ExpectedBucket,
     ExpectedFigures,
     FailedItems,
     PromptSensitivity,
     Technique,
+    TierSummary,
 )
 from tierwise.stats import Interval
 
@@ -46,6 +47,31 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 
+def flat(row: object) -> Row:
+    """The fields of a dataclass; of an interval the mean and both ends, of failures the counts."""
+    found: Row = {}
+    for field in fields(row):  # type: ignore[arg-type]  # a dataclass, which has no type of its own
+        name, value = field.name.rstrip("_"), getattr(row, field.name)
+        if isinstance(value, Interval):
+            found |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+        elif isinstance(value, FailedItems):
+            # `failed` is `left_out` and `unanswered`; `before_failed` is `before_left_out` …
+            found |= {name.replace("failed", part): count for part, count in vars(value).items()}
+        elif name.endswith("_ci95"):
+            found |= _ends(name.removesuffix("_ci95"), value)
+        else:
+            found[name] = value
+    return found
+
+
+def _ends(name: str, bounds: Bounds) -> Row:
+    return {f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
+
+
+def _every_row(row: object) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class TableSection(Generic[S, R]):
     """A table of a comparison of `S`: a run, or two of them.
@@ -53,16 +79,16 @@ class TableSection(Generic[S, R]):
     Attributes:
         title: the question that it answers.
         rows: typed rows, or why there are none.
-        columns: what a terminal shows; a name that ends in `>` holds numbers.
-        cells: a row's text, a cell a column; None leaves the row to `--json` and `--csv`.
+        columns: what a terminal shows; a heading that ends in `>` is over numbers.
+        in_terminal: whether a terminal shows a row, or leaves it to `--json` and `--csv`.
         data: a row as plain data.
     """
 
     title: str
     rows: Callable[[S], Iterable[R | NotShown]]
-    columns: tuple[str, ...]
-    cells: Callable[[R], tuple[str, ...] | None]
-    data: Callable[[R], Row]
+    columns: tuple[tuple[str, Callable[[R], str]], ...]
+    in_terminal: Callable[[R], bool] = _every_row
+    data: Callable[[R], Row] = flat
 
     def table(self, source: S) -> list[R | NotShown]:
         """The rows; one note where the section as a whole cannot be shown."""
@@ -71,28 +97,13 @@ class TableSection(Generic[S, R]):
         except UnsupportedError as error:
             return [NotShown({}, f"not shown: {error}")]
 
+    def cells(self, row: R) -> list[str]:
+        """A row's text, a cell a column."""
+        return [cell(row) for _, cell in self.columns]
+
     def plain(self, row: R | NotShown) -> Row:
         """A row as plain data."""
         return {**row.labels, NOTE: row.note} if isinstance(row, NotShown) else self.data(row)
-
-
-def flat(row: object) -> Row:
-    """The fields of a dataclass; an interval as its mean and both ends."""
-    found: Row = {}
-    for field in fields(row):  # type: ignore[arg-type]  # a dataclass, which has no type of its own
-        name, value = field.name.rstrip("_"), getattr(row, field.name)
-        if isinstance(value, Interval):
-            found |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
-        elif isinstance(value, FailedItems):
-            found |= _failed(name, value)
-        else:
-            found[name] = value
-    return found
-
-
-def _failed(name: str, value: FailedItems) -> Row:
-    """`failed` as `left_out` and `unanswered`; `before_failed` as `before_left_out` …"""
-    return {name.replace("failed", part): count for part, count in vars(value).items()}
 
 
 def by_tier(
@@ -106,6 +117,26 @@ def by_tier(
         except (UnsupportedError, InputError) as error:
             found.append(NotShown({"tier": tier.name}, f"not shown: {error}"))
     return found
+
+
+@dataclass(frozen=True)
+class OfTier(Generic[R]):
+    """A row of a tier's summary; `rank` counts from 1."""
+
+    tier: str
+    rank: int
+    row: R
+
+
+def of_summaries(
+    part: Callable[[TierSummary], Iterable[R]],
+) -> Callable[[RunFiles], Iterable[OfTier[R]]]:
+    """The rows of that part of every tier's summary."""
+    return lambda run: [
+        OfTier(name, i, row)
+        for name, tier in run.tiers.items()
+        for i, row in enumerate(part(tier.summary), start=1)
+    ]
 
 
 # --- recipes -----------------------------------------------------------------------------------
@@ -127,11 +158,15 @@ class RecipeRow:
     signal: str
     thresholds: str
     bucket_score: float | None
-    bucket_score_low: float | None
-    bucket_score_high: float | None
+    bucket_score_ci95: Bounds
     score: float | None
     usd_per_item: float | None
     failed: FailedItems
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the policy's easiest bucket, beside which the whole policy is described."""
+        return self.bucket in ("all", "easy", "b1")
 
 
 def recipe_rows(tier: TierFiles) -> list[RecipeRow]:
@@ -139,181 +174,140 @@ def recipe_rows(tier: TierFiles) -> list[RecipeRow]:
     file = tier.policy_file
     expected, difficulty = ExpectedFigures.of(file), file.policy.difficulty
     measured = expected.buckets or (ExpectedBucket(),) * len(file.policy.buckets)
-    names = bucket_names(len(file.policy.buckets))
-    rows = []
-    for i, recipe in enumerate(file.policy.buckets):
-        low, high = measured[i].score_ci95
-        rows.append(
-            RecipeRow(
-                tier=tier.name,
-                model=file.tier.model,
-                operating_point=tier.summary.operating_point,
-                gate=tier.summary.gate,
-                bucket=names[i],
-                share=file.shares[i] if file.shares else None,
-                variants=" + ".join(variant.label for variant in recipe.variants),
-                strategy=str(recipe.strategy),
-                in_words=recipe_in_words(recipe),
-                signal=difficulty.signal,
-                thresholds=", ".join(f"{cut:g}" for cut in difficulty.thresholds),
-                bucket_score=measured[i].score,
-                bucket_score_low=low,
-                bucket_score_high=high,
-                score=expected.score,
-                usd_per_item=expected.usd_per_item,
-                failed=tier.summary.exported.failed,
-            )
+    return [
+        RecipeRow(
+            tier=tier.name,
+            model=file.tier.model,
+            operating_point=tier.summary.operating_point,
+            gate=tier.summary.gate,
+            bucket=recipe.name,
+            share=file.shares[i] if file.shares else None,
+            variants=" + ".join(variant.label for variant in recipe.variants),
+            strategy=str(recipe.strategy),
+            in_words=n.recipe_in_words(recipe),
+            signal=difficulty.signal,
+            thresholds=", ".join(f"{cut:g}" for cut in difficulty.thresholds),
+            bucket_score=measured[i].score,
+            bucket_score_ci95=measured[i].score_ci95,
+            score=expected.score,
+            usd_per_item=expected.usd_per_item,
+            failed=tier.summary.exported.failed,
         )
-    return rows
-
-
-def _recipe_cells(row: RecipeRow) -> tuple[str, ...]:
-    first = row.bucket in ("all", "easy", "b1")
-    return (
-        row.tier if first else "",
-        row.bucket,
-        n.share(row.share),
-        row.in_words,
-        n.beside(n.score(row.bucket_score), row.failed if first else NONE_FAILED),
-        n.usd_per(row.usd_per_item) if first else "",
-        f"{row.signal} at {row.thresholds}" if first and row.thresholds else "",
-        row.gate if first else "",
-    )
+        for i, recipe in enumerate(file.policy.buckets)
+    ]
 
 
 RECIPES = TableSection[RunFiles, RecipeRow](
     "the policy of each tier, bucket by bucket",
     lambda run: by_tier(run, recipe_rows),
-    ("tier", "bucket", "share>", "what is done", "score>", "$/1,000>", "told apart by", "gate"),
-    _recipe_cells,
-    flat,
+    (
+        ("tier", lambda row: row.tier if row.first else ""),
+        ("bucket", lambda row: row.bucket),
+        ("share>", lambda row: n.share(row.share)),
+        ("what is done", lambda row: row.in_words),
+        (
+            "score>",
+            lambda row: n.beside(
+                n.score(row.bucket_score), row.failed if row.first else NONE_FAILED
+            ),
+        ),
+        ("$/1,000>", lambda row: n.usd_per(row.usd_per_item) if row.first else ""),
+        (
+            "told apart by",
+            lambda row: f"{row.signal} at {row.thresholds}" if row.first and row.thresholds else "",
+        ),
+        ("gate", lambda row: row.gate if row.first else ""),
+    ),
 )
 
 # --- prompts, techniques, sensitivity ----------------------------------------------------------
 
 
-def _prompt_cells(row: prompts.PromptRow) -> tuple[str, ...] | None:
-    if row.rank > MOST_PROMPTS and not row.chosen:
-        return None
+def _prompt_mark(row: prompts.PromptRow) -> str:
     mark = "●" if row.best else "" if row.separable else "○"
-    return (
-        row.tier,
-        f"{row.prompt}/{row.mode}/{row.temperature:g}",
-        n.beside(n.interval(row.score), row.failed),
-        f"{row.items:.0f}",
-        f"{row.samples:.0f}",
-        f"{row.abstentions} of {row.stored}",
-        n.usd_per(row.usd_per_item),
-        "" if row.best else f"{-row.behind_best:+.3f}",
-        mark + ("*" if row.chosen else ""),
-    )
+    return mark + ("*" if row.chosen else "")
 
 
 PROMPTS = TableSection[RunFiles, prompts.PromptRow](
     "every prompt on every tier at one sample (● best, ○ not separable from it, * in the policy)",
     lambda run: by_tier(run, prompts.prompt_rows),
-    ("tier", "prompt", "score>", "items>", "samples>", "no answer>", "$/1,000>", "to best>", ""),
-    _prompt_cells,
-    flat,
+    (
+        ("tier", lambda row: row.tier),
+        ("prompt", lambda row: f"{row.prompt}/{row.mode}/{row.temperature:g}"),
+        ("score>", lambda row: n.beside(n.interval(row.score), row.failed)),
+        ("items>", lambda row: f"{row.items:.0f}"),
+        ("samples>", lambda row: f"{row.samples:.0f}"),
+        ("no answer>", lambda row: f"{row.abstentions} of {row.stored}"),
+        ("$/1,000>", lambda row: n.usd_per(row.usd_per_item)),
+        ("to best>", lambda row: "" if row.best else f"{-row.behind_best:+.3f}"),
+        ("", _prompt_mark),
+    ),
+    lambda row: row.rank <= MOST_PROMPTS or bool(row.chosen),
 )
 
 
-@dataclass(frozen=True)
-class TierTechnique:
-    """A technique on a tier; the largest gain has rank 1."""
-
-    tier: str
-    rank: int
-    technique: Technique
+def _by_paraphrase(technique: Technique) -> str:
+    if len(technique.paraphrases) < 2:
+        return ""
+    return f"{technique.worst_paraphrase:.3f}–{technique.best_paraphrase:.3f}"
 
 
-def _techniques(tier: TierFiles) -> list[TierTechnique]:
-    return [TierTechnique(tier.name, i, t) for i, t in enumerate(tier.summary.techniques, start=1)]
-
-
-def _technique_cells(row: TierTechnique) -> tuple[str, ...] | None:
-    t = row.technique
-    if row.rank > MOST_TECHNIQUES and t.verdict == "not shown":
-        return None
-    spread = f"{t.worst_paraphrase:.3f}–{t.best_paraphrase:.3f}"
-    return (
-        row.tier,
-        f"{t.prompt}/{t.mode}",
-        t.family,
-        t.against,
-        n.beside(n.interval(n.estimate(t.difference, t.difference_ci95), "+"), t.failed),
-        spread if len(t.paraphrases) > 1 else "",
-        f"×{t.cost_ratio:.2g}",
-        t.verdict,
-    )
-
-
-def _technique_data(row: TierTechnique) -> Row:
-    found = {"tier": row.tier, **_with_ends(vars(row.technique)), "rank": row.rank}
-    return {**found, "paraphrases": len(row.technique.paraphrases)}
-
-
-TECHNIQUES = TableSection[RunFiles, TierTechnique](
+TECHNIQUES = TableSection[RunFiles, OfTier[Technique]](
     "does a technique help here? (all paraphrases together, Holm over a tier's table)",
-    lambda run: by_tier(run, _techniques),
-    ("tier", "technique", "family", "against", "difference>", "by paraphrase>", "cost>", ""),
-    _technique_cells,
-    _technique_data,
+    of_summaries(lambda summary: summary.techniques),
+    (
+        ("tier", lambda of: of.tier),
+        ("technique", lambda of: f"{of.row.prompt}/{of.row.mode}"),
+        ("family", lambda of: of.row.family),
+        ("against", lambda of: of.row.against),
+        (
+            "difference>",
+            lambda of: n.beside(
+                n.interval(n.estimate(of.row.difference, of.row.difference_ci95), "+"),
+                of.row.failed,
+            ),
+        ),
+        ("by paraphrase>", lambda of: _by_paraphrase(of.row)),
+        ("cost>", lambda of: f"×{of.row.cost_ratio:.2g}"),
+        ("", lambda of: of.row.verdict),
+    ),
+    lambda of: of.rank <= MOST_TECHNIQUES or of.row.verdict != "not shown",
+    lambda of: {
+        "tier": of.tier,
+        **flat(of.row),
+        "rank": of.rank,
+        "paraphrases": len(of.row.paraphrases),
+    },
 )
 
 
-def _with_ends(row: Mapping[str, Any]) -> Row:
-    """`x_ci95` as `x_low` and `x_high`."""
-    found: Row = {}
-    for name, value in row.items():
-        if name.endswith("_ci95"):
-            stem = name.removesuffix("_ci95")
-            found |= {f"{stem}_low": value[0], f"{stem}_high": value[1]}
-        elif isinstance(value, FailedItems):
-            found |= _failed(name, value)
-        else:
-            found[name] = value
-    return found
+def _paraphrases(row: PromptSensitivity) -> str:
+    family = "all prompts" if row.family == prompts.ALL_PROMPTS else row.family
+    return f"{family}, {row.mode}/{row.temperature:g}"
 
 
-@dataclass(frozen=True)
-class TierSensitivity:
-    """A family of paraphrases on a tier."""
-
-    tier: str
-    found: PromptSensitivity
+def _or_nothing(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
-def _sensitivities(tier: TierFiles) -> list[TierSensitivity]:
-    return [TierSensitivity(tier.name, row) for row in tier.summary.prompt_sensitivity]
-
-
-def _sensitivity_cells(row: TierSensitivity) -> tuple[str, ...]:
-    s = row.found
-    family = "all prompts" if s.family == prompts.ALL_PROMPTS else s.family
-    confidence = s.spearman_with_confidence
-    return (
-        row.tier,
-        f"{family}, {s.mode}/{s.temperature:g}",
-        f"{len(s.prompts)}",
-        n.interval(n.estimate(s.pss, s.pss_ci95)),
-        "" if s.by_chance is None else f"{s.by_chance:.3f}",
-        "" if confidence is None else f"{confidence:+.2f}",
-    )
-
-
-def _sensitivity_data(row: TierSensitivity) -> Row:
-    found = {"tier": row.tier, **_with_ends(vars(row.found)), "prompts": len(row.found.prompts)}
+def _sensitivity_data(of: OfTier[PromptSensitivity]) -> Row:
+    found = {"tier": of.tier, **flat(of.row), "prompts": len(of.row.prompts)}
     del found["mean_score"]
     return found
 
 
-SENSITIVITY = TableSection[RunFiles, TierSensitivity](
+SENSITIVITY = TableSection[RunFiles, OfTier[PromptSensitivity]](
     "how much the score depends on the paraphrase (PSS; 0: not at all)",
-    lambda run: by_tier(run, _sensitivities),
-    ("tier", "paraphrases", "prompts>", "PSS>", "by chance>", "with confidence>"),
-    _sensitivity_cells,
-    _sensitivity_data,
+    of_summaries(lambda summary: summary.prompt_sensitivity),
+    (
+        ("tier", lambda of: of.tier),
+        ("paraphrases", lambda of: _paraphrases(of.row)),
+        ("prompts>", lambda of: f"{len(of.row.prompts)}"),
+        ("PSS>", lambda of: n.interval(n.estimate(of.row.pss, of.row.pss_ci95))),
+        ("by chance>", lambda of: _or_nothing(of.row.by_chance, ".3f")),
+        ("with confidence>", lambda of: _or_nothing(of.row.spearman_with_confidence, "+.2f")),
+    ),
+    data=_sensitivity_data,
 )
 
 SENSITIVITY_TRENDS = TableSection[RunFiles, prompts.SensitivityTrend](
@@ -321,211 +315,186 @@ SENSITIVITY_TRENDS = TableSection[RunFiles, prompts.SensitivityTrend](
     lambda run: prompts.sensitivity_trends(
         [tier.summary.prompt_sensitivity for tier in run.tiers.values()], run.seed
     ),
-    ("PSS with", "families>", "points>", "Spearman>"),
-    lambda row: (row.with_, f"{row.families}", f"{row.points}", n.interval(row.spearman, "+")),
-    flat,
+    (
+        ("PSS with", lambda row: row.with_),
+        ("families>", lambda row: f"{row.families}"),
+        ("points>", lambda row: f"{row.points}"),
+        ("Spearman>", lambda row: n.interval(row.spearman, "+")),
+    ),
 )
 
 # --- tiers -------------------------------------------------------------------------------------
 
-
-def _gain_cells(row: tiers.GainRow) -> tuple[str, ...]:
-    if row.same:
-        return row.tier, row.adds, "nothing: the same policy", "", row.split
-    return row.tier, row.adds, n.interval(row.gain, "+"), n.ratio(row.cost_ratio, ""), row.split
-
-
 GAINS = TableSection[RunFiles, tiers.GainRow](
     "what thinking, votes and buckets add",
     lambda run: by_tier(run, tiers.gain_rows),
-    ("tier", "adds", "gain>", "at cost>", "evaluated on"),
-    _gain_cells,
-    flat,
+    (
+        ("tier", lambda row: row.tier),
+        ("adds", lambda row: row.adds),
+        (
+            "gain>",
+            lambda row: "nothing: the same policy" if row.same else n.interval(row.gain, "+"),
+        ),
+        ("at cost>", lambda row: "" if row.same else n.ratio(row.cost_ratio, "")),
+        ("evaluated on", lambda row: row.split),
+    ),
 )
 
 
-def _frontier_cells(row: tiers.FrontierRow) -> tuple[str, ...]:
-    def cheapest(offer: tiers.Offer | None) -> tuple[str, str, str]:
-        if offer is None:
-            return "not reached", "", ""
-        score = n.beside(n.score(offer.score.mean), offer.failed)
-        return offer.tier, score, n.usd_per(offer.usd)
-
-    out = ", ".join(row.not_reached_by)
-    return f"{row.target:g}", *cheapest(row.reached), *cheapest(row.surely), out
+def _offered_tier(offer: tiers.Offer | None) -> str:
+    return offer.tier if offer else "not reached"
 
 
-def _frontier_data(row: tiers.FrontierRow) -> Row:
-    def said(prefix: str, offer: tiers.Offer | None) -> Row:
-        names = (
-            *("tier", "policy", "score", "score_low", "score_high", "usd_per_item"),
-            *("left_out", "unanswered"),
-        )
-        found: Row = dict.fromkeys(prefix + name for name in names)
-        if offer is not None:
-            counts = vars(offer.failed).values()
-            values = (offer.tier, offer.policy, *offer.score, offer.usd, *counts)
-            found = dict(zip(found, values, strict=True))
-        return found
+def _offered_score(offer: tiers.Offer | None) -> str:
+    return n.beside(n.score(offer.score.mean), offer.failed) if offer else ""
 
-    out = ", ".join(row.not_reached_by)
-    both = said("", row.reached) | said("surely_", row.surely)
-    return {"target": row.target, **both, "not_reached_by": out}
+
+def _offered_usd(offer: tiers.Offer | None) -> str:
+    return n.usd_per(offer.usd) if offer else ""
+
+
+def _offer_data(prefix: str, offer: tiers.Offer | None) -> Row:
+    values: Row = dict.fromkeys(
+        ("tier", "policy", "score", "score_low", "score_high", "usd_per_item"), None
+    ) | dict.fromkeys(vars(NONE_FAILED), None)
+    if offer is not None:
+        counts = vars(offer.failed).values()
+        told = (offer.tier, offer.policy, *offer.score, offer.usd, *counts)
+        values = dict(zip(values, told, strict=True))
+    return {prefix + name: value for name, value in values.items()}
 
 
 FRONTIER = TableSection[RunFiles, tiers.FrontierRow](
     "the cheapest tier for each score (policies: --json)",
     lambda run: tiers.frontier_rows(list(run.tiers.values())),
     (
-        "target>",
-        "cheapest",
-        "score>",
-        "$/1,000>",
-        "with 95% confidence",
-        "score>",
-        "$/1,000>",
-        "out of reach of",
+        ("target>", lambda row: f"{row.target:g}"),
+        ("cheapest", lambda row: _offered_tier(row.reached)),
+        ("score>", lambda row: _offered_score(row.reached)),
+        ("$/1,000>", lambda row: _offered_usd(row.reached)),
+        ("with 95% confidence", lambda row: _offered_tier(row.surely)),
+        ("score>", lambda row: _offered_score(row.surely)),
+        ("$/1,000>", lambda row: _offered_usd(row.surely)),
+        ("out of reach of", lambda row: ", ".join(row.not_reached_by)),
     ),
-    _frontier_cells,
-    _frontier_data,
+    data=lambda row: {
+        "target": row.target,
+        **_offer_data("", row.reached),
+        **_offer_data("surely_", row.surely),
+        "not_reached_by": ", ".join(row.not_reached_by),
+    },
 )
 
 
-def _equal_dollars_cells(row: tiers.EqualDollarsRow) -> tuple[str, ...]:
-    reaches = "" if row.reaches_at_any_budget_tried else ", at any budget tried"
-    return (
-        row.tier,
-        row.against,
-        n.beside(f"{row.score:.3f}", row.failed),
-        n.usd_per(row.usd_per_item),
-        n.beside(f"{row.single_call_score:.3f}", row.single_call_failed),
-        n.usd_per(row.single_call_usd),
-        n.interval(row.lead, "+"),
-        row.verdict + reaches,
-    )
+def _verdict(row: tiers.EqualDollarsRow) -> str:
+    return row.verdict + ("" if row.reaches_at_any_budget_tried else ", at any budget tried")
 
 
 EQUAL_DOLLARS = TableSection[RunFiles, tiers.EqualDollarsRow](
     "a cheaper tier's policy against a single call to a more expensive tier",
     lambda run: tiers.equal_dollars_rows(list(run.tiers.values())),
-    ("tier", "against", "score>", "$/1,000>", "single call>", "$/1,000>", "lead>", "verdict"),
-    _equal_dollars_cells,
-    flat,
+    (
+        ("tier", lambda row: row.tier),
+        ("against", lambda row: row.against),
+        ("score>", lambda row: n.beside(f"{row.score:.3f}", row.failed)),
+        ("$/1,000>", lambda row: n.usd_per(row.usd_per_item)),
+        (
+            "single call>",
+            lambda row: n.beside(f"{row.single_call_score:.3f}", row.single_call_failed),
+        ),
+        ("$/1,000>", lambda row: n.usd_per(row.single_call_usd)),
+        ("lead>", lambda row: n.interval(row.lead, "+")),
+        ("verdict", _verdict),
+    ),
 )
 
 TRANSFER = TableSection[RunFiles, tiers.TransferRow](
     "each tier's policy on the others, against their own",
     lambda run: tiers.transfer_rows(list(run.tiers.values()), run.seed),
-    ("policy of", "on", "score>", "against own>", "at cost>", "evaluated on"),
-    lambda row: (
-        row.policy_of,
-        row.on,
-        n.beside(n.interval(row.score), row.failed),
-        n.interval(row.against_own, "+"),
-        n.ratio(row.cost_ratio, ""),
-        row.split,
+    (
+        ("policy of", lambda row: row.policy_of),
+        ("on", lambda row: row.on),
+        ("score>", lambda row: n.beside(n.interval(row.score), row.failed)),
+        ("against own>", lambda row: n.interval(row.against_own, "+")),
+        ("at cost>", lambda row: n.ratio(row.cost_ratio, "")),
+        ("evaluated on", lambda row: row.split),
     ),
-    flat,
 )
 
 DIFFICULTY = TableSection[RunFiles, tiers.DifficultyRow](
     "rank correlation of item difficulty between tiers",
     lambda run: tiers.difficulty_rows(list(run.tiers.values()), run.seed),
-    ("tier", "other", "Spearman>", "items>"),
-    lambda row: (row.tier, row.other, n.interval(row.spearman), f"{row.items:.0f}"),
-    flat,
+    (
+        ("tier", lambda row: row.tier),
+        ("other", lambda row: row.other),
+        ("Spearman>", lambda row: n.interval(row.spearman)),
+        ("items>", lambda row: f"{row.items:.0f}"),
+    ),
 )
 
 
-@dataclass(frozen=True)
-class TierEscalation:
-    """A policy of a tier that may escalate."""
-
-    tier: str
-    found: EscalationRow
+def _against_strong(row: EscalationRow) -> str:
+    against = row.compared
+    return n.interval(n.estimate(against.score_difference, against.score_difference_ci95), "+")
 
 
-def _escalations(tier: TierFiles) -> list[TierEscalation]:
-    return [TierEscalation(tier.name, row) for row in tier.summary.escalation]
-
-
-def _escalation_cells(row: TierEscalation) -> tuple[str, ...]:
-    e, against = row.found, row.found.compared
-    return (
-        row.tier,
-        e.name,
-        n.beside(n.interval(n.estimate(e.score, e.score_ci95)), e.failed),
-        n.usd_per(e.usd_per_item),
-        f"{e.samples_per_item:.2f}",
-        f"{e.escalated:.0%}",
-        n.interval(n.estimate(against.score_difference, against.score_difference_ci95), "+"),
-        n.ratio(against.cost_ratio, ""),
-    )
-
-
-def _escalation_data(row: TierEscalation) -> Row:
-    e, against = row.found, row.found.compared
+def _escalation_data(of: OfTier[EscalationRow]) -> Row:
+    row, against = of.row, of.row.compared
     return {
-        "tier": row.tier,
-        "policy": e.name,
-        "against": e.against,
-        **_with_ends({"score": e.score, "score_ci95": e.score_ci95, "failed": e.failed}),
-        "usd_per_item": e.usd_per_item,
-        "samples": e.samples_per_item,
-        "escalated": e.escalated,
+        "tier": of.tier,
+        "policy": row.name,
+        "against": row.against,
+        "score": row.score,
+        **_ends("score", row.score_ci95),
+        **vars(row.failed),
+        "usd_per_item": row.usd_per_item,
+        "samples": row.samples_per_item,
+        "escalated": row.escalated,
         "difference": against.score_difference,
-        **_with_ends({"difference_ci95": against.score_difference_ci95}),
+        **_ends("difference", against.score_difference_ci95),
         "cost_ratio": against.cost_ratio,
-        **_with_ends({"cost_ratio_ci95": against.cost_ratio_ci95}),
+        **_ends("cost_ratio", against.cost_ratio_ci95),
     }
 
 
-ESCALATION = TableSection[RunFiles, TierEscalation](
+ESCALATION = TableSection[RunFiles, OfTier[EscalationRow]](
     "escalation: never, always, where it pays (against the strong tier, validation items)",
-    lambda run: by_tier(run, _escalations),
-    ("tier", "policy", "score>", "$/1,000>", "samples>", "escalated>", "to strong>", "cost>"),
-    _escalation_cells,
-    _escalation_data,
+    of_summaries(lambda summary: summary.escalation),
+    (
+        ("tier", lambda of: of.tier),
+        ("policy", lambda of: of.row.name),
+        (
+            "score>",
+            lambda of: n.beside(
+                n.interval(n.estimate(of.row.score, of.row.score_ci95)), of.row.failed
+            ),
+        ),
+        ("$/1,000>", lambda of: n.usd_per(of.row.usd_per_item)),
+        ("samples>", lambda of: f"{of.row.samples_per_item:.2f}"),
+        ("escalated>", lambda of: f"{of.row.escalated:.0%}"),
+        ("to strong>", lambda of: _against_strong(of.row)),
+        ("cost>", lambda of: n.ratio(of.row.compared.cost_ratio, "")),
+    ),
+    data=_escalation_data,
 )
 
 # --- rounds of search, spending ----------------------------------------------------------------
 
-
-def _search_cells(row: search_rounds.SearchRow) -> tuple[str, ...] | None:
-    if not row.leads or row.chains > 1:
-        return None
-    return (
-        row.tier,
-        row.items,
-        f"{row.variant} k={row.passages}",
-        str(row.rounds),
-        n.beside(n.interval(row.score), row.failed),
-        n.usd_per(row.usd_per_item),
-        "flat" if row.rounds == row.plateau else "",
-        row.next_dollar_buys,
-    )
-
-
 SEARCH = TableSection[RunFiles, search_rounds.SearchRow](
     "what does a round of search buy? (one chain of the leading variant; study items)",
     lambda run: by_tier(run, lambda t: search_rounds.search_rows(t.name, t.study_table)),
-    ("tier", "items", "variant", "rounds>", "score>", "1,000 requests>", "", "next dollar"),
-    _search_cells,
-    flat,
+    (
+        ("tier", lambda row: row.tier),
+        ("items", lambda row: row.items),
+        ("variant", lambda row: f"{row.variant} k={row.passages}"),
+        ("rounds>", lambda row: str(row.rounds)),
+        ("score>", lambda row: n.beside(n.interval(row.score), row.failed)),
+        ("1,000 requests>", lambda row: n.usd_per(row.usd_per_item)),
+        ("", lambda row: "flat" if row.rounds == row.plateau else ""),
+        ("next dollar", lambda row: row.next_dollar_buys),
+    ),
+    lambda row: row.leads and row.chains == 1,
 )
-
-
-def _spending_cells(row: StageUsage) -> tuple[str, ...]:
-    return (
-        row.tier,
-        row.stage,
-        f"{row.spent.calls:,}",
-        f"{row.spent.tokens:,}",
-        n.usd(row.spent.usd),
-        f"{row.planned.calls:,}" if row.planned else "",
-        n.usd(row.planned.usd if row.planned else None),
-        n.usd(row.worst.usd if row.worst else None),
-    )
 
 
 def _spending_data(row: StageUsage) -> Row:
@@ -540,17 +509,16 @@ SPENDING = TableSection[RunFiles, StageUsage](
     "what the run spent, beside what was planned",
     stage_usage,
     (
-        "tier",
-        "stage",
-        "calls>",
-        "tokens>",
-        "dollars>",
-        "calls planned>",
-        "dollars planned>",
-        "at worst>",
+        ("tier", lambda row: row.tier),
+        ("stage", lambda row: row.stage),
+        ("calls>", lambda row: f"{row.spent.calls:,}"),
+        ("tokens>", lambda row: f"{row.spent.tokens:,}"),
+        ("dollars>", lambda row: n.usd(row.spent.usd)),
+        ("calls planned>", lambda row: f"{row.planned.calls:,}" if row.planned else ""),
+        ("dollars planned>", lambda row: n.usd(row.planned.usd if row.planned else None)),
+        ("at worst>", lambda row: n.usd(row.worst.usd if row.worst else None)),
     ),
-    _spending_cells,
-    _spending_data,
+    data=_spending_data,
 )
 
 SECTIONS: dict[str, TableSection[RunFiles, Any]] = {

@@ -181,12 +181,6 @@ def _counted(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
-def bucket_names(n: int) -> list[str]:
-    """easy, (medium,) hard."""
-    known = {1: ["all"], 2: ["easy", "hard"], 3: ["easy", "medium", "hard"]}
-    return known.get(n, [f"b{i + 1}" for i in range(n)])
-
-
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 

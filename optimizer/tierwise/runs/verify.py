@@ -28,7 +28,6 @@ from tierwise.runs.prepare import judge_as_tier
 from tierwise.schema import Judge, PolicyFile, Price, Tier
 from tierwise.schema.result import Bounds, ExpectedBucket, ExpectedFigures, interval_ends, number
 from tierwise.serving import Answer, PolicyRuntime
-from tierwise.serving.answer import bucket_names_of
 from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
 from tierwise.stats.sequential import confidence_sequence, sequential_test
 from tierwise.tasks import Item, Task
@@ -291,7 +290,7 @@ def _shifts(file: PolicyFile, expected: ExpectedFigures, seen: _Seen) -> Iterato
     A measure moved where its intervals lie apart: then at 95%, and now at a level that leaves 5%
     to all measures together.
     """
-    names = bucket_names_of(file)
+    names = [bucket.name for bucket in file.policy.buckets]
     values, at = np.array(seen.scores), np.array(seen.buckets)
     level = 1 - WRONGLY_MOVED / (2 * len(names) + 1)
     for i, name in enumerate(names if len(names) > 1 else ()):

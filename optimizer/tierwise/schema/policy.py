@@ -477,6 +477,12 @@ class Policy(Strict):
         return len(self.buckets) - 1
 
 
+def bucket_names(n: int) -> tuple[str, ...]:
+    """What ``n`` buckets are called, easiest first: easy, (medium,) hard; b1, b2 … of more."""
+    named = {1: ("all",), 2: ("easy", "hard"), 3: ("easy", "medium", "hard")}
+    return named.get(n, tuple(f"b{i + 1}" for i in range(n)))
+
+
 def uniform(variant: Variant, strategy: StrategySpec) -> Policy:
     """The policy of one bucket and one variant."""
     return Policy(buckets=(Recipe((variant,), strategy),))

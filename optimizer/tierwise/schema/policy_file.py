@@ -25,7 +25,7 @@ from tierwise.schema import yaml_io
 from tierwise.schema.fields import IF_ANY, IF_SET, LongName, Name, Strict, as_mapping
 from tierwise.schema.files import write_whole
 from tierwise.schema.judge import JudgeVerifier
-from tierwise.schema.policy import JUDGES, Policy, Variant
+from tierwise.schema.policy import JUDGES, Policy, Variant, bucket_names
 from tierwise.schema.prompt import PromptTemplate, undefined_fields
 from tierwise.schema.tier import Tier
 from tierwise.schema.turns import AnswerKeys, RetrieverSpec, TurnTemplate
@@ -95,10 +95,9 @@ class PolicyFile(Strict):
         raise_any(list(self._faults()))
         policy = self.policy
         used = {variant.prompt for variant in policy.variants}
-        names = _BUCKET_NAMES.get(len(policy.buckets))
+        names = bucket_names(len(policy.buckets))
         buckets = tuple(
-            replace(bucket, name=names[i] if names else f"b{i + 1}")
-            for i, bucket in enumerate(policy.buckets)
+            replace(bucket, name=name) for bucket, name in zip(policy.buckets, names, strict=True)
         )
         kept = {
             "policy": replace(policy, buckets=buckets),
@@ -223,9 +222,6 @@ class PolicyFile(Strict):
                 yield InputError(error.message, loc=("prompts", name, *error.loc))
         if len(self.shares) not in (0, len(policy.buckets)):
             yield InputError("give each bucket a share, or none", loc=("buckets",))
-
-
-_BUCKET_NAMES = {1: ("all",), 2: ("easy", "hard"), 3: ("easy", "medium", "hard")}
 
 
 # --- the file's keys ---------------------------------------------------------------------------

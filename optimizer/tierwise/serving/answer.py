@@ -140,7 +140,7 @@ def answer_of(
     return Answer(
         text=text,
         answer=answer,
-        bucket=bucket_names_of(file)[outcome.bucket],
+        bucket=file.policy.buckets[outcome.bucket].name,
         signal=outcome.signal,
         samples=len(outcome.samples),
         rounds=len(outcome.rounds),
@@ -158,13 +158,6 @@ def answer_of(
         fields=outcome.fields,
         tool_calls=tools,
     )
-
-
-def bucket_names_of(file: PolicyFile) -> tuple[str, ...]:
-    """The names that the policy file's YAML gives its buckets, easiest first."""
-    n = len(file.policy.buckets)
-    named = {1: ("all",), 2: ("easy", "hard"), 3: ("easy", "medium", "hard")}
-    return named.get(n, tuple(f"b{i}" for i in range(1, n + 1)))
 
 
 def _rounds_and_payers(outcome: Outcome) -> list[tuple[int, bool]]:

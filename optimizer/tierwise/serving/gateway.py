@@ -27,7 +27,7 @@ from starlette.routing import Route
 
 from tierwise.errors import InputError, TierwiseError, printable
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.serving.answer import Answer, bucket_names_of
+from tierwise.serving.answer import Answer
 from tierwise.serving.chat import (
     CLIENT_GONE,
     AnswerStream,
@@ -435,8 +435,8 @@ class GatewayMetrics:
 
     def serving(self, file: PolicyFile) -> None:
         """Note what ``file`` promises, to compare with what is seen."""
-        for bucket, share in zip(bucket_names_of(file), file.shares, strict=False):
-            self.expected_share.labels(file.name, bucket).set(share)
+        for bucket, share in zip(file.policy.buckets, file.shares, strict=False):
+            self.expected_share.labels(file.name, bucket.name).set(share)
 
     def answered(self, policy: str, answer: Answer) -> None:
         """Count what an answer took, also one that failed."""

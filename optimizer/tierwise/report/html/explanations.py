@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from tierwise.report.charts import (
 )
 from tierwise.report.html.base import Built, ByTier, Figure, each_tier, sorted_by
 from tierwise.report.html.results import held_out_in_words
-from tierwise.report.text import bucket_names
 from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.result import AblationStep, Measured, TierSummary
 from tierwise.stats.intervals import Interval
@@ -169,7 +168,7 @@ def samples_section(run: RunFiles) -> Built:
 
 
 def _votes_figure(tier: TierFiles, curves: Sequence[VoteCurve]) -> Figure:
-    names = bucket_names(len(tier.policy_file.policy.buckets))
+    names = [bucket.name for bucket in tier.policy_file.policy.buckets]
     series, about = [], []
     for i, (bucket, variants, votes) in enumerate(curves):
         name = names[bucket]
@@ -258,35 +257,15 @@ def _label(row: PromptRow) -> str:
     return f"{row.prompt}/{row.mode}/{row.temperature:g}"
 
 
-def techniques_section(run: RunFiles) -> Built:
-    """Every prompt and mode against the baseline prompt, the largest gain first."""
-    found = tuple((name, tier.summary.techniques) for name, tier in run.tiers.items())
-    return Built(ByTier(found) if any(rows for _, rows in found) else None)
+def summary_section(part: Callable[[TierSummary], Any]) -> Callable[[RunFiles], Built]:
+    """A section of the tiers whose summary has that part; nothing where none has."""
 
+    def build(run: RunFiles) -> Built:
+        found = ((name, part(tier.summary)) for name, tier in run.tiers.items())
+        shown = tuple((name, rows) for name, rows in found if rows)
+        return Built(ByTier(shown) if shown else None)
 
-def judge_section(run: RunFiles) -> Built:
-    """How good the judge is who scored each tier's answers; nothing without one."""
-    found = tuple((name, tier.summary.judge) for name, tier in run.tiers.items())
-    judged = tuple((name, judge) for name, judge in found if judge is not None)
-    return Built(ByTier(judged) if judged else None)
-
-
-def parts_section(run: RunFiles) -> Built:
-    """Each part of a weighted metric, of each tier; nothing for other metrics."""
-    found = tuple((name, tier.summary.metric_parts) for name, tier in run.tiers.items())
-    return Built(ByTier(found) if any(parts for _, parts in found) else None)
-
-
-def escalation_section(run: RunFiles) -> Built:
-    """Never, always, and where it pays, of each tier that may escalate; nothing without one."""
-    found = tuple((name, tier.summary.escalation) for name, tier in run.tiers.items())
-    return Built(ByTier(found) if any(rows for _, rows in found) else None)
-
-
-def ranks_section(run: RunFiles) -> Built:
-    """Each variant's rank at one sample beside its rank in the strategy; rounds of proposals."""
-    found = tuple((name, tier.summary) for name, tier in run.tiers.items() if tier.summary.ranks)
-    return Built(ByTier(found) if found else None)
+    return build
 
 
 def signals_section(run: RunFiles) -> Built:

@@ -20,9 +20,10 @@ from tierwise.report import charts
 from tierwise.report import text as n
 from tierwise.report.html import explanations, record, results
 from tierwise.report.html.base import Built
-from tierwise.report.text import bucket_names
+from tierwise.report.html.explanations import summary_section
 from tierwise.runs.artifacts import RunFiles, read_run
 from tierwise.schema.files import write_whole
+from tierwise.schema.policy import bucket_names
 
 _LONGEST = 2000
 """Characters of a name or sentence that are shown; ``|e`` shows a text whole."""
@@ -52,17 +53,19 @@ SECTION_GROUPS = {
         SectionSpec("cheapest", "Cheapest policy for a target score", results.cheapest_section),
     ),
     "Explanations": (
-        SectionSpec("parts", "Parts of the metric", explanations.parts_section),
-        SectionSpec("judge", "The judge", explanations.judge_section),
+        SectionSpec("parts", "Parts of the metric", summary_section(lambda s: s.metric_parts)),
+        SectionSpec("judge", "The judge", summary_section(lambda s: s.judge)),
         SectionSpec("ablation", "Ablation", explanations.ablation_section),
         SectionSpec("trials", "Search trials and Pareto front", explanations.trials_section),
         SectionSpec("samples", "Score by number of samples", explanations.samples_section),
         SectionSpec("retrieval", "Score by retrieval rounds", explanations.retrieval_section),
         SectionSpec("prompts", "Prompts by tier", explanations.prompts_section),
-        SectionSpec("techniques", "Prompting techniques", explanations.techniques_section),
-        SectionSpec("escalation", "Escalation", explanations.escalation_section),
+        SectionSpec("techniques", "Prompting techniques", summary_section(lambda s: s.techniques)),
+        SectionSpec("escalation", "Escalation", summary_section(lambda s: s.escalation)),
         SectionSpec(
-            "ranks", "Prompt rank at one sample and under the strategy", explanations.ranks_section
+            "ranks",
+            "Prompt rank at one sample and under the strategy",
+            summary_section(lambda s: s if s.ranks else None),
         ),
         SectionSpec("signals", "Difficulty signals", explanations.signals_section),
         SectionSpec("parameters", "Parameter importance", explanations.parameters_section),

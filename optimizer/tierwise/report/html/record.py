@@ -16,7 +16,6 @@ from tierwise.pool.reading import BoughtSamples
 from tierwise.report import text as n
 from tierwise.report.charts import Bar, BarChart
 from tierwise.report.html.base import Built, ByTier, Figure, each_tier
-from tierwise.report.text import bucket_names
 from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
 from tierwise.schema import Variant
 from tierwise.schema.policy_file import PolicyFile
@@ -178,8 +177,8 @@ def _tier_examples(
     tier: TierFiles, targets: Mapping[str, str], pool: SamplePool | None
 ) -> TierExamples:
     policy, test = tier.policy_file, tier.test_table
-    names, strategies = bucket_names(len(policy.policy.buckets)), strategies_of(policy.policy)
-    by_bucket: list[list[_Went]] = [[] for _ in names]
+    strategies = strategies_of(policy.policy)
+    by_bucket: list[list[_Went]] = [[] for _ in strategies]
     for item in range(test.n_items):
         try:
             went = replay_columns(policy.policy, test, item, strategies=strategies)
@@ -187,13 +186,13 @@ def _tier_examples(
             continue
         by_bucket[went.outcome.bucket].append(_Went(item, went, went.score(test, item)))
     buckets = []
-    for name, found in zip(names, by_bucket, strict=True):
+    for bucket, found in zip(policy.policy.buckets, by_bucket, strict=True):
         wrong = [went for went in found if went.score < _RIGHT]
         right = [went for went in found if went.score >= _RIGHT]
         shown = wrong[:_WRONG] + right[: _A_BUCKET - min(_WRONG, len(wrong))]
         texts = _texts(pool, policy, test, [went.item for went in shown])
         made = tuple(_example(went, policy, test, targets, texts) for went in shown)
-        buckets.append(ExampleBucket(name, len(wrong), len(right), made))
+        buckets.append(ExampleBucket(bucket.name, len(wrong), len(right), made))
     return TierExamples(tier.name, tuple(buckets))
 
 

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
-
 from tierwise.analysis.policies import PointStep, paired_gain, point_steps, points_by_cost
 from tierwise.analysis.tier_files import NotShown, TierFiles
 from tierwise.analysis.tiers import FrontierRow, frontier_rows
+from tierwise.errors import InputError
 from tierwise.report import text as n
 from tierwise.report.charts import Mark, Series, XYChart
 from tierwise.report.html.base import Built, Figure, sorted_by
-from tierwise.report.text import bucket_names, recipe_in_words
+from tierwise.report.text import recipe_in_words
 from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.schema.result import Bounds, Measured, PointSummary
+from tierwise.schema.result import ExpectedBucket, ExpectedFigures, Measured, PointSummary
 from tierwise.stats.intervals import SMALL_SAMPLE
 
 _MANY_LOOKS = 5
@@ -28,22 +27,13 @@ _MANY_LOOKS = 5
 Recommended = Literal["better", "cheaper", "advised", "kept", "unchanged"]
 
 
-@dataclass(frozen=True)
-class ExpectedScore:
-    """What a policy file expects of a bucket, from its held-out items."""
-
-    items: int
-    score: float | None
-    score_ci95: Bounds
-
-
 class BucketLine(NamedTuple):
     """What is done with the requests of a bucket."""
 
     name: str
     share: float | None
     recipe: str
-    expected: ExpectedScore | None
+    expected: ExpectedBucket | None
 
 
 @dataclass(frozen=True)
@@ -99,17 +89,13 @@ def _card(tier: TierFiles) -> Card:
 
 def _bucket_lines(policy: PolicyFile) -> tuple[BucketLine, ...]:
     recipes = policy.policy.buckets
-    names, shares = bucket_names(len(recipes)), policy.shares or (None,) * len(recipes)
+    shares = policy.shares or (None,) * len(recipes)
     try:
-        expected = TypeAdapter(tuple[ExpectedScore, ...]).validate_python(
-            policy.expected.get("buckets", ())
-        )
-    except (
-        ValidationError
-    ):  # a policy that was written elsewhere: its recipes are shown all the same
+        expected = ExpectedFigures.of(policy).buckets
+    except InputError:  # it was written elsewhere: its recipes are shown all the same
         expected = ()
     return tuple(
-        BucketLine(names[i], shares[i], recipe_in_words(recipe), *expected[i : i + 1] or (None,))
+        BucketLine(recipe.name, shares[i], recipe_in_words(recipe), *expected[i : i + 1] or (None,))
         for i, recipe in enumerate(recipes)
     )
 
