@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.estimators import hypervolume_2d
 from tierwise.stats import minkowski_front, pareto_front
 
 GRID = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12)
@@ -32,23 +31,6 @@ def test_front_is_what_nobody_dominates(points):
 def test_nan_is_never_on_the_front():
     assert pareto_front([math.nan, 0.5, 0.9], [0.0, 1.0, math.nan]).tolist() == [1]
     assert pareto_front([], []).tolist() == []
-
-
-def test_hypervolume_by_hand():
-    # .5 x (3-1) and a further .4 x (3-2)
-    assert hypervolume_2d([0.5, 0.9], [1, 2], reference=(0, 3)) == pytest.approx(1.4)
-    assert hypervolume_2d([0.5], [4], reference=(0, 3)) == 0
-    assert hypervolume_2d([], [], reference=(0, 3)) == 0
-
-
-@given(GRID)
-def test_hypervolume_counts_the_unit_cells_that_are_dominated(points):
-    cells = sum(
-        any(s >= i + 1 and c <= j for s, c in points)
-        for i, j in itertools.product(range(6), range(6))
-    )
-    got = hypervolume_2d([p[0] for p in points], [p[1] for p in points], reference=(0, 6))
-    assert got == pytest.approx(cells)
 
 
 COMPONENTS = st.lists(

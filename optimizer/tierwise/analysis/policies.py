@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.analysis.prompts import one_sample
-from tierwise.analysis.tier_files import JudgedPolicies, TierFiles
+from tierwise.analysis.tier_files import COMPARISON_RESAMPLES, JudgedPolicies, TierFiles
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.schema.result import Measured, PointSummary
@@ -20,7 +20,6 @@ from tierwise.stats import bootstrap_mean, paired_difference, spearman
 from tierwise.stats.intervals import Floats, Interval
 
 _POINT_ORDER = ("economy", "balanced", "quality")
-_RESAMPLES = 2000
 _PERMUTATIONS = 16
 """Orders of the samples, over which votes and signals are averaged."""
 _VOTES = (1, 2, 3, 4, 5, 7, 9, 12, 17, 24, 32, 40)
@@ -82,14 +81,12 @@ def point_steps(tier: TierFiles) -> Iterator[PointStep]:
 
 def paired_gain(judged: JudgedPolicies | None, policy: str, other: str) -> Interval | None:
     """What ``policy`` scores beyond ``other``, paired by item; None where it is not known."""
-    rows = [None, None] if judged is None else [judged.row_of(policy), judged.row_of(other)]
-    if judged is None or rows[0] is None or rows[1] is None:
+    if judged is None or not {policy, other} <= set(judged.policies):
         return None
-    a, b = judged.score[rows[0]], judged.score[rows[1]]
+    a, b = (judged.score[judged.policies.index(name)] for name in (policy, other))
     if np.isnan(a).any() or np.isnan(b).any():
         return None
-    found = paired_difference(a, b, resamples=_RESAMPLES)
-    return Interval(found.mean, found.low, found.high)
+    return paired_difference(a, b, resamples=COMPARISON_RESAMPLES)
 
 
 # --- votes by number of samples ------------------------------------------------------------------

@@ -137,9 +137,9 @@ class SearchRow:
     leads: bool = False
 
 
-def search_rows(tier: str, table: SampleTable, seed: int = 0) -> list[SearchRow]:
+def search_rows(tier: str, table: SampleTable) -> list[SearchRow]:
     """A row a variant, class of items, number of chains and of rounds; none without searches."""
-    rows = list(_rows(tier, Evaluator(table, Permutations(PERMUTATIONS, seed), exact=False)))
+    rows = list(_rows(tier, Evaluator(table, Permutations(PERMUTATIONS), exact=False)))
     best: dict[str, SearchRow] = {}
     for row in rows:
         flat = row.chains == 1 and row.rounds == row.plateau
@@ -153,36 +153,28 @@ def _rows(tier: str, evaluator: Evaluator) -> Iterator[SearchRow]:
     table = evaluator.table
     for (variant, passages), rounds in searched(table).items():
         for name, among in classes(table):
+            failed = table.rows(np.flatnonzero(among)).failed_items([variant])
             curves = {n: curve(evaluator, variant, passages, rounds, n, among) for n in CHAINS}
             known = {n: c for n, c in curves.items() if c is not None}
             for chains, found in known.items():
                 wider = next((known[n] for n in known if n > chains), None)
-                items = (name, int(among.sum()))
-                failed = table.rows(np.flatnonzero(among)).failed_items([variant])
-                for row in _rows_of_curve(tier, items, found, wider):
-                    yield replace(row, failed=failed)
-
-
-def _rows_of_curve(
-    tier: str, items: tuple[str, int], found: SearchCurve, wider: SearchCurve | None
-) -> Iterator[SearchRow]:
-    for point, rising in zip(found.points, found.rising, strict=True):
-        n = point.rounds
-        buy: Literal["", "round", "vote", "neither"] = ""
-        if wider is not None and n + 1 < len(found.points):
-            buy = better_buy(point, found.points[n + 1], wider.points[n])
-        yield SearchRow(
-            tier=tier,
-            variant=point.variant.label,
-            mode=point.variant.mode,
-            passages=point.passages,
-            items=items[0],
-            n_items=items[1],
-            chains=point.chains,
-            rounds=n,
-            score=point.score,
-            rising=rising,
-            plateau=found.plateau,
-            usd_per_item=point.usd,
-            next_dollar_buys=buy,
-        )
+                for point, rising in zip(found.points, found.rising, strict=True):
+                    n = point.rounds
+                    yield SearchRow(
+                        tier=tier,
+                        variant=variant.label,
+                        mode=variant.mode,
+                        passages=passages,
+                        items=name,
+                        n_items=int(among.sum()),
+                        chains=chains,
+                        rounds=n,
+                        score=point.score,
+                        rising=rising,
+                        plateau=found.plateau,
+                        usd_per_item=point.usd,
+                        next_dollar_buys=better_buy(point, found.points[n + 1], wider.points[n])
+                        if wider is not None and n + 1 < len(found.points)
+                        else "",
+                        failed=failed,
+                    )

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,17 +37,6 @@ FEWEST_SAMPLES = 6
 """Of each variant: an oracle needs two halves, and a probe samples that it did not see."""
 
 
-class Gain(NamedTuple):
-    """Utility that buckets gain over the best recipe for all items, (n_items,)."""
-
-    per_item: Floats
-
-    @property
-    def interval(self) -> Interval:
-        """Of the mean."""
-        return bootstrap_mean(self.per_item)
-
-
 def qualities(
     evaluator: Evaluator,
     among: Sequence[Recipe],
@@ -62,7 +50,7 @@ def qualities(
     halves = [_half(evaluator, parity) for parity in (0, 1)]
     usable = [r for r in among if all(_supported(h, r) for h in (*halves, evaluator))]
     usable = _contenders(evaluator, usable)
-    oracle = _oracle(halves, usable).interval
+    oracle = bootstrap_mean(_oracle_gain(halves, usable))
     return [_quality(evaluator, usable, difficulty, variant, oracle) for difficulty in difficulties]
 
 
@@ -127,7 +115,8 @@ def _by_signal(
     labels, n = _labels(evaluator.signal(difficulty)), evaluator.permutations.n
     plain = _measures(evaluator, recipes, Difficulty())
     probed = _measures(evaluator, recipes, replace(difficulty, thresholds=()))
-    return _gain(*probed, labels, *plain, n).interval, _gain(*plain, labels, *plain, n).interval
+    billed, free = (_gain(*measures, labels, *plain, n) for measures in (probed, plain))
+    return bootstrap_mean(billed), bootstrap_mean(free)
 
 
 def _measures(
@@ -138,14 +127,15 @@ def _measures(
     return np.array([r.score for r in rows]), np.array([r.usd for r in rows])
 
 
-def _oracle(halves: Sequence[Evaluator], recipes: Sequence[Recipe]) -> Gain:
+def _oracle_gain(halves: Sequence[Evaluator], recipes: Sequence[Recipe]) -> Floats:
+    """(n_items,): what buckets by the success rate on one half of the samples gain on the other."""
     gains = []
     for known, scored in (halves, halves[::-1]):
         success = np.mean([a.score.mean(axis=1) for a in known.table.variants.values()], axis=0)
         labels = np.repeat(_labels(success), scored.permutations.n)
         score, usd = _measures(scored, recipes, Difficulty())
-        gains.append(_gain(score, usd, labels, score, usd, scored.permutations.n).per_item)
-    return Gain(np.mean(gains, axis=0))
+        gains.append(_gain(score, usd, labels, score, usd, scored.permutations.n))
+    return np.asarray(np.mean(gains, axis=0), dtype=np.float64)
 
 
 def _gain(
@@ -155,8 +145,11 @@ def _gain(
     plain_score: Floats,
     plain_usd: Floats,
     permutations: int,
-) -> Gain:
-    """(n_recipes, n_rows) measures after the signal and without it; folds are of items."""
+) -> Floats:
+    """(n_items,): utility that buckets gain over the best recipe for all items.
+
+    Measures, after the signal and without it, are (n_recipes, n_rows); folds are of items.
+    """
     n_items = score.shape[1] // permutations
     folds = np.repeat(np.arange(n_items) % 2, permutations)
     gain = np.zeros(score.shape[1])
@@ -173,7 +166,7 @@ def _gain(
                 pick = _pick(mine[:, inside], best, permutations)
                 here = test & (labels == label)
                 gain[here] += mine[pick, here] / len(UTILITY_PRICES)
-    return Gain(gain.reshape(n_items, permutations).mean(axis=1))
+    return np.asarray(gain.reshape(n_items, permutations).mean(axis=1), dtype=np.float64)
 
 
 def _pick(utility: Floats, best: int, permutations: int) -> int:

@@ -134,10 +134,6 @@ class JudgedPolicies:
         """What stands beside the scores of a row."""
         return FailedItems(self.left_out, int(self.unanswered[row].sum()))
 
-    def row_of(self, policy: str) -> int | None:
-        """The row of a policy by its line; None where it was not tested."""
-        return self.policies.index(policy) if policy in self.policies else None
-
 
 @dataclass(frozen=True)
 class TierFiles:

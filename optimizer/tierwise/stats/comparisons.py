@@ -73,17 +73,13 @@ class PairedBootstrap:
         d = self._differences(a, b)
         if self.n_items < 2 or np.isnan(d).any():
             return math.nan
-        if d.mean() <= -margin:
-            return max(0.5, self._p(d, margin))
-        return self._p(d, margin)
+        below = np.count_nonzero(self._replicates(d) <= -margin)
+        p = expanded_p((1 + below) / (self.resamples + 2), self.n_items)
+        return max(0.5, p) if d.mean() <= -margin else p
 
-    def ratio(self, a: npt.ArrayLike, b: npt.ArrayLike, level: float = 0.95) -> Interval:
-        """Two-sided interval of mean(a) / mean(b), for costs: ``bootstrap_ratio``."""
-        return bootstrap_ratio(a, b, seed=self.seed, resamples=self.resamples, level=level)
-
-    def _p(self, differences: Floats, margin: float) -> float:
-        below = np.count_nonzero(self._replicates(differences) <= -margin)
-        return expanded_p((1 + below) / (self.resamples + 2), self.n_items)
+    def ratio(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Interval:
+        """95% interval of mean(a) / mean(b), for costs: ``bootstrap_ratio``."""
+        return bootstrap_ratio(a, b, seed=self.seed, resamples=self.resamples)
 
     def _differences(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
         x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
@@ -96,27 +92,14 @@ class PairedBootstrap:
 
 
 def paired_difference(
-    a: npt.ArrayLike,
-    b: npt.ArrayLike,
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = 10_000,
-    bound: float = 1.0,
+    a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0, resamples: int = 10_000
 ) -> Interval:
-    """Interval of mean(a) - mean(b) over the same items, each (n_items,): ``PairedBootstrap``."""
-    n = len(np.asarray(a))
-    return PairedBootstrap(n, seed, resamples, bound).difference(a, b, level)
+    """95% interval of mean(a) - mean(b) over the same items, each (n_items,)."""
+    return PairedBootstrap(len(np.asarray(a)), seed, resamples).difference(a, b)
 
 
 def paired_differences(
-    best: npt.ArrayLike,
-    rows: npt.ArrayLike,
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-    level: float = 0.95,
-    bound: float = 1.0,
+    best: npt.ArrayLike, rows: npt.ArrayLike, *, seed: int = 0, resamples: int = 2000
 ) -> list[Interval]:
     """The interval of mean(best) - mean(row) over the items that both have, for each row.
 
@@ -124,22 +107,16 @@ def paired_differences(
     ``rows`` (n_rows, n_items).
     """
     differences = np.asarray(best, dtype=np.float64) - np.asarray(rows, dtype=np.float64)
-    reach = np.array([reach_of(row[~np.isnan(row)], bound) for row in differences])
-    return row_intervals(differences, np.stack([-reach, reach], axis=1), seed, resamples, level)
+    reach = np.array([reach_of(row[~np.isnan(row)], 1.0) for row in differences])
+    return row_intervals(differences, np.stack([-reach, reach], axis=1), seed, resamples)
 
 
 def unpaired_difference(
-    a: npt.ArrayLike,
-    b: npt.ArrayLike,
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-    resamples: int = 2000,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0, resamples: int = 2000
 ) -> Interval:
-    """Interval of mean(a) - mean(b), each over items of its own: (n_a,) and (n_b,).
+    """95% interval of mean(a) - mean(b), scores over items of their own: (n_a,) and (n_b,).
 
-    Both are resampled by themselves, each with a pseudo-item at both bounds, as ``bootstrap_mean``
+    Both are resampled by themselves, each with a pseudo-item at 0 and at 1, as ``bootstrap_mean``
     has them. NaN among the values, or fewer than two items on a side, give NaN.
     """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
@@ -147,10 +124,10 @@ def unpaired_difference(
         return UNSUPPORTED
     means = []
     for part, own_seed in ((x, seed), (y, seed + 1)):
-        rows = np.concatenate([part, bounds])
+        rows = np.concatenate([part, [0.0, 1.0]])
         means.append(resampled_sums(rows, resamples, own_seed) / len(rows))
     difference = float(x.mean() - y.mean())
-    return percentile_interval(difference, means[0] - means[1], min(len(x), len(y)), level)
+    return percentile_interval(difference, means[0] - means[1], min(len(x), len(y)))
 
 
 class Holm(NamedTuple):

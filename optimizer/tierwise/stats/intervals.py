@@ -86,27 +86,17 @@ def bootstrap_mean(
     return stretched(found, replicates, errors, float(x.std()), level)
 
 
-def bootstrap_means(
-    rows: npt.ArrayLike,
-    *,
-    bounds: tuple[float, float] = (0.0, 1.0),
-    seed: int = 0,
-    resamples: int = 2000,
-    level: float = 0.95,
-) -> list[Interval]:
-    """The interval of each row's mean; ``rows`` are (n_rows, n_items), NaN where a row has no item.
+def bootstrap_means(rows: npt.ArrayLike, *, seed: int = 0, resamples: int = 2000) -> list[Interval]:
+    """The 95% interval of each row's mean score; ``rows`` (n_rows, n_items), NaN for no item.
 
-    As ``bootstrap_mean`` with ``bounds``, which for a row without NaN it equals.
+    As ``bootstrap_mean`` with bounds (0, 1), which for a row without NaN it equals.
     """
     values = np.asarray(rows, dtype=np.float64)
-    pseudo = np.tile(np.array(bounds), (len(values), 1))
-    return row_intervals(values, pseudo, seed, resamples, level)
+    return row_intervals(values, np.tile([0.0, 1.0], (len(values), 1)), seed, resamples)
 
 
-def row_intervals(
-    values: Floats, pseudo: Floats, seed: int, resamples: int, level: float
-) -> list[Interval]:
-    """The interval of each row's mean, resampled with the row's two ``pseudo`` items, (n_rows, 2).
+def row_intervals(values: Floats, pseudo: Floats, seed: int, resamples: int) -> list[Interval]:
+    """The 95% interval of each row's mean, resampled with its two ``pseudo`` items, (n_rows, 2).
 
     Items that a row does not have (NaN) take no part.
     """
@@ -126,8 +116,7 @@ def row_intervals(
         if len(mine) < 2 or np.isnan(replicates[:, i]).any():
             found.append(UNSUPPORTED)
         else:
-            mean = float(mine.mean())
-            found.append(percentile_interval(mean, replicates[:, i], len(mine), level))
+            found.append(percentile_interval(float(mine.mean()), replicates[:, i], len(mine)))
     return found
 
 
@@ -180,7 +169,7 @@ def expanded_p(raw: float, n: int) -> float:
     return student_cdf(_NORMAL.inv_cdf(raw) * math.sqrt((n - 1) / n), n - 1)
 
 
-def percentile_interval(mean: float, replicates: Floats, n: int, level: float) -> Interval:
+def percentile_interval(mean: float, replicates: Floats, n: int, level: float = 0.95) -> Interval:
     """The expanded percentile interval from bootstrap ``replicates`` over ``n`` items.
 
     It is stretched to hold ``mean``, so that a skewed resampling never excludes what was measured.

@@ -32,18 +32,6 @@ def pareto_front(scores: npt.ArrayLike, costs: npt.ArrayLike) -> Indices:
     return order[keep]
 
 
-def hypervolume_2d(
-    scores: npt.ArrayLike, costs: npt.ArrayLike, reference: tuple[float, float]
-) -> float:
-    """Area that the points dominate, down to ``reference`` = (worst score, worst cost)."""
-    s, c = np.asarray(scores, dtype=np.float64), np.asarray(costs, dtype=np.float64)
-    inside = (s > reference[0]) & (c < reference[1])
-    s, c = s[inside], c[inside]
-    on = pareto_front(s, c)
-    widths = np.append(c[on][1:], reference[1]) - c[on]
-    return float(np.sum((s[on] - reference[0]) * widths))
-
-
 class MinkowskiFront(NamedTuple):
     """The front of sums, from the cheapest to the most expensive point.
 

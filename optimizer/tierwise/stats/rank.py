@@ -122,11 +122,9 @@ def reliability(
     )
 
 
-def expected_calibration_error(
-    probabilities: npt.ArrayLike, outcomes: npt.ArrayLike, bins: int = 10
-) -> float:
+def expected_calibration_error(probabilities: npt.ArrayLike, outcomes: npt.ArrayLike) -> float:
     """ECE: the mean over predictions of |predicted - observed| of their bin; NaN for none."""
-    found = reliability(probabilities, outcomes, bins)
+    found = reliability(probabilities, outcomes)
     total = sum(b.items for b in found)
     if not total:
         return float("nan")
@@ -137,7 +135,7 @@ def expected_calibration_error(
 
 
 def quadratic_kappa(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, *, seed: int = 0, resamples: int = 2000
+    labels: npt.ArrayLike, scores: npt.ArrayLike, *, resamples: int = 2000
 ) -> Interval:
     """Cohen's kappa with quadratic weights (Cohen 1968) of two ratings of the same answers.
 
@@ -157,9 +155,9 @@ def quadratic_kappa(
     columns = np.stack([(x - y) ** 2, x, y, x**2 + y**2], axis=1)
     if not _chance(columns.mean(axis=0)[None])[0] > 0:
         return UNSUPPORTED
-    means = resampled_sums(columns, resamples, seed) / len(x)
+    means = resampled_sums(columns, resamples, 0) / len(x)
     found = float(_kappa(columns.mean(axis=0)[None])[0])
-    return percentile_interval(found, _kappa(means), len(x), 0.95)
+    return percentile_interval(found, _kappa(means), len(x))
 
 
 def _chance(means: Floats) -> Floats:
@@ -173,9 +171,7 @@ def _kappa(means: Floats) -> Floats:
     return np.where(there, 1 - means[:, 0] / np.where(there, chance, 1.0), 0.0)
 
 
-def intraclass_correlation(
-    readings: npt.ArrayLike, *, seed: int = 0, resamples: int = 2000
-) -> Interval:
+def intraclass_correlation(readings: npt.ArrayLike) -> Interval:
     """The part of the variance of a rater's readings that is between answers: ICC(1).
 
     One-way analysis of variance (Shrout and Fleiss 1979): 1 where repeated readings of an answer
@@ -193,7 +189,7 @@ def intraclass_correlation(
     columns = np.stack([((x - mean[:, None]) ** 2).sum(axis=1), mean, mean**2], axis=1)
     n, k = x.shape
     found = float(_icc(columns.sum(axis=0)[None], n, k)[0])
-    return percentile_interval(found, _icc(resampled_sums(columns, resamples, seed), n, k), n, 0.95)
+    return percentile_interval(found, _icc(resampled_sums(columns, 2000, 0), n, k), n)
 
 
 def _icc(sums: Floats, n: int, k: int) -> Floats:

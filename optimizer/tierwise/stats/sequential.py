@@ -84,33 +84,27 @@ class SequentialDecision(NamedTuple):
 
 
 def sequential_test(
-    values: npt.ArrayLike,
-    bar: float,
-    *,
-    error: float = 0.05,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    values: npt.ArrayLike, bar: float, *, error: float = 0.05
 ) -> SequentialDecision | None:
-    """Whether the mean of ``values`` is above or below ``bar``, looked at after every value.
+    """Whether the mean of ``values`` in [0, 1] is above or below ``bar``; None: not decided yet.
 
-    Two gamblers of the confidence sequence bet against ``bar``. Each side is wrong with probability
-    ``error`` at most, however long one looks: where the mean is at or below the bar, the capital of
-    who bets that it is higher is a supermartingale, and exceeds 1 / error with that probability
-    (Ville), and the other way round. None: not decided yet.
+    Two gamblers of the confidence sequence bet against ``bar``, and are looked at after every
+    value. Each side is wrong with probability ``error`` at most, however long one looks: where the
+    mean is at or below the bar, the capital of who bets that it is higher is a supermartingale, and
+    exceeds 1 / error with that probability (Ville), and the other way round.
 
     Raises:
-        ValueError: a value is NaN or out of bounds.
+        ValueError: a value is NaN or out of bounds, or the bar is not between 0 and 1.
     """
-    low, high = bounds
-    raw = np.asarray(values, dtype=np.float64)
-    if not ((raw >= low) & (raw <= high)).all():
-        raise ValueError(f"values must lie within {bounds} and not be NaN")
-    x, m = (raw - low) / (high - low), (bar - low) / (high - low)
-    if not 0 < m < 1:
-        raise ValueError(f"the bar must lie within {bounds}, got {bar:g}")
+    x = np.asarray(values, dtype=np.float64)
+    if not ((x >= 0) & (x <= 1)).all():
+        raise ValueError("values must lie within (0, 1) and not be NaN")
+    if not 0 < bar < 1:
+        raise ValueError(f"the bar must lie within (0, 1), got {bar:g}")
     bets = _bets(x, 2 * error)
     rich = -math.log(error)
-    above = np.cumsum(np.log1p(np.minimum(bets, BET_LIMIT / m) * (x - m))) >= rich
-    below = np.cumsum(np.log1p(-np.minimum(bets, BET_LIMIT / (1 - m)) * (x - m))) >= rich
+    above = np.cumsum(np.log1p(np.minimum(bets, BET_LIMIT / bar) * (x - bar))) >= rich
+    below = np.cumsum(np.log1p(-np.minimum(bets, BET_LIMIT / (1 - bar)) * (x - bar))) >= rich
     decided = np.flatnonzero(above | below)
     if not len(decided):
         return None
