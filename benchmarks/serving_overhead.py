@@ -178,8 +178,7 @@ def serve(model: str, samples: int, upstream: str) -> None:
     from tests.serving.worlds import ANSWER, PROMPTS
     from tierwise.llm import Completion
     from tierwise.llm.scripted import ScriptedModel
-    from tierwise.schema import Price, StrategySpec, Tier, Variant, uniform
-    from tierwise.schema.policy_file import PolicyFile, TaskRef
+    from tierwise.schema import PolicyFile, Price, StrategySpec, TaskRef, Tier, Variant, uniform
     from tierwise.serving import Answer, PolicyRuntime
     from tierwise.serving.gateway import AccessRules, Gateway
     from tierwise.serving.registry import PolicyRegistry

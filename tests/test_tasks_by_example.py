@@ -79,7 +79,7 @@ def test_a_judged_task_comes_to_a_policy_that_asks_a_judge(
         found = verify(runtime, loaded.task, terms, judging=judging)
         judged_usd = judging.pool.billed("verify").most.usd
     assert found.verdict == "holds"
-    assert found.score == pytest.approx(made.policy.expected["score"], abs=0.15)
+    assert found.score == pytest.approx(made.policy.expected.score, abs=0.15)
     assert found.usd > judged_usd > 0
     task = (ROOT / "examples" / "judged_task" / "task.yaml").read_text(encoding="utf-8")
     assert blocks(ROOT / "docs" / "judge.md", "yaml")[1] in task

@@ -35,11 +35,9 @@ def main(folder: Path, n_examples: int = 600, trials: int = 60) -> None:
     program = optimizer.compile(dspy.ChainOfThought("question -> answer"), trainset=examples)
 
     policy = program.policies["small"]
-    before, after = policy.evidence["baseline"], policy.expected
-    print(f"before  {before['score']:.3f}  {before['score_ci95']}")
-    print(
-        f"after   {after['score']:.3f}  {after['score_ci95']}  {after['samples_per_item']} samples"
-    )
+    before, after = policy.evidence.baseline, policy.expected
+    print(f"before  {before.score:.3f}  {before.score_ci95}")
+    print(f"after   {after.score:.3f}  {after.score_ci95}  {after.samples_per_item} samples")
 
     prediction = program(question="4 + 9 - 2 + 5")
     answer = trace_of(prediction)

@@ -40,7 +40,7 @@ def main(questions: Path, model: str, proposer: str, out: Path, **settings: Any)
         for refused in made.refused:
             print(f"  refused {refused.origin}: {refused.reason}")
     policy = program.policies["main"]
-    print(policy.evidence["gate"], policy.expected["score"], policy.expected["usd_per_item"])
+    print(policy.evidence.gate, policy.expected.score, policy.expected.usd_per_item)
     program.save(out / "program.json")
     policy.save(out / "main.yaml")
     program.predict.close()

@@ -96,7 +96,7 @@ def test_the_litellm_example_runs_over_http(
     assert "in mode" in asked[-1]["messages"][-1]["content"]
     file = PolicyFile.load(tmp_path / "run" / "main.yaml")
     assert any("check the sum" in m.content for p in file.prompts.values() for m in p.messages)
-    assert file.expected["score"] > file.evidence["baseline"]["score"]
+    assert file.expected.score > file.evidence.baseline.score
 
 
 def test_the_litellm_example_says_how_it_is_called() -> None:

@@ -46,7 +46,7 @@ def test_a_predictor_is_tuned_end_to_end(run: tuple[Any, JointOptimizer, Path]) 
     assert answer.samples >= 1
     policy = program.policies["small"]
     assert PolicyFile.loads(policy.dumps()) == policy
-    assert policy.evidence["baseline"]["score"] <= policy.expected["score"] + 0.05
+    assert policy.evidence.baseline.score <= policy.expected.score + 0.05
     shown = json.loads((out / "proposals" / "first.json").read_text())
     assert all(p["origin"] and p["messages"] for p in shown["prompts"])
     assert {p["origin"].partition("/")[0] for p in shown["prompts"]} >= {"catalogue"}

@@ -108,7 +108,7 @@ async def test_a_policy_tuned_over_litellm_searches_over_a_corpus_and_over_an_ad
     (bucket,) = policy.policy.buckets
     assert bucket.strategy.kind == "retrieval"
     assert dict(bucket.strategy.params)["rounds"] == 2
-    assert policy.expected["score"] > 0.8
+    assert policy.expected.score > 0.8
     assert run.summary.tiers["mini"].spending.calls == loopback.calls
     corpus = tmp_path / "mine" / "corpus.jsonl"
     lines = (tmp_path / "mine" / "items.jsonl").read_text().splitlines()[:6]

@@ -14,6 +14,7 @@ from tierwise.pool import SamplePool
 from tierwise.pool.store import Answered, Book, Settlement
 from tierwise.report.html import page, report
 from tierwise.schema import Message
+from tierwise.schema.result import Provenance
 from tierwise.schema.usage import Usage
 
 MARKUP = "</pre></title></style></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -80,7 +81,7 @@ def hostile_run(folder, text):
                 for id_, prompt in prompts.items()
             },
             inputs=(text,),
-            provenance={"tierwise": text, "pool_sha256": text},
+            provenance=Provenance(text, pool_sha256=text),
         )
         tiers[f"{i}{text}"] = replace(
             tier, name=f"{i}{text}", summary=said(tier.summary, text), policy=policy, **tables

@@ -17,8 +17,7 @@ from tierwise.pool import SamplePool
 from tierwise.retrieval import open_for_task
 from tierwise.runs.prepare import Prepared, prepare
 from tierwise.runs.tiers import Searches, search_tier
-from tierwise.schema import ANSWER, Policy, Price, Tier, load_job, shipped
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema import ANSWER, Policy, PolicyFile, Price, TaskRef, Tier, load_job, shipped
 from tierwise.schema.prompt import load_prompts
 from tierwise.search.tier import TierResult, escalation_target
 from tierwise.serving import PolicyRuntime

@@ -24,8 +24,8 @@ def test_an_unproven_policy_is_exported_as_the_job_says_with_the_verdict(tmp_pat
     assert found.points["quality"].policy != found.baseline
     assert summary.gate == "not passed"
     file = PolicyFile.load(tmp_path / "out" / "policies" / "m.yaml")
-    assert file.evidence["gate"] == "not passed"
-    assert file.evidence["gate_mode"] == summary.gate_mode == gate
+    assert file.evidence.gate == "not passed"
+    assert file.evidence.gate_mode == summary.gate_mode == gate
     chosen = gate == "advise"
     prompts = {variant.prompt for variant in file.policy.variants}
     assert prompts == ({"b"} if chosen else {"a"})

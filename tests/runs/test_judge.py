@@ -53,7 +53,7 @@ def test_a_policy_is_chosen_by_what_the_judge_says_and_says_so(tmp_path, patch):
     assert judge.replies > judge.judged_answers == len(set(_asked(models))) - _checks(judge)
     assert max(Counter(_asked(models)).values()) <= 4, "score, two repeats and drift"
     file = found.policies["weak"]
-    assert file.evidence["judge"]["rubric_sha256"] == judge.rubric_sha256
+    assert file.evidence.judge.rubric_sha256 == judge.rubric_sha256
     assert any("kappa of 1.00" in note for note in file.notes)
     said = "the judge scripted/judge agrees with 40 labels at a weighted kappa of 1.00 [1.00, 1.00]"
     assert said in tier.remarks

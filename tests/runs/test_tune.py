@@ -81,8 +81,8 @@ def test_a_run_writes_policies_summary_trials_tables_and_study(whole: Path) -> N
     for name in TIERS:
         tier = summary["tiers"][name]
         file = PolicyFile.load(whole / "policies" / f"{name}.yaml")
-        assert file.evidence["gate"] == tier["gate"]
-        assert file.expected["score"] == pytest.approx(
+        assert file.evidence.gate == tier["gate"]
+        assert file.expected.score == pytest.approx(
             tier["operating_points"]["balanced"]["score"]
             if tier["gate"] == "passed"
             else tier["baseline"]["score"]
@@ -134,7 +134,7 @@ def test_the_summary_counts_what_the_pool_bought(whole: Path) -> None:
 
 def test_steps_are_found_to_be_better(whole: Path) -> None:
     weak = PolicyFile.load(whole / "policies" / "weak.yaml")
-    assert weak.evidence["gate"] == "passed"
+    assert weak.evidence.gate == "passed"
     assert "steps" in {variant.prompt for variant in weak.policy.variants}
 
 

@@ -8,6 +8,7 @@ from tests.runs.verify_worlds import TASK, USD, policy_file, runtime
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.models import fingerprint_of, resolve_tier
 from tierwise.runs.verify import Terms, changes, verify
+from tierwise.schema.result import ExpectedFigures, Provenance
 from tierwise.stats.sequential import confidence_sequence, sequential_test
 from tierwise.tasks import AnswerSpec, Item, Task
 
@@ -54,7 +55,7 @@ def test_the_bucket_that_moved_is_named():
 
 def test_dollars_that_moved_are_named():
     file = policy_file()
-    dear = {**file.expected, "usd_per_item": 3 * USD, "usd_per_item_ci95": [2.9 * USD, 3.1 * USD]}
+    dear = replace(file.expected, usd_per_item=3 * USD, usd_per_item_ci95=(2.9 * USD, 3.1 * USD))
     found = verify(
         runtime(0.8, 0.8, file=replace(file, expected=dear)), TASK, Terms(margin=0.1, seed=3)
     )
@@ -88,7 +89,9 @@ def test_terms_out_of_range_are_bad_input(wrong):
 
 def test_a_policy_without_an_expected_score_is_bad_input():
     with pytest.raises(InputError, match="expected"):
-        verify(runtime(1, 1, file=replace(policy_file(), expected={})), TASK, Terms())
+        verify(
+            runtime(1, 1, file=replace(policy_file(), expected=ExpectedFigures())), TASK, Terms()
+        )
     with pytest.raises(InputError, match="cannot drop"):
         verify(runtime(1, 1, file=policy_file(0.04)), TASK, Terms(margin=0.05))
 
@@ -116,7 +119,7 @@ def test_a_task_that_changed_is_named():
 
 def test_prices_modes_and_weights_that_changed_are_named(monkeypatch):
     tier = resolve_tier("small", "embedded/small")
-    known = {"weights_sha256": {"embedded/small": fingerprint_of("embedded/small")}}
+    known = Provenance(weights_sha256={"embedded/small": fingerprint_of("embedded/small")})
     same = replace(policy_file(), tier=tier, provenance=known)
     assert changes(same, TASK) == []
     dearer = replace(tier, price=replace(tier.price, completion_usd_per_mtok=99.0))
@@ -124,7 +127,7 @@ def test_prices_modes_and_weights_that_changed_are_named(monkeypatch):
     modes = {**tier.modes, "direct": {**tier.modes["direct"], "max_tokens": 7}}
     moved = replace(tier, modes=modes)
     assert "mode 'direct'" in changes(replace(same, tier=moved), TASK)[0]
-    other = {"weights_sha256": {"embedded/small": "0" * 64}}
+    other = Provenance(weights_sha256={"embedded/small": "0" * 64})
     (said,) = changes(replace(same, provenance=other), TASK)
     assert "the weights of embedded/small are others" in said
 

@@ -5,8 +5,16 @@ import pytest
 from tierwise.cli import main
 from tierwise.llm.models import resolve_tier
 from tierwise.runs import load_task
-from tierwise.schema import Message, PromptTemplate, StrategySpec, Variant, uniform
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema import (
+    Message,
+    PolicyFile,
+    PromptTemplate,
+    StrategySpec,
+    TaskRef,
+    Variant,
+    uniform,
+)
+from tierwise.schema.result import ExpectedFigures, Provenance
 
 
 @pytest.fixture
@@ -23,7 +31,7 @@ def policy(tmp_path):
             prompts={"plain": PromptTemplate("plain", (Message("user", "{{ question }}"),))},
             policy=uniform(Variant("plain", "direct", 0.3), StrategySpec.of("single")),
             answer=task.answer,
-            expected={"score": score},
+            expected=ExpectedFigures(score=score),
             **more,
         )
         return str(file.save(tmp_path / "p.yaml"))
@@ -55,7 +63,7 @@ def test_the_exit_code_says_whether_it_holds(capsys, policy, score, options, ver
 
 
 def test_it_says_what_changed(capsys, policy):
-    path = policy(0.35, provenance={"tierwise": "0.0.0-old"})
+    path = policy(0.35, provenance=Provenance("0.0.0-old"))
     code, said = _run(capsys, path, "--margin", "0.3", "--seed", "4")
     assert code == 0
     assert "tuned by 0.0.0-old" in said.err

@@ -8,14 +8,16 @@ from tierwise.schema import (
     Difficulty,
     Message,
     Policy,
+    PolicyFile,
     Price,
     PromptTemplate,
     Recipe,
     StrategySpec,
+    TaskRef,
     Tier,
     Variant,
 )
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema.result import ExpectedBucket, ExpectedFigures
 from tierwise.serving import PolicyRuntime
 from tierwise.tasks import AnswerSpec, Item, Task
 
@@ -33,16 +35,14 @@ USD = 1e-6 * (6.5 + 1)
 def policy_file(score: float = 0.8, **more: object) -> PolicyFile:
     """Easy (short) and hard (long) items in equal parts, each answered with one sample."""
     single = Recipe((VARIANT,), StrategySpec.of("single"))
-    expected = {
-        "items": 400,
-        "score": score,
-        "usd_per_item": USD,
-        "usd_per_item_ci95": [0.9 * USD, 1.1 * USD],
-        "buckets": [
-            {"items": 200, "score": score, "score_ci95": [score - 0.04, score + 0.04]},
-            {"items": 200, "score": score, "score_ci95": [score - 0.04, score + 0.04]},
-        ],
-    }
+    bucket = ExpectedBucket(200, score, (score - 0.04, score + 0.04))
+    expected = ExpectedFigures(
+        items=400,
+        score=score,
+        usd_per_item=USD,
+        usd_per_item_ci95=(0.9 * USD, 1.1 * USD),
+        buckets=(bucket, bucket),
+    )
     fields = {
         "name": "made-small",
         "tier": Tier("small", "test/small", Price(1.0, 1.0), {"direct": {"max_tokens": 8}}),

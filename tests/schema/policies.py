@@ -7,15 +7,17 @@ from tierwise.schema import (
     Limits,
     Message,
     Policy,
+    PolicyFile,
     Price,
     Probe,
     PromptTemplate,
     Recipe,
     StrategySpec,
+    TaskRef,
     Tier,
     Variant,
 )
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema.result import ComparedWith, ExpectedFigures, PolicyEvidence, Provenance
 from tierwise.tasks import AnswerSpec
 
 WORKED = Variant("worked", "direct", 0.8)
@@ -53,8 +55,8 @@ def example(**changes) -> PolicyFile:
         },
         "policy": policy.with_shares((0.61, 0.39)),
         "answer": AnswerSpec(r"A: (-?\d+)", normalise="integer"),
-        "expected": {"items": 300, "score": 0.91, "score_ci95": [0.88, 0.94]},
-        "evidence": {"gate": "passed", "comparisons": [{"against": "baseline", "p": None}]},
-        "provenance": {"tierwise": "0.1.0", "created": "2026-11-23T12:30:00", "seed": 0},
+        "expected": ExpectedFigures(items=300, score=0.91, score_ci95=(0.88, 0.94)),
+        "evidence": PolicyEvidence(gate="passed", comparisons=(ComparedWith("baseline"),)),
+        "provenance": Provenance("0.1.0", "2026-11-23T12:30:00", seed=0),
     }
     return PolicyFile(**{**fields, **changes})

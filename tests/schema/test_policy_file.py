@@ -17,19 +17,21 @@ from tierwise.schema import (
     Limits,
     Message,
     Policy,
+    PolicyFile,
     Price,
     Probe,
     PromptTemplate,
     Recipe,
     RetrieverSpec,
     StrategySpec,
+    TaskRef,
     Tier,
     TurnTemplate,
     Variant,
 )
 from tierwise.schema.json_schemas import json_schema
-from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.schema.prompt import fields_of
+from tierwise.schema.result import ExpectedBucket, ExpectedFigures, PolicyEvidence, Provenance
 from tierwise.tasks import AnswerSpec
 
 
@@ -73,10 +75,12 @@ def test_thresholds_are_exact_and_evidence_is_rounded():
     cut = 0.1 + 0.2
     file = example()
     policy = replace(file.policy, difficulty=replace(file.policy.difficulty, thresholds=(cut,)))
-    file = replace(file, policy=policy, expected={"score": 1 / 3, "ci": (0.1, math.nan)})
+    file = replace(
+        file, policy=policy, expected=ExpectedFigures(score=1 / 3, score_ci95=(0.1, math.nan))
+    )
     again = PolicyFile.loads(file.dumps())
     assert again.policy.difficulty.thresholds == (cut,)
-    assert again.expected == {"score": 0.333333, "ci": [0.1, None]}
+    assert again.expected == ExpectedFigures(score=0.333333, score_ci95=(0.1, None))
 
 
 def test_a_bucket_on_another_tier_reads_back_equal():
@@ -128,10 +132,15 @@ _WORD = st.one_of(
 _FINITE = st.floats(allow_nan=False, allow_infinity=False)
 _POSITIVE = st.floats(min_value=1e-9, max_value=1e9)
 _LEAF = st.one_of(st.none(), st.booleans(), st.integers(), _FINITE, _TEXT)
-_TREE = st.recursive(
-    _LEAF, lambda t: st.lists(t, max_size=3) | st.dictionaries(_TEXT, t, max_size=3), max_leaves=8
+_HASHES = st.dictionaries(_TEXT, _TEXT, max_size=2)
+_FIGURES = st.builds(
+    ExpectedFigures,
+    policy=_TEXT,
+    items=st.none() | st.integers(0, 99),
+    score=st.none() | _FINITE,
+    score_ci95=st.tuples(st.none() | _FINITE, st.none() | _FINITE),
+    buckets=st.lists(st.builds(ExpectedBucket, st.none() | st.integers(), _FINITE)).map(tuple),
 )
-_EVIDENCE = st.dictionaries(_TEXT, _TREE, max_size=4)
 
 
 @st.composite
@@ -221,9 +230,9 @@ def policy_files(sample) -> PolicyFile:
         prompts,
         policy,
         AnswerSpec(sample(st.sampled_from([None, "no", "a: (.*)"])), "first", "none", "extracted"),
-        sample(_EVIDENCE),
-        sample(_EVIDENCE),
-        sample(_EVIDENCE),
+        sample(_FIGURES),
+        sample(st.builds(PolicyEvidence, baseline=_FIGURES, looks_at_test=st.integers(0, 9))),
+        sample(st.builds(Provenance, _TEXT, seed=st.integers(), weights_sha256=_HASHES)),
         sample(st.booleans()),
         tuple(sample(st.lists(_TEXT, max_size=2))),
         {"other": Tier("other", "openai/dear", price, modes)},
@@ -245,8 +254,9 @@ def test_a_policy_that_uses_what_is_not_there_cannot_be_made():
         replace(file, prompts={"totals": file.prompts["totals"]})
     with pytest.raises(InputError, match="2 buckets, but 1 shares"):
         file.policy.with_shares((1.0,))
+    modes = {name: {"stop": object()} for name in file.tier.modes}
     with pytest.raises(InputError, match="plain data only"):
-        replace(file, provenance={"x": object()})
+        replace(file, tier=replace(file.tier, modes=modes))
 
 
 def test_the_json_schema_knows_every_key_that_is_written():

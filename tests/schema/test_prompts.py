@@ -22,11 +22,11 @@ from tierwise.schema import (
     PromptTemplate,
     Recipe,
     StrategySpec,
+    TaskRef,
     Tier,
     Variant,
     shipped,
 )
-from tierwise.schema.policy_file import TaskRef
 from tierwise.schema.prompt import Setting, load_library, load_prompts
 from tierwise.schema.yaml_io import read
 from tierwise.search.variants import candidate_variants

@@ -11,6 +11,7 @@ import pytest
 
 from tests.search import scripted_job
 from tests.search.known_tiers import DIRECT, SPACE, tier, variant_table
+from tierwise.analysis.ablation import compute_gate
 from tierwise.evaluation import Permutations, SampleTable
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import UsageLimits, load_job
@@ -74,7 +75,7 @@ def test_greedy_samples_and_few_items_decide_nothing() -> None:
     greedy = replace(tier(0), variants={DIRECT: variant_table(np.full(48, 0.5), 1, rng)})
     found = verdict(greedy)
     assert found.open
-    assert found.evidence()["net_gain_ci95"] == [None, None]
+    assert compute_gate(found).net_gain_ci95 == (None, None)
 
 
 def test_one_sample_of_each_variant_decides_nothing_of_votes() -> None:
@@ -150,8 +151,8 @@ def test_a_closed_tier_buys_nothing_more_and_says_why(constant: None, tmp_path: 
     result = tune(job, tmp_path / "run", search_size=search_size, listener=heard.append)
     assert {e.stage for e in heard if isinstance(e, Bought)} >= {"screen", "test"}
     for name, file in result.policies.items():
-        assert file.evidence["compute_gate"] == "closed"
-        assert file.evidence["compute_gate_evidence"]["net_gain"] <= 0
+        assert file.evidence.compute_gate == "closed"
+        assert file.evidence.compute_gate_evidence.net_gain <= 0
         assert file.policy.buckets[0].strategy.kind == "single"
         assert any("compute gate is closed" in note for note in file.notes)
         assert result.summary.tiers[name].compute_gate.verdict == "closed"

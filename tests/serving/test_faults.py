@@ -25,8 +25,17 @@ from tests.serving.gateways import USER, VOTE, client, gateway
 from tests.serving.worlds import ANSWER, PROMPTS, policy_file
 from tierwise.llm.faults import Retry
 from tierwise.llm.provider import ProviderModel
-from tierwise.schema import Limits, Policy, Price, Recipe, StrategySpec, Tier, Variant
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema import (
+    Limits,
+    Policy,
+    PolicyFile,
+    Price,
+    Recipe,
+    StrategySpec,
+    TaskRef,
+    Tier,
+    Variant,
+)
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.gateway import AccessRules, Gateway, GatewayLimits
 from tierwise.serving.registry import PolicyRegistry

@@ -16,7 +16,7 @@ from tests.serving.gateways import BUCKETS, USER, VOTE, Slow, client, gateway, p
 from tests.serving.worlds import ANSWER, PROMPTS, SMALL, policy_file
 from tierwise.llm import Completion
 from tierwise.llm.scripted import ScriptedModel
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema import PolicyFile, TaskRef
 
 
 async def test_a_vote_is_answered_once_and_billed_whole(tmp_path: Path) -> None:

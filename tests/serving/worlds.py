@@ -16,18 +16,19 @@ from tierwise.schema import (
     Limits,
     Message,
     Policy,
+    PolicyFile,
     Price,
     PriceStep,
     Probe,
     PromptTemplate,
     Recipe,
     StrategySpec,
+    TaskRef,
     Tier,
     Variant,
     Weight,
     uniform,
 )
-from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.tasks import AnswerSpec
 from tierwise.tasks.verifiers import game24
 

@@ -10,8 +10,17 @@ import pytest
 from tierwise.evaluation import Evaluator, replay_item
 from tierwise.llm import Call, Completion, Result, build_request
 from tierwise.pool import Account, Need, SamplePool, fill, load
-from tierwise.schema import Message, Price, PromptTemplate, StrategySpec, Tier, Variant, uniform
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema import (
+    Message,
+    PolicyFile,
+    Price,
+    PromptTemplate,
+    StrategySpec,
+    TaskRef,
+    Tier,
+    Variant,
+    uniform,
+)
 from tierwise.serving.runtime import PolicyRuntime
 from tierwise.tasks import AnswerSpec, Item, Task
 

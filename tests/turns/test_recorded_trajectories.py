@@ -207,7 +207,7 @@ def test_a_job_is_tuned_on_recorded_trajectories_and_replayed(tmp_path) -> None:
     path = tmp_path / "out" / "policies" / "weak.yaml"
     policy = PolicyFile.load(path)
     assert {b.strategy.kind for b in policy.policy.buckets} == {"retrieval"}
-    assert policy.expected["score"] > 0.7
+    assert policy.expected.score > 0.7
     assert not policy.deployable
     before = path.read_bytes()
     replay_run(tmp_path / "out")

@@ -46,7 +46,7 @@ def test_the_gate_opens_for_search_alone_and_the_policy_searches(ran) -> None:
     gate = summary["compute_gate"]
     assert "open" in json.dumps(gate)
     file = policy(ran)
-    assert file.expected["score"] > 0.7
+    assert file.expected.score > 0.7
     kinds = {bucket.strategy.kind for bucket in file.policy.buckets}
     assert "retrieval" in kinds
     assert file.retriever.name == "facts"

@@ -11,14 +11,15 @@ from tierwise.pool import Account, Buyer, Library, SamplePool, Supply
 from tierwise.schema import (
     Message,
     Policy,
+    PolicyFile,
     Price,
     PromptTemplate,
+    TaskRef,
     Tier,
     TurnTemplate,
     UsageLimits,
     Variant,
 )
-from tierwise.schema.policy_file import PolicyFile, TaskRef
 from tierwise.tasks import AnswerSpec, Item, Task
 
 SEED = 5

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,11 +14,11 @@ from tierwise.evaluation import Evaluation, Evaluator, SampleTable, replay_colum
 from tierwise.schema import Policy
 from tierwise.schema.result import (
     AblationStep,
-    Bounds,
     BucketSummary,
     ComputeGate,
     CrossFittedScore,
     EscalationRow,
+    ExpectedBucket,
     FailedItems,
     GateName,
     Measured,
@@ -185,15 +184,7 @@ def stuck_in(policy: Policy, shares: list[dict[str, float]]) -> str | None:
     return None
 
 
-class BucketScore(NamedTuple):
-    """One bucket on the held-out items; NaN where no request came."""
-
-    items: int
-    score: float
-    score_ci95: Bounds
-
-
-def bucket_scores(found: TierResult, policy: Policy) -> list[BucketScore]:
+def bucket_scores(found: TierResult, policy: Policy) -> tuple[ExpectedBucket, ...]:
     """The score of each bucket on the test split, easiest first: `verify` looks for shifts in it.
 
     An item whose permutations fall into several buckets takes part in each with its mean there.
@@ -214,8 +205,8 @@ def bucket_scores(found: TierResult, policy: Policy) -> list[BucketScore]:
         means = np.where(bucket == b, score, 0.0).sum(axis=1)[here] / weight[here]
         interval = bootstrap_mean(means, bounds=(0.0, 1.0))
         mean = float(means.mean()) if here.any() else math.nan
-        rows.append(BucketScore(int(here.sum()), mean, interval_ends(interval)))
-    return rows
+        rows.append(ExpectedBucket(int(here.sum()), number(mean), interval_ends(interval)))
+    return tuple(rows)
 
 
 def latency(policy: Policy, table: SampleTable) -> dict[str, float]:

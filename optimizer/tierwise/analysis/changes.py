@@ -225,7 +225,7 @@ def _same_requests(old: PolicyFile, new: PolicyFile) -> bool:
     used = {variant.prompt for file in (old, new) for variant in file.policy.variants}
     return (
         old.tier.model == new.tier.model
-        and old.provenance.get("weights_sha256") == new.provenance.get("weights_sha256")
+        and old.provenance.weights_sha256 == new.provenance.weights_sha256
         and old.tier.modes == new.tier.modes
         and used <= shared
         and all(old.prompts[p].messages == new.prompts[p].messages for p in used)

@@ -374,7 +374,7 @@ class ProgramCalls:
 
 def samples_of(modules: Sequence[TunedPredict]) -> float:
     """Samples that a request of all of them takes, as their policies expect."""
-    return sum(float(module.policy.expected["samples_per_item"]) for module in modules)
+    return sum(module.policy.expected.samples_per_item or 0.0 for module in modules)
 
 
 def only(program: Any, name: str) -> Any:

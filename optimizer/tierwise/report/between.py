@@ -95,11 +95,11 @@ def _facts(run: RunFiles) -> dict[str, str]:
         facts[f"model of {name}"] = tier.summary.model
         if tier.policy is None:
             continue
-        weights = tier.policy.provenance.get("weights_sha256") or {}
-        facts |= {f"weights of {model}": str(sha)[:12] for model, sha in weights.items()}
+        weights = tier.policy.provenance.weights_sha256
+        facts |= {f"weights of {model}": sha[:12] for model, sha in weights.items()}
         facts[f"price of {name}"] = tier.policy.tier.price
-        facts["tierwise"] = tier.policy.provenance.get("tierwise")
-        facts[f"samples of {name} (SHA-256)"] = str(tier.policy.provenance.get("pool_sha256"))[:12]
+        facts["tierwise"] = tier.policy.provenance.tierwise
+        facts[f"samples of {name} (SHA-256)"] = tier.policy.provenance.pool_sha256[:12]
     return {what: str(value) for what, value in facts.items() if value not in (None, "")}
 
 

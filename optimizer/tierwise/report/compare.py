@@ -21,7 +21,6 @@ from tierwise.schema.result import (
     Bounds,
     EscalationRow,
     ExpectedBucket,
-    ExpectedFigures,
     FailedItems,
     PromptSensitivity,
     Technique,
@@ -172,7 +171,7 @@ class RecipeRow:
 def recipe_rows(tier: TierFiles) -> list[RecipeRow]:
     """A row a bucket."""
     file = tier.policy_file
-    expected, difficulty = ExpectedFigures.of(file), file.policy.difficulty
+    expected, difficulty = file.expected, file.policy.difficulty
     measured = expected.buckets or (ExpectedBucket(),) * len(file.policy.buckets)
     return [
         RecipeRow(

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -36,13 +36,18 @@ from tierwise.schema.job import GateMode
 from tierwise.schema.prompt import turns_used
 from tierwise.schema.result import (
     SUMMARY_SCHEMA,
+    ComparedWith,
+    ComputeGateEvidence,
+    ExpectedFigures,
     FrontPoint,
     ItemCounts,
     JudgeSummary,
     Measured,
     MetricPartSummary,
     PlannedTier,
+    PolicyEvidence,
     ProposerUsage,
+    Provenance,
     RunPlan,
     ScreenedVariant,
     Studied,
@@ -51,7 +56,6 @@ from tierwise.schema.result import (
     TrialRow,
     UsageTotals,
     from_json,
-    to_data,
 )
 from tierwise.schema.turns import JUDGED_TURN
 from tierwise.search.problem import own_variants
@@ -221,6 +225,8 @@ def policy_file(
             "Dollars and seconds are simulated: computed from parameter and token counts, "
             "not billed."
         )
+    compute_gate = dict(vars(ablation.compute_gate(found.compute_gate)))
+    weights = fingerprint_of(q.tier.model)
     return PolicyFile(
         name=f"{q.task.name}-{q.tier.name}",
         tier=q.tier,
@@ -233,33 +239,33 @@ def policy_file(
             limits=_limits_of(chosen, held_out.table),
         ),
         answer=q.task.answer,
-        expected={
-            **_numbers(ablation.measured(chosen, got, held_out.table)),
+        expected=ExpectedFigures.of(
+            ablation.measured(chosen, got, held_out.table),
             **ablation.latency(chosen, held_out.table),
-            "buckets": [b._asdict() for b in ablation.bucket_scores(found, chosen)],
-        },
-        evidence={
-            "split": "test",
-            "baseline": {"policy": described(found.baseline), **_numbers(_baseline(found))},
-            "gate": "passed" if verdict.passed else "not passed",
-            "gate_mode": verdict.mode,
-            "compute_gate": found.compute_gate.name,
-            "compute_gate_evidence": found.compute_gate.evidence(),
-            "operating_point": point,
-            "comparisons": [{"against": "baseline", **to_data(ablation.paired(comparison))}],
-            "looks_at_test": origin.looks,
-            **({} if judge is None else {"judge": to_data(judge)}),
-        },
-        provenance={
-            "tierwise": origin.version,
-            "created": origin.created,
-            "study": found.study_rounds[-1].name,
-            "trial": choice.candidate.trial if verdict.exports_chosen else -1,
-            "seed": q.seed,
-            "pool_sha256": origin.pool_sha256,
-            "prices_as_of": q.tier.price.as_of,
-            **_weights(q.tier.model),
-        },
+            buckets=ablation.bucket_scores(found, chosen),
+        ),
+        evidence=PolicyEvidence(
+            split="test",
+            baseline=ExpectedFigures.of(_baseline(found), policy=described(found.baseline)),
+            gate="passed" if verdict.passed else "not passed",
+            gate_mode=verdict.mode,
+            compute_gate=compute_gate.pop("verdict"),
+            compute_gate_evidence=ComputeGateEvidence(**compute_gate),
+            operating_point=point,
+            comparisons=(ComparedWith("baseline", **vars(ablation.paired(comparison))),),
+            looks_at_test=origin.looks,
+            judge=judge,
+        ),
+        provenance=Provenance(
+            tierwise=origin.version,
+            created=origin.created,
+            study=found.study_rounds[-1].name,
+            trial=choice.candidate.trial if verdict.exports_chosen else -1,
+            seed=q.seed,
+            pool_sha256=origin.pool_sha256,
+            prices_as_of=q.tier.price.as_of,
+            weights_sha256={q.tier.model: weights} if weights else {},
+        ),
         deployable=not recorded,
         notes=tuple(notes),
         retriever=loaded.retriever.spec
@@ -267,12 +273,6 @@ def policy_file(
         else None,
         judge=prepared.verifier if _asks_for(chosen, JUDGED_TURN) else None,
     )
-
-
-def _weights(model: str) -> dict[str, dict[str, str]]:
-    """Which weights a model was, where that can be known."""
-    known = fingerprint_of(model)
-    return {"weights_sha256": {model: known}} if known else {}
 
 
 def _with_used_turns(
@@ -305,11 +305,6 @@ def _limits_of(policy: Policy, table: SampleTable) -> Limits:
     most += probe.samples if probe else 0
     timeout_s = max(LEAST_TIMEOUT_S, TIMEOUT_FACTOR * slowest * most)
     return Limits(max_samples=most, timeout_s=float(math.ceil(timeout_s / 30) * 30))
-
-
-def _numbers(measured: Measured) -> dict[str, Any]:
-    """What was measured, without the policy's line and the split."""
-    return {k: v for k, v in to_data(measured).items() if k not in ("policy", "split")}
 
 
 def _summary(run: RunDir, prepared: Prepared, results: RunResults) -> Summary:

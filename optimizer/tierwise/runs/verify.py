@@ -147,7 +147,7 @@ def verify(
         InputError: the policy says no expected score, or the bar leaves nothing to decide.
         ProviderError: too many requests failed.
     """
-    expected = ExpectedFigures.of(runtime.file)
+    expected = runtime.file.expected
     if expected.score is None:
         raise InputError(f"policy {runtime.file.name!r} does not say what score is expected")
     bar = expected.score - terms.margin
@@ -353,7 +353,7 @@ def changes(file: PolicyFile, task: Task) -> list[str]:
     for tier in tiers.values():
         said += _tier_changes(tier)
     said += _weights_changes(file)
-    tuned_by = file.provenance.get("tierwise")
+    tuned_by = file.provenance.tierwise
     if tuned_by and tuned_by != version("tierwise"):
         said.append(f"tierwise is {version('tierwise')}, the policy was tuned by {tuned_by}")
     return said
@@ -379,11 +379,10 @@ def _tier_changes(tier: Tier) -> list[str]:
 
 
 def _weights_changes(file: PolicyFile) -> list[str]:
-    then = file.provenance.get("weights_sha256")
     said = []
-    for model, sha256 in (then if isinstance(then, dict) else {}).items():
+    for model, sha256 in file.provenance.weights_sha256.items():
         with contextlib.suppress(TierwiseError):  # a model that is not known is said already
-            now = fingerprint_of(str(model))
+            now = fingerprint_of(model)
             if now and now != sha256:
                 said.append(f"the weights of {model} are others than the policy was tuned on")
     return said

@@ -26,7 +26,7 @@ from tierwise.schema.policy import (
     Weight,
     uniform,
 )
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.prompt import (
     ANSWER,
     Message,
@@ -39,7 +39,14 @@ from tierwise.schema.prompt import (
     with_turns,
 )
 from tierwise.schema.space import Constraints, Dimension, Range, SearchSpace
-from tierwise.schema.task_file import LoadedTask, TaskFile, TaskRetriever, own_prompts, retriever_of
+from tierwise.schema.task_file import (
+    LoadedTask,
+    TaskFile,
+    TaskRef,
+    TaskRetriever,
+    own_prompts,
+    retriever_of,
+)
 from tierwise.schema.tier import Price, PriceStep, SampleBill, Tier, price
 from tierwise.schema.turns import Passage, Path, RetrieverSpec, Said, Turn, TurnTemplate, read_turn
 from tierwise.schema.usage import NO_LIMITS, Usage, UsageLimits

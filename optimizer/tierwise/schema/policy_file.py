@@ -10,23 +10,26 @@ their keys stand at the top level, and prompts and tiers are named by the keys o
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import Field, GetCoreSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic import Field
 
 from tierwise.errors import InputError, Loc, raise_any, unknown_name
 from tierwise.schema import yaml_io
-from tierwise.schema.fields import IF_ANY, IF_SET, LongName, Name, Strict, as_mapping
+from tierwise.schema.fields import IF_ANY, IF_SET, LongName, Name, Strict
 from tierwise.schema.files import write_whole
 from tierwise.schema.judge import JudgeVerifier
 from tierwise.schema.policy import JUDGES, Policy, Variant, bucket_names
 from tierwise.schema.prompt import PromptTemplate, undefined_fields
+from tierwise.schema.result import ExpectedFigures, PolicyEvidence, Provenance
+from tierwise.schema.task_file import TaskRef
 from tierwise.schema.tier import Tier
 from tierwise.schema.turns import AnswerKeys, RetrieverSpec, TurnTemplate
 from tierwise.tasks import AnswerSpec
@@ -41,19 +44,6 @@ _ORDER = (
     *("answer", "limits", "expected", "evidence", "provenance"),
 )
 """Top-level keys in the order in which they are written."""
-
-
-class TaskRef(NamedTuple):
-    """The task that a policy was tuned on."""
-
-    name: str
-    version: int
-    metric: str
-    items_sha256: str
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return as_mapping(cls, handler)
 
 
 @dataclass(frozen=True)
@@ -82,9 +72,9 @@ class PolicyFile(Strict):
     prompts: Annotated[Mapping[LongName, PromptTemplate], Field(min_length=1)]
     policy: Policy
     answer: AnswerKeys = AnswerSpec()
-    expected: Mapping[str, Any] = field(default_factory=dict)
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    expected: ExpectedFigures = ExpectedFigures()
+    evidence: PolicyEvidence = PolicyEvidence()
+    provenance: Provenance = Provenance()
     deployable: Annotated[bool, Field(exclude_if=bool)] = True
     notes: Annotated[tuple[str, ...], IF_ANY] = ()
     other_tiers: Annotated[Mapping[Name, Tier], IF_ANY] = field(default_factory=dict)
@@ -108,9 +98,8 @@ class PolicyFile(Strict):
                 for name, tier in sorted(self.other_tiers.items())
                 if any(variant.tier == name for variant in policy.variants)
             },
-            "expected": _plain(self.expected, digits=6),
-            "evidence": _plain(self.evidence, digits=6),
-            "provenance": _plain(self.provenance),
+            "expected": _rounded(self.expected),
+            "evidence": _rounded(self.evidence),
         }
         for name, value in kept.items():
             object.__setattr__(self, name, value)
@@ -308,21 +297,38 @@ def _bare(key: str, prompt: PromptTemplate) -> PromptTemplate:
     return replace(prompt, id=key, modes=(), paraphrases=(), turns=turns)
 
 
-def _plain(value: Any, digits: int | None = None) -> Any:
+def _plain(value: Any) -> Any:
     """``value`` as what YAML holds: dicts with text keys, lists, numbers, texts, None."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner, digits) for key, inner in value.items()}
+        return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner, digits) for inner in value]
+        return [_plain(inner) for inner in value]
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
-        number = float(value)
-        if number != number or number in (float("inf"), float("-inf")):
-            return None
-        return number if digits is None else float(f"{number:.{digits}g}")
-    if hasattr(value, "tolist"):  # numpy's arrays and booleans
-        return _plain(value.tolist(), digits)
+        return float(value) if math.isfinite(value) else None
     raise InputError(f"a policy file holds plain data only, not {type(value).__name__}")
+
+
+_T = TypeVar("_T", ExpectedFigures, PolicyEvidence)
+
+
+def _rounded(figures: _T) -> _T:
+    """``figures`` with six digits of each number; None for one that is not finite."""
+    adapter = yaml_io.adapter(type(figures))
+    data = _six_digits(adapter.dump_python(figures, mode="json"))
+    found: _T = adapter.validate_json(json.dumps(data))
+    return found
+
+
+def _six_digits(data: Any) -> Any:
+    match data:
+        case dict():
+            return {key: _six_digits(inner) for key, inner in data.items()}
+        case list():
+            return [_six_digits(inner) for inner in data]
+        case float():
+            return float(f"{data:.6g}") if math.isfinite(data) else None
+    return data

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from tierwise.errors import InputError
+from tierwise.schema.fields import IF_ANY, IF_SET, Strict
 from tierwise.schema.job import GateMode
 from tierwise.schema.policy import Difficulty, Param, Recipe
-from tierwise.schema.policy_file import PolicyFile, TaskRef
+from tierwise.schema.task_file import TaskRef
 from tierwise.schema.usage import Usage
 from tierwise.schema.yaml_io import adapter
 
@@ -43,17 +44,11 @@ PLAN_SCHEMA: Final = "tierwise/plan/v1"
 T = TypeVar("T")
 
 
-class Written:
-    """Base of everything in this file: unknown keys and values of another type are refused."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-
-
 # --- what was measured -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class FailedItems(Written):
+class FailedItems(Strict):
     """Items with samples that failed for good at the provider: they stand beside a score.
 
     Attributes:
@@ -71,7 +66,7 @@ NONE_FAILED = FailedItems()
 
 
 @dataclass(frozen=True)
-class Measured(Written):
+class Measured(Strict):
     """A policy on the items of a split; those of `test` are held out.
 
     `samples_per_item` are completions; `rounds_per_item` are the times that a request waits for
@@ -91,7 +86,7 @@ class Measured(Written):
 
 
 @dataclass(frozen=True)
-class Paired(Written):
+class Paired(Strict):
     """A policy against another, paired by item.
 
     Attributes:
@@ -108,7 +103,7 @@ class Paired(Written):
 
 
 @dataclass(frozen=True)
-class BucketSummary(Written):
+class BucketSummary(Strict):
     """A bucket of an operating point, easiest first; `share` is its part of the requests.
 
     `modes`: mode -> share of the bucket's samples; empty where no request came.
@@ -121,7 +116,7 @@ class BucketSummary(Written):
 
 
 @dataclass(frozen=True)
-class CrossFittedScore(Written):
+class CrossFittedScore(Strict):
     """What choosing a policy is worth on validation items that the choice did not see.
 
     Each item is judged under the policy that was chosen without it, so that nothing is added by
@@ -184,7 +179,7 @@ class AblationStep(Measured):
 
 
 @dataclass(frozen=True)
-class OracleBound(Written):
+class OracleBound(Strict):
     """The score of whoever knew the best recipe of each validation item; None with one sample."""
 
     items: int
@@ -212,7 +207,7 @@ class EscalationRow(Measured):
 
 
 @dataclass(frozen=True)
-class ComputeGate(Written):
+class ComputeGate(Strict):
     """Whether more than one sample can pay, on the first purchase.
 
     Attributes:
@@ -235,7 +230,7 @@ class ComputeGate(Written):
 
 
 @dataclass(frozen=True)
-class ScreenedVariant(Written):
+class ScreenedVariant(Strict):
     """A variant at one sample on the items of the screening."""
 
     variant: str
@@ -245,7 +240,7 @@ class ScreenedVariant(Written):
 
 
 @dataclass(frozen=True)
-class FrontPoint(Written):
+class FrontPoint(Strict):
     """A trial of the last study that no other beats in both score and dollars, on study items."""
 
     policy: str
@@ -256,7 +251,7 @@ class FrontPoint(Written):
 
 
 @dataclass(frozen=True)
-class ProbeSummary(Written):
+class ProbeSummary(Strict):
     """The samples that a signal looks at, interleaved over the variants."""
 
     variants: tuple[str, ...]
@@ -264,7 +259,7 @@ class ProbeSummary(Written):
 
 
 @dataclass(frozen=True)
-class SignalQuality(Written):
+class SignalQuality(Strict):
     """What a difficulty signal is worth on a tier.
 
     Attributes:
@@ -290,7 +285,7 @@ class SignalQuality(Written):
 
 
 @dataclass(frozen=True)
-class SignalTable(Written):
+class SignalTable(Strict):
     """All signals of a space on a tier's study items.
 
     Attributes:
@@ -305,7 +300,7 @@ class SignalTable(Written):
 
 
 @dataclass(frozen=True)
-class ReliabilityPoint(Written):
+class ReliabilityPoint(Strict):
     """Items with about the same prediction: its mean, and the share in which it came true."""
 
     predicted: float
@@ -314,7 +309,7 @@ class ReliabilityPoint(Written):
 
 
 @dataclass(frozen=True)
-class SignalFitSummary(Written):
+class SignalFitSummary(Strict):
     """A fitted signal: a model that predicts where thinking pays, evaluated on items left out.
 
     Attributes:
@@ -345,7 +340,7 @@ class SignalFitSummary(Written):
 
 
 @dataclass(frozen=True)
-class Technique(Written):
+class Technique(Strict):
     """A prompt in a mode, all its paraphrases together, against the baseline prompt.
 
     Attributes:
@@ -380,7 +375,7 @@ class Technique(Written):
 
 
 @dataclass(frozen=True)
-class PromptSensitivity(Written):
+class PromptSensitivity(Strict):
     """PSS of a family of paraphrases (`*`: all prompts) in a mode at a temperature (ProSA).
 
     Attributes:
@@ -402,7 +397,7 @@ class PromptSensitivity(Written):
 
 
 @dataclass(frozen=True)
-class RankRow(Written):
+class RankRow(Strict):
     """A variant's rank at one sample beside its rank in the strategy of the chosen policy.
 
     A variant that was dropped before the last study has no rank, and its score of the screening.
@@ -423,7 +418,7 @@ class RankRow(Written):
 
 
 @dataclass(frozen=True)
-class ProposedPrompt(Written):
+class ProposedPrompt(Strict):
     """A prompt that took part in a round, and who wrote it."""
 
     id: str
@@ -431,7 +426,7 @@ class ProposedPrompt(Written):
 
 
 @dataclass(frozen=True)
-class RefusedProposal(Written):
+class RefusedProposal(Strict):
     """What a proposer wrote that led to no prompt, and why."""
 
     origin: str
@@ -439,7 +434,7 @@ class RefusedProposal(Written):
 
 
 @dataclass(frozen=True)
-class BriefSummary(Written):
+class BriefSummary(Strict):
     """What the proposer was asked to mend: failures of a prompt in a bucket."""
 
     bucket: int
@@ -449,7 +444,7 @@ class BriefSummary(Written):
 
 
 @dataclass(frozen=True)
-class TriedCandidate(Written):
+class TriedCandidate(Strict):
     """A candidate in the place of the prompt that it was written for; `refused` says why, if so."""
 
     prompt: str
@@ -462,7 +457,7 @@ class TriedCandidate(Written):
 
 
 @dataclass(frozen=True)
-class RoundGain(Written):
+class RoundGain(Strict):
     """The policy after a round against the one before it, on items that no study saw."""
 
     items: int
@@ -473,7 +468,7 @@ class RoundGain(Written):
 
 
 @dataclass(frozen=True)
-class ProposalRound(Written):
+class ProposalRound(Strict):
     """One round of proposals on a tier, from 1; `ended` says why no further one was made."""
 
     round: int
@@ -496,7 +491,7 @@ EndReason = Literal[
 
 
 @dataclass(frozen=True)
-class SearchEnd(Written):
+class SearchEnd(Strict):
     """Why a tier's search bought no more.
 
     Attributes:
@@ -516,7 +511,7 @@ class SearchEnd(Written):
 
 
 @dataclass(frozen=True)
-class Headroom(Written):
+class Headroom(Strict):
     """How far prompts differ beyond noise, on the items of the screening, at one sample.
 
     Attributes:
@@ -540,7 +535,7 @@ class Headroom(Written):
 
 
 @dataclass(frozen=True)
-class UsageTotals(Written):
+class UsageTotals(Strict):
     """Dollars at the tier's prices, calls, and tokens of prompts and completions together.
 
     Tokens that are expected may have fractions.
@@ -567,7 +562,7 @@ class ProposerUsage(UsageTotals):
 
 
 @dataclass(frozen=True)
-class JudgeShift(Written):
+class JudgeShift(Strict):
     """How a judge's scores of the same answers move when what should not matter is changed.
 
     `sure`: it is no chance, at a level of 5% over position, length and drift together.
@@ -580,7 +575,7 @@ class JudgeShift(Written):
 
 
 @dataclass(frozen=True)
-class JudgeSummary(Written):
+class JudgeSummary(Strict):
     """A judge as the metric of a tier's answers, and how good it is; scores are in [0, 1].
 
     Attributes:
@@ -625,7 +620,7 @@ class JudgeSummary(Written):
 
 
 @dataclass(frozen=True)
-class ItemCounts(Written):
+class ItemCounts(Strict):
     """Items of the last study, which policies are chosen on, and of the held-out test."""
 
     validation: int
@@ -633,7 +628,7 @@ class ItemCounts(Written):
 
 
 @dataclass(frozen=True)
-class MetricPartSummary(Written):
+class MetricPartSummary(Strict):
     """A part of a weighted metric on the test items, under the baseline and the job's point."""
 
     weight: float
@@ -642,7 +637,7 @@ class MetricPartSummary(Written):
 
 
 @dataclass(frozen=True)
-class TierSummary(Written):
+class TierSummary(Strict):
     """What a run found on one tier.
 
     Attributes:
@@ -724,7 +719,7 @@ class TierSummary(Written):
 
 
 @dataclass(frozen=True)
-class Summary(Written):
+class Summary(Strict):
     """`summary.json`: what a run came to; it is written last, so it says that a run is finished.
 
     Attributes:
@@ -747,7 +742,7 @@ class Summary(Written):
 
 
 @dataclass(frozen=True)
-class PlannedStage(Written):
+class PlannedStage(Strict):
     """What a stage buys that earlier ones did not; `lookups` are queries of a retriever."""
 
     variants: int
@@ -759,7 +754,7 @@ class PlannedStage(Written):
 
 
 @dataclass(frozen=True)
-class PlannedTier(Written):
+class PlannedTier(Strict):
     """A tier's stages in order; `fault` says why its budget is too small, empty where it is not.
 
     `expected` and `worst` are over all stages, within the tier's share of the budget.
@@ -772,7 +767,7 @@ class PlannedTier(Written):
 
 
 @dataclass(frozen=True)
-class RunPlan(Written):
+class RunPlan(Strict):
     """`plan.json`: what was planned before the first purchase, by tier."""
 
     schema: Literal["tierwise/plan/v1"]
@@ -783,7 +778,7 @@ class RunPlan(Written):
 
 
 @dataclass(frozen=True)
-class Proposal(Written):
+class Proposal(Strict):
     """A policy before its thresholds are known: shares of the requests in place of values.
 
     So it fits any table, and is what a study proposes and a folder keeps of an earlier front.
@@ -795,7 +790,7 @@ class Proposal(Written):
 
 
 @dataclass(frozen=True)
-class StudyState(Written):
+class StudyState(Strict):
     """How many study rounds there were, and the front of the last of them."""
 
     study_rounds: int
@@ -816,7 +811,7 @@ class StudiedTier(StudyState):
 
 
 @dataclass(frozen=True)
-class Studied(Written):
+class Studied(Strict):
     """`studied.json`, by tier."""
 
     tiers: Mapping[str, StudiedTier]
@@ -826,7 +821,7 @@ class Studied(Written):
 
 
 @dataclass(frozen=True)
-class TrialRow(Written):
+class TrialRow(Strict):
     """A line of `trials.csv`: a distinct policy that a study evaluated, on the study's items.
 
     `left_out` and `unanswered` are those of `FailedItems`.
@@ -849,7 +844,7 @@ class TrialRow(Written):
 
 
 @dataclass(frozen=True)
-class ExpectedBucket:
+class ExpectedBucket(Strict):
     """A bucket on the held-out items, easiest first; None where its file does not say."""
 
     items: int | None = None
@@ -857,28 +852,107 @@ class ExpectedBucket:
     score_ci95: Bounds = (None, None)
 
 
-@dataclass(frozen=True)
-class ExpectedFigures:
-    """`expected` of a policy file as far as it is read again; None where the file does not say."""
+SomeBounds = Annotated[Bounds, Field(exclude_if=lambda ends: ends == (None, None))]
 
-    items: int | None = None
-    score: float | None = None
-    usd_per_item: float | None = None
-    usd_per_item_ci95: Bounds = (None, None)
-    buckets: tuple[ExpectedBucket, ...] = ()
+
+@dataclass(frozen=True)
+class ExpectedFigures(Strict):
+    """A policy on the held-out items, in a policy file; None where the file does not say.
+
+    Attributes:
+        policy: the policy in a line, where it is not that of the file.
+        latency_s_per_item, latency_s_p95: seconds of a request, by the slowest sample of each
+            round: the mean and the 95th percentile.
+    """
+
+    policy: Annotated[str, IF_ANY] = ""
+    items: Annotated[int | None, IF_SET] = None
+    score: Annotated[float | None, IF_SET] = None
+    score_ci95: SomeBounds = (None, None)
+    usd_per_item: Annotated[float | None, IF_SET] = None
+    usd_per_item_ci95: SomeBounds = (None, None)
+    samples_per_item: Annotated[float | None, IF_SET] = None
+    rounds_per_item: Annotated[float | None, IF_SET] = None
+    failed: Annotated[FailedItems | None, IF_SET] = None
+    latency_s_per_item: Annotated[float | None, IF_SET] = None
+    latency_s_p95: Annotated[float | None, IF_SET] = None
+    buckets: Annotated[tuple[ExpectedBucket, ...], IF_ANY] = ()
 
     @classmethod
-    def of(cls, file: PolicyFile) -> ExpectedFigures:
-        """What `file` expects.
+    def of(cls, measured: Measured, **more: Any) -> ExpectedFigures:
+        """What was measured of a policy, without its line and the split, and ``more`` fields."""
+        known = {f.name: getattr(measured, f.name) for f in fields(Measured)}
+        del known["policy"], known["split"]
+        return cls(**known, **more)
 
-        Raises:
-            InputError: a value has another type.
-        """
-        try:
-            found: ExpectedFigures = adapter(cls).validate_python(file.expected)
-        except ValidationError as error:
-            raise InputError(f"policy {file.name!r}, expected {_said(error)}") from None
-        return found
+
+@dataclass(frozen=True)
+class ComputeGateEvidence(Strict):
+    """What the compute gate went by; see ``ComputeGate``."""
+
+    decided: bool
+    items: int
+    samples: int
+    net_gain: float | None
+    net_gain_ci95: Bounds
+    best: str
+    best_single: str
+
+
+@dataclass(frozen=True)
+class ComparedWith(Strict):
+    """A policy against another, paired by item; see ``Paired``."""
+
+    against: str
+    score_difference: float | None = None
+    score_difference_ci95: Bounds = (None, None)
+    cost_ratio: float | None = None
+    cost_ratio_ci95: Bounds = (None, None)
+    p: float | None = None
+
+
+@dataclass(frozen=True)
+class PolicyEvidence(Strict):
+    """Why a policy was chosen, in its file; what is not known is left out.
+
+    Attributes:
+        split: of whose items the figures are.
+        gate: whether the policy was shown to be better than the baseline, or as good and cheaper.
+        looks_at_test: how often the test split of the pool has been looked at.
+        judge: who scored the answers, where the task's metric is a judge.
+    """
+
+    split: Annotated[Split | None, IF_SET] = None
+    baseline: Annotated[ExpectedFigures | None, IF_SET] = None
+    gate: Annotated[GateName | None, IF_SET] = None
+    gate_mode: Annotated[GateMode | None, IF_SET] = None
+    compute_gate: Annotated[Literal["open", "closed"] | None, IF_SET] = None
+    compute_gate_evidence: Annotated[ComputeGateEvidence | None, IF_SET] = None
+    operating_point: Annotated[str | None, IF_SET] = None
+    comparisons: Annotated[tuple[ComparedWith, ...], IF_ANY] = ()
+    looks_at_test: Annotated[int | None, IF_SET] = None
+    judge: Annotated[JudgeSummary | None, IF_SET] = None
+
+
+@dataclass(frozen=True)
+class Provenance(Strict):
+    """Where a policy came from, in its file; what is not known is left out.
+
+    Attributes:
+        tierwise: the version that tuned it.
+        trial: of the study; -1 for the baseline.
+        pool_sha256: over the samples that the search looked at.
+        weights_sha256: model -> hash of its weights, of embedded models.
+    """
+
+    tierwise: Annotated[str, IF_ANY] = ""
+    created: Annotated[str, IF_ANY] = ""
+    study: Annotated[str, IF_ANY] = ""
+    trial: Annotated[int | None, IF_SET] = None
+    seed: Annotated[int | None, IF_SET] = None
+    pool_sha256: Annotated[str, IF_ANY] = ""
+    prices_as_of: Annotated[str | None, IF_SET] = None
+    weights_sha256: Annotated[Mapping[str, str], IF_ANY] = field(default_factory=dict)
 
 
 # --- reading and writing -----------------------------------------------------------------------

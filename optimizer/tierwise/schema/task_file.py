@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import CoreSchema
 
 from tierwise.errors import InputError, Loc, UnsupportedError, unknown_name
-from tierwise.schema.fields import IF_ANY, IF_SET, Name, NotNegative, Share, Strict, Text
+from tierwise.schema.fields import (
+    IF_ANY,
+    IF_SET,
+    Name,
+    NotNegative,
+    Share,
+    Strict,
+    Text,
+    as_mapping,
+)
 from tierwise.schema.files import find_task
 from tierwise.schema.judge import Judge, JudgeSpec, VerifierSpec
 from tierwise.schema.prompt import Message, PromptTemplate, Setting, check_fields, load_prompts
@@ -36,6 +46,19 @@ AS_WRITTEN = AnswerSpec(normalise="none")
 """How answers are read for a judge, where nothing else is said: whole, and as they were written."""
 K1, B = 1.5, 0.75
 """Of bm25: how soon a repeated word counts no more, and how much a document's length counts."""
+
+
+class TaskRef(NamedTuple):
+    """The task that a policy was tuned on."""
+
+    name: str
+    version: int
+    metric: str
+    items_sha256: str
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return as_mapping(cls, handler)
 
 
 @dataclass(frozen=True, slots=True)

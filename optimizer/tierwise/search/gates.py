@@ -26,7 +26,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
@@ -197,18 +196,6 @@ class GateDecision:
         """``open`` or ``closed``."""
         return "open" if self.open else "closed"
 
-    def evidence(self) -> dict[str, Any]:
-        """As data for a policy's evidence; None for what was not measurable."""
-        return {
-            "decided": self.decided,
-            "items": self.items,
-            "samples": self.samples,
-            "net_gain": _known(self.net_gain.mean),
-            "net_gain_ci95": [_known(self.net_gain.low), _known(self.net_gain.high)],
-            "best": self.best,
-            "best_single": self.best_single,
-        }
-
 
 UNDECIDED = GateDecision(True, False, 0, 0)
 """Nothing was measured yet."""
@@ -328,7 +315,3 @@ def _whole(dimension: Dimension | None) -> tuple[int, ...]:
     if isinstance(dimension, Range):
         return tuple(range(int(dimension.low), int(dimension.high) + 1))
     return tuple(int(v) for v in dimension or () if isinstance(v, int | float))
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

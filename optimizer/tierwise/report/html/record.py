@@ -273,12 +273,12 @@ def reproduce_section(run: RunFiles) -> Built:
         ]
     facts += [("seed", str(run.seed)), ("begun", run.run.created)]
     for file in files:
-        hashed = str(file.provenance.get("pool_sha256", "?"))
+        hashed = file.provenance.pool_sha256 or "?"
         facts.append((f"samples of {file.tier.name}, SHA-256", hashed))
     if files:
-        dates = {str(file.provenance.get("prices_as_of") or "not dated") for file in files}
+        dates = {file.provenance.prices_as_of or "not dated" for file in files}
         facts += [
-            ("tierwise", str(files[0].provenance.get("tierwise", "?"))),
+            ("tierwise", files[0].provenance.tierwise or "?"),
             ("prices as of", ", ".join(sorted(dates))),
         ]
     job = run.run.path / "job.yaml"

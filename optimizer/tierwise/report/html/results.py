@@ -9,14 +9,13 @@ from typing import Literal, NamedTuple
 from tierwise.analysis.policies import PointStep, paired_gain, point_steps, points_by_cost
 from tierwise.analysis.tier_files import NotShown, TierFiles
 from tierwise.analysis.tiers import FrontierRow, frontier_rows
-from tierwise.errors import InputError
 from tierwise.report import text as n
 from tierwise.report.charts import Mark, Series, XYChart
 from tierwise.report.html.base import Built, Figure, sorted_by
 from tierwise.report.text import recipe_in_words
 from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.schema.result import ExpectedBucket, ExpectedFigures, Measured, PointSummary
+from tierwise.schema.result import ExpectedBucket, Measured, PointSummary
 from tierwise.stats.intervals import SMALL_SAMPLE
 
 _MANY_LOOKS = 5
@@ -90,10 +89,7 @@ def _card(tier: TierFiles) -> Card:
 def _bucket_lines(policy: PolicyFile) -> tuple[BucketLine, ...]:
     recipes = policy.policy.buckets
     shares = policy.shares or (None,) * len(recipes)
-    try:
-        expected = ExpectedFigures.of(policy).buckets
-    except InputError:  # it was written elsewhere: its recipes are shown all the same
-        expected = ()
+    expected = policy.expected.buckets
     return tuple(
         BucketLine(recipe.name, shares[i], recipe_in_words(recipe), *expected[i : i + 1] or (None,))
         for i, recipe in enumerate(recipes)
@@ -106,8 +102,8 @@ def _remarks(tier: TierFiles) -> Iterator[str]:
         yield f"A small sample: {items} held-out items, so all intervals are wide."
     if tier.policy is None:
         return
-    looks = tier.policy.evidence.get("looks_at_test")
-    if isinstance(looks, int) and looks > _MANY_LOOKS:
+    looks = tier.policy.evidence.looks_at_test or 0
+    if looks > _MANY_LOOKS:
         yield (
             f"The test split was looked at {looks} times, so it has become a part of the search: "
             "new items would say more."
