@@ -18,6 +18,7 @@ from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 from tierwise.strategies import Stage
 from tierwise.tasks import AnswerSpec
+from tierwise.tasks.code_tests import ALLOWED
 
 ORDER = AnswerSpec(
     normalise="json",
@@ -52,14 +53,25 @@ def said(rng: np.random.Generator) -> str:
     return [text, f"Here: ```json\n{text}\n```", text[:-2]][int(rng.choice(3, p=[0.5, 0.4, 0.1]))]
 
 
+def code(rng: np.random.Generator) -> str:
+    """A function of a number, written in two ways; a third crashes, a fourth is none."""
+    bodies = "n + n", "2 * n", "n * n", "sorted({n, 2})", "n / 0", "print(n) or -n"
+    text = f"def f(n):\n    return {rng.choice(bodies)}"
+    return [text, f"Here:\n```python\n{text}\n```", "I cannot."][
+        int(rng.choice(3, p=[0.5, 0.4, 0.1]))
+    ]
+
+
 class Orders(Recorded):
     """The recorded samples with an order for each answer of the task."""
+
+    spec, says = ORDER, staticmethod(said)
 
     @classmethod
     def of(cls, seed: int) -> Orders:
         plain, rng = Recorded.random(seed), np.random.default_rng([seed, 2])
         samples = {
-            variant: [[replace(c, text=said(rng)) for c in row] for row in rows]
+            variant: [[replace(c, text=cls.says(rng)) for c in row] for row in rows]
             if variant in VARIANTS
             else rows
             for variant, rows in plain.samples.items()
@@ -69,18 +81,31 @@ class Orders(Recorded):
     def table(self) -> SampleTable:
         table = super().table()
         objects = tuple(ElectedScores(_share_of_oslo) for _ in self.questions)
+        specs = [self.spec.of({"question": question}) for question in self.questions]
         codes: list[dict[str, int]] = [{} for _ in self.questions]
         variants = {}
         for variant, rows in table.variants.items():
             answers = np.full(rows.answers.shape, ABSTAINED, dtype=np.int16)
-            fields = np.full((*answers.shape, len(ORDER.ballots)), ABSTAINED, dtype=np.int16)
+            fields = np.full((*answers.shape, len(self.spec.ballots)), ABSTAINED, dtype=np.int16)
             for i, d in np.ndindex(answers.shape):
-                answer = ORDER.extract(self.samples[variant][i][d].text)
+                answer = specs[i].extract(self.samples[variant][i][d].text)
                 if answer is not None:
                     answers[i, d] = codes[i].setdefault(answer, len(codes[i]))
-                    fields[i, d] = objects[i].encode(ORDER.values(answer))
+                    fields[i, d] = objects[i].encode(specs[i].values(answer))
             variants[variant] = replace(rows, answers=answers, fields=fields)
         return replace(table, variants=variants, objects=objects)
+
+
+class Programs(Orders):
+    """The same with code, told apart by what it does on the number in the question."""
+
+    spec = AnswerSpec(normalise="code", calls=("f({{ question }})", "f(0)"))
+    says = staticmethod(code)
+
+    @classmethod
+    def of(cls, seed: int) -> Programs:
+        made = super().of(seed)
+        return cls(tuple(str(2 + i) for i in range(len(made.questions))), made.samples)
 
 
 def _share_of_oslo(values: Sequence[str]) -> list[float]:
@@ -91,32 +116,37 @@ def expected(policy: Policy, table: SampleTable, orders: Orders, item: int) -> d
     """What was said offline, with the answers for their codes."""
     went = replay_columns(policy, table, item)
     out, columns = went.outcome, went.columns
+    spec = orders.spec.of({"question": orders.questions[item]})
     told = said_of(out, order_file(policy))
     texts = [orders.samples[v][item][c].text for v, c in zip(out.variants, columns, strict=True)]
     answers = [
-        ORDER.extract(text) if variant in VARIANTS and sampled.sample.answer is not None else None
+        spec.extract(text) if variant in VARIANTS and sampled.sample.answer is not None else None
         for variant, sampled, text in zip(out.variants, out.samples, texts, strict=True)
     ]
     told["samples"] = [
         (label, answer, s) for (label, _, s), answer in zip(told["samples"], answers, strict=True)
     ]
     if out.fields:
-        values = [ORDER.values(answers[i])[f] for f, i in enumerate(out.fields)]
-        told["answer"] = ORDER.elected(values)
+        values = [spec.values(answers[i])[f] for f, i in enumerate(out.fields)]
+        told["answer"] = spec.elected(values)
     elif out.index is not None:
         told["answer"] = answers[out.index]
     return told
 
 
-def order_file(policy: Policy, name: str = "p") -> PolicyFile:
-    return replace(policy_file(policy, name), answer=ORDER)
+def order_file(policy: Policy, name: str = "p", spec: AnswerSpec = ORDER) -> PolicyFile:
+    return replace(policy_file(policy, name), answer=spec)
 
 
 @pytest.mark.parametrize("number", range(0, 320, 3))
-async def test_same_answer_same_samples_same_rounds_same_cost(number: int) -> None:
-    policy, orders = random_policy(number), Orders.of(number % 3)
+@pytest.mark.parametrize("world", [Orders, Programs])
+async def test_same_answer_same_samples_same_rounds_same_cost(
+    number: int, world: type[Orders], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ALLOWED, "1")
+    policy, orders = random_policy(number), world.of(number % 3)
     table = orders.table()
-    runtime = PolicyRuntime(order_file(policy), orders.models(), seed=SEED)
+    runtime = PolicyRuntime(order_file(policy, spec=world.spec), orders.models(), seed=SEED)
     for item, question in enumerate(orders.questions):
         got = await runtime.answer(question=question)
         assert seen_of(got) == expected(policy, table, orders, item)

@@ -23,7 +23,12 @@ ALIKE = {
         ('[{"name": "f", "arguments": {}}]', '{"name": "f", "parameters": {}}'),
         ("no",),
     ),
+    "code": (
+        ("def f(x): return x + x", "```python\nf = lambda n: 2.0 * n\n```"),
+        ("def f(x):\n    return {x, 2}",),
+    ),
 }
+GIVEN = {"code": {"calls": ("f(1)", "f(3)")}}
 RIGHT = {
     "exact_match": ("paris", "Paris"),
     "contains": ("it is paris", "Paris"),
@@ -50,10 +55,12 @@ def checks(cls: type) -> list[str]:
 
 @pytest.mark.parametrize("name", ALIKE)
 @pytest.mark.parametrize("check", checks(AnswerFormConformance))
-def test_answer_form(name: str, check: str) -> None:
-    form = AnswerFormConformance()
+def test_answer_form(name: str, check: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOWED, "1")
+    form, spec = AnswerFormConformance(), AnswerSpec(normalise=name, **GIVEN.get(name, {}))
     form.alike = ALIKE[name]  # type: ignore[misc]  # a fixture sets what a subclass would
-    form.read = AnswerSpec(normalise=name).read  # type: ignore[method-assign]  # a fixture sets what a subclass would
+    form.votes = spec.values if spec.calls else form.votes  # type: ignore[method-assign]  # as above
+    form.read = spec.read  # type: ignore[method-assign]  # a fixture sets what a subclass would
     getattr(form, check)()
 
 

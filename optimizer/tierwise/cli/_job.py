@@ -78,7 +78,7 @@ run_code_option = _setting(
     "--run-code",
     _run_code,
     is_flag=True,
-    help="Allow the metric code_tests to run code that models wrote, in bounded processes.",
+    help="Allow code that models wrote to be run, in bounded processes.",
 )
 
 _OPTIONS = (

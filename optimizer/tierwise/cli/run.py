@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.cli._job import normaliser_option, retriever_option
+from tierwise.cli._job import normaliser_option, retriever_option, run_code_option
 from tierwise.cli._terminal import plain_table
 from tierwise.errors import InputError, printable
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("policy", type=click.Path(dir_okay=False))
 @retriever_option
 @normaliser_option
+@run_code_option
 @click.option(
     "--input",
     "inputs",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tierwise.cli._job import normaliser_option, retriever_option
+from tierwise.cli._job import normaliser_option, retriever_option, run_code_option
 from tierwise.errors import InputError, printable
 
 
@@ -16,6 +16,7 @@ from tierwise.errors import InputError, printable
 @click.argument("policies", nargs=-1, required=True, type=click.Path(dir_okay=False))
 @retriever_option
 @normaliser_option
+@run_code_option
 @click.option(
     "--host",
     default="127.0.0.1",

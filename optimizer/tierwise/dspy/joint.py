@@ -434,7 +434,8 @@ def _first_brief(
     for item in task.splits["train"][: proposing.train_items]:
         request = build_request(tier, student, variant, item.inputs, address_of(tier))
         samples = [d for d in model.samples(request, BRIEF_SAMPLES) if isinstance(d, Completion)]
-        answers = [task.answer.extract(d.text) if d.finished else None for d in samples]
+        read = task.answer.of(item.inputs).extract
+        answers = [read(d.text) if d.finished else None for d in samples]
         said = [a for a in answers if a is not None]
         score = task.score(max(said, key=said.count, default=None), item)
         if samples and score < 1:

@@ -11,7 +11,7 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -193,16 +193,22 @@ class ElectedScores:
 
 
 def elected_scores(
-    answer: AnswerSpec, metric: Metric, items: Sequence[Item]
-) -> Iterator[ElectedScores]:
-    """One an item, judged by its metric; nothing where answers are voted on whole."""
+    answer: AnswerSpec, metric: Metric | None, items: Sequence[Item]
+) -> tuple[ElectedScores, ...]:
+    """One an item, judged by its metric; nothing where answers are voted on whole.
+
+    Of code each is some sample's, whose score counts.
+    """
+    if not answer.ballots:
+        return ()
+    if metric is None or answer.calls:
+        return tuple(ElectedScores() for _ in items)
 
     def judge(item: Item, values: Sequence[str]) -> Sequence[float]:
         elected = answer.elected(values)
         return [m(elected, item) for m in (metric, *(part.metric for part in parts_of(metric)))]
 
-    for item in items if answer.ballots else ():
-        yield ElectedScores(functools.partial(judge, item))
+    return tuple(ElectedScores(functools.partial(judge, item)) for item in items)
 
 
 @dataclass(frozen=True)

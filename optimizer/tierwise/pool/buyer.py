@@ -277,7 +277,7 @@ class Buyer:
 
     def scored(self, text: str, item: Item) -> float:
         """The score of a text as an answer to ``item``; NaN where it is not judged."""
-        answer = self.task.answer.extract(text)
+        answer = self.task.answer.of(item.inputs).extract(text)
         return (self.judging or self.task).score(answer, item)
 
     @property

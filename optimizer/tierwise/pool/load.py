@@ -171,11 +171,12 @@ class _Reading:
         self._codes = [0] * len(items)
         self.n_ballots = len(task.answer.ballots)
         self.parts = parts_of(task.score)
-        self.objects = tuple(elected_scores(task.answer, task.score, items))
+        self.objects = elected_scores(task.answer, task.score, items)
+        self._answers = [task.answer.of(item.inputs) for item in items]
 
     def read(self, position: int, text: str, turn: Turn, end: str) -> _Read:
         """What a text says; ``end`` is why it ended: a cut one has no answer."""
-        answer = _answer(self._task.answer, self._query, turn, text, end not in UNFINISHED)
+        answer = self._answer(position, text, turn, end)
         seen = self._seen[position]
         if answer not in seen:
             code, fields = ABSTAINED, (ABSTAINED,) * self.n_ballots
@@ -183,16 +184,20 @@ class _Reading:
                 code = self._codes[position]
                 self._codes[position] += 1
                 if self.objects:
-                    fields = self.objects[position].encode(self._task.answer.values(answer))
+                    values = self._answers[position].values(answer)
+                    fields = self.objects[position].encode(values)
             item = self._items[position]
             parts = tuple(part.metric(answer, item) for part in self.parts)
             seen[answer] = _Read(code, self._score(answer, item), fields, parts)
         return seen[answer]
 
+    def _answer(self, position: int, text: str, turn: Turn, end: str) -> str | None:
+        return _answer(self._answers[position], self._query, turn, text, end not in UNFINISHED)
+
     def unjudged(self, rows: Sequence[tuple[Any, ...]], mask: _Mask, first: int) -> _Mask:
         """``mask``, (n_items, n_samples), with the plain answers that have no judgement."""
         for position, sample, text, *_, end in rows:
-            answer = _answer(self._task.answer, self._query, ROOT, text, end not in UNFINISHED)
+            answer = self._answer(position, text, ROOT, end)
             if self._scorer is not None and self._scorer.unjudged(answer, self._items[position]):
                 mask[position, sample - first] = True
         return mask
@@ -203,7 +208,7 @@ class _Reading:
         return np.nan if found is None else found
 
     def verify(self, name: str, position: int, text: str, turn: Turn, end: str) -> float:
-        answer = _answer(self._task.answer, self._query, turn, text, end not in UNFINISHED)
+        answer = self._answer(position, text, turn, end)
         return VERIFIERS[name](self._items[position].inputs, text, answer)
 
     @property

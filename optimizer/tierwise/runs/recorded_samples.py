@@ -68,7 +68,7 @@ def recorded_table(
     chosen = tuple(recording.variants) if variants is None else tuple(variants)
     of = {variant: (others or {}).get(variant.tier or "", (recording, tier)) for variant in chosen}
     grids = {variant: _Grid(of[variant][0], variant, items, answer) for variant in chosen}
-    objects = () if metric is None else tuple(elected_scores(answer, metric, items))
+    objects = () if metric is None and not answer.calls else elected_scores(answer, metric, items)
     codes = [
         encode_answers([grids[variant].answers[i] for variant in chosen]) for i in range(len(items))
     ]
@@ -90,7 +90,7 @@ def recorded_table(
             latency_s=grid.column(lambda sample: sample.latency_s),
             scores={name: of for name, of in scores.items() if not np.isnan(of).all()},
             takes_n=of[variant][1].takes_n,
-            fields=grid.fields(answer, objects) if objects else None,
+            fields=grid.fields(objects) if objects else None,
             parts=np.stack(parts, axis=-1) if parts else None,
         )
 
@@ -116,7 +116,9 @@ class _Grid:
         self.items, self.shape = items, (len(items), n_samples)
         there = [{d: s for d, s in by_index.items() if s.error is None} for by_index in of]
         self.samples = [[by_index.get(d) for d in range(n_samples)] for by_index in there]
-        self.answers = [[_answer(s, spec) for s in row] for row in self.samples]
+        self.specs = [spec.of(item.inputs) for item in items]
+        rows = zip(self.samples, self.specs, strict=True)
+        self.answers = [[_answer(s, own) for s in row] for row, own in rows]
 
     def column(self, value: Callable[[RecordedSample], float | None]) -> Floats:
         """(n_items, n_samples): a number of each sample, NaN where there is none."""
@@ -152,12 +154,12 @@ class _Grid:
             lambda sample, answer, item: verifier(item.inputs, sample.text, answer)
         )
 
-    def fields(self, spec: AnswerSpec, objects: Sequence[ElectedScores]) -> Codes:
+    def fields(self, objects: Sequence[ElectedScores]) -> Codes:
         """(n_items, n_samples, n_fields): codes of the fields that are voted on."""
-        none = (ABSTAINED,) * len(spec.ballots)
+        none = (ABSTAINED,) * len(self.specs[0].ballots)
         codes = [
             [of.encode(values) if (values := spec.values(answer)) else none for answer in row]
-            for row, of in zip(self.answers, objects, strict=True)
+            for row, of, spec in zip(self.answers, objects, self.specs, strict=True)
         ]
         return np.array(codes, dtype=np.int16).reshape(*self.shape, len(none))
 

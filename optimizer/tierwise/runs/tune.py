@@ -112,7 +112,9 @@ def _run(
     proposer: PromptProposer | None = None,
     retry_failed: bool = False,
 ) -> TuneResult:
-    if "code_tests" in prepared.loaded.task.metric:
+    task = prepared.loaded.task
+    task.answer.check_usable()
+    if "code_tests" in task.metric:
         check_allowed()  # before a sample is bought that nobody may score
     seconds = prepared.job.budget.seconds
     deadline_s = None if seconds is None else monotonic() + seconds

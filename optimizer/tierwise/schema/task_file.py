@@ -234,9 +234,9 @@ class TaskFile(Strict):
     @property
     def reads_targets(self) -> bool:
         """Whether its metric reads targets by the answer's rule: names do, but for a
-        recording's."""
+        recording's, and for code, which is not run yet."""
         named = not isinstance(self.metric, Mapping) or set(self.metric) <= set(METRICS)
-        return self.metric != RECORDED and named
+        return self.metric != RECORDED and named and not self.answer.calls
 
     def retriever_in(self, folder: Path) -> TaskRetriever | None:
         """Its retriever, named; a corpus alone is searched by words (bm25).

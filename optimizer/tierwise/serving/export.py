@@ -38,6 +38,11 @@ def proxy_files(file: PolicyFile) -> Mapping[str, str]:
 
     Names and models of a policy are values of the config and nothing else, whatever they hold.
     """
+    if file.answer.calls:
+        raise UnsupportedError(
+            f"{file.name} tells answers that are code apart by running them, which a proxy does "
+            "not do; serve it by tierwise serve --run-code"
+        )
     if file.answer.reads_by_python:
         raise UnsupportedError(
             f"{file.name} reads answers by a Python function, which a policy never brings: a proxy "

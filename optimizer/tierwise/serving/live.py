@@ -206,7 +206,8 @@ class LiveSamples:
         if isinstance(result, Failure):
             return LiveResult(variant, out.call.request, index, result)
         spec = retriever.spec.query if retriever else None
-        said = read_turn(variant.turn, result.text, self._answer, spec, result.finished)
+        read = variant.turn, result.text, self._answer, spec, result.finished
+        said = await asyncio.to_thread(read_turn, *read) if self._answer.calls else read_turn(*read)
         found = None
         if said.query is not None and retriever is not None and variant.turn.passages:
             k = variant.turn.passages

@@ -64,7 +64,7 @@ class PolicyRuntime:
     ) -> None:
         self.file, self.seed = policy, seed
         self._strategies = checked_strategies(policy)
-        policy.answer.check_bound()
+        policy.answer.check_usable()
         self._scores = (
             *(getattr(s, "verifier", "") for s in self._strategies),
             *signal_of(policy.policy.difficulty).scores,
@@ -149,7 +149,7 @@ class PolicyRuntime:
         live = LiveSamples(
             source_of,
             given,
-            self.file.answer,
+            self.file.answer.of(given),
             self.seed if seed is None else seed,
             policy.limits.timeout_s,
             self._scores,

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tierwise.errors import InputError, unknown_name
+from tierwise.tasks.code_tests import behaviour, check_allowed, check_call, code_in
 from tierwise.tasks.latex import canonical_latex
 from tierwise.tasks.markup import linear_regex, plain_signs, unwrapped, without_emphasis
 from tierwise.tasks.numbers import (
@@ -35,6 +36,7 @@ from tierwise.tasks.objects import (
 from tierwise.tasks.tool_calls import canonical_tool_calls
 from tierwise.tasks.user_code import PYTHON, bind_function, bound_normaliser
 
+_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _THOUGHT = re.compile(r".*</think(?:ing)?>\s*(?=\S)", re.DOTALL)
 _WRAPPED = "\"'`*_ "
 _SAID = re.compile(
@@ -198,6 +200,9 @@ def _settled(read: Callable[[str], str | None]) -> Callable[[str], str | None]:
     return settled
 
 
+CODE = "code"
+"""The form of answers that are Python code, told apart by what they do."""
+
 NORMALISERS: dict[str, Callable[[str], str | None]] = {
     "none": lambda raw: raw or None,
     "text": _settled(canonical_text),
@@ -210,6 +215,7 @@ NORMALISERS: dict[str, Callable[[str], str | None]] = {
     "latex": canonical_latex,
     "json": canonical_json,
     "tool_calls": canonical_tool_calls,
+    CODE: _settled(lambda raw: code_in(raw).strip() or None),
 }
 """Name -> the canonical form of an extracted answer, None where it cannot be read."""
 
@@ -231,6 +237,10 @@ class AnswerSpec:
     Of JSON, ``schema`` is what an answer must keep to (a JSON Schema or a pydantic model; it is
     kept as text), else it is an abstention; ``fields`` are those that count, all of a schema's
     where none are named. Where fields are known they are voted on one by one (``vote="fields"``).
+
+    Of ``code``, ``calls`` are calls of its functions with plain values, such as ``f([1, 2])``; what
+    they give is what is voted on, and code in which one fails is an abstention. ``{{ field }}``
+    stands for an input of the item, whose lines may be a call each (``of``).
     """
 
     regex: str | tuple[str, ...] | None = None
@@ -242,8 +252,19 @@ class AnswerSpec:
     schema: Any = None
     vote: Literal["fields", "whole"] = "fields"
     units: str | None = None
+    calls: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if bool(self.calls) != (self.normalise == CODE):
+            raise InputError(
+                "normalise: code and calls go together: code is told apart by what calls of its "
+                "functions give, such as calls: ['f([])', 'f([3, 1])']",
+                loc=("calls",),
+            )
+        object.__setattr__(self, "calls", tuple(self.calls))
+        for call in self.calls:
+            if not _PLACEHOLDER.search(call):
+                check_call(call)
         for name in ("fields", "schema"):
             if getattr(self, name) and self.normalise != "json":
                 raise InputError(f"answer.{name} is for normalise: json", loc=(name,))
@@ -275,10 +296,33 @@ class AnswerSpec:
         """Whether a user's function makes answers canonical."""
         return str(self.normalise).startswith(PYTHON)
 
-    def check_bound(self) -> None:
-        """Raise InputError where a user's function reads answers and is not here."""
+    def check_usable(self) -> None:
+        """Raise InputError where a user's function reads answers and is not here, or where answers
+        are code and running it was not asked for."""
         if self.reads_by_python:
             bound_normaliser(self.normalise)
+        if self.calls:
+            check_allowed()
+
+    @property
+    def _told_apart(self) -> bool:
+        """Whether answers are code, and its calls are known."""
+        return bool(self.calls) and not any(map(_PLACEHOLDER.search, self.calls))
+
+    def of(self, inputs: Mapping[str, str]) -> AnswerSpec:
+        """The reading of answers to one request, whose inputs its calls may name.
+
+        Raises:
+            InputError: an input that calls name is not there, or a line of it is no call.
+        """
+        if not self.calls or self._told_apart:
+            return self
+        missing = {name for call in self.calls for name in _PLACEHOLDER.findall(call)} - {*inputs}
+        if missing:
+            raise unknown_name("input in answer.calls", min(missing), inputs, loc=("calls",))
+        filled = (_PLACEHOLDER.sub(lambda m: inputs[m[1]], call) for call in self.calls)
+        lines = tuple(line.strip() for call in filled for line in call.splitlines() if line.strip())
+        return replace(self, calls=lines)
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -288,7 +332,9 @@ class AnswerSpec:
     @property
     def ballots(self) -> tuple[str, ...]:
         """The fields that are voted on one by one; none: answers are voted on whole."""
-        return self._fields if self.vote == "fields" else ()
+        if self.vote == "whole":
+            return ()
+        return ("behaviour",) if self.calls else self._fields
 
     @property
     def _fields(self) -> tuple[str, ...]:
@@ -297,6 +343,8 @@ class AnswerSpec:
     def values(self, answer: str | None) -> tuple[str, ...]:
         """What a canonical answer votes for in each ballot; nothing of an abstention."""
         fields = self.ballots
+        if self._told_apart and answer is not None:
+            return (behaviour(answer, self.calls) or "",)
         return field_values(answer, fields) if fields and answer is not None else ()
 
     def elected(self, values: Sequence[str]) -> str:
@@ -334,7 +382,7 @@ class AnswerSpec:
             found = bound_normaliser(self.normalise)(raw)
         else:
             found = NORMALISERS[self.normalise](raw)
-        if found is None:
+        if found is None or (self._told_apart and behaviour(found, self.calls) is None):
             return None
         if self.digits is not None:
             return rounded(found, self.digits)

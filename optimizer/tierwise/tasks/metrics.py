@@ -39,10 +39,18 @@ JUDGED = "judge"
 
 
 def exact_match(spec: AnswerSpec) -> Metric:
-    """1 where the canonical answer equals the canonical target; an abstention scores 0."""
+    """1 where the canonical answer equals the canonical target; an abstention scores 0.
+
+    Code equals a target that is code and does the same on the calls of ``answer.calls``.
+    """
 
     def score(answer: str | None, item: Item) -> float:
-        return float(answer is not None and answer in map(spec.canonical, item.targets))
+        if answer is None:
+            return 0.0
+        if spec.calls:
+            own = spec.of(item.inputs)
+            return float(own.values(answer) in (own.values(own.read(t)) for t in item.targets))
+        return float(answer in map(spec.canonical, item.targets))
 
     return score
 

@@ -58,6 +58,8 @@ class Task:
             raise unknown_name("metric", self.metric, METRICS)
         if fault := ballot_fault(self.answer, self.metric):
             raise fault
+        for item in self.items if self.answer.calls else ():
+            self.answer.of(item.inputs)  # a line that is no call is found before anything is bought
         for name in self.verifiers:
             if name not in VERIFIERS:
                 raise unknown_name("verifier", name, VERIFIERS)
@@ -173,7 +175,7 @@ class Task:
 
 def ballot_fault(answer: AnswerSpec, metric: object) -> InputError | None:
     """Why votes field by field cannot be scored by a metric of that name; None where they can."""
-    if not answer.ballots or metric not in (RECORDED, JUDGED):
+    if not answer.ballots or answer.calls or metric not in (RECORDED, JUDGED):
         return None
     return InputError(
         f"votes field by field may elect an object that no sample is, and the metric {metric!r} "
@@ -184,8 +186,10 @@ def ballot_fault(answer: AnswerSpec, metric: object) -> InputError | None:
 
 
 def _reader(answer: AnswerSpec | None, metric: object) -> AnswerSpec | None:
-    """How a metric by name reads targets; a function reads them as it likes."""
-    return None if callable(metric) or metric == RECORDED else answer or AnswerSpec()
+    """How a metric by name reads targets: a function reads them as it likes, code is not run."""
+    if callable(metric) or metric == RECORDED or (answer and answer.calls):
+        return None
+    return answer or AnswerSpec()
 
 
 def assign_splits(

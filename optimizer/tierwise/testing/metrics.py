@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
 from tierwise.tasks import Item
@@ -77,6 +77,7 @@ class AnswerFormConformance:
 
     Attributes:
         read: the form, text -> canonical form or None: ``read = staticmethod(form)``, or a method.
+        votes: what a canonical form votes for, itself unless a form says otherwise.
         alike: groups of texts that say the same answer: each group is one vote.
     """
 
@@ -86,12 +87,18 @@ class AnswerFormConformance:
         """What is checked."""
         raise NotImplementedError
 
+    def votes(self, answer: str | None) -> Hashable:
+        """``answer``."""
+        return answer
+
     def test_has_answers_to_check(self) -> None:
         assert self.alike, "set `alike` to groups of texts that say the same"
 
     def test_answers_that_are_alike_are_one_vote_and_others_are_not(self) -> None:
-        forms = [{self.read(text) for text in group} for group in self.alike]
-        assert all(len(form) == 1 and None not in form for form in forms), forms
+        read = [[self.read(text) for text in group] for group in self.alike]
+        assert all(None not in group for group in read), read
+        forms = [{self.votes(answer) for answer in group} for group in read]
+        assert all(len(form) == 1 for form in forms), forms
         assert len(set().union(*forms)) == len(forms)
 
     def test_a_canonical_form_is_its_own(self) -> None:

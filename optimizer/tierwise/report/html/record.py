@@ -208,7 +208,7 @@ def _example(
     for i, (variant, column) in enumerate(zip(outcome.variants, columns, strict=True)):
         rows, text = test.of(variant), texts.get((went.item, variant, column))
         code, score = int(rows.answers[went.item, column]), float(rows.score[went.item, column])
-        answer = None if text is None else policy.answer.extract(text)
+        answer = None if text is None else policy.answer.of(test.inputs[went.item]).extract(text)
         read_as = (
             f"answer {answer}" if answer is not None else f"answer no. {code + 1} of this item"
         )
