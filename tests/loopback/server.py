@@ -58,9 +58,9 @@ class Raw(NamedTuple):
         return web.Response(status=self.status, body=content, headers=headers)
 
 
-def words(text: str) -> int:
+def words(text: str | None) -> int:
     """The server's tokens: words."""
-    return len(text.split())
+    return len((text or "").split())
 
 
 def hashed(messages: Messages, seed: int, body: Mapping[str, Any]) -> Said:
@@ -183,7 +183,7 @@ class Loopback:
             said = [self.speak(messages, seed + j, body) for j in range(body.get("n", 1))]
         prompt = said[0].prompt_tokens
         if prompt is None:
-            prompt = sum(words(m["content"]) for m in messages)
+            prompt = sum(words(m.get("content")) for m in messages)
         reasoning = sum(words(s.reasoning) for s in said)
         completion = reasoning + sum(words(s.text) if s.tokens is None else s.tokens for s in said)
         self.prompt_tokens += prompt

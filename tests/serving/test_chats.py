@@ -18,7 +18,7 @@ from openai import BadRequestError, OpenAI
 import tierwise as tw
 from tests.loopback import Loopback, Said
 from tests.serving.loopback import served
-from tierwise.llm.models import open_model
+from tierwise.llm.models import SEND, open_model
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.gateway import AccessRules, Gateway
@@ -120,7 +120,8 @@ def test_the_gateway_takes_messages_as_they_are(
     ("messages", "says"),
     [
         ([], "there are no messages"),
-        ([{"role": "assistant", "content": "hi"}], "must end with a message of the user"),
+        ([{"role": "assistant", "content": "hi"}], "must end with what is to be answered"),
+        ([{"role": "tool", "content": "3", "tool_call_id": "x"}], "of a call before it"),
         (
             [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
             "is a picture: only text is taken",
@@ -130,6 +131,30 @@ def test_the_gateway_takes_messages_as_they_are(
 def test_what_it_cannot_send_is_refused(client: OpenAI, messages: list[Any], says: str) -> None:
     with pytest.raises(BadRequestError, match=says):
         client.chat.completions.create(model="desk", messages=messages)
+
+
+@pytest.mark.parametrize("sender", ["ours", "litellm"])
+def test_calls_of_tools_go_through_as_they_are(
+    client: OpenAI, run: tuple[tw.Run, Loopback], sender: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = {"name": "find", "arguments": '{"order": 4}'}
+    call = {"id": "c1", "type": "function", "function": function}
+    messages = [
+        *chat(4),
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "It is with delivery."},
+    ]
+    monkeypatch.setenv(SEND, "litellm" if sender == "litellm" else "")
+    if sender == "ours":
+        client.chat.completions.create(model="desk", messages=messages)  # type: ignore[arg-type]  # plain dicts are messages too
+    else:
+        policy = run[0].policies["small"]
+        model = open_model(replace(policy.tier, api_base=run[1].url))
+        with PolicyRuntime(policy, model) as runtime:
+            runtime.answer_sync(messages=messages)
+        model.close()
+    sent = [{"content": None, **m} for m in run[1].bodies[-1]["messages"]]  # LiteLLM drops None
+    assert sent[1:] == messages[1:]
 
 
 def test_a_library_takes_messages_or_a_question(run: tuple[tw.Run, Loopback]) -> None:

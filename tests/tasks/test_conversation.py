@@ -9,6 +9,8 @@ import pytest
 
 from tests.schema.folders import faults
 from tierwise.errors import InputError
+from tierwise.llm import build_request
+from tierwise.schema import Message, Price, PromptTemplate, Tier, Variant
 from tierwise.tasks import Task
 from tierwise.tasks.conversation import ChatMessage, chat_text, conversation
 
@@ -17,6 +19,14 @@ USER = {"role": "user", "content": "Where is my parcel?"}
 REPLY = {"role": "assistant", "content": "Which one?"}
 LAST = {"role": "user", "content": "The second."}
 CHAT = [SYSTEM, USER, REPLY, LAST]
+CALLS = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [
+        {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"n": 2}'}}
+    ],
+}
+FOUND = {"role": "tool", "tool_call_id": "c1", "content": "It is in Graz."}
 PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
 
 
@@ -36,10 +46,15 @@ def test_a_chat_has_a_system_what_was_said_and_a_last_message() -> None:
     [
         ([PICTURE], r"messages\[0\]\.content\[0\] is a picture: only text is taken"),
         ([{"role": "user", "content": [{"type": "input_audio"}]}], "only text is taken"),
-        ([USER, REPLY], "must end with a message of the user"),
-        ([SYSTEM], "must end with a message of the user"),
-        ([{"role": "tool", "content": "3"}, USER], "chats with tools are not taken"),
-        ([{**REPLY, "tool_calls": [{}]}, USER], "chats with tools are not taken"),
+        ([USER, REPLY], "must end with what is to be answered"),
+        ([SYSTEM, REPLY], "must end with what is to be answered"),
+        ([{"role": "tool", "content": "3"}, USER], "without the tool_call_id of a call before it"),
+        ([USER, {**CALLS, "tool_calls": []}, FOUND], "no content that is text"),
+        ([USER, CALLS, {**FOUND, "tool_call_id": "other"}], "of a call before it"),
+        ([USER, CALLS, {**FOUND, "content": PICTURE["content"]}], "is a picture"),
+        ([USER, CALLS, {**FOUND, "tool_call_id": {}}], "of a call before it"),
+        ([USER, CALLS], "must end with what is to be answered"),
+        ([{"role": "function", "name": "f", "content": "3"}], "write role tool"),
         ([{"role": "bot", "content": "x"}], "has the role 'bot'"),
         ([{"role": "user", "content": None}], "no content that is text"),
         ([], "must be a list of messages"),
@@ -49,6 +64,40 @@ def test_a_chat_has_a_system_what_was_said_and_a_last_message() -> None:
 def test_what_is_no_text_chat_is_refused(messages: object, says: str) -> None:
     with pytest.raises(InputError, match=says):
         chat_text(messages)
+
+
+def test_calls_of_tools_and_what_they_returned_are_sent_as_they_are() -> None:
+    chat = [SYSTEM, USER, CALLS, FOUND]
+    text = chat_text([{**CALLS, "refusal": None} if m is CALLS else m for m in chat])
+    assert json.loads(text) == chat
+    assert conversation(text).last_of_user == USER["content"]
+    own = Message("messages", "{{ chat }}")
+    for messages, sent in (
+        ((own,), chat),
+        (
+            (Message("system", "{{ system }} Be brief."), own),
+            [{**SYSTEM, "content": "You are the desk of Acme. Be brief."}, *chat[1:]],
+        ),
+        (
+            (own, Message("user", "{{ last }} Be brief.")),
+            [*chat, {"role": "user", "content": "Where is my parcel? Be brief."}],
+        ),
+    ):
+        prompt = PromptTemplate("p", messages)
+        assert [m.body for m in prompt.render({"chat": text})] == sent
+        tier = Tier("t", "openai/x", Price(1, 2), {"plain": {}, "told": {"suffix": " Think."}})
+        ways = {
+            mode: build_request(tier, prompt, Variant("p", mode, 0.5), {"chat": text})
+            for mode in tier.modes
+        }
+        assert [m.body for m in ways["plain"].messages] == sent
+        told = [m.body for m in ways["told"].messages]
+        assert told == [*sent, {"role": "user", "content": " Think."}] or told == [
+            *sent[:-1],
+            {**sent[-1], "content": f"{sent[-1]['content']} Think."},
+        ]
+    with_shot = PromptTemplate("p", (own,)).with_demonstrations([({"chat": text}, "In Graz.")])
+    assert [m.role for m in with_shot.messages] == ["system", "user", "assistant", "messages"]
 
 
 def test_json_lines_of_chats(tmp_path) -> None:

@@ -106,7 +106,13 @@ def build_request(
         said = {} if parent is None else {"parent": parent.text, "answers": numbered(parent.block)}
         parts.append(substitute(turn.text, {**inputs, **said}))
     params["temperature"] = variant.temperature
-    content = "\n\n".join(part for part in parts if part) + str(params.pop("suffix", None) or "")
+    suffix = str(params.pop("suffix", None) or "")
+    if last.role == "tool":  # what a tool returned is not added to
+        before, parts = [*before, last], parts[1:]
+        last = Message("user", "")
+    content = "\n\n".join(part for part in parts if part) + suffix
+    if not content.strip() and before and before[-1].role == "tool":
+        return Request(tier.model, tuple(before), params, address)
     return Request(tier.model, (*before, Message(last.role, content)), params, address)
 
 

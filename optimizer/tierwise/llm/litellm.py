@@ -515,7 +515,7 @@ class LiteLLMSender:
             async with asyncio.timeout(timeout_s):
                 response = await _send(
                     model=request.model,
-                    messages=[m._asdict() for m in request.messages],
+                    messages=[m.body for m in request.messages],
                     timeout=timeout_s,
                     num_retries=0,
                     max_retries=0,

@@ -133,6 +133,9 @@ class OpenAIClient:
         """What LiteLLM would send. It translates one request of each shape; the others of that
         shape are made after it (``_Body``)."""
         messages = request.messages
+        bodies = [m.body for m in messages]
+        if any(len(body) > 2 for body in bodies):  # calls of tools, and what they returned
+            return self._translated(bodies, request.params, own)
         roles = [(m.role, not m.content) for m in messages]
         shape = json.dumps([sorted(own), roles, request.params], sort_keys=True, default=repr)
         made = self._bodies.get(shape)
@@ -141,7 +144,7 @@ class OpenAIClient:
                 self._bodies.clear()
             made = self._bodies[shape] = self._shaped(request, own)
         if made.said is None:
-            return self._translated([m._asdict() for m in messages], request.params, own)
+            return self._translated(bodies, request.params, own)
         said = [{**frame, "content": messages[i].content} for frame, i in made.said]
         return {**made.rest, **{k: own[k] for k in made.own}, "messages": said}
 
@@ -162,7 +165,7 @@ class OpenAIClient:
 
     def _translated(
         self,
-        messages: list[dict[str, str]],
+        messages: list[dict[str, Any]],
         params: Mapping[str, object],
         own: Mapping[str, object],
     ) -> dict[str, object]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path as FilePath
-from typing import Annotated, Literal, NamedTuple, NotRequired
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 from pydantic import Field, with_config
 from pydantic.json_schema import SkipJsonSchema
@@ -24,6 +24,7 @@ from tierwise.schema.files import shipped
 from tierwise.schema.turns import JUDGED_TURN, SELECTING, Path, Turns, TurnTemplate
 from tierwise.schema.yaml_io import read, read_as
 from tierwise.tasks.conversation import Conversation, conversation
+from tierwise.tasks.tool_calls import message_body
 
 ANSWER = "answer"
 """The turn of prompts whose completions answer the task."""
@@ -43,6 +44,11 @@ class Message(NamedTuple):
 
     role: str
     content: str
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """In OpenAI's form."""
+        return message_body(self.role, self.content)
 
 
 @with_config(STRICT)
@@ -223,22 +229,25 @@ class PromptTemplate(Strict):
         """The exact messages for one item's inputs; ``history`` fills the slot, if there is one.
 
         The slot of a chat has its messages as they are. Its system's are left out where the prompt
-        has a system text before the slot, and its last where a message after the slot uses ``{{
-        last }}``: so a prompt replaces them, or adds to them.
+        has a system text before the slot, and the user's last where a message after the slot uses
+        ``{{ last }}``: so a prompt replaces them, or adds to them. What a tool returned at the end
+        stays, and is followed by that message.
 
         Raises:
             InputError: the input is no chat, or a placeholder names no input.
         """
         chat = None if self.chat is None else _chat_of(self.chat, inputs)
         if chat is not None:
-            inputs = {**inputs, SYSTEM: chat.system_text, LAST: chat.last.content}
+            inputs = {**inputs, SYSTEM: chat.system_text, LAST: chat.last_of_user}
         rendered: list[Message] = []
         for i, (role, content) in enumerate(self.messages):
             if role == HISTORY:
                 rendered += history
             elif role == CHAT and chat is not None:
                 own = any(m.role == SYSTEM for m in self.messages[:i])
-                instead = any(LAST in fields_of(m.content) for m in self.messages[i + 1 :])
+                instead = chat.last.role == "user" and any(
+                    LAST in fields_of(m.content) for m in self.messages[i + 1 :]
+                )
                 said = (*(() if own else chat.system), *chat.before, chat.last)
                 rendered += [Message(*m) for m in said[: len(said) - instead]]
             else:
@@ -269,7 +278,7 @@ class PromptTemplate(Strict):
             before = self.messages[:at] or (Message("system", f"{{{{ {SYSTEM} }}}}"),)
         shots: list[Message] = []
         for inputs, answer in demos:
-            asked = self.render(inputs)[-1]
+            asked = next(m for m in reversed(self.render(inputs)) if m.role == "user")
             shots += [
                 Message("user", literal(asked.content)),
                 Message("assistant", literal(answer)),
@@ -295,7 +304,7 @@ def _chat_of(name: str, inputs: Mapping[str, str]) -> Conversation:
     if found is None:
         raise InputError(
             f"the prompt sends the messages of the input {name!r}, which is no chat: a list of "
-            '{"role", "content"} that ends with the user'
+            '{"role", "content"} that ends with the user or with what a tool returned'
         )
     return found
 

@@ -160,7 +160,7 @@ def _requests(
     extra = request.params.get("extra_body")
     body = {
         "model": request.model.partition("/")[2] or request.model,
-        "messages": [m._asdict() for m in request.messages],
+        "messages": [m.body for m in request.messages],
         **params,
         **(extra if isinstance(extra, dict) else {}),
         **({"logprobs": True} if tier.logprobs else {}),

@@ -80,7 +80,7 @@ class RouterModel:
         try:
             response = await _router().acompletion(
                 model=self.deployment,
-                messages=[m._asdict() for m in call.request.messages],
+                messages=[m.body for m in call.request.messages],
                 **own,
                 **call.request.params,
             )

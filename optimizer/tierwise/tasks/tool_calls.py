@@ -1,9 +1,9 @@
-"""Calls of tools: how a completion's text holds them, and the answer that votes compare.
+"""Calls of tools: how a message's text holds them, and the answer that votes compare.
 
 A provider gives calls beside the text. A stored text holds both, as JSON in one line:
 ``{"content": "…", "tool_calls": [{"id": …, "name": …, "arguments": "…"}]}``, with the arguments as
 the model wrote them. Models without a parser for tools write calls into their text; these are read
-too.
+too. What a tool returned is held in the same way: ``{"tool_call_id": …, "content": "…"}``.
 """
 
 from __future__ import annotations
@@ -64,6 +64,22 @@ def tool_parts(text: str) -> tuple[str, tuple[ToolCall, ...]]:
         return str(made["content"]), calls
     except (ValueError, TypeError, KeyError, RecursionError):  # a model may write what looks alike
         return text, ()
+
+
+def tool_result(call_id: str, content: str) -> str:
+    """The content of a message of role ``tool``."""
+    made = {"tool_call_id": call_id, "content": content}
+    return json.dumps(made, ensure_ascii=False, separators=(",", ":"))
+
+
+def message_body(role: str, content: str) -> dict[str, Any]:
+    """A message in OpenAI's form, with the calls or the result that its text holds."""
+    if role == "tool":
+        return {"role": role, **json.loads(content)}
+    said, calls = tool_parts(content) if role == "assistant" else (content, ())
+    if not calls:
+        return {"role": role, "content": content}
+    return {"role": role, "content": said or None, _KEY: [call.body for call in calls]}
 
 
 def canonical_tool_calls(raw: str) -> str | None:

@@ -19,6 +19,7 @@ from typing import Any
 from tierwise.errors import InputError
 from tierwise.runs.imports.form import json_rows
 from tierwise.schema.yaml_io import read
+from tierwise.tasks.conversation import is_messages
 
 TARGET = "target"
 
@@ -78,11 +79,7 @@ def _value(value: Any) -> Any:
     """An input as text; messages stay a list, other lists and objects become JSON."""
     if value is None or isinstance(value, str):
         return value
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(each, dict) and {"role", "content"} <= set(each) for each in value)
-    ):
+    if is_messages(value):
         return value
     if isinstance(value, bool | int | float):
         return json.dumps(value)
