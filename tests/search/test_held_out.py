@@ -65,7 +65,8 @@ class Limited:
 
 def test_each_item_gets_what_its_policies_ask_for_and_the_scores_are_those_of_serving() -> None:
     samples = Limited(10**6)
-    found = play(samples, POLICIES, ITEMS, "test")
+    found, short = play(samples, POLICIES, ITEMS, "test")
+    assert not short
     assert found.item_ids == WORLD.item_ids
     for i, item in enumerate(ITEMS):
         served = [replay_item(policy, WORLD, i) for policy in POLICIES]
@@ -83,7 +84,8 @@ def test_where_the_budget_ends_the_items_before_it_stay_and_no_easy_ones_are_pic
     whole = Limited(10**6)
     play(whole, POLICIES, ITEMS, "test")
     needed = sum(whole.bought.values())
-    found = play(Limited(needed - 15), POLICIES, ITEMS, "test")
+    found, short = play(Limited(needed - 15), POLICIES, ITEMS, "test")
+    assert short
     assert 0 < found.n_items < len(ITEMS)
     assert found.item_ids == WORLD.item_ids[: found.n_items]
     assert not np.isnan(replay_table(POLICIES[1], found).score).any()

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -100,25 +101,48 @@ def oracle_bound_row(found: TierResult) -> OracleBound:
     )
 
 
+class JudgedPoint(NamedTuple):
+    """A point's policy on a split, and against the baseline."""
+
+    split: Split
+    table: SampleTable
+    evaluation: Evaluation
+    comparison: Comparison
+
+
+def judged_point(found: TierResult, point: str) -> JudgedPoint:
+    """On the test items; where it was not tested, on the validation items as cross-fitted.
+
+    That is what choosing so is worth, not what the best of many scores where it was chosen.
+    """
+    q, choice, held_out = found.problem, found.points[point], found.held_out
+    if point in held_out.comparisons:
+        tested = held_out.evaluations[choice.policy]
+        return JudgedPoint("test", held_out.table, tested, held_out.comparisons[point])
+    fitted, baseline = choice.evidence, found.candidates[0].evaluation
+    got = replace(held_out.validated[choice.policy], score=fitted.score, usd=fitted.usd)
+    compared = compare(got, baseline, margin=q.margin, seed=q.seed)
+    return JudgedPoint("validation", found.study_table, got, compared)
+
+
+def measured_baseline(found: TierResult) -> Measured:
+    """The baseline on the test items; on the validation items where none were tested."""
+    held_out = found.held_out
+    if found.baseline in held_out.evaluations:
+        return measured(found.baseline, held_out.evaluations[found.baseline], held_out.table)
+    judged = found.candidates[0].evaluation
+    return measured(found.baseline, judged, found.study_table, "validation")
+
+
 def operating_point(found: TierResult, point: str, *, passed: bool | None) -> PointSummary:
     """A point's row: what its policy did, bucket by bucket, and against the baseline.
 
-    ``passed`` is its gate's verdict; None where it was not tested: then it is on validation items.
+    ``passed`` is its gate's verdict; None where it was not tested.
     """
-    choice, held_out = found.points[point], found.held_out
+    choice = found.points[point]
     policy = choice.policy
-    if passed is None:
-        split: Split = "validation"
-        judged, baseline = held_out.validated[policy], found.candidates[0].evaluation
-        fitted = choice.evidence
-        # What choosing so is worth, not what the best of many scores where it was chosen.
-        got = replace(judged, score=fitted.score, usd=fitted.usd)
-        table = found.study_table
-        comparison = compare(got, baseline, margin=found.problem.margin, seed=found.problem.seed)
-        gate: GateName = "not tested"
-    else:
-        split, got, table = "test", held_out.evaluations[policy], held_out.table
-        comparison, gate = held_out.comparisons[point], "passed" if passed else "not passed"
+    split, table, got, comparison = judged_point(found, point)
+    gate: GateName = "not tested" if passed is None else "passed" if passed else "not passed"
     modes = mode_shares(policy, table)
     pooled = comparison.pooled if passed is not None else UNSUPPORTED
     return PointSummary(
@@ -184,12 +208,14 @@ def stuck_in(policy: Policy, shares: list[dict[str, float]]) -> str | None:
     return None
 
 
-def bucket_scores(found: TierResult, policy: Policy) -> tuple[ExpectedBucket, ...]:
-    """The score of each bucket on the test split, easiest first: `verify` looks for shifts in it.
+def bucket_scores(
+    found: TierResult, policy: Policy, table: SampleTable
+) -> tuple[ExpectedBucket, ...]:
+    """The score of each bucket on ``table``, easiest first: `verify` looks for shifts in it.
 
     An item whose permutations fall into several buckets takes part in each with its mean there.
     """
-    table, permutations = found.held_out.table, found.problem.permutations
+    permutations = found.problem.permutations
     if table.complete.all():
         evaluator = Evaluator(table, permutations, exact=False)
         score = evaluator.rows(policy).score.reshape(-1, permutations.n)

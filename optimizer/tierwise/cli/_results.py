@@ -87,10 +87,11 @@ def show_results(
         console.print(f"\n[bold red]{name}[/] failed: ", Text(str(error)), sep="")
         console.print("  its samples are kept: the same command tries this tier again")
     simulated = all(f.tier.price.simulated for f in result.policies.values())
-    items = next(iter(tiers.values())).items.test
+    first = next(iter(tiers.values()))
+    items, split = first.chosen.items, "held-out" if first.items.test else "validation"
     few = " (a small sample)" if items < SMALL_SAMPLE else ""
     console.print(
-        f"\nScores: {items} held-out items{few}, 95% intervals. Cost: against the baseline prompt, "
+        f"\nScores: {items} {split} items{few}, 95% intervals. Cost: against the baseline prompt, "
         + (
             "in simulated dollars (computed from parameter and token counts)."
             if simulated
@@ -124,7 +125,7 @@ def _table(tiers: Mapping[str, TierSummary], columns: Sequence[str]) -> Table:
             "difference>": signed(against),
             "cost>": n.ratio(against.cost_ratio),
             "samples>": f"{tier.chosen.samples_per_item:.1f}",
-            "gate": "[green]passed[/]" if tier.passed else "[yellow]not passed[/]",
+            "gate": f"[{'green' if tier.passed else 'yellow'}]{tier.gate}[/]",
         }
         table.add_row(*(cells[column] for column in columns))
     return table

@@ -74,3 +74,9 @@ def command(
             raise ProviderError(f"{error}\n{GOES_ON}") from None
         write_report(result.run.path)
         show_results(result, quiet=quiet, as_json=as_json)
+        ended = [name for name, of in result.summary.tiers.items() if of.provider_ended]
+        if ended:
+            raise ProviderError(
+                f"the provider of {', '.join(map(repr, ended))} failed for good before the search "
+                f"was done: what was found is of the samples that were there; {GOES_ON}"
+            )

@@ -99,6 +99,12 @@ class VariantTable:
         """(n_items,): items that have all ``n_samples`` samples; others are unsupported."""
         return np.logical_not(self.gaps.any(axis=1))
 
+    @property
+    def present(self) -> npt.NDArray[np.intp]:
+        """(n_items,): samples from the first on that are there without a gap."""
+        there: npt.NDArray[np.intp] = np.logical_and.accumulate(~self.gaps, axis=1).sum(axis=1)
+        return there
+
     def rows(self, keep: npt.NDArray[np.intp]) -> VariantTable:
         """The samples of some items."""
         return self._map(lambda values: values[keep])

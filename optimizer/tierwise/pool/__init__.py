@@ -1,7 +1,15 @@
 """All bought samples: the store, buying what is missing, and loading it as arrays."""
 
 from tierwise.pool.buy import Account, Filled, PooledModel, Progress, fill
-from tierwise.pool.buyer import FEWEST_ITEMS, Bought, Buyer, Remarked, Supply
+from tierwise.pool.buyer import (
+    FEWEST_ITEMS,
+    PROVIDER_ENDED,
+    Bought,
+    Buyer,
+    CutShortError,
+    Remarked,
+    Supply,
+)
 from tierwise.pool.calls import Need, missing_calls
 from tierwise.pool.load import load
 from tierwise.pool.reading import Billed
@@ -11,11 +19,13 @@ from tierwise.pool.trees import Library, Trees, even, parents_first
 
 __all__ = [
     "FEWEST_ITEMS",
+    "PROVIDER_ENDED",
     "Account",
     "Billed",
     "Book",
     "Bought",
     "Buyer",
+    "CutShortError",
     "Filled",
     "Library",
     "Need",

@@ -28,6 +28,7 @@ from tierwise.llm.limits import DEFAULT_CONCURRENCY, SUPERVISOR, Withheld
 from tierwise.pool.calls import Need, bill, calls_of, cells, there_or_failed, worst_case
 from tierwise.pool.store import Answered, Book, Parcel, SamplePool, Settlement, buyer_name
 from tierwise.pool.supervision import (
+    GRACE_S,
     INTERRUPTION,
     OUTAGE,
     Circuit,
@@ -47,6 +48,9 @@ into what is left, and the rest of a cap that no chunk fits into buys nothing.""
 GATHER_S = 0.01
 """How long answers are gathered after the first, to be stored in one transaction."""
 
+PART_UNDER_WAY = 0.5
+"""Of the time that is kept for the test, what calls of the search that are under way may take."""
+
 WAKE_S = 0.2
 """How often a buyer looks up while nothing arrives."""
 
@@ -62,6 +66,8 @@ class Account:
             ``seconds`` count from the beginning of a purchase where there is no ``deadline_s``.
         tier: under which name purchases are entered; empty: that of the tier that is bought from.
         deadline_s: on the monotonic clock, after which no call starts.
+        test_s: of the time before it, what is kept for the held-out test.
+        grace_s: how long calls under way may take after the deadline; None: ``GRACE_S``.
         max_outage_s: how long a provider that answers nobody is waited for.
         retry_before: samples that failed in purchases up to this one are asked for again.
     """
@@ -71,8 +77,21 @@ class Account:
     limits: UsageLimits = NO_LIMITS
     tier: str = ""
     deadline_s: float | None = None
+    test_s: float = 0.0
+    grace_s: float | None = None
     max_outage_s: float = MAX_OUTAGE_S
     retry_before: int = 0
+
+    @property
+    def before_test(self) -> Account:
+        """The account with the deadline of what is bought before the test.
+
+        Of the test's time, calls under way by then may take a part: they are paid for.
+        """
+        if self.deadline_s is None:
+            return self
+        grace_s = min(GRACE_S, self.test_s * PART_UNDER_WAY)
+        return replace(self, deadline_s=self.deadline_s - self.test_s, grace_s=grace_s)
 
 
 NOBODY = Account()
@@ -187,7 +206,7 @@ class _Purchase:
         self._deadline_s = account.deadline_s
         if self._deadline_s is None and self._limits.seconds is not None:
             self._deadline_s = monotonic() + self._limits.seconds
-        self._max_outage_s = account.max_outage_s
+        self._grace_s, self._max_outage_s = account.grace_s, account.max_outage_s
         self._in_flight: dict[int, Sequence[Call]] = {}
         self._reservation_of: dict[tuple[str, int], int] = {}
         """(request key, sample) -> its reservation, while it is in flight."""
@@ -250,7 +269,9 @@ class _Purchase:
         trusted = self._pool.billed(self.book.run, self.book.tier).confirmed.samples > 0
         circuit = Circuit(trusted=trusted, max_outage_s=self._max_outage_s)
         window = Window(most)
-        supervisor = PurchaseSupervisor(circuit, window, self._deadline_s, self._lost)
+        supervisor = PurchaseSupervisor(
+            circuit, window, self._deadline_s, self._lost, self._grace_s
+        )
         settlements: list[Settlement] = []
         error: BaseException | None = None
         courier = _Courier(model, supervisor)
@@ -285,6 +306,7 @@ class _Purchase:
             for purchase, calls in self._in_flight.items():
                 if purchase not in known and not supervisor.may_be_billed(_samples(calls)):
                     settlements.append(Settlement(purchase))
+            self._wanted.extend(c for p, c in self._in_flight.items() if p not in known)
             self._exchange(settlements)
             self._in_flight.clear()
         if error is not None:
@@ -309,7 +331,7 @@ class _Purchase:
         if isinstance(came, BaseException):
             ended = None if isinstance(came, Withheld | asyncio.CancelledError) else came
             if supervisor.may_be_billed(_samples(calls)):
-                del self._in_flight[purchase]  # under way or answered: what was set aside stays
+                self._wanted.append(self._in_flight.pop(purchase))  # what was set aside stays
                 return ended
             self._wanted.appendleft(calls)
             settlements.append(Settlement(purchase))

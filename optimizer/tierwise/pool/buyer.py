@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.errors import BudgetError, InputError, ProviderError
+from tierwise.errors import BudgetError, InputError, ProviderError, TierwiseError
 from tierwise.evaluation import SampleTable
 from tierwise.llm import (
     UNFINISHED,
@@ -41,6 +41,7 @@ from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Library, Trees, even, parents_first
 from tierwise.schema import ANSWER, JudgeVerifier, PromptTemplate, Tier, Usage, Variant
 from tierwise.schema.policy import JUDGES
+from tierwise.schema.result import CutPurchase
 from tierwise.tasks import Item, Task
 
 MOST_SAMPLES = 4096
@@ -48,6 +49,28 @@ TEST_STAGE = "test"
 
 FEWEST_ITEMS = 8
 """A stage with fewer complete items decides nothing."""
+
+SCREEN_STAGE, LEADING_ITEMS = "screen", 16
+"""The first items of the screening are bought variant by variant: where time or money ends early,
+some variants have enough items to be compared, and not all of them a few."""
+
+PROVIDER_ENDED = "provider"
+"""What cut a purchase short where no limit did: the provider failed for good."""
+
+
+class CutShortError(BudgetError):
+    """A limit, or the end of a provider, cut a purchase short.
+
+    Attributes:
+        error: what to say where too little is there to go on.
+        short: the limit, or ``PROVIDER_ENDED``.
+        table: what is there: of each item the first samples, NaN beyond.
+    """
+
+    def __init__(self, error: TierwiseError, short: str, table: SampleTable) -> None:
+        super().__init__(str(error))
+        self.error, self.short, self.table = error, short, table
+        self.exit_code = error.exit_code
 
 
 @dataclass(frozen=True)
@@ -102,6 +125,7 @@ class Buyer:
         library: Library | None = None,
         judging: Judging | None = None,
         verifier: Supply | None = None,
+        replayed: Sequence[CutPurchase] = (),
     ) -> None:
         self.pool, self.task, self.tier = pool, task, supply.tier
         self.account = replace(account, tier=supply.tier.name)
@@ -117,6 +141,11 @@ class Buyer:
         self.listener, self.library, self.judging = listener, library, judging
         self.used: dict[str, set[int]] = {}
         """Request key -> samples that the search has looked at."""
+        self.cut_short: list[CutPurchase] = list(replayed)
+        """Purchases that were cut short; in a replay those of the run."""
+        self._purchases = 0
+        self._ended: ProviderError | None = None
+        """What the provider failed with for good; nothing more is bought then."""
         self._requests: dict[tuple[Variant, str], Request] = {}
         self._for_test = Usage()
         self._readable = False
@@ -139,12 +168,12 @@ class Buyer:
     def table(
         self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
     ) -> SampleTable:
-        """See ``Samples``; without items that failed under every variant or that the cap left out.
+        """See ``Samples``; without items that failed under every variant.
 
         A sample that failed for good is an abstention of its variant.
 
         Raises:
-            BudgetError: the cap left fewer than ``FEWEST_ITEMS`` items.
+            CutShortError: a limit, or the end of the provider, left items without their samples.
             InputError: the task's answer pattern reads next to none of the first answers.
             ProviderError: nothing is left of the items, or too little to go on.
         """
@@ -166,7 +195,8 @@ class Buyer:
                     continue
                 if owner is None and not self._readable:
                     short = self._begin(trees, variants, supply, stage)
-                needs = in_turn(trees, variants, items)
+                leading = LEADING_ITEMS if stage == SCREEN_STAGE else 0
+                needs = in_turn(trees, variants, items, leading)
                 short = short or self._fill(supply, needs, stage)
                 for need in needs:
                     used = self.used.setdefault(need.request.key, set())
@@ -176,18 +206,18 @@ class Buyer:
             if len({base_of(v.prompt) for v in answers}) >= min(2, len(self._answering)):
                 self._look([n for needs in answers.values() for n in needs], self.supplies[None])
         table, unjudged = self._read(items, n_samples, stage, trees)
-        short = short or unjudged
+        table, short = self._as_cut(table, short or unjudged)
         complete = table.complete
         if complete.all():
             return table
-        fewest = FEWEST_ITEMS if short else max(1, min(FEWEST_ITEMS, len(items) // 2))
-        if complete.sum() < min(fewest, len(items)):
-            if short:
-                raise BudgetError(
-                    f"the budget of tier {self.tier.name!r} ended ({short}) in stage "
-                    f"{stage!r}, with all samples for {complete.sum()} of {len(items)} items; "
-                    "raise the budget and run the same command: nothing is bought twice"
-                )
+        if short:
+            budget = BudgetError(
+                f"the budget of tier {self.tier.name!r} ended ({short}) in stage {stage!r}, with "
+                f"all samples for {complete.sum()} of {len(items)} items: too few to choose by; "
+                "raise the budget and run the same command: nothing is bought twice"
+            )
+            raise CutShortError(self._ended or budget, short, table)
+        if complete.sum() < max(1, min(FEWEST_ITEMS, len(items) // 2)):
             raise ProviderError(
                 f"tier {self.tier.name!r}: only {complete.sum()} of {len(items)} items have all "
                 f"their samples in stage {stage!r}; the others failed for good"
@@ -217,7 +247,27 @@ class Buyer:
         }
         most = {variant: int(of.max()) for variant, of in counts.items()}
         table, unjudged = self._read(items, most, stage, None, counts)
-        return table, short or unjudged
+        return self._as_cut(table, short or unjudged)
+
+    def _as_cut(self, table: SampleTable, short: str) -> tuple[SampleTable, str]:
+        """What is there where a limit cut the purchase short, and the limit.
+
+        It is noted; in a replay, it is what was noted.
+        """
+        number, self._purchases = self._purchases, self._purchases + 1
+        if self.supplies[None].model is not None and short:
+            there = np.array([rows.present for rows in table.everything.values()]).T.tolist()
+            counts = dict(zip(table.item_ids, map(tuple, there), strict=True))
+            said = str(self._ended or "")
+            self.cut_short.append(CutPurchase(number, short, said, counts))
+        cut = next((cut for cut in self.cut_short if cut.number == number), None)
+        if cut is None:
+            return table, ""
+        if cut.said:
+            self._ended = ProviderError(cut.said)
+        nothing = (0,) * len(table.everything)
+        there = np.array([cut.counts.get(item, nothing) for item in table.item_ids])
+        return table.first(dict(zip(table.everything, there.T, strict=True))), cut.short
 
     def _read(
         self,
@@ -258,22 +308,33 @@ class Buyer:
 
     def _begin_judging(self) -> str:
         """Measure the judge on people's labels, before anything else; the cap that ended it."""
-        if self.judging is None or self._judge_checked:
+        judging = self.judging
+        if judging is None or self._judge_checked:
             return ""
-        self.judging.progress = self._progress(JUDGE)
-        return self.judging.check_labels(self._account(self.supplies[None], JUDGE))
+        judging.progress = self._progress(JUDGE)
+        account = self._account(self.supplies[None], JUDGE)
+        return self._bought(lambda: judging.check_labels(account))
 
     def _judge(self, judging: Judging, answers: Collecting, stage: str) -> str:
         """Have a table's answers judged; the cap that ended it, if one did."""
         account = self._account(self.supplies[None], stage)
         judging.progress = self._progress(JUDGE)
-        short = judging.buy(answers.pairs, account)
-        if not self._judge_checked:
+        short = self._bought(lambda: judging.buy(answers.pairs, account))
+        if not (self._judge_checked or short == PROVIDER_ENDED):
             self._judge_checked = True
             judging.check_answers(answers.pairs, account)
             for text in remarks_on_judge(judging.summary()):
                 self.listener(Remarked(self.tier.name, text))
         return short
+
+    def check_drift(self, judging: Judging) -> None:
+        """Have the judge read the checked answers once more, where it can still be asked."""
+
+        def read() -> str:
+            judging.check_drift()
+            return ""
+
+        self._bought(read)
 
     def scored(self, text: str, item: Item) -> float:
         """The score of a text as an answer to ``item``; NaN where it is not judged."""
@@ -425,16 +486,33 @@ class Buyer:
         """Buy what is missing of a tier's samples; the cap that ended it, if one did."""
         if of.model is None:
             return ""
-        account, progress = self._account(of, stage), self._progress(stage)
-        done = fill(self.pool, of.model, of.tier, needs, account, stage=stage, progress=progress)
-        return done.short
+        model, account, progress = of.model, self._account(of, stage), self._progress(stage)
+        return self._bought(
+            lambda: (
+                fill(
+                    self.pool, model, of.tier, needs, account, stage=stage, progress=progress
+                ).short
+            )
+        )
+
+    def _bought(self, buy: Callable[[], str]) -> str:
+        """The limit that ended a purchase, if one did; ``PROVIDER_ENDED`` where that did."""
+        if self._ended is None:
+            try:
+                return buy()
+            except ProviderError as error:
+                self._ended = error
+        return PROVIDER_ENDED
 
     def _account(self, of: Supply, stage: str) -> Account:
-        """Who pays in a stage, without what is set aside for the test."""
+        """Who pays in a stage, without the money and time that are set aside for the test."""
+        if stage == TEST_STAGE:
+            return self.account
+        account = self.account.before_test
         # Where chunks are reserved as a whole, what is kept back would leave room for none.
-        if stage != TEST_STAGE and getattr(of.model, "one_by_one", False):
-            return replace(self.account, limits=self.account.limits - self._for_test)
-        return self.account
+        if getattr(of.model, "one_by_one", False):
+            return replace(account, limits=account.limits - self._for_test)
+        return account
 
     def _progress(self, stage: str) -> Callable[[Progress], None]:
         before = self.spent
@@ -446,10 +524,16 @@ class Buyer:
         return heard
 
 
-def in_turn(trees: Trees, variants: Sequence[Variant], items: Sequence[Item]) -> list[Need]:
-    """What ``variants`` need, item by item: an item that was begun is finished first."""
+def in_turn(
+    trees: Trees, variants: Sequence[Variant], items: Sequence[Item], leading: int = 0
+) -> list[Need]:
+    """What ``variants`` need, item by item: an item that was begun is finished first.
+
+    Before that the first ``leading`` items, variant by variant.
+    """
+    first: list[Need] = []
     by_item: list[list[Need]] = [[] for _ in items]
     for variant in variants:
         for at, need in trees.needs(variant):
-            by_item[at].append(need)
-    return [need for needs in by_item for need in needs]
+            (first if at < leading else by_item[at]).append(need)
+    return first + [need for needs in by_item for need in needs]

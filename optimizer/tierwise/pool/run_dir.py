@@ -26,10 +26,11 @@ from tierwise.pool.owner import Owner
 from tierwise.schema import Budget, Job, dump_job, load_job
 from tierwise.schema.files import write_whole, writing
 from tierwise.schema.job import MAX_OUTAGE_S
-from tierwise.schema.result import Studied, from_json, to_json
+from tierwise.schema.result import CutShort, Studied, from_json, to_json
 
 RUN = "run.json"
 STUDIED = "studied.json"
+CUT_SHORT = "cut_short.json"
 LOCK = ".lock"
 
 
@@ -84,6 +85,14 @@ class RunDir:
             return from_json(self.path / STUDIED, Studied)
         except FileNotFoundError:
             return Studied({})
+
+    @property
+    def cut_short(self) -> CutShort:
+        """Where its searches' purchases were cut short."""
+        try:
+            return from_json(self.path / CUT_SHORT, CutShort)
+        except FileNotFoundError:
+            return CutShort({})
 
     def job(self) -> Job:
         """The job as resolved."""
@@ -232,7 +241,8 @@ class RunDir:
     def clear_results(self) -> None:
         """Forget what is derived from the pool, before it is derived anew."""
         self.summary.unlink(missing_ok=True)
-        self.journal.unlink(missing_ok=True)
+        for file in (self.journal, *self.path.glob("*.npz")):
+            file.unlink(missing_ok=True)
         for folder in (self.policies, self.path / "operating_points"):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -189,12 +189,14 @@ class PurchaseSupervisor(Supervisor):
         window: Window,
         deadline_s: float | None,
         lose: Callable[[Call, str], bool],
+        grace_s: float | None = None,
     ) -> None:
         self.circuit, self.window = circuit, window
         self._under_way: set[Key] = set()
         self._answered: set[Key] = set()
         self._closed_s: float | None = None
         self._deadline_s, self._lose = deadline_s, lose
+        self._grace_s = GRACE_S if grace_s is None else grace_s
 
     def close(self) -> None:
         """Nothing more may be sent, whatever the clock says."""
@@ -223,8 +225,8 @@ class PurchaseSupervisor(Supervisor):
     def give_up_at(self) -> float | None:
         """When calls under way are to be given up, on the monotonic clock; None: never."""
         ends = [INTERRUPTION.give_up_at]
-        for end in (self._deadline_s, self._closed_s):
-            ends.append(None if end is None else end + GRACE_S)
+        for end, grace_s in ((self._deadline_s, self._grace_s), (self._closed_s, GRACE_S)):
+            ends.append(None if end is None else end + grace_s)
         return min((end for end in ends if end is not None), default=None)
 
     async def admit(self, call: Call) -> bool:

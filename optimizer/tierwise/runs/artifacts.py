@@ -40,9 +40,9 @@ from tierwise.schema.result import (
     ComputeGateEvidence,
     ExpectedFigures,
     FrontPoint,
+    GateName,
     ItemCounts,
     JudgeSummary,
-    Measured,
     MetricPartSummary,
     PlannedTier,
     PolicyEvidence,
@@ -126,10 +126,11 @@ def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOu
         arrays: dict[str, SampleTable | JudgedPolicies] = {
             f"tables.{name}.npz": found.study_table,
             f"tables.{name}.prompts.npz": found.prompt_table,
-            f"tables.{name}.test.npz": found.held_out.table,
-            f"tested.{name}.npz": JudgedPolicies.on_test(found),
             f"validated.{name}.npz": JudgedPolicies.on_validation(found),
         }
+        if found.held_out.evaluations:
+            arrays[f"tables.{name}.test.npz"] = found.held_out.table
+            arrays[f"tested.{name}.npz"] = JudgedPolicies.on_test(found)
         for file, of in arrays.items():
             with run.writing(file) as path:
                 of.save(path)
@@ -156,9 +157,11 @@ def _write_policies(run: RunDir, prepared: Prepared, results: RunResults) -> dic
     passed."""
     policies, mode = {}, prepared.job.gate
     for name, found in results.found.items():
-        for point, gate in results.gates[name].items():
+        tested = results.gates[name]
+        for point, gate in (tested or {found.chosen: False}).items():
             judge = results.judges.get(name)
-            verdict = GateVerdict(gate, "require" if judge and judge.faults else mode)
+            distrusted = judge is not None and judge.faults
+            verdict = GateVerdict(gate, "require" if distrusted else mode, bool(tested))
             file = policy_file(found, point, verdict, prepared, results)
             shown = (f"{said[:1].upper()}{said[1:]}." for said in results.remarks.get(name, ()))
             file = replace(file, notes=(*file.notes, *shown))
@@ -171,10 +174,19 @@ def _write_policies(run: RunDir, prepared: Prepared, results: RunResults) -> dic
 
 
 class GateVerdict(NamedTuple):
-    """Whether the gate was passed, and what the job does where it was not."""
+    """Whether the gate was passed, and what the job does where it was not.
+
+    ``tested`` is false where no test items could be bought.
+    """
 
     passed: bool
     mode: GateMode = "require"
+    tested: bool = True
+
+    @property
+    def name(self) -> GateName:
+        """What the files say."""
+        return "passed" if self.passed else "not passed" if self.tested else "not tested"
 
     @property
     def exports_chosen(self) -> bool:
@@ -190,8 +202,10 @@ def policy_file(
     origin, judge = results.origins[q.tier.name], results.judges.get(q.tier.name)
     choice = found.points[point]
     chosen = choice.policy if verdict.exports_chosen else found.baseline
-    held_out = found.held_out
-    got, comparison = held_out.evaluations[chosen], held_out.comparisons[point]
+    split, table, got, comparison = ablation.judged_point(found, point)
+    if not verdict.exports_chosen:
+        judged = found.held_out.evaluations if split == "test" else found.held_out.validated
+        got = judged[chosen]
     notes: list[str] = []
     if not verdict.passed and not (judge is not None and judge.faults):
         what = "This policy" if verdict.exports_chosen else described(choice.policy)
@@ -201,8 +215,8 @@ def policy_file(
             else "This is the baseline."
         )
         notes.append(
-            f"The gate was not passed: {what} was not shown to be better than the baseline, or as "
-            f"good and cheaper. {what_for}"
+            f"The gate was {verdict.name}: {what} was not shown to be better than the baseline, or "
+            f"as good and cheaper. {what_for}"
         )
     notes += found.remarks
     if judge is not None:
@@ -236,18 +250,20 @@ def policy_file(
         other_tiers={target.tier.name: target.tier for target in q.targets},
         policy=replace(
             chosen.with_shares([round(share, 4) for share in got.shares]),
-            limits=_limits_of(chosen, held_out.table),
+            limits=_limits_of(chosen, table),
         ),
         answer=q.task.answer,
         expected=ExpectedFigures.of(
-            ablation.measured(chosen, got, held_out.table),
-            **ablation.latency(chosen, held_out.table),
-            buckets=ablation.bucket_scores(found, chosen),
+            ablation.measured(chosen, got, table, split),
+            **ablation.latency(chosen, table),
+            buckets=ablation.bucket_scores(found, chosen, table),
         ),
         evidence=PolicyEvidence(
-            split="test",
-            baseline=ExpectedFigures.of(_baseline(found), policy=described(found.baseline)),
-            gate="passed" if verdict.passed else "not passed",
+            split=split,
+            baseline=ExpectedFigures.of(
+                ablation.measured_baseline(found), policy=described(found.baseline)
+            ),
+            gate=verdict.name,
             gate_mode=verdict.mode,
             compute_gate=compute_gate.pop("verdict"),
             compute_gate_evidence=ComputeGateEvidence(**compute_gate),
@@ -344,7 +360,7 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
         gate=points[found.chosen].gate,
         compute_gate=ablation.compute_gate(found.compute_gate),
         items=ItemCounts(validation=found.study_table.n_items, test=found.held_out.table.n_items),
-        baseline=_baseline(found),
+        baseline=ablation.measured_baseline(found),
         operating_points=points,
         ablation=ablation.ablation(found),
         oracle_bound=ablation.oracle_bound_row(found),
@@ -378,11 +394,6 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
         end=found.end,
         metric_parts=_metric_parts(found),
     )
-
-
-def _baseline(found: TierResult) -> Measured:
-    held_out = found.held_out
-    return ablation.measured(found.baseline, held_out.evaluations[found.baseline], held_out.table)
 
 
 def _metric_parts(found: TierResult) -> dict[str, MetricPartSummary]:
@@ -508,8 +519,14 @@ def read_run(path: Path) -> RunFiles:
             attempt(f"policies/{name}.yaml", PolicyFile.load),
             attempt(f"tables.{name}.prompts.npz", _read_table),
             attempt(f"tables.{name}.npz", _read_table),
-            attempt(f"tables.{name}.test.npz", _read_table),
-            attempt(f"tested.{name}.npz", JudgedPolicies.load),
+            *(
+                (
+                    attempt(f"tables.{name}.test.npz", _read_table),
+                    attempt(f"tested.{name}.npz", JudgedPolicies.load),
+                )
+                if of_tier.items.test
+                else (None, None)
+            ),
             attempt(f"validated.{name}.npz", JudgedPolicies.load),
             trials.get(of_tier.studies[-1], ()),
         )

@@ -75,7 +75,7 @@ def _tier(
         # Where samples share a call, it is the screening's own call, its prompt billed once.
         samples = screen.samples // (screen.variants * screen.items) if tier.takes_n else 1
         samples = max(1, min(samples, search_size.screen_samples))
-        asked = by_turns(variants.candidates, variants.baseline, screen.variants)
+        asked = by_turns(variants.candidates, variants.baseline)[: screen.variants]
         needs = [Need(buyer.request(variant, item), samples) for item in items for variant in asked]
         calls = len(missing_calls(pool, needs, tier.takes_n, seed=job.seed))
         seen = [(time.perf_counter(), 0)]

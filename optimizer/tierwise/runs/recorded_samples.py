@@ -21,7 +21,16 @@ from tierwise.errors import BudgetError, InputError, ProviderError, UnsupportedE
 from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable
 from tierwise.evaluation.table import Codes, ElectedScores, elected_scores, encode_answers
 from tierwise.llm.recorded import RecordedModel, RecordedSample, Recording
-from tierwise.pool import FEWEST_ITEMS, Account, Buyer, Library, Need, SamplePool, Supply
+from tierwise.pool import (
+    FEWEST_ITEMS,
+    Account,
+    Buyer,
+    CutShortError,
+    Library,
+    Need,
+    SamplePool,
+    Supply,
+)
 from tierwise.pool.buyer import TEST_STAGE
 from tierwise.pool.first_answers import refused, with_refused
 from tierwise.retrieval import Retrieved
@@ -314,27 +323,34 @@ class MeteredSamples(RecordedSamples):
         """See ``RecordedSamples``; only items that the limits allow.
 
         Raises:
-            BudgetError: the limits leave fewer than ``FEWEST_ITEMS`` items.
+            CutShortError: the limits leave some without their samples.
         """
         wanted = {variant: min(n, self.most(variant)) for variant, n in n_samples.items()}
         affordable, short = self._pay(items, [wanted] * len(items), stage)
-        if short and affordable < min(FEWEST_ITEMS, len(items)):
-            raise BudgetError(
-                f"the budget of tier {self.tier.name!r} ended ({short}) in stage {stage!r}, with "
-                f"samples for {affordable} of {len(items)} items"
-            )
-        return super().table(items[:affordable], n_samples, stage)
+        if not short:
+            return super().table(items, n_samples, stage)
+        error = BudgetError(
+            f"the budget of tier {self.tier.name!r} ended ({short}) in stage {stage!r}, with "
+            f"samples for {affordable} of {len(items)} items: too few to choose by"
+        )
+        raise CutShortError(error, short, self._paid_for(items, [wanted] * len(items), affordable))
 
     def asked(
         self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], stage: str
     ) -> tuple[SampleTable, str]:
         """See ``Samples``."""
         affordable, short = self._pay(items, n_samples, stage)
-        unpaid = [
-            {variant: self._paid.get(variant, {}).get(item.id, 0) for variant in wanted}
+        return self._paid_for(items, n_samples, affordable), short
+
+    def _paid_for(
+        self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], affordable: int
+    ) -> SampleTable:
+        """What the first ``affordable`` items ask for, and of the others what was paid before."""
+        before = [
+            {v: min(n, self._paid.get(v, {}).get(item.id, 0)) for v, n in wanted.items()}
             for item, wanted in zip(items[affordable:], n_samples[affordable:], strict=True)
         ]
-        return super().asked(items, [*n_samples[:affordable], *unpaid], stage)[0], short
+        return super().asked(items, [*n_samples[:affordable], *before], "")[0]
 
     def _pay(
         self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], stage: str

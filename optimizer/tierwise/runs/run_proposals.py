@@ -37,6 +37,7 @@ class RunProposals:
     Attributes:
         proposer: makes prompts of what the proposer model says.
         replaying: nothing may be asked.
+        deadline_s: on the monotonic clock, after which nothing is asked.
     """
 
     run: RunDir
@@ -44,6 +45,7 @@ class RunProposals:
     job: Job
     proposer: PromptProposer
     replaying: bool = False
+    deadline_s: float | None = None
 
     @property
     def spec(self) -> ProposalSpec:
@@ -130,7 +132,14 @@ class RunProposals:
                 self.pool,
                 model,
                 tier,
-                Account(self.run.run, self.job.seed, cap, book, max_outage_s=self.job.max_outage_s),
+                Account(
+                    self.run.run,
+                    self.job.seed,
+                    cap,
+                    book,
+                    self.deadline_s,
+                    max_outage_s=self.job.max_outage_s,
+                ),
                 stage,
             )
             yield proposers_lm(kept.tier, kept, self.job.seed)

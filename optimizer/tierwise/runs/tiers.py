@@ -49,7 +49,15 @@ from tierwise.runs.recorded_samples import (
 )
 from tierwise.runs.run_proposals import FOLDER, RunProposals, load_proposed
 from tierwise.schema import PromptTemplate, Tier, Usage, UsageLimits
-from tierwise.schema.result import JudgeSummary, Proposal, Studied, StudiedTier, StudyState
+from tierwise.schema.result import (
+    CutPurchase,
+    CutShort,
+    JudgeSummary,
+    Proposal,
+    Studied,
+    StudiedTier,
+    StudyState,
+)
 from tierwise.search.budget import assumed_cost
 from tierwise.search.events import Listener
 from tierwise.search.problem import (
@@ -77,6 +85,8 @@ class Searches:
         addresses: where the calls of a tier are sent, or were; the environment says so of a tier
             that is not among them.
         deadline_s: on the monotonic clock, after which no call starts.
+        test_s: of the time before it, what is kept for the held-out test.
+        cut_short: in a replay, which purchases of the run were cut short.
         retry_before: see ``Account``.
     """
 
@@ -90,7 +100,9 @@ class Searches:
     studied: Studied = Studied({})
     addresses: Mapping[str, str] = field(default_factory=dict)
     deadline_s: float | None = None
+    test_s: float = 0.0
     retry_before: int = 0
+    cut_short: CutShort = CutShort({})
 
     def address(self, tier: Tier) -> str:
         """``Request.address`` of the tier's requests."""
@@ -109,6 +121,7 @@ class Searched(NamedTuple):
     remarks: tuple[str, ...] = ()
     metered: Usage | None = None
     judge: JudgeSummary | None = None
+    cut_short: tuple[CutPurchase, ...] = ()
 
 
 def search_tier(
@@ -137,6 +150,7 @@ def _on_a_provider(
         job.seed,
         share_of(job, tier, prepared.tiers),
         deadline_s=searches.deadline_s,
+        test_s=searches.test_s,
         max_outage_s=job.max_outage_s,
         retry_before=searches.retry_before,
     )
@@ -164,6 +178,7 @@ def _on_a_provider(
             library=library,
             judging=_judging(searches, stack, replace(account, tier=tier.name)),
             verifier=_verifier(searches, stack),
+            replayed=searches.cut_short.tiers.get(tier.name, ()),
         )
         search_size, rounds = searches.search_size, None
         if searches.proposals is not None:
@@ -189,7 +204,7 @@ def _on_a_provider(
         found = search(problem, buyer, searches.listener, rounds)
         judge = None
         if buyer.judging is not None:
-            buyer.judging.check_drift()
+            buyer.check_drift(buyer.judging)
             judge = buyer.judging.summary(pool.bought(searches.run, tier.name).get(JUDGE, Usage()))
             buyer.used |= buyer.judging.used
         remarks = (*buyer.remarks, *(remarks_on_judge(judge) if judge else ()))
@@ -198,7 +213,8 @@ def _on_a_provider(
                 f"{judge.model} both scores the answers and chooses among them in "
                 "judged_best_of_n, whose scores are too good for that: let another model choose",
             )
-        return Searched(found, pool.sha256(buyer.used), remarks, judge=judge)
+        cut_short = tuple(buyer.cut_short)
+        return Searched(found, pool.sha256(buyer.used), remarks, judge=judge, cut_short=cut_short)
 
 
 def _judging(searches: Searches, stack: ExitStack, account: Account) -> Judging | None:

@@ -12,7 +12,7 @@ from time import monotonic
 
 from tierwise.errors import InputError, TierwiseError
 from tierwise.pool import Billed, Remarked, SamplePool
-from tierwise.pool.run_dir import RunDir, held
+from tierwise.pool.run_dir import CUT_SHORT, RunDir, held
 from tierwise.pool.supervision import INTERRUPTION
 from tierwise.proposals import PromptProposer, TaskProposer
 from tierwise.runs.artifacts import Origin, RunResults, write_results
@@ -22,12 +22,17 @@ from tierwise.runs.run_proposals import RunProposals, proposer_of
 from tierwise.runs.tiers import Searched, Searches, search_tier
 from tierwise.schema import Job, LoadedTask, Usage
 from tierwise.schema.policy_file import PolicyFile
-from tierwise.schema.result import JudgeSummary, Summary
+from tierwise.schema.result import CutShort, JudgeSummary, Summary
+from tierwise.search.budget import TEST_PART
 from tierwise.search.events import Event, Finished, Listener
 from tierwise.search.gates import passed
 from tierwise.search.problem import EscalationTarget, SearchSize
 from tierwise.search.tier import TierResult, escalation_target
 from tierwise.tasks.code_tests import check_allowed
+
+LEAST_TEST_S, MOST_TEST_PART = 5.0, 1 / 2
+"""Seconds that are kept for the held-out test at least, within this part of a tier's time: calls of
+the search that are under way when its own time is up take from them, and the choice of a policy."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def _run(
     seconds = prepared.job.budget.seconds
     deadline_s = None if seconds is None else monotonic() + seconds
     with SamplePool.open(run.pool, read_only=replaying) as pool:
-        proposals = _proposals(prepared, run, pool, proposer, replaying=replaying)
+        proposals = _proposals(prepared, run, pool, proposer, deadline_s, replaying=replaying)
         if proposals is not None:
             proposals.first()  # the same for all tiers, so before they go on side by side
         searches = Searches(
@@ -133,6 +138,7 @@ def _run(
             addresses=run.addresses,
             studied=run.studied,
             deadline_s=deadline_s,
+            cut_short=run.cut_short if replaying else CutShort({}),
             retry_before=pool.last_purchase() if retry_failed else 0,
         )
         for text in prepared.remarks:
@@ -164,6 +170,9 @@ def _run(
         proposed = None if proposals is None else proposals.summary()
     remarks = {name: (*prepared.remarks, *searched[name].remarks) for name in found}
     judges = {name: judge for name in found if (judge := searched[name].judge) is not None}
+    if not replaying:
+        cut_short = {name: of.cut_short for name, of in searched.items() if of.cut_short}
+        run.write_json(CUT_SHORT, CutShort(cut_short))
     results = RunResults(
         found, _gates(found, judges), origins, billed, failed, proposed, remarks, judges
     )
@@ -176,6 +185,7 @@ def _proposals(
     run: RunDir,
     pool: SamplePool,
     proposer: PromptProposer | None,
+    deadline_s: float | None,
     *,
     replaying: bool,
 ) -> RunProposals | None:
@@ -184,14 +194,15 @@ def _proposals(
         return None
     loaded = prepared.loaded
     proposer = proposer or TaskProposer(loaded.task, prepared.baseline, loaded.prompts)
-    return RunProposals(run, pool, prepared.job, proposer, replaying)
+    return RunProposals(run, pool, prepared.job, proposer, replaying, deadline_s)
 
 
 def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, TierwiseError]]:
     """The search of every tier, a thread each; those that failed do not stop the others.
 
     Tiers that may escalate come after their targets, the strongest first and one by one: two that
-    buy the same samples of a third at once would pay for them twice.
+    buy the same samples of a third at once would pay for them twice. Of the job's time, those that
+    follow one another have equal parts, and each keeps a part of its own for the test.
     """
     stop, listener = threading.Event(), searches.listener
 
@@ -207,9 +218,10 @@ def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, Ti
     alone = [name for name in tiers if not job.escalation_targets(name)]
     in_turn = [[name] for name in reversed(list(tiers)) if job.escalation_targets(name)]
     with ThreadPoolExecutor(len(tiers)) as threads:
-        for together in (alone, *in_turn):
+        for at, together in enumerate((alone, *in_turn)):
+            timed = _timed(searches, len(in_turn) - at)
             waiting = {
-                threads.submit(search_tier, searches, name, _targets(job, name, searched)): name
+                threads.submit(search_tier, timed, name, _targets(job, name, searched)): name
                 for name in together
             }
             try:
@@ -227,6 +239,16 @@ def _side_by_side(searches: Searches) -> tuple[dict[str, Searched], dict[str, Ti
                     INTERRUPTION.ask()
                 raise
     return searched, {name: failed[name] for name in tiers if name in failed}
+
+
+def _timed(searches: Searches, after: int) -> Searches:
+    """With its part of the time, where ``after`` further searches follow."""
+    if searches.deadline_s is None:
+        return searches
+    left = max(0.0, searches.deadline_s - monotonic())
+    own = left / (1 + after)
+    test_s = min(max(own * TEST_PART, LEAST_TEST_S), own * MOST_TEST_PART)
+    return replace(searches, deadline_s=searches.deadline_s - left + own, test_s=test_s)
 
 
 def _targets(job: Job, name: str, searched: Mapping[str, Searched]) -> list[EscalationTarget]:

@@ -34,7 +34,7 @@ Bounds = tuple[float | None, float | None]
 """Both ends of an interval; None where the items are too few for one."""
 
 GateName = Literal["passed", "not passed", "not tested"]
-"""Not tested: of a point beside the job's own, of which no held-out samples were bought."""
+"""Not tested: no held-out samples of it were bought; mostly of a point beside the job's own."""
 
 Split = Literal["validation", "test"]
 
@@ -486,7 +486,12 @@ class ProposalRound(Strict):
 
 
 EndReason = Literal[
-    "no_affordable_call", "recording_exhausted", "no_expected_gain", "deadline", "search_complete"
+    "no_affordable_call",
+    "recording_exhausted",
+    "no_expected_gain",
+    "deadline",
+    "provider_ended",
+    "search_complete",
 ]
 
 
@@ -498,8 +503,8 @@ class SearchEnd(Strict):
         reason: no_affordable_call: what is left of the budget buys none that would be used (money
             for the held-out test counts as used); recording_exhausted: all that is recorded was
             looked at; no_expected_gain: further samples would add less than `EXPECTED_GAIN` of
-            score; deadline: the job's seconds; search_complete: all items and samples of the
-            search's size are there.
+            score; deadline: the job's seconds; provider_ended: it failed for good, or was out for
+            too long; search_complete: all items and samples of the search's size are there.
         expected_gain: of score, that knowing all policies exactly would add to the choice; None
             where it was not estimated.
         said: the same as a sentence.
@@ -699,6 +704,11 @@ class TierSummary(Strict):
         return self.gate == "passed"
 
     @property
+    def provider_ended(self) -> bool:
+        """Whether its provider failed for good while it was searched."""
+        return self.end.reason == "provider_ended"
+
+    @property
     def exports_chosen(self) -> bool:
         """Whether the job's operating point is exported; else the baseline is.
 
@@ -815,6 +825,32 @@ class Studied(Strict):
     """`studied.json`, by tier."""
 
     tiers: Mapping[str, StudiedTier]
+
+
+@dataclass(frozen=True)
+class CutPurchase(Strict):
+    """A purchase of a search that a limit cut short: what of it was there when the search went on.
+
+    A replay cannot see that in the pool, to which more may have come since.
+
+    Attributes:
+        number: of the purchase, in the order in which the search made them.
+        short: the limit: usd, calls, tokens, seconds or provider.
+        said: what a provider that ended failed with.
+        counts: item -> samples of each variant and node that were there, in the table's order.
+    """
+
+    number: int
+    short: str
+    said: str
+    counts: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class CutShort(Strict):
+    """`cut_short.json`: the purchases of each tier's search that were cut short."""
+
+    tiers: Mapping[str, tuple[CutPurchase, ...]]
 
 
 # --- trials.csv --------------------------------------------------------------------------------

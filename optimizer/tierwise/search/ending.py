@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tierwise.evaluation import Evaluation, SampleTable
+from tierwise.pool import PROVIDER_ENDED
 from tierwise.schema import UsageLimits
 from tierwise.schema.result import Headroom, SearchEnd
 from tierwise.search.selection import Utility
@@ -83,13 +84,25 @@ def search_end(
     Args:
         complete: all items and samples that its size allows are there.
         recorded: of some variant there is no further sample.
-        short: the limit that ended a purchase, if one did.
+        short: what cut a purchase short, if one was.
         left: of the budget, what the test does not need.
     """
     points = f"{100 * gain:.1f}".removeprefix("0")
     if short == "seconds":
         return SearchEnd(
-            "deadline", gain, f"The job's time was up; more samples may add {points} points."
+            "deadline",
+            gain,
+            "The job's time ended while it searched, and it was chosen by the samples that were "
+            f"there: more may add {points} points; the same command with more --seconds buys them, "
+            "and nothing twice.",
+        )
+    if short == PROVIDER_ENDED:
+        return SearchEnd(
+            "provider_ended",
+            gain,
+            "The provider failed for good while the tier was searched, and it was chosen by the "
+            f"samples that were there: more may add {points} points; the same command buys them "
+            "once it answers, and nothing twice.",
         )
     if gain < EXPECTED_GAIN:
         said = "No more was bought: further samples may add less than .1 points."

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tierwise.errors import BudgetError
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable, replay_table
+from tierwise.pool import CutShortError
 from tierwise.schema import Policy, Recipe, StrategySpec, Usage, Variant, uniform
 from tierwise.search.budget import largest
 from tierwise.search.gates import Comparison, compare
 from tierwise.search.problem import TierProblem, keeps_to_itself
-from tierwise.search.samples import play, samples_needed
+from tierwise.search.samples import play, samples_needed, whole_part
 from tierwise.search.selection import Selection
 from tierwise.search.space import SINGLE, recipe_grid
 from tierwise.search.stages import Explored
@@ -29,6 +29,14 @@ from tierwise.stats.intervals import Floats
 LEAST_SAMPLES = 4
 """Samples an item of a one-sample policy where they are free: several, to see past its noise."""
 
+LEAST_COMPARED = 2
+"""Test items without which nothing is compared."""
+
+FIRST_TESTED = 16
+"""Test items that are answered first, where the time may end."""
+
+NO_ITEMS = np.array([], dtype=np.intp)
+
 
 @dataclass(frozen=True)
 class HeldOutTest:
@@ -36,7 +44,8 @@ class HeldOutTest:
 
     Attributes:
         evaluations: policy -> its evaluation on ``table``, the test items: the baseline and the
-            chosen policy, and all those of ``validated`` where samples are free.
+            chosen policy, and all those of ``validated`` where samples are free; none where no test
+            items could be bought.
         comparisons: operating point whose policy was tested -> its comparison with the baseline.
         ablation_steps: the ablation's policies by name.
         beside: with escalation targets, what an escalating policy is compared with, by name.
@@ -58,8 +67,9 @@ class HeldOutTest:
 def test(explored: Explored, selected: Selection) -> HeldOutTest:
     """Judge the chosen policy and the baseline on held-out items; the rest on validation items.
 
+    Nothing is compared where the budget, the time or the provider left fewer than two test items.
+
     Raises:
-        BudgetError: the budget left too few test items.
         ProviderError: too few test items have their samples.
     """
     problem, last, baseline = explored.problem, explored.study, selected.baseline.policy
@@ -113,20 +123,28 @@ def _on_test_items(
         policies = list(named)
     wanted = samples_needed(policies, LEAST_SAMPLES if samples.free else 1)
     if samples.free or any(variant.path for variant in wanted):
-        table = samples.table(items, wanted, "test")
+        try:
+            table = samples.table(items, wanted, "test")
+        except CutShortError as cut:
+            table = whole_part(cut.table, ())
+        if table.n_items < LEAST_COMPARED:
+            return table.rows(NO_ITEMS), {}
         judge = problem.evaluator(table, exact=False)
         return table, {policy: judge.evaluate(policy) for policy in policies}
-    table = play(samples, policies, items, "test")
+    # Where the time may end, few items with all that they ask for, then more: the rounds of an item
+    # follow one another, and those that ask for more of them are the harder ones.
+    n, short = len(items) if problem.cap.seconds is None else FIRST_TESTED, ""
+    while True:
+        table, short = play(samples, policies, items[:n], "test")
+        if short or n >= len(items):
+            break
+        n *= 2
     # Models that answer in chunks are refused a chunk that does not fit: fewer items may.
-    while table.n_items < 2 < len(items):
+    while short and table.n_items < LEAST_COMPARED < len(items):
         items = items[: len(items) // 2]
-        table = play(samples, policies, items, "test")
-    if table.n_items < 2:
-        raise BudgetError(
-            f"tier {problem.tier.name!r}: the budget has no money left for test items; raise it "
-            "and "
-            "run the same command: nothing is bought twice"
-        )
+        table, short = play(samples, policies, items, "test")
+    if table.n_items < LEAST_COMPARED:
+        return table.rows(NO_ITEMS), {}
     return table, {policy: replay_table(policy, table) for policy in policies}
 
 

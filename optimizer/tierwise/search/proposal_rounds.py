@@ -20,6 +20,7 @@ import numpy as np
 
 from tierwise.errors import BudgetError, ProviderError, UnsupportedError
 from tierwise.llm.models import temperatures_of
+from tierwise.pool import CutShortError
 from tierwise.proposals import (
     CandidateRegistry,
     Demonstration,
@@ -220,6 +221,8 @@ class Start:
         except ProviderError as error:
             registry.refuse(prompt.origin, f"its calls failed: {error}")
             return False
+        except CutShortError:  # nothing is known of it: the search says what is to be done
+            pass
         return True
 
     def _bootstrapped(self, registry: CandidateRegistry) -> list[PromptTemplate]:
@@ -250,7 +253,8 @@ class Start:
         task = self.samples.task
         items = task.splits["train"][: self.train_items]
         variant = self._variant(self.baseline, mode)
-        with contextlib.suppress(ProviderError):  # too few calls arrived: what did is there
+        # Too few calls arrived, or the budget ended: what is there is there.
+        with contextlib.suppress(ProviderError, CutShortError):
             self.samples.table(items, {variant: 1}, STAGE)
         texts: Sequence[list[str]] = self.samples.texts(variant, items, 1)
         return [
@@ -340,11 +344,14 @@ class Rounds:
         for round_ in range(2, self.source.spec.rounds + 1):
             listener(Started(self.samples.tier.name, f"round {round_}"))
             explored.study.evaluator.forget()
+            explored.samples.short = ""
             try:
                 wider, made = self._asked(round_, explored)
                 if wider is not None:
                     front = [judged.proposal for judged in explored.study.front()]
                     again = explore(wider, explored.samples, listener, front)
+                    if short := explored.samples.short:
+                        raise BudgetError(f"it ended ({short}) in round {round_}")
                     made = self._judged(made, again)
                     if made.ended != CLOSED:
                         explored = again

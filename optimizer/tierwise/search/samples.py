@@ -7,14 +7,15 @@ set of policies may ask for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from tierwise.difficulty import signal, turn_of
 from tierwise.episode import strategies_of
-from tierwise.evaluation import SampleTable, samples_asked
-from tierwise.pool import even
+from tierwise.evaluation import SampleTable, VariantTable, samples_asked
+from tierwise.pool import CutShortError, even
 from tierwise.schema import ANSWER, Policy, Tier, Usage, Variant
 from tierwise.schema.space import Range, SearchSpace
 from tierwise.schema.turns import ROOT
@@ -42,7 +43,11 @@ class Samples(Protocol):
     def table(
         self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
     ) -> SampleTable:
-        """The items that have ``n_samples[variant]`` samples of every variant."""
+        """The items that have ``n_samples[variant]`` samples of every variant.
+
+        Raises:
+            CutShortError: a limit left some without them.
+        """
         ...
 
     def asked(
@@ -142,7 +147,7 @@ class SampleLedger:
         self._there = {variant: dict(of) for variant, of in (there or {}).items()}
         self.spent = Usage()
         self.short = ""
-        """The limit that ended the last purchase that one ended."""
+        """What cut the last purchase short that was cut short."""
 
     def most(self, variant: Variant) -> int:
         """See ``Samples``."""
@@ -161,7 +166,12 @@ class SampleLedger:
         self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
     ) -> SampleTable:
         """See ``Samples``."""
-        table = self._samples.table(items, n_samples, stage)
+        try:
+            table = self._samples.table(items, n_samples, stage)
+        except CutShortError as cut:
+            self.short = cut.short
+            self._count(cut.table)
+            raise
         self._count(table)
         return table
 
@@ -196,15 +206,35 @@ class SampleLedger:
                 self.spent += self._judging * (n - first)
 
 
+def whole_part(table: SampleTable, before: Sequence[str]) -> SampleTable:
+    """Of a table with gaps, the items that have everything, where these are as many as ``before``.
+
+    Else the items ``before``, with the samples of each variant that all of them have.
+    """
+    place = {item: i for i, item in enumerate(table.item_ids)}
+    known = np.array([place[item] for item in before if item in place], dtype=np.intp)
+    complete = np.flatnonzero(table.complete)
+    if len(complete) >= len(known):
+        return table.rows(complete)
+    table = table.rows(known)
+
+    def clipped(of: Mapping[Variant, VariantTable]) -> dict[Variant, VariantTable]:
+        depths = {variant: int(rows.present.min()) for variant, rows in of.items()}
+        return {v: rows.columns(np.arange(depths[v])) for v, rows in of.items() if depths[v]}
+
+    return replace(table, variants=clipped(table.variants), nodes=clipped(table.nodes))
+
+
 def play(
     samples: Samples, policies: Sequence[Policy], items: Sequence[Item], stage: str
-) -> SampleTable:
+) -> tuple[SampleTable, str]:
     """The samples that ``policies`` ask for on ``items``, and no others, in stored order.
 
     Each policy answers each item as serving would: what it asks for next depends on the answers so
     far, and is bought for all items together, round by round. An item of which a sample cannot be
     had is left out; where the budget ended, so are all items behind the first that it cut short:
     those that ask for more samples are the harder ones. For policies whose samples follow no other.
+    What ended it is returned too.
     """
     strategies = [strategies_of(policy) for policy in policies]
     table = SampleTable(tuple(i.id for i in items), tuple(i.inputs for i in items), {})
@@ -228,8 +258,8 @@ def play(
         table, short = samples.asked(items, wanted, stage)
     if short:
         waiting = [i for i in waiting if not _answered(policies, strategies, table, i)]
-        return table.rows(np.arange(min(waiting, default=len(items))))
-    return table.rows(np.setdiff1d(np.arange(len(items)), waiting))
+        return table.rows(np.arange(min(waiting, default=len(items)))), short
+    return table.rows(np.setdiff1d(np.arange(len(items)), waiting)), ""
 
 
 def _answered(

@@ -17,10 +17,12 @@ import numpy as np
 
 from tierwise.difficulty import SignalFit
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
+from tierwise.pool import FEWEST_ITEMS, CutShortError
 from tierwise.schema import Difficulty, Tier, Usage, UsageLimits, Variant, uniform
 from tierwise.schema.result import Headroom, Proposal, SearchEnd
 from tierwise.search.allocation import allocate, cascades
 from tierwise.search.budget import (
+    LEAST_ITEMS,
     LEAST_TO_SEE,
     MOST_TO_SEE,
     Deepening,
@@ -39,6 +41,7 @@ from tierwise.search.samples import (
     SampleLedger,
     most_samples,
     samples_needed,
+    whole_part,
     with_nodes,
 )
 from tierwise.search.selection import Candidate, Selection, price_aim, select_points
@@ -52,6 +55,9 @@ WARM_STARTS = 24
 
 LEADING = 8
 """Policies of the race, the best first, whose variants and samples the study has in any case."""
+
+HASTE = 4
+"""Part of the trials that are made where the time ended before them."""
 
 FIT_PART = 0.15
 """Of what is left after the screening, that the samples for fitted signals may cost."""
@@ -118,15 +124,20 @@ def explore(
 ) -> Explored:
     """Look for policies on the validation split; ``known`` are an earlier study's, judged again.
 
+    Where the budget, the time or the provider ends while a stage buys, it goes by what is there.
+
     Raises:
-        BudgetError: the budget does not pay for the smallest search.
-        ProviderError: the provider failed for good.
+        BudgetError: the budget does not pay for the smallest search, or ended before it was there.
+        ProviderError: the provider failed for good before that.
     """
     listener(Started(problem.tier.name, "screen"))
     explored = screen(problem, samples)
     for at in range(1, len(explored.plan.variants_by_iteration) - 1):
         listener(Started(problem.tier.name, explored.plan.stage_name(at)))
         explored = halve(explored, at)
+    if samples.short == "seconds":  # what is left of the time is the test's
+        problem = explored.problem
+        explored = replace(explored, problem=replace(problem, trials=problem.trials // HASTE))
     explored = fit(pass_gate(explored))
     listener(Started(problem.tier.name, "race"))
     explored = race(explored, listener, known)
@@ -144,6 +155,7 @@ def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
 
     Raises:
         BudgetError: the budget does not pay for the smallest search; before the first sample.
+        TierwiseError: what cut the purchase short, where it left less than that.
     """
     space, variants = problem.space, problem.variants.candidates
     n_samples = min(most_samples(space), max(samples.most(variant) for variant in variants))
@@ -152,14 +164,20 @@ def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
     plan = HalvingPlan(size, counts, problem.assumed, problem.cap, samples.free)
     left = checked(plan, problem.tier.name).for_search - samples.spent
     iteration = plan.iteration(0, len(variants), Iteration(0, 0, 0), left)
-    variants = by_turns(variants, problem.variants.baseline, iteration.variants)
-    wanted = with_nodes(variants, iteration.samples, space, SCREENED_CHAINS)
+    in_turn = by_turns(variants, problem.variants.baseline)[: iteration.variants]
+    variants = tuple(variant for variant in variants if variant in in_turn)
+    wanted = with_nodes(in_turn, iteration.samples, space, SCREENED_CHAINS)
     asked = (variant for of in problem.variants.asking.values() for variant in of)
     wanted |= dict.fromkeys(asked, ASK_SAMPLES)
-    table = samples.table(problem.items("validation")[: iteration.items], wanted, "screen")
+    try:
+        table = samples.table(problem.items("validation")[: iteration.items], wanted, "screen")
+    except CutShortError as cut:
+        table = _screened_in_part(cut, in_turn)
+        variants = tuple(variant for variant in variants if variant in table.variants)
     plan = replace(plan, cost=measured_cost(table, problem.tier, problem.assumed))
     samples.set_aside(plan.test_row(plan.test_items).usage(plan.cost))
-    told = best_way_to_ask(table, problem.variants.asking)
+    asking = problem.variants.asking.items()
+    told = best_way_to_ask(table, {k: [v for v in of if v in table.nodes] for k, of in asking})
     size = replace(size, screen_items=iteration.items)
     problem = replace(problem, search_size=size, ready_signals=told)
     found = headroom(table)
@@ -167,18 +185,49 @@ def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
     return Explored(problem, samples, plan, one, table, table, n_samples, variants, found)
 
 
-def by_turns(variants: Sequence[Variant], baseline: Variant, n: int) -> tuple[Variant, ...]:
-    """``n`` variants, the baseline's first: one of each prompt, then a second one of each, and
-    on."""
-    if n >= len(variants):
-        return tuple(variants)
+def _screened_in_part(cut: CutShortError, in_turn: Sequence[Variant]) -> SampleTable:
+    """As many variants as have enough items in common, those first whose turn is first.
+
+    Raises:
+        TierwiseError: not even the baseline and one other have; what cut the purchase short.
+    """
+    table = cut.table
+    has = {variant: rows.complete for variant, rows in table.everything.items()}
+    for k in range(len(in_turn), 1, -1):
+        own = [variant for variant in has if variant.root in in_turn[:k]]
+        common = np.logical_and.reduce([has[variant] for variant in own])
+        enough = LEAST_ITEMS if k > 2 else FEWEST_ITEMS
+        if common.sum() >= max(min(enough, table.n_items), 1):
+            kept_nodes = [v for v in table.nodes if v in own or (has[v] | ~common).all()]
+            table = table.rows(np.flatnonzero(common))
+            return replace(
+                table,
+                variants={v: rows for v, rows in table.variants.items() if v in own},
+                nodes={v: table.nodes[v] for v in kept_nodes if v in own or not v.path},
+            )
+    raise cut.error
+
+
+def _bought(
+    explored: Explored, n_items: int, n_samples: Mapping[Variant, int], stage: str
+) -> SampleTable:
+    """So many samples of so many validation items; where that was cut short, at least the samples
+    that the stage before had."""
+    try:
+        items = explored.problem.items("validation")[:n_items]
+        return explored.samples.table(items, n_samples, stage)
+    except CutShortError as cut:
+        return whole_part(cut.table, explored.table.item_ids)
+
+
+def by_turns(variants: Sequence[Variant], baseline: Variant) -> tuple[Variant, ...]:
+    """The variants, the baseline's first: one of each prompt, then a second one of each, and on."""
     place: dict[Variant, tuple[int, int]] = {}
     seen: dict[str, int] = {}
     for i, variant in enumerate(sorted(variants, key=lambda v: v != baseline)):
         place[variant] = seen.get(variant.prompt, 0), i
         seen[variant.prompt] = seen.get(variant.prompt, 0) + 1
-    chosen = set(sorted(variants, key=lambda v: place[v])[:n])
-    return tuple(variant for variant in variants if variant in chosen)
+    return tuple(sorted(variants, key=lambda v: place[v]))
 
 
 def halve(explored: Explored, at: int) -> Explored:
@@ -190,8 +239,7 @@ def halve(explored: Explored, at: int) -> Explored:
     iteration = plan.iteration(at, len(variants), have, explored.left)
     n_samples = with_nodes(variants, iteration.samples, problem.space, SCREENED_CHAINS)
     n_samples |= asked_of(problem.ready_signals)
-    items = problem.items("validation")[: iteration.items]
-    table = explored.samples.table(items, n_samples, plan.stage_name(at))
+    table = _bought(explored, iteration.items, n_samples, plan.stage_name(at))
     return replace(explored, table=table, variants=variants)
 
 
@@ -278,9 +326,7 @@ def _gate_decision(explored: Explored) -> GateDecision:
         return found
     n_samples = max(have.values())
     wanted = with_nodes(explored.variants, n_samples, problem.space, SCREENED_CHAINS)
-    return decision(
-        explored.samples.table(problem.items("validation")[:items], wanted, "compute gate")
-    )
+    return decision(_bought(explored, items, wanted, "compute gate"))
 
 
 # Fit: signals with ``fit`` learn on the train split when thinking pays
@@ -299,8 +345,11 @@ def fit(explored: Explored) -> Explored:
         return explored
     alive = [row for row in explored.screened if row.variant in explored.variants]
     compared = _compared(alive)
-    fits = fit_signals(problem, explored.samples, *compared) if compared else {}
-    if not fits or compared is None:
+    try:
+        fits = fit_signals(problem, explored.samples, *compared) if compared else {}
+    except CutShortError:
+        fits = {}
+    if not fits:
         return explored
     ways = {kind: tuple(one.difficulty for one in found) for kind, found in fits.items()}
     return replace(
@@ -355,7 +404,9 @@ def race(explored: Explored, listener: Listener, known: Sequence[Proposal] = ())
         explored, order, (least, as_many), part, "race", variants_first=True, enough=there
     )
     variants = tuple(v for v in variants if v in table.variants)
-    explored = replace(explored, variants=variants)
+    if any(variant not in table.variants for variant in problem.escalated_to):  # cut short
+        problem = replace(problem, targets=())
+    explored = replace(explored, problem=problem, variants=variants)
     study_round = _opened(problem, table, variants, problem.study_rounds + 1)
     _judge(problem, study_round, problem.trials // 3, listener, known)
     study_round.evaluator.forget()
@@ -482,7 +533,7 @@ def _deepened(
     for variant, n in problem.escalated_to.items():
         n_samples |= with_nodes((variant,), min(n, most_samples(space)), space)
     n_samples |= asked_of(problem.ready_signals)
-    return explored.samples.table(problem.items("validation")[:n_items], n_samples, stage)
+    return _bought(explored, n_items, n_samples, stage)
 
 
 def _of_targets(explored: Explored, n_items: int) -> Usage:

@@ -63,9 +63,15 @@ class TierResult:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """That the job's own bound is out of reach, and what so few items can show."""
+        """That the job's own bound is out of reach, and what so few items can show, or none."""
         choice = self.points[self.chosen]
         said = [out_of_reach(choice, self.problem.operating_point)]
+        if not self.held_out.comparisons:
+            said.append(
+                "no held-out items could be bought, so nothing is proven: what is said of policies "
+                "is by validation items, cross-fitted; the same command with more money or time "
+                "goes on, and buys nothing twice"
+            )
         items = self.study_table.n_items + self.held_out.table.n_items
         compared = self.held_out.comparisons.get(self.chosen)
         if items < SMALL_TASK and compared is not None and choice.policy != self.baseline:
