@@ -335,11 +335,16 @@ def compare_runs(*runs: Run | Path | str, sections: Sequence[str] = ()) -> Compa
 
 
 def _verdict(tier: TierSummary) -> str:
-    from tierwise.report.text import beside
+    from tierwise.report.text import beside, point_bounds, points
 
     before = beside(f"{tier.baseline.score:.3f}", tier.baseline.failed)
     after = beside(f"{tier.exported.score:.3f}", tier.exported.failed)
-    return f"{before} → {after} at {_cost(tier)} of the cost (gate {tier.gate})"
+    found = tier.operating_points[tier.operating_point].against_baseline
+    gain = f"{points(found.score_difference)} {point_bounds(found.score_difference_ci95)} points, "
+    return (
+        f"{before} → {after} ({gain if tier.exports_chosen else ''}{_cost(tier)} of the cost, "
+        f"gate {tier.gate})"
+    )
 
 
 def _cost(tier: TierSummary) -> str:
