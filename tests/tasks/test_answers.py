@@ -9,90 +9,167 @@ from hypothesis import strategies as st
 from tierwise.errors import InputError
 from tierwise.tasks import NORMALISERS, AnswerSpec
 
+FORMS = {
+    "number": {
+        "1,000": "1000",
+        "1000.": "1000",
+        "1000.0": "1000",
+        "1_000": "1000",
+        "+7": "7",
+        "007": "7",
+        "-0": "0",
+        "-0.0": "0",
+        "0.0": "0",
+        "0.50": "0.5",
+        ".5": "0.5",
+        "$1,234.50": "1234.5",
+        "12%": "12",
+        "12%.": "12",
+        "$ 5.": "5",
+        " 3 ": "3",
+        "1e3": "1000",
+        "1E-3": "0.001",
+        "-12": "-12",
+        "": None,
+        "seven": None,
+        "nan": None,
+        "Infinity": None,
+        "1e999": None,
+        "--3": None,
+        "3 apples": "3",
+        "12 square feet": "12",
+        "5 km/h": "5",
+        "40km": "40",
+        "3 m²": "3",
+        "$5": "5",
+        "-$5": "-5",
+        "$-5": "-5",
+        "- $5.50": "-5.5",
+        "−7": "-7",
+        r"\$1,200": "1200",
+        "US$ 30": "30",
+        "30 USD": "30",
+        "USD 30": "30",
+        "€1,5": None,
+        "18$": "18",
+        "12 percent": "12",
+        "12 %": "12",
+        r"12\%": "12",
+        "$18$": "18",
+        "1 000": "1000",
+        "1\u202f234\u202f567": "1234567",
+        "1,00,000": "100000",
+        "10,00": None,
+        "1.000,50": None,
+        "1,2,3": None,
+        "3 million": "3000000",
+        "2.5 billion dollars": "2500000000",
+        "2 dozen eggs": "2",
+        "3 or 4": None,
+        "3 to": None,
+        "3 and a half": None,
+        "5x": None,
+        "-$-5": None,
+        "3 2": None,
+        "12/4": "3",
+        "1/3": "1/3",
+        "-3 1/2 cups": "-3.5",
+        "1/0": None,
+        "1/2/2024": None,
+        "= 12": "12",
+        "**12**": "12",
+        "12.50 dollars.": "12.5",
+    },
+    "integer": {"1,000": "1000", "7.0": "7", "7.": "7", "-0": "0", "7.5": None, "x": None},
+    "choice": {
+        "b": "B",
+        "(C)": "C",
+        "d.": "D",
+        " a) ": "A",
+        "**B**": "B",
+        "AB": None,
+        "": None,
+        "1": None,
+        "B. Paris": "B",
+        "(B) Paris": "B",
+        "b: Paris": "B",
+        "**B)** Paris": "B",
+        "The answer is (J).": "J",
+        "option d": "D",
+        "answer: C": "C",
+        "A dog": None,
+        "Paris": None,
+        "B or C": None,
+        "é": None,
+    },
+    "text": {
+        "  New\n York. ": "new york",
+        '"Paris".': "paris",
+        "`x`.": "x",
+        "STRASSE": "strasse",
+        "Straße": "strasse",
+        "Ｐａｒｉｓ": "paris",
+        "ﬁsh": "fish",
+        "“Paris”": "paris",
+        "Cafe\u0301!": "café",
+        r"\text{Paris}": "paris",
+        r"$\boxed{\text{Paris}}$": "paris",
+        "Paris</answer>": "paris",
+        "Paris<|im_end|>": "paris",
+        "x²": "x²",
+        "<b>x</b>": "<b>x</b>",
+        "": None,
+        " . ": None,
+    },
+    "option": {
+        "(A)": "A",
+        "a": "A",
+        "(b) the dog": "B",
+        "Valid.": "valid",
+        "A dog": "a dog",
+        "the answer is (C).": "C",
+        "] ) }": "] ) }",
+    },
+    "yes_no": {
+        "Yes.": "yes",
+        "true": "yes",
+        "**No**, since": "no",
+        "False": "no",
+        "maybe": None,
+        "": None,
+        "nobody": None,
+    },
+    "latex": {
+        r"\dfrac{3}{6}": "1/2",
+        "0.5": "1/2",
+        r"\frac12": "1/2",
+        "-1/2": "-1/2",
+        r"-\frac{1}{2}": "-1/2",
+        r"\frac{-1}{2}": "-1/2",
+        "$1{,}000$": "1000",
+        "1,000": "1000",
+        r"\boxed{42}": "42",
+        r"x = 5": "5",
+        r"90^\circ": "90",
+        r"12\text{ cm}": "12",
+        r"\text{Evelyn}": "Evelyn",
+        r"\left( 3, \frac{\pi}{2} \right)": r"(3,\frac{\pi}{2})",
+        r"2\sqrt2": r"2\sqrt{2}",
+        r"50\%": "50",
+        r"\(7\)": "7",
+        "1/0": "1/0",
+        "": None,
+        "(x+1)^2": "(x+1)^2",
+    },
+}
+"""Rule -> what people and models write -> its canonical form, None where it cannot be read."""
+
 
 @pytest.mark.parametrize(
-    ("raw", "canonical"),
-    [
-        ("1,000", "1000"),
-        ("1000.", "1000"),
-        ("1000.0", "1000"),
-        ("1_000", "1000"),
-        ("+7", "7"),
-        ("007", "7"),
-        ("-0", "0"),
-        ("-0.0", "0"),
-        ("0.0", "0"),
-        ("0.50", "0.5"),
-        (".5", "0.5"),
-        ("$1,234.50", "1234.5"),
-        ("12%", "12"),
-        ("12%.", "12"),
-        ("$ 5.", "5"),
-        (" 3 ", "3"),
-        ("1e3", "1000"),
-        ("1E-3", "0.001"),
-        ("-12", "-12"),
-        ("", None),
-        ("seven", None),
-        ("nan", None),
-        ("Infinity", None),
-        ("1e999", None),
-        ("--3", None),
-    ],
+    ("rule", "raw"), [(rule, raw) for rule, forms in FORMS.items() for raw in forms]
 )
-def test_numbers(raw, canonical):
-    assert NORMALISERS["number"](raw) == canonical
-
-
-@pytest.mark.parametrize(
-    ("raw", "canonical"),
-    [("1,000", "1000"), ("7.0", "7"), ("7.", "7"), ("-0", "0"), ("7.5", None), ("x", None)],
-)
-def test_integers(raw, canonical):
-    assert NORMALISERS["integer"](raw) == canonical
-
-
-@pytest.mark.parametrize(
-    ("raw", "canonical"),
-    [
-        ("b", "B"),
-        ("(C)", "C"),
-        ("d.", "D"),
-        (" a) ", "A"),
-        ("**B**", "B"),
-        ("AB", None),
-        ("", None),
-        ("1", None),
-    ],
-)
-def test_choices(raw, canonical):
-    assert NORMALISERS["choice"](raw) == canonical
-
-
-@pytest.mark.parametrize(
-    ("raw", "canonical"),
-    [
-        ("  New\n York. ", "new york"),
-        ('"Paris".', "paris"),
-        ("`x`.", "x"),
-        ("STRASSE", "strasse"),
-        ("Straße", "strasse"),
-        ("Ｐａｒｉｓ", "paris"),
-        ("ﬁsh", "fish"),
-        ("“Paris”", "paris"),
-        ("Cafe\u0301!", "café"),
-        (r"\text{Paris}", "paris"),
-        (r"$\boxed{\text{Paris}}$", "paris"),
-        ("Paris</answer>", "paris"),
-        ("Paris<|im_end|>", "paris"),
-        ("x²", "x²"),
-        ("<b>x</b>", "<b>x</b>"),
-        ("", None),
-        (" . ", None),
-    ],
-)
-def test_text(raw, canonical):
-    assert NORMALISERS["text"](raw) == canonical
+def test_what_is_written_has_a_canonical_form(rule, raw):
+    assert NORMALISERS[rule](raw) == FORMS[rule][raw]
 
 
 def test_none_changes_nothing_and_nothing_is_no_answer():
@@ -166,3 +243,15 @@ def test_what_is_thought_is_no_answer():
     spec = AnswerSpec(r"answer: (\d+)", "last", "integer")
     assert spec.extract("<think>answer: 3? no</think>\nanswer: 4") == "4"
     assert spec.extract("<think>answer: 3</think>\nI cannot say") is None
+
+
+def test_gsm8k_takes_what_follows_the_mark():
+    spec = AnswerSpec(r"####\s*([^\n]+)", "last", "number")
+    assert spec.extract("She has 16 - 3 = 13.\n#### $1,300 dollars") == "1300"
+    assert spec.extract("13 ducks") is None
+
+
+def test_boxes_with_brackets_inside_are_found_in_linear_time():
+    boxed = r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
+    spec = AnswerSpec(boxed, "last", "latex")
+    assert spec.extract(r"so \boxed{1} or \boxed{\frac{3}{\sqrt{2}}}.") == r"\frac{3}{\sqrt{2}}"

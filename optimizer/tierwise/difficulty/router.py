@@ -23,8 +23,6 @@ from tierwise.errors import InputError, unknown_name
 from tierwise.schema import Weight
 from tierwise.strategies import Sample
 
-MOST_FEATURES = 50
-
 _Count = Callable[[str], float]
 
 

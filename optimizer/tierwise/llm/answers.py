@@ -22,17 +22,17 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from tierwise.llm.base import Call, Completion, Failure, Result
-from tierwise.llm.faults import Fault, brief, classify_answer
+from tierwise.llm.faults import Fault, brief, classify_answer, mapping_in
 from tierwise.llm.limits import prompt_tokens_bound
 from tierwise.tasks.tool_calls import read_tool_calls, tool_text
 
 LONGEST_ANSWER_BYTES = 32_000_000
+"""Bytes of one answer, unpacked: what a call for many samples with log-probabilities may take."""
 MOST_COMMAS, MOST_CONTAINERS = 1_200_000, 400_000
 """Of an answer: 64 samples of 2,048 tokens with log-probabilities have less of both."""
-"""Bytes of one answer, unpacked: what a call for many samples with log-probabilities may take."""
 LONGEST_TEXT = 4_000_000
 """Characters of one choice; a longer one is no answer."""
 MOST_COUNTED_TOKENS = 10**9
@@ -187,7 +187,7 @@ class AnswerReader:
     ) -> tuple[list[int], bool]:
         """Completion tokens of each choice, and whether they are estimated."""
         reported, least = usage.completion, [choice.least for choice in choices]
-        sizes = [len(c.said.encode("utf-8", "replace")) for c in choices]
+        sizes = [_size(c.said) for c in choices]
         n = len(choices)
         if n > 1 and reported and self._counts_one_choice(reported, choices, cap):
             self._remark(
@@ -216,8 +216,8 @@ class AnswerReader:
         if all(counted) and beside >= 0 and not usage.reasoning:  # ends of turn are alike
             return [a + b for a, b in zip(counted, _dealt(beside, [1] * n), strict=True)], False
         thought = min(reported, usage.reasoning)
-        thoughts = _dealt(thought, [len(c.thought.encode("utf-8", "replace")) for c in choices])
-        texts = [len(c.text.encode("utf-8", "replace")) for c in choices]
+        thoughts = _dealt(thought, [_size(c.thought) for c in choices])
+        texts = [_size(c.text) for c in choices]
         visible = _dealt(reported - thought, texts if thought else sizes)
         return [a + b for a, b in zip(thoughts, visible, strict=True)], False
 
@@ -244,18 +244,22 @@ class AnswerReader:
         return max((_by_counted(reported, choices, place, cap) for place in places), key=sum)
 
 
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
 def _may_have(choice: _Choice, tokens: int, cap: int) -> bool:
     """Whether a choice can have so many tokens."""
     if choice.logprobs and not choice.thought:
         return len(choice.logprobs) <= tokens <= len(choice.logprobs) + 2
     if choice.finish_reason == "length" and cap:
         return tokens == cap
-    return choice.least <= tokens <= len(choice.said.encode("utf-8", "replace")) + 2
+    return choice.least <= tokens <= _size(choice.said) + 2
 
 
 def _by_counted(reported: int, choices: Sequence[_Choice], counted: int, cap: int) -> list[int]:
     known = choices[counted]
-    size = len(known.said.strip().encode("utf-8", "replace"))
+    size = _size(known.said.strip())
     rate = (reported - (known.finish_reason == "stop")) / size if size else 0.0
     tokens = []
     for choice in choices:
@@ -266,7 +270,7 @@ def _by_counted(reported: int, choices: Sequence[_Choice], counted: int, cap: in
         elif choice is known:
             own = reported
         else:
-            own = math.ceil(len(choice.said.strip().encode("utf-8", "replace")) * rate)
+            own = math.ceil(_size(choice.said.strip()) * rate)
             own += choice.finish_reason == "stop"
         tokens.append(max(choice.least, min(own, cap) if cap else own, 1))
     return tokens
@@ -334,7 +338,7 @@ def joined_stream(text: str) -> Mapping[str, Any]:
             raise fault
         body.update({k: v for k, v in chunk.items() if k != "choices" and v is not None})
         rows = chunk.get("choices")
-        for row in rows if _many(rows) else ():
+        for row in rows if isinstance(rows, list) else ():
             if isinstance(row, dict):
                 index = row.get("index")
                 place = index if isinstance(index, int) else 0
@@ -348,8 +352,7 @@ def joined_stream(text: str) -> Mapping[str, Any]:
 
 def _add_delta(choice: dict[str, Any], row: Mapping[str, Any]) -> None:
     message = choice.setdefault("message", {"content": ""})
-    delta = row.get("delta") or row.get("message")
-    delta = delta if isinstance(delta, dict) else {}
+    delta = mapping_in(row, "delta") or mapping_in(row, "message")
     for part in delta.get("tool_calls") or ():
         if isinstance(part, dict):
             _add_call(message.setdefault("tool_calls", []), part)
@@ -360,9 +363,9 @@ def _add_delta(choice: dict[str, Any], row: Mapping[str, Any]) -> None:
             message[name] = (message.get(name) or "") + _text_of(part)[0]
     if row.get("finish_reason"):
         choice["finish_reason"] = row["finish_reason"]
-    logprobs = row.get("logprobs")
-    if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
-        choice.setdefault("logprobs", {"content": []})["content"] += logprobs["content"]
+    logprobs = mapping_in(row, "logprobs").get("content")
+    if isinstance(logprobs, list):
+        choice.setdefault("logprobs", {"content": []})["content"] += logprobs
 
 
 def _add_call(calls: list[dict[str, Any]], part: Mapping[str, Any]) -> None:
@@ -458,18 +461,13 @@ def _without_thought(text: str) -> tuple[str, str]:
     return text, ""
 
 
-def _many(rows: object) -> TypeGuard[list[Any]]:
-    return isinstance(rows, list)
-
-
 def _logprobs(row: Mapping[str, Any]) -> tuple[float, ...]:
     """Natural log-probabilities of the chosen tokens; none where one of them is no number."""
-    logprobs = row.get("logprobs")
-    if not isinstance(logprobs, dict):
-        return ()
+    logprobs = mapping_in(row, "logprobs")
     rows, plain = logprobs.get("content"), logprobs.get("token_logprobs")  # older completions
-    values = [t.get("logprob") for t in rows if isinstance(t, dict)] if _many(rows) else []
-    values = values or (list(plain) if _many(plain) else [])
+    rows = rows if isinstance(rows, list) else []
+    values = [t.get("logprob") for t in rows if isinstance(t, dict)]
+    values = values or (plain if isinstance(plain, list) else [])
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     whole = len(numbers) == len(values) and all(map(math.isfinite, numbers))
     return tuple(min(0.0, v) for v in numbers) if whole else ()
@@ -481,25 +479,19 @@ def _usage(body: Mapping[str, Any]) -> _Usage:
     Raises:
         Fault: ``poison``, where a count is no number at all.
     """
-    usage = body.get("usage") or _details(body, "x_groq").get("usage")
-    usage = usage if isinstance(usage, dict) else {}
+    usage = mapping_in(body, "usage") or mapping_in(mapping_in(body, "x_groq"), "usage")
     prompt = _count(usage, "prompt_tokens", "input_tokens")
     completion = _count(usage, "completion_tokens", "output_tokens")
     total = _count(usage, "total_tokens")
-    reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens")
+    reasoning = _count(mapping_in(usage, "completion_tokens_details"), "reasoning_tokens")
     reasoning = reasoning or _count(usage, "reasoning_tokens") or 0
-    cached = _count(_details(usage, "prompt_tokens_details"), "cached_tokens")
+    cached = _count(mapping_in(usage, "prompt_tokens_details"), "cached_tokens")
     cached = cached or _count(usage, "prompt_cache_hit_tokens", "cached_tokens") or 0
     if completion is not None and prompt and total and total > prompt + completion:
         completion = total - prompt  # xAI, and Gemini in OpenAI's form, count thoughts beside
     elif completion is not None and reasoning > completion:
         completion += reasoning
     return _Usage(prompt or None, completion, reasoning, cached)
-
-
-def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    details = usage.get(name)
-    return details if isinstance(details, dict) else {}
 
 
 def _count(usage: Mapping[str, Any], *names: str) -> int | None:

@@ -144,6 +144,10 @@ class Call(NamedTuple):
     n: int
     seed: int
 
+    def alone(self, j: int) -> Call:
+        """The call for its sample ``j`` by itself."""
+        return Call(self.request, self.first_sample + j, 1, self.seed + j)
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:

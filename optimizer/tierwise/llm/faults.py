@@ -294,7 +294,6 @@ class _Said:
     """
 
     message: str
-    searched: str
     codes: frozenset[str]
     status: int | None
     fields: tuple[str, ...]
@@ -308,7 +307,7 @@ class _Said:
             body = body[0]
         if not isinstance(body, dict):
             plain = _plain(text)
-            return cls(plain, plain, frozenset(), None, (), None)
+            return cls(plain, frozenset(), None, (), None)
         error = body.get("error", body)
         # Ollama and others: {"error": "…"}; xAI: {"code": "…", "error": "…"}
         error = {**body, "message": error} if isinstance(error, str) else error
@@ -318,33 +317,29 @@ class _Said:
         inner = error.get("message")
         detail = inner.get("detail") if isinstance(inner, dict) else body.get("detail")
         parts = [inner if isinstance(inner, str) else "", *_detail(detail)]
-        metadata = error.get("metadata")
-        metadata = metadata if isinstance(metadata, dict) else {}
+        metadata = mapping_in(error, "metadata")
         parts += [str(metadata["raw"])] if metadata.get("raw") else []
         message = "; ".join(part for part in parts if part) or _plain(text)
-        nested = error.get("innererror")
-        nested = nested if isinstance(nested, dict) else {}
+        nested = mapping_in(error, "innererror")
         named = [error.get(k) for k in ("code", "type", "status", "error_type")]
         named += [body.get("code"), body.get("type"), nested.get("code")]
         codes = frozenset(str(name).lower() for name in named if name)
         statuses = (error.get("code"), error.get("status"), error.get("status_code"))
         status = next((int(str(s)) for s in statuses if _is_status(s)), None)
-        told = metadata.get("headers")
         return cls(
-            message,
             message,
             codes,
             status,
             _fields(error.get("param"), detail, message),
             _retry_info_s(error.get("details"), body.get("estimated_time")),
-            {str(k).lower(): str(v) for k, v in told.items()} if isinstance(told, dict) else {},
+            {str(k).lower(): str(v) for k, v in mapping_in(metadata, "headers").items()},
         )
 
 
 def _kind(status: int, said: _Said, *, named_wait: bool) -> str:
     if 300 <= status < 400:
         return "redirect"
-    words = said.searched
+    words = said.message
 
     def called(kind: str) -> bool:
         return bool(said.codes & _CODES[kind])
@@ -374,6 +369,12 @@ def _kind(status: int, said: _Said, *, named_wait: bool) -> str:
     if status in _KIND_OF_STATUS:
         return _KIND_OF_STATUS[status]
     return "server_error" if status >= 500 else "bad_request"
+
+
+def mapping_in(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object under a key of what a provider sent; empty where there is none."""
+    value = body.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _is_status(value: object) -> bool:

@@ -165,11 +165,8 @@ class ProviderModel:
     async def _samples(self, call: Call) -> list[Result]:
         if self.tier.takes_n or call.n == 1:
             return await self._one(call)
-        singles = (
-            self._one(Call(call.request, call.first_sample + j, 1, call.seed + j))
-            for j in range(call.n)
-        )
-        return [result for part in await _together(singles) for result in part]
+        parts = await _together(self._one(call.alone(j)) for j in range(call.n))
+        return [result for part in parts for result in part]
 
     async def _one(self, call: Call) -> list[Result]:
         """One call, tried until it is answered or lost for good."""
@@ -213,7 +210,7 @@ class ProviderModel:
             )
         again: list[tuple[int, Call]] = []
         for j, failure in lacking:
-            alone = Call(call.request, call.first_sample + j, 1, call.seed + j)
+            alone = call.alone(j)
             self._note(Fault(failure.error_class, "", billed=True), alone)
             if (
                 supervising().lost(alone, failure.error_class)

@@ -126,13 +126,16 @@ def read_recording(path: Path) -> tuple[dict[str, Item], list[SampleLine]]:
     samples: list[SampleLine] = []
     for file in (path, *items_files(path)):
         for line, row in json_lines(file):
-            if "item_id" in row:
-                samples.append(_sample_line(row, file, line))
-            if "item_id" in row or "messages" in row:  # a request of the pool that has no name
-                continue
-            item = _item(row, file, line)
-            if items.setdefault(item.id, item).content_sha256 != item.content_sha256:
-                raise InputError(f"another item has the id {item.id!r} too", path=file, line=line)
+            try:
+                if "item_id" in row:
+                    samples.append(_sample_line(row, line))
+                if "item_id" in row or "messages" in row:  # a request of the pool that has no name
+                    continue
+                item = _item(row)
+                if items.setdefault(item.id, item).content_sha256 != item.content_sha256:
+                    raise InputError(f"another item has the id {item.id!r} too")
+            except InputError as error:
+                raise InputError(error.message, path=file, line=line) from None
     if not items:
         stem = _stem(path)
         raise InputError(
@@ -152,49 +155,43 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".jsonl")
 
 
-def _item(row: Mapping[str, Any], path: Path, line: int) -> Item:
+def _item(row: Mapping[str, Any]) -> Item:
     inputs = row.get("inputs")
     if "id" not in row or "target" not in row or not isinstance(inputs, dict):
         raise InputError(
-            'neither an item ({"id", "inputs": {…}, "target"}) nor a completion ({"item_id", …})',
-            path=path,
-            line=line,
+            'neither an item ({"id", "inputs": {…}, "target"}) nor a completion ({"item_id", …})'
         )
     fields = {str(name): str(value) for name, value in inputs.items()}
     also = tuple(map(str, row.get("also") or ()))
     return Item(str(row["id"]), fields, str(row["target"]), also)
 
 
-def _sample_line(row: Mapping[str, Any], path: Path, line: int) -> SampleLine:
+def _sample_line(row: Mapping[str, Any], line: int) -> SampleLine:
     if "sample" not in row and "draw" in row:  # the key's name in older recordings
         row = {**row, "sample": row["draw"]}
     for name in ("model", "prompt_id", "mode", "temperature", "sample"):
         if name not in row:
-            raise InputError(f"a completion needs {name!r}", path=path, line=line)
+            raise InputError(f"a completion needs {name!r}")
     for name in ("temperature", *_NUMBERS):
         value = row.get(name)
         if value is not None and not _is_number(value):
-            raise InputError(f"{name} must be a number, got {value!r}", path=path, line=line)
-    index = row["sample"]
+            raise InputError(f"{name} must be a number, got {value!r}")
+    index, score = row["sample"], row.get("score")
     if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-        raise InputError(f"sample must be 0, 1, 2 …, got {index!r}", path=path, line=line)
-    score = row.get("score")
+        raise InputError(f"sample must be 0, 1, 2 …, got {index!r}")
     if score is not None and not 0 <= score <= 1:
-        raise InputError(f"score must be in [0, 1], got {score!r}", path=path, line=line)
+        raise InputError(f"score must be in [0, 1], got {score!r}")
     if row.get("text") is None and row.get("error") is None:
-        raise InputError("a completion needs 'text', or 'error'", path=path, line=line)
+        raise InputError("a completion needs 'text', or 'error'")
     for name, type_ in _NAMES.items():
         try:
             type_.validate_python(row[name], strict=True)
         except ValidationError as error:
             why = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise InputError(f"{name}: {why}", path=path, line=line) from None
-    variant = Variant(row["prompt_id"], row["mode"], float(row["temperature"]))
-    try:
-        variant, found = variant._replace(path=_path(row.get("path") or [])), _look_up(row)
-    except InputError as error:
-        raise InputError(str(error), path=path, line=line) from None
-    sample = _sample(row, found)
+            raise InputError(f"{name}: {why}") from None
+    path = _path(row.get("path") or [])
+    variant = Variant(row["prompt_id"], row["mode"], float(row["temperature"]), path=path)
+    sample = _sample(row, _look_up(row))
     return SampleLine(line, row["model"], str(row["item_id"]), variant, index, sample)
 
 
@@ -244,11 +241,9 @@ def _sample(row: Mapping[str, Any], look_up: LookUp | None) -> RecordedSample:
 
 
 class Coverage(NamedTuple):
-    """What is recorded of a variant: items with a sample, and the fewest and most samples of
-    these."""
+    """What is recorded of a variant: items with a sample, and the most samples of one of these."""
 
     items: int
-    min_samples: int
     max_samples: int
 
 
@@ -550,4 +545,4 @@ def _look_ups(lines: Iterable[SampleLine], model: str, path: Path) -> dict[str, 
 
 def _coverage(by_item: Mapping[str, Mapping[int, RecordedSample]]) -> Coverage:
     counts = [len(samples) for samples in by_item.values()]
-    return Coverage(len(counts), min(counts), max(counts))
+    return Coverage(len(counts), max(counts))

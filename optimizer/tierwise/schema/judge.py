@@ -122,12 +122,32 @@ class Rated:
 
 
 @dataclass(frozen=True)
-class JudgeSpec(Strict, Rated):
+class VerifierSpec(Strict, Rated):
+    """``judge`` of a task: a judge as a verifier, whom best-of-n may rank by. It sees no target.
+
+    Attributes:
+        model: who judges: a model string, or a tier's keys.
+        rubric: what a good answer is.
+    """
+
+    model: ModelOrTier
+    rubric: Text
+    scale: JudgeScale = (1, 5)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, str):
+            object.__setattr__(self, "model", TierSpec(self.model))
+        if isinstance(self.scale, list):
+            object.__setattr__(self, "scale", tuple(self.scale))
+        self.check_scale()
+
+
+@dataclass(frozen=True)
+class JudgeSpec(VerifierSpec):
     """``metric: {judge: …}`` of a task.
 
     Attributes:
-        model: who judges: a model string, or a tier's keys. It may not be a model that is tuned.
-        rubric: what a good answer is.
+        model: as of a verifier; it may not be a model that is tuned.
         reference: whether the judge is shown the item's target.
         labels: people's scores of some answers, against which the judge is measured before it is
             used: JSON lines in a file beside the task, or rows.
@@ -140,9 +160,6 @@ class JudgeSpec(Strict, Rated):
         InputError: a scale without two values.
     """
 
-    model: ModelOrTier
-    rubric: Text
-    scale: JudgeScale = (1, 5)
     reference: bool = True
     labels: Annotated[Text | tuple[JudgeLabel, ...], IF_ANY] = ()
     repeats: Annotated[int, Field(ge=1, le=20)] = 3
@@ -151,14 +168,10 @@ class JudgeSpec(Strict, Rated):
     allow_tuned_model: Annotated[bool, IF_ANY] = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.model, str):
-            object.__setattr__(self, "model", TierSpec(self.model))
-        if isinstance(self.scale, list):
-            object.__setattr__(self, "scale", tuple(self.scale))
+        VerifierSpec.__post_init__(self)
         if not isinstance(self.labels, str):
             rows = (r if isinstance(r, JudgeLabel) else JudgeLabel(**r) for r in self.labels)
             object.__setattr__(self, "labels", tuple(rows))
-        self.check_scale()
 
     @property
     def rubric_sha256(self) -> str:
@@ -219,25 +232,6 @@ class Judge:
         if self.spec.reference:
             parts.insert(1 if swapped else 0, ("reference", item.target))
         return _messages(self.spec, item.inputs, parts)
-
-
-@dataclass(frozen=True)
-class VerifierSpec(Strict, Rated):
-    """``judge`` of a task: a judge as a verifier, whom best-of-n may rank by. It sees no target.
-
-    Attributes:
-        model: who judges: a model string, or a tier's keys.
-        rubric: what a good answer is.
-    """
-
-    model: ModelOrTier
-    rubric: Text
-    scale: JudgeScale = (1, 5)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.model, str):
-            object.__setattr__(self, "model", TierSpec(self.model))
-        self.check_scale()
 
 
 @dataclass(frozen=True)

@@ -450,6 +450,10 @@ class _FlowList(list[Any]):
     """A list to be written on one line."""
 
 
+class _Block(dict[str, Any]):
+    """A mapping to be written as a block, however short."""
+
+
 def _on_lines(value: Any, key: str = "") -> Any:
     """``value`` with those of its parts marked that are written on one line."""
     if isinstance(value, Mapping):
@@ -476,8 +480,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _one_line(data: Any) -> bool:
-    if isinstance(data, _Flow | _FlowList):
-        return True
+    if isinstance(data, _Flow | _FlowList | _Block):
+        return not isinstance(data, _Block)
     values = list(data.values() if isinstance(data, Mapping) else data)
     if any(isinstance(v, Mapping | list) and v for v in values):
         return False
@@ -503,19 +507,11 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
     return dumper.represent_scalar(_CORE + "str", text, style=style)
 
 
-_Dumper.add_representer(dict, _represent_map)
-_Dumper.add_representer(_Flow, _represent_map)
-_Dumper.add_representer(list, _represent_list)
-_Dumper.add_representer(_FlowList, _represent_list)
+for _mapping in (dict, _Flow, _Block):
+    _Dumper.add_representer(_mapping, _represent_map)
+for _list in (list, _FlowList):
+    _Dumper.add_representer(_list, _represent_list)
 _Dumper.add_representer(str, _represent_text)
-
-
-class _Outer(_Dumper):
-    """The dumper of one top-level key, which is always a block."""
-
-    def represent(self, data: Mapping[str, Any]) -> None:
-        pairs = data.items()
-        self.serialize(self.represent_mapping(_CORE + "map", pairs, flow_style=False))
 
 
 def dump(data: Mapping[str, Any]) -> str:
@@ -524,11 +520,6 @@ def dump(data: Mapping[str, Any]) -> str:
     The top level is always a block; below it a map or list without others inside goes on one line
     where it is short, and what stands under a key of ``ONE_LINE`` always does.
     """
-    parts = []
-    for key, value in _on_lines(data).items():
-        parts.append(
-            yaml.dump(
-                {key: value}, Dumper=_Outer, allow_unicode=True, width=math.inf, sort_keys=False
-            )
-        )
-    return "".join(parts)
+    return yaml.dump(
+        _Block(_on_lines(data)), Dumper=_Dumper, allow_unicode=True, width=math.inf, sort_keys=False
+    )

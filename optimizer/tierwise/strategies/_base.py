@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -117,27 +117,42 @@ def interleave(counts: Sequence[int], n: int) -> list[int]:
     return interleaved
 
 
-def plurality(samples: Sequence[Sample]) -> int:
+def votes_of(
+    samples: Sequence[Sample], weight: Callable[[Sample], float] = lambda sample: 1.0
+) -> dict[str, float]:
+    """The weight of each answer, in the order in which answers were seen."""
+    votes: dict[str, float] = {}
+    for sample in samples:
+        if sample.answer is not None:
+            votes[sample.answer] = votes.get(sample.answer, 0.0) + weight(sample)
+    return votes
+
+
+def plurality(
+    samples: Sequence[Sample], weight: Callable[[Sample], float] = lambda sample: 1.0
+) -> int:
     """Index of the first sample with the plurality answer; on a tie the answer seen first wins.
 
     Abstentions and failed samples never beat an extracted answer; where there is nothing else, the
     first sample that did not fail is returned, else the first.
     """
-    counts: dict[str, int] = {}
-    first: dict[str, int] = {}
-    for i, sample in enumerate(samples):
-        if sample.answer is not None:
-            counts[sample.answer] = counts.get(sample.answer, 0) + 1
-            first.setdefault(sample.answer, i)
-    if not counts:
-        return next((i for i, d in enumerate(samples) if not d.failed), 0)
-    return min((-count, first[answer]) for answer, count in counts.items())[1]
+    votes = votes_of(samples, weight)
+    if not votes:
+        return next((i for i, sample in enumerate(samples) if not sample.failed), 0)
+    leader = max(votes, key=lambda answer: votes[answer])  # the first of equal ones
+    return next(i for i, sample in enumerate(samples) if sample.answer == leader)
 
 
 def whole(name: str, value: Any, low: int) -> None:
     """Raise InputError unless ``value`` is a whole number of at least ``low``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise InputError(f"{name} must be a whole number of at least {low}, got {value!r}")
+
+
+def check_verifier(name: str, value: object) -> None:
+    """Raise InputError unless ``value`` is the name of a score."""
+    if not value or not isinstance(value, str):
+        raise InputError(f"{name} must be a name, got {value!r}")
 
 
 @dataclass
@@ -190,6 +205,13 @@ def build(spec: StrategySpec) -> Strategy:
     return strategy
 
 
+def top_two(answers: Iterable[str | None]) -> tuple[int, int]:
+    """How often the most frequent answer was given, and the next; abstentions count for none."""
+    counts = Counter(answer for answer in answers if answer is not None)
+    lead, runner_up, *_ = [*(count for _, count in counts.most_common(2)), 0, 0]
+    return lead, runner_up
+
+
 def uncatchable(lead: int, runner_up: int, left: int) -> bool:
     """Whether ``left`` more samples cannot change the winner (not even by a tie)."""
     return lead - runner_up > left
@@ -220,9 +242,7 @@ class Vote:
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for what ``more`` says, or return the plurality answer."""
-        counts = Counter(d.answer for d in seen.samples if d.answer is not None)
-        top = [count for _, count in counts.most_common(2)] + [0, 0]
-        n = self.more(top[0], top[1], len(seen.samples))
+        n = self.more(*top_two(sample.answer for sample in seen.samples), len(seen.samples))
         return Ask(n) if n else Return(self.choose(seen))
 
     def choose(self, seen: Seen) -> int:

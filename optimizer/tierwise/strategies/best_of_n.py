@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import Ask, Return, Sample, Seen, register_strategy, whole
+from tierwise.strategies._base import (
+    Ask,
+    Return,
+    Sample,
+    Seen,
+    check_verifier,
+    register_strategy,
+    whole,
+)
 
 
 @register_strategy
@@ -30,8 +38,7 @@ class BestOfN:
 
     def __post_init__(self) -> None:
         whole("best_of_n.samples", self.samples, 1)
-        if not self.verifier or not isinstance(self.verifier, str):
-            raise InputError(f"best_of_n.verifier must be a name, got {self.verifier!r}")
+        check_verifier("best_of_n.verifier", self.verifier)
         if self.stop_at is not None and (
             isinstance(self.stop_at, bool)
             or not isinstance(self.stop_at, int | float)

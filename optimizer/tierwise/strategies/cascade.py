@@ -24,6 +24,7 @@ from tierwise.strategies._base import (
     interleave,
     plurality,
     register_strategy,
+    votes_of,
     whole,
 )
 
@@ -70,8 +71,7 @@ class Cascade:
         "threshold": "float",
     }
     """What a search space says of it, with types: numbers of stages, samples of a stage, shares
-    that
-    end one. Its variants, weights and thresholds follow from the samples
+    that end one. Its variants, weights and thresholds follow from the samples
     (``search.allocation``)."""
 
     def __post_init__(self) -> None:
@@ -134,13 +134,13 @@ class Cascade:
 
     def sure(self, stage: Stage, samples: Sequence[Sample]) -> bool:
         """Whether the leader of ``samples`` ends the request at ``stage``."""
-        votes = self._votes(samples)
+        votes = votes_of(samples, self._weight)
         if not votes:
             return False
         leader = max(votes, key=lambda answer: votes[answer])  # the first of equal ones
         total = 0.0
         for sample in samples:
-            total += self.weight(sample.variant)
+            total += self._weight(sample)
         if votes[leader] < stage.share * total * (1 - 1e-9):
             return False
         if stage.confidence is None:
@@ -160,19 +160,10 @@ class Cascade:
 
     def choose(self, seen: Seen) -> int:
         """The first sample of the answer with the most weight."""
-        votes = self._votes(seen.samples)
-        if not votes:
-            return plurality(seen.samples)
-        leader = max(votes, key=lambda answer: votes[answer])
-        return next(i for i, sample in enumerate(seen.samples) if sample.answer == leader)
+        return plurality(seen.samples, self._weight)
 
-    def _votes(self, samples: Sequence[Sample]) -> dict[str, float]:
-        """Weight of each answer, in the order in which answers were seen."""
-        votes: dict[str, float] = {}
-        for sample in samples:
-            if sample.answer is not None:
-                votes[sample.answer] = votes.get(sample.answer, 0.0) + self.weight(sample.variant)
-        return votes
+    def _weight(self, sample: Sample) -> float:
+        return self.weight(sample.variant)
 
 
 def _check(name: str, stage: Stage) -> None:

@@ -22,6 +22,7 @@ from tierwise.strategies._base import (
     Seen,
     plurality,
     register_strategy,
+    top_two,
     whole,
 )
 from tierwise.strategies.adaptive_consistency import AdaptiveConsistency
@@ -112,9 +113,7 @@ class Retrieval:
         lost = sum(samples[i].failed and samples[i].parent is None for i in ends)
         if lost > plain:
             return Ask(lost - plain)
-        counts = sorted(_counts([samples[i].answer for i in ends]), reverse=True)
-        lead, runner_up = [*counts, 0, 0][:2]
-        n = self.vote.more(lead, runner_up, len(ends))
+        n = self.vote.more(*top_two(samples[i].answer for i in ends), len(ends))
         return Ask(n, turn=QUERY, passages=self.passages) if n else Return(self.choose(seen))
 
     def choose(self, seen: Seen) -> int:
@@ -159,8 +158,3 @@ def _depth(samples: Sequence[Sample], i: int) -> int:
     while at is not None:
         depth, at = depth + 1, samples[at].parent
     return depth
-
-
-def _counts(answers: Sequence[str | None]) -> list[int]:
-    said = [a for a in answers if a is not None]
-    return [said.count(a) for a in dict.fromkeys(said)]

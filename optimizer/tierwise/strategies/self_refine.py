@@ -12,7 +12,15 @@ from typing import ClassVar
 from tierwise.errors import InputError
 from tierwise.schema import Path, Turn
 from tierwise.schema.turns import path_below
-from tierwise.strategies._base import Ask, Return, Seen, plurality, register_strategy, whole
+from tierwise.strategies._base import (
+    Ask,
+    Return,
+    Seen,
+    check_verifier,
+    plurality,
+    register_strategy,
+    whole,
+)
 from tierwise.strategies.best_of_n import best
 
 CRITIQUE, REFINE = Turn("critique"), Turn("refine")
@@ -37,8 +45,8 @@ class SelfRefine:
 
     def __post_init__(self) -> None:
         whole("self_refine.rounds", self.rounds, 1)
-        if self.verifier is not None and not (self.verifier and isinstance(self.verifier, str)):
-            raise InputError(f"self_refine.verifier must be a name, got {self.verifier!r}")
+        if self.verifier is not None:
+            check_verifier("self_refine.verifier", self.verifier)
         if not isinstance(self.until_stable, bool):
             raise InputError(
                 f"self_refine.until_stable must be true or false, got {self.until_stable!r}"

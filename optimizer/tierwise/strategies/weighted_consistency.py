@@ -6,8 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.errors import InputError
-from tierwise.strategies._base import Ask, Return, Sample, Seen, plurality, register_strategy, whole
+from tierwise.strategies._base import (
+    Ask,
+    Return,
+    Sample,
+    Seen,
+    check_verifier,
+    plurality,
+    register_strategy,
+    whole,
+)
 
 
 @register_strategy
@@ -27,8 +35,7 @@ class WeightedConsistency:
 
     def __post_init__(self) -> None:
         whole("weighted_consistency.samples", self.samples, 1)
-        if not self.verifier or not isinstance(self.verifier, str):
-            raise InputError(f"weighted_consistency.verifier must be a name, got {self.verifier!r}")
+        check_verifier("weighted_consistency.verifier", self.verifier)
 
     @property
     def max_samples(self) -> int:
@@ -42,16 +49,7 @@ class WeightedConsistency:
 
     def choose(self, seen: Seen) -> int:
         """First sample of the answer with the most weight."""
-        weight: dict[str, float] = {}
-        first: dict[str, int] = {}
-        for i, sample in enumerate(seen.samples):
-            if sample.answer is not None:
-                weight[sample.answer] = weight.get(sample.answer, 0.0) + self._weight(sample)
-                first.setdefault(sample.answer, i)
-        if not weight:
-            return plurality(seen.samples)
-        best = max(weight.values())
-        return min(first[answer] for answer, total in weight.items() if total == best)
+        return plurality(seen.samples, self._weight)
 
     def _weight(self, sample: Sample) -> float:
         score = sample.scores.get(self.verifier, math.nan)
