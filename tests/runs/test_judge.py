@@ -3,6 +3,7 @@ where it should not."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -12,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.runs import judge_worlds as worlds
-from tests.runs.judge_worlds import install, run, write_job
+from tests.runs.judge_worlds import answers, install, run, write_job
 from tests.search.scripted_job import TINY
 from tierwise.errors import BudgetError, InputError, ProviderError
-from tierwise.llm import Completion, Failure
+from tierwise.llm import Completion, Failure, Request
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.pool import Account, Bought, Remarked, SamplePool
 from tierwise.pool.judging import Judging, faults_of_judge
@@ -23,7 +24,7 @@ from tierwise.runs.artifacts import read_run, stage_usage
 from tierwise.runs.plan import plan, remaining
 from tierwise.runs.prepare import prepare
 from tierwise.runs.tune import replay
-from tierwise.schema import Judge, JudgeSpec, Price, Tier, UsageLimits, load_job
+from tierwise.schema import Judge, JudgeSpec, Message, Price, Tier, UsageLimits, load_job
 from tierwise.schema.judge import LabelledAnswer
 from tierwise.tasks import Item
 
@@ -196,6 +197,84 @@ def test_a_model_does_not_judge_itself_unless_it_is_let(tmp_path, patch):
     task.write_text(task.read_text().replace("_model: false", "_model: true"))
     prepared = prepare(load_job(job))
     assert prepared.judge_tier.model == "scripted/weak"
+
+
+def test_a_judge_may_be_a_part_of_a_weighted_metric(tmp_path, patch):
+    install(patch, worlds.down_for_good(0.03))
+    job = write_job(tmp_path, target="grade", more="    weight: 3\n")
+    task = tmp_path / "task" / "task.yaml"
+    head, _, judge = task.read_text().partition("metric:\n")
+    judge = "".join(f"  {line}\n" for line in judge.splitlines())
+    task.write_text(f"{head}metric:\n  weighted:\n    contains: 1\n{judge}")
+    found = run(job, tmp_path / "out")
+    tier = found.summary.tiers["weak"]
+    assert tier.judge.agreement == 1
+    assert tier.judge.unanswered > 0
+    assert tier.chosen.score == pytest.approx((3 * TRUE["careful"] + 1) / 4, abs=0.08)
+    parts = tier.metric_parts
+    assert (parts["contains"].chosen, parts["judge"].weight) == (1, 3)
+    assert parts["judge"].chosen == pytest.approx(TRUE["careful"], abs=0.1)
+    assert replay(tmp_path / "out").summary.tiers["weak"] == tier
+
+
+def test_a_judge_that_is_shown_no_target_needs_none(tmp_path, patch):
+    install(patch)
+    job = write_job(tmp_path, labels=0, more="    reference: false\n")
+    items = tmp_path / "task" / "items.jsonl"
+    items.write_text(items.read_text().replace(', "target": "the best"', ""))
+    tier = run(job, tmp_path / "out").summary.tiers["weak"]
+    assert tier.gate == "passed"
+    assert tier.judge.position is None
+    task = tmp_path / "task" / "task.yaml"
+    task.write_text(task.read_text().replace("reference: false", "reference: true"))
+    with pytest.raises(InputError, match="the target is missing"):
+        run(job, tmp_path / "again")
+
+
+def recording(path: Path) -> None:
+    """What ``answers`` says, with usage: two prompts, three samples."""
+    lines = [{"id": f"q{k}", "inputs": {"text": f"q{k}"}, "target": "x"} for k in range(150)]
+    for k in range(150):
+        for prompt, seen in (("plain", 1), ("careful", 2)):
+            messages = (Message("user", f"q{k}"),) * seen
+            for sample in range(3):
+                said = answers(Request("m", messages, {}), sample)
+                lines.append(
+                    {
+                        "item_id": f"q{k}",
+                        "model": "weak",
+                        "prompt_id": prompt,
+                        "mode": "direct",
+                        "temperature": 0.8,
+                        "sample": sample,
+                        "text": said.text,
+                        "prompt_tokens": 20,
+                        "completion_tokens": 12,
+                    }
+                )
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_judge_scores_a_recording_and_is_all_that_is_bought(tmp_path, patch):
+    models = install(patch, worlds.down_for_good(0.02))
+    job = write_job(tmp_path)
+    recording(tmp_path / "weak.jsonl")
+    text = worlds.JOB.replace(
+        "{model: scripted/weak}", "{model: recorded/weak, recordings: weak.jsonl}"
+    )
+    job.write_text(text + "baseline: plain\n")
+    planned = plan(prepare(load_job(job)), TINY).tiers["weak"]
+    found = run(job, tmp_path / "out")
+    tier = found.summary.tiers["weak"]
+    assert tier.gate == "passed"
+    assert tier.chosen.score == pytest.approx(TRUE["careful"], abs=0.1)
+    assert set(models) == {"scripted/judge"}
+    assert tier.spending.calls == tier.judge.spending.calls <= planned.worst.calls
+    assert tier.judge.agreement == 1
+    assert replay(tmp_path / "out").summary.tiers["weak"] == tier
+    job.write_text(text + "baseline: plain\nbudget: {calls: 200}\n")
+    with pytest.raises(BudgetError, match="recorded answers were judged"):
+        run(job, tmp_path / "small")
 
 
 # Judges below samples: best-of-n by a verifier, and the model's own choice

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import json
@@ -30,9 +31,9 @@ from tierwise.schema import (
     find_task,
 )
 from tierwise.schema.fields import check_name
-from tierwise.schema.task_file import AS_WRITTEN, unscored
+from tierwise.schema.task_file import AS_WRITTEN
 from tierwise.schema.yaml_io import Document, read_as
-from tierwise.tasks import JUDGED, AnswerSpec, Item, Task
+from tierwise.tasks import JUDGED, AnswerSpec, Item, Task, parts_of, unscored
 
 if TYPE_CHECKING:
     from tierwise.search import Event, Listener
@@ -57,7 +58,7 @@ def tune(
     tiers: str | Mapping[str, str | TierSpec],
     prompts: Sequence[PromptLike] | Mapping[str, PromptLike] = (),
     inputs: Sequence[str] | None = None,
-    target: str = "target",
+    target: str | None = "target",
     metric: MetricLike = "exact_match",
     answer: AnswerSpec | None = None,
     budget: Budget | float | None = None,
@@ -77,9 +78,9 @@ def tune(
         tiers: name -> model string or ``tw.Tier``; a model string alone is one tier.
         prompts: the first is the prompt in use today, which every gain is measured against.
         inputs: columns that prompts may use; left out, those that the prompts use.
-        target: the column with the right answer.
+        target: the column with the right answer; None where a judge needs none.
         metric: a name, ``{name: parameters}``, a ``tw.Judge``, or a function (answer, item) ->
-            score from 0 to 1.
+            score from 0 to 1; ``{"weighted": {…}}`` takes a judge as a part.
         answer: how answers are read from a completion; left out, the whole text.
         budget: a ``tw.Budget``, or dollars.
         space: a search space's name or path.
@@ -115,7 +116,7 @@ def plan(
     tiers: str | Mapping[str, str | TierSpec],
     prompts: Sequence[PromptLike] | Mapping[str, PromptLike] = (),
     inputs: Sequence[str] | None = None,
-    target: str = "target",
+    target: str | None = "target",
     metric: MetricLike = "exact_match",
     answer: AnswerSpec | None = None,
     budget: Budget | float | None = None,
@@ -195,7 +196,7 @@ class _Reading:
     """How rows become a task."""
 
     inputs: Sequence[str] | None
-    target: str
+    target: str | None
     metric: MetricLike
     answer: AnswerSpec | None
     name: str | None
@@ -203,7 +204,9 @@ class _Reading:
     def __post_init__(self) -> None:
         if isinstance(self.inputs, str):
             object.__setattr__(self, "inputs", [self.inputs])
-        if not isinstance(self.metric, str | Mapping | JudgeSpec) and not callable(self.metric):
+        if isinstance(self.metric, JudgeSpec):
+            object.__setattr__(self, "metric", {JUDGED: self.metric})
+        if not isinstance(self.metric, str | Mapping) and not callable(self.metric):
             raise InputError(
                 "metric= is a name, {name: parameters}, a tw.Judge or a function (answer, item) -> "
                 f"score, got a {type(self.metric).__name__}"
@@ -212,12 +215,33 @@ class _Reading:
             raise InputError(
                 f"answer= is a tw.AnswerSpec, such as tw.AnswerSpec(regex=…), got {self.answer!r}"
             )
-        if self.answer is None and isinstance(self.metric, JudgeSpec):
+        if self.answer is None and self.judge is not None:
             object.__setattr__(self, "answer", AS_WRITTEN)
-        if not isinstance(self.target, str):
+        if not isinstance(self.target, str | None):
             raise InputError(f"target= is the name of a column, got {self.target!r}")
         if self.name is not None:
             check_name("name=", str(self.name))
+
+    @functools.cached_property
+    def judge(self) -> JudgeSpec | None:
+        """The judge that is the metric, or one of its parts."""
+        metric: Any = self.metric if isinstance(self.metric, Mapping) else {}
+        parts = metric.get("weighted")
+        among = parts if isinstance(parts, Mapping) else metric
+        spec = among.get(JUDGED)
+        if isinstance(spec, Mapping):
+            return read_as(JudgeSpec, Document(dict(spec), None))
+        return spec if isinstance(spec, JudgeSpec) else None
+
+    @property
+    def _metric(self) -> Any:
+        """The metric as a task takes it, without its judge."""
+        if self.judge is None or not isinstance(self.metric, Mapping):
+            return self.metric
+        if JUDGED in self.metric:
+            return unscored
+        weight = {"weight": self.judge.weight}
+        return {"weighted": {**self.metric["weighted"], JUDGED: weight}}
 
     def task(self, data: Any, templates: Sequence[PromptTemplate]) -> Task:
         """The task of the rows of ``data``."""
@@ -228,20 +252,21 @@ class _Reading:
         shared: dict[str, Any] = {
             "inputs": inputs,
             "target": self.target,
-            "metric": unscored if isinstance(self.metric, JudgeSpec) else self.metric,
+            "metric": self._metric,
             "answer": self.answer,
         }
         if isinstance(data, str | Path):
             from tierwise.tasks.data_files import columns_of
 
-            self._check(inputs, columns_of(Path(data)))
+            shared["target"] = self._check(inputs, columns_of(Path(data)))
             return Task.from_file(data, name=self.name, **shared)
         from tierwise.tasks.rows import columns_in
 
-        self._check(inputs, columns_in(data))
+        shared["target"] = self._check(inputs, columns_in(data))
         return Task.from_rows(data, name=self.name or "task", **shared)
 
-    def _check(self, inputs: Sequence[str], columns: Sequence[str]) -> None:
+    def _check(self, inputs: Sequence[str], columns: Sequence[str]) -> str | None:
+        """The column of the right answers, if there is one; raises where a column is missing."""
         if columns and not inputs:
             raise InputError(
                 "no inputs: a prompt uses a column as {{ column }}, and inputs=[…] names more; the "
@@ -249,16 +274,22 @@ class _Reading:
             )
         if not columns:
             raise InputError("there are no rows in the data")
+        alone = self.judge is not None and self.judge.needs_no_target(self.metric)
+        if alone and self.target == "target" and self.target not in columns:
+            return None
         if "inputs" in columns:  # rows of items, with their inputs by name
-            return
+            return self.target
         for name in inputs:
             if name not in columns:
                 raise unknown_name("column", name, columns)
-        if self.target not in columns:
+        if self.target is not None and self.target not in columns:
+            hint = "; a judge that needs no right answer has reference=False" if self.judge else ""
             raise InputError(
                 f'target="{self.target}" is no column of the data: '
                 + unknown_name("column", self.target, columns).message
+                + hint
             )
+        return self.target
 
 
 def _loaded(
@@ -291,9 +322,10 @@ def _loaded(
     own = tuple(t for t in templates if t.turn == ANSWER)
     asking = tuple(t for t in templates if t.turn != ANSWER)
     judge = None
-    if isinstance(reading.metric, JudgeSpec):
-        task = replace(task, metric=JUDGED, scorer=unscored)
-        judge = Judge.of(reading.metric, task.items, task.answer)
+    if reading.judge is not None and not isinstance(data, Task):
+        if task.scorer is not None and parts_of(task.scorer) == ():
+            task = replace(task, metric=JUDGED, scorer=unscored)
+        judge = Judge.of(reading.judge, task.items, task.answer)
     return LoadedTask(task, own, Path(), own, asking, judge=judge)
 
 

@@ -42,7 +42,7 @@ from tierwise.pool.trees import Library, Trees, even, parents_first
 from tierwise.schema import ANSWER, JudgeVerifier, PromptTemplate, Tier, Usage, Variant
 from tierwise.schema.policy import JUDGES
 from tierwise.schema.result import CutPurchase
-from tierwise.tasks import Item, Task
+from tierwise.tasks import Item, Task, with_judge
 
 MOST_SAMPLES = 4096
 TEST_STAGE = "test"
@@ -339,7 +339,9 @@ class Buyer:
     def scored(self, text: str, item: Item) -> float:
         """The score of a text as an answer to ``item``; NaN where it is not judged."""
         answer = self.task.answer.of(item.inputs).extract(text)
-        return (self.judging or self.task).score(answer, item)
+        judging = self.judging
+        score = with_judge(self.task.score, judging.score) if judging else self.task.score
+        return score(answer, item)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from tierwise.schema import ANSWER, JudgeVerifier, Tier, Turn, Variant, read_tur
 from tierwise.schema.judge import number_of
 from tierwise.schema.turns import JUDGED_TURN, ROOT, SELECTING
 from tierwise.stats.intervals import Floats
-from tierwise.tasks import VERIFIERS, AnswerSpec, Item, Task, parts_of
+from tierwise.tasks import VERIFIERS, AnswerSpec, Item, Task, parts_of, with_judge
 
 _Mask = npt.NDArray[np.bool_]
 
@@ -103,7 +103,7 @@ def load(
                 trees, variant, shape, first, _owner(variant, tier, tiers), reading
             )
     if unjudged:
-        variants = _with_unjudged(variants, unjudged)
+        variants = with_unjudged(variants, unjudged)
     ids, inputs = tuple(i.id for i in items), tuple(i.inputs for i in items)
     return SampleTable(ids, inputs, variants, nodes, objects=reading.objects)
 
@@ -166,11 +166,12 @@ class _Reading:
         verifier: JudgeVerifier | None,
     ) -> None:
         self._task, self._items, self._query, self._verifier = task, items, query, verifier
-        self._scorer, self._score = scorer, scorer.score if scorer else task.score
+        self._scorer = scorer
+        self._score = with_judge(task.score, scorer.score) if scorer else task.score
         self._seen: list[dict[str | None, _Read]] = [{} for _ in items]
         self._codes = [0] * len(items)
         self.n_ballots = len(task.answer.ballots)
-        self.parts = parts_of(task.score)
+        self.parts = parts_of(self._score)
         self.objects = elected_scores(task.answer, task.score, items)
         self._answers = [task.answer.of(item.inputs) for item in items]
 
@@ -309,22 +310,34 @@ def _variant_table(
     )
 
 
-def _with_unjudged(
+def with_unjudged(
     variants: Mapping[Variant, VariantTable], unjudged: Mapping[Variant, _Mask]
 ) -> dict[Variant, VariantTable]:
     """``variants`` with the samples that are ``unjudged`` at a mean of others of their item."""
-    known = {
-        variant: np.where(rows.answers != ABSTAINED, rows.score, np.nan)
+    spoken = {variant: rows.answers != ABSTAINED for variant, rows in variants.items()}
+
+    def filled(scores: Mapping[Variant, Floats]) -> dict[Variant, Floats]:
+        known = {v: np.where(spoken[v], of, np.nan) for v, of in scores.items()}
+        of_item = _row_means(np.concatenate(list(known.values()), axis=1))
+        made = dict(scores)
+        for variant, mask in unjudged.items():
+            own = _row_means(known[variant])
+            mean = np.where(np.isnan(own), of_item, own)[:, None]
+            made[variant] = np.where(mask & np.isnan(scores[variant]), mean, scores[variant])
+        return made
+
+    score = filled({variant: rows.score for variant, rows in variants.items()})
+    parts = {v: rows.parts for v, rows in variants.items() if rows.parts is not None}
+    n_parts = max((of.shape[2] for of in parts.values()), default=0)
+    columns = [filled({v: of[..., k] for v, of in parts.items()}) for k in range(n_parts)]
+    return {
+        variant: replace(
+            rows,
+            score=score[variant],
+            parts=np.stack([of[variant] for of in columns], axis=-1) if columns else None,
+        )
         for variant, rows in variants.items()
     }
-    of_item = _row_means(np.concatenate(list(known.values()), axis=1))
-    filled = dict(variants)
-    for variant, mask in unjudged.items():
-        own = _row_means(known[variant])
-        mean = np.where(np.isnan(own), of_item, own)[:, None]
-        rows = variants[variant]
-        filled[variant] = replace(rows, score=np.where(mask, mean, rows.score))
-    return filled
 
 
 def _row_means(values: Floats) -> Floats:

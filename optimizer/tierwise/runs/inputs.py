@@ -38,7 +38,8 @@ from tierwise.schema.policy import Param
 from tierwise.strategies import STRATEGIES, paths_in
 from tierwise.strategies import build as build_strategy
 from tierwise.tasks import METRICS, Item, Task
-from tierwise.tasks.data_files import load_items
+from tierwise.tasks.data_files import columns_of, load_items
+from tierwise.tasks.items import Fields
 from tierwise.tasks.user_code import PYTHON, bind_normaliser
 from tierwise.tasks.verifiers import SCORES
 
@@ -83,9 +84,9 @@ def load_task(
 
     file = tried(lambda: _with_normaliser(file, folder)) or file
     name, metric = tried(lambda: file.scorer(folder)) or ("exact_match", None)
-    items = tried(lambda: _items(file, folder)) or ()
-    written = tried(lambda: own_prompts(file, folder, known_turns())) or ()
     spec = tried(lambda: file.judge_spec(document))
+    items = tried(lambda: _items(file, folder, spec)) or ()
+    written = tried(lambda: own_prompts(file, folder, known_turns())) or ()
     judge = None
     if spec is not None:
         judge = tried(lambda: _judge(spec, items, file, folder))
@@ -148,14 +149,17 @@ def _with_normaliser(file: TaskFile, folder: Path) -> TaskFile:
     return replace(file, answer=replace(file.answer, normalise=bound))
 
 
-def _items(file: TaskFile, folder: Path) -> tuple[Item, ...]:
+def _items(file: TaskFile, folder: Path, judge: JudgeSpec | None) -> tuple[Item, ...]:
     path = folder / file.items
     if not path.is_file():
         readme = path.with_name("README.md")
         hint = f" ({readme} says where it comes from)" if readme.is_file() else ""
         raise InputError(f"no such file: {file.items}{hint}", loc=("items",))
     answer = file.answer if file.reads_targets else None
-    return load_items(path, file.inputs, file.fields, answer)
+    fields = file.fields
+    if judge is not None and judge.needs_no_target(file.metric) and fields in (None, Fields()):
+        fields = None if "target" in columns_of(path) else Fields(target=None)
+    return load_items(path, file.inputs, fields, answer)
 
 
 def _chosen(

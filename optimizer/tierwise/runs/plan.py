@@ -17,6 +17,7 @@ from typing import NamedTuple
 from tierwise.errors import BudgetError
 from tierwise.llm import Call, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of
+from tierwise.llm.recorded import Recording
 from tierwise.pool import SamplePool
 from tierwise.pool.calls import worst_case
 from tierwise.pool.first_answers import bought_cuts
@@ -25,7 +26,7 @@ from tierwise.pool.run_dir import RunDir
 from tierwise.proposals.proposers import SHOWN_FAILURES
 from tierwise.retrieval import usual_bytes
 from tierwise.runs.prepare import JudgingUsage, Prepared, judging_usage, share_of, verifying_usage
-from tierwise.runs.recorded_depth import scores_of
+from tierwise.runs.recorded_depth import recorded_cost, scores_of
 from tierwise.runs.run_proposals import PROPOSER, book_of, first_cap, proposer_of, tier_cap
 from tierwise.schema import Budget, Job, Tier, Usage, UsageLimits, Variant
 from tierwise.schema.result import PLAN_SCHEMA, PlannedStage, PlannedTier, RunPlan, UsageTotals
@@ -214,7 +215,7 @@ def plan(prepared: Prepared, search_size: SearchSize | None = None) -> Plan:
 def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierPlan:
     cap = share_of(prepared.job, tier, prepared.tiers)
     if prepared.baseline is None or kind_of(tier.model) == RECORDED:
-        return TierPlan(tier, cap, ())
+        return TierPlan(tier, cap, _judged_recording(prepared, tier))
     task = prepared.loaded.task
     tier = with_mode_to_ask(tier, prepared.space)
     spec, prompts = prepared.job.proposals, prepared.loaded.prompts
@@ -305,6 +306,19 @@ def _judged(stages: Sequence[StagePlan], judging: JudgingUsage) -> StagePlan:
     items = max(stage.items for stage in stages)
     expected, worst = judging.expected * usual, judging.worst * most
     return StagePlan(JUDGE, 0, items, items, most, expected, worst)
+
+
+def _judged_recording(prepared: Prepared, tier: Tier) -> tuple[StagePlan, ...]:
+    """A judgement of every recorded sample, which is all that is bought."""
+    if prepared.judge_tier is None:
+        return ()
+    recording = Recording.load(prepared.job.tiers[tier.name].recordings or "", tier.model)
+    of_variants = recording.samples.values()
+    n = sum(len(samples) for by_item in of_variants for samples in by_item.values())
+    items = len({item for by_item in of_variants for item in by_item})
+    judging = judging_usage(prepared, recorded_cost(recording, tier))
+    n += judging.checks
+    return (StagePlan(JUDGE, 0, items, items, n, judging.expected * n, judging.worst * n),)
 
 
 def _escalating(stage: StagePlan, prepared: Prepared, target: Tier, n_samples: int) -> StagePlan:

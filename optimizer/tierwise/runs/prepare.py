@@ -173,15 +173,9 @@ def _judge_tier(spec: JudgeSpec, job: Job) -> Tier:
     """The judge as a tier.
 
     Raises:
-        InputError: it is a model that the job tunes, or the job has a recorded tier.
+        InputError: it is a model that the job tunes.
     """
     for name, tier in job.tiers.items():
-        if kind_of(tier.model) == RECORDED:
-            raise InputError(
-                f"the metric is a judge, who is asked about answers as they are bought: tier "
-                f"{name!r} "
-                "is a recording; give its completions a score, and the task metric: recorded"
-            )
         same = (tier.model, tier.api_base) == (spec.model.model, spec.model.api_base)
         if same and not spec.allow_tuned_model:
             raise InputError(

@@ -33,12 +33,14 @@ from tierwise.pool import (
 )
 from tierwise.pool.buyer import TEST_STAGE
 from tierwise.pool.first_answers import refused, with_refused
+from tierwise.pool.judging import Judging
+from tierwise.pool.load import Collecting, with_unjudged
 from tierwise.retrieval import Retrieved
 from tierwise.retrieval.base import RecordedRetriever
 from tierwise.runs.recorded_depth import RecordedDepth, Targets
 from tierwise.schema import Price, RetrieverSpec, Tier, Usage, UsageLimits, Variant
 from tierwise.stats.intervals import Floats
-from tierwise.tasks import RECORDED, VERIFIERS, AnswerSpec, Item, Metric, Task, parts_of
+from tierwise.tasks import RECORDED, VERIFIERS, AnswerSpec, Item, Metric, Task, parts_of, with_judge
 
 INVALID = "[invalid]"
 """What published recordings write where no answer could be read: an abstention."""
@@ -201,6 +203,7 @@ class RecordedSamples:
     ) -> None:
         self.recording, self.task, self.tier, self.depth = recording, task, tier, depth
         self.targets = {name: of[:2] for name, of in (targets or {}).items()}
+        self._judged = False
         self._none: set[str] = set()
         self._some: set[str] = set()
 
@@ -213,6 +216,31 @@ class RecordedSamples:
     def most(self, variant: Variant) -> int:
         """Samples that every item that takes part has."""
         return self.depth.depths.get(variant, 0)
+
+    def judge(self, judging: Judging) -> None:
+        """Have all recorded answers judged: their scores are the metric, or a part of it.
+
+        Raises:
+            BudgetError: the limits end before all are.
+            ProviderError: next to none of the judge's replies can be read.
+        """
+        answers, metric = Collecting(), self.task.score
+        short = judging.check_labels()
+        self.task = replace(self.task, scorer=with_judge(metric, answers.score))
+        variants = [*self.recording.variants]
+        for name, (recording, _) in self.targets.items():
+            variants += [variant._replace(tier=name) for variant in recording.variants]
+        self._recorded([i for i in self.task.items if i.id in self.depth.kept], variants)
+        short = short or judging.buy(answers.pairs)
+        if short:
+            raise BudgetError(
+                f"the budget of tier {self.tier.name!r} ended ({short}) before its "
+                f"{len(dict.fromkeys((i.id, a) for i, a in answers.pairs)):,} recorded answers "
+                "were judged; raise the budget and run the same command: nothing is bought twice"
+            )
+        judging.check_answers(answers.pairs)
+        self.task = replace(self.task, scorer=with_judge(metric, judging.score))
+        self._judged = True
 
     def everything(self) -> SampleTable:
         """All that is recorded, on all items of the task: NaN where a sample is not recorded."""
@@ -271,7 +299,7 @@ class RecordedSamples:
 
     def _recorded(self, items: Sequence[Item], variants: Sequence[Variant]) -> SampleTable:
         metric = None if self.task.metric == RECORDED else self.task.score
-        return recorded_table(
+        table = recorded_table(
             self.recording,
             self.tier,
             items,
@@ -281,6 +309,12 @@ class RecordedSamples:
             verifiers=self.task.verifiers,
             others=self.targets,
         )
+        if not self._judged:
+            return table
+        unjudged = {
+            v: np.isnan(r.score) & ~np.isnan(r.latency_s) for v, r in table.variants.items()
+        }
+        return replace(table, variants=with_unjudged(table.variants, unjudged))
 
 
 class Meter(NamedTuple):

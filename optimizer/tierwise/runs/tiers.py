@@ -287,6 +287,12 @@ def _on_a_recording(
     size = searches.search_size if metered else FREE
     cost = recorded_cost(recording, tier) if metered else SampleCost(0.0, 0.0)
     problem = _problem(prepared, tier, variants, size, cap, cost, recorded)
+    judge = None
+    if prepared.judge_tier is not None and (recording.nodes or metered):
+        raise InputError(
+            f"tier {tier.name!r}: a judge scores plain recorded answers, neither trajectories nor "
+            "metered ones; leave out metered: true, or give the task the metric recorded"
+        )
     if recording.nodes and not targets:
         buyer = _trajectories(searches, tier, recorded, path_of(tier.name))
         found = search(_begun(problem, searches.studied, targets), buyer, searches.listener)
@@ -295,13 +301,27 @@ def _on_a_recording(
     if metered:
         paid = {v: of for target in targets for v, of in target.paid.items()}
         samples = MeteredSamples(recording, task, tier, depth, others, Meter(cap, paid))
-    found = search(_begun(problem, searches.studied, targets), samples, searches.listener)
+    with ExitStack() as stack:
+        limits = share_of(job, tier, prepared.tiers)
+        account = Account(searches.run, job.seed, limits, tier.name, searches.deadline_s)
+        judging = _judging(searches, stack, account)
+        if judging is not None:
+            samples.judge(judging)
+        found = search(_begun(problem, searches.studied, targets), samples, searches.listener)
+        if judging is not None:
+            judging.check_drift()
+            spent = searches.pool.bought(searches.run, tier.name).get(JUDGE, Usage())
+            judge = judging.summary(spent)
     paths = dict.fromkeys(path_of(name) for name in (tier.name, *others))
     marks = [fingerprint(path) for path in paths]
     whole = marks[0] if len(marks) == 1 else hashlib.sha256("".join(marks).encode()).hexdigest()
     used = samples.spent if isinstance(samples, MeteredSamples) else None
     found = replace(found, prompt_table=samples.everything())
-    return Searched(found, whole, samples.remarks, metered=used)
+    if judging is not None:
+        judged = searches.pool.sha256(judging.used)
+        whole = hashlib.sha256(f"{whole}{judged}".encode()).hexdigest()
+    remarks = (*samples.remarks, *(remarks_on_judge(judge) if judge else ()))
+    return Searched(found, whole, remarks, metered=used, judge=judge)
 
 
 class Recorded(NamedTuple):

@@ -30,7 +30,7 @@ from tierwise.schema.result import Bounds, ExpectedBucket, ExpectedFigures, inte
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
 from tierwise.stats.sequential import confidence_sequence, sequential_test
-from tierwise.tasks import Item, Task
+from tierwise.tasks import Item, Task, with_judge
 
 Verdict = Literal["holds", "dropped", "not decided"]
 
@@ -209,7 +209,8 @@ class _Scorer:
             return [self.task.score(answer, item) for item, answer in pairs]
         spoken = [(item, answer) for item, answer in pairs if answer is not None]
         await asyncio.to_thread(judging.buy, spoken)
-        return [judging.score(answer, item) for item, answer in pairs]
+        score = with_judge(self.task.score, judging.score)
+        return [score(answer, item) for item, answer in pairs]
 
 
 async def _answered(

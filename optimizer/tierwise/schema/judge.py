@@ -24,7 +24,7 @@ from tierwise.schema.prompt import Message
 from tierwise.schema.tier import ModelString, ModeParameters, Price, Tier
 from tierwise.schema.turns import JUDGED_TURN, SELECTING, Turn, selected
 from tierwise.schema.yaml_io import plain, read_text
-from tierwise.tasks import AnswerSpec, Item
+from tierwise.tasks import JUDGED, AnswerSpec, Item
 
 JudgeScale = tuple[int, int] | tuple[Text, ...] | Mapping[Text, Share]
 """The lowest and the highest number; or labels, the worst first; or each label's score."""
@@ -144,7 +144,7 @@ class VerifierSpec(Strict, Rated):
 
 @dataclass(frozen=True)
 class JudgeSpec(VerifierSpec):
-    """``metric: {judge: …}`` of a task.
+    """``metric: {judge: …}`` of a task, or a part of ``metric: {weighted: {…}}``.
 
     Attributes:
         model: as of a verifier; it may not be a model that is tuned.
@@ -155,6 +155,7 @@ class JudgeSpec(VerifierSpec):
         checked: on how many answers noise, bias and drift are measured.
         attempts: how often an answer is judged until a reply can be read.
         allow_tuned_model: let a model judge its own answers.
+        weight: among the parts of ``weighted``.
 
     Raises:
         InputError: a scale without two values.
@@ -166,12 +167,17 @@ class JudgeSpec(VerifierSpec):
     checked: Annotated[int, Field(ge=0, le=500)] = 32
     attempts: Annotated[Count, Field(le=10)] = 3
     allow_tuned_model: Annotated[bool, IF_ANY] = False
+    weight: Annotated[float, Field(gt=0, exclude_if=lambda weight: weight == 1)] = 1.0
 
     def __post_init__(self) -> None:
         VerifierSpec.__post_init__(self)
         if not isinstance(self.labels, str):
             rows = (r if isinstance(r, JudgeLabel) else JudgeLabel(**r) for r in self.labels)
             object.__setattr__(self, "labels", tuple(rows))
+
+    def needs_no_target(self, metric: object) -> bool:
+        """Whether items need no right answer: it scores alone, and is not shown one."""
+        return not self.reference and isinstance(metric, Mapping) and set(metric) == {JUDGED}
 
     @property
     def rubric_sha256(self) -> str:

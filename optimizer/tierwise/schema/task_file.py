@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import CoreSchema
 
-from tierwise.errors import InputError, Loc, UnsupportedError, unknown_name
+from tierwise.errors import InputError, Loc, unknown_name
 from tierwise.schema.fields import (
     IF_ANY,
     IF_SET,
@@ -34,10 +34,10 @@ from tierwise.tasks import (
     SPLITS,
     VERIFIERS,
     AnswerSpec,
-    Item,
     Metric,
     Task,
     named_metric,
+    unscored,
 )
 from tierwise.tasks.items import Fields
 from tierwise.tasks.task import DEFAULT_SHARES, ballot_fault
@@ -170,7 +170,7 @@ class TaskFile(Strict):
         for i, name in enumerate(self.verifiers):
             if name not in VERIFIERS:
                 yield unknown_name("verifier", name, VERIFIERS, loc=("verifiers", i))
-        if fault := ballot_fault(self.answer, JUDGED if self.judged else self.metric):
+        if fault := ballot_fault(self.answer, self.metric, unscored if self.judged else None):
             yield fault
         for name in self.splits:
             if name not in SPLITS:
@@ -203,7 +203,7 @@ class TaskFile(Strict):
         Raises:
             InputError: there is none of that name, or it cannot be used.
         """
-        if self.judged:
+        if self._judge_at == ("metric", JUDGED):
             return JUDGED, unscored
         try:
             return named_metric(self.metric, self.answer, folder)
@@ -212,8 +212,17 @@ class TaskFile(Strict):
 
     @property
     def judged(self) -> bool:
-        """Whether its metric is a judge."""
-        return isinstance(self.metric, Mapping) and set(self.metric) == {"judge"}
+        """Whether its metric is a judge, or has one among its parts."""
+        return bool(self._judge_at)
+
+    @property
+    def _judge_at(self) -> Loc:
+        """The place of its judge; nothing where it has none."""
+        metric = self.metric if isinstance(self.metric, Mapping) else {}
+        parts = metric.get("weighted")
+        if isinstance(parts, Mapping) and JUDGED in parts:
+            return ("metric", "weighted", JUDGED)
+        return ("metric", JUDGED) if set(metric) == {JUDGED} else ()
 
     def judge_spec(self, document: Document) -> JudgeSpec | None:
         """The judge that is its metric; None where that is another one.
@@ -221,15 +230,15 @@ class TaskFile(Strict):
         Raises:
             InputError: every key of it that is wrong, with its line.
         """
-        if not self.judged:
+        at = self._judge_at
+        if not at:
             return None
-        data = self.metric["judge"]
+        data = self.metric[JUDGED] if len(at) == 2 else self.metric["weighted"][JUDGED]
         if not isinstance(data, Mapping):
             raise document.fault(
-                "a judge is its model and its rubric, such as {model: openai/gpt-4o, rubric: …}",
-                ("metric", "judge"),
+                "a judge is its model and its rubric, such as {model: openai/gpt-4o, rubric: …}", at
             )
-        return read_as(JudgeSpec, document, data, lambda loc: ("metric", "judge", *loc))
+        return read_as(JudgeSpec, document, data, lambda loc: (*at, *loc))
 
     @property
     def reads_targets(self) -> bool:
@@ -251,17 +260,6 @@ class TaskFile(Strict):
         if corpus is not None and not corpus.is_file():
             raise InputError(f"no such file: {self.corpus}", loc=("corpus",))
         return replace(wanted, name=wanted.name or self.name, corpus=corpus)
-
-
-def unscored(answer: str | None, item: Item) -> float:
-    """No score: a judge's scores are bought.
-
-    Raises:
-        UnsupportedError: always.
-    """
-    raise UnsupportedError(
-        "the metric is a judge, whose scores are bought: only a run that samples answers can ask it"
-    )
 
 
 def own_prompts(

@@ -85,7 +85,7 @@ def _with_demonstrations(
     shown = [prompt] if 0 in counts or kind not in task.demonstration else []
     if kind in task.demonstration:
         for k in counts:
-            if k > 0:
+            if k > 0 and len(_shown_items(task, k)) == k:
                 pairs = [_demonstration(task, item, kind) for item in _shown_items(task, k)]
                 shown.append(
                     replace(prompt.with_demonstrations(pairs), id=f"{prompt.id}+{k}.{kind}")
@@ -94,7 +94,8 @@ def _with_demonstrations(
 
 
 def _shown_items(task: Task, k: int) -> list[Item]:
-    return sorted(task.splits["train"], key=lambda item: item.content_sha256)[:k]
+    told = (item for item in task.splits["train"] if item.target)
+    return sorted(told, key=lambda item: item.content_sha256)[:k]
 
 
 def _demonstration(task: Task, item: Item, mode: str) -> tuple[Mapping[str, str], str]:

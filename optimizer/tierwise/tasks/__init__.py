@@ -7,10 +7,13 @@ from tierwise.tasks.metrics import (
     METRICS,
     RECORDED,
     Metric,
+    asks_judge,
     callable_metric,
     named_metric,
     parts_of,
     python_metric,
+    unscored,
+    with_judge,
 )
 from tierwise.tasks.task import DEFAULT_SHARES, SPLITS, Task, assign_splits
 from tierwise.tasks.verifiers import VERIFIERS, Verifier, verified
@@ -28,10 +31,13 @@ __all__ = [
     "Metric",
     "Task",
     "Verifier",
+    "asks_judge",
     "assign_splits",
     "callable_metric",
     "named_metric",
     "parts_of",
     "python_metric",
+    "unscored",
     "verified",
+    "with_judge",
 ]

@@ -65,7 +65,7 @@ def load_items(
             the same id twice, a target that ``answer`` cannot read, no items at all.
     """
     faults: list[InputError] = []
-    wanted = None if fields is None else (*fields.inputs.values(), fields.target)
+    wanted = None if fields is None else (*fields.inputs.values(), fields.target or "0")
 
     def fault(line: int, message: str) -> None:
         faults.append(InputError(message, path=path, line=line))

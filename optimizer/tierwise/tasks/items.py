@@ -52,11 +52,12 @@ class Fields:
 
     A column may lie inside of another (``answers.text``); numbers, from 0, name the columns of a
     CSV without a header. ``target_regex`` finds the answer in a target that is a whole solution
-    (RE2; the first group of the last match).
+    (RE2; the first group of the last match). ``target: null``: the items have none, which a judge
+    that is not shown one allows.
     """
 
     inputs: Mapping[str, str] = field(default_factory=dict)
-    target: str = "target"
+    target: str | None = "target"
     target_regex: str | None = None
     id: str = "id"
 
@@ -133,7 +134,8 @@ def _draft(
     row: dict[str, Any], inputs: Sequence[str], fields: Fields | None, answer: AnswerSpec | None
 ) -> _Draft:
     row = {unicodedata.normalize("NFC", str(name)): value for name, value in row.items()}
-    nested = row.get("inputs") if fields is None else None
+    unmapped = fields in (None, Fields(), Fields(target=None))
+    nested = row.get("inputs") if unmapped else None
     if nested is not None and not isinstance(nested, dict):
         raise InputError("'inputs' must be an object of the inputs by name")
     source = row if nested is None else nested
@@ -142,27 +144,26 @@ def _draft(
     options: _Options | None = None
     answered: str | None = None
     for name in inputs:
-        column = fields.inputs.get(name, name)
-        value = _found(source, column, "input")
+        at = fields.inputs.get(name, name)
+        value = _found(source, at, "input")
         if is_messages(value):
             answered = answered or answer_of_chat(value)
-            value = chat_text(value, column, answered=True)
+            value = chat_text(value, at, answered=True)
         offered = _options_of(value) if nested is None else None
         options = options or offered
-        values[name] = (
-            _plain(_documents(value), column, "input") if offered is None else str(offered)
-        )
-    if answered is not None and unicodedata.normalize("NFC", fields.target) not in row:
-        wanted: Any = answered
-    else:
-        wanted = _found(row, fields.target, "target")
-    targets = _targets(wanted, fields, "" if answer is None else answer.normalise)
+        values[name] = _plain(_documents(value), at, "input") if offered is None else str(offered)
+    targets = [""]
+    column = fields.target
+    if column is not None:
+        here = answered is None or unicodedata.normalize("NFC", column) in row
+        wanted = _found(row, column, "target") if here else answered
+        targets = _targets(wanted, column, fields, "" if answer is None else answer.normalise)
     own_id = row.get(unicodedata.normalize("NFC", fields.id))
     named = own_id not in (None, "") and not _is_nan(own_id)
     return _Draft(_plain(own_id, fields.id, "id") if named else "", values, targets, options)
 
 
-def _targets(value: Any, fields: Fields, form: str) -> list[str]:
+def _targets(value: Any, column: str, fields: Fields, form: str) -> list[str]:
     """The right answers: one, or those of a list; a JSON value or a set where that is the form."""
     if form in ("json", "tool_calls") and isinstance(value, dict | list):
         return [json.dumps(value, ensure_ascii=False)]
@@ -178,17 +179,17 @@ def _targets(value: Any, fields: Fields, form: str) -> list[str]:
     if _all(value, lambda each: isinstance(each, list)):
         value = [text for texts in value for text in texts]  # of several annotators
     if not isinstance(value, list):
-        texts = [_plain(value, fields.target, "target")]
+        texts = [_plain(value, column, "target")]
     elif not value:
         raise InputError("the target is missing: an empty list")
     else:
-        texts = [_plain(each, fields.target, "target") for each in value]
+        texts = [_plain(each, column, "target") for each in value]
         texts = [", ".join(texts)] if form == "labels" else list(dict.fromkeys(texts))
     if fields.target_regex is not None:
         spec = AnswerSpec(fields.target_regex, "last", "none")
         read = [spec.extract(text) for text in texts]
         if None in read:
-            raise InputError(f"target {fields.target!r} holds nothing that target_regex matches")
+            raise InputError(f"target {column!r} holds nothing that target_regex matches")
         texts = [text.strip() for text in read if text is not None]
     if not all(text.strip() for text in texts):
         raise InputError("the target is empty")

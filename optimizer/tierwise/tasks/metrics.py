@@ -250,6 +250,17 @@ def code_tests(spec: AnswerSpec, seconds: float = 5.0, memory_mb: float = 512.0)
     return score
 
 
+def unscored(answer: str | None, item: Item) -> float:
+    """No score: a judge's scores are bought, and ``with_judge`` puts them here.
+
+    Raises:
+        UnsupportedError: always.
+    """
+    raise UnsupportedError(
+        "the metric is a judge, whose scores are bought: only a run that samples answers can ask it"
+    )
+
+
 class MetricPart(NamedTuple):
     """A metric that is a part of another, and what it weighs."""
 
@@ -275,10 +286,24 @@ def parts_of(metric: Metric) -> tuple[MetricPart, ...]:
     return metric.parts if isinstance(metric, WeightedMetric) else ()
 
 
+def asks_judge(metric: Metric | None) -> bool:
+    """Whether a judge gives the scores, or a part of them."""
+    return metric is not None and unscored in (metric, *(p.metric for p in parts_of(metric)))
+
+
+def with_judge(metric: Metric, judge: Metric) -> Metric:
+    """``judge``, as the part of ``metric`` where it is one."""
+    if not parts_of(metric):
+        return judge
+    parts = (p._replace(metric=judge) if p.metric is unscored else p for p in parts_of(metric))
+    return WeightedMetric(tuple(parts))
+
+
 def weighted(spec: AnswerSpec, **weights: Any) -> Metric:
     """The mean of other metrics by name, with these weights: ``{exact_match: 0.7, f1: 0.3}``.
 
-    One with parameters has its weight among them: ``{numeric: {weight: 2, relative: 0.01}}``.
+    One with parameters has its weight among them: ``{numeric: {weight: 2, relative: 0.01}}``. Of
+    ``judge`` only the weight is read here.
 
     Raises:
         InputError: no such metric, or a weight is no positive number.
@@ -292,7 +317,8 @@ def weighted(spec: AnswerSpec, **weights: Any) -> Metric:
                 "weighted: give metrics with weights above 0, such as {exact_match: 1}, or "
                 "{numeric: {weight: 2, relative: 0.01}}"
             )
-        shown, metric = named_metric({name: rest} if rest else name, spec)
+        told = {name: rest} if rest else name
+        shown, metric = (name, unscored) if name == JUDGED else named_metric(told, spec)
         parts.append(MetricPart(shown, metric, float(weight)))
     if not parts:
         raise InputError("weighted: give metrics with weights above 0, such as {exact_match: 1}")
@@ -354,7 +380,9 @@ def named_metric(value: Any, spec: AnswerSpec, folder: Path | None = None) -> tu
                 continue
             if isinstance(number, bool) or not isinstance(number, int | float):
                 raise InputError(f"metric.{name}.{parameter} must be a number, got {number!r}")
-    shown = ", ".join(f"{key}={number}" for key, number in given.items())
+    judged = isinstance(given.get(JUDGED), Mapping)  # its rubric is no part of a name
+    named = {**given, JUDGED: given[JUDGED].get("weight")} if judged else given
+    shown = ", ".join(f"{key}={number}" for key, number in named.items())
     return (f"{name}({shown})" if shown else name), made(
         spec, **{str(k): v for k, v in given.items()}
     )

@@ -24,14 +24,13 @@ def items_in(
     Raises:
         InputError: it is no data set, or every fault of its rows, by place (from 0) or index.
     """
-    flat = None if fields == Fields() else fields  # else a row may hold {"inputs": {…}}
     faults: list[InputError] = []
     rows = list(_rows(data))
 
     def fault(at: str, said: str) -> None:
         faults.append(InputError(f"row {at}: {said}"))
 
-    items = items_of_rows(rows, inputs, flat, answer, fault, "row")
+    items = items_of_rows(rows, inputs, fields, answer, fault, "row")
     raise_any(faults)
     if not items:
         raise InputError("there are no rows in the data")

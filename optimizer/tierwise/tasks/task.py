@@ -15,7 +15,14 @@ from tierwise.tasks.answers import AnswerSpec
 from tierwise.tasks.conversation import conversation
 from tierwise.tasks.data_files import load_items
 from tierwise.tasks.items import Fields, Item
-from tierwise.tasks.metrics import JUDGED, METRICS, RECORDED, Metric, callable_metric, named_metric
+from tierwise.tasks.metrics import (
+    METRICS,
+    RECORDED,
+    Metric,
+    asks_judge,
+    callable_metric,
+    named_metric,
+)
 from tierwise.tasks.verifiers import VERIFIERS
 
 SPLITS = ("train", "validation", "test")
@@ -56,7 +63,7 @@ class Task:
             raise InputError(f"task {self.name!r} has no items")
         if self.scorer is None and self.metric not in METRICS:
             raise unknown_name("metric", self.metric, METRICS)
-        if fault := ballot_fault(self.answer, self.metric):
+        if fault := ballot_fault(self.answer, self.metric, self.scorer):
             raise fault
         for item in self.items if self.answer.calls else ():
             self.answer.of(item.inputs)  # a line that is no call is found before anything is bought
@@ -73,7 +80,7 @@ class Task:
         data: Any,
         *,
         inputs: Sequence[str],
-        target: str = "target",
+        target: str | None = "target",
         answer: AnswerSpec | None = None,
         metric: str | Mapping[str, Any] | Callable[[str, Item], Any] = "exact_match",
         name: str = "task",
@@ -82,7 +89,7 @@ class Task:
 
         ``inputs`` and ``target`` are names of columns. ``metric`` is a name of ``METRICS``,
         ``{name: parameters}``, or a function (canonical answer, item) -> score in [0, 1]; an
-        abstention scores 0 without a call.
+        abstention scores 0 without a call. ``target=None``: the items have none.
 
         Raises:
             InputError: no such column, or every fault of the rows, by place.
@@ -98,7 +105,7 @@ class Task:
         path: Path | str,
         *,
         inputs: Sequence[str],
-        target: str = "target",
+        target: str | None = "target",
         answer: AnswerSpec | None = None,
         metric: str | Mapping[str, Any] | Callable[[str, Item], Any] = "exact_match",
         name: str | None = None,
@@ -148,11 +155,11 @@ class Task:
         They are not made canonical, the targets have many words, and the metric takes another text
         than the target for right too.
         """
-        if self.answer.normalise not in ("none", "text") or self.metric in (
-            RECORDED,
-            "exact_match",
-        ):
+        form = str(self.answer.normalise)
+        if form not in ("none", "text") or self.metric in (RECORDED, "exact_match"):
             return False
+        if not any(item.target for item in self.items):
+            return form == "none"
         words = statistics.median(len(item.target.split()) for item in self.items)
         return words >= FREE_TEXT_WORDS
 
@@ -173,9 +180,12 @@ class Task:
         return digest.hexdigest()
 
 
-def ballot_fault(answer: AnswerSpec, metric: object) -> InputError | None:
+def ballot_fault(
+    answer: AnswerSpec, metric: object, scorer: Metric | None = None
+) -> InputError | None:
     """Why votes field by field cannot be scored by a metric of that name; None where they can."""
-    if not answer.ballots or answer.calls or metric not in (RECORDED, JUDGED):
+    of_samples = metric == RECORDED or asks_judge(scorer)
+    if not answer.ballots or answer.calls or not of_samples:
         return None
     return InputError(
         f"votes field by field may elect an object that no sample is, and the metric {metric!r} "
