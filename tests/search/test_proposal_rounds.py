@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -19,6 +19,7 @@ from tierwise.runs.run_proposals import load_proposed
 from tierwise.runs.tune import TuneResult, replay, tune
 from tierwise.schema import Message, PolicyFile, Price, Tier, load_job
 from tierwise.schema.result import ProposalRound
+from tierwise.search.proposal_rounds import TextLedger
 
 RUN_PROPOSALS = importlib.import_module("tierwise.runs.run_proposals")
 PLAN = importlib.import_module("tierwise.runs.plan")
@@ -127,6 +128,7 @@ class Helped(NamedTuple):
     job: Path
     proposer: Proposer
     result: TuneResult
+    ledger: TextLedger
 
     @property
     def folder(self) -> Path:
@@ -138,7 +140,15 @@ def helped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Helped]:
     folder = tmp_path_factory.mktemp("rounds")
     with pytest.MonkeyPatch.context() as patch:
         job, made = set_up(folder / "job", patch), installed(patch, helpful)
-        yield Helped(job, made, run(job, folder / "run"))
+        ledgers: list[TextLedger] = []
+
+        class Kept(TextLedger):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args)
+                ledgers.append(self)
+
+        patch.setattr("tierwise.runs.tiers.TextLedger", Kept)
+        yield Helped(job, made, run(job, folder / "run"), ledgers[0])
 
 
 def run(job: Path, out: Path) -> TuneResult:
@@ -160,7 +170,7 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_round_mends_what_the_policy_gets_wrong(helped: Helped) -> None:
-    _, made, result = helped
+    _, made, result, _ = helped
     first, second, *_ = rounds_of(result)
 
     assert [p.origin for p in first.prompts] == ["grounded/0"]
@@ -175,6 +185,14 @@ def test_a_round_mends_what_the_policy_gets_wrong(helped: Helped) -> None:
     policy = result.policies["weak"]
     assert any(BETTER in m.content for p in policy.prompts.values() for m in p.messages)
     assert PolicyFile.loads(policy.dumps()) == policy
+
+
+def test_what_the_search_counts_is_what_the_tier_was_billed(helped: Helped) -> None:
+    """Tries of candidates, what rounds reflect on and accept by, and probes among it."""
+    spending, counted = helped.result.summary.tiers["weak"].spending, helped.ledger.spent
+    # Two items here may ask the same, which is bought once.
+    assert spending.calls <= counted.calls < 1.03 * spending.calls
+    assert spending.usd <= counted.usd < 1.03 * spending.usd
 
 
 def test_the_reflection_sees_how_the_candidate_will_be_run(helped: Helped) -> None:

@@ -66,8 +66,9 @@ from tierwise.search.problem import (
     SampleCost,
     SearchSize,
     TierProblem,
+    paid_before,
 )
-from tierwise.search.proposal_rounds import Start
+from tierwise.search.proposal_rounds import Start, TextLedger
 from tierwise.search.space import offered, without_search
 from tierwise.search.tier import TierResult, search
 from tierwise.search.variants import Variants, with_mode_to_ask
@@ -180,28 +181,32 @@ def _on_a_provider(
             verifier=_verifier(searches, stack),
             replayed=searches.cut_short.tiers.get(tier.name, ()),
         )
-        search_size, rounds = searches.search_size, None
-        if searches.proposals is not None:
-            start = Start(
-                searches.proposals,
-                buyer,
-                prepared.space,
-                baseline,
-                search_size.reflect_items,
-                job.seed,
-            )
-            rounds = start.rounds()
-            prompts = (*prompts, *rounds.made[0].prompts)
-            search_size = searches.proposals.search_size(search_size)
+        # What is assumed of samples goes by the task's own prompts, before others are proposed.
         variants = prepared.variants(tier, baseline, prompts)
         buyer.prompts |= variants.prompts
         assumed = assumed_cost(tier, variants.candidates, _prompt_bytes(buyer, variants))
         judging, verifying = (of(prepared, assumed) for of in (judging_usage, verifying_usage))
         cap = account.limits - judging.check
         assumed = replace(assumed, judging=judging.expected, turn=Usage(usd=verifying.expected.usd))
+        tiers = {one.name: one for one in (tier, *(target.tier for target in targets))}
+        ledger = TextLedger(buyer, tiers, paid_before(targets), judging.expected)
+        search_size, rounds = searches.search_size, None
+        if searches.proposals is not None:
+            begin = Start(
+                searches.proposals,
+                ledger,
+                prepared.space,
+                baseline,
+                search_size.reflect_items,
+                job.seed,
+            )
+            rounds = begin.rounds()
+            variants = prepared.variants(tier, baseline, (*prompts, *rounds.made[0].prompts))
+            buyer.prompts |= variants.prompts
+            search_size = searches.proposals.search_size(search_size)
         problem = _problem(prepared, tier, variants, search_size, cap, assumed)
         problem = _begun(problem, searches.studied, targets)
-        found = search(problem, buyer, searches.listener, rounds)
+        found = search(problem, ledger, searches.listener, rounds)
         judge = None
         if buyer.judging is not None:
             buyer.check_drift(buyer.judging)
@@ -299,7 +304,7 @@ def _on_a_recording(
         return Searched(found, fingerprint(path_of(tier.name)), buyer.remarks)
     samples = RecordedSamples(recording, task, tier, depth, others)
     if metered:
-        paid = {v: of for target in targets for v, of in target.paid.items()}
+        paid = paid_before(targets)
         samples = MeteredSamples(recording, task, tier, depth, others, Meter(cap, paid))
     with ExitStack() as stack:
         limits = share_of(job, tier, prepared.tiers)

@@ -156,6 +156,11 @@ class EscalationTarget:
     paid: Mapping[Variant, Mapping[str, int]] = field(default_factory=dict)
 
 
+def paid_before(targets: Sequence[EscalationTarget]) -> dict[Variant, Mapping[str, int]]:
+    """Variant -> item -> samples that the targets' own searches paid for."""
+    return {variant: of for target in targets for variant, of in target.paid.items()}
+
+
 def keeps_to_itself(policy: Policy) -> bool:
     """Whether a policy samples from its own tier alone."""
     return all(variant.tier is None for variant in policy.variants)

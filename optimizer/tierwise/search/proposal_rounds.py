@@ -47,7 +47,7 @@ from tierwise.search.events import Listener, Started
 from tierwise.search.gates import Comparison, compare
 from tierwise.search.held_out import LEAST_SAMPLES
 from tierwise.search.problem import TierProblem
-from tierwise.search.samples import Samples, samples_needed
+from tierwise.search.samples import SampleLedger, Samples, samples_needed
 from tierwise.search.selection import select_points
 from tierwise.search.space import in_order
 from tierwise.search.stages import Explored, candidates_of, explore
@@ -146,11 +146,6 @@ class TextSamples(Samples, Protocol):
     tier: Tier
     prompts: dict[str, PromptTemplate]
 
-    @property
-    def spent(self) -> Usage:
-        """What the run has cost on this tier so far."""
-        ...
-
     def why_failed(self, variants: Iterable[Variant], items: Sequence[Item]) -> str:
         """Why calls of ``variants`` failed for good; empty where they did not."""
         ...
@@ -162,6 +157,21 @@ class TextSamples(Samples, Protocol):
     def texts(self, variant: Variant, items: Sequence[Item], samples: int) -> list[list[str]]:
         """What the first ``samples`` of a variant said on each item, as far as they are there."""
         ...
+
+
+class TextLedger(SampleLedger):
+    """A ``SampleLedger`` over samples whose texts can be read: what rounds look at counts too."""
+
+    def __init__(
+        self,
+        samples: TextSamples,
+        tiers: Mapping[str, Tier],
+        there: Mapping[Variant, Mapping[str, int]],
+        judging: Usage,
+    ) -> None:
+        super().__init__(samples, tiers, there, judging)
+        self.task, self.tier, self.prompts = samples.task, samples.tier, samples.prompts
+        self.why_failed, self.scored, self.texts = samples.why_failed, samples.scored, samples.texts
 
 
 # The first round: proposed instructions, and demonstrations from the tier's own answers
@@ -196,7 +206,11 @@ class Start:
         proposed.added_to(registry)
         prompts = list(proposed.prompts)
         if self.source.spec.demonstrations:
-            sets = self.source.demonstrations(self.samples.tier.name, self._bootstrapped)
+            # Looked at in a replay too, which is told the sets: what was paid for them counts.
+            right = {mode: self._right(mode) for mode in self._modes(self.baseline)}
+            sets = self.source.demonstrations(
+                self.samples.tier.name, lambda registry: self._bootstrapped(registry, right)
+            )
             sets.added_to(registry)
             prompts += sets.prompts
         kept = [prompt for prompt in prompts if self._answers(prompt, registry)]
@@ -225,14 +239,15 @@ class Start:
             pass
         return True
 
-    def _bootstrapped(self, registry: CandidateRegistry) -> list[PromptTemplate]:
+    def _bootstrapped(
+        self, registry: CandidateRegistry, right: Mapping[str, Sequence[tuple[Demonstration, str]]]
+    ) -> list[PromptTemplate]:
         """Sets of demonstrations in each mode, from answers that the metric likes."""
         made = []
-        for mode in self._modes(self.baseline):
-            right = self._right(mode)
+        for mode, answers in right.items():
             for i in range(self.source.spec.demonstrations):
                 size, origin = SIZES[i % len(SIZES)], f"{BOOTSTRAP}/{mode}/{i}"
-                shown = list(right)
+                shown = list(answers)
                 random.Random(f"{self.seed}/{mode}/{i}").shuffle(shown)
                 demos = shown[:size]
                 said = [{**inputs, "answer": text} for inputs, text in demos]
