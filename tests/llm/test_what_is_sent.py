@@ -39,12 +39,18 @@ def bought(of: Tier, n: int = 1, items: int = 4, **params: object) -> tuple[list
 
 
 SEED = {
-    "FastAPI": (422, {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not "
-    "permitted"}]}),
+    "FastAPI": (
+        422,
+        {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
+    ),
     "Anthropic": (
         400,
-        {"error": {"type": "invalid_request_error", "message": "seed: Extra inputs are not "
-        "permitted"}},
+        {
+            "error": {
+                "type": "invalid_request_error",
+                "message": "seed: Extra inputs are not permitted",
+            }
+        },
     ),
     "OpenAI, old": (400, {"error": {"message": "Unrecognized request argument supplied: seed"}}),
     "OpenAI, param": (
@@ -57,7 +63,7 @@ SEED = {
         400,
         {"error": {"message": "Additional properties are not allowed ('seed' was unexpected)"}},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", SEED)

@@ -59,14 +59,10 @@ def test_what_each_prompt_sends(prompts: dict[str, PromptTemplate]) -> None:
     said = {
         "today": (SYSTEM, FIRST, REPLY, LAST),
         "other_system": (Message("system", "Be brief."), FIRST, REPLY, LAST),
-        "longer_system": (
-            Message("system", f"{SYSTEM.content}\n\nBe brief."), FIRST, REPLY, LAST,
-        ),
-        "last_word": (
-            SYSTEM, FIRST, REPLY, Message("user", "The second. Answer in a word."),
-        ),
+        "longer_system": (Message("system", f"{SYSTEM.content}\n\nBe brief."), FIRST, REPLY, LAST),
+        "last_word": (SYSTEM, FIRST, REPLY, Message("user", "The second. Answer in a word.")),
         "one_more": (SYSTEM, FIRST, REPLY, LAST, Message("user", "Answer in a word.")),
-    }  # fmt: skip
+    }
     assert {name: p.render({"chat": CHAT}) for name, p in prompts.items()} == said
     assert all(prompt.fields == ("chat",) for prompt in prompts.values())
 
