@@ -27,6 +27,7 @@ from tierwise.schema import (
     Variant,
 )
 from tierwise.schema import result as r
+from tierwise.schema.policy_file import ExpectedBucket, ExpectedFigures, PolicyEvidence, Provenance
 
 PLAIN, STEPS = Variant("plain", "direct", 0.5), Variant("steps", "think", 0.5)
 BASELINE = "plain/direct/0.5: single()"
@@ -257,7 +258,7 @@ def policy_file(name: str, model: str, *, passed: bool) -> PolicyFile:
     easy = Recipe((PLAIN,), StrategySpec.of("single"))
     policy = Policy((easy, Recipe((STEPS,), vote)), Difficulty("length", (-3.0,)))
     user = Message("user", "{{ question }}")
-    buckets = (r.ExpectedBucket(60, 0.95, (0.9, 0.98)), r.ExpectedBucket(60, 0.75, (0.65, 0.83)))
+    buckets = (ExpectedBucket(60, 0.95, (0.9, 0.98)), ExpectedBucket(60, 0.75, (0.65, 0.83)))
     modes = {"direct": {"max_tokens": 32}, "think": {"max_tokens": 256}}
     return PolicyFile(
         name=f"sums-{name}",
@@ -269,9 +270,9 @@ def policy_file(name: str, model: str, *, passed: bool) -> PolicyFile:
             "steps": PromptTemplate("steps", (Message("system", "Work step by step."), user)),
         },
         policy=(policy.with_shares((0.5, 0.5)) if passed else Policy((easy,)).with_shares((1.0,))),
-        expected=r.ExpectedFigures(buckets=buckets if passed else buckets[:1]),
-        evidence=r.PolicyEvidence(looks_at_test=1 if passed else 9),
-        provenance=r.Provenance("0.1.0", pool_sha256="b6" * 32, prices_as_of="2026-11-01"),
+        expected=ExpectedFigures(buckets=buckets if passed else buckets[:1]),
+        evidence=PolicyEvidence(looks_at_test=1 if passed else 9),
+        provenance=Provenance("0.1.0", pool_sha256="b6" * 32, prices_as_of="2026-11-01"),
         deployable=passed,
     )
 

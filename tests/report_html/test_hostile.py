@@ -14,7 +14,7 @@ from tierwise.pool import SamplePool
 from tierwise.pool.store import Answered, Book, Settlement
 from tierwise.report.html import page, report
 from tierwise.schema import Message
-from tierwise.schema.result import Provenance
+from tierwise.schema.policy_file import Provenance
 from tierwise.schema.usage import Usage
 
 MARKUP = "</pre></title></style></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"

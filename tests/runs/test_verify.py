@@ -8,7 +8,7 @@ from tests.runs.verify_worlds import TASK, USD, policy_file, runtime
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.models import fingerprint_of, resolve_tier
 from tierwise.runs.verify import Terms, changes, verify
-from tierwise.schema.result import ExpectedFigures, Provenance
+from tierwise.schema.policy_file import ExpectedFigures, Provenance
 from tierwise.stats.sequential import confidence_sequence, sequential_test
 from tierwise.tasks import AnswerSpec, Item, Task
 

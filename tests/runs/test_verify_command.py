@@ -14,7 +14,7 @@ from tierwise.schema import (
     Variant,
     uniform,
 )
-from tierwise.schema.result import ExpectedFigures, Provenance
+from tierwise.schema.policy_file import ExpectedFigures, Provenance
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tierwise.schema import (
     Tier,
     Variant,
 )
-from tierwise.schema.result import ExpectedBucket, ExpectedFigures
+from tierwise.schema.policy_file import ExpectedBucket, ExpectedFigures
 from tierwise.serving import PolicyRuntime
 from tierwise.tasks import AnswerSpec, Item, Task
 

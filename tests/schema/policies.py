@@ -17,7 +17,7 @@ from tierwise.schema import (
     Tier,
     Variant,
 )
-from tierwise.schema.result import ComparedWith, ExpectedFigures, PolicyEvidence, Provenance
+from tierwise.schema.policy_file import ComparedWith, ExpectedFigures, PolicyEvidence, Provenance
 from tierwise.tasks import AnswerSpec
 
 WORKED = Variant("worked", "direct", 0.8)

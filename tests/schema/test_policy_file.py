@@ -30,8 +30,8 @@ from tierwise.schema import (
     Variant,
 )
 from tierwise.schema.json_schemas import json_schema
+from tierwise.schema.policy_file import ExpectedBucket, ExpectedFigures, PolicyEvidence, Provenance
 from tierwise.schema.prompt import fields_of
-from tierwise.schema.result import ExpectedBucket, ExpectedFigures, PolicyEvidence, Provenance
 from tierwise.tasks import AnswerSpec
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from tierwise.difficulty import ControlQuestion, Router
 from tierwise.evaluation import Evaluation, Evaluator, SampleTable, replay_columns, replay_item
 from tierwise.schema import Policy
+from tierwise.schema.policy_file import ExpectedBucket
 from tierwise.schema.result import (
     AblationStep,
     BucketSummary,
     ComputeGate,
     CrossFittedScore,
     EscalationRow,
-    ExpectedBucket,
     FailedItems,
     GateName,
     Measured,

@@ -16,11 +16,11 @@ from tierwise.analysis.tier_files import NotShown, TierFiles
 from tierwise.errors import InputError, UnsupportedError
 from tierwise.report import text as n
 from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
+from tierwise.schema.policy_file import ExpectedBucket
 from tierwise.schema.result import (
     NONE_FAILED,
     Bounds,
     EscalationRow,
-    ExpectedBucket,
     FailedItems,
     PromptSensitivity,
     Technique,

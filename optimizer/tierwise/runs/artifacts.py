@@ -33,21 +33,23 @@ from tierwise.runs.prepare import Prepared
 from tierwise.runs.tiers import studied_entry
 from tierwise.schema import Job, Limits, Policy, PolicyFile, PromptTemplate, TaskRef
 from tierwise.schema.job import GateMode
-from tierwise.schema.prompt import turns_used
-from tierwise.schema.result import (
-    SUMMARY_SCHEMA,
+from tierwise.schema.policy_file import (
     ComparedWith,
     ComputeGateEvidence,
     ExpectedFigures,
+    PolicyEvidence,
+    Provenance,
+)
+from tierwise.schema.prompt import turns_used
+from tierwise.schema.result import (
+    SUMMARY_SCHEMA,
     FrontPoint,
     GateName,
     ItemCounts,
     JudgeSummary,
     MetricPartSummary,
     PlannedTier,
-    PolicyEvidence,
     ProposerUsage,
-    Provenance,
     RunPlan,
     ScreenedVariant,
     Studied,

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from tierwise.errors import InputError
-from tierwise.schema.fields import IF_ANY, IF_SET, Strict
+from tierwise.schema.fields import Strict
 from tierwise.schema.job import GateMode
 from tierwise.schema.policy import Difficulty, Param, Recipe
 from tierwise.schema.task_file import TaskRef
@@ -874,121 +874,6 @@ class TrialRow(Strict):
     policy: str
     left_out: int = 0
     unanswered: int = 0
-
-
-# --- what a policy file says of itself ---------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ExpectedBucket(Strict):
-    """A bucket on the held-out items, easiest first; None where its file does not say."""
-
-    items: int | None = None
-    score: float | None = None
-    score_ci95: Bounds = (None, None)
-
-
-SomeBounds = Annotated[Bounds, Field(exclude_if=lambda ends: ends == (None, None))]
-
-
-@dataclass(frozen=True)
-class ExpectedFigures(Strict):
-    """A policy on the held-out items, in a policy file; None where the file does not say.
-
-    Attributes:
-        policy: the policy in a line, where it is not that of the file.
-        latency_s_per_item, latency_s_p95: seconds of a request, by the slowest sample of each
-            round: the mean and the 95th percentile.
-    """
-
-    policy: Annotated[str, IF_ANY] = ""
-    items: Annotated[int | None, IF_SET] = None
-    score: Annotated[float | None, IF_SET] = None
-    score_ci95: SomeBounds = (None, None)
-    usd_per_item: Annotated[float | None, IF_SET] = None
-    usd_per_item_ci95: SomeBounds = (None, None)
-    samples_per_item: Annotated[float | None, IF_SET] = None
-    rounds_per_item: Annotated[float | None, IF_SET] = None
-    failed: Annotated[FailedItems | None, IF_SET] = None
-    latency_s_per_item: Annotated[float | None, IF_SET] = None
-    latency_s_p95: Annotated[float | None, IF_SET] = None
-    buckets: Annotated[tuple[ExpectedBucket, ...], IF_ANY] = ()
-
-    @classmethod
-    def of(cls, measured: Measured, **more: Any) -> ExpectedFigures:
-        """What was measured of a policy, without its line and the split, and ``more`` fields."""
-        known = {f.name: getattr(measured, f.name) for f in fields(Measured)}
-        del known["policy"], known["split"]
-        return cls(**known, **more)
-
-
-@dataclass(frozen=True)
-class ComputeGateEvidence(Strict):
-    """What the compute gate went by; see ``ComputeGate``."""
-
-    decided: bool
-    items: int
-    samples: int
-    net_gain: float | None
-    net_gain_ci95: Bounds
-    best: str
-    best_single: str
-
-
-@dataclass(frozen=True)
-class ComparedWith(Strict):
-    """A policy against another, paired by item; see ``Paired``."""
-
-    against: str
-    score_difference: float | None = None
-    score_difference_ci95: Bounds = (None, None)
-    cost_ratio: float | None = None
-    cost_ratio_ci95: Bounds = (None, None)
-    p: float | None = None
-
-
-@dataclass(frozen=True)
-class PolicyEvidence(Strict):
-    """Why a policy was chosen, in its file; what is not known is left out.
-
-    Attributes:
-        split: of whose items the figures are.
-        gate: whether the policy was shown to be better than the baseline, or as good and cheaper.
-        looks_at_test: how often the test split of the pool has been looked at.
-        judge: who scored the answers, where the task's metric is a judge.
-    """
-
-    split: Annotated[Split | None, IF_SET] = None
-    baseline: Annotated[ExpectedFigures | None, IF_SET] = None
-    gate: Annotated[GateName | None, IF_SET] = None
-    gate_mode: Annotated[GateMode | None, IF_SET] = None
-    compute_gate: Annotated[Literal["open", "closed"] | None, IF_SET] = None
-    compute_gate_evidence: Annotated[ComputeGateEvidence | None, IF_SET] = None
-    operating_point: Annotated[str | None, IF_SET] = None
-    comparisons: Annotated[tuple[ComparedWith, ...], IF_ANY] = ()
-    looks_at_test: Annotated[int | None, IF_SET] = None
-    judge: Annotated[JudgeSummary | None, IF_SET] = None
-
-
-@dataclass(frozen=True)
-class Provenance(Strict):
-    """Where a policy came from, in its file; what is not known is left out.
-
-    Attributes:
-        tierwise: the version that tuned it.
-        trial: of the study; -1 for the baseline.
-        pool_sha256: over the samples that the search looked at.
-        weights_sha256: model -> hash of its weights, of embedded models.
-    """
-
-    tierwise: Annotated[str, IF_ANY] = ""
-    created: Annotated[str, IF_ANY] = ""
-    study: Annotated[str, IF_ANY] = ""
-    trial: Annotated[int | None, IF_SET] = None
-    seed: Annotated[int | None, IF_SET] = None
-    pool_sha256: Annotated[str, IF_ANY] = ""
-    prices_as_of: Annotated[str | None, IF_SET] = None
-    weights_sha256: Annotated[Mapping[str, str], IF_ANY] = field(default_factory=dict)
 
 
 # --- reading and writing -----------------------------------------------------------------------
