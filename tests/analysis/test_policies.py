@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.report_html import hand_made
+from tests.report import hand_made
 from tierwise.analysis.policies import (
     point_steps,
     points_by_cost,

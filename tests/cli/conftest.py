@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Cli
-from tests.search.scripted_job import install, make_job
+from tests.cli.running import Cli, install_small
+from tests.search.scripted_job import make_job
 from tierwise.llm.scripted import ScriptedModel
 
 
@@ -24,4 +24,4 @@ def job(tmp_path: Path) -> Path:
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedModel]:
     """Whatever a run opens from here on."""
-    return install(monkeypatch)
+    return install_small(monkeypatch)

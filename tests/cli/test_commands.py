@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Cli
+from tests.cli.running import Cli, install_small
 from tests.schema.folders import make_task
-from tests.search.scripted_job import install, make_job
+from tests.search.scripted_job import make_job
 from tierwise.cli import COMMANDS, main
 from tierwise.pool import SamplePool
 from tierwise.pool.store import Book, Settlement
@@ -57,7 +57,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("finished")
     job = make_job(folder / "job")
     with pytest.MonkeyPatch.context() as patch:
-        install(patch)
+        install_small(patch)
         main(["tune", str(job), "--yes", "--quiet", "--out", str(folder / "run")])
     return job, folder / "run"
 
@@ -188,80 +188,71 @@ def test_check_shows_every_fault_with_its_line(cli: Cli, tmp_path: Path) -> None
     ]
 
 
-SCRIPTED = (
-    "import sys, pytest\n"
-    "from tests.search.scripted_job import install\n"
-    "from tierwise.cli import main\n"
-    "with pytest.MonkeyPatch.context() as patch:\n"
-    "    install(patch, delay_s=float(sys.argv[1]))\n"
-    "    main(sys.argv[2:])\n"
-)
+SCRIPTED = """
+import sys, pytest
+from tests.cli.running import install_small
+from tierwise.cli import main
+with pytest.MonkeyPatch.context() as patch:
+    install_small(patch, float(sys.argv[1]))
+    main(sys.argv[2:])
+"""
 
 
 def started(job: Path, out: Path, delay_s: float, *more: str) -> subprocess.Popen[str]:
     """``tierwise tune`` over scripted models, as a process of its own."""
-    words = [
-        sys.executable,
-        "-c",
-        SCRIPTED,
-        str(delay_s),
-        "tune",
-        job,
-        "--yes",
-        "--out",
-        out,
-        *more,
-    ]
+    words = [sys.executable, "-c", SCRIPTED, str(delay_s), "tune", job, "--yes", "--out", out]
+    pipe = subprocess.PIPE
     return subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
+        [*words, *more], stdout=pipe, stderr=pipe, text=True, cwd=ROOT, start_new_session=True
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_exits_with_130_and_says_how_to_go_on(
-    number: signal.Signals, job: Path, tmp_path: Path
+def started_and_busy(job: Path, out: Path) -> subprocess.Popen[str]:
+    """The same, in the middle of a purchase that takes seconds."""
+    process = started(job, out, 1.0, "--log-json")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if '"bought"' in line:
+            break
+    return process
+
+
+def stopped(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    """What it said until it was gone, once the signal was sent as a terminal sends it."""
+    os.killpg(process.pid, number)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (130, "")
+    words = [line for line in err.splitlines() if not line.startswith("{")]
+    assert "Traceback" not in err
+    return " ".join(words)
+
+
+GOES_ON = "the same command goes on where this stopped"
+
+
+def test_a_second_process_is_told_of_the_first_which_goes_on_after_an_interrupt(
+    job: Path, tmp_path: Path
 ) -> None:
-    """As a terminal sends it, in the middle of a purchase; then the same command finishes."""
     out = tmp_path / "run"
-    with started(job, out, 1.0, "--log-json") as process:  # so slow that it is caught when busy
-        said = ""
-        for line in process.stderr:
-            if '"bought"' in line:
-                os.killpg(process.pid, number)
-                break
-        said = process.stderr.read()
-        assert process.wait() == 130
-        assert process.stdout.read() == ""
-    words = [line for line in said.splitlines() if not line.startswith("{")]
-    assert "the same command goes on where this stopped" in " ".join(words)
-    assert "Traceback" not in said
-    assert not (out / "summary.json").exists()
-    with started(job, out, 0.0, "--quiet") as process:
-        said, err = process.communicate()
-        assert (process.returncode, err) == (0, "")
-        assert len(said.splitlines()) == 2
-
-
-def test_a_second_process_in_a_folder_is_told_of_the_first(job: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    with started(job, out, 1.0, "--log-json") as first:
-        for line in first.stderr:
-            if '"bought"' in line:
-                break
+    with started_and_busy(job, out) as first:
         with started(job, out, 0.0) as second:
             _, err = second.communicate()
         assert second.returncode == 2
         assert f"{out} is in use by process {first.pid} on " in err
-        os.killpg(first.pid, signal.SIGKILL)
-        first.stderr.read()
-    with started(job, out, 0.0, "--quiet") as again:  # its owner is dead
-        assert again.communicate()[1] == ""
-        assert again.returncode == 0
+        assert GOES_ON in stopped(first, signal.SIGINT)
+    assert not (out / "summary.json").exists()
+    with started(job, out, 0.0, "--quiet") as again:
+        said, err = again.communicate()
+    assert (again.returncode, err) == (0, "")
+    assert len(said.splitlines()) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_exits_with_130_and_says_how_to_go_on(
+    number: signal.Signals, job: Path, tmp_path: Path
+) -> None:
+    with started_and_busy(job, tmp_path / "run") as process:
+        assert GOES_ON in stopped(process, number)
 
 
 def test_a_run_goes_on_when_nobody_reads_what_it_says(job: Path, tmp_path: Path) -> None:

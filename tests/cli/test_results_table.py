@@ -1,4 +1,4 @@
-"""What a finished run shows: no number is broken in a narrow terminal, and recipes are in words."""
+"""What a finished run shows: no number is broken in a narrow terminal, and a verdict."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import pytest
 from rich.console import Console
 
 from tierwise.cli._results import fitting_table, verdict
-from tierwise.report.text import recipe_in_words
-from tierwise.schema import Recipe, StrategySpec, Variant
 from tierwise.schema.result import (
     CrossFittedScore,
     GateName,
@@ -69,22 +67,3 @@ def test_a_table_takes_one_line_a_tier_and_breaks_no_number(width: int) -> None:
 )
 def test_a_verdict_says_what_the_gate_decided(low: float | None, gate: GateName, said: str) -> None:
     assert said in verdict(tier(low, gate))
-
-
-def test_recipes_are_in_words() -> None:
-    steps, totals = Variant("steps", "think", 0.8), Variant("totals", "think", 0.3)
-    vote = StrategySpec.of("adaptive_consistency", threshold=0.9, max_samples=9, window=1)
-    assert recipe_in_words(Recipe((steps,), StrategySpec.of("single"))) == (
-        "one sample of steps/think/0.8"
-    )
-    one = StrategySpec.of("adaptive_consistency", threshold=0.7, max_samples=3)
-    assert recipe_in_words(Recipe((steps,), one)) == (
-        "one sample of steps/think/0.8 (up to 3 until one has an answer)"
-    )
-    assert recipe_in_words(Recipe((steps, totals), vote)) == (
-        "a vote of up to 9 samples of steps/think/0.8 and totals/think/0.3, until the leader is "
-        "90% "
-        "sure"
-    )
-    added = StrategySpec.of("race", votes=3)
-    assert recipe_in_words(Recipe((steps,), added)) == "steps/think/0.8, race(votes=3)"

@@ -55,6 +55,12 @@ def changed(*paths: Path) -> dict[str, list[Row]]:
     return plain_rows(comparison_tables([read_run(path) for path in paths]))
 
 
+def only(rows: Sequence[Row], **wanted: object) -> Row:
+    """The one row that has these values."""
+    (row,) = [row for row in rows if all(row.get(k) == v for k, v in wanted.items())]
+    return row
+
+
 def make_run(folder: Path) -> tuple[Path, dict[tuple[str, str], float]]:
     """The run's directory, and the accuracy of each (model, prompt) over all that is recorded."""
     rng = np.random.default_rng(4)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.report.runs import changed
+from tests.report.runs import changed, only
 from tierwise.analysis.changes import SAME_ITEMS, SAME_SAMPLES, UNPAIRED
 from tierwise.analysis.tier_files import JudgedPolicies
 from tierwise.cli import main
@@ -19,18 +18,8 @@ from tierwise.runs.tune import tune
 from tierwise.schema import load_job
 
 
-@pytest.fixture
-def copy(finished, tmp_path):
-    return shutil.copytree(finished[0], tmp_path / "copy")
-
-
-def only(rows, **wanted):
-    (row,) = [r for r in rows if all(r.get(k) == v for k, v in wanted.items())]
-    return row
-
-
 def test_a_run_and_its_copy_differ_in_nothing(finished, copy):
-    rows = changed(finished[0], copy)
+    rows = changed(finished, copy)
     assert rows["jobs"] == []
     for row in [*rows["policies"], *rows["prompts"]]:
         assert row["identical"]
@@ -41,9 +30,9 @@ def test_a_run_and_its_copy_differ_in_nothing(finished, copy):
 
 
 def test_another_seed_is_named_and_policies_are_compared_on_the_same_samples(finished, tmp_path):
-    job = replace(load_job(finished[0].parent / "job.yaml"), seed=1)
+    job = replace(load_job(finished.parent / "job.yaml"), seed=1)
     tune(job, tmp_path / "run")
-    rows = changed(finished[0], tmp_path / "run")
+    rows = changed(finished, tmp_path / "run")
     assert only(rows["jobs"], what="seed") == {
         "run": "run",
         "what": "seed",
@@ -60,10 +49,10 @@ def test_other_items_are_not_paired_and_the_interval_is_wider(finished, copy):
     def renamed(ids):
         return tuple(f"other-{i}" for i in ids)
 
-    paired = only(changed(finished[0], copy)["policies"], tier="cheap", what="baseline prompt")
+    paired = only(changed(finished, copy)["policies"], tier="cheap", what="baseline prompt")
     table = JudgedPolicies.load(copy / "tested.cheap.npz")
     replace(table, item_ids=renamed(table.item_ids)).save(copy / "tested.cheap.npz")
-    row = only(changed(finished[0], copy)["policies"], tier="cheap", what="baseline prompt")
+    row = only(changed(finished, copy)["policies"], tier="cheap", what="baseline prompt")
     assert row["how"] == UNPAIRED
     assert not row["identical"]
     assert row["change"] == 0
@@ -77,7 +66,7 @@ def test_an_id_that_is_another_question_by_now_is_another_item(finished, copy):
         table = SampleTable.load(copy / name)
         asked = tuple({"question": f"another {i}"} for i in range(table.n_items))
         replace(table, inputs=asked).save(copy / name)
-    rows = changed(finished[0], copy)
+    rows = changed(finished, copy)
     assert only(rows["policies"], tier="cheap", what="baseline prompt")["how"] == UNPAIRED
     assert {r["how"] for r in rows["prompts"] if r["tier"] == "cheap"} == {UNPAIRED}
 
@@ -91,7 +80,7 @@ def test_a_model_that_got_worse_behind_its_name_shows(finished, copy):
     )
     variants = {**table.variants, variant: replace(table.variants[variant], score=lost)}
     replace(table, variants=variants).save(path)
-    rows = changed(finished[0], copy)["prompts"]
+    rows = changed(finished, copy)["prompts"]
     worst = only(rows, tier="dear", rank=1)
     assert worst["variant"] == variant.label
     assert worst["shown"] == "worse"
@@ -103,7 +92,7 @@ def test_a_tier_of_one_run_and_a_broken_file_are_said(finished, copy):
     del summary["tiers"]["dear"]
     (copy / "summary.json").write_text(json.dumps(summary))
     (copy / "tested.cheap.npz").unlink()
-    rows = changed(finished[0], copy)
+    rows = changed(finished, copy)
     assert only(rows["policies"], tier="dear")["note"].startswith("only in")
     assert "tested.cheap.npz is missing" in only(rows["policies"], tier="cheap")["note"]
     assert only(rows["prompts"], tier="cheap", rank=1)["identical"]
@@ -111,7 +100,7 @@ def test_a_tier_of_one_run_and_a_broken_file_are_said(finished, copy):
 
 def test_the_command_takes_several_runs(finished, copy, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")  # a narrow terminal drops columns
-    runs = [str(finished[0]), str(copy), str(copy)]
+    runs = [str(finished), str(copy), str(copy)]
     main(["compare", *runs])
     out = capsys.readouterr().out
     assert "what of the jobs differs" in out

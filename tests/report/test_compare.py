@@ -1,7 +1,9 @@
-"""Tiers side by side, from the run directory alone."""
+"""Tiers side by side, from the run directory alone: rows, frames, and the command."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import shutil
@@ -9,8 +11,9 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.report.runs import compared
+from tests.report.runs import compared, only
 from tierwise.analysis.tier_files import common_items
+from tierwise.cli import main
 from tierwise.report.compare import SECTIONS, frames
 from tierwise.runs.artifacts import read_run
 from tierwise.stats import spearman
@@ -18,16 +21,11 @@ from tierwise.stats import spearman
 
 @pytest.fixture(scope="module")
 def rows(finished):
-    return compared(read_run(finished[0]))
+    return compared(read_run(finished))
 
 
-def only(rows, **wanted):
-    (row,) = [r for r in rows if all(r.get(k) == v for k, v in wanted.items())]
-    return row
-
-
-def test_prompts_have_the_recordings_accuracies(rows, finished):
-    for (tier, prompt), score in finished[1].items():
+def test_prompts_have_the_recordings_accuracies(rows, accuracies):
+    for (tier, prompt), score in accuracies.items():
         row = only(rows["prompts"], tier=tier, prompt=prompt)
         assert row["score"] == pytest.approx(score)
         assert row["score_low"] < score < row["score_high"]
@@ -73,7 +71,7 @@ def test_a_policy_travels_where_there_are_samples(rows):
 
 
 def test_where_there_are_no_samples_it_says_so(finished, monkeypatch):
-    run = read_run(finished[0])
+    run = read_run(finished)
     dear = run.tiers["dear"]
     for table in (dear.test, dear.study, dear.prompts):
         for variant in [
@@ -86,7 +84,7 @@ def test_where_there_are_no_samples_it_says_so(finished, monkeypatch):
 
 
 def test_easiness_is_correlated_as_the_stored_samples_say(rows, finished):
-    run = read_run(finished[0])
+    run = read_run(finished)
     a, b = run.tiers["cheap"].test, run.tiers["dear"].test
     variants = [variant for variant in a.variants if variant in b.variants]
     at_a, at_b = common_items(a.item_ids, b.item_ids)
@@ -107,7 +105,7 @@ def test_equal_dollars_never_costs_more_than_the_single_call(rows):
 
 
 def test_frames_have_every_section_and_no_silent_gaps(finished):
-    tables = frames(compared(read_run(finished[0])))
+    tables = frames(compared(read_run(finished)))
     assert tuple(tables) == tuple(SECTIONS)
     for frame in tables.values():
         for row in frame.to_dict(orient="records"):
@@ -117,7 +115,7 @@ def test_frames_have_every_section_and_no_silent_gaps(finished):
 
 
 def test_the_frontier_takes_the_cheapest_that_reaches_a_target(rows, finished):
-    run = read_run(finished[0])
+    run = read_run(finished)
     for row in rows["frontier"]:
         everything = [
             (usd, score, tier.name)
@@ -144,13 +142,38 @@ def test_surely_is_never_cheaper_than_on_average(rows):
 
 
 def test_sensitivity_is_that_of_the_summary(rows, finished):
-    tiers = json.loads((finished[0] / "summary.json").read_text())["tiers"]
+    tiers = json.loads((finished / "summary.json").read_text())["tiers"]
     wanted = [(name, p["pss"]) for name, tier in tiers.items() for p in tier["prompt_sensitivity"]]
     assert [(row["tier"], row["pss"]) for row in rows["sensitivity"]] == wanted
 
 
 def test_only_the_run_directory_is_read(finished, tmp_path):
-    copy = shutil.copytree(finished[0], tmp_path / "elsewhere")
+    copy = shutil.copytree(finished, tmp_path / "elsewhere")
     (copy / "job.yaml").write_text("task: gone\n")
-    there, here = compared(read_run(copy)), compared(read_run(finished[0]))
+    there, here = compared(read_run(copy)), compared(read_run(finished))
     assert json.dumps(there) == json.dumps(here)
+
+
+def out(capsys, *args):
+    main(["compare", *map(str, args)])
+    return capsys.readouterr().out
+
+
+def test_the_command_prints_every_section(finished, capsys):
+    text = out(capsys, finished)
+    for title in ("prompts", "recipes", "gains", "transfer", "frontier", "equal dollars"):
+        assert f"{title}  " in text
+    assert "nan" not in text.casefold()
+
+
+def test_json_has_the_sections_and_csv_is_one_table(finished, accuracies, capsys):
+    got = json.loads(out(capsys, finished, "--json", "--section", "gains"))
+    assert set(got) == {"gains"}
+    assert {row["tier"] for row in got["gains"]} == {"cheap", "dear"}
+    rows = list(csv.DictReader(io.StringIO(out(capsys, finished, "--csv"))))
+    assert len(rows) == len(accuracies)
+    assert {row["prompt"] for row in rows} == {"plain", "steps", "only"}
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(finished), "--csv", "--section", "gains", "--section", "recipes"])
+    assert ended.value.code == 2
+    assert "one --section" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report_html.hand_made import TASK, tier_summary
+from tests.report.hand_made import TASK, tier_summary
 from tierwise.errors import InputError
 from tierwise.schema import Difficulty, Probe, Recipe, StrategySpec, Variant
 from tierwise.schema.json_schemas import json_schema

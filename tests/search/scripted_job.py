@@ -24,6 +24,7 @@ from tierwise.search import SearchSize
 PREPARE = importlib.import_module("tierwise.runs.prepare")
 CHECK = importlib.import_module("tierwise.runs.check")
 OPENING = importlib.import_module("tierwise.runs.tiers")
+VARIANTS = importlib.import_module("tierwise.search.variants")
 
 TINY = SearchSize(
     screen_items=16,
@@ -128,6 +129,8 @@ def install(
         patch.setattr(module, "tier_of_spec", lambda name, spec: scripted_tier(name, spec.model))
     for module in (OPENING, PREPARE, importlib.import_module("tierwise.runs.plan")):
         patch.setattr(module, "address_of", lambda tier: "")
+    # No provider is asked which temperatures it takes: a process would import LiteLLM for it.
+    patch.setattr(VARIANTS, "temperatures_of", lambda tier, mode, wanted: wanted)
     return opened
 
 

@@ -15,6 +15,7 @@ from dspy.adapters.utils import format_field_value, parse_value
 import dspy
 from tierwise.errors import InputError, TierwiseError
 from tierwise.tasks import SPLITS, AnswerSpec, Item, Task, assign_splits
+from tierwise.tasks.task import DEFAULT_SHARES
 
 WITH_VALSET = ({"train": 0.25, "validation": 0.75}, {"validation": 0.4, "test": 0.6})
 SMALLEST_SPLITS = {"train": 0, "validation": 32, "test": 24}
@@ -49,8 +50,8 @@ def read_examples(
     metric: Callable[..., Any],
     answer: AnswerSpec,
     trainset: Sequence[Any],
-    valset: Sequence[Any] | None,
-    shares: Mapping[str, float],
+    valset: Sequence[Any] | None = None,
+    shares: Mapping[str, float] = DEFAULT_SHARES,
     least: Mapping[str, int] = SMALLEST_SPLITS,
 ) -> Examples:
     """The task of ``signature``'s examples; an example that is there twice counts once.
@@ -72,13 +73,9 @@ def read_examples(
         first = assign_splits(train, WITH_VALSET[0])
         second = assign_splits([i for i in held_out if i.id not in known], WITH_VALSET[1])
         assigned = {name: first[name] + second[name] for name in SPLITS}
-    for name, n in least.items():
-        if len(assigned[name]) < n:
-            raise InputError(
-                f"the {name} split has {len(assigned[name])} examples and needs {n}: bring more "
-                f"examples ({len(trainset)} in trainset, {len(valset or ())} in valset)"
-            )
-    return _examples(signature, metric, answer, assigned, by_id)
+    there = f"({len(trainset)} in trainset, {len(valset or ())} in valset)"
+    _check_sizes(assigned, least, f"examples {there}")
+    return Examples(_task(signature, metric, answer, assigned, by_id), by_id)
 
 
 def assigned_examples(
@@ -86,7 +83,6 @@ def assigned_examples(
     metric: Callable[..., Any],
     answer: AnswerSpec,
     splits: Mapping[str, Sequence[Any]],
-    least: Mapping[str, int] = SMALLEST_SPLITS,
 ) -> Examples:
     """The task of examples whose splits are given; examples of equal inputs are items of their own.
 
@@ -97,23 +93,29 @@ def assigned_examples(
     assigned = {
         name: tuple(_items(signature, splits.get(name, ()), by_id, apart=True)) for name in SPLITS
     }
+    _check_sizes(assigned, SMALLEST_SPLITS, "examples, or more calls to run the program on them")
+    return Examples(_task(signature, metric, answer, assigned, by_id), by_id)
+
+
+def _check_sizes(
+    assigned: Mapping[str, tuple[Item, ...]], least: Mapping[str, int], more: str
+) -> None:
     for name, n in least.items():
         if len(assigned[name]) < n:
             raise InputError(
                 f"the {name} split has {len(assigned[name])} examples and needs {n}: bring more "
-                "examples, or more calls to run the program on them"
+                f"{more}"
             )
-    return _examples(signature, metric, answer, assigned, by_id)
 
 
-def _examples(
+def _task(
     signature: Any,
     metric: Callable[..., Any],
     answer: AnswerSpec,
     assigned: Mapping[str, tuple[Item, ...]],
     by_id: Mapping[str, Any],
-) -> Examples:
-    task = ExampleTask(
+) -> ExampleTask:
+    return ExampleTask(
         name="dspy-" + "-".join(signature.output_fields).lower(),
         version=1,
         inputs=tuple(signature.input_fields),
@@ -123,7 +125,6 @@ def _examples(
         scorer=scorer(signature, metric, by_id),
         assigned=assigned,
     )
-    return Examples(task, by_id)
 
 
 def scorer(

@@ -78,7 +78,6 @@ from tierwise.schema import (
 from tierwise.schema.fields import check_name
 from tierwise.search.problem import SearchSize
 from tierwise.search.proposal_rounds import Proposed
-from tierwise.tasks.task import DEFAULT_SHARES
 
 CHECKED_EXAMPLES = 8
 """Examples on which the filled-in prompt is compared with what DSPy would send."""
@@ -218,8 +217,7 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             raise UnsupportedError("the program has no predictor")
         signature, adapter = found[0].signature, adapter_of(self._first[1].model)
         answer = signature_answer_spec(signature, adapter, self.normalise)
-        shares = DEFAULT_SHARES
-        examples = read_examples(signature, self.metric, answer, trainset, valset, shares)
+        examples = read_examples(signature, self.metric, answer, trainset, valset)
         policies = self._tune(student, examples)
         program = tuned(student, policies, self._first[0])
         if program is not program.predictors()[0]:

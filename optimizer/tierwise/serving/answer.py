@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from tierwise.episode import Ended, Outcome, Sampled
+from tierwise.episode import Ended, Outcome
 from tierwise.llm import Completion, Failure
 from tierwise.retrieval import Lost, Retrieved
-from tierwise.schema import Usage, Variant
+from tierwise.schema import Usage
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving.live import LiveResult
 from tierwise.tasks.tool_calls import ToolCall, tool_parts
@@ -131,8 +131,7 @@ def answer_of(
     trace, prompts, completions = [], [], []
     for i, (round_, pays) in enumerate(_rounds_and_payers(outcome)):
         got = results[i]
-        traced = _traced(outcome.variants[i], round_, outcome.samples[i], live[i], pays)
-        trace.append(replace(traced, parent=outcome.parents[i]))
+        trace.append(_traced(outcome, i, live[i], round_, pays))
         if isinstance(got, Completion):
             completions.append(got)
             if pays:
@@ -174,10 +173,8 @@ def _rounds_and_payers(outcome: Outcome) -> list[tuple[int, bool]]:
     return shown
 
 
-def _traced(
-    variant: Variant, round_: int, sampled: Sampled, live: LiveResult, pays: bool
-) -> TracedSample:
-    error, result, found = None, live.result, live.found
+def _traced(outcome: Outcome, i: int, live: LiveResult, round_: int, pays: bool) -> TracedSample:
+    sampled, error, result, found = outcome.samples[i], None, live.result, live.found
     if isinstance(result, Failure):
         error = f"{result.error_class}: {result.message}"
     elif isinstance(found, Lost):
@@ -191,7 +188,7 @@ def _traced(
         completion_tokens = result.completion_tokens
         usd = sampled.bill.completion_usd + (sampled.bill.prompt_usd if pays else 0.0)
     return TracedSample(
-        variant=variant.label,
+        variant=outcome.variants[i].label,
         round=round_,
         answer=sampled.sample.answer,
         text=sampled.sample.text,
@@ -200,6 +197,7 @@ def _traced(
         usd=usd,
         latency_s=sampled.latency_s,
         error=error,
+        parent=outcome.parents[i],
         query=live.said.query,
         passages=tuple(p.id for p in found.passages) if isinstance(found, Retrieved) else (),
     )

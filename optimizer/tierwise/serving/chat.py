@@ -152,6 +152,11 @@ class ApiError(Exception):
         return json_response(self.body, self.status, self.headers)
 
 
+def bad_request(param: str, message: str, code: str | None = None) -> ApiError:
+    """The error of a request whose parameter ``param`` is not taken."""
+    return ApiError(400, message, param=param, code=code)
+
+
 def failed_answer(answer: Answer, more: Mapping[str, Any]) -> ApiError:
     """The error of a request to which no sample came back."""
     error = answer.error or "upstream: no sample came back"
@@ -210,8 +215,7 @@ class ChatRequest(NamedTuple):
         if inputs is not None and not isinstance(inputs, dict):
             _must_be("inputs", "an object of texts")
         if not isinstance(model, str) or not model:
-            missing = "'model' is missing: the name of a policy, see /v1/models"
-            raise ApiError(400, missing, param="model")
+            raise bad_request("model", "'model' is missing: the name of a policy, see /v1/models")
         options, messages = given.get("stream_options", {}), given.get("messages", [])
         if not isinstance(options, dict):
             _must_be("stream_options", "an object")
@@ -233,15 +237,6 @@ class ChatRequest(NamedTuple):
         )
 
 
-def read_chat(body: bytes) -> ChatRequest:
-    """The request in a body.
-
-    Raises:
-        ApiError: 400, with what is wrong and the parameter's name.
-    """
-    return ChatRequest.of(_json_object(body))
-
-
 def policy_inputs(request: ChatRequest, policy: PolicyFile) -> PolicyInputs:
     """The policy's inputs: the last user message, or a JSON object of them, or ``inputs``.
 
@@ -258,19 +253,15 @@ def policy_inputs(request: ChatRequest, policy: PolicyFile) -> PolicyInputs:
     messages = request.messages
     history: tuple[Message, ...] = ()
     if policy.takes_history:
-        before = messages if request.inputs is not None else messages[:-1]
-        history = _history(before)
+        history = _history(messages if request.inputs is not None else messages[:-1])
     text = _user_text(messages, first=len(history))
     if request.inputs is not None:
         if text:
-            raise ApiError(
-                400,
-                "give the inputs in 'inputs' or in the user message, not in both",
-                param="inputs",
-            )
+            both = "give the inputs in 'inputs' or in the user message, not in both"
+            raise bad_request("inputs", both)
         return PolicyInputs(dict(request.inputs), history)
     if text is None:
-        raise ApiError(400, "there is no user message to fill the policy's input", param="messages")
+        raise bad_request("messages", "there is no user message to fill the policy's input")
     return PolicyInputs(_inputs_in(text, policy.inputs), history)
 
 
@@ -279,12 +270,12 @@ def _chat_inputs(request: ChatRequest, policy: PolicyFile) -> dict[str, Any]:
     assert policy.chat is not None
     inputs = dict(request.inputs or {})
     if not request.messages and policy.chat not in inputs:
-        raise ApiError(400, "there are no messages", param="messages")
+        raise bad_request("messages", "there are no messages")
     if request.messages:
         try:
             inputs[policy.chat] = chat_text(list(request.messages))
         except InputError as error:
-            raise ApiError(400, error.message, param=error.message.partition(" ")[0]) from None
+            raise bad_request(error.message.partition(" ")[0], error.message) from None
     if missing := [name for name in policy.inputs if name not in inputs]:
         raise ApiError(
             400,
@@ -305,13 +296,8 @@ def _check_same(same: Mapping[str, Any], policy: PolicyFile) -> None:
             continue
         if any(_canonical(own) != _canonical(value) for own in sent):
             what = "sends none" if all(own is None for own in sent) else "was tuned with another"
-            raise ApiError(
-                400,
-                f"'{name}' is not taken: the policy decides it, and {what} ({name} is part of its "
-                "modes)",
-                param=name,
-                code="unsupported_parameter",
-            )
+            said = f"the policy decides it, and {what} ({name} is part of its modes)"
+            raise bad_request(name, f"'{name}' is not taken: {said}", "unsupported_parameter")
 
 
 def _canonical(value: Any) -> str:
@@ -322,14 +308,12 @@ def _inputs_in(text: str, wanted: Sequence[str]) -> dict[str, Any]:
     if len(wanted) == 1:
         return {wanted[0]: text}
     try:
-        inputs = _json_object(text.encode())
+        inputs = json_object(text.encode())
     except (ApiError, UnicodeEncodeError):
-        names = ", ".join(wanted)
-        raise ApiError(
-            400,
-            f"this policy takes several inputs ({names}): send them as a JSON object in the user "
-            "message, or in 'inputs' (extra_body of OpenAI's client)",
-            param="messages",
+        raise bad_request(
+            "messages",
+            f"this policy takes several inputs ({', '.join(wanted)}): send them as a JSON object "
+            "in the user message, or in 'inputs' (extra_body of OpenAI's client)",
         ) from None
     return inputs
 
@@ -341,9 +325,8 @@ def _history(messages: Sequence[Any]) -> tuple[Message, ...]:
         role = message.get("role") if isinstance(message, dict) else None
         if role not in HISTORY_ROLES:
             known = ", ".join(HISTORY_ROLES)
-            raise ApiError(
-                400, f"{at} has the role {_shown(role)}: earlier messages are of {known}", param=at
-            )
+            said = f"{at} has the role {_shown(role)}: earlier messages are of {known}"
+            raise bad_request(at, said)
         found.append(Message(role, _text(message.get("content"), f"{at}.content")))
     return tuple(found)
 
@@ -357,14 +340,13 @@ def _user_text(messages: Sequence[Any], first: int = 0) -> str | None:
         if not isinstance(role, str):
             _must_be(at, "an object with 'role' and 'content'")
         if role != "user":
-            raise ApiError(
-                400,
+            raise bad_request(
+                at,
                 f"{at} has the role {_shown(role)}: the policy brings its own messages and takes "
                 "one user message (a policy whose prompts have {role: history} takes more)",
-                param=at,
             )
         if text is not None:
-            raise ApiError(400, f"{at} is a second user message: the policy takes one", param=at)
+            raise bad_request(at, f"{at} is a second user message: the policy takes one")
         text = _text(message.get("content"), f"{at}.content")
     return text
 
@@ -379,9 +361,8 @@ def _text(content: Any, at: str) -> str:
         kind = part.get("type") if isinstance(part, dict) else None
         text = part.get("text") if isinstance(part, dict) else None
         if kind != "text" or not isinstance(text, str):
-            raise ApiError(
-                400, f"{at}[{i}] is of type {_shown(kind)}: only text is taken", param=f"{at}[{i}]"
-            )
+            place = f"{at}[{i}]"
+            raise bad_request(place, f"{place} is of type {_shown(kind)}: only text is taken")
         parts.append(text)
     return "".join(parts)
 
@@ -391,18 +372,12 @@ def _check_parameter(name: str, value: Any) -> None:
         return
     if name in REFUSED:
         if not any(_same(value, neutral) for neutral in REFUSED[name]):
-            raise ApiError(
-                400,
-                f"'{name}' is not taken: the policy decides it",
-                param=name,
-                code="unsupported_parameter",
-            )
+            said = f"'{name}' is not taken: the policy decides it"
+            raise bad_request(name, said, "unsupported_parameter")
         return
     near = difflib.get_close_matches(name[:64], [*HONOURED, *IGNORED, *SAME, *REFUSED], n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise ApiError(
-        400, f"unknown parameter {_shown(name)}{hint}", param=name[:64], code="unknown_parameter"
-    )
+    raise bad_request(name[:64], f"unknown parameter {_shown(name)}{hint}", "unknown_parameter")
 
 
 def _flag(given: Mapping[str, Any], name: str) -> bool:
@@ -421,7 +396,12 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """The object in a body.
+
+    Raises:
+        ApiError: 400; it is none, or nested too deep.
+    """
     try:
         data = json.loads(body, parse_constant=_refuse_constant)
         if b"\\u" in body:  # an escape may spell half a character, which nobody can encode
@@ -456,7 +436,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _must_be(name: str, what: str) -> NoReturn:
-    raise ApiError(400, f"'{name}' must be {what}", param=name)
+    raise bad_request(name, f"'{name}' must be {what}")
 
 
 def _shown(value: object) -> str:

@@ -35,10 +35,11 @@ from tierwise.serving.chat import (
     ChatReply,
     ChatRequest,
     PolicyInputs,
+    bad_request,
     failed_answer,
+    json_object,
     json_response,
     policy_inputs,
-    read_chat,
     while_connected,
 )
 from tierwise.serving.registry import PolicyRegistry, ServedPolicy
@@ -105,8 +106,7 @@ class Gateway:
         with contextlib.ExitStack() as held:  # a place in flight, and the policy's current version
             try:
                 held.enter_context(self._place())
-                body = await self._body(request)
-                chat = read_chat(body)
+                chat = ChatRequest.of(json_object(await self._body(request)))
                 served = self.registry.find(chat.model)
                 policy = served.file.name
                 resolved = _resolved(chat, served, held.enter_context(served.use()))
@@ -271,7 +271,7 @@ def _resolved(chat: ChatRequest, served: ServedPolicy, runtime: PolicyRuntime) -
         question = policy_inputs(chat, served.file)
         inputs = runtime.checked(question.inputs)
     except InputError as error:
-        raise ApiError(400, str(error), param="inputs") from None
+        raise bad_request("inputs", str(error)) from None
     return ResolvedRequest(chat, served, runtime, question._replace(inputs=dict(inputs)))
 
 

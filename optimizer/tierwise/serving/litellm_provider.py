@@ -203,30 +203,22 @@ def _response(response: Any, answer: Answer, reply: ChatReply) -> Any:
 def _chunks(answer: Answer, reply: ChatReply) -> Iterator[dict[str, Any]]:
     """The generic chunks that LiteLLM turns into a provider-independent stream."""
     finish_reason = reply.completion(answer)["choices"][0]["finish_reason"]
-    yield {
-        "text": answer.text,
+    nothing = {
+        "text": "",
         "tool_use": None,
         "is_finished": False,
         "finish_reason": "",
         "usage": None,
         "index": 0,
     }
+    yield {**nothing, "text": answer.text}
     for i, call in enumerate(answer.tool_calls):
-        yield {
-            "text": "",
-            "tool_use": {**call.body, "index": i},
-            "is_finished": False,
-            "finish_reason": "",
-            "usage": None,
-            "index": 0,
-        }
+        yield {**nothing, "tool_use": {**call.body, "index": i}}
     yield {
-        "text": "",
-        "tool_use": None,
+        **nothing,
         "is_finished": True,
         "finish_reason": finish_reason,
         "usage": usage_body(answer),
-        "index": 0,
         "provider_specific_fields": {"tierwise": reply.summary(answer)},
     }
 

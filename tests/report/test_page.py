@@ -1,19 +1,17 @@
-"""The whole page: from a finished run, from damaged ones, and in a browser."""
+"""The whole page of a finished run, as text and in a browser."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
-from dataclasses import replace
 
 import pytest
 
-from tests.report_html.browser import look, needs_chromium
-from tests.report_html.test_hostile import Elements
-from tierwise.errors import InputError
+from tests.report.browser import look, needs_chromium
+from tests.report.test_hostile import Elements
 from tierwise.report.html import SECTION_GROUPS, report, write_report
-from tierwise.schema.result import Summary, from_json, to_json
+from tierwise.schema.result import Summary, from_json
 
 
 def test_every_section_is_drawn_from_a_whole_run(finished):
@@ -63,64 +61,6 @@ def test_the_recommendation_says_the_numbers_of_the_summary(finished):
 def test_the_same_files_give_the_same_bytes(finished, tmp_path):
     first = write_report(finished, tmp_path / "a.html").read_bytes()
     assert write_report(finished, tmp_path / "b.html").read_bytes() == first
-
-
-@pytest.mark.parametrize(
-    ("name", "section"),
-    [
-        ("trials.csv", "trials"),
-        ("tables.cheap.prompts.npz", "prompts"),
-        ("tables.cheap.npz", "samples"),
-        ("tables.cheap.test.npz", "examples"),
-        ("tested.cheap.npz", "cheapest"),
-        ("policies/cheap.yaml", "recommendation"),
-        ("study.journal", "parameters"),
-        ("pool.sqlite", "spending"),
-        ("job.yaml", "reproduce"),
-        ("test_items.jsonl", "examples"),
-    ],
-)
-@pytest.mark.parametrize("broken", [True, False])
-def test_what_is_missing_is_said_at_its_section_and_the_rest_is_shown(run, name, section, broken):
-    if broken:
-        (run / name).write_bytes((run / name).read_bytes()[: 40 if name != "job.yaml" else 3])
-    else:
-        (run / name).unlink()
-    text = report(run)
-    assert not Elements(text).open
-    assert "Score against cost" in text
-    part = text.split(f'<section id="{section}"')[1].split("</section>")[0]
-    assert '<p class="missing">' in part or (broken and name == "job.yaml")  # shown as it is
-
-
-def test_a_run_that_did_not_finish_says_so(run):
-    (run / "summary.json").unlink()
-    text = report(run)
-    assert "did not finish" in text
-    assert "Reproduce this run" in text
-    assert "Cost of tuning" in text
-
-
-def test_a_summary_of_another_version_says_so(run):
-    path = run / "summary.json"
-    path.write_text(path.read_text().replace("tierwise/summary/v1", "tierwise/summary/v9"))
-    text = report(run)
-    assert "tierwise/summary/v9" in text
-    assert "Reproduce this run" in text
-
-
-def test_a_tier_that_failed_is_shown_with_its_error(run):
-    path = run / "summary.json"
-    summary = from_json(path, Summary)
-    tiers = {name: tier for name, tier in summary.tiers.items() if name != "dear"}
-    failed = {"dear": "the provider refused the key"}
-    path.write_text(to_json(replace(summary, tiers=tiers, failed=failed)))
-    assert "the provider refused the key" in report(run)
-
-
-def test_a_folder_that_is_no_run_is_bad_input(tmp_path):
-    with pytest.raises(InputError):
-        report(tmp_path)
 
 
 @needs_chromium

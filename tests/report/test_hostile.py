@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.report_html import hand_made
+from tests.report import hand_made
 from tierwise.llm import Call, Completion, build_request
 from tierwise.pool import SamplePool
 from tierwise.pool.store import Answered, Book, Settlement

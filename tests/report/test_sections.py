@@ -1,6 +1,6 @@
 """Each section of a run that was made by hand, against its committed text.
 
-After a wanted change, ``UPDATE_GOLDEN=1 pytest tests/report_html/test_sections.py`` writes the
+After a wanted change, ``UPDATE_GOLDEN=1 pytest tests/report/test_sections.py`` writes the
 texts anew: read their diff before it is committed.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report_html import hand_made
+from tests.report import hand_made
 from tierwise.report.html.page import SECTION_GROUPS, render
 
 GOLDEN = Path(__file__).parent / "golden"
