@@ -36,7 +36,7 @@ import yaml
 from paid_work import Provider
 from tierwise.cli import main as tierwise
 from tierwise.errors import InputError, TierwiseError
-from tierwise.llm.faults import Retry
+from tierwise.llm.limits import Retry
 from tierwise.llm.provider import ProviderModel
 
 SEEDS = (

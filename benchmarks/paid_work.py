@@ -35,8 +35,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tierwise.llm import Call, Completion, Request, Result, base_seed
-from tierwise.llm.faults import Retry
-from tierwise.llm.limits import supervising
+from tierwise.llm.limits import Retry, supervising
 from tierwise.llm.provider import ProviderModel
 from tierwise.pool import Account, Need, SamplePool, fill
 from tierwise.schema import Message, Price, Tier, UsageLimits

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from tierwise.llm import Request, litellm
-from tierwise.llm.faults import Retry
+from tierwise.llm.limits import Retry
 from tierwise.llm.provider import ProviderModel
 from tierwise.pool import Account, Need, Progress, SamplePool, fill
 from tierwise.schema import Message, Price, Tier, UsageLimits

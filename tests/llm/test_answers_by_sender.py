@@ -30,7 +30,8 @@ from tests.loopback import Loopback, Raw
 from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Failure, Result
 from tierwise.llm.answers import AnswerReader, parse_body
-from tierwise.llm.faults import Fault, Retry, Traffic
+from tierwise.llm.faults import Fault
+from tierwise.llm.limits import Retry, Traffic
 from tierwise.llm.provider import ProviderModel
 from tierwise.tasks.tool_calls import ToolCall, tool_text
 

@@ -14,7 +14,7 @@ from tests.llm.test_litellm_samples import call, texts, tier
 from tests.loopback import Fault, Loopback, hashed
 from tierwise.errors import ProviderError
 from tierwise.llm import Completion, Failure, Result
-from tierwise.llm.faults import Retry
+from tierwise.llm.limits import Retry
 from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Tier
 

@@ -23,7 +23,7 @@ pytest.importorskip("prometheus_client", reason="the extra [serve] is not instal
 from tests.loopback import Fault, Loopback, Said
 from tests.serving.gateways import USER, VOTE, client, gateway
 from tests.serving.worlds import ANSWER, PROMPTS, policy_file
-from tierwise.llm.faults import Retry
+from tierwise.llm.limits import Retry
 from tierwise.llm.provider import ProviderModel
 from tierwise.schema import (
     Limits,

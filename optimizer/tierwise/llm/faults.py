@@ -20,22 +20,15 @@ key.
 
 from __future__ import annotations
 
-import asyncio
 import email.utils
 import html
 import json
 import os
 import re
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
-T = TypeVar("T")
+from typing import Any
 
 AGAIN = frozenset(
     {
@@ -50,10 +43,6 @@ DOUBTFUL = frozenset({"auth", "forbidden", "not_found", "redirect"})
 """Kinds that look like a wrong key or address, and may be about one item all the same."""
 REFUSALS = frozenset({"bad_request", "forbidden", "not_found"})
 """Kinds that a client's request can bring about, so that in serving none gives the provider up."""
-MOST_DOUBTS = 3
-"""Different items that are refused by a ``DOUBTFUL`` kind before the provider is given up."""
-MOST_FAILED_IN_A_ROW = 20
-"""Failed calls in a row, of any kind that does not speak of the item, that end the provider."""
 
 _KIND_OF_STATUS = {
     400: "bad_request",
@@ -508,117 +497,3 @@ def _words_of(error: Exception) -> str:
     text = str(error).partition("Traceback (most recent call last)")[0]
     text = text.rpartition("Exception - ")[2].removeprefix("litellm.")
     return brief(text) or type(error).__name__
-
-
-@dataclass(frozen=True)
-class Retry:
-    """How often and how long: ``attempts`` counts the first one.
-
-    A provider that asks for more than ``longest_wait_s`` is taken at its word: the sample fails.
-    """
-
-    attempts: int = 5
-    rate_limited_attempts: int = 12
-    base_s: float = 0.5
-    max_s: float = 30.0
-    longest_wait_s: float = 900.0
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-    async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """``attempt`` until it answers; raises the last Fault where it does not.
-
-        Most calls are answered at once and need nothing of tenacity, which takes over with the
-        first fault.
-        """
-        try:
-            return await attempt()
-        except Fault as error:
-            if not self._again(error):
-                raise
-            first: Fault | None = error
-
-        async def tried() -> T:  # tenacity awaits only what it can see is a coroutine function
-            nonlocal first
-            if first is not None:
-                fault, first = first, None
-                raise fault
-            return await attempt()
-
-        from tenacity import AsyncRetrying, retry_if_exception
-
-        return await AsyncRetrying(
-            retry=retry_if_exception(self._again),
-            stop=self._stop,
-            wait=self._wait,
-            sleep=self.sleep,
-            reraise=True,
-        )(tried)
-
-    def _again(self, error: BaseException) -> bool:
-        return (
-            isinstance(error, Fault)
-            and error.kind in AGAIN
-            and not error.last
-            and (error.retry_after_s or 0.0) <= self.longest_wait_s
-        )
-
-    def _stop(self, state: RetryCallState) -> bool:
-        limited = _fault_of(state).kind in LIMITED
-        return state.attempt_number >= (self.rate_limited_attempts if limited else self.attempts)
-
-    def _wait(self, state: RetryCallState) -> float:
-        from tenacity import wait_random_exponential
-
-        asked = _fault_of(state).retry_after_s
-        if asked is not None:
-            return asked
-        return wait_random_exponential(multiplier=self.base_s, max=self.max_s)(state)
-
-
-def _fault_of(state: RetryCallState) -> Fault:
-    error = state.outcome.exception() if state.outcome else None
-    assert isinstance(error, Fault)  # ``_again`` lets no other pass
-    return error
-
-
-@dataclass
-class Traffic:
-    """What one model sent, and what went wrong: attempts, not samples.
-
-    ``possibly_billed_*`` say what the provider may have billed without an answer that arrived: a
-    time-out, a cut, an answer that could not be read. Tokens are upper bounds.
-    """
-
-    attempts: int = 0
-    answered: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    possibly_billed_calls: int = 0
-    possibly_billed_prompt_tokens: int = 0
-    possibly_billed_completion_tokens: int = 0
-    failed_in_a_row: int = 0
-    doubtful_items: set[Hashable] = field(default_factory=set)
-    """Items refused by a kind that looks like a wrong key, since the last good answer."""
-
-    def given_up(self, kind: str, item: Hashable, answered_before: int) -> bool:
-        """Count a call for ``item`` that failed for good; True where the provider is at fault.
-
-        ``answered_before``: calls that had been answered when it began. A call beside which others
-        were answered does not count among those in a row: it ends late, since it was tried again.
-        """
-        if kind == "quota":
-            return True
-        if kind in ("content_policy", "context_window", "poison"):
-            return False
-        if kind == "auth" or (kind in DOUBTFUL and not self.answered):
-            self.doubtful_items.add(item)
-            return len(self.doubtful_items) >= MOST_DOUBTS
-        if self.answered == answered_before:
-            self.failed_in_a_row += 1
-        unreachable = kind == "connection" and not self.answered
-        return unreachable or self.failed_in_a_row >= MOST_FAILED_IN_A_ROW
-
-    def answer(self) -> None:
-        """Count a call that was answered."""
-        self.answered += 1
-        self.failed_in_a_row = 0
-        self.doubtful_items.clear()

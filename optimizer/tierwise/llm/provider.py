@@ -19,9 +19,11 @@ from typing import Any, NoReturn, TypeVar
 from tierwise.errors import ProviderError
 from tierwise.llm.answers import AnswerReader
 from tierwise.llm.base import Call, Completion, Failure, Request, Result, cap_of
-from tierwise.llm.faults import LIMITED, REFUSALS, Fault, Retry, Traffic, classify_error
+from tierwise.llm.faults import LIMITED, REFUSALS, Fault, classify_error
 from tierwise.llm.limits import (
     RateLimiter,
+    Retry,
+    Traffic,
     Withheld,
     prompt_tokens_bound,
     prompt_tokens_estimate,

@@ -22,7 +22,7 @@ from tierwise.difficulty import difficulty_faults, signal_of
 from tierwise.episode import Outcome, episode, strategies_of
 from tierwise.errors import InputError, ProviderError, unknown_name
 from tierwise.llm import Call, LanguageModel, Parent, Result, build_request, judge_request
-from tierwise.llm.faults import Traffic
+from tierwise.llm.limits import Traffic
 from tierwise.llm.models import open_model
 from tierwise.retrieval import Retriever, open_for_task, open_retriever, target_of
 from tierwise.schema import Message, Tier, Variant, retriever_of
