@@ -96,7 +96,8 @@ def test_what_passes_is_tried_again_and_may_have_been_billed(
     loopback: Loopback, fault: Fault, kind: str
 ) -> None:
     script(loopback, None, fault)
-    with opened(tier(limits={"timeout_s": 0.4})) as (model, waits):
+    patience_s = 0.4 if kind == "timeout" else 60.0  # a loaded machine answers late
+    with opened(tier(limits={"timeout_s": patience_s})) as (model, waits):
         first = one(model, text="first")
         second = one(model, text="second")
         assert isinstance(first, Completion)
@@ -125,29 +126,6 @@ def test_a_failed_call_is_a_failure_of_each_of_its_samples(loopback: Loopback) -
         [[good], [bad]] = [next(model.complete([[call(n)]])) for n in (1, 3)]
     assert isinstance(good[0], Completion)
     assert [type(r) for r in bad] == [Failure] * 3
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        ({"message": "content policy", "code": "content_policy_violation"}, "content_policy"),
-        (
-            {"message": "maximum context length is 10 tokens", "code": "context_length_exceeded"},
-            "context_window",
-        ),
-        ({"message": "odd request", "type": "invalid_request_error"}, "bad_request"),
-    ],
-)
-def test_a_refusal_is_a_row_at_once(
-    loopback: Loopback, error: dict[str, object], kind: str
-) -> None:
-    script(loopback, Fault("status", 400, error=error))
-    with opened() as (model, waits):
-        result, after = one(model), one(model)
-    assert isinstance(result, Failure)
-    assert result.error_class == kind
-    assert isinstance(after, Completion)
-    assert waits == []
 
 
 @pytest.mark.parametrize(
@@ -216,12 +194,6 @@ def test_a_provider_that_only_fails_is_given_up(loopback: Loopback) -> None:
     with opened(tier(limits={"concurrency": 1}), attempts=1) as (model, _), given_up:
         list(model.complete([call(text=f"item {i}")] for i in range(200)))
     assert loopback.calls == 20
-
-
-def test_a_server_that_refuses_n_says_what_to_set(loopback: Loopback) -> None:
-    loopback.takes_n = False
-    with opened() as (model, _), pytest.raises(ProviderError, match="takes_n: false"):
-        list(model.complete([call(3, text=f"item {i}")] for i in range(50)))
 
 
 def test_with_a_fifth_of_calls_at_fault_every_sample_arrives_and_is_the_right_one(
