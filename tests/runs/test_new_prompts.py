@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -11,8 +14,9 @@ from tests.runs.test_tune import files
 from tests.search.scripted_job import PROMPTS, TINY, install, make_job, run
 from tierwise.errors import InputError
 from tierwise.llm import Request
+from tierwise.llm.scripted import ScriptedModel
 from tierwise.pool import SamplePool
-from tierwise.runs.tune import replay
+from tierwise.runs.tune import TuneResult, replay
 
 ADDED = PROMPTS + '- id: best\n  system: Think it through twice.\n  user: "{{ question }}"\n'
 
@@ -24,28 +28,52 @@ def says(request: Request) -> dict[str, float]:
     return {f"A: {right}": p, f"A: {right + 1}": 1 - p}
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TuneResult]:
+    """A job, and a run of it that no test changes."""
+    folder = tmp_path_factory.mktemp("first")
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch, says=says)
+        job = make_job(folder)
+        return job, run(job, folder / "run")
+
+
 @pytest.fixture
-def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    opened = install(monkeypatch, says=says)
-    job = make_job(tmp_path)
-    return job, run(job, tmp_path / "run"), opened
+def again(
+    first: tuple[Path, TuneResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Again]:
+    """A copy of the run, and its job, whose task gets its prompts back."""
+    job, before = first
+    out = Path(shutil.copytree(before.run.path, tmp_path / "run"))
+    yield Again(job, job.parent / "task" / "prompts.yaml", out, install(monkeypatch, says=says))
+    (job.parent / "task" / "prompts.yaml").write_text(PROMPTS)
 
 
-def test_a_new_prompt_takes_part_and_only_what_is_new_is_bought(first, tmp_path: Path) -> None:
-    job, before, opened = first
-    bought = sum(model.samples for model in opened)
-    (tmp_path / "task" / "prompts.yaml").write_text(ADDED)
-    opened.clear()
-    again = run(job, tmp_path / "run")
-    with SamplePool.open(again.run.pool, read_only=True) as pool:
-        (there,) = pool._db.execute("SELECT count(*) FROM samples").fetchone()
-    assert there == bought + sum(model.samples for model in opened)
-    assert again.run.run == before.run.run
-    for name, found in again.found.items():
+class Again(NamedTuple):
+    job: Path
+    prompts: Path
+    out: Path
+    opened: list[ScriptedModel]
+
+
+def bought(out: Path) -> int:
+    with SamplePool.open(out / "pool.sqlite", read_only=True) as pool:
+        return pool.counts("samples")
+
+
+def test_a_new_prompt_takes_part_and_only_what_is_new_is_bought(
+    first: tuple[Path, TuneResult], again: Again
+) -> None:
+    there, before = bought(again.out), first[1]
+    again.prompts.write_text(ADDED)
+    result = run(again.job, again.out)
+    assert bought(again.out) == there + sum(model.samples for model in again.opened)
+    assert result.run.run == before.run.run
+    for name, found in result.found.items():
         old, new = before.found[name], found.study_rounds
         assert [g.number for g in new] == [3, 4]
         assert {a.prompt for a in new[-1].dimensions.variants} >= {"best"}
-        assert any(variant.prompt == "best" for variant in again.policies[name].policy.variants)
+        assert any(variant.prompt == "best" for variant in result.policies[name].policy.variants)
         # The old front is judged again first, as far as its variants are still in the race.
         racing = set(new[0].dimensions.variants)
         front = [j.proposal.buckets for j in old.study_rounds[-1].front()]
@@ -56,23 +84,21 @@ def test_a_new_prompt_takes_part_and_only_what_is_new_is_bought(first, tmp_path:
         assert all(buckets in restated[: len(front)] for buckets in kept)
 
 
-def test_the_run_with_the_new_prompt_is_resumed_and_replayed_alike(first, tmp_path: Path) -> None:
-    job, _, opened = first
-    (tmp_path / "task" / "prompts.yaml").write_text(ADDED)
-    again = run(job, tmp_path / "run")
-    written = files(again.run.path)
-    opened.clear()
-    run(job, tmp_path / "run")
-    assert files(again.run.path) == written
-    replay(again.run.path, search_size=TINY)
-    assert files(again.run.path) == written
-    assert sum(model.samples for model in opened) == 0
+def test_the_run_with_the_new_prompt_is_resumed_and_replayed_alike(again: Again) -> None:
+    again.prompts.write_text(ADDED)
+    run(again.job, again.out)
+    written = files(again.out)
+    again.opened.clear()
+    run(again.job, again.out)
+    assert files(again.out) == written
+    replay(again.out, search_size=TINY)
+    assert files(again.out) == written
+    assert sum(model.samples for model in again.opened) == 0
     studied = json.loads(written["studied.json"])
     assert all(one["before"]["study_rounds"] == 2 for one in studied["tiers"].values())
 
 
-def test_an_id_that_got_another_text_is_refused(first, tmp_path: Path) -> None:
-    job, _, _ = first
-    (tmp_path / "task" / "prompts.yaml").write_text(PROMPTS.replace("Be quick.", "Be slow."))
+def test_an_id_that_got_another_text_is_refused(again: Again) -> None:
+    again.prompts.write_text(PROMPTS.replace("Be quick.", "Be slow."))
     with pytest.raises(InputError, match="prompt 'shout' has another text"):
-        run(job, tmp_path / "run")
+        run(again.job, again.out)

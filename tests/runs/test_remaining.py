@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +20,21 @@ from tierwise.search import Event, RunDir, Started
 ORDER = ("screen", "race", "study", "test")
 
 
-@pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    install(monkeypatch)
-    path = make_job(tmp_path / "job")
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = make_job(tmp_path_factory.mktemp("job"))
     path.write_text(path.read_text().replace("  strong: {model: scripted/strong}\n", ""))
-    return path
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch)
+        yield path
+
+
+@pytest.fixture(scope="module")
+def at_test(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that ended where the test begins; not to be gone on with."""
+    out = tmp_path_factory.mktemp("begun") / "run"
+    begun(job, out, "test")
+    return out
 
 
 class Stop(Exception):
@@ -84,15 +94,10 @@ def test_stages_that_are_bought_are_not_planned_again(
         assert by[name].expected.usd == pytest.approx(bought[name].usd, rel=0.3)
 
 
-def test_what_is_expected_goes_by_what_samples_turned_out_to_cost(
-    job: Path, tmp_path: Path
-) -> None:
+def test_what_is_expected_goes_by_what_samples_turned_out_to_cost(job: Path, at_test: Path) -> None:
     """Answers of the scripted model are shorter than half of their cap."""
-    begun(job, tmp_path / "run", "test")
-    whole, tier = left(load_job(job), tmp_path / "run")
-    measured = spent(tmp_path / "run").usd / sum(
-        s.expected.usd for s in whole.tiers["weak"].stages[:3]
-    )
+    whole, tier = left(load_job(job), at_test)
+    measured = spent(at_test).usd / sum(s.expected.usd for s in whole.tiers["weak"].stages[:3])
     for now, before in zip(tier.stages[3:], whole.tiers["weak"].stages[3:], strict=True):
         assert now.expected.usd == pytest.approx(before.expected.usd * measured, rel=0.25)
 
@@ -106,29 +111,27 @@ def test_a_run_that_has_finished_buys_nothing_more(job: Path, tmp_path: Path) ->
     assert left(richer, tmp_path / "run")[1].worst.usd > 0
 
 
-def test_what_is_left_is_within_what_is_left_of_a_budget(job: Path, tmp_path: Path) -> None:
-    begun(job, tmp_path / "run", "test")
-    before = spent(tmp_path / "run")
+def test_what_is_left_is_within_what_is_left_of_a_budget(job: Path, at_test: Path) -> None:
+    before = spent(at_test)
     wanted = load_job(job)
     whole = plan(prepare(wanted), TINY)
     capped = replace(
         whole.tiers["weak"], cap=UsageLimits(calls=before.calls + 7, usd=before.usd + 1e-6)
     )
-    tier = remaining(Plan({"weak": capped}), RunDir.open(tmp_path / "run"), wanted).tiers["weak"]
+    tier = remaining(Plan({"weak": capped}), RunDir.open(at_test), wanted).tiers["weak"]
     assert tier.worst.calls == 7
     assert tier.worst.usd == pytest.approx(1e-6)
 
 
 def test_the_command_says_what_is_left(
-    job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    job: Path, at_test: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begun(job, tmp_path / "run", "test")
-    main(["plan", str(job), "--out", str(tmp_path / "run"), "--json"])
+    main(["plan", str(job), "--out", str(at_test), "--json"])
     told = json.loads(capsys.readouterr().out)
     samples = {row["stage"]: row["samples"] for row in told["stages"]}
     assert samples["screen"] == 0 < samples["test"]
     assert "samples are there already" in " ".join(told["remarks"])
-    main(["plan", str(job), "--out", str(tmp_path / "run"), "--fresh", "--json"])
+    main(["plan", str(job), "--out", str(at_test), "--fresh", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert told["stages"][0]["samples"] > 0
     assert "there already" not in " ".join(told["remarks"])

@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,17 +139,18 @@ def test_steps_are_found_to_be_better(whole: Path) -> None:
     assert "steps" in {variant.prompt for variant in weak.policy.variants}
 
 
+@pytest.fixture
+def copied(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "run"))
+
+
 def test_the_same_command_again_buys_nothing_and_writes_the_same_bytes(
-    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Path, copied: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(monkeypatch)
-    out = tmp_path / "run"
-    run(job, out)
-    before = files(out)
     opened = install(monkeypatch)
-    run(job, out)
+    run(job, copied)
     assert sum(model.calls for model in opened) == 0
-    assert files(out) == before
+    assert files(copied) == files(whole)
 
 
 def exploding(*args: object, **more: object) -> None:
@@ -156,18 +158,15 @@ def exploding(*args: object, **more: object) -> None:
 
 
 def test_a_replay_writes_the_same_bytes_without_a_call(
-    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    copied: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch)
-    out = tmp_path / "run"
-    run(job, out)
-    before, bought = files(out), samples(out)
     monkeypatch.setattr(OPENING, "open_model", exploding)
     for name in ("summary.json", "trials.csv", "policies/weak.yaml"):
-        (out / name).write_bytes(b"" if name != "summary.json" else b"{}")
-    replay(out, search_size=TINY)
-    assert files(out) == before
-    assert samples(out) == bought
+        (copied / name).write_bytes(b"" if name != "summary.json" else b"{}")
+    replay(copied, search_size=TINY)
+    assert files(copied) == files(whole)
+    assert samples(copied) == samples(whole)
 
 
 def test_what_did_not_finish_cannot_be_replayed(
@@ -273,7 +272,7 @@ def finishes_as(whole: Path, job: Path, out: Path, monkeypatch: pytest.MonkeyPat
     return before
 
 
-@pytest.mark.parametrize("share", [0.1, 0.7])
+@pytest.mark.parametrize("share", [pytest.param(0.1, marks=pytest.mark.slow), 0.7])
 def test_a_killed_run_goes_on_to_the_same_policies(
     share: float, job: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

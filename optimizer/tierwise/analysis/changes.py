@@ -181,17 +181,12 @@ def _exported(old: TierFiles, new: TierFiles, seeds: tuple[int, int]) -> PolicyC
     if change is None:
         before, after = old.tested_policies, new.tested_policies
         change = change_between(
-            _side(before, _exported_row(before, old), old.test),
-            _side(after, _exported_row(after, new), new.test),
+            _side(before, before.names[old.exported_as], old.test),
+            _side(after, after.names[new.exported_as], new.test),
         )
     same = unlimited(was.policy) == unlimited(now.policy)
     lines = old.summary.exported.policy, new.summary.exported.policy
     return _policy_change(change, new.name, "exported policy", *lines, same)
-
-
-def _exported_row(tested: JudgedPolicies, tier: TierFiles) -> int:
-    point = f"point:{tier.summary.operating_point}"
-    return tested.names[point if tier.summary.exports_chosen else "baseline"]
 
 
 def _side(judged: JudgedPolicies, row: int, table: SampleTable | None) -> Side:

@@ -165,6 +165,12 @@ class TierFiles:
         return self.policy is not None and self.policy.tier.price.simulated
 
     @property
+    def exported_as(self) -> str:
+        """What the exported policy was judged as: a name of `JudgedPolicies`."""
+        chosen = f"point:{self.summary.operating_point}"
+        return chosen if self.summary.exports_chosen else "baseline"
+
+    @property
     def tone(self) -> str:
         """The class that colours it in every chart."""
         return f"t{self.place % 6}"

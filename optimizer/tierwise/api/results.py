@@ -126,16 +126,9 @@ class Run:
         for name, tier in self._files.tiers.items():
             if tier.tested is None or tier.test is None:
                 continue
-            tested, inputs = (
-                tier.tested,
-                dict(zip(tier.test.item_ids, tier.test.inputs, strict=True)),
-            )
-            chosen = (
-                f"point:{tier.summary.operating_point}"
-                if tier.summary.exports_chosen
-                else "baseline"
-            )
-            rows = {"baseline": tested.names["baseline"], "policy": tested.names[chosen]}
+            tested = tier.tested
+            inputs = dict(zip(tier.test.item_ids, tier.test.inputs, strict=True))
+            rows = {"baseline": tested.names["baseline"], "policy": tested.names[tier.exported_as]}
             for i, item in enumerate(tested.item_ids):
                 row: dict[str, Any] = {"tier": name, "item": item, **inputs.get(item, {})}
                 for what, at in rows.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tierwise.errors import InputError
-from tierwise.llm import Remarking, build_request
+from tierwise.llm import LanguageModel, Remarking, build_request
 from tierwise.llm.models import RECORDED, address_of, kind_of, open_model
 from tierwise.llm.recorded import Recording
 from tierwise.pool import Account, Buyer, Library, Remarked, SamplePool, Supply
@@ -48,7 +48,7 @@ from tierwise.runs.recorded_samples import (
     library_from,
 )
 from tierwise.runs.run_proposals import FOLDER, RunProposals, load_proposed
-from tierwise.schema import PromptTemplate, Tier, Usage, UsageLimits
+from tierwise.schema import PromptTemplate, Tier, TierSpec, Usage, UsageLimits
 from tierwise.schema.result import (
     CutPurchase,
     CutShort,
@@ -227,13 +227,8 @@ def _judging(searches: Searches, stack: ExitStack, account: Account) -> Judging 
     judge, tier = searches.prepared.loaded.judge, searches.prepared.judge_tier
     if judge is None or tier is None:
         return None
-    address = searches.addresses.get(JUDGE_ADDRESS)
-    model = None
-    if not searches.replaying:
-        model = open_model(tier, recordings=judge.spec.model.recordings)
-        stack.enter_context(closing(model))
-    where = address_of(tier) if address is None else address
-    return Judging(searches.pool, judge, tier, model, where, account)
+    model, address = _judge_opened(searches, stack, tier, judge.spec.model, JUDGE_ADDRESS)
+    return Judging(searches.pool, judge, tier, model, address, account)
 
 
 def _verifier(searches: Searches, stack: ExitStack) -> Supply | None:
@@ -242,12 +237,20 @@ def _verifier(searches: Searches, stack: ExitStack) -> Supply | None:
     verifier, tier, spec = prepared.verifier, prepared.verifier_tier, prepared.loaded.verifier
     if verifier is None or tier is None or spec is None:
         return None
-    address, model = searches.addresses.get(VERIFIER_ADDRESS), None
+    model, address = _judge_opened(searches, stack, tier, spec.model, VERIFIER_ADDRESS)
+    return Supply(tier, model, {}, address, verifier)
+
+
+def _judge_opened(
+    searches: Searches, stack: ExitStack, tier: Tier, judge: TierSpec, name: str
+) -> tuple[LanguageModel | None, str]:
+    """The judge's model, None in a replay, and the address that its calls go to, or went to."""
+    known = searches.addresses.get(name)
+    model = None
     if not searches.replaying:
-        model = open_model(tier, recordings=spec.model.recordings)
+        model = open_model(tier, recordings=judge.recordings)
         stack.enter_context(closing(model))
-    where = address_of(tier) if address is None else address
-    return Supply(tier, model, {}, where, verifier)
+    return model, address_of(tier) if known is None else known
 
 
 def _library(searches: Searches) -> Library | None:
