@@ -141,14 +141,16 @@ def test_no_call_starts_after_the_deadline_and_those_under_way_are_given_up(
 
 @pytest.mark.parametrize("kind", ["connection", "server_error", "timeout", "rate_limit"])
 def test_an_outage_costs_time_and_nothing_else(
-    kind: str, pool: SamplePool, world: World, needs: list[Need]
+    kind: str, pool: SamplePool, world: World, needs: list[Need], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tierwise.pool.supervision.OUT_AFTER_S", 0.3)
+    monkeypatch.setattr("tierwise.pool.supervision.FIRST_PAUSE_S", 0.3)
     began, waited = list[float](), list[str]()
 
     def fault() -> str:
         if len(server.answered) >= 6 and not began:
             began.append(time.monotonic())
-        return kind if began and time.monotonic() - began[0] < 4.0 else ""
+        return kind if began and time.monotonic() - began[0] < 1.5 else ""
 
     def progress(so_far: Progress) -> None:
         if so_far.waiting:
@@ -232,7 +234,7 @@ def test_what_a_silent_buyer_claimed_is_bought_when_its_lease_ends(
 def test_a_buyer_that_waits_for_one_call_keeps_its_claims_whatever_the_clock_says(
     jump_s: float, tmp_path: Path, world: World, needs: list[Need], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, clock = Server(lambda prompt: 2.5), time.time
+    server, clock = Server(lambda prompt: 1.8), time.time
 
     def buy(run: str) -> None:
         with SamplePool.open(tmp_path / "p", lease_s=1.0) as pool:

@@ -77,18 +77,18 @@ def test_it_beats_random_trials_where_parts_are_good_together() -> None:
     usd = dict(zip(VARIANTS, (1.0, 6.0, 4.0), strict=True))
     known = Evaluator(coins(p, usd, 9), Permutations(4))
     gains = []
-    for seed in range(4):
+    for seed in range(3):
         ours, random = study_round(known, seed), study_round(known, seed)
         random.study = optuna.create_study(
             directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed)
         )
         best = []
         for g in (ours, random):
-            g.run(3 * TRIALS)
+            g.run(2 * TRIALS)
             best.append(max(j.score - 0.02 * j.usd for j in g.judged.values()))
         gains.append(best[0] - best[1])
     assert np.mean(gains) > 0.02
-    assert sum(gain > 0 for gain in gains) >= 3
+    assert sum(gain > 0 for gain in gains) >= 2
 
 
 def test_difficulty_is_told_another_way_over_good_cuts_and_recipes(

@@ -132,11 +132,11 @@ def noise(n_policies: int, n: int, seed: int, p: float = 0.5) -> CandidateTable:
 
 
 def test_the_best_of_many_equals_is_reported_without_its_luck() -> None:
-    tables = [noise(60, 80, seed) for seed in range(1000, 1150)]
+    tables = [noise(60, 80, seed) for seed in range(1000, 1060)]
     lucky = np.mean([t.score.mean(axis=1).max() for t in tables])
     reported = np.mean([cross_fitted(t, Utility()).score.mean() for t in tables])
     assert lucky > 0.6
-    assert reported == pytest.approx(0.5, abs=0.015)
+    assert reported == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_better_prompt_is_found_on_few_items_and_many_rivals() -> None:
@@ -152,14 +152,14 @@ def test_a_better_prompt_is_found_on_few_items_and_many_rivals() -> None:
 def test_a_complex_kind_is_taken_where_it_cross_fits_better_and_else_not() -> None:
     rng = np.random.default_rng(0)
     simple, complex_ = 0, 0
-    for seed in range(30):
+    for seed in range(20):
         table = noise(40, 200, seed)
         simple += int(table.kind[choose_policy(table, Utility())] == 0)
         better = table.score.copy()
         better[30] = (rng.random(200) < 0.8).astype(float)
         complex_ += choose_policy(CandidateTable(better, table.usd, table.kind), Utility()) == 30
-    assert complex_ == 30
-    assert simple >= 20  # by chance the other kind cross-fits a standard error better now and then
+    assert complex_ == 20
+    assert simple >= 13  # by chance the other kind cross-fits a standard error better now and then
 
 
 def test_complex_policies_that_were_proposed_on_the_same_items_are_not_taken_for_their_luck() -> (
@@ -167,7 +167,7 @@ def test_complex_policies_that_were_proposed_on_the_same_items_are_not_taken_for
 ):
     """A hill climb over items' halves finds many that look better, and none is."""
     simple = 0
-    for seed in range(30):
+    for seed in range(20):
         rng = np.random.default_rng([seed, 3])
         a, b = (rng.random((2, 42)) < 0.5).astype(float)
         climbed, best = [], a
@@ -180,7 +180,7 @@ def test_complex_policies_that_were_proposed_on_the_same_items_are_not_taken_for
             np.array([a, b, *climbed]), np.ones((62, 42)), np.array([0, 0] + [3] * 60)
         )
         simple += table.kind[choose_policy(table, Utility())] == 0
-    assert simple >= 15
+    assert simple >= 10
 
 
 def test_the_same_samples_give_the_same_choice() -> None:

@@ -44,7 +44,7 @@ class Need(NamedTuple):
 
 
 class _SampleCall(NamedTuple):
-    """_SampleCall ``at`` of a request."""
+    """Sample ``at`` of a request."""
 
     request: Request
     at: int
