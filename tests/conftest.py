@@ -6,8 +6,12 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.loopback import Loopback
+
+settings.register_profile("no deadline", deadline=None)  # a machine may be busy
+settings.load_profile("no deadline")
 
 KEY = "sk-loopback-0123456789"
 

@@ -27,7 +27,7 @@ def answer(request, seed):
     return Completion("A: 1", round(u * 13), round(hash_uniform(request, seed, "c") * 10))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n_samples=st.integers(1, 7),
     chunk=st.integers(1, 9),

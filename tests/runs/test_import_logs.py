@@ -38,7 +38,7 @@ def test_an_inspect_log_is_tuned_without_a_call(
     assert "smollm2-135m-instruct terse/default/0.7: 30" in result.out
     recorded = Recording.load(made / "recording.jsonl.gz", "smollm2-135m-instruct")
     # q4 and q9 ask the same sum, so six epochs of it are six samples of one item.
-    assert {coverage[1:] for coverage in recorded.variants.values()} == {(3, 6)}
+    assert {coverage.max_samples for coverage in recorded.variants.values()} == {6}
     assert all(row["prompt_tokens"] > 20 and row["completion_tokens"] for row in rows(made))
     tuned = run("tune", str(made / "job.yaml"), "--yes", "--quiet", "--out", str(tmp_path / "run"))
     assert tuned.code == 0, tuned.err

@@ -104,7 +104,7 @@ _JOB = st.builds(
 
 
 @given(_JOB, st.booleans())
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 def test_any_job_reads_back_equal(job, escalates):
     if escalates and len(job.tiers) > 1:
         job = dataclasses.replace(job, escalate_to=tuple(job.tiers)[1:], operating_point="level")

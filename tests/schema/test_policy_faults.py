@@ -117,7 +117,7 @@ _JUNK = ["", "{", "]", ": ", "- ", "9" * 400, "1.0e+999", "null", "'", "x: ", "[
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 def test_a_spoilt_file_is_never_more_than_an_input_error(data):
     lines = example().dumps().split("\n")
     number = data.draw(st.integers(0, len(lines) - 2))

@@ -241,7 +241,7 @@ def policy_files(sample) -> PolicyFile:
 
 
 @given(policy_files())
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 def test_any_policy_reads_back_equal(file):
     text = file.dumps()
     assert PolicyFile.loads(text) == file

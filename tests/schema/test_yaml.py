@@ -130,7 +130,7 @@ _TREE = st.recursive(_LEAF, lambda t: st.lists(t) | st.dictionaries(st.text(), t
 
 
 @given(st.dictionaries(st.text(), _TREE, min_size=1, max_size=5))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_any_plain_data_reads_back_equal_and_without_traps(data):
     document = parse(dump(data))
     assert document.data == data

@@ -251,7 +251,7 @@ def _each(strategy: st.SearchStrategy, examples: int, check: Callable) -> None:
     for part in range(-(-examples // 1000)):
 
         @seed(part)
-        @settings(max_examples=min(examples, 1000), deadline=None, database=None)
+        @settings(max_examples=min(examples, 1000), database=None)
         @given(strategy)
         def run(value) -> None:
             check(value)

@@ -64,7 +64,7 @@ EARLIER = st.lists(
 
 
 @given(EARLIER, SAID, st.integers(0, 2**31), st.sampled_from([1, 4]))
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150, derandomize=True, database=None)
 @pytest.mark.parametrize("model", ["openai/tiny", "openai/o1", "hosted_vllm/tiny", "openai/gpt-5"])
 def test_a_request_made_after_another_of_its_shape_is_what_litellm_makes_of_it(
     model: str, earlier: list[tuple[str, str]], text: str, seed: int, n: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tierwise.schema import StrategySpec
@@ -77,7 +77,6 @@ class TestAdaptiveConsistency(StrategyConformance):
         end = walk_strategy(AdaptiveConsistency(0.95, 6), samples([None] * 4 + ["a", "b"]))
         assert (len(end.samples), end.answer) == (6, "a")
 
-    @settings(deadline=None)
     @given(
         answers=st.lists(st.sampled_from(["a", "b", "c", None]), min_size=13, max_size=13),
         threshold=st.floats(0.5, 0.99),
@@ -94,7 +93,6 @@ class TestAdaptiveConsistency(StrategyConformance):
 
         assert len(end.samples) == next((k for k in range(1, cap) if enough(k)), cap)
 
-    @settings(deadline=None)
     @given(
         answers=st.lists(st.sampled_from("abc"), min_size=12, max_size=12),
         cap=st.integers(1, 12),
@@ -105,7 +103,6 @@ class TestAdaptiveConsistency(StrategyConformance):
         full = walk_strategy(SelfConsistency(cap), samples(answers))
         assert walk_strategy(sure, samples(answers)).chosen == full.chosen
 
-    @settings(deadline=None)
     @given(t1=st.floats(0.5, 0.99), t2=st.floats(0.5, 0.99), cap=st.integers(1, 9), data=st.data())
     def test_equal_behaviour_is_the_same_walk(self, t1, t2, cap, data):
         one, other = AdaptiveConsistency(t1, cap), AdaptiveConsistency(t2, cap)
@@ -113,7 +110,6 @@ class TestAdaptiveConsistency(StrategyConformance):
         if one.behaviour() == other.behaviour():
             assert walk_strategy(one, samples(answers)) == walk_strategy(other, samples(answers))
 
-    @settings(deadline=None)
     @given(t1=st.floats(0.6, 0.95), t2=st.floats(0.6, 0.95), cap=st.integers(1, 7))
     def test_equal_behaviour_asks_for_the_same_at_every_count(self, t1, t2, cap):
         one, other = AdaptiveConsistency(t1, cap), AdaptiveConsistency(t2, cap)

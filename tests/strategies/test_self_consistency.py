@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tierwise.schema import StrategySpec
@@ -45,7 +45,6 @@ class TestSelfConsistency(StrategyConformance):
         end = walk_strategy(SelfConsistency(5), samples([None, None, None, "a", "b"]))
         assert (end.rounds, end.answer) == ((5,), "a")
 
-    @settings(deadline=None)
     @given(answers=ANSWERS, n=st.integers(1, 17), window=st.integers(1, 17))
     def test_a_window_never_changes_the_winner(self, answers, n, window):
         at_once = walk_strategy(SelfConsistency(n), samples(answers))
@@ -53,7 +52,6 @@ class TestSelfConsistency(StrategyConformance):
         assert windowed.chosen == at_once.chosen
         assert len(windowed.samples) <= n
 
-    @settings(deadline=None)
     @given(answers=ANSWERS, n=st.integers(1, 17))
     def test_a_window_of_one_stops_at_the_first_sample_that_settles_it(self, answers, n):
         end = walk_strategy(SelfConsistency(n, 1), samples(answers))
