@@ -8,6 +8,7 @@ import pytest
 from tests.search.worlds import judged
 from tierwise.search.gates import Comparison, PairedItems, compare, passed
 from tierwise.search.selection import (
+    EVERYWHERE,
     CandidateTable,
     CrossFitted,
     Utility,
@@ -107,7 +108,7 @@ def test_choosing_among_equals_is_exported_at_most_five_times_in_a_hundred() -> 
         z = 0.7 * rng.normal(size=170) + 0.71 * rng.normal(size=(60, 170))
         score = (z < 0).astype(float)
         kind = (np.arange(60) > 15).astype(np.intp)
-        table = CandidateTable(score[:, :120], np.ones((60, 120)), kind)
+        table = CandidateTable(score[:, :120], np.ones((60, 120)), kind, np.full(60, EVERYWHERE))
         best = choose_policy(table, Utility())
         evidence = cross_fitted(table, Utility()), judged(score[0, :120], 1.0)
         on_test = judged(score[best, 120:], 1.0), judged(score[0, 120:], 1.0)

@@ -60,6 +60,11 @@ class Evaluation:
         """Dollars an item."""
         return float(self.usd.mean())
 
+    @property
+    def known(self) -> bool:
+        """Whether every item is supported."""
+        return not np.isnan(self.score).any()
+
 
 def rows_by_bucket(bucket: npt.NDArray[np.intp], measures: Sequence[Measures | Floats]) -> Floats:
     """(4, n): for each column the measures of its bucket, easiest first."""

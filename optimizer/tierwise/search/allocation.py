@@ -27,7 +27,7 @@ from tierwise.schema.result import Proposal
 from tierwise.schema.space import Range
 from tierwise.search.space import SINGLE, Dimensions, in_order, policy_of, recipe_grid
 from tierwise.stats.intervals import Floats
-from tierwise.stats.pareto import minkowski_front, pareto_front
+from tierwise.stats.pareto import Indices, minkowski_front, pareto_front
 from tierwise.strategies import Stage
 from tierwise.strategies.cascade import CONFIDENCE_SCORE
 
@@ -37,12 +37,14 @@ class Allocation:
     """Proposals on the front of all allocations, cheapest first, with what they score and cost.
 
     ``simple``: the policies of one bucket on the grid that are nearest to the front.
+    ``by_buckets``: the fronts of those of two buckets, of three, and so on.
     """
 
     proposals: tuple[Proposal, ...]
     score: Floats
     usd: Floats
     simple: tuple[Policy, ...] = ()
+    by_buckets: tuple[tuple[Proposal, ...], ...] = ()
 
     def utility(self, usd_weight: float) -> float:
         """The best of score - usd_weight * usd on the front."""
@@ -50,26 +52,61 @@ class Allocation:
 
     def spread(self, n: int) -> list[Proposal]:
         """About ``n`` proposals along the front, its ends among them."""
-        if len(self.proposals) <= n:
-            return list(self.proposals)
-        at = np.unique(np.rint(np.linspace(0, len(self.proposals) - 1, n)).astype(int))
-        return [self.proposals[i] for i in at]
+        return _spread(self.proposals, n)
+
+    def rehearsed(self, n: int) -> list[Proposal]:
+        """The same along the front of each number of buckets."""
+        return [proposal for front in self.by_buckets for proposal in _spread(front, n)]
+
+
+def _spread(front: Sequence[Proposal], n: int) -> list[Proposal]:
+    if len(front) <= n:
+        return list(front)
+    at = np.unique(np.rint(np.linspace(0, len(front) - 1, n)).astype(int))
+    return [front[i] for i in at]
+
+
+_Point = tuple[Proposal, float, float]
+"""A proposal with its score and dollars."""
 
 
 def allocate(
     evaluator: Evaluator, dimensions: Dimensions, *, probe_variants: int = 2, max_points: int = 400
 ) -> Allocation:
     """The front of all allocations over the space's signals, buckets and a grid of recipe_grid."""
+    everything = np.arange(evaluator.table.n_items)
+    return allocate_on(
+        evaluator, dimensions, [everything], probe_variants=probe_variants, max_points=max_points
+    )[0]
+
+
+def allocate_on(
+    evaluator: Evaluator,
+    dimensions: Dimensions,
+    parts: Sequence[Indices],
+    *,
+    probe_variants: int = 2,
+    max_points: int = 400,
+) -> list[Allocation]:
+    """The same by the scores of each of ``parts`` of the items alone. Cuts are quantiles over all
+    items, which no score decides."""
     grid = recipe_grid(dimensions, steps=3)
     judged = {recipe: evaluator.evaluate(Policy((recipe,))) for recipe in grid}
-    grid = [recipe for recipe, e in judged.items() if not np.isnan(e.score).any()]
+    grid = [recipe for recipe, e in judged.items() if e.known]
     uniform = [judged[recipe] for recipe in grid]
     score = np.array([e.score for e in uniform])
     usd = np.array([e.usd for e in uniform])
-    found: list[tuple[Proposal, float, float]] = []
+    n, permutations = evaluator.table.n_items, evaluator.permutations.n
+    found: list[list[_Point]] = []
+    for part in parts:
+        alone = score[:, part].mean(axis=1), usd[:, part].mean(axis=1)
+        found.append(
+            [
+                (Proposal(Difficulty(), (), (grid[i],)), float(alone[0][i]), float(alone[1][i]))
+                for i in pareto_front(*alone)
+            ]
+        )
     means = score.mean(axis=1), usd.mean(axis=1)
-    for i in pareto_front(*means):
-        found.append((Proposal(Difficulty(), (), (grid[i],)), means[0][i], means[1][i]))
     probes = _probes(dimensions, grid, *means, probe_variants)
     # A probe makes some recipes expensive and some pointless: only those near the front are tried.
     near = _near_front(means, 60)
@@ -82,18 +119,32 @@ def allocate(
         told.add(cut.difficulty)
         bucket = evaluator.bucket_rows(cut.difficulty)
         if difficulty.probe is None:
-            members = bucket[:: evaluator.permutations.n]
+            members, each = bucket[::permutations], 1
             candidates, s, u = grid, score, usd
         else:
-            members, candidates = bucket, [grid[i] for i in near]
+            members, each, candidates = bucket, permutations, [grid[i] for i in near]
             s, u = _probed(evaluator, candidates, difficulty)
-        found += _merge(difficulty, shares, members, candidates, s, u, max_points)
-    on = pareto_front([f[1] for f in found], [f[2] for f in found])
+        for of, part in zip(found, parts, strict=True):
+            inside = np.isin(np.arange(n), part).repeat(each)
+            mine = np.where(inside, members, -1)
+            of += _merge(difficulty, shares, mine, candidates, s, u, max_points)
+    simple = tuple(Policy((grid[i],)) for i in near)
+    return [_front(of, simple) for of in found]
+
+
+def _front(found: Sequence[_Point], simple: tuple[Policy, ...]) -> Allocation:
+    on = [found[i] for i in pareto_front([f[1] for f in found], [f[2] for f in found])]
+    by_buckets = []
+    for n in sorted({len(f[0].buckets) for f in found} - {1}):
+        of = [f for f in found if len(f[0].buckets) == n]
+        front = pareto_front([f[1] for f in of], [f[2] for f in of])
+        by_buckets.append(tuple(of[i][0] for i in front))
     return Allocation(
-        tuple(found[i][0] for i in on),
-        np.array([found[i][1] for i in on]),
-        np.array([found[i][2] for i in on]),
-        tuple(Policy((grid[i],)) for i in near),
+        tuple(f[0] for f in on),
+        np.array([f[1] for f in on]),
+        np.array([f[2] for f in on]),
+        simple,
+        tuple(by_buckets),
     )
 
 
@@ -105,11 +156,15 @@ def _merge(
     score: Floats,
     usd: Floats,
     max_points: int,
-) -> list[tuple[Proposal, float, float]]:
+) -> list[_Point]:
+    """The front of the allocations to the buckets of ``members``, where none is empty; rows of no
+    bucket (-1) do not count."""
     components, weights = [], []
     for b in range(len(shares) + 1):
         mine = (members == b).astype(np.float64)
-        weights.append(float(mine.mean()))
+        if not mine.any():
+            return []
+        weights.append(float(mine.sum() / (members >= 0).sum()))
         components.append((score @ mine / mine.sum(), usd @ mine / mine.sum()))
     merged = minkowski_front(components, weights, max_points=max_points)
     return [
@@ -226,7 +281,7 @@ def cascades(evaluator: Evaluator, dimensions: Dimensions) -> list[Policy]:
             continue
         policy = _cascade_policy(evaluator, stages)
         judged = evaluator.evaluate(policy)
-        if not np.isnan(judged.score).any():
+        if judged.known:
             found[policy] = (judged.mean_score, judged.mean_usd)
     return _nearest_front(found)
 

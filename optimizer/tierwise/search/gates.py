@@ -40,6 +40,7 @@ from tierwise.search.selection import (
     CandidateTable,
     CrossFitted,
     Utility,
+    choose_policy,
     complexity,
     cross_fitted,
 )
@@ -232,7 +233,7 @@ def decide(
     listed = cascades(evaluator, Dimensions(staged, depths, logprobs))
     more = [*_strategies(table, space, logprobs), *_searches(table, space), *listed]
     candidates = [Candidate(policy, -1, evaluator.evaluate(policy)) for policy in singles + more]
-    supported = [c for c in candidates if not np.isnan(c.evaluation.score).any()]
+    supported = [c for c in candidates if c.evaluation.known]
     one = [c for c in supported if complexity(c.policy) == 0]
     several = [c for c in supported if complexity(c.policy) > 0]
     samples = most
@@ -244,7 +245,7 @@ def decide(
     deep = most >= min(_FEWEST_SAMPLES, most_samples(space))
     decided = table.n_items >= _FEWEST_ITEMS and deep
     leaders = [
-        _label(group[aim.pick(of, np.arange(len(group)))].policy)
+        _label(group[choose_policy(of, aim)].policy)
         for group, of in zip((several, one), tables, strict=True)
     ]
     stays_open = free or not decided or net.high >= 0

@@ -6,13 +6,13 @@ the items, score on the k-th, repeat over partitions) measures both:
 
 - *Complexity.* Buckets and cascades have more settings than a vote, a vote has more than a single
   sample, so the best of them overfits more. Kinds are nested sets of candidates; a larger set is
-  chosen from where its cross-fitted utility is higher by more than one standard error (Breiman,
-  Friedman, Olshen and Stone, Classification and Regression Trees, 1984). Cross-fitting sees what
-  choosing among candidates overfits, the error stands for what proposing them did: the sampler
-  proposes thresholds and recipes that were good on these same items.
-- *Selection.* The mean of the best of many is biased upward (winner's curse). What is reported is
-  the cross-fitted mean of the whole procedure, the choice of the kind included (nested
-  cross-validation; Cawley and Talbot, JMLR 2010), which is not.
+  chosen from where its cross-fitted gain is more than a prior expects of it (``PRIOR``). The search
+  proposes buckets by what was good on these same items, which cross-fitting among candidates cannot
+  see. So buckets are proposed once more without each fold, to be scored on it (``rehearsed``).
+- *Selection.* The mean of the best of many is biased upward (winner's curse), and the cheapest of
+  many that seem level is mostly one that only seems so: how strictly it is to be level is chosen
+  by cross-fitting, too. What is reported is the cross-fitted mean of the whole procedure, the
+  choice of the kind included (nested cross-validation; Cawley and Talbot, JMLR 2010).
 
 Partitions depend on the number of items alone, not on a seed: the same samples give the same
 choice.
@@ -20,11 +20,9 @@ choice.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -37,9 +35,12 @@ from tierwise.stats.intervals import Floats
 from tierwise.stats.pareto import Indices
 from tierwise.strategies import build
 
-KINDS = ("one sample", "one variant", "several variants", "stages", "more than two buckets")
+KINDS = ("one sample", "one variant", "several variants", "cascade", "two buckets", "more buckets")
 """Of policies, from the simplest: a sample of one variant, a strategy over one, a strategy over
-several, two difficulty buckets or a cascade, more buckets."""
+several, stages of variants, difficulty buckets."""
+
+BUCKETED = 4
+"""Kinds from this on are proposed by a search over cuts and recipes of every bucket at once."""
 
 SCORE_PER_DOUBLING = 0.01
 """Score that a policy must gain for costing twice as much, at the balanced point."""
@@ -47,8 +48,25 @@ SCORE_PER_DOUBLING = 0.01
 TIE_PER_DOUBLING = 0.001
 """The same at the quality point: of two policies that are as good the cheaper one is taken."""
 
-SHORTFALL = 0.25
+SHORTFALL = 1 / 3
 """Expected shortfall that a policy called level may have, as a share of the margin."""
+
+STRICTNESS = (0.1, 0.2, 0.4, 1.0)
+"""Parts of that shortfall that candidates may be held to, so that the cheapest of them has the
+whole of it on other items: cross-fitting says which."""
+
+PRIOR = 0.04
+"""Variance over mean loss of the gains of a more complex kind, as they are before any item: a loss
+of one point, give or take two. By Bayes' rule for normals what is left of a measured gain is above
+0 where the gain exceeds its variance over this."""
+
+OPTIMISM = 0.5
+"""Standard errors by which cross-fitting among policies that were proposed on the same items still
+flatters a kind; they matter more than the prior where items are many."""
+
+PSEUDO_ITEMS = 4
+"""Items that take part in a gain's variance, with a gain of a whole point either way: a few items
+that differ little do not show that the means do."""
 
 VALIDATION_FOLDS = 5
 PARTITIONS = 8
@@ -58,7 +76,6 @@ OUTER_PARTITIONS, INNER_PARTITIONS = 4, 2
 """The same of the cross-fitted evidence: of all items, and of the items of each choice in it."""
 
 TINY = 1e-12
-NORMAL = NormalDist()
 
 
 class Candidate(NamedTuple):
@@ -117,11 +134,32 @@ class Selection:
 def complexity(policy: Policy) -> int:
     """Index into ``KINDS``, by what a policy may ask for."""
     strategy = policy.buckets[0].strategy
-    if len(policy.buckets) > 1 or strategy.kind == "cascade":
-        return 3 + (len(policy.buckets) > 2)
+    if len(policy.buckets) > 1:
+        return BUCKETED + (len(policy.buckets) > 2)
+    if strategy.kind == "cascade":
+        return BUCKETED - 1
     if len(policy.buckets[0].variants) > 1:
         return 2
     return int(build(strategy).max_samples > 1)
+
+
+class Means(NamedTuple):
+    """Of each policy on the same items; (n_policies,) each.
+
+    Attributes:
+        gap, square: of the score less that of the aim's reference, and of its square.
+        n: items.
+    """
+
+    score: Floats
+    usd: Floats
+    gap: Floats
+    square: Floats
+    n: int
+
+
+EVERYWHERE, NOWHERE = -1, -2
+"""In place of a fold: proposed on all items; not to be chosen."""
 
 
 @dataclass(frozen=True)
@@ -131,19 +169,28 @@ class CandidateTable:
     Attributes:
         score, usd: (n_policies, n_items).
         kind: (n_policies,) index into ``KINDS``.
+        without: (n_policies,) the fold of the first partition that a policy was proposed without,
+            to stand for its kind where that is cross-fitted; ``EVERYWHERE`` for what may be taken.
     """
 
     score: Floats
     usd: Floats
     kind: Indices
+    without: Indices
 
     @classmethod
-    def of(cls, candidates: Sequence[Candidate]) -> CandidateTable:
-        """The table of ``candidates``, in their order."""
+    def of(
+        cls, candidates: Sequence[Candidate], rehearsed: Sequence[Sequence[Candidate]] = ()
+    ) -> CandidateTable:
+        """The table of ``candidates``, in their order, and behind them what was proposed without
+        each fold."""
+        folds = [(EVERYWHERE, candidates), *enumerate(rehearsed)]
+        rows = [(fold, c) for fold, some in folds for c in some]
         return cls(
-            np.array([c.evaluation.score for c in candidates]),
-            np.array([c.evaluation.usd for c in candidates]),
-            np.array([complexity(c.policy) for c in candidates]),
+            np.array([c.evaluation.score for _, c in rows]),
+            np.array([c.evaluation.usd for _, c in rows]),
+            np.array([complexity(c.policy) for _, c in rows]),
+            np.array([fold for fold, _ in rows]),
         )
 
     @property
@@ -151,9 +198,35 @@ class CandidateTable:
         """Number of items."""
         return int(self.score.shape[1])
 
-    def rows(self, keep: Indices) -> CandidateTable:
-        """The same policies on some of the items."""
-        return CandidateTable(self.score[:, keep], self.usd[:, keep], self.kind)
+    @property
+    def rehearsed(self) -> bool:
+        """Whether there are policies that were proposed without a fold."""
+        return bool((self.without >= 0).any())
+
+    def known_to(self, fold: int) -> npt.NDArray[np.bool_]:
+        """(n_policies,): what could have been chosen without the fold; with ``rehearsed`` policies
+        these are in place of others of their kinds."""
+        here = self.without == EVERYWHERE
+        if fold == EVERYWHERE or not self.rehearsed:
+            return np.asarray(here)
+        return np.asarray((here & (self.kind < BUCKETED)) | (self.without == fold))
+
+    def on(self, keep: Indices, fold: int) -> CandidateTable:
+        """What could have been chosen without the fold, on some of the items; same indices."""
+        without = np.where(self.known_to(fold), EVERYWHERE, NOWHERE)
+        return CandidateTable(self.score[:, keep], self.usd[:, keep], self.kind, without)
+
+    def means(self, reference: Floats, parts: Sequence[Indices]) -> list[Means]:
+        """The means over each of ``parts`` of the items; ``reference`` is (n_items,)."""
+        weights = np.zeros((self.n_items, len(parts)))
+        for j, part in enumerate(parts):
+            weights[part, j] = 1 / len(part)
+        gap = self.score - reference
+        score, usd, mean, square = (of @ weights for of in (self.score, self.usd, gap, gap**2))
+        return [
+            Means(score[:, j], usd[:, j], mean[:, j], square[:, j], len(part))
+            for j, part in enumerate(parts)
+        ]
 
 
 # Aims: what an operating point maximises
@@ -168,9 +241,14 @@ class Utility:
     usd_weight: float = 0.0
     max_usd: float = math.inf
 
-    def pick(self, table: CandidateTable, among: Indices) -> int:
-        """Index of the best policy on ``table``; the cheapest where none keeps to ``max_usd``."""
-        score, usd = table.score[among].mean(axis=1), table.usd[among].mean(axis=1)
+    @property
+    def degrees(self) -> tuple[Utility, ...]:
+        """How strictly it may be followed: in one way."""
+        return (self,)
+
+    def pick(self, means: Means, among: Indices) -> int:
+        """Index of the best policy; the cheapest where none keeps to ``max_usd``."""
+        score, usd = means.score[among], means.usd[among]
         allowed = usd <= self.max_usd
         value = np.where(allowed, self.value(score, usd), -np.inf) if allowed.any() else -usd
         return int(among[_first_best(value, usd)])
@@ -180,9 +258,12 @@ class Utility:
         return np.zeros(table.n_items)
 
     def better(self, more: CrossFitted, simpler: CrossFitted) -> bool:
-        """Whether a more complex kind is worth choosing from: by more than a standard error."""
+        """Whether a more complex kind is worth choosing from: its expected gain is above 0."""
         gain = self.gain(more, simpler)
-        return float(gain.mean()) > float(gain.std()) / math.sqrt(len(gain)) + TINY
+        mean, n = float(gain.mean()), len(gain)
+        variance = (float((gain**2).sum()) + PSEUDO_ITEMS) / (n + PSEUDO_ITEMS) - mean**2
+        error = math.sqrt(max(variance, 0.0) / n)
+        return mean > error * max(OPTIMISM, error / PRIOR) + TINY
 
     def gain(self, one: CrossFitted, other: CrossFitted) -> Floats:
         """(n_items,): utility of ``one`` less that of ``other``, doublings of the mean dollars to
@@ -215,16 +296,25 @@ class CheapestLevel:
     Attributes:
         other: index of the policy that is the reference; None: ``least`` is.
         least: a score.
+        strictness: part of ``SHORTFALL`` that is allowed.
     """
 
     margin: float
     other: int | None = None
     least: float = 0.0
+    strictness: float = 1.0
 
-    def pick(self, table: CandidateTable, among: Indices) -> int:
-        """Index of the cheapest level policy on ``table``."""
-        score, usd = table.score[among].mean(axis=1), table.usd[among].mean(axis=1)
-        level = self._level(table.score[among] - self.reference(table))
+    @property
+    def degrees(self) -> tuple[CheapestLevel, ...]:
+        """How strictly it may be followed, most strictly first."""
+        if self.other is None:
+            return (self,)
+        return tuple(replace(self, strictness=part) for part in STRICTNESS)
+
+    def pick(self, means: Means, among: Indices) -> int:
+        """Index of the cheapest level policy."""
+        score, usd = means.score[among], means.usd[among]
+        level = self._level(means.gap[among], means.square[among], means.n)
         level |= among == self.other
         value = np.where(level, -usd, -np.inf) if level.any() else score
         return int(among[_first_best(value, usd)])
@@ -238,34 +328,33 @@ class CheapestLevel:
     def better(self, more: CrossFitted, simpler: CrossFitted) -> bool:
         """Whether a more complex kind is worth choosing from: level, and cheaper."""
         gaps = np.array([f.score - f.reference for f in (more, simpler)])
-        level, simpler_level = self._level(gaps)
+        mean = gaps.mean(axis=1)
+        level, simpler_level = self._level(mean, (gaps**2).mean(axis=1), gaps.shape[1])
         if not level or not simpler_level:
             return bool(level and not simpler_level) or (
-                not level and float(gaps[0].mean()) > float(gaps[1].mean()) + TINY
+                not level and float(mean[0]) > float(mean[1]) + TINY
             )
         return float(more.usd.mean()) < float(simpler.usd.mean()) * (1 - 1e-9)
 
-    def _level(self, gaps: Floats) -> npt.NDArray[np.bool_]:
-        """(n_policies,) of (n_policies, n_items)."""
+    def _level(self, gap: Floats, square: Floats, n: int) -> npt.NDArray[np.bool_]:
+        """(n_policies,): of the means over ``n`` items of gaps and of their squares."""
         if self.other is None:  # a score is reached, or it is not: its error favours neither
-            return np.asarray(gaps.mean(axis=1) >= 0)
-        return expected_shortfall(gaps) <= SHORTFALL * self.margin
+            return np.asarray(gap >= 0)
+        return expected_shortfall(gap, square, n) <= SHORTFALL * self.margin * self.strictness
 
 
-def expected_shortfall(gaps: Floats) -> Floats:
-    """(n_policies,): E[max(-m, 0)] of the true mean m of each row of ``gaps`` (n_policies,
-    n_items).
+def expected_shortfall(mean: Floats, square: Floats, n: int) -> Floats:
+    """(n_policies,): E[max(-m, 0)] of the true mean m of gaps whose mean over ``n`` items is
+    ``mean``, that of their squares ``square``.
 
-    m is normal around the row's mean. One pseudo-item of half a point either way: a few items that
-    all agree do not show that the means are equal.
+    m is normal around ``mean``. One pseudo-item of half a point either way: a few items that all
+    agree do not show that the means are equal.
     """
-    n = gaps.shape[1]
-    mean = gaps.mean(axis=1)
-    square = ((gaps**2).sum(axis=1) + 0.25) / (n + 1)
+    square = (square * n + 0.25) / (n + 1)
     error = np.sqrt(np.maximum(square - mean**2, 0.25 / (n + 1)) / n)
     z = mean / error
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    below = np.array([NORMAL.cdf(-float(v)) for v in z])
+    below = np.array([math.erfc(v) / 2 for v in (z / math.sqrt(2)).tolist()])
     return np.asarray(error * (density - z * below))
 
 
@@ -281,45 +370,94 @@ def _first_best(value: Floats, usd: Floats) -> int:
 # Choosing and cross-fitting
 
 
+class Fold(NamedTuple):
+    """Rows to choose on and to score on; its number in the first partition, else ``EVERYWHERE``."""
+
+    train: Indices
+    held_out: Indices
+    number: int
+
+
+def folds_of(n_items: int, partitions: int = 1) -> Iterator[Fold]:
+    """The folds of each partition."""
+    for partition in range(partitions):
+        shuffled = np.random.default_rng([n_items, partition]).permutation(n_items)
+        for i in range(min(VALIDATION_FOLDS, n_items)):
+            held_out = np.s_[i::VALIDATION_FOLDS]
+            number = EVERYWHERE if partition else i
+            yield Fold(np.delete(shuffled, held_out), shuffled[held_out], number)
+
+
 def choose_policy(table: CandidateTable, aim: Aim, partitions: int = PARTITIONS) -> int:
-    """Index of the policy that ``aim`` takes, of the kind that cross-fits best."""
-    among = [np.flatnonzero(table.kind <= kind) for kind in np.unique(table.kind)]
-    best, measured = among[0], None
-    for nested in among if len(among) > 1 else ():
-        fitted = _cross_fit(table, aim, partitions, functools.partial(aim.pick, among=nested))
-        if measured is None or aim.better(fitted, measured):
-            best, measured = nested, fitted
-    return aim.pick(table, best)
+    """Index of the policy that ``aim`` takes, of the kind and as strictly as cross-fits best."""
+    known = table.known_to(EVERYWHERE)
+    # A cascade is as complex as two buckets.
+    kinds = np.unique(np.where(table.kind == BUCKETED - 1, BUCKETED, table.kind)[known])
+    ways = [(kind, way) for kind in kinds for way in aim.degrees]
+    (kind, way), measured = ways[0], None
+    if len(ways) > 1:
+        fits = _Fits(table, aim, partitions)
+        for one in ways:
+            fitted = fits.of(*one)
+            if measured is None or aim.better(fitted, measured):
+                (kind, way), measured = one, fitted
+    (whole,) = table.means(aim.reference(table), [np.arange(table.n_items)])
+    return way.pick(whole, np.flatnonzero(known & (table.kind <= kind)))
+
+
+class _Fits:
+    """What ways to choose are worth on items that they do not see."""
+
+    def __init__(self, table: CandidateTable, aim: Aim, partitions: int) -> None:
+        self.table, self.reference = table, aim.reference(table)
+        self.folds = list(folds_of(table.n_items, partitions))
+        self.means = table.means(self.reference, [fold.train for fold in self.folds])
+
+    def of(self, kind: int, way: Aim) -> CrossFitted:
+        """Of choosing in the way ``way`` among policies up to ``kind``.
+
+        What was proposed on all items flatters its kind, what was proposed without the fold is
+        coarser and from fewer items: where there is such, the mean of both counts.
+        """
+        fitted = self._among(kind, way, rehearsed=False)
+        if kind < BUCKETED or not self.table.rehearsed:
+            return fitted
+        other = self._among(kind, way, rehearsed=True)
+        return CrossFitted(
+            (fitted.score + other.score) / 2, (fitted.usd + other.usd) / 2, self.reference
+        )
+
+    def _among(self, kind: int, way: Aim, *, rehearsed: bool) -> CrossFitted:
+        picked = []
+        for fold, means in zip(self.folds, self.means, strict=True):
+            if rehearsed and fold.number == EVERYWHERE:
+                continue
+            known = self.table.known_to(fold.number if rehearsed else EVERYWHERE)
+            among = np.flatnonzero(known & (self.table.kind <= kind))
+            picked.append((fold, way.pick(means, among)))
+        return _fitted(self.table, picked, self.reference)
 
 
 def cross_fitted(table: CandidateTable, aim: Aim) -> CrossFitted:
     """What ``choose_policy`` is worth on items that it does not see: nested cross-validation."""
-    return _cross_fit(
-        table, aim, OUTER_PARTITIONS, lambda train: choose_policy(train, aim, INNER_PARTITIONS)
-    )
+    partitions = 1 if table.rehearsed else OUTER_PARTITIONS
+    picked = [
+        (fold, choose_policy(table.on(fold.train, fold.number), aim, INNER_PARTITIONS))
+        for fold in folds_of(table.n_items, partitions)
+    ]
+    return _fitted(table, picked, aim.reference(table))
 
 
-def _cross_fit(
-    table: CandidateTable, aim: Aim, partitions: int, pick: Callable[[CandidateTable], int]
+def _fitted(
+    table: CandidateTable, picked: Sequence[tuple[Fold, int]], reference: Floats
 ) -> CrossFitted:
-    """Each item's measures under what ``pick`` takes without it, as a mean over ``partitions``."""
-    score, usd = np.zeros((2, table.n_items))
-    for train, held_out in _folds(table.n_items, partitions):
-        chosen = pick(table.rows(train))
-        score[held_out] += table.score[chosen, held_out] / partitions
-        usd[held_out] += table.usd[chosen, held_out] / partitions
-    return CrossFitted(score, usd, aim.reference(table))
-
-
-def _folds(n_items: int, partitions: int) -> Iterator[tuple[Indices, Indices]]:
-    """(rows to choose on, rows to score on) of each fold of each partition."""
-    for number in range(partitions):
-        shuffled = np.random.default_rng([n_items, number]).permutation(n_items)
-        for fold in range(min(VALIDATION_FOLDS, n_items)):
-            yield (
-                np.delete(shuffled, np.s_[fold::VALIDATION_FOLDS]),
-                shuffled[fold::VALIDATION_FOLDS],
-            )
+    """Each item's measures under what was picked without it, as a mean over partitions."""
+    score, usd, times = np.zeros((3, table.n_items))
+    for (_, held_out, _), chosen in picked:
+        score[held_out] += table.score[chosen, held_out]
+        usd[held_out] += table.usd[chosen, held_out]
+        times[held_out] += 1
+    return CrossFitted(score / times, usd / times, reference)
 
 
 # Operating points
@@ -332,6 +470,7 @@ def select_points(
     margin: float,
     strong: Policy | None = None,
     only: str | None = None,
+    rehearsed: Sequence[Sequence[Candidate]] = (),
 ) -> dict[str, PointChoice]:
     """Operating point -> what is taken there.
 
@@ -345,8 +484,9 @@ def select_points(
         margin: score that an equal policy may be short of.
         strong: with escalation targets, the strongest one's prompt at one sample.
         only: name of the one point that is wanted; None: all of them.
+        rehearsed: what was proposed without each fold of ``folds_of``.
     """
-    table = CandidateTable.of(candidates)
+    table = CandidateTable.of(candidates, rehearsed)
     aims: dict[str, Aim] = {
         "economy": CheapestLevel(margin, other=0),
         "balanced": Utility(SCORE_PER_DOUBLING),

@@ -20,7 +20,7 @@ from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.pool import FEWEST_ITEMS, CutShortError
 from tierwise.schema import Difficulty, Tier, Usage, UsageLimits, Variant, uniform
 from tierwise.schema.result import Headroom, Proposal, SearchEnd
-from tierwise.search.allocation import allocate, cascades
+from tierwise.search.allocation import allocate_on, cascades
 from tierwise.search.budget import (
     LEAST_ITEMS,
     LEAST_TO_SEE,
@@ -44,11 +44,20 @@ from tierwise.search.samples import (
     whole_part,
     with_nodes,
 )
-from tierwise.search.selection import Candidate, Selection, price_aim, select_points
+from tierwise.search.selection import (
+    BUCKETED,
+    Candidate,
+    Selection,
+    complexity,
+    folds_of,
+    price_aim,
+    select_points,
+)
 from tierwise.search.signals import ASK_SAMPLES, asked_of, best_way_to_ask, fit_signals, watched
 from tierwise.search.space import SINGLE
 from tierwise.search.study import EvaluatedTrial, StudyRound, described
 from tierwise.search.survivors import Prospect, kept, prospect, verifiers_of
+from tierwise.stats.pareto import Indices
 
 WARM_STARTS = 24
 """Allocations that a study begins with."""
@@ -558,7 +567,7 @@ def _gain_of_more(explored: Explored, wanted: Mapping[Variant, int]) -> float:
     aim = price_aim(explored.problem.operating_point)
     judge = explored.study.evaluator
     judged = [judge.evaluate(j.policy) for j in explored.study.feasible()]
-    exact = expected_gain([e for e in judged if not np.isnan(e.score).any()], aim)
+    exact = expected_gain([e for e in judged if e.known], aim)
     return max(exact, _deeper_gain(explored, wanted))
 
 
@@ -576,7 +585,7 @@ def _end(explored: Explored, wanted: Mapping[Variant, int]) -> SearchEnd:
     problem, aim = explored.problem, price_aim(explored.problem.operating_point)
     judge, table = explored.study.evaluator, explored.table
     judged = [judge.evaluate(j.policy) for j in explored.study.feasible()]
-    gain = expected_gain([e for e in judged if not np.isnan(e.score).any()], aim)
+    gain = expected_gain([e for e in judged if e.known], aim)
     complete = table.n_items >= problem.search_size.study_items
     reached = all(v in table.variants and table.of(v).n_samples >= n for v, n in wanted.items())
     recorded = explored.samples.free or any(
@@ -621,8 +630,12 @@ def _judge(
     warm = [
         Proposal(Difficulty(), (), uniform(variant, SINGLE).buckets) for variant in dims.variants
     ]
-    allocated = allocate(study_round.evaluator, dims)
+    table = study_round.evaluator.table
+    everything = np.arange(table.n_items)
+    parts = [_by_id(table)[fold.train] for fold in folds_of(table.n_items)]
+    allocated, *without = allocate_on(study_round.evaluator, dims, [everything, *parts])
     study_round.listed = allocated.simple
+    study_round.rehearsed = tuple(tuple(one.rehearsed(WARM_STARTS)) for one in without)
     study_round.enqueue([*warm, *allocated.spread(WARM_STARTS)])
     study_round.run(trials, best)
 
@@ -640,7 +653,7 @@ def candidates_of(explored: Explored) -> tuple[list[Candidate], Evaluator]:
     """
     problem, last = explored.problem, explored.study
     table = last.evaluator.table
-    judge = problem.evaluator(table.rows(np.argsort(table.item_ids, kind="stable")), exact=False)
+    judge = problem.evaluator(table.rows(_by_id(table)), exact=False)
     policies = {uniform(problem.variants.baseline, SINGLE): -1}
     for judged in last.feasible():
         policies.setdefault(judged.policy, judged.trial)
@@ -653,19 +666,41 @@ def candidates_of(explored: Explored) -> tuple[list[Candidate], Evaluator]:
     candidates = [
         Candidate(policy, trial, judge.evaluate(policy)) for policy, trial in policies.items()
     ]
-    return [c for c in candidates if not np.isnan(c.evaluation.score).any()], judge
+    return [c for c in candidates if c.evaluation.known], judge
+
+
+def _by_id(table: SampleTable) -> Indices:
+    """Rows of ``table`` in the order that folds are made in."""
+    return np.argsort(table.item_ids, kind="stable")
+
+
+def _rehearsed(last: StudyRound, judge: Evaluator) -> list[list[Candidate]]:
+    """For each fold the policies of several buckets that are proposed without its items."""
+    found = []
+    for proposals in last.rehearsed:
+        policies = dict.fromkeys(p for of in proposals if (p := last.policy_of(of)) is not None)
+        judged = [
+            Candidate(p, -1, judge.evaluate(p)) for p in policies if complexity(p) >= BUCKETED
+        ]
+        found.append([c for c in judged if last.allows(c.evaluation) and c.evaluation.known])
+    return found
 
 
 def select(explored: Explored) -> Selection:
     """Choose a policy for each operating point."""
     problem, targets = explored.problem, explored.problem.targets
     candidates, judge = candidates_of(explored)
+    rehearsed = _rehearsed(explored.study, judge)
     wanted, margin = problem.operating_point, problem.margin
     alone = None
     if targets:
-        own = [c for c in candidates if keeps_to_itself(c.policy)]
+        own, *without = (
+            [c for c in some if keeps_to_itself(c.policy)] for some in (candidates, *rehearsed)
+        )
         point = problem.plain_point
-        alone = select_points(own, wanted, margin=margin, only=point)[point].policy
+        alone = select_points(own, wanted, margin=margin, only=point, rehearsed=without)[
+            point
+        ].policy
     strong = targets[-1].one_sample if targets else None
-    points = select_points(candidates, wanted, margin=margin, strong=strong)
+    points = select_points(candidates, wanted, margin=margin, strong=strong, rehearsed=rehearsed)
     return Selection(candidates[0], points, problem.point, candidates, judge, alone)

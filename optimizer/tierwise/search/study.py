@@ -66,6 +66,7 @@ class StudyRound:
         name: of the Optuna study, ``TASK/TIER/gN``.
         judged: distinct policies by proposal, in order of trial.
         listed: simple policies that are there whatever was proposed: the same for every seed.
+        rehearsed: for each fold of the items in the order of their ids, allocations by the others.
     """
 
     name: str
@@ -77,6 +78,7 @@ class StudyRound:
     def __post_init__(self) -> None:
         self.judged: dict[Policy, EvaluatedTrial] = {}
         self.listed: tuple[Policy, ...] = ()
+        self.rehearsed: tuple[tuple[Proposal, ...], ...] = ()
         self._tried: set[Policy] = set()
         """Policies that wait to be judged, or could not be."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -88,7 +90,7 @@ class StudyRound:
 
     def is_new(self, walk: Walk, told: Sequence[FrozenTrial]) -> bool:
         """Whether a walk over the space comes to a policy that can be judged, and was not yet."""
-        policy = self._policy(self.dimensions.propose(walk))
+        policy = self.policy_of(self.dimensions.propose(walk))
         known = {trial.user_attrs.get(POLICY) for trial in told}
         return policy is not None and described(policy) not in known and self._worth_a_trial(policy)
 
@@ -102,7 +104,7 @@ class StudyRound:
             params = parameters_of(proposal, self.dimensions)
             if params is None:
                 continue
-            policy = self._policy(self.dimensions.propose(Walk(given(params))))
+            policy = self.policy_of(self.dimensions.propose(Walk(given(params))))
             if policy is None or not self._worth_a_trial(policy):
                 continue
             self._tried.add(policy)
@@ -131,7 +133,7 @@ class StudyRound:
                 return
             trial = self.study.ask()
             proposal = self.dimensions.propose(trial)
-            policy = self._policy(proposal)
+            policy = self.policy_of(proposal)
             judged = None if policy is None else self._judge(proposal, policy, trial.number)
             if judged is None or judged.score != judged.score:
                 # Scores that the policy goes by are missing: no value to tell.
@@ -169,7 +171,8 @@ class StudyRound:
         on = pareto_front([j.score for j in feasible], [j.usd for j in feasible])
         return [feasible[i] for i in on]
 
-    def _policy(self, proposal: Proposal) -> Policy | None:
+    def policy_of(self, proposal: Proposal) -> Policy | None:
+        """The policy in canonical form on this table; None where a bucket would be empty."""
         policy = policy_of(proposal, self.evaluator)
         if policy is None:
             return None

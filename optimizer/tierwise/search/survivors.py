@@ -111,7 +111,7 @@ def envelope(
     for i, variant in enumerate(variants):
         for strategy in strategies:
             judged = evaluator.evaluate(uniform(variant, strategy))
-            if not np.isnan(judged.score).any():
+            if judged.known:
                 owner.append(i)
                 score.append(judged.score)
                 usd.append(judged.usd)
