@@ -309,61 +309,66 @@ class ProviderModel:
         """
         if fault.kind != "bad_request":
             return False
-        own, params, tier = self._own(call), call.request.params, self.tier
-        said = f"{tier.model} refuses %s ({fault.message})"
         for name in fault.fields:
             if name in self._taken or (name == "max_tokens" and self._cap_name):
                 continue
-            if name == "stream" and not self._streams:
-                if tier.stream is False:
-                    self._give_up(
-                        f"{said % 'calls that do not stream'}: set stream: true for tier "
-                        f"{tier.name!r}"
-                    )
-                self._streams = True
-                self._remark(
-                    f"{said % 'calls that do not stream'}; its answers are streamed from now on"
-                )
+            if change := self._change(name, fault, call):
+                what, then = change
+                self._remark(f"{self.tier.model} refuses {what} ({fault.message}); {then}")
                 return True
-            if name == "seed" and "seed" in own:
-                if tier.takes_seed:
-                    self._give_up(f"{said % 'seed'}: set takes_seed: false for tier {tier.name!r}")
-                self._seeds = False
-                self._remark(
-                    f"{said % 'seed'}; none is sent from now on, so samples that are asked for a "
-                    f"second time differ (takes_seed: false for tier {tier.name!r} says so at once)"
-                )
-                return True
-            if name == "max_tokens" and name in params and "max_completion_tokens" in fault.fields:
-                self._cap_name = "max_completion_tokens"
-                self._remark(f"{said % 'max_tokens'}; the cap is sent as max_completion_tokens")
-                return True
-            if name in ("logprobs", "top_logprobs") and "logprobs" in own:
-                self._logprobs = False
-                self._remark(
-                    f"{said % 'logprobs'}; they are not asked for from now on, and nothing that "
-                    "reads "
-                    f"them can be chosen (logprobs: false for tier {tier.name!r} says so at once)"
-                )
-                return True
-            if name == "n" and call.n > 1:
-                self._give_up(
-                    f"{said % f'n={call.n}'}: set takes_n: false for tier {tier.name!r}, and "
-                    "samples "
-                    "are asked for one by one"
-                )
-            if name == "temperature":
-                self._give_up(
-                    f"{said % f'temperature={params.get(name)}'}: give the space's temperature the "
-                    "values that it takes, such as temperature: [1.0]"
-                )
-            if name in params:
-                self._give_up(
-                    f"{said % name}: take it out of the modes of tier {tier.name!r}, or put what "
-                    "only "
-                    "the server knows into extra_body"
-                )
+            if remedy := self._remedy(name, call):
+                what, then = remedy
+                self._give_up(f"{self.tier.model} refuses {what} ({fault.message}): {then}")
         return False
+
+    def _change(self, name: str, fault: Fault, call: Call) -> tuple[str, str] | None:
+        """Send a refused field otherwise, or no more: what is refused, and what is done instead."""
+        own, tier = self._own(call), self.tier
+        match name:
+            case "stream" if not self._streams and tier.stream is not False:
+                self._streams = True
+                return "calls that do not stream", "its answers are streamed from now on"
+            case "seed" if "seed" in own and not tier.takes_seed:
+                self._seeds = False
+                return "seed", (
+                    "none is sent from now on, so samples that are asked for a second time differ "
+                    f"(takes_seed: false for tier {tier.name!r} says so at once)"
+                )
+            case "max_tokens" if (
+                name in call.request.params and "max_completion_tokens" in fault.fields
+            ):
+                self._cap_name = "max_completion_tokens"
+                return "max_tokens", "the cap is sent as max_completion_tokens"
+            case "logprobs" | "top_logprobs" if "logprobs" in own:
+                self._logprobs = False
+                return "logprobs", (
+                    "they are not asked for from now on, and nothing that reads them can be chosen "
+                    f"(logprobs: false for tier {tier.name!r} says so at once)"
+                )
+        return None
+
+    def _remedy(self, name: str, call: Call) -> tuple[str, str] | None:
+        """What is refused, and what to set instead; None where nothing of that name was sent."""
+        params, tier = call.request.params, f"tier {self.tier.name!r}"
+        match name:
+            case "stream" if not self._streams:
+                return "calls that do not stream", f"set stream: true for {tier}"
+            case "seed" if "seed" in self._own(call):
+                return "seed", f"set takes_seed: false for {tier}"
+            case "n" if call.n > 1:
+                then = f"set takes_n: false for {tier}, and samples are asked for one by one"
+                return f"n={call.n}", then
+            case "temperature":
+                return f"temperature={params.get(name)}", (
+                    "give the space's temperature the values that it takes, such as "
+                    "temperature: [1.0]"
+                )
+            case _ if name in params:
+                return name, (
+                    f"take it out of the modes of {tier}, or put what only the server knows into "
+                    "extra_body"
+                )
+        return None
 
     def _remark(self, text: str) -> None:
         if text not in self._remarked:
