@@ -13,7 +13,7 @@ import dspy
 from tests.dspy.examples import LITTLE, exact
 from tierwise.dspy import EmbeddedAdapter, JointOptimizer, Proposing, tuned
 from tierwise.dspy.program import ProgramCalls
-from tierwise.errors import UnsupportedError
+from tierwise.errors import TierwiseError, UnsupportedError
 from tierwise.serving import PolicyRuntime
 
 
@@ -112,8 +112,7 @@ class Listed(dspy.Module):  # type: ignore[misc]  # DSPy has no types
     [
         (Twice(), {}, "more than once"),
         (Listed(), {}, "an attribute of its own"),
-        (TwoSteps(), {"budget_usd": 1.0}, "without budget_usd"),
-        (TwoSteps(), {"max_calls": None}, "max_calls"),
+        (TwoSteps(), {"max_calls": None}, "give budget_usd or max_calls"),
     ],
 )
 def test_programs_that_cannot_be_tuned_in_turn_are_refused(
@@ -121,6 +120,19 @@ def test_programs_that_cannot_be_tuned_in_turn_are_refused(
 ) -> None:
     with pytest.raises(UnsupportedError, match=said):
         optimizer(tmp_path, **settings).compile(program, trainset=EXAMPLES)
+
+
+@pytest.mark.parametrize("usd", [0.02, 0.0003])
+def test_dollars_bound_the_whole_program(usd: float, tmp_path: Path) -> None:
+    search = optimizer(tmp_path, budget_usd=usd, max_calls=None, trials=4)
+    if usd < 0.001:
+        with pytest.raises(TierwiseError, match="budget"):
+            search.compile(TwoSteps(), trainset=EXAMPLES)
+        return
+    search.compile(TwoSteps(), trainset=EXAMPLES)
+    result = search.program_result
+    assert result is not None
+    assert usd / 20 < result.usd <= usd
 
 
 def test_all_calls_together_stay_within_the_cap() -> None:

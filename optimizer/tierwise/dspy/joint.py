@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -122,7 +123,7 @@ class Proposing:
 class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
     """Tunes a program for each of ``tiers``; the first answers in the module.
 
-    Several predictors are tuned in turn (``tierwise.dspy.program``), within ``max_calls``.
+    Several predictors are tuned in turn (``tierwise.dspy.program``), within one budget.
 
     Args:
         metric: DSPy's ``metric(example, prediction[, trace])``, from 0 to 1. It sees the last
@@ -273,11 +274,11 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
     def _compile_program(self, student: Any, splits: Mapping[str, Sequence[Any]]) -> Any:
         """A program whose predictors were tuned in turn, in the order in which they are called."""
         name, spec = self._first
-        calls = self.job.budget.calls
-        if calls is None or self.job.budget.usd is not None:
+        budget = self.job.budget
+        if budget.calls is None and budget.usd is None:
             raise UnsupportedError(
-                "a program of several predictors is tuned by max_calls, without budget_usd: what "
-                "the predictors after one spend on scoring it is counted in calls"
+                "a program of several predictors needs a budget, which its predictors share: give "
+                "budget_usd or max_calls"
             )
         adapter, out = adapter_of(spec.model), Path(self.out or tempfile.mkdtemp("-tierwise-dspy"))
         out.mkdir(parents=True, exist_ok=True)
@@ -286,8 +287,8 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         engine = TierEngine(tier, mode, seed=self.job.seed)
         examples = [example for each in splits.values() for example in each]
         order = order_of_calls(student, examples[0], engine, adapter)
-        run = ProgramRun(student, order, engine, adapter)
-        parts = ProgramCalls(calls, len(run.names))
+        run = ProgramRun(student, order, engine, adapter, most_usd=budget.usd or math.inf)
+        parts = ProgramCalls.within(budget, engine, len(run.names), out / "calls.txt")
         spent, policies, items = 0, {}, {}
         by_id = {example_id(example): example for example in examples}
         for place, predictor in enumerate(run.names):
@@ -299,10 +300,15 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
             signature = run.signature(predictor)
             answer = signature_answer_spec(signature, adapter, self.normalise)
             task = assigned_examples(signature, metric, answer, own)
-            search = self._of_predictor(metric, parts.search(place), folder / "run")
+            n = parts.search(place)
+            usd = None if budget.usd is None else budget.usd * n / parts.calls
+            search = self._of_predictor(metric, Budget(usd=usd, calls=n), folder / "run")
             policies[predictor] = search._tune(only(student, predictor), task)
             assert search.result is not None
-            spent += search.result.summary.tiers[name].spending.calls
+            found = search.result.summary
+            totals = [tier.spending for tier in found.tiers.values()]
+            for total in (*totals, *([found.proposals] if found.proposals else ())):
+                spent, run.searched_usd = spent + total.calls, run.searched_usd + total.usd
             items[predictor] = len(task.task.items)
             run.tuned[predictor] = TunedPredict(signature, policies[predictor], name)
             self.result, self.registry = search.result, search.registry
@@ -310,18 +316,19 @@ class JointOptimizer(Teleprompter):  # type: ignore[misc]  # DSPy has no types
         program.policies, program._compiled = policies, True
         test = splits["test"][: parts.tests(run)]
         scores = tested(student, program, self.metric, test, run)
-        total = spent + run.calls
-        self.program_result = ProgramResult(run.names, items, len(test), *scores, total)
+        used = spent + run.calls, run.usd
+        self.program_result = ProgramResult(run.names, items, *scores, *used)
         self.program_result.save(out / "program.json")
         return program
 
-    def _of_predictor(self, metric: ProgramMetric, calls: int, out: Path) -> JointOptimizer:
+    def _of_predictor(self, metric: ProgramMetric, budget: Budget, out: Path) -> JointOptimizer:
         """An optimizer like this one for a predictor of the program."""
         return JointOptimizer(
             metric,
             self.specs,
             str(self.job.space),
-            max_calls=calls,
+            budget_usd=budget.usd,
+            max_calls=budget.calls,
             trials=self.job.trials,
             seed=self.job.seed,
             operating_point=self.job.operating_point,

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import TypeAdapter
@@ -22,8 +24,9 @@ from pydantic import TypeAdapter
 import dspy
 from tierwise.dspy.examples import score_of
 from tierwise.dspy.module import TunedPredict, replaced
-from tierwise.errors import InputError, UnsupportedError
+from tierwise.errors import BudgetError, InputError, UnsupportedError
 from tierwise.proposals.dspy_lm import TierEngine, lm_of
+from tierwise.schema import Budget
 from tierwise.stats import paired_difference
 from tierwise.tasks import SPLITS, Item, assign_splits
 from tierwise.tasks.task import DEFAULT_SHARES
@@ -42,7 +45,8 @@ class ProgramResult:
 
     Scores are means of the program's metric, ``difference`` is tuned minus student, paired by
     example, with a 95% interval. ``calls`` counts all calls of the model, those of the predictors'
-    searches among them; ``items`` says how many examples each predictor was tuned and tested on.
+    searches among them, and ``usd`` their price; ``items`` says how many examples each predictor
+    was tuned and tested on.
     """
 
     predictors: tuple[str, ...]
@@ -52,6 +56,7 @@ class ProgramResult:
     tuned_score: float
     difference: tuple[float, float, float]
     calls: int
+    usd: float
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -87,6 +92,8 @@ class ProgramRun:
         engine, adapter: what answers for predictors that are not tuned yet.
         tuned: the modules of those that are.
         said: example -> predictor -> what it said when the example was run.
+        most_usd: dollars after which no run of the program begins.
+        searched_usd: dollars for the predictors' own searches so far.
     """
 
     student: Any
@@ -95,13 +102,24 @@ class ProgramRun:
     adapter: Any
     tuned: dict[str, TunedPredict] = field(default_factory=dict)
     said: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    most_usd: float = math.inf
+    searched_usd: float = 0.0
 
     def signature(self, name: str) -> Any:
         """The predictor's signature."""
         return dict(self.student.named_predictors())[name].signature
 
     def prediction(self, program: Any, example: Any) -> Any:
-        """What a program of this kind says; None where a predictor's answer could not be read."""
+        """What a program of this kind says; None where a predictor's answer could not be read.
+
+        Raises:
+            BudgetError: the dollars for the whole program are spent.
+        """
+        if self.usd >= self.most_usd:
+            raise BudgetError(
+                f"${self.usd:.4g} of the program's ${self.most_usd:g} are spent: raise budget_usd "
+                "and compile again with the same out, which goes on with what was bought"
+            )
         lm = lm_of(self.engine, cache=False)
         try:
             with dspy.context(lm=lm, adapter=self.adapter):
@@ -113,6 +131,12 @@ class ProgramRun:
     def calls(self) -> int:
         """Calls of the model by the program's own runs so far."""
         return self.engine.calls + sum(module.usage.calls for module in self.tuned.values())
+
+    @property
+    def usd(self) -> float:
+        """Dollars for the searches and the program's own runs so far."""
+        modules = sum(module.usage.usd for module in self.tuned.values())
+        return self.searched_usd + self.engine.usd + modules
 
     def asked(self, name: str, example: Any) -> Mapping[str, Any] | None:
         """What ``name`` is asked for on an example; None where the program does not call it.
@@ -331,19 +355,32 @@ def items_of(
 
 def tested(
     student: Any, tuned: Any, metric: Callable[..., Any], examples: Sequence[Any], run: ProgramRun
-) -> tuple[float, float, tuple[float, float, float]]:
-    """Mean scores of the student and the tuned program, and their paired difference [low, high]."""
-    before, after = (
-        [program_score(metric, each, run.prediction(program, each)) for each in examples]
-        for program in (student, tuned)
-    )
+) -> tuple[int, float, float, tuple[float, float, float]]:
+    """How many examples, the mean scores of the student and the tuned program on them, and the
+    paired difference [low, high].
+
+    Raises:
+        BudgetError: the dollars end before two examples.
+    """
+    before: list[float] = []
+    after: list[float] = []
+    for each in examples:
+        try:
+            pair = [program_score(metric, each, run.prediction(p, each)) for p in (student, tuned)]
+        except BudgetError:
+            if len(after) < 2:
+                raise
+            break
+        before.append(pair[0])
+        after.append(pair[1])
     found = paired_difference(after, before)
-    return (sum(before) / len(before), sum(after) / len(after), (found.mean, found.low, found.high))
+    n, difference = len(after), (found.mean, found.low, found.high)
+    return n, sum(before) / n, sum(after) / n, difference
 
 
 @dataclass(frozen=True)
 class ProgramCalls:
-    """How ``max_calls`` is shared by the predictors' searches and the program's own runs.
+    """How a budget in calls is shared by the predictors' searches and the program's own runs.
 
     A predictor with d others after it gets a (1 + d)-th of its part for its search, since each
     answer that it buys may cost d more to be scored. What is left is for the runs that give the
@@ -352,6 +389,26 @@ class ProgramCalls:
 
     calls: int
     n_predictors: int
+
+    @classmethod
+    def within(cls, budget: Budget, engine: TierEngine, n_predictors: int, file: Path) -> Self:
+        """Of a budget whose dollars are counted in calls as dear as those of the first example.
+
+        That is kept in ``file``, so that an interrupted run goes on with the same parts.
+
+        Raises:
+            InputError: there are dollars alone, and calls cost nothing.
+        """
+        if budget.usd is None:
+            return cls(budget.calls or 0, n_predictors)
+        if file.is_file():
+            return cls(int(file.read_text()), n_predictors)
+        if not engine.usd and budget.calls is None:
+            raise InputError("the model has no price, so budget_usd bounds nothing: give max_calls")
+        calls = int(budget.usd / engine.usd * engine.calls) if engine.usd else sys.maxsize
+        calls = min(calls, budget.calls or calls)
+        file.write_text(str(calls))
+        return cls(calls, n_predictors)
 
     def search(self, place: int) -> int:
         """Calls of the search of the predictor that is called at this place, from 0."""
