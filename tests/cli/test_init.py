@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tierwise.cli import init
 from tierwise.cli.init import scaffold
 from tierwise.errors import InputError
 from tierwise.runs import check, load_task
@@ -230,3 +233,55 @@ def test_prompts_say_what_an_answer_is_as_the_right_answers_show(
     target = loaded.task.items[0].target
     said = target if normalise == "json" else f"So it is.\n\n**Answer:** {target}"
     assert loaded.task.score(loaded.task.answer.extract(said), loaded.task.items[0]) > 0
+
+
+REVIEWS = "review,stars\n" + "".join(f"good {i},{'pos' if i % 2 else 'neg'}\n" for i in range(30))
+
+
+def test_a_terminal_is_asked_for_what_options_do_not_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("reviews.csv").write_text(REVIEWS)
+    runner = CliRunner()
+    refused = runner.invoke(init.command, [])
+    assert refused.exit_code == 2
+    assert "Missing argument 'NAME'" in refused.output
+    monkeypatch.setattr(init, "_on_a_terminal", lambda: True)
+    said = [
+        "../x",
+        "mood",
+        "none.csv",
+        "reviews.csv",
+        "",
+        "star",
+        "stars",
+        "label",
+        "Mood of {{ review }}?",
+    ]
+    asked = runner.invoke(init.command, [], input="\n".join(said) + "\n")
+    assert asked.exit_code == 0, asked.output
+    assert "did you mean 'stars'?" in asked.output
+    loaded = load_task(Path("tasks/mood"))
+    assert loaded.prompts[0].id == "today"
+    item = loaded.task.items[0]
+    assert loaded.prompts[0].render(item.inputs)[-1].content == "Mood of good 0?"
+    for text in ("neg", "I would say:\nneg", "Answer: neg\nor so"):
+        assert loaded.task.score(loaded.task.answer.extract(text), item) == 1
+    options = ["--items", "reviews.csv", "--target", "stars", "--input", "review"]
+    same = runner.invoke(
+        init.command, ["mood2", *options, "--answer", "label", "--prompt", "Mood of {{ review }}?"]
+    )
+    assert same.exit_code == 0, same.output
+    for name in ("task.yaml", "prompts.yaml"):
+        text = (Path("tasks/mood2") / name).read_text().replace("mood2", "mood")
+        assert text == (Path("tasks/mood") / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "says"), [("Hi.", "uses no column"), ("{{ revew }}", "did you mean 'review'")]
+)
+def test_a_prompt_that_fits_no_column_leaves_nothing(tmp_path, prompt, says):
+    file = tmp_path / "reviews.csv"
+    file.write_text(REVIEWS)
+    with pytest.raises(InputError, match=says):
+        scaffold("t", items=file, target="stars", prompt=prompt, folder=tmp_path / "tasks")
+    assert not (tmp_path / "tasks" / "t").exists()

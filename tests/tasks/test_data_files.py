@@ -349,6 +349,36 @@ def test_paragraphs_are_text(tmp_path, context):
 
 
 @pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [
+        ("documents", ["We ship on Monday.", "No returns."], "We ship on Monday.\n\nNo returns."),
+        ("q", ["x" * 400, "y"], "x" * 400 + "\n\ny"),
+        ("docs", [{"title": "A", "text": "One."}, {"text": "Two."}], "A\nOne.\n\nTwo."),
+        ("docs", {"title": ["A", "B"], "content": ["1", "2"]}, "A\n1\n\nB\n2"),
+        ("docs", [{"id": 7, "text": "One.", "none": None}], "id: 7\ntext: One."),
+        (
+            "docs",
+            [{"page_content": "One.", "metadata": {"source": "a"}}],
+            'page_content: One.\nmetadata: {"source": "a"}',
+        ),
+        ("cart", [{"sku": "x1", "count": 2}], "sku: x1\ncount: 2"),
+        ("numbers", [3, 1, 2], "[3, 1, 2]"),
+        ("grid", [[1, 2], [3, 4]], "[[1, 2], [3, 4]]"),
+        ("docs", [], ""),
+        ("options", [3, 1, 2], "A. 3\nB. 1\nC. 2"),
+        ("q", ["red", "blue"], "A. red\nB. blue"),
+    ],
+)
+def test_lists_are_documents_options_or_json(tmp_path, column, value, text):
+    for row in ({column: value, "target": "x"}, {"inputs": {column: value}, "target": "x"}):
+        if "inputs" in row and text.startswith("A. "):
+            continue  # nested rows hold no options
+        path = written(tmp_path, "a.json", json.dumps([row]))
+        (item,) = load_items(path, [column])
+        assert item.inputs[column] == text
+
+
+@pytest.mark.parametrize(
     ("name", "content"),
     [
         ("a.csv", b"sep=;\nquestion;target\nx;a\n"),

@@ -17,7 +17,7 @@ from tierwise.schema.policy_file import PolicyFile
 TURNS = {
     "query": TurnTemplate("SEARCH?", {"max_tokens": 9}),
     "passages": TurnTemplate("Found for {{ query }}: {{ passages }}"),
-    "answer": TurnTemplate("NOW! {{ question }}"),
+    "answer": TurnTemplate("NOW! {{ question }} {{ notes }}"),
 }
 SPEC = RetrieverSpec("facts", usd_per_call=1e-5, max_chars=30)
 PROMPTS = {name: replace(prompt, turns=TURNS) for name, prompt in worlds.PROMPTS.items()}

@@ -18,7 +18,7 @@ from tierwise.serving import PolicyRuntime
 
 PLAIN = worlds.VARIANTS[0]
 POLICY = uniform(PLAIN, StrategySpec.of("retrieval", rounds=4, samples=2))
-QUESTION = {"question": "1 + 1"}
+QUESTION = {"question": "1 + 1", "notes": "One."}
 
 
 def always_asking(request, seed):

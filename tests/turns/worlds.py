@@ -23,17 +23,19 @@ from tierwise.schema import (
 from tierwise.tasks import AnswerSpec, Item, Task
 
 SEED = 5
-ITEMS = tuple(Item(f"i{k}", {"question": f"{k} + {k}"}, str(2 * k)) for k in range(10))
-TASK = Task(
-    "sums", 1, ("question",), ITEMS, answer=AnswerSpec(regex=r"A: (\d+)", normalise="integer")
+INPUTS = ("question", "notes")
+ITEMS = tuple(
+    Item(f"i{k}", {"question": f"{k} + {k}", "notes": f"One.\n\nTwo of {k}."}, str(2 * k))
+    for k in range(10)
 )
+TASK = Task("sums", 1, INPUTS, ITEMS, answer=AnswerSpec(regex=r"A: (\d+)", normalise="integer"))
 TURNS = {
     "critique": TurnTemplate("What is wrong with {{ parent }}?", {"max_tokens": 7}),
-    "refine": TurnTemplate("Again: {{ question }}"),
+    "refine": TurnTemplate("Again: {{ question }} {{ notes }}"),
 }
 PROMPTS = {
     name: PromptTemplate(
-        name, (Message("system", name), Message("user", "{{ question }}")), turns=TURNS
+        name, (Message("system", name), Message("user", "{{ question }}\n{{ notes }}")), turns=TURNS
     )
     for name in ("plain", "steps")
 }
@@ -93,7 +95,7 @@ def policy_file(policy: Policy, tier: Tier = TIER, **more: object) -> PolicyFile
         name="p",
         tier=tier,
         task=TaskRef("sums", 1, "exact_match", ""),
-        inputs=("question",),
+        inputs=INPUTS,
         prompts=PROMPTS,
         policy=policy,
         answer=TASK.answer,

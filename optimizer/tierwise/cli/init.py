@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import yaml
@@ -21,8 +23,13 @@ if TYPE_CHECKING:
     from tierwise.tasks import Item
 
 
+ANSWERS = ("auto", "number", "choice", "yes_no", "label", "labels", "json", "text")
+TOLD = ANSWERS[0]
+"""What an answer is, told by the right answers."""
+
+
 @click.command("init")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("--from", "source", default="_template", help="A shipped task, such as gsm8k.")
 @click.option(
     "--items",
@@ -47,28 +54,38 @@ if TYPE_CHECKING:
 @click.option("--target", help="The column of the right answers.")
 @click.option(
     "--answer",
-    type=click.Choice(["number", "choice", "yes_no", "label", "labels", "json", "text"]),
-    help="What an answer is; left out: told by the right answers.",
+    type=click.Choice(ANSWERS),
+    default=TOLD,
+    show_default=True,
+    help="What an answer is; auto: told by the right answers.",
 )
+@click.option("--prompt", help="The prompt in use today, with {{ column }}, or a file of it.")
 def command(
-    name: str,
+    name: str | None,
     source: str,
     items: Path | None,
     inputs: tuple[str, ...],
     target: str | None,
-    answer: str | None,
+    answer: str,
+    prompt: str | None,
     **others: Path | None,
 ) -> None:
     """Make tasks/NAME: task.yaml, prompts.yaml, items and a README that explains them.
 
     The prompts say what an answer is and name the labels that the items have, so that the task can
-    be tuned as it is; put the prompt that you use today before them.
+    be tuned as it is; the first is the prompt that you use today, where --prompt gives it.
+    Without a NAME, a terminal is asked for what options do not say.
 
     Editors that know YAML's language server complete the keys, by the schemas in tasks/.schemas.
 
     Without --items there is a sample, which the embedded tiers can be tuned on at once. Nothing is
     overwritten.
     """
+    if name is None:
+        if not _on_a_terminal():
+            raise click.UsageError("Missing argument 'NAME'.")
+        wanted = _asked(_Wanted("", items, inputs, target, answer, prompt))
+        name, items, inputs, target, answer, prompt = wanted
     given = {kind.removeprefix("from_"): path for kind, path in others.items() if path is not None}
     if given:
         if len(given) > 1 or items is not None or source != TEMPLATE:
@@ -79,7 +96,13 @@ def command(
             click.echo(f"note: {note}")
     else:
         made = scaffold(
-            name, source=source, items=items, inputs=inputs, target=target, answer=answer
+            name,
+            source=source,
+            items=items,
+            inputs=inputs,
+            target=target,
+            answer=None if answer == TOLD else answer,
+            prompt=prompt,
         )
     for path in sorted(made.iterdir()):
         click.echo(str(path))
@@ -98,6 +121,76 @@ def command(
     click.echo(f"  tierwise tune --task {name} --tier NAME=MODEL")
 
 
+class _Wanted(NamedTuple):
+    """The answers to the questions, which are the options."""
+
+    name: str
+    items: Path | None
+    inputs: tuple[str, ...]
+    target: str | None
+    answer: str
+    prompt: str | None
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _asked(given: _Wanted) -> _Wanted:
+    """What ``given`` does not say, asked for; an empty answer leaves it out."""
+    from tierwise.schema.fields import check_name
+    from tierwise.tasks.data_files import columns_of
+
+    def checked(read: Callable[[str], Any]) -> Callable[[str], Any]:
+        def value(said: str) -> Any:
+            try:
+                return read(said.strip())
+            except InputError as error:
+                raise click.UsageError(error.message) from None  # asks again
+
+        return value
+
+    def named(said: str) -> str:
+        check_name("the task's name", said)
+        return said
+
+    def table(said: str) -> Path | None:
+        return Path(said) if said and columns_of(Path(said)) else None
+
+    def columns(said: str) -> tuple[str, ...]:
+        found = tuple(part.strip() for part in said.split(",") if part.strip())
+        for column in found:
+            if column not in known:
+                raise InputError(unknown_name("column", column, known).message)
+        return found
+
+    name = click.prompt("Name of the task", default="my-task", value_proc=checked(named))
+    known: tuple[str, ...] = ()
+    items, inputs, target = given.items, given.inputs, given.target
+    if items is None:
+        asked = "File of your items (.csv, .jsonl, .parquet, .xlsx; empty: a sample)"
+        items = click.prompt(asked, default="", show_default=False, value_proc=checked(table))
+    if items is not None:
+        known = columns_of(items)
+        usual = _usual(_TARGETS, known)
+        if not inputs and "inputs" not in known:
+            first = _usual(_INPUTS, known) or tuple(c for c in known if c not in usual)[:1]
+            asked = f"Columns that prompts use, of {', '.join(known)}"
+            inputs = click.prompt(asked, default=", ".join(first), value_proc=checked(columns))
+        if target is None and "target" not in known:
+            asked, default = "Column of the right answers", next(iter(usual), None)
+            (target,) = click.prompt(asked, default=default, value_proc=checked(columns))
+    answer = given.answer
+    if items is not None and answer == TOLD:
+        answer = click.prompt("What is an answer", type=click.Choice(ANSWERS), default=TOLD)
+    prompt = given.prompt
+    if items is not None and prompt is None:
+        shown = " ".join(f"{{{{ {column} }}}}" for column in inputs)
+        asked = f"Prompt in use today, with {shown} (or a file of it; empty: none)"
+        prompt = click.prompt(asked, default="", show_default=False) or None
+    return _Wanted(name, items, inputs, target, answer, prompt)
+
+
 TEMPLATE = "_template"
 SCHEMAS = ".schemas"
 OWN_PROMPTS = "prompts.own.yaml"
@@ -112,6 +205,7 @@ def scaffold(
     inputs: Sequence[str] = (),
     target: str | None = None,
     answer: str | None = None,
+    prompt: str | None = None,
     folder: Path = Path("tasks"),
 ) -> Path:
     """Make ``folder/name`` and give back its path; ``items`` is copied into it.
@@ -121,7 +215,7 @@ def scaffold(
 
     ``inputs`` and ``target`` are columns of ``items``; left out, those with usual names for the
     template, those of ``source`` otherwise. ``answer`` says what an answer is; left out, the right
-    answers tell.
+    answers tell. ``prompt`` is the one in use today, a text or a file of it.
 
     Raises:
         InputError: the folder exists, no such source or file, or it lacks a column.
@@ -135,8 +229,10 @@ def scaffold(
         raise InputError(f"{made} exists; choose another name, nothing is overwritten")
     if not (origin / "task.yaml").is_file():
         raise unknown_name("task to begin with", source, names_of("tasks"))
-    if items is None and (inputs or target or answer):
-        raise InputError("--input, --target and --answer are about a file: give it by --items")
+    if items is None and (inputs or target or answer or prompt):
+        raise InputError(
+            "--input, --target, --answer and --prompt are about a file: give it by --items"
+        )
     if answer and source != TEMPLATE:
         raise InputError(f"--answer is for a task of your own; {source} says what its answers are")
     try:
@@ -150,6 +246,8 @@ def scaffold(
                 _with_items(draft, items, inputs, target, template=source == TEMPLATE)
                 if source == TEMPLATE:
                     _with_answers(draft, items, answer)
+                if prompt:
+                    _with_prompt(draft, prompt)
             own.unlink(missing_ok=True)
             _with_schemas(draft, folder / SCHEMAS)
             os.replace(draft, made)
@@ -194,6 +292,43 @@ def scaffold_from(
     if found.metric:
         _rewrite(made / "task.yaml", r"^metric: .*$", f"metric: {found.metric}")
     return made, found.notes
+
+
+def _with_prompt(draft: Path, prompt: str) -> None:
+    """The prompt in use today, a text or a file of one, before the others: it is the baseline.
+
+    Raises:
+        InputError: it uses no column, or one that is none of the task's inputs.
+    """
+    from tierwise.schema import Message, PromptTemplate, TaskFile
+    from tierwise.schema.prompt import check_fields
+    from tierwise.schema.yaml_io import read_text
+
+    with contextlib.suppress(OSError):  # a long text is no path
+        prompt = read_text(Path(prompt)) if Path(prompt).is_file() else prompt
+    file, _ = TaskFile.load(draft / "task.yaml")
+    columns = file.fields.inputs if file.fields else {name: name for name in file.inputs}
+    for field, column in columns.items():
+        pattern = rf"\{{\{{\s*{re.escape(column)}\s*\}}\}}"
+        prompt = re.sub(pattern, f"{{{{ {field} }}}}", prompt)
+    template = PromptTemplate("today", (Message("user", prompt.strip()),))
+    check_fields(template, file.inputs)
+    if not template.fields:
+        shown = ", ".join(f"{{{{ {name} }}}}" for name in file.inputs)
+        raise InputError(f"the prompt uses no column; it may use {shown}")
+    first = {"id": "today", "family": "baseline", "user": prompt.strip()}
+    entry = yaml.safe_dump([first], allow_unicode=True, sort_keys=False, width=1000)
+    path = draft / (file.prompts or "prompts.yaml")
+    heading, _, others = path.read_text(encoding="utf-8").partition("\n")
+    path.write_text(f"{heading}\n{entry}\n{others}", encoding="utf-8")
+    # It may not ask for a line "Answer: …": then the last line is the answer.
+    task = draft / "task.yaml"
+    text = re.sub(
+        r"regex: ('[^']+')(?=,)",
+        lambda match: rf"regex: [{match[1]}, '(?m)^\s*(\S.*?)\s*$']",
+        task.read_text(encoding="utf-8"),
+    )
+    task.write_text(text, encoding="utf-8")
 
 
 def _with_schemas(draft: Path, schemas: Path) -> None:

@@ -392,7 +392,7 @@ class ProgramCalls:
 
     @classmethod
     def within(cls, budget: Budget, engine: TierEngine, n_predictors: int, file: Path) -> Self:
-        """Of a budget whose dollars are counted in calls as dear as those of the first example.
+        """Of a budget, whose dollars are counted in calls at the price of the first example's.
 
         That is kept in ``file``, so that an interrupted run goes on with the same parts.
 

@@ -34,6 +34,7 @@ from tierwise.serving.answer import Answer, answer_of
 from tierwise.serving.live import BoundRetriever, LiveSamples, SampleSource
 from tierwise.strategies import Strategy, asks, paths_of
 from tierwise.tasks.conversation import chat_text, conversation
+from tierwise.tasks.items import input_text
 
 Models = Mapping[str, LanguageModel]
 
@@ -205,6 +206,8 @@ class PolicyRuntime:
         for name in wanted:
             if name not in inputs:
                 raise InputError(f"input {name!r} is missing; the policy takes {', '.join(wanted)}")
+            if isinstance(inputs[name], list | dict):  # options, documents: as in a task's items
+                inputs = {**inputs, name: input_text(inputs[name], name, self.file.answer)}
             if not isinstance(inputs[name], str):
                 raise InputError(f"input {name!r} must be text")
         return {name: str(inputs[name]) for name in wanted}

@@ -143,13 +143,14 @@ def _draft(
     values: dict[str, str] = {}
     options: _Options | None = None
     answered: str | None = None
+    form = "" if answer is None else str(answer.normalise)
     for name in inputs:
         at = fields.inputs.get(name, name)
         value = _found(source, at, "input")
         if is_messages(value):
             answered = answered or answer_of_chat(value)
             value = chat_text(value, at, answered=True)
-        offered = _options_of(value) if nested is None else None
+        offered = _options_of(value, at, form) if nested is None else None
         options = options or offered
         values[name] = _plain(_documents(value), at, "input") if offered is None else str(offered)
     targets = [""]
@@ -157,7 +158,7 @@ def _draft(
     if column is not None:
         here = answered is None or unicodedata.normalize("NFC", column) in row
         wanted = _found(row, column, "target") if here else answered
-        targets = _targets(wanted, column, fields, "" if answer is None else answer.normalise)
+        targets = _targets(wanted, column, fields, form)
     own_id = row.get(unicodedata.normalize("NFC", fields.id))
     named = own_id not in (None, "") and not _is_nan(own_id)
     return _Draft(_plain(own_id, fields.id, "id") if named else "", values, targets, options)
@@ -227,7 +228,16 @@ def _item(draft: _Draft, first: int | None, answer: AnswerSpec | None) -> Item:
     return item if draft.id else replace(item, id=item.content_sha256[:12])
 
 
-def _options_of(value: Any) -> _Options | None:
+def input_text(value: Any, column: str, answer: AnswerSpec) -> str:
+    """An input as an item has it: options, documents and chats as text.
+
+    Raises:
+        InputError: it is no text, and nothing that is written as one.
+    """
+    return _draft({column: value}, (column,), Fields(target=None), answer).inputs[column]
+
+
+def _options_of(value: Any, column: str, form: str) -> _Options | None:
     """Options: a list of texts; texts with labels, side by side or in objects; or by letter."""
     labels: list[Any] = []
     if isinstance(value, dict) and isinstance(value.get("text"), list):
@@ -240,7 +250,7 @@ def _options_of(value: Any) -> _Options | None:
         return None
     if not all(isinstance(option, str | int | float) for option in value):
         return None
-    if len(labels) not in (0, len(value)):
+    if len(labels) not in (0, len(value)) or not (labels or _is_offered(value, column, form)):
         return None
     texts = [_plain(each, "options", "input") for each in value]
     own = [
@@ -252,14 +262,55 @@ def _options_of(value: Any) -> _Options | None:
     return _Options(tuple(texts), tuple(_plain(each, "options", "input") for each in labels))
 
 
+_TITLES, _TEXTS = ("title", "name", "heading"), ("text", "content", "body", "sentences", "passage")
+_SOURCES = re.compile(r"doc|passage|paragraph|context|chunk|source|article|page|snippet|evidence")
+_OFFERED = re.compile(r"option|choice|alternative|ending|answer|candidate")
+_LONGEST_OPTION = 300
+
+
+def _is_offered(texts: Sequence[Any], column: str, form: str) -> bool:
+    """Whether a list of texts or numbers offers options, which get letters: not documents, and not
+    numbers that are what is asked about."""
+    name = column.casefold()
+    if form in _LETTERED or _OFFERED.search(name):
+        return True
+    long = any(len(t) > _LONGEST_OPTION or "\n" in t for t in texts if isinstance(t, str))
+    return not long and not _SOURCES.search(name) and any(isinstance(t, str) for t in texts)
+
+
 def _documents(value: Any) -> Any:
-    """HotpotQA's paragraphs, a title and sentences each, as text; any other value as it is."""
-    if isinstance(value, dict) and value.keys() == {"title", "sentences"}:
-        value = [[title, said] for title, said in zip(*value.values(), strict=False)]
-    pairs = isinstance(value, list) and all(isinstance(v, list) and len(v) == 2 for v in value)
-    if not value or not pairs or not all(isinstance(v[1], list) for v in value):
+    """A list of documents as text: texts, objects, titles with sentences; or a list as JSON.
+
+    Objects may lie in columns, as in Hugging Face's data sets. Any other value stays as it is.
+    """
+    if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+        value = [
+            dict(zip(value, each, strict=False)) for each in zip(*value.values(), strict=False)
+        ]
+    if not isinstance(value, list):
         return value
-    return "\n\n".join(f"{title}\n{' '.join(map(str, said))}" for title, said in value)
+    if _all(value, lambda v: isinstance(v, list) and len(v) == 2 and isinstance(v[1], list)):
+        value = [{"title": title, "text": said} for title, said in value]
+    if all(isinstance(each, str | dict) for each in value):
+        return "\n\n".join(each if isinstance(each, str) else _document(each) for each in value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _document(fields: Mapping[str, Any]) -> str:
+    """A title and a text, below each other; of other objects each field with its name."""
+    shown = {
+        name: " ".join(value) if _all(value, lambda each: isinstance(each, str)) else value
+        for name, value in fields.items()
+        if value is not None
+    }
+    texts = [name for name in shown if name in _TEXTS]
+    bare = len(texts) == 1 and set(shown) <= {*_TITLES, *texts}
+    lines = []
+    for name in sorted(shown, key=lambda name: name in texts):
+        value = shown[name]
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        lines.append(text if bare else f"{name}: {text}")
+    return "\n".join(lines)
 
 
 def _all(value: Any, holds: Callable[[Any], bool]) -> bool:
