@@ -117,7 +117,7 @@ def test_nothing_is_bought_twice_and_a_replay_buys_nothing(tmp_path) -> None:
 def test_a_failed_turn_is_an_abstention_and_its_item_stays(tmp_path) -> None:
     needed = samples_needed([POLICIES["refined"]])
     with worlds.opened(tmp_path) as pool:
-        table = worlds.buyer(pool, worlds.model(0.1)).table(worlds.ITEMS, needed, "test")
+        table = worlds.buyer(pool, breaking()).table(worlds.ITEMS, needed, "test")
         assert pool.counts("failures") > 0
     assert table.n_items == len(worlds.ITEMS)
     assert table.complete.all()
