@@ -20,6 +20,16 @@ LITTLE = SearchSize(
     permutations=8,
 )
 
+DIRECT_SPACE = """
+prompts: {demos: [0]}
+temperature: [0.8]
+variants: [1]
+modes: [direct]
+strategies: {single: {}, self_consistency: {samples: [3]}}
+difficulty: {signals: [none], buckets: [1]}
+"""
+"""One sample or a vote of three, in one mode."""
+
 
 def exact(example: Any, prediction: Any, trace: object = None) -> bool:
     return bool(example.answer == prediction.answer)

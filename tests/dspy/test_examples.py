@@ -12,19 +12,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import KEY
-from tests.dspy.examples import LITTLE
+from tests.dspy.examples import DIRECT_SPACE, LITTLE
 from tests.loopback import Loopback, Said
 from tierwise.dspy import Proposing
 from tierwise.schema import PolicyFile
 
-SPACE = """
-prompts: {demos: [0]}
-temperature: [0.8]
-variants: [1]
-modes: [direct]
-strategies: {single: {}, self_consistency: {samples: [3]}}
-difficulty: {signals: [none], buckets: [1]}
-"""
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dspy"
 
 
@@ -72,7 +64,7 @@ def test_the_litellm_example_runs_over_http(
     questions = tmp_path / "questions.jsonl"
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
     space = tmp_path / "space.yaml"
-    space.write_text(SPACE)
+    space.write_text(DIRECT_SPACE)
     with Loopback(speak=speak, key=KEY) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import dspy
-from tests.dspy.examples import LITTLE, exact
+from tests.dspy.examples import DIRECT_SPACE, LITTLE, exact
 from tests.loopback import Fault, Loopback, Said
 from tierwise.dspy import JointOptimizer, Proposing, trace_of
 from tierwise.schema import Price, TierSpec
@@ -22,14 +22,6 @@ LEAK = " ".join(f"never forget how much {41 + i % 4} + {17 + i // 4} comes to," 
 SAID = {1: "%%%% ### 0000", 3: LEAK, 5: GOOD, 7: GOOD.upper(), 9: "word " * 2000}
 """What the proposer says to each of its calls; the others fail."""
 
-SPACE = """
-prompts: {demos: [0]}
-temperature: [0.8]
-variants: [1]
-modes: [direct]
-strategies: {single: {}, self_consistency: {samples: [3]}}
-difficulty: {signals: [none], buckets: [1]}
-"""
 PRICE = Price(1.0, 4.0, as_of="test")
 EXAMPLES = [
     dspy.Example(question=f"{a} + {b}", answer=str(a + b)).with_inputs("question")
@@ -72,7 +64,7 @@ def proposer(loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def tuner(folder: Path, **proposing: Any) -> JointOptimizer:
-    (folder / "space.yaml").write_text(SPACE)
+    (folder / "space.yaml").write_text(DIRECT_SPACE)
     modes = {"direct": {"max_tokens": 60}}
     return JointOptimizer(
         exact,

@@ -70,7 +70,8 @@ def replies(turn: str, n_items: int, rng: np.random.Generator, n_samples: int = 
     )
 
 
-def random_strategy(rng: np.random.Generator, cap: int = 9) -> StrategySpec:
+def random_strategies(rng: np.random.Generator, cap: int = 9) -> list[StrategySpec]:
+    """One of each kind that needs no turns and no stages."""
     n = int(rng.integers(1, cap + 1))
     window = int(rng.integers(1, 5))
     return [
@@ -87,7 +88,11 @@ def random_strategy(rng: np.random.Generator, cap: int = 9) -> StrategySpec:
         StrategySpec.of("best_of_n", samples=n),
         StrategySpec.of("best_of_n", samples=n, stop_at=float(rng.choice([-1.0, -0.3, 0.0]))),
         StrategySpec.of("weighted_consistency", samples=n),
-    ][int(rng.integers(8))]
+    ]
+
+
+def random_strategy(rng: np.random.Generator, cap: int = 9) -> StrategySpec:
+    return random_strategies(rng, cap)[int(rng.integers(8))]
 
 
 def random_cascade(rng: np.random.Generator, n_variants: int) -> StrategySpec:

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import Cli
-from tests.http.test_bad_input import cli, job, tune
+from tests.http.test_bad_input import job, tune
 from tests.http.test_tune_over_http import speak
 from tests.loopback import Loopback, Said
 from tierwise.llm import Call, Completion, Request, Result
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.schema import Message, Price
 
-__all__ = ["cli"]
 pytestmark = pytest.mark.timeout(120)
 
 

@@ -20,11 +20,6 @@ pytestmark = pytest.mark.timeout(120)
 Change = Callable[[dict[str, Any]], object]
 
 
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def refused(got: Got, says: str, code: int) -> None:
     errors = [line for line in got.err.splitlines() if line.startswith("error: ")]
     assert got.code == code, got

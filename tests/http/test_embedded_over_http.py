@@ -22,11 +22,6 @@ TASK = ROOT / "tasks" / "arithmetic"
 pytestmark = pytest.mark.timeout(900)
 
 
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(capsys)
-
-
 def small_job(folder: Path, *, takes_n: bool = True) -> Path:
     """Two prompts of the shipped task, and a space for a few hundred calls."""
     folder.mkdir()

@@ -80,9 +80,12 @@ def made(tmp_path: Path, loopback: Loopback) -> tuple[TuneResult, Path]:
         limits=PATIENT,
     )
     job = Job(
-        task=str(folder / "task.yaml"), space=str(folder / "space.yaml"), tiers={"small": spec},
-        trials=20, operating_point="quality",
-    )  # fmt: skip
+        task=str(folder / "task.yaml"),
+        space=str(folder / "space.yaml"),
+        tiers={"small": spec},
+        trials=20,
+        operating_point="quality",
+    )
     return tune(job, tmp_path / "run", search_size=SMALL), tmp_path / "run"
 
 

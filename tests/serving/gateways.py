@@ -1,9 +1,17 @@
-"""A gateway over scripted models, and a client of it."""
+"""A gateway over scripted models, clients of it, and a real socket of this machine.
+
+Without the extra [serve], the tests that import this are skipped.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +19,8 @@ pytest.importorskip("starlette", reason="the extra [serve] is not installed")
 pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
 
 import httpx
+import uvicorn
+from openai import OpenAI
 
 from tests.serving.worlds import VARIANTS
 from tierwise.llm import Completion
@@ -69,6 +79,13 @@ def gateway(tmp_path: Path, *files: PolicyFile, model=None, tokens=(), **bounds)
     return Gateway(registry, AccessRules("127.0.0.1", tuple(tokens)), GatewayLimits(**bounds))
 
 
+def local_gateway(
+    paths: Sequence[Path], opened: Callable[[PolicyFile], PolicyRuntime] = PolicyRuntime
+) -> Gateway:
+    """Of policy files, for this machine alone."""
+    return Gateway(PolicyRegistry(paths, opened), AccessRules("127.0.0.1", ()))
+
+
 def client(gate: Gateway) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(gate.app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
@@ -80,3 +97,31 @@ async def post(gate: Gateway, **body) -> httpx.Response:
 
 
 USER = [{"role": "user", "content": "what is it?"}]
+
+
+@contextlib.contextmanager
+def served(app: Any) -> Iterator[str]:
+    """The base URL of ``app``, served until the block ends."""
+    # With its protocol named, asyncio sends small parts at once; else each waits 40 ms for an ACK.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextlib.contextmanager
+def openai_client(gate: Gateway) -> Iterator[OpenAI]:
+    """OpenAI's own client of the gateway, over the socket."""
+    with (
+        served(gate.app) as base,
+        OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0) as client,
+    ):
+        yield client

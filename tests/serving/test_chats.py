@@ -9,20 +9,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-
-pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
-
 from openai import BadRequestError, OpenAI
 
 import tierwise as tw
 from tests.loopback import Loopback, Said
-from tests.serving.loopback import served
+from tests.serving.gateways import local_gateway, openai_client
 from tierwise.llm.models import SEND, open_model
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.gateway import AccessRules, Gateway
-from tierwise.serving.registry import PolicyRegistry
 
 SYSTEM = "You route the mail of Acme to a desk."
 DESKS = ("billing", "delivery", "returns")
@@ -98,10 +92,7 @@ def client(run: tuple[tw.Run, Loopback], tmp_path: Path) -> Iterator[OpenAI]:
     def opened(file: PolicyFile) -> PolicyRuntime:
         return PolicyRuntime(file, model)
 
-    gate = Gateway(
-        PolicyRegistry([policy.save(tmp_path / "desk.yaml")], opened), AccessRules("127.0.0.1", ())
-    )
-    with served(gate.app) as base, OpenAI(base_url=f"{base}/v1", api_key="none") as client:
+    with openai_client(local_gateway([policy.save(tmp_path / "desk.yaml")], opened)) as client:
         yield client
     model.close()
 

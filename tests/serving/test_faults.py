@@ -17,11 +17,8 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
-
 from tests.loopback import Fault, Loopback, Said
-from tests.serving.gateways import USER, VOTE, client, gateway
+from tests.serving.gateways import USER, VOTE, client, gateway, local_gateway
 from tests.serving.worlds import ANSWER, PROMPTS, policy_file
 from tierwise.llm.limits import Retry
 from tierwise.llm.provider import ProviderModel
@@ -37,8 +34,7 @@ from tierwise.schema import (
     Variant,
 )
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.gateway import AccessRules, Gateway, GatewayLimits
-from tierwise.serving.registry import PolicyRegistry
+from tierwise.serving.gateway import Gateway
 
 FAULTS = (
     Fault("status", 429, {"Retry-After": "0.01"}),
@@ -108,10 +104,7 @@ def test_one_call_in_five_fails_and_every_request_ends_well(
     )
     model = ProviderModel(tier, retry=retry, direct=direct)
     try:
-        registry = PolicyRegistry(
-            [file.save(tmp_path / "p.yaml")], lambda f: PolicyRuntime(f, model)
-        )
-        gate = Gateway(registry, AccessRules("127.0.0.1", ()), GatewayLimits())
+        gate = local_gateway([file.save(tmp_path / "p.yaml")], lambda f: PolicyRuntime(f, model))
         statuses, metrics = asyncio.run(_asked(gate, requests, at_once))
     finally:
         model.close()

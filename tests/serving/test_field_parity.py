@@ -167,12 +167,7 @@ async def test_a_cascade_goes_on_until_every_field_is_sure(number: int) -> None:
 def test_votes_put_objects_together_that_no_sample_is_and_the_gateway_gives_them_back(
     tmp_path: Path,
 ) -> None:
-    pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-    from openai import OpenAI
-
-    from tests.serving.loopback import served
-    from tierwise.serving.gateway import AccessRules, Gateway
-    from tierwise.serving.registry import PolicyRegistry
+    from tests.serving.gateways import local_gateway, openai_client
 
     votes = Policy((Recipe(VARIANTS[:1], StrategySpec.of("self_consistency", samples=5)),))
     path = order_file(votes, "orders").save(tmp_path / "orders.yaml")
@@ -185,8 +180,7 @@ def test_votes_put_objects_together_that_no_sample_is_and_the_gateway_gives_them
         def opened(file: PolicyFile, orders: Orders = orders) -> PolicyRuntime:
             return PolicyRuntime(file, orders.models(), seed=SEED)
 
-        gate = Gateway(PolicyRegistry([path], opened), AccessRules("127.0.0.1", ()))
-        with served(gate.app) as base, OpenAI(base_url=f"{base}/v1", api_key="none") as client:
+        with openai_client(local_gateway([path], opened)) as client:
             for item, question in enumerate(orders.questions):
                 told = expected(votes, table, orders, item)
                 message = {"role": "user", "content": question}

@@ -8,10 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
-
-
 from tests.serving.gateways import TOKEN, USER, VOTE, Slow, client, gateway, post
 from tests.serving.worlds import policy_file
 from tierwise.errors import InputError

@@ -6,22 +6,27 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+import httpx
 import pytest
 
-pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
-
-import httpx
-
-from tests.serving.gateways import BUCKETS, USER, VOTE, Slow, client, gateway, post, words
-from tests.serving.loopback import served
+from tests.serving.gateways import (
+    BUCKETS,
+    USER,
+    VOTE,
+    Slow,
+    client,
+    gateway,
+    local_gateway,
+    post,
+    served,
+    words,
+)
 from tests.serving.worlds import VARIANTS, policy_file
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.schema import StrategySpec, uniform
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.gateway import AccessRules, Gateway
 from tierwise.serving.registry import PolicyRegistry
 
 
@@ -61,7 +66,7 @@ async def test_a_policy_without_credentials_is_not_ready_and_the_others_serve(
             raise ProviderError("OPENAI_API_KEY is not set")
         return PolicyRuntime(file, ScriptedModel(words))
 
-    gate = Gateway(PolicyRegistry(paths, opened), AccessRules("127.0.0.1", ()))
+    gate = local_gateway(paths, opened)
     async with client(gate) as http:
         ready = await http.get("/readyz")
     assert ready.status_code == 503
@@ -109,9 +114,7 @@ async def test_a_replaced_runtime_is_closed_after_its_last_answer(tmp_path: Path
 
     first = policy_file(VOTE)
     path = first.save(tmp_path / "p.yaml")
-    gate = Gateway(
-        PolicyRegistry([path], lambda file: Runtime(file, model)), AccessRules("127.0.0.1", ())
-    )
+    gate = local_gateway([path], lambda file: Runtime(file, model))
     async with asyncio.TaskGroup() as group:
         asked = group.create_task(post(gate, messages=USER))
         while not model.waiting:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
-
 from openai import APIError, OpenAI
 
-from tests.serving.loopback import served
+from tests.serving.gateways import local_gateway, openai_client
 from tests.serving.worlds import ANSWER, SEED, Recorded, policy_file, random_policy
 from tierwise.evaluation import replay_item
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.gateway import AccessRules, Gateway
-from tierwise.serving.registry import PolicyRegistry
 
 NUMBERS = range(0, 280, 9)
 
@@ -35,10 +28,8 @@ def test_same_answer_samples_and_cost_over_http(tmp_path: Path) -> None:
     def opened(file: PolicyFile) -> PolicyRuntime:
         return PolicyRuntime(file, recorded.models(), seed=SEED)
 
-    gate = Gateway(PolicyRegistry(paths, opened), AccessRules("127.0.0.1", ()))
     ends = set()
-    with served(gate.app) as base:
-        client = OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
+    with openai_client(local_gateway(paths, opened)) as client:
         for name, policy in policies.items():
             names = [bucket.name for bucket in policy_file(policy).policy.buckets]
             for item, question in enumerate(recorded.questions):
@@ -56,30 +47,26 @@ def test_same_answer_samples_and_cost_over_http(tmp_path: Path) -> None:
                     told = ask(client, name, question)
                     assert {key: told[key] for key in expected} == expected, (name, item)
                 ends.add(said.ended)
-        client.close()
     assert {"answered", "failed"} < ends
 
 
 def test_one_question_and_seed_get_one_answer_of_library_and_gateway() -> None:
     example = Path(__file__).parents[2] / "examples" / "serving" / "arithmetic-small.yaml"
-    registry = PolicyRegistry([example])
-    with served(Gateway(registry, AccessRules("127.0.0.1", ())).app) as base:
-        client = OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
-        with client, PolicyRuntime.load(example) as runtime:
-            for seed, question in enumerate(["6 + 3", "13 + 2 - 5 + 18 - 7", "8 - 5 + 4"]):
-                own = runtime.answer_sync(question=question, seed=seed)
-                asked = {
-                    "model": "tier/small",
-                    "seed": seed,
-                    "messages": [{"role": "user", "content": question}],
-                }
-                whole = client.chat.completions.create(**asked)
-                assert whole.choices[0].message.content == own.text
-                assert whole.usage.prompt_tokens == own.prompt_tokens
-                assert whole.usage.completion_tokens == own.completion_tokens
-                parts = client.chat.completions.create(**asked, stream=True)
-                text = "".join(c.delta.content or "" for part in parts for c in part.choices)
-                assert text == own.text
+    with openai_client(local_gateway([example])) as client, PolicyRuntime.load(example) as runtime:
+        for seed, question in enumerate(["6 + 3", "13 + 2 - 5 + 18 - 7", "8 - 5 + 4"]):
+            own = runtime.answer_sync(question=question, seed=seed)
+            asked = {
+                "model": "tier/small",
+                "seed": seed,
+                "messages": [{"role": "user", "content": question}],
+            }
+            whole = client.chat.completions.create(**asked)
+            assert whole.choices[0].message.content == own.text
+            assert whole.usage.prompt_tokens == own.prompt_tokens
+            assert whole.usage.completion_tokens == own.completion_tokens
+            parts = client.chat.completions.create(**asked, stream=True)
+            text = "".join(c.delta.content or "" for part in parts for c in part.choices)
+            assert text == own.text
 
 
 def plain(client: OpenAI, model: str, question: str) -> dict:

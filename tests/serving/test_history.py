@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
-
 from tests.serving.gateways import VOTE, client, gateway
 from tests.serving.worlds import policy_file
 from tierwise.errors import InputError

@@ -12,9 +12,6 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
-
 from tests.serving.gateways import USER, VOTE, client, gateway, post
 from tests.serving.worlds import policy_file
 from tierwise.cli import export

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
-
 from tests.serving.gateways import VOTE, gateway, post
 from tests.serving.worlds import PROMPTS, SMALL, VARIANTS, policy_file, voting
 from tierwise.llm import Completion, Request, build_request

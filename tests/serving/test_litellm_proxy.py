@@ -23,12 +23,10 @@ from openai import BadRequestError, OpenAI
 
 import tierwise
 from tests.loopback import Loopback, Said
-from tests.serving.loopback import served
+from tests.serving.gateways import local_gateway, served
 from tests.serving.worlds import voting
 from tierwise.cli import export
 from tierwise.serving import PolicyRuntime
-from tierwise.serving.gateway import AccessRules, Gateway
-from tierwise.serving.registry import PolicyRegistry
 
 PYTHON = os.environ.get("TIERWISE_PROXY_PYTHON", "")
 pytestmark = [
@@ -106,9 +104,8 @@ def asked(text: str) -> list[dict[str, str]]:
 def test_the_proxy_answers_as_the_library_does_itself_and_from_a_gateway_behind_it(
     tmp_path: Path,
 ) -> None:
-    app = Gateway(PolicyRegistry([EXAMPLE]), AccessRules("127.0.0.1", ())).app
     with (
-        served(app) as base,
+        served(local_gateway([EXAMPLE]).app) as base,
         proxy(EXAMPLE, tmp_path / "out", gateway=f"{base}/v1") as client,
         PolicyRuntime.load(EXAMPLE) as runtime,
     ):

@@ -9,16 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
-
 from tests.loopback import Loopback, Said
 from tests.loopback.server import Raw
-from tests.serving.gateways import client
+from tests.serving.gateways import client, local_gateway
 from tests.serving.worlds import voting
 from tierwise.llm.models import SEND
-from tierwise.serving.gateway import AccessRules, Gateway
-from tierwise.serving.registry import PolicyRegistry
+from tierwise.serving.gateway import Gateway
 
 REFUSED = {
     400: {"error": {"message": "unsupported value in the prompt", "type": "invalid_request_error"}},
@@ -46,8 +42,7 @@ def gate(
         return Raw(status, json.dumps(REFUSED[status]).encode())
 
     loopback.raw = refused
-    registry = PolicyRegistry([voting().save(tmp_path / "p.yaml")])
-    return Gateway(registry, AccessRules("127.0.0.1", ()))
+    return local_gateway([voting().save(tmp_path / "p.yaml")])
 
 
 async def ask(http: httpx.AsyncClient, text: str) -> httpx.Response:

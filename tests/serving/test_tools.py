@@ -9,20 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("starlette", reason="the extra [serve] is not installed")
-pytest.importorskip("prometheus_client", reason="the extra [serve] is not installed")
-
 from openai import BadRequestError, OpenAI
 
 from tests.loopback import Loopback, Said
-from tests.serving.loopback import served
+from tests.serving.gateways import local_gateway, openai_client
 from tests.serving.worlds import voting
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.export import batch_lines
-from tierwise.serving.gateway import AccessRules, Gateway
-from tierwise.serving.registry import PolicyRegistry
 from tierwise.tasks import AnswerSpec
 
 TOOLS: list[Any] = [
@@ -60,8 +54,7 @@ def policy(**mode: Any) -> PolicyFile:
 def client(tmp_path: Path, loopback: Loopback) -> Iterator[OpenAI]:
     loopback.speak = speak
     path = policy(tools=TOOLS, tool_choice="required").save(tmp_path / "p.yaml")
-    gate = Gateway(PolicyRegistry([path]), AccessRules("127.0.0.1", ()))
-    with served(gate.app) as base, OpenAI(base_url=f"{base}/v1", api_key="none") as client:
+    with openai_client(local_gateway([path])) as client:
         yield client
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tests.evaluation.worlds import random_strategies
 from tierwise.difficulty import SIGNALS, parameter_settings, read_reply, signal_of, turn_of
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable
@@ -234,25 +235,6 @@ class RecordedModel:
         pass
 
 
-def strategies(rng: np.random.Generator) -> list[StrategySpec]:
-    n, window = int(rng.integers(1, 10)), int(rng.integers(1, 5))
-    return [
-        StrategySpec.of("single"),
-        StrategySpec.of("self_consistency", samples=n),
-        StrategySpec.of("self_consistency", samples=n, window=window),
-        StrategySpec.of(
-            "adaptive_consistency",
-            threshold=float(rng.uniform(0.6, 0.99)),
-            max_samples=n,
-            window=window,
-        ),
-        StrategySpec.of("early_stopping", window=min(window, n), max_samples=n),
-        StrategySpec.of("best_of_n", samples=n),
-        StrategySpec.of("best_of_n", samples=n, stop_at=float(rng.choice([-1.0, -0.3]))),
-        StrategySpec.of("weighted_consistency", samples=n),
-    ]
-
-
 _CUTS = {
     "length": (-9.0, -1.0),
     "probe_agreement": (0.1, 0.95),
@@ -298,7 +280,7 @@ def random_policy(number: int) -> Policy:
         variants = tuple(
             VARIANTS[i] for i in rng.permutation(len(VARIANTS))[: int(rng.integers(1, 3))]
         )
-        kinds = strategies(rng)
+        kinds = random_strategies(rng)
         buckets.append(Recipe(variants, kinds[(number // (5 * len(SIGNALS)) + b) % len(kinds)]))
     limits = Limits(
         max_usd_per_request=float(rng.uniform(1e-4, 4e-3)) if rng.random() < 0.3 else None,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay_item
+from tierwise.evaluation import Evaluator, Permutations, SampleTable, replay_columns, replay_item
 from tierwise.schema import Policy
 from tierwise.serving import PolicyRuntime
 from tierwise.tasks import Item
@@ -32,10 +32,18 @@ async def assert_served_as_replayed(
 
 
 def assert_evaluated_as_replayed(policy: Policy, table: SampleTable) -> None:
-    """Dollars and samples of each item, over three orders."""
-    permutations = Permutations(3, 1)
-    got = Evaluator(table, permutations).evaluate(policy)
+    """Score, dollars, samples and rounds of each item, over four permutations."""
+    permutations = Permutations(4, 1)
+    judge = Evaluator(table, permutations)
+    rows = judge.rows(policy)
+    score, usd, samples, rounds = (values.reshape(-1, 4) for values in rows)
+    scores = np.empty_like(score)
     for i in range(table.n_items):
-        said = [replay_item(policy, table, i, permutations, o) for o in range(permutations.n)]
-        assert got.usd[i] == pytest.approx(np.mean([s.usd for s in said]))
-        assert got.samples[i] == pytest.approx(np.mean([len(s.samples) for s in said]))
+        for o in range(4):
+            went = replay_columns(policy, table, i, permutations, o)
+            said, scores[i, o] = went.outcome, went.score(table, i)
+            assert usd[i, o] == pytest.approx(said.usd, rel=1e-6)
+            assert (samples[i, o], rounds[i, o]) == (len(said.samples), len(said.rounds))
+    assert np.isfinite(score).all()
+    np.testing.assert_allclose(score, scores)
+    np.testing.assert_allclose(judge.evaluate(policy).score, scores.mean(axis=1))

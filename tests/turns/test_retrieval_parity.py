@@ -7,9 +7,8 @@ import pytest
 
 from tests.turns import search_worlds as world
 from tests.turns import worlds
-from tests.turns.parity import assert_served_as_replayed
-from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.evaluation.replay import replay_columns
+from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_replayed
+from tierwise.evaluation import SampleTable
 from tierwise.llm.scripted import ScriptedModel
 from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, Turn, uniform
 from tierwise.schema.policy_file import PolicyFile
@@ -101,23 +100,6 @@ async def test_a_chain_that_breaks_off_keeps_its_item(tmp_path, name, how) -> No
 @pytest.mark.parametrize("name", POLICIES)
 def test_the_vectorised_evaluation_equals_the_replay(tmp_path, name) -> None:
     assert_evaluated_as_replayed(POLICIES[name], bought(tmp_path, POLICIES[name]))
-
-
-def assert_evaluated_as_replayed(policy: Policy, table: SampleTable) -> None:
-    permutations = Permutations(4, 1)
-    judge = Evaluator(table, permutations)
-    rows = judge.rows(policy)
-    score, usd, samples, rounds = (values.reshape(-1, 4) for values in rows)
-    scores = np.empty_like(score)
-    for i in range(table.n_items):
-        for o in range(4):
-            went = replay_columns(policy, table, i, permutations, o)
-            said, scores[i, o] = went.outcome, went.score(table, i)
-            assert usd[i, o] == pytest.approx(said.usd, rel=1e-6)
-            assert (samples[i, o], rounds[i, o]) == (len(said.samples), len(said.rounds))
-    assert np.isfinite(score).all()
-    np.testing.assert_allclose(score, scores)
-    np.testing.assert_allclose(judge.evaluate(policy).score, scores.mean(axis=1))
 
 
 def test_a_chain_bought_to_the_end_says_what_every_depth_comes_to(tmp_path) -> None:

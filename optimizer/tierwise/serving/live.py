@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from time import monotonic
 from typing import NamedTuple, Protocol
 
@@ -87,6 +87,7 @@ class LiveResult:
     found: Retrieved | Lost | None = None
 
 
+@dataclass
 class LiveSamples:
     """The samples of one request.
 
@@ -94,26 +95,22 @@ class LiveSamples:
     another has its parent's index. ``results`` is what came back for each, in order.
     """
 
-    def __init__(
-        self,
-        source_of: SampleSourceOf,
-        inputs: Mapping[str, str],
-        answer: AnswerSpec,
-        seed: int,
-        timeout_s: float | None,
-        verifiers: Sequence[str] = (),
-        retriever: BoundRetriever | None = None,
-        judge: JudgeVerifier | None = None,
-    ) -> None:
-        self.calls = 0
-        self.results: list[LiveResult] = []
-        self._parents: list[int | None] = []
-        self._source_of, self._inputs, self._answer, self._seed = source_of, inputs, answer, seed
-        self._retriever, self._judge = retriever, judge
-        self._verifiers = verifiers
+    source_of: SampleSourceOf
+    inputs: Mapping[str, str]
+    answer: AnswerSpec
+    seed: int
+    timeout_s: InitVar[float | None]
+    verifiers: Sequence[str] = ()
+    retriever: BoundRetriever | None = None
+    judge: JudgeVerifier | None = None
+    calls: int = field(default=0, init=False)
+    results: list[LiveResult] = field(default_factory=list, init=False)
+    _parents: list[int | None] = field(default_factory=list, init=False)
+    _source: dict[Variant, SampleSource] = field(default_factory=dict, init=False)
+    _taken: dict[Variant, int] = field(default_factory=dict, init=False)
+
+    def __post_init__(self, timeout_s: float | None) -> None:
         self._deadline = None if timeout_s is None else monotonic() + timeout_s
-        self._source: dict[Variant, SampleSource] = {}
-        self._taken: dict[Variant, int] = {}
 
     async def sample(self, round_: Round) -> list[Sampled]:
         """The round's samples, in its order; what is not there in time has failed.
@@ -156,7 +153,7 @@ class LiveSamples:
                 roots.setdefault(variant, []).append(place)
                 continue
             above = self.results[parent]
-            source = self._source_of(variant, parent=self._follows(above))
+            source = self.source_of(variant, parent=self._follows(above))
             yield self._call(variant, source, above.index, (place,))
         for variant, places in roots.items():
             source, first = self._of(variant), self._taken.get(variant, 0)
@@ -167,18 +164,18 @@ class LiveSamples:
 
     def _of(self, variant: Variant) -> SampleSource:
         if variant not in self._source:
-            self._source[variant] = self._source_of(variant)
+            self._source[variant] = self.source_of(variant)
         return self._source[variant]
 
     def _call(
         self, variant: Variant, source: SampleSource, first: int, places: tuple[int, ...]
     ) -> _PendingCall:
-        seed = base_seed(self._seed, source.request) + first
+        seed = base_seed(self.seed, source.request) + first
         return _PendingCall(variant, source, Call(source.request, first, len(places), seed), places)
 
     def _follows(self, above: LiveResult) -> Parent:
         assert isinstance(above.result, Completion)  # an episode asks nothing after a failure
-        retriever, passages = self._retriever, None
+        retriever, passages = self.retriever, None
         if retriever is not None and above.variant.turn.name == "query":
             passages = retriever.spec.shown(_passages(above))
         return Parent(
@@ -202,12 +199,12 @@ class LiveSamples:
         return list(await asyncio.gather(*(self._read(out, i, result) for i, result in samples)))
 
     async def _read(self, out: _PendingCall, index: int, result: Result) -> LiveResult:
-        variant, retriever = out.variant, self._retriever
+        variant, retriever = out.variant, self.retriever
         if isinstance(result, Failure):
             return LiveResult(variant, out.call.request, index, result)
         spec = retriever.spec.query if retriever else None
-        read = variant.turn, result.text, self._answer, spec, result.finished
-        said = await asyncio.to_thread(read_turn, *read) if self._answer.calls else read_turn(*read)
+        read = variant.turn, result.text, self.answer, spec, result.finished
+        said = await asyncio.to_thread(read_turn, *read) if self.answer.calls else read_turn(*read)
         found = None
         if said.query is not None and retriever is not None and variant.turn.passages:
             k = variant.turn.passages
@@ -220,12 +217,12 @@ class LiveSamples:
         if isinstance(result, Failure):
             return Sampled(Sample(None, failed=True), None, result.latency_s)
         _, tier, _, turn = self._of(came.variant.root)
-        if self._judge is not None and came.variant.owner == JUDGES:
-            tier = self._judge.tier
+        if self.judge is not None and came.variant.owner == JUDGES:
+            tier = self.judge.tier
         completion_usd = tier.price.completion_usd(
             result.completion_tokens, result.reasoning_tokens, prompt_tokens=result.prompt_tokens
         )
-        retriever = self._retriever
+        retriever = self.retriever
         if isinstance(found, Retrieved) and retriever is not None:
             completion_usd += retriever.spec.usd_per_call
         bill = SampleBill(
@@ -242,13 +239,13 @@ class LiveSamples:
             return Sampled(Sample(None, said, turn=turn, text=result.text), bill, latency_s)
         if came.variant.turn.name in (JUDGED_TURN, SELECTING):
             name = came.variant.turn.name
-            number = number_of(came.variant.turn, result.text, self._judge, result.finished)
+            number = number_of(came.variant.turn, result.text, self.judge, result.finished)
             said = {} if number is None else {name: float(number)}
             return Sampled(Sample(None, said, turn=name, text=result.text), bill, latency_s)
         answer = came.said.answer
         scores = _scores(result)
-        scores |= verified(self._verifiers, self._inputs, result.text, answer)
-        fields = self._answer.values(answer)
+        scores |= verified(self.verifiers, self.inputs, result.text, answer)
+        fields = self.answer.values(answer)
         sample = Sample(answer, scores, text=result.text, fields=fields)
         if isinstance(found, Retrieved) and came.said.query is not None:
             brought = news(came.said.query, found, self._had(i))
