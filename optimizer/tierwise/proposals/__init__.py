@@ -6,10 +6,8 @@ from tierwise.proposals.candidates import (
     PromptCandidate,
     RefusedCandidate,
     SeenExamples,
-    instruction_of,
     normalised,
     propose_from_catalogue,
-    with_instruction,
 )
 from tierwise.proposals.proposers import (
     FailedItem,
@@ -34,12 +32,10 @@ __all__ = [
     "SeenExamples",
     "TaskProposer",
     "bootstrap_demonstrations",
-    "instruction_of",
     "normalised",
     "propose_by_reflection",
     "propose_from_catalogue",
     "propose_grounded",
     "proposer_context",
     "seen_in",
-    "with_instruction",
 ]

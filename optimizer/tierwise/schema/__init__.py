@@ -1,10 +1,8 @@
 """Everything that is read from files and written to them: one frozen class for each concept."""
 
-from tierwise.schema.files import find_space, find_task, names_of, shipped
+from tierwise.schema.files import find_task, names_of, shipped
 from tierwise.schema.job import (
-    CHOSEN_BY,
     LEVEL,
-    OPERATING_POINTS,
     Budget,
     Job,
     ProposalSpec,
@@ -14,7 +12,7 @@ from tierwise.schema.job import (
     load_job,
     override,
 )
-from tierwise.schema.judge import Judge, JudgeLabel, JudgeSpec, JudgeVerifier
+from tierwise.schema.judge import Judge, JudgeSpec, JudgeVerifier
 from tierwise.schema.policy import (
     Difficulty,
     Limits,
@@ -53,17 +51,14 @@ from tierwise.schema.usage import NO_LIMITS, Usage, UsageLimits
 
 __all__ = [
     "ANSWER",
-    "CHOSEN_BY",
     "LEVEL",
     "NO_LIMITS",
-    "OPERATING_POINTS",
     "Budget",
     "Constraints",
     "Difficulty",
     "Dimension",
     "Job",
     "Judge",
-    "JudgeLabel",
     "JudgeSpec",
     "JudgeVerifier",
     "Limits",
@@ -100,7 +95,6 @@ __all__ = [
     "choose",
     "default_job",
     "dump_job",
-    "find_space",
     "find_task",
     "load_job",
     "load_library",
