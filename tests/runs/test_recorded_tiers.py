@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tierwise.errors import InputError
+from tierwise.runs.artifacts import read_run
 from tierwise.runs.prepare import prepare
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import Budget, Job, Price, TierSpec
@@ -100,6 +101,11 @@ def test_metered_samples_count_against_the_budget_as_if_they_were_bought(
     result = tune(metered_job(tmp_path / "job", 3000, takes_n=takes_n), tmp_path / "run")
     tier = result.summary.tiers["t"]
     assert 0 < tier.spending.calls <= 3000
+    planned = read_run(tmp_path / "run").plan["t"]
+    assert list(planned.stages)[0] == "screen"
+    assert list(planned.stages)[-1] == "test"
+    assert planned.fault == ""
+    assert tier.spending.calls <= planned.worst.calls <= 3000
     assert tier.spending.usd == pytest.approx(tier.spending.tokens * 1e-6)
     found = result.found["t"]
     assert {v.prompt for v in found.points["balanced"].policy.variants} == {"better"}

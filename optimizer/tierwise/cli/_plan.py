@@ -147,7 +147,10 @@ def remarks(plan: Plan) -> list[str]:
             if s.items < s.uncut_items
         ]
         if tier.recorded:
-            said.append(f"{name}: recorded answers; nothing is bought")
+            counted = "; they count against the budget as if bought, at their recorded lengths"
+            said.append(
+                f"{name}: recorded answers; nothing is bought{counted if tier.metered else ''}"
+            )
         if tier.fault:
             said.append(f"{name}: {tier.fault}")
         elif cuts:

@@ -191,9 +191,9 @@ class Buyer:
         for level in parents_first(n_samples):
             for owner, supply in self.supplies.items():
                 variants = [variant for variant in level if variant.owner == owner]
-                if short or not variants:
+                if not variants:
                     continue
-                if owner is None and not self._readable:
+                if owner is None and not (short or self._readable):
                     short = self._begin(trees, variants, supply, stage)
                 leading = LEADING_ITEMS if stage == SCREEN_STAGE else 0
                 needs = in_turn(trees, variants, items, leading)
@@ -267,6 +267,7 @@ class Buyer:
             self._ended = ProviderError(cut.said)
         nothing = (0,) * len(table.everything)
         there = np.array([cut.counts.get(item, nothing) for item in table.item_ids])
+        there = there.reshape(table.n_items, len(nothing))
         return table.first(dict(zip(table.everything, there.T, strict=True))), cut.short
 
     def _read(

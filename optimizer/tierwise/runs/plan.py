@@ -26,7 +26,14 @@ from tierwise.pool.run_dir import RunDir
 from tierwise.proposals.proposers import SHOWN_FAILURES
 from tierwise.retrieval import usual_bytes
 from tierwise.runs.prepare import JudgingUsage, Prepared, judging_usage, share_of, verifying_usage
-from tierwise.runs.recorded_depth import recorded_cost, scores_of
+from tierwise.runs.recorded_depth import (
+    recorded_baseline,
+    recorded_cost,
+    recorded_depth,
+    recorded_space,
+    recorded_variants,
+    scores_of,
+)
 from tierwise.runs.run_proposals import PROPOSER, book_of, first_cap, proposer_of, tier_cap
 from tierwise.schema import Budget, Job, Tier, Usage, UsageLimits, Variant
 from tierwise.schema.result import PLAN_SCHEMA, PlannedStage, PlannedTier, RunPlan, UsageTotals
@@ -93,6 +100,7 @@ class TierPlan:
         enough_usd: dollars of a cap that lets the search be as large as this.
         lengths_seen: dollars that samples turned out to cost, over what was expected before.
         cut: what is said of modes whose samples were cut, as far as the run has bought some.
+        metered: its samples are recorded and count as if they were bought.
     """
 
     tier: Tier
@@ -104,6 +112,7 @@ class TierPlan:
     enough_usd: float = 0.0
     lengths_seen: float | None = None
     cut: tuple[str, ...] = ()
+    metered: bool = False
 
     @property
     def recorded(self) -> bool:
@@ -215,6 +224,8 @@ def plan(prepared: Prepared, search_size: SearchSize | None = None) -> Plan:
 def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierPlan:
     cap = share_of(prepared.job, tier, prepared.tiers)
     if prepared.baseline is None or kind_of(tier.model) == RECORDED:
+        if prepared.job.tiers[tier.name].metered:
+            return _metered_plan(prepared, tier, cap, search_size)
         return TierPlan(tier, cap, _judged_recording(prepared, tier))
     task = prepared.loaded.task
     tier = with_mode_to_ask(tier, prepared.space)
@@ -237,18 +248,9 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     verifying = verifying_usage(prepared, assumed, _longest_answer(tier))
     usd = Usage(usd=verifying.expected.usd)
     assumed = replace(assumed, judging=judging.expected, turn=usd)
-    iterations, fault = HalvingPlan(whole, counts, assumed, cap - judging.check), ""
-    try:
-        checked(iterations, tier.name)
-    except BudgetError as error:
-        fault = str(error)
+    iterations = HalvingPlan(whole, counts, assumed, cap - judging.check)
     lengths = _Lengths.of(tier, calls, bounded=cap.bounds_price)
-    turns = _Turns.of(prepared, space, counts)
-    uncut = {row.stage: row.items for row in stage_table(replace(iterations, cap=UsageLimits()))}
-    stages = [
-        _stage(row, max(uncut.get(row.stage, 0), row.items), tier, lengths, turns)
-        for row in stage_table(iterations)
-    ]
+    stages = _priced(iterations, tier, lengths, _Turns.of(prepared, space, counts))
     if prepared.verifier is not None:
         rows = zip(stages, stage_table(iterations), strict=True)
         stages = [_verified(stage, row.nodes, verifying) for stage, row in rows]
@@ -261,7 +263,57 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
     if prepared.judge_tier is not None:
         stages.append(_judged(stages, judging))
     enough = enough_usd(iterations) + judging.check.usd
-    return TierPlan(tier, cap, tuple(stages), fault, enough_usd=enough)
+    return TierPlan(tier, cap, tuple(stages), _fault(iterations, tier), enough_usd=enough)
+
+
+def _metered_plan(
+    prepared: Prepared, tier: Tier, cap: UsageLimits, search_size: SearchSize
+) -> TierPlan:
+    """Of recorded samples that count as if they were bought, at what they cost on average.
+
+    What an escalation target's variants take away from its depth is not known before its search.
+    """
+    recording = Recording.load(prepared.job.tiers[tier.name].recordings or "", tier.model)
+    baseline = recorded_baseline(recording, tier, prepared.job.baseline)
+    depth = recorded_depth(recording, prepared.loaded.task, baseline, {})
+    n_variants = len(recorded_variants(recording, depth, baseline).candidates)
+    scores = scores_of(prepared.loaded.task, tier, recording)
+    space = offered(recorded_space(prepared.space, depth), scores)
+    counts = SampleCounts.of(
+        space, n_variants, min(most_samples(space), max(depth.depths.values()))
+    )
+    whole = search_size.within(prepared.loaded.task, space.signals)
+    cost = recorded_cost(recording, tier)
+    iterations = HalvingPlan(whole, counts, cost, cap)
+    length = _CallLengths(cost.prompt_tokens, cost.tokens)
+    stages = _priced(iterations, tier, _Lengths(length, length), _Turns())
+    return TierPlan(
+        tier,
+        cap,
+        tuple(stages),
+        _fault(iterations, tier),
+        enough_usd=enough_usd(iterations),
+        metered=True,
+    )
+
+
+def _fault(iterations: HalvingPlan, tier: Tier) -> str:
+    """Why the budget is too small; empty where it is not."""
+    try:
+        checked(iterations, tier.name)
+    except BudgetError as error:
+        return str(error)
+    return ""
+
+
+def _priced(
+    iterations: HalvingPlan, tier: Tier, lengths: _Lengths, turns: _Turns
+) -> list[StagePlan]:
+    uncut = {row.stage: row.items for row in stage_table(replace(iterations, cap=UsageLimits()))}
+    return [
+        _stage(row, max(uncut.get(row.stage, 0), row.items), tier, lengths, turns)
+        for row in stage_table(iterations)
+    ]
 
 
 def _stage(
