@@ -189,6 +189,7 @@ class SamplePool(PoolReader):
             fresh: list[Parcel] = []
             next_id = self._next_purchase(db)
             refused, blocked = "", False
+            surely = limits.fits(most + _total(row_of(parcel.worst) for parcel in wanted))
             for parcel, calls in zip(wanted, self._missing(db, wanted), strict=True):
                 if not calls:
                     reserved.append((None, ()))
@@ -196,7 +197,7 @@ class SamplePool(PoolReader):
                 if others and any(self._claimed(db, call, others) for call in calls):
                     blocked = True
                     break
-                if limits.exceeded_by(most + parcel.worst):
+                if not surely and limits.exceeded_by(most + parcel.worst):
                     # Added up anew, in the order of reservations: rounding must not decide.
                     self._reserve(db, book, fresh)
                     fresh = []
@@ -204,11 +205,14 @@ class SamplePool(PoolReader):
                     refused = limits.exceeded_by(most + parcel.worst)
                     if refused:
                         break
-                most += parcel.worst
+                if not surely:
+                    most += parcel.worst
                 fresh.append(Parcel(calls, parcel.worst))
                 reserved.append((next_id, calls))
                 next_id += 1
             self._reserve(db, book, fresh)
+            if surely:
+                most += _total(row_of(parcel.worst) for parcel in fresh)
             # Within the transaction, which keeps other threads out: a roll-back forgets it.
             self._most[book.run, book.tier] = most
         return Exchange(reserved, refused, blocked)
@@ -508,6 +512,9 @@ def _total(rows: Iterable[Sequence[float]]) -> Usage:
     return Usage(*map(sum, zip(*rows, strict=True)))
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+
+
 def _without(call: Call, there: set[int] | None) -> Iterator[Call]:
     """The parts of a call beside the samples that are there."""
     if not there:
@@ -540,4 +547,4 @@ def content_of(result: Completion) -> tuple[object, ...]:
 
 def _content(request: Request) -> str:
     content = {"messages": [list(m) for m in request.messages], "params": dict(request.params)}
-    return json.dumps(content, ensure_ascii=False, sort_keys=True)
+    return _encode(content)

@@ -258,6 +258,8 @@ class Price(TokenRates):
 
     def at_most(self, prompt_tokens: float) -> Price:
         """The highest rates of a call whose prompt has no more tokens, whatever they are for."""
+        if not (self.above or self.cached_usd_per_mtok or self.reasoning_usd_per_mtok):
+            return self
         reached = [self, *(step for step in self.above if prompt_tokens > step.prompt_tokens)]
         return Price(
             max(max(r.prompt_usd_per_mtok, r.cached_usd_per_mtok or 0.0) for r in reached),

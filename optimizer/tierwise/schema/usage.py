@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from operator import add, attrgetter
 from typing import Any
 
 
@@ -48,7 +49,7 @@ class Usage:
 
     def __add__(self, other: Usage) -> Usage:
         """Both together."""
-        return Usage(*(getattr(self, name) + getattr(other, name) for name in _FIELDS))
+        return Usage(*map(add, _values(self), _values(other)))
 
     def __sub__(self, other: Usage) -> Usage:
         """What ``self`` has beyond ``other``."""
@@ -56,7 +57,7 @@ class Usage:
 
     def __mul__(self, factor: float) -> Usage:
         """``factor`` times as much; calls and samples are rounded up."""
-        calls, samples, *others = (getattr(self, name) * factor for name in _FIELDS)
+        calls, samples, *others = (value * factor for value in _values(self))
         return Usage(math.ceil(calls), math.ceil(samples), *others)
 
     def totals(self) -> dict[str, Any]:
@@ -65,6 +66,7 @@ class Usage:
 
 
 _FIELDS = tuple(each.name for each in fields(Usage))
+_values = attrgetter(*_FIELDS)
 _BOUNDED = ("usd", "calls", "tokens")
 
 
