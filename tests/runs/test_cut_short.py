@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -91,14 +90,39 @@ def test_a_provider_that_ends_leaves_a_policy_of_what_is_there_or_says_why_not(
     assert json.loads((out / "cut_short.json").read_text()) == {"tiers": {}}
 
 
+class Clock:
+    """A clock that a model moves on: each chunk takes a tenth of a second."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Slow(ScriptedModel):
+    """Takes its time, of ``clock``."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(answering(says), chunk=8)
+        self.clock = clock
+
+    def complete(self, chunks: Iterable[Sequence[Call]]) -> Iterator[list[list[Result]]]:
+        for answers in super().complete(chunks):
+            self.clock.now += 0.1
+            yield answers
+
+
 def test_time_that_ends_while_it_searches_leaves_some_for_the_test(
     job: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(monkeypatch, chunk=8, delay_s=0.06)
-    out = tmp_path / "run"
-    began = time.monotonic()
-    result = tune(override(load_job(job), seconds=4.0), out, search_size=TINY)
-    assert time.monotonic() - began < 4 + 10
+    install(monkeypatch)
+    clock, out = Clock(), tmp_path / "run"
+    monkeypatch.setattr(OPENING, "open_model", lambda tier, **more: Slow(clock))
+    with monkeypatch.context() as patch:
+        for module in ("tierwise.pool.buy", "tierwise.runs.tune"):
+            patch.setattr(f"{module}.monotonic", clock)
+        result = tune(override(load_job(job), seconds=10.0), out, search_size=TINY)
+    assert clock.now <= 10.1
     tier = result.summary.tiers["strong"]
     assert tier.end.reason == "deadline"
     assert "the same command with more --seconds" in tier.end.said
