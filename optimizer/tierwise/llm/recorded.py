@@ -314,7 +314,10 @@ class Recording:
     @functools.cached_property
     def variants(self) -> dict[Variant, Coverage]:
         """Every recorded prompt, mode and temperature, with its samples."""
-        return {variant: _coverage(by_item) for variant, by_item in self.samples.items()}
+        return {
+            variant: Coverage(len(by_item), max(map(len, by_item.values())))
+            for variant, by_item in self.samples.items()
+        }
 
     @functools.cached_property
     def counts(self) -> dict[Variant, dict[str, int]]:
@@ -541,8 +544,3 @@ def _look_ups(lines: Iterable[SampleLine], model: str, path: Path) -> dict[str, 
                 line=line.line,
             )
     return found
-
-
-def _coverage(by_item: Mapping[str, Mapping[int, RecordedSample]]) -> Coverage:
-    counts = [len(samples) for samples in by_item.values()]
-    return Coverage(len(counts), max(counts))

@@ -431,21 +431,16 @@ def _check_task_prompt(prompt: PromptTemplate, turns: Collection[str] | None) ->
 
 
 def load_library(
-    setting: Setting,
-    families: Iterable[str] | None,
-    folder: FilePath | None = None,
-    *,
-    turn: str = ANSWER,
+    setting: Setting, families: Iterable[str] | None, *, turn: str = ANSWER
 ) -> tuple[PromptTemplate, ...]:
     """The shipped prompts of a turn, all or those of some families, written out for a task.
 
     Raises:
         InputError: the task has no instruction, or there is no such family.
     """
-    folder = folder or shipped("search_spaces") / "prompts"
     prompts = [
         p
-        for path in sorted(folder.glob("*.yaml"))
+        for path in sorted((shipped("search_spaces") / "prompts").glob("*.yaml"))
         for p in load_prompts(path, None, "library")
         if p.turn == turn
     ]
@@ -453,11 +448,9 @@ def load_library(
     return tuple(written_out(prompt, setting) for prompt in chosen)
 
 
-def with_turns(
-    prompts: Sequence[PromptTemplate], path: FilePath | None = None
-) -> tuple[PromptTemplate, ...]:
+def with_turns(prompts: Sequence[PromptTemplate]) -> tuple[PromptTemplate, ...]:
     """``prompts``, each with the shipped words for those turns that it has none for."""
-    named = load_turns(path or shipped("search_spaces") / "turns" / "default.yaml")
+    named = load_turns(shipped("search_spaces") / "turns" / "default.yaml")
     return tuple(replace(prompt, turns={**named, **prompt.turns}) for prompt in prompts)
 
 

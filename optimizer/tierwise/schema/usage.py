@@ -93,20 +93,17 @@ class UsageLimits:
         """Whether any ``Usage`` fits."""
         return self.usd is None and self.calls is None and self.tokens is None
 
-    def exceeded_by(self, usage: Usage, share: float = 1.0) -> str:
-        """The first limit (``usd``, ``calls`` or ``tokens``) of which ``usage`` exceeds ``share``.
-
-        Empty where it fits.
-        """
+    def exceeded_by(self, usage: Usage) -> str:
+        """The first limit (``usd``, ``calls``, ``tokens``) that ``usage`` exceeds; empty: none."""
         for name in _BOUNDED:
             limit = getattr(self, name)
-            if limit is not None and getattr(usage, name) > limit * share:
+            if limit is not None and getattr(usage, name) > limit:
                 return name
         return ""
 
-    def fits(self, usage: Usage, share: float = 1.0) -> bool:
-        """Whether ``usage`` stays within ``share`` of every limit."""
-        return not self.exceeded_by(usage, share)
+    def fits(self, usage: Usage) -> bool:
+        """Whether ``usage`` stays within every limit."""
+        return not self.exceeded_by(usage)
 
     def __sub__(self, usage: Usage) -> UsageLimits:
         """What is left after ``usage``, at least 0 of each."""
