@@ -102,7 +102,7 @@ def test_metered_samples_count_against_the_budget_as_if_they_were_bought(
     tier = result.summary.tiers["t"]
     assert 0 < tier.spending.calls <= 3000
     planned = read_run(tmp_path / "run").plan["t"]
-    assert list(planned.stages)[0] == "screen"
+    assert next(iter(planned.stages)) == "screen"
     assert list(planned.stages)[-1] == "test"
     assert planned.fault == ""
     assert tier.spending.calls <= planned.worst.calls <= 3000
