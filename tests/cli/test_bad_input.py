@@ -137,12 +137,6 @@ def test_a_bad_option_is_refused(args: tuple, says: str, cli: Cli, tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unknown_provider_is_refused(cli: Cli, tmp_path: Path) -> None:
-    got = cli("tune", "--tier", "a=opnai/gpt-4o-mini", "--out", tmp_path / "run")
-    refused(got, "opnai")
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.parametrize(
     "args", [("tune", "--tier", "small"), ("tune", "--trails", "3"), ("run",), ("pool", "stat")]
 )

@@ -14,8 +14,6 @@ from tierwise.errors import InputError
 from tierwise.runs import check, load_task
 from tierwise.schema.json_schemas import json_schema
 
-GSM = '{"question": "2 + 2?", "answer": "It is 4.\\n#### 1,004 apples"}\n'
-
 
 def test_the_template_checks_and_has_items_for_every_split(tmp_path):
     made = scaffold("mine", folder=tmp_path)
@@ -83,47 +81,54 @@ def test_a_name_is_no_path(tmp_path, name):
         scaffold(name, folder=tmp_path)
 
 
-def items_of(tmp_path, source, name, text):
+SHIPPED = {
+    "gsm8k": (
+        "test.jsonl",
+        {"question": "2 + 2?", "answer": "It is 4.\n#### 1,004 apples"},
+        {"target": "1,004 apples"},
+        {"So **the answer is $1,004.**": 1, "#### 1004": 1},
+    ),
+    "mmlu_pro": (
+        "mine.jsonl",
+        {"question_id": 7, "question": "?", "options": ["one", "two"], "answer": "B"},
+        {"id": "7", "inputs": {"question": "?", "options": "A. one\nB. two"}},
+        {"Answer: (B) two": 1},
+    ),
+    "strategyqa": (
+        "train.json",
+        [{"qid": "a", "question": "?", "answer": True}],
+        {"id": "a"},
+        {"Answer: Yes.": 1, "Answer: no": 0},
+    ),
+    "bbh": (
+        "dates.json",
+        {"canary": "x", "examples": [{"input": "?", "target": "(C)"}]},
+        {},
+        {"the answer is (C).": 1, "Answer: C": 1},
+    ),
+    "math": (
+        "mine.jsonl",
+        {"problem": "?", "solution": r"so \boxed{1}, no: \boxed{\frac{1}{2}}"},
+        {"target": r"\frac{1}{2}"},
+        {r"\boxed{\sqrt{1/4}}": 1},
+    ),
+}
+"""A shipped task -> a file of its format, what its first item is, and scores of outputs."""
+
+
+@pytest.mark.parametrize("source", SHIPPED)
+def test_a_file_of_a_shipped_tasks_format_is_read_and_scored(tmp_path, source):
+    name, content, first, scores = SHIPPED[source]
+    if source == "math":
+        pytest.importorskip("math_verify", reason="the extra [math] is not installed")
     file = tmp_path / name
-    file.write_text(text)
-    return load_task(scaffold("t", source=source, items=file, folder=tmp_path / "tasks")).task
-
-
-def test_gsm8k_reads_what_follows_the_mark(tmp_path):
-    task = items_of(tmp_path, "gsm8k", "test.jsonl", GSM)
-    assert task.items[0].target == "1,004 apples"
-    assert task.score(task.answer.extract("So **the answer is $1,004.**"), task.items[0]) == 1
-    assert task.score(task.answer.extract("#### 1004"), task.items[0]) == 1
-
-
-def test_mmlu_pro_letters_its_options(tmp_path):
-    row = {"question_id": 7, "question": "?", "options": ["one", "two"], "answer": "B"}
-    task = items_of(tmp_path, "mmlu_pro", "mine.jsonl", json.dumps(row))
-    assert task.items[0].inputs["options"] == "A. one\nB. two"
-    assert task.items[0].id == "7"
-    assert task.score(task.answer.extract("Answer: (B) two"), task.items[0]) == 1
-
-
-def test_strategyqa_reads_true_as_yes(tmp_path):
-    rows = [{"qid": "a", "question": "?", "answer": True}]
-    task = items_of(tmp_path, "strategyqa", "train.json", json.dumps(rows))
-    assert task.score(task.answer.extract("Answer: Yes."), task.items[0]) == 1
-    assert task.score(task.answer.extract("Answer: no"), task.items[0]) == 0
-
-
-def test_bbh_reads_the_examples_of_an_object(tmp_path):
-    rows = {"canary": "x", "examples": [{"input": "?", "target": "(C)"}]}
-    task = items_of(tmp_path, "bbh", "dates.json", json.dumps(rows))
-    assert task.score(task.answer.extract("the answer is (C)."), task.items[0]) == 1
-    assert task.score(task.answer.extract("Answer: C"), task.items[0]) == 1
-
-
-def test_math_reads_the_last_box(tmp_path):
-    pytest.importorskip("math_verify", reason="the extra [math] is not installed")
-    row = {"problem": "?", "solution": r"so \boxed{1}, no: \boxed{\frac{1}{2}}"}
-    task = items_of(tmp_path, "math", "mine.jsonl", json.dumps(row))
-    assert task.items[0].target == r"\frac{1}{2}"
-    assert task.score(task.answer.extract(r"\boxed{\sqrt{1/4}}"), task.items[0]) == 1
+    file.write_text(json.dumps(content) + "\n")
+    task = load_task(scaffold("t", source=source, items=file, folder=tmp_path / "tasks")).task
+    item = task.items[0]
+    for field, value in first.items():
+        assert getattr(item, field) == value
+    for said, score in scores.items():
+        assert task.score(task.answer.extract(said), item) == score
 
 
 @pytest.mark.parametrize(

@@ -124,42 +124,46 @@ def job(
 def decisions(result: TuneResult) -> tuple[Any, ...]:
     """Everything that a policy decides, and what it was measured to do; not how long it took."""
     file = result.policies["small"]
-    expected = {k: v for k, v in file.expected.items() if "latency" not in k}
+    expected = {k: v for k, v in vars(file.expected).items() if "latency" not in k}
     return file.policy.buckets, file.policy.difficulty, expected, file.prompts
 
 
+@pytest.fixture(scope="module")
+def sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The task's folder."""
+    return write_task(tmp_path_factory.mktemp("task") / "sums")
+
+
 @pytest.fixture
-def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loopback: Loopback) -> TuneResult:
-    write_task(tmp_path / "sums")
+def in_process(
+    sums: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loopback: Loopback
+) -> TuneResult:
+    """The run without a wire, with the server's address, which samples depend on."""
     with monkeypatch.context() as patch:
         opening = sys.modules["tierwise.runs.tiers"]
         patch.setattr(opening, "open_model", lambda tier, recordings: InProcess())
-        return tune(job(tmp_path / "sums"), tmp_path / "in_process", search_size=SMALL)
+        return tune(job(sums), tmp_path / "in_process", search_size=SMALL)
 
 
-def test_the_policy_over_http_is_that_of_the_run_in_process(
-    in_process: TuneResult, loopback: Loopback, tmp_path: Path
+def test_the_policy_over_http_is_that_in_process_and_a_replay_needs_no_address_and_no_key(
+    in_process: TuneResult,
+    sums: Path,
+    loopback: Loopback,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loopback.speak = speak
-    run = tune(job(tmp_path / "sums"), tmp_path / "http", search_size=SMALL)
+    asked, folder = job(sums), tmp_path / "http"
+    run = tune(asked, folder, search_size=SMALL)
     assert decisions(run) == decisions(in_process)
     tier = run.summary.tiers["small"].spending
     assert (tier.calls, tier.tokens) == (
         loopback.calls,
         loopback.prompt_tokens + loopback.completion_tokens,
     )
-    for file in (tmp_path / "http").rglob("*"):
+    for file in folder.rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
 
-
-def test_a_replay_needs_neither_the_address_nor_a_key(
-    loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loopback.speak = speak
-    write_task(tmp_path / "sums")
-    asked = job(tmp_path / "sums")
-    tune(asked, tmp_path / "http", search_size=SMALL)
-    folder = tmp_path / "http"
     names = ("policies/small.yaml", "summary.json", "trials.csv")
     before = [(folder / name).read_bytes() for name in names]
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/elsewhere")
@@ -176,10 +180,10 @@ def test_a_replay_needs_neither_the_address_nor_a_key(
 
 @pytest.mark.slow
 def test_a_server_that_refuses_n_gives_the_same_samples(
-    in_process: TuneResult, loopback: Loopback, tmp_path: Path
+    in_process: TuneResult, sums: Path, loopback: Loopback, tmp_path: Path
 ) -> None:
     loopback.speak, loopback.takes_n = speak, False
-    run = tune(job(tmp_path / "sums", takes_n=False), tmp_path / "http", search_size=SMALL)
+    run = tune(job(sums, takes_n=False), tmp_path / "http", search_size=SMALL)
     texts = [stored(result)[0] for result in (run, in_process)]
     both = texts[0].keys() & texts[1].keys()
     assert len(both) > 500
@@ -218,12 +222,12 @@ def one_in_five(server: Loopback, seed: int) -> Counter[str]:
 
 @pytest.mark.parametrize("seed", [pytest.param(s, marks=pytest.mark.slow) for s in range(5)])
 def test_faults_cost_time_and_never_a_sample(
-    in_process: TuneResult, loopback: Loopback, tmp_path: Path, seed: int
+    in_process: TuneResult, sums: Path, loopback: Loopback, tmp_path: Path, seed: int
 ) -> None:
     """429 with Retry-After, 500, hang, cut, truncated JSON, no choices: one attempt in five."""
     loopback.speak = speak
     made = one_in_five(loopback, seed)
-    run = tune(job(tmp_path / "sums", limits=QUICK), tmp_path / "http", search_size=SMALL)
+    run = tune(job(sums, limits=QUICK), tmp_path / "http", search_size=SMALL)
     LOG.info("seed %d: %d calls, faults %s", seed, loopback.calls, dict(made))
     assert len(made) == len(KINDS)
     assert loopback.calls <= 500
@@ -249,11 +253,11 @@ def test_faults_cost_time_and_never_a_sample(
     assert tier.usd <= usd <= tier.usd + possibly.usd
     assert tier.calls <= loopback.calls
     with SamplePool.open(run.run.pool, read_only=True) as pool:
-        assert pool.overview()["possibly_billed"] == vars(possibly)
+        assert pool.overview().possibly_billed == possibly
 
 
 def test_a_sample_that_never_arrives_is_a_row_and_no_score(
-    in_process: TuneResult, loopback: Loopback, tmp_path: Path
+    in_process: TuneResult, sums: Path, loopback: Loopback, tmp_path: Path
 ) -> None:
     loopback.speak = speak
     lost = json.loads(next(iter(stored(in_process)[0]))[0])["messages"][-1][1]
@@ -262,7 +266,7 @@ def test_a_sample_that_never_arrives_is_a_row_and_no_score(
         return Fault("status", 500) if str(loopback.bodies[-1]).count(f"'{lost}'") else None
 
     loopback.fault = fault
-    run = tune(job(tmp_path / "sums"), tmp_path / "http", search_size=SMALL)
+    run = tune(job(sums), tmp_path / "http", search_size=SMALL)
     samples, failed = stored(run)
     assert failed
     assert all(f'"{lost}"' in content for content, _ in failed)

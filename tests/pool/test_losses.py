@@ -14,6 +14,7 @@ from tierwise.pool import Account, Book, Need, SamplePool, fill
 from tierwise.pool.calls import worst_case
 from tierwise.pool.store import Settlement
 from tierwise.schema import Usage, UsageLimits
+from tierwise.schema.result import UsageTotals
 
 from .conftest import World
 
@@ -63,7 +64,7 @@ def test_a_loss_counts_until_the_file_ends(tmp_path: Path) -> None:
         assert billed.possibly == WORST + WORST
         assert pool.spent("r") == billed.most
         assert pool.billed("other").most == Usage()
-        assert pool.overview()["possibly_billed"] == {"usd": 4.0, "calls": 2, "tokens": 40}
+        assert pool.overview().possibly_billed == UsageTotals(4.0, 2, 40)
 
 
 def test_losses_are_kept_as_they_are(tmp_path: Path) -> None:

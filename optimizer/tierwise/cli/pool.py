@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -195,27 +196,28 @@ def _stats(path: Path, as_json: bool) -> None:
 
     file = _file(path)
     with SamplePool.open(file, read_only=True) as pool:
-        rows = pool.overview()
+        found = pool.overview()
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps(asdict(found), indent=2))
         return
     from rich.console import Console
 
-    counts = ("requests", "samples", "failures", "prompt_tokens", "completion_tokens")
+    from tierwise.pool.reading import ModelOverview
+
+    _, *counts = (field.name for field in fields(ModelOverview))
     table = plain_table("model", *(f"{name.replace('_', ' ')}>" for name in counts))
-    for row in rows["models"]:
-        table.add_row(row["model"], *(f"{row[name]:,}" for name in counts))
+    for row in found.models:
+        table.add_row(row.model, *(f"{getattr(row, name):,}" for name in counts))
     console = Console()
     console.print(table)
-    if rows["possibly_billed"]["calls"]:
+    if found.possibly_billed.calls:
         from tierwise.cli._results import possibly_billed
-        from tierwise.schema.result import UsageTotals
 
-        most = UsageTotals(**rows["possibly_billed"])
-        console.print(possibly_billed(most), style="yellow", highlight=False)
+        said = possibly_billed(found.possibly_billed)
+        console.print(said, style="yellow", highlight=False)
     console.print(
-        f"spent ${rows['usd']:.4g} in {rows['calls']:,} calls · test split looked at "
-        f"{rows['looks']} times · {file.stat().st_size / 1e6:.1f} MB",
+        f"spent ${found.usd:.4g} in {found.calls:,} calls · test split looked at "
+        f"{found.looks} times · {file.stat().st_size / 1e6:.1f} MB",
         style="dim",
         highlight=False,
     )

@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from tierwise.pool.tables import (
 )
 from tierwise.retrieval import Lost, Retrieved
 from tierwise.schema import Passage, Usage
+from tierwise.schema.result import UsageTotals
 
 COLUMNS = tuple(USAGE_COLUMNS)
 _CONTENT = ", ".join(f"d.{name}" for name in SAMPLE_COLUMNS)
@@ -43,6 +45,33 @@ class Billed(NamedTuple):
     def most(self) -> Usage:
         """What limits are held against."""
         return self.confirmed + self.possibly
+
+
+@dataclass(frozen=True)
+class ModelOverview:
+    """What a pool holds of a model."""
+
+    model: str
+    requests: int
+    samples: int
+    failures: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class PoolOverview:
+    """What a pool holds, and what it cost over all of its runs.
+
+    ``possibly_billed`` are calls without an answer; ``looks`` are those at the test split.
+    """
+
+    models: tuple[ModelOverview, ...]
+    usd: float
+    calls: int
+    tokens: int | float
+    possibly_billed: UsageTotals
+    looks: int
 
 
 class Purchase(NamedTuple):
@@ -213,8 +242,8 @@ class PoolReader:
             raise ValueError(f"no table {table!r}")
         return int(self._rows(f"SELECT count(*) FROM {table}")[0][0])
 
-    def overview(self) -> dict[str, Any]:
-        """What there is, by model, and what it cost: plain data."""
+    def overview(self) -> PoolOverview:
+        """What there is, by model, and what it cost."""
         models = self._rows(
             "SELECT r.model, count(*), coalesce(sum(d.n), 0), coalesce(sum(f.n), 0),"
             " coalesce(sum(d.prompt), 0), coalesce(sum(d.completion), 0) FROM requests AS r"
@@ -224,13 +253,12 @@ class PoolReader:
             " GROUP BY request) AS f ON f.request = r.id GROUP BY r.model ORDER BY r.model"
         )
         confirmed, possibly = self._billed()
-        names = ("model", "requests", "samples", "failures", "prompt_tokens", "completion_tokens")
-        return {
-            "models": [dict(zip(names, row, strict=True)) for row in models],
+        return PoolOverview(
+            tuple(ModelOverview(*row) for row in models),
             **confirmed.totals(),
-            "possibly_billed": possibly.totals(),
-            "looks": self.counts("looks"),
-        }
+            possibly_billed=UsageTotals.of(possibly),
+            looks=self.counts("looks"),
+        )
 
     def billed(self, run: str, tier: str | None = None) -> Billed:
         """What ``run`` spent (on ``tier``, or on all), over all of its starts: with answers, and
