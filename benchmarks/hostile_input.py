@@ -508,6 +508,21 @@ ANSWERS: dict[str, Callable[[], tuple[bytes, bytes, bool]]] = {
         b'{"choices":[' + b",".join([_CHOICE] * 190_000) + b"]," + _USAGE,
         False,
     ),
+    "numbers of a million digits": lambda: (
+        b"",
+        b'{"choices":[' + _CHOICE + b'],"usage":{"prompt_tokens":' + b"9" * 10**6 + b"}}",
+        False,
+    ),
+    "endless SSE stream": lambda: (
+        b"content-type: text/event-stream\r\n",
+        b'data: {"choices":[{"index":0,"delta":{"content":"A: 1 "}}]}\n\n' * 1000,
+        True,
+    ),
+    "SSE stream of 100 MB": lambda: (
+        b"content-type: text/event-stream\r\n",
+        b'data: {"choices":[{"index":0,"delta":{"content":"A: 1 "}}]}\n\n' * 1_600_000,
+        False,
+    ),
     "a text of 100 MB": lambda: (
         b"",
         b'{"choices":[' + _CHOICE.replace(b"A: 1", b"x" * 10**8) + b"]," + _USAGE,
@@ -530,6 +545,30 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
         lambda path: path.write_bytes(_gzip_of(2**31, b"x")),
     ),
     "recording with a deep line": ("r.jsonl", lambda path: path.write_text("[" * 10**7)),
+    "YAML with a number of a million digits": (
+        "policy.yaml",
+        lambda path: path.write_text(POLICY.replace("version: 1", f"version: {'9' * 10**6}")),
+    ),
+    "items with a text of 100 MB, JSONL": (
+        "items.jsonl",
+        lambda path: path.write_text(json.dumps({"id": "a", "q": "x" * 10**8})),
+    ),
+    "items with a text of 100 MB, JSON": (
+        "items.json",
+        lambda path: path.write_text(json.dumps([{"id": "a", "q": "x" * 10**8}])),
+    ),
+    "items with a text of 100 MB, CSV": (
+        "items.csv",
+        lambda path: path.write_text("id,q,target\na," + "x" * 10**8 + ",1\n"),
+    ),
+    "items of 10^7 objects, JSON": (
+        "items.json",
+        lambda path: path.write_text("[" + "{}," * 10**7 + "{}]"),
+    ),
+    "items of 2 GB, gzipped": (
+        "items.jsonl.gz",
+        lambda path: path.write_bytes(_gzip_of(2**31, b"x")),
+    ),
     "recording with a line of 7 MB of lists": (
         "r.jsonl",
         lambda path: path.write_text('{"id": [' + "[]," * 2_300_000 + "[]]}"),
@@ -588,6 +627,7 @@ def take(kind: str, what: str, port_or_path: str) -> None:
     else:
         from tierwise.llm.recorded import Recording
         from tierwise.schema.policy_file import PolicyFile
+        from tierwise.tasks.data_files import load_items
 
         with suppress(TierwiseError):
             PolicyFile.loads(POLICY)
@@ -595,6 +635,8 @@ def take(kind: str, what: str, port_or_path: str) -> None:
         try:
             if port_or_path.endswith("policy.yaml"):
                 PolicyFile.load(port_or_path)
+            elif "items." in port_or_path:
+                load_items(Path(port_or_path), ("q",))
             else:
                 Recording.load(port_or_path, "m")
         except TierwiseError as error:

@@ -445,6 +445,31 @@ def test_what_cannot_be_read_is_named_with_a_remedy(tmp_path, name, content, say
     assert says in fault(written(tmp_path, name, content))
 
 
+def parquet_of(text: str, n: int) -> bytes:
+    """A column of one text, stored once."""
+    pyarrow = pytest.importorskip("pyarrow", reason="an extra")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="an extra")
+    held = io.BytesIO()
+    parquet.write_table(pyarrow.table({"question": [text] * n, "target": ["1"] * n}), held)
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl.gz", lambda: gzip.compress(b" " * 41_000_000, 1)),
+        ("a.jsonl.bz2", lambda: bz2.compress(b" " * 41_000_000, 1)),
+        ("a.jsonl.xz", lambda: lzma.compress(b" " * 41_000_000, preset=0)),
+        ("a.json", lambda: b"[" + b"{}," * 1_000_000 + b"{}]"),
+        ("a.parquet", lambda: parquet_of("x" * 100_000, 500)),
+    ],
+)
+def test_a_file_that_unfolds_is_refused(tmp_path, name, content):
+    path = written(tmp_path, name, content())
+    assert path.stat().st_size < 4_000_000
+    assert "give a part of its items" in fault(path)
+
+
 @pytest.mark.parametrize(("value", "target"), [("1e22", "1" + "0" * 22), ("1e-7", "0.0000001")])
 def test_floats_are_written_out(tmp_path, value, target):
     path = written(tmp_path, "a.jsonl", f'{{"question": "x", "target": {value}}}\n')

@@ -18,6 +18,7 @@ import click
 import yaml
 
 from tierwise.errors import InputError, unknown_name
+from tierwise.schema.files import write_whole
 
 if TYPE_CHECKING:
     from tierwise.tasks import Item
@@ -274,7 +275,7 @@ def scaffold_from(
     with tempfile.TemporaryDirectory() as temporary:
         items = Path(temporary) / "items.jsonl"
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in found.rows)
-        items.write_text("".join(lines), encoding="utf-8")
+        write_whole(items, "".join(lines))
         columns = tuple(inputs) or found.inputs
         made = scaffold(name, items=items, inputs=columns, target=TARGET_FIELD, folder=folder)
     if found.prompts:
@@ -287,7 +288,7 @@ def scaffold_from(
             for i, text in enumerate(found.prompts, start=1)
         ]
         body = yaml.safe_dump(prompts, allow_unicode=True, sort_keys=False, width=1000)
-        (made / "prompts.yaml").write_text(f"{heading}\n{body}", encoding="utf-8")
+        write_whole(made / "prompts.yaml", f"{heading}\n{body}")
         _rewrite(made / "task.yaml", r"^answer: .*$", "answer: {normalise: text}")
     if found.metric:
         _rewrite(made / "task.yaml", r"^metric: .*$", f"metric: {found.metric}")
@@ -320,7 +321,7 @@ def _with_prompt(draft: Path, prompt: str) -> None:
     entry = yaml.safe_dump([first], allow_unicode=True, sort_keys=False, width=1000)
     path = draft / (file.prompts or "prompts.yaml")
     heading, _, others = path.read_text(encoding="utf-8").partition("\n")
-    path.write_text(f"{heading}\n{entry}\n{others}", encoding="utf-8")
+    write_whole(path, f"{heading}\n{entry}\n{others}")
     # It may not ask for a line "Answer: …": then the last line is the answer.
     task = draft / "task.yaml"
     text = re.sub(
@@ -328,7 +329,7 @@ def _with_prompt(draft: Path, prompt: str) -> None:
         lambda match: rf"regex: [{match[1]}, '(?m)^\s*(\S.*?)\s*$']",
         task.read_text(encoding="utf-8"),
     )
-    task.write_text(text, encoding="utf-8")
+    write_whole(task, text)
 
 
 def _with_schemas(draft: Path, schemas: Path) -> None:
@@ -336,11 +337,11 @@ def _with_schemas(draft: Path, schemas: Path) -> None:
 
     schemas.mkdir(exist_ok=True)
     for kind in ("task", "prompts"):
-        (schemas / f"{kind}.schema.json").write_text(schema_text(kind), encoding="utf-8")
+        write_whole(schemas / f"{kind}.schema.json", schema_text(kind))
         path = draft / f"{kind}.yaml"
         if path.is_file():
             line = f"# yaml-language-server: $schema=../{SCHEMAS}/{kind}.schema.json\n"
-            path.write_text(line + path.read_text(encoding="utf-8"), encoding="utf-8")
+            write_whole(path, line + path.read_text(encoding="utf-8"))
 
 
 def _named(draft: Path, source: str, name: str) -> None:
@@ -416,7 +417,7 @@ def _identifier(column: str) -> str:
 def _rewrite(path: Path, pattern: str, instead: str) -> None:
     text = path.read_text(encoding="utf-8")
     text = re.sub(pattern, lambda match: instead, text, flags=re.MULTILINE)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
 
 
 # --- what an answer is -------------------------------------------------------------------------

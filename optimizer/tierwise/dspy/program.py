@@ -27,6 +27,7 @@ from tierwise.dspy.module import TunedPredict, replaced
 from tierwise.errors import BudgetError, InputError, UnsupportedError
 from tierwise.proposals.dspy_lm import TierEngine, lm_of
 from tierwise.schema import Budget
+from tierwise.schema.files import write_whole
 from tierwise.stats import paired_difference
 from tierwise.tasks import SPLITS, Item, assign_splits
 from tierwise.tasks.task import DEFAULT_SHARES
@@ -60,7 +61,7 @@ class ProgramResult:
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        path.write_bytes(TypeAdapter(ProgramResult).dump_json(self, indent=2))
+        write_whole(path, TypeAdapter(ProgramResult).dump_json(self, indent=2).decode())
 
 
 class _Reached(Exception):
@@ -340,14 +341,14 @@ def items_of(
     for split, examples in splits.items():
         for at, example in enumerate(examples[: round(taken * len(examples))]):
             if at % KEPT_EVERY == 0:
-                file.write_bytes(_SAID.dump_json(run.said))
+                write_whole(file, _SAID.dump_json(run.said).decode())
             asked = run.asked(name, example)
             if asked is None:
                 continue
             inputs = {field: asked.get(field) for field in signature.input_fields}
             own = dspy.Example(**inputs, **{ORIGIN: example_id(example)})
             found.setdefault(split, []).append(own.with_inputs(*inputs))
-        file.write_bytes(_SAID.dump_json(run.said))
+        write_whole(file, _SAID.dump_json(run.said).decode())
     if not found:
         raise InputError(f"the program calls predictor {name!r} on none of its examples")
     return found
@@ -407,7 +408,7 @@ class ProgramCalls:
             raise InputError("the model has no price, so budget_usd bounds nothing: give max_calls")
         calls = int(budget.usd / engine.usd * engine.calls) if engine.usd else sys.maxsize
         calls = min(calls, budget.calls or calls)
-        file.write_text(str(calls))
+        write_whole(file, str(calls))
         return cls(calls, n_predictors)
 
     def search(self, place: int) -> int:

@@ -12,9 +12,9 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tierwise.errors import InputError, raise_any
 from tierwise.tasks.answers import AnswerSpec
@@ -33,7 +33,14 @@ _LISTS = ("data", "items", "examples", "instances", "questions", "rows")
 """Names under which exports have their items beside other lists."""
 _NESTED = ("paragraphs", "qas", "qa_pairs")
 """Names under which SQuAD and DROP have the questions of a text, and the texts of a page."""
-_PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}
+LARGEST_FILE, MOST_OBJECTS = 40_000_000, 1_000_000
+"""Bytes of a file of items, unpacked, and objects and lists of its JSON: a file may come from
+anybody, and a few megabytes of it unfold to gigabytes."""
+_PACKED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
 _REFUSED = {
     b"\x28\xb5\x2f\xfd": "is packed by Zstandard: unpack it first (zstd -d)",
     b"ARROW1": "is an Arrow file: save it as Parquet, CSV or JSON lines",
@@ -131,6 +138,11 @@ def _rows(path: Path, faults: list[InputError], wanted: Sequence[str] | None) ->
         read = _BINARY[kind](content, wanted)
     else:
         text = _text(content, path)
+        if kind in (".json", ".jsonl") and text.count("{") + text.count("[") > MOST_OBJECTS:
+            raise InputError(
+                f"holds more than {MOST_OBJECTS:,} objects and lists: give a part of its items",
+                path=path,
+            )
         if kind == ".json" or re.match(r"\s*\[\s*\{", text):
             read = _whole_json_rows(text, wanted)
         elif kind == ".jsonl":
@@ -150,9 +162,12 @@ def _rows(path: Path, faults: list[InputError], wanted: Sequence[str] | None) ->
 def _content(path: Path) -> bytes:
     """The bytes of a file, unpacked."""
     try:
-        content = path.read_bytes()
-        for begin, unpack in _PACKED.items():
-            content = unpack(content) if content.startswith(begin) else content
+        with path.open("rb") as file:
+            content = _bounded(file, path)
+        for begin, unpacking in _PACKED.items():
+            if content.startswith(begin):
+                with unpacking(io.BytesIO(content)) as file:
+                    content = _bounded(file, path)
     except FileNotFoundError:
         raise InputError("no such file of items", path=path) from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -160,6 +175,18 @@ def _content(path: Path) -> bytes:
     if path.suffix == ".gz" and content and path.stat().st_size == len(content):
         raise InputError("cannot be read: it is not packed by gzip, whatever its name", path=path)
     return content
+
+
+def _bounded(file: IO[bytes], path: Path) -> bytes:
+    content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise _too_large(path)
+    return content
+
+
+def _too_large(path: Path | None = None) -> InputError:
+    most = f"{LARGEST_FILE // 10**6} MB"
+    return InputError(f"holds more than {most} unpacked: give a part of its items", path=path)
 
 
 def _kind(path: Path, content: bytes) -> str:
@@ -420,7 +447,15 @@ def _parquet_rows(content: bytes, wanted: Sequence[str] | None) -> Iterator[_Rea
         yield None, f"is a Parquet file, which needs pyarrow: {_TABLES}; or save it as JSON lines"
         return
     try:
-        rows = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
+        rows, size = list[dict[str, Any]](), 0
+        for batch in pyarrow.parquet.ParquetFile(io.BytesIO(content)).iter_batches(64):
+            size += batch.nbytes
+            if size > LARGEST_FILE:
+                raise _too_large()
+            rows += batch.to_pylist()
+    except InputError as error:
+        yield None, str(error)
+        return
     except (pyarrow.ArrowException, OSError) as error:
         yield None, f"is no readable Parquet file: {error}"
         return
@@ -434,8 +469,15 @@ def _excel_rows(content: bytes, wanted: Sequence[str] | None) -> Iterator[_Read]
         yield None, f"is an Excel file, which needs openpyxl: {_TABLES}; or save it as CSV"
         return
     try:
+        if sum(part.file_size for part in zipfile.ZipFile(io.BytesIO(content)).infolist()) > (
+            LARGEST_FILE
+        ):
+            raise _too_large()
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         cells = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+    except InputError as error:
+        yield None, str(error)
+        return
     except Exception as error:  # noqa: BLE001  zip, XML and openpyxl's own: all say "not Excel"
         yield None, f"is no readable Excel file (.xlsx): {error}"
         return
