@@ -18,14 +18,13 @@ from tests.llm.test_litellm_samples import call, opened, tier
 from tests.loopback import Loopback
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.litellm import (
-    endpoint_of,
     litellm_library,
     litellm_price,
     provider_of,
     supported_params,
     taken_temperatures,
 )
-from tierwise.llm.models import open_model, resolve_tier
+from tierwise.llm.models import endpoint_of, open_model, resolve_tier
 from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Price
 

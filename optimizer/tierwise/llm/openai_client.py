@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from tierwise.llm.answers import LONGEST_ANSWER_BYTES, parse_body, too_long
 from tierwise.llm.base import Request
 from tierwise.llm.faults import Fault, brief
-from tierwise.llm.litellm import ProviderEndpoint, endpoint_of, litellm_library, provider_of
+from tierwise.llm.litellm import litellm_library, provider_of
+from tierwise.llm.models import ProviderEndpoint, endpoint_of
 from tierwise.schema import Tier
 
 if TYPE_CHECKING:

@@ -32,14 +32,12 @@ from tierwise.llm.limits import (
 from tierwise.llm.litellm import (
     LiteLLMSender,
     Sender,
-    check_key,
     check_params,
     check_tier,
     close_clients,
-    endpoint_of,
-    headers_of,
     supported_params,
 )
+from tierwise.llm.models import check_key, endpoint_of, headers_of
 from tierwise.llm.openai_client import OpenAIClient, speaks_openai
 from tierwise.schema import Tier
 
