@@ -69,7 +69,7 @@ def test_what_is_not_a_run_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a run directory"):
         RunDir.open(tmp_path)
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is no whole JSON"):
         RunDir.open(tmp_path)
 
 

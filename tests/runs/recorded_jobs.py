@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,14 @@ def whole(*prompts: str, samples: int = 4, items: int = 60, **more: Any) -> Line
     return [sample(*one, **more) for one in every]
 
 
-def tuned(folder: Path, lines: Lines, items: int = 60, **job: Any) -> TuneResult:
+def tuned(
+    folder: Path,
+    lines: Lines,
+    items: int = 60,
+    tier: Mapping[str, object] = MappingProxyType({}),
+    **job: Any,
+) -> TuneResult:
+    """Tune on ``lines``, a tier a model; ``tier``: more of each tier, such as ``metered``."""
     given = [{"id": f"i{i}", "inputs": {"q": f"{i} ?"}, "target": "1"} for i in range(items)]
     (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in given))
     (folder / "task.yaml").write_text(
@@ -42,7 +51,10 @@ def tuned(folder: Path, lines: Lines, items: int = 60, **job: Any) -> TuneResult
         )
     tiers = {
         name: TierSpec(
-            f"recorded/{name}", Price(n + 1.0, n + 1.0), recordings=str(folder / f"{name}.jsonl")
+            f"recorded/{name}",
+            Price(n + 1.0, n + 1.0),
+            recordings=str(folder / f"{name}.jsonl"),
+            **tier,  # type: ignore[arg-type]  # settings by name
         )
         for n, name in enumerate(names)
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.runs.test_tune import calls, samples
 from tests.search.scripted_job import OPENING, TINY, install, make_job, run
 from tierwise.cli import main
 from tierwise.pool import SamplePool
@@ -24,16 +25,6 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     install(monkeypatch)
     monkeypatch.setattr(calibrating, "open_model", OPENING.open_model)
     return make_job(tmp_path / "job")
-
-
-def samples(out: Path) -> int:
-    with SamplePool.open(out / "pool.sqlite", read_only=True) as pool:
-        return pool.counts("samples")
-
-
-def calls(out: Path) -> int:
-    with SamplePool.open(out / "pool.sqlite", read_only=True) as pool:
-        return pool.spent(RunDir.open(out).run).calls
 
 
 def test_nothing_of_a_calibration_is_wasted(job: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Recorded tiers in a job."""
+"""Recorded tiers in a job: the same items in every recording, and samples that are metered."""
 
 from __future__ import annotations
 
@@ -8,116 +8,65 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.runs.recorded_jobs import sample, tuned, whole
 from tierwise.errors import InputError
 from tierwise.runs.artifacts import read_run
 from tierwise.runs.prepare import prepare
-from tierwise.runs.tune import replay, tune
+from tierwise.runs.tune import replay
 from tierwise.schema import Budget, Job, Price, TierSpec
 
 
-def recording(path: Path, model: str, target: str) -> str:
-    items = [{"id": str(i), "inputs": {"q": f"{i}?"}, "target": target} for i in range(40)]
-    samples = [
-        {
-            "item_id": str(i),
-            "model": model,
-            "prompt_id": "p",
-            "mode": "direct",
-            "temperature": 0.0,
-            "sample": 0,
-            "text": "1",
-            "prompt_tokens": 3,
-            "completion_tokens": 1,
-        }
-        for i in range(40)
-    ]
-    path.write_text("\n".join(map(json.dumps, [*items, *samples])))
+def write_lines(path: Path, rows: list[dict[str, object]]) -> str:
+    path.write_text("\n".join(map(json.dumps, rows)))
     return str(path)
 
 
+def recording(path: Path, model: str, target: str) -> str:
+    ids = [f"i{i}" for i in range(40)]
+    items = [{"id": i, "inputs": {"q": f"{i}?"}, "target": target} for i in ids]
+    return write_lines(path, [*items, *(sample(i, "a", 0, model=model) for i in ids)])
+
+
 def test_recordings_that_disagree_on_an_item_are_refused(tmp_path: Path) -> None:
-    files = [recording(tmp_path / f"{m}.jsonl", m, t) for m, t in (("a", "1"), ("b", "2"))]
-    (tmp_path / "items.jsonl").write_text(
-        "\n".join(
-            json.dumps({"id": str(i), "inputs": {"q": f"{i}?"}, "target": "1"}) for i in range(40)
-        )
-    )
+    files = {m: recording(tmp_path / f"{m}.jsonl", m, t) for m, t in (("a", "1"), ("b", "2"))}
+    items = [{"id": f"i{i}", "inputs": {"q": f"i{i}?"}, "target": "1"} for i in range(40)]
+    write_lines(tmp_path / "items.jsonl", items)
     (tmp_path / "task.yaml").write_text("name: t\ninputs: [q]\nitems: items.jsonl\n")
     tiers = {
         name: TierSpec(f"recorded/{name}", Price(1.0, 1.0), recordings=file)
-        for name, file in zip("ab", files, strict=True)
+        for name, file in files.items()
     }
     job = Job(task=str(tmp_path / "task.yaml"), tiers=tiers)
-    with pytest.raises(InputError, match="disagree on item '0'"):
+    with pytest.raises(InputError, match="disagree on item 'i0'"):
         prepare(job)
     recording(tmp_path / "b.jsonl", "b", "1")  # mended: the file is read anew
     assert set(prepare(job).tiers) == {"a", "b"}
-
-
-def metered_job(folder: Path, calls: int, *, takes_n: bool = False) -> Job:
-    """A tier of three prompts, the third the best, with six samples an item of each."""
-    rng = np.random.default_rng(5)
-    items = [{"id": f"q{i}", "inputs": {"q": f"{i}?"}, "target": "1"} for i in range(200)]
-    samples = [
-        {
-            "item_id": item["id"],
-            "model": "m",
-            "prompt_id": prompt,
-            "mode": "direct",
-            "temperature": 0.8,
-            "sample": d,
-            "text": "1" if rng.random() < p else f"{rng.integers(2, 40)}",
-            "prompt_tokens": 30,
-            "completion_tokens": 10,
-        }
-        for item in items
-        for prompt, p in (("plain", 0.4), ("worse", 0.3), ("better", 0.7))
-        for d in range(6)
-    ]
-    folder.mkdir(exist_ok=True)
-    (folder / "rec.jsonl").write_text("\n".join(map(json.dumps, [*items, *samples])))
-    (folder / "items.jsonl").write_text("\n".join(map(json.dumps, items)))
-    (folder / "task.yaml").write_text("name: t\ninputs: [q]\nitems: items.jsonl\n")
-    spec = TierSpec(
-        "recorded/m",
-        Price(1.0, 1.0),
-        recordings=str(folder / "rec.jsonl"),
-        metered=True,
-        takes_n=takes_n,
-    )
-    return Job(
-        task=str(folder / "task.yaml"),
-        space="quick",
-        tiers={"t": spec},
-        budget=Budget(calls=calls),
-        trials=30,
-    )
 
 
 @pytest.mark.parametrize("takes_n", [False, True])
 def test_metered_samples_count_against_the_budget_as_if_they_were_bought(
     tmp_path: Path, takes_n: bool
 ) -> None:
-    result = tune(metered_job(tmp_path / "job", 3000, takes_n=takes_n), tmp_path / "run")
-    tier = result.summary.tiers["t"]
-    assert 0 < tier.spending.calls <= 3000
-    planned = read_run(tmp_path / "run").plan["t"]
-    assert next(iter(planned.stages)) == "screen"
-    assert list(planned.stages)[-1] == "test"
+    lines = whole("a", "c", "b", samples=6, items=120, prompt_tokens=30, completion_tokens=10)
+    tier = {"metered": True, "takes_n": takes_n}
+    result = tuned(tmp_path, lines, items=120, tier=tier, space="quick", budget=Budget(calls=1800))
+    spent, found = result.summary.tiers["m"].spending, result.found["m"]
+    assert 0 < spent.calls <= 1800
+    planned = read_run(tmp_path / "out").plan["m"]
+    assert [*planned.stages][:: len(planned.stages) - 1] == ["screen", "test"]
     assert planned.fault == ""
-    assert tier.spending.calls <= planned.worst.calls <= 3000
-    assert tier.spending.usd == pytest.approx(tier.spending.tokens * 1e-6)
-    found = result.found["t"]
-    assert {v.prompt for v in found.points["balanced"].policy.variants} == {"better"}
+    assert spent.calls <= planned.worst.calls <= 1800
+    assert spent.usd == pytest.approx(spent.tokens * 1e-6)
+    assert {v.prompt for v in found.points["balanced"].policy.variants} == {"b"}
     bought = sum(
         int(np.count_nonzero(~np.isnan(rows.score)))
         for table in (found.study_table, found.held_out.table)
         for rows in table.variants.values()
     )
-    assert bought <= tier.spending.tokens / 15, "10 of its own, and a sixth of a prompt of 30"
-    before = (tmp_path / "run" / "summary.json").read_bytes()
-    replay(tmp_path / "run")
-    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+    assert bought <= spent.tokens / 15, "10 of its own, and a sixth of a prompt of 30"
+    before = (tmp_path / "out" / "summary.json").read_bytes()
+    replay(tmp_path / "out")
+    assert (tmp_path / "out" / "summary.json").read_bytes() == before
 
 
 def test_a_tier_without_recordings_is_not_metered() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import shutil
 import uuid
@@ -26,7 +25,7 @@ from tierwise.pool.owner import Owner
 from tierwise.schema import Budget, Job, dump_job, load_job
 from tierwise.schema.files import write_whole, writing
 from tierwise.schema.job import MAX_OUTAGE_S
-from tierwise.schema.result import CutShort, Studied, from_json, to_json
+from tierwise.schema.result import CutShort, RunMark, Studied, from_json, to_json
 
 RUN = "run.json"
 STUDIED = "studied.json"
@@ -106,14 +105,11 @@ class RunDir:
             InputError: it is not one.
         """
         try:
-            known = json.loads((path / RUN).read_text(encoding="utf-8"))
-            return cls(path, known["run"], known["created"], known.get("addresses", {}))
+            return cls(path, **vars(from_json(path / RUN, RunMark)))
         except FileNotFoundError:
             raise InputError(
                 f"{path} is not a run directory (no {RUN}): `tierwise tune --out {path}` makes one"
             ) from None
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path / RUN} cannot be read: {error}") from None
 
     @classmethod
     def of(cls, path: Path, job: Job) -> RunDir | None:
@@ -207,8 +203,7 @@ class RunDir:
         begun = cls(path, uuid.uuid4().hex[:12], created, dict(addresses))
         path.mkdir(parents=True, exist_ok=True)
         begun.write("job.yaml", dump_job(job))
-        known = {"run": begun.run, "created": begun.created, "addresses": begun.addresses}
-        begun.write(RUN, json.dumps(known))
+        begun.write_json(RUN, RunMark(begun.run, begun.created, begun.addresses))
         return begun
 
     def file(self, name: str) -> Path:

@@ -847,6 +847,15 @@ class CutPurchase(Strict):
 
 
 @dataclass(frozen=True)
+class RunMark(Strict):
+    """`run.json`: names a run in the pool, says when it began, and where tiers' calls were sent."""
+
+    run: str
+    created: str
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CutShort(Strict):
     """`cut_short.json`: the purchases of each tier's search that were cut short."""
 
