@@ -388,11 +388,13 @@ def _with_items(
 
 def _map_columns(draft: Path, inputs: Sequence[str], target: str) -> None:
     """Fields named after the columns, in the task as in its prompts."""
+    from tierwise.runs.imports.form import input_name
+
     fields: dict[str, str] = {}
     for column in inputs:
-        name, n = _identifier(column), 2
+        name, n = input_name(column), 2
         while name in fields:  # names in other scripts all become "input"
-            name, n = f"{_identifier(column)}_{n}", n + 1
+            name, n = f"{input_name(column)}_{n}", n + 1
         fields[name] = column
     pairs = ", ".join(
         f"{field}: {json.dumps(column, ensure_ascii=False)}" for field, column in fields.items()
@@ -407,11 +409,6 @@ def _map_columns(draft: Path, inputs: Sequence[str], target: str) -> None:
     if len(shown) > 1:
         shown = [f"{field}: {shown[i]}" for i, field in enumerate(fields)]
     _rewrite(draft / "prompts.yaml", r"\{\{ question \}\}", "\n    ".join(shown))
-
-
-def _identifier(column: str) -> str:
-    plain = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_").lower() or "input"
-    return f"_{plain}" if plain[0].isdigit() else plain
 
 
 def _rewrite(path: Path, pattern: str, instead: str) -> None:

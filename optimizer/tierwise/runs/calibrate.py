@@ -27,7 +27,6 @@ ITEMS = 20
 say whether prompts differ beyond noise at all (arXiv 2604.08801)."""
 
 CONCURRENCY = 16.0
-MINUTE_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tierwise.errors import InputError
-from tierwise.runs.imports.form import json_rows
+from tierwise.runs.imports.form import input_name, json_rows, text_or_json
 from tierwise.schema.yaml_io import read
 from tierwise.tasks.conversation import is_messages
 
@@ -69,21 +69,13 @@ def read_items(kind: str, path: Path) -> ItemSet:
     return found
 
 
-def _field(name: str) -> str:
-    """A name that prompts may use."""
-    plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "input"
-    return f"_{plain}" if plain[0].isdigit() else plain
-
-
 def _value(value: Any) -> Any:
     """An input as text; messages stay a list, other lists and objects become JSON."""
     if value is None or isinstance(value, str):
         return value
     if is_messages(value):
         return value
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
-    return json.dumps(value, ensure_ascii=False)
+    return text_or_json(value)
 
 
 def _inputs(value: Any) -> dict[str, Any]:
@@ -94,7 +86,7 @@ def _inputs(value: Any) -> dict[str, Any]:
         except ValueError:
             return {"input": value}
     if isinstance(value, dict):
-        return {_field(name): _value(each) for name, each in value.items() if each is not None}
+        return {input_name(name): _value(each) for name, each in value.items() if each is not None}
     if value is None:
         return {}
     messages = _value(value)
@@ -114,7 +106,7 @@ def _target(value: Any) -> str | None:
         value = value["content"]
     if value is None:
         return None
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text_or_json(value)
 
 
 def _flat_rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -187,7 +179,7 @@ def _hugging_face(path: Path) -> ItemSet:
     rows = []
     for row in found:
         value = labels[row[target]] if labels else _target(row[target])
-        inputs = {_field(name): _value(each) for name, each in row.items() if name != target}
+        inputs = {input_name(name): _value(each) for name, each in row.items() if name != target}
         rows.append({**inputs, TARGET: value})
     notes.append(f"{target!r} is taken for the right answer")
     return ItemSet(rows, notes=notes)
@@ -222,7 +214,7 @@ def _promptfoo_config(path: Path) -> ItemSet:
             kinds[str(name)] += name != kind
         if target is not None and kind is not None:
             found.metric = found.metric or _ASSERTED[kind]
-        inputs = {_field(str(name)): _value(each) for name, each in values.items()}
+        inputs = {input_name(str(name)): _value(each) for name, each in values.items()}
         found.rows.append({**inputs, TARGET: target})
     for kind, n in kinds.items():
         if n:
@@ -283,7 +275,7 @@ def _prompts(prompts: Any, path: Path, notes: list[str]) -> Iterator[str | list[
                 notes.append(f"prompt {file.name!r} cannot be read and is left out")
                 continue
         renamed = re.sub(
-            r"\{\{\s*([\w.]+)\s*\}\}", lambda match: f"{{{{ {_field(match[1])} }}}}", text
+            r"\{\{\s*([\w.]+)\s*\}\}", lambda match: f"{{{{ {input_name(match[1])} }}}}", text
         )
         if re.search(r"\{%|\{\{(?!\s*\w+\s*\}\})", renamed):
             notes.append(f"prompt {text[:40]!r} uses Nunjucks code and is left out")

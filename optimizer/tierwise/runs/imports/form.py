@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,6 +140,22 @@ def json_rows(path: Path) -> Iterator[tuple[int, Any]]:
         yield from enumerate(data if isinstance(data, list) else [data], start=1)
     else:
         yield from json_lines(path)
+
+
+def placeholder_name(label: str, otherwise: str = "input") -> str:
+    """``label`` in letters, digits and underscores, as placeholders of prompts have them."""
+    return re.sub(r"\W+", "_", label, flags=re.ASCII).strip("_") or otherwise
+
+
+def input_name(label: str) -> str:
+    """``placeholder_name`` in lower case; no digit comes first."""
+    plain = placeholder_name(label).lower()
+    return f"_{plain}" if plain[0].isdigit() else plain
+
+
+def text_or_json(value: Any) -> str:
+    """A text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def or_default(value: _T | None, default: _T) -> _T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,9 @@ from tierwise.runs.imports.form import (
     json_rows,
     listed,
     or_default,
+    placeholder_name,
     read_log_as,
+    text_or_json,
 )
 from tierwise.tasks import AnswerSpec
 
@@ -122,9 +123,7 @@ def _harness_inputs(row: _HarnessRow) -> dict[str, str]:
     """The document's fields but its target, by names that prompts may use."""
     target = as_text(row.target)
     texts = {
-        re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "field": as_text(
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        )
+        placeholder_name(name, "field"): text_or_json(value)
         for name, value in row.doc.items()
         if value is not None
     }

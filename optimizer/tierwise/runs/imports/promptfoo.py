@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,9 @@ from tierwise.runs.imports.form import (
     in_range,
     json_of,
     json_rows,
+    placeholder_name,
     read_log_as,
+    text_or_json,
 )
 
 
@@ -101,12 +101,7 @@ def read_promptfoo(files: Sequence[Path], options: LogOptions) -> ReadLog:
 
 
 def _promptfoo_inputs(row: _PromptfooRow) -> dict[str, str]:
-    return {
-        re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "input": (
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        )
-        for name, value in row.vars.items()
-    }
+    return {placeholder_name(name): text_or_json(value) for name, value in row.vars.items()}
 
 
 def _promptfoo_target(row: _PromptfooRow) -> str:
