@@ -169,9 +169,8 @@ def remarks(plan: Plan) -> list[str]:
     if any(stage.lookups for tier in plan.tiers.values() for stage in tier.stages):
         said.append(
             "Samples are those of chains to their last round, look-ups one for each query of "
-            "these; "
-            "three in ten are expected, since chains end, and a query is looked up once. Their "
-            "price is in the dollars"
+            "these; three in ten are expected, since chains end, and a query is looked up once. "
+            "Their price is in the dollars"
         )
     last = "At worst every answer fills its cap and every byte of a prompt is a token. "
     if not all(t.bought or t.recorded for t in plan.tiers.values()):

@@ -89,8 +89,7 @@ def tier_of_spec(name: str, spec: TierSpec) -> Tier:
             for parameter in parameters.keys() & set(STRUCTURED):
                 raise InputError(
                     f"mode {mode!r} of tier {tier.name!r} sends {parameter}, which {tier.model} "
-                    "does "
-                    "not take: only a provider's model can be held to a form of answers"
+                    "does not take: only a provider's model can be held to a form of answers"
                 )
     return tier
 

@@ -524,8 +524,7 @@ def _check_trajectories(
         if other != variant:
             raise InputError(
                 f"{variant.label} and {other.label}: the same variant with two numbers of "
-                "passages; give "
-                "each a prompt_id of its own",
+                "passages; give each a prompt_id of its own",
                 path=path,
             )
 

@@ -480,8 +480,7 @@ class Buyer:
         if variant.owner == JUDGES and JUDGES not in self.supplies:
             raise InputError(
                 "judged_best_of_n asks a judge, and the task names none: give it the key judge, "
-                "such "
-                "as judge: {model: openai/gpt-4o-mini, rubric: …}"
+                "such as judge: {model: openai/gpt-4o-mini, rubric: …}"
             )
         return self.supplies[variant.owner]
 

@@ -306,8 +306,7 @@ def _locked(path: Path) -> int:
                 who = f"process {owner.pid} on {owner.host}, since {since}"
             raise InputError(
                 f"{path} is in use by {who}: wait for it, stop it, or give --out for another "
-                "folder "
-                f"(if it is surely gone, delete {lock})"
+                f"folder (if it is surely gone, delete {lock})"
             )
         if _is_at(fd, lock):
             return fd

@@ -366,9 +366,8 @@ class OpenMark:
             self._file.close()
             raise InputError(
                 f"the last run on this pool did not end cleanly, and {log.name}, which held its "
-                f"last answers, is gone: put it back, or `tierwise pool salvage {path}` goes "
-                "on without "
-                "them, and the next run buys them again",
+                f"last answers, is gone: put it back, or `tierwise pool salvage {path}` goes on "
+                "without them, and the next run buys them again",
                 path=path,
             )
         self._file.truncate(0)

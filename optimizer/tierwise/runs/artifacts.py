@@ -12,7 +12,7 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -165,8 +165,6 @@ def _write_policies(run: RunDir, prepared: Prepared, results: RunResults) -> dic
             distrusted = judge is not None and judge.faults
             verdict = GateVerdict(gate, "require" if distrusted else mode, bool(tested))
             file = policy_file(found, point, verdict, prepared, results)
-            shown = (f"{said[:1].upper()}{said[1:]}." for said in results.remarks.get(name, ()))
-            file = replace(file, notes=(*file.notes, *shown))
             if point == found.chosen:
                 run.write(f"policies/{name}.yaml", file.dumps())
                 policies[name] = file
@@ -208,39 +206,6 @@ def policy_file(
     if not verdict.exports_chosen:
         judged = found.held_out.evaluations if split == "test" else found.held_out.validated
         got = judged[chosen]
-    notes: list[str] = []
-    if not verdict.passed and not (judge is not None and judge.faults):
-        what = "This policy" if verdict.exports_chosen else described(choice.policy)
-        what_for = (
-            "It is exported as the job asks (gate: advise)."
-            if verdict.exports_chosen
-            else "This is the baseline."
-        )
-        notes.append(
-            f"The gate was {verdict.name}: {what} was not shown to be better than the baseline, or "
-            f"as good and cheaper. {what_for}"
-        )
-    notes += found.remarks
-    if judge is not None:
-        notes += [f"{text[:1].upper()}{text[1:]}." for text in remarks_on_judge(judge)]
-    if not found.compute_gate.open:
-        notes.append(
-            f"The compute gate is closed: on {found.compute_gate.items} items no strategy was "
-            "worth "
-            "more than one sample, its cost counted, so one sample is all that "
-            + ("it spends itself." if q.targets else "is spent.")
-        )
-    items = len(got.score)
-    if items < SMALL_SAMPLE:
-        notes.append(f"A small sample: {items} held-out items, so all intervals are wide.")
-    recorded = kind_of(q.tier.model) == RECORDED
-    if recorded:
-        notes.append("Tuned on recorded answers: the prompts' exact bytes are not known.")
-    if q.tier.price.simulated:
-        notes.append(
-            "Dollars and seconds are simulated: computed from parameter and token counts, "
-            "not billed."
-        )
     compute_gate = dict(vars(ablation.compute_gate(found.compute_gate)))
     weights = fingerprint_of(q.tier.model)
     return PolicyFile(
@@ -284,13 +249,52 @@ def policy_file(
             prices_as_of=q.tier.price.as_of,
             weights_sha256={q.tier.model: weights} if weights else {},
         ),
-        deployable=not recorded,
-        notes=tuple(notes),
+        deployable=kind_of(q.tier.model) != RECORDED,
+        notes=tuple(_notes(found, choice.policy, verdict, len(got.score), results)),
         retriever=loaded.retriever.spec
         if loaded.retriever and _asks_for(chosen, "query")
         else None,
         judge=prepared.verifier if _asks_for(chosen, JUDGED_TURN) else None,
     )
+
+
+def _notes(
+    found: TierResult, chosen: Policy, verdict: GateVerdict, items: int, results: RunResults
+) -> Iterator[str]:
+    """What whoever reads the file must know of it, in sentences."""
+    q, gate = found.problem, found.compute_gate
+    judge = results.judges.get(q.tier.name)
+    if not verdict.passed and not (judge is not None and judge.faults):
+        what, what_for = described(chosen), "This is the baseline."
+        if verdict.exports_chosen:
+            what, what_for = "This policy", "It is exported as the job asks (gate: advise)."
+        yield (
+            f"The gate was {verdict.name}: {what} was not shown to be better than the baseline, or "
+            f"as good and cheaper. {what_for}"
+        )
+    yield from found.remarks
+    if judge is not None:
+        yield from map(_sentence, remarks_on_judge(judge))
+    if not gate.open:
+        yield (
+            f"The compute gate is closed: on {gate.items} items no strategy was worth more than "
+            "one sample, its cost counted, so one sample is all that "
+            + ("it spends itself." if q.targets else "is spent.")
+        )
+    if items < SMALL_SAMPLE:
+        yield f"A small sample: {items} held-out items, so all intervals are wide."
+    if kind_of(q.tier.model) == RECORDED:
+        yield "Tuned on recorded answers: the prompts' exact bytes are not known."
+    if q.tier.price.simulated:
+        yield (
+            "Dollars and seconds are simulated: computed from parameter and token counts, "
+            "not billed."
+        )
+    yield from map(_sentence, results.remarks.get(q.tier.name, ()))
+
+
+def _sentence(remark: str) -> str:
+    return f"{remark[:1].upper()}{remark[1:]}."
 
 
 def _with_used_turns(

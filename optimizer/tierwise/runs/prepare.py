@@ -104,45 +104,16 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     if rendered and not loaded.prompts:
         raise InputError(f"task {loaded.task.name!r} has no prompts")
     loaded = replace(loaded, task=_without_idle_train(loaded.task, job, space))
-    for split in SPLITS[1:]:
-        if not loaded.task.splits[split]:
-            raise InputError(
-                f"task {loaded.task.name!r} has no item in split {split!r}: a study needs some in "
-                "validation and test"
-            )
-    if loaded.task.metric == RECORDED_METRIC and rendered:
-        raise InputError(
-            f"the metric of task {loaded.task.name!r} is 'recorded', the score that a recording "
-            "carries: it cannot score the new answers of a tier that is not recorded/MODEL"
-        )
+    _check_task(loaded.task, rendered=rendered)
     tiers = {name: tier_of_spec(name, spec) for name, spec in job.tiers.items()}
-    for name in tiers:
-        for other in job.escalation_targets(name):
-            if (kind_of(tiers[name].model) == RECORDED) != (
-                kind_of(tiers[other].model) == RECORDED
-            ):
-                raise InputError(
-                    f"escalate_to: tiers {name!r} and {other!r} are a recorded one and one that is "
-                    "not; a request can escalate only between two of a kind"
-                )
-    same_items(
-        [
-            Recording.load(spec.recordings or "", spec.model)
-            for spec in job.tiers.values()
-            if kind_of(spec.model) == RECORDED
-        ]
-    )
-    if job.proposals is not None and not rendered:
+    _check_tiers(job, tiers)
+    if rendered:
+        _check_signals(loaded, space)
+    elif job.proposals is not None:
         raise InputError(
             "proposals: a recording holds no answers to prompts that are yet to be written; leave "
             "the key out, or name a tier that is not recorded/MODEL"
         )
-    for kind, turn in asking(space.signals).items() if rendered else ():
-        if all(prompt.turn != turn for prompt in loaded.asking):
-            raise InputError(
-                f"the signal {kind} asks the model about the task, and no prompt says how: give "
-                f"one the turn {turn!r}, or leave the signal out of the space {space.name!r}"
-            )
     baseline = _baseline(job, loaded) if rendered else None
     if loaded.retriever is None:
         space = without_search(space)
@@ -152,17 +123,57 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     judge_tier = None if loaded.judge is None else _judge_tier(loaded.judge.spec, job)
     remarks = (left_out,) if left_out else ()
     prepared = Prepared(job, loaded, space, tiers, baseline, judge_tier, remarks=remarks)
-    if loaded.verifier is None:
-        if not rendered or not _asks_a_judge(space):
-            return prepared
+    if loaded.verifier is not None:
+        tier = judge_as_tier(loaded.verifier.model)
+        verifier = JudgeVerifier.of(loaded.verifier, tier)
+        return replace(prepared, verifier=verifier, verifier_tier=tier)
+    if rendered and _asks_a_judge(space):
         raise InputError(
             f"the space {space.name!r} has judged_best_of_n, which asks a judge, and the task "
-            "names "
-            "none: give it the key judge, such as judge: {model: openai/gpt-4o-mini, rubric: …}"
+            "names none: give it the key judge, such as judge: {model: openai/gpt-4o-mini, "
+            "rubric: …}"
         )
-    tier = judge_as_tier(loaded.verifier.model)
-    verifier = JudgeVerifier.of(loaded.verifier, tier)
-    return replace(prepared, verifier=verifier, verifier_tier=tier)
+    return prepared
+
+
+def _check_task(task: Task, *, rendered: bool) -> None:
+    """Raise InputError where a split is empty, or nothing can score what tiers would answer."""
+    for split in SPLITS[1:]:
+        if not task.splits[split]:
+            raise InputError(
+                f"task {task.name!r} has no item in split {split!r}: a study needs some in "
+                "validation and test"
+            )
+    if task.metric == RECORDED_METRIC and rendered:
+        raise InputError(
+            f"the metric of task {task.name!r} is 'recorded', the score that a recording carries: "
+            "it cannot score the new answers of a tier that is not recorded/MODEL"
+        )
+
+
+def _check_tiers(job: Job, tiers: Mapping[str, Tier]) -> None:
+    """Raise InputError where a recorded tier meets a live one, or recordings disagree on an
+    item."""
+    for name in tiers:
+        for other in job.escalation_targets(name):
+            recorded = [kind_of(tiers[tier].model) == RECORDED for tier in (name, other)]
+            if recorded[0] != recorded[1]:
+                raise InputError(
+                    f"escalate_to: tiers {name!r} and {other!r} are a recorded one and one that is "
+                    "not; a request can escalate only between two of a kind"
+                )
+    specs = [spec for spec in job.tiers.values() if kind_of(spec.model) == RECORDED]
+    same_items([Recording.load(spec.recordings or "", spec.model) for spec in specs])
+
+
+def _check_signals(loaded: LoadedTask, space: SearchSpace) -> None:
+    """Raise InputError where a signal asks the model, and no prompt says how."""
+    for kind, turn in asking(space.signals).items():
+        if all(prompt.turn != turn for prompt in loaded.asking):
+            raise InputError(
+                f"the signal {kind} asks the model about the task, and no prompt says how: give "
+                f"one the turn {turn!r}, or leave the signal out of the space {space.name!r}"
+            )
 
 
 def _asks_a_judge(space: SearchSpace) -> bool:

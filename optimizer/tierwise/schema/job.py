@@ -335,8 +335,7 @@ def escalation_faults(escalate_to: Sequence[str], tiers: Sequence[str]) -> Itera
         elif name == tiers[0]:
             yield InputError(
                 f"escalate_to: no tier stands before {name!r}, so none can escalate to it; list "
-                "the "
-                "tiers of a job from the weakest to the strongest",
+                "the tiers of a job from the weakest to the strongest",
                 loc=loc,
             )
 

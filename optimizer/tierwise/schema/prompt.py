@@ -324,8 +324,7 @@ def undefined_fields(prompt: PromptTemplate, inputs: Sequence[str]) -> Iterator[
                 hint = unknown_name("input", name, (*inputs, *more)).message
                 message = (
                     f"prompt {prompt.id!r} uses {{{{ {name} }}}}: {hint}; to show it as it is, "
-                    "write "
-                    f"\\{{{{ {name} }}}}"
+                    f"write \\{{{{ {name} }}}}"
                 )
                 yield InputError(message, loc=loc)
 

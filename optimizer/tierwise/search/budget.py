@@ -317,8 +317,7 @@ def checked(plan: HalvingPlan, tier: str) -> HalvingPlan:
     raise BudgetError(
         f"the budget is too small for tier {tier!r}: to hold the baseline against one other prompt "
         f"on {min(LEAST_ITEMS, plan.size.study_items)} items and to test the better one needs "
-        "about "
-        f"{' and '.join(needs)}"
+        f"about {' and '.join(needs)}"
     )
 
 

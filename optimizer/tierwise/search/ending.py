@@ -119,8 +119,7 @@ def search_end(
     named = [name for name in ("usd", "calls", "tokens") if getattr(left, name) is not None]
     said = (
         f"The budget ended ({', '.join(named) or 'its limit'}): what is left buys nothing that "
-        "would "
-        f"be used beside the held-out test; more samples may add {points} points."
+        f"would be used beside the held-out test; more samples may add {points} points."
     )
     return SearchEnd("no_affordable_call", gain, said)
 

@@ -523,8 +523,7 @@ def out_of_reach(choice: PointChoice, wanted: str | Mapping[str, float]) -> str:
     if name == "max_usd_per_item" and got.mean_usd > value:
         return (
             f"max_usd_per_item ${value:g} is out of reach: the cheapest policy that was found "
-            "costs "
-            f"${got.mean_usd:.3g} an item on validation items"
+            f"costs ${got.mean_usd:.3g} an item on validation items"
         )
     if name == "min_score" and got.mean_score < value:
         return (

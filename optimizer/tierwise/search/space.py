@@ -102,9 +102,8 @@ def without_votes(space: SearchSpace, *, judged: bool = False) -> tuple[SearchSp
     )
     offered = (
         "best_of_n with a verifier of the task, judged_best_of_n and universal_self_consistency "
-        "choose "
-        "among such texts; an answer form that folds equal answers (docs/answers.md) makes votes "
-        "count"
+        "choose among such texts; an answer form that folds equal answers (docs/answers.md) makes "
+        "votes count"
     )
     strategies = {kind: dims for kind, dims in space.strategies.items() if kind not in out}
     if judged:

@@ -110,7 +110,6 @@ def linear_regex(pattern: str, where: str, loc: Loc = ()) -> Any:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
         raise InputError(
             f"{where} {pattern!r} is not a regular expression that runs in linear time (RE2 "
-            "syntax: "
-            f"no look-around, no back-references): {reason}",
+            f"syntax: no look-around, no back-references): {reason}",
             loc=loc,
         ) from None

@@ -189,8 +189,7 @@ def ballot_fault(
         return None
     return InputError(
         f"votes field by field may elect an object that no sample is, and the metric {metric!r} "
-        "has "
-        "scores of samples alone: set answer.vote: whole, or a metric that scores any answer",
+        "has scores of samples alone: set answer.vote: whole, or a metric that scores any answer",
         loc=("answer",),
     )
 
