@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from tierwise.schema import Message, PromptTemplate, Tier, Variant, substitute
+from tierwise.schema import Message, Price, PromptTemplate, SampleBill, Tier, Variant, substitute
 from tierwise.schema.prompt import PASSAGES
 from tierwise.schema.turns import SELECTING, numbered
 
@@ -173,6 +173,17 @@ class Completion:
     def finished(self) -> bool:
         """Whether the model came to its end: what was cut is paid for, and answers nothing."""
         return self.finish_reason not in UNFINISHED
+
+    def bill(self, call: object, price: Price, *, takes_n: bool = True) -> SampleBill:
+        """What it costs at ``price``; ``call`` names the call that it came with."""
+        return SampleBill(
+            call,
+            price.prompt_usd(self.prompt_tokens, self.cached_tokens),
+            price.completion_usd(
+                self.completion_tokens, self.reasoning_tokens, prompt_tokens=self.prompt_tokens
+            ),
+            takes_n,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Request, base_seed
 from tierwise.pool.reading import PoolReader
 from tierwise.pool.store import Answered
-from tierwise.schema import SampleBill, Tier, Usage, price
+from tierwise.schema import Tier, Usage, price
 from tierwise.schema.tier import CAP_NAMES
 
 TOKENS_PER_MESSAGE = 8
@@ -150,18 +150,7 @@ def bill(answered: Sequence[Answered], tier: Tier) -> Usage:
     done = [[r for r in results if isinstance(r, Completion)] for _, results in answered]
     first = [own[0] for own in done if own]
     every = [r for own in done for r in own]
-    bills = [
-        SampleBill(
-            i,
-            tier.price.prompt_usd(r.prompt_tokens, r.cached_tokens),
-            tier.price.completion_usd(
-                r.completion_tokens, r.reasoning_tokens, prompt_tokens=r.prompt_tokens
-            ),
-            takes_n=True,
-        )
-        for i, own in enumerate(done)
-        for r in own
-    ]
+    bills = [r.bill(i, tier.price) for i, own in enumerate(done) for r in own]
     return Usage(
         calls=len(answered),
         samples=len(every),

@@ -132,13 +132,8 @@ class TierEngine:
         with self._lock:
             self.calls += 1
             if isinstance(result, Completion):
-                price = self.tier.price
-                self.usd += price.prompt_usd(result.prompt_tokens, result.cached_tokens)
-                self.usd += price.completion_usd(
-                    result.completion_tokens,
-                    result.reasoning_tokens,
-                    prompt_tokens=result.prompt_tokens,
-                )
+                bill = result.bill(None, self.tier.price)
+                self.usd += bill.prompt_usd + bill.completion_usd
         if isinstance(result, Failure):
             # The model has retried what is worth it, so this is an error that DSPy does not retry.
             raise lm15.ProviderError(f"{result.error_class}: {result.message}", provider=PROVIDER)

@@ -22,16 +22,7 @@ from tierwise.llm import (
     base_seed,
 )
 from tierwise.retrieval import Lost, Retrieved, Retriever, look_up, news
-from tierwise.schema import (
-    ANSWER,
-    Passage,
-    RetrieverSpec,
-    Said,
-    SampleBill,
-    Tier,
-    Variant,
-    read_turn,
-)
+from tierwise.schema import ANSWER, Passage, RetrieverSpec, Said, Tier, Variant, read_turn
 from tierwise.schema.judge import JudgeVerifier, number_of
 from tierwise.schema.policy import JUDGES
 from tierwise.schema.turns import JUDGED_TURN, SELECTING
@@ -219,18 +210,11 @@ class LiveSamples:
         _, tier, _, turn = self._of(came.variant.root)
         if self.judge is not None and came.variant.owner == JUDGES:
             tier = self.judge.tier
-        completion_usd = tier.price.completion_usd(
-            result.completion_tokens, result.reasoning_tokens, prompt_tokens=result.prompt_tokens
-        )
-        retriever = self.retriever
-        if isinstance(found, Retrieved) and retriever is not None:
-            completion_usd += retriever.spec.usd_per_call
-        bill = SampleBill(
-            came.variant if parent is None else (came.variant, parent),
-            tier.price.prompt_usd(result.prompt_tokens, result.cached_tokens),
-            completion_usd,
-            tier.takes_n,
-        )
+        call = came.variant if parent is None else (came.variant, parent)
+        bill = result.bill(call, tier.price, takes_n=tier.takes_n)
+        if isinstance(found, Retrieved) and self.retriever is not None:
+            look_up_usd = self.retriever.spec.usd_per_call
+            bill = bill._replace(completion_usd=bill.completion_usd + look_up_usd)
         latency_s = result.latency_s + (found.latency_s if found else 0.0)
         if isinstance(found, Lost):
             return Sampled(Sample(None, failed=True, text=result.text), bill, latency_s)
