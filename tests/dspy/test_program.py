@@ -47,7 +47,7 @@ CALLS = 4000
 def optimizer(out: Path | None, **settings: Any) -> JointOptimizer:
     given = {
         "max_calls": CALLS,
-        "trials": 20,
+        "trials": 8,
         "search_size": LITTLE,
         "proposing": Proposing(most_prompts=3, demo_sets=()),
         **settings,

@@ -10,6 +10,7 @@ import re
 import resource
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,20 +20,10 @@ from hypothesis import strategies as st
 
 from tests.loopback import Fault, Loopback, Said
 from tests.serving.gateways import USER, VOTE, client, gateway, local_gateway
-from tests.serving.worlds import ANSWER, PROMPTS, policy_file
+from tests.serving.worlds import policy_file, voting
 from tierwise.llm.limits import Retry
 from tierwise.llm.provider import ProviderModel
-from tierwise.schema import (
-    Limits,
-    Policy,
-    PolicyFile,
-    Price,
-    Recipe,
-    StrategySpec,
-    TaskRef,
-    Tier,
-    Variant,
-)
+from tierwise.schema import Limits
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.gateway import Gateway
 
@@ -78,30 +69,9 @@ def test_one_call_in_five_fails_and_every_request_ends_well(
     loopback.speak = lambda messages, seed, body: Said("A: 7", finish_reason="stopp")
     # 64 calls at once are a second of LiteLLM's work, and ten on a machine with other things to do.
     timeout_s = 4.0 if direct or at_once < 64 else 16.0
-    tier = Tier(
-        "small",
-        "openai/tiny",
-        Price(1.0, 2.0),
-        {"direct": {"max_tokens": 9}},
-        limits={"concurrency": 64, "timeout_s": timeout_s},
-    )
-    policy = Policy(
-        (
-            Recipe(
-                (Variant("plain", "direct", 0.8),), StrategySpec.of("self_consistency", samples=3)
-            ),
-        ),
-        limits=Limits(timeout_s=40.0),
-    )
-    file = PolicyFile(
-        name="p",
-        tier=tier,
-        task=TaskRef("t", 1, "exact_match", ""),
-        inputs=("question",),
-        prompts=PROMPTS,
-        policy=policy,
-        answer=ANSWER,
-    )
+    file = voting()
+    file = replace(file, policy=replace(file.policy, limits=Limits(timeout_s=40.0)))
+    tier = replace(file.tier, limits={"concurrency": 64, "timeout_s": timeout_s})
     model = ProviderModel(tier, retry=retry, direct=direct)
     try:
         gate = local_gateway([file.save(tmp_path / "p.yaml")], lambda f: PolicyRuntime(f, model))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.search import scripted_job
-from tests.turns import recording as made
 from tests.turns import search_job, worlds
 from tests.turns import search_worlds as world
 from tests.turns.parity import assert_evaluated_as_replayed, assert_served_as_replayed
@@ -18,8 +19,9 @@ from tierwise.errors import InputError
 from tierwise.evaluation import Evaluator
 from tierwise.llm.recorded import RecordedModel, Recording, recorded_tier
 from tierwise.llm.scripted import ScriptedModel, answering
-from tierwise.pool import Account, Buyer, Library, SamplePool, Supply
-from tierwise.retrieval import open_for_task
+from tierwise.pool import Account, Buyer, Library, SamplePool, Supply, Trees
+from tierwise.pool.trees import rows_of
+from tierwise.retrieval import Retrieved, open_for_task
 from tierwise.runs import load_space
 from tierwise.runs.prepare import prepare
 from tierwise.runs.recorded_depth import check_queries, recorded_depth, recorded_space
@@ -39,6 +41,7 @@ from tierwise.schema import (
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.search.samples import samples_needed
 from tierwise.serving import PolicyRuntime
+from tierwise.tasks import Item
 
 PLAIN, STEPS = worlds.VARIANTS
 PRICE = worlds.TIER.price
@@ -58,6 +61,52 @@ POLICIES = {
 DEPTH = samples_needed(list(POLICIES.values()), 4)
 
 
+def lines_of(
+    buyer: Buyer, items: Sequence[Item], n_samples: Mapping[Variant, int], model: str = "agent"
+) -> list[dict[str, Any]]:
+    """Every item and every stored sample of ``n_samples``, with what its query brought."""
+    trees = Trees(
+        buyer.pool,
+        items,
+        buyer.task.answer,
+        buyer.request,
+        lambda variant: range(n_samples[variant]),
+        buyer.library,
+    )
+    lines: list[dict[str, Any]] = [
+        {"id": item.id, "inputs": dict(item.inputs), "target": item.target} for item in items
+    ]
+    for variant in n_samples:
+        told = trees.told(variant)
+        for (i, sample), row in rows_of(buyer.pool, trees.level(variant).requests):
+            line = {
+                "item_id": items[i].id,
+                "model": model,
+                "prompt_id": variant.prompt,
+                "mode": variant.mode,
+                "temperature": variant.temperature,
+                "sample": sample,
+                "text": row[0],
+                "prompt_tokens": row[1],
+                "completion_tokens": row[2],
+                "mean_logprob": row[4],
+                "latency_s": row[7],
+            }
+            if variant.path:
+                line["path"] = [turn.label for turn in variant.path]
+            known = told.get((i, sample))
+            if known is not None and isinstance(known.found, Retrieved):
+                line["query"], line["lookup_s"] = known.said.query, known.found.latency_s
+                line["passages"] = [{"id": p.id, "text": p.text} for p in known.found.passages]
+            lines.append(line)
+    return lines
+
+
+def written(path: Path, lines: Sequence[Mapping[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
     """Trajectories of the world, forced answers at every depth among them."""
@@ -65,7 +114,7 @@ def file(tmp_path_factory) -> Path:
     with worlds.opened(folder) as pool:
         buyer = world.buyer(pool, ScriptedModel(world.script), world.library())
         buyer.table(worlds.ITEMS, DEPTH, "test")
-        return made.write(folder / "agent.jsonl", made.lines_of(buyer, worlds.ITEMS, DEPTH))
+        return written(folder / "agent.jsonl", lines_of(buyer, worlds.ITEMS, DEPTH))
 
 
 def bought(tmp_path: Path, file: Path):
@@ -110,7 +159,7 @@ def test_a_chain_that_is_broken_off_counts_as_unanswered(tmp_path, file) -> None
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     deep = ["query:2", "query:2", "answer"]
     lost = next(i for i, row in enumerate(lines) if row.get("path") == deep)
-    part = made.write(tmp_path / "part.jsonl", lines[:lost] + lines[lost + 1 :])
+    part = written(tmp_path / "part.jsonl", lines[:lost] + lines[lost + 1 :])
     _, _, _, table = bought(tmp_path, part)
     assert table.n_items == len(worlds.ITEMS), "an item is not dropped by what one policy lacks"
     node = Variant(
@@ -132,7 +181,7 @@ def shrunk(file: Path) -> tuple[dict, tuple[str, ...]]:
 def test_rounds_without_the_answers_of_their_depth_are_left_out_and_said(tmp_path, file) -> None:
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     whole = [row for row in lines if len(row.get("path", [])) != 2 or row["path"][1] != "answer"]
-    strategies, said = shrunk(made.write(tmp_path / "part.jsonl", whole))
+    strategies, said = shrunk(written(tmp_path / "part.jsonl", whole))
     assert strategies["retrieval"]["rounds"] == (0,)
     assert "trajectories of up to 0 rounds count; round 1, or the answer" in said[0]
 
@@ -142,7 +191,7 @@ def test_a_space_shrinks_to_the_rounds_and_passages_that_are_recorded(file) -> N
     assert retrieval["rounds"] == (0, 1, 2, 3)
     assert (retrieval["passages"], retrieval["samples"]) == ((2,), (1, 3))
     plain = [json.loads(line) for line in file.read_text().splitlines() if "path" not in line]
-    bare = made.write(file.parent / "bare.jsonl", [r for r in plain if "path" not in r])
+    bare = written(file.parent / "bare.jsonl", [r for r in plain if "path" not in r])
     assert "retrieval" not in shrunk(bare)[0]
 
 
@@ -179,7 +228,7 @@ def no_turn(rows):
 def test_a_fault_of_a_recording_is_named(tmp_path, file, broken, says) -> None:
     rows = broken([json.loads(line) for line in file.read_text().splitlines()])
     with pytest.raises(InputError, match=says):
-        Recording.load(made.write(tmp_path / "f.jsonl", rows), "agent")
+        Recording.load(written(tmp_path / "f.jsonl", rows), "agent")
 
 
 def test_a_query_that_the_task_s_pattern_does_not_read_is_named(tmp_path, file) -> None:
@@ -187,7 +236,7 @@ def test_a_query_that_the_task_s_pattern_does_not_read_is_named(tmp_path, file) 
     for row in rows:
         if "query" in row:
             row["query"] = row["query"].upper()
-    recording = Recording.load(made.write(tmp_path / "f.jsonl", rows), "agent")
+    recording = Recording.load(written(tmp_path / "f.jsonl", rows), "agent")
     with pytest.raises(InputError, match=r"looked up 'FACT \d'; retriever.query .* 'fact \d'"):
         check_queries(recording, worlds.TASK, world.SPEC)
 
@@ -202,7 +251,7 @@ def test_a_job_is_tuned_on_recorded_trajectories_and_replayed(tmp_path) -> None:
         "tiers:\n  weak:\n    model: recorded/agent\n    recordings: agent.jsonl\n"
         "    price: {prompt_usd_per_mtok: 1.0, completion_usd_per_mtok: 4.0}\n"
     )
-    made.write(tmp_path / "agent.jsonl", lines)
+    written(tmp_path / "agent.jsonl", lines)
     tune(load_job(tmp_path / "recorded.yaml"), tmp_path / "out")
     path = tmp_path / "out" / "policies" / "weak.yaml"
     policy = PolicyFile.load(path)
@@ -229,4 +278,4 @@ def searched(folder: Path, job) -> list[dict]:
     with SamplePool.open(folder / "made.sqlite") as pool:
         buyer = Buyer(pool, loaded.task, supply, Account("made", 1, UsageLimits()), library=library)
         buyer.table(loaded.task.items, n_samples, "made")
-        return made.lines_of(buyer, loaded.task.items, n_samples)
+        return lines_of(buyer, loaded.task.items, n_samples)
