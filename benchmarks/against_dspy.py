@@ -75,7 +75,7 @@ strategies:
 difficulty: {signals: [none, length, probe_agreement], buckets: [1, 2], probe_samples: 2}
 """
 # Little is kept back for a test of its own: what is held out is judged below, for all alike.
-EFFORT = SearchSize(race_variants=4, study_variants=3, test_items=8, permutations=16)
+EFFORT = SearchSize(study_variants=3, test_items=8, permutations=16)
 EXACT = dspy.ChainOfThought("question -> answer")
 
 

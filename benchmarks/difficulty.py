@@ -237,7 +237,7 @@ def paraphrases(out: Path) -> str:
 
 
 SCREENED = SearchSize(
-    screen_items=96, race_items=96, race_variants=2, study_items=32, study_variants=2, test_items=60
+    screen_items=96, race_items=96, study_items=32, study_variants=2, test_items=60
 )
 """Where only the screening is looked at: every paraphrase on these items, five samples each."""
 

@@ -13,7 +13,6 @@ LITTLE = SearchSize(
     screen_samples=5,
     race_items=40,
     race_samples=7,
-    race_variants=4,
     study_items=60,
     study_variants=3,
     test_items=80,

@@ -27,13 +27,7 @@ TEMPLATE = Path(__file__).parents[2] / "tasks" / "multihop_template"
 NAMES = [f"{a}{b}" for a in ("Bel", "Cor", "Dan", "Fen", "Gar", "Hol") for b in ("an", "is", "or")]
 RELATIONS = ("boss", "mentor", "doctor")
 TINY = SearchSize(
-    screen_items=12,
-    race_items=16,
-    study_items=16,
-    test_items=24,
-    race_variants=2,
-    study_variants=2,
-    permutations=2,
+    screen_items=12, race_items=16, study_items=16, test_items=24, study_variants=2, permutations=2
 )
 SPACE = """temperature: [0.8]
 variants: [1]

@@ -33,7 +33,6 @@ FEW = replace(
     race_items=16,
     study_items=16,
     test_items=24,
-    race_variants=2,
     study_variants=2,
     permutations=2,
 )

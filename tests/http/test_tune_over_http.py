@@ -29,13 +29,7 @@ LOG = logging.getLogger(__name__)
 """Figures: ``--log-cli-level=INFO``."""
 
 SMALL = SearchSize(
-    screen_items=16,
-    race_items=24,
-    study_items=32,
-    test_items=60,
-    race_variants=3,
-    study_variants=3,
-    permutations=4,
+    screen_items=16, race_items=24, study_items=32, test_items=60, study_variants=3, permutations=4
 )
 
 

@@ -41,7 +41,6 @@ TINY = SearchSize(
     screen_samples=3,
     race_items=6,
     race_samples=3,
-    race_variants=2,
     study_items=6,
     study_variants=2,
     test_items=6,

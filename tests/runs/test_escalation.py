@@ -157,7 +157,7 @@ def test_the_runtime_hands_on_as_the_evaluation_said(found) -> None:
 
 
 def test_a_closed_gate_stays_open_for_handing_on(tmp_path, monkeypatch) -> None:
-    enough = replace(TINY, screen_items=48, race_items=50)
+    enough = replace(TINY, screen_items=48, race_items=50, study_items=50)
     result, _ = tuned(tmp_path / "job", monkeypatch, constant, enough)
     weak = result.found["weak"]
     assert result.summary.tiers["weak"].compute_gate.verdict == "closed"

@@ -203,8 +203,10 @@ async def test_it_can_be_named_searched_saved_and_served(
     with SamplePool.open(tmp_path / "pool.sqlite") as pool:
         prepared, found = searched(folder, kind, name, pool)
     q = found.problem
-    judged = [p for g in found.study_rounds for p in g.judged if found_with(kind, name, p)]
+    rounds = found.study_rounds
+    judged = [(p, g) for g in rounds for p in g.judged if found_with(kind, name, p)]
     assert judged, f"no policy of the search has the {kind} {name}"
+    policy, study_round = judged[0]
 
     searched_in = prepared.loaded.retriever if name == "retrieval" else None
     others = {tier: TIERS[tier] for tier in q.tiers if tier != "only"}
@@ -214,7 +216,7 @@ async def test_it_can_be_named_searched_saved_and_served(
         task=TaskRef("sums", 1, "exact_match", ""),
         inputs=q.task.inputs,
         prompts=q.prompts,
-        policy=judged[0],
+        policy=policy,
         answer=q.task.answer,
         retriever=searched_in and searched_in.spec,
         other_tiers=others,
@@ -227,9 +229,9 @@ async def test_it_can_be_named_searched_saved_and_served(
     opened = searched_in and open_for_task(searched_in)
     models = dict.fromkeys([*q.tiers, "judge"], model)
     runtime = PolicyRuntime(PolicyFile.load(path), models, seed=prepared.job.seed, retriever=opened)
-    table = found.study_rounds[-1].evaluator.table
+    table = study_round.evaluator.table
     for item in range(3):
-        said_before = replay_item(judged[0], table, item)
+        said_before = replay_item(policy, table, item)
         got = await runtime.answer(table.inputs[item])
         assert (got.samples, got.usd, got.signal) == (
             len(said_before.samples),

@@ -31,7 +31,6 @@ TINY = SearchSize(
     screen_samples=5,
     race_items=20,
     race_samples=5,
-    race_variants=3,
     study_items=32,
     study_variants=3,
     test_items=60,

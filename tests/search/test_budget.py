@@ -13,7 +13,7 @@ from tests.search.worlds import SPACE
 from tierwise.errors import BudgetError
 from tierwise.evaluation import Permutations, replay_item
 from tierwise.schema import Policy, Recipe, StrategySpec, Usage, UsageLimits, uniform
-from tierwise.search.budget import Deepening, HalvingPlan, checked, stage_table
+from tierwise.search.budget import HalvingPlan, Iteration, checked, stage_table
 from tierwise.search.problem import SampleCost, SearchSize
 from tierwise.search.samples import SampleCounts, most_samples, samples_needed
 
@@ -47,13 +47,44 @@ def test_what_is_planned_fits_the_cap_and_uses_most_of_it(
     assert used.samples > 0.6 * min(samples, whole)
 
 
-def test_iterations_have_fewer_variants_and_more_samples_of_each() -> None:
-    iterations = plan(UsageLimits(calls=8_000), SampleCounts(30, 9)).schedule()
-    assert [iteration.variants for iteration in iterations[:-1]] == [30, 15, 8]
-    assert iterations[0].samples == 1
-    assert iterations[0].items >= 24, "one sample on many items"
-    each = [iteration.items * iteration.samples for iteration in iterations]
-    assert each == sorted(each)
+@pytest.mark.parametrize(("variants", "calls"), [(30, 4_000), (12, 1_000), (4, 4_000), (3, 1_000)])
+def test_rounds_cost_the_same_and_end_with_deep_votes_on_the_items_of_all(
+    variants: int, calls: int
+) -> None:
+    planned = plan(UsageLimits(calls=calls), SampleCounts(variants, 9))
+    rounds = planned.schedule(variants)
+    counts = [one.variants for one in rounds]
+    assert counts[0] == variants
+    assert counts == sorted(counts, reverse=True)
+    assert 2 <= counts[-1] <= SIZE.study_variants
+    assert rounds[-1].samples == 9, "as deep as the space asks"
+    assert all(one.items <= rounds[-1].items for one in rounds), "what is bought is used in the end"
+    used = [row.samples for row in planned.rows(rounds)]
+    assert max(used) < 3 * min(used)
+    if counts[-1] > 2:
+        assert rounds[-1].items >= 60
+
+
+def test_a_round_goes_on_from_what_there_is() -> None:
+    planned = plan(UsageLimits(calls=4_000), SampleCounts(12, 9))
+    screen, *_, study = planned.schedule(12)
+    left = planned.for_search - planned.rows([screen])[0].usage(COST)
+    rest = planned.schedule(12, screen, left)
+    assert rest[-1].items == pytest.approx(study.items, rel=0.1), "planned anew, the same comes out"
+    shallow = planned.schedule(12, screen, left, depth=2, deepest=9)
+    assert shallow[-1].samples == 2
+    assert shallow[-1].items > rest[-1].items, "where depth is of no use more items are looked at"
+    raced = planned.schedule(3, Iteration(3, 50, 4), UsageLimits(calls=100_000), raced=True)
+    assert raced == [Iteration(3, SIZE.study_items, 9)]
+
+
+def test_money_for_more_than_all_items_buys_depth_beyond_what_curves_want() -> None:
+    cap = UsageLimits(calls=200_000)
+    (study,) = plan(cap).schedule(2, Iteration(2, 100, 2), depth=2, deepest=9, raced=True)
+    assert study == Iteration(2, SIZE.study_items, 9)
+    unlimited = plan(UsageLimits())
+    (study,) = unlimited.schedule(2, Iteration(2, 100, 2), depth=2, deepest=9, raced=True)
+    assert study == Iteration(2, SIZE.study_items, 2)
 
 
 def test_how_many_samples_an_item_is_first_asked_for_goes_by_the_price_of_a_call() -> None:
@@ -70,7 +101,7 @@ def test_how_many_samples_an_item_is_first_asked_for_goes_by_the_price_of_a_call
 
 
 def test_a_small_budget_leaves_variants_out_rather_than_being_refused() -> None:
-    (first, *_, last) = plan(UsageLimits(calls=150), SampleCounts(24, 9)).schedule()
+    (first, *_, last) = plan(UsageLimits(calls=150), SampleCounts(24, 9)).schedule(24)
     assert 2 <= first.variants < 24
     assert first.items >= 4
     assert last.items >= first.items
@@ -87,14 +118,13 @@ def test_a_budget_below_the_smallest_search_says_what_would_do() -> None:
         checked(plan(UsageLimits(calls=needed - 1)), "t")
 
 
-def test_a_stage_buys_what_the_iteration_before_it_has_not() -> None:
-    screen, race, study, _ = stage_table(
-        plan(UsageLimits(), SampleCounts(6, 9, nodes=4, screened=1))
-    )
+def test_a_stage_buys_what_the_round_before_it_has_not() -> None:
+    counts = SampleCounts(6, 9, nodes=4, screened=1)
+    screen, race, study, _ = stage_table(plan(UsageLimits(), counts))
     assert (screen.samples, screen.nodes) == (6 * 240, 6 * 240)
-    assert race.samples + screen.samples == 6 * race.items * 2
+    assert race.samples == 6 * (240 * 4 - 240)
     assert race.nodes + screen.nodes == 6 * race.items * 4
-    assert study.samples == 5 * (560 * 9 - race.items * 2)
+    assert study.samples == 5 * (560 * 9 - 240 * 4)
 
 
 def test_rounds_of_proposals_stand_between_study_and_test_and_share_the_money() -> None:
@@ -109,23 +139,6 @@ def test_rounds_of_proposals_stand_between_study_and_test_and_share_the_money() 
     cap = UsageLimits(calls=9_000)
     alone, shared = (HalvingPlan(s, COUNTS, COST, cap).for_search for s in (SIZE, size))
     assert shared.calls == pytest.approx(alone.calls / 3, abs=2)
-
-
-@pytest.mark.parametrize("calls", [50, 200, 1_000, 10_000])
-@pytest.mark.parametrize("variants_first", [True, False])
-def test_more_samples_are_bought_as_far_as_the_money_lasts(
-    calls: int, variants_first: bool
-) -> None:
-    wanted = dict(zip(VARIANTS[:3], (1, 9, 9), strict=True))
-    have = dict.fromkeys(wanted, 1)
-    more = Deepening(wanted, have, 40, 20, 300, 60, UsageLimits(calls=calls), COST)
-    items, depth = more.affordable(fewest=2, variants_first=variants_first)
-    paid = sum(items * n - min(items, 40) for n in depth.values())
-    assert paid <= calls
-    assert list(depth)[:2] == list(wanted)[:2], "the first stay"
-    assert all(n <= wanted[v] for v, n in depth.items())
-    if calls == 10_000:
-        assert (items, depth) == (300, wanted)
 
 
 def test_the_most_samples_of_a_space() -> None:

@@ -16,7 +16,7 @@ from tierwise.evaluation import Permutations, SampleTable
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import UsageLimits, load_job
 from tierwise.search import Bought, Event, stages
-from tierwise.search.budget import HalvingPlan
+from tierwise.search.budget import HalvingPlan, Iteration
 from tierwise.search.gates import closed_space, decide
 from tierwise.search.problem import SampleCost, SearchSize
 from tierwise.search.samples import SampleCounts
@@ -108,6 +108,8 @@ def test_only_a_gate_that_would_close_looks_at_the_items_of_the_race(
         permutations=PERMUTATIONS,
         operating_point={"usd_per_point": 1e-8},
         items=lambda split: range(120),
+        variants=SimpleNamespace(baseline=next(iter(world.variants))),
+        ready_signals={},
     )
     size = SearchSize(race_items=120, study_items=120)
     explored = SimpleNamespace(
@@ -116,7 +118,7 @@ def test_only_a_gate_that_would_close_looks_at_the_items_of_the_race(
         left=UsageLimits(),
         samples=SimpleNamespace(table=table, free=False),
         table=world.rows(np.arange(60)),
-        have={variant: rows.n_samples for variant, rows in world.variants.items()},
+        have=Iteration(len(world.variants), 60, 5),
         n_samples=5,
         variants=tuple(world.variants),
     )
@@ -146,7 +148,7 @@ def constant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_closed_tier_buys_nothing_more_and_says_why(constant: None, tmp_path: Path) -> None:
     job = load_job(scripted_job.make_job(tmp_path / "job"))
-    search_size = replace(scripted_job.TINY, screen_items=48, race_items=50)
+    search_size = replace(scripted_job.TINY, screen_items=48, race_items=50, study_items=50)
     heard: list[Event] = []
     result = tune(job, tmp_path / "run", search_size=search_size, listener=heard.append)
     assert {e.stage for e in heard if isinstance(e, Bought)} >= {"screen", "test"}

@@ -31,7 +31,6 @@ FREE = SearchSize(
     test_items=EVERYTHING,
     screen_samples=EVERYTHING,
     race_samples=EVERYTHING,
-    race_variants=12,
     study_variants=8,
 )
 """Recorded samples cost nothing more: every stage looks at all of its items and their samples."""

@@ -1,17 +1,19 @@
-"""How a search spends its budget: iterations of fewer variants and more samples, then a held-out
-test.
+"""How a search spends its budget: rounds of fewer variants and more samples, then a held-out test.
 
-Sequential halving over variants (Karnin et al., ICML 2013) on nested items, with all samples kept:
-the first iteration has one sample on many items where each sample is a call of its own, each
-further one half of the variants at about as much money, and the last, the study, gets what is left.
-The same rules serve the search, which goes by what samples turned out to cost, and the plan, which
-prices the iterations before the first call (``stage_table``).
+Sequential halving over variants (Karnin et al., ICML 2013) on nested items, with all samples kept.
+Every round costs the same, so a variant that stays to the end has budget / rounds * sum(1 / n)
+samples, over the n variants of each round. The policies that are chosen among in the end need these
+on the same items and as deep as their votes go: so the items are as many as those samples make at
+that depth, and the rounds before buy a first sample of these items, then depth. What is bought to
+tell prompts apart is thus what votes are judged on. More variants end together where the items stay
+enough. The same rules serve the search, which plans what is left anew after each round by what
+samples turned out to cost, and the plan before the first call (``stage_table``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tierwise.errors import BudgetError
@@ -24,8 +26,11 @@ PLANNED_SHARE = 0.9
 """Part of a cap on dollars or tokens that is planned for; the rest is for samples that cost more
 than expected. Calls are known."""
 
-BEFORE_STUDY = 0.6
-"""Part of the search's money for the iterations before the study, in equal parts."""
+FINALISTS = 2
+"""Variants that are studied in the end where there is not money for more."""
+
+ENOUGH_ITEMS = 60
+"""Items from which on another finalist says more than further items."""
 
 TEST_PART = 0.15
 """Part of a budget that is kept for the held-out test, at most."""
@@ -40,22 +45,6 @@ variant."""
 LEAST_SCREENED = 4
 """Items of a variant at the first iteration; a budget that has fewer leaves variants out."""
 
-ENOUGH_TO_PAIR = 24
-"""Items from which on a second sample of a variant says more than another item: how its samples
-agree is what its votes depend on."""
-
-LEAST_TO_SEE, MOST_TO_SEE = 40, 100
-"""Items that a gain of more samples is looked for on, by its size."""
-
-PARTS_OF_DEPTH = (1.0, 0.75, 0.5, 0.35, 0.2)
-"""Of the samples of an item that are wanted, where all of them are not affordable."""
-
-LEAST_DEPTH = 2
-"""Of an item, where more than one is wanted."""
-
-EXPECTED_DEPTH = 5
-"""Samples an item of a study's variants that a plan expects."""
-
 BYTES_A_TOKEN = 3.0
 PART_OF_CAP = 1 / 6
 """How long answers are expected to be before the first: a part of the mode's token cap, which few
@@ -69,6 +58,10 @@ class Iteration:
     variants: int
     items: int
     samples: int
+
+
+NO_SAMPLES = Iteration(0, 0, 0)
+"""Before the first round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,20 +154,6 @@ class HalvingPlan:
         return left * (1 / (1 + self.size.rounds)) if self.size.rounds else left
 
     @property
-    def variants_by_iteration(self) -> list[int]:
-        """Variants of each iteration before the study: halves, until few enough to try policies
-        on."""
-        counts = [self.counts.variants]
-        while counts[-1] > self.size.race_variants:
-            counts.append(math.ceil(counts[-1] / 2))
-        return counts if len(counts) > 1 else counts * 2
-
-    def stage_name(self, at: int) -> str:
-        """Of a iteration before the study."""
-        last = len(self.variants_by_iteration) - 1
-        return "screen" if not at else "race" if at == last else f"halving {at}"
-
-    @property
     def first_samples(self) -> int:
         """Samples of an item at the first iteration, by the price of a call.
 
@@ -193,88 +172,124 @@ class HalvingPlan:
         ratio = self.cost.prompt_usd / self.cost.usd if self.cost.usd else math.inf
         return most if ratio > most**2 else max(1, round(math.sqrt(ratio)))
 
-    def iteration(self, at: int, alive: int, have: Iteration, left: UsageLimits) -> Iteration:
-        """Iteration number ``at`` before the study, of ``alive`` variants that have ``have``.
+    def schedule(
+        self,
+        alive: int,
+        have: Iteration = NO_SAMPLES,
+        left: UsageLimits | None = None,
+        *,
+        depth: int = 0,
+        deepest: int = 0,
+        raced: bool = False,
+        beside: Callable[[int], Usage] = lambda items: Usage(),
+    ) -> list[Iteration]:
+        """The rounds to come: halvings, the race unless ``raced``, and the study.
 
-        ``left`` is what the search may still spend, the study's part in it.
+        Args:
+            alive: variants that the next round may have.
+            have: what they have so far.
+            left: what the search may still spend; None: all of it.
+            depth: samples of an item that the study has a use for; 0: ``deepest``.
+            deepest: samples that it may have where no item is left; 0: as many as the space asks.
+            beside: what else so many items cost.
         """
-        n_iterations, part = len(self.variants_by_iteration), self.part(at, left)
-        if not at:
-            fewest = self._shaped(LEAST_SCREENED, have, at)
+        left = self.for_search if left is None else left
+        deepest = max(deepest or self.counts.n_samples, have.samples, 1)
+        depth = max(depth or deepest, have.samples)
+
+        def fits(counts: Sequence[int], items: int, depth: int) -> bool:
+            rounds = self._rounds(counts, have, items, depth)
+            return left.fits(self._usage(rounds, have) + beside(items))
+
+        def rounds(alive: int, finalists: int) -> list[Iteration]:
+            counts = [finalists] if raced else _halves(alive, finalists, begun=have.items > 0)
+            most, n = self.size.study_items, depth
+            while n > have.samples + (not have.items) and not fits(
+                counts, min(LEAST_ITEMS, most), n
+            ):
+                n -= 1
+            items = largest(1, most, lambda items: fits(counts, items, n))
+            if items == most and not left.unlimited:
+                n = largest(n, deepest, lambda n: fits(counts, items, n))
+            return self._rounds(counts, have, items, n)
+
+        if not have.items:  # a budget that has too few items for all leaves variants out
             alive = largest(
-                min(2, alive), alive, lambda k: part.fits(self._new(replace(fewest, variants=k)))
+                min(2, alive),
+                alive,
+                lambda k: rounds(k, min(FINALISTS, k))[0].items >= LEAST_SCREENED,
             )
-        most = self.size.screen_items * self.size.screen_samples * 2**at
-        if at == n_iterations - 1:
-            most = self.size.race_items * self.size.race_samples
-        each = largest(
-            max(have.items * have.samples, 1),
-            max(most, have.items * have.samples),
-            lambda n: part.fits(
-                self._new(replace(self._shaped(n, have, at), variants=alive), have)
-            ),
-        )
-        return replace(self._shaped(each, have, at), variants=alive)
+        fewest = min(FINALISTS, alive)
+        for finalists in range(min(self.size.study_variants, alive), fewest, -1):
+            found = rounds(alive, finalists)
+            if found[-1].items >= min(ENOUGH_ITEMS, self.size.study_items):
+                return found
+        return rounds(alive, fewest)
 
-    def part(self, at: int, left: UsageLimits) -> UsageLimits:
-        """Of what the search may still spend, that of iteration ``at`` before the study."""
-        n_iterations = len(self.variants_by_iteration)
-        return left * (BEFORE_STUDY / n_iterations / (1 - at * BEFORE_STUDY / n_iterations))
+    def _rounds(
+        self, counts: Sequence[int], have: Iteration, items: int, depth: int
+    ) -> list[Iteration]:
+        """Rounds of the same cost that end with ``depth`` samples on ``items``."""
+        found, share, last = list[Iteration](), 0.0, have
+        begun = min(have.items, items) * have.samples
+        more = max(items * depth - begun, 0) / sum(1 / n for n in counts)
+        for n in counts[:-1]:
+            share += 1 / n
+            last = self._shaped(n, begun + more * share, last, items, depth)
+            found.append(last)
+        return [*found, Iteration(counts[-1], items, depth)]
 
-    def _shaped(self, each: int, have: Iteration, at: int) -> Iteration:
-        """Items and samples of about ``each`` samples of a variant."""
-        size, deepest = self.size, max(self.counts.n_samples, 1)
-        most = size.screen_items * (1 if self.cost.takes_n else size.screen_samples)
-        most = most * 2**at
-        if at == len(self.variants_by_iteration) - 1:
-            most = size.race_items if self.cost.takes_n else size.study_items
-        most = min(most, max(size.screen_items, size.race_items, size.study_items))
-        samples = self.first_samples
-        if at and samples == 1 and each >= 2 * ENOUGH_TO_PAIR:
-            samples = min(2, deepest)
-        samples = max(samples, have.samples)
-        items = max(min(most, each // samples), 1)
-        return Iteration(have.variants, items, max(samples, min(deepest, each // items)))
+    def _shaped(
+        self, variants: int, each: float, have: Iteration, items: int, depth: int
+    ) -> Iteration:
+        """A round with about ``each`` samples of a variant: of ``items``, then of more depth."""
+        size = self.size
+        if not have.items:
+            most = size.screen_items * (1 if self.cost.takes_n else size.screen_samples)
+            bound = size.screen_items * size.screen_samples
+        else:
+            most = size.race_items * (1 if self.cost.takes_n else 2)
+            bound = size.race_items * size.race_samples
+        items = max(min(items, most), 1)
+        each = items * depth if self.free else bound if self.cap.unlimited else min(each, bound)
+        samples = max(self.first_samples, have.samples, min(int(each / items), depth))
+        kept = min(have.items, items) if samples == have.samples else 1
+        return Iteration(variants, max(min(int(each / samples), items), kept), samples)
 
-    def _fits(self, iteration: Iteration, have: Iteration, left: UsageLimits) -> bool:
-        return left.fits(self._new(iteration, have))
+    def fits(self, wanted: Iteration, have: Iteration, left: UsageLimits) -> bool:
+        """Whether ``left`` pays for what ``wanted`` has beyond ``have``."""
+        return left.fits(self._usage([wanted], have))
 
-    def _new(self, iteration: Iteration, have: Iteration = Iteration(0, 0, 0)) -> Usage:
-        """What a iteration uses beyond what its variants have."""
-        screened = self.counts.screened
-        nodes = screened if not have.items else self.counts.nodes
-        return _row("", iteration, have, nodes, screened).usage(self.cost)
+    def _usage(self, rounds: Sequence[Iteration], have: Iteration) -> Usage:
+        """What the rounds use beyond what their variants have."""
+        rows = self.rows(rounds, have)
+        return sum((row.usage(self.cost) for row in rows), Usage())
 
-    def schedule(self) -> list[Iteration]:
-        """The iterations that the budget affords as far as they can be foreseen, the study the
-        last."""
-        iterations, left, have = list[Iteration](), self.for_search, Iteration(0, 0, 0)
-        for at, wanted in enumerate(self.variants_by_iteration):
-            alive = min(wanted, have.variants) if at else wanted
-            iteration = self.iteration(at, alive, have, left)
-            left, have = left - self._new(iteration, have), iteration
-            iterations.append(iteration)
-        return [*iterations, self._study(left, have)]
+    def rows(self, rounds: Sequence[Iteration], have: Iteration = NO_SAMPLES) -> list[StageRow]:
+        """What the rounds buy; the last two are the race and the study."""
+        found, had = list[StageRow](), self.counts.screened if have.items else 0
+        for at, one in enumerate(rounds):
+            left = len(rounds) - at
+            nodes = self.counts.nodes if left <= 2 else self.counts.screened
+            first = "screen" if not have.items else f"halving {at}"
+            name = {1: "study", 2: "race"}.get(left, first)
+            found.append(_row(name, one, have, nodes, had))
+            have, had = one, nodes
+        return found
 
-    def _study(self, left: UsageLimits, have: Iteration) -> Iteration:
-        """The last iteration, at the depth that is expected; which variants are deepened is not
-        known."""
-        variants, most = min(self.size.study_variants, have.variants), self.size.study_items
-        deepest = max(self.counts.n_samples, have.samples)
-        whole = Iteration(variants, most, deepest)
-        if left.fits(self._new(whole, have)):
-            return whole
-        least = min(have.items, LEAST_TO_SEE)
-        for depth in sorted({min(EXPECTED_DEPTH, deepest), min(2, deepest), 1}, reverse=True):
-            for k in range(variants, 1, -1):
-                if depth < have.samples or not self._fits(Iteration(k, least, depth), have, left):
-                    continue
 
-                def fits(n: int, k: int = k, depth: int = depth) -> bool:
-                    return self._fits(Iteration(k, n, depth), have, left)
+def _halves(alive: int, finalists: int, *, begun: bool) -> list[int]:
+    """Variants of the rounds to come: each time the better half, the race and the study the last.
 
-                return Iteration(k, largest(least, most, fits), depth)
-        return Iteration(min(variants, 2), have.items, have.samples)
+    The first round has all of them.
+    """
+    counts = [] if begun else [alive]
+    last = alive
+    while (half := math.ceil(last / 2)) > finalists:
+        counts.append(last := half)
+    if len(counts) < (1 if begun else 2):
+        counts.append(last)
+    return [*counts, min(finalists, last)]
 
 
 def largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
@@ -321,103 +336,18 @@ def checked(plan: HalvingPlan, tier: str) -> HalvingPlan:
     )
 
 
-@dataclass(frozen=True)
-class Deepening:
-    """More samples of some variants, on as many items as the money for it buys.
-
-    Attributes:
-        wanted: samples of an item of each variant, the most useful variant first.
-        have: samples of each that the first ``there`` items have.
-        least, most: items.
-        enough: items on which what more samples may gain can be seen.
-        left: the money for it; ``beside`` is what else so many items cost.
-        nodes: turns below or beside a variant's plain answers to an item.
-    """
-
-    wanted: Mapping[Variant, int]
-    have: Mapping[Variant, int]
-    there: int
-    least: int
-    most: int
-    enough: int
-    left: UsageLimits
-    cost: SampleCost
-    nodes: int = 0
-    beside: Callable[[int], Usage] = lambda n: Usage()
-
-    def affordable(self, *, fewest: int, variants_first: bool) -> tuple[int, dict[Variant, int]]:
-        """Items, and samples of each variant that stays.
-
-        Where not all is affordable on ``enough`` items, variants are left out down to ``fewest``,
-        or fewer samples are taken: ``variants_first`` says what is kept longer.
-        """
-        counts = range(len(self.wanted), min(fewest, len(self.wanted)) - 1, -1)
-        tries = (
-            [(k, part) for k in counts for part in PARTS_OF_DEPTH]
-            if variants_first
-            else [(k, part) for part in PARTS_OF_DEPTH for k in counts]
-        )
-        best: tuple[int, dict[Variant, int]] | None = None
-        for k, part in tries:
-            depth = self._depth(k, part)
-            if not self.left.fits(self._usage(self.least, depth)):
-                continue
-            items = largest(
-                self.least,
-                self.most,
-                lambda n, d=depth: self.left.fits(self._usage(n, d)),  # type: ignore[misc]  # a default binds the value of now
-            )
-            # Where nothing is enough: all of what is kept longer, and little of the other.
-            if best is None or (variants_first and k == len(best[1])):
-                best = items, depth
-            if items >= min(self.enough, self.most):
-                return items, depth
-        return best or (self.there, {v: max(self.have.get(v, 0), 1) for v in self.wanted})
-
-    def _depth(self, k: int, part: float) -> dict[Variant, int]:
-        return {
-            variant: max(self.have.get(variant, 0), math.ceil(n * part), min(n, LEAST_DEPTH))
-            for variant, n in list(self.wanted.items())[:k]
-        }
-
-    def _usage(self, n: int, depth: Mapping[Variant, int]) -> Usage:
-        rows = (
-            _row(
-                "",
-                Iteration(1, n, k),
-                Iteration(1, self.there, self.have.get(v, 0)),
-                self.nodes,
-                self.nodes,
-            )
-            for v, k in depth.items()
-        )
-        return sum((row.usage(self.cost) for row in rows), self.beside(n))
-
-
-def enough_items(gain: float) -> int:
-    """Items on which a gain of score is about 1.5 standard errors of a paired difference."""
-    return round(min(max((0.7 / max(gain, 1e-9)) ** 2, LEAST_TO_SEE), MOST_TO_SEE))
-
-
 # The table of stages
 
 
 def stage_table(plan: HalvingPlan) -> tuple[StageRow, ...]:
     """What each stage of a search buys at most, in order."""
-    size, counts, rows = plan.size, plan.counts, list[StageRow]()
-    have, nodes = Iteration(0, 0, 0), 0
-    iterations = plan.schedule()
-    for at, iteration in enumerate(iterations):
-        name = "study" if at == len(iterations) - 1 else plan.stage_name(at)
-        below = counts.nodes if at else counts.screened
-        rows.append(_row(name, iteration, have, below, nodes))
-        have, nodes = iteration, below
+    size, counts = plan.size, plan.counts
+    rows = plan.rows(plan.schedule(counts.variants))
     if size.fit_items:
         each, items = size.fit_samples, size.fit_items
         k = min(2, counts.variants)
-        rows.insert(
-            len(iterations) - 2, StageRow("fit", "train", k, items, k * items * each, k * items, 0)
-        )
+        fit = StageRow("fit", "train", k, items, k * items * each, k * items, 0)
+        rows.insert(len(rows) - 2, fit)
     if size.rounds:
         rows.append(_rounds(size, counts))
     n, n_test = counts.n_samples, plan.test_items
@@ -428,7 +358,7 @@ def stage_table(plan: HalvingPlan) -> tuple[StageRow, ...]:
 def _rounds(size: SearchSize, counts: SampleCounts) -> StageRow:
     """The proposal rounds after the first: proposals tried, raced and studied, and their gain."""
     tried = size.proposed * size.screen_items
-    raced = min(size.proposed, size.race_variants) * size.race_items
+    raced = size.proposed * size.race_items
     new = min(size.proposed, size.study_variants)
     studied = new * size.study_items + size.reflect_items + 2 * size.accept_items
     n, race_samples = counts.n_samples, min(size.race_samples, counts.n_samples)

@@ -53,7 +53,6 @@ class SearchSize:
     fit_samples: int = 8
     race_items: int = 120
     race_samples: int = 9
-    race_variants: int = 8
     study_items: int = 560
     study_variants: int = 5
     test_items: int = 600

@@ -480,16 +480,25 @@ def _as_single(recipe: Recipe, probe: Probe | None, evaluator: Evaluator) -> Rec
 def strategy_grid(
     dimensions: Dimensions, max_samples: int, steps: int = _STEPS
 ) -> list[StrategySpec]:
-    """Strategies of the space that need at most ``max_samples`` samples, on a grid."""
+    """Strategies of the space that need at most ``max_samples`` samples, on a grid of what these
+    allow."""
     specs: dict[StrategySpec, None] = {}
     for kind in dimensions.kinds:
         space = dimensions.space.strategies[kind]
-        for values in itertools.product(*(_levels(d, steps) for d in space.values())):
+        within = (_clipped(d, max_samples) if n in SAMPLE_COUNTS else d for n, d in space.items())
+        for values in itertools.product(*(_levels(d, steps) for d in within)):
             params = repaired(kind, dict(zip(space, values, strict=True)))
             spec = StrategySpec.of(kind, params)
             if width_of(build(spec)) <= max_samples:
                 specs[spec] = None
     return list(specs)
+
+
+def _clipped(dimension: Dimension, most: int) -> Dimension:
+    """A count of samples up to ``most``, where that is within its range."""
+    if isinstance(dimension, Range) and dimension.low <= most < dimension.high:
+        return replace(dimension, high=most)
+    return dimension
 
 
 def variant_sets(

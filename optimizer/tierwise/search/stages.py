@@ -1,6 +1,6 @@
 """The stages of a tier's search, in their order: screen, halve, gate, fit, race, study, select.
 
-Sequential halving over variants, on nested items of the validation split: each iteration has fewer
+Sequential halving over variants, on nested items of the validation split: each round has fewer
 variants and more samples of them (``budget``). Race and study try policies on what is left; what is
 chosen from all that the study judged is measured once on the test split (``held_out``). Nothing
 depends on time or on the order in which calls come back: the same problem and samples give the same
@@ -9,7 +9,7 @@ result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,19 +18,10 @@ import numpy as np
 from tierwise.difficulty import SignalFit
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.pool import FEWEST_ITEMS, CutShortError
-from tierwise.schema import Difficulty, Tier, Usage, UsageLimits, Variant, uniform
+from tierwise.schema import Difficulty, Policy, Tier, Usage, UsageLimits, Variant, uniform
 from tierwise.schema.result import Headroom, Proposal, SearchEnd
 from tierwise.search.allocation import allocate_on, cascades
-from tierwise.search.budget import (
-    LEAST_ITEMS,
-    LEAST_TO_SEE,
-    MOST_TO_SEE,
-    Deepening,
-    HalvingPlan,
-    Iteration,
-    checked,
-    enough_items,
-)
+from tierwise.search.budget import LEAST_ITEMS, HalvingPlan, Iteration, checked, largest
 from tierwise.search.ending import EXPECTED_GAIN, expected_gain, headroom, search_end
 from tierwise.search.events import Best, Listener, Started
 from tierwise.search.gates import UNDECIDED, VOTES, GateDecision, closed_space, decide
@@ -56,7 +47,7 @@ from tierwise.search.selection import (
 from tierwise.search.signals import ASK_SAMPLES, asked_of, best_way_to_ask, fit_signals, watched
 from tierwise.search.space import SINGLE
 from tierwise.search.study import EvaluatedTrial, StudyRound, described
-from tierwise.search.survivors import Prospect, kept, prospect, verifiers_of
+from tierwise.search.survivors import Prospect, foreseen, kept, prospect, verifiers_of
 from tierwise.stats.pareto import Indices
 
 WARM_STARTS = 24
@@ -67,6 +58,9 @@ LEADING = 8
 
 HASTE = 4
 """Part of the trials that are made where the time ended before them."""
+
+GATE_PART = 0.15
+"""Of what is left, that a second look of a compute gate that would close may cost."""
 
 FIT_PART = 0.15
 """Of what is left after the screening, that the samples for fitted signals may cost."""
@@ -91,9 +85,10 @@ class Explored:
         screened: every variant that was screened at one sample, on ``screened_table``.
         table: the last iteration's, of at least the variants that go on.
         n_samples: the most samples of a variant that a study may look at.
-        variants: those that go on.
+        variants: those that go on; ``table`` has a sample of the baseline in any case.
         headroom: how far prompts differ, by the screening.
         fitted: signals that were fitted on the train split.
+        halvings: rounds between the screening and the race.
         study_rounds: the race's, then the study's, whose front is selected from.
         end: why no more was bought.
     """
@@ -110,6 +105,7 @@ class Explored:
     gate: GateDecision = UNDECIDED
     fitted: tuple[SignalFit, ...] = ()
     study_rounds: tuple[StudyRound, ...] = ()
+    halvings: int = 0
     end: SearchEnd = SearchEnd("search_complete", None, "")
 
     @property
@@ -123,9 +119,35 @@ class Explored:
         return self.plan.for_search - self.samples.spent
 
     @property
-    def have(self) -> dict[Variant, int]:
-        """Samples of each variant that goes on, on the items of ``table``."""
-        return {v: self.table.of(v).n_samples for v in self.variants}
+    def have(self) -> Iteration:
+        """What the variants that go on have, on the items of ``table``."""
+        n_samples = min(self.table.of(v).n_samples for v in self.variants)
+        return Iteration(len(self.variants), self.table.n_items, n_samples)
+
+    @property
+    def depth(self) -> int:
+        """Samples of an item up to which some variant may be the best, by its optimistic curve, or
+        that the race's best policies ask for."""
+        if self.have.samples < 2 or not foreseen(self.problem.space):
+            return self.n_samples  # nothing is known of how samples agree
+        found = prospects(self)
+        best = max(one.expected for one in found.values())
+        depth = max(one.depth for one in found.values() if one.upper >= best)
+        asked = samples_needed(best_of_race(self)) if self.study_rounds else {}
+        return min(max(depth, *(asked.get(v, 1) for v in found)), self.n_samples)
+
+    @property
+    def rounds(self) -> list[Iteration]:
+        """What the search buys next, the study last."""
+        return self.plan.schedule(
+            len(self.variants),
+            self.have,
+            self.left,
+            depth=self.depth,
+            deepest=self.n_samples,
+            raced=bool(self.study_rounds),
+            beside=lambda items: extra_usage(self, items),
+        )
 
 
 def explore(
@@ -141,9 +163,8 @@ def explore(
     """
     listener(Started(problem.tier.name, "screen"))
     explored = screen(problem, samples)
-    for at in range(1, len(explored.plan.variants_by_iteration) - 1):
-        listener(Started(problem.tier.name, explored.plan.stage_name(at)))
-        explored = halve(explored, at)
+    while len(rounds := explored.rounds) > 2:
+        explored = halve(explored, rounds[0], listener)
     if samples.short == "seconds":  # what is left of the time is the test's
         problem = explored.problem
         explored = replace(explored, problem=replace(problem, trials=problem.trials // HASTE))
@@ -172,7 +193,7 @@ def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
     counts = SampleCounts.of(space, len(variants), n_samples)
     plan = HalvingPlan(size, counts, problem.assumed, problem.cap, samples.free)
     left = checked(plan, problem.tier.name).for_search - samples.spent
-    iteration = plan.iteration(0, len(variants), Iteration(0, 0, 0), left)
+    iteration = plan.schedule(len(variants), left=left)[0]
     in_turn = by_turns(variants, problem.variants.baseline)[: iteration.variants]
     variants = tuple(variant for variant in variants if variant in in_turn)
     wanted = with_nodes(in_turn, iteration.samples, space, SCREENED_CHAINS)
@@ -217,18 +238,6 @@ def _screened_in_part(cut: CutShortError, in_turn: Sequence[Variant]) -> SampleT
     raise cut.error
 
 
-def _bought(
-    explored: Explored, n_items: int, n_samples: Mapping[Variant, int], stage: str
-) -> SampleTable:
-    """So many samples of so many validation items; where that was cut short, at least the samples
-    that the stage before had."""
-    try:
-        items = explored.problem.items("validation")[:n_items]
-        return explored.samples.table(items, n_samples, stage)
-    except CutShortError as cut:
-        return whole_part(cut.table, explored.table.item_ids)
-
-
 def by_turns(variants: Sequence[Variant], baseline: Variant) -> tuple[Variant, ...]:
     """The variants, the baseline's first: one of each prompt, then a second one of each, and on."""
     place: dict[Variant, tuple[int, int]] = {}
@@ -239,17 +248,54 @@ def by_turns(variants: Sequence[Variant], baseline: Variant) -> tuple[Variant, .
     return tuple(sorted(variants, key=lambda v: place[v]))
 
 
-def halve(explored: Explored, at: int) -> Explored:
-    """Iteration number ``at``: more samples of the better half of the variants."""
-    problem, plan = explored.problem, explored.plan
-    ahead = kept(problem, explored.table, explored.variants, plan.variants_by_iteration[at])
-    variants = tuple(v for v in explored.variants if v in ahead)
-    have = Iteration(len(variants), explored.table.n_items, min(explored.have.values()))
-    iteration = plan.iteration(at, len(variants), have, explored.left)
-    n_samples = with_nodes(variants, iteration.samples, problem.space, SCREENED_CHAINS)
-    n_samples |= asked_of(problem.ready_signals)
-    table = _bought(explored, iteration.items, n_samples, plan.stage_name(at))
-    return replace(explored, table=table, variants=variants)
+def halve(explored: Explored, wanted: Iteration, listener: Listener) -> Explored:
+    """A round before the race: more samples of the better half of the variants."""
+    stage = f"halving {explored.halvings + 1}"
+    listener(Started(explored.problem.tier.name, stage))
+    explored = replace(explored, variants=ahead(explored, wanted.variants))
+    table = bought(explored, wanted, stage, SCREENED_CHAINS)
+    return replace(explored, table=table, halvings=explored.halvings + 1)
+
+
+def ahead(explored: Explored, n: int) -> tuple[Variant, ...]:
+    """The ``n`` most useful of the variants, and those that a signal watches, in their order."""
+    found = kept(explored.problem, explored.table, explored.variants, n)
+    found += watched(explored.problem.ready_signals)
+    return tuple(v for v in explored.variants if v in found)
+
+
+def bought(
+    explored: Explored, wanted: Iteration, stage: str, chains: int | None = None
+) -> SampleTable:
+    """``wanted`` samples of each variant, and what is compared and escalated with.
+
+    Of the baseline there is a sample in any case. With ``chains`` only so many turns below answers,
+    and nothing of other tiers. Where that was cut short, at least what the stage before had.
+    """
+    problem, space = explored.problem, explored.problem.space
+    n_samples = {problem.variants.baseline: 1, **asked_of(problem.ready_signals)}
+    n_samples |= with_nodes(explored.variants, wanted.samples, space, chains)
+    for variant, n in problem.escalated_to.items() if chains is None else ():
+        n_samples |= with_nodes((variant,), min(n, most_samples(space)), space)
+    try:
+        items = problem.items("validation")[: wanted.items]
+        return explored.samples.table(items, n_samples, stage)
+    except CutShortError as cut:
+        return whole_part(cut.table, explored.table.item_ids)
+
+
+def extra_usage(explored: Explored, n_items: int) -> Usage:
+    """What the baseline and the escalation targets cost on ``n_items`` beyond what is paid for."""
+    names = [item.id for item in explored.problem.items("validation")[:n_items]]
+    baseline = explored.problem.variants.baseline
+    wanted = [({baseline: 1}, explored.plan.cost)] if baseline not in explored.variants else []
+    wanted += [(dict(target.variants), target.cost) for target in explored.problem.targets]
+    usage = Usage()
+    for variants, cost in wanted:
+        for variant, n in variants.items():
+            missing = sum(max(0, n - explored.samples.there(variant, name)) for name in names)
+            usage += cost.of(missing, missing)
+    return usage
 
 
 def _at_one_sample(
@@ -311,7 +357,7 @@ def _gate_decision(explored: Explored) -> GateDecision:
     samples anyway.
     """
     problem, plan, table = explored.problem, explored.plan, explored.table
-    free = explored.samples.free or problem.tier.price.free
+    free, part = explored.samples.free or problem.tier.price.free, explored.left * GATE_PART
 
     def decision(table: SampleTable) -> GateDecision:
         return decide(
@@ -324,18 +370,15 @@ def _gate_decision(explored: Explored) -> GateDecision:
         )
 
     have = explored.have
-    if max(have.values()) < min(VOTES[0], explored.n_samples):
+    if have.samples < min(VOTES[0], explored.n_samples):
         return UNDECIDED  # no vote can be seen yet
     found = decision(table)
-    most = max(problem.search_size.race_items, table.n_items)
-    part = plan.part(len(plan.variants_by_iteration) - 1, explored.left)
-    more = Deepening(have, have, table.n_items, table.n_items, most, most, part, plan.cost)
-    items, _ = more.affordable(fewest=len(have), variants_first=True)
-    if found.open or items <= table.n_items:
+    most = max(problem.search_size.race_items, have.items)
+    more = largest(have.items, most, lambda n: plan.fits(replace(have, items=n), have, part))
+    if found.open or more <= have.items:
         return found
-    n_samples = max(have.values())
-    wanted = with_nodes(explored.variants, n_samples, problem.space, SCREENED_CHAINS)
-    return decision(_bought(explored, items, wanted, "compute gate"))
+    looked = replace(have, items=more)
+    return decision(bought(explored, looked, "compute gate", SCREENED_CHAINS))
 
 
 # Fit: signals with ``fit`` learn on the train split when thinking pays
@@ -390,33 +433,14 @@ def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant]
 
 
 def race(explored: Explored, listener: Listener, known: Sequence[Proposal] = ()) -> Explored:
-    """Spend a third of the trials on the last iteration's variants; keep those that are worth a
-    study.
-
-    Samples of an item are bought as far as a variant's curve may use them.
-    """
-    problem, plan = explored.problem, explored.plan
-    at = len(plan.variants_by_iteration) - 1
-    ahead = kept(problem, explored.table, explored.variants, plan.variants_by_iteration[at])
-    variants = tuple(v for v in explored.variants if v in ahead)
-    explored = replace(explored, variants=variants)
-    size, there = problem.search_size, explored.table.n_items
-    most = min(size.race_samples, explored.n_samples)
-    if max(explored.have.values()) == 1:  # nothing is known of how samples agree
-        most = min(most, VOTES[0])
-    wanted = worth_buying(explored, most, least=min(VOTES[0], most))
-    as_many = max(there, min(size.race_items * (1 if plan.cost.takes_n else 2), size.study_items))
-    order = {v: wanted[v] for v in dict.fromkeys((problem.variants.baseline, *ahead))}
-    part = plan.part(at, explored.left)
-    least = min(there, LEAST_TO_SEE)
-    table = _deepened(
-        explored, order, (least, as_many), part, "race", variants_first=True, enough=there
-    )
-    variants = tuple(v for v in variants if v in table.variants)
+    """Spend a third of the trials on the last variants before the study."""
+    problem, wanted = explored.problem, explored.rounds[0]
+    explored = replace(explored, variants=ahead(explored, wanted.variants))
+    table = bought(explored, wanted, "race")
     if any(variant not in table.variants for variant in problem.escalated_to):  # cut short
         problem = replace(problem, targets=())
-    explored = replace(explored, problem=problem, variants=variants)
-    study_round = _opened(problem, table, variants, problem.study_rounds + 1)
+        explored = replace(explored, problem=problem)
+    study_round = _opened(problem, table, explored.variants, problem.study_rounds + 1)
     _judge(problem, study_round, problem.trials // 3, listener, known)
     study_round.evaluator.forget()
     return replace(explored, table=table, study_rounds=(study_round,))
@@ -427,175 +451,82 @@ def study(explored: Explored, listener: Listener) -> Explored:
 
     What the race judged is judged again on the larger table; a front is read from here alone.
     """
-    problem, size = explored.problem, explored.problem.search_size
-    wanted: Mapping[Variant, int] = leading(explored)
+    problem, depth = explored.problem, explored.depth
     # The test of a policy that asks for so many samples costs more than was foreseen.
-    plan = replace(explored.plan, test_samples=max(wanted.values()))
+    plan = replace(explored.plan, test_samples=depth)
     explored.samples.set_aside(plan.test_row(plan.test_items).usage(plan.cost))
-    variants = tuple(v for v in explored.variants if v in wanted)
-    explored = replace(explored, variants=variants, plan=plan)
-    gain = _gain_of_more(explored, wanted)
-    table, there = explored.table, explored.table.n_items
-    if gain >= EXPECTED_GAIN:
-        items = min(there, LEAST_TO_SEE), max(there, size.study_items)
-        wanted = _with_money(explored, wanted, items[1])
-        table = _deepened(explored, wanted, items, explored.left, "study", variants_first=False)
-    variants = tuple(v for v in explored.variants if v in table.variants)
-    explored = replace(explored, variants=variants)
+    explored = replace(explored, plan=plan)
+    (wanted,) = explored.rounds
+    explored = replace(explored, variants=finalists(explored, wanted.variants))
+    table = explored.table
+    if _gain_of_more(explored) >= EXPECTED_GAIN:
+        table = bought(explored, wanted, "study")
     study_round = _opened(problem, table, explored.variants, problem.study_rounds + 2)
     raced = [judged.proposal for judged in explored.study.judged.values()]
     _judge(problem, study_round, problem.trials - problem.trials // 3, listener, raced)
     study_round.try_alone()
     rounds = (*explored.study_rounds, study_round)
     explored = replace(explored, table=table, study_rounds=rounds)
-    return replace(explored, end=_end(explored, wanted))
+    return replace(explored, end=_end(explored, depth))
 
 
-def _with_money(
-    explored: Explored, wanted: Mapping[Variant, int], n_items: int
-) -> Mapping[Variant, int]:
-    """``wanted``, or several times as many samples where a budget pays for them on all items.
-
-    Where no item is left, more samples of each are what still tells variants apart.
-    """
-    plan, left = explored.plan, explored.left
-    for times in (4, 3, 2) if not left.unlimited else ():
-        more = {
-            v: min(n * times, explored.n_samples, explored.samples.most(v))
-            for v, n in wanted.items()
-        }
-        bought = Deepening(
-            more, explored.have, explored.table.n_items, n_items, n_items, n_items, left, plan.cost
-        )
-        if bought.affordable(fewest=len(more), variants_first=True) == (n_items, more):
-            return more
-    return wanted
-
-
-def worth_buying(explored: Explored, most: int, least: int = 1) -> dict[Variant, int]:
-    """Samples of each variant that may be used: deep where its optimistic curve beats the best."""
-    found = _prospects(explored, most)
-    best = max(one.expected for one in found.values())
-    have, samples = explored.have, explored.samples
-    return {
-        variant: min(
-            max(one.depth if one.upper >= best else 1, least, have[variant]),
-            max(most, have[variant]),
-            max(samples.most(variant), 1),
-        )
-        for variant, one in found.items()
-    }
-
-
-def _prospects(explored: Explored, most: int) -> dict[Variant, Prospect]:
+def prospects(explored: Explored) -> dict[Variant, Prospect]:
+    """What the samples of each variant may come to."""
     problem, table = explored.problem, explored.table
-    aim, names = price_aim(problem.operating_point), verifiers_of(problem.space)
+    aim, names, most = (
+        price_aim(problem.operating_point),
+        verifiers_of(problem.space),
+        explored.n_samples,
+    )
     return {v: prospect(table.of(v), problem.space, aim, most, names) for v in explored.variants}
 
 
-def leading(explored: Explored) -> dict[Variant, int]:
-    """The variants that the study may have, with samples of each, the most useful first.
-
-    Those of the race's best policies, and those whose curves may do better.
-    """
-    problem, size, race = explored.problem, explored.problem.search_size, explored.study
-    aim = price_aim(problem.operating_point)
-    among = sorted(race.feasible(), key=lambda j: -float(aim.value(j.score, j.usd)))
-    best = [judged.policy for judged in among[:LEADING]]
-    deep = worth_buying(explored, explored.n_samples)
-    for variant, n in samples_needed(best).items():
-        if variant in deep:
-            deep[variant] = max(deep[variant], n)
-    useful = kept(problem, explored.table, explored.variants, size.study_variants)
-    used = [v for policy in best for v in policy.variants if v in deep]
-    first = dict.fromkeys((problem.variants.baseline, *watched(problem.ready_signals)))
-    order = list(dict.fromkeys((*first, *useful[:2], *used, *useful)))
-    return {v: deep[v] for v in order[: max(size.study_variants, len(first))]}
+def finalists(explored: Explored, n: int) -> tuple[Variant, ...]:
+    """The ``n`` variants of the study: the two most useful, then those of the best policies."""
+    problem = explored.problem
+    used = [v for policy in best_of_race(explored) for v in policy.variants]
+    useful = kept(problem, explored.table, explored.variants, n)
+    order = list(dict.fromkeys((*useful[:2], *used, *useful)))
+    chosen = {*[v for v in order if v in explored.variants][:n], *watched(problem.ready_signals)}
+    return tuple(v for v in explored.variants if v in chosen)
 
 
-def _deepened(
-    explored: Explored,
-    wanted: Mapping[Variant, int],
-    items: tuple[int, int],
-    left: UsageLimits,
-    stage: str,
-    *,
-    variants_first: bool,
-    enough: int = MOST_TO_SEE,
-) -> SampleTable:
-    """``wanted`` samples of each variant, and of the targets', as far as ``left`` affords them."""
-    problem, space = explored.problem, explored.problem.space
-    always = dict.fromkeys((problem.variants.baseline, *watched(problem.ready_signals)))
-    more = Deepening(
-        wanted,
-        explored.have,
-        explored.table.n_items,
-        *items,
-        min(enough_items(_deeper_gain(explored, wanted)), enough),
-        left,
-        explored.plan.cost,
-        explored.plan.counts.nodes if explored.gate.open else 0,
-        lambda n: _of_targets(explored, n),
-    )
-    n_items, depth = more.affordable(fewest=len(always) + 1, variants_first=variants_first)
-    n_samples = {v: n for one, k in depth.items() for v, n in with_nodes((one,), k, space).items()}
-    for variant, n in problem.escalated_to.items():
-        n_samples |= with_nodes((variant,), min(n, most_samples(space)), space)
-    n_samples |= asked_of(problem.ready_signals)
-    return _bought(explored, n_items, n_samples, stage)
+def best_of_race(explored: Explored) -> list[Policy]:
+    """The race's best policies by the job's price."""
+    aim = price_aim(explored.problem.operating_point)
+    among = sorted(explored.study.feasible(), key=lambda j: -float(aim.value(j.score, j.usd)))
+    return [judged.policy for judged in among[:LEADING]]
 
 
-def _of_targets(explored: Explored, n_items: int) -> Usage:
-    """What samples of escalation targets on ``n_items`` cost beyond what their searches paid
-    for."""
-    names = [item.id for item in explored.problem.items("validation")[:n_items]]
-    usage = Usage()
-    for target in explored.problem.targets:
-        for variant, n in target.variants.items():
-            missing = sum(max(0, n - explored.samples.there(variant, name)) for name in names)
-            usage += target.cost.of(missing, missing)
-    return usage
-
-
-def _gain_of_more(explored: Explored, wanted: Mapping[Variant, int]) -> float:
+def _gain_of_more(explored: Explored) -> float:
     """What the study's samples may add: knowing the race's policies exactly, and deeper votes.
 
     A point that asks for the cheapest level policy needs samples to show that one is level.
     """
     if explored.problem.point not in ("balanced", "quality"):
         return 1.0
-    aim = price_aim(explored.problem.operating_point)
-    judge = explored.study.evaluator
+    found = prospects(explored).values()
+    deeper = max(one.upper for one in found) - max(one.now for one in found)
+    return max(_gain_of_knowing(explored), deeper)
+
+
+def _gain_of_knowing(explored: Explored) -> float:
+    """What knowing the last study's policies exactly would add."""
+    aim, judge = price_aim(explored.problem.operating_point), explored.study.evaluator
     judged = [judge.evaluate(j.policy) for j in explored.study.feasible()]
-    exact = expected_gain([e for e in judged if e.known], aim)
-    return max(exact, _deeper_gain(explored, wanted))
+    return expected_gain([e for e in judged if e.known], aim)
 
 
-def _deeper_gain(explored: Explored, wanted: Mapping[Variant, int]) -> float:
-    """What the optimistic curves of those that are to be deepened promise beyond the best by
-    now."""
-    found = _prospects(explored, explored.n_samples)
-    best, have = max(one.now for one in found.values()), explored.have
-    deeper = [found[v].upper - best for v, n in wanted.items() if n > have[v]]
-    return max(0.0, *deeper) if deeper else 0.0
-
-
-def _end(explored: Explored, wanted: Mapping[Variant, int]) -> SearchEnd:
-    """Why no more was bought."""
-    problem, aim = explored.problem, price_aim(explored.problem.operating_point)
-    judge, table = explored.study.evaluator, explored.table
-    judged = [judge.evaluate(j.policy) for j in explored.study.feasible()]
-    gain = expected_gain([e for e in judged if e.known], aim)
-    complete = table.n_items >= problem.search_size.study_items
-    reached = all(v in table.variants and table.of(v).n_samples >= n for v, n in wanted.items())
-    recorded = explored.samples.free or any(
-        table.of(v).n_samples >= explored.samples.most(v) for v in explored.variants
-    )
+def _end(explored: Explored, depth: int) -> SearchEnd:
+    """Why no more was bought; ``depth`` was wanted of each variant."""
+    table, samples = explored.table, explored.samples
+    has = {v: table.of(v).n_samples for v in explored.variants}
     return search_end(
-        gain,
-        complete=complete and reached,
-        recorded=recorded,
-        short=explored.samples.short,
+        _gain_of_knowing(explored),
+        complete=table.n_items >= explored.problem.search_size.study_items
+        and all(n >= min(depth, samples.most(v)) for v, n in has.items()),
+        recorded=samples.free or any(n >= samples.most(v) for v, n in has.items()),
+        short=samples.short,
         left=explored.left,
     )
 

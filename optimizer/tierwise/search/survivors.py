@@ -34,7 +34,6 @@ from tierwise.schema.space import SearchSpace
 from tierwise.search.problem import TierProblem
 from tierwise.search.samples import most_samples
 from tierwise.search.selection import Utility, price_aim
-from tierwise.search.signals import watched
 from tierwise.search.space import SINGLE, strategy_grid
 from tierwise.stats.intervals import Floats
 
@@ -51,14 +50,13 @@ easy requests of a policy that is costlier elsewhere."""
 def kept(
     problem: TierProblem, table: SampleTable, variants: Sequence[Variant], n: int
 ) -> tuple[Variant, ...]:
-    """The ``n`` most useful of the variants whose envelopes over strategies are not dominated."""
+    """The ``n`` most useful of the variants whose envelopes over strategies are not dominated, the
+    most useful first."""
     dims = problem.dimensions(table, variants)
     ways = [SINGLE, *strategy_grid(dims, max(dims.depths.values()), steps=3)]
     points = envelope(problem.evaluator(table), variants, list(dict.fromkeys(ways)))
     points = extended(points, problem, table)
-    always = (problem.variants.baseline, *watched(problem.ready_signals))
-    aim = price_aim(problem.operating_point)
-    return most_useful(points, survivors(points), n, aim, always=always)
+    return most_useful(points, survivors(points), n, price_aim(problem.operating_point))
 
 
 def verifiers_of(space: SearchSpace) -> list[str]:
@@ -165,14 +163,9 @@ def _surely_above(values: Floats, z: float) -> Mask:
 
 
 def most_useful(
-    points: Envelope,
-    among: Sequence[Variant],
-    keep: int,
-    aim: Utility,
-    *,
-    always: Sequence[Variant] = (),
+    points: Envelope, among: Sequence[Variant], keep: int, aim: Utility
 ) -> tuple[Variant, ...]:
-    """At most ``keep`` variants, the most useful first; ``always`` before them.
+    """At most ``keep`` variants, the most useful first.
 
     Two thirds are those of the highest utility by ``aim``, near ties among them: which of these is
     better is what the next iteration is for. The others raise together the best utility over the
@@ -180,8 +173,7 @@ def most_useful(
     """
     index = {variant: i for i, variant in enumerate(points.variants)}
     utility = _utilities(points, aim)
-    chosen = [index[variant] for variant in always]
-    rest = [index[variant] for variant in among if variant not in always]
+    rest = [index[variant] for variant in among]
     seen = replace(
         points,
         variant=points.variant[: points.seen],
@@ -189,10 +181,10 @@ def most_useful(
         usd=points.usd[: points.seen],
     )
     own = (utility[:, 0] + _utilities(seen, aim)[:, 0]) / 2  # what is hoped for, and what was seen
-    by_own = sorted(rest, key=lambda i: (-own[i], i))
-    chosen += by_own[: math.ceil(BY_UTILITY * max(keep - len(chosen), 0))]
-    rest = [i for i in rest if i not in chosen]
-    best = utility[chosen].max(axis=0) if chosen else np.full(utility.shape[1], -np.inf)
+    rest.sort(key=lambda i: (-own[i], i))
+    n_own = math.ceil(BY_UTILITY * keep)
+    chosen, rest = rest[:n_own], rest[n_own:]
+    best = utility[chosen].max(axis=0)
     while rest and len(chosen) < keep:
         gains = [float(np.maximum(utility[i], best).mean()) for i in rest]
         winner = rest.pop(int(np.argmax(gains)))
@@ -423,14 +415,23 @@ def curve_points(
     ]
 
 
+VOTING = {"self_consistency", "weighted_consistency", "cascade"}
+STOPPING = {"adaptive_consistency", "early_stopping", "cascade"}
+
+
+def foreseen(space: SearchSpace) -> bool:
+    """Whether a curve knows what each strategy of the space makes of more samples."""
+    return set(space.strategies) <= {"single", "best_of_n"} | VOTING | STOPPING
+
+
 def _ways(
     curve: SampleCurve, space: SearchSpace, n: int, optimism: float
 ) -> list[tuple[float, float]]:
     """(score, dollars) of the space's strategies with up to ``n`` samples."""
     kinds, found = set(space.strategies), [(curve.mean, curve.usd(1))]
-    if n > 1 and kinds & {"self_consistency", "weighted_consistency", "cascade"}:
+    if n > 1 and kinds & VOTING:
         found.append((curve.vote(n, optimism), curve.usd(n)))
-    if n > 2 and kinds & {"adaptive_consistency", "early_stopping", "cascade"}:
+    if n > 2 and kinds & STOPPING:
         found.append((curve.vote(n, optimism), curve.usd(n, adaptive=True)))
     if n > 1 and "best_of_n" in kinds and curve.above is not None:
         found.append((curve.best_of(n, optimism), curve.usd(n)))
@@ -464,8 +465,8 @@ def prospect(
         return max(float(aim.value(*way)) for way in _ways(curve, space, n, optimism))
 
     depths = [n for n in DEPTHS if n <= most] or [1]
-    upper = {n: best(n, 1.0) for n in depths}
-    depth = max(depths, key=lambda n: (round(upper[n], 6), -n))
     expected = {n: best(n, 0.0) for n in depths}
+    upper = {n: max(best(n, 1.0), expected[n]) for n in depths}
+    depth = max(depths, key=lambda n: (round(upper[n], 6), -n))
     now = max(value for n, value in expected.items() if n <= max(rows.n_samples, 1))
     return Prospect(now, max(expected.values()), upper[depth] + curve.error / 2, depth)
