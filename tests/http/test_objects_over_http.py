@@ -109,7 +109,7 @@ def test_votes_by_field_are_found_shown_and_replayed(
     assert "Parts of the metric" in page
     assert "json_fields" in page
 
-    stored = SampleTable.load(run / "tables.small.test.npz")
+    stored = SampleTable.load(run / "tables.small.npz")
     vote = uniform(Variant("plain", "direct", 0.8), StrategySpec.of("self_consistency", samples=3))
     # A report judges policies on stored tables, over other permutations than the search did.
     assert np.isfinite(Evaluator(stored, Permutations(16, seed=9)).evaluate(vote).score).all()
