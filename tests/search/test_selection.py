@@ -13,6 +13,7 @@ from tierwise.search.problem import BOUNDED
 from tierwise.search.selection import (
     BUCKETED,
     EVERYWHERE,
+    SHORTFALL,
     Candidate,
     CandidateTable,
     CheapestLevel,
@@ -96,7 +97,7 @@ def test_level_asks_more_of_few_items_than_of_many() -> None:
         return shortfall_of(gap)
 
     few, many = shortfall(40), shortfall(4000)
-    assert many < 0.25 * 0.02 < few
+    assert many < SHORTFALL * 0.02 < few
 
 
 def test_the_shortfall_is_that_of_a_normal() -> None:
