@@ -290,3 +290,29 @@ def test_a_prompt_that_fits_no_column_leaves_nothing(tmp_path, prompt, says):
     with pytest.raises(InputError, match=says):
         scaffold("t", items=file, target="stars", prompt=prompt, folder=tmp_path / "tasks")
     assert not (tmp_path / "tasks" / "t").exists()
+
+
+def test_chats_of_production_are_the_baseline_as_they_are(tmp_path):
+    file = tmp_path / "chats.jsonl"
+    chat = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Mine?"}]
+    last = [{"role": "assistant", "content": word} for word in ("accept", "reject")]
+    rows = [
+        {"messages": [*chat[:1], {**chat[1], "content": f"{i}?"}, last[i % 2]]} for i in range(20)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = scaffold("t", items=file, folder=tmp_path / "tasks")
+    assert check(made) == []
+    loaded = load_task(made)
+    item = loaded.task.items[0]
+    assert [m.body for m in loaded.prompts[0].render(item.inputs)] == rows[0]["messages"][:2]
+    assert loaded.task.score(loaded.task.answer.extract("I would:\n\nAccept."), item) == 1
+
+
+def test_free_text_is_scored_by_its_words(tmp_path):
+    file = tmp_path / "notes.jsonl"
+    text = "a long text of many words that nobody says twice in the same way, number {}"
+    rows = [{"article": f"n{i}", "summary": text.format(i)} for i in range(20)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    loaded = load_task(scaffold("t", items=file, folder=tmp_path / "tasks"))
+    assert (loaded.task.metric, loaded.task.answer.normalise) == ("f1", "none")
+    assert loaded.task.free_text

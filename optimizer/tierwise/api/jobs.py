@@ -31,9 +31,8 @@ from tierwise.schema import (
     find_task,
 )
 from tierwise.schema.fields import check_name
-from tierwise.schema.task_file import AS_WRITTEN
 from tierwise.schema.yaml_io import Document, read_as
-from tierwise.tasks import JUDGED, AnswerSpec, Item, Task, parts_of, unscored
+from tierwise.tasks import JUDGED, AnswerSpec, Item, Task, form_for, parts_of, unscored
 
 if TYPE_CHECKING:
     from tierwise.search import Event, Listener
@@ -215,8 +214,8 @@ class _Reading:
             raise InputError(
                 f"answer= is a tw.AnswerSpec, such as tw.AnswerSpec(regex=…), got {self.answer!r}"
             )
-        if self.answer is None and self.judge is not None:
-            object.__setattr__(self, "answer", AS_WRITTEN)
+        if self.answer is None and not callable(self.metric):
+            object.__setattr__(self, "answer", form_for(self.metric))
         if not isinstance(self.target, str | None):
             raise InputError(f"target= is the name of a column, got {self.target!r}")
         if self.name is not None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import sys
 import tempfile
 from collections import Counter
@@ -173,14 +174,14 @@ def _asked(given: _Wanted) -> _Wanted:
         items = click.prompt(asked, default="", show_default=False, value_proc=checked(table))
     if items is not None:
         known = columns_of(items)
-        usual = _usual(_TARGETS, known)
+        told, right = _told_columns(known, inputs, target, given.prompt)
         if not inputs and "inputs" not in known:
-            first = _usual(_INPUTS, known) or tuple(c for c in known if c not in usual)[:1]
+            first = told or known[:1]
             asked = f"Columns that prompts use, of {', '.join(known)}"
             inputs = click.prompt(asked, default=", ".join(first), value_proc=checked(columns))
         if target is None and "target" not in known:
-            asked, default = "Column of the right answers", next(iter(usual), None)
-            (target,) = click.prompt(asked, default=default, value_proc=checked(columns))
+            asked = "Column of the right answers"
+            (target,) = click.prompt(asked, default=right, value_proc=checked(columns))
     answer = given.answer
     if items is not None and answer == TOLD:
         answer = click.prompt("What is an answer", type=click.Choice(ANSWERS), default=TOLD)
@@ -223,8 +224,11 @@ def scaffold(
     """
     from tierwise.schema import names_of, shipped
     from tierwise.schema.fields import check_name
+    from tierwise.schema.yaml_io import read_text
 
     check_name("the task's name", name)
+    with contextlib.suppress(OSError):  # a long text is no path
+        prompt = read_text(Path(prompt)) if prompt and Path(prompt).is_file() else prompt
     made, origin = folder / name, shipped("tasks") / source
     if made.exists():
         raise InputError(f"{made} exists; choose another name, nothing is overwritten")
@@ -244,7 +248,7 @@ def scaffold(
             _named(draft, source, name)
             own = draft / OWN_PROMPTS
             if items is not None:
-                _with_items(draft, items, inputs, target, template=source == TEMPLATE)
+                _with_items(draft, items, inputs, target, prompt, template=source == TEMPLATE)
                 if source == TEMPLATE:
                     _with_answers(draft, items, answer)
                 if prompt:
@@ -296,17 +300,14 @@ def scaffold_from(
 
 
 def _with_prompt(draft: Path, prompt: str) -> None:
-    """The prompt in use today, a text or a file of one, before the others: it is the baseline.
+    """The prompt in use today before the others: it is the baseline.
 
     Raises:
         InputError: it uses no column, or one that is none of the task's inputs.
     """
     from tierwise.schema import Message, PromptTemplate, TaskFile
     from tierwise.schema.prompt import check_fields
-    from tierwise.schema.yaml_io import read_text
 
-    with contextlib.suppress(OSError):  # a long text is no path
-        prompt = read_text(Path(prompt)) if Path(prompt).is_file() else prompt
     file, _ = TaskFile.load(draft / "task.yaml")
     columns = file.fields.inputs if file.fields else {name: name for name in file.inputs}
     for field, column in columns.items():
@@ -326,7 +327,7 @@ def _with_prompt(draft: Path, prompt: str) -> None:
     task = draft / "task.yaml"
     text = re.sub(
         r"regex: ('[^']+')(?=,)",
-        lambda match: rf"regex: [{match[1]}, '(?m)^\s*(\S.*?)\s*$']",
+        lambda match: f"regex: [{match[1]}, '{_LAST_LINE}']",
         task.read_text(encoding="utf-8"),
     )
     write_whole(task, text)
@@ -351,22 +352,45 @@ def _named(draft: Path, source: str, name: str) -> None:
         _rewrite(readme, re.escape(TEMPLATE), name)
 
 
+def _told_columns(
+    known: Sequence[str], inputs: Sequence[str], target: str | None, prompt: str | None
+) -> tuple[Sequence[str], str | None]:
+    """The columns of inputs and target, where the prompt, their names or their number tell."""
+    from tierwise.tasks.data_files import header_doubt
+
+    used = [name for name in known if re.search(rf"{{{{\s*{re.escape(name)}\s*}}}}", prompt or "")]
+    inputs = inputs or used or [name for name in _usual(_INPUTS, known) if name != target]
+    target = target or next((n for n in _usual(_TARGETS, known) if n not in inputs), None)
+    left = [n for n in known if n not in (*inputs, target) and n.casefold() != "id"]
+    if header_doubt(known) is None and len(left) == (not inputs) + (target is None):
+        inputs = inputs or left[:1]
+        target = target or left[-1]
+    return inputs, target
+
+
 def _with_items(
-    draft: Path, items: Path, inputs: Sequence[str], target: str | None, *, template: bool
+    draft: Path,
+    items: Path,
+    inputs: Sequence[str],
+    target: str | None,
+    prompt: str | None,
+    *,
+    template: bool,
 ) -> None:
     from tierwise.tasks.data_files import columns_of, header_doubt
 
     if not items.is_file():
         raise InputError("no such file of items", path=items)
     known = columns_of(items)
-    if template and not inputs and "inputs" not in known:
-        inputs = _usual(_INPUTS, known)
-        target = target or next(iter(_usual(_TARGETS, known)), None)
+    if template and "inputs" not in known:
+        inputs, target = _told_columns(known, inputs, target, prompt)
     for wanted in (*inputs, *([target] if target else [])):
         numbered = wanted.isdigit() and int(wanted) < len(known)
         if not numbered and wanted not in known and wanted.partition(".")[0] not in known:
             raise InputError(unknown_name("column", wanted, known).message, path=items)
-    if template and "inputs" not in known and not (inputs and (target or "target" in known)):
+    chats = any(name.casefold() in _CHATS for name in inputs)  # its last message may be the target
+    told = inputs and (target or "target" in known or chats)
+    if template and "inputs" not in known and not told:
         doubt = header_doubt(known)
         raise InputError(
             f"its columns are {', '.join(known)}; say which hold the question and the answer: "
@@ -419,15 +443,18 @@ def _rewrite(path: Path, pattern: str, instead: str) -> None:
 
 # --- what an answer is -------------------------------------------------------------------------
 
+_CHATS = ("messages", "chat", "conversation")
 _INPUTS = (
     *("question", "text", "input", "prompt", "query", "problem", "sentence", "message", "content"),
     *("review", "ticket", "document", "context", "passage", "choices", "options"),
+    *_CHATS,
 )
 _TARGETS = (
     *("target", "answer", "label", "labels", "expected", "output", "category", "class", "intent"),
     *("sentiment", "gold", "ground_truth", "reference", "completion", "response", "solution"),
     *("answers", "answerkey"),
 )
+_LAST_LINE = r"(?m)^\s*(\S.*?)\s*$"
 _MOST_LABELS, _LONGEST_LABEL = 30, 60
 _YES_OR_NO = {"yes", "no", "true", "false", "y", "n"}
 _NUMBER, _OBJECT = re.compile(r"\W{0,4}\d"), re.compile(r"\s*[{\[]")
@@ -446,11 +473,34 @@ def _usual(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     return tuple(column for column in known if column.strip().casefold() in names)
 
 
+_CHAT_PROMPTS = """\
+# The first prompt is the chat as it is, its system prompt too. Ids are for ever, a new text is a
+# new id.
+- id: today
+  family: baseline
+  messages:
+    - {role: messages, content: "{{ CHAT }}"}
+
+- id: steps
+  family: step_by_step
+  messages:
+    - {role: system, content: "{{ system }}\\n\\nGo step by step. The last line is the answer."}
+    - {role: messages, content: "{{ CHAT }}"}
+
+- id: reminded
+  family: reminder
+  messages:
+    - {role: messages, content: "{{ CHAT }}"}
+    - {role: user, content: "{{ last }}\\n\\nThe last line is the answer."}
+"""
+
+
 def _with_answers(draft: Path, items: Path, answer: str | None) -> None:
     """What an answer is, in the task, its prompts and its README, as the right answers show."""
     from tierwise.schema import TaskFile
     from tierwise.schema.prompt import literal
     from tierwise.tasks import AnswerSpec
+    from tierwise.tasks.conversation import conversation
     from tierwise.tasks.data_files import load_items
 
     file, _ = TaskFile.load(draft / "task.yaml")
@@ -471,12 +521,19 @@ def _with_answers(draft: Path, items: Path, answer: str | None) -> None:
     form = _form(answer or _told_by(rows), [target for item in rows for target in item.targets])
     instruction = literal(form.instruction)
     task = draft / "task.yaml"
+    chats = [n for n in file.inputs if rows and all(conversation(i.inputs[n]) for i in rows)]
+    if chats:  # production's prompt is in it
+        prompts = _CHAT_PROMPTS.replace("CHAT", chats[0])
+        (draft / "prompts.yaml").write_text(prompts, encoding="utf-8")
+        _rewrite(task, r"regex: '[^']+'", f"regex: '{_LAST_LINE}'")
+        instruction = "The last line is the answer."
     _rewrite(task, r"normalise: text\}$", f"normalise: {form.normalise}}}")
-    if form.normalise == "json":
-        _rewrite(task, r"^answer: .*$", "answer: {normalise: json}")
+    if form.normalise in ("json", "none"):
+        _rewrite(task, r"^answer: .*$", f"answer: {{normalise: {form.normalise}}}")
     _rewrite(task, r"^metric: \S+.*$", f"metric: {form.metric}")
-    said = json.dumps(instruction, ensure_ascii=False)
-    _rewrite(task, r"^prompts: ", f"instruction: {said}\nprompts: ")
+    if instruction:
+        said = json.dumps(instruction, ensure_ascii=False)
+        _rewrite(task, r"^prompts: ", f"instruction: {said}\nprompts: ")
     _rewrite(draft / "prompts.yaml", r'End with a line "Answer: …"\.', instruction)
     counted = (
         f"`{items.name}` holds {len(rows)} items" if rows else f"`{items.name}` cannot be read yet"
@@ -512,6 +569,8 @@ def _told_by(rows: Sequence[Item]) -> str:
 
 def _form(answer: str, targets: Sequence[str]) -> _Form:
     """How answers of a kind are read, and what the prompts say of them."""
+    from tierwise.tasks.task import FREE_TEXT_WORDS
+
     found = sorted(set(targets))
     if answer == "labels":
         found = sorted({part.strip() for t in targets for part in re.split(r"[,;|]", t)})
@@ -536,6 +595,8 @@ def _form(answer: str, targets: Sequence[str]) -> _Form:
             return _Form(
                 "json", f"Answer with one JSON object with the fields {fields}.", "json_fields"
             )
+    if statistics.median([len(target.split()) for target in targets] or [0]) >= FREE_TEXT_WORDS:
+        return _Form("none", "", "f1")
     return _Form("text", f'{ends}…".')
 
 
@@ -554,5 +615,5 @@ def _written(task: Path) -> str:
     return (
         f"asks by {', '.join(columns)}, the right answer is "
         f"{fields.target if fields else 'target'}; "
-        f"prompts say: {file.instruction}"
+        f"prompts say: {file.instruction or 'nothing of its form'}"
     )

@@ -32,6 +32,7 @@ from tierwise.pool.first_answers import (
     ends,
     estimated,
     first_needs,
+    nothing_right,
     refused,
     with_refused,
 )
@@ -151,6 +152,7 @@ class Buyer:
         self._readable = False
         """Whether answers that were not cut could be read; not known before some were."""
         self._judge_checked = False
+        self._wrong: tuple[Remark, ...] = ()
         self._said: set[str] = set()
         self._answered: set[str] = set()
         self._none: set[str] = set()
@@ -305,6 +307,12 @@ class Buyer:
         table = read(scorer=self.judging)
         if stage == "screen":
             self._say(self._cuts(self.used))
+            variant = next(iter(table.variants), None)
+            if variant is not None and items:
+                rows = self.pool.samples([requests[variant][0].key], 0, 1)
+                text = rows[0][2] if rows else ""
+                self._wrong = nothing_right(table, self.task, items[0], text)
+                self._say(self._wrong)
         return self._with_refused(table, requests, trees, counts), short
 
     def _begin_judging(self) -> str:
@@ -347,7 +355,8 @@ class Buyer:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the samples that were bought show beside their scores."""
-        said = (*self._cuts(self.used), *refused(self._none, self._some), *estimated(self.spent))
+        failed = refused(self._none, self._some)
+        said = (*self._wrong, *self._cuts(self.used), *failed, *estimated(self.spent))
         return tuple(remark.text for remark in said)
 
     def _begin(self, trees: Trees, variants: Sequence[Variant], supply: Supply, stage: str) -> str:

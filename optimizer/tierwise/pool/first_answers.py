@@ -24,7 +24,7 @@ from tierwise.pool.calls import Need
 from tierwise.pool.reading import PoolReader
 from tierwise.pool.store import SamplePool
 from tierwise.schema import Tier, Usage, Variant
-from tierwise.tasks import RECORDED, AnswerSpec, Task
+from tierwise.tasks import RECORDED, AnswerSpec, Item, Task
 
 FIRST_SAMPLES = 20
 """Samples that are read before more are bought."""
@@ -38,6 +38,8 @@ SAID_FROM, SAID_AT_ONCE = 0.1, 0.3
 """The share of a mode's samples that were cut, or whose tokens were estimated, that is said; of the
 first samples it takes more."""
 FEWEST_SAID = 10
+FEWEST_WRONG = 8
+"""Items without any score from which on it is said that none is right."""
 SHOWN_TEXTS, SHOWN_CHARS = 3, 160
 
 
@@ -256,6 +258,21 @@ def refused(none: Iterable[str], some: Iterable[str]) -> tuple[Remark, ...]:
             f"{', '.join(few[:5])}{' …' if len(few) > 5 else ''}"
         )
     return tuple(Remark("refused", text) for text in said)
+
+
+def nothing_right(table: SampleTable, task: Task, item: Item, text: str) -> tuple[Remark, ...]:
+    """What is said where no answer scores anything; ``text`` is one that was given to ``item``."""
+    scores = [rows.score for rows in table.variants.values()]
+    if table.n_items < FEWEST_WRONG or any(np.nanmax(of, initial=0.0) > 0 for of in scores):
+        return ()
+    answer = task.answer.of(item.inputs).extract(text)
+    read = "nothing" if answer is None else repr(answer[:80])
+    said = (
+        f"no answer to {table.n_items} items scored anything under any prompt: to item "
+        f"{item.id!r} it was said {text[:80]!r}, read as {read}, where {item.target[:80]!r} is "
+        "right; if that should count, mend answer or metric"
+    )
+    return (Remark("wrong", said),)
 
 
 def _items(ids: Sequence[str]) -> str:

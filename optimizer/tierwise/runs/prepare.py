@@ -34,7 +34,7 @@ from tierwise.search.problem import SampleCost
 from tierwise.search.space import without_search, without_votes
 from tierwise.search.variants import Variants, asking_variants, candidate_variants
 from tierwise.strategies import paths_in
-from tierwise.tasks import DEFAULT_SHARES, SPLITS, Item, Task
+from tierwise.tasks import DEFAULT_SHARES, METRICS, SPLITS, Item, Task, parts_of
 from tierwise.tasks import RECORDED as RECORDED_METRIC
 
 JUDGE_TOKENS = 256
@@ -121,7 +121,13 @@ def prepare(job: Job, task: LoadedTask | None = None) -> Prepared:
     if loaded.task.free_text:
         space, left_out = without_votes(space, judged=rendered and loaded.verifier is not None)
     judge_tier = None if loaded.judge is None else _judge_tier(loaded.judge.spec, job)
-    remarks = (left_out,) if left_out else ()
+    remarks: tuple[str, ...] = (left_out,) if left_out else ()
+    several = sum(bool(item.also) for item in loaded.task.items)
+    if several and loaded.task.metric not in METRICS and not parts_of(loaded.task.score):
+        remarks += (
+            f"{several} items have several right answers, from a list as the target: a metric of "
+            "your own finds the first as item.target and all as item.targets",
+        )
     prepared = Prepared(job, loaded, space, tiers, baseline, judge_tier, remarks=remarks)
     if loaded.verifier is not None:
         tier = judge_as_tier(loaded.verifier.model)

@@ -36,14 +36,15 @@ from tierwise.tasks import (
     AnswerSpec,
     Metric,
     Task,
+    form_for,
     named_metric,
     unscored,
 )
 from tierwise.tasks.items import Fields
 from tierwise.tasks.task import DEFAULT_SHARES, ballot_fault
 
-AS_WRITTEN = AnswerSpec(normalise="none")
-"""How answers are read for a judge, where nothing else is said: whole, and as they were written."""
+_UNSAID = AnswerSpec()
+"""How answers are read where a task does not say: as its metric wants (``form_for``)."""
 K1, B = 1.5, 0.75
 """Of bm25: how soon a repeated word counts no more, and how much a document's length counts."""
 
@@ -114,7 +115,7 @@ class TaskFile(Strict):
     description: Annotated[str, IF_ANY] = ""
     fields: Annotated[Fields | None, IF_SET] = None
     splits: Mapping[str, NotNegative] = field(default_factory=lambda: DEFAULT_SHARES)
-    answer: AnswerKeys = AnswerSpec()
+    answer: AnswerKeys = _UNSAID
     metric: Annotated[
         Any,
         WithJsonSchema(
@@ -145,8 +146,8 @@ class TaskFile(Strict):
     judge: Annotated[VerifierSpec | None, IF_SET] = None
 
     def __post_init__(self) -> None:
-        if self.judged and self.answer == AnswerSpec():
-            object.__setattr__(self, "answer", AS_WRITTEN)
+        if self.answer is _UNSAID:
+            object.__setattr__(self, "answer", form_for(self.metric))
 
     @classmethod
     def load(cls, name_or_path: Path | str) -> tuple[TaskFile, Document]:

@@ -455,6 +455,23 @@ def callable_metric(score: Callable[[str, Item], Any]) -> Metric:
     return _checked(score, Path(code.co_filename) if code else None, name)
 
 
+FORMS = {
+    "set_f1": "labels",
+    "json_fields": "json",
+    "numeric": "number",
+    **dict.fromkeys((JUDGED, "rouge", "bleu", "code_tests"), "none"),
+}
+"""Metric -> how answers are read for it where a task does not say; others fold words."""
+
+
+def form_for(metric: object) -> AnswerSpec:
+    """How answers are read for a metric where nothing says so; of a weighted one, for its parts."""
+    named: Mapping[Any, Any] = metric if isinstance(metric, Mapping) else {metric: {}}
+    parts = named.get("weighted")
+    names = [*(parts if isinstance(parts, Mapping) else named)]
+    return AnswerSpec(normalise=next((FORMS[n] for n in names if n in FORMS), "text"))
+
+
 def _checked(score: Callable[[str, Item], Any], path: Path | None, name: str) -> Metric:
     def metric(answer: str | None, item: Item) -> float:
         if answer is None:
@@ -462,7 +479,8 @@ def _checked(score: Callable[[str, Item], Any], path: Path | None, name: str) ->
         try:
             value = score(answer, item)
         except Exception as error:  # noqa: BLE001  anybody's code: whatever it raises
-            raise user_fault(error, path, f"{name} failed on item {item.id!r}") from None
+            what = f"{name} failed on item {item.id!r} with the answer {answer[:60]!r}"
+            raise user_fault(error, path, what) from None
         try:
             number = float(value)
         except (TypeError, ValueError):

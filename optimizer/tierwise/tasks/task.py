@@ -21,6 +21,7 @@ from tierwise.tasks.metrics import (
     Metric,
     asks_judge,
     callable_metric,
+    form_for,
     named_metric,
 )
 from tierwise.tasks.verifiers import VERIFIERS
@@ -130,7 +131,7 @@ class Task:
         metric: str | Mapping[str, Any] | Callable[[str, Item], Any],
         name: str,
     ) -> Self:
-        spec = answer or AnswerSpec()
+        spec = answer or (AnswerSpec() if callable(metric) else form_for(metric))
         scorer: Metric | None
         if callable(metric):
             named, scorer = getattr(metric, "__name__", "metric"), callable_metric(metric)
@@ -198,7 +199,7 @@ def _reader(answer: AnswerSpec | None, metric: object) -> AnswerSpec | None:
     """How a metric by name reads targets: a function reads them as it likes, code is not run."""
     if callable(metric) or metric == RECORDED or (answer and answer.calls):
         return None
-    return answer or AnswerSpec()
+    return answer or form_for(metric)
 
 
 def assign_splits(
