@@ -25,6 +25,7 @@ RNG = random.Random(1)
 SUMS = [(RNG.randint(1, 19), RNG.randint(1, 19), RNG.randint(1, 19)) for _ in range(260)]
 ROWS = [{"question": f"{a} + {b} - {c}", "result": a + b - c} for a, b, c in SUMS]
 ANSWER = tw.AnswerSpec(regex=r"answer\s*:\s*(-?\d+)", normalise="integer")
+WORDS = tw.AnswerSpec(normalise="text")
 PROMPTS = {
     name: [{"role": "system", "content": text}, {"role": "user", "content": "{{ question }}"}]
     for name, text in (("plain", "Solve this."), ("steps", "Go step by step."))
@@ -292,3 +293,18 @@ def test_names_are_public_and_lazy() -> None:
     with pytest.raises(AttributeError, match="nothing_here"):
         _ = tw.nothing_here
     assert (Path(tw.__file__).parent / "py.typed").exists()
+
+
+def test_a_run_in_which_nothing_is_right_says_so_at_once(tmp_path: Path) -> None:
+    rows = [{**row, "result": ["a", "b"]} for row in ROWS]
+
+    def never(answer: str, item: object) -> float:
+        return 0.0
+
+    run = tw.tune(
+        rows, **{**JOB, "metric": never, "answer": WORDS}, out=tmp_path / "run", progress=False
+    )
+    said = " ".join(run.summary.tiers["small"].remarks)
+    assert "scored anything under any prompt" in said
+    assert "where 'a' is right" in said
+    assert "have several right answers" in said

@@ -74,8 +74,9 @@ def test_no_such_task_names_the_near_ones(tmp_path, monkeypatch):
             "items.jsonl:1: an input is missing: unknown field 'question'; did you mean 'queston'",
         ),
         (
-            ['{"id": "a", "inputs": {"question": ["1"]}, "target": "1"}'],
-            "items.jsonl:1: input 'question' must be text or a number, got a list",
+            ['{"id": "a", "inputs": {"question": {"a": 1}}, "target": "1"}'],
+            "items.jsonl:1: input 'question' must be text or a number, got an object: name "
+            "question.a",
         ),
         (
             ['{"id": "a", "inputs": "1", "target": "1"}'],

@@ -91,7 +91,9 @@ def test_what_is_wrong_with_python_is_said_before_anything_is_bought(
 
 def test_a_metric_that_fails_or_gives_no_score_says_where(tmp_path):
     failing = metric(tmp_path, "def score(answer, item):\n    return item.nothing\n")
-    with pytest.raises(InputError, match=r"metric.py:2: score failed on item 'i': AttributeError"):
+    with pytest.raises(
+        InputError, match=r"metric.py:2: score failed on item 'i' with the answer '1': Attr"
+    ):
         failing("1", ITEM)
     for value in ("2.0", "None", "float('nan')"):
         wrong = metric(tmp_path, f"score = lambda answer, item: {value}\n")

@@ -130,3 +130,30 @@ def test_what_a_task_refuses():
 def test_the_splits_of_before_are_called_validation(old):
     with pytest.raises(InputError, match=f"unknown split '{old}': it is called 'validation' now"):
         task(items(1), shares={old: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("metric", "form"),
+    [
+        ("exact_match", "text"),
+        ("set_f1", "labels"),
+        ({"numeric": {"relative": 0.1}}, "number"),
+        ("json_fields", "json"),
+        ({"weighted": {"exact_match": 1, "json_fields": {"weight": 2}}}, "json"),
+        (lambda answer, item: 1.0, "text"),
+    ],
+)
+def test_a_metric_says_how_answers_are_read_where_nobody_does(metric, form):
+    target = {"a": 1} if form == "json" else "1"
+    rows = [{"q": "x", "target": target}]
+    assert Task.from_rows(rows, inputs=["q"], metric=metric).answer.normalise == form
+    said = AnswerSpec(normalise="json" if form == "json" else "none")
+    own = Task.from_rows(rows, inputs=["q"], metric=metric, answer=said)
+    assert own.answer == said
+
+
+def test_a_list_of_labels_is_one_answer_where_the_metric_is_of_sets():
+    rows = [{"q": "x", "target": ["a", "b"]}]
+    task = Task.from_rows(rows, inputs=["q"], metric="set_f1")
+    assert task.score(task.answer.extract("b; a"), task.items[0]) == 1
+    assert task.items[0].also == ()
