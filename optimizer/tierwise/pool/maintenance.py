@@ -17,7 +17,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,8 +30,8 @@ from tierwise.pool.tables import (
     TABLES,
     checksum,
     connect,
-    is_unclosed,
     lookup_checksum,
+    lost_log,
 )
 from tierwise.schema import Message, Usage, Variant
 from tierwise.schema.files import json_lines, sync_folder, writing
@@ -87,11 +87,9 @@ def check_pool(path: Path) -> PoolDamage:
         InputError: there is no pool, or it was written by another version of tierwise.
     """
     damage = PoolDamage()
-    log = path.with_name(f"{path.name}-wal")
-    if is_unclosed(path) and path.exists() and not log.exists() and not _in_use(path):
+    if (lost := lost_log(path)) and not _in_use(path):
         damage.structure.append(
-            f"the last run did not end cleanly, and {log.name}, which held its last answers, "
-            "is gone"
+            f"the last run did not end cleanly, and {lost}, which held its last answers, is gone"
         )
     try:
         db = connect(path, read_only=True)
@@ -332,38 +330,39 @@ def _rewrite(path: Path, end: str, stays: Callable[[str, _Row], bool]) -> Rewrit
     """Copy the rows that stay into a new file, and put it in the place of the old one."""
     kept, dropped = Counter[str](), Counter[str]()
     new = path.with_name(f".{path.name}.new")
-    with _alone(path):
-        new.unlink(missing_ok=True)
-        try:
-            with (
-                closing(connect(path, read_only=True)) as old,
-                closing(connect(new, read_only=False)) as db,
-            ):
-                requests: set[int] = set()
-                db.execute("BEGIN IMMEDIATE")
-                for table in TABLES:
-                    rows = list(_readable(old, table, []))
-                    good = [row for row in rows if stays(table, row)]
-                    if table == "requests":
-                        requests = {row[0] for row in good}
-                    if table in ("samples", "failures"):
-                        good = [row for row in good if row[0] in requests]
-                    if good:
-                        marks = ", ".join("?" * len(good[0]))
-                        db.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", good)
-                    kept[table] += len(good)
-                    dropped[table] += len(rows) - len(good)
-                db.execute("COMMIT")
-                db.execute("PRAGMA journal_mode = DELETE")
-            moved = path.with_name(f"{path.name}.{end}-{int(time.time())}")
-            _move(path, moved)
-            os.replace(new, path)
-            sync_folder(path.absolute().parent)
-        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot be written anew: {error}", path=path) from None
-        finally:
-            for rest in path.parent.glob(f"{new.name}*"):
-                rest.unlink(missing_ok=True)
+    if _in_use(path):
+        raise InputError("somebody has the pool open; wait for the run, or stop it", path=path)
+    new.unlink(missing_ok=True)
+    try:
+        with (
+            closing(connect(path, read_only=True)) as old,
+            closing(connect(new, read_only=False)) as db,
+        ):
+            requests: set[int] = set()
+            db.execute("BEGIN IMMEDIATE")
+            for table in TABLES:
+                rows = list(_readable(old, table, []))
+                good = [row for row in rows if stays(table, row)]
+                if table == "requests":
+                    requests = {row[0] for row in good}
+                if table in ("samples", "failures"):
+                    good = [row for row in good if row[0] in requests]
+                if good:
+                    marks = ", ".join("?" * len(good[0]))
+                    db.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", good)
+                kept[table] += len(good)
+                dropped[table] += len(rows) - len(good)
+            db.execute("COMMIT")
+            db.execute("PRAGMA journal_mode = DELETE")
+        moved = path.with_name(f"{path.name}.{end}-{int(time.time())}")
+        _move(path, moved)
+        os.replace(new, path)
+        sync_folder(path.absolute().parent)
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be written anew: {error}", path=path) from None
+    finally:
+        for rest in path.parent.glob(f"{new.name}*"):
+            rest.unlink(missing_ok=True)
     return Rewritten(dict(kept), dict(dropped), moved)
 
 
@@ -373,13 +372,6 @@ def _move(path: Path, to: Path) -> None:
         if part.exists():
             os.replace(part, to.with_name(to.name + end))
     path.with_name(f"{path.name}-open").unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    if _in_use(path):
-        raise InputError("somebody has the pool open; wait for the run, or stop it", path=path)
-    yield
 
 
 def _in_use(path: Path) -> bool:

@@ -340,12 +340,15 @@ def how_to_go_on(path: Path) -> str:
 _CLOSING = "closing"
 
 
-def is_unclosed(path: Path) -> bool:
-    """Whether a mark says that the last writer of the pool did not come to close it."""
+def lost_log(path: Path) -> str:
+    """The name of the write-ahead log where it is gone although a mark says that the last writer of
+    the pool did not come to close it; else nothing."""
     try:
-        return not path.with_name(f"{path.name}-open").read_text().endswith(_CLOSING)
+        closed = path.with_name(f"{path.name}-open").read_text().endswith(_CLOSING)
     except FileNotFoundError:
-        return False
+        return ""
+    log = path.with_name(f"{path.name}-wal")
+    return "" if closed or not path.exists() or log.exists() else log.name
 
 
 class OpenMark:
@@ -358,14 +361,13 @@ class OpenMark:
     def __init__(self, path: Path) -> None:
         """Raises InputError where the write-ahead log of a pool that was not closed is gone."""
         self._path = path.with_name(f"{path.name}-open")
-        unclosed = is_unclosed(path)
+        lost = lost_log(path)
         self._file: IO[str] = self._path.open("a+")
         fcntl.flock(self._file, fcntl.LOCK_SH)
-        log = path.with_name(f"{path.name}-wal")
-        if unclosed and path.exists() and not log.exists() and self._alone():
+        if lost and self._alone():
             self._file.close()
             raise InputError(
-                f"the last run on this pool did not end cleanly, and {log.name}, which held its "
+                f"the last run on this pool did not end cleanly, and {lost}, which held its "
                 f"last answers, is gone: put it back, or `tierwise pool salvage {path}` goes on "
                 "without them, and the next run buys them again",
                 path=path,

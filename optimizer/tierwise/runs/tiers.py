@@ -207,11 +207,7 @@ def _on_a_provider(
         problem = _problem(prepared, tier, variants, search_size, cap, assumed)
         problem = _begun(problem, searches.studied, targets)
         found = search(problem, ledger, searches.listener, rounds)
-        judge = None
-        if buyer.judging is not None:
-            buyer.check_drift(buyer.judging)
-            judge = buyer.judging.summary(pool.bought(searches.run, tier.name).get(JUDGE, Usage()))
-            buyer.used |= buyer.judging.used
+        judge = _judge_summary(buyer, searches.run)
         remarks = (*buyer.remarks, *(remarks_on_judge(judge) if judge else ()))
         if judge is not None and buyer.verifier is not None and buyer.verifier.model == judge.model:
             remarks += (
@@ -220,6 +216,16 @@ def _on_a_provider(
             )
         cut_short = tuple(buyer.cut_short)
         return Searched(found, pool.sha256(buyer.used), remarks, judge=judge, cut_short=cut_short)
+
+
+def _judge_summary(buyer: Buyer, run: str) -> JudgeSummary | None:
+    """What was measured of the judge, at the end of a search too; its samples are used ones."""
+    if buyer.judging is None:
+        return None
+    buyer.check_drift(buyer.judging)
+    buyer.used |= buyer.judging.used
+    spent = buyer.pool.bought(run, buyer.tier.name).get(JUDGE, Usage())
+    return buyer.judging.summary(spent)
 
 
 def _judging(searches: Searches, stack: ExitStack, account: Account) -> Judging | None:

@@ -147,37 +147,46 @@ def _run(
         searched, failed = _side_by_side(searches)
         if not searched:
             raise next(iter(failed.values()))
-        found = {name: searched[name].found for name in prepared.tiers if name in searched}
-        items = prepared.loaded.task.items_sha256
         if not replaying:
-            for name in found:
-                pool.look(items, name, run.run)
-        origins = {
-            name: Origin(
-                version("tierwise"),
-                run.created,
-                searched[name].samples_sha256,
-                pool.looks(items, name),
-            )
-            for name in found
-        }
-        billed = {
-            name: Billed(used, Usage())
-            if (used := searched[name].metered) is not None
-            else pool.billed(run.run, name)
-            for name in found
-        }
-        proposed = None if proposals is None else proposals.summary()
-    remarks = {name: (*prepared.remarks, *searched[name].remarks) for name in found}
-    judges = {name: judge for name in found if (judge := searched[name].judge) is not None}
-    if not replaying:
-        cut_short = {name: of.cut_short for name, of in searched.items() if of.cut_short}
-        run.write_json(CUT_SHORT, CutShort(cut_short))
-    results = RunResults(
-        found, _gates(found, judges), origins, billed, failed, proposed, remarks, judges
-    )
+            for name in searched:
+                pool.look(task.items_sha256, name, run.run)
+            cut_short = {name: of.cut_short for name, of in searched.items() if of.cut_short}
+            run.write_json(CUT_SHORT, CutShort(cut_short))
+        results = _results(searches, run.created, searched, failed)
     written = write_results(run, prepared, results)
-    return TuneResult(run, written.policies, written.summary, found, failed)
+    return TuneResult(run, written.policies, written.summary, results.found, failed)
+
+
+def _results(
+    searches: Searches,
+    created: str,
+    searched: Mapping[str, Searched],
+    failed: Mapping[str, TierwiseError],
+) -> RunResults:
+    """What the searches came to, in the order of the job's tiers, with the verdicts of the gate."""
+    prepared, pool = searches.prepared, searches.pool
+    searched = {name: searched[name] for name in prepared.tiers if name in searched}
+    found = {name: of.found for name, of in searched.items()}
+    judges = {name: of.judge for name, of in searched.items() if of.judge is not None}
+    items = prepared.loaded.task.items_sha256
+    return RunResults(
+        found,
+        _gates(found, judges),
+        origins={
+            name: Origin(version("tierwise"), created, of.samples_sha256, pool.looks(items, name))
+            for name, of in searched.items()
+        },
+        billed={
+            name: pool.billed(searches.run, name)
+            if of.metered is None
+            else Billed(of.metered, Usage())
+            for name, of in searched.items()
+        },
+        failed=failed,
+        proposals=None if searches.proposals is None else searches.proposals.summary(),
+        remarks={name: (*prepared.remarks, *of.remarks) for name, of in searched.items()},
+        judges=judges,
+    )
 
 
 def _proposals(
