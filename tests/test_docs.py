@@ -47,6 +47,11 @@ def test_answer_forms(monkeypatch):
     assert "test_what_is_right_scores_one" in run_test_class(module.TestScore)
 
 
+def test_the_glossary_has_a_row_for_every_strategy():
+    page = (DOCS / "concepts.md").read_text()
+    assert [kind for kind in STRATEGIES.classes if f"| `{kind}` |" not in page] == []
+
+
 def test_the_page_of_answer_forms_names_every_form_and_metric():
     from tierwise.tasks import METRICS, NORMALISERS
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tierwise.schema import Recipe, StrategySpec
 from tierwise.schema.result import Bounds, FailedItems
 from tierwise.stats import Interval
-from tierwise.strategies import Cascade, Retrieval, Strategy, build, one_answer_ends
+from tierwise.strategies import Cascade, Retrieval, SelfRefine, Strategy, build, one_answer_ends
 
 NOTHING = "–"
 PER = 1000
@@ -134,6 +134,8 @@ def recipe_in_words(recipe: Recipe) -> str:
         case "weighted_consistency":
             by = f"weighted by {_verifier(recipe.strategy)}"
             return f"a vote of {params['samples']} samples of {variants}, {by}"
+        case "self_refine":
+            return _refined(build(recipe.strategy), variants)
         case "retrieval":
             return _searches(build(recipe.strategy), variants)
     return f"{variants}, {recipe.strategy}"  # a strategy that was added: its kind and parameters
@@ -155,6 +157,18 @@ def _stages(strategy: Strategy, variants: Sequence[str]) -> str:
         said.append(what)
     votes = "weighted vote" if len(set(strategy.weights)) > 1 else "vote"
     return f"a {votes} in stages: {'; '.join(said)}"
+
+
+def _refined(strategy: Strategy, variants: str) -> str:
+    """`one sample of A, then up to 2 rounds of critique and a new answer; of these answers …`."""
+    assert isinstance(strategy, SelfRefine)
+    verifier = strategy.verifier and _named(strategy.verifier)
+    stop = ", until an answer stays the same" if strategy.until_stable else ""
+    return (
+        f"one sample of {variants}, then up to {_counted(strategy.rounds, 'round')} of critique "
+        f"and a new answer{stop}; of these answers "
+        + (f"the best by {verifier}" if verifier else "the most frequent")
+    )
 
 
 def _searches(strategy: Strategy, variants: str) -> str:
@@ -186,5 +200,8 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _verifier(strategy: StrategySpec) -> str:
-    name = str(dict(strategy.params).get("verifier", "mean_logprob"))
+    return _named(str(dict(strategy.params).get("verifier", "mean_logprob")))
+
+
+def _named(name: str) -> str:
     return "mean log-probability" if name == "mean_logprob" else name
