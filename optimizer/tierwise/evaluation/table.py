@@ -1,4 +1,4 @@
-"""Stored samples as arrays: what every trial of a generation is judged on.
+"""Stored samples as arrays: what every trial of a study is judged on.
 
 Where votes are taken field by field they may elect an object that no sample is. How many there are
 is the product of the fields' values, so they are not laid out: ``ElectedScores`` judges one when a

@@ -25,7 +25,7 @@ from tierwise.tasks import VERIFIERS, AnswerSpec, Item, Task, parts_of, with_jud
 _Mask = npt.NDArray[np.bool_]
 
 REMEMBERED_TEXTS = 2**18
-"""Texts whose answer stays in memory: a table grows, and is read again every generation."""
+"""Texts whose answer stays in memory: a table grows, and is read again every study round."""
 
 
 def load(
