@@ -2,15 +2,14 @@
 
 An arena has the samples that may be asked for while searching, and items beside them that say what
 a policy is worth. Synthetic worlds make both from a model of how prompts answer; recordings of real
-models and the embedded tiers are cut into both. tierwise tunes on the arena's recording, with its
-samples counted as bought; the peers ask a ``Purse`` for the same samples.
+models and the embedded tiers are cut into both. tierwise searches the arena's samples, counted as
+bought; the peers ask a ``Purse`` for the same samples. Held-out tests are apart, for all alike.
 """
 
 from __future__ import annotations
 
-import gzip
+import functools
 import itertools
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,19 +19,22 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.evaluation import ABSTAINED, Evaluator, Permutations, SampleTable, VariantTable
+from tierwise.evaluation import STORED, Evaluator, Permutations, SampleTable, VariantTable
 from tierwise.llm.models import open_model, resolve_tier
 from tierwise.llm.recorded import Recording, recorded_tier
 from tierwise.pool import Account, Buyer, SamplePool, Supply
 from tierwise.runs.inputs import load_space, load_task
+from tierwise.runs.recorded_depth import FREE
 from tierwise.runs.recorded_samples import recorded_table
-from tierwise.schema import Policy, Price, UsageLimits, Variant
+from tierwise.schema import Policy, Price, PromptTemplate, Tier, UsageLimits, Variant
+from tierwise.search.gates import compare, passed
+from tierwise.search.problem import SampleCost, SearchSize, TierProblem
+from tierwise.search.samples import SampleLedger
 from tierwise.search.selection import balanced_utility
-from tierwise.search.variants import candidate_variants
-from tierwise.tasks import AnswerSpec
-
-TOKENS_A_USD = 1e7
-"""Of a written recording, whose tier costs $0.1 a million tokens: so dollars survive rounding."""
+from tierwise.search.space import offered, within_depth
+from tierwise.search.stages import explore, select
+from tierwise.search.variants import Variants, candidate_variants
+from tierwise.tasks import AnswerSpec, Item, Task
 
 MODEL = "m"
 TIER = "t"
@@ -86,53 +88,6 @@ class Arena:
 
         baseline = self.baseline._replace(prompt=str(name[self.baseline.prompt]))
         return Arena(self.name, table(self.search), table(self.truth), baseline, self.headroom)
-
-    def write(self, folder: Path, test: float = 0.1, more: str = "") -> Path:
-        """A recording of ``search`` with its task, whose test split is a part of ``test``; the path
-        of the recording. ``more`` are lines of the task."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path, table = folder / "rec.jsonl.gz", self.search
-        if path.exists():
-            return path
-        with gzip.open(folder / "rec.items.jsonl.gz", "wt", compresslevel=1) as file:
-            for name, inputs in zip(table.item_ids, table.inputs, strict=True):
-                row = {"id": name, "inputs": dict(inputs), "target": "recorded"}
-                file.write(json.dumps(row) + "\n")
-        fields = json.dumps(sorted(table.inputs[0]))
-        (folder / "task.yaml").write_text(
-            f"name: arena\ninputs: {fields}\nitems: rec.items.jsonl.gz\nmetric: recorded\n"
-            f"splits: {{train: 0.0, validation: {1 - test:g}, test: {test:g}}}\n{more}"
-        )
-        with gzip.open(path, "wt", compresslevel=1) as file:
-            order = sorted(table.variants, key=lambda v: v != self.baseline)
-            for variant in order:
-                for line in _lines(variant, table.item_ids, table.variants[variant]):
-                    file.write(json.dumps(line) + "\n")
-        return path
-
-
-def _lines(variant: Variant, items: Sequence[str], rows: VariantTable) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
-    for i, d in np.argwhere(~np.isnan(rows.score)):
-        code = int(rows.answers[i, d])
-        line: dict[str, object] = {
-            "item_id": items[i],
-            "model": MODEL,
-            "prompt_id": variant.prompt,
-            "mode": variant.mode,
-            "temperature": variant.temperature,
-            "sample": int(d),
-            "text": "" if code == ABSTAINED else f"a{code}",
-            "answer": None if code == ABSTAINED else f"a{code}",
-            "score": float(rows.score[i, d]),
-            "prompt_tokens": round(float(rows.prompt_usd[i, d]) * TOKENS_A_USD),
-            "completion_tokens": round(float(rows.completion_usd[i, d]) * TOKENS_A_USD),
-        }
-        for name in ("mean_logprob", "verifier_score"):
-            if name in rows.scores and not np.isnan(rows.scores[name][i, d]):
-                line[name] = float(rows.scores[name][i, d])
-        found.append(line)
-    return found
 
 
 class Outcome(NamedTuple):
@@ -216,7 +171,7 @@ class Purse:
 
 ANSWERS = 6
 """Answers that an item may be given; 0 is right."""
-SEARCH_ITEMS, TRUTH_ITEMS = 330, 1500
+SEARCH_ITEMS, TRUTH_ITEMS = 330, 6000
 DEPTH, DEPTH_OF_MANY, MANY = 12, 8, 8
 """Samples of a variant on an item, where there are fewer than ``MANY`` variants and where not."""
 
@@ -344,7 +299,27 @@ def worlds(seed: int = 0) -> list[World]:
         # A vote gains on the items above one half what it loses on those below.
         World("symmetric", of(*[0.0] * 8, quirk=0.0, sticky=1.0), 0.0,
               headroom=False),
+        drawn(seed),
     ]  # fmt: skip
+
+
+def drawn(seed: int) -> World:
+    """A world of other numbers of prompts, spreads and verifiers, and of other names."""
+    rng = np.random.default_rng([seed, 101])
+    n, spread = int(rng.integers(3, 31)), float(rng.uniform(0.05, 0.8))
+    groups, level = int(rng.integers(1, 4)), float(rng.uniform(-0.6, 1.0))
+    slope, quirk = float(rng.uniform(0.3, 3.0)), float(rng.uniform(0.0, 1.5))
+    behaviours = {
+        _variant(f"w{seed}-{i}"): Behaviour(
+            level + spread * float(rng.normal()),
+            slope * float(rng.uniform(0.7, 1.4)),
+            quirk,
+            float(rng.uniform(0.0, 0.9)),
+            int(rng.integers(groups)),
+        )
+        for i in range(n)
+    }
+    return World("drawn", behaviours, float(rng.uniform(0, 1)), float(rng.uniform(1, 2)))
 
 
 def _variant(prompt: str, mode: str = "direct") -> Variant:
@@ -392,7 +367,8 @@ def recorded(path: Path, model: str, seed: int, items: int = SEARCH_ITEMS) -> Ar
     return Arena(name, table.rows(order[:n]), table.rows(order[n:]), baseline)
 
 
-SPACE = "default"
+SPACE, LOGPROB = "default", "mean_logprob"
+TRIALS, MARGIN, TEST_ITEMS = 300, 0.01, 140
 EMBEDDED_ITEMS, EMBEDDED_DEPTH = 200, 8
 """Of an embedded tier's arena to search on (twice as many say the truth), and samples of each."""
 
@@ -419,38 +395,91 @@ def embedded(name: str, seed: int) -> Arena:
     return Arena(f"embedded {name}", search, truth, variants.baseline)
 
 
-# tierwise takes part through the same entry as ``tierwise tune``
+# tierwise takes part with the stages of its search, on the arena's samples in memory
 
 
-def tierwise(arena: Arena, calls: int | None, seed: int, folder: Path | None = None) -> Outcome:
-    """What ``tierwise tune`` chooses with so many calls, at the point `balanced`.
+@dataclass(frozen=True)
+class ArenaTask(Task):
+    """All items are validation items: the test is held apart, for all searches alike."""
 
-    Its own held-out test is a tenth of the recording's items and is paid from the same budget.
-    Without ``calls`` all samples are free.
-    """
-    from tierwise.runs.tune import tune
-    from tierwise.schema import load_job
+    @functools.cached_property
+    def splits(self) -> dict[str, tuple[Item, ...]]:
+        """Items by split."""
+        return {"train": (), "validation": self.items, "test": ()}
 
-    with tempfile.TemporaryDirectory() as place:
-        written = arena.write(folder or Path(place) / "arena")
-        tier = {
-            "model": f"recorded/{MODEL}",
-            "recordings": str(written),
-            "metered": calls is not None,
-            "price": {"prompt_usd_per_mtok": 0.1, "completion_usd_per_mtok": 0.1},
+
+class ArenaSamples:
+    """An arena's samples as those of a tier; see ``search.samples.Samples``."""
+
+    def __init__(self, table: SampleTable, *, free: bool = False) -> None:
+        self._table, self.free = table, free
+        self._rows = {name: i for i, name in enumerate(table.item_ids)}
+
+    def most(self, variant: Variant) -> int:
+        """Samples of every item."""
+        return self._table.variants[variant].n_samples
+
+    def table(
+        self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
+    ) -> SampleTable:
+        """The first samples of the items."""
+        table = self._table.rows(np.array([self._rows[item.id] for item in items]))
+        variants = {
+            v: table.variants[v].columns(np.arange(min(n, self.most(v))))
+            for v, n in n_samples.items()
         }
-        job = {
-            "task": str(written.with_name("task.yaml")),
-            "space": SPACE,
-            "seed": seed,
-            "tiers": {TIER: tier},
-            **({} if calls is None else {"budget": {"calls": calls}}),
-            "baseline": arena.baseline.prompt,
-        }
-        path = Path(place) / "job.yaml"
-        path.write_text(json.dumps(job))
-        result = tune(load_job(path), Path(place) / "run")
-    found = result.found[TIER]
-    summary = result.summary.tiers[TIER]
-    policy = found.points[found.chosen].policy
-    return Outcome(policy, summary.spending.calls, summary.passed)
+        return replace(table, variants=variants)
+
+    def asked(
+        self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], stage: str
+    ) -> tuple[SampleTable, str]:
+        """Nothing: there is no test here."""
+        raise NotImplementedError
+
+
+def problem_of(arena: Arena, calls: int | None, seed: int) -> TierProblem:
+    """What `tierwise tune` makes of a recorded tier whose samples count against ``calls``."""
+    table = arena.search
+    items = tuple(
+        Item(name, dict(inputs), "recorded")
+        for name, inputs in zip(table.item_ids, table.inputs, strict=True)
+    )
+    task = ArenaTask("arena", 1, tuple(table.inputs[0]), items, metric="recorded")
+    rows = table.variants.values()
+    scores = frozenset.intersection(*(frozenset(r.scores) for r in rows))
+    modes: dict[str, dict[str, object]] = {v.mode: {} for v in table.variants}
+    tier = Tier(TIER, MODEL, Price(1.0, 1.0), modes, takes_n=False, logprobs=LOGPROB in scores)
+    space = within_depth(load_space(SPACE), arena.depth * 2)
+    return TierProblem(
+        task,
+        tier,
+        offered(space, scores),
+        Variants(
+            {v.prompt: PromptTemplate(v.prompt, user="{{ question }}") for v in table.variants},
+            tuple(table.variants),
+            arena.baseline,
+        ),
+        seed,
+        TRIALS,
+        MARGIN,
+        "balanced",
+        FREE if calls is None else replace(SearchSize(), test_items=0),
+        UsageLimits(calls=calls),
+        SampleCost(1e-5, 100.0),
+        scores=scores,
+    )
+
+
+def tierwise(arena: Arena, calls: int | None, seed: int) -> Outcome:
+    """What the search chooses with so many calls at the point `balanced`, and whether the gate
+    exports it by ``TEST_ITEMS`` further items. Without ``calls`` all samples are free."""
+    problem = problem_of(arena, calls, seed)
+    ledger = SampleLedger(ArenaSamples(arena.search, free=calls is None), problem.tiers)
+    selected = select(explore(problem, ledger, lambda event: None))
+    choice = selected.points["balanced"]
+    test = Evaluator(arena.truth.rows(np.arange(min(TEST_ITEMS, arena.truth.n_items))), STORED)
+    tested = [test.evaluate(policy) for policy in (choice.policy, selected.baseline.policy)]
+    evidence = (choice.evidence, selected.baseline.evaluation)
+    compared = compare(*tested, margin=problem.margin, seed=seed, validation=evidence)
+    exported = choice.policy != selected.baseline.policy and passed([compared])[0]
+    return Outcome(choice.policy, ledger.spent.calls, exported)

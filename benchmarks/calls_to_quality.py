@@ -1,9 +1,8 @@
 """How many calls a search needs for a policy of what quality: tierwise and its peers.
 
-    python benchmarks/calls_to_quality.py --out cells.jsonl [--worlds "few prompts" …] [--budgets
-    1000 …]
-        [--seeds 0 1] [--searches tierwise "naive Optuna" …] [--recordings FOLDER] [--embedded small
-        …]
+    python benchmarks/calls_to_quality.py --out cells.jsonl [--worlds "few prompts" …]
+        [--budgets 1000 …] [--seeds 1000 1001] [--searches tierwise "naive Optuna" …]
+        [--recordings FOLDER] [--embedded small …]
     python benchmarks/calls_to_quality.py --out cells.jsonl --show
 
 A cell is one search with one budget on one instance of an arena (``arenas.py``): a seed gives fresh
@@ -11,10 +10,12 @@ items and samples, and with ``--renamed`` other names and another order. Its pol
 items that no search saw, at the point `balanced`: the score, less one point for each doubling of
 dollars. Cells that are in the file are not run again, so that it can be filled in slices.
 
+Seeds below 1000 were used while the search was written; figures are of seeds from 1000 on.
+
 ``--show`` prints for every arena and budget how far each search's mean utility is below the best
-policy known, in points, and the calls to within one point of it, with their geometric mean. The
-best known is the best of an enumeration on the truth's own items, of what tierwise chooses where
-all samples are free, and of what any search found.
+policy known, in points, with the standard error of the mean over arenas, and the calls to within
+one point of it, with their geometric mean. The best known is the best of an enumeration on the
+truth's own items, and of what any search found.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import argparse
 import itertools
 import json
 import math
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,14 +32,17 @@ from typing import Any
 
 import numpy as np
 
-from arenas import Arena, Outcome, Purse, embedded, recorded, tierwise, worlds
-from peers import PEERS, arms_of, policy_of, run
+from arenas import Arena, Outcome, embedded, recorded, tierwise, worlds
+from peers import PEERS, policy_of, run
 from tierwise.errors import TierwiseError
 from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.search.study import described
 
 BUDGETS = (500, 1000, 2000, 4000, 8000)
 SEARCHES = ("tierwise", *PEERS)
+LEADING = 3
+"""Prompts that lead, of which the best policy known is made."""
+SAMPLES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24)
 WITHIN = 1.0
 """Points below the best known that count as having found it."""
 
@@ -76,35 +79,36 @@ def arenas(asked: argparse.Namespace, seed: int) -> Iterator[Arena]:
 
 
 def best_known(arena: Arena) -> float:
-    """The highest utility among votes, adaptive votes and best-of-n of each prompt and of pairs,
-    and what is chosen where all samples are free."""
+    """The highest utility among votes, weighted and adaptive votes and best-of-n of the prompts
+    that lead at one sample and under a vote, and of pairs of them."""
     pool = list(arena.search.variants)
-    one = {v: arena.worth(policy_of(v))[1] for v in pool}
-    leading = sorted(pool, key=lambda v: -one[v])[:5]
-    groups = [(v,) for v in leading] + list(itertools.combinations(leading, 2))
-    depth = arena.depth
+    one, five = (
+        sorted(pool, key=lambda v: -arena.worth(policy_of(v, "self_consistency", n))[1])
+        for n in (1, min(5, arena.depth))
+    )
+    leading = list(dict.fromkeys((*one[:LEADING], *five[:LEADING])))
     policies = [policy_of(v) for v in pool]
-    for group, n in itertools.product(groups, range(2, depth + 1)):
-        if n > depth * len(group):
-            continue
-        specs = [StrategySpec.of("self_consistency", samples=n)]
-        specs += [
-            StrategySpec.of("adaptive_consistency", threshold=t, max_samples=n)
-            for t in (0.7, 0.8, 0.9, 0.95)
-        ]
-        policies += [Policy((Recipe(group, spec),)) for spec in specs if n > 2 or len(group) > 1]
-    policies += [policy_of(*arm) for arm in arms_of(Purse(arena, 0, 0))]
-    policies.append(tierwise(arena, None, 0).policy)
+    verified = all("mean_logprob" in r.scores for r in arena.search.variants.values())
+    for group in [(v,) for v in leading] + list(itertools.combinations(leading, 2)):
+        for n in (n for n in SAMPLES if len(group) < n <= arena.depth * len(group)):
+            specs = [StrategySpec.of("self_consistency", samples=n)]
+            specs += [
+                StrategySpec.of("adaptive_consistency", threshold=t, max_samples=n)
+                for t in (0.8, 0.9, 0.95)
+            ]
+            for kind in ("best_of_n", "weighted_consistency") if verified else ():
+                specs.append(StrategySpec.of(kind, samples=n, verifier="mean_logprob"))
+            policies += [Policy((Recipe(group, spec),)) for spec in specs]
     return max(arena.worth(policy)[1] for policy in policies)
 
 
-def cell(search: str, arena: Arena, budget: int, seed: int, folder: Path) -> Cell:
+def cell(search: str, arena: Arena, budget: int, seed: int) -> Cell:
     """Run one search and judge what it found; with ``error`` where it refuses the budget."""
     started_s = time.process_time()
     error = ""
     try:
         if search == "tierwise":
-            outcome = tierwise(arena, budget, seed, folder)
+            outcome = tierwise(arena, budget, seed)
         else:
             outcome = run(search, arena, budget, seed)
     except TierwiseError as fault:
@@ -146,15 +150,14 @@ def fill(asked: argparse.Namespace) -> None:
                         "utility": known, "score": score, "baseline": base,
                         "headroom": arena.headroom,
                     })  # fmt: skip
-                with tempfile.TemporaryDirectory() as folder:
-                    for _, search, budget, _ in wanted:
-                        found = cell(search, arena, budget, seed, Path(folder) / "arena")
-                        keep(found)
-                        print(
-                            f"{arena.name}, {search}, {budget}, seed {seed}: "
-                            f"{found['utility']:.4f} {found['policy']} {found['error'][:80]}",
-                            flush=True,
-                        )
+                for _, search, budget, _ in wanted:
+                    found = cell(search, arena, budget, seed)
+                    keep(found)
+                    print(
+                        f"{arena.name}, {search}, {budget}, seed {seed}: "
+                        f"{found['utility']:.4f} {found['policy']} {found['error'][:80]}",
+                        flush=True,
+                    )
 
 
 def _key(found: Cell) -> tuple[str, str, int, int]:
@@ -223,7 +226,8 @@ def show(cells: Sequence[Cell]) -> str:
             else math.nan
             for s in searches
         ]
-        shown = [_number(float(mean)) for mean in of_all]
+        errors = [_error([found.get((n, s, budget), []) for n in names]) for s in searches]
+        shown = [f"{_number(float(m))}{e}" for m, e in zip(of_all, errors, strict=True)]
         lines.append(f"| **mean** | {budget:,} | " + " | ".join(shown) + " |")
     lines += ["", "| calls to within one point | " + " | ".join(searches) + " |"]
     lines.append("|" + "---|" * (1 + len(searches)))
@@ -257,6 +261,14 @@ def show(cells: Sequence[Cell]) -> str:
     return "\n".join(lines)
 
 
+def _error(by_arena: Sequence[Sequence[float]]) -> str:
+    """Standard error of the mean over arenas from their instances; empty where there is one."""
+    if any(len(gaps) < 2 for gaps in by_arena):
+        return ""
+    variance = sum(np.var(gaps, ddof=1) / len(gaps) for gaps in by_arena)
+    return f" ± {math.sqrt(variance) / len(by_arena):.1f}"
+
+
 def _number(value: float, *, bold: bool = False) -> str:
     if value != value:
         return ""
@@ -269,7 +281,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, a cell each")
     parser.add_argument("--worlds", nargs="+", default=[], help="names of arenas; left out: all")
     parser.add_argument("--budgets", nargs="+", type=int, default=BUDGETS)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1000, 1001, 1002])
     parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=SEARCHES)
     parser.add_argument("--recordings", type=Path, help="folder of recordings of real models")
     parser.add_argument("--embedded", nargs="+", default=[], help="names of embedded tiers")
