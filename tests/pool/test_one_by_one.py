@@ -139,12 +139,17 @@ def test_no_call_starts_after_the_deadline_and_those_under_way_are_given_up(
     assert billed.most.calls == len(server.sent), "what was queued is not possibly billed"
 
 
-@pytest.mark.parametrize("kind", ["connection", "server_error", "timeout", "rate_limit"])
-def test_an_outage_costs_time_and_nothing_else(
-    kind: str, pool: SamplePool, world: World, needs: list[Need], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider is taken to be out, and tried again, sooner than in earnest."""
     monkeypatch.setattr("tierwise.pool.supervision.OUT_AFTER_S", 0.3)
     monkeypatch.setattr("tierwise.pool.supervision.FIRST_PAUSE_S", 0.3)
+
+
+@pytest.mark.parametrize("kind", ["connection", "server_error", "timeout", "rate_limit"])
+def test_an_outage_costs_time_and_nothing_else(
+    kind: str, pool: SamplePool, world: World, needs: list[Need], soon: None
+) -> None:
     began, waited = list[float](), list[str]()
 
     def fault() -> str:
@@ -164,9 +169,9 @@ def test_an_outage_costs_time_and_nothing_else(
     assert kind in waited[0]
 
 
-@pytest.mark.parametrize("patience_s", [3.0, 0.0])
+@pytest.mark.parametrize("patience_s", [1.0, 0.0])
 def test_an_outage_that_does_not_end_ends_the_purchase(
-    patience_s: float, pool: SamplePool, world: World, needs: list[Need]
+    patience_s: float, pool: SamplePool, world: World, needs: list[Need], soon: None
 ) -> None:
     server = Server(fault=lambda: "connection" if len(server.answered) >= 4 else "")
     narrow = replace(world.tier, limits={"concurrency": 4})

@@ -1,16 +1,88 @@
+"""Does a policy still hold: verdicts and their error rates, what moved or changed, the command."""
+
+from __future__ import annotations
+
+import json
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.runs.verify_worlds import TASK, USD, policy_file, runtime
+from tierwise.cli import main
 from tierwise.errors import InputError, ProviderError
+from tierwise.llm import Request
 from tierwise.llm.models import fingerprint_of, resolve_tier
+from tierwise.llm.scripted import ScriptedModel, answering, failing
+from tierwise.runs import load_task
 from tierwise.runs.verify import Terms, changes, verify
-from tierwise.schema.policy_file import ExpectedFigures, Provenance
+from tierwise.schema import (
+    Difficulty,
+    Message,
+    Policy,
+    PolicyFile,
+    Price,
+    PromptTemplate,
+    Recipe,
+    StrategySpec,
+    TaskRef,
+    Tier,
+    Variant,
+    uniform,
+)
+from tierwise.schema.policy_file import ExpectedBucket, ExpectedFigures, Provenance
+from tierwise.serving import PolicyRuntime
 from tierwise.stats.sequential import confidence_sequence, sequential_test
 from tierwise.tasks import AnswerSpec, Item, Task
+
+VARIANT = Variant("plain", "direct", 0.5)
+N_ITEMS = 40
+ITEMS = tuple(
+    Item(str(i), {"question": " ".join(["word"] * (2 if i % 2 else 9)) + f" {i}"}, "yes")
+    for i in range(N_ITEMS)
+)
+TASK = Task("made", 1, ("question",), ITEMS, AnswerSpec(normalise="none"), shares={"test": 1.0})
+USD = 1e-6 * (6.5 + 1)
+"""A request: 3 or 10 words in at $1 for a million, one out."""
+
+
+def policy_file(score: float = 0.8, **more: object) -> PolicyFile:
+    """Easy (short) and hard (long) items in equal parts, each answered with one sample."""
+    single = Recipe((VARIANT,), StrategySpec.of("single"))
+    bucket = ExpectedBucket(200, score, (score - 0.04, score + 0.04))
+    expected = ExpectedFigures(
+        items=400,
+        score=score,
+        usd_per_item=USD,
+        usd_per_item_ci95=(0.9 * USD, 1.1 * USD),
+        buckets=(bucket, bucket),
+    )
+    fields = {
+        "name": "made-small",
+        "tier": Tier("small", "test/small", Price(1.0, 1.0), {"direct": {"max_tokens": 8}}),
+        "task": TaskRef("made", 1, "exact_match", TASK.items_sha256),
+        "inputs": ("question",),
+        "prompts": {"plain": PromptTemplate("plain", (Message("user", "{{ question }}"),))},
+        "policy": Policy((single, single), Difficulty("length", (-5.0,))).with_shares((0.5, 0.5)),
+        "answer": AnswerSpec(normalise="none"),
+        "expected": expected,
+    }
+    return PolicyFile(**{**fields, **more})
+
+
+def runtime(
+    easy: float, hard: float, *, file: PolicyFile | None = None, fail: float = 0.0, seed: int = 0
+) -> PolicyRuntime:
+    """Right on easy and hard items with these probabilities."""
+
+    def chances(request: Request) -> dict[str, float]:
+        right = hard if len(request.messages[0].content.split()) > 5 else easy
+        return {"yes": right, "no": 1 - right}
+
+    script = answering(chances)
+    if fail:
+        script = failing(script, fail)
+    return PolicyRuntime(file or policy_file(), ScriptedModel(script), seed=seed)
 
 
 def test_a_policy_that_is_as_it_was_holds():
@@ -184,3 +256,65 @@ def test_verify_keeps_its_error_rates_end_to_end(easy, hard, wrong):
     ]
     slack = 2 * math.sqrt(0.05 * 0.95 / runs)
     assert verdicts.count(wrong) / runs <= 0.05 + slack
+
+
+# The command
+
+
+@pytest.fixture
+def policy(tmp_path):
+    """The embedded small tier at one direct sample, said to have scored what the test asks."""
+    task = load_task("arithmetic").task
+
+    def saved(score: float, **more) -> str:
+        file = PolicyFile(
+            name="p",
+            tier=resolve_tier("small", "embedded/small"),
+            task=TaskRef(task.name, task.version, task.metric, task.items_sha256),
+            inputs=task.inputs,
+            prompts={"plain": PromptTemplate("plain", (Message("user", "{{ question }}"),))},
+            policy=uniform(Variant("plain", "direct", 0.3), StrategySpec.of("single")),
+            answer=task.answer,
+            expected=ExpectedFigures(score=score),
+            **more,
+        )
+        return str(file.save(tmp_path / "p.yaml"))
+
+    return saved
+
+
+def _run(capsys, *args):
+    with pytest.raises(SystemExit) as end:
+        main(["verify", *args])
+    return end.value.code, capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("score", "options", "verdict", "code"),
+    [
+        (0.35, ["--margin", "0.3"], "holds", 0),
+        (0.99, ["--margin", "0.1"], "dropped", 1),
+        (0.75, ["--margin", "0.001", "--items", "40"], "not decided", 3),
+    ],
+)
+def test_the_exit_code_says_whether_it_holds(capsys, policy, score, options, verdict, code):
+    found, said = _run(capsys, policy(score), *options, "--seed", "4", "--json")
+    assert found == code
+    data = json.loads(said.out)
+    assert data["verdict"] == verdict
+    assert data["seed"] == 4
+    assert data["changed"] == []
+
+
+def test_it_says_what_changed(capsys, policy):
+    path = policy(0.35, provenance=Provenance("0.0.0-old"))
+    code, said = _run(capsys, path, "--margin", "0.3", "--seed", "4")
+    assert code == 0
+    assert "tuned by 0.0.0-old" in said.err
+    assert "holds" in said.out
+
+
+def test_what_cannot_be_served_cannot_be_verified(capsys, policy):
+    code, said = _run(capsys, policy(0.35, deployable=False))
+    assert code == 2
+    assert "deployable: false" in said.err
