@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -264,3 +265,18 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(job: Path, tmp_path: Path)
         process.wait()
     assert (out / "summary.json").exists()
     assert sorted(p.name for p in (out / "policies").iterdir()) == ["strong.yaml", "weak.yaml"]
+
+
+def test_an_interrupted_command_whose_terminal_is_gone_ends_as_interrupted(monkeypatch) -> None:
+    """SIGHUP: click cannot write its line to a terminal that was closed."""
+
+    def interrupted(*args: object, **more: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))  # noqa: B904  as click raises it
+
+    monkeypatch.setattr("tierwise.cli.cli.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["tasks"])
+    assert ended.value.code == 130

@@ -118,12 +118,23 @@ def test_a_log_that_is_gone_after_a_crash_is_noticed(path: Path, world: World) -
     mark = path.with_name("pool.sqlite-open")
     assert not mark.exists(), "who closes the pool takes the mark away"
     mark.touch()  # the last writer did not come to close it
-    with pytest.raises(InputError, match=r"did not end cleanly.*-wal.*is gone.*salvage"):
-        SamplePool.open(path)
+    for read_only in (True, False):  # who looks first must not have SQLite make a new log
+        with pytest.raises(InputError, match=r"did not end cleanly.*-wal.*is gone.*salvage"):
+            SamplePool.open(path, read_only=read_only)
     assert "is gone" in check_pool(path).structure[0]
     salvage_pool(path)
     SamplePool.open(path).close()
     assert len(rows(path, world)) == 60
+
+
+def test_a_file_whose_making_was_cut_off_is_no_pool_yet(tmp_path: Path) -> None:
+    """A disk that is full when a run begins leaves an empty file; the next run goes on with it."""
+    path = tmp_path / "pool.sqlite"
+    path.touch()
+    with pytest.raises(InputError, match="there is no pool here"):
+        SamplePool.open(path, read_only=True)
+    with SamplePool.open(path) as pool:
+        assert pool.counts("samples") == 0
 
 
 def test_a_process_that_ends_while_it_closes_the_pool_raises_no_alarm(path: Path) -> None:

@@ -7,6 +7,7 @@ in under 0.3 s.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -95,3 +96,7 @@ def main(args: Sequence[str] | None = None) -> Any:
         # Somebody read as much as they wanted (``| head``).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno != errno.EIO or not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        sys.exit(INTERRUPTED)  # the terminal is gone, and click could not say so

@@ -8,7 +8,6 @@ with its exact request; where the names of a run are known, the file is a record
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import itertools
 import json
@@ -30,6 +29,7 @@ from tierwise.pool.tables import (
     TABLES,
     checksum,
     connect,
+    is_in_use,
     lookup_checksum,
     lost_log,
 )
@@ -87,10 +87,8 @@ def check_pool(path: Path) -> PoolDamage:
         InputError: there is no pool, or it was written by another version of tierwise.
     """
     damage = PoolDamage()
-    if (lost := lost_log(path)) and not _in_use(path):
-        damage.structure.append(
-            f"the last run did not end cleanly, and {lost}, which held its last answers, is gone"
-        )
+    if lost := lost_log(path):
+        damage.structure.append(lost)
     try:
         db = connect(path, read_only=True)
     except InputError as error:
@@ -330,7 +328,7 @@ def _rewrite(path: Path, end: str, stays: Callable[[str, _Row], bool]) -> Rewrit
     """Copy the rows that stay into a new file, and put it in the place of the old one."""
     kept, dropped = Counter[str](), Counter[str]()
     new = path.with_name(f".{path.name}.new")
-    if _in_use(path):
+    if is_in_use(path):
         raise InputError("somebody has the pool open; wait for the run, or stop it", path=path)
     new.unlink(missing_ok=True)
     try:
@@ -372,16 +370,3 @@ def _move(path: Path, to: Path) -> None:
         if part.exists():
             os.replace(part, to.with_name(to.name + end))
     path.with_name(f"{path.name}-open").unlink(missing_ok=True)
-
-
-def _in_use(path: Path) -> bool:
-    """Whether a process has the pool open to write."""
-    mark = path.with_name(f"{path.name}-open")
-    if not mark.exists():
-        return False
-    with mark.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False

@@ -25,7 +25,15 @@ from tierwise.llm import Call, Completion, Request, Result
 from tierwise.pool.owner import Owner
 from tierwise.pool.reading import COLUMNS, PoolReader, row_of
 from tierwise.pool.supervision import INTERRUPTION
-from tierwise.pool.tables import SAMPLE_COLUMNS, OpenMark, checksum, connect, lookup_checksum, now
+from tierwise.pool.tables import (
+    SAMPLE_COLUMNS,
+    OpenMark,
+    checksum,
+    connect,
+    lookup_checksum,
+    lost_log,
+    now,
+)
 from tierwise.retrieval import Lost, Retrieved
 from tierwise.schema import NO_LIMITS, Usage, UsageLimits
 
@@ -121,9 +129,15 @@ class SamplePool(PoolReader):
         """Open the pool, or create it and its folder.
 
         Raises:
-            InputError: see ``tables.connect`` and ``tables.OpenMark``.
+            InputError: see ``tables.connect``, and where the write-ahead log is lost.
         """
         path = Path(path)
+        if lost := lost_log(path):
+            raise InputError(
+                f"{lost}: put it back, or `tierwise pool salvage {path}` goes on without them, and "
+                "the next run buys them again",
+                path=path,
+            )
         if read_only:
             return cls(path, connect(path, read_only=True), read_only=True)
         mark = OpenMark(path) if path.parent.is_dir() and not path.is_dir() else None

@@ -237,7 +237,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     if path.is_dir():
         raise InputError("is a folder; a pool is one file, such as pool.sqlite", path=path)
-    if read_only and not path.exists():
+    if read_only and not (path.exists() and path.stat().st_size):  # empty: its making was cut off
         raise InputError("there is no pool here", path=path)
     if not read_only:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -340,38 +340,44 @@ def how_to_go_on(path: Path) -> str:
 _CLOSING = "closing"
 
 
+def is_in_use(path: Path) -> bool:
+    """Whether a process has the pool open to write."""
+    mark = path.with_name(f"{path.name}-open")
+    if not mark.exists():
+        return False
+    with mark.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 def lost_log(path: Path) -> str:
-    """The name of the write-ahead log where it is gone although a mark says that the last writer of
-    the pool did not come to close it; else nothing."""
+    """What is said of a pool that was not closed and whose write-ahead log somebody deleted.
+
+    Empty where that is not so. To be asked before SQLite opens the pool, which makes a new log.
+    """
     try:
         closed = path.with_name(f"{path.name}-open").read_text().endswith(_CLOSING)
     except FileNotFoundError:
         return ""
     log = path.with_name(f"{path.name}-wal")
-    return "" if closed or not path.exists() or log.exists() else log.name
+    if closed or not path.exists() or log.exists() or is_in_use(path):
+        return ""
+    return f"the last run did not end cleanly, and {log.name}, which held its last answers, is gone"
 
 
 class OpenMark:
     """A file beside the pool for as long as somebody has it open to write.
 
-    Its presence when nobody has means that the last writer did not come to close the pool; SQLite's
-    write-ahead log must then be there, and is not where somebody deleted it.
+    Its presence when nobody has means that the last writer did not come to close the pool.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises InputError where the write-ahead log of a pool that was not closed is gone."""
         self._path = path.with_name(f"{path.name}-open")
-        lost = lost_log(path)
         self._file: IO[str] = self._path.open("a+")
         fcntl.flock(self._file, fcntl.LOCK_SH)
-        if lost and self._alone():
-            self._file.close()
-            raise InputError(
-                f"the last run on this pool did not end cleanly, and {lost}, which held its "
-                f"last answers, is gone: put it back, or `tierwise pool salvage {path}` goes on "
-                "without them, and the next run buys them again",
-                path=path,
-            )
         self._file.truncate(0)
 
     def closing(self) -> None:

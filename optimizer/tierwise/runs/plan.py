@@ -581,7 +581,7 @@ def remaining(found: Plan, run: RunDir, job: Job) -> Plan:
 
     A run that has finished buys nothing more, unless its budget was changed.
     """
-    if not run.pool.exists():
+    if not run.pool.exists() or not run.pool.stat().st_size:
         return found
     finished = run.finished and run.job().budget == job.budget
     with SamplePool.open(run.pool, read_only=True) as pool:
