@@ -360,7 +360,7 @@ def lost_log(path: Path) -> str:
     """
     try:
         closed = path.with_name(f"{path.name}-open").read_text().endswith(_CLOSING)
-    except FileNotFoundError:
+    except OSError:  # no such mark, or no such place: opening the pool says so
         return ""
     log = path.with_name(f"{path.name}-wal")
     if closed or not path.exists() or log.exists() or is_in_use(path):
