@@ -60,6 +60,10 @@ PRIOR = 0.04
 of one point, give or take two. By Bayes' rule for normals what is left of a measured gain is above
 0 where the gain exceeds its variance over this."""
 
+SURE = 1.0
+"""Standard errors of a gain that outweigh the prior, which is of usual tasks: votes that gain
+thirty points on thirty items would not be believed otherwise."""
+
 OPTIMISM = 0.5
 """Standard errors by which cross-fitting among policies that were proposed on the same items still
 flatters a kind; they matter more than the prior where items are many."""
@@ -263,7 +267,7 @@ class Utility:
         mean, n = float(gain.mean()), len(gain)
         variance = (float((gain**2).sum()) + PSEUDO_ITEMS) / (n + PSEUDO_ITEMS) - mean**2
         error = math.sqrt(max(variance, 0.0) / n)
-        return mean > error * max(OPTIMISM, error / PRIOR) + TINY
+        return mean > error * max(OPTIMISM, min(error / PRIOR, SURE)) + TINY
 
     def gain(self, one: CrossFitted, other: CrossFitted) -> Floats:
         """(n_items,): utility of ``one`` less that of ``other``, doublings of the mean dollars to
