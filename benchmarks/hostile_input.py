@@ -2,8 +2,7 @@
 
     python benchmarks/hostile_input.py texts     # 300 texts as items, ids and answers of one run
     python benchmarks/hostile_input.py names     # the same as every kind of name
-    python benchmarks/hostile_input.py bombs     # answers and files that unfold, without end or
-    depth
+    python benchmarks/hostile_input.py bombs     # answers and files that unfold, have no end
 
 ``texts`` tunes a small task whose inputs, ids, targets and answers are the texts, by a provider
 that says them too, and looks at every file, page and line that comes of it. Each command ends with

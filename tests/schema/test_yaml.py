@@ -87,6 +87,13 @@ def test_what_is_refused(text, says):
     assert says in str(caught.value)
 
 
+def test_more_values_than_a_file_of_ours_has_are_refused(monkeypatch):
+    monkeypatch.setattr("tierwise.schema.yaml_io._NODES", 100)
+    assert parse("[" + "a," * 99 + "]", "f.yaml").data == ["a"] * 99
+    with pytest.raises(InputError, match="more than 100 values"):
+        parse("[" + "[]," * 100 + "]", "f.yaml")
+
+
 def test_numbers_without_end():
     assert "finite" in str(*parse("a: .inf").traps.values())
     for digits in (400, 5000):

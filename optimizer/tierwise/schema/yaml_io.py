@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails
 from tierwise.errors import RENAMED, InputError, Loc, faults_of, raise_any, unknown_name
 
 _DEPTH = 40
+_NODES = 100_000
 _CHARACTERS = 4_000_000
 """Most of a file: a policy with many demonstrations has a tenth of it."""
 _LARGEST_BYTES = 4 * _CHARACTERS
@@ -127,7 +128,7 @@ class _Loader(yaml.SafeLoader):
         first: [(tag, pattern) for tag, pattern in rules if tag != _CORE + "timestamp"]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    depth = 0
+    depth = nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]  # a gap in the stubs
@@ -140,6 +141,9 @@ class _Loader(yaml.SafeLoader):
             self._refuse("half of a surrogate pair is no character", event)
         if self.depth >= _DEPTH:
             self._refuse(f"nested more than {_DEPTH} deep", event)
+        if self.nodes >= _NODES:
+            self._refuse(f"more than {_NODES:,} values", event)
+        self.nodes += 1
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1

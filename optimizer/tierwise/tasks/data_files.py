@@ -33,7 +33,7 @@ _LISTS = ("data", "items", "examples", "instances", "questions", "rows")
 """Names under which exports have their items beside other lists."""
 _NESTED = ("paragraphs", "qas", "qa_pairs")
 """Names under which SQuAD and DROP have the questions of a text, and the texts of a page."""
-LARGEST_FILE, MOST_OBJECTS = 40_000_000, 1_000_000
+LARGEST_FILE, MOST_OBJECTS = 40_000_000, 300_000
 """Bytes of a file of items, unpacked, and objects and lists of its JSON: a file may come from
 anybody, and a few megabytes of it unfold to gigabytes."""
 _PACKED: dict[bytes, Callable[..., Any]] = {
