@@ -308,3 +308,9 @@ def test_a_run_in_which_nothing_is_right_says_so_at_once(tmp_path: Path) -> None
     assert "scored anything under any prompt" in said
     assert "where 'a' is right" in said
     assert "have several right answers" in said
+
+
+def test_a_model_without_a_price_is_said_in_pythons_words(tmp_path: Path) -> None:
+    with pytest.raises(tw.TierwiseError, match=r'tw.Tier\("openai/none", price=tw.Price') as caught:
+        tw.plan(ROWS, **{**JOB, "tiers": {"small": "openai/none"}})
+    assert "tiers:" not in str(caught.value)

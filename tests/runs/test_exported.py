@@ -90,5 +90,5 @@ def test_a_small_task_is_tuned_and_says_what_it_can_show(tmp_path, items) -> Non
     assert found.held_out.table.n_items >= min(8, items // 3)
     (said,) = [r for r in result.summary.tiers["m"].remarks if "items show little" in r]
     points = 100 * found.held_out.comparisons["balanced"].provable_gain
-    assert f"of gains of {points:.0f} points" in said
+    assert f"a gain of {points:.0f} points" in said
     assert (5 if items == 60 else 20) < points < 70

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 FRAMES = ("trials", "items", "samples", "ablation")
 
 _PYTHON_WORDS = (
+    (
+        re.compile(r"add to the job, a file.*?model: (\S+)\n.*", re.DOTALL),
+        r'give it: tw.Tier("\1", price=tw.Price(…, …)), in dollars per million tokens',
+    ),
     (re.compile(r"`tierwise tune[^`]*`( command)?"), "tw.tune(…)"),
     (re.compile(r"--fresh\b"), "fresh=True"),
     (re.compile(r" \(in quotes if it looks like something else\)"), ""),

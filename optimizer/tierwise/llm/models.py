@@ -194,7 +194,8 @@ def _required(name: str, model: str, recordings: Path | str | None) -> Path:
 
 def _without_price(name: str, model: str) -> InputError:
     return InputError(
-        f"no price is known for {model!r}, and nothing is bought without one; add to the job:\n"
+        f"no price is known for {model!r}, and nothing is bought without one; add to the job, "
+        "a file that tierwise tune takes:\n"
         f"  tiers:\n    {name}:\n      model: {model}\n"
         "      price: {prompt_usd_per_mtok: …, completion_usd_per_mtok: …}"
     )

@@ -82,9 +82,10 @@ class TierResult:
         compared = self.held_out.comparisons.get(self.chosen)
         if items < SMALL_TASK and compared is not None and choice.policy != self.baseline:
             said.append(
-                f"{items} items show little: of gains of {100 * compared.provable_gain:.0f} points "
-                "of score the gate would prove four in five, of smaller ones fewer; more items, or "
-                "gate: advise and a trial beside the baseline, settle it"
+                f"{items} items show little: the gate proves a gain of "
+                f"{100 * compared.provable_gain:.0f} points of score in four runs of five, and "
+                "smaller ones less often; more items, or gate: advise and a trial beside the "
+                "baseline, settle it"
             )
         return tuple(text for text in said if text)
 

@@ -127,5 +127,5 @@ def bound_normaliser(full: str) -> Normaliser:
         )
     raise InputError(
         f"answers are read by the Python function {name}, which a policy never brings: give it by "
-        f"--normaliser {name}, or bind it in Python with tierwise.tasks.bind_normaliser"
+        f"--normaliser {name}, or bind it in Python with tierwise.tasks.user_code.bind_normaliser"
     )
