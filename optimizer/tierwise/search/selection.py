@@ -48,7 +48,7 @@ SCORE_PER_DOUBLING = 0.01
 TIE_PER_DOUBLING = 0.001
 """The same at the quality point: of two policies that are as good the cheaper one is taken."""
 
-SHORTFALL = 3 / 8
+SHORTFALL = 0.25
 """Expected shortfall that a policy called level may have, as a share of the margin."""
 
 STRICTNESS = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -421,12 +421,15 @@ class _Fits:
         """Of choosing in the way ``way`` among policies up to ``kind``.
 
         What was proposed on all items flatters its kind, what was proposed without the fold is
-        coarser and from fewer items: where there is such, the mean of both counts.
+        coarser and from fewer items: where there is such, the mean of both counts as utility. That
+        a policy is level is to be shown by the latter alone.
         """
-        fitted = self._among(kind, way, rehearsed=False)
         if kind < BUCKETED or not self.table.rehearsed:
-            return fitted
+            return self._among(kind, way, rehearsed=False)
         other = self._among(kind, way, rehearsed=True)
+        if isinstance(way, CheapestLevel):
+            return other
+        fitted = self._among(kind, way, rehearsed=False)
         return CrossFitted(
             (fitted.score + other.score) / 2, (fitted.usd + other.usd) / 2, self.reference
         )
