@@ -11,11 +11,11 @@ import pytest
 from tests.evaluation.worlds import VARIANTS, random_policy, random_table
 from tests.search.worlds import SPACE
 from tierwise.errors import BudgetError
-from tierwise.evaluation import Permutations, replay_item
-from tierwise.schema import Policy, Recipe, StrategySpec, Usage, UsageLimits, uniform
+from tierwise.evaluation import ABSTAINED, Permutations, SampleTable, VariantTable, replay_item
+from tierwise.schema import Policy, Recipe, StrategySpec, Usage, UsageLimits, Variant, uniform
 from tierwise.search.budget import HalvingPlan, Iteration, checked, stage_table
 from tierwise.search.problem import SampleCost, SearchSize
-from tierwise.search.samples import SampleCounts, most_samples, samples_needed
+from tierwise.search.samples import SampleCounts, most_samples, new_answers, samples_needed
 
 COST = SampleCost(usd=0.001, tokens=100.0)
 COUNTS = SampleCounts(10, 9)
@@ -166,3 +166,20 @@ def test_the_depth_is_reached_by_strategies_that_never_stop() -> None:
         VARIANTS[1]: 5,
     }
     assert samples_needed([uniform(VARIANTS[2], StrategySpec.of("single"))], 4) == {VARIANTS[2]: 4}
+
+
+def test_an_answer_is_judged_once_however_many_samples_gave_it() -> None:
+    def rows(answers: list[list[int]]) -> VariantTable:
+        codes = np.array(answers, dtype=np.int16)
+        nothing = np.zeros(codes.shape)
+        return VariantTable(codes, nothing, nothing, nothing, nothing)
+
+    one, other = Variant("one", "direct", 0.7), Variant("other", "direct", 0.7)
+    table = SampleTable(
+        ("a", "b"),
+        ({"q": ""}, {"q": ""}),
+        {one: rows([[0, 0, 1], [0, ABSTAINED, 0]]), other: rows([[1, 2, 0], [1, 1, 0]])},
+    )
+    assert new_answers(table, {}) == 5
+    assert new_answers(table, {one: {"a": 3, "b": 3}}) == 2
+    assert new_answers(table, {one: {"a": 1}, other: {"a": 2}}) == 2

@@ -89,7 +89,8 @@ class SampleCost:
     Attributes:
         usd, tokens: of a completion.
         takes_n: a call brings all samples of a variant on an item at a stage.
-        judging: what scoring a sample uses beside it.
+        judging: what scoring an answer uses beside it.
+        judged: the part of samples whose answer their item did not have yet: each is scored once.
         turn: what a turn below one uses beyond a sample.
         prompt_usd, prompt_tokens: of a call.
     """
@@ -101,6 +102,7 @@ class SampleCost:
     turn: Usage = Usage()
     prompt_usd: float = 0.0
     prompt_tokens: float = 0.0
+    judged: float = 1.0
 
     def of(self, samples: int, calls: int) -> Usage:
         """What so many samples use, in so many calls."""
@@ -111,7 +113,7 @@ class SampleCost:
             samples * self.tokens,
             usd=samples * self.usd + calls * self.prompt_usd,
         )
-        return own + self.judging * samples
+        return own + self.judging * (samples * self.judged)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tierwise.difficulty import signal, turn_of
 from tierwise.episode import strategies_of
-from tierwise.evaluation import SampleTable, VariantTable, samples_asked
+from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable, samples_asked
 from tierwise.pool import CutShortError, even
 from tierwise.schema import ANSWER, Policy, Tier, Usage, Variant
 from tierwise.schema.space import Range, SearchSpace
@@ -129,8 +129,8 @@ class SampleLedger:
     """Samples with what those cost that were asked for, whether or not a pool had them before.
 
     Decisions go by it: so a run that is resumed or replayed decides as it did. ``there`` are the
-    samples of escalation targets that their own searches paid for; ``judging`` is what scoring a
-    sample uses beside it.
+    samples of escalation targets that their own searches paid for; ``judging`` is what scoring an
+    answer uses beside it, once for all samples that gave it.
     """
 
     def __init__(
@@ -185,6 +185,8 @@ class SampleLedger:
         return table, short
 
     def _count(self, table: SampleTable) -> None:
+        if self._judging.calls:
+            self.spent += self._judging * new_answers(table, self._there)
         for variant, rows in table.everything.items():
             tier = self._tiers[variant.tier]
             known = self._there.setdefault(variant, {})
@@ -203,7 +205,18 @@ class SampleLedger:
                 self.spent += Usage(
                     len(prompts), n - first, tokens[0], tokens[1], usd=paid[0] + paid[1]
                 )
-                self.spent += self._judging * (n - first)
+
+
+def new_answers(table: SampleTable, there: Mapping[Variant, Mapping[str, int]]) -> int:
+    """Answers of ``table`` that none of their item's first ``there`` samples gave."""
+    found = 0
+    for i, item in enumerate(table.item_ids):
+        old, new = set[int](), {ABSTAINED}
+        for variant, rows in table.everything.items():
+            old.update(rows.answers[i, : there.get(variant, {}).get(item, 0)].tolist())
+            new.update(rows.answers[i].tolist())
+        found += len(new - old - {ABSTAINED})
+    return found
 
 
 def whole_part(table: SampleTable, before: Sequence[str]) -> SampleTable:

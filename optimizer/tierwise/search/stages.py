@@ -31,6 +31,7 @@ from tierwise.search.samples import (
     SampleCounts,
     SampleLedger,
     most_samples,
+    new_answers,
     samples_needed,
     whole_part,
     with_nodes,
@@ -315,6 +316,11 @@ def measured_cost(table: SampleTable, tier: Tier, assumed: SampleCost) -> Sample
     prompt = float(np.mean([r.prompt_usd.mean() for r in rows]))
     completion = float(np.mean([r.completion_usd.mean() for r in rows]))
     each = tier.price.prompt_usd(1.0), tier.price.completion_usd(1.0, prompt_tokens=1.0)
+    judged = 1.0
+    if assumed.judging.calls:
+        judged = new_answers(table, {}) / sum(
+            int(r.present.sum()) for r in table.everything.values()
+        )
     return SampleCost(
         completion,
         completion / each[1] if each[1] else assumed.tokens,
@@ -323,6 +329,7 @@ def measured_cost(table: SampleTable, tier: Tier, assumed: SampleCost) -> Sample
         assumed.turn,
         prompt,
         prompt / each[0] if each[0] else assumed.prompt_tokens,
+        judged=judged,
     )
 
 
