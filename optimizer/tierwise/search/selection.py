@@ -48,7 +48,7 @@ SCORE_PER_DOUBLING = 0.01
 TIE_PER_DOUBLING = 0.001
 """The same at the quality point: of two policies that are as good the cheaper one is taken."""
 
-SHORTFALL = 0.25
+SHORTFALL = 1 / 3
 """Expected shortfall that a policy called level may have, as a share of the margin."""
 
 STRICTNESS = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
