@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from tests.report.hand_made import TASK, tier_summary
@@ -99,5 +100,4 @@ def test_a_file_that_was_cut_off_is_no_whole_json(tmp_path: Path, summary: Summa
 
 
 def test_the_exported_schema_takes_a_summary(summary: Summary) -> None:
-    validate = pytest.importorskip("jsonschema").validate
-    validate(to_data(summary), json_schema("summary"))
+    jsonschema.validate(to_data(summary), json_schema("summary"))

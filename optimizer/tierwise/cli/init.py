@@ -524,7 +524,7 @@ def _with_answers(draft: Path, items: Path, answer: str | None) -> None:
     chats = [n for n in file.inputs if rows and all(conversation(i.inputs[n]) for i in rows)]
     if chats:  # production's prompt is in it
         prompts = _CHAT_PROMPTS.replace("CHAT", chats[0])
-        (draft / "prompts.yaml").write_text(prompts, encoding="utf-8")
+        write_whole(draft / "prompts.yaml", prompts)
         _rewrite(task, r"regex: '[^']+'", f"regex: '{_LAST_LINE}'")
         instruction = "The last line is the answer."
     _rewrite(task, r"normalise: text\}$", f"normalise: {form.normalise}}}")

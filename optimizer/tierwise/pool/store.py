@@ -143,7 +143,7 @@ class SamplePool(PoolReader):
         mark = OpenMark(path) if path.parent.is_dir() and not path.is_dir() else None
         try:
             db = connect(path, read_only=False)
-        except BaseException:
+        except BaseException:  # what was opened is closed, whatever it was; it goes on up
             if mark is not None:
                 mark.close()
             raise

@@ -54,7 +54,7 @@ class Allocation:
         """About ``n`` proposals along the front, its ends among them."""
         return _spread(self.proposals, n)
 
-    def rehearsed(self, n: int) -> list[Proposal]:
+    def by_bucket_counts(self, n: int) -> list[Proposal]:
         """The same along the front of each number of buckets."""
         return [proposal for front in self.by_buckets for proposal in _spread(front, n)]
 
@@ -66,18 +66,22 @@ def _spread(front: Sequence[Proposal], n: int) -> list[Proposal]:
     return [front[i] for i in at]
 
 
+MAX_POINTS = 400
+"""Of a front of allocations, that are kept after each bucket is added."""
+
+CHEAPEST = 2
+"""Variants, by what they cost, that a probe is made of."""
+
 _Point = tuple[Proposal, float, float]
 """A proposal with its score and dollars."""
 
 
 def allocate(
-    evaluator: Evaluator, dimensions: Dimensions, *, probe_variants: int = 2, max_points: int = 400
+    evaluator: Evaluator, dimensions: Dimensions, *, max_points: int = MAX_POINTS
 ) -> Allocation:
-    """The front of all allocations over the space's signals, buckets and a grid of recipe_grid."""
+    """The front of all allocations over the space's signals and buckets, and a grid of recipes."""
     everything = np.arange(evaluator.table.n_items)
-    return allocate_on(
-        evaluator, dimensions, [everything], probe_variants=probe_variants, max_points=max_points
-    )[0]
+    return allocate_on(evaluator, dimensions, [everything], max_points=max_points)[0]
 
 
 def allocate_on(
@@ -85,8 +89,7 @@ def allocate_on(
     dimensions: Dimensions,
     parts: Sequence[Indices],
     *,
-    probe_variants: int = 2,
-    max_points: int = 400,
+    max_points: int = MAX_POINTS,
 ) -> list[Allocation]:
     """The same by the scores of each of ``parts`` of the items alone. Cuts are quantiles over all
     items, which no score decides."""
@@ -107,7 +110,7 @@ def allocate_on(
             ]
         )
     means = score.mean(axis=1), usd.mean(axis=1)
-    probes = _probes(dimensions, grid, *means, probe_variants)
+    probes = _probes(dimensions, grid, *means)
     # A probe makes some recipes expensive and some pointless: only those near the front are tried.
     near = _near_front(means, 60)
     told: set[Difficulty] = set()  # of few values of a signal, several shares are one cut
@@ -210,9 +213,9 @@ def _difficulties(
 
 
 def _probes(
-    dimensions: Dimensions, grid: Sequence[Recipe], score: Floats, usd: Floats, n: int
+    dimensions: Dimensions, grid: Sequence[Recipe], score: Floats, usd: Floats
 ) -> list[Probe]:
-    """Of the ``n`` cheapest variants; where the space has them, pairs of the best and cheapest."""
+    """Probes of the cheapest variants; where the space has them, pairs of best and cheapest."""
     alone = [
         i for i, r in enumerate(grid) if len(r.variants) == 1 and r.variants[0] in dimensions.own
     ]
@@ -222,7 +225,7 @@ def _probes(
         (variant,) = grid[i].variants
         cost[variant] = min(cost.get(variant, np.inf), float(usd[i]))
         best[variant] = max(best.get(variant, -np.inf), float(score[i]))
-    cheapest = sorted(cost, key=lambda variant: cost[variant])[:n]
+    cheapest = sorted(cost, key=lambda variant: cost[variant])[:CHEAPEST]
     wanted = dimensions.space.probe_samples
     counts = sorted({int(wanted.low), int(wanted.high)})
     probes = []

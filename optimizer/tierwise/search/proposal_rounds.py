@@ -181,7 +181,7 @@ BOOTSTRAP = "bootstrap"
 SIZES = (2, 4)
 """Demonstrations of a set, by turns."""
 PROBED_ITEMS = 16
-"""Tune items that a proposed prompt must answer, or fail to, before it may take part."""
+"""Validation items that a proposed prompt must answer, or fail to, before it may take part."""
 
 
 @dataclass(frozen=True)

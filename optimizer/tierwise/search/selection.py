@@ -8,7 +8,7 @@ the items, score on the k-th, repeat over partitions) measures both:
   sample, so the best of them overfits more. Kinds are nested sets of candidates; a larger set is
   chosen from where its cross-fitted gain is more than a prior expects of it (``PRIOR``). The search
   proposes buckets by what was good on these same items, which cross-fitting among candidates cannot
-  see. So buckets are proposed once more without each fold, to be scored on it (``rehearsed``).
+  see. So buckets are proposed once more without each fold, to be scored on it (``out_of_fold``).
 - *Selection.* The mean of the best of many is biased upward (winner's curse), and the cheapest of
   many that seem level is mostly one that only seems so: how strictly it is to be level is chosen
   by cross-fitting, too. What is reported is the cross-fitted mean of the whole procedure, the
@@ -184,11 +184,11 @@ class CandidateTable:
 
     @classmethod
     def of(
-        cls, candidates: Sequence[Candidate], rehearsed: Sequence[Sequence[Candidate]] = ()
+        cls, candidates: Sequence[Candidate], out_of_fold: Sequence[Sequence[Candidate]] = ()
     ) -> CandidateTable:
         """The table of ``candidates``, in their order, and behind them what was proposed without
         each fold."""
-        folds = [(EVERYWHERE, candidates), *enumerate(rehearsed)]
+        folds = [(EVERYWHERE, candidates), *enumerate(out_of_fold)]
         rows = [(fold, c) for fold, some in folds for c in some]
         return cls(
             np.array([c.evaluation.score for _, c in rows]),
@@ -203,15 +203,15 @@ class CandidateTable:
         return int(self.score.shape[1])
 
     @property
-    def rehearsed(self) -> bool:
+    def has_out_of_fold(self) -> bool:
         """Whether there are policies that were proposed without a fold."""
         return bool((self.without >= 0).any())
 
     def known_to(self, fold: int) -> npt.NDArray[np.bool_]:
-        """(n_policies,): what could have been chosen without the fold; with ``rehearsed`` policies
-        these are in place of others of their kinds."""
+        """(n_policies,): what could have been chosen without the fold; policies that were proposed
+        out of fold, where there are some, are in place of others of their kinds."""
         here = self.without == EVERYWHERE
-        if fold == EVERYWHERE or not self.rehearsed:
+        if fold == EVERYWHERE or not self.has_out_of_fold:
             return np.asarray(here)
         return np.asarray((here & (self.kind < BUCKETED)) | (self.without == fold))
 
@@ -424,22 +424,22 @@ class _Fits:
         coarser and from fewer items: where there is such, the mean of both counts as utility. That
         a policy is level is to be shown by the latter alone.
         """
-        if kind < BUCKETED or not self.table.rehearsed:
-            return self._among(kind, way, rehearsed=False)
-        other = self._among(kind, way, rehearsed=True)
+        if kind < BUCKETED or not self.table.has_out_of_fold:
+            return self._among(kind, way, out_of_fold=False)
+        other = self._among(kind, way, out_of_fold=True)
         if isinstance(way, CheapestLevel):
             return other
-        fitted = self._among(kind, way, rehearsed=False)
+        fitted = self._among(kind, way, out_of_fold=False)
         return CrossFitted(
             (fitted.score + other.score) / 2, (fitted.usd + other.usd) / 2, self.reference
         )
 
-    def _among(self, kind: int, way: Aim, *, rehearsed: bool) -> CrossFitted:
+    def _among(self, kind: int, way: Aim, *, out_of_fold: bool) -> CrossFitted:
         picked = []
         for fold, means in zip(self.folds, self.means, strict=True):
-            if rehearsed and fold.number == EVERYWHERE:
+            if out_of_fold and fold.number == EVERYWHERE:
                 continue
-            known = self.table.known_to(fold.number if rehearsed else EVERYWHERE)
+            known = self.table.known_to(fold.number if out_of_fold else EVERYWHERE)
             among = np.flatnonzero(known & (self.table.kind <= kind))
             picked.append((fold, way.pick(means, among)))
         return _fitted(self.table, picked, self.reference)
@@ -447,7 +447,7 @@ class _Fits:
 
 def cross_fitted(table: CandidateTable, aim: Aim) -> CrossFitted:
     """What ``choose_policy`` is worth on items that it does not see: nested cross-validation."""
-    partitions = 1 if table.rehearsed else OUTER_PARTITIONS
+    partitions = 1 if table.has_out_of_fold else OUTER_PARTITIONS
     picked = [
         (fold, choose_policy(table.on(fold.train, fold.number), aim, INNER_PARTITIONS))
         for fold in folds_of(table.n_items, partitions)
@@ -477,7 +477,7 @@ def select_points(
     margin: float,
     strong: Policy | None = None,
     only: str | None = None,
-    rehearsed: Sequence[Sequence[Candidate]] = (),
+    out_of_fold: Sequence[Sequence[Candidate]] = (),
 ) -> dict[str, PointChoice]:
     """Operating point -> what is taken there.
 
@@ -491,9 +491,9 @@ def select_points(
         margin: score that an equal policy may be short of.
         strong: with escalation targets, the strongest one's prompt at one sample.
         only: name of the one point that is wanted; None: all of them.
-        rehearsed: what was proposed without each fold of ``folds_of``.
+        out_of_fold: what was proposed without each fold of ``folds_of``.
     """
-    table = CandidateTable.of(candidates, rehearsed)
+    table = CandidateTable.of(candidates, out_of_fold)
     aims: dict[str, Aim] = {
         "economy": CheapestLevel(margin, other=0),
         "balanced": Utility(SCORE_PER_DOUBLING),

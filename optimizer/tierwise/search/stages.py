@@ -57,7 +57,7 @@ WARM_STARTS = 24
 LEADING = 8
 """Policies of the race, the best first, whose variants and samples the study has in any case."""
 
-HASTE = 4
+LATE_TRIALS = 1 / 4
 """Part of the trials that are made where the time ended before them."""
 
 GATE_PART = 0.15
@@ -168,7 +168,9 @@ def explore(
         explored = halve(explored, rounds[0], listener)
     if samples.short == "seconds":  # what is left of the time is the test's
         problem = explored.problem
-        explored = replace(explored, problem=replace(problem, trials=problem.trials // HASTE))
+        explored = replace(
+            explored, problem=replace(problem, trials=int(problem.trials * LATE_TRIALS))
+        )
     explored = fit(pass_gate(explored))
     listener(Started(problem.tier.name, "race"))
     explored = race(explored, listener, known)
@@ -470,7 +472,8 @@ def study(explored: Explored, listener: Listener) -> Explored:
         table = bought(explored, wanted, "study")
     study_round = _opened(problem, table, explored.variants, problem.study_rounds + 2)
     raced = [judged.proposal for judged in explored.study.judged.values()]
-    _judge(problem, study_round, problem.trials - problem.trials // 3, listener, raced)
+    trials = problem.trials - problem.trials // 3
+    _judge(problem, study_round, trials, listener, raced, out_of_fold=True)
     study_round.try_alone()
     rounds = (*explored.study_rounds, study_round)
     explored = replace(explored, table=table, study_rounds=rounds)
@@ -556,8 +559,13 @@ def _judge(
     trials: int,
     listener: Listener,
     known: Sequence[Proposal],
+    *,
+    out_of_fold: bool = False,
 ) -> None:
-    """Judge what was ``known`` before, then warm starts, then what the sampler asks for."""
+    """Judge what was ``known`` before, then warm starts, then what the sampler asks for.
+
+    With ``out_of_fold`` allocations are proposed without each fold as well, for cross-fitting.
+    """
 
     def best(judged: EvaluatedTrial) -> None:
         policy = described(judged.policy)
@@ -569,11 +577,12 @@ def _judge(
         Proposal(Difficulty(), (), uniform(variant, SINGLE).buckets) for variant in dims.variants
     ]
     table = study_round.evaluator.table
-    everything = np.arange(table.n_items)
-    parts = [_by_id(table)[fold.train] for fold in folds_of(table.n_items)]
-    allocated, *without = allocate_on(study_round.evaluator, dims, [everything, *parts])
+    parts = [np.arange(table.n_items)]
+    if out_of_fold:
+        parts += [_by_id(table)[fold.train] for fold in folds_of(table.n_items)]
+    allocated, *without = allocate_on(study_round.evaluator, dims, parts)
     study_round.listed = allocated.simple
-    study_round.rehearsed = tuple(tuple(one.rehearsed(WARM_STARTS)) for one in without)
+    study_round.out_of_fold = tuple(tuple(one.by_bucket_counts(WARM_STARTS)) for one in without)
     study_round.enqueue([*warm, *allocated.spread(WARM_STARTS)])
     study_round.run(trials, best)
 
@@ -612,10 +621,10 @@ def _by_id(table: SampleTable) -> Indices:
     return np.argsort(table.item_ids, kind="stable")
 
 
-def _rehearsed(last: StudyRound, judge: Evaluator) -> list[list[Candidate]]:
+def _proposed_out_of_fold(last: StudyRound, judge: Evaluator) -> list[list[Candidate]]:
     """For each fold the policies of several buckets that are proposed without its items."""
     found = []
-    for proposals in last.rehearsed:
+    for proposals in last.out_of_fold:
         policies = dict.fromkeys(p for of in proposals if (p := last.policy_of(of)) is not None)
         judged = [
             Candidate(p, -1, judge.evaluate(p)) for p in policies if complexity(p) >= BUCKETED
@@ -628,17 +637,19 @@ def select(explored: Explored) -> Selection:
     """Choose a policy for each operating point."""
     problem, targets = explored.problem, explored.problem.targets
     candidates, judge = candidates_of(explored)
-    rehearsed = _rehearsed(explored.study, judge)
+    out_of_fold = _proposed_out_of_fold(explored.study, judge)
     wanted, margin = problem.operating_point, problem.margin
     alone = None
     if targets:
         own, *without = (
-            [c for c in some if keeps_to_itself(c.policy)] for some in (candidates, *rehearsed)
+            [c for c in some if keeps_to_itself(c.policy)] for some in (candidates, *out_of_fold)
         )
         point = problem.plain_point
-        alone = select_points(own, wanted, margin=margin, only=point, rehearsed=without)[
+        alone = select_points(own, wanted, margin=margin, only=point, out_of_fold=without)[
             point
         ].policy
     strong = targets[-1].one_sample if targets else None
-    points = select_points(candidates, wanted, margin=margin, strong=strong, rehearsed=rehearsed)
+    points = select_points(
+        candidates, wanted, margin=margin, strong=strong, out_of_fold=out_of_fold
+    )
     return Selection(candidates[0], points, problem.point, candidates, judge, alone)

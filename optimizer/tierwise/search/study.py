@@ -66,7 +66,8 @@ class StudyRound:
         name: of the Optuna study, ``TASK/TIER/gN``.
         judged: distinct policies by proposal, in order of trial.
         listed: simple policies that are there whatever was proposed: the same for every seed.
-        rehearsed: for each fold of the items in the order of their ids, allocations by the others.
+        out_of_fold: for each fold of the items, in the order of their ids, allocations by the
+            other items.
     """
 
     name: str
@@ -78,7 +79,7 @@ class StudyRound:
     def __post_init__(self) -> None:
         self.judged: dict[Policy, EvaluatedTrial] = {}
         self.listed: tuple[Policy, ...] = ()
-        self.rehearsed: tuple[tuple[Proposal, ...], ...] = ()
+        self.out_of_fold: tuple[tuple[Proposal, ...], ...] = ()
         self._tried: set[Policy] = set()
         """Policies that wait to be judged, or could not be."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -90,7 +90,7 @@ class Envelope:
         variant: (n_points,) index of the point's variant.
         score, usd: (n_points, n_items).
         strata: masks of items: all, and the shorter and the longer half.
-        seen: points that samples show; the last ones may be hopes, which beat nobody.
+        seen: points that samples show; those after them are foreseen, and dominate no other.
     """
 
     variants: tuple[Variant, ...]
