@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tierwise.errors import InputError
+from tierwise.pool import run_dir
 from tierwise.pool.owner import Owner
 from tierwise.pool.run_dir import LOCK, held
 from tierwise.schema import Budget, default_job
@@ -122,6 +123,21 @@ def test_a_lock_whose_owner_may_live_is_respected(owner: Owner, tmp_path: Path) 
     with locked(tmp_path / "run"), pytest.raises(InputError, match=who), held(tmp_path / "run"):
         pass
     assert Owner.read((tmp_path / "run" / LOCK).read_text().splitlines()[0]) == owner
+
+
+def test_an_owner_that_has_yet_to_say_who_it_is_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / LOCK).touch()
+    said = f"{ELSEWHERE}\n2026-11-30T12:00:00+00:00\n"
+    monkeypatch.setattr(run_dir, "sleep", lambda s: (tmp_path / LOCK).write_text(said))
+    who = f"in use by process {ELSEWHERE.pid} on "
+    with locked(tmp_path), pytest.raises(InputError, match=who), held(tmp_path):
+        pass
+    monkeypatch.setattr(run_dir, "sleep", lambda s: (tmp_path / LOCK).write_text(""))
+    (tmp_path / LOCK).write_text("")
+    with locked(tmp_path), pytest.raises(InputError, match="in use by another process"):
+        held(tmp_path).__enter__()
 
 
 @pytest.mark.parametrize(("owner", "goes"), [(DEAD, True), (ELSEWHERE, False), (None, True)])

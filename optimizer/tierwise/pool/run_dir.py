@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 
 from tierwise.errors import InputError
 from tierwise.pool.owner import Owner
@@ -249,6 +250,10 @@ _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTS
 """What a file system says that keeps no locks."""
 
 
+UNKNOWN_OWNER_S, SHORT_WAIT_S = 1.0, 0.05
+"""How long the owner of a folder may take to write who it is, and how often that is looked for."""
+
+
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Work in a folder alone; a process that died has let go of it.
@@ -279,7 +284,7 @@ def held(path: Path) -> Iterator[None]:
 
 def _locked(path: Path) -> int:
     """The open and locked lock file of a folder, which is made where it is not there."""
-    lock = path / LOCK
+    lock, patience = path / LOCK, UNKNOWN_OWNER_S
     while True:
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -298,6 +303,11 @@ def _locked(path: Path) -> int:
             if _is_at(fd, lock):
                 lock.unlink(missing_ok=True)
             os.close(fd)
+            continue
+        if taken and owner is None and patience > 0:  # it has yet to write who it is
+            os.close(fd)
+            sleep(SHORT_WAIT_S)
+            patience -= SHORT_WAIT_S
             continue
         if taken:
             os.close(fd)
