@@ -27,13 +27,12 @@ from tierwise.runs.inputs import load_space, load_task
 from tierwise.runs.recorded_depth import FREE
 from tierwise.runs.recorded_samples import recorded_table
 from tierwise.schema import Policy, Price, PromptTemplate, Tier, UsageLimits, Variant
-from tierwise.search.gates import compare, passed
-from tierwise.search.problem import SampleCost, SearchSize, TierProblem
-from tierwise.search.samples import SampleLedger
+from tierwise.search.held_out import compare, passed
+from tierwise.search.problem import SearchSize, TierProblem, Variants, candidate_variants
+from tierwise.search.samples import SampleCost
 from tierwise.search.selection import balanced_utility
 from tierwise.search.space import offered, within_depth
 from tierwise.search.stages import explore, select
-from tierwise.search.variants import Variants, candidate_variants
 from tierwise.tasks import AnswerSpec, Item, Task
 
 MODEL = "m"
@@ -474,7 +473,7 @@ def tierwise(arena: Arena, calls: int | None, seed: int) -> Outcome:
     """What the search chooses with so many calls at the point `balanced`, and whether the gate
     exports it by ``TEST_ITEMS`` further items. Without ``calls`` all samples are free."""
     problem = problem_of(arena, calls, seed)
-    ledger = SampleLedger(ArenaSamples(arena.search, free=calls is None), problem.tiers)
+    ledger = problem.ledger(ArenaSamples(arena.search, free=calls is None))
     selected = select(explore(problem, ledger, lambda event: None))
     choice = selected.points["balanced"]
     test = Evaluator(arena.truth.rows(np.arange(min(TEST_ITEMS, arena.truth.n_items))), STORED)

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.estimators import mcnemar_exact
-from tierwise.search.gates import PairedItems
+from tierwise.search.selection import PairedItems
 from tierwise.stats import (
     Interval,
     bootstrap_mean,

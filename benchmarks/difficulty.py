@@ -63,8 +63,8 @@ def opened(found: TierResult, result: TuneResult) -> World:
         **asked_of(q.ready_signals),
     }
     items = (
-        q.items("validation")[: q.search_size.study_items]
-        + q.items("test")[: q.search_size.test_items]
+        q.items["validation"][: q.search_size.study_items]
+        + q.items["test"][: q.search_size.test_items]
     )
     model = open_model(q.tier)
     try:

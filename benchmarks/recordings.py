@@ -43,13 +43,13 @@ from tierwise.runs.inputs import load_space
 from tierwise.runs.recorded_depth import FREE
 from tierwise.runs.recorded_samples import recorded_table
 from tierwise.schema import Policy, Price, PromptTemplate, Tier, UsageLimits, Variant
-from tierwise.search.gates import passed
-from tierwise.search.problem import EscalationTarget, SampleCost, TierProblem
+from tierwise.search.held_out import passed
+from tierwise.search.problem import EscalationTarget, TierProblem, Variants
+from tierwise.search.samples import SampleCost
 from tierwise.search.selection import SCORE_PER_DOUBLING, TIE_PER_DOUBLING
 from tierwise.search.space import offered, within_depth
 from tierwise.search.study import described
 from tierwise.search.tier import TierResult, escalation_target, search
-from tierwise.search.variants import Variants
 from tierwise.tasks import AnswerSpec, Item, Task
 
 FAITHFUL = ("code002", "gpt-3.5-turbo", "gpt4")
@@ -204,7 +204,7 @@ class Pool:
             scores=scores,
             targets=tuple(targets),
         )
-        return search(problem, samples, lambda event: None)
+        return search(problem, problem.ledger(samples), lambda event: None)
 
 
 @functools.lru_cache(maxsize=1)

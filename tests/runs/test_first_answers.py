@@ -211,8 +211,8 @@ def test_the_items_that_a_filter_refuses_leave_small_splits_and_the_others_decid
     assert "failed under every prompt and left the items for all" in said
     problem = result.found["weak"].problem
     looked_at = {
-        "test": problem.items("test")[: problem.search_size.test_items],
-        "validation": problem.items("validation")[: problem.search_size.study_items],
+        "test": problem.items["test"][: problem.search_size.test_items],
+        "validation": problem.items["validation"][: problem.search_size.study_items],
     }
     gone = {
         split: sum(item.inputs["question"] in refused_items for item in items)
@@ -284,7 +284,7 @@ def test_a_prompt_that_overflows_the_context_keeps_its_own_failures(
     # The best prompt where it is answered, and unanswered on half of the items.
     assert by_prompt["steps"].score < by_prompt["plain"].score
     found = result.found["weak"]
-    screened = found.problem.items("validation")[: found.problem.search_size.screen_items]
+    screened = found.problem.items["validation"][: found.problem.search_size.screen_items]
     long = sum(item.inputs["question"].count("+") >= 2 for item in screened)
     assert by_prompt["steps"].failed == FailedItems(0, long)
     assert by_prompt["plain"].failed == FailedItems(0, 0)

@@ -29,7 +29,7 @@ from tierwise.schema import (
 )
 from tierwise.schema.prompt import Setting, load_library, load_prompts
 from tierwise.schema.yaml_io import read
-from tierwise.search.variants import candidate_variants
+from tierwise.search.problem import candidate_variants
 from tierwise.serving import PolicyRuntime
 
 FILES = sorted((shipped("search_spaces") / "prompts").glob("*.yaml"))

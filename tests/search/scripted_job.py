@@ -24,7 +24,7 @@ from tierwise.search import SearchSize
 PREPARE = importlib.import_module("tierwise.runs.prepare")
 CHECK = importlib.import_module("tierwise.runs.check")
 OPENING = importlib.import_module("tierwise.runs.tiers")
-VARIANTS = importlib.import_module("tierwise.search.variants")
+PROBLEM = importlib.import_module("tierwise.search.problem")
 
 TINY = SearchSize(
     screen_items=16,
@@ -129,7 +129,7 @@ def install(
     for module in (OPENING, PREPARE, importlib.import_module("tierwise.runs.plan")):
         patch.setattr(module, "address_of", lambda tier: "")
     # No provider is asked which temperatures it takes: a process would import LiteLLM for it.
-    patch.setattr(VARIANTS, "temperatures_of", lambda tier, mode, wanted: wanted)
+    patch.setattr(PROBLEM, "temperatures_of", lambda tier, mode, wanted: wanted)
     return opened
 
 

@@ -14,8 +14,14 @@ from tierwise.errors import BudgetError
 from tierwise.evaluation import ABSTAINED, Permutations, SampleTable, VariantTable, replay_item
 from tierwise.schema import Policy, Recipe, StrategySpec, Usage, UsageLimits, Variant, uniform
 from tierwise.search.budget import HalvingPlan, Iteration, checked, stage_table
-from tierwise.search.problem import SampleCost, SearchSize
-from tierwise.search.samples import SampleCounts, most_samples, new_answers, samples_needed
+from tierwise.search.problem import SearchSize
+from tierwise.search.samples import (
+    SampleCost,
+    SampleCounts,
+    most_samples,
+    new_answers,
+    samples_needed,
+)
 
 COST = SampleCost(usd=0.001, tokens=100.0)
 COUNTS = SampleCounts(10, 9)

@@ -18,9 +18,9 @@ from tierwise.schema import UsageLimits, load_job
 from tierwise.search import Bought, Event, stages
 from tierwise.search.budget import HalvingPlan, Iteration
 from tierwise.search.gates import closed_space, decide
-from tierwise.search.problem import SampleCost, SearchSize
-from tierwise.search.samples import SampleCounts
-from tierwise.search.selection import Utility
+from tierwise.search.problem import SearchSize
+from tierwise.search.samples import SampleCost, SampleCounts
+from tierwise.search.selection import Utility, price_aim
 
 PERMUTATIONS = Permutations(4, 0)
 BALANCED = Utility(0.01)
@@ -106,8 +106,8 @@ def test_only_a_gate_that_would_close_looks_at_the_items_of_the_race(
         space=SPACE,
         tier=SimpleNamespace(logprobs=False, price=SimpleNamespace(free=False)),
         permutations=PERMUTATIONS,
-        operating_point={"usd_per_point": 1e-8},
-        items=lambda split: range(120),
+        aim=price_aim({"usd_per_point": 1e-8}),
+        items={"validation": range(120)},
         variants=SimpleNamespace(baseline=next(iter(world.variants))),
         ready_signals={},
     )
@@ -123,7 +123,7 @@ def test_only_a_gate_that_would_close_looks_at_the_items_of_the_race(
         variants=tuple(world.variants),
     )
     if share:
-        problem.operating_point = "balanced"
+        problem.aim = price_aim("balanced")
     found = stages._gate_decision(explored)
     assert seen == looks
     assert found.open == (share > 0)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from tests.search.worlds import judged
-from tierwise.search.gates import Comparison, PairedItems, compare, passed
+from tierwise.search.held_out import Comparison, compare, passed
 from tierwise.search.selection import (
     EVERYWHERE,
     CandidateTable,
     CrossFitted,
+    PairedItems,
     Utility,
     choose_policy,
     cross_fitted,

@@ -9,8 +9,8 @@ import pytest
 
 from tests.search.worlds import VARIANTS, judged
 from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Variant, uniform
-from tierwise.search.problem import BOUNDED
 from tierwise.search.selection import (
+    BOUNDED,
     BUCKETED,
     EVERYWHERE,
     SHORTFALL,

@@ -9,7 +9,7 @@ import pytest
 from tierwise.errors import InputError
 from tierwise.schema import Message, Price, PromptTemplate, Tier, Variant
 from tierwise.schema.space import SearchSpace
-from tierwise.search.variants import candidate_variants
+from tierwise.search.problem import candidate_variants
 from tierwise.tasks import Item, Task
 
 USER = Message("user", "{{ question }}")

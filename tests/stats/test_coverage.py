@@ -7,7 +7,7 @@ import pytest
 from benchmarks import coverage
 
 from tierwise.evaluation import Evaluation
-from tierwise.search.gates import compare, passed
+from tierwise.search.held_out import compare, passed
 
 KNOWN_SHORT = {
     ("cost", "log-normal, spread 1", 20),

@@ -30,9 +30,10 @@ from tierwise.schema.result import (
     interval_ends,
     number,
 )
-from tierwise.search.gates import Comparison, GateDecision, PairedItems, compare
+from tierwise.search.gates import GateDecision
+from tierwise.search.held_out import Comparison, compare
 from tierwise.search.problem import escalated_share
-from tierwise.search.selection import PointChoice
+from tierwise.search.selection import PairedItems, PointChoice
 from tierwise.search.study import described
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import UNSUPPORTED, bootstrap_mean

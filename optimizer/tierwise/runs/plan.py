@@ -48,11 +48,10 @@ from tierwise.search.budget import (
     enough_usd,
     stage_table,
 )
-from tierwise.search.problem import SearchSize
+from tierwise.search.problem import SearchSize, Variants, token_cap, with_mode_to_ask
 from tierwise.search.samples import SampleCounts, most_samples, with_nodes
 from tierwise.search.space import offered
 from tierwise.search.tier import MOST_VARIANTS
-from tierwise.search.variants import Variants, token_cap, with_mode_to_ask
 
 MEASURED_ITEMS = 40
 """Items whose prompts are rendered, of the split that is screened."""

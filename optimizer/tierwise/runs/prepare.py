@@ -30,9 +30,9 @@ from tierwise.schema import (
 from tierwise.schema.space import SearchSpace
 from tierwise.schema.turns import JUDGED_TURN
 from tierwise.search.budget import BYTES_A_TOKEN, PART_OF_CAP
-from tierwise.search.problem import SampleCost
+from tierwise.search.problem import Variants, asking_variants, candidate_variants
+from tierwise.search.samples import SampleCost
 from tierwise.search.space import without_search, without_votes
-from tierwise.search.variants import Variants, asking_variants, candidate_variants
 from tierwise.strategies import paths_in
 from tierwise.tasks import DEFAULT_SHARES, METRICS, SPLITS, Item, Task, parts_of
 from tierwise.tasks import RECORDED as RECORDED_METRIC

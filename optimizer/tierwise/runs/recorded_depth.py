@@ -15,9 +15,9 @@ from tierwise.errors import InputError, UnsupportedError, unknown_name
 from tierwise.llm.recorded import Recording
 from tierwise.schema import RetrieverSpec, Tier, Turn, Variant, read_turn
 from tierwise.schema.space import Dimension, Range, SearchSpace
-from tierwise.search.problem import SampleCost, SearchSize
+from tierwise.search.problem import SearchSize, Variants
+from tierwise.search.samples import SampleCost
 from tierwise.search.space import within_depth
-from tierwise.search.variants import Variants
 from tierwise.strategies import paths_in
 from tierwise.tasks import Item, Task
 from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES

@@ -59,19 +59,20 @@ from tierwise.schema.result import (
     StudyState,
 )
 from tierwise.search.budget import assumed_cost
-from tierwise.search.events import Listener
 from tierwise.search.problem import (
     EarlierStudy,
     EscalationTarget,
-    SampleCost,
+    Listener,
     SearchSize,
     TierProblem,
+    Variants,
     paid_before,
+    with_mode_to_ask,
 )
 from tierwise.search.proposal_rounds import Start, TextLedger
+from tierwise.search.samples import SampleCost
 from tierwise.search.space import offered, without_search
 from tierwise.search.tier import TierResult, search
-from tierwise.search.variants import Variants, with_mode_to_ask
 
 
 @dataclass(frozen=True)
@@ -301,6 +302,7 @@ def _on_a_recording(
     size = searches.search_size if metered else FREE
     cost = recorded_cost(recording, tier) if metered else SampleCost(0.0, 0.0)
     problem = _problem(prepared, tier, variants, size, cap, cost, recorded)
+    problem = _begun(problem, searches.studied, targets)
     judge = None
     if prepared.judge_tier is not None and (recording.nodes or metered):
         raise InputError(
@@ -309,7 +311,7 @@ def _on_a_recording(
         )
     if recording.nodes and not targets:
         buyer = _trajectories(searches, tier, recorded, path_of(tier.name))
-        found = search(_begun(problem, searches.studied, targets), buyer, searches.listener)
+        found = search(problem, problem.ledger(buyer), searches.listener)
         return Searched(found, fingerprint(path_of(tier.name)), buyer.remarks)
     samples = RecordedSamples(recording, task, tier, depth, others)
     if metered:
@@ -321,7 +323,7 @@ def _on_a_recording(
         judging = _judging(searches, stack, account)
         if judging is not None:
             samples.judge(judging)
-        found = search(_begun(problem, searches.studied, targets), samples, searches.listener)
+        found = search(problem, problem.ledger(samples), searches.listener)
         if judging is not None:
             judging.check_drift()
             spent = searches.pool.bought(searches.run, tier.name).get(JUDGE, Usage())

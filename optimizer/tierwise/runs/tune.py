@@ -24,9 +24,8 @@ from tierwise.schema import Job, LoadedTask, Usage
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import CutShort, JudgeSummary, Summary
 from tierwise.search.budget import TEST_PART
-from tierwise.search.events import Event, Finished, Listener
-from tierwise.search.gates import passed
-from tierwise.search.problem import EscalationTarget, SearchSize
+from tierwise.search.held_out import passed
+from tierwise.search.problem import EscalationTarget, Event, Finished, Listener, SearchSize
 from tierwise.search.tier import TierResult, escalation_target
 from tierwise.tasks.code_tests import check_allowed
 

@@ -2,8 +2,7 @@
 
 from tierwise.pool import Bought, Remarked
 from tierwise.pool.run_dir import RunDir
-from tierwise.search.events import Best, Event, Finished, Listener, Started
-from tierwise.search.problem import SearchSize
+from tierwise.search.problem import Best, Event, Finished, Listener, SearchSize, Started
 
 __all__ = [
     "Best",

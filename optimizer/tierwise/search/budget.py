@@ -18,9 +18,8 @@ from dataclasses import dataclass, replace
 
 from tierwise.errors import BudgetError
 from tierwise.schema import Tier, Usage, UsageLimits, Variant
-from tierwise.search.problem import SampleCost, SearchSize
-from tierwise.search.samples import SampleCounts
-from tierwise.search.variants import token_cap
+from tierwise.search.problem import SearchSize, token_cap
+from tierwise.search.samples import SampleCost, SampleCounts
 
 PLANNED_SHARE = 0.9
 """Part of a cap on dollars or tokens that is planned for; the rest is for samples that cost more

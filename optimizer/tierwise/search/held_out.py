@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
@@ -17,14 +18,14 @@ from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.pool import CutShortError
 from tierwise.schema import Policy, Recipe, StrategySpec, Usage, Variant, uniform
 from tierwise.search.budget import largest
-from tierwise.search.gates import Comparison, compare
 from tierwise.search.problem import TierProblem, keeps_to_itself
 from tierwise.search.samples import play, samples_needed, whole_part
-from tierwise.search.selection import Selection
+from tierwise.search.selection import CrossFitted, PairedItems, Selection
 from tierwise.search.space import SINGLE, recipe_grid
 from tierwise.search.stages import Explored
 from tierwise.search.study import EvaluatedTrial, StudyRound
-from tierwise.stats.intervals import Floats
+from tierwise.stats.comparisons import PairedBootstrap, holm
+from tierwise.stats.intervals import Floats, Interval
 
 LEAST_SAMPLES = 4
 """Samples an item of a one-sample policy where they are free: several, to see past its noise."""
@@ -117,7 +118,7 @@ def _on_test_items(
     """
     problem, samples = explored.problem, explored.samples
     chosen = selected.points[selected.chosen].policy
-    items = problem.items("test")[: _affordable_test(explored, selected)]
+    items = problem.items["test"][: _affordable_test(explored, selected)]
     policies = list(dict.fromkeys([selected.baseline.policy, chosen]))
     if samples.free:
         policies = list(named)
@@ -311,3 +312,75 @@ def _told(first: Floats, second: Floats, trust: float) -> Floats:
 def _means(evaluator: Evaluator, policy: Policy) -> tuple[float, float]:
     judged = evaluator.evaluate(policy)
     return judged.mean_score, judged.mean_usd
+
+
+POWER_80, TWO_SIDED_95 = NormalDist().inv_cdf(0.8), NormalDist().inv_cdf(0.975)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A policy against the baseline, paired by item.
+
+    Attributes:
+        difference: of scores, on the test split.
+        cost_ratio: of dollars, on the test split.
+        pooled: of scores, on test and cross-fitted validation items together.
+        p: that the gate would pass by chance, before Holm's correction.
+    """
+
+    difference: Interval
+    cost_ratio: Interval
+    pooled: Interval
+    p: float
+
+    @property
+    def provable_gain(self) -> float:
+        """Gain of score that the gate would prove with power .8 on as many items of this noise."""
+        half = (self.pooled.high - self.pooled.low) / 2
+        return half * (1 + POWER_80 / TWO_SIDED_95)
+
+
+def compare(
+    policy: Evaluation,
+    baseline: Evaluation,
+    *,
+    margin: float,
+    seed: int = 0,
+    validation: tuple[CrossFitted, Evaluation] | None = None,
+) -> Comparison:
+    """Difference of scores, ratio of costs, and the gate's p-value.
+
+    The gate's hypothesis is that the policy is neither better (difference > 0) nor as good and
+    cheaper (difference > -margin and cost ratio < 1). Either way in counts, so the smaller p is
+    doubled: at .05 that is what two-sided 95% intervals say.
+
+    Args:
+        policy, baseline: on the test split.
+        validation: how the choice cross-fits on the validation split, and the baseline there; None:
+            the test split decides alone.
+    """
+    paired = PairedBootstrap(len(policy.score), seed)
+    score, usd = policy.score - baseline.score, baseline.usd - policy.usd
+    n_validation = 0
+    if validation is not None:
+        fitted, there = validation
+        n_validation = len(fitted.score)
+        score = np.append(fitted.score - there.score, score)
+        usd = np.append(there.usd - fitted.usd, usd)
+    scores = PairedItems(score, n_validation)
+    dollars = PairedItems(usd / (baseline.mean_usd or 1.0), n_validation)
+    better, level = scores.p_value(), scores.p_value(margin)
+    p = min(1.0, 2 * min(better, max(level, dollars.p_value())))
+    return Comparison(
+        paired.difference(policy.score, baseline.score),
+        paired.ratio(policy.usd, baseline.usd),
+        scores.interval(),
+        p if math.isfinite(p) else 1.0,
+    )
+
+
+def passed(comparisons: Sequence[Comparison]) -> list[bool]:
+    """The gate's verdicts, by Holm over all tiers and operating points of a job."""
+    if not comparisons:
+        return []
+    return [bool(r) for r in holm([c.p for c in comparisons]).rejected]

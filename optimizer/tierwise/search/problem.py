@@ -1,14 +1,21 @@
-"""What is searched: one tier of a job, and how much of it is looked at."""
+"""What is searched: one tier of a job, how much of it is looked at, and among which variants.
+
+Also what a search tells whoever listens (``Event``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
-from tierwise.difficulty import fitted_kinds
+from tierwise.difficulty import asking, fitted_kinds
+from tierwise.errors import InputError
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
+from tierwise.llm.models import temperatures_of
+from tierwise.pool import Bought, Remarked
 from tierwise.schema import (
     LEVEL,
     Difficulty,
@@ -16,18 +23,17 @@ from tierwise.schema import (
     PromptTemplate,
     Recipe,
     Tier,
-    Usage,
     UsageLimits,
     Variant,
+    substitute,
 )
 from tierwise.schema.result import Proposal
 from tierwise.schema.space import SearchSpace
+from tierwise.schema.tier import mode_fits
+from tierwise.search.samples import SampleCost, SampleLedger, Samples
+from tierwise.search.selection import BOUNDED, Utility, price_aim
 from tierwise.search.space import Dimensions
-from tierwise.search.variants import Variants
 from tierwise.tasks import SPLITS, Item, Task
-
-BOUNDED = "bounded"
-"""Name of the operating point that a job's own bound makes."""
 
 CACHE_BYTES = 12_000_000
 """Of each evaluator: tiers are searched side by side, and their tables are small."""
@@ -82,40 +88,6 @@ class SearchSize:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SampleCost:
-    """What samples use on average: known, or assumed before the first.
-
-    Attributes:
-        usd, tokens: of a completion.
-        takes_n: a call brings all samples of a variant on an item at a stage.
-        judging: what scoring an answer uses beside it.
-        judged: the part of samples whose answer their item did not have yet: each is scored once.
-        turn: what a turn below one uses beyond a sample.
-        prompt_usd, prompt_tokens: of a call.
-    """
-
-    usd: float
-    tokens: float
-    takes_n: bool = False
-    judging: Usage = Usage()
-    turn: Usage = Usage()
-    prompt_usd: float = 0.0
-    prompt_tokens: float = 0.0
-    judged: float = 1.0
-
-    def of(self, samples: int, calls: int) -> Usage:
-        """What so many samples use, in so many calls."""
-        own = Usage(
-            calls,
-            samples,
-            calls * self.prompt_tokens,
-            samples * self.tokens,
-            usd=samples * self.usd + calls * self.prompt_usd,
-        )
-        return own + self.judging * (samples * self.judged)
-
-
 @dataclass(frozen=True)
 class EarlierStudy:
     """What a tier's search begins from, where the folder holds an earlier one.
@@ -129,6 +101,9 @@ class EarlierStudy:
     prompts: Mapping[str, str] = field(default_factory=dict)
     study_rounds: int = 0
     proposals: tuple[Proposal, ...] = ()
+
+
+# Tiers that requests are escalated to
 
 
 @dataclass(frozen=True)
@@ -190,6 +165,140 @@ def own_variants(table: SampleTable) -> SampleTable:
     """``table`` without the variants of other tiers."""
     own = {variant: rows for variant, rows in table.variants.items() if not variant.tier}
     return replace(table, variants=own)
+
+
+# The variants that a study may choose from: prompts x modes x temperatures that fit a tier
+
+
+ASK_MODE = "ask"
+"""The mode in which self-report signals ask: it leaves room for one word."""
+
+MOST_TOKENS = 16
+"""Of a reply: one word or digit, and what a chat template puts around it."""
+
+_REASONS = ("reasoning_effort", "thinking", "reasoning")
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Candidate variants in a stable order, with the exact prompts behind them.
+
+    ``baseline`` is the baseline prompt in its mode. ``asking``: signal -> the variants by which it
+    asks the model about the task; no candidates, since their completions are no answers.
+    """
+
+    prompts: Mapping[str, PromptTemplate]
+    candidates: tuple[Variant, ...]
+    baseline: Variant
+    asking: Mapping[str, tuple[Variant, ...]] = field(default_factory=dict)
+
+
+def candidate_variants(
+    task: Task,
+    tier: Tier,
+    space: SearchSpace,
+    prompts: Sequence[PromptTemplate],
+    baseline: PromptTemplate,
+) -> Variants:
+    """Every variant of ``space`` that ``tier`` has the mode for.
+
+    Paraphrases become prompts ``id~1`` …, demonstrations ``id+2.mode``. The baseline is
+    ``baseline`` in its first mode at the space's first temperature, whether or not the space has
+    it.
+
+    Raises:
+        InputError: no prompt fits a mode that the tier and the space share.
+    """
+    modes = [mode for mode in tier.modes if mode_fits(mode, space.modes)]
+    if not modes:
+        raise InputError(
+            f"tier {tier.name!r} has the modes {', '.join(tier.modes)}, and the space "
+            f"{space.name!r} searches {', '.join(space.modes)}: none is in both"
+        )
+    found: dict[str, PromptTemplate] = {}
+    variants: list[Variant] = []
+    for prompt in prompts:
+        for mode in modes:
+            if prompt.modes and not mode_fits(mode, prompt.modes):
+                continue
+            for paraphrase in prompt.variants()[: 1 + space.prompts.paraphrases]:
+                shown = _with_demonstrations(paraphrase, mode, task, space.prompts.demos)
+                found |= {one.id: one for one in shown}
+                at = temperatures_of(tier, mode, space.temperatures)
+                variants += [Variant(one.id, mode, t) for one in shown for t in at]
+    if not variants:
+        raise InputError(f"no prompt fits the modes {', '.join(modes)} of tier {tier.name!r}")
+    own_modes = [m for m in modes if not baseline.modes or mode_fits(m, baseline.modes)] or modes
+    first = temperatures_of(tier, own_modes[0], space.temperatures[:1])[0]
+    baseline_variant = Variant(baseline.id, own_modes[0], first)
+    found.setdefault(baseline.id, baseline)
+    return Variants(found, tuple(dict.fromkeys((baseline_variant, *variants))), baseline_variant)
+
+
+def _with_demonstrations(
+    prompt: PromptTemplate, mode: str, task: Task, counts: Sequence[int]
+) -> list[PromptTemplate]:
+    kind = mode if mode in task.demonstration else mode.partition("-")[0]
+    shown = [prompt] if 0 in counts or kind not in task.demonstration else []
+    if kind in task.demonstration:
+        for k in counts:
+            if k > 0 and len(_shown_items(task, k)) == k:
+                pairs = [_demonstration(task, item, kind) for item in _shown_items(task, k)]
+                shown.append(
+                    replace(prompt.with_demonstrations(pairs), id=f"{prompt.id}+{k}.{kind}")
+                )
+    return shown
+
+
+def _shown_items(task: Task, k: int) -> list[Item]:
+    told = (item for item in task.splits["train"] if item.target)
+    return sorted(told, key=lambda item: item.content_sha256)[:k]
+
+
+def _demonstration(task: Task, item: Item, mode: str) -> tuple[Mapping[str, str], str]:
+    fields = {**item.inputs, "target": item.target}
+    return item.inputs, substitute(task.demonstration[mode], fields)
+
+
+# Prompts that ask the model about the task, for self-report signals
+
+
+def with_mode_to_ask(tier: Tier, space: SearchSpace) -> Tier:
+    """``tier`` with the mode ``ask``, where a signal of the space needs it: its shortest, cut."""
+    shared = [mode for mode in tier.modes if mode_fits(mode, space.modes)]
+    if not asking(space.signals) or not shared:
+        return tier
+    sends = dict(tier.modes[min(shared, key=lambda mode: token_cap(tier.modes[mode]))])
+    sends.pop("suffix", None)
+    thinks = any(sends.get(name) not in (None, "none") for name in _REASONS)
+    for cap in ("max_tokens", "max_completion_tokens"):
+        if cap in sends and not thinks:  # a model that reasons needs room for it
+            sends[cap] = min(int(token_cap(sends)), MOST_TOKENS)
+    return replace(tier, modes={**tier.modes, ASK_MODE: sends})
+
+
+def asking_variants(
+    prompts: Sequence[PromptTemplate], signals: Sequence[str]
+) -> tuple[dict[str, PromptTemplate], dict[str, tuple[Variant, ...]]]:
+    """Every paraphrase by id, and signal -> its variants."""
+    paraphrases = {w.id: w for prompt in prompts for w in prompt.variants()}
+    variants = {
+        kind: tuple(Variant(w.id, ASK_MODE, 0.0) for w in paraphrases.values() if w.turn == turn)
+        for kind, turn in asking(signals).items()
+    }
+    return paraphrases, variants
+
+
+def token_cap(sends: Mapping[str, object]) -> float:
+    """The most tokens of a completion that a mode allows; 1,024 where it does not say."""
+    for name in ("max_tokens", "max_completion_tokens"):
+        value = sends.get(name)
+        if isinstance(value, int):
+            return float(value)
+    return 1024.0
+
+
+# The question that a search answers
 
 
 @dataclass(frozen=True)
@@ -259,15 +368,25 @@ class TierProblem:
         """Prompt -> its family, which its other paraphrases share."""
         return {name: prompt.family for name, prompt in self.variants.prompts.items()}
 
-    def items(self, split: str) -> list[Item]:
-        """The split, ``in_random_order``."""
-        return in_random_order(self.task.splits[split], self.seed)
+    @property
+    def aim(self) -> Utility:
+        """What a gain of score may cost under the job's operating point."""
+        return price_aim(self.operating_point)
+
+    @cached_property
+    def items(self) -> dict[str, list[Item]]:
+        """Split -> its items, ``in_random_order``."""
+        return {name: in_random_order(self.task.splits[name], self.seed) for name in SPLITS}
 
     @property
     def permutations(self) -> Permutations:
         """The permutations of samples that policies are judged on, common to all trials and
         seeds."""
         return Permutations(self.search_size.permutations)
+
+    def ledger(self, samples: Samples) -> SampleLedger:
+        """Counts what the search asks of ``samples``, but for what its targets' searches paid."""
+        return SampleLedger(samples, self.tiers, paid_before(self.targets), self.assumed.judging)
 
     def dimensions(self, table: SampleTable, variants: Sequence[Variant]) -> Dimensions:
         """What a study of ``variants`` on ``table`` may choose from: no more than its samples."""
@@ -291,3 +410,38 @@ def in_random_order(items: Sequence[Item], seed: int) -> list[Item]:
     by_content = sorted(items, key=lambda item: item.content_sha256)
     order = np.random.default_rng([seed, 17]).permutation(len(by_content))
     return [by_content[i] for i in order]
+
+
+# What a search tells whoever listens
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A tier begins a stage."""
+
+    tier: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best policy so far, by the study's own samples."""
+
+    tier: str
+    trials: int
+    score: float
+    usd: float
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A tier is done; ``ok`` False where it failed and the others go on."""
+
+    tier: str
+    ok: bool = True
+    message: str = ""
+
+
+Event = Started | Bought | Best | Remarked | Finished
+Listener = Callable[[Event], None]

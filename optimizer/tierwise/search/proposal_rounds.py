@@ -43,16 +43,13 @@ from tierwise.schema.result import (
 )
 from tierwise.schema.space import SearchSpace
 from tierwise.schema.tier import mode_fits
-from tierwise.search.events import Listener, Started
-from tierwise.search.gates import Comparison, compare
-from tierwise.search.held_out import LEAST_SAMPLES
-from tierwise.search.problem import TierProblem
+from tierwise.search.held_out import LEAST_SAMPLES, Comparison, compare
+from tierwise.search.problem import Listener, Started, TierProblem, Variants
 from tierwise.search.samples import SampleLedger, Samples, samples_needed
 from tierwise.search.selection import select_points
 from tierwise.search.space import in_order
 from tierwise.search.stages import Explored, candidates_of, explore
 from tierwise.search.study import described
-from tierwise.search.variants import Variants
 from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.stats.intervals import Interval
 from tierwise.tasks import Item, Task
@@ -451,7 +448,7 @@ class Rounds:
     def _gain(
         self, q: TierProblem, after: Policy, before: Policy, number: int
     ) -> tuple[Comparison, int]:
-        items = q.items("validation")[-q.search_size.accept_items :]
+        items = q.items["validation"][-q.search_size.accept_items :]
         n_samples = samples_needed([before, after], LEAST_SAMPLES)
         table = self.samples.table(items, n_samples, STAGE)
         judge = q.evaluator(table, exact=False)
@@ -520,7 +517,7 @@ def briefs(
     own. ``instruction`` says what a prompt of the policy tells the model.
     """
     n_samples = samples_needed([policy])
-    items = q.items("train")[: q.search_size.reflect_items]
+    items = q.items["train"][: q.search_size.reflect_items]
     table = samples.table(items, n_samples, STAGE)
     place = {item.id: item for item in items}
     items = [place[item_id] for item_id in table.item_ids]  # those that have all their samples
@@ -637,7 +634,7 @@ def tried(
     samples.prompts[prompt.id] = prompt
     changed, variants = in_place(policy, bucket, {instead_of: prompt.id})
     n_samples = samples_needed([policy, changed])
-    items = q.items("validation")[: q.search_size.screen_items]
+    items = q.items["validation"][: q.search_size.screen_items]
     try:
         table = samples.table(items, n_samples, STAGE)
     except ProviderError as error:

@@ -7,7 +7,7 @@ set of policies may ask for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -314,3 +314,60 @@ def samples_needed(policies: Sequence[Policy], least: int = 1) -> dict[Variant, 
                     node = variant._replace(path=path)
                     n_samples[node] = max(n_samples.get(node, least), n)
     return even(n_samples)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCost:
+    """What samples use on average: known, or assumed before the first.
+
+    Attributes:
+        usd, tokens: of a completion.
+        takes_n: a call brings all samples of a variant on an item at a stage.
+        judging: what scoring an answer uses beside it.
+        judged: the part of samples whose answer their item did not have yet: each is scored once.
+        turn: what a turn below one uses beyond a sample.
+        prompt_usd, prompt_tokens: of a call.
+    """
+
+    usd: float
+    tokens: float
+    takes_n: bool = False
+    judging: Usage = Usage()
+    turn: Usage = Usage()
+    prompt_usd: float = 0.0
+    prompt_tokens: float = 0.0
+    judged: float = 1.0
+
+    def of(self, samples: int, calls: int) -> Usage:
+        """What so many samples use, in so many calls."""
+        own = Usage(
+            calls,
+            samples,
+            calls * self.prompt_tokens,
+            samples * self.tokens,
+            usd=samples * self.usd + calls * self.prompt_usd,
+        )
+        return own + self.judging * (samples * self.judged)
+
+
+def measured_cost(table: SampleTable, tier: Tier, assumed: SampleCost) -> SampleCost:
+    """Means over the variants; tokens from dollars, as assumed where a tier is free."""
+    rows = list(table.variants.values())
+    prompt = float(np.mean([r.prompt_usd.mean() for r in rows]))
+    completion = float(np.mean([r.completion_usd.mean() for r in rows]))
+    each = tier.price.prompt_usd(1.0), tier.price.completion_usd(1.0, prompt_tokens=1.0)
+    judged = 1.0
+    if assumed.judging.calls:
+        judged = new_answers(table, {}) / sum(
+            int(r.present.sum()) for r in table.everything.values()
+        )
+    return SampleCost(
+        completion,
+        completion / each[1] if each[1] else assumed.tokens,
+        tier.takes_n,
+        assumed.judging,
+        assumed.turn,
+        prompt,
+        prompt / each[0] if each[0] else assumed.prompt_tokens,
+        judged=judged,
+    )

@@ -30,8 +30,8 @@ import numpy.typing as npt
 
 from tierwise.evaluation import Evaluation, Evaluator
 from tierwise.schema import LEVEL, Policy
-from tierwise.search.problem import BOUNDED
-from tierwise.stats.intervals import Floats
+from tierwise.stats.comparisons import reach_of
+from tierwise.stats.intervals import Floats, Interval, student_cdf, student_quantile
 from tierwise.stats.pareto import Indices
 from tierwise.strategies import build
 
@@ -553,3 +553,41 @@ def price_aim(wanted: str | Mapping[str, float]) -> Utility:
 def balanced_utility(score: float, usd: float) -> float:
     """What the balanced point maximises."""
     return score - SCORE_PER_DOUBLING * math.log2(max(usd, 1e-30))
+
+
+BOUNDED = "bounded"
+"""Name of the operating point that a job's own bound makes."""
+
+
+@dataclass(frozen=True)
+class PairedItems:
+    """Differences a - b of items of which the first ``validation`` are cross-fitted.
+
+    Two pseudo-items at plus and minus the largest difference take part (``stats.comparisons``).
+    """
+
+    values: Floats
+    validation: int
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean, with the folds' correlation."""
+        n = len(self.values)
+        reach = reach_of(self.values, 1.0)
+        rows = np.append(self.values, [-reach, reach])
+        inflation = (
+            self.validation * VALIDATION_FOLDS / (VALIDATION_FOLDS - 1) + n - self.validation
+        ) / n
+        return float(np.sqrt(rows.var() / n * inflation))
+
+    def p_value(self, margin: float = 0.0) -> float:
+        """One-sided p of H0: mean <= -margin, by Student's t."""
+        shrunk = float(self.values.mean()) * len(self.values) / (len(self.values) + 2)
+        mean = min(shrunk, float(self.values.mean()))
+        return 1 - student_cdf((mean + margin) / self.error, len(self.values) - 1)
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """Two-sided interval of the mean."""
+        mean = float(self.values.mean())
+        reach = student_quantile((1 + level) / 2, len(self.values) - 1) * self.error
+        return Interval(mean, mean - reach, mean + reach)

@@ -84,7 +84,7 @@ def fit_signals(
     split is small, or thinking pays always or never.
     """
     size = problem.search_size
-    items = problem.items("train")[: size.fit_items]
+    items = problem.items["train"][: size.fit_items]
     kinds = fitted_kinds(problem.space.signals)
     kinds = tuple(kind for kind in kinds if len(items) >= SIGNALS[kind].fewest_items)
     probe_samples = int(problem.space.probe_samples.low)

@@ -18,20 +18,19 @@ import numpy as np
 from tierwise.difficulty import SignalFit
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.pool import FEWEST_ITEMS, CutShortError
-from tierwise.schema import Difficulty, Policy, Tier, Usage, UsageLimits, Variant, uniform
+from tierwise.schema import Difficulty, Policy, Usage, UsageLimits, Variant, uniform
 from tierwise.schema.result import Headroom, Proposal, SearchEnd
 from tierwise.search.allocation import allocate_on, cascades
 from tierwise.search.budget import LEAST_ITEMS, HalvingPlan, Iteration, checked, largest
 from tierwise.search.ending import EXPECTED_GAIN, expected_gain, headroom, search_end
-from tierwise.search.events import Best, Listener, Started
 from tierwise.search.gates import UNDECIDED, VOTES, GateDecision, closed_space, decide
-from tierwise.search.problem import SampleCost, TierProblem, keeps_to_itself
+from tierwise.search.problem import Best, Listener, Started, TierProblem, keeps_to_itself
 from tierwise.search.samples import (
     SCREENED_CHAINS,
     SampleCounts,
     SampleLedger,
+    measured_cost,
     most_samples,
-    new_answers,
     samples_needed,
     whole_part,
     with_nodes,
@@ -42,7 +41,6 @@ from tierwise.search.selection import (
     Selection,
     complexity,
     folds_of,
-    price_aim,
     select_points,
 )
 from tierwise.search.signals import ASK_SAMPLES, asked_of, best_way_to_ask, fit_signals, watched
@@ -203,7 +201,7 @@ def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
     asked = (variant for of in problem.variants.asking.values() for variant in of)
     wanted |= dict.fromkeys(asked, ASK_SAMPLES)
     try:
-        table = samples.table(problem.items("validation")[: iteration.items], wanted, "screen")
+        table = samples.table(problem.items["validation"][: iteration.items], wanted, "screen")
     except CutShortError as cut:
         table = _screened_in_part(cut, in_turn)
         variants = tuple(variant for variant in variants if variant in table.variants)
@@ -281,7 +279,7 @@ def bought(
     for variant, n in problem.escalated_to.items() if chains is None else ():
         n_samples |= with_nodes((variant,), min(n, most_samples(space)), space)
     try:
-        items = problem.items("validation")[: wanted.items]
+        items = problem.items["validation"][: wanted.items]
         return explored.samples.table(items, n_samples, stage)
     except CutShortError as cut:
         return whole_part(cut.table, explored.table.item_ids)
@@ -289,7 +287,7 @@ def bought(
 
 def extra_usage(explored: Explored, n_items: int) -> Usage:
     """What the baseline and the escalation targets cost on ``n_items`` beyond what is paid for."""
-    names = [item.id for item in explored.problem.items("validation")[:n_items]]
+    names = [item.id for item in explored.problem.items["validation"][:n_items]]
     baseline = explored.problem.variants.baseline
     wanted = [({baseline: 1}, explored.plan.cost)] if baseline not in explored.variants else []
     wanted += [(dict(target.variants), target.cost) for target in explored.problem.targets]
@@ -309,29 +307,6 @@ def _at_one_sample(
     return tuple(
         VariantAtOneSample(variant, e.mean_score, e.mean_usd)
         for variant, e in zip(variants, judged, strict=True)
-    )
-
-
-def measured_cost(table: SampleTable, tier: Tier, assumed: SampleCost) -> SampleCost:
-    """Means over the variants; tokens from dollars, as assumed where a tier is free."""
-    rows = list(table.variants.values())
-    prompt = float(np.mean([r.prompt_usd.mean() for r in rows]))
-    completion = float(np.mean([r.completion_usd.mean() for r in rows]))
-    each = tier.price.prompt_usd(1.0), tier.price.completion_usd(1.0, prompt_tokens=1.0)
-    judged = 1.0
-    if assumed.judging.calls:
-        judged = new_answers(table, {}) / sum(
-            int(r.present.sum()) for r in table.everything.values()
-        )
-    return SampleCost(
-        completion,
-        completion / each[1] if each[1] else assumed.tokens,
-        tier.takes_n,
-        assumed.judging,
-        assumed.turn,
-        prompt,
-        prompt / each[0] if each[0] else assumed.prompt_tokens,
-        judged=judged,
     )
 
 
@@ -372,7 +347,7 @@ def _gate_decision(explored: Explored) -> GateDecision:
         return decide(
             table,
             problem.space,
-            price_aim(problem.operating_point),
+            problem.aim,
             logprobs=problem.tier.logprobs,
             permutations=problem.permutations,
             free=free,
@@ -483,11 +458,7 @@ def study(explored: Explored, listener: Listener) -> Explored:
 def prospects(explored: Explored) -> dict[Variant, Prospect]:
     """What the samples of each variant may come to."""
     problem, table = explored.problem, explored.table
-    aim, names, most = (
-        price_aim(problem.operating_point),
-        verifiers_of(problem.space),
-        explored.n_samples,
-    )
+    aim, names, most = (problem.aim, verifiers_of(problem.space), explored.n_samples)
     return {v: prospect(table.of(v), problem.space, aim, most, names) for v in explored.variants}
 
 
@@ -503,7 +474,7 @@ def finalists(explored: Explored, n: int) -> tuple[Variant, ...]:
 
 def best_of_race(explored: Explored) -> list[Policy]:
     """The race's best policies by the job's price."""
-    aim = price_aim(explored.problem.operating_point)
+    aim = explored.problem.aim
     among = sorted(explored.study.feasible(), key=lambda j: -float(aim.value(j.score, j.usd)))
     return [judged.policy for judged in among[:LEADING]]
 
@@ -522,7 +493,7 @@ def _gain_of_more(explored: Explored) -> float:
 
 def _gain_of_knowing(explored: Explored) -> float:
     """What knowing the last study's policies exactly would add."""
-    aim, judge = price_aim(explored.problem.operating_point), explored.study.evaluator
+    aim, judge = explored.problem.aim, explored.study.evaluator
     judged = [judge.evaluate(j.policy) for j in explored.study.feasible()]
     return expected_gain([e for e in judged if e.known], aim)
 

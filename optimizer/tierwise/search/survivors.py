@@ -33,7 +33,7 @@ from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.schema.space import SearchSpace
 from tierwise.search.problem import TierProblem
 from tierwise.search.samples import most_samples
-from tierwise.search.selection import Utility, price_aim
+from tierwise.search.selection import Utility
 from tierwise.search.space import SINGLE, strategy_grid
 from tierwise.stats.intervals import Floats
 
@@ -56,7 +56,7 @@ def kept(
     ways = [SINGLE, *strategy_grid(dims, max(dims.depths.values()), steps=3)]
     points = envelope(problem.evaluator(table), variants, list(dict.fromkeys(ways)))
     points = extended(points, problem, table)
-    return most_useful(points, survivors(points), n, price_aim(problem.operating_point))
+    return most_useful(points, survivors(points), n, problem.aim)
 
 
 def verifiers_of(space: SearchSpace) -> list[str]:

@@ -11,20 +11,20 @@ from tierwise.difficulty import SignalFit
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Policy, StrategySpec, Variant, uniform
 from tierwise.schema.result import Headroom, SearchEnd
-from tierwise.search.events import Listener, Started
 from tierwise.search.gates import GateDecision
 from tierwise.search.held_out import HeldOutTest, test
 from tierwise.search.problem import (
     EscalationTarget,
+    Listener,
+    Started,
     TierProblem,
     keeps_to_itself,
     of_tier,
-    paid_before,
 )
 from tierwise.search.proposal_rounds import ProposingRound, Rounds
-from tierwise.search.samples import SampleLedger, Samples
+from tierwise.search.samples import SampleLedger, measured_cost
 from tierwise.search.selection import Candidate, PointChoice, balanced_utility, out_of_reach
-from tierwise.search.stages import VariantAtOneSample, explore, measured_cost, select
+from tierwise.search.stages import VariantAtOneSample, explore, select
 from tierwise.search.study import StudyRound
 
 SMALL_TASK = 150
@@ -91,24 +91,15 @@ class TierResult:
 
 
 def search(
-    problem: TierProblem,
-    samples: Samples | SampleLedger,
-    listener: Listener,
-    rounds: Rounds | None = None,
+    problem: TierProblem, samples: SampleLedger, listener: Listener, rounds: Rounds | None = None
 ) -> TierResult:
     """Find the policies of one tier, in ``rounds`` of proposals where there are some.
-
-    A ledger of ``samples`` has what was looked at before the search.
 
     Raises:
         BudgetError: the budget does not last to the end.
         ProviderError: the provider failed for good.
     """
-    ledger = samples
-    if not isinstance(ledger, SampleLedger):
-        paid = paid_before(problem.targets)
-        ledger = SampleLedger(ledger, problem.tiers, paid, problem.assumed.judging)
-    explored = [explore(problem, ledger, listener, problem.before.proposals)]
+    explored = [explore(problem, samples, listener, problem.before.proposals)]
     if rounds is not None:
         explored += rounds.after(explored[0], listener)
     last = explored[-1]
