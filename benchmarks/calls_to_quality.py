@@ -42,7 +42,8 @@ BUDGETS = (500, 1000, 2000, 4000, 8000)
 SEARCHES = ("tierwise", *PEERS)
 LEADING = 3
 """Prompts that lead, of which the best policy known is made."""
-SAMPLES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24)
+SAMPLES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 17)
+"""Of a vote: up to as many as the default space, which tierwise searches, has."""
 WITHIN = 1.0
 """Points below the best known that count as having found it."""
 

@@ -28,7 +28,7 @@ than expected. Calls are known."""
 FINALISTS = 2
 """Variants that are studied in the end where there is not money for more."""
 
-ENOUGH_ITEMS = 60
+ENOUGH_ITEMS = 150
 """Items from which on another finalist says more than further items."""
 
 TEST_PART = 0.15

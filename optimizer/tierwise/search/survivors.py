@@ -42,6 +42,10 @@ Mask = npt.NDArray[np.bool_]
 BY_UTILITY = 2 / 3
 """Of the variants that go on, those that are taken by their own utility."""
 
+LIKELY_WAYS = 4
+"""Strategies, a variant's best ones, whose mean utility is its own: the best alone mostly looks at
+all samples of an item, has thus one outcome of it, and ranks variants by noise."""
+
 PRICES = (1.0, 4.0)
 """Times the job's price of a doubling, at which a variant may be useful: what is cheap serves the
 easy requests of a policy that is costlier elsewhere."""
@@ -167,21 +171,17 @@ def most_useful(
 ) -> tuple[Variant, ...]:
     """At most ``keep`` variants, the most useful first.
 
-    Two thirds are those of the highest utility by ``aim``, near ties among them: which of these is
-    better is what the next iteration is for. The others raise together the best utility over the
-    strata and prices most, greedily: a variant that is good for hard items alone, or cheap.
+    Two thirds are those of the highest utility by ``aim`` under the strategies that suit them, near
+    ties among them: which of these is better is what the next iteration is for. The others raise
+    together the best utility over the strata and prices most, greedily: a variant that is good for
+    hard items alone, or cheap.
     """
     index = {variant: i for i, variant in enumerate(points.variants)}
     utility = _utilities(points, aim)
-    rest = [index[variant] for variant in among]
-    seen = replace(
-        points,
-        variant=points.variant[: points.seen],
-        score=points.score[: points.seen],
-        usd=points.usd[: points.seen],
-    )
-    own = (utility[:, 0] + _utilities(seen, aim)[:, 0]) / 2  # what is hoped for, and what was seen
-    rest.sort(key=lambda i: (-own[i], i))
+    value = aim.value(*(of[: points.seen].mean(axis=1) for of in (points.score, points.usd)))
+    owner = points.variant[: points.seen]
+    own = [float(np.sort(value[owner == i])[-LIKELY_WAYS:].mean()) for i in index.values()]
+    rest = sorted((index[variant] for variant in among), key=lambda i: (-own[i], i))
     n_own = math.ceil(BY_UTILITY * keep)
     chosen, rest = rest[:n_own], rest[n_own:]
     best = utility[chosen].max(axis=0)
