@@ -19,23 +19,3 @@ from tierwise.evaluation.table import (
     VariantTable,
     encode_answers,
 )
-
-__all__ = [
-    "ABSTAINED",
-    "STORED",
-    "ElectedScores",
-    "Evaluation",
-    "Evaluator",
-    "MeasureRows",
-    "Permutations",
-    "Replayed",
-    "SampleTable",
-    "VariantTable",
-    "column_of",
-    "encode_answers",
-    "replay_columns",
-    "replay_item",
-    "replay_parts",
-    "replay_table",
-    "samples_asked",
-]

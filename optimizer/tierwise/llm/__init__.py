@@ -15,19 +15,3 @@ from tierwise.llm.base import (
     cap_of,
     judge_request,
 )
-
-__all__ = [
-    "UNFINISHED",
-    "Call",
-    "Completion",
-    "Failure",
-    "LanguageModel",
-    "Parent",
-    "Remarking",
-    "Request",
-    "Result",
-    "base_seed",
-    "build_request",
-    "cap_of",
-    "judge_request",
-]

@@ -16,29 +16,3 @@ from tierwise.pool.reading import Billed
 from tierwise.pool.run_dir import RunDir
 from tierwise.pool.store import Book, SamplePool
 from tierwise.pool.trees import Library, Trees, even, parents_first
-
-__all__ = [
-    "FEWEST_ITEMS",
-    "PROVIDER_ENDED",
-    "Account",
-    "Billed",
-    "Book",
-    "Bought",
-    "Buyer",
-    "CutShortError",
-    "Filled",
-    "Library",
-    "Need",
-    "PooledModel",
-    "Progress",
-    "Remarked",
-    "RunDir",
-    "SamplePool",
-    "Supply",
-    "Trees",
-    "even",
-    "fill",
-    "load",
-    "missing_calls",
-    "parents_first",
-]

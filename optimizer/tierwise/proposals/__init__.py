@@ -20,22 +20,3 @@ from tierwise.proposals.proposers import (
     proposer_context,
     seen_in,
 )
-
-__all__ = [
-    "CandidateRegistry",
-    "Demonstration",
-    "FailedItem",
-    "PromptCandidate",
-    "PromptProposer",
-    "ReflectionBrief",
-    "RefusedCandidate",
-    "SeenExamples",
-    "TaskProposer",
-    "bootstrap_demonstrations",
-    "normalised",
-    "propose_by_reflection",
-    "propose_from_catalogue",
-    "propose_grounded",
-    "proposer_context",
-    "seen_in",
-]

@@ -9,18 +9,3 @@ from tierwise.retrieval.binding import (
     target_of,
     usual_bytes,
 )
-
-__all__ = [
-    "Lost",
-    "News",
-    "Retrieved",
-    "Retriever",
-    "bind",
-    "identity_among",
-    "look_up",
-    "news",
-    "open_for_task",
-    "open_retriever",
-    "target_of",
-    "usual_bytes",
-]

@@ -2,5 +2,3 @@
 
 from tierwise.runs.check import check, job_notes
 from tierwise.runs.inputs import load_space, load_task, space_of
-
-__all__ = ["check", "job_notes", "load_space", "load_task", "space_of"]

@@ -3,15 +3,3 @@
 from tierwise.pool import Bought, Remarked
 from tierwise.pool.run_dir import RunDir
 from tierwise.search.problem import Best, Event, Finished, Listener, SearchSize, Started
-
-__all__ = [
-    "Best",
-    "Bought",
-    "Event",
-    "Finished",
-    "Listener",
-    "Remarked",
-    "RunDir",
-    "SearchSize",
-    "Started",
-]

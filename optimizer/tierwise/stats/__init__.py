@@ -21,30 +21,3 @@ from tierwise.stats.intervals import (
 from tierwise.stats.pareto import MinkowskiFront, minkowski_front, pareto_front
 from tierwise.stats.rank import auroc, pool_adjacent_violators, rankdata, spearman
 from tierwise.stats.sequential import ConfidenceSequence, confidence_sequence
-
-__all__ = [
-    "ConfidenceSequence",
-    "Holm",
-    "Interval",
-    "MinkowskiFront",
-    "PairedBootstrap",
-    "auroc",
-    "best_of_n_score",
-    "bootstrap_mean",
-    "bootstrap_means",
-    "bootstrap_ratio",
-    "confidence_sequence",
-    "holm",
-    "minkowski_front",
-    "paired_difference",
-    "paired_differences",
-    "pareto_front",
-    "pick_weights",
-    "pool_adjacent_violators",
-    "rankdata",
-    "spearman",
-    "student_cdf",
-    "student_quantile",
-    "unpaired_difference",
-    "wilson",
-]

@@ -16,26 +16,3 @@ from tierwise.tasks.metrics import (
 )
 from tierwise.tasks.task import DEFAULT_SHARES, SPLITS, Task, assign_splits
 from tierwise.tasks.verifiers import VERIFIERS, Verifier, verified
-
-__all__ = [
-    "DEFAULT_SHARES",
-    "JUDGED",
-    "METRICS",
-    "NORMALISERS",
-    "RECORDED",
-    "SPLITS",
-    "VERIFIERS",
-    "AnswerSpec",
-    "Item",
-    "Metric",
-    "Task",
-    "Verifier",
-    "assign_splits",
-    "form_for",
-    "named_metric",
-    "parts_of",
-    "python_metric",
-    "unscored",
-    "verified",
-    "with_judge",
-]

@@ -6,5 +6,3 @@ name in ``templates/sections`` that shows it. Charts are typed series, drawn by 
 """
 
 from tierwise.report.html.page import SECTION_GROUPS, report, write_report
-
-__all__ = ["SECTION_GROUPS", "report", "write_report"]
