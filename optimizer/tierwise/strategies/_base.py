@@ -92,6 +92,9 @@ class Strategy(Protocol):
     ``step`` depends on nothing but ``seen`` and ends after at most ``max_samples`` samples.
     ``choose`` is the answer if the request had to end now (at least one sample has been seen).
 
+    ``in_words(variants)`` says a recipe of it in words, given the labels of its variants; one
+    without it is shown by its kind and parameters.
+
     A strategy that asks for more than plain answers has ``paths``, those of all samples that it may
     ask for, parents first, and ``width``, how many samples of each; see ``paths_of``. One that
     counts equal answers says so by ``counts_equal_answers = True``: over free text it is left out.
@@ -147,6 +150,21 @@ def whole(name: str, value: Any, low: int) -> None:
     """Raise InputError unless ``value`` is a whole number of at least ``low``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise InputError(f"{name} must be a whole number of at least {low}, got {value!r}")
+
+
+def counted(n: int, what: str) -> str:
+    """``1 sample``, ``2 samples``."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``A, B and C``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def score_in_words(name: str) -> str:
+    """The name of a score for people."""
+    return "mean log-probability" if name == "mean_logprob" else name
 
 
 def check_verifier(name: str, value: object) -> None:

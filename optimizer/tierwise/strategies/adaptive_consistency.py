@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import Vote, register_strategy, whole
+from tierwise.strategies._base import Vote, listed, one_answer_ends, register_strategy, whole
 
 
 @functools.cache
@@ -51,6 +51,14 @@ class AdaptiveConsistency(Vote):
             )
         whole("adaptive_consistency.max_samples", self.max_samples, 1)
         whole("adaptive_consistency.window", self.window, 1)
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        most, names = self.max_samples, listed(variants)
+        if one_answer_ends(self):
+            return f"one sample of {names} (up to {most} until one has an answer)"
+        sure = f"until the leader is {self.threshold:.0%} sure"
+        return f"a vote of up to {most} samples of {names}, {sure}"
 
     def more(self, lead: int, runner_up: int, seen: int) -> int:
         """0 once the leader is confident or cannot be caught."""

@@ -16,7 +16,9 @@ from tierwise.strategies._base import (
     Sample,
     Seen,
     check_verifier,
+    listed,
     register_strategy,
+    score_in_words,
     whole,
 )
 
@@ -50,6 +52,14 @@ class BestOfN:
     def max_samples(self) -> int:
         """``samples``."""
         return self.samples
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        most, stop = f"{self.samples}", ""
+        if self.stop_at is not None:
+            most, stop = f"up to {most}", f", until one has at least {self.stop_at}"
+        by = score_in_words(self.verifier)
+        return f"the best of {most} samples of {listed(variants)} by {by}{stop}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for all at once, or one by one up to a score of ``stop_at``; then pick."""

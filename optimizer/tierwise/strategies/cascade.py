@@ -21,7 +21,9 @@ from tierwise.strategies._base import (
     Return,
     Sample,
     Seen,
+    counted,
     interleave,
+    listed,
     plurality,
     register_strategy,
     votes_of,
@@ -121,6 +123,22 @@ class Cascade:
     def weight(self, variant: int) -> float:
         """What a vote of the recipe's ``variant`` counts."""
         return self.weights[variant] if variant < len(self.weights) else 1.0
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        said = []
+        for i, stage in enumerate(self.stages):
+            names = listed([variants[v] for v in stage.variants])
+            what = f"{counted(stage.samples, 'sample')} of {names}"
+            if i:
+                last = self.stages[i - 1]
+                low = f"where the leader has below {last.share:.0%} of the votes"
+                if last.confidence is not None:
+                    low += f" or a mean log-probability below {last.confidence:g}"
+                what = f"{low}, {what} more"
+            said.append(what)
+        votes = "weighted vote" if len(set(self.weights)) > 1 else "vote"
+        return f"a {votes} in stages: {'; '.join(said)}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for the first stage that lacks samples, unless the leader is sure before it."""

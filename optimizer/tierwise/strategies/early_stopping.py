@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import Ask, Return, Seen, plurality, register_strategy, whole
+from tierwise.strategies._base import Ask, Return, Seen, listed, plurality, register_strategy, whole
 
 
 @register_strategy
@@ -30,6 +31,11 @@ class EarlyStopping:
                 f"early_stopping.max_samples ({self.max_samples}) must be at least its window "
                 f"({self.window})"
             )
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        agree = f"until {self.window} in a row agree"
+        return f"a vote of up to {self.max_samples} samples of {listed(variants)}, {agree}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Complete the current window, look at it, go on."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.schema import Path, Turn
 from tierwise.schema.turns import JUDGED_TURN, ROOT
-from tierwise.strategies._base import Ask, Return, Seen, plurality, register_strategy, whole
+from tierwise.strategies._base import Ask, Return, Seen, listed, plurality, register_strategy, whole
 
 
 @register_strategy
@@ -42,6 +43,10 @@ class JudgedBestOfN:
     def max_samples(self) -> int:
         """Judgements among them."""
         return 2 * self.samples
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        return f"the best of {self.samples} samples of {listed(variants)} by a judge"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for the samples, then for their judgements, then choose."""

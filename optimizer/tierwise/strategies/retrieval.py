@@ -20,6 +20,8 @@ from tierwise.strategies._base import (
     Return,
     Sample,
     Seen,
+    counted,
+    listed,
     plurality,
     register_strategy,
     top_two,
@@ -97,6 +99,19 @@ class Retrieval:
             asked = (Turn(QUERY, self.passages),) * n
             found += [asked, (*asked, Turn(ANSWER))]
         return tuple(found)
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        names, n = listed(variants), self.samples
+        sure = "" if self.threshold == 1 else f", until the leader is {self.threshold:.0%} sure"
+        if not self.rounds:
+            return f"one sample of {names}" if n == 1 else f"a vote of {n} samples of {names}{sure}"
+        said = f"up to {counted(self.rounds, 'round')} of search by {names}, "
+        said += f"{counted(self.passages, 'passage')} each"
+        if self.stop_when_stale:
+            words = f" with {self.least_match:.0%} of the query's words" if self.least_match else ""
+            said += f", until none is new{words}"
+        return said if n == 1 else f"{said}; a vote of {n} such chains{sure}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Go on with every chain at once; when all have ended, vote."""

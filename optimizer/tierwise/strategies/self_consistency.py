@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.strategies._base import Vote, register_strategy, uncatchable, whole
+from tierwise.strategies._base import Vote, listed, register_strategy, uncatchable, whole
 
 
 @register_strategy
@@ -30,6 +31,10 @@ class SelfConsistency(Vote):
     def max_samples(self) -> int:
         """``samples``."""
         return self.samples
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        return f"a vote of {self.samples} samples of {listed(variants)}"
 
     def more(self, lead: int, runner_up: int, seen: int) -> int:
         """The rest at once, or the fewest samples that could settle it."""

@@ -6,6 +6,7 @@ taken from its end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,8 +18,11 @@ from tierwise.strategies._base import (
     Return,
     Seen,
     check_verifier,
+    counted,
+    listed,
     plurality,
     register_strategy,
+    score_in_words,
     whole,
 )
 from tierwise.strategies.best_of_n import best
@@ -65,6 +69,15 @@ class SelfRefine:
             for turn in (CRITIQUE, REFINE):
                 found.append(path_below(found[-1], turn))
         return tuple(found)
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        stop = ", until an answer stays the same" if self.until_stable else ""
+        best_by = f"best by {score_in_words(self.verifier)}" if self.verifier else "most frequent"
+        return (
+            f"one sample of {listed(variants)}, then up to {counted(self.rounds, 'round')} of "
+            f"critique and a new answer{stop}; of these answers the {best_by}"
+        )
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for the next turn of the chain, or choose among its answers."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.strategies._base import Ask, Return, Seen, plurality, register_strategy
+from tierwise.strategies._base import Ask, Return, Seen, listed, plurality, register_strategy
 
 
 @register_strategy
@@ -19,6 +20,10 @@ class Single:
     def max_samples(self) -> int:
         """1."""
         return 1
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        return f"one sample of {listed(variants)}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask once."""

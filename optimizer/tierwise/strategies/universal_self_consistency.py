@@ -9,12 +9,13 @@ in which order, so that it is bought for the samples as they lie in the pool, in
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.schema import Path, Turn
 from tierwise.schema.turns import ROOT, SELECTING
-from tierwise.strategies._base import Ask, Return, Seen, plurality, register_strategy, whole
+from tierwise.strategies._base import Ask, Return, Seen, listed, plurality, register_strategy, whole
 
 
 @register_strategy
@@ -52,6 +53,11 @@ class UniversalSelfConsistency:
     def max_samples(self) -> int:
         """The choice among them."""
         return self.samples + 1
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        chosen = "the one of them that the model says agrees best with the others"
+        return f"{self.samples} samples of {listed(variants)}, and {chosen}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for the samples, then for the choice."""

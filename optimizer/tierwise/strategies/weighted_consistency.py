@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,8 +13,10 @@ from tierwise.strategies._base import (
     Sample,
     Seen,
     check_verifier,
+    listed,
     plurality,
     register_strategy,
+    score_in_words,
     whole,
 )
 
@@ -41,6 +44,11 @@ class WeightedConsistency:
     def max_samples(self) -> int:
         """``samples``."""
         return self.samples
+
+    def in_words(self, variants: Sequence[str]) -> str:
+        """See ``Strategy``."""
+        by = f"weighted by {score_in_words(self.verifier)}"
+        return f"a vote of {self.samples} samples of {listed(variants)}, {by}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for all at once, then vote."""
