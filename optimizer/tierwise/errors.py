@@ -119,22 +119,16 @@ REMOVED = {
 
 
 def unknown_name(
-    kind: str,
-    name: str,
-    known: Iterable[str],
-    *,
-    path: Path | str | None = None,
-    line: int | None = None,
-    loc: Loc = (),
+    kind: str, name: str, known: Iterable[str], *, path: Path | str | None = None, loc: Loc = ()
 ) -> InputError:
     """An ``InputError`` for a name that is not in ``known``, with the nearest known names."""
     names = sorted(known)
     told = f"unknown {kind} {name!r}"
     if RENAMED.get(name) in names:
         message = f"{told}: it is called {RENAMED[name]!r} now"
-        return InputError(message, path=path, line=line, loc=loc)
+        return InputError(message, path=path, loc=loc)
     if name in REMOVED:
-        return InputError(f"{told}: {REMOVED[name]}", path=path, line=line, loc=loc)
+        return InputError(f"{told}: {REMOVED[name]}", path=path, loc=loc)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"
@@ -142,7 +136,7 @@ def unknown_name(
         hint = "known: " + (", ".join(names) or "none")
     else:
         hint = f"known: {', '.join(names[:10])}, … ({len(names)} in all)"
-    return InputError(f"{told}; {hint}", path=path, line=line, loc=loc)
+    return InputError(f"{told}; {hint}", path=path, loc=loc)
 
 
 _UNPRINTABLE = re.compile(

@@ -57,15 +57,13 @@ def replay_item(
     item: int,
     permutations: Permutations = STORED,
     order: int = 0,
-    *,
-    strategies: Sequence[Strategy] | None = None,
 ) -> Outcome:
     """The episode of one item under one permutation of its samples.
 
     Raises:
         UnsupportedError: the episode asks for a sample or a variant that the table does not have.
     """
-    return replay_columns(policy, table, item, permutations, order, strategies=strategies).outcome
+    return replay_columns(policy, table, item, permutations, order).outcome
 
 
 def replay_columns(

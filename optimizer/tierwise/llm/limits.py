@@ -22,10 +22,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from tierwise.errors import InputError, unknown_name
 from tierwise.llm.base import Call, Request
 from tierwise.llm.faults import AGAIN, DOUBTFUL, LIMITED, Fault
-from tierwise.schema.tier import LIMITS
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
@@ -41,17 +39,6 @@ MOST_FAILED_IN_A_ROW = 20
 """Failed calls in a row, of any kind that does not speak of the item, that end the provider."""
 TOKENS_A_MESSAGE = 16
 """More than any chat format spends on the frame of one message."""
-
-
-def check_limits(limits: Mapping[str, float], tier: str) -> None:
-    """Raise InputError unless every limit is known and positive."""
-    for name, value in limits.items():
-        if name not in LIMITS:
-            raise unknown_name(f"limit of tier {tier!r}", name, LIMITS)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise InputError(f"limit {name} of tier {tier!r} must be above 0, got {value!r}")
-        if name == "concurrency" and value < 1:
-            raise InputError(f"limit concurrency of tier {tier!r} must be at least 1, got {value}")
 
 
 def prompt_tokens_bound(request: Request) -> int:

@@ -24,10 +24,10 @@ from pydantic import TypeAdapter, ValidationError
 from tierwise.errors import InputError, ProviderError
 from tierwise.llm.base import LanguageModel
 from tierwise.llm.faults import keep_secret
-from tierwise.llm.limits import check_limits
 from tierwise.schema import Tier, TierSpec
 from tierwise.schema.job import HeaderName, VariableName
-from tierwise.schema.tier import STRUCTURED
+from tierwise.schema.tier import STRUCTURED, RateLimits
+from tierwise.schema.yaml_io import Document, read_as
 
 EMBEDDED, RECORDED, LITELLM = "embedded", "recorded", "litellm"
 
@@ -63,10 +63,12 @@ def tier_of_spec(name: str, spec: TierSpec) -> Tier:
             what the provider does not take; a recorded tier without a recording; an address for a
             model that is called nowhere.
     """
-    check_limits(spec.limits or {}, name)
+    if spec.limits:  # of a specification that was made in Python
+        said = {f"rate_limits of tier {name!r}": dict(spec.limits)}
+        read_as(dict[str, RateLimits], Document(said, None))
     tier = _default_tier(name, spec)
-    said = {field: getattr(spec, field) for field in _OF_CALLS}
-    sent = {field: value for field, value in said.items() if value not in (None, {})}
+    given = {field: getattr(spec, field) for field in _OF_CALLS}
+    sent = {field: value for field, value in given.items() if value not in (None, {})}
     if sent and kind_of(spec.model) != LITELLM:
         raise InputError(
             f"tier {name!r}: {spec.model} is called at no address; leave out {next(iter(sent))}"

@@ -24,6 +24,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 14.0, 12.0, 44.0
 """Room around the plot for ticks and axis labels, in the picture's units."""
 _LETTER, _LINE = 7.0, 13.0
 """About what a letter of a label takes across, and a line of text down."""
+_ROOM = 0.06
+"""Part of the values' range that is left empty at either end of an axis."""
 _NAME, _TITLE = 40, 400
 """Characters of a name and of a pointer's text that are shown."""
 
@@ -194,9 +196,7 @@ class Scale(NamedTuple):
         return ticks[:: math.ceil(len(ticks) / most)]
 
 
-def padded(
-    values: Iterable[float | None], *, log: bool = False, share: float = 0.06
-) -> tuple[float, float]:
+def padded(values: Iterable[float | None], *, log: bool = False) -> tuple[float, float]:
     """A range with room around the finite ``values``; one value gets a range of its own."""
     finite = [v for v in values if v is not None and math.isfinite(v) and (v > 0 or not log)]
     if not finite:
@@ -205,7 +205,7 @@ def padded(
     if log:
         low, high = math.log(low), math.log(high)
     least = 0.05 if log else 1e-3  # what differs by less is one value
-    room = (high - low) * share if high - low > least else (0.7 if log else 0.05)
+    room = (high - low) * _ROOM if high - low > least else (0.7 if log else 0.05)
     low, high = low - room, high + room
     return (math.exp(low), math.exp(high)) if log else (low, high)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tierwise.schema import Recipe
 from tierwise.schema.result import Bounds, FailedItems
 from tierwise.stats import Interval
-from tierwise.strategies import STRATEGIES, build, listed
+from tierwise.strategies import STRATEGIES, build, names_in_words
 
 NOTHING = "–"
 PER = 1000
@@ -103,4 +103,4 @@ def recipe_in_words(recipe: Recipe) -> str:
     labels = [variant.label for variant in recipe.variants]
     known = recipe.strategy.kind in STRATEGIES.classes
     in_words = getattr(build(recipe.strategy), "in_words", None) if known else None
-    return str(in_words(labels)) if in_words else f"{listed(labels)}, {recipe.strategy}"
+    return str(in_words(labels)) if in_words else f"{names_in_words(labels)}, {recipe.strategy}"

@@ -699,14 +699,14 @@ class Size:
     tells: float
 
 
-def sizes(prepared: Prepared, seen: Plan, search_size: SearchSize | None = None) -> list[Size]:
+def sizes(prepared: Prepared, seen: Plan) -> list[Size]:
     """Searches from the full one to the smallest; ``seen`` is the job's plan, with what is known of
     the lengths of answers.
     """
 
     def planned(usd: float | None) -> dict[str, TierPlan]:
         job = replace(prepared.job, budget=Budget(usd=usd))
-        tiers = plan(replace(prepared, job=job), search_size).tiers
+        tiers = plan(replace(prepared, job=job)).tiers
         return {name: tiers[name] for name in prepared.tiers if tiers[name].stages}
 
     whole = planned(None)

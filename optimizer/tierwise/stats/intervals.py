@@ -121,12 +121,7 @@ def row_intervals(values: Floats, pseudo: Floats, seed: int, resamples: int) -> 
 
 
 def bootstrap_ratio(
-    numerator: npt.ArrayLike,
-    denominator: npt.ArrayLike,
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-    level: float = 0.95,
+    numerator: npt.ArrayLike, denominator: npt.ArrayLike, *, seed: int = 0, resamples: int = 2000
 ) -> Interval:
     """Interval of mean(numerator) / mean(denominator) over the same items, each (n_items,).
 
@@ -144,13 +139,13 @@ def bootstrap_ratio(
         return UNSUPPORTED
     ratio = float(top.sum() / bottom.sum())
     replicates = sums[:, 0] / sums[:, 1]
-    found = percentile_interval(ratio, replicates, len(top), level)
+    found = percentile_interval(ratio, replicates, len(top))
     # To first order the error is that of the mean of top - ratio x bottom, over that of bottom.
     spread = sums[:, 2] - 2 * replicates * sums[:, 3] + replicates**2 * sums[:, 4]
     residual = top - ratio * bottom
     errors = np.sqrt(np.maximum(spread, 0.0) * len(top)) / sums[:, 1]
     error = math.sqrt(float(residual @ residual) * len(top)) / float(bottom.sum())
-    return stretched(found, replicates, errors, error, level)
+    return stretched(found, replicates, errors, error, 0.95)
 
 
 def expanded_tail(tail: float, n: int) -> float:

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import Vote, listed, one_answer_ends, register_strategy, whole
+from tierwise.strategies._base import (
+    Vote,
+    names_in_words,
+    one_answer_ends,
+    register_strategy,
+    whole,
+)
 
 
 @functools.cache
@@ -54,7 +60,7 @@ class AdaptiveConsistency(Vote):
 
     def in_words(self, variants: Sequence[str]) -> str:
         """See ``Strategy``."""
-        most, names = self.max_samples, listed(variants)
+        most, names = self.max_samples, names_in_words(variants)
         if one_answer_ends(self):
             return f"one sample of {names} (up to {most} until one has an answer)"
         sure = f"until the leader is {self.threshold:.0%} sure"

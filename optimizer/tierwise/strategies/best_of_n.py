@@ -16,7 +16,7 @@ from tierwise.strategies._base import (
     Sample,
     Seen,
     check_verifier,
-    listed,
+    names_in_words,
     register_strategy,
     score_in_words,
     whole,
@@ -59,7 +59,7 @@ class BestOfN:
         if self.stop_at is not None:
             most, stop = f"up to {most}", f", until one has at least {self.stop_at}"
         by = score_in_words(self.verifier)
-        return f"the best of {most} samples of {listed(variants)} by {by}{stop}"
+        return f"the best of {most} samples of {names_in_words(variants)} by {by}{stop}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for all at once, or one by one up to a score of ``stop_at``; then pick."""

@@ -23,7 +23,7 @@ from tierwise.strategies._base import (
     Seen,
     counted,
     interleave,
-    listed,
+    names_in_words,
     plurality,
     register_strategy,
     votes_of,
@@ -128,7 +128,7 @@ class Cascade:
         """See ``Strategy``."""
         said = []
         for i, stage in enumerate(self.stages):
-            names = listed([variants[v] for v in stage.variants])
+            names = names_in_words([variants[v] for v in stage.variants])
             what = f"{counted(stage.samples, 'sample')} of {names}"
             if i:
                 last = self.stages[i - 1]

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tierwise.errors import InputError
-from tierwise.strategies._base import Ask, Return, Seen, listed, plurality, register_strategy, whole
+from tierwise.strategies._base import (
+    Ask,
+    Return,
+    Seen,
+    names_in_words,
+    plurality,
+    register_strategy,
+    whole,
+)
 
 
 @register_strategy
@@ -35,7 +43,7 @@ class EarlyStopping:
     def in_words(self, variants: Sequence[str]) -> str:
         """See ``Strategy``."""
         agree = f"until {self.window} in a row agree"
-        return f"a vote of up to {self.max_samples} samples of {listed(variants)}, {agree}"
+        return f"a vote of up to {self.max_samples} samples of {names_in_words(variants)}, {agree}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Complete the current window, look at it, go on."""

@@ -14,7 +14,15 @@ from typing import ClassVar
 
 from tierwise.schema import Path, Turn
 from tierwise.schema.turns import JUDGED_TURN, ROOT
-from tierwise.strategies._base import Ask, Return, Seen, listed, plurality, register_strategy, whole
+from tierwise.strategies._base import (
+    Ask,
+    Return,
+    Seen,
+    names_in_words,
+    plurality,
+    register_strategy,
+    whole,
+)
 
 
 @register_strategy
@@ -46,7 +54,7 @@ class JudgedBestOfN:
 
     def in_words(self, variants: Sequence[str]) -> str:
         """See ``Strategy``."""
-        return f"the best of {self.samples} samples of {listed(variants)} by a judge"
+        return f"the best of {self.samples} samples of {names_in_words(variants)} by a judge"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for the samples, then for their judgements, then choose."""

@@ -21,7 +21,7 @@ from tierwise.strategies._base import (
     Sample,
     Seen,
     counted,
-    listed,
+    names_in_words,
     plurality,
     register_strategy,
     top_two,
@@ -102,7 +102,7 @@ class Retrieval:
 
     def in_words(self, variants: Sequence[str]) -> str:
         """See ``Strategy``."""
-        names, n = listed(variants), self.samples
+        names, n = names_in_words(variants), self.samples
         sure = "" if self.threshold == 1 else f", until the leader is {self.threshold:.0%} sure"
         if not self.rounds:
             return f"one sample of {names}" if n == 1 else f"a vote of {n} samples of {names}{sure}"

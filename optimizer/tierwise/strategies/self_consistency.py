@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.strategies._base import Vote, listed, register_strategy, uncatchable, whole
+from tierwise.strategies._base import Vote, names_in_words, register_strategy, uncatchable, whole
 
 
 @register_strategy
@@ -34,7 +34,7 @@ class SelfConsistency(Vote):
 
     def in_words(self, variants: Sequence[str]) -> str:
         """See ``Strategy``."""
-        return f"a vote of {self.samples} samples of {listed(variants)}"
+        return f"a vote of {self.samples} samples of {names_in_words(variants)}"
 
     def more(self, lead: int, runner_up: int, seen: int) -> int:
         """The rest at once, or the fewest samples that could settle it."""

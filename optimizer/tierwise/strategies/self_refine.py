@@ -19,7 +19,7 @@ from tierwise.strategies._base import (
     Seen,
     check_verifier,
     counted,
-    listed,
+    names_in_words,
     plurality,
     register_strategy,
     score_in_words,
@@ -75,8 +75,8 @@ class SelfRefine:
         stop = ", until an answer stays the same" if self.until_stable else ""
         best_by = f"best by {score_in_words(self.verifier)}" if self.verifier else "most frequent"
         return (
-            f"one sample of {listed(variants)}, then up to {counted(self.rounds, 'round')} of "
-            f"critique and a new answer{stop}; of these answers the {best_by}"
+            f"one sample of {names_in_words(variants)}, then up to {counted(self.rounds, 'round')} "
+            f"of critique and a new answer{stop}; of these answers the {best_by}"
         )
 
     def step(self, seen: Seen) -> Ask | Return:

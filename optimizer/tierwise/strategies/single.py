@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tierwise.strategies._base import Ask, Return, Seen, listed, plurality, register_strategy
+from tierwise.strategies._base import (
+    Ask,
+    Return,
+    Seen,
+    names_in_words,
+    plurality,
+    register_strategy,
+)
 
 
 @register_strategy
@@ -23,7 +30,7 @@ class Single:
 
     def in_words(self, variants: Sequence[str]) -> str:
         """See ``Strategy``."""
-        return f"one sample of {listed(variants)}"
+        return f"one sample of {names_in_words(variants)}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask once."""

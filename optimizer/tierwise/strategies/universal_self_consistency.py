@@ -15,7 +15,15 @@ from typing import ClassVar
 
 from tierwise.schema import Path, Turn
 from tierwise.schema.turns import ROOT, SELECTING
-from tierwise.strategies._base import Ask, Return, Seen, listed, plurality, register_strategy, whole
+from tierwise.strategies._base import (
+    Ask,
+    Return,
+    Seen,
+    names_in_words,
+    plurality,
+    register_strategy,
+    whole,
+)
 
 
 @register_strategy
@@ -57,7 +65,7 @@ class UniversalSelfConsistency:
     def in_words(self, variants: Sequence[str]) -> str:
         """See ``Strategy``."""
         chosen = "the one of them that the model says agrees best with the others"
-        return f"{self.samples} samples of {listed(variants)}, and {chosen}"
+        return f"{self.samples} samples of {names_in_words(variants)}, and {chosen}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for the samples, then for the choice."""

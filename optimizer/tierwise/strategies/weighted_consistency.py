@@ -13,7 +13,7 @@ from tierwise.strategies._base import (
     Sample,
     Seen,
     check_verifier,
-    listed,
+    names_in_words,
     plurality,
     register_strategy,
     score_in_words,
@@ -48,7 +48,7 @@ class WeightedConsistency:
     def in_words(self, variants: Sequence[str]) -> str:
         """See ``Strategy``."""
         by = f"weighted by {score_in_words(self.verifier)}"
-        return f"a vote of {self.samples} samples of {listed(variants)}, {by}"
+        return f"a vote of {self.samples} samples of {names_in_words(variants)}, {by}"
 
     def step(self, seen: Seen) -> Ask | Return:
         """Ask for all at once, then vote."""
