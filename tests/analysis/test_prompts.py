@@ -20,7 +20,7 @@ from tierwise.analysis.prompts import (
 from tierwise.analysis.tier_files import NotShown
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Variant
-from tierwise.schema.result import PromptSensitivity
+from tierwise.schema.measured import PromptSensitivity
 
 
 @pytest.mark.parametrize(("k", "m"), [(k, m) for m in (2, 3, 5) for k in range(m + 1)])

@@ -9,14 +9,8 @@ import pytest
 from rich.console import Console
 
 from tierwise.cli._results import fitting_table, verdict
-from tierwise.schema.result import (
-    CrossFittedScore,
-    GateName,
-    Measured,
-    Paired,
-    PointSummary,
-    TierSummary,
-)
+from tierwise.schema.measured import CrossFittedScore, GateName, Measured, Paired, PointSummary
+from tierwise.schema.result import TierSummary
 
 
 def tier(low: float | None, gate: GateName) -> TierSummary:

@@ -26,6 +26,7 @@ from tierwise.schema import (
     Tier,
     Variant,
 )
+from tierwise.schema import measured as m
 from tierwise.schema import result as r
 from tierwise.schema.policy_file import ExpectedBucket, ExpectedFigures, PolicyEvidence, Provenance
 
@@ -38,9 +39,9 @@ TASK = TaskRef("sums", 1, "exact_match", "a5" * 32)
 
 
 def held_out(
-    policy: str, score: float, usd: float, samples: float = 1.0, split: r.Split = "test"
-) -> r.Measured:
-    return r.Measured(
+    policy: str, score: float, usd: float, samples: float = 1.0, split: m.Split = "test"
+) -> m.Measured:
+    return m.Measured(
         split,
         policy,
         120,
@@ -53,17 +54,17 @@ def held_out(
     )
 
 
-def paired(gain: float, ratio: float, p: float = 0.0004) -> r.Paired:
-    return r.Paired(gain, (gain - 0.03, gain + 0.03), ratio, (ratio * 0.9, ratio * 1.1), p)
+def paired(gain: float, ratio: float, p: float = 0.0004) -> m.Paired:
+    return m.Paired(gain, (gain - 0.03, gain + 0.03), ratio, (ratio * 0.9, ratio * 1.1), p)
 
 
-def point(got: r.Measured, against: r.Paired, *, passed: bool, trial: int = 7) -> r.PointSummary:
+def point(got: m.Measured, against: m.Paired, *, passed: bool, trial: int = 7) -> m.PointSummary:
     buckets = (
-        r.BucketSummary(0.5, ("plain/direct/0.5",), "single()", {"direct": 1.0}),
-        r.BucketSummary(0.5, ("steps/think/0.5",), "self_consistency(samples=3)", {"think": 1.0}),
+        m.BucketSummary(0.5, ("plain/direct/0.5",), "single()", {"direct": 1.0}),
+        m.BucketSummary(0.5, ("steps/think/0.5",), "self_consistency(samples=3)", {"think": 1.0}),
     )
     single = got.policy != POLICY
-    return r.PointSummary(
+    return m.PointSummary(
         **vars(got),
         gate="passed" if passed else "not passed",
         trial=trial,
@@ -71,7 +72,7 @@ def point(got: r.Measured, against: r.Paired, *, passed: bool, trial: int = 7) -
         signal="none" if single else "length",
         thresholds=() if single else (-3.0,),
         stuck_in_mode=None,
-        validation=r.CrossFittedScore(
+        validation=m.CrossFittedScore(
             400, got.score, got.score_ci95, got.usd_per_item, 0.1, (0.05, 0.15)
         ),
         against_baseline=against,
@@ -98,14 +99,14 @@ def tier_summary(model: str, *, passed: bool) -> r.TierSummary:
         possibly_billed=r.UsageTotals(0.002, 3, 400) if passed else None,
         operating_point="balanced",
         gate=chosen.gate,
-        compute_gate=r.ComputeGate(
-            "open", True, 40, 4, 0.02, (0.01, 0.03), "plain/think: a vote", "plain/think: single()"
+        compute_gate=m.ComputeGate(
+            True, 40, 4, 0.02, (0.01, 0.03), "plain/think: a vote", "plain/think: single()", "open"
         ),
         items=r.ItemCounts(40, 120 if passed else 80),
         baseline=base,
         operating_points={"economy": stay, "balanced": chosen},
         ablation={
-            name: r.AblationStep(
+            name: m.AblationStep(
                 **vars(replace(step, split="validation")),
                 full_policy_against_it=paired(
                     best.score - step.score, best.usd_per_item / step.usd_per_item
@@ -113,26 +114,26 @@ def tier_summary(model: str, *, passed: bool) -> r.TierSummary:
             )
             for name, step in steps.items()
         },
-        oracle_bound=r.OracleBound(120, 0.93, (0.90, 0.95))
+        oracle_bound=m.OracleBound(120, 0.93, (0.90, 0.95))
         if passed
-        else r.OracleBound(120, None, (None, None)),
-        front=(r.FrontPoint(BASELINE, 0, 0.72, 2e-6), r.FrontPoint(POLICY, 7, 0.88, 9e-6)),
+        else m.OracleBound(120, None, (None, None)),
+        front=(m.FrontPoint(BASELINE, 0, 0.72, 2e-6), m.FrontPoint(POLICY, 7, 0.88, 9e-6)),
         signals=signals() if passed else None,
         fitted_signals=(router(),) if passed else (),
         techniques=(technique("steps", 0.1, "helps"), technique("bridge", -0.2, "hurts")),
         prompt_sensitivity=(),
         escalation=(escalation_row(),) if passed else (),
         ranks=(
-            r.RankRow(
+            m.RankRow(
                 "steps/think/0.5", "task", "self_consistency(samples=3)", 40, 0.79, 2, 0.86, 1
             ),
-            r.RankRow(
+            m.RankRow(
                 "plain/direct/0.5", "task", "self_consistency(samples=3)", 40, 0.81, 1, 0.82, 2
             ),
-            r.RankRow("bridge/think/0.5", "library", "out of the race", 20, 0.4, None, None, None),
+            m.RankRow("bridge/think/0.5", "library", "out of the race", 20, 0.4, None, None, None),
         ),
         rounds=(proposal_round(),) if passed else (),
-        screened=(r.ScreenedVariant("plain/direct/0.5", 0.71, 2e-6),),
+        screened=(m.ScreenedVariant("plain/direct/0.5", 0.71, 2e-6),),
         studies=("sums/g1",),
         headroom=r.Headroom(40, 6, 0.03, 0.01, 0.2, 0.3, True, "Prompts differ by about 3 points."),
         end=r.SearchEnd("no_expected_gain", 0.0004, "Further samples would gain .04 points."),
@@ -177,11 +178,11 @@ UNRELIABLE = {
 }
 
 
-def signals() -> r.SignalTable:
-    row = r.SignalQuality(
+def signals() -> m.SignalTable:
+    row = m.SignalQuality(
         signal="probe_confidence",
         params={"of": "mean"},
-        probe=r.ProbeSummary(("plain/direct/0.5",), 1),
+        probe=m.ProbeSummary(("plain/direct/0.5",), 1),
         auroc=0.81,
         auroc_ci95=(0.74, 0.88),
         spearman=0.4,
@@ -197,11 +198,11 @@ def signals() -> r.SignalTable:
     lost = replace(
         row, signal="length", params={}, probe=None, gain=-0.01, share_of_oracle_gain=-0.2
     )
-    return r.SignalTable("steps/think/0.5", 40, (0.01, 0.03), (row, lost))
+    return m.SignalTable("steps/think/0.5", 40, (0.01, 0.03), (row, lost))
 
 
-def router() -> r.SignalFitSummary:
-    return r.SignalFitSummary(
+def router() -> m.SignalFitSummary:
+    return m.SignalFitSummary(
         probe=None,
         direct="plain/direct/0.5",
         think="steps/think/0.5",
@@ -215,20 +216,20 @@ def router() -> r.SignalFitSummary:
         ece=0.05,
         log_loss=0.6,
         log_loss_of_the_share=0.7,
-        reliability=(r.ReliabilityPoint(0.2, 0.1, 45),),
+        reliability=(m.ReliabilityPoint(0.2, 0.1, 45),),
         weights={"words": 1.2345, "intercept": -0.4},
     )
 
 
-def technique(prompt: str, gain: float, verdict: str) -> r.Technique:
-    return r.Technique(
+def technique(prompt: str, gain: float, verdict: str) -> m.Technique:
+    return m.Technique(
         prompt, "step_by_step", "think", (prompt, f"{prompt}2"), "plain/think/0.5", 40, 0.7 + gain,
         0.7, gain, (gain - 0.05, gain + 0.05), 0.6 + gain, 0.8 + gain, 1.5, 0.001, 0.004, verdict,
     )  # fmt: skip  # numbers
 
 
-def escalation_row() -> r.EscalationRow:
-    return r.EscalationRow(
+def escalation_row() -> m.EscalationRow:
+    return m.EscalationRow(
         **vars(held_out("steps/think/0.5 | …@large: single()", 0.88, 2e-5)),
         name="where it pays",
         escalated=0.25,

@@ -34,7 +34,7 @@ from tierwise.runs.artifacts import read_run
 from tierwise.runs.prepare import prepare
 from tierwise.runs.tune import TuneResult, replay
 from tierwise.schema import Tier, load_job
-from tierwise.schema.result import FailedItems
+from tierwise.schema.measured import FailedItems
 from tierwise.search import Bought, Event, Remarked
 
 ONE = JOB.replace("  strong: {model: scripted/strong}\n", "")

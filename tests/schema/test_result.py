@@ -13,6 +13,7 @@ from tests.report.hand_made import TASK, tier_summary
 from tierwise.errors import InputError
 from tierwise.schema import Difficulty, Probe, Recipe, StrategySpec, Variant
 from tierwise.schema.json_schemas import json_schema
+from tierwise.schema.measured import interval_ends, number
 from tierwise.schema.result import (
     SUMMARY_SCHEMA,
     Proposal,
@@ -23,8 +24,6 @@ from tierwise.schema.result import (
     StudyState,
     Summary,
     from_json,
-    interval_ends,
-    number,
     to_data,
     to_json,
 )

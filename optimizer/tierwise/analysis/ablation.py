@@ -13,8 +13,7 @@ import numpy as np
 from tierwise.difficulty import ControlQuestion, Router
 from tierwise.evaluation import Evaluation, Evaluator, SampleTable, replay_columns, replay_item
 from tierwise.schema import Policy
-from tierwise.schema.policy_file import ExpectedBucket
-from tierwise.schema.result import (
+from tierwise.schema.measured import (
     AblationStep,
     BucketSummary,
     ComputeGate,
@@ -30,6 +29,7 @@ from tierwise.schema.result import (
     interval_ends,
     number,
 )
+from tierwise.schema.policy_file import ExpectedBucket
 from tierwise.search.gates import GateDecision
 from tierwise.search.held_out import Comparison, compare
 from tierwise.search.problem import escalated_share

@@ -22,7 +22,7 @@ from tierwise.analysis.tier_files import (
 from tierwise.analysis.tiers import evaluated, unlimited
 from tierwise.evaluation import SampleTable
 from tierwise.schema import PolicyFile, Variant
-from tierwise.schema.result import NONE_FAILED, FailedItems
+from tierwise.schema.measured import NONE_FAILED, FailedItems
 from tierwise.stats import Interval, bootstrap_ratio, paired_difference, unpaired_difference
 from tierwise.stats.intervals import Floats
 

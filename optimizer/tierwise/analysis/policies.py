@@ -15,7 +15,7 @@ from tierwise.analysis.prompts import one_sample
 from tierwise.analysis.tier_files import COMPARISON_RESAMPLES, JudgedPolicies, TierFiles
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Policy, Recipe, StrategySpec
-from tierwise.schema.result import Measured, PointSummary
+from tierwise.schema.measured import Measured, PointSummary
 from tierwise.stats import bootstrap_mean, paired_difference, spearman
 from tierwise.stats.intervals import Floats, Interval
 

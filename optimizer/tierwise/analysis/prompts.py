@@ -29,7 +29,7 @@ import numpy.typing as npt
 from tierwise.analysis.tier_files import COMPARISON_RESAMPLES, NotShown, TierFiles
 from tierwise.evaluation import ABSTAINED, Evaluator, SampleTable, VariantTable
 from tierwise.schema import StrategySpec, Variant, uniform
-from tierwise.schema.result import (
+from tierwise.schema.measured import (
     NONE_FAILED,
     FailedItems,
     PromptSensitivity,

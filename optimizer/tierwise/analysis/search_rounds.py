@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tierwise.difficulty import signal
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import StrategySpec, Variant, uniform
-from tierwise.schema.result import NONE_FAILED, FailedItems
+from tierwise.schema.measured import NONE_FAILED, FailedItems
 from tierwise.stats import Interval, bootstrap_mean, pool_adjacent_violators
 
 _Mask = npt.NDArray[np.bool_]

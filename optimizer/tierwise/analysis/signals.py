@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tierwise.difficulty import ProbeAgreement, signal_of
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, Variant
-from tierwise.schema.result import ProbeSummary, SignalQuality, SignalTable, interval_ends, number
+from tierwise.schema.measured import ProbeSummary, SignalQuality, SignalTable, interval_ends, number
 from tierwise.search.space import Dimensions, recipe_grid, thresholds
 from tierwise.stats.intervals import Floats, Interval, bootstrap_mean
 from tierwise.stats.rank import auroc, spearman

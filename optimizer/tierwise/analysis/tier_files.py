@@ -16,7 +16,8 @@ from pydantic import TypeAdapter
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.schema import Policy, PolicyFile
-from tierwise.schema.result import FailedItems, TierSummary, TrialRow
+from tierwise.schema.measured import FailedItems
+from tierwise.schema.result import TierSummary, TrialRow
 from tierwise.search.study import described
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import Floats

@@ -24,7 +24,7 @@ from tierwise.analysis.tier_files import (
 from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.schema import Limits, Policy
-from tierwise.schema.result import NONE_FAILED, FailedItems
+from tierwise.schema.measured import NONE_FAILED, FailedItems
 from tierwise.stats import (
     Interval,
     bootstrap_mean,

@@ -15,16 +15,9 @@ import click
 from tierwise.cli import _terminal as terminal
 from tierwise.report import text as n
 from tierwise.report.text import recipe_in_words
+from tierwise.schema.measured import NONE_FAILED, BucketSummary, Measured, Paired
 from tierwise.schema.policy import bucket_names
-from tierwise.schema.result import (
-    NONE_FAILED,
-    BucketSummary,
-    Measured,
-    Paired,
-    TierSummary,
-    UsageTotals,
-    to_json,
-)
+from tierwise.schema.result import TierSummary, UsageTotals, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console

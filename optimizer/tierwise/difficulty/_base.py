@@ -26,7 +26,7 @@ from tierwise.strategies import Registry, Sample
 from tierwise.tasks.verifiers import LOGPROBS, RECORDED_SCORES
 
 if TYPE_CHECKING:
-    from tierwise.schema.result import SignalFitSummary
+    from tierwise.schema.measured import SignalFitSummary
 
 _Loc = tuple[str | int, ...]
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tierwise.difficulty._base import SignalFit, TrainingSamples
 from tierwise.difficulty.router import INTERCEPT, ROUTER_FEATURES, Router, router_features
 from tierwise.schema import Difficulty, Probe, Weight
-from tierwise.schema.result import ReliabilityPoint, SignalFitSummary, number
+from tierwise.schema.measured import ReliabilityPoint, SignalFitSummary, number
 from tierwise.stats.estimators import fit_logistic, log_loss, sigmoid
 from tierwise.stats.intervals import Floats
 from tierwise.stats.rank import auroc_of_shares, expected_calibration_error, reliability

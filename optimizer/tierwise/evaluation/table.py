@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tierwise.errors import UnsupportedError
 from tierwise.schema import Turn, Variant
-from tierwise.schema.result import FailedItems
+from tierwise.schema.measured import FailedItems
 from tierwise.stats.intervals import Floats
 from tierwise.strategies import Sample
 from tierwise.tasks import AnswerSpec, Item, Metric, parts_of

@@ -25,14 +25,8 @@ from tierwise.pool.calls import Need
 from tierwise.pool.store import SamplePool
 from tierwise.schema import Judge, Tier, Usage
 from tierwise.schema.judge import padded_answer
-from tierwise.schema.result import (
-    Bounds,
-    JudgeShift,
-    JudgeSummary,
-    UsageTotals,
-    interval_ends,
-    number,
-)
+from tierwise.schema.measured import Bounds, interval_ends, number
+from tierwise.schema.result import JudgeShift, JudgeSummary, UsageTotals
 from tierwise.stats import student_quantile
 from tierwise.stats.intervals import UNSUPPORTED, Floats
 from tierwise.stats.rank import FEWEST_RATED, intraclass_correlation, quadratic_kappa

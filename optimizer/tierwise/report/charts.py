@@ -18,7 +18,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 from tierwise.report.text import significant
-from tierwise.schema.result import Bounds
+from tierwise.schema.measured import Bounds
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 14.0, 12.0, 44.0
 """Room around the plot for ticks and axis labels, in the picture's units."""

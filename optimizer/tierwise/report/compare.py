@@ -16,16 +16,16 @@ from tierwise.analysis.tier_files import NotShown, TierFiles
 from tierwise.errors import InputError, UnsupportedError
 from tierwise.report import text as n
 from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
-from tierwise.schema.policy_file import ExpectedBucket
-from tierwise.schema.result import (
+from tierwise.schema.measured import (
     NONE_FAILED,
     Bounds,
     EscalationRow,
     FailedItems,
     PromptSensitivity,
     Technique,
-    TierSummary,
 )
+from tierwise.schema.policy_file import ExpectedBucket
+from tierwise.schema.result import TierSummary
 from tierwise.stats import Interval
 
 if TYPE_CHECKING:

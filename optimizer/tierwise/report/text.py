@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from tierwise.schema import Recipe
-from tierwise.schema.result import Bounds, FailedItems
+from tierwise.schema.measured import Bounds, FailedItems
 from tierwise.stats import Interval
 from tierwise.strategies import STRATEGIES, build, names_in_words
 

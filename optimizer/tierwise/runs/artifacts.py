@@ -33,25 +33,17 @@ from tierwise.runs.prepare import Prepared
 from tierwise.runs.tiers import studied_entry
 from tierwise.schema import Job, Limits, Policy, PolicyFile, PromptTemplate, TaskRef
 from tierwise.schema.job import GateMode
-from tierwise.schema.policy_file import (
-    ComparedWith,
-    ComputeGateEvidence,
-    ExpectedFigures,
-    PolicyEvidence,
-    Provenance,
-)
+from tierwise.schema.measured import ComputeGateEvidence, FrontPoint, GateName, ScreenedVariant
+from tierwise.schema.policy_file import ComparedWith, ExpectedFigures, PolicyEvidence, Provenance
 from tierwise.schema.prompt import turns_used
 from tierwise.schema.result import (
     SUMMARY_SCHEMA,
-    FrontPoint,
-    GateName,
     ItemCounts,
     JudgeSummary,
     MetricPartSummary,
     PlannedTier,
     ProposerUsage,
     RunPlan,
-    ScreenedVariant,
     Studied,
     Summary,
     TierSummary,
@@ -206,7 +198,7 @@ def policy_file(
     if not verdict.exports_chosen:
         judged = found.held_out.evaluations if split == "test" else found.held_out.validated
         got = judged[chosen]
-    compute_gate = dict(vars(ablation.compute_gate(found.compute_gate)))
+    compute_gate = vars(ablation.compute_gate(found.compute_gate)).copy()
     weights = fingerprint_of(q.tier.model)
     return PolicyFile(
         name=f"{q.task.name}-{q.tier.name}",

@@ -26,8 +26,8 @@ from tierwise.pool import Account, SamplePool
 from tierwise.pool.judging import Judging
 from tierwise.runs.prepare import judge_as_tier
 from tierwise.schema import Judge, PolicyFile, Price, Tier
+from tierwise.schema.measured import Bounds, interval_ends, number
 from tierwise.schema.policy_file import ExpectedBucket, ExpectedFigures
-from tierwise.schema.result import Bounds, interval_ends, number
 from tierwise.serving import Answer, PolicyRuntime
 from tierwise.stats.intervals import Interval, bootstrap_mean, wilson
 from tierwise.stats.sequential import confidence_sequence, sequential_test

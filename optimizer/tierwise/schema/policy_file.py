@@ -27,9 +27,17 @@ from tierwise.schema.fields import IF_ANY, IF_SET, LongName, Name, Strict
 from tierwise.schema.files import write_whole
 from tierwise.schema.job import GateMode
 from tierwise.schema.judge import JudgeVerifier
+from tierwise.schema.measured import (
+    Bounds,
+    ComputeGateEvidence,
+    FailedItems,
+    GateName,
+    Measured,
+    Split,
+)
 from tierwise.schema.policy import JUDGES, Policy, Variant, bucket_names
 from tierwise.schema.prompt import PromptTemplate, undefined_fields
-from tierwise.schema.result import Bounds, FailedItems, GateName, JudgeSummary, Measured, Split
+from tierwise.schema.result import JudgeSummary
 from tierwise.schema.task_file import TaskRef
 from tierwise.schema.tier import Tier
 from tierwise.schema.turns import AnswerKeys, RetrieverSpec, TurnTemplate
@@ -88,19 +96,6 @@ class ExpectedFigures(Strict):
         known = {f.name: getattr(measured, f.name) for f in fields(Measured)}
         del known["policy"], known["split"]
         return cls(**known, **more)
-
-
-@dataclass(frozen=True)
-class ComputeGateEvidence(Strict):
-    """What the compute gate went by; see ``ComputeGate``."""
-
-    decided: bool
-    items: int
-    samples: int
-    net_gain: float | None
-    net_gain_ci95: Bounds
-    best: str
-    best_single: str
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from tierwise.proposals import (
     RefusedCandidate,
 )
 from tierwise.schema import Policy, PromptTemplate, ProposalSpec, Recipe, Tier, Usage, Variant
+from tierwise.schema.measured import interval_ends, number
 from tierwise.schema.result import (
     BriefSummary,
     ProposalRound,
@@ -38,8 +39,6 @@ from tierwise.schema.result import (
     RefusedProposal,
     RoundGain,
     TriedCandidate,
-    interval_ends,
-    number,
 )
 from tierwise.schema.space import SearchSpace
 from tierwise.schema.tier import mode_fits

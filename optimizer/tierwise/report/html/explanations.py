@@ -26,7 +26,8 @@ from tierwise.report.charts import (
 from tierwise.report.html.base import Built, ByTier, Figure, each_tier, sorted_by
 from tierwise.report.html.results import held_out_in_words
 from tierwise.runs.artifacts import RunFiles
-from tierwise.schema.result import AblationStep, Measured, TierSummary
+from tierwise.schema.measured import AblationStep, Measured
+from tierwise.schema.result import TierSummary
 from tierwise.stats.intervals import Interval
 
 _MOST_TRIALS = 600

@@ -14,8 +14,8 @@ from tierwise.report.charts import Mark, Series, XYChart
 from tierwise.report.html.base import Built, Figure, sorted_by
 from tierwise.report.text import recipe_in_words
 from tierwise.runs.artifacts import RunFiles
+from tierwise.schema.measured import Measured, PointSummary
 from tierwise.schema.policy_file import ExpectedBucket, PolicyFile
-from tierwise.schema.result import Measured, PointSummary
 from tierwise.stats.intervals import SMALL_SAMPLE
 
 _MANY_LOOKS = 5
