@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from tierwise.cli import init
-from tierwise.cli.init import scaffold
 from tierwise.errors import InputError
 from tierwise.runs import check, load_task
+from tierwise.runs.scaffold import scaffold
 from tierwise.schema.json_schemas import json_schema
 
 
