@@ -180,7 +180,7 @@ def install(patch: pytest.MonkeyPatch, says: Says = honest) -> dict[str, Scripte
 
     patch.setattr(TIERS, "open_model", open_scripted)
     patch.setattr(PREPARE, "tier_of_spec", scripted_tier)
-    for module in (TIERS, PREPARE, importlib.import_module("tierwise.runs.plan")):
+    for module in (TIERS, PREPARE, importlib.import_module("tierwise.runs.call_lengths")):
         patch.setattr(module, "address_of", lambda tier: "")
     return opened
 

@@ -126,7 +126,7 @@ def install(
     patch.setattr(OPENING, "open_model", open_scripted)
     for module in (PREPARE, CHECK):
         patch.setattr(module, "tier_of_spec", lambda name, spec: scripted_tier(name, spec.model))
-    for module in (OPENING, PREPARE, importlib.import_module("tierwise.runs.plan")):
+    for module in (OPENING, PREPARE, importlib.import_module("tierwise.runs.call_lengths")):
         patch.setattr(module, "address_of", lambda tier: "")
     # No provider is asked which temperatures it takes: a process would import LiteLLM for it.
     patch.setattr(PROBLEM, "temperatures_of", lambda tier, mode, wanted: wanted)

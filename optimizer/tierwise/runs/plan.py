@@ -1,10 +1,8 @@
 """What a job would buy and cost, tier by tier and stage by stage, before a single call.
 
 The stages are those of ``search.budget.stage_table``, by which the search scales itself to its
-budget; here each is priced. Prompts are rendered and measured in bytes. How long answers are is not
-known before the first, so the expectation takes a sixth of each mode's token cap, a token for three
-bytes of prompt, and a part of the samples that finalists might ask for (``FINALISTS_SAMPLES``); the
-worst case takes all of them, and a token a byte, as a reservation does. A budget's cap bounds both.
+budget; here each is priced (``call_lengths``). Of the samples that finalists might ask for, a part
+is expected (``FINALISTS_SAMPLES``), and all of them at worst. A budget's cap bounds both.
 """
 
 from __future__ import annotations
@@ -12,20 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from tierwise.errors import BudgetError
-from tierwise.llm import Call, build_request
-from tierwise.llm.models import RECORDED, address_of, kind_of
+from tierwise.llm import Call
+from tierwise.llm.models import RECORDED, kind_of
 from tierwise.llm.recorded import Recording
 from tierwise.pool import SamplePool
-from tierwise.pool.calls import worst_case
 from tierwise.pool.first_answers import bought_cuts
 from tierwise.pool.judging import JUDGE
 from tierwise.pool.run_dir import RunDir
 from tierwise.proposals.proposers import SHOWN_FAILURES
-from tierwise.retrieval import usual_bytes
-from tierwise.runs.prepare import JudgingUsage, Prepared, judging_usage, share_of, verifying_usage
+from tierwise.runs.call_lengths import (
+    CallLengths,
+    JudgingUsage,
+    LengthBounds,
+    TurnLengths,
+    calls_for_one,
+    judging_usage,
+    longest_answer,
+    verifying_usage,
+)
+from tierwise.runs.prepare import Prepared, share_of
 from tierwise.runs.recorded_depth import (
     recorded_baseline,
     recorded_cost,
@@ -35,9 +40,8 @@ from tierwise.runs.recorded_depth import (
     scores_of,
 )
 from tierwise.runs.run_proposals import PROPOSER, book_of, first_cap, proposer_of, tier_cap
-from tierwise.schema import Budget, Job, Tier, Usage, UsageLimits, Variant
+from tierwise.schema import Budget, Job, Tier, Usage, UsageLimits
 from tierwise.schema.result import PLAN_SCHEMA, PlannedStage, PlannedTier, RunPlan, UsageTotals
-from tierwise.schema.space import SearchSpace
 from tierwise.search.budget import (
     BYTES_A_TOKEN,
     PART_OF_CAP,
@@ -49,20 +53,13 @@ from tierwise.search.budget import (
     stage_table,
 )
 from tierwise.search.problem import SearchSize, Variants, token_cap, with_mode_to_ask
-from tierwise.search.samples import SampleCounts, most_samples, with_nodes
+from tierwise.search.samples import SampleCounts, most_samples
 from tierwise.search.space import offered
 from tierwise.search.tier import MOST_VARIANTS
-
-MEASURED_ITEMS = 40
-"""Items whose prompts are rendered, of the split that is screened."""
 
 FINALISTS_SAMPLES = {"rounds": 0.55, "test": 0.25}
 """Part of the most samples that policies on held-out items are expected to ask for: runs on
 embedded tiers bought .19 to .49 of them."""
-
-GO_ON = 0.3
-"""Part of the turns of chains bought to their end that is expected, since most end before. Runs
-on ``lookup``, to six rounds of one to four facts, bought .24 to .31, and .16 to .27 on test."""
 
 OWN_BYTES, FEEDBACK_BYTES = 2500, 400
 """Of a proposer's request: what DSPy's and GEPA's own text take, and what is said of a failure."""
@@ -237,19 +234,19 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
         )
     variants = prepared.variants(tier, prepared.baseline, prompts)
     space = offered(prepared.space, scores_of(task, tier))
-    calls = _calls(prepared, tier, variants, variants.candidates)
+    calls = calls_for_one(prepared, tier, variants, variants.candidates)
     first = [of_variant[0].request for of_variant in calls]
     prompt_bytes = sum(request.prompt_bytes for request in first) / len(first)
     counts = SampleCounts.of(space, len(first), most_samples(space))
     whole = search_size.within(task, prepared.space.signals)
     assumed = assumed_cost(tier, variants.candidates, prompt_bytes)
-    judging = judging_usage(prepared, assumed, _longest_answer(tier))
-    verifying = verifying_usage(prepared, assumed, _longest_answer(tier))
+    judging = judging_usage(prepared, assumed, longest_answer(tier))
+    verifying = verifying_usage(prepared, assumed, longest_answer(tier))
     usd = Usage(usd=verifying.expected.usd)
     assumed = replace(assumed, judging=judging.expected, turn=usd)
     iterations = HalvingPlan(whole, counts, assumed, cap - judging.check)
-    lengths = _Lengths.of(tier, calls, bounded=cap.bounds_price)
-    stages = _priced(iterations, tier, lengths, _Turns.of(prepared, space, counts))
+    lengths = LengthBounds.of(tier, calls, bounded=cap.bounds_price)
+    stages = _priced(iterations, tier, lengths, TurnLengths.of(prepared, space, counts))
     if prepared.verifier is not None:
         rows = zip(stages, stage_table(iterations), strict=True)
         stages = [_verified(stage, row.nodes, verifying) for stage, row in rows]
@@ -257,7 +254,9 @@ def _tier_plan(prepared: Prepared, tier: Tier, search_size: SearchSize) -> TierP
         target = prepared.tiers[other]
         stages = [_escalating(stage, prepared, target, counts.n_samples) for stage in stages]
     if variants.asking:
-        asked = _calls(prepared, tier, variants, [a for of in variants.asking.values() for a in of])
+        asked = calls_for_one(
+            prepared, tier, variants, [a for of in variants.asking.values() for a in of]
+        )
         stages.append(_asking(whole, search_size, prepared, variants, tier, asked))
     if prepared.judge_tier is not None:
         stages.append(_judged(stages, judging))
@@ -284,8 +283,8 @@ def _metered_plan(
     whole = search_size.within(prepared.loaded.task, space.signals)
     cost = recorded_cost(recording, tier)
     iterations = HalvingPlan(whole, counts, cost, cap)
-    length = _CallLengths(cost.prompt_tokens, cost.tokens)
-    stages = _priced(iterations, tier, _Lengths(length, length), _Turns())
+    length = CallLengths(cost.prompt_tokens, cost.tokens)
+    stages = _priced(iterations, tier, LengthBounds(length, length), TurnLengths())
     return TierPlan(
         tier,
         cap,
@@ -306,7 +305,7 @@ def _fault(iterations: HalvingPlan, tier: Tier) -> str:
 
 
 def _priced(
-    iterations: HalvingPlan, tier: Tier, lengths: _Lengths, turns: _Turns
+    iterations: HalvingPlan, tier: Tier, lengths: LengthBounds, turns: TurnLengths
 ) -> list[StagePlan]:
     uncut = {row.stage: row.items for row in stage_table(replace(iterations, cap=UsageLimits()))}
     return [
@@ -316,7 +315,7 @@ def _priced(
 
 
 def _stage(
-    row: StageRow, uncut_items: int, tier: Tier, lengths: _Lengths, turns: _Turns
+    row: StageRow, uncut_items: int, tier: Tier, lengths: LengthBounds, turns: TurnLengths
 ) -> StagePlan:
     usual = row.samples
     if row.stage in FINALISTS_SAMPLES:
@@ -343,17 +342,10 @@ def _verified(stage: StagePlan, turns: int, verifying: JudgingUsage) -> StagePla
     return replace(stage, expected=stage.expected + expected, worst=stage.worst + worst)
 
 
-def _longest_answer(tier: Tier) -> float:
-    """Tokens of an answer that fills its mode's cap."""
-    return float(max((token_cap(mode) for mode in tier.modes.values()), default=0))
-
-
 def _judged(stages: Sequence[StagePlan], judging: JudgingUsage) -> StagePlan:
     """A judgement of every sample: at most, since the same text is judged once."""
-    usual, most = (
-        judging.checks + sum(of.samples for of in amounts)
-        for amounts in ([s.expected for s in stages], [s.worst for s in stages])
-    )
+    usual = judging.checks + sum(stage.expected.samples for stage in stages)
+    most = judging.checks + sum(stage.worst.samples for stage in stages)
     items = max(stage.items for stage in stages)
     expected, worst = judging.expected * usual, judging.worst * most
     return StagePlan(JUDGE, 0, items, items, most, expected, worst)
@@ -381,10 +373,10 @@ def _escalating(stage: StagePlan, prepared: Prepared, target: Tier, n_samples: i
     if stage.stage != "test" or prepared.baseline is None:
         return stage
     variants = prepared.variants(target, prepared.baseline, prepared.loaded.prompts)
-    calls = _calls(prepared, target, variants, variants.candidates)
+    calls = calls_for_one(prepared, target, variants, variants.candidates)
     n = min(MOST_VARIANTS, len(variants.candidates))
     pairs, samples = n * stage.items, n * stage.items * n_samples
-    worst = _Lengths.of(target, calls, bounded=False).worst
+    worst = LengthBounds.of(target, calls, bounded=False).worst
     return replace(
         stage,
         variants=stage.variants + n,
@@ -410,7 +402,7 @@ def _asking(
     paraphrases = sum(len(of) for of in variants.asking.values())
     later = max(studied - screened + held_out, 0)
     samples = paraphrases * screened + len(variants.asking) * later
-    lengths = _Lengths.of(tier, calls, bounded=False)
+    lengths = LengthBounds.of(tier, calls, bounded=False)
     return StagePlan(
         "ask",
         paraphrases,
@@ -439,8 +431,8 @@ def _proposers_plan(prepared: Prepared) -> dict[str, TierPlan]:
     sizes = [sum(len(v.encode()) for v in item.inputs.values()) for item in items]
     shown = OWN_BYTES + SHOWN_FAILURES * (FEEDBACK_BYTES + max(sizes, default=0))
     most, n = token_cap(next(iter(tier.modes.values()), {})), spec.instructions
-    expected = _CallLengths(shown / BYTES_A_TOKEN, most * PART_OF_CAP).usage(tier, n, n)
-    worst = _CallLengths(shown, most, most=True).usage(tier, n, n)
+    expected = CallLengths(shown / BYTES_A_TOKEN, most * PART_OF_CAP).usage(tier, n, n)
+    worst = CallLengths(shown, most, most=True).usage(tier, n, n)
     first, *later = (
         StagePlan(f"round {number}", n, n, n, n, expected, worst)
         for number in range(1, spec.rounds + 1)
@@ -450,120 +442,6 @@ def _proposers_plan(prepared: Prepared) -> dict[str, TierPlan]:
         own = TierPlan(tier, tier_cap(job), tuple(later))
         books |= {book_of(name): own for name in job.tiers}
     return books
-
-
-# How long calls are
-
-
-class _CallLengths(NamedTuple):
-    """Tokens of a call's prompt, and of a sample's completion; ``most``: none has more."""
-
-    prompt: float
-    completion: float
-    most: bool = False
-
-    def usage(self, tier: Tier, calls: int, samples: int) -> Usage:
-        """Of so many calls for so many samples."""
-        prompt, completion = calls * self.prompt, samples * self.completion
-        price = tier.price.at_most(self.prompt) if self.most else tier.price
-        usd = calls * price.prompt_usd(self.prompt)
-        usd += samples * price.completion_usd(self.completion, prompt_tokens=self.prompt)
-        return Usage(calls, samples, prompt, completion, usd=usd)
-
-
-class _Lengths(NamedTuple):
-    """On average, and at worst over all variants."""
-
-    usual: _CallLengths
-    worst: _CallLengths
-
-    @classmethod
-    def of(cls, tier: Tier, calls: Sequence[Sequence[Call]], *, bounded: bool) -> _Lengths:
-        """Measured on rendered requests."""
-        each = [call for of_variant in calls for call in of_variant]
-        sizes = [call.request.prompt_bytes for call in each]
-        one = [worst_case([call], tier, bounded=bounded).tokens for call in each]
-        two = [worst_case([call._replace(n=2)], tier, bounded=bounded).tokens for call in each]
-        most = [b - a for a, b in zip(one, two, strict=True)]
-        usual = _CallLengths(
-            sum(sizes) / len(sizes) / BYTES_A_TOKEN, sum(most) / len(most) * PART_OF_CAP
-        )
-        prompts = (a - completion for a, completion in zip(one, most, strict=True))
-        return cls(usual, _CallLengths(max(prompts), max(most), most=True))
-
-
-def _calls(
-    prepared: Prepared, tier: Tier, variants: Variants, among: Sequence[Variant]
-) -> list[list[Call]]:
-    """For each variant the calls for one sample of some items."""
-    items = prepared.loaded.task.splits["validation"][:MEASURED_ITEMS]
-    address = address_of(tier)
-
-    def call(variant: Variant, inputs: Mapping[str, str]) -> Call:
-        prompt = variants.prompts[variant.prompt]
-        return Call(build_request(tier, prompt, variant, inputs, address), 0, 1, 0)
-
-    return [[call(variant, item.inputs) for item in items] for variant in among]
-
-
-class _Turns(NamedTuple):
-    """Turns beside plain answers: those of a variant's chains on an item, bought to their end.
-
-    Attributes:
-        queries: the part of them that asks a query, each of which is a look-up.
-        usd_per_lookup: dollars.
-        above: how many turns lie above one on average, ``most_above`` at most.
-        passages: how many passages lie above one on average, ``most_passages`` at most.
-        passage_bytes: of a passage on average, ``most_bytes`` at most.
-    """
-
-    queries: float = 0.0
-    usd_per_lookup: float = 0.0
-    above: float = 0.0
-    most_above: int = 0
-    passages: float = 0.0
-    most_passages: int = 0
-    passage_bytes: float = 0.0
-    most_bytes: float = 0.0
-
-    @classmethod
-    def of(cls, prepared: Prepared, space: SearchSpace, counts: SampleCounts) -> _Turns:
-        """Those that ``space`` may ask for beside plain answers."""
-        wanted = with_nodes((Variant("", "", 0.0),), counts.n_samples, space)
-        turns = {variant: n for variant, n in wanted.items() if variant.path}
-        if not counts.nodes or not turns:
-            return cls()
-        total = sum(turns.values())
-        had = {variant: sum(turn.passages for turn in variant.path[:-1]) for variant in turns}
-        found = prepared.loaded.retriever
-        return cls(
-            sum(n for variant, n in turns.items() if variant.turn.name == "query") / total,
-            0.0 if found is None else found.spec.usd_per_call,
-            sum(n * (len(variant.path) - 1) for variant, n in turns.items()) / total,
-            max(len(variant.path) - 1 for variant in turns),
-            sum(n * had[variant] for variant, n in turns.items()) / total,
-            max(had.values()),
-            0.0 if found is None else usual_bytes(found),
-            0.0 if found is None else float(found.spec.max_chars),
-        )
-
-    def usage(self, nodes: int, tier: Tier, lengths: _Lengths) -> tuple[int, Usage, Usage]:
-        """Look-ups at most, what ``nodes`` turns are expected to use, and at worst.
-
-        A turn's prompt holds besides what the turns above it said and what they brought.
-        """
-
-        def usage(part: float, of: _CallLengths, said: float, brought: float) -> Usage:
-            calls = round(nodes * part)
-            longer = of._replace(prompt=of.prompt + said * of.completion + brought)
-            lookups = Usage(usd=calls * self.queries * self.usd_per_lookup)
-            return longer.usage(tier, calls, calls) + lookups
-
-        brought = self.passages * self.passage_bytes / BYTES_A_TOKEN
-        usual = usage(GO_ON, lengths.usual, self.above, brought)
-        most = self.most_passages * self.most_bytes
-        worst = usage(1.0, lengths.worst, self.most_above, most)
-        return round(nodes * self.queries), usual, worst
 
 
 # What is left of a plan where its run has begun: the pool's own book against the plan
@@ -582,22 +460,13 @@ def remaining(found: Plan, run: RunDir, job: Job) -> Plan:
     """
     if not run.pool.exists() or not run.pool.stat().st_size:
         return found
-    finished = run.finished and run.job().budget == job.budget
+    finished, tiers = run.finished and run.job().budget == job.budget, {}
     with SamplePool.open(run.pool, read_only=True) as pool:
-        return Plan(
-            {
-                name: replace(
-                    _remaining(
-                        tier,
-                        pool.bought(run.run, name),
-                        pool.spent(run.run, name),
-                        finished=finished,
-                    ),
-                    cut=bought_cuts(pool, run.run, tier.tier),
-                )
-                for name, tier in found.tiers.items()
-            }
-        )
+        for name, tier in found.tiers.items():
+            bought, spent = pool.bought(run.run, name), pool.spent(run.run, name)
+            left = _remaining(tier, bought, spent, finished=finished)
+            tiers[name] = replace(left, cut=bought_cuts(pool, run.run, tier.tier))
+    return Plan(tiers)
 
 
 def _remaining(
@@ -612,7 +481,9 @@ def _remaining(
     if begun[-1] == LAST:
         done += names[names.index(LAST) + 1 :]  # what signals ask is bought within the stages
     stages = [
-        _nothing(stage) if finished or stage.stage in done else _rest(stage, bought, scale)
+        replace(stage, samples=0, expected=Usage(), worst=Usage())
+        if finished or stage.stage in done
+        else _rest(stage, bought, scale)
         for stage in tier.stages  # judgements, bought within the stages, are of none of them
     ]
     samples = sum(b.samples for b in bought.values())
@@ -642,36 +513,22 @@ def _scaled(amount: Usage, scale: tuple[float, float]) -> Usage:
 
 def _scale(tier: TierPlan, bought: Mapping[str, Usage]) -> tuple[float, float]:
     """(tokens, dollars) of the samples that are there, over what was expected of as many."""
-    expected, actual = [0.0, 0.0], [0.0, 0.0]
+    expected = actual = Usage()
     for stage in tier.stages:
         got = bought.get(stage.stage)
-        if got is None or not stage.samples or stage.stage in (*FINALISTS_SAMPLES, JUDGE):
-            continue
-        share = got.samples / stage.samples
-        for k, (planned, spent) in enumerate(
-            ((stage.expected.tokens, got.tokens), (stage.expected.usd, got.usd))
-        ):
-            expected[k] += planned * share
-            actual[k] += spent
-    tokens, usd = (a / e if e else 1.0 for a, e in zip(actual, expected, strict=True))
-    return tokens, usd
+        if got and stage.samples and stage.stage not in (*FINALISTS_SAMPLES, JUDGE):
+            expected += stage.expected * (got.samples / stage.samples)
+            actual += got
+    tokens = actual.tokens / expected.tokens if expected.tokens else 1.0
+    return tokens, actual.usd / expected.usd if expected.usd else 1.0
 
 
 def _rest(stage: StagePlan, bought: Mapping[str, Usage], scale: tuple[float, float]) -> StagePlan:
     there = bought[stage.stage].samples if stage.stage in bought else 0
     most, usual = stage.samples, stage.samples * FINALISTS_SAMPLES.get(stage.stage, 1.0)
     left, left_usual = (max(0.0, n - there) / n if n else 0.0 for n in (most, usual))
-    expected, worst = stage.expected, stage.worst
-    return replace(
-        stage,
-        samples=max(0, most - there),
-        expected=_scaled(expected * left_usual, scale),
-        worst=worst * left,
-    )
-
-
-def _nothing(stage: StagePlan) -> StagePlan:
-    return replace(stage, samples=0, expected=Usage(), worst=Usage())
+    expected = _scaled(stage.expected * left_usual, scale)
+    return replace(stage, samples=max(0, most - there), expected=expected, worst=stage.worst * left)
 
 
 # What a smaller budget would give up: fewer items at every stage, and so wider intervals

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from tierwise.difficulty import asking, fitted_kinds
 from tierwise.errors import InputError, unknown_name
-from tierwise.llm import cap_of, judge_request
 from tierwise.llm.models import LITELLM, RECORDED, address_of, kind_of, tier_of_spec
 from tierwise.llm.recorded import Recording, same_items
-from tierwise.pool.calls import most_tokens
 from tierwise.pool.judging import JUDGE
 from tierwise.runs.inputs import load_space, load_task, space_of
 from tierwise.schema import (
@@ -20,21 +17,17 @@ from tierwise.schema import (
     JudgeSpec,
     JudgeVerifier,
     LoadedTask,
-    Message,
     PromptTemplate,
     Tier,
     TierSpec,
-    Usage,
     UsageLimits,
 )
 from tierwise.schema.space import SearchSpace
 from tierwise.schema.turns import JUDGED_TURN
-from tierwise.search.budget import BYTES_A_TOKEN, PART_OF_CAP
 from tierwise.search.problem import Variants, asking_variants, candidate_variants
-from tierwise.search.samples import SampleCost
 from tierwise.search.space import without_search, without_votes
 from tierwise.strategies import paths_in
-from tierwise.tasks import DEFAULT_SHARES, METRICS, SPLITS, Item, Task, parts_of
+from tierwise.tasks import DEFAULT_SHARES, METRICS, SPLITS, Task, parts_of
 from tierwise.tasks import RECORDED as RECORDED_METRIC
 
 JUDGE_TOKENS = 256
@@ -254,74 +247,3 @@ def addresses_of(prepared: Prepared) -> dict[str, str]:
     return {
         name: address_of(tier) for name, tier in tiers.items() if kind_of(tier.model) == LITELLM
     }
-
-
-# --- what judging costs, before the first judgement ----------------------------------------------
-
-MEASURED_ANSWERS = 20
-"""Items of which the judge's prompt is rendered."""
-
-
-class JudgingUsage(NamedTuple):
-    """What a judgement is expected to use, and at worst; nothing where there is no judge.
-
-    ``checks``: judgements beside those of the answers, by which the judge itself is measured.
-    """
-
-    expected: Usage = Usage()
-    worst: Usage = Usage()
-    checks: int = 0
-
-    @property
-    def check(self) -> Usage:
-        """What measuring the judge is expected to use."""
-        return self.expected * self.checks
-
-
-def judging_usage(
-    prepared: Prepared, answer: SampleCost, longest_tokens: float = 0.0
-) -> JudgingUsage:
-    """Of one answer, which has as many tokens as a sample is expected to use.
-
-    ``longest_tokens``: of an answer at worst. At worst every one of the judge's attempts is needed.
-    """
-    judge, tier = prepared.loaded.judge, prepared.judge_tier
-    if judge is None or tier is None:
-        return JudgingUsage()
-    spec = judge.spec
-    asked = [judge.messages(item, "") for item in _some_items(prepared)]
-    expected, worst = _of_a_call(tier, asked, answer.tokens, longest_tokens)
-    again = spec.repeats + 1 + spec.reference  # repeats after the first, padded, drift, swapped
-    return JudgingUsage(expected, worst * spec.attempts, len(judge.labels) + spec.checked * again)
-
-
-def verifying_usage(
-    prepared: Prepared, answer: SampleCost, longest_tokens: float = 0.0
-) -> JudgingUsage:
-    """The same of a judgement below a sample; nothing where the space asks for none."""
-    verifier, tier = prepared.verifier, prepared.verifier_tier
-    if verifier is None or tier is None:
-        return JudgingUsage()
-    asked = [verifier.messages(item.inputs, "") for item in _some_items(prepared)]
-    return JudgingUsage(*_of_a_call(tier, asked, answer.tokens, longest_tokens))
-
-
-def _some_items(prepared: Prepared) -> Sequence[Item]:
-    return prepared.loaded.task.splits["validation"][:MEASURED_ANSWERS]
-
-
-def _of_a_call(
-    tier: Tier, asked: Sequence[tuple[Message, ...]], answer: float, longest: float
-) -> tuple[Usage, Usage]:
-    """Expected, and at worst: the reply fills the cap, and a token of the prompt is a byte."""
-    request = judge_request(tier, asked[0])
-    sizes = [sum(len(m.content.encode()) for m in messages) for messages in asked]
-
-    def usage(prompt: float, completion: float) -> Usage:
-        usd = tier.price.prompt_usd(prompt)
-        usd += tier.price.completion_usd(completion, prompt_tokens=prompt)
-        return Usage(1, 0, prompt, completion, usd=usd)
-
-    most = most_tokens(request.params, tier.name, bounded=False)
-    usual = usage(sum(sizes) / len(sizes) / BYTES_A_TOKEN + answer, cap_of(request) * PART_OF_CAP)
-    return usual, usage(max(sizes) + longest * BYTES_A_TOKEN, most)

@@ -19,15 +19,8 @@ from tierwise.pool.judging import JUDGE, Judging, remarks_on_judge
 from tierwise.pool.maintenance import RequestName
 from tierwise.pool.run_dir import RunDir
 from tierwise.retrieval import identity_among, open_for_task
-from tierwise.runs.prepare import (
-    JUDGE_ADDRESS,
-    VERIFIER_ADDRESS,
-    Prepared,
-    judging_usage,
-    prepare,
-    share_of,
-    verifying_usage,
-)
+from tierwise.runs.call_lengths import judging_usage, verifying_usage
+from tierwise.runs.prepare import JUDGE_ADDRESS, VERIFIER_ADDRESS, Prepared, prepare, share_of
 from tierwise.runs.recorded_depth import (
     FREE,
     RecordedDepth,
