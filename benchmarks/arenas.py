@@ -27,12 +27,12 @@ from tierwise.runs.inputs import load_space, load_task
 from tierwise.runs.recorded_depth import FREE
 from tierwise.runs.recorded_samples import recorded_table
 from tierwise.schema import Policy, Price, PromptTemplate, Tier, UsageLimits, Variant
-from tierwise.search.held_out import compare, passed
+from tierwise.search.held_out import compare, passed, select
 from tierwise.search.problem import SearchSize, TierProblem, Variants, candidate_variants
 from tierwise.search.samples import SampleCost
 from tierwise.search.selection import balanced_utility
 from tierwise.search.space import offered, within_depth
-from tierwise.search.stages import explore, select
+from tierwise.search.tier import explore
 from tierwise.tasks import AnswerSpec, Item, Task
 
 MODEL = "m"

@@ -35,7 +35,8 @@ from tierwise.pool import Account, Buyer, SamplePool, Supply
 from tierwise.runs.tune import TuneResult, tune
 from tierwise.schema import Job, Policy, TierSpec, UsageLimits
 from tierwise.search import SearchSize
-from tierwise.search.signals import asked_of, paying
+from tierwise.search.problem import asked_of
+from tierwise.search.signals import paying
 from tierwise.search.space import recipe_grid
 from tierwise.search.study import described
 from tierwise.search.tier import TierResult

@@ -15,13 +15,8 @@ from tierwise.evaluation import ABSTAINED, Permutations, SampleTable, VariantTab
 from tierwise.schema import Policy, Recipe, StrategySpec, Usage, UsageLimits, Variant, uniform
 from tierwise.search.budget import ENOUGH_ITEMS, HalvingPlan, Iteration, checked, stage_table
 from tierwise.search.problem import SearchSize
-from tierwise.search.samples import (
-    SampleCost,
-    SampleCounts,
-    most_samples,
-    new_answers,
-    samples_needed,
-)
+from tierwise.search.samples import SampleCost, SampleCounts, new_answers, samples_needed
+from tierwise.search.space import most_samples
 
 COST = SampleCost(usd=0.001, tokens=100.0)
 COUNTS = SampleCounts(10, 9)

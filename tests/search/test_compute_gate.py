@@ -15,9 +15,10 @@ from tierwise.analysis.ablation import compute_gate
 from tierwise.evaluation import Permutations, SampleTable
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import UsageLimits, load_job
-from tierwise.search import Bought, Event, stages
+from tierwise.search import Bought, Event
+from tierwise.search import compute_gate as gate_module
 from tierwise.search.budget import HalvingPlan, Iteration
-from tierwise.search.gates import closed_space, decide
+from tierwise.search.compute_gate import closed_space, decide
 from tierwise.search.problem import SearchSize
 from tierwise.search.samples import SampleCost, SampleCounts
 from tierwise.search.selection import Utility, price_aim
@@ -124,7 +125,7 @@ def test_only_a_gate_that_would_close_looks_at_the_items_of_the_race(
     )
     if share:
         problem.aim = price_aim("balanced")
-    found = stages._gate_decision(explored)
+    found = gate_module._gate_decision(explored)
     assert seen == looks
     assert found.open == (share > 0)
 

@@ -8,9 +8,9 @@ import pytest
 from tests.search.worlds import SPACE, coins, judged
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import StrategySpec, UsageLimits, Variant, uniform
-from tierwise.search.ending import EXPECTED_GAIN, expected_gain, headroom, search_end
 from tierwise.search.selection import Utility
-from tierwise.search.survivors import SampleCurve, prospect
+from tierwise.search.stages import EXPECTED_GAIN, expected_gain, search_end
+from tierwise.search.survivors import SampleCurve, headroom, prospect
 
 PROMPTS = [Variant(f"p{i}", "direct", 0.8) for i in range(12)]
 

@@ -10,9 +10,15 @@ from tests.evaluation.worlds import VARIANTS, random_table
 from tierwise.evaluation import ABSTAINED, VariantTable
 from tierwise.schema import Difficulty, Message, Price, Probe, PromptTemplate, Tier, Variant
 from tierwise.schema.space import DifficultyChoice, SearchSpace
-from tierwise.search.problem import ASK_MODE, asking_variants, with_mode_to_ask
+from tierwise.search.problem import (
+    ASK_MODE,
+    asked_of,
+    asking_variants,
+    best_way_to_ask,
+    watched,
+    with_mode_to_ask,
+)
 from tierwise.search.samples import samples_needed
-from tierwise.search.signals import asked_of, best_way_to_ask, watched
 
 SPACE = SearchSpace(
     "s", modes=("direct", "think"), difficulty=DifficultyChoice(("none", "length", "self_rating"))

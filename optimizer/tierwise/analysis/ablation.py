@@ -30,10 +30,10 @@ from tierwise.schema.measured import (
     number,
 )
 from tierwise.schema.policy_file import ExpectedBucket
-from tierwise.search.gates import GateDecision
 from tierwise.search.held_out import Comparison, compare
 from tierwise.search.problem import escalated_share
 from tierwise.search.selection import PairedItems, PointChoice
+from tierwise.search.stages import GateDecision
 from tierwise.search.study import described
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import UNSUPPORTED, bootstrap_mean

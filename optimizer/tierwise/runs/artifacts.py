@@ -382,7 +382,7 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
         prompt_sensitivity=tuple(sensitivities(found.prompt_table, q.families)),
         escalation=ablation.escalation(found),
         ranks=prompt_ranks(found),
-        rounds=tuple(made.summary() for made in found.rounds),
+        rounds=found.rounds,
         screened=tuple(
             ScreenedVariant(variant.label, score, usd, found.prompt_table.failed_items([variant]))
             for variant, score, usd in found.screened

@@ -17,9 +17,9 @@ from tierwise.pool.run_dir import RunDir
 from tierwise.runs.plan import Plan, plan
 from tierwise.runs.prepare import Prepared, addresses_of, share_of
 from tierwise.schema.result import Headroom
-from tierwise.search.ending import headroom
 from tierwise.search.problem import SearchSize, in_random_order, with_mode_to_ask
 from tierwise.search.stages import by_turns
+from tierwise.search.survivors import headroom
 
 ITEMS = 20
 """Of the screening's items, at most; every variant is asked for its first samples of each. As many

@@ -53,8 +53,8 @@ from tierwise.search.budget import (
     stage_table,
 )
 from tierwise.search.problem import SearchSize, Variants, token_cap, with_mode_to_ask
-from tierwise.search.samples import SampleCounts, most_samples
-from tierwise.search.space import offered
+from tierwise.search.samples import SampleCounts
+from tierwise.search.space import most_samples, offered
 from tierwise.search.tier import MOST_VARIANTS
 
 FINALISTS_SAMPLES = {"rounds": 0.55, "test": 0.25}

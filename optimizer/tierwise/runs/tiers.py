@@ -195,12 +195,13 @@ def _on_a_provider(
                 job.seed,
             )
             rounds = begin.rounds()
-            variants = prepared.variants(tier, baseline, (*prompts, *rounds.made[0].prompts))
+            variants = prepared.variants(tier, baseline, (*prompts, *rounds.prompts))
             buyer.prompts |= variants.prompts
             search_size = searches.proposals.search_size(search_size)
         problem = _problem(prepared, tier, variants, search_size, cap, assumed)
         problem = _begun(problem, searches.studied, targets)
-        found = search(problem, ledger, searches.listener, rounds)
+        look = search if rounds is None else rounds.search
+        found = look(problem, ledger, searches.listener)
         judge = _judge_summary(buyer, searches.run)
         remarks = (*buyer.remarks, *(remarks_on_judge(judge) if judge else ()))
         if judge is not None and buyer.verifier is not None and buyer.verifier.model == judge.model:

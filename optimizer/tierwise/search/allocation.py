@@ -25,7 +25,7 @@ from tierwise.evaluation import Evaluator
 from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant, uniform
 from tierwise.schema.result import Proposal
 from tierwise.schema.space import Range
-from tierwise.search.space import SINGLE, Dimensions, in_order, policy_of, recipe_grid
+from tierwise.search.space import SINGLE, Dimensions, in_order, recipe_grid, thresholds
 from tierwise.stats.intervals import Floats
 from tierwise.stats.pareto import Indices, minkowski_front, pareto_front
 from tierwise.strategies import Stage
@@ -115,12 +115,11 @@ def allocate_on(
     near = _near_front(means, 60)
     told: set[Difficulty] = set()  # of few values of a signal, several shares are one cut
     for difficulty, shares in _difficulties(dimensions, probes):
-        proposal = Proposal(difficulty, shares, tuple(grid[:1] * (len(shares) + 1)))
-        cut = policy_of(proposal, evaluator)
-        if cut is None or cut.difficulty in told:
+        cuts = thresholds(evaluator.signal(difficulty), shares)
+        if cuts is None or (cut := replace(difficulty, thresholds=cuts)) in told:
             continue
-        told.add(cut.difficulty)
-        bucket = evaluator.bucket_rows(cut.difficulty)
+        told.add(cut)
+        bucket = evaluator.bucket_rows(cut)
         if difficulty.probe is None:
             members, each = bucket[::permutations], 1
             candidates, s, u = grid, score, usd

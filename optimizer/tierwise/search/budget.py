@@ -259,6 +259,10 @@ class HalvingPlan:
         """Whether ``left`` pays for what ``wanted`` has beyond ``have``."""
         return left.fits(self._usage([wanted], have))
 
+    def most_items(self, have: Iteration, most: int, left: UsageLimits) -> int:
+        """Items, at most ``most``, on which ``left`` pays for as many samples as there are."""
+        return largest(have.items, most, lambda n: self.fits(replace(have, items=n), have, left))
+
     def _usage(self, rounds: Sequence[Iteration], have: Iteration) -> Usage:
         """What the rounds use beyond what their variants have."""
         rows = self.rows(rounds, have)

@@ -1,8 +1,17 @@
-"""The held-out test: the chosen policy and the baseline, once; the ablation on validation items.
+"""What is chosen, and its held-out test: the policy and the baseline, once; then the gate.
+
+The gate: a policy is exported only where it is surely better, or surely as good and cheaper.
+Evidence is the test split, which nothing was chosen on, and the validation split as cross-fitted
+(``selection.cross_fitted``): there each item is judged under a policy that was chosen without it,
+so that 60 test items do not throw away what 200 validation items show. Folds share most of the
+items that they choose on, hence their errors are correlated: the validation items' share of the
+variance is taken VALIDATION_FOLDS / (VALIDATION_FOLDS - 1) times, as Nadeau and Bengio (Machine
+Learning 2003) correct it. By simulation at most 5% of jobs without a better policy pass
+(docs/design/selection.md).
 
 The ablation says what each component adds, from the baseline to the full policy. The policy of each
 step is chosen on the study's own samples among what that step allows, at no more dollars an item
-than the full policy (or the cheapest there is), and judged on the test split.
+than the full policy (or the cheapest there is), and judged on validation items.
 """
 
 from __future__ import annotations
@@ -14,15 +23,24 @@ from statistics import NormalDist
 
 import numpy as np
 
+from tierwise.errors import UnsupportedError
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable, replay_table
 from tierwise.pool import CutShortError
 from tierwise.schema import Policy, Recipe, StrategySpec, Usage, Variant, uniform
 from tierwise.search.budget import largest
 from tierwise.search.problem import TierProblem, keeps_to_itself
 from tierwise.search.samples import play, samples_needed, whole_part
-from tierwise.search.selection import CrossFitted, PairedItems, Selection
+from tierwise.search.selection import (
+    BUCKETED,
+    Candidate,
+    CrossFitted,
+    PairedItems,
+    Selection,
+    complexity,
+    select_points,
+)
 from tierwise.search.space import SINGLE, recipe_grid
-from tierwise.search.stages import Explored
+from tierwise.search.stages import Explored, in_fold_order
 from tierwise.search.study import EvaluatedTrial, StudyRound
 from tierwise.stats.comparisons import PairedBootstrap, holm
 from tierwise.stats.intervals import Floats, Interval
@@ -37,6 +55,173 @@ FIRST_TESTED = 16
 """Test items that are answered first, where the time may end."""
 
 NO_ITEMS = np.array([], dtype=np.intp)
+
+POWER_80, TWO_SIDED_95 = NormalDist().inv_cdf(0.8), NormalDist().inv_cdf(0.975)
+
+ADAPTIVE = ("adaptive_consistency", "early_stopping")
+
+ABLATION_STEPS = (
+    "baseline_prompt_one_sample",
+    "best_prompt_one_sample",
+    "baseline_prompt_best_strategy",
+    "disjoint",
+    "joint_fixed_n",
+    "joint_adaptive_stop",
+    "full_policy",
+)
+
+TRUST = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""How far an oracle may believe what half of an item's samples say of it."""
+
+SLACK = 1.02
+"""A step may cost this much more than the full policy on the study's samples, which estimate it."""
+
+
+# The choice, from everything that the study judged, on all of its items
+
+
+def select(explored: Explored) -> Selection:
+    """Choose a policy for each operating point."""
+    problem, targets = explored.problem, explored.problem.targets
+    candidates, judge = candidates_of(explored)
+    out_of_fold = _proposed_out_of_fold(explored.study, judge)
+    wanted, margin = problem.operating_point, problem.margin
+    alone = None
+    if targets:
+        own, *without = (
+            [c for c in some if keeps_to_itself(c.policy)] for some in (candidates, *out_of_fold)
+        )
+        point = problem.plain_point
+        alone = select_points(own, wanted, margin=margin, only=point, out_of_fold=without)[
+            point
+        ].policy
+    strong = targets[-1].one_sample if targets else None
+    points = select_points(
+        candidates, wanted, margin=margin, strong=strong, out_of_fold=out_of_fold
+    )
+    return Selection(candidates[0], points, problem.point, candidates, judge, alone)
+
+
+def candidates_of(explored: Explored) -> tuple[list[Candidate], Evaluator]:
+    """The baseline, what the study may choose from, and what the escalation targets chose.
+
+    Judged on the study's items in an order that depends on their ids alone, as the folds of
+    cross-fitting must; and without closed forms, so that policies that do nearly the same share the
+    noise of their permutations. The evaluator of these items is returned too.
+    """
+    problem, last = explored.problem, explored.study
+    table = last.evaluator.table
+    judge = problem.evaluator(table.rows(in_fold_order(table)), exact=False)
+    policies = {uniform(problem.variants.baseline, SINGLE): -1}
+    for policy, trial in last.selectable().items():
+        policies.setdefault(policy, trial)
+    for target in problem.targets:
+        for policy in (target.one_sample, target.tuned):
+            policies.setdefault(policy, -1)
+    candidates = [
+        Candidate(policy, trial, judge.evaluate(policy)) for policy, trial in policies.items()
+    ]
+    return [c for c in candidates if c.evaluation.known], judge
+
+
+def _proposed_out_of_fold(last: StudyRound, judge: Evaluator) -> list[list[Candidate]]:
+    """For each fold the policies of several buckets that are proposed without its items."""
+    found = []
+    for proposals in last.out_of_fold:
+        policies = dict.fromkeys(last.dimensions.policy_of(of, last.evaluator) for of in proposals)
+        judged = [
+            Candidate(p, -1, judge.evaluate(p)) for p in policies if p and complexity(p) >= BUCKETED
+        ]
+        found.append([c for c in judged if last.allows(c.evaluation) and c.evaluation.known])
+    return found
+
+
+def best_of(explored: Explored) -> Policy:
+    """The policy at the job's operating point, by the study's own samples."""
+    q, (candidates, _) = explored.problem, candidates_of(explored)
+    point = q.plain_point
+    try:
+        points = select_points(candidates, q.operating_point, margin=q.margin, only=point)
+    except UnsupportedError:  # no policy keeps the bound yet: the best is what to improve on
+        return select_points(candidates, "quality", margin=q.margin, only="quality")[
+            "quality"
+        ].policy
+    return points[point].policy
+
+
+# The gate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A policy against the baseline, paired by item.
+
+    Attributes:
+        difference: of scores, on the test split.
+        cost_ratio: of dollars, on the test split.
+        pooled: of scores, on test and cross-fitted validation items together.
+        p: that the gate would pass by chance, before Holm's correction.
+    """
+
+    difference: Interval
+    cost_ratio: Interval
+    pooled: Interval
+    p: float
+
+    @property
+    def provable_gain(self) -> float:
+        """Gain of score that the gate would prove with power .8 on as many items of this noise."""
+        half = (self.pooled.high - self.pooled.low) / 2
+        return half * (1 + POWER_80 / TWO_SIDED_95)
+
+
+def compare(
+    policy: Evaluation,
+    baseline: Evaluation,
+    *,
+    margin: float,
+    seed: int = 0,
+    validation: tuple[CrossFitted, Evaluation] | None = None,
+) -> Comparison:
+    """Difference of scores, ratio of costs, and the gate's p-value.
+
+    The gate's hypothesis is that the policy is neither better (difference > 0) nor as good and
+    cheaper (difference > -margin and cost ratio < 1). Either way in counts, so the smaller p is
+    doubled: at .05 that is what two-sided 95% intervals say.
+
+    Args:
+        policy, baseline: on the test split.
+        validation: how the choice cross-fits on the validation split, and the baseline there; None:
+            the test split decides alone.
+    """
+    paired = PairedBootstrap(len(policy.score), seed)
+    score, usd = policy.score - baseline.score, baseline.usd - policy.usd
+    n_validation = 0
+    if validation is not None:
+        fitted, there = validation
+        n_validation = len(fitted.score)
+        score = np.append(fitted.score - there.score, score)
+        usd = np.append(there.usd - fitted.usd, usd)
+    scores = PairedItems(score, n_validation)
+    dollars = PairedItems(usd / (baseline.mean_usd or 1.0), n_validation)
+    better, level = scores.p_value(), scores.p_value(margin)
+    p = min(1.0, 2 * min(better, max(level, dollars.p_value())))
+    return Comparison(
+        paired.difference(policy.score, baseline.score),
+        paired.ratio(policy.usd, baseline.usd),
+        scores.interval(),
+        p if math.isfinite(p) else 1.0,
+    )
+
+
+def passed(comparisons: Sequence[Comparison]) -> list[bool]:
+    """The gate's verdicts, by Holm over all tiers and operating points of a job."""
+    if not comparisons:
+        return []
+    return [bool(r) for r in holm([c.p for c in comparisons]).rejected]
+
+
+# The test
 
 
 @dataclass(frozen=True)
@@ -185,33 +370,7 @@ def _beside(problem: TierProblem, selected: Selection) -> dict[str, Policy]:
     return beside
 
 
-def _tellable(study_round: StudyRound, table: SampleTable) -> list[Recipe]:
-    """Recipes of good policies and single samples, as far as the table has their variants."""
-    found = [Recipe((variant,), SINGLE) for variant in table.variants]
-    found += [recipe for judged in study_round.front() for recipe in judged.policy.buckets]
-    return [
-        r for r in dict.fromkeys(found) if all(variant in table.variants for variant in r.variants)
-    ]
-
-
-ADAPTIVE = ("adaptive_consistency", "early_stopping")
-
-ABLATION_STEPS = (
-    "baseline_prompt_one_sample",
-    "best_prompt_one_sample",
-    "baseline_prompt_best_strategy",
-    "disjoint",
-    "joint_fixed_n",
-    "joint_adaptive_stop",
-    "full_policy",
-)
-
-
-TRUST = (1.0, 0.75, 0.5, 0.25, 0.0)
-"""How far an oracle may believe what half of an item's samples say of it."""
-
-SLACK = 1.02
-"""A step may cost this much more than the full policy on the study's samples, which estimate it."""
+# The ablation and the oracle bound, on validation items
 
 
 def ablation_steps(
@@ -264,6 +423,11 @@ def ablation_steps(
     }
 
 
+def _means(evaluator: Evaluator, policy: Policy) -> tuple[float, float]:
+    judged = evaluator.evaluate(policy)
+    return judged.mean_score, judged.mean_usd
+
+
 def oracle_bound(
     table: SampleTable,
     recipes: Sequence[Recipe],
@@ -297,6 +461,15 @@ def oracle_bound(
     return full if full is not None and full.mean() > best.mean() else best
 
 
+def _tellable(study_round: StudyRound, table: SampleTable) -> list[Recipe]:
+    """Recipes of good policies and single samples, as far as the table has their variants."""
+    found = [Recipe((variant,), SINGLE) for variant in table.variants]
+    found += [recipe for judged in study_round.front() for recipe in judged.policy.buckets]
+    return [
+        r for r in dict.fromkeys(found) if all(variant in table.variants for variant in r.variants)
+    ]
+
+
 def _told(first: Floats, second: Floats, trust: float) -> Floats:
     """(n_items,): each half's best recipe for an item, scored on the other half."""
     items = np.arange(first.shape[1])
@@ -307,80 +480,3 @@ def _told(first: Floats, second: Floats, trust: float) -> Floats:
         worth = trust * chosen_on + (1 - trust) * means + 1e-9 * means
         scored.append(scored_on[worth.argmax(axis=0), items])
     return np.asarray((scored[0] + scored[1]) / 2, dtype=np.float64)
-
-
-def _means(evaluator: Evaluator, policy: Policy) -> tuple[float, float]:
-    judged = evaluator.evaluate(policy)
-    return judged.mean_score, judged.mean_usd
-
-
-POWER_80, TWO_SIDED_95 = NormalDist().inv_cdf(0.8), NormalDist().inv_cdf(0.975)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A policy against the baseline, paired by item.
-
-    Attributes:
-        difference: of scores, on the test split.
-        cost_ratio: of dollars, on the test split.
-        pooled: of scores, on test and cross-fitted validation items together.
-        p: that the gate would pass by chance, before Holm's correction.
-    """
-
-    difference: Interval
-    cost_ratio: Interval
-    pooled: Interval
-    p: float
-
-    @property
-    def provable_gain(self) -> float:
-        """Gain of score that the gate would prove with power .8 on as many items of this noise."""
-        half = (self.pooled.high - self.pooled.low) / 2
-        return half * (1 + POWER_80 / TWO_SIDED_95)
-
-
-def compare(
-    policy: Evaluation,
-    baseline: Evaluation,
-    *,
-    margin: float,
-    seed: int = 0,
-    validation: tuple[CrossFitted, Evaluation] | None = None,
-) -> Comparison:
-    """Difference of scores, ratio of costs, and the gate's p-value.
-
-    The gate's hypothesis is that the policy is neither better (difference > 0) nor as good and
-    cheaper (difference > -margin and cost ratio < 1). Either way in counts, so the smaller p is
-    doubled: at .05 that is what two-sided 95% intervals say.
-
-    Args:
-        policy, baseline: on the test split.
-        validation: how the choice cross-fits on the validation split, and the baseline there; None:
-            the test split decides alone.
-    """
-    paired = PairedBootstrap(len(policy.score), seed)
-    score, usd = policy.score - baseline.score, baseline.usd - policy.usd
-    n_validation = 0
-    if validation is not None:
-        fitted, there = validation
-        n_validation = len(fitted.score)
-        score = np.append(fitted.score - there.score, score)
-        usd = np.append(there.usd - fitted.usd, usd)
-    scores = PairedItems(score, n_validation)
-    dollars = PairedItems(usd / (baseline.mean_usd or 1.0), n_validation)
-    better, level = scores.p_value(), scores.p_value(margin)
-    p = min(1.0, 2 * min(better, max(level, dollars.p_value())))
-    return Comparison(
-        paired.difference(policy.score, baseline.score),
-        paired.ratio(policy.usd, baseline.usd),
-        scores.interval(),
-        p if math.isfinite(p) else 1.0,
-    )
-
-
-def passed(comparisons: Sequence[Comparison]) -> list[bool]:
-    """The gate's verdicts, by Holm over all tiers and operating points of a job."""
-    if not comparisons:
-        return []
-    return [bool(r) for r in holm([c.p for c in comparisons]).rejected]

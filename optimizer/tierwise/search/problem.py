@@ -20,6 +20,7 @@ from tierwise.schema import (
     LEVEL,
     Difficulty,
     Policy,
+    Probe,
     PromptTemplate,
     Recipe,
     Tier,
@@ -32,7 +33,7 @@ from tierwise.schema.space import SearchSpace
 from tierwise.schema.tier import mode_fits
 from tierwise.search.samples import SampleCost, SampleLedger, Samples
 from tierwise.search.selection import BOUNDED, Utility, price_aim
-from tierwise.search.space import Dimensions
+from tierwise.stats.rank import auroc
 from tierwise.tasks import SPLITS, Item, Task
 
 CACHE_BYTES = 12_000_000
@@ -40,6 +41,16 @@ CACHE_BYTES = 12_000_000
 
 ACCEPT_PART = 3
 """At most this part of the validation split is kept for the acceptance of proposal rounds."""
+
+ASK_MODE = "ask"
+"""The mode in which self-report signals ask: it leaves room for one word."""
+
+ASK_SAMPLES = 1
+
+MOST_TOKENS = 16
+"""Of a reply: one word or digit, and what a chat template puts around it."""
+
+_REASONS = ("reasoning_effort", "thinking", "reasoning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +181,6 @@ def own_variants(table: SampleTable) -> SampleTable:
 # The variants that a study may choose from: prompts x modes x temperatures that fit a tier
 
 
-ASK_MODE = "ask"
-"""The mode in which self-report signals ask: it leaves room for one word."""
-
-MOST_TOKENS = 16
-"""Of a reply: one word or digit, and what a chat template puts around it."""
-
-_REASONS = ("reasoning_effort", "thinking", "reasoning")
-
-
 @dataclass(frozen=True)
 class Variants:
     """Candidate variants in a stable order, with the exact prompts behind them.
@@ -260,7 +262,17 @@ def _demonstration(task: Task, item: Item, mode: str) -> tuple[Mapping[str, str]
     return item.inputs, substitute(task.demonstration[mode], fields)
 
 
-# Prompts that ask the model about the task, for self-report signals
+def token_cap(sends: Mapping[str, object]) -> float:
+    """The most tokens of a completion that a mode allows; 1,024 where it does not say."""
+    for name in ("max_tokens", "max_completion_tokens"):
+        value = sends.get(name)
+        if isinstance(value, int):
+            return float(value)
+    return 1024.0
+
+
+# Self-report signals ask the model about the task with prompts that are no candidates for an
+# answer: each paraphrase once an item, at temperature 0.
 
 
 def with_mode_to_ask(tier: Tier, space: SearchSpace) -> Tier:
@@ -289,13 +301,55 @@ def asking_variants(
     return paraphrases, variants
 
 
-def token_cap(sends: Mapping[str, object]) -> float:
-    """The most tokens of a completion that a mode allows; 1,024 where it does not say."""
-    for name in ("max_tokens", "max_completion_tokens"):
-        value = sends.get(name)
-        if isinstance(value, int):
-            return float(value)
-    return 1024.0
+def best_way_to_ask(
+    table: SampleTable, variants: Mapping[str, Sequence[Variant]]
+) -> dict[str, tuple[Difficulty]]:
+    """Signal -> how it is told by the paraphrase that orders the items best by their mean score.
+
+    A signal that says the same of all items is left out. ``table`` has the answers too.
+    """
+    success = np.mean([rows.score.mean(axis=1) for rows in table.variants.values()], axis=0)
+    easier = success >= np.median(success)
+    if easier.all():
+        easier = success > np.median(success)
+    evaluator = Evaluator(table, Permutations(1, shuffled=False))
+    found: dict[str, tuple[Difficulty]] = {}
+    for kind, paraphrases in variants.items():
+        ways = [Difficulty(kind, (), Probe((variant,), ASK_SAMPLES)) for variant in paraphrases]
+        values = [np.nan_to_num(evaluator.signal(way), neginf=-1e9) for way in ways]
+        tells = [
+            (area if (area := auroc(v, easier)) == area else 0.5) if len(np.unique(v)) > 1 else 0.0
+            for v in values
+        ]
+        if max(tells, default=0.0) > 0:
+            found[kind] = (ways[int(np.argmax(tells))],)
+    return found
+
+
+def asked_of(ready: Mapping[str, Sequence[Difficulty]]) -> dict[Variant, int]:
+    """Variant -> samples an item that these ways to tell ask for, beside any answers."""
+    return {
+        variant: way.probe.samples
+        for kind, ways in ready.items()
+        if kind in asking((kind,))
+        for way in ways
+        if way.probe
+        for variant in way.probe.variants
+    }
+
+
+def watched(ready: Mapping[str, Sequence[Difficulty]]) -> tuple[Variant, ...]:
+    """Variants of answers whose first samples a fitted signal sees, which must stay in the race."""
+    return tuple(
+        dict.fromkeys(
+            variant
+            for kind, ways in ready.items()
+            if not asking((kind,))
+            for way in ways
+            if way.probe
+            for variant in way.probe.variants
+        )
+    )
 
 
 # The question that a search answers
@@ -388,18 +442,6 @@ class TierProblem:
         """Counts what the search asks of ``samples``, but for what its targets' searches paid."""
         return SampleLedger(samples, self.tiers, paid_before(self.targets), self.assumed.judging)
 
-    def dimensions(self, table: SampleTable, variants: Sequence[Variant]) -> Dimensions:
-        """What a study of ``variants`` on ``table`` may choose from: no more than its samples."""
-        of = [self.tiers[variant.tier or self.tier.name] for variant in variants]
-        return Dimensions(
-            self.space,
-            {variant: table.of(variant).n_samples for variant in variants},
-            all(tier.logprobs for tier in of),
-            self.scores,
-            self.ready_signals,
-            {node: rows.n_samples for node, rows in table.nodes.items()},
-        )
-
     def evaluator(self, table: SampleTable, *, exact: bool = True) -> Evaluator:
         """Judges policies on ``table``; not ``exact``, all go through the permutations."""
         return Evaluator(table, self.permutations, exact=exact, cache_bytes=CACHE_BYTES)
@@ -444,4 +486,5 @@ class Finished:
 
 
 Event = Started | Bought | Best | Remarked | Finished
+
 Listener = Callable[[Event], None]

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tierwise.errors import BudgetError, ProviderError, UnsupportedError
+from tierwise.errors import BudgetError, ProviderError
 from tierwise.llm.models import temperatures_of
 from tierwise.pool import CutShortError
 from tierwise.proposals import (
@@ -42,15 +42,14 @@ from tierwise.schema.result import (
 )
 from tierwise.schema.space import SearchSpace
 from tierwise.schema.tier import mode_fits
-from tierwise.search.held_out import LEAST_SAMPLES, Comparison, compare
-from tierwise.search.problem import Listener, Started, TierProblem, Variants
+from tierwise.search.held_out import LEAST_SAMPLES, Comparison, best_of, compare
+from tierwise.search.problem import Listener, Started, TierProblem
 from tierwise.search.samples import SampleLedger, Samples, samples_needed
-from tierwise.search.selection import select_points
 from tierwise.search.space import in_order
-from tierwise.search.stages import Explored, candidates_of, explore
+from tierwise.search.stages import Explored
 from tierwise.search.study import described
+from tierwise.search.tier import TierResult, concluded, explore
 from tierwise.stats.comparisons import PairedBootstrap
-from tierwise.stats.intervals import Interval
 from tierwise.tasks import Item, Task
 
 STAGE = "rounds"
@@ -210,8 +209,9 @@ class Start:
             sets.added_to(registry)
             prompts += sets.prompts
         kept = [prompt for prompt in prompts if self._answers(prompt, registry)]
-        first = ProposingRound(1, kept, list(registry.refused))
-        return Rounds(self.source, self.samples, registry, [first])
+        named = tuple(ProposedPrompt(prompt.id, prompt.origin) for prompt in kept)
+        first = replace(_made(1), prompts=named, refused=_refused(registry.refused))
+        return Rounds(self.source, self.samples, registry, kept, [first])
 
     def _modes(self, prompt: PromptTemplate) -> list[str]:
         modes = [mode for mode in self.samples.tier.modes if mode_fits(mode, self.space.modes)]
@@ -279,72 +279,28 @@ class Start:
 # Later rounds
 
 
-@dataclass(frozen=True)
-class ProposingRound:
-    """One round of a tier.
-
-    Attributes:
-        number: from 1, the round that nothing was tried before.
-        prompts: that took part in the search after it.
-        briefs: what the reflection was asked to mend.
-        tried: candidates in the place of the prompts that they were written for.
-        before, after: the policy by the study's own samples, before the round and with it.
-        gain: ``after`` against ``before`` on ``items`` that no study saw; None: not judged.
-        ended: why no further round was made; empty: one was, or it was the last that was asked for.
-    """
-
-    number: int
-    prompts: Sequence[PromptTemplate] = ()
-    refused: Sequence[RefusedCandidate] = ()
-    briefs: Sequence[Aimed] = ()
-    tried: Sequence[Tried] = ()
-    before: Policy | None = None
-    after: Policy | None = None
-    gain: Comparison | None = None
-    items: int = 0
-    ended: str = ""
-
-    def summary(self) -> ProposalRound:
-        """A row of a run's summary."""
-        return ProposalRound(
-            round=self.number,
-            prompts=tuple(ProposedPrompt(p.id, p.origin) for p in self.prompts),
-            refused=tuple(RefusedProposal(r.origin, r.reason) for r in self.refused),
-            briefs=tuple(
-                BriefSummary(a.bucket, a.brief.prompt, a.brief.run_as, len(a.brief.failures))
-                for a in self.briefs
-            ),
-            tried=tuple(tried.summary() for tried in self.tried),
-            before=None if self.before is None else described(self.before),
-            after=None if self.after is None else described(self.after),
-            gain=None if self.gain is None else _gain(self.gain, self.items),
-            ended=self.ended,
-        )
-
-
-def _gain(gain: Comparison, items: int) -> RoundGain:
-    return RoundGain(
-        items=items,
-        score_difference=number(gain.difference.mean),
-        score_difference_ci95=interval_ends(gain.difference),
-        cost_ratio=number(gain.cost_ratio.mean),
-        cost_ratio_ci95=interval_ends(gain.cost_ratio),
-    )
-
-
 @dataclass
 class Rounds:
     """The rounds of one tier.
 
     Attributes:
         registry: knows what was proposed before.
+        prompts: of the first round, which nothing was tried before.
         made: what came of each round, the first among them.
     """
 
     source: ProposalSource
     samples: TextSamples
     registry: CandidateRegistry
-    made: list[ProposingRound]
+    prompts: Sequence[PromptTemplate]
+    made: list[ProposalRound]
+
+    def search(self, problem: TierProblem, samples: SampleLedger, listener: Listener) -> TierResult:
+        """Find the tier's policies, with what is proposed. Raises: see ``tier.search``."""
+        first = explore(problem, samples, listener, problem.before.proposals)
+        searched = [first, *self.after(first, listener)]
+        found = concluded(searched, listener)
+        return replace(found, rounds=tuple(self.made))
 
     def after(self, explored: Explored, listener: Listener) -> list[Explored]:
         """The searches of the rounds after ``explored``, as far as they were worth making.
@@ -357,134 +313,125 @@ class Rounds:
             explored.study.evaluator.forget()
             explored.samples.short = ""
             try:
-                wider, made = self._asked(round_, explored)
-                if wider is not None:
-                    front = [judged.proposal for judged in explored.study.front()]
-                    again = explore(wider, explored.samples, listener, front)
-                    if short := explored.samples.short:
-                        raise BudgetError(f"it ended ({short}) in round {round_}")
-                    made = self._judged(made, again)
-                    if made.ended != CLOSED:
-                        explored = again
-                        searched.append(again)
+                made, again = self._round(round_, explored, listener)
             except BudgetError as error:
-                made = ProposingRound(round_, ended=f"{NO_ROOM}: {error}")
+                made, again = _made(round_, ended=f"{NO_ROOM}: {error}"), None
+            if again is not None and made.ended != CLOSED:
+                explored = again
+                searched.append(again)
             self.made.append(made)
             if made.ended:
                 break
         return searched
 
-    def _asked(self, number: int, explored: Explored) -> tuple[TierProblem | None, ProposingRound]:
-        """The question with what was proposed and is worth a study; None: there is nothing."""
-        q = explored.problem
+    def _round(
+        self, round_: int, explored: Explored, listener: Listener
+    ) -> tuple[ProposalRound, Explored | None]:
+        """What came of a round, and its search; None: nothing that was proposed is worth one."""
+        q, plan = explored.problem, explored.plan
         if not explored.gate.open:
-            return None, ProposingRound(number, ended=CLOSED)
-        if not self._affordable(explored):
-            return None, ProposingRound(number, ended=NO_ROOM)
+            return _made(round_, ended=CLOSED), None
+        if not (plan.planned - explored.samples.spent).fits(plan.least):
+            return _made(round_, ended=NO_ROOM), None
         before = best_of(explored)
-        aimed = briefs(q, self.samples, before, number, self._instruction)
-        made = ProposingRound(number, briefs=aimed, before=before)
+        aimed = briefs(q, self.samples, before, round_, self._instruction)
+        made = replace(
+            _made(round_),
+            briefs=tuple(
+                BriefSummary(a.bucket, a.brief.prompt, a.brief.run_as, len(a.brief.failures))
+                for a in aimed
+            ),
+            before=described(before),
+        )
         if not aimed:
-            return None, replace(made, ended=NOTHING_FAILS)
-        refused = len(self.registry.refused)
-        tries = self._tried(q, before, number, aimed)
-        accepted = [one for one in tries if not one.reason]
+            return replace(made, ended=NOTHING_FAILS), None
+        known = len(self.registry.refused)
+        tries = self._tried(q, before, round_, aimed)
+        accepted = [(row, variants) for row, variants in tries if not row.refused]
         made = replace(
             made,
-            tried=tries,
-            refused=self.registry.refused[refused:],
-            prompts=[one.prompt for one in accepted],
+            tried=tuple(row for row, _ in tries),
+            refused=_refused(self.registry.refused[known:]),
+            prompts=tuple(ProposedPrompt(row.prompt, row.origin) for row, _ in accepted),
         )
         if not accepted:
-            return None, replace(made, ended=ALL_REFUSED if tries else NOTHING_NEW)
-        left = self.source.spec.rounds - number  # rounds, which have as much of the budget each
-        size = replace(q.search_size, rounds=left)
-        wider = replace(_with(q, accepted), study_rounds=q.study_rounds + 2, search_size=size)
-        return wider, made
-
-    def _affordable(self, explored: Explored) -> bool:
-        plan = explored.plan
-        return (plan.planned - explored.samples.spent).fits(plan.least)
+            return replace(made, ended=ALL_REFUSED if tries else NOTHING_NEW), None
+        new = {row.prompt: self.samples.prompts[row.prompt] for row, _ in accepted}
+        candidates = (*q.variants.candidates, *(v for _, variants in accepted for v in variants))
+        left = self.source.spec.rounds - round_  # rounds, which have as much of the budget each
+        wider = replace(
+            q,
+            variants=replace(
+                q.variants,
+                prompts={**q.variants.prompts, **new},
+                candidates=tuple(dict.fromkeys(candidates)),
+            ),
+            study_rounds=q.study_rounds + 2,
+            search_size=replace(q.search_size, rounds=left),
+        )
+        front = [judged.proposal for judged in explored.study.front()]
+        again = explore(wider, explored.samples, listener, front)
+        if short := explored.samples.short:
+            raise BudgetError(f"it ended ({short}) in round {round_}")
+        return self._judged(made, before, again), again
 
     def _instruction(self, prompt_id: str) -> str:
         return self.source.proposer.instruction(self.registry, self.samples.prompts[prompt_id])
 
     def _tried(
-        self, q: TierProblem, policy: Policy, number: int, aimed: Sequence[Aimed]
-    ) -> list[Tried]:
+        self, q: TierProblem, policy: Policy, round_: int, aimed: Sequence[Aimed]
+    ) -> list[tuple[TriedCandidate, tuple[Variant, ...]]]:
         """What is proposed for each brief, tried in its place."""
-        found: list[Tried] = []
+        found = []
         counts = [
             len(range(i, self.source.spec.instructions, len(aimed))) for i in range(len(aimed))
         ]
         for i, (one, n) in enumerate(zip(aimed, counts, strict=True), start=1):
             instead_of = one.brief.prompt
             asked = Asked(one.brief, self.samples.prompts[instead_of], n)
-            proposed = self.source.later(q.tier.name, f"{number}.{i}", self.registry, asked)
+            proposed = self.source.later(q.tier.name, f"{round_}.{i}", self.registry, asked)
             found += [
                 tried(q, self.samples, policy, prompt, instead_of, one.bucket)
                 for prompt in proposed.prompts
             ]
         return found
 
-    def _judged(self, made: ProposingRound, again: Explored) -> ProposingRound:
+    def _judged(self, made: ProposalRound, before: Policy, again: Explored) -> ProposalRound:
         """Whether the round was worth it; equal policies need no samples."""
         if not again.gate.open:
             return replace(made, ended=CLOSED)
-        before, after, q = made.before, best_of(again), again.problem
-        assert before is not None
+        after, q = best_of(again), again.problem
+        made = replace(made, after=described(after))
         if after == before:
-            return replace(made, after=after, ended=NO_GAIN)
-        gain, items = self._gain(q, after, before, made.number)
-        return replace(
-            made,
-            after=after,
-            gain=gain,
-            items=items,
-            ended="" if above_noise(gain, q.margin) else NO_GAIN,
-        )
-
-    def _gain(
-        self, q: TierProblem, after: Policy, before: Policy, number: int
-    ) -> tuple[Comparison, int]:
+            return replace(made, ended=NO_GAIN)
         items = q.items["validation"][-q.search_size.accept_items :]
-        n_samples = samples_needed([before, after], LEAST_SAMPLES)
-        table = self.samples.table(items, n_samples, STAGE)
+        table = self.samples.table(items, samples_needed([before, after], LEAST_SAMPLES), STAGE)
         judge = q.evaluator(table, exact=False)
         new, old = judge.evaluate(after), judge.evaluate(before)
-        return compare(new, old, margin=q.margin, seed=q.seed), table.n_items
+        gain = compare(new, old, margin=q.margin, seed=q.seed)
+        row = RoundGain(
+            items=table.n_items,
+            score_difference=number(gain.difference.mean),
+            score_difference_ci95=interval_ends(gain.difference),
+            cost_ratio=number(gain.cost_ratio.mean),
+            cost_ratio_ci95=interval_ends(gain.cost_ratio),
+        )
+        return replace(made, gain=row, ended="" if above_noise(gain, q.margin) else NO_GAIN)
+
+
+def _made(round_: int, ended: str = "") -> ProposalRound:
+    """A round of which nothing has come yet."""
+    return ProposalRound(round_, (), (), (), (), None, None, None, ended)
+
+
+def _refused(refused: Iterable[RefusedCandidate]) -> tuple[RefusedProposal, ...]:
+    return tuple(RefusedProposal(one.origin, one.reason) for one in refused)
 
 
 def above_noise(gain: Comparison, margin: float) -> bool:
     """Surely better; or surely as good, within the margin, and cheaper."""
     cheaper = gain.difference.low > -margin and gain.cost_ratio.high < 1
     return gain.difference.low > 0 or cheaper
-
-
-def best_of(explored: Explored) -> Policy:
-    """The policy at the job's operating point, by the study's own samples."""
-    q, (candidates, _) = explored.problem, candidates_of(explored)
-    point = q.plain_point
-    try:
-        points = select_points(candidates, q.operating_point, margin=q.margin, only=point)
-    except UnsupportedError:  # no policy keeps the bound yet: the best is what to improve on
-        return select_points(candidates, "quality", margin=q.margin, only="quality")[
-            "quality"
-        ].policy
-    return points[point].policy
-
-
-def _with(q: TierProblem, accepted: Sequence[Tried]) -> TierProblem:
-    """The question with the accepted prompts' variants."""
-    prompts: dict[str, PromptTemplate] = {one.prompt.id: one.prompt for one in accepted}
-    variants: list[Variant] = [variant for one in accepted for variant in one.variants]
-    wider = Variants(
-        {**q.variants.prompts, **prompts},
-        tuple(dict.fromkeys((*q.variants.candidates, *variants))),
-        q.variants.baseline,
-        q.variants.asking,
-    )
-    return replace(q, variants=wider)
 
 
 # What a policy still gets wrong, bucket by bucket: what a reflection is shown
@@ -587,37 +534,6 @@ def _failings(
 # strategy that would run it: the best instruction at one sample and under votes may be two.
 
 
-@dataclass(frozen=True)
-class Tried:
-    """A candidate in the place of another prompt.
-
-    Attributes:
-        variants: it as a variant, a mode and temperature of the prompt in whose place it is.
-        difference: of the score, candidate less the prompt, paired by item; None: not judged.
-        reason: why it is refused; empty: it is not.
-    """
-
-    prompt: PromptTemplate
-    instead_of: str
-    variants: tuple[Variant, ...]
-    difference: Interval | None
-    items: int
-    reason: str = ""
-
-    def summary(self) -> TriedCandidate:
-        """A row of a run's summary."""
-        d = self.difference
-        return TriedCandidate(
-            prompt=self.prompt.id,
-            origin=self.prompt.origin,
-            instead_of=self.instead_of,
-            items=self.items,
-            score_difference=None if d is None else number(d.mean),
-            score_difference_ci95=None if d is None else interval_ends(d),
-            refused=self.reason,
-        )
-
-
 def tried(
     q: TierProblem,
     samples: TextSamples,
@@ -625,31 +541,39 @@ def tried(
     prompt: PromptTemplate,
     instead_of: str,
     bucket: int,
-) -> Tried:
+) -> tuple[TriedCandidate, tuple[Variant, ...]]:
     """Try ``prompt`` in the place of ``instead_of`` in one bucket, on the screening items.
 
-    It is refused where it is surely worse there, or where its calls fail.
+    It is refused where it is surely worse there, or where its calls fail. What it is as a variant,
+    a mode and temperature of the prompt in whose place it is, is returned too.
     """
     samples.prompts[prompt.id] = prompt
     changed, variants = in_place(policy, bucket, {instead_of: prompt.id})
     n_samples = samples_needed([policy, changed])
     items = q.items["validation"][: q.search_size.screen_items]
+    row = TriedCandidate(prompt.id, prompt.origin, instead_of, 0, None, None, "")
     try:
         table = samples.table(items, n_samples, STAGE)
     except ProviderError as error:
-        return Tried(prompt, instead_of, variants, None, 0, f"its calls failed: {error}")
+        return replace(row, refused=f"its calls failed: {error}"), variants
     if why := samples.why_failed((v for v in variants if not v.path), items):
-        return Tried(prompt, instead_of, variants, None, 0, f"its calls failed: {why}")
+        return replace(row, refused=f"its calls failed: {why}"), variants
     judge = q.evaluator(table, exact=False)
     new, old = judge.evaluate(changed), judge.evaluate(policy)
     difference = PairedBootstrap(table.n_items, q.seed).difference(new.score, old.score)
-    reason = ""
+    row = replace(
+        row,
+        items=table.n_items,
+        score_difference=number(difference.mean),
+        score_difference_ci95=interval_ends(difference),
+    )
     if difference.high < 0:
         reason = (
             f"surely worse than {instead_of} in its place: {difference.mean:+.3f} "
             f"[{difference.low:+.3f}, {difference.high:+.3f}] on {table.n_items} items"
         )
-    return Tried(prompt, instead_of, variants, difference, table.n_items, reason)
+        row = replace(row, refused=reason)
+    return row, variants
 
 
 def in_place(

@@ -12,12 +12,12 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from tierwise.difficulty import signal, turn_of
+from tierwise.difficulty import turn_of
 from tierwise.episode import strategies_of
 from tierwise.evaluation import ABSTAINED, SampleTable, VariantTable, samples_asked
 from tierwise.pool import CutShortError, even
 from tierwise.schema import ANSWER, Policy, Tier, Usage, Variant
-from tierwise.schema.space import Range, SearchSpace
+from tierwise.schema.space import SearchSpace
 from tierwise.schema.turns import ROOT
 from tierwise.strategies import Cascade, Strategy, build, interleave, paths_in, paths_of, width_of
 from tierwise.tasks import Item
@@ -25,10 +25,6 @@ from tierwise.tasks import Item
 SCREENED_CHAINS = 1
 """Chains of search an item at the screening, where a space searches: what search is worth shows in
 one."""
-
-
-SAMPLE_COUNTS = ("samples", "max_samples", "window")
-"""Parameters of strategies that count samples."""
 
 
 class Samples(Protocol):
@@ -67,62 +63,76 @@ class SetsAside(Protocol):
         ...
 
 
-def most_samples(space: SearchSpace) -> int:
-    """The most samples of an answer that a strategy of the space may ask for, or a probe."""
-    probed = any(signal(kind).probes and turn_of(kind) == ANSWER for kind in space.signals)
-    most = int(space.probe_samples.high) if probed and max(space.buckets) > 1 else 1
-    for dims in space.strategies.values():
-        for name in SAMPLE_COUNTS:
-            dimension = dims.get(name)
-            if isinstance(dimension, Range):
-                most = max(most, int(dimension.high))
-            elif dimension is not None:
-                most = max(most, *(int(v) for v in dimension if isinstance(v, int)))
-    return most
+# What samples cost
 
 
-def with_nodes(
-    variants: Sequence[Variant], n_samples: int, space: SearchSpace, chains: int | None = None
-) -> dict[Variant, int]:
-    """``n_samples`` samples of each variant, and of their nodes what the space may ask for.
-
-    With ``chains`` only so many, and only of chains that have roots of their own (searches): those
-    below plain answers are as many as these.
-    """
-    wanted = dict.fromkeys(variants, n_samples)
-    for path, width in paths_in(space).items():
-        if chains is None or path[0] != ROOT:
-            most = min(width, n_samples if chains is None else chains)
-            wanted |= {variant._replace(path=path): most for variant in variants}
-    return wanted
-
-
-def nodes_an_item(space: SearchSpace, n_samples: int, chains: int | None = None) -> int:
-    """Samples beside a variant's ``n_samples`` plain answers to an item."""
-    variant = Variant("", "", 0.0)
-    return sum(even(with_nodes((variant,), n_samples, space, chains)).values()) - n_samples
-
-
-class SampleCounts(NamedTuple):
-    """What the size of every stage's purchase depends on.
+@dataclass(frozen=True, slots=True)
+class SampleCost:
+    """What samples use on average: known, or assumed before the first.
 
     Attributes:
-        variants: candidates, all of which are screened.
-        n_samples: of a variant on an item, that a policy may ask for at most.
-        nodes: turns below or beside a variant's plain answers to an item.
-        screened: those of the screening.
+        usd, tokens: of a completion.
+        takes_n: a call brings all samples of a variant on an item at a stage.
+        judging: what scoring an answer uses beside it.
+        judged: the part of samples whose answer their item did not have yet: each is scored once.
+        turn: what a turn below one uses beyond a sample.
+        prompt_usd, prompt_tokens: of a call.
     """
 
-    variants: int
-    n_samples: int
-    nodes: int = 0
-    screened: int = 0
+    usd: float
+    tokens: float
+    takes_n: bool = False
+    judging: Usage = Usage()
+    turn: Usage = Usage()
+    prompt_usd: float = 0.0
+    prompt_tokens: float = 0.0
+    judged: float = 1.0
 
-    @classmethod
-    def of(cls, space: SearchSpace, variants: int, n_samples: int) -> SampleCounts:
-        """With the nodes that ``space`` may ask for."""
-        screened = nodes_an_item(space, n_samples, SCREENED_CHAINS)
-        return cls(variants, n_samples, nodes_an_item(space, n_samples), screened)
+    def of(self, samples: int, calls: int) -> Usage:
+        """What so many samples use, in so many calls."""
+        own = Usage(
+            calls,
+            samples,
+            calls * self.prompt_tokens,
+            samples * self.tokens,
+            usd=samples * self.usd + calls * self.prompt_usd,
+        )
+        return own + self.judging * (samples * self.judged)
+
+
+def measured_cost(table: SampleTable, tier: Tier, assumed: SampleCost) -> SampleCost:
+    """Means over the variants; tokens from dollars, as assumed where a tier is free."""
+    rows = list(table.variants.values())
+    prompt = float(np.mean([r.prompt_usd.mean() for r in rows]))
+    completion = float(np.mean([r.completion_usd.mean() for r in rows]))
+    each = tier.price.prompt_usd(1.0), tier.price.completion_usd(1.0, prompt_tokens=1.0)
+    judged = 1.0
+    if assumed.judging.calls:
+        judged = new_answers(table, {}) / sum(
+            int(r.present.sum()) for r in table.everything.values()
+        )
+    return SampleCost(
+        completion,
+        completion / each[1] if each[1] else assumed.tokens,
+        tier.takes_n,
+        assumed.judging,
+        assumed.turn,
+        prompt,
+        prompt / each[0] if each[0] else assumed.prompt_tokens,
+        judged=judged,
+    )
+
+
+def new_answers(table: SampleTable, there: Mapping[Variant, Mapping[str, int]]) -> int:
+    """Answers of ``table`` that none of their item's first ``there`` samples gave."""
+    found = 0
+    for i, item in enumerate(table.item_ids):
+        old, new = set[int](), {ABSTAINED}
+        for variant, rows in table.everything.items():
+            old.update(rows.answers[i, : there.get(variant, {}).get(item, 0)].tolist())
+            new.update(rows.answers[i].tolist())
+        found += len(new - old - {ABSTAINED})
+    return found
 
 
 class SampleLedger:
@@ -207,16 +217,7 @@ class SampleLedger:
                 )
 
 
-def new_answers(table: SampleTable, there: Mapping[Variant, Mapping[str, int]]) -> int:
-    """Answers of ``table`` that none of their item's first ``there`` samples gave."""
-    found = 0
-    for i, item in enumerate(table.item_ids):
-        old, new = set[int](), {ABSTAINED}
-        for variant, rows in table.everything.items():
-            old.update(rows.answers[i, : there.get(variant, {}).get(item, 0)].tolist())
-            new.update(rows.answers[i].tolist())
-        found += len(new - old - {ABSTAINED})
-    return found
+# Purchases that were cut short, and those that follow the answers
 
 
 def whole_part(table: SampleTable, before: Sequence[str]) -> SampleTable:
@@ -285,6 +286,53 @@ def _answered(
     return all(samples_asked(policy, table, item, own)[1] for policy, own in built)
 
 
+# How many samples a space or a set of policies may ask for
+
+
+class SampleCounts(NamedTuple):
+    """What the size of every stage's purchase depends on.
+
+    Attributes:
+        variants: candidates, all of which are screened.
+        n_samples: of a variant on an item, that a policy may ask for at most.
+        nodes: turns below or beside a variant's plain answers to an item.
+        screened: those of the screening.
+    """
+
+    variants: int
+    n_samples: int
+    nodes: int = 0
+    screened: int = 0
+
+    @classmethod
+    def of(cls, space: SearchSpace, variants: int, n_samples: int) -> SampleCounts:
+        """With the nodes that ``space`` may ask for."""
+        screened = nodes_an_item(space, n_samples, SCREENED_CHAINS)
+        return cls(variants, n_samples, nodes_an_item(space, n_samples), screened)
+
+
+def with_nodes(
+    variants: Sequence[Variant], n_samples: int, space: SearchSpace, chains: int | None = None
+) -> dict[Variant, int]:
+    """``n_samples`` samples of each variant, and of their nodes what the space may ask for.
+
+    With ``chains`` only so many, and only of chains that have roots of their own (searches): those
+    below plain answers are as many as these.
+    """
+    wanted = dict.fromkeys(variants, n_samples)
+    for path, width in paths_in(space).items():
+        if chains is None or path[0] != ROOT:
+            most = min(width, n_samples if chains is None else chains)
+            wanted |= {variant._replace(path=path): most for variant in variants}
+    return wanted
+
+
+def nodes_an_item(space: SearchSpace, n_samples: int, chains: int | None = None) -> int:
+    """Samples beside a variant's ``n_samples`` plain answers to an item."""
+    variant = Variant("", "", 0.0)
+    return sum(even(with_nodes((variant,), n_samples, space, chains)).values()) - n_samples
+
+
 def samples_needed(policies: Sequence[Policy], least: int = 1) -> dict[Variant, int]:
     """Samples of each variant that ``policies`` may ask for on one item; at least ``least``."""
     n_samples: dict[Variant, int] = {}
@@ -314,60 +362,3 @@ def samples_needed(policies: Sequence[Policy], least: int = 1) -> dict[Variant, 
                     node = variant._replace(path=path)
                     n_samples[node] = max(n_samples.get(node, least), n)
     return even(n_samples)
-
-
-@dataclass(frozen=True, slots=True)
-class SampleCost:
-    """What samples use on average: known, or assumed before the first.
-
-    Attributes:
-        usd, tokens: of a completion.
-        takes_n: a call brings all samples of a variant on an item at a stage.
-        judging: what scoring an answer uses beside it.
-        judged: the part of samples whose answer their item did not have yet: each is scored once.
-        turn: what a turn below one uses beyond a sample.
-        prompt_usd, prompt_tokens: of a call.
-    """
-
-    usd: float
-    tokens: float
-    takes_n: bool = False
-    judging: Usage = Usage()
-    turn: Usage = Usage()
-    prompt_usd: float = 0.0
-    prompt_tokens: float = 0.0
-    judged: float = 1.0
-
-    def of(self, samples: int, calls: int) -> Usage:
-        """What so many samples use, in so many calls."""
-        own = Usage(
-            calls,
-            samples,
-            calls * self.prompt_tokens,
-            samples * self.tokens,
-            usd=samples * self.usd + calls * self.prompt_usd,
-        )
-        return own + self.judging * (samples * self.judged)
-
-
-def measured_cost(table: SampleTable, tier: Tier, assumed: SampleCost) -> SampleCost:
-    """Means over the variants; tokens from dollars, as assumed where a tier is free."""
-    rows = list(table.variants.values())
-    prompt = float(np.mean([r.prompt_usd.mean() for r in rows]))
-    completion = float(np.mean([r.completion_usd.mean() for r in rows]))
-    each = tier.price.prompt_usd(1.0), tier.price.completion_usd(1.0, prompt_tokens=1.0)
-    judged = 1.0
-    if assumed.judging.calls:
-        judged = new_answers(table, {}) / sum(
-            int(r.present.sum()) for r in table.everything.values()
-        )
-    return SampleCost(
-        completion,
-        completion / each[1] if each[1] else assumed.tokens,
-        tier.takes_n,
-        assumed.judging,
-        assumed.turn,
-        prompt,
-        prompt / each[0] if each[0] else assumed.prompt_tokens,
-        judged=judged,
-    )

@@ -1,89 +1,80 @@
-"""Difficulty signals that need samples of their own: those that ask the model, and fitted ones.
-
-A self-report signal asks about the task with prompts that are no candidates for an answer: each
-paraphrase once an item, at temperature 0. The screening keeps the paraphrase that tells best. A
-fitted signal learns on the train split, which no trial sees, when thinking pays.
-"""
+"""Difficulty signals that are fitted: they learn on the train split, which no trial sees, when
+thinking pays."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from tierwise.difficulty import SIGNALS, SignalFit, TrainingSamples, asking, fitted_kinds
-from tierwise.evaluation import Evaluator, Permutations, SampleTable, VariantTable
-from tierwise.schema import Difficulty, Probe, Variant
-from tierwise.search.problem import TierProblem
-from tierwise.search.samples import Samples
+from tierwise.difficulty import SIGNALS, SignalFit, TrainingSamples, fitted_kinds
+from tierwise.evaluation import SampleTable, VariantTable
+from tierwise.pool import CutShortError
+from tierwise.schema import Variant
 from tierwise.search.selection import SCORE_PER_DOUBLING
+from tierwise.search.stages import Explored, VariantAtOneSample
 from tierwise.stats.intervals import Floats
-from tierwise.stats.rank import auroc
 
-ASK_SAMPLES = 1
+FIT_PART = 0.15
+"""Of what is left after the screening, that the samples for fitted signals may cost."""
 
 
-def best_way_to_ask(
-    table: SampleTable, variants: Mapping[str, Sequence[Variant]]
-) -> dict[str, tuple[Difficulty]]:
-    """Signal -> how it is told by the paraphrase that orders the items best by their mean score.
+def fit(explored: Explored) -> Explored:
+    """With the fitted signals of the space.
 
-    A signal that says the same of all items is left out. ``table`` has the answers too.
+    Thinking is the best other mode's best variant, against the cheapest mode's best. None are
+    fitted where the gate is closed, nothing thinks, or the budget has no money for it.
     """
-    success = np.mean([rows.score.mean(axis=1) for rows in table.variants.values()], axis=0)
-    easier = success >= np.median(success)
-    if easier.all():
-        easier = success > np.median(success)
-    evaluator = Evaluator(table, Permutations(1, shuffled=False))
-    found: dict[str, tuple[Difficulty]] = {}
-    for kind, paraphrases in variants.items():
-        ways = [Difficulty(kind, (), Probe((variant,), ASK_SAMPLES)) for variant in paraphrases]
-        values = [np.nan_to_num(evaluator.signal(way), neginf=-1e9) for way in ways]
-        tells = [
-            (area if (area := auroc(v, easier)) == area else 0.5) if len(np.unique(v)) > 1 else 0.0
-            for v in values
-        ]
-        if max(tells, default=0.0) > 0:
-            found[kind] = (ways[int(np.argmax(tells))],)
-    return found
-
-
-def asked_of(ready: Mapping[str, Sequence[Difficulty]]) -> dict[Variant, int]:
-    """Variant -> samples an item that these ways to tell ask for, beside any answers."""
-    return {
-        variant: way.probe.samples
-        for kind, ways in ready.items()
-        if kind in asking((kind,))
-        for way in ways
-        if way.probe
-        for variant in way.probe.variants
-    }
-
-
-def watched(ready: Mapping[str, Sequence[Difficulty]]) -> tuple[Variant, ...]:
-    """Variants of answers whose first samples a fitted signal sees, which must stay in the race."""
-    return tuple(
-        dict.fromkeys(
-            variant
-            for kind, ways in ready.items()
-            if not asking((kind,))
-            for way in ways
-            if way.probe
-            for variant in way.probe.variants
-        )
+    problem, size, left = explored.problem, explored.problem.search_size, explored.left
+    samples = 2 * size.fit_items * size.fit_samples
+    calls = 2 * size.fit_items if explored.plan.cost.takes_n else samples
+    if not (left * FIT_PART).fits(explored.plan.cost.of(samples, calls)):
+        return explored
+    alive = [row for row in explored.screened if row.variant in explored.variants]
+    compared = _compared(alive)
+    try:
+        fits = _fitted(explored, *compared) if compared else {}
+    except CutShortError:
+        fits = {}
+    if not fits:
+        return explored
+    ways = {kind: tuple(one.difficulty for one in found) for kind, found in fits.items()}
+    return replace(
+        explored,
+        problem=replace(problem, ready_signals={**problem.ready_signals, **ways}),
+        fitted=tuple(one for found in fits.values() for one in found),
     )
 
 
-def fit_signals(
-    problem: TierProblem, samples: Samples, direct: Variant, think: Variant
+def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant] | None:
+    quick = cheapest_mode(screened)
+    direct = [row for row in screened if row.variant.mode == quick]
+    think = [row for row in screened if row.variant.mode != quick]
+    if not direct or not think:
+        return None
+    best, best_thinking = (max(rows, key=lambda row: row.score) for rows in (direct, think))
+    return best.variant, best_thinking.variant
+
+
+def cheapest_mode(screened: Sequence[VariantAtOneSample]) -> str:
+    """The mode whose samples cost least."""
+    usd: dict[str, list[float]] = {}
+    for row in screened:
+        usd.setdefault(row.variant.mode, []).append(row.usd)
+    return min(usd, key=lambda mode: float(np.mean(usd[mode])))
+
+
+def _fitted(
+    explored: Explored, direct: Variant, think: Variant
 ) -> dict[str, tuple[SignalFit, ...]]:
     """Fitted signal of the space -> how it could be fitted, on samples bought for this alone.
 
     ``think`` is compared with ``direct``. None where the space names no fitted signal, the train
     split is small, or thinking pays always or never.
     """
-    size = problem.search_size
+    problem, samples, size = explored.problem, explored.samples, explored.problem.search_size
     items = problem.items["train"][: size.fit_items]
     kinds = fitted_kinds(problem.space.signals)
     kinds = tuple(kind for kind in kinds if len(items) >= SIGNALS[kind].fewest_items)

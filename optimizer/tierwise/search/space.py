@@ -17,14 +17,21 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tierwise.difficulty import SIGNALS, parameter_settings, self_contained, signal_of
+from tierwise.difficulty import (
+    SIGNALS,
+    parameter_settings,
+    self_contained,
+    signal,
+    signal_of,
+    turn_of,
+)
 from tierwise.errors import InputError
 from tierwise.evaluation import ABSTAINED, Evaluator
-from tierwise.schema import Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
+from tierwise.schema import ANSWER, Difficulty, Policy, Probe, Recipe, StrategySpec, Variant
 from tierwise.schema.policy import Param
 from tierwise.schema.result import Proposal
 from tierwise.schema.space import Dimension, Range, SearchSpace
-from tierwise.search.samples import SAMPLE_COUNTS, samples_needed
+from tierwise.search.samples import samples_needed
 from tierwise.strategies import (
     STRATEGIES,
     Cascade,
@@ -43,6 +50,9 @@ SINGLE = StrategySpec.of(Single.kind)
 
 RANKED_BY = "verifier"
 """The parameter by which a strategy names what it ranks by."""
+
+SAMPLE_COUNTS = ("samples", "max_samples", "window")
+"""Parameters of strategies that count samples."""
 
 _STEPS = 5
 """Levels of a range on the coarse grid."""
@@ -143,6 +153,20 @@ def _at_most(dimension: Dimension, most: int) -> Dimension:
 def clipped(counts: Range, most: int) -> Range:
     """``counts`` with both ends at most ``most``."""
     return replace(counts, low=min(counts.low, most), high=min(counts.high, most))
+
+
+def most_samples(space: SearchSpace) -> int:
+    """The most samples of an answer that a strategy of the space may ask for, or a probe."""
+    probed = any(signal(kind).probes and turn_of(kind) == ANSWER for kind in space.signals)
+    most = int(space.probe_samples.high) if probed and max(space.buckets) > 1 else 1
+    for dims in space.strategies.values():
+        for name in SAMPLE_COUNTS:
+            dimension = dims.get(name)
+            if isinstance(dimension, Range):
+                most = max(most, int(dimension.high))
+            elif dimension is not None:
+                most = max(most, *(int(v) for v in dimension if isinstance(v, int)))
+    return most
 
 
 # Trial parameters
@@ -271,6 +295,16 @@ class Dimensions:
             if (self.logprobs or "mean_logprob" not in _choices(dims.get("verifier")))
             and kind != Cascade.kind
         )
+
+    def policy_of(self, proposal: Proposal, evaluator: Evaluator) -> Policy | None:
+        """The policy in canonical form on these samples; None where a bucket would be empty."""
+        policy = policy_of(proposal, evaluator)
+        if policy is None:
+            return None
+        if SINGLE.kind in self.space.strategies:
+            # Merged first: without a probe there may be more that is one sample.
+            policy = replace_single_votes(merge_buckets(policy), evaluator)
+        return merge_buckets(policy)
 
     def propose(self, trial: TrialLike) -> Proposal:
         """Ask ``trial`` for everything that makes a policy."""

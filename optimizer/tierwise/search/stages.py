@@ -1,4 +1,4 @@
-"""The stages of a tier's search, in their order: screen, halve, gate, fit, race, study, select.
+"""The stages of a tier's search that buy samples: screen, halve, race and study.
 
 Sequential halving over variants, on nested items of the validation split: each round has fewer
 variants and more samples of them (``budget``). Race and study try policies on what is left; what is
@@ -11,58 +11,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from tierwise.difficulty import SignalFit
-from tierwise.evaluation import Evaluator, Permutations, SampleTable
-from tierwise.pool import FEWEST_ITEMS, CutShortError
-from tierwise.schema import Difficulty, Policy, Usage, UsageLimits, Variant, uniform
+from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
+from tierwise.pool import FEWEST_ITEMS, PROVIDER_ENDED, CutShortError
+from tierwise.schema import Policy, Usage, UsageLimits, Variant, uniform
 from tierwise.schema.result import Headroom, Proposal, SearchEnd
-from tierwise.search.allocation import allocate_on, cascades
-from tierwise.search.budget import LEAST_ITEMS, HalvingPlan, Iteration, checked, largest
-from tierwise.search.ending import EXPECTED_GAIN, expected_gain, headroom, search_end
-from tierwise.search.gates import UNDECIDED, VOTES, GateDecision, closed_space, decide
-from tierwise.search.problem import Best, Listener, Started, TierProblem, keeps_to_itself
+from tierwise.search.budget import LEAST_ITEMS, HalvingPlan, Iteration, checked
+from tierwise.search.problem import (
+    ASK_SAMPLES,
+    Best,
+    Listener,
+    Started,
+    TierProblem,
+    asked_of,
+    best_way_to_ask,
+    watched,
+)
 from tierwise.search.samples import (
     SCREENED_CHAINS,
     SampleCounts,
     SampleLedger,
     measured_cost,
-    most_samples,
     samples_needed,
     whole_part,
     with_nodes,
 )
-from tierwise.search.selection import (
-    BUCKETED,
-    Candidate,
-    Selection,
-    complexity,
-    folds_of,
-    select_points,
-)
-from tierwise.search.signals import ASK_SAMPLES, asked_of, best_way_to_ask, fit_signals, watched
-from tierwise.search.space import SINGLE
+from tierwise.search.selection import Utility, folds_of
+from tierwise.search.space import SINGLE, Dimensions, most_samples
 from tierwise.search.study import EvaluatedTrial, StudyRound, described
-from tierwise.search.survivors import Prospect, foreseen, kept, prospect, verifiers_of
+from tierwise.search.survivors import Prospect, foreseen, headroom, kept, prospect, verifiers_of
+from tierwise.stats.intervals import UNSUPPORTED, Floats, Interval
 from tierwise.stats.pareto import Indices
-
-WARM_STARTS = 24
-"""Allocations that a study begins with."""
 
 LEADING = 8
 """Policies of the race, the best first, whose variants and samples the study has in any case."""
 
-LATE_TRIALS = 1 / 4
-"""Part of the trials that are made where the time ended before them."""
+EXPECTED_GAIN = 0.001
+"""Score below which what more samples may add is not worth them."""
 
-GATE_PART = 0.15
-"""Of what is left, that a second look of a compute gate that would close may cost."""
+MOST_POLICIES = 60
+"""Policies, the best first, between which a choice may change."""
 
-FIT_PART = 0.15
-"""Of what is left after the screening, that the samples for fitted signals may cost."""
+RESAMPLES_OF_GAIN = 2000
+
+
+# What is known of a tier so far
 
 
 class VariantAtOneSample(NamedTuple):
@@ -71,6 +69,36 @@ class VariantAtOneSample(NamedTuple):
     variant: Variant
     score: float
     usd: float
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """What the first purchase says.
+
+    Attributes:
+        open: spending may pay, or there was too little to tell, or samples are free.
+        decided: there was enough to tell.
+        items, samples: what it was measured on (items, most samples of a variant).
+        net_gain: utility of the best strategy less that of the best single sample, cross-fitted.
+        best, best_single: those policies, in one line.
+    """
+
+    open: bool
+    decided: bool
+    items: int
+    samples: int
+    net_gain: Interval = UNSUPPORTED
+    best: str = ""
+    best_single: str = ""
+
+    @property
+    def name(self) -> str:
+        """``open`` or ``closed``."""
+        return "open" if self.open else "closed"
+
+
+UNDECIDED = GateDecision(True, False, 0, 0)
+"""Nothing was measured yet."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +115,6 @@ class Explored:
         variants: those that go on; ``table`` has a sample of the baseline in any case.
         headroom: how far prompts differ, by the screening.
         fitted: signals that were fitted on the train split.
-        halvings: rounds between the screening and the race.
         study_rounds: the race's, then the study's, whose front is selected from.
         end: why no more was bought.
     """
@@ -104,7 +131,6 @@ class Explored:
     gate: GateDecision = UNDECIDED
     fitted: tuple[SignalFit, ...] = ()
     study_rounds: tuple[StudyRound, ...] = ()
-    halvings: int = 0
     end: SearchEnd = SearchEnd("search_complete", None, "")
 
     @property
@@ -124,18 +150,6 @@ class Explored:
         return Iteration(len(self.variants), self.table.n_items, n_samples)
 
     @property
-    def depth(self) -> int:
-        """Samples of an item up to which some variant may be the best, by its optimistic curve, or
-        that the race's best policies ask for."""
-        if self.have.samples < 2 or not foreseen(self.problem.space):
-            return self.n_samples  # nothing is known of how samples agree
-        found = prospects(self)
-        best = max(one.expected for one in found.values())
-        depth = max(one.depth for one in found.values() if one.upper >= best)
-        asked = samples_needed(best_of_race(self)) if self.study_rounds else {}
-        return min(max(depth, *(asked.get(v, 1) for v in found)), self.n_samples)
-
-    @property
     def rounds(self) -> list[Iteration]:
         """What the search buys next, the study last."""
         return self.plan.schedule(
@@ -145,40 +159,51 @@ class Explored:
             depth=self.depth,
             deepest=self.n_samples,
             raced=bool(self.study_rounds),
-            beside=lambda items: extra_usage(self, items),
+            beside=self._beside,
         )
 
+    def _beside(self, n_items: int) -> Usage:
+        """What the baseline and the escalation targets cost on so many items beyond what is paid
+        for."""
+        names = [item.id for item in self.problem.items["validation"][:n_items]]
+        baseline = self.problem.variants.baseline
+        wanted = [({baseline: 1}, self.plan.cost)] if baseline not in self.variants else []
+        wanted += [(dict(target.variants), target.cost) for target in self.problem.targets]
+        usage = Usage()
+        for variants, cost in wanted:
+            for variant, n in variants.items():
+                missing = sum(max(0, n - self.samples.there(variant, name)) for name in names)
+                usage += cost.of(missing, missing)
+        return usage
 
-def explore(
-    problem: TierProblem, samples: SampleLedger, listener: Listener, known: Sequence[Proposal] = ()
-) -> Explored:
-    """Look for policies on the validation split; ``known`` are an earlier study's, judged again.
+    @cached_property
+    def depth(self) -> int:
+        """Samples of an item up to which some variant may be the best, by its optimistic curve, or
+        that the race's best policies ask for."""
+        if self.have.samples < 2 or not foreseen(self.problem.space):
+            return self.n_samples  # nothing is known of how samples agree
+        found = self.prospects
+        best = max(one.expected for one in found.values())
+        depth = max(one.depth for one in found.values() if one.upper >= best)
+        asked = samples_needed(self.leading) if self.study_rounds else {}
+        return min(max(depth, *(asked.get(v, 1) for v in found)), self.n_samples)
 
-    Where the budget, the time or the provider ends while a stage buys, it goes by what is there.
+    @cached_property
+    def prospects(self) -> dict[Variant, Prospect]:
+        """What the samples of each variant may come to."""
+        space, aim, most = self.problem.space, self.problem.aim, self.n_samples
+        names = verifiers_of(space)
+        return {v: prospect(self.table.of(v), space, aim, most, names) for v in self.variants}
 
-    Raises:
-        BudgetError: the budget does not pay for the smallest search, or ended before it was there.
-        ProviderError: the provider failed for good before that.
-    """
-    listener(Started(problem.tier.name, "screen"))
-    explored = screen(problem, samples)
-    while len(rounds := explored.rounds) > 2:
-        explored = halve(explored, rounds[0], listener)
-    if samples.short == "seconds":  # what is left of the time is the test's
-        problem = explored.problem
-        explored = replace(
-            explored, problem=replace(problem, trials=int(problem.trials * LATE_TRIALS))
-        )
-    explored = fit(pass_gate(explored))
-    listener(Started(problem.tier.name, "race"))
-    explored = race(explored, listener, known)
-    if not explored.gate.decided:
-        explored = pass_gate(explored)
-    listener(Started(problem.tier.name, "study"))
-    return study(explored, listener)
+    @property
+    def leading(self) -> list[Policy]:
+        """The last study round's best policies by the job's price."""
+        value = self.problem.aim.value
+        among = sorted(self.study.feasible(), key=lambda j: -float(value(j.score, j.usd)))
+        return [judged.policy for judged in among[:LEADING]]
 
 
-# Screen and halve: fewer and fewer variants on more and more samples
+# Screen: the first samples of every variant
 
 
 def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
@@ -189,17 +214,18 @@ def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
         TierwiseError: what cut the purchase short, where it left less than that.
     """
     space, variants = problem.space, problem.variants.candidates
+    in_turn = by_turns(variants, problem.variants.baseline)
     n_samples = min(most_samples(space), max(samples.most(variant) for variant in variants))
     size = problem.search_size.within(problem.task, space.signals)
     counts = SampleCounts.of(space, len(variants), n_samples)
     plan = HalvingPlan(size, counts, problem.assumed, problem.cap, samples.free)
     left = checked(plan, problem.tier.name).for_search - samples.spent
     iteration = plan.schedule(len(variants), left=left)[0]
-    in_turn = by_turns(variants, problem.variants.baseline)[: iteration.variants]
+    in_turn = in_turn[: iteration.variants]
     variants = tuple(variant for variant in variants if variant in in_turn)
     wanted = with_nodes(in_turn, iteration.samples, space, SCREENED_CHAINS)
-    asked = (variant for of in problem.variants.asking.values() for variant in of)
-    wanted |= dict.fromkeys(asked, ASK_SAMPLES)
+    asking = problem.variants.asking.items()
+    wanted |= dict.fromkeys((variant for _, of in asking for variant in of), ASK_SAMPLES)
     try:
         table = samples.table(problem.items["validation"][: iteration.items], wanted, "screen")
     except CutShortError as cut:
@@ -207,13 +233,17 @@ def screen(problem: TierProblem, samples: SampleLedger) -> Explored:
         variants = tuple(variant for variant in variants if variant in table.variants)
     plan = replace(plan, cost=measured_cost(table, problem.tier, problem.assumed))
     samples.set_aside(plan.test_row(plan.test_items).usage(plan.cost))
-    asking = problem.variants.asking.items()
     told = best_way_to_ask(table, {k: [v for v in of if v in table.nodes] for k, of in asking})
     size = replace(size, screen_items=iteration.items)
     problem = replace(problem, search_size=size, ready_signals=told)
+    single = Evaluator(table, Permutations(1))
+    judged = [single.evaluate(uniform(variant, SINGLE)) for variant in variants]
+    screened = tuple(
+        VariantAtOneSample(variant, e.mean_score, e.mean_usd)
+        for variant, e in zip(variants, judged, strict=True)
+    )
     found = headroom(table)
-    one = _at_one_sample(table, variants)
-    return Explored(problem, samples, plan, one, table, table, n_samples, variants, found)
+    return Explored(problem, samples, plan, screened, table, table, n_samples, variants, found)
 
 
 def _screened_in_part(cut: CutShortError, in_turn: Sequence[Variant]) -> SampleTable:
@@ -249,34 +279,62 @@ def by_turns(variants: Sequence[Variant], baseline: Variant) -> tuple[Variant, .
     return tuple(sorted(variants, key=lambda v: place[v]))
 
 
-def halve(explored: Explored, wanted: Iteration, listener: Listener) -> Explored:
-    """A round before the race: more samples of the better half of the variants."""
-    stage = f"halving {explored.halvings + 1}"
-    listener(Started(explored.problem.tier.name, stage))
-    explored = replace(explored, variants=ahead(explored, wanted.variants))
-    table = bought(explored, wanted, stage, SCREENED_CHAINS)
-    return replace(explored, table=table, halvings=explored.halvings + 1)
+# Halve: fewer and fewer variants on more and more samples
 
 
-def ahead(explored: Explored, n: int) -> tuple[Variant, ...]:
-    """The ``n`` most useful of the variants, and those that a signal watches, in their order."""
-    found = kept(explored.problem, explored.table, explored.variants, n)
-    found += watched(explored.problem.ready_signals)
-    return tuple(v for v in explored.variants if v in found)
+def halve(explored: Explored, listener: Listener) -> Explored:
+    """The rounds before the race: each time more samples of the better half of the variants."""
+    number = 0
+    while len(rounds := explored.rounds) > 2:
+        number += 1
+        stage = f"halving {number}"
+        listener(Started(explored.problem.tier.name, stage))
+        explored = ahead(explored, rounds[0].variants)
+        explored = replace(explored, table=bought(explored, rounds[0], stage, few_chains=True))
+    return explored
+
+
+def ahead(explored: Explored, n: int, used: Sequence[Variant] = ()) -> Explored:
+    """With the ``n`` most useful of the variants and those that a signal watches, in their order.
+
+    The two most useful go on in any case, then those that are ``used`` by good policies.
+    """
+    problem, table, variants = explored.problem, explored.table, explored.variants
+    dims = dimensions(problem, table, variants)
+    useful = kept(problem.evaluator(table), dims, n, problem.aim)
+    order = [v for v in dict.fromkeys((*useful[:2], *used, *useful)) if v in variants]
+    chosen = {*order[:n], *watched(problem.ready_signals)}
+    return replace(explored, variants=tuple(v for v in variants if v in chosen))
+
+
+def dimensions(problem: TierProblem, table: SampleTable, variants: Sequence[Variant]) -> Dimensions:
+    """What a study of ``variants`` on ``table`` may choose from: no more than its samples."""
+    tiers = problem.tiers
+    of = [tiers[variant.tier or problem.tier.name] for variant in variants]
+    return Dimensions(
+        problem.space,
+        {variant: table.of(variant).n_samples for variant in variants},
+        all(tier.logprobs for tier in of),
+        problem.scores,
+        problem.ready_signals,
+        {node: rows.n_samples for node, rows in table.nodes.items()},
+    )
 
 
 def bought(
-    explored: Explored, wanted: Iteration, stage: str, chains: int | None = None
+    explored: Explored, wanted: Iteration, stage: str, *, few_chains: bool = False
 ) -> SampleTable:
     """``wanted`` samples of each variant, and what is compared and escalated with.
 
-    Of the baseline there is a sample in any case. With ``chains`` only so many turns below answers,
-    and nothing of other tiers. Where that was cut short, at least what the stage before had.
+    Of the baseline there is a sample in any case. With ``few_chains`` turns below answers are those
+    of the screening, and there is nothing of other tiers. Where that was cut short, at least what
+    the stage before had.
     """
     problem, space = explored.problem, explored.problem.space
     n_samples = {problem.variants.baseline: 1, **asked_of(problem.ready_signals)}
+    chains = SCREENED_CHAINS if few_chains else None
     n_samples |= with_nodes(explored.variants, wanted.samples, space, chains)
-    for variant, n in problem.escalated_to.items() if chains is None else ():
+    for variant, n in () if few_chains else problem.escalated_to.items():
         n_samples |= with_nodes((variant,), min(n, most_samples(space)), space)
     try:
         items = problem.items["validation"][: wanted.items]
@@ -285,149 +343,20 @@ def bought(
         return whole_part(cut.table, explored.table.item_ids)
 
 
-def extra_usage(explored: Explored, n_items: int) -> Usage:
-    """What the baseline and the escalation targets cost on ``n_items`` beyond what is paid for."""
-    names = [item.id for item in explored.problem.items["validation"][:n_items]]
-    baseline = explored.problem.variants.baseline
-    wanted = [({baseline: 1}, explored.plan.cost)] if baseline not in explored.variants else []
-    wanted += [(dict(target.variants), target.cost) for target in explored.problem.targets]
-    usage = Usage()
-    for variants, cost in wanted:
-        for variant, n in variants.items():
-            missing = sum(max(0, n - explored.samples.there(variant, name)) for name in names)
-            usage += cost.of(missing, missing)
-    return usage
-
-
-def _at_one_sample(
-    table: SampleTable, variants: Sequence[Variant]
-) -> tuple[VariantAtOneSample, ...]:
-    single = Evaluator(table, Permutations(1))
-    judged = [single.evaluate(uniform(variant, SINGLE)) for variant in variants]
-    return tuple(
-        VariantAtOneSample(variant, e.mean_score, e.mean_usd)
-        for variant, e in zip(variants, judged, strict=True)
-    )
-
-
-# Gate: may the tier spend on more than one sample?
-
-
-def pass_gate(explored: Explored) -> Explored:
-    """With the gate's decision; closed, the space is one sample, but for escalation.
-
-    A tier that may escalate keeps its signals and buckets: what does not pay on this tier may pay
-    on a stronger one, and a probe can still tell where.
-    """
-    problem = explored.problem
-    gate = _gate_decision(explored)
-    if gate.open:
-        return replace(explored, gate=gate)
-    cheap, n_samples, trials = closed_space(problem.space), 1, problem.trials
-    if problem.targets:
-        space = problem.space
-        cheap = cheap.with_difficulty(signals=space.signals, buckets=space.buckets)
-        n_samples = min(explored.n_samples, int(cheap.probe_samples.high))
-    else:
-        trials = min(trials, 3 * len(explored.variants))
-    problem = replace(problem, space=cheap, trials=trials)
-    return replace(explored, problem=problem, n_samples=n_samples, gate=gate)
-
-
-def _gate_decision(explored: Explored) -> GateDecision:
-    """The decision; a gate that would close is looked at again on the race's items first.
-
-    One that closes wrongly costs the tier all that it could gain, and an open one needs these
-    samples anyway.
-    """
-    problem, plan, table = explored.problem, explored.plan, explored.table
-    free, part = explored.samples.free or problem.tier.price.free, explored.left * GATE_PART
-
-    def decision(table: SampleTable) -> GateDecision:
-        return decide(
-            table,
-            problem.space,
-            problem.aim,
-            logprobs=problem.tier.logprobs,
-            permutations=problem.permutations,
-            free=free,
-        )
-
-    have = explored.have
-    if have.samples < min(VOTES[0], explored.n_samples):
-        return UNDECIDED  # no vote can be seen yet
-    found = decision(table)
-    most = max(problem.search_size.race_items, have.items)
-    more = largest(have.items, most, lambda n: plan.fits(replace(have, items=n), have, part))
-    if found.open or more <= have.items:
-        return found
-    looked = replace(have, items=more)
-    return decision(bought(explored, looked, "compute gate", SCREENED_CHAINS))
-
-
-# Fit: signals with ``fit`` learn on the train split when thinking pays
-
-
-def fit(explored: Explored) -> Explored:
-    """With the fitted signals of the space.
-
-    Thinking is the best other mode's best variant, against the cheapest mode's best. None are
-    fitted where the gate is closed, nothing thinks, or the budget has no money for it.
-    """
-    problem, size, left = explored.problem, explored.problem.search_size, explored.left
-    samples = 2 * size.fit_items * size.fit_samples
-    calls = 2 * size.fit_items if explored.plan.cost.takes_n else samples
-    if not (left * FIT_PART).fits(explored.plan.cost.of(samples, calls)):
-        return explored
-    alive = [row for row in explored.screened if row.variant in explored.variants]
-    compared = _compared(alive)
-    try:
-        fits = fit_signals(problem, explored.samples, *compared) if compared else {}
-    except CutShortError:
-        fits = {}
-    if not fits:
-        return explored
-    ways = {kind: tuple(one.difficulty for one in found) for kind, found in fits.items()}
-    return replace(
-        explored,
-        problem=replace(problem, ready_signals={**problem.ready_signals, **ways}),
-        fitted=tuple(one for found in fits.values() for one in found),
-    )
-
-
-def cheapest_mode(screened: Sequence[VariantAtOneSample]) -> str:
-    """The mode whose samples cost least."""
-    usd: dict[str, list[float]] = {}
-    for row in screened:
-        usd.setdefault(row.variant.mode, []).append(row.usd)
-    return min(usd, key=lambda mode: float(np.mean(usd[mode])))
-
-
-def _compared(screened: Sequence[VariantAtOneSample]) -> tuple[Variant, Variant] | None:
-    quick = cheapest_mode(screened)
-    direct = [row for row in screened if row.variant.mode == quick]
-    think = [row for row in screened if row.variant.mode != quick]
-    if not direct or not think:
-        return None
-    best, best_thinking = (max(rows, key=lambda row: row.score) for rows in (direct, think))
-    return best.variant, best_thinking.variant
-
-
 # Race and study: trials on more items, then on as many as the budget has
 
 
 def race(explored: Explored, listener: Listener, known: Sequence[Proposal] = ()) -> Explored:
     """Spend a third of the trials on the last variants before the study."""
-    problem, wanted = explored.problem, explored.rounds[0]
-    explored = replace(explored, variants=ahead(explored, wanted.variants))
-    table = bought(explored, wanted, "race")
+    wanted = explored.rounds[0]
+    explored = ahead(explored, wanted.variants)
+    problem, table = explored.problem, bought(explored, wanted, "race")
     if any(variant not in table.variants for variant in problem.escalated_to):  # cut short
         problem = replace(problem, targets=())
-        explored = replace(explored, problem=problem)
-    study_round = _opened(problem, table, explored.variants, problem.study_rounds + 1)
-    _judge(problem, study_round, problem.trials // 3, listener, known)
-    study_round.evaluator.forget()
-    return replace(explored, table=table, study_rounds=(study_round,))
+    explored = replace(explored, problem=problem, table=table)
+    explored = judge(explored, problem.trials // 3, known, listener)
+    explored.study.evaluator.forget()
+    return explored
 
 
 def study(explored: Explored, listener: Listener) -> Explored:
@@ -435,48 +364,58 @@ def study(explored: Explored, listener: Listener) -> Explored:
 
     What the race judged is judged again on the larger table; a front is read from here alone.
     """
-    problem, depth = explored.problem, explored.depth
+    problem, plan, depth = explored.problem, explored.plan, explored.depth
     # The test of a policy that asks for so many samples costs more than was foreseen.
-    plan = replace(explored.plan, test_samples=depth)
+    plan = replace(plan, test_samples=depth)
     explored.samples.set_aside(plan.test_row(plan.test_items).usage(plan.cost))
     explored = replace(explored, plan=plan)
     (wanted,) = explored.rounds
-    explored = replace(explored, variants=finalists(explored, wanted.variants))
-    table = explored.table
+    used = [v for policy in explored.leading for v in policy.variants]
+    explored = ahead(explored, wanted.variants, used)
     if _gain_of_more(explored) >= EXPECTED_GAIN:
-        table = bought(explored, wanted, "study")
-    study_round = _opened(problem, table, explored.variants, problem.study_rounds + 2)
+        explored = replace(explored, table=bought(explored, wanted, "study"))
     raced = [judged.proposal for judged in explored.study.judged.values()]
     trials = problem.trials - problem.trials // 3
-    _judge(problem, study_round, trials, listener, raced, out_of_fold=True)
-    study_round.try_alone()
-    rounds = (*explored.study_rounds, study_round)
-    explored = replace(explored, table=table, study_rounds=rounds)
+    explored = judge(explored, trials, raced, listener, out_of_fold=True)
     return replace(explored, end=_end(explored, depth))
 
 
-def prospects(explored: Explored) -> dict[Variant, Prospect]:
-    """What the samples of each variant may come to."""
+def judge(
+    explored: Explored,
+    trials: int,
+    known: Sequence[Proposal],
+    listener: Listener,
+    *,
+    out_of_fold: bool = False,
+) -> Explored:
+    """With a study round on the table: what was ``known`` is judged again, then ``trials`` more.
+
+    Variants of escalation targets take part in buckets, not in a probe. With ``out_of_fold``
+    allocations are proposed without each fold as well, for cross-fitting.
+    """
     problem, table = explored.problem, explored.table
-    aim, names, most = (problem.aim, verifiers_of(problem.space), explored.n_samples)
-    return {v: prospect(table.of(v), problem.space, aim, most, names) for v in explored.variants}
+    tier = problem.tier.name
+
+    def best(judged: EvaluatedTrial) -> None:
+        policy = described(judged.policy)
+        listener(Best(tier, judged.trial, judged.score, judged.usd, policy))
+
+    number = problem.study_rounds + len(explored.study_rounds) + 1
+    dims = dimensions(problem, table, (*explored.variants, *problem.escalated_to))
+    name = f"{problem.task.name}/{tier}/g{number}"
+    study_round = StudyRound(name, problem.evaluator(table), dims, problem.seed, number)
+    order = in_fold_order(table)
+    folds = folds_of(table.n_items) if out_of_fold else ()
+    study_round.search(trials, known, [order[fold.train] for fold in folds], best)
+    return replace(explored, study_rounds=(*explored.study_rounds, study_round))
 
 
-def finalists(explored: Explored, n: int) -> tuple[Variant, ...]:
-    """The ``n`` variants of the study: the two most useful, then those of the best policies."""
-    problem = explored.problem
-    used = [v for policy in best_of_race(explored) for v in policy.variants]
-    useful = kept(problem, explored.table, explored.variants, n)
-    order = list(dict.fromkeys((*useful[:2], *used, *useful)))
-    chosen = {*[v for v in order if v in explored.variants][:n], *watched(problem.ready_signals)}
-    return tuple(v for v in explored.variants if v in chosen)
+def in_fold_order(table: SampleTable) -> Indices:
+    """Rows of ``table`` in the order that folds are made in, which depends on item ids alone."""
+    return np.argsort(table.item_ids, kind="stable")
 
 
-def best_of_race(explored: Explored) -> list[Policy]:
-    """The race's best policies by the job's price."""
-    aim = explored.problem.aim
-    among = sorted(explored.study.feasible(), key=lambda j: -float(aim.value(j.score, j.usd)))
-    return [judged.policy for judged in among[:LEADING]]
+# What more samples would be worth: why more is bought, or not
 
 
 def _gain_of_more(explored: Explored) -> float:
@@ -486,7 +425,7 @@ def _gain_of_more(explored: Explored) -> float:
     """
     if explored.problem.point not in ("balanced", "quality"):
         return 1.0
-    found = prospects(explored).values()
+    found = explored.prospects.values()
     deeper = max(one.upper for one in found) - max(one.now for one in found)
     return max(_gain_of_knowing(explored), deeper)
 
@@ -496,6 +435,52 @@ def _gain_of_knowing(explored: Explored) -> float:
     aim, judge = explored.problem.aim, explored.study.evaluator
     judged = [judge.evaluate(j.policy) for j in explored.study.feasible()]
     return expected_gain([e for e in judged if e.known], aim)
+
+
+def expected_gain(judged: Sequence[Evaluation], aim: Utility) -> float:
+    """Score that knowing the utilities of policies exactly would add to choosing the best by now.
+
+    The expected value of perfect information: E[max u] - max E[u] over the posterior of the
+    policies' utilities, given each item's measures. The posterior is normal around the means shrunk
+    to their common mean by the variance between policies (empirical Bayes), with the items' own
+    covariance, so that policies that do nearly the same are not told apart for nothing.
+    """
+    if len(judged) < 2:
+        return 0.0
+    score = np.array([e.score for e in judged])
+    usd = np.array([e.usd for e in judged])
+    value = _by_item(score, usd, aim)
+    means = value.mean(axis=1)
+    best = np.argsort(-means, kind="stable")[:MOST_POLICIES]
+    value, means = value[best], means[best]
+    n_items = value.shape[1]
+    centred = value - means[:, None]
+    covariance = centred @ centred.T / max(n_items - 1, 1) / n_items
+    # Only differences between policies matter: what is common to all cancels in the maximum.
+    k = len(means)
+    project = np.eye(k) - 1.0 / k
+    covariance = project @ covariance @ project
+    noise = float(np.trace(covariance)) / max(k - 1, 1)
+    between = max(float(means.var(ddof=1)) - noise, 0.0)
+    # The best of many are close together by having been picked: no more than half of it is noise.
+    shrink = max(between / (between + noise), 0.5) if between + noise > 0 else 0.0
+    centre = means.mean() + shrink * (means - means.mean())
+    rng = np.random.default_rng([n_items, k])
+    noise_of = rng.multivariate_normal(
+        np.zeros(k),
+        shrink * covariance,
+        size=RESAMPLES_OF_GAIN,
+        method="eigh",
+        check_valid="ignore",
+    )
+    return float((centre + noise_of).max(axis=1).mean() - centre.max())
+
+
+def _by_item(score: Floats, usd: Floats, aim: Utility) -> Floats:
+    """(n_policies, n_items): each item's part of the utility, dollars to first order."""
+    mean = np.maximum(usd.mean(axis=1, keepdims=True), 1e-30)
+    doublings = np.log2(mean) + (usd / mean - 1) / np.log(2)
+    return np.asarray(score - aim.a_doubling * doublings - aim.usd_weight * usd)
 
 
 def _end(explored: Explored, depth: int) -> SearchEnd:
@@ -512,115 +497,49 @@ def _end(explored: Explored, depth: int) -> SearchEnd:
     )
 
 
-def _opened(
-    problem: TierProblem, table: SampleTable, variants: tuple[Variant, ...], number: int
-) -> StudyRound:
-    """Study round ``number`` on ``table``.
+def search_end(
+    gain: float, *, complete: bool, recorded: bool, short: str, left: UsageLimits
+) -> SearchEnd:
+    """Why a search bought no more; ``gain`` is the expected one.
 
-    Variants of escalation targets take part in buckets, not in a probe.
+    Args:
+        complete: all items and samples that its size allows are there.
+        recorded: of some variant there is no further sample.
+        short: what cut a purchase short, if one was.
+        left: of the budget, what the test does not need.
     """
-    dims = problem.dimensions(table, (*variants, *problem.escalated_to))
-    name = f"{problem.task.name}/{problem.tier.name}/g{number}"
-    return StudyRound(name, problem.evaluator(table), dims, problem.seed, number)
-
-
-def _judge(
-    problem: TierProblem,
-    study_round: StudyRound,
-    trials: int,
-    listener: Listener,
-    known: Sequence[Proposal],
-    *,
-    out_of_fold: bool = False,
-) -> None:
-    """Judge what was ``known`` before, then warm starts, then what the sampler asks for.
-
-    With ``out_of_fold`` allocations are proposed without each fold as well, for cross-fitting.
-    """
-
-    def best(judged: EvaluatedTrial) -> None:
-        policy = described(judged.policy)
-        listener(Best(problem.tier.name, judged.trial, judged.score, judged.usd, policy))
-
-    study_round.judge_again(known)
-    dims = study_round.dimensions
-    warm = [
-        Proposal(Difficulty(), (), uniform(variant, SINGLE).buckets) for variant in dims.variants
-    ]
-    table = study_round.evaluator.table
-    parts = [np.arange(table.n_items)]
-    if out_of_fold:
-        parts += [_by_id(table)[fold.train] for fold in folds_of(table.n_items)]
-    allocated, *without = allocate_on(study_round.evaluator, dims, parts)
-    study_round.listed = allocated.simple
-    study_round.out_of_fold = tuple(tuple(one.by_bucket_counts(WARM_STARTS)) for one in without)
-    study_round.enqueue([*warm, *allocated.spread(WARM_STARTS)])
-    study_round.run(trials, best)
-
-
-# Select: everything that the study judged, on all of its items
-
-
-def candidates_of(explored: Explored) -> tuple[list[Candidate], Evaluator]:
-    """The baseline, and what the constraints allow: all that the study judged, simple policies of a
-    grid, and cascades. The last two are the same for every seed.
-
-    Judged on the study's items in an order that depends on their ids alone, as the folds of
-    cross-fitting must; and without closed forms, so that policies that do nearly the same share the
-    noise of their permutations. The evaluator of these items is returned too.
-    """
-    problem, last = explored.problem, explored.study
-    table = last.evaluator.table
-    judge = problem.evaluator(table.rows(_by_id(table)), exact=False)
-    policies = {uniform(problem.variants.baseline, SINGLE): -1}
-    for judged in last.feasible():
-        policies.setdefault(judged.policy, judged.trial)
-    listed = (*last.listed, *cascades(last.evaluator, last.dimensions))
-    for policy in (p for p in listed if last.allows(last.evaluator.evaluate(p))):
-        policies.setdefault(policy, -1)
-    for target in problem.targets:
-        for policy in (target.one_sample, target.tuned):
-            policies.setdefault(policy, -1)
-    candidates = [
-        Candidate(policy, trial, judge.evaluate(policy)) for policy, trial in policies.items()
-    ]
-    return [c for c in candidates if c.evaluation.known], judge
-
-
-def _by_id(table: SampleTable) -> Indices:
-    """Rows of ``table`` in the order that folds are made in."""
-    return np.argsort(table.item_ids, kind="stable")
-
-
-def _proposed_out_of_fold(last: StudyRound, judge: Evaluator) -> list[list[Candidate]]:
-    """For each fold the policies of several buckets that are proposed without its items."""
-    found = []
-    for proposals in last.out_of_fold:
-        policies = dict.fromkeys(p for of in proposals if (p := last.policy_of(of)) is not None)
-        judged = [
-            Candidate(p, -1, judge.evaluate(p)) for p in policies if complexity(p) >= BUCKETED
-        ]
-        found.append([c for c in judged if last.allows(c.evaluation) and c.evaluation.known])
-    return found
-
-
-def select(explored: Explored) -> Selection:
-    """Choose a policy for each operating point."""
-    problem, targets = explored.problem, explored.problem.targets
-    candidates, judge = candidates_of(explored)
-    out_of_fold = _proposed_out_of_fold(explored.study, judge)
-    wanted, margin = problem.operating_point, problem.margin
-    alone = None
-    if targets:
-        own, *without = (
-            [c for c in some if keeps_to_itself(c.policy)] for some in (candidates, *out_of_fold)
+    points = f"{100 * gain:.1f}".removeprefix("0")
+    if short == "seconds":
+        return SearchEnd(
+            "deadline",
+            gain,
+            "The job's time ended while it searched, and it was chosen by the samples that were "
+            f"there: more may add {points} points; the same command with more --seconds buys them, "
+            "and nothing twice.",
         )
-        point = problem.plain_point
-        alone = select_points(own, wanted, margin=margin, only=point, out_of_fold=without)[
-            point
-        ].policy
-    strong = targets[-1].one_sample if targets else None
-    points = select_points(
-        candidates, wanted, margin=margin, strong=strong, out_of_fold=out_of_fold
+    if short == PROVIDER_ENDED:
+        return SearchEnd(
+            "provider_ended",
+            gain,
+            "The provider failed for good while the tier was searched, and it was chosen by the "
+            f"samples that were there: more may add {points} points; the same command buys them "
+            "once it answers, and nothing twice.",
+        )
+    if gain < EXPECTED_GAIN:
+        said = "No more was bought: further samples may add less than .1 points."
+        return SearchEnd("no_expected_gain", gain, said)
+    if complete and recorded:
+        said = f"All that is recorded was looked at; more samples might add {points} points."
+        return SearchEnd("recording_exhausted", gain, said)
+    if complete:
+        said = (
+            "All validation items and all samples that would be used are there; more items might "
+            f"add {points} points."
+        )
+        return SearchEnd("search_complete", gain, said)
+    named = [name for name in ("usd", "calls", "tokens") if getattr(left, name) is not None]
+    said = (
+        f"The budget ended ({', '.join(named) or 'its limit'}): what is left buys nothing that "
+        f"would be used beside the held-out test; more samples may add {points} points."
     )
-    return Selection(candidates[0], points, problem.point, candidates, judge, alone)
+    return SearchEnd("no_affordable_call", gain, said)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
@@ -22,21 +23,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tierwise.errors import InputError
 from tierwise.evaluation import Evaluation, Evaluator
-from tierwise.schema import Difficulty, Policy
+from tierwise.schema import Difficulty, Policy, Recipe
 from tierwise.schema.result import Proposal
+from tierwise.search.allocation import allocate_on, cascades
 from tierwise.search.sampler import PartwiseSampler, Walk
-from tierwise.search.space import (
-    SINGLE,
-    Dimensions,
-    merge_buckets,
-    parameters_of,
-    policy_of,
-    replace_single_votes,
-)
-from tierwise.stats.pareto import pareto_front
+from tierwise.search.space import SINGLE, Dimensions, parameters_of
+from tierwise.stats.pareto import Indices, pareto_front
 
 POLICY = "policy"
 """The attribute of a trial that describes its policy."""
+
+WARM_STARTS = 24
+"""Allocations that a study begins with."""
 
 OBJECTIVES = ("score", "usd")
 FEWEST_TRIALS = 20
@@ -91,7 +89,7 @@ class StudyRound:
 
     def is_new(self, walk: Walk, told: Sequence[FrozenTrial]) -> bool:
         """Whether a walk over the space comes to a policy that can be judged, and was not yet."""
-        policy = self.policy_of(self.dimensions.propose(walk))
+        policy = self.dimensions.policy_of(self.dimensions.propose(walk), self.evaluator)
         known = {trial.user_attrs.get(POLICY) for trial in told}
         return policy is not None and described(policy) not in known and self._worth_a_trial(policy)
 
@@ -105,11 +103,39 @@ class StudyRound:
             params = parameters_of(proposal, self.dimensions)
             if params is None:
                 continue
-            policy = self.policy_of(self.dimensions.propose(Walk(given(params))))
+            walked = self.dimensions.propose(Walk(given(params)))
+            policy = self.dimensions.policy_of(walked, self.evaluator)
             if policy is None or not self._worth_a_trial(policy):
                 continue
             self._tried.add(policy)
             self.study.enqueue_trial(params)
+
+    def search(
+        self,
+        trials: int,
+        known: Sequence[Proposal],
+        without: Sequence[Indices],
+        best: Callable[[EvaluatedTrial], None],
+    ) -> None:
+        """Judge what was ``known`` before, then warm starts, then ``trials`` that are asked for.
+
+        Args:
+            without: of a study that is selected from: the items but for each fold, on which
+                allocations are proposed as well.
+            best: told of each trial of the highest score so far.
+        """
+        self.judge_again(known)
+        warm = [
+            Proposal(Difficulty(), (), (Recipe((v,), SINGLE),)) for v in self.dimensions.variants
+        ]
+        parts = [np.arange(self.evaluator.table.n_items), *without]
+        allocated, *others = allocate_on(self.evaluator, self.dimensions, parts)
+        self.listed = allocated.simple
+        self.out_of_fold = tuple(tuple(one.by_bucket_counts(WARM_STARTS)) for one in others)
+        self.enqueue([*warm, *allocated.spread(WARM_STARTS)])
+        self.run(trials, best)
+        if without:
+            self.try_alone()
 
     def judge_again(self, proposals: Sequence[Proposal]) -> None:
         """Judge an earlier round's policies on this table, as trials of this study."""
@@ -134,7 +160,7 @@ class StudyRound:
                 return
             trial = self.study.ask()
             proposal = self.dimensions.propose(trial)
-            policy = self.policy_of(proposal)
+            policy = self.dimensions.policy_of(proposal, self.evaluator)
             judged = None if policy is None else self._judge(proposal, policy, trial.number)
             if judged is None or judged.score != judged.score:
                 # Scores that the policy goes by are missing: no value to tell.
@@ -161,6 +187,15 @@ class StudyRound:
         among = list(self.judged.values())
         return [j for j in among if all(e <= 0 for _, e in self._excess(j))] or among
 
+    def selectable(self) -> dict[Policy, int]:
+        """What may be chosen: policy -> trial; -1 of simple ones of a grid and cascades that keep
+        to the constraints, which are the same for every seed."""
+        found = {judged.policy: judged.trial for judged in self.feasible()}
+        for policy in (*self.listed, *cascades(self.evaluator, self.dimensions)):
+            if self.allows(self.evaluator.evaluate(policy)):
+                found.setdefault(policy, -1)
+        return found
+
     def front(self) -> list[EvaluatedTrial]:
         """Feasible policies that no other dominates, cheapest first."""
         return self.front_of(lambda judged: True)
@@ -171,16 +206,6 @@ class StudyRound:
         feasible = [j for j in among if all(e <= 0 for _, e in self._excess(j))] or among
         on = pareto_front([j.score for j in feasible], [j.usd for j in feasible])
         return [feasible[i] for i in on]
-
-    def policy_of(self, proposal: Proposal) -> Policy | None:
-        """The policy in canonical form on this table; None where a bucket would be empty."""
-        policy = policy_of(proposal, self.evaluator)
-        if policy is None:
-            return None
-        if SINGLE.kind in self.dimensions.space.strategies:
-            # Merged first: without a probe there may be more that is one sample.
-            policy = replace_single_votes(merge_buckets(policy), self.evaluator)
-        return merge_buckets(policy)
 
     def _judge(self, proposal: Proposal, policy: Policy, trial: int) -> EvaluatedTrial:
         if policy in self.judged:

@@ -30,11 +30,10 @@ import numpy.typing as npt
 from tierwise.difficulty import signal
 from tierwise.evaluation import ABSTAINED, Evaluator, SampleTable, VariantTable
 from tierwise.schema import StrategySpec, Variant, uniform
+from tierwise.schema.result import Headroom
 from tierwise.schema.space import SearchSpace
-from tierwise.search.problem import TierProblem
-from tierwise.search.samples import most_samples
 from tierwise.search.selection import Utility
-from tierwise.search.space import SINGLE, strategy_grid
+from tierwise.search.space import SINGLE, Dimensions, most_samples, strategy_grid
 from tierwise.stats.intervals import Floats
 
 Mask = npt.NDArray[np.bool_]
@@ -50,17 +49,17 @@ PRICES = (1.0, 4.0)
 """Times the job's price of a doubling, at which a variant may be useful: what is cheap serves the
 easy requests of a policy that is costlier elsewhere."""
 
+WORTH_KNOWING = 0.01
+"""Standard deviation of score between prompts below which there is nothing to choose."""
 
-def kept(
-    problem: TierProblem, table: SampleTable, variants: Sequence[Variant], n: int
-) -> tuple[Variant, ...]:
+
+def kept(evaluator: Evaluator, dimensions: Dimensions, n: int, aim: Utility) -> tuple[Variant, ...]:
     """The ``n`` most useful of the variants whose envelopes over strategies are not dominated, the
     most useful first."""
-    dims = problem.dimensions(table, variants)
-    ways = [SINGLE, *strategy_grid(dims, max(dims.depths.values()), steps=3)]
-    points = envelope(problem.evaluator(table), variants, list(dict.fromkeys(ways)))
-    points = extended(points, problem, table)
-    return most_useful(points, survivors(points), n, problem.aim)
+    ways = [SINGLE, *strategy_grid(dimensions, max(dimensions.depths.values()), steps=3)]
+    points = envelope(evaluator, dimensions.variants, list(dict.fromkeys(ways)))
+    points = extended(points, evaluator, dimensions.space)
+    return most_useful(points, survivors(points), n, aim)
 
 
 def verifiers_of(space: SearchSpace) -> list[str]:
@@ -69,17 +68,16 @@ def verifiers_of(space: SearchSpace) -> list[str]:
     return [name for name in names if isinstance(name, str)] if isinstance(names, tuple) else []
 
 
-def extended(points: Envelope, problem: TierProblem, table: SampleTable) -> Envelope:
+def extended(points: Envelope, evaluator: Evaluator, space: SearchSpace) -> Envelope:
     """``points`` with those that more samples of each variant may come to, optimistically.
 
     What a vote gains is the same on all items: where it would is not known.
     """
-    names = verifiers_of(problem.space)
-    single = Evaluator(table, problem.permutations)
+    names = verifiers_of(space)
     owner, score, usd = list(points.variant), list(points.score), list(points.usd)
     for i, variant in enumerate(points.variants):
-        one = single.evaluate(uniform(variant, SINGLE))
-        for gain, ratio in curve_points(table.of(variant), problem.space, names):
+        one = evaluator.evaluate(uniform(variant, SINGLE))
+        for gain, ratio in curve_points(evaluator.table.of(variant), space, names):
             owner.append(i)
             score.append(one.score + gain)
             usd.append(one.usd * ratio)
@@ -416,6 +414,7 @@ def curve_points(
 
 
 VOTING = {"self_consistency", "weighted_consistency", "cascade"}
+
 STOPPING = {"adaptive_consistency", "early_stopping", "cascade"}
 
 
@@ -470,3 +469,74 @@ def prospect(
     depth = max(depths, key=lambda n: (round(upper[n], 6), -n))
     now = max(value for n, value in expected.items() if n <= max(rows.n_samples, 1))
     return Prospect(now, max(expected.values()), upper[depth] + curve.error / 2, depth)
+
+
+# Headroom: whether there is anything to choose
+
+
+def headroom(table: SampleTable) -> Headroom:
+    """How far the prompts of a screening differ, by the variance of their scores.
+
+    Two-way layout of prompts by items: the variance between prompts' means is that of the prompts
+    and, over the items, that of what is particular to a prompt and an item and of the samples. A
+    prompt is its text in a mode; temperatures are averaged, and modes compared each with its own.
+    """
+    by_prompt: dict[tuple[str, str], list[Floats]] = {}
+    within = []
+    for variant, rows in table.variants.items():
+        if variant.tier is None and not variant.path:
+            by_prompt.setdefault((variant.prompt, variant.mode), []).append(rows.score.mean(axis=1))
+            if rows.n_samples > 1:
+                within.append(float(rows.score.var(axis=1, ddof=1).mean()))
+    modes: dict[str, list[Floats]] = {}
+    for (_, mode), scores in by_prompt.items():
+        modes.setdefault(mode, []).append(np.mean(scores, axis=0))
+    layouts = [np.array(scores) for scores in modes.values() if len(scores) > 1]
+    n = table.n_items
+    if not layouts or n < 3:
+        return Headroom(n, len(by_prompt), None, None, None, None, None, _said(None, None, 0.0))
+    between, noise = _components(layouts)
+    spread = float(np.sqrt(max(between, 0.0)))
+    freedom = sum(len(layout) - 1 for layout in layouts)
+    of_variance = float(np.sqrt(2 / freedom)) * (max(between, 0.0) + noise / n)
+    error = of_variance / (2 * spread) if spread**2 > of_variance else float(np.sqrt(of_variance))
+    items = float(np.mean([layout.mean(axis=0).var(ddof=1) for layout in layouts]))
+    known = float(np.sqrt(noise / n))
+    helps = spread + 1.645 * error >= WORTH_KNOWING and known > WORTH_KNOWING / 2
+    return Headroom(
+        n,
+        len(by_prompt),
+        spread,
+        error,
+        float(np.sqrt(items)),
+        float(np.sqrt(np.mean(within))) if within else None,
+        helps,
+        _said(spread, error, known),
+    )
+
+
+def _components(layouts: Sequence[Floats]) -> tuple[float, float]:
+    """(variance between prompts, variance of a prompt's score on one item beside it and the
+    item)."""
+    between = noise = freedom = 0.0
+    for layout in layouts:
+        k, n = layout.shape
+        residual = layout - layout.mean(axis=1, keepdims=True) - layout.mean(axis=0) + layout.mean()
+        interaction = float((residual**2).sum()) / ((k - 1) * (n - 1))
+        between += (k - 1) * (float(layout.mean(axis=1).var(ddof=1)) - interaction / n)
+        noise += (k - 1) * interaction
+        freedom += k - 1
+    return between / freedom, noise / freedom
+
+
+def _said(spread: float | None, error: float | None, noise: float) -> str:
+    if spread is None or error is None:
+        return "There are too few prompts or items to say how far prompts differ."
+    differ = f"Prompts here differ by about {100 * spread:.1f} ± {100 * error:.1f} points"
+    if spread + 1.645 * error < WORTH_KNOWING:
+        return f"{differ}; more budget would not help to choose between them."
+    if spread < error:
+        return f"{differ}: not beyond noise so far; more budget would tell."
+    return f"{differ}, and each is known to {100 * noise:.1f}; more budget would " + (
+        "help." if noise > WORTH_KNOWING / 2 else "help little."
+    )

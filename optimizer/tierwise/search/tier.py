@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tierwise.difficulty import SignalFit
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Policy, StrategySpec, Variant, uniform
-from tierwise.schema.result import Headroom, SearchEnd
-from tierwise.search.gates import GateDecision
-from tierwise.search.held_out import HeldOutTest, test
+from tierwise.schema.result import Headroom, Proposal, ProposalRound, SearchEnd
+from tierwise.search.compute_gate import pass_gate
+from tierwise.search.held_out import HeldOutTest, select, test
 from tierwise.search.problem import (
     EscalationTarget,
     Listener,
@@ -21,10 +21,18 @@ from tierwise.search.problem import (
     keeps_to_itself,
     of_tier,
 )
-from tierwise.search.proposal_rounds import ProposingRound, Rounds
 from tierwise.search.samples import SampleLedger, measured_cost
 from tierwise.search.selection import Candidate, PointChoice, balanced_utility, out_of_reach
-from tierwise.search.stages import VariantAtOneSample, explore, select
+from tierwise.search.signals import fit
+from tierwise.search.stages import (
+    Explored,
+    GateDecision,
+    VariantAtOneSample,
+    halve,
+    race,
+    screen,
+    study,
+)
 from tierwise.search.study import StudyRound
 
 SMALL_TASK = 150
@@ -32,6 +40,9 @@ SMALL_TASK = 150
 
 MOST_VARIANTS = 4
 """Variants of an escalation target that a study may use: those of its best policies, in order."""
+
+LATE_TRIALS = 1 / 4
+"""Part of the trials that are made where the time ended before them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class TierResult:
     compute_gate: GateDecision
     headroom: Headroom
     end: SearchEnd
-    rounds: Sequence[ProposingRound] = ()
+    rounds: tuple[ProposalRound, ...] = ()
     routers: tuple[SignalFit, ...] = ()
 
     @property
@@ -90,21 +101,48 @@ class TierResult:
         return tuple(text for text in said if text)
 
 
-def search(
-    problem: TierProblem, samples: SampleLedger, listener: Listener, rounds: Rounds | None = None
-) -> TierResult:
-    """Find the policies of one tier, in ``rounds`` of proposals where there are some.
+def search(problem: TierProblem, samples: SampleLedger, listener: Listener) -> TierResult:
+    """Find the policies of one tier.
 
     Raises:
         BudgetError: the budget does not last to the end.
         ProviderError: the provider failed for good.
     """
-    explored = [explore(problem, samples, listener, problem.before.proposals)]
-    if rounds is not None:
-        explored += rounds.after(explored[0], listener)
+    explored = explore(problem, samples, listener, problem.before.proposals)
+    return concluded([explored], listener)
+
+
+def explore(
+    problem: TierProblem, samples: SampleLedger, listener: Listener, known: Sequence[Proposal] = ()
+) -> Explored:
+    """Look for policies on the validation split; ``known`` are an earlier study's, judged again.
+
+    Where the budget, the time or the provider ends while a stage buys, it goes by what is there.
+
+    Raises:
+        BudgetError: the budget does not pay for the smallest search, or ended before it was there.
+        ProviderError: the provider failed for good before that.
+    """
+    listener(Started(problem.tier.name, "screen"))
+    explored = screen(problem, samples)
+    explored = halve(explored, listener)
+    if samples.short == "seconds":  # what is left of the time is the test's
+        fewer = int(explored.problem.trials * LATE_TRIALS)
+        explored = replace(explored, problem=replace(explored.problem, trials=fewer))
+    explored = fit(pass_gate(explored))
+    listener(Started(problem.tier.name, "race"))
+    explored = race(explored, listener, known)
+    if not explored.gate.decided:
+        explored = pass_gate(explored)
+    listener(Started(problem.tier.name, "study"))
+    return study(explored, listener)
+
+
+def concluded(explored: Sequence[Explored], listener: Listener) -> TierResult:
+    """What searches among more and more prompts found: the choice of the last, tested."""
     last = explored[-1]
     selected = select(last)
-    listener(Started(problem.tier.name, "test"))
+    listener(Started(last.problem.tier.name, "test"))
     held_out = test(last, selected)
     return TierResult(
         problem=last.problem,
@@ -121,7 +159,6 @@ def search(
         headroom=last.headroom,
         end=last.end,
         routers=last.fitted,
-        rounds=[] if rounds is None else rounds.made,
     )
 
 

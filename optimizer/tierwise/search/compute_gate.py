@@ -1,16 +1,5 @@
-"""The gate before an export, and the compute gate before a purchase.
+"""The compute gate: before a tier may spend on more than one sample, can spending pay here?
 
-The gate: a policy is exported only where it is surely better, or surely as good and cheaper.
-
-Evidence is the test split, which nothing was chosen on, and the validation split as cross-fitted
-(``selection.cross_fitted``): there each item is judged under a policy that was chosen without it,
-so that 60 test items do not throw away what 200 validation items show. Folds share most of the
-items that they choose on, hence their errors are correlated: the validation items' share of the
-variance is taken VALIDATION_FOLDS / (VALIDATION_FOLDS - 1) times, as Nadeau and Bengio (Machine
-Learning 2003) correct it. By simulation at most 5% of jobs without a better policy pass
-(docs/design/selection.md).
-
-The compute gate: before a tier may spend on more than one sample, can spending pay here?
 Non-reasoning models do not catch up at any budget, and much compute adds little to some tasks
 (arXiv 2504.14047). On the first purchase the best strategy of several samples is cross-fitted
 against the best single sample, both chosen on items that they are not scored on, net of their cost
@@ -22,7 +11,7 @@ closes where samples are free. It depends on the samples alone, not on a seed.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,7 +19,6 @@ from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import Policy, Recipe, StrategySpec, Variant, uniform
 from tierwise.schema.space import Dimension, Range, SearchSpace
 from tierwise.search.allocation import cascades
-from tierwise.search.samples import most_samples
 from tierwise.search.selection import (
     Candidate,
     CandidateTable,
@@ -40,9 +28,12 @@ from tierwise.search.selection import (
     complexity,
     cross_fitted,
 )
-from tierwise.search.space import Dimensions
-from tierwise.stats.intervals import UNSUPPORTED, Interval
+from tierwise.search.space import Dimensions, most_samples
+from tierwise.search.stages import UNDECIDED, Explored, GateDecision, bought
 from tierwise.tasks.verifiers import LOGPROBS
+
+GATE_PART = 0.15
+"""Of what is left, that a second look of a compute gate that would close may cost."""
 
 _FEWEST_ITEMS = 40
 """With fewer the interval says nothing: the gate stays open, undecided."""
@@ -61,34 +52,62 @@ PAIRED_VARIANTS = 6
 """Variants, the best at one sample first, whose pairs are looked at voting together."""
 
 
-@dataclass(frozen=True)
-class GateDecision:
-    """What the first purchase says.
+def pass_gate(explored: Explored) -> Explored:
+    """With the gate's decision; closed, the space is one sample, but for escalation.
 
-    Attributes:
-        open: spending may pay, or there was too little to tell, or samples are free.
-        decided: there was enough to tell.
-        items, samples: what it was measured on (items, most samples of a variant).
-        net_gain: utility of the best strategy less that of the best single sample, cross-fitted.
-        best, best_single: those policies, in one line.
+    A tier that may escalate keeps its signals and buckets: what does not pay on this tier may pay
+    on a stronger one, and a probe can still tell where.
     """
+    problem = explored.problem
+    gate = _gate_decision(explored)
+    if gate.open:
+        return replace(explored, gate=gate)
+    cheap, n_samples, trials = closed_space(problem.space), 1, problem.trials
+    if problem.targets:
+        space = problem.space
+        cheap = cheap.with_difficulty(signals=space.signals, buckets=space.buckets)
+        n_samples = min(explored.n_samples, int(cheap.probe_samples.high))
+    else:
+        trials = min(trials, 3 * len(explored.variants))
+    problem = replace(problem, space=cheap, trials=trials)
+    return replace(explored, problem=problem, n_samples=n_samples, gate=gate)
 
-    open: bool
-    decided: bool
-    items: int
-    samples: int
-    net_gain: Interval = UNSUPPORTED
-    best: str = ""
-    best_single: str = ""
 
-    @property
-    def name(self) -> str:
-        """``open`` or ``closed``."""
-        return "open" if self.open else "closed"
+def _gate_decision(explored: Explored) -> GateDecision:
+    """The decision; a gate that would close is looked at again on the race's items first.
+
+    One that closes wrongly costs the tier all that it could gain, and an open one needs these
+    samples anyway.
+    """
+    problem, plan, table = explored.problem, explored.plan, explored.table
+    free, part = explored.samples.free or problem.tier.price.free, explored.left * GATE_PART
+
+    def decision(table: SampleTable) -> GateDecision:
+        return decide(
+            table,
+            problem.space,
+            problem.aim,
+            logprobs=problem.tier.logprobs,
+            permutations=problem.permutations,
+            free=free,
+        )
+
+    have = explored.have
+    if have.samples < min(VOTES[0], explored.n_samples):
+        return UNDECIDED  # no vote can be seen yet
+    found = decision(table)
+    most = max(problem.search_size.race_items, have.items)
+    more = plan.most_items(have, most, part)
+    if found.open or more <= have.items:
+        return found
+    looked = replace(have, items=more)
+    return decision(bought(explored, looked, "compute gate", few_chains=True))
 
 
-UNDECIDED = GateDecision(True, False, 0, 0)
-"""Nothing was measured yet."""
+def closed_space(space: SearchSpace) -> SearchSpace:
+    """``space`` with one sample left in it; prompt, mode and temperature are still free."""
+    one = replace(space, variants=(1,), strategies={"single": {}})
+    return one.with_difficulty(signals=("none",), buckets=(1,))
 
 
 def decide(
@@ -139,12 +158,6 @@ def decide(
     ]
     stays_open = free or not decided or net.high >= 0
     return GateDecision(stays_open, decided, table.n_items, samples, net, *leaders)
-
-
-def closed_space(space: SearchSpace) -> SearchSpace:
-    """``space`` with one sample left in it; prompt, mode and temperature are still free."""
-    one = replace(space, variants=(1,), strategies={"single": {}})
-    return one.with_difficulty(signals=("none",), buckets=(1,))
 
 
 def single_searches(space: SearchSpace) -> list[StrategySpec]:
