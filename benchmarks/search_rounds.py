@@ -26,7 +26,17 @@ from tierwise.analysis.search_rounds import curve
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.llm import Parent, Request, build_request
 from tierwise.llm.embedded_model import EmbeddedModel, embedded_tier
-from tierwise.pool import Account, Library, SamplePool, Trees, even, fill, load, parents_first
+from tierwise.pool import (
+    Account,
+    Library,
+    SamplePool,
+    TableOptions,
+    Trees,
+    even,
+    fill,
+    load,
+    parents_first,
+)
 from tierwise.retrieval.bm25 import Bm25Retriever
 from tierwise.runs import load_task
 from tierwise.schema import Policy, PolicyFile, Recipe, StrategySpec, Variant, load_job, uniform
@@ -204,7 +214,7 @@ def bought(
         finally:
             model.close()
         requests = {a: [ask(a, item) for item in items] for a in n_samples if not a.path}
-        table = load(pool, loaded.task, tier, items, requests, n_samples, trees=trees)
+        table = load(pool, loaded.task, tier, items, requests, n_samples, TableOptions(trees=trees))
     return table.rows(np.flatnonzero(table.complete))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tierwise.errors import InputError
 from tierwise.llm import Call, Completion, Failure
-from tierwise.pool import Book, load
+from tierwise.pool import Book, TableOptions, load
 from tierwise.pool.store import Answered, Settlement
 from tierwise.schema import Price, PriceStep, Usage
 
@@ -39,11 +39,11 @@ def tables(world, pool):
     store(pool, steps[1], says("A: 5"), says("A: 2.0"))
     tier = replace(world.tier, price=Price(2.0, 8.0, 1.0))
 
-    def read(**more):
+    def read(**how):
         items = world.items[:3]
         requests = {variant: world.requests(k)[:3] for k, variant in enumerate(world.variants)}
-        options = {"n_samples": {world.variants[0]: 3, world.variants[1]: 2}, **more}
-        return load(pool, world.task, tier, items, requests, **options)
+        n_samples = {world.variants[0]: 3, world.variants[1]: 2}
+        return load(pool, world.task, tier, items, requests, n_samples, TableOptions(**how))
 
     return read
 
@@ -75,14 +75,6 @@ def test_an_abstention_is_there_and_a_sample_that_is_not_there_is_not(tables, wo
     assert np.isnan(plain.score[1, 1])
     assert plain.prompt_usd[0, 1] > 0
     assert np.isnan(plain.prompt_usd[1, 1])
-
-
-def test_first_makes_a_later_sample_the_first_column(tables, world):
-    table = tables(first=1, n_samples={world.variants[0]: 2, world.variants[1]: 1})
-    plain, steps = (table.variants[a] for a in world.variants)
-    same(plain.answers, [[-1, 0], [-1, -1], [-1, -1]])
-    same(plain.score, [[0, 1], [NAN, NAN], [NAN, NAN]])
-    same(steps.answers, [[1], [0], [-1]])
 
 
 def test_dollars_are_to_the_bit_those_of_the_runtime(pool, world):
@@ -132,7 +124,13 @@ def test_an_variant_on_another_tier_has_that_tiers_prices(pool, world):
         store(pool, asked[0], says("A: 0"))
     n_samples = {own: 1, other: 1}
     table = load(
-        pool, world.task, world.tier, world.items[:1], requests, n_samples, others={"large": strong}
+        pool,
+        world.task,
+        world.tier,
+        world.items[:1],
+        requests,
+        n_samples,
+        TableOptions({"large": strong}),
     )
     assert table.variants[other].prompt_usd[0, 0] == pytest.approx(
         10 * table.variants[own].prompt_usd[0, 0]

@@ -11,7 +11,7 @@ from tierwise.pool.buyer import (
     Supply,
 )
 from tierwise.pool.calls import Need, missing_calls
-from tierwise.pool.load import load
+from tierwise.pool.load import TableOptions, load
 from tierwise.pool.reading import Billed
 from tierwise.pool.run_dir import RunDir
 from tierwise.pool.store import Book, SamplePool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -37,7 +36,7 @@ from tierwise.pool.first_answers import (
     with_refused,
 )
 from tierwise.pool.judging import JUDGE, Judging, remarks_on_judge
-from tierwise.pool.load import Collecting, load
+from tierwise.pool.load import Collecting, Scorer, TableOptions, load
 from tierwise.pool.store import SamplePool
 from tierwise.pool.trees import Library, Trees, even, parents_first
 from tierwise.schema import ANSWER, JudgeVerifier, PromptTemplate, Tier, Usage, Variant
@@ -285,26 +284,18 @@ class Buyer:
         requests = {a: [self.request(a, item) for item in items] for a in n_samples if not a.path}
         turns = {variant: self.prompts[variant.prompt].turn for variant in requests}
         others = {name: supply.tier for name, supply in self.supplies.items() if name}
-        read = functools.partial(
-            load,
-            self.pool,
-            self.task,
-            self.tier,
-            items,
-            requests,
-            n_samples,
-            others=others,
-            trees=trees,
-            turns=turns,
-            counts=counts,
-            verifier=self.verifier,
-        )
+        how = TableOptions(others, turns, trees, counts=counts, verifier=self.verifier)
+
+        def read(scorer: Scorer | None) -> SampleTable:
+            told = replace(how, scorer=scorer)
+            return load(self.pool, self.task, self.tier, items, requests, n_samples, told)
+
         short = ""
         if self.judging is not None:
             answers = Collecting()
-            read(scorer=answers)
+            read(answers)
             short = self._judge(self.judging, answers, stage)
-        table = read(scorer=self.judging)
+        table = read(self.judging)
         if stage == "screen":
             self._say(self._cuts(self.used))
             variant = next(iter(table.variants), None)

@@ -28,6 +28,32 @@ REMEMBERED_TEXTS = 2**18
 """Texts whose answer stays in memory: a table grows, and is read again every study round."""
 
 
+@dataclass(frozen=True)
+class TableOptions:
+    """How stored samples are read, beside the task and the tier.
+
+    Attributes:
+        others: tiers that variants name, at whose prices they are.
+        turns: the variants that are asked something else than the task: their replies are read by
+            the difficulty signal of that turn, and are among the table's ``nodes``.
+        trees: where variants with a path are read from. Their price includes what their look-ups
+            cost, and where a chain had ended before, that is said and is no gap.
+        scorer: scores in place of the task's metric, where scores are bought after the samples. An
+            answer that it leaves unjudged has the mean score of the variant's other answers to the
+            item; where there is none, of all variants' (so that it speaks for none of them), else
+            NaN.
+        counts: of item i only the first ``counts[variant][i]`` samples are there.
+        verifier: reads the judgements below samples, at the price of the tier ``JUDGES``.
+    """
+
+    others: Mapping[str, Tier] = field(default_factory=dict)
+    turns: Mapping[Variant, str] = field(default_factory=dict)
+    trees: Trees | None = None
+    scorer: Scorer | None = None
+    counts: Mapping[Variant, npt.NDArray[np.intp]] | None = None
+    verifier: JudgeVerifier | None = None
+
+
 def load(
     pool: SamplePool,
     task: Task,
@@ -35,73 +61,43 @@ def load(
     items: Sequence[Item],
     requests: Mapping[Variant, Sequence[Request]],
     n_samples: Mapping[Variant, int],
-    *,
-    first: int = 0,
-    others: Mapping[str, Tier] | None = None,
-    turns: Mapping[Variant, str] | None = None,
-    trees: Trees | None = None,
-    scorer: Scorer | None = None,
-    counts: Mapping[Variant, npt.NDArray[np.intp]] | None = None,
-    verifier: JudgeVerifier | None = None,
+    how: TableOptions | None = None,
 ) -> SampleTable:
     """The table of ``items``, in their order, for the variants of ``requests`` (a request an item).
 
-    Samples ``first … first + n_samples[variant] - 1`` become columns ``0 … n_samples[variant] -
-    1``. A sample that is not there has no answer, and NaN for score, dollars and seconds. An
-    abstention is there: it has no answer, and the score that the metric gives to none.
-    Log-probabilities are there as verifiers where the tier gives them, NaN for a sample that has
-    none, and so are the task's verifiers. Codes of answers count up within an item in order of
-    first sight, over variants in their order and samples in theirs.
-
-    ``turns`` names the variants that are asked something else than the task: their replies are read
-    by the difficulty signal of that turn, and are among the table's ``nodes``. Variants with a path
-    are read from ``trees``; their price includes what their look-ups cost, and where a chain had
-    ended before, that is said and is no gap.
-
-    ``scorer`` scores in place of the task's metric, where scores are bought after the samples. An
-    answer that it leaves unjudged has the mean score of the variant's other answers to the item;
-    where there is none, of all variants' (so that it speaks for none of them), else NaN.
-
-    ``verifier`` reads the judgements below samples, whose price is that of the tier ``JUDGES``.
-
-    ``counts``: of item i only the first ``counts[variant][i]`` samples are there.
-
-    ``tier``'s prices apply, but for variants that name another tier, which is looked up in
-    ``others``.
+    Samples ``0 … n_samples[variant] - 1`` are its columns. A sample that is not there has no
+    answer, and NaN for score, dollars and seconds. An abstention is there: it has no answer, and
+    the score that the metric gives to none. Log-probabilities are there as verifiers where the tier
+    gives them, NaN for a sample that has none, and so are the task's verifiers. Codes of answers
+    count up within an item in order of first sight, over variants in their order and samples in
+    theirs.
 
     Raises:
-        InputError: a variant names a tier that is not in ``others``.
+        InputError: a variant names a tier that is not among the others.
     """
-    tiers = {**(others or {}), tier.name: tier}
-    query = trees.library.spec.query if trees and trees.library else None
-    reading = _Reading(task, items, query, scorer, verifier)
+    how = how or TableOptions()
+    tiers = {**how.others, tier.name: tier}
+    reading = _Reading(task, items, how)
     variants, nodes = dict[Variant, VariantTable](), dict[Variant, VariantTable]()
     unjudged: dict[Variant, _Mask] = {}
     for variant, of_items in requests.items():
         if len(of_items) != len(items):
             raise ValueError(f"{variant.label}: {len(of_items)} requests for {len(items)} items")
-        rows = pool.samples([request.key for request in of_items], first, n_samples[variant])
-        if counts is not None:
-            rows = [row for row in rows if row[1] - first < counts[variant][row[0]]]
-        shape, kind = (len(items), n_samples[variant]), (turns or {}).get(variant, ANSWER)
+        rows = pool.samples([request.key for request in of_items], 0, n_samples[variant])
+        if how.counts is not None:
+            rows = [row for row in rows if row[1] < how.counts[variant][row[0]]]
+        shape, kind = (len(items), n_samples[variant]), how.turns.get(variant, ANSWER)
         owner = _owner(variant, tier, tiers)
-        if kind == ANSWER:
-            table = _variant_table(rows, shape, first, owner, reading, variant.turn)
-            variants[variant] = table
-            if (
-                scorer is not None
-                and (np.isnan(table.score) > np.isnan(table.completion_usd)).any()
-            ):
-                mask = np.zeros(shape, dtype=np.bool_)
-                unjudged[variant] = reading.unjudged(rows, mask, first)
-        else:
-            nodes[variant] = _variant_table(rows, shape, first, owner, reading, kind)
+        if kind != ANSWER:
+            nodes[variant] = _variant_table(rows, shape, owner, reading, kind)
+            continue
+        table = variants[variant] = _variant_table(rows, shape, owner, reading, variant.turn)
+        if how.scorer and (np.isnan(table.score) > np.isnan(table.completion_usd)).any():
+            unjudged[variant] = reading.unjudged(rows, shape)
     for variant in n_samples:
-        if variant.path and trees is not None:
-            shape = len(items), n_samples[variant]
-            nodes[variant] = _node_table(
-                trees, variant, shape, first, _owner(variant, tier, tiers), reading
-            )
+        if variant.path and how.trees is not None:
+            shape, owner = (len(items), n_samples[variant]), _owner(variant, tier, tiers)
+            nodes[variant] = _node_table(how.trees, variant, shape, owner, reading)
     if unjudged:
         variants = with_unjudged(variants, unjudged)
     ids, inputs = tuple(i.id for i in items), tuple(i.inputs for i in items)
@@ -157,16 +153,11 @@ class _Read(NamedTuple):
 class _Reading:
     """Codes and scores of the answers of each item, the same over all variants."""
 
-    def __init__(
-        self,
-        task: Task,
-        items: Sequence[Item],
-        query: AnswerSpec | None,
-        scorer: Scorer | None,
-        verifier: JudgeVerifier | None,
-    ) -> None:
-        self._task, self._items, self._query, self._verifier = task, items, query, verifier
-        self._scorer = scorer
+    def __init__(self, task: Task, items: Sequence[Item], how: TableOptions) -> None:
+        self._task, self._items, self._verifier = task, items, how.verifier
+        library = how.trees.library if how.trees else None
+        self._query = library.spec.query if library else None
+        self._scorer = scorer = how.scorer
         self._score = with_judge(task.score, scorer.score) if scorer else task.score
         self._seen: list[dict[str | None, _Read]] = [{} for _ in items]
         self._codes = [0] * len(items)
@@ -195,12 +186,13 @@ class _Reading:
     def _answer(self, position: int, text: str, turn: Turn, end: str) -> str | None:
         return _answer(self._answers[position], self._query, turn, text, end not in UNFINISHED)
 
-    def unjudged(self, rows: Sequence[tuple[Any, ...]], mask: _Mask, first: int) -> _Mask:
-        """``mask``, (n_items, n_samples), with the plain answers that have no judgement."""
+    def unjudged(self, rows: Sequence[tuple[Any, ...]], shape: tuple[int, int]) -> _Mask:
+        """(n_items, n_samples): the plain answers that have no judgement."""
+        mask = np.zeros(shape, dtype=np.bool_)
         for position, sample, text, *_, end in rows:
             answer = self._answer(position, text, ROOT, end)
             if self._scorer is not None and self._scorer.unjudged(answer, self._items[position]):
-                mask[position, sample - first] = True
+                mask[position, sample] = True
         return mask
 
     def number(self, turn: Turn, text: str, end: str) -> float:
@@ -225,27 +217,21 @@ def _answer(
 
 
 def _node_table(
-    trees: Trees,
-    variant: Variant,
-    shape: tuple[int, int],
-    first: int,
-    tier: Tier,
-    reading: _Reading,
+    trees: Trees, variant: Variant, shape: tuple[int, int], tier: Tier, reading: _Reading
 ) -> VariantTable:
     """The samples of a variant with a path; a query costs what its look-up does beside."""
     level, told = trees.level(variant), trees.told(variant)
     rows = [(i, d, *row) for (i, d), row in rows_of(trees.pool, level.requests) if (i, d) in told]
-    table = _variant_table(rows, shape, first, tier, reading, variant.turn)
+    table = _variant_table(rows, shape, tier, reading, variant.turn)
     ended = np.zeros(shape, dtype=np.bool_)
     for i, d in level.ended:
-        if first <= d < first + shape[1]:
-            ended[i, d - first] = True
+        if d < shape[1]:
+            ended[i, d] = True
     table = replace(table, ended=ended)
     if trees.library is None or variant.turn.name != "query":
         return table
     fresh, match = np.full(shape, NO_QUERY, dtype=np.int16), np.zeros(shape)
-    for (i, d), known in told.items():
-        at = i, d - first
+    for at, known in told.items():
         if known.found is not None and known.news is not None:
             fresh[at], match[at] = known.news
             table.completion_usd[at] += trees.library.spec.usd_per_call
@@ -256,7 +242,6 @@ def _node_table(
 def _variant_table(
     rows: Sequence[tuple[Any, ...]],
     shape: tuple[int, int],
-    first: int,
     tier: Tier,
     reading: _Reading,
     turn: Turn | str,
@@ -271,7 +256,7 @@ def _variant_table(
     verified = {name: np.full(shape, np.nan) for name in names}
     if rows:
         position, sample, text, *numbers, ends = zip(*rows, strict=True)
-        at = (np.array(position), np.array(sample) - first)
+        at = (np.array(position), np.array(sample))
         for column, values in zip(columns, numbers, strict=True):
             column[at] = values
         if isinstance(turn, Turn) and turn.name in verified:

@@ -75,21 +75,22 @@ def load_task(
     file, document = TaskFile.load(name_or_path)
     folder, faults = document.folder, [document.placed(e, e.loc) for e in file.faults()]
 
-    def tried(call: Callable[[], _T]) -> _T | None:
+    def tried(call: Callable[[], _T], *at: str) -> _T | None:
+        """What ``call`` returns; None where it fails, which is a fault at the key ``at``."""
         try:
             return call()
         except InputError as error:
-            faults.extend(document.placed(each, each.loc) for each in faults_of(error))
+            faults.extend(document.placed(each, (*at, *each.loc)) for each in faults_of(error))
         return None
 
-    file = tried(lambda: _with_normaliser(file, folder)) or file
+    file = tried(lambda: _with_normaliser(file, folder), "answer", "normalise") or file
     name, metric = tried(lambda: file.scorer(folder)) or ("exact_match", None)
     spec = tried(lambda: file.judge_spec(document))
     items = tried(lambda: _items(file, folder, spec)) or ()
     written = tried(lambda: own_prompts(file, folder, known_turns())) or ()
     judge = None
     if spec is not None:
-        judge = tried(lambda: _judge(spec, items, file, folder))
+        judge = tried(lambda: Judge.of(spec, items, file.answer, folder), "metric", "judge")
     retriever = tried(lambda: file.retriever_in(folder))
     if retriever is not None and retriever.corpus is not None:
         tried(lambda: Corpus.load(retriever.corpus or ""))
@@ -123,15 +124,6 @@ def load_task(
     return LoadedTask(task, prompts, path, own or prompts, asked, retriever, judge, file.judge)
 
 
-def _judge(spec: JudgeSpec, items: Sequence[Item], file: TaskFile, folder: Path) -> Judge:
-    try:
-        return Judge.of(spec, items, file.answer, folder)
-    except InputError as error:
-        raise InputError(
-            error.message, path=error.path, line=error.line, loc=("metric", "judge", *error.loc)
-        ) from None
-
-
 def _with_normaliser(file: TaskFile, folder: Path) -> TaskFile:
     """``file`` with the user's function that reads its answers, where it names one.
 
@@ -140,12 +132,7 @@ def _with_normaliser(file: TaskFile, folder: Path) -> TaskFile:
     if not file.answer.reads_by_python:
         return file
     reference = file.answer.normalise.removeprefix(PYTHON).rpartition(":")[0]
-    try:
-        bound = bind_normaliser(reference, folder)
-    except InputError as error:
-        raise InputError(
-            error.message, path=error.path, line=error.line, loc=("answer", "normalise")
-        ) from None
+    bound = bind_normaliser(reference, folder)
     return replace(file, answer=replace(file.answer, normalise=bound))
 
 
