@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,17 +16,10 @@ T = TypeVar("T")
 
 
 class Built(NamedTuple):
-    """A section's context, which its template reads, and what is missing of it, in sentences."""
+    """What a section's template reads, by name, and what is missing of it, in sentences."""
 
-    context: Any
+    context: Mapping[str, Any] | None
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ByTier:
-    """The context of a section that has a part for each tier, and nothing else."""
-
-    tiers: tuple[Any, ...]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from tierwise.report.charts import (
     Series,
     XYChart,
 )
-from tierwise.report.html.base import Built, ByTier, Figure, each_tier, sorted_by
+from tierwise.report.html.base import Built, Figure, each_tier, sorted_by
 from tierwise.report.html.results import held_out_in_words
 from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.measured import AblationStep, Measured
@@ -57,34 +56,9 @@ class NamedStep(NamedTuple):
     measured: AblationStep
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """The heat map: tiers with their rows, and a row a variant of its cells by tier.
-
-    Scores of the map lie between ``low`` and ``high``.
-    """
-
-    tiers: tuple[tuple[TierFiles, tuple[PromptRow, ...]], ...]
-    rows: tuple[tuple[str, tuple[PromptRow | None, ...]], ...]
-    left_out: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Signals:
-    """``calibrated``: the policies' own signals, each with a sentence; ``unsorted``: tiers whose
-    policy has one recipe for all requests; ``tiers``: what every signal of the space is worth.
-    """
-
-    calibrated: tuple[tuple[Figure, str], ...]
-    unsorted: tuple[str, ...]
-    tiers: tuple[tuple[str, TierSummary], ...]
-
-
 def ablation_section(run: RunFiles) -> Built:
     """What each component adds on validation items."""
-    return Built(ByTier(tuple(_ablation(tier) for tier in run.tiers.values())))
+    return Built({"tiers": tuple(_ablation(tier) for tier in run.tiers.values())})
 
 
 def _ablation(tier: TierFiles) -> Figure:
@@ -122,7 +96,7 @@ def trials_section(run: RunFiles) -> Built:
         for name, tier in run.tiers.items()
         if not tier.trials
     )
-    return Built(ByTier(tuple(_trials(tier) for tier in run.tiers.values())), notes)
+    return Built({"tiers": tuple(_trials(tier) for tier in run.tiers.values())}, notes)
 
 
 def _trials(tier: TierFiles) -> Figure:
@@ -165,7 +139,7 @@ def samples_section(run: RunFiles) -> Built:
         return _votes_figure(tier, curves) if curves else None
 
     tiers, notes = each_tier(run, figure)
-    return Built(ByTier(tiers) if tiers else None, notes)
+    return Built({"tiers": tiers} if tiers else None, notes)
 
 
 def _votes_figure(tier: TierFiles, curves: Sequence[VoteCurve]) -> Figure:
@@ -207,7 +181,7 @@ def retrieval_section(run: RunFiles) -> Built:
         return Figure(tier.name, _retrieval_chart(tier, rows), rows) if rows else None
 
     tiers, _ = each_tier(run, figure)  # that a table is missing is said at other sections
-    return Built(ByTier(tiers) if tiers else None)
+    return Built({"tiers": tiers} if tiers else None)
 
 
 def _retrieval_chart(tier: TierFiles, rows: Sequence[SearchRow]) -> XYChart:
@@ -251,7 +225,16 @@ def prompts_section(run: RunFiles) -> Built:
         for variant in ranked[:_MOST_ROWS]
     )
     left_out = max(0, len(ranked) - _MOST_ROWS)
-    return Built(Prompts(tiers, table, left_out, min(scores), max(scores)), notes)
+    return Built(
+        {
+            "tiers": tiers,
+            "rows": table,
+            "left_out": left_out,
+            "low": min(scores),
+            "high": max(scores),
+        },
+        notes,
+    )
 
 
 def _label(row: PromptRow) -> str:
@@ -264,7 +247,7 @@ def summary_section(part: Callable[[TierSummary], Any]) -> Callable[[RunFiles], 
     def build(run: RunFiles) -> Built:
         found = ((name, part(tier.summary)) for name, tier in run.tiers.items())
         shown = tuple((name, rows) for name, rows in found if rows)
-        return Built(ByTier(shown) if shown else None)
+        return Built({"tiers": shown} if shown else None)
 
     return build
 
@@ -281,7 +264,7 @@ def signals_section(run: RunFiles) -> Built:
     )
     tiers = tuple((name, tier.summary) for name, tier in run.tiers.items())
     calibrated = tuple(_calibration(one) for one in found)
-    return Built(Signals(calibrated, unsorted, tiers), notes + few)
+    return Built({"calibrated": calibrated, "unsorted": unsorted, "tiers": tiers}, notes + few)
 
 
 def _calibration(found: SignalCalibration) -> tuple[Figure, str]:
@@ -325,7 +308,7 @@ def parameters_section(run: RunFiles) -> Built:
         if study in found
     )
     few = f"Not shown: {journal.name} holds too few trials of the last studies."
-    return Built(ByTier(tiers)) if tiers else Built(None, (few,))
+    return Built({"tiers": tiers}) if tiers else Built(None, (few,))
 
 
 def _importances(tier: TierFiles, objective: str, shares: Mapping[str, float]) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tierwise.analysis.tier_files import TierFiles
 from tierwise.episode import strategies_of
@@ -15,8 +15,8 @@ from tierwise.pool import SamplePool
 from tierwise.pool.reading import BoughtSamples
 from tierwise.report import text as n
 from tierwise.report.charts import Bar, BarChart
-from tierwise.report.html.base import Built, ByTier, Figure, each_tier
-from tierwise.runs.artifacts import RunFiles, StageUsage, stage_usage
+from tierwise.report.html.base import Built, Figure, each_tier
+from tierwise.runs.artifacts import RunFiles, stage_usage
 from tierwise.schema import Variant
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.schema.result import PlannedTier, UsageTotals
@@ -33,20 +33,6 @@ class TierSpending(NamedTuple):
     plan: PlannedTier | None
 
 
-@dataclass(frozen=True)
-class SpendingContext:
-    """What was bought: in all, by tier, by stage, and by what was sent."""
-
-    calls: int
-    usd: float
-    lost_calls: int
-    lost_usd: float
-    simulated: bool
-    figure: Figure
-    stages: tuple[StageUsage, ...]
-    requests: tuple[BoughtSamples, ...]
-
-
 def spending_section(run: RunFiles) -> Built:
     """What the run bought beside what was planned; also of a run that did not finish."""
     rows = tuple(
@@ -59,7 +45,7 @@ def spending_section(run: RunFiles) -> Built:
     if pool is not None:
         with pool:
             requests = tuple(pool.bought_by_params())
-    context = SpendingContext(
+    context = dict[str, Any](
         calls=sum(row.spent.calls for row in rows),
         usd=sum(row.spent.usd for row in rows),
         lost_calls=sum(spent.calls for spent in lost),
@@ -135,14 +121,6 @@ class ExampleBucket:
     shown: tuple[Example, ...]
 
 
-@dataclass(frozen=True)
-class TierExamples:
-    """Examples by bucket."""
-
-    name: str
-    buckets: tuple[ExampleBucket, ...]
-
-
 class _Went(NamedTuple):
     item: int
     replayed: Replayed
@@ -159,7 +137,7 @@ def examples_section(run: RunFiles) -> Built:
     finally:
         if pool is not None:
             pool.close()
-    return Built(ByTier(tiers) if tiers else None, notes + target_notes + pool_notes)
+    return Built({"tiers": tiers} if tiers else None, notes + target_notes + pool_notes)
 
 
 def _targets(run: RunFiles) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -175,7 +153,7 @@ def _targets(run: RunFiles) -> tuple[dict[str, str], tuple[str, ...]]:
 
 def _tier_examples(
     tier: TierFiles, targets: Mapping[str, str], pool: SamplePool | None
-) -> TierExamples:
+) -> tuple[str, list[ExampleBucket]]:
     policy, test = tier.policy_file, tier.test_table
     strategies = strategies_of(policy.policy)
     by_bucket: list[list[_Went]] = [[] for _ in strategies]
@@ -193,7 +171,7 @@ def _tier_examples(
         texts = _texts(pool, policy, test, [went.item for went in shown])
         made = tuple(_example(went, policy, test, targets, texts) for went in shown)
         buckets.append(ExampleBucket(bucket.name, len(wrong), len(right), made))
-    return TierExamples(tier.name, tuple(buckets))
+    return tier.name, buckets
 
 
 def _example(
@@ -253,14 +231,6 @@ def _texts(
 # Reproduce this run
 
 
-@dataclass(frozen=True)
-class Reproduction:
-    """Facts as (name, value), and the text of job.yaml."""
-
-    facts: tuple[tuple[str, str], ...]
-    job: str | None
-
-
 def reproduce_section(run: RunFiles) -> Built:
     """Commands, hashes and the job."""
     files = [tier.policy for tier in run.tiers.values() if tier.policy is not None]
@@ -284,4 +254,4 @@ def reproduce_section(run: RunFiles) -> Built:
     job = run.run.path / "job.yaml"
     text = job.read_bytes().decode("utf-8", errors="replace") if job.is_file() else None
     notes = () if text is not None else (f"{job.name} is missing.",)
-    return Built(Reproduction(tuple(facts), text), notes)
+    return Built({"facts": facts, "job": text}, notes)

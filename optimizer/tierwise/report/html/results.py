@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from tierwise.analysis.policies import PointStep, paired_gain, point_steps, points_by_cost
+from tierwise.analysis.policies import paired_gain, point_steps, points_by_cost
 from tierwise.analysis.tier_files import NotShown, TierFiles
 from tierwise.analysis.tiers import FrontierRow, frontier_rows
 from tierwise.report import text as n
@@ -14,7 +14,7 @@ from tierwise.report.charts import Mark, Series, XYChart
 from tierwise.report.html.base import Built, Figure, sorted_by
 from tierwise.report.text import recipe_in_words
 from tierwise.runs.artifacts import RunFiles
-from tierwise.schema.measured import Measured, PointSummary
+from tierwise.schema.measured import Measured
 from tierwise.schema.policy_file import ExpectedBucket, PolicyFile
 from tierwise.stats.intervals import SMALL_SAMPLE
 
@@ -50,14 +50,6 @@ class Card:
     remarks: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Recommendation:
-    """A card a tier, and the tiers that ended with an error."""
-
-    cards: tuple[Card, ...]
-    failed: tuple[tuple[str, str], ...]
-
-
 def recommendation_section(run: RunFiles) -> Built:
     """What to deploy on each tier: what is gained, at what cost, how sure."""
     if not run.tiers and not run.failed:
@@ -68,7 +60,7 @@ def recommendation_section(run: RunFiles) -> Built:
         if tier.policy is None
     )
     cards = tuple(_card(tier) for tier in run.tiers.values())
-    return Built(Recommendation(cards, tuple(run.failed.items())), notes)
+    return Built({"cards": cards, "failed": tuple(run.failed.items())}, notes)
 
 
 def _card(tier: TierFiles) -> Card:
@@ -139,15 +131,6 @@ class Spot:
         return _SPOT_KINDS[self.kind][0]
 
 
-@dataclass(frozen=True)
-class Cost:
-    """All tiers' spots in one chart."""
-
-    figure: Figure
-    legend: tuple[tuple[str, str, str], ...]
-    simulated: bool
-
-
 def cost_section(run: RunFiles) -> Built:
     """From the baseline prompt to the exported policy of each tier, in score and dollars."""
     spots = tuple(spot for tier in run.tiers.values() for spot in _spots(tier))
@@ -155,7 +138,7 @@ def cost_section(run: RunFiles) -> Built:
     signs = tuple((shape, "ink", what) for what, shape, _ in reversed(_SPOT_KINDS.values()))
     simulated = any(tier.simulated for tier in run.tiers.values())
     figure = Figure("Score against cost of 1,000 requests", _cost_chart(spots), spots)
-    return Built(Cost(figure, tones + signs, simulated))
+    return Built({"figure": figure, "legend": tones + signs, "simulated": simulated})
 
 
 def _spots(tier: TierFiles) -> Iterator[Spot]:
@@ -229,29 +212,14 @@ def held_out_in_words(got: Measured) -> str:
 # Operating points
 
 
-@dataclass(frozen=True)
-class Points:
-    """Each tier with its points by cost, and the steps from one to the next."""
-
-    tiers: tuple[tuple[TierFiles, tuple[tuple[str, PointSummary], ...]], ...]
-    steps: tuple[PointStep, ...]
-
-
 def points_section(run: RunFiles) -> Built:
     """Operating points by cost, and what the next dollar buys on the way from one to the next."""
     tiers = tuple((tier, points_by_cost(tier)) for tier in run.tiers.values())
     steps = tuple(step for tier in run.tiers.values() for step in point_steps(tier))
-    return Built(Points(tiers, steps))
+    return Built({"tiers": tiers, "steps": steps})
 
 
 # Cheapest policy for a target score
-
-
-@dataclass(frozen=True)
-class Cheapest:
-    """A row a target score."""
-
-    targets: tuple[FrontierRow, ...]
 
 
 def cheapest_section(run: RunFiles) -> Built:
@@ -261,4 +229,4 @@ def cheapest_section(run: RunFiles) -> Built:
     notes = tuple(
         f"{row.labels['tier']} is {row.note}." for row in rows if isinstance(row, NotShown)
     )
-    return Built(Cheapest(targets) if targets else None, notes)
+    return Built({"targets": targets} if targets else None, notes)
