@@ -49,8 +49,9 @@ def test_another_job_is_refused(change: dict, tmp_path: Path) -> None:
 
 
 def test_fresh_begins_beside_it(tmp_path: Path) -> None:
-    paths = [RunDir.start(tmp_path / "run", JOB, fresh=True).path.name for _ in range(3)]
-    assert paths == ["run", "run-2", "run-3"]
+    for name in ("run", "run-2", "run-3"):
+        with RunDir.started(tmp_path / "run", JOB, fresh=True) as begun:
+            assert begun.path.name == name
 
 
 def test_one_that_was_killed_before_it_had_a_name_begins_again(tmp_path: Path) -> None:

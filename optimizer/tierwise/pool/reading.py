@@ -33,6 +33,8 @@ from tierwise.schema.result import UsageTotals
 
 COLUMNS = tuple(USAGE_COLUMNS)
 _CONTENT = ", ".join(f"d.{name}" for name in SAMPLE_COLUMNS)
+_READ = f"j.key, d.sample, {_CONTENT.replace(' d.estimated,', '')}"
+"""Columns of ``PoolReader.samples``: place, sample, and the content but ``estimated``."""
 
 
 class Billed(NamedTuple):
@@ -145,17 +147,13 @@ class PoolReader:
         cached_tokens, mean_logprob, min_logprob, latency_s, finish_reason): a plain tuple, because
         150,000 are read at once.
         """
-        with self._lock:
-            rows = self._rows(
-                "SELECT j.key, d.sample, d.text, d.prompt_tokens, d.completion_tokens,"
-                " d.reasoning_tokens, d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s,"
-                " d.finish_reason, d.estimated, d.checksum, d.rowid"
-                " FROM json_each(?) AS j CROSS JOIN samples AS d"
-                " ON d.request = j.value AND d.sample >= ? AND d.sample < ?",
-                json.dumps(self._known(keys)),
-                first,
-                first + n_samples,
-            )
+        rows = self._of_requests(
+            f"SELECT {_READ}, d.estimated, d.checksum, d.rowid FROM json_each(?) AS j"
+            " CROSS JOIN samples AS d ON d.request = j.value AND d.sample >= ? AND d.sample < ?",
+            keys,
+            first,
+            first + n_samples,
+        )
         verified = self._verified  # what a process has verified does not change under it
         fresh = [row for row in rows if row[13] not in verified]
         for _, sample, *content, mean, least, latency_s, end, estimated, mark, _ in fresh:
@@ -166,12 +164,11 @@ class PoolReader:
 
     def finish_reasons(self, keys: Sequence[str]) -> list[tuple[int, str, int]]:
         """(place in ``keys``, why samples of that request ended, how many of them did so)."""
-        with self._lock:
-            rows = self._rows(
-                "SELECT j.key, d.finish_reason, count(*) FROM json_each(?) AS j CROSS JOIN"
-                " samples AS d ON d.request = j.value GROUP BY 1, 2",
-                json.dumps(self._known(keys)),
-            )
+        rows = self._of_requests(
+            "SELECT j.key, d.finish_reason, count(*) FROM json_each(?) AS j CROSS JOIN"
+            " samples AS d ON d.request = j.value GROUP BY 1, 2",
+            keys,
+        )
         return [(place, end, n) for place, end, n in rows]
 
     def ends_by_cap(self, run: str, tier: str) -> list[tuple[int, str, int]]:
@@ -222,14 +219,10 @@ class PoolReader:
         """
         digest = hashlib.sha256()
         keys = sorted(used)
-        with self._lock:
-            rows = self._rows(
-                "SELECT j.key, d.sample, d.text, d.prompt_tokens, d.completion_tokens,"
-                " d.reasoning_tokens, d.cached_tokens, d.mean_logprob, d.min_logprob, d.latency_s,"
-                " d.finish_reason FROM json_each(?) AS j CROSS JOIN samples AS d"
-                " ON d.request = j.value",
-                json.dumps(self._known(keys)),
-            )
+        rows = self._of_requests(
+            f"SELECT {_READ} FROM json_each(?) AS j CROSS JOIN samples AS d ON d.request = j.value",
+            keys,
+        )
         for position, sample, *content in rows:
             key = keys[position]
             if sample in used[key]:
@@ -328,13 +321,11 @@ class PoolReader:
 
     def mean_latency_s(self, keys: Sequence[str]) -> float:
         """Of the samples of some requests; NaN where there is none."""
-        with self._lock:
-            rows = self._rows(
-                "SELECT avg(d.latency_s) FROM json_each(?) AS j CROSS JOIN samples AS d"
-                " ON d.request = j.value",
-                json.dumps(self._known(keys)),
-            )
-        mean = rows[0][0]
+        ((mean,),) = self._of_requests(
+            "SELECT avg(d.latency_s) FROM json_each(?) AS j CROSS JOIN samples AS d"
+            " ON d.request = j.value",
+            keys,
+        )
         return math.nan if mean is None else float(mean)
 
     def looks(self, task_sha256: str, tier: str | None = None) -> int:
@@ -376,14 +367,12 @@ class PoolReader:
     ) -> dict[str, set[int]]:
         asked = list(dict.fromkeys(keys))
         found: dict[str, set[int]] = {}
-        with self._lock:
-            rows = self._rows(
-                f"SELECT j.key, d.sample FROM json_each(?) AS j CROSS JOIN {table} AS d"
-                f" ON d.request = j.value {where}",
-                json.dumps(self._known(asked)),
-                *values,
-            )
-        for position, sample in rows:
+        for position, sample in self._of_requests(
+            f"SELECT j.key, d.sample FROM json_each(?) AS j CROSS JOIN {table} AS d"
+            f" ON d.request = j.value {where}",
+            asked,
+            *values,
+        ):
             found.setdefault(asked[position], set()).add(sample)
         return found
 
@@ -398,6 +387,13 @@ class PoolReader:
             )
             self._ids.update((key, id_) for key, id_ in rows)
         return [self._ids.get(k) for k in keys]
+
+    def _of_requests(
+        self, query: str, keys: Sequence[str], *values: object
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a query whose first value is the ids of requests, as JSON."""
+        with self._lock:  # ids that a roll-back forgets are given to others
+            return self._rows(query, json.dumps(self._known(keys)), *values)
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 import uuid
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
+from typing import TypeVar
 
 from tierwise.errors import InputError
 from tierwise.pool.owner import Owner
@@ -27,6 +29,8 @@ from tierwise.schema import Budget, Job, dump_job, load_job
 from tierwise.schema.files import write_whole, writing
 from tierwise.schema.job import MAX_OUTAGE_S
 from tierwise.schema.result import CutShort, RunMark, Studied, from_json, to_json
+
+_T = TypeVar("_T")
 
 RUN = "run.json"
 STUDIED = "studied.json"
@@ -81,18 +85,18 @@ class RunDir:
     @property
     def studied(self) -> Studied:
         """What a finished search left for a later one, by tier; see ``runs.tiers``."""
-        try:
-            return from_json(self.path / STUDIED, Studied)
-        except FileNotFoundError:
-            return Studied({})
+        return self._read(STUDIED, Studied({}))
 
     @property
     def cut_short(self) -> CutShort:
         """Where its searches' purchases were cut short."""
+        return self._read(CUT_SHORT, CutShort({}))
+
+    def _read(self, name: str, otherwise: _T) -> _T:
         try:
-            return from_json(self.path / CUT_SHORT, CutShort)
+            return from_json(self.path / name, type(otherwise))
         except FileNotFoundError:
-            return CutShort({})
+            return otherwise
 
     def job(self) -> Job:
         """The job as resolved."""
@@ -121,25 +125,26 @@ class RunDir:
         return known if _identity(known.job()) == _identity(job) else None
 
     @classmethod
-    def start(
-        cls, path: Path, job: Job, *, fresh: bool = False, addresses: Mapping[str, str] = {}
-    ) -> RunDir:
+    def start(cls, path: Path, job: Job, *, addresses: Mapping[str, str] = {}) -> RunDir:
         """The folder for ``job``: a new one, or the one where it was interrupted.
 
-        The budget may have been raised since. ``fresh`` begins anew beside it, in ``PATH-2`` …
+        The budget may have been raised since.
 
         Raises:
             InputError: the folder holds another job, or samples from another address, or cannot be
                 written.
         """
-        if fresh:
-            path = _unused(path)
-        try:
-            if (path / RUN).exists():
-                return cls._resume(path, job, addresses)
-            return cls._begin(path, job, addresses)
-        except OSError as error:
-            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+        begun = cls.check(path, job, addresses)
+        with _to_write(path):
+            path.mkdir(parents=True, exist_ok=True)
+            if begun is None:
+                created = datetime.now(UTC).isoformat(timespec="seconds")
+                begun = cls(path, uuid.uuid4().hex[:12], created, dict(addresses))
+                begun.write("job.yaml", dump_job(job))
+                begun.write_json(RUN, RunMark(begun.run, begun.created, begun.addresses))
+            else:
+                begun.write("job.yaml", dump_job(job))
+        return begun
 
     @classmethod
     @contextmanager
@@ -147,6 +152,8 @@ class RunDir:
         cls, path: Path, job: Job, *, fresh: bool = False, addresses: Mapping[str, str] = {}
     ) -> Iterator[RunDir]:
         """``start``, and the folder held for as long as the context lasts.
+
+        ``fresh`` begins anew beside it, in ``PATH-2`` …
 
         Raises:
             InputError: see ``start``, and where another process works in the folder.
@@ -158,54 +165,30 @@ class RunDir:
             yield cls.start(path, job, addresses=addresses)
 
     @classmethod
-    def check(cls, path: Path, job: Job, addresses: Mapping[str, str] = {}) -> None:
-        """Raise what ``start`` would raise for a folder that is not this job's; write nothing."""
-        try:
-            cls._check(path, job, addresses)
-        except OSError as error:
-            raise InputError(f"cannot write to {path}: {error.strerror}") from None
+    def check(cls, path: Path, job: Job, addresses: Mapping[str, str] = {}) -> RunDir | None:
+        """The run of this job in a folder, None where it has none yet; nothing is written.
 
-    @classmethod
-    def _check(cls, path: Path, job: Job, addresses: Mapping[str, str]) -> None:
-        if (path / RUN).exists():
-            known = cls.open(path)
-            if _identity(known.job()) != _identity(job):
-                raise InputError(
-                    f"{path} holds another job; give --out for a folder of its own, or --fresh to "
-                    f"begin anew in {_unused(path)}"
-                )
-            for tier, address in addresses.items():
-                if (old := known.addresses.get(tier, address)) != address:
-                    raise InputError(
-                        f"{path} holds samples of tier {tier!r} from {old or 'the provider'}, and "
-                        f"the environment now names {address or 'the provider'}: set it back to go "
-                        f"on, or --fresh to begin anew in {_unused(path)}"
-                    )
-            return
-        # One that was killed before its first purchase left nothing but these.
-        ours = {"job.yaml", ".job.yaml.new", f".{RUN}.new", LOCK}
-        if path.exists() and not (path.is_dir() and {p.name for p in path.iterdir()} <= ours):
-            raise InputError(f"{path} exists and is not a run directory; give another --out")
-        there = next(p for p in (path, *path.absolute().parents) if p.exists())
-        if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
-            raise InputError(f"cannot write to {path}: {there} does not allow it")
-
-    @classmethod
-    def _resume(cls, path: Path, job: Job, addresses: Mapping[str, str]) -> RunDir:
-        cls.check(path, job, addresses)
+        Raises:
+            InputError: see ``start``.
+        """
+        with _to_write(path):
+            if not (path / RUN).exists():
+                _check_free(path)
+                return None
         known = cls.open(path)
-        known.write("job.yaml", dump_job(job))
+        if _identity(known.job()) != _identity(job):
+            raise InputError(
+                f"{path} holds another job; give --out for a folder of its own, or --fresh to "
+                f"begin anew in {_unused(path)}"
+            )
+        for tier, address in addresses.items():
+            if (old := known.addresses.get(tier, address)) != address:
+                raise InputError(
+                    f"{path} holds samples of tier {tier!r} from {old or 'the provider'}, and "
+                    f"the environment now names {address or 'the provider'}: set it back to go "
+                    f"on, or --fresh to begin anew in {_unused(path)}"
+                )
         return known
-
-    @classmethod
-    def _begin(cls, path: Path, job: Job, addresses: Mapping[str, str]) -> RunDir:
-        cls.check(path, job)
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        begun = cls(path, uuid.uuid4().hex[:12], created, dict(addresses))
-        path.mkdir(parents=True, exist_ok=True)
-        begun.write("job.yaml", dump_job(job))
-        begun.write_json(RUN, RunMark(begun.run, begun.created, begun.addresses))
-        return begun
 
     def file(self, name: str) -> Path:
         """The path of a file of this folder.
@@ -286,11 +269,9 @@ def _locked(path: Path) -> int:
     """The open and locked lock file of a folder, which is made where it is not there."""
     lock, patience = path / LOCK, UNKNOWN_OWNER_S
     while True:
-        try:
+        with _to_write(path):
             path.mkdir(parents=True, exist_ok=True)
             fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise InputError(f"cannot write to {path}: {error.strerror}") from None
         text = os.pread(fd, 1000, 0).decode(errors="replace")
         owner, since = Owner.read(text.partition("\n")[0]), text.partition("\n")[2].strip()
         try:
@@ -323,6 +304,26 @@ def _locked(path: Path) -> int:
         os.close(fd)  # its owner took the file away between our opening and locking it
 
 
+@contextmanager
+def _to_write(path: Path) -> Iterator[None]:
+    """A context in which what the system refuses is said of the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror}") from None
+
+
+def _check_free(path: Path) -> None:
+    """Raise InputError where a run cannot begin in a folder."""
+    # One that was killed before its first purchase left nothing but these.
+    ours = {"job.yaml", ".job.yaml.new", f".{RUN}.new", LOCK}
+    if path.exists() and not (path.is_dir() and {p.name for p in path.iterdir()} <= ours):
+        raise InputError(f"{path} exists and is not a run directory; give another --out")
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {path}: {there} does not allow it")
+
+
 def _is_at(fd: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
@@ -338,9 +339,5 @@ def _identity(job: Job) -> Job:
 
 
 def _unused(path: Path) -> Path:
-    numbered = path
-    n = 1
-    while numbered.exists():
-        n += 1
-        numbered = path.with_name(f"{path.name}-{n}")
-    return numbered
+    numbered = (path.with_name(f"{path.name}-{n}") for n in itertools.count(2))
+    return next(each for each in itertools.chain([path], numbered) if not each.exists())
