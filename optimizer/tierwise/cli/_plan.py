@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.cli._terminal import console, plain_table
+from tierwise.cli._shared import console, plain_table
 from tierwise.errors import InputError
 
 if TYPE_CHECKING:

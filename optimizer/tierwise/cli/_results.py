@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.cli import _terminal as terminal
+from tierwise.cli._shared import console as new_console
+from tierwise.cli._shared import plain_table
 from tierwise.report import text as n
 from tierwise.report.text import recipe_in_words
 from tierwise.schema.measured import NONE_FAILED, BucketSummary, Measured, Paired
@@ -56,7 +57,7 @@ def show_results(
 
     from tierwise.stats.intervals import SMALL_SAMPLE
 
-    console = console or terminal.console()
+    console = console or new_console()
     tiers = result.summary.tiers
     console.print(fitting_table(tiers, console))
     for name, tier in tiers.items():
@@ -108,7 +109,7 @@ def fitting_table(tiers: Mapping[str, TierSummary], console: Console) -> Table:
 
 
 def _table(tiers: Mapping[str, TierSummary], columns: Sequence[str]) -> Table:
-    table = terminal.plain_table(*columns, no_wrap=True)
+    table = plain_table(*columns, no_wrap=True)
     for name, tier in tiers.items():
         against = tier.chosen.against_baseline
         cells = {

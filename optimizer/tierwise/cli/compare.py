@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.cli._terminal import console, plain_table
+from tierwise.cli._shared import FOLDER, console, plain_table
 from tierwise.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,13 +23,7 @@ LOG_WIDTH = 120
 
 
 @click.command("compare")
-@click.argument(
-    "run_dirs",
-    metavar="RUN_DIR...",
-    nargs=-1,
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-)
+@click.argument("run_dirs", metavar="RUN_DIR...", nargs=-1, required=True, type=FOLDER)
 @click.option(
     "--section",
     "names",
@@ -67,10 +61,8 @@ def command(
         (table,) = frames(plain_rows(tables)).values()
         click.echo(table.to_csv(index=False, lineterminator="\n"), nl=False)
     elif as_json:
-        plain = {
-            n: json.loads(f.to_json(orient="records"))
-            for n, f in frames(plain_rows(tables)).items()
-        }
+        found = frames(plain_rows(tables))
+        plain = {n: json.loads(table.to_json(orient="records")) for n, table in found.items()}
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
         _show(tables, said)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from tierwise.cli._shared import FILE, PLACE
 from tierwise.errors import InputError, unknown_name
 
 ANSWERS = ("auto", "number", "choice", "yes_no", "label", "labels", "json", "text")
@@ -21,23 +22,17 @@ TOLD = ANSWERS[0]
 @click.option("--from", "source", default="_template", help="A shipped task, such as gsm8k.")
 @click.option(
     "--items",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Your items (.csv, .tsv, .jsonl, .json, .parquet, .xlsx), copied into the folder.",
 )
 @click.option(
     "--from-promptfoo",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="A promptfoo configuration: its tests, prompts and assertions.",
 )
-@click.option(
-    "--from-langfuse", type=click.Path(path_type=Path), help="Items that Langfuse exported."
-)
-@click.option(
-    "--from-langsmith", type=click.Path(path_type=Path), help="Examples that LangSmith exported."
-)
-@click.option(
-    "--from-hf", type=click.Path(path_type=Path), help="A Hugging Face data set saved to disk."
-)
+@click.option("--from-langfuse", type=PLACE, help="Items that Langfuse exported.")
+@click.option("--from-langsmith", type=PLACE, help="Examples that LangSmith exported.")
+@click.option("--from-hf", type=PLACE, help="A Hugging Face data set saved to disk.")
 @click.option("--input", "inputs", multiple=True, help="A column that prompts use; repeatable.")
 @click.option("--target", help="The column of the right answers.")
 @click.option(

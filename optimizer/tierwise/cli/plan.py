@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tierwise.cli._job import asked, job_options, run_folder, run_options
+from tierwise.cli._shared import asked, job_options, run_folder, run_options
 from tierwise.errors import InputError
 
 if TYPE_CHECKING:

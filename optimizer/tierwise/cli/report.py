@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
+from tierwise.cli._shared import FILE, FOLDER
+
 
 @click.command("report")
-@click.argument("run_dir", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file; left out: report.html in RUN_DIR.",
-)
+@click.argument("run_dir", type=FOLDER)
+@click.option("--out", type=FILE, help="The file; left out: report.html in RUN_DIR.")
 def command(run_dir: Path, out: Path | None) -> None:
     """Write what the run in RUN_DIR found as one HTML file that needs nothing else.
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.cli._job import normaliser_option, retriever_option, run_code_option
-from tierwise.cli._terminal import plain_table
+from tierwise.cli._shared import normaliser_option, plain_table, retriever_option, run_code_option
 from tierwise.errors import InputError, printable
 
 if TYPE_CHECKING:

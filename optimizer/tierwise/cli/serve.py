@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tierwise.cli._job import normaliser_option, retriever_option, run_code_option
+from tierwise.cli._shared import normaliser_option, retriever_option, run_code_option
 from tierwise.errors import InputError, printable
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tierwise.cli._job import asked, job_options, run_folder, run_options
+from tierwise.cli._shared import asked, job_options, run_folder, run_options
 from tierwise.errors import ProviderError
 
 GOES_ON = "what was bought is kept: the same command goes on where this stopped"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.cli._job import retriever_option, run_code_option
+from tierwise.cli._shared import retriever_option, run_code_option
 from tierwise.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
-"""What ``tune`` and ``plan`` have in common: a job's file, and the options that override it."""
+"""What commands share: types of arguments, options, a job with its overrides, consoles, tables."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,9 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from tierwise.schema import Job
 
 RUNS = Path("runs")
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+PLACE = click.Path(path_type=Path)
+"""Types of arguments: a folder, a file, either."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -144,11 +152,9 @@ def run_options(command: _F) -> _F:
         default=True,
         help="Go on with the run in that folder (default), or begin anew beside it.",
     )(command)
-    return click.option(
-        "--out",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Folder of the run; left out: runs/TASK.",
-    )(command)
+    return click.option("--out", type=FOLDER, help="Folder of the run; left out: runs/TASK.")(
+        command
+    )
 
 
 def run_folder(out: Path | None, job: Job) -> Path:
@@ -166,3 +172,27 @@ def asked(job: str | None, tiers: dict[str, str], options: dict[str, Any]) -> Jo
 
     options["escalate_to"] = options.get("escalate_to") or None
     return override(load_job(job) if job else default_job(), tiers=tiers or None, **options)
+
+
+# --- on a terminal and in a log ------------------------------------------------------------------
+
+
+def console(*, err: bool = False, log_width: int = 100) -> Console:
+    """A console as wide as the terminal, or ``log_width`` where there is none."""
+    from rich.console import Console
+
+    stream = sys.stderr if err else sys.stdout
+    unknown = not stream.isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=err, highlight=False, width=log_width if unknown else None)
+
+
+def plain_table(*headings: str, no_wrap: bool = False) -> Table:
+    """A table without borders; a heading that ends in ``>`` is over numbers, set to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading in headings:
+        name, right = Text(heading.removesuffix(">")), heading.endswith(">")
+        table.add_column(name, justify="right" if right else "left", no_wrap=no_wrap)
+    return table
