@@ -60,9 +60,10 @@ PRIOR = 0.04
 of one point, give or take two. By Bayes' rule for normals what is left of a measured gain is above
 0 where the gain exceeds its variance over this."""
 
-SURE = 1.0
+SURE, SURE_OF_BUCKETS = 0.7, 1.0
 """Standard errors of a gain that outweigh the prior, which is of usual tasks: votes that gain
-thirty points on thirty items would not be believed otherwise."""
+thirty points on thirty items would not be believed otherwise. Cuts that fit few items by chance
+gain more than votes do."""
 
 OPTIMISM = 0.5
 """Standard errors by which cross-fitting among policies that were proposed on the same items still
@@ -261,13 +262,14 @@ class Utility:
         """Nothing that it may not fall short of."""
         return np.zeros(table.n_items)
 
-    def better(self, more: CrossFitted, simpler: CrossFitted) -> bool:
+    def better(self, more: CrossFitted, simpler: CrossFitted, kind: int) -> bool:
         """Whether a more complex kind is worth choosing from: its expected gain is above 0."""
         gain = self.gain(more, simpler)
         mean, n = float(gain.mean()), len(gain)
         variance = (float((gain**2).sum()) + PSEUDO_ITEMS) / (n + PSEUDO_ITEMS) - mean**2
         error = math.sqrt(max(variance, 0.0) / n)
-        return mean > error * max(OPTIMISM, min(error / PRIOR, SURE)) + TINY
+        sure = SURE if kind < BUCKETED else SURE_OF_BUCKETS
+        return mean > error * max(OPTIMISM, min(error / PRIOR, sure)) + TINY
 
     def gain(self, one: CrossFitted, other: CrossFitted) -> Floats:
         """(n_items,): utility of ``one`` less that of ``other``, doublings of the mean dollars to
@@ -329,7 +331,7 @@ class CheapestLevel:
             return np.full(table.n_items, self.least)
         return np.asarray(table.score[self.other])
 
-    def better(self, more: CrossFitted, simpler: CrossFitted) -> bool:
+    def better(self, more: CrossFitted, simpler: CrossFitted, kind: int) -> bool:
         """Whether a more complex kind is worth choosing from: level, and cheaper."""
         gaps = np.array([f.score - f.reference for f in (more, simpler)])
         mean = gaps.mean(axis=1)
@@ -403,7 +405,7 @@ def choose_policy(table: CandidateTable, aim: Aim, partitions: int = PARTITIONS)
         fits = _Fits(table, aim, partitions)
         for one in ways:
             fitted = fits.of(*one)
-            if measured is None or aim.better(fitted, measured):
+            if measured is None or aim.better(fitted, measured, one[0]):
                 (kind, way), measured = one, fitted
     (whole,) = table.means(aim.reference(table), [np.arange(table.n_items)])
     return way.pick(whole, np.flatnonzero(known & (table.kind <= kind)))
