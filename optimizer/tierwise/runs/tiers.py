@@ -137,9 +137,53 @@ def search_tier(
 def _on_a_provider(
     searches: Searches, tier: Tier, baseline: PromptTemplate, targets: Sequence[EscalationTarget]
 ) -> Searched:
-    prepared, pool, job = searches.prepared, searches.pool, searches.prepared.job
-    tier, task = with_mode_to_ask(tier, prepared.space), prepared.loaded.task
-    prompts = prepared.loaded.prompts
+    prepared = searches.prepared
+    tier, prompts = with_mode_to_ask(tier, prepared.space), prepared.loaded.prompts
+    with ExitStack() as stack:
+        buyer = _buyer(searches, tier, baseline, targets, stack)
+        # What is assumed of samples goes by the task's own prompts, before others are proposed.
+        variants = prepared.variants(tier, baseline, prompts)
+        buyer.prompts |= variants.prompts
+        assumed = assumed_cost(tier, variants.candidates, _prompt_bytes(buyer, variants))
+        judging, verifying = (of(prepared, assumed) for of in (judging_usage, verifying_usage))
+        assumed = replace(assumed, judging=judging.expected, turn=Usage(usd=verifying.expected.usd))
+        tiers = {one.name: one for one in (tier, *(target.tier for target in targets))}
+        ledger = TextLedger(buyer, tiers, paid_before(targets), judging.expected)
+        size, proposals, rounds = searches.search_size, searches.proposals, None
+        if proposals is not None:
+            seed, items = prepared.job.seed, size.reflect_items
+            rounds = Start(proposals, ledger, prepared.space, baseline, items, seed).rounds()
+            variants = prepared.variants(tier, baseline, (*prompts, *rounds.prompts))
+            buyer.prompts |= variants.prompts
+            size = proposals.search_size(size)
+        cap = buyer.account.limits - judging.check
+        problem = _problem(searches, targets, tier, variants, _Terms(size, cap, assumed))
+        look = search if rounds is None else rounds.search
+        found = look(problem, ledger, searches.listener)
+        judge = None
+        if buyer.judging is not None:
+            buyer.check_drift(buyer.judging)
+            buyer.used |= buyer.judging.used
+            judge = _judge_summary(searches, buyer.judging, tier)
+        remarks = (*buyer.remarks, *(remarks_on_judge(judge) if judge else ()))
+        if judge is not None and buyer.verifier is not None and buyer.verifier.model == judge.model:
+            remarks += (
+                f"{judge.model} both scores the answers and chooses among them in "
+                "judged_best_of_n, whose scores are too good for that: let another model choose",
+            )
+        used, cut_short = searches.pool.sha256(buyer.used), tuple(buyer.cut_short)
+        return Searched(found, used, remarks, judge=judge, cut_short=cut_short)
+
+
+def _buyer(
+    searches: Searches,
+    tier: Tier,
+    baseline: PromptTemplate,
+    targets: Sequence[EscalationTarget],
+    stack: ExitStack,
+) -> Buyer:
+    """Who buys the tier's samples; what is opened for it is closed with ``stack``."""
+    prepared, job = searches.prepared, searches.prepared.job
     account = Account(
         searches.run,
         job.seed,
@@ -150,77 +194,35 @@ def _on_a_provider(
         retry_before=searches.retry_before,
     )
     library = _library(searches)
-    with ExitStack() as stack:
-        if library is not None and library.retriever is not None:
-            stack.enter_context(closing(library.retriever))
+    if library is not None and library.retriever is not None:
+        stack.enter_context(closing(library.retriever))
 
-        def supply(of: Tier, prompts: Mapping[str, PromptTemplate]) -> Supply:
-            if searches.replaying:
-                return Supply(of, None, prompts, searches.address(of))
-            model = open_model(of, recordings=job.tiers[of.name].recordings)
-            stack.enter_context(closing(model))
-            if isinstance(model, Remarking):
-                model.remark = lambda text: searches.listener(Remarked(of.name, text))
-            return Supply(of, model, prompts, searches.address(of))
+    def supply(of: Tier, prompts: Mapping[str, PromptTemplate]) -> Supply:
+        if searches.replaying:
+            return Supply(of, None, prompts, searches.address(of))
+        model = open_model(of, recordings=job.tiers[of.name].recordings)
+        stack.enter_context(closing(model))
+        if isinstance(model, Remarking):
+            model.remark = lambda text: searches.listener(Remarked(of.name, text))
+        return Supply(of, model, prompts, searches.address(of))
 
-        buyer = Buyer(
-            pool,
-            task,
-            supply(tier, {baseline.id: baseline}),
-            account,
-            targets=[supply(one.tier, one.prompts) for one in targets],
-            listener=searches.listener,
-            library=library,
-            judging=_judging(searches, stack, replace(account, tier=tier.name)),
-            verifier=_verifier(searches, stack),
-            replayed=searches.cut_short.tiers.get(tier.name, ()),
-        )
-        # What is assumed of samples goes by the task's own prompts, before others are proposed.
-        variants = prepared.variants(tier, baseline, prompts)
-        buyer.prompts |= variants.prompts
-        assumed = assumed_cost(tier, variants.candidates, _prompt_bytes(buyer, variants))
-        judging, verifying = (of(prepared, assumed) for of in (judging_usage, verifying_usage))
-        cap = account.limits - judging.check
-        assumed = replace(assumed, judging=judging.expected, turn=Usage(usd=verifying.expected.usd))
-        tiers = {one.name: one for one in (tier, *(target.tier for target in targets))}
-        ledger = TextLedger(buyer, tiers, paid_before(targets), judging.expected)
-        search_size, rounds = searches.search_size, None
-        if searches.proposals is not None:
-            begin = Start(
-                searches.proposals,
-                ledger,
-                prepared.space,
-                baseline,
-                search_size.reflect_items,
-                job.seed,
-            )
-            rounds = begin.rounds()
-            variants = prepared.variants(tier, baseline, (*prompts, *rounds.prompts))
-            buyer.prompts |= variants.prompts
-            search_size = searches.proposals.search_size(search_size)
-        problem = _problem(prepared, tier, variants, search_size, cap, assumed)
-        problem = _begun(problem, searches.studied, targets)
-        look = search if rounds is None else rounds.search
-        found = look(problem, ledger, searches.listener)
-        judge = _judge_summary(buyer, searches.run)
-        remarks = (*buyer.remarks, *(remarks_on_judge(judge) if judge else ()))
-        if judge is not None and buyer.verifier is not None and buyer.verifier.model == judge.model:
-            remarks += (
-                f"{judge.model} both scores the answers and chooses among them in "
-                "judged_best_of_n, whose scores are too good for that: let another model choose",
-            )
-        cut_short = tuple(buyer.cut_short)
-        return Searched(found, pool.sha256(buyer.used), remarks, judge=judge, cut_short=cut_short)
+    return Buyer(
+        searches.pool,
+        prepared.loaded.task,
+        supply(tier, {baseline.id: baseline}),
+        account,
+        targets=[supply(one.tier, one.prompts) for one in targets],
+        listener=searches.listener,
+        library=library,
+        judging=_judging(searches, stack, replace(account, tier=tier.name)),
+        verifier=_verifier(searches, stack),
+        replayed=searches.cut_short.tiers.get(tier.name, ()),
+    )
 
 
-def _judge_summary(buyer: Buyer, run: str) -> JudgeSummary | None:
-    """What was measured of the judge, at the end of a search too; its samples are used ones."""
-    if buyer.judging is None:
-        return None
-    buyer.check_drift(buyer.judging)
-    buyer.used |= buyer.judging.used
-    spent = buyer.pool.bought(run, buyer.tier.name).get(JUDGE, Usage())
-    return buyer.judging.summary(spent)
+def _judge_summary(searches: Searches, judging: Judging, tier: Tier) -> JudgeSummary:
+    """What was measured of the judge, and what its judgements cost."""
+    return judging.summary(searches.pool.bought(searches.run, tier.name).get(JUDGE, Usage()))
 
 
 def _judging(searches: Searches, stack: ExitStack, account: Account) -> Judging | None:
@@ -270,49 +272,46 @@ def _on_a_recording(
 ) -> Searched:
     """The same stages, and nothing bought."""
     prepared, job = searches.prepared, searches.prepared.job
-
-    def path_of(name: str) -> Path:
-        return Path(job.tiers[name].recordings or "")
-
-    recording, task = Recording.load(path_of(tier.name), tier.model), prepared.loaded.task
+    paths = {
+        of.name: Path(job.tiers[of.name].recordings or "")
+        for of in (tier, *(one.tier for one in targets))
+    }
+    recording, task = Recording.load(paths[tier.name], tier.model), prepared.loaded.task
     others = {
-        one.tier.name: (
-            Recording.load(path_of(one.tier.name), one.tier.model),
-            one.tier,
-            tuple(one.variants),
-        )
-        for one in targets
+        of.name: (Recording.load(paths[of.name], of.model), of, tuple(one.variants))
+        for of, one in ((one.tier, one) for one in targets)
     }
     baseline = recorded_baseline(recording, tier, job.baseline)
     depth = recorded_depth(recording, task, baseline, others)
-    variants = recorded_variants(recording, depth, baseline)
     recorded = Recorded(recording, depth)
     metered = job.tiers[tier.name].metered
     if metered and recording.nodes:
         raise InputError(
             f"tier {tier.name!r}: recorded trajectories cannot be metered; leave out metered: true"
         )
-    cap = share_of(job, tier, prepared.tiers) if metered else UsageLimits()
-    size = searches.search_size if metered else FREE
-    cost = recorded_cost(recording, tier) if metered else SampleCost(0.0, 0.0)
-    problem = _problem(prepared, tier, variants, size, cap, cost, recorded)
-    problem = _begun(problem, searches.studied, targets)
-    judge = None
     if prepared.judge_tier is not None and (recording.nodes or metered):
         raise InputError(
             f"tier {tier.name!r}: a judge scores plain recorded answers, neither trajectories nor "
             "metered ones; leave out metered: true, or give the task the metric recorded"
         )
+    limits = share_of(job, tier, prepared.tiers)
+    terms = _Terms(FREE, UsageLimits(), SampleCost(0.0, 0.0), recorded)
+    if metered:
+        terms = _Terms(searches.search_size, limits, recorded_cost(recording, tier), recorded)
+    variants = recorded_variants(recording, depth, baseline)
+    problem = _problem(searches, targets, tier, variants, terms)
     if recording.nodes and not targets:
-        buyer = _trajectories(searches, tier, recorded, path_of(tier.name))
+        buyer = _trajectories(searches, tier, recorded, paths[tier.name])
         found = search(problem, problem.ledger(buyer), searches.listener)
-        return Searched(found, fingerprint(path_of(tier.name)), buyer.remarks)
+        return Searched(found, fingerprint(paths[tier.name]), buyer.remarks)
     samples = RecordedSamples(recording, task, tier, depth, others)
     if metered:
-        paid = paid_before(targets)
-        samples = MeteredSamples(recording, task, tier, depth, others, Meter(cap, paid))
+        meter = Meter(limits, paid_before(targets))
+        samples = MeteredSamples(recording, task, tier, depth, others, meter)
+    judge = None
+    marks = [fingerprint(path) for path in dict.fromkeys(paths.values())]
+    whole = marks[0] if len(marks) == 1 else hashlib.sha256("".join(marks).encode()).hexdigest()
     with ExitStack() as stack:
-        limits = share_of(job, tier, prepared.tiers)
         account = Account(searches.run, job.seed, limits, tier.name, searches.deadline_s)
         judging = _judging(searches, stack, account)
         if judging is not None:
@@ -320,16 +319,11 @@ def _on_a_recording(
         found = search(problem, problem.ledger(samples), searches.listener)
         if judging is not None:
             judging.check_drift()
-            spent = searches.pool.bought(searches.run, tier.name).get(JUDGE, Usage())
-            judge = judging.summary(spent)
-    paths = dict.fromkeys(path_of(name) for name in (tier.name, *others))
-    marks = [fingerprint(path) for path in paths]
-    whole = marks[0] if len(marks) == 1 else hashlib.sha256("".join(marks).encode()).hexdigest()
+            judge = _judge_summary(searches, judging, tier)
+            judged = searches.pool.sha256(judging.used)
+            whole = hashlib.sha256(f"{whole}{judged}".encode()).hexdigest()
     used = samples.spent if isinstance(samples, MeteredSamples) else None
     found = replace(found, prompt_table=samples.everything())
-    if judging is not None:
-        judged = searches.pool.sha256(judging.used)
-        whole = hashlib.sha256(f"{whole}{judged}".encode()).hexdigest()
     remarks = (*samples.remarks, *(remarks_on_judge(judge) if judge else ()))
     return Searched(found, whole, remarks, metered=used, judge=judge)
 
@@ -350,28 +344,29 @@ def _trajectories(searches: Searches, tier: Tier, recorded: Recorded, path: Path
     return Trajectories(searches.pool, loaded.task, tier, *recorded, account, library)
 
 
-def _begun(
-    problem: TierProblem, studied: Studied, targets: Sequence[EscalationTarget]
-) -> TierProblem:
-    """With what the search begins from, and the tiers that it may escalate to."""
-    began = begun_from(studied, problem.tier.name, problem.variants.prompts)
-    return replace(problem, before=began, study_rounds=began.study_rounds, targets=tuple(targets))
+class _Terms(NamedTuple):
+    """How large a search may be, and what a sample is assumed to cost before the first."""
+
+    search_size: SearchSize
+    cap: UsageLimits
+    assumed: SampleCost
+    recorded: Recorded | None = None
 
 
 def _problem(
-    prepared: Prepared,
+    searches: Searches,
+    targets: Sequence[EscalationTarget],
     tier: Tier,
     variants: Variants,
-    search_size: SearchSize,
-    cap: UsageLimits,
-    assumed: SampleCost,
-    recorded: Recorded | None = None,
+    terms: _Terms,
 ) -> TierProblem:
-    job, task = prepared.job, prepared.loaded.task
-    recording = None if recorded is None else recorded.recording
-    scores, space = scores_of(task, tier, recording), prepared.space
+    """What is to be searched, and what the search begins from."""
+    prepared, job, recorded = searches.prepared, searches.prepared.job, terms.recorded
+    task, space = prepared.loaded.task, prepared.space
     if recorded is not None:
         space = recorded_space(space, recorded.depth)
+    scores = scores_of(task, tier, recorded.recording if recorded else None)
+    began = begun_from(searches.studied, tier.name, variants.prompts)
     return TierProblem(
         task,
         tier,
@@ -381,10 +376,13 @@ def _problem(
         job.trials,
         job.gate_margin,
         job.operating_point,
-        search_size,
-        cap,
-        assumed,
+        terms.search_size,
+        terms.cap,
+        terms.assumed,
         scores=scores,
+        before=began,
+        study_rounds=began.study_rounds,
+        targets=tuple(targets),
     )
 
 
