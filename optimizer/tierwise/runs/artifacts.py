@@ -13,7 +13,8 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -73,62 +74,59 @@ SIGNAL_PERMUTATIONS = 8
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a policy comes from."""
-
-    version: str
-    created: str
-    pool_sha256: str
-    looks: int
-
-
-@dataclass(frozen=True)
-class RunResults:
-    """What a run came to, by tier.
+class TierOutcome:
+    """What came of a tier's search, and what its files say beside.
 
     Attributes:
-        gates: tier -> operating point that was tested -> whether the gate was passed.
-        billed: tier -> what it bought.
-        failed: tiers that ended with an error.
-        proposals: who proposed prompts, and what that cost, where the job asks for some.
-        remarks: tier -> what its samples show beside their scores.
-        judges: tier -> who scored its answers, where the metric is a judge.
+        gates: operating point that was tested -> whether the gate was passed.
+        looks: how often the test split was looked at.
+        billed: what it bought.
+        remarks: what the job and the samples show beside the scores.
+        judge: who scored its answers, where the metric is a judge.
     """
 
-    found: Mapping[str, TierResult]
-    gates: Mapping[str, Mapping[str, bool]]
-    origins: Mapping[str, Origin]
-    billed: Mapping[str, Billed]
-    failed: Mapping[str, TierwiseError]
-    proposals: ProposerUsage | None = None
-    remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    judges: Mapping[str, JudgeSummary] = field(default_factory=dict)
+    found: TierResult
+    gates: Mapping[str, bool]
+    samples_sha256: str
+    looks: int
+    billed: Billed
+    remarks: tuple[str, ...] = ()
+    judge: JudgeSummary | None = None
+
+    @property
+    def distrusted(self) -> bool:
+        """Whether its judge may not decide."""
+        return self.judge is not None and bool(self.judge.faults)
 
 
-class RunOutcome(NamedTuple):
-    """The exported policy of each tier, and `summary.json`."""
+def write_results(
+    run: RunDir,
+    prepared: Prepared,
+    tiers: Mapping[str, TierOutcome],
+    failed: Mapping[str, TierwiseError],
+    proposals: ProposerUsage | None,
+) -> tuple[dict[str, PolicyFile], Summary]:
+    """Write all files of the run; the exported policy of each tier, and ``summary.json``.
 
-    policies: Mapping[str, PolicyFile]
-    summary: Summary
-
-
-def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOutcome:
-    """Write all files of the run."""
+    ``failed`` are tiers that ended with an error; ``proposals`` is who proposed prompts, and what
+    that cost, where the job asks for some.
+    """
     run.clear_results()
-    policies = _write_policies(run, prepared, results)
-    for name, found in results.found.items():
+    policies = _write_policies(run, prepared, tiers)
+    found = {name: of.found for name, of in tiers.items()}
+    for name, f in found.items():
         arrays: dict[str, SampleTable | JudgedPolicies] = {
-            f"tables.{name}.npz": found.study_table,
-            f"tables.{name}.prompts.npz": found.prompt_table,
-            f"validated.{name}.npz": JudgedPolicies.on_validation(found),
+            f"tables.{name}.npz": f.study_table,
+            f"tables.{name}.prompts.npz": f.prompt_table,
+            f"validated.{name}.npz": JudgedPolicies.on_validation(f),
         }
-        if found.held_out.evaluations:
-            arrays[f"tables.{name}.test.npz"] = found.held_out.table
-            arrays[f"tested.{name}.npz"] = JudgedPolicies.on_test(found)
+        if f.held_out.evaluations:
+            arrays[f"tables.{name}.test.npz"] = f.held_out.table
+            arrays[f"tested.{name}.npz"] = JudgedPolicies.on_test(f)
         for file, of in arrays.items():
             with run.writing(file) as path:
                 of.save(path)
-    study_rounds = [g for found in results.found.values() for g in found.study_rounds]
+    study_rounds = [g for f in found.values() for g in f.study_rounds]
     run.write(run.journal.name, journal_of(study_rounds))
     studied = {
         name: studied_entry(
@@ -136,28 +134,38 @@ def write_results(run: RunDir, prepared: Prepared, results: RunResults) -> RunOu
             f.problem.before.study_rounds + len(f.study_rounds),
             [trial.proposal for trial in f.study_rounds[-1].front()],
         )
-        for name, f in results.found.items()
+        for name, f in found.items()
     }
     run.write_json(STUDIED, Studied({**run.studied.tiers, **studied}))
     run.write("trials.csv", trials_csv(study_rounds))
     run.write("test_items.jsonl", _items_jsonl(prepared.loaded.task.splits["test"]))
-    summary = _summary(run, prepared, results)
+    task = prepared.loaded.task
+    summary = Summary(
+        schema=SUMMARY_SCHEMA,
+        task=TaskRef(task.name, task.version, task.metric, task.items_sha256),
+        space=prepared.space.name,
+        created=run.created,
+        seed=prepared.job.seed,
+        proposals=proposals,
+        tiers={name: tier_summary(of, prepared.job.gate) for name, of in tiers.items()},
+        failed={name: str(error) for name, error in failed.items()},
+    )
     run.write_json("summary.json", summary)
-    return RunOutcome(policies, summary)
+    return policies, summary
 
 
-def _write_policies(run: RunDir, prepared: Prepared, results: RunResults) -> dict[str, PolicyFile]:
+def _write_policies(
+    run: RunDir, prepared: Prepared, tiers: Mapping[str, TierOutcome]
+) -> dict[str, PolicyFile]:
     """The chosen point's file of each tier, and those of other points that were tested and
     passed."""
-    policies, mode = {}, prepared.job.gate
-    for name, found in results.found.items():
-        tested = results.gates[name]
-        for point, gate in (tested or {found.chosen: False}).items():
-            judge = results.judges.get(name)
-            distrusted = judge is not None and judge.faults
-            verdict = GateVerdict(gate, "require" if distrusted else mode, bool(tested))
-            file = policy_file(found, point, verdict, prepared, results)
-            if point == found.chosen:
+    policies = {}
+    for name, of in tiers.items():
+        mode: GateMode = "require" if of.distrusted else prepared.job.gate
+        for point, gate in (of.gates or {of.found.chosen: False}).items():
+            verdict = GateVerdict(gate, mode, bool(of.gates))
+            file = policy_file(of, point, verdict, prepared, run.created)
+            if point == of.found.chosen:
                 run.write(f"policies/{name}.yaml", file.dumps())
                 policies[name] = file
             elif gate:
@@ -187,11 +195,11 @@ class GateVerdict(NamedTuple):
 
 
 def policy_file(
-    found: TierResult, point: str, verdict: GateVerdict, prepared: Prepared, results: RunResults
+    of: TierOutcome, point: str, verdict: GateVerdict, prepared: Prepared, created: str
 ) -> PolicyFile:
     """The file of an operating point, or of the baseline where the gate asks for that."""
-    q, loaded = found.problem, prepared.loaded
-    origin, judge = results.origins[q.tier.name], results.judges.get(q.tier.name)
+    found, loaded = of.found, prepared.loaded
+    q = found.problem
     choice = found.points[point]
     chosen = choice.policy if verdict.exports_chosen else found.baseline
     split, table, got, comparison = ablation.judged_point(found, point)
@@ -228,21 +236,21 @@ def policy_file(
             compute_gate_evidence=ComputeGateEvidence(**compute_gate),
             operating_point=point,
             comparisons=(ComparedWith("baseline", **vars(ablation.paired(comparison))),),
-            looks_at_test=origin.looks,
-            judge=judge,
+            looks_at_test=of.looks,
+            judge=of.judge,
         ),
         provenance=Provenance(
-            tierwise=origin.version,
-            created=origin.created,
+            tierwise=version("tierwise"),
+            created=created,
             study=found.study_rounds[-1].name,
             trial=choice.candidate.trial if verdict.exports_chosen else -1,
             seed=q.seed,
-            pool_sha256=origin.pool_sha256,
+            pool_sha256=of.samples_sha256,
             prices_as_of=q.tier.price.as_of,
             weights_sha256={q.tier.model: weights} if weights else {},
         ),
         deployable=kind_of(q.tier.model) != RECORDED,
-        notes=tuple(_notes(found, choice.policy, verdict, len(got.score), results)),
+        notes=tuple(_notes(of, choice.policy, verdict, len(got.score))),
         retriever=loaded.retriever.spec
         if loaded.retriever and _asks_for(chosen, "query")
         else None,
@@ -250,13 +258,10 @@ def policy_file(
     )
 
 
-def _notes(
-    found: TierResult, chosen: Policy, verdict: GateVerdict, items: int, results: RunResults
-) -> Iterator[str]:
+def _notes(of: TierOutcome, chosen: Policy, verdict: GateVerdict, items: int) -> Iterator[str]:
     """What whoever reads the file must know of it, in sentences."""
-    q, gate = found.problem, found.compute_gate
-    judge = results.judges.get(q.tier.name)
-    if not verdict.passed and not (judge is not None and judge.faults):
+    q, gate = of.found.problem, of.found.compute_gate
+    if not verdict.passed and not of.distrusted:
         what, what_for = described(chosen), "This is the baseline."
         if verdict.exports_chosen:
             what, what_for = "This policy", "It is exported as the job asks (gate: advise)."
@@ -264,9 +269,9 @@ def _notes(
             f"The gate was {verdict.name}: {what} was not shown to be better than the baseline, or "
             f"as good and cheaper. {what_for}"
         )
-    yield from found.remarks
-    if judge is not None:
-        yield from map(_sentence, remarks_on_judge(judge))
+    yield from of.found.remarks
+    if of.judge is not None:
+        yield from map(_sentence, remarks_on_judge(of.judge))
     if not gate.open:
         yield (
             f"The compute gate is closed: on {gate.items} items no strategy was worth more than "
@@ -282,7 +287,7 @@ def _notes(
             "Dollars and seconds are simulated: computed from parameter and token counts, "
             "not billed."
         )
-    yield from map(_sentence, results.remarks.get(q.tier.name, ()))
+    yield from map(_sentence, of.remarks)
 
 
 def _sentence(remark: str) -> str:
@@ -321,33 +326,12 @@ def _limits_of(policy: Policy, table: SampleTable) -> Limits:
     return Limits(max_samples=most, timeout_s=float(math.ceil(timeout_s / 30) * 30))
 
 
-def _summary(run: RunDir, prepared: Prepared, results: RunResults) -> Summary:
-    task = prepared.loaded.task
-    return Summary(
-        schema=SUMMARY_SCHEMA,
-        task=TaskRef(task.name, task.version, task.metric, task.items_sha256),
-        space=prepared.space.name,
-        created=run.created,
-        seed=prepared.job.seed,
-        proposals=results.proposals,
-        tiers={
-            name: replace(
-                tier_summary(found, results.gates[name], results.billed[name]),
-                remarks=(*found.remarks, *results.remarks.get(name, ())),
-                judge=results.judges.get(name),
-                gate_mode=prepared.job.gate,
-            )
-            for name, found in results.found.items()
-        },
-        failed={name: str(error) for name, error in results.failed.items()},
-    )
-
-
-def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -> TierSummary:
+def tier_summary(of: TierOutcome, gate_mode: GateMode) -> TierSummary:
     """One tier of `summary.json`."""
+    found, billed = of.found, of.billed
     q = found.problem
     points = {
-        point: ablation.operating_point(found, point, passed=gates.get(point))
+        point: ablation.operating_point(found, point, passed=of.gates.get(point))
         for point in found.points
     }
     return TierSummary(
@@ -390,6 +374,9 @@ def tier_summary(found: TierResult, gates: Mapping[str, bool], billed: Billed) -
         studies=tuple(study_round.name for study_round in found.study_rounds),
         headroom=found.headroom,
         end=found.end,
+        remarks=(*found.remarks, *of.remarks),
+        judge=of.judge,
+        gate_mode=gate_mode,
         metric_parts=_metric_parts(found),
     )
 

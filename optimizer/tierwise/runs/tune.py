@@ -6,7 +6,6 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 
@@ -15,7 +14,7 @@ from tierwise.pool import Billed, Remarked, SamplePool
 from tierwise.pool.run_dir import CUT_SHORT, RunDir, held
 from tierwise.pool.supervision import INTERRUPTION
 from tierwise.proposals import PromptProposer, TaskProposer
-from tierwise.runs.artifacts import Origin, RunResults, write_results
+from tierwise.runs.artifacts import TierOutcome, write_results
 from tierwise.runs.plan import plan, plan_file
 from tierwise.runs.prepare import Prepared, addresses_of, prepare
 from tierwise.runs.run_proposals import RunProposals, proposer_of
@@ -151,41 +150,30 @@ def _run(
                 pool.look(task.items_sha256, name, run.run)
             cut_short = {name: of.cut_short for name, of in searched.items() if of.cut_short}
             run.write_json(CUT_SHORT, CutShort(cut_short))
-        results = _results(searches, run.created, searched, failed)
-    written = write_results(run, prepared, results)
-    return TuneResult(run, written.policies, written.summary, results.found, failed)
+        tiers = _outcomes(searches, searched)
+        spent = None if proposals is None else proposals.summary()
+    policies, summary = write_results(run, prepared, tiers, failed, spent)
+    return TuneResult(run, policies, summary, {n: of.found for n, of in tiers.items()}, failed)
 
 
-def _results(
-    searches: Searches,
-    created: str,
-    searched: Mapping[str, Searched],
-    failed: Mapping[str, TierwiseError],
-) -> RunResults:
+def _outcomes(searches: Searches, searched: Mapping[str, Searched]) -> dict[str, TierOutcome]:
     """What the searches came to, in the order of the job's tiers, with the verdicts of the gate."""
     prepared, pool = searches.prepared, searches.pool
     searched = {name: searched[name] for name in prepared.tiers if name in searched}
-    found = {name: of.found for name, of in searched.items()}
     judges = {name: of.judge for name, of in searched.items() if of.judge is not None}
-    items = prepared.loaded.task.items_sha256
-    return RunResults(
-        found,
-        _gates(found, judges),
-        origins={
-            name: Origin(version("tierwise"), created, of.samples_sha256, pool.looks(items, name))
-            for name, of in searched.items()
-        },
-        billed={
-            name: pool.billed(searches.run, name)
-            if of.metered is None
-            else Billed(of.metered, Usage())
-            for name, of in searched.items()
-        },
-        failed=failed,
-        proposals=None if searches.proposals is None else searches.proposals.summary(),
-        remarks={name: (*prepared.remarks, *of.remarks) for name, of in searched.items()},
-        judges=judges,
-    )
+    gates = _gates({name: of.found for name, of in searched.items()}, judges)
+    return {
+        name: TierOutcome(
+            of.found,
+            gates[name],
+            of.samples_sha256,
+            pool.looks(prepared.loaded.task.items_sha256, name),
+            pool.billed(searches.run, name) if of.metered is None else Billed(of.metered, Usage()),
+            (*prepared.remarks, *of.remarks),
+            of.judge,
+        )
+        for name, of in searched.items()
+    }
 
 
 def _proposals(
