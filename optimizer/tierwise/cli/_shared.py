@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tierwise.schema import Job
 
 RUNS = Path("runs")
-FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE = click.Path(dir_okay=False, path_type=Path)
-PLACE = click.Path(path_type=Path)
+FOLDER_PATH = click.Path(file_okay=False, path_type=Path)
+FILE_PATH = click.Path(dir_okay=False, path_type=Path)
+ANY_PATH = click.Path(path_type=Path)
 """Types of arguments: a folder, a file, either."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -152,7 +152,7 @@ def run_options(command: _F) -> _F:
         default=True,
         help="Go on with the run in that folder (default), or begin anew beside it.",
     )(command)
-    return click.option("--out", type=FOLDER, help="Folder of the run; left out: runs/TASK.")(
+    return click.option("--out", type=FOLDER_PATH, help="Folder of the run; left out: runs/TASK.")(
         command
     )
 

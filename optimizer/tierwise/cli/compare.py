@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.cli._shared import FOLDER, console, plain_table
+from tierwise.cli._shared import FOLDER_PATH, console, plain_table
 from tierwise.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ LOG_WIDTH = 120
 
 
 @click.command("compare")
-@click.argument("run_dirs", metavar="RUN_DIR...", nargs=-1, required=True, type=FOLDER)
+@click.argument("run_dirs", metavar="RUN_DIR...", nargs=-1, required=True, type=FOLDER_PATH)
 @click.option(
     "--section",
     "names",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from tierwise.cli._shared import FILE, PLACE
+from tierwise.cli._shared import ANY_PATH, FILE_PATH
 from tierwise.errors import InputError, unknown_name
 
 ANSWERS = ("auto", "number", "choice", "yes_no", "label", "labels", "json", "text")
@@ -22,17 +22,17 @@ TOLD = ANSWERS[0]
 @click.option("--from", "source", default="_template", help="A shipped task, such as gsm8k.")
 @click.option(
     "--items",
-    type=FILE,
+    type=FILE_PATH,
     help="Your items (.csv, .tsv, .jsonl, .json, .parquet, .xlsx), copied into the folder.",
 )
 @click.option(
     "--from-promptfoo",
-    type=PLACE,
+    type=ANY_PATH,
     help="A promptfoo configuration: its tests, prompts and assertions.",
 )
-@click.option("--from-langfuse", type=PLACE, help="Items that Langfuse exported.")
-@click.option("--from-langsmith", type=PLACE, help="Examples that LangSmith exported.")
-@click.option("--from-hf", type=PLACE, help="A Hugging Face data set saved to disk.")
+@click.option("--from-langfuse", type=ANY_PATH, help="Items that Langfuse exported.")
+@click.option("--from-langsmith", type=ANY_PATH, help="Examples that LangSmith exported.")
+@click.option("--from-hf", type=ANY_PATH, help="A Hugging Face data set saved to disk.")
 @click.option("--input", "inputs", multiple=True, help="A column that prompts use; repeatable.")
 @click.option("--target", help="The column of the right answers.")
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tierwise.cli._shared import FILE, PLACE, plain_table
+from tierwise.cli._shared import ANY_PATH, FILE_PATH, plain_table
 from tierwise.errors import printable
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _DAMAGED = 1
 
-_path = click.argument("path", type=PLACE)
+_path = click.argument("path", type=ANY_PATH)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -82,7 +82,7 @@ def _collect(path: Path, drop_model: str) -> None:
 
 @command.command("export")
 @_path
-@click.argument("out", type=FILE)
+@click.argument("out", type=FILE_PATH)
 @click.option("--model", default="", help="Only this model's completions.")
 def _export(path: Path, out: Path, model: str) -> None:
     """Write all completions to OUT, a JSONL (or .jsonl.gz): a line each, with its exact request.
@@ -122,11 +122,11 @@ class _ImportCommand(click.Command):
 
 
 @command.command("import", cls=_ImportCommand)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH FILE", type=PLACE)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH FILE", type=ANY_PATH)
 @click.option("--from", "kind", help="FILES are logs of another tool: TOOLS.")
-@click.option("--out", type=PLACE, help="With --from: the folder to write.")
+@click.option("--out", type=ANY_PATH, help="With --from: the folder to write.")
 @click.option("--score", help="With --from: which of the log's scores counts.")
-@click.option("--items", type=PLACE, help="With --from litellm: your items.")
+@click.option("--items", type=ANY_PATH, help="With --from litellm: your items.")
 @click.option("--input", "inputs", multiple=True, help="A column of --items that prompts use.")
 @click.option("--target", default="target", help="The column of the right answers in --items.")
 def _import(

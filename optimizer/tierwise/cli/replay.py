@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from tierwise.cli._shared import FOLDER, run_code_option
+from tierwise.cli._shared import FOLDER_PATH, run_code_option
 
 
 @click.command("replay")
-@click.argument("run_dir", type=FOLDER)
+@click.argument("run_dir", type=FOLDER_PATH)
 @run_code_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="Print only where the files are.")

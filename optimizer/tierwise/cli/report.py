@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from tierwise.cli._shared import FILE, FOLDER
+from tierwise.cli._shared import FILE_PATH, FOLDER_PATH
 
 
 @click.command("report")
-@click.argument("run_dir", type=FOLDER)
-@click.option("--out", type=FILE, help="The file; left out: report.html in RUN_DIR.")
+@click.argument("run_dir", type=FOLDER_PATH)
+@click.option("--out", type=FILE_PATH, help="The file; left out: report.html in RUN_DIR.")
 def command(run_dir: Path, out: Path | None) -> None:
     """Write what the run in RUN_DIR found as one HTML file that needs nothing else.
 
