@@ -56,7 +56,6 @@ from tierwise.schema import (
 )
 from tierwise.search.problem import SearchSize
 from tierwise.search.samples import samples_needed
-from tierwise.search.study import described
 from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.stats.intervals import bootstrap_mean
 
@@ -300,7 +299,7 @@ def main() -> None:
         runs.append(one_seed(seed, args.calls))
         print(f"seed {seed}: {time.process_time() - started:.0f} CPU-s", flush=True)
         for name, (way, got) in runs[-1].items():
-            print(f"  {name:27} {got.score.mean():.3f}  {described(way.policy)}", flush=True)
+            print(f"  {name:27} {got.score.mean():.3f}  {way.policy!s}", flush=True)
     rows = shown(runs)
     print(f"\n{MODEL}, {args.calls} calls each, {args.seeds} seeds, {HELD_OUT} held-out items.")
     print("Instructions are from a catalogue: this compares demonstrations, paraphrases and votes,")

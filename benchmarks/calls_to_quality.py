@@ -36,7 +36,6 @@ from arenas import Arena, Outcome, embedded, recorded, tierwise, worlds
 from peers import PEERS, policy_of, run
 from tierwise.errors import TierwiseError
 from tierwise.schema import Policy, Recipe, StrategySpec
-from tierwise.search.study import described
 
 BUDGETS = (500, 1000, 2000, 4000, 8000)
 SEARCHES = ("tierwise", *PEERS)
@@ -118,7 +117,7 @@ def cell(search: str, arena: Arena, budget: int, seed: int) -> Cell:
     return {
         "arena": arena.name, "search": search, "budget": budget, "seed": seed,
         "calls": outcome.calls, "exported": outcome.exported, "score": score,
-        "utility": utility, "policy": described(outcome.policy), "error": error,
+        "utility": utility, "policy": str(outcome.policy), "error": error,
         "cpu_s": round(time.process_time() - started_s, 1),
     }  # fmt: skip
 

@@ -38,7 +38,6 @@ from tierwise.search import SearchSize
 from tierwise.search.problem import asked_of
 from tierwise.search.signals import paying
 from tierwise.search.space import recipe_grid
-from tierwise.search.study import described
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import Interval
 from tierwise.stats.rank import auroc_of_shares, expected_calibration_error, reliability
@@ -89,7 +88,7 @@ def ablation(world: World) -> None:
     for (family, what), row in rows.items():
         if what in (MOST, LEAN):
             policy = row.policies[0]
-            print(f"- {family}, {what}: `{described(policy)}`{_modes(policy, world)}")
+            print(f"- {family}, {what}: `{policy!s}`{_modes(policy, world)}")
 
 
 def _modes(policy: Policy, world: World) -> str:

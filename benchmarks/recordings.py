@@ -48,7 +48,6 @@ from tierwise.search.problem import EscalationTarget, TierProblem, Variants
 from tierwise.search.samples import SampleCost
 from tierwise.search.selection import SCORE_PER_DOUBLING, TIE_PER_DOUBLING
 from tierwise.search.space import offered, within_depth
-from tierwise.search.study import described
 from tierwise.search.tier import TierResult, escalation_target, search
 from tierwise.tasks import AnswerSpec, Item, Task
 
@@ -343,7 +342,7 @@ def _row(
     judged = {name: judge.evaluate(policy) for name, policy in policies.items()}
     return {
         "pool": pool, "split": split, "point": point, "items": judge.table.item_ids,
-        "policy": {name: described(policy) for name, policy in policies.items()},
+        "policy": {name: str(policy) for name, policy in policies.items()},
         "score": {name: [round(float(s), 4) for s in e.score] for name, e in judged.items()},
         "usd": {name: e.mean_usd for name, e in judged.items()},
     }  # fmt: skip

@@ -34,7 +34,6 @@ from tierwise.search.held_out import Comparison, compare
 from tierwise.search.problem import escalated_share
 from tierwise.search.selection import PairedItems, PointChoice
 from tierwise.search.stages import GateDecision
-from tierwise.search.study import described
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import UNSUPPORTED, bootstrap_mean
 
@@ -51,7 +50,7 @@ def measured(
     """
     return Measured(
         split=split,
-        policy=described(policy),
+        policy=str(policy),
         items=len(got.score),
         score=got.mean_score,
         score_ci95=interval_ends(bootstrap_mean(got.score, bounds=(0.0, 1.0))),

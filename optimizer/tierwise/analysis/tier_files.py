@@ -18,7 +18,6 @@ from tierwise.evaluation import Evaluation, SampleTable
 from tierwise.schema import Policy, PolicyFile
 from tierwise.schema.measured import FailedItems
 from tierwise.schema.result import TierSummary, TrialRow
-from tierwise.search.study import described
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import Floats
 
@@ -97,7 +96,7 @@ class JudgedPolicies:
         return cls(
             table.item_ids,
             names,
-            tuple(described(policy) for policy in row),
+            tuple(str(policy) for policy in row),
             len(table.left_out),
             np.array([e.score for e in judged.values()]),
             np.array([e.usd for e in judged.values()]),

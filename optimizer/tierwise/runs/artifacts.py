@@ -55,7 +55,7 @@ from tierwise.schema.result import (
 from tierwise.schema.turns import JUDGED_TURN
 from tierwise.search.problem import own_variants
 from tierwise.search.samples import samples_needed
-from tierwise.search.study import StudyRound, described, journal_of
+from tierwise.search.study import StudyRound, journal_of
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import SMALL_SAMPLE
 from tierwise.strategies import asks, build, paths_of
@@ -228,7 +228,7 @@ def policy_file(
         evidence=PolicyEvidence(
             split=split,
             baseline=ExpectedFigures.of(
-                ablation.measured_baseline(found), policy=described(found.baseline)
+                ablation.measured_baseline(found), policy=str(found.baseline)
             ),
             gate=verdict.name,
             gate_mode=verdict.mode,
@@ -262,7 +262,7 @@ def _notes(of: TierOutcome, chosen: Policy, verdict: GateVerdict, items: int) ->
     """What whoever reads the file must know of it, in sentences."""
     q, gate = of.found.problem, of.found.compute_gate
     if not verdict.passed and not of.distrusted:
-        what, what_for = described(chosen), "This is the baseline."
+        what, what_for = str(chosen), "This is the baseline."
         if verdict.exports_chosen:
             what, what_for = "This policy", "It is exported as the job asks (gate: advise)."
         yield (
@@ -348,7 +348,7 @@ def tier_summary(of: TierOutcome, gate_mode: GateMode) -> TierSummary:
         oracle_bound=ablation.oracle_bound_row(found),
         front=tuple(
             FrontPoint(
-                policy=described(j.policy),
+                policy=str(j.policy),
                 trial=j.trial,
                 score=j.score,
                 usd_per_item=j.usd,
@@ -415,7 +415,7 @@ def trials_csv(study_rounds: Sequence[StudyRound]) -> str:
                 rounds_per_item=round(trial.rounds, 4),
                 buckets=len(trial.policy.buckets),
                 signal=trial.policy.difficulty.signal,
-                policy=described(trial.policy),
+                policy=str(trial.policy),
                 **vars(study_round.evaluator.table.failed_items(trial.policy.variants)),
             )
             writer.writerow(vars(row).values())

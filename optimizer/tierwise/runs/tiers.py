@@ -158,8 +158,10 @@ def _on_a_provider(
             size = proposals.search_size(size)
         cap = buyer.account.limits - judging.check
         problem = _problem(searches, targets, tier, variants, _Terms(size, cap, assumed))
-        look = search if rounds is None else rounds.search
-        found = look(problem, ledger, searches.listener)
+        if rounds is None:
+            found = search(problem, ledger, searches.listener)
+        else:
+            found = rounds.search(problem, searches.listener)
         judge = None
         if buyer.judging is not None:
             buyer.check_drift(buyer.judging)

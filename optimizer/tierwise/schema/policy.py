@@ -173,6 +173,9 @@ class Recipe(Strict):
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
     strategy: StrategyKeys
 
+    def __str__(self) -> str:
+        return f"{' + '.join(variant.label for variant in self.variants)}: {self.strategy}"
+
 
 @with_config(STRICT)
 class _Stop(TypedDict, total=False):
@@ -457,6 +460,14 @@ class Policy(Strict):
         """Every variant that a request may sample from, the probe's first."""
         probe = self.difficulty.probe.variants if self.difficulty.probe else ()
         return tuple(dict.fromkeys((*probe, *(a for b in self.buckets for a in b.variants))))
+
+    def __str__(self) -> str:
+        """The policy in one line."""
+        buckets = " | ".join(map(str, self.buckets))
+        if len(self.buckets) == 1:
+            return buckets
+        cuts = ", ".join(f"{cut:.3g}" for cut in self.difficulty.thresholds)
+        return f"{self.difficulty.signal} at {cuts}: {buckets}"
 
     def with_shares(self, shares: Sequence[float]) -> Policy:
         """It with the part of the requests that each bucket got.

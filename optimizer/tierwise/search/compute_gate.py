@@ -153,7 +153,7 @@ def decide(
     deep = most >= min(_FEWEST_SAMPLES, most_samples(space))
     decided = table.n_items >= _FEWEST_ITEMS and deep
     leaders = [
-        _label(group[choose_policy(of, aim)].policy)
+        str(group[choose_policy(of, aim)].policy)
         for group, of in zip((several, one), tables, strict=True)
     ]
     stays_open = free or not decided or net.high >= 0
@@ -206,11 +206,6 @@ def _strategies(table: SampleTable, space: SearchSpace, logprobs: bool) -> list[
 
 def _searches(table: SampleTable, space: SearchSpace) -> list[Policy]:
     return [uniform(variant, spec) for spec in single_searches(space) for variant in table.variants]
-
-
-def _label(policy: Policy) -> str:
-    recipe = policy.buckets[0]
-    return f"{' + '.join(v.label for v in recipe.variants)}: {recipe.strategy}"
 
 
 def _whole(dimension: Dimension | None) -> tuple[int, ...]:

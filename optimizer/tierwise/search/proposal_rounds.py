@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tierwise.errors import BudgetError, ProviderError
+from tierwise.evaluation import SampleTable
 from tierwise.llm.models import temperatures_of
 from tierwise.pool import CutShortError
 from tierwise.proposals import (
@@ -47,7 +48,6 @@ from tierwise.search.problem import Listener, Started, TierProblem
 from tierwise.search.samples import SampleLedger, Samples, samples_needed
 from tierwise.search.space import in_order
 from tierwise.search.stages import Explored
-from tierwise.search.study import described
 from tierwise.search.tier import TierResult, concluded, explore
 from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.tasks import Item, Task
@@ -188,7 +188,7 @@ class Start:
     """
 
     source: ProposalSource
-    samples: TextSamples
+    samples: TextLedger
     space: SearchSpace
     baseline: PromptTemplate
     train_items: int
@@ -290,14 +290,14 @@ class Rounds:
     """
 
     source: ProposalSource
-    samples: TextSamples
+    samples: TextLedger
     registry: CandidateRegistry
     prompts: Sequence[PromptTemplate]
     made: list[ProposalRound]
 
-    def search(self, problem: TierProblem, samples: SampleLedger, listener: Listener) -> TierResult:
+    def search(self, problem: TierProblem, listener: Listener) -> TierResult:
         """Find the tier's policies, with what is proposed. Raises: see ``tier.search``."""
-        first = explore(problem, samples, listener, problem.before.proposals)
+        first = explore(problem, self.samples, listener, problem.before.proposals)
         searched = [first, *self.after(first, listener)]
         found = concluded(searched, listener)
         return replace(found, rounds=tuple(self.made))
@@ -311,7 +311,7 @@ class Rounds:
         for round_ in range(2, self.source.spec.rounds + 1):
             listener(Started(self.samples.tier.name, f"round {round_}"))
             explored.study.evaluator.forget()
-            explored.samples.short = ""
+            self.samples.short = ""
             try:
                 made, again = self._round(round_, explored, listener)
             except BudgetError as error:
@@ -331,7 +331,7 @@ class Rounds:
         q, plan = explored.problem, explored.plan
         if not explored.gate.open:
             return _made(round_, ended=CLOSED), None
-        if not (plan.planned - explored.samples.spent).fits(plan.least):
+        if not (plan.planned - self.samples.spent).fits(plan.least):
             return _made(round_, ended=NO_ROOM), None
         before = best_of(explored)
         aimed = briefs(q, self.samples, before, round_, self._instruction)
@@ -341,7 +341,7 @@ class Rounds:
                 BriefSummary(a.bucket, a.brief.prompt, a.brief.run_as, len(a.brief.failures))
                 for a in aimed
             ),
-            before=described(before),
+            before=str(before),
         )
         if not aimed:
             return replace(made, ended=NOTHING_FAILS), None
@@ -370,8 +370,8 @@ class Rounds:
             search_size=replace(q.search_size, rounds=left),
         )
         front = [judged.proposal for judged in explored.study.front()]
-        again = explore(wider, explored.samples, listener, front)
-        if short := explored.samples.short:
+        again = explore(wider, self.samples, listener, front)
+        if short := self.samples.short:
             raise BudgetError(f"it ended ({short}) in round {round_}")
         return self._judged(made, before, again), again
 
@@ -401,11 +401,11 @@ class Rounds:
         if not again.gate.open:
             return replace(made, ended=CLOSED)
         after, q = best_of(again), again.problem
-        made = replace(made, after=described(after))
+        made = replace(made, after=str(after))
         if after == before:
             return replace(made, ended=NO_GAIN)
         items = q.items["validation"][-q.search_size.accept_items :]
-        table = self.samples.table(items, samples_needed([before, after], LEAST_SAMPLES), STAGE)
+        table = _answered(self.samples, items, [before, after], LEAST_SAMPLES)
         judge = q.evaluator(table, exact=False)
         new, old = judge.evaluate(after), judge.evaluate(before)
         gain = compare(new, old, margin=q.margin, seed=q.seed)
@@ -417,6 +417,13 @@ class Rounds:
             cost_ratio_ci95=interval_ends(gain.cost_ratio),
         )
         return replace(made, gain=row, ended="" if above_noise(gain, q.margin) else NO_GAIN)
+
+
+def _answered(
+    samples: TextSamples, items: Sequence[Item], policies: Sequence[Policy], least: int = 1
+) -> SampleTable:
+    """``items`` with all samples that the policies may ask for, at least ``least`` of each."""
+    return samples.table(items, samples_needed(policies, least), STAGE)
 
 
 def _made(round_: int, ended: str = "") -> ProposalRound:
@@ -462,9 +469,8 @@ def briefs(
     The train items are answered as the policy would: their buckets, votes and disagreements are its
     own. ``instruction`` says what a prompt of the policy tells the model.
     """
-    n_samples = samples_needed([policy])
     items = q.items["train"][: q.search_size.reflect_items]
-    table = samples.table(items, n_samples, STAGE)
+    table = _answered(samples, items, [policy])
     place = {item.id: item for item in items}
     items = [place[item_id] for item_id in table.item_ids]  # those that have all their samples
     evaluator = q.evaluator(table, exact=False)
@@ -482,8 +488,7 @@ def briefs(
             shown = _failings(
                 samples,
                 [items[i] for i in failing[:MOST_SHOWN]],
-                variants,
-                n_samples,
+                {variant: table.of(variant).n_samples for variant in variants},
                 [float(got[i]) for i in failing[:MOST_SHOWN]],
             )
             run_as = run_as_of(policy, b, float(weight.sum()) / here.size)
@@ -513,16 +518,13 @@ def run_as_of(policy: Policy, bucket: int, share: float) -> str:
 def _failings(
     samples: TextSamples,
     items: Sequence[Item],
-    variants: Sequence[Variant],
-    n_samples: dict[Variant, int],
+    n_samples: Mapping[Variant, int],
     scores: Sequence[float],
 ) -> list[FailedItem]:
     extract = samples.task.answer.extract
     said: list[list[str | None]] = [[] for _ in items]
-    for variant in variants:
-        for answers, texts in zip(
-            said, samples.texts(variant, items, n_samples.get(variant, 1)), strict=True
-        ):
+    for variant, n in n_samples.items():
+        for answers, texts in zip(said, samples.texts(variant, items, n), strict=True):
             answers += [extract(text) for text in texts]
     return [
         FailedItem(item.inputs, answers, item.target, score)
@@ -549,11 +551,10 @@ def tried(
     """
     samples.prompts[prompt.id] = prompt
     changed, variants = in_place(policy, bucket, {instead_of: prompt.id})
-    n_samples = samples_needed([policy, changed])
     items = q.items["validation"][: q.search_size.screen_items]
     row = TriedCandidate(prompt.id, prompt.origin, instead_of, 0, None, None, "")
     try:
-        table = samples.table(items, n_samples, STAGE)
+        table = _answered(samples, items, [policy, changed])
     except ProviderError as error:
         return replace(row, refused=f"its calls failed: {error}"), variants
     if why := samples.why_failed((v for v in variants if not v.path), items):

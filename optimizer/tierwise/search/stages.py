@@ -43,7 +43,7 @@ from tierwise.search.samples import (
 )
 from tierwise.search.selection import Utility, folds_of
 from tierwise.search.space import SINGLE, Dimensions, most_samples
-from tierwise.search.study import EvaluatedTrial, StudyRound, described
+from tierwise.search.study import EvaluatedTrial, StudyRound
 from tierwise.search.survivors import Prospect, foreseen, headroom, kept, prospect, verifiers_of
 from tierwise.stats.intervals import UNSUPPORTED, Floats, Interval
 from tierwise.stats.pareto import Indices
@@ -397,7 +397,7 @@ def judge(
     tier = problem.tier.name
 
     def best(judged: EvaluatedTrial) -> None:
-        policy = described(judged.policy)
+        policy = str(judged.policy)
         listener(Best(tier, judged.trial, judged.score, judged.usd, policy))
 
     number = problem.study_rounds + len(explored.study_rounds) + 1

@@ -91,7 +91,7 @@ class StudyRound:
         """Whether a walk over the space comes to a policy that can be judged, and was not yet."""
         policy = self.dimensions.policy_of(self.dimensions.propose(walk), self.evaluator)
         known = {trial.user_attrs.get(POLICY) for trial in told}
-        return policy is not None and described(policy) not in known and self._worth_a_trial(policy)
+        return policy is not None and str(policy) not in known and self._worth_a_trial(policy)
 
     def _worth_a_trial(self, policy: Policy) -> bool:
         known = policy in self._tried or policy in self.judged
@@ -170,7 +170,7 @@ class StudyRound:
                 continue
             for name, excess in self._excess(judged):
                 trial.set_constraint(name, excess)
-            trial.set_user_attr(POLICY, described(judged.policy))
+            trial.set_user_attr(POLICY, str(judged.policy))
             self.study.tell(trial, [judged.score, judged.usd])
             if best and all(judged.score >= other.score for other in self.judged.values()):
                 best(judged)
@@ -247,15 +247,6 @@ def means(evaluation: Evaluation) -> tuple[float, float, float, float]:
         float(evaluation.samples.mean()),
         float(evaluation.rounds.mean()),
     )
-
-
-def described(policy: Policy) -> str:
-    """A policy in one line."""
-    buckets = [f"{' + '.join(a.label for a in r.variants)}: {r.strategy}" for r in policy.buckets]
-    if len(buckets) == 1:
-        return buckets[0]
-    cuts = ", ".join(f"{cut:.3g}" for cut in policy.difficulty.thresholds)
-    return f"{policy.difficulty.signal} at {cuts}: " + " | ".join(buckets)
 
 
 # The journal of a run's studies, which optuna-dashboard opens
