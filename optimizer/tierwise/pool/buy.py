@@ -34,7 +34,6 @@ from tierwise.pool.supervision import (
     Circuit,
     PurchaseSupervisor,
     Window,
-    duration,
     key_of,
 )
 from tierwise.schema import NO_LIMITS, Tier, Usage, UsageLimits
@@ -42,8 +41,7 @@ from tierwise.schema.job import MAX_OUTAGE_S
 
 CAPPED_CHUNK = 256
 """Samples of a chunk under a cap, at most: its worst case, several times what it will cost, must
-fit
-into what is left, and the rest of a cap that no chunk fits into buys nothing."""
+fit into what is left, and the rest of a cap that no chunk fits into buys nothing."""
 
 GATHER_S = 0.01
 """How long answers are gathered after the first, to be stored in one transaction."""
@@ -283,7 +281,7 @@ class _Purchase:
                 if supervisor.give_up_at is not None and monotonic() >= supervisor.give_up_at:
                     break
                 if circuit.given_up and error is None:
-                    error = self._no_answer(circuit)
+                    error = ProviderError(f"{self._tier.model}: {circuit.no_answer}")
                     supervisor.close()
                 for purchase, came in courier.arrivals() if self._in_flight else ():
                     failed = self._arrived(settlements, purchase, came, supervisor)
@@ -362,13 +360,6 @@ class _Purchase:
         alone = circuit.answered_s < self._sent_s[purchase] and not keys & self._tried_again
         self._tried_again |= keys
         return alone
-
-    def _no_answer(self, circuit: Circuit) -> ProviderError:
-        return ProviderError(
-            f"{self._tier.model}: no answer for {duration(circuit.outage_s)} ({circuit.kind}), of "
-            f"{duration(self._max_outage_s)} that are waited (max_outage_s); what was bought is "
-            "kept, and the same command goes on later"
-        )
 
     def _exchange(self, settlements: Sequence[Settlement], room: int = 0) -> list[int]:
         """Store what came and reserve up to ``room`` units; the ids of those that may be sent."""
@@ -487,7 +478,7 @@ class _Courier:
     def close(self) -> list[tuple[int, Came]]:
         """Cancel what is under way; what had arrived by then and was not taken."""
         self._loop.submit(self._cancel()).result()
-        self._loop.leave(_farewell)
+        self._loop.leave(lambda: asyncio.sleep(0))  # nothing is to be closed
         return list(self._came.items())
 
     async def _cancel(self) -> None:
@@ -547,17 +538,13 @@ class PooledModel:
         """Nothing: pool and model are their owner's."""
 
     def _bought(self, call: Call) -> list[Result]:
-        need = Need(call.request, call.n, call.first_sample)
+        needs, bought = [Need(call.request, call.n, call.first_sample)], self._account
         try:
-            filled = fill(
-                self._pool, self._model, self.tier, [need], self._account, stage=self._stage
-            )
+            filled = fill(self._pool, self._model, self.tier, needs, bought, stage=self._stage)
         except ProviderError as error:
             return [Failure("ProviderError", str(error))] * call.n
         rows = self._pool.samples([call.request.key], call.first_sample, call.n)
-        there: dict[int, Result] = {}
-        for _, sample, *stored in rows:
-            there[sample] = Completion(*stored)
+        there: dict[int, Result] = {sample: Completion(*of) for _, sample, *of in rows}
         wanted = range(call.first_sample, call.first_sample + call.n)
         if len(there) == call.n:
             return [there[i] for i in wanted]
@@ -610,7 +597,3 @@ def _wait(seconds: float) -> None:
     until = monotonic() + seconds
     while monotonic() < until and not INTERRUPTION.asked:
         sleep(0.02)
-
-
-async def _farewell() -> None:
-    """Nothing to close."""

@@ -17,20 +17,14 @@ from tierwise.llm import Call, Completion, Request, base_seed
 from tierwise.pool.reading import PoolReader
 from tierwise.pool.store import Answered
 from tierwise.schema import Tier, Usage, price
-from tierwise.schema.tier import CAP_NAMES
+from tierwise.schema.tier import CAP_NAMES, snake_case
 
 TOKENS_PER_MESSAGE = 8
 """Room for what a chat template adds to a message (role, separators)."""
 
-_CHOICES = frozenset(
-    {
-        "n",
-        "best_of",
-        "num_return_sequences",
-        "candidate_count",
-        "num_generations",
-        "use_beam_search",
-    }
+_CHOICES = (
+    *("n", "best_of", "num_return_sequences"),
+    *("candidate_count", "num_generations", "use_beam_search"),
 )
 """Names under which servers take a number of completions."""
 
@@ -194,7 +188,7 @@ def _bounds(params: Mapping[str, object]) -> tuple[list[int], list[tuple[str, ob
     caps: list[int] = []
     choices: list[tuple[str, object]] = []
     for name, value in params.items():
-        plain = _snake(name)
+        plain = snake_case(name)
         if isinstance(value, Mapping):
             more_caps, more_choices = _bounds(value)
             caps += more_caps
@@ -204,7 +198,3 @@ def _bounds(params: Mapping[str, object]) -> tuple[list[int], list[tuple[str, ob
         elif plain in _CHOICES and value not in (None, False, 1):
             choices.append((name, value))
     return caps, choices
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).replace("-", "_")

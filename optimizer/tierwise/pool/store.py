@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -543,20 +544,8 @@ def _without(call: Call, there: set[int] | None) -> Iterator[Call]:
             first = None
 
 
-def content_of(result: Completion) -> tuple[object, ...]:
-    """What is stored of a completion, in the order of ``SAMPLE_COLUMNS``."""
-    return (
-        result.text,
-        result.prompt_tokens,
-        result.completion_tokens,
-        result.reasoning_tokens,
-        result.cached_tokens,
-        int(result.estimated),
-        result.mean_logprob,
-        result.min_logprob,
-        float(result.latency_s),
-        result.finish_reason,
-    )
+content_of: Callable[[Completion], tuple[object, ...]] = operator.attrgetter(*SAMPLE_COLUMNS)
+"""What is stored of a completion."""
 
 
 def _content(request: Request) -> str:

@@ -144,6 +144,15 @@ class Circuit:
         if key == self._probe:
             self._probe = None
 
+    @property
+    def no_answer(self) -> str:
+        """What to say once it is given up."""
+        return (
+            f"no answer for {duration(self.outage_s)} ({self.kind}), of "
+            f"{duration(self._max_outage_s)} that are waited (max_outage_s); what was bought is "
+            "kept, and the same command goes on later"
+        )
+
     def waiting(self) -> str:
         """What to say of an outage, or nothing."""
         if not self.open:

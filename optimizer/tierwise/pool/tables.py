@@ -14,11 +14,13 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from tierwise.errors import InputError
+from tierwise.schema import Usage
 
 POOL_SCHEMA = 6
 """Version of the tables below; a file with another one is refused."""
@@ -30,29 +32,13 @@ BUSY_S = 60.0
 """How long a writer waits for another process's transaction (milliseconds, as a rule)."""
 
 USAGE_COLUMNS = {
-    "calls": "INTEGER",
-    "samples": "INTEGER",
-    "prompt_tokens": "INTEGER",
-    "completion_tokens": "INTEGER",
-    "reasoning_tokens": "INTEGER",
-    "cached_tokens": "INTEGER",
-    "estimated_tokens": "INTEGER",
-    "usd": "REAL",
-    "seconds": "REAL",
+    of.name: "REAL" if of.name in ("usd", "seconds") else "INTEGER" for of in fields(Usage)
 }
 """Columns of a table that hold a ``Usage``, in the order of its fields."""
 
 SAMPLE_COLUMNS = (
-    "text",
-    "prompt_tokens",
-    "completion_tokens",
-    "reasoning_tokens",
-    "cached_tokens",
-    "estimated",
-    "mean_logprob",
-    "min_logprob",
-    "latency_s",
-    "finish_reason",
+    *("text", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens"),
+    *("estimated", "mean_logprob", "min_logprob", "latency_s", "finish_reason"),
 )
 """What is stored of a completion, in the order that its checksum takes."""
 
@@ -60,14 +46,8 @@ _NUMBERS = struct.Struct("<5q3d")
 _NAN = float("nan")
 
 TABLES = (
-    "requests",
-    "samples",
-    "failures",
-    "looks",
-    "spending",
-    "losses",
-    "lookups",
-    "lost_lookups",
+    *("requests", "samples", "failures", "looks"),
+    *("spending", "losses", "lookups", "lost_lookups"),
 )
 """All tables but ``meta`` and those that hold what is under way."""
 
@@ -203,16 +183,8 @@ def now() -> str:
 def checksum(content: Sequence[Any]) -> int:
     """CRC-32 of what is stored of a completion, in the order of ``SAMPLE_COLUMNS``."""
     text, prompt, completion, reasoning, cached, estimated, mean, least, latency_s, finish = content
-    numbers = _NUMBERS.pack(
-        prompt,
-        completion,
-        reasoning,
-        cached,
-        estimated,
-        _NAN if mean is None else mean,
-        _NAN if least is None else least,
-        latency_s,
-    )
+    logprobs = (_NAN if score is None else score for score in (mean, least))
+    numbers = _NUMBERS.pack(prompt, completion, reasoning, cached, estimated, *logprobs, latency_s)
     return zlib.crc32(f"{text}\0{finish}".encode("utf-8", "surrogatepass"), zlib.crc32(numbers))
 
 

@@ -142,13 +142,18 @@ def _refuse_widening(value: Any, inside: str) -> None:
     if not isinstance(value, Mapping):
         return
     for name, inner in value.items():
-        plain = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).replace("-", "_")
+        plain = snake_case(name)
         if inside and plain.strip("_") in _CALLS_OWN:
             raise ValueError(f"{name!r} in {inside} is not allowed: a call sets it itself")
         if plain in CAP_NAMES and (type(inner) is not int or not 1 <= inner <= _LARGEST_CAP):
             raise ValueError(f"{name} must be a whole number from 1 to {_LARGEST_CAP:,}")
         if (name == "extra_body" or inside) and plain not in _SCHEMAS:
             _refuse_widening(inner, inside or name)
+
+
+def snake_case(name: str) -> str:
+    """``max_tokens`` for ``maxTokens`` and ``max-tokens``."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).replace("-", "_")
 
 
 def _refuse_addresses(value: Any) -> None:
