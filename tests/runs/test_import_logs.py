@@ -98,7 +98,7 @@ def test_what_a_cache_answered_is_left_out_and_said(tmp_path: Path) -> None:
     ("kind", "content", "said"),
     [
         ("promptfoo", b"{", "not JSON"),
-        ("promptfoo", b'[{"vars": {}}]', "prompt: "),
+        ("promptfoo", b'[{"vars": {}}]', "provider.id: "),
         ("inspect", b"PK\x03\x04 not a zip", "no inspect log"),
         ("lm-eval", b'{"doc_id": 1}\n', "doc: "),
         ("lm-eval", b"\xff\xfe", "not UTF-8"),

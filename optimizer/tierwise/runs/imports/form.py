@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AliasPath, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tierwise.errors import InputError
 from tierwise.schema.files import json_lines
@@ -73,6 +73,11 @@ class Lenient:
 
     __slots__ = ()
     __pydantic_config__ = ConfigDict(extra="ignore")
+
+
+def inside(first: str, *more: str | int) -> Any:
+    """What a field is read from that lies deeper; where a step of the path is missing, so is it."""
+    return Field(validation_alias=AliasPath(first, *more))
 
 
 def as_text(content: Any) -> str:

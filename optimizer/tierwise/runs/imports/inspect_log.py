@@ -17,9 +17,11 @@ from tierwise.runs.imports.form import (
     Lenient,
     LoggedMessage,
     LoggedSample,
+    LoggedText,
     LogOptions,
     ReadLog,
     in_range,
+    inside,
     json_of,
     listed,
     or_default,
@@ -48,32 +50,12 @@ class _Logprob(Lenient):
 
 
 @dataclass(frozen=True)
-class _Logprobs(Lenient):
-    content: Annotated[list[_Logprob], BeforeValidator(listed)] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _InspectChoice(Lenient):
-    message: LoggedMessage
-    logprobs: _Logprobs | None = None
-
-
-@dataclass(frozen=True)
-class _InspectOutput(Lenient):
-    choices: list[_InspectChoice] = field(default_factory=list)
-    usage: _InspectUsage | None = None
-    time: float | None = None
-
-
-@dataclass(frozen=True)
 class _InspectScore(Lenient):
     value: Any = None
     answer: str | None = None
 
 
-@dataclass(frozen=True)
-class _InspectError(Lenient):
-    message: str = ""
+_CHOICE = ("output", "choices", 0)
 
 
 @dataclass(frozen=True)
@@ -83,10 +65,14 @@ class _InspectSample(Lenient):
     input: str | list[LoggedMessage]
     target: str | list[str] = ""
     choices: list[str] | None = None
-    output: _InspectOutput = field(default_factory=_InspectOutput)
+    text: Annotated[LoggedText, inside(*_CHOICE, "message", "content")] = ""
+    logprobs: Annotated[list[_Logprob] | None, inside(*_CHOICE, "logprobs", "content")] = None
+    usage: Annotated[_InspectUsage | None, inside("output", "usage")] = None
+    time: Annotated[float | None, inside("output", "time")] = None
     scores: dict[str, _InspectScore] | None = None
     model_usage: dict[str, _InspectUsage] = field(default_factory=dict)
-    error: _InspectError | None = None
+    error: Any = None
+    fault: Annotated[str, inside("error", "message")] = ""
     attachments: dict[str, str] = field(default_factory=dict)
 
 
@@ -97,23 +83,13 @@ class _InspectConfig(Lenient):
 
 
 @dataclass(frozen=True)
-class _InspectEval(Lenient):
-    task: str
-    model: str
-    task_args: dict[str, Any] = field(default_factory=dict)
-    model_generate_config: _InspectConfig = field(default_factory=_InspectConfig)
-
-
-@dataclass(frozen=True)
-class _InspectPlan(Lenient):
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    config: _InspectConfig = field(default_factory=_InspectConfig)
-
-
-@dataclass(frozen=True)
 class _InspectLog(Lenient):
-    eval: _InspectEval
-    plan: _InspectPlan = field(default_factory=_InspectPlan)
+    task: Annotated[str, inside("eval", "task")]
+    model: Annotated[str, inside("eval", "model")]
+    task_args: Annotated[dict[str, Any], inside("eval", "task_args")] = field(default_factory=dict)
+    config: Annotated[_InspectConfig, inside("eval", "model_generate_config")] = _InspectConfig()
+    steps: Annotated[list[dict[str, Any]], inside("plan", "steps")] = field(default_factory=list)
+    planned: Annotated[_InspectConfig, inside("plan", "config")] = _InspectConfig()
     samples: Annotated[list[_InspectSample], BeforeValidator(listed)] = field(default_factory=list)
 
 
@@ -129,17 +105,15 @@ def read_inspect(files: Sequence[Path], options: LogOptions) -> ReadLog:
     labels: dict[str, str] = {}
     for path in files:
         one = read_log_as(_InspectLog, _inspect_json(path), path)
-        arguments = {name: value for name, value in one.eval.task_args.items() if value is not None}
-        told = json.dumps([one.eval.task, arguments, one.plan.steps], sort_keys=True, default=str)
-        same = [label for label in labels.values() if label.partition("-")[0] == one.eval.task]
-        prompt = labels.setdefault(
-            told, one.eval.task if not same else f"{one.eval.task}-{len(same) + 1}"
-        )
-        config, planned = one.eval.model_generate_config, one.plan.config
+        arguments = {name: value for name, value in one.task_args.items() if value is not None}
+        told = json.dumps([one.task, arguments, one.steps], sort_keys=True, default=str)
+        same = [label for label in labels.values() if label.partition("-")[0] == one.task]
+        prompt = labels.setdefault(told, one.task if not same else f"{one.task}-{len(same) + 1}")
+        config, planned = one.config, one.planned
         for sample in sorted(one.samples, key=lambda each: each.epoch):
             log.samples.append(
                 replace(
-                    _inspect_sample(sample, one.eval.model, options, path),
+                    _inspect_sample(sample, one.model, options, path),
                     prompt=prompt,
                     mode=config.reasoning_effort or planned.reasoning_effort or "default",
                     temperature=or_default(config.temperature, planned.temperature),
@@ -199,27 +173,24 @@ def _inspect_sample(
             raise unknown_name("score", name, sample.scores, path=path)
         score = _inspect_score(name, sample.scores[name].value, path)
         answer = sample.scores[name].answer
-    error = sample.error.message[:500] or "failed" if sample.error else None
+    error = sample.fault[:500] or "failed" if sample.error else None
     if error is None and score is None:
         error = "not scored"
-    usage = sample.model_usage.get(model) or sample.output.usage or _InspectUsage()
-    choice = sample.output.choices[0] if sample.output.choices else None
-    logprobs = (
-        [each.logprob for each in choice.logprobs.content] if choice and choice.logprobs else []
-    )
+    usage = sample.model_usage.get(model) or sample.usage or _InspectUsage()
+    logprobs = [each.logprob for each in sample.logprobs or ()]
     return LoggedSample(
         id=str(sample.id),
         inputs=inputs,
         target=sample.target if isinstance(sample.target, str) else " | ".join(sample.target),
         model=model,
         prompt="",
-        text=resolved(choice.message.content) if choice else "",
+        text=resolved(sample.text),
         answer=answer,
         score=None if error else score,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.output_tokens,
         mean_logprob=sum(logprobs) / len(logprobs) if logprobs else None,
-        latency_s=sample.output.time,
+        latency_s=sample.time,
         error=error,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from tierwise.errors import unknown_name
 from tierwise.runs.imports.form import (
@@ -15,6 +15,7 @@ from tierwise.runs.imports.form import (
     LogOptions,
     ReadLog,
     in_range,
+    inside,
     json_of,
     json_rows,
     placeholder_name,
@@ -24,36 +25,16 @@ from tierwise.runs.imports.form import (
 
 
 @dataclass(frozen=True)
-class _PromptfooPrompt(Lenient):
-    label: str = "prompt"
-
-
-@dataclass(frozen=True)
-class _PromptfooProvider(Lenient):
-    id: str
-    label: str | None = None
-
-
-@dataclass(frozen=True)
-class _PromptfooUsage(Lenient):
-    prompt: int | None = None
-    completion: int | None = None
-
-
-@dataclass(frozen=True)
-class _PromptfooResponse(Lenient):
-    output: LoggedText = ""
-    cached: bool | None = None
-    tokenUsage: _PromptfooUsage | None = None
-
-
-@dataclass(frozen=True)
 class _PromptfooRow(Lenient):
     vars: dict[str, Any]
-    prompt: _PromptfooPrompt
-    provider: _PromptfooProvider
+    provider: Annotated[str, inside("provider", "id")]
     score: float
-    response: _PromptfooResponse | None = None
+    label: Annotated[str, inside("prompt", "label")] = "prompt"
+    response: Any = None
+    output: Annotated[LoggedText, inside("response", "output")] = ""
+    cached: Annotated[bool | None, inside("response", "cached")] = None
+    prompt_tokens: Annotated[int | None, inside("response", "tokenUsage", "prompt")] = None
+    completion_tokens: Annotated[int | None, inside("response", "tokenUsage", "completion")] = None
     testCase: dict[str, Any] = field(default_factory=dict)
     latencyMs: float | None = None
     error: str | None = None
@@ -72,36 +53,30 @@ def read_promptfoo(files: Sequence[Path], options: LogOptions) -> ReadLog:
         temperatures = _promptfoo_temperatures(path)
         for number, (line, data) in enumerate(json_rows(path)):
             row = read_log_as(_PromptfooRow, data, path, line)
-            response = row.response or _PromptfooResponse()
             score = row.score
             if options.score is not None:
                 if options.score not in (row.namedScores or {}):
                     raise unknown_name("score", options.score, row.namedScores or {}, path=path)
                 score = (row.namedScores or {})[options.score]
             failed = row.failureReason == _PROMPTFOO_FAILED or row.response is None
-            used = response.tokenUsage or _PromptfooUsage()
             log.samples.append(
                 LoggedSample(
                     id=f"row-{number}",
-                    inputs=_promptfoo_inputs(row),
+                    inputs={placeholder_name(k): text_or_json(v) for k, v in row.vars.items()},
                     target=_promptfoo_target(row),
-                    model=row.provider.id,
-                    prompt=row.prompt.label.replace("{{", "").replace("}}", ""),
-                    text=response.output,
-                    temperature=temperatures.get(row.provider.id),
+                    model=row.provider,
+                    prompt=row.label.replace("{{", "").replace("}}", ""),
+                    text=row.output,
+                    temperature=temperatures.get(row.provider),
                     score=None if failed else in_range(score, "score", path, line),
-                    prompt_tokens=used.prompt,
-                    completion_tokens=used.completion,
+                    prompt_tokens=row.prompt_tokens,
+                    completion_tokens=row.completion_tokens,
                     latency_s=row.latencyMs / 1000 if row.latencyMs is not None else None,
                     error=(row.error or "failed")[:500] if failed else None,
-                    cached=bool(response.cached),
+                    cached=bool(row.cached),
                 )
             )
     return log
-
-
-def _promptfoo_inputs(row: _PromptfooRow) -> dict[str, str]:
-    return {placeholder_name(name): text_or_json(value) for name, value in row.vars.items()}
 
 
 def _promptfoo_target(row: _PromptfooRow) -> str:
