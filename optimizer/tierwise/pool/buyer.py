@@ -431,8 +431,8 @@ class Buyer:
         if not any(lost.any() for lost in failed.values()):
             return table
         table, none, some = with_refused(table, failed, counts, self._answered)
-        self._none |= {table.item_ids[i] for i in np.flatnonzero(none).tolist()}
-        self._some |= {table.item_ids[i] for i in np.flatnonzero(some).tolist()}
+        self._none |= none
+        self._some |= some
         return table
 
     def why_failed(self, variants: Iterable[Variant], items: Sequence[Item]) -> str:

@@ -139,7 +139,7 @@ def with_refused(
     failed: Mapping[Variant, NDArray[np.bool_]],
     counts: Mapping[Variant, NDArray[np.intp]] | None = None,
     answered: Collection[str] = (),
-) -> tuple[SampleTable, NDArray[np.bool_], NDArray[np.bool_]]:
+) -> tuple[SampleTable, set[str], set[str]]:
     """``table`` with the samples that failed for good as abstentions of score 0 and no cost.
 
     Else a prompt that overflows the context would erase its own failures, and of chains that were
@@ -153,7 +153,7 @@ def with_refused(
         answered: ids of items that some variant, which may be another, has answered before.
 
     Returns:
-        The table; which items failed under every variant; which under some.
+        The table; ids of the items that failed under every variant; of those under some.
     """
     none, some = np.ones(table.n_items, np.bool_), np.zeros(table.n_items, np.bool_)
     for variant, lost in failed.items():
@@ -172,9 +172,10 @@ def with_refused(
             for variant, rows in of.items()
         }
 
-    left_out = tuple(table.item_ids[i] for i in np.flatnonzero(none))
+    left_out, few = ([table.item_ids[i] for i in np.flatnonzero(which)] for which in (none, some))
     variants, nodes = filled(table.variants), filled(table.nodes)
-    return replace(table, variants=variants, nodes=nodes, left_out=left_out), none, some
+    table = replace(table, variants=variants, nodes=nodes, left_out=tuple(left_out))
+    return table, set(left_out), set(few)
 
 
 def _unanswered(variant: Variant, rows: VariantTable, here: NDArray[np.bool_]) -> VariantTable:

@@ -293,8 +293,8 @@ class RecordedSamples:
         for variant, of in (counts or {}).items():
             failed[variant] &= np.arange(failed[variant].shape[1]) < of[:, None]
         table, none, some = with_refused(table, failed, counts)
-        self._none |= {table.item_ids[i] for i in np.flatnonzero(none).tolist()}
-        self._some |= {table.item_ids[i] for i in np.flatnonzero(some).tolist()}
+        self._none |= none
+        self._some |= some
         return table
 
     def _recorded(self, items: Sequence[Item], variants: Sequence[Variant]) -> SampleTable:
