@@ -28,7 +28,7 @@ from tierwise.search.selection import (
     complexity,
     cross_fitted,
 )
-from tierwise.search.space import Dimensions, most_samples
+from tierwise.search.space import Dimensions, most_samples, verifiers_of
 from tierwise.search.stages import UNDECIDED, Explored, GateDecision, bought
 from tierwise.tasks.verifiers import LOGPROBS
 
@@ -193,9 +193,8 @@ def _strategies(table: SampleTable, space: SearchSpace, logprobs: bool) -> list[
                     )
                 )
         if len(group) == 1:
-            names = space.strategies.get("best_of_n", {}).get("verifier", ())
-            for name in names if isinstance(names, tuple) else ():
-                if isinstance(name, str) and (logprobs or name not in LOGPROBS):
+            for name in verifiers_of(space):
+                if logprobs or name not in LOGPROBS:
                     found += [
                         (group, StrategySpec.of("best_of_n", samples=n, verifier=name))
                         for n in (2, *VOTES)

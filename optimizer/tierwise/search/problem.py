@@ -5,7 +5,7 @@ Also what a search tells whoever listens (``Event``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -328,28 +328,21 @@ def best_way_to_ask(
 
 def asked_of(ready: Mapping[str, Sequence[Difficulty]]) -> dict[Variant, int]:
     """Variant -> samples an item that these ways to tell ask for, beside any answers."""
-    return {
-        variant: way.probe.samples
-        for kind, ways in ready.items()
-        if kind in asking((kind,))
-        for way in ways
-        if way.probe
-        for variant in way.probe.variants
-    }
+    return dict(_probed(ready, asks=True))
 
 
 def watched(ready: Mapping[str, Sequence[Difficulty]]) -> tuple[Variant, ...]:
     """Variants of answers whose first samples a fitted signal sees, which must stay in the race."""
-    return tuple(
-        dict.fromkeys(
-            variant
-            for kind, ways in ready.items()
-            if not asking((kind,))
-            for way in ways
-            if way.probe
-            for variant in way.probe.variants
-        )
-    )
+    return tuple(dict(_probed(ready, asks=False)))
+
+
+def _probed(
+    ready: Mapping[str, Sequence[Difficulty]], *, asks: bool
+) -> Iterator[tuple[Variant, int]]:
+    for kind, ways in ready.items():
+        for way in ways if bool(asking((kind,))) == asks else ():
+            if way.probe:
+                yield from ((variant, way.probe.samples) for variant in way.probe.variants)
 
 
 # The question that a search answers

@@ -550,7 +550,7 @@ def tried(
     a mode and temperature of the prompt in whose place it is, is returned too.
     """
     samples.prompts[prompt.id] = prompt
-    changed, variants = in_place(policy, bucket, {instead_of: prompt.id})
+    changed, variants = in_place(policy, bucket, instead_of, prompt.id)
     items = q.items["validation"][: q.search_size.screen_items]
     row = TriedCandidate(prompt.id, prompt.origin, instead_of, 0, None, None, "")
     try:
@@ -578,20 +578,14 @@ def tried(
 
 
 def in_place(
-    policy: Policy, bucket: int, renamed: Mapping[str, str]
+    policy: Policy, bucket: int, prompt: str, candidate: str
 ) -> tuple[Policy, tuple[Variant, ...]]:
-    """``policy`` with prompts of one bucket's variants exchanged, and the variants that are new."""
-    recipe = policy.buckets[bucket]
-    variants, strategy = recipe.variants, recipe.strategy
-    new = [replace_prompt(variant, renamed) for variant in variants]
+    """``policy`` with one prompt of a bucket's variants exchanged, and what variants are new."""
+    variants, strategy = policy.buckets[bucket].variants, policy.buckets[bucket].strategy
+    new = tuple(v._replace(prompt=candidate) for v in variants if v.prompt == prompt)
+    exchanged = [v._replace(prompt=candidate) if v.prompt == prompt else v for v in variants]
     buckets = list(policy.buckets)
     # A cascade's stages name its variants by their place.
-    placed = tuple(new) if strategy.kind == "cascade" else in_order(new)
+    placed = tuple(exchanged) if strategy.kind == "cascade" else in_order(exchanged)
     buckets[bucket] = Recipe(placed, strategy)
-    changed = replace(policy, buckets=tuple(buckets))
-    return changed, tuple(a for a, old in zip(new, variants, strict=True) if a != old)
-
-
-def replace_prompt(variant: Variant, renamed: Mapping[str, str]) -> Variant:
-    """The variant with another prompt, where its own is among ``renamed``."""
-    return variant._replace(prompt=renamed.get(variant.prompt, variant.prompt))
+    return replace(policy, buckets=tuple(buckets)), new

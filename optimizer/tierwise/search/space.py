@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -167,6 +167,12 @@ def most_samples(space: SearchSpace) -> int:
             elif dimension is not None:
                 most = max(most, *(int(v) for v in dimension if isinstance(v, int)))
     return most
+
+
+def verifiers_of(space: SearchSpace) -> list[str]:
+    """Scores by which best-of-n of ``space`` ranks."""
+    names = space.strategies.get("best_of_n", {}).get("verifier", ())
+    return [name for name in names if isinstance(name, str)] if isinstance(names, tuple) else []
 
 
 # Trial parameters
@@ -535,20 +541,11 @@ def _clipped(dimension: Dimension, most: int) -> Dimension:
     return dimension
 
 
-def variant_sets(
-    variants: Sequence[Variant], sizes: Sequence[int]
-) -> Iterator[tuple[Variant, ...]]:
-    """All sets of variants that a recipe may have."""
-    for size in sizes:
-        for chosen in itertools.combinations(variants, size):
-            yield in_order(chosen)
-
-
 def recipe_grid(dimensions: Dimensions, steps: int = _STEPS) -> list[Recipe]:
     """Every recipe of the grid."""
     found: list[Recipe] = []
     for size in dimensions.space.variants:
-        for chosen in variant_sets(dimensions.variants, (size,)):
+        for chosen in map(in_order, itertools.combinations(dimensions.variants, size)):
             if len({variant.tier for variant in chosen}) > 1:
                 continue  # a vote over two tiers is left to the sampler
             # One sample of a portfolio is one sample of its first variant.

@@ -42,9 +42,9 @@ from tierwise.search.samples import (
     with_nodes,
 )
 from tierwise.search.selection import Utility, folds_of
-from tierwise.search.space import SINGLE, Dimensions, most_samples
+from tierwise.search.space import SINGLE, Dimensions, most_samples, verifiers_of
 from tierwise.search.study import EvaluatedTrial, StudyRound
-from tierwise.search.survivors import Prospect, foreseen, headroom, kept, prospect, verifiers_of
+from tierwise.search.survivors import Prospect, foreseen, headroom, kept, prospect
 from tierwise.stats.intervals import UNSUPPORTED, Floats, Interval
 from tierwise.stats.pareto import Indices
 

@@ -168,7 +168,7 @@ class StudyRound:
                     self._tried.add(policy)
                 self.study.tell(trial, state=TrialState.PRUNED)
                 continue
-            for name, excess in self._excess(judged):
+            for name, excess in self._excess(judged.usd, judged.rounds).items():
                 trial.set_constraint(name, excess)
             trial.set_user_attr(POLICY, str(judged.policy))
             self.study.tell(trial, [judged.score, judged.usd])
@@ -185,7 +185,7 @@ class StudyRound:
     def feasible(self) -> list[EvaluatedTrial]:
         """Policies within the constraints; all where none is."""
         among = list(self.judged.values())
-        return [j for j in among if all(e <= 0 for _, e in self._excess(j))] or among
+        return [j for j in among if self._within(j.usd, j.rounds)] or among
 
     def selectable(self) -> dict[Policy, int]:
         """What may be chosen: policy -> trial; -1 of simple ones of a grid and cascades that keep
@@ -198,14 +198,8 @@ class StudyRound:
 
     def front(self) -> list[EvaluatedTrial]:
         """Feasible policies that no other dominates, cheapest first."""
-        return self.front_of(lambda judged: True)
-
-    def front_of(self, allowed: Callable[[EvaluatedTrial], bool]) -> list[EvaluatedTrial]:
-        """The front of the feasible policies that are ``allowed``."""
-        among = [j for j in self.judged.values() if allowed(j)]
-        feasible = [j for j in among if all(e <= 0 for _, e in self._excess(j))] or among
-        on = pareto_front([j.score for j in feasible], [j.usd for j in feasible])
-        return [feasible[i] for i in on]
+        among = self.feasible()
+        return [among[i] for i in pareto_front([j.score for j in among], [j.usd for j in among])]
 
     def _judge(self, proposal: Proposal, policy: Policy, trial: int) -> EvaluatedTrial:
         if policy in self.judged:
@@ -219,18 +213,19 @@ class StudyRound:
     def allows(self, evaluation: Evaluation) -> bool:
         """Whether a policy keeps to the space's constraints."""
         _, usd, _, rounds = means(evaluation)
-        return all(excess <= 0 for _, excess in self._beyond(usd, rounds))
+        return self._within(usd, rounds)
 
-    def _excess(self, judged: EvaluatedTrial) -> list[tuple[str, float]]:
-        return self._beyond(judged.usd, judged.rounds)
+    def _within(self, usd: float, rounds: float) -> bool:
+        return all(excess <= 0 for excess in self._excess(usd, rounds).values())
 
-    def _beyond(self, usd: float, rounds: float) -> list[tuple[str, float]]:
+    def _excess(self, usd: float, rounds: float) -> dict[str, float]:
+        """Constraint of the space -> by how much it is exceeded."""
         bounds = self.dimensions.space.constraints
-        excess = []
+        excess = {}
         if bounds.max_usd_per_item is not None:
-            excess.append(("max_usd_per_item", usd - bounds.max_usd_per_item))
+            excess["max_usd_per_item"] = usd - bounds.max_usd_per_item
         if bounds.max_rounds is not None:
-            excess.append(("max_rounds", rounds - bounds.max_rounds))
+            excess["max_rounds"] = rounds - bounds.max_rounds
         return excess
 
 

@@ -33,7 +33,7 @@ from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.schema.result import Headroom
 from tierwise.schema.space import SearchSpace
 from tierwise.search.selection import Utility
-from tierwise.search.space import SINGLE, Dimensions, most_samples, strategy_grid
+from tierwise.search.space import SINGLE, Dimensions, most_samples, strategy_grid, verifiers_of
 from tierwise.stats.intervals import Floats
 
 Mask = npt.NDArray[np.bool_]
@@ -60,12 +60,6 @@ def kept(evaluator: Evaluator, dimensions: Dimensions, n: int, aim: Utility) -> 
     points = envelope(evaluator, dimensions.variants, list(dict.fromkeys(ways)))
     points = extended(points, evaluator, dimensions.space)
     return most_useful(points, survivors(points), n, aim)
-
-
-def verifiers_of(space: SearchSpace) -> list[str]:
-    """Scores by which best-of-n of ``space`` ranks."""
-    names = space.strategies.get("best_of_n", {}).get("verifier", ())
-    return [name for name in names if isinstance(name, str)] if isinstance(names, tuple) else []
 
 
 def extended(points: Envelope, evaluator: Evaluator, space: SearchSpace) -> Envelope:
