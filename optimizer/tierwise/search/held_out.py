@@ -60,16 +60,6 @@ POWER_80, TWO_SIDED_95 = NormalDist().inv_cdf(0.8), NormalDist().inv_cdf(0.975)
 
 ADAPTIVE = ("adaptive_consistency", "early_stopping")
 
-ABLATION_STEPS = (
-    "baseline_prompt_one_sample",
-    "best_prompt_one_sample",
-    "baseline_prompt_best_strategy",
-    "disjoint",
-    "joint_fixed_n",
-    "joint_adaptive_stop",
-    "full_policy",
-)
-
 TRUST = (1.0, 0.75, 0.5, 0.25, 0.0)
 """How far an oracle may believe what half of an item's samples say of it."""
 
