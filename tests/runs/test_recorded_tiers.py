@@ -72,3 +72,15 @@ def test_metered_samples_count_against_the_budget_as_if_they_were_bought(
 def test_a_tier_without_recordings_is_not_metered() -> None:
     with pytest.raises(InputError, match="has no recordings"):
         TierSpec("embedded/small", metered=True)
+
+
+def test_the_same_samples_give_the_same_choice_whatever_the_seed(tmp_path: Path) -> None:
+    lines = whole("a", "c", "b", samples=6, items=60)
+    found = []
+    for seed in (0, 7):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        result = tuned(folder, lines, items=60, seed=seed).found["m"]
+        points = {point: choice.policy for point, choice in result.points.items()}
+        found.append((points, [candidate.policy for candidate in result.candidates]))
+    assert found[0] == found[1]

@@ -40,7 +40,7 @@ from tierwise.search.selection import (
     select_points,
 )
 from tierwise.search.space import SINGLE, recipe_grid
-from tierwise.search.stages import Explored, in_fold_order
+from tierwise.search.stages import Explored
 from tierwise.search.study import EvaluatedTrial, StudyRound
 from tierwise.stats.comparisons import PairedBootstrap, holm
 from tierwise.stats.intervals import Floats, Interval
@@ -95,13 +95,11 @@ def select(explored: Explored) -> Selection:
 def candidates_of(explored: Explored) -> tuple[list[Candidate], Evaluator]:
     """The baseline, what the study may choose from, and what the escalation targets chose.
 
-    Judged on the study's items in an order that depends on their ids alone, as the folds of
-    cross-fitting must; and without closed forms, so that policies that do nearly the same share the
-    noise of their permutations. The evaluator of these items is returned too.
+    Judged on the study's items without closed forms, so that policies that do nearly the same share
+    the noise of their permutations. The evaluator of these items is returned too.
     """
     problem, last = explored.problem, explored.study
-    table = last.evaluator.table
-    judge = problem.evaluator(table.rows(in_fold_order(table)), exact=False)
+    judge = problem.evaluator(last.evaluator.table, exact=False)
     policies = {uniform(problem.variants.baseline, SINGLE): -1}
     for policy, trial in last.selectable().items():
         policies.setdefault(policy, trial)

@@ -175,15 +175,16 @@ class SampleLedger:
     def table(
         self, items: Sequence[Item], n_samples: Mapping[Variant, int], stage: str
     ) -> SampleTable:
-        """See ``Samples``."""
+        """See ``Samples``; items in the order of their ids, for no choice to depend on the seed."""
         try:
             table = self._samples.table(items, n_samples, stage)
         except CutShortError as cut:
             self.short = cut.short
             self._count(cut.table)
+            cut.table = in_order_of_ids(cut.table)
             raise
         self._count(table)
-        return table
+        return in_order_of_ids(table)
 
     def asked(
         self, items: Sequence[Item], n_samples: Sequence[Mapping[Variant, int]], stage: str
@@ -218,6 +219,11 @@ class SampleLedger:
 
 
 # Purchases that were cut short, and those that follow the answers
+
+
+def in_order_of_ids(table: SampleTable) -> SampleTable:
+    """``table`` with its items in the order of their ids."""
+    return table.rows(np.argsort(table.item_ids, kind="stable"))
 
 
 def whole_part(table: SampleTable, before: Sequence[str]) -> SampleTable:

@@ -46,10 +46,13 @@ from tierwise.search.space import SINGLE, Dimensions, most_samples, verifiers_of
 from tierwise.search.study import EvaluatedTrial, StudyRound
 from tierwise.search.survivors import Prospect, foreseen, headroom, kept, prospect
 from tierwise.stats.intervals import UNSUPPORTED, Floats, Interval
-from tierwise.stats.pareto import Indices
 
 LEADING = 8
 """Policies of the race, the best first, whose variants and samples the study has in any case."""
+
+SAMPLER_SEED = 0
+"""Of what the sampler proposes: the job's seed decides which samples there are, and the same
+samples give the same choice."""
 
 EXPECTED_GAIN = 0.001
 """Score below which what more samples may add is not worth them."""
@@ -403,16 +406,10 @@ def judge(
     number = problem.study_rounds + len(explored.study_rounds) + 1
     dims = dimensions(problem, table, (*explored.variants, *problem.escalated_to))
     name = f"{problem.task.name}/{tier}/g{number}"
-    study_round = StudyRound(name, problem.evaluator(table), dims, problem.seed, number)
-    order = in_fold_order(table)
+    study_round = StudyRound(name, problem.evaluator(table), dims, SAMPLER_SEED, number)
     folds = folds_of(table.n_items) if out_of_fold else ()
-    study_round.search(trials, known, [order[fold.train] for fold in folds], best)
+    study_round.search(trials, known, [fold.train for fold in folds], best)
     return replace(explored, study_rounds=(*explored.study_rounds, study_round))
-
-
-def in_fold_order(table: SampleTable) -> Indices:
-    """Rows of ``table`` in the order that folds are made in, which depends on item ids alone."""
-    return np.argsort(table.item_ids, kind="stable")
 
 
 # What more samples would be worth: why more is bought, or not
