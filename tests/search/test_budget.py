@@ -13,7 +13,7 @@ from tests.search.worlds import SPACE
 from tierwise.errors import BudgetError
 from tierwise.evaluation import ABSTAINED, Permutations, SampleTable, VariantTable, replay_item
 from tierwise.schema import Policy, Recipe, StrategySpec, Usage, UsageLimits, Variant, uniform
-from tierwise.search.budget import ENOUGH_ITEMS, HalvingPlan, Iteration, checked, stage_table
+from tierwise.search.budget import HalvingPlan, Iteration, checked, stage_table
 from tierwise.search.problem import SearchSize
 from tierwise.search.samples import SampleCost, SampleCounts, new_answers, samples_needed
 from tierwise.search.space import most_samples
@@ -63,7 +63,7 @@ def test_rounds_cost_the_same_and_end_with_deep_votes_on_the_items_of_all(
     used = [row.samples for row in planned.rows(rounds)]
     assert max(used) <= 3 * min(used)
     if counts[-1] > 2:
-        assert rounds[-1].items >= ENOUGH_ITEMS
+        assert rounds[-1].items >= SIZE.study_items
 
 
 def test_a_round_goes_on_from_what_there_is() -> None:

@@ -5,9 +5,10 @@ Every round costs the same, so a variant that stays to the end has budget / roun
 samples, over the n variants of each round. The policies that are chosen among in the end need these
 on the same items and as deep as their votes go: so the items are as many as those samples make at
 that depth, and the rounds before buy a first sample of these items, then depth. What is bought to
-tell prompts apart is thus what votes are judged on. More variants end together where the items stay
-enough. The same rules serve the search, which plans what is left anew after each round by what
-samples turned out to cost, and the plan before the first call (``stage_table``).
+tell prompts apart is thus what votes are judged on. Two variants end together, more of them where
+there is money for all items: policies of two are told apart by items. The same rules serve the
+search, which plans what is left anew after each round by what samples turned out to cost, and the
+plan before the first call (``stage_table``).
 """
 
 from __future__ import annotations
@@ -26,10 +27,7 @@ PLANNED_SHARE = 0.9
 than expected. Calls are known."""
 
 FINALISTS = 2
-"""Variants that are studied in the end where there is not money for more."""
-
-ENOUGH_ITEMS = 150
-"""Items from which on another finalist says more than further items."""
+"""Variants that are studied in the end where there is not money for more on all items."""
 
 TEST_PART = 0.15
 """Part of a budget that is kept for the held-out test, at most."""
@@ -221,7 +219,7 @@ class HalvingPlan:
         fewest = min(FINALISTS, alive)
         for finalists in range(min(self.size.study_variants, alive), fewest, -1):
             found = rounds(alive, finalists)
-            if found[-1].items >= min(ENOUGH_ITEMS, self.size.study_items):
+            if found[-1].items >= self.size.study_items:
                 return found
         return rounds(alive, fewest)
 
