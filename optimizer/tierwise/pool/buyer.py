@@ -28,7 +28,6 @@ from tierwise.pool.first_answers import (
     base_of,
     check_readable,
     cuts,
-    ends,
     estimated,
     first_needs,
     nothing_right,
@@ -388,7 +387,9 @@ class Buyer:
             for (variant, _), request in self._requests.items()
             if isinstance(cap := cap_of(request), int) and variant.tier is None
         }
-        return cuts(ends(self.pool, modes, used), said_from)
+        asked = [key for key in used if key in modes]
+        reasons = self.pool.finish_reasons(asked)
+        return cuts([(*modes[asked[i]], reason, n) for i, reason, n in reasons], said_from)
 
     def _with_refused(
         self,

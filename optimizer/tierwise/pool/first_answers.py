@@ -8,7 +8,7 @@ samples cost. What is said of cuts and refusals is counted from the pool, the sa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -195,22 +195,8 @@ def _unanswered(variant: Variant, rows: VariantTable, here: NDArray[np.bool_]) -
     )
 
 
-class EndCount(NamedTuple):
-    """Samples of a mode with a cap on tokens, and why they ended."""
-
-    mode: str
-    cap: int
-    reason: str
-    samples: int
-
-
-def ends(
-    pool: SamplePool, keys: Mapping[str, tuple[str, int]], used: Iterable[str]
-) -> Iterator[EndCount]:
-    """``keys``: request key -> (mode, its cap); ``used``: keys of the requests that were bought."""
-    asked = [key for key in used if key in keys]
-    for place, reason, n in pool.finish_reasons(asked):
-        yield EndCount(*keys[asked[place]], reason, n)
+EndCount = tuple[str, int, str, int]
+"""A mode, its cap on tokens, why samples of it ended, and how many of them did so."""
 
 
 def cuts(ended: Iterable[EndCount], said_from: float = SAID_FROM) -> tuple[Remark, ...]:
@@ -237,7 +223,7 @@ def bought_cuts(pool: PoolReader, run: str, tier: Tier) -> tuple[str, ...]:
         for cap in (sent[c] for c in CAPS if isinstance(sent.get(c), int)):
             modes.setdefault(cap, []).append(name)
     found = (
-        EndCount(" or ".join(modes[cap]), cap, reason, n)
+        (" or ".join(modes[cap]), cap, reason, n)
         for cap, reason, n in pool.ends_by_cap(run, tier.name)
         if cap in modes
     )

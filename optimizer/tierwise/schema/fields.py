@@ -49,30 +49,27 @@ MOST_NAME_BYTES = 200
 _ID = r"\w[\w.+~\-]{0,254}"
 
 
-def check_name(what: str, name: str) -> str:
-    """``name``, if it may name a tier, a mode or a task, and with that a file.
-
-    Raises:
-        InputError: it may not; says what a name is made of.
-    """
-    if not _is_name(name):
-        raise InputError(f"{what} {name[:40]!r} is no name: {_NAME_RULE}")
-    return name
-
-
-def _is_name(name: str) -> bool:
-    # A file's name has at most 255 bytes; ours put something before and behind a tier's.
-    return bool(re.fullmatch(NAME, name)) and len(name.encode()) <= MOST_NAME_BYTES
-
-
 _NAME_RULE = (
     "letters, digits, '.', '_' and '-', at most 100 of them (200 bytes), "
     "the first neither '.' nor '-'"
 )
 
 
+def check_name(what: str, name: str) -> str:
+    """``name``, if it may name a tier, a mode or a task, and with that a file.
+
+    Raises:
+        InputError: it may not; says what a name is made of.
+    """
+    try:
+        return _name(name)
+    except ValueError as error:
+        raise InputError(f"{what} {error}") from None
+
+
 def _name(name: str) -> str:
-    if not _is_name(name):
+    # A file's name has at most 255 bytes; ours put something before and behind a tier's.
+    if not re.fullmatch(NAME, name) or len(name.encode()) > MOST_NAME_BYTES:
         raise ValueError(f"{name[:40]!r} is no name: {_NAME_RULE}")
     return name
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -301,30 +302,27 @@ def padded_answer(answer: str) -> str:
     return f"{answer}\n\nTo say it once more: {answer}"
 
 
-class _Where:
-    """The place of a label, for errors."""
-
-    def __init__(self, path: Path | None, line: int) -> None:
-        self.path, self.line = path, line
-
-    def __call__(self, message: str) -> InputError:
-        if self.path is None:
-            return InputError(f"label {self.line} of the judge: {message}", loc=("labels",))
-        return InputError(message, path=self.path, line=self.line)
+def _fault(path: Path | None, line: int, message: str) -> InputError:
+    """What is wrong with a label, in a line of a file or among rows."""
+    if path is None:
+        return InputError(f"label {line} of the judge: {message}", loc=("labels",))
+    return InputError(message, path=path, line=line)
 
 
-def _labels(spec: JudgeSpec, folder: Path | None) -> list[tuple[_Where, JudgeLabel]]:
+def _labels(
+    spec: JudgeSpec, folder: Path | None
+) -> list[tuple[Callable[[str], InputError], JudgeLabel]]:
     if not isinstance(spec.labels, str):
-        return [(_Where(None, i), row) for i, row in enumerate(spec.labels, 1)]
+        return [(partial(_fault, None, i), row) for i, row in enumerate(spec.labels, 1)]
     path = (folder or Path()) / spec.labels
     if not path.is_file():
         raise InputError(f"no such file: {spec.labels}", loc=("labels",))
     adapter = TypeAdapter(JudgeLabel)
-    found = []
+    found: list[tuple[Callable[[str], InputError], JudgeLabel]] = []
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
-        where = _Where(path, number)
+        where = partial(_fault, path, number)
         try:
             found.append((where, adapter.validate_json(line)))
         except ValidationError as error:
