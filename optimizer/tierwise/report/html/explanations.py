@@ -22,8 +22,7 @@ from tierwise.report.charts import (
     Series,
     XYChart,
 )
-from tierwise.report.html.base import Built, Figure, each_tier, sorted_by
-from tierwise.report.html.results import held_out_in_words
+from tierwise.report.html.results import Built, Figure, each_tier, held_out_in_words, sorted_by
 from tierwise.runs.artifacts import RunFiles
 from tierwise.schema.measured import AblationStep, Measured
 from tierwise.schema.result import TierSummary

@@ -19,8 +19,8 @@ from tierwise.pool.run_dir import RunDir
 from tierwise.report import charts
 from tierwise.report import text as n
 from tierwise.report.html import explanations, record, results
-from tierwise.report.html.base import Built
 from tierwise.report.html.explanations import summary_section
+from tierwise.report.html.results import Built
 from tierwise.runs.artifacts import RunFiles, read_run
 from tierwise.schema.files import write_whole
 from tierwise.schema.policy import bucket_names

@@ -15,7 +15,7 @@ from tierwise.pool import SamplePool
 from tierwise.pool.reading import BoughtSamples
 from tierwise.report import text as n
 from tierwise.report.charts import Bar, BarChart
-from tierwise.report.html.base import Built, Figure, each_tier
+from tierwise.report.html.results import Built, Figure, each_tier
 from tierwise.runs.artifacts import RunFiles, stage_usage
 from tierwise.schema import Variant
 from tierwise.schema.policy_file import PolicyFile
