@@ -45,6 +45,18 @@ def test_every_number_of_chains_and_rounds_has_a_row_with_its_interval(table) ->
     assert all(r.leads for r in rows)
 
 
+def test_what_is_on_the_front_scores_most_for_its_dollars(table) -> None:
+    rows = search_rows("weak", table)
+    for row in rows:
+        others = [r for r in rows if r.items == row.items and r.usd_per_item <= row.usd_per_item]
+        best = max(r.score.mean for r in others)
+        cheaper = [r for r in others if r.usd_per_item < row.usd_per_item]
+        assert row.on_front == (
+            row.score.mean == best and all(r.score.mean < best for r in cheaper)
+        ), row
+    assert 1 < sum(r.on_front for r in rows) < len(rows)
+
+
 @pytest.mark.parametrize(
     ("round_gain", "vote_gain", "says"),
     [(0.2, 0.1, "round"), (0.1, 0.3, "vote"), (0.0, -0.1, "neither")],

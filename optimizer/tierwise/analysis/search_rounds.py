@@ -18,7 +18,7 @@ from tierwise.difficulty import signal
 from tierwise.evaluation import Evaluator, Permutations, SampleTable
 from tierwise.schema import StrategySpec, Variant, uniform
 from tierwise.schema.measured import NONE_FAILED, FailedItems
-from tierwise.stats import Interval, bootstrap_mean, pool_adjacent_violators
+from tierwise.stats import Interval, bootstrap_mean, pareto_front, pool_adjacent_violators
 
 _Mask = npt.NDArray[np.bool_]
 FLAT = 0.02
@@ -118,6 +118,8 @@ class SearchRow:
         rising: the nearest rising curve; `plateau`: rounds from which on it is flat.
         next_dollar_buys: more as a round or as a vote, or neither; empty: not known.
         leads: of the variant and passages that lead the class at their plateau, with one chain.
+        on_front: no variant, passages, chains and rounds of this class score more for as much
+            (the front of score and cost over all of them, 2506.18959).
     """
 
     tier: str
@@ -135,18 +137,27 @@ class SearchRow:
     next_dollar_buys: Literal["", "round", "vote", "neither"]
     failed: FailedItems = NONE_FAILED
     leads: bool = False
+    on_front: bool = False
 
 
 def search_rows(tier: str, table: SampleTable) -> list[SearchRow]:
     """A row a variant, class of items, number of chains and of rounds; none without searches."""
     rows = list(_rows(tier, Evaluator(table, Permutations(PERMUTATIONS), exact=False)))
-    best: dict[str, SearchRow] = {}
-    for row in rows:
-        flat = row.chains == 1 and row.rounds == row.plateau
-        if flat and (row.items not in best or row.rising > best[row.items].rising):
-            best[row.items] = row
-    lead = {(items, row.variant, row.passages) for items, row in best.items()}
-    return [replace(row, leads=(row.items, row.variant, row.passages) in lead) for row in rows]
+    found = []
+    for items in dict.fromkeys(row.items for row in rows):
+        here = [row for row in rows if row.items == items]
+        flat = [row for row in here if row.chains == 1 and row.rounds == row.plateau]
+        lead = max(flat, key=lambda row: row.rising)
+        front = pareto_front([row.score.mean for row in here], [row.usd_per_item for row in here])
+        found += [
+            replace(
+                row,
+                leads=(row.variant, row.passages) == (lead.variant, lead.passages),
+                on_front=i in front,
+            )
+            for i, row in enumerate(here)
+        ]
+    return found
 
 
 def _rows(tier: str, evaluator: Evaluator) -> Iterator[SearchRow]:

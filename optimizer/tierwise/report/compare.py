@@ -480,19 +480,22 @@ ESCALATION = TableSection[RunFiles, OfTier[EscalationRow]](
 # --- rounds of search, spending ----------------------------------------------------------------
 
 SEARCH = TableSection[RunFiles, search_rounds.SearchRow](
-    "what does a round of search buy? (one chain of the leading variant; study items)",
+    "what does a round of search buy? (the leading variant with one chain, and all that is on the "
+    "front of score and cost; study items)",
     lambda run: by_tier(run, lambda t: search_rounds.search_rows(t.name, t.study_table)),
     (
         ("tier", lambda row: row.tier),
         ("items", lambda row: row.items),
         ("variant", lambda row: f"{row.variant} k={row.passages}"),
         ("rounds>", lambda row: str(row.rounds)),
+        ("chains>", lambda row: str(row.chains)),
         ("score>", lambda row: n.beside(n.interval(row.score), row.failed)),
         ("1,000 requests>", lambda row: n.usd_per(row.usd_per_item)),
         ("", lambda row: "flat" if row.rounds == row.plateau else ""),
+        ("front", lambda row: "yes" if row.on_front else ""),
         ("next dollar", lambda row: row.next_dollar_buys),
     ),
-    lambda row: row.leads and row.chains == 1,
+    lambda row: row.on_front or (row.leads and row.chains == 1),
 )
 
 
