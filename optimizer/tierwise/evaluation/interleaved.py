@@ -286,6 +286,7 @@ class Interleaved:
         self.n_rows = variants[0].n_rows
         self.n_ballots = len(variants[0].ballots)
         self._all_rows = _numbers(self.n_rows)
+        self._waits: dict[int, list[int]] = {}
 
     @functools.cached_property
     def complete(self) -> npt.NDArray[np.bool_]:
@@ -359,9 +360,11 @@ class Interleaved:
 
     def waits(self, seen: int) -> list[int]:
         """For each variant: samples of others that come before its next, after ``seen``."""
-        return [
-            self.variant_at.index(variant, seen) - seen
-            if variant in self.variant_at[seen:]
-            else self.length - seen
-            for variant in range(len(self.variants))
-        ]
+        if seen not in self._waits:
+            self._waits[seen] = [
+                self.variant_at.index(variant, seen) - seen
+                if variant in self.variant_at[seen:]
+                else self.length - seen
+                for variant in range(len(self.variants))
+            ]
+        return self._waits[seen]

@@ -265,8 +265,11 @@ def _variant_table(
             verified[turn.name][at] = [reading.number(turn, t, end) for t, end in replies]
         elif isinstance(turn, Turn):
             said = list(zip(position, text, ends, strict=True))
-            read_ = [reading.read(p, t, turn, end) for p, t, end in said]
-            answers[at], score[at], fields[at], parts[at] = zip(*read_, strict=True)
+            # Samples repeat each other: what is equal is read once, in order of first sight.
+            read_ = {one: reading.read(one[0], one[1], turn, one[2]) for one in dict.fromkeys(said)}
+            answers[at], score[at], fields[at], parts[at] = zip(
+                *(read_[one] for one in said), strict=True
+            )
             for name, scores in verified.items():
                 scores[at] = [reading.verify(name, p, t, turn, end) for p, t, end in said]
         else:

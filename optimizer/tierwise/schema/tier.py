@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,6 +152,7 @@ def _refuse_widening(value: Any, inside: str) -> None:
             _refuse_widening(inner, inside or name)
 
 
+@functools.lru_cache(maxsize=1024)
 def snake_case(name: str) -> str:
     """``max_tokens`` for ``maxTokens`` and ``max-tokens``."""
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).replace("-", "_")

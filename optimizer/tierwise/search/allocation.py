@@ -114,6 +114,7 @@ def allocate_on(
     # A probe makes some recipes expensive and some pointless: only those near the front are tried.
     near = _near_front(means, 60)
     told: set[Difficulty] = set()  # of few values of a signal, several shares are one cut
+    probed: tuple[Probe, Floats, Floats] | None = None  # of the last probe: cuts of one follow
     for difficulty, shares in _difficulties(dimensions, probes):
         cuts = thresholds(evaluator.signal(difficulty), shares)
         if cuts is None or (cut := replace(difficulty, thresholds=cuts)) in told:
@@ -125,7 +126,9 @@ def allocate_on(
             candidates, s, u = grid, score, usd
         else:
             members, each, candidates = bucket, permutations, [grid[i] for i in near]
-            s, u = _probed(evaluator, candidates, difficulty)
+            if probed is None or probed[0] != difficulty.probe:
+                probed = difficulty.probe, *_probed(evaluator, candidates, difficulty)
+            _, s, u = probed
         for of, part in zip(found, parts, strict=True):
             inside = np.isin(np.arange(n), part).repeat(each)
             mine = np.where(inside, members, -1)

@@ -186,6 +186,8 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
         """A trial without a parent yet; ``turn`` is its place in the startup."""
         self._turn, self._done = turn, done
         self._kept, self._stepped, self._known = {}, set(), set()
+        values = np.array([trial.values for trial in done]).reshape(-1, 2)
+        self._score, self._usd = values.T
 
     def _change(self, part: str) -> None:
         """Change a part of what is kept."""
@@ -215,8 +217,7 @@ class PartwiseSampler(optuna.samplers.BaseSampler):
 
     def _best(self, lean: int = 0) -> FrozenTrial:
         """The best trial at a random price of a dollar; ``lean``: to higher (1) or lower (-1)."""
-        score = np.array([t.values[0] for t in self._done])
-        usd = np.array([t.values[1] for t in self._done])
+        score, usd = self._score, self._usd
         scale = (score.max() - score.min() or 1.0) / max(float(np.median(usd)), 1e-30)
         powers = np.sort(self._rng.uniform(*_PRICES, size=2 if lean else 1))
         price = scale * 10 ** powers[-1 if lean > 0 else 0]

@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -241,12 +242,12 @@ class Dimensions:
     ready_signals: Mapping[str, tuple[Difficulty, ...]] = field(default_factory=dict)
     nodes: Mapping[Variant, int] | None = None
 
-    @property
+    @cached_property
     def variants(self) -> tuple[Variant, ...]:
         """The variants, in a stable order."""
         return tuple(self.depths)
 
-    @property
+    @cached_property
     def own(self) -> tuple[Variant, ...]:
         """The tier's own variants: a probe of a stronger tier would cost what it should save."""
         return tuple(variant for variant in self.variants if variant.tier is None)
@@ -270,7 +271,7 @@ class Dimensions:
             for variant, n in samples_needed([policy]).items()
         )
 
-    @property
+    @cached_property
     def signals(self) -> tuple[str, ...]:
         """Signals other than ``none`` that this tier can be told by."""
         return tuple(kind for kind in self.space.signals if self.ways(kind))
@@ -291,7 +292,7 @@ class Dimensions:
         found = (Difficulty(kind, params=params) for params in settings)
         return tuple(way for way in found if given.issuperset(signal_of(way).scores))
 
-    @property
+    @cached_property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of strategies that trials propose; those that rank by log-probabilities only where
         these are given. Cascades are listed (``search.allocation``)."""

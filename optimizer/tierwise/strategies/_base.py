@@ -179,6 +179,7 @@ class Registry:
 
     what: str
     classes: dict[str, type[Any]] = field(default_factory=dict)
+    _known: dict[type[Any], Mapping[str, bool]] = field(default_factory=dict, repr=False)
 
     def register(self, cls: type[Any]) -> type[Any]:
         """Add a class under its ``kind``."""
@@ -194,18 +195,23 @@ class Registry:
         if kind not in self.classes:
             raise unknown_name(self.what, kind, self.classes)
         cls = self.classes[kind]
-        known = {f.name: f for f in fields(cls)} if is_dataclass(cls) else {}
+        known = self._parameters(cls)
         for name in given:
             if name not in known:
                 raise unknown_name(f"parameter of {kind}", name, known)
-        missing = [
-            name
-            for name, f in known.items()
-            if name not in given and f.default is MISSING and f.default_factory is MISSING
-        ]
+        missing = [name for name, needed in known.items() if needed and name not in given]
         if missing:
             raise InputError(f"{kind} needs {', '.join(missing)}")
         return cls(**given)
+
+    def _parameters(self, cls: type[Any]) -> Mapping[str, bool]:
+        """The fields of a dataclass -> whether one must be given; a search asks by the thousand."""
+        if cls not in self._known:
+            self._known[cls] = {
+                f.name: f.default is MISSING and f.default_factory is MISSING
+                for f in (fields(cls) if is_dataclass(cls) else ())
+            }
+        return self._known[cls]
 
 
 STRATEGIES = Registry("strategy")
