@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from difficulty_folds import BUCKETS, LEAN, MOST, PERMUTATIONS, World, compared, iv, show
-from tierwise.analysis.ablation import mode_shares, stuck_in
 from tierwise.analysis.prompts import sensitivities, techniques
 from tierwise.analysis.signals import CLASSES, difficulties_of, qualities
+from tierwise.analysis.tier_rows import mode_shares, stuck_in
 from tierwise.difficulty import SignalFit
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.llm.models import open_model

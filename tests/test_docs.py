@@ -11,7 +11,8 @@ import pytest
 
 from tierwise.strategies import STRATEGIES
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 
 
 def run_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -57,3 +58,19 @@ def test_the_page_of_answer_forms_names_every_form_and_metric():
 
     page = (DOCS / "answers.md").read_text() + (DOCS / "add_a_task.md").read_text()
     assert [n for n in (*METRICS, *NORMALISERS) if f"{n}" not in page] == []
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/design/architecture.md"])
+def test_files_that_a_contributor_is_sent_to_are_there_and_have_what_is_said(name):
+    page = (ROOT / name).read_text()
+
+    def found(path: str) -> Path | None:
+        places = (ROOT / path, ROOT / "optimizer" / "tierwise" / path)
+        return next((place for place in places if place.exists()), None)
+
+    named = set(re.findall(r"`([\w/]+/[\w./]*)`", page))
+    assert len(named) > 10
+    assert [p for p in named if not re.search(r"\b(ID|NAME|KIND)\b", p) and not found(p)] == []
+    for what, path in re.findall(r"`(\w+)` in\s`([\w/]+/\w+\.py)`", page):
+        text = found(path).read_text()
+        assert re.search(rf"^ *(def |class |async def )?{what}\b", text, re.MULTILINE), (what, path)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.search import scripted_job
 from tests.search.known_tiers import DIRECT, SPACE, tier, variant_table
-from tierwise.analysis.ablation import compute_gate
+from tierwise.analysis.tier_rows import compute_gate
 from tierwise.evaluation import Permutations, SampleTable
 from tierwise.runs.tune import replay, tune
 from tierwise.schema import UsageLimits, load_job

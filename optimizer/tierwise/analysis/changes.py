@@ -22,6 +22,7 @@ from tierwise.analysis.tier_files import (
 from tierwise.analysis.tiers import evaluated, unlimited
 from tierwise.evaluation import SampleTable
 from tierwise.schema import PolicyFile, Variant
+from tierwise.schema.job import OPERATING_POINTS
 from tierwise.schema.measured import NONE_FAILED, FailedItems
 from tierwise.stats import Interval, bootstrap_ratio, paired_difference, unpaired_difference
 from tierwise.stats.intervals import Floats
@@ -37,9 +38,7 @@ FEWEST_COMMON = 10
 JUDGED_NAMES = {
     "baseline": "baseline prompt",
     "best_prompt_one_sample": "best prompt, one sample",
-    "point:economy": "economy",
-    "point:balanced": "balanced",
-    "point:quality": "quality",
+    **{f"point:{name}": name for name in OPERATING_POINTS},
 }
 """What both runs may have judged beside the exported policy, and its name in a table."""
 

@@ -15,11 +15,11 @@ from tierwise.analysis.prompts import one_sample
 from tierwise.analysis.tier_files import COMPARISON_RESAMPLES, JudgedPolicies, TierFiles
 from tierwise.evaluation import Evaluator, Permutations
 from tierwise.schema import Policy, Recipe, StrategySpec
+from tierwise.schema.job import OPERATING_POINTS
 from tierwise.schema.measured import Measured, PointSummary
 from tierwise.stats import bootstrap_mean, paired_difference, spearman
 from tierwise.stats.intervals import Floats, Interval
 
-_POINT_ORDER = ("economy", "balanced", "quality")
 _PERMUTATIONS = 16
 """Orders of the samples, over which votes and signals are averaged."""
 _VOTES = (1, 2, 3, 4, 5, 7, 9, 12, 17, 24, 32, 40)
@@ -54,7 +54,7 @@ def points_by_cost(tier: TierFiles) -> tuple[tuple[str, PointSummary], ...]:
 
     def order(entry: tuple[str, PointSummary]) -> tuple[float, int]:
         name, point = entry
-        known = _POINT_ORDER.index(name) if name in _POINT_ORDER else len(_POINT_ORDER)
+        known = OPERATING_POINTS.index(name) if name in OPERATING_POINTS else len(OPERATING_POINTS)
         return point.usd_per_item, known
 
     return tuple(sorted(tier.summary.operating_points.items(), key=order))

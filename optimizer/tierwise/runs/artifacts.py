@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 
-from tierwise.analysis import ablation, signals
+from tierwise.analysis import signals, tier_rows
 from tierwise.analysis.prompts import prompt_ranks, sensitivities, techniques
 from tierwise.analysis.tier_files import JudgedPolicies, TierFiles
 from tierwise.errors import InputError, TierwiseError
@@ -202,11 +202,11 @@ def policy_file(
     q = found.problem
     choice = found.points[point]
     chosen = choice.policy if verdict.exports_chosen else found.baseline
-    split, table, got, comparison = ablation.judged_point(found, point)
+    split, table, got, comparison = tier_rows.judged_point(found, point)
     if not verdict.exports_chosen:
         judged = found.held_out.evaluations if split == "test" else found.held_out.validated
         got = judged[chosen]
-    compute_gate = vars(ablation.compute_gate(found.compute_gate)).copy()
+    compute_gate = vars(tier_rows.compute_gate(found.compute_gate)).copy()
     weights = fingerprint_of(q.tier.model)
     return PolicyFile(
         name=f"{q.task.name}-{q.tier.name}",
@@ -221,21 +221,21 @@ def policy_file(
         ),
         answer=q.task.answer,
         expected=ExpectedFigures.of(
-            ablation.measured(chosen, got, table, split),
-            **ablation.latency(chosen, table),
-            buckets=ablation.bucket_scores(found, chosen, table),
+            tier_rows.measured(chosen, got, table, split),
+            **tier_rows.latency(chosen, table),
+            buckets=tier_rows.bucket_scores(found, chosen, table),
         ),
         evidence=PolicyEvidence(
             split=split,
             baseline=ExpectedFigures.of(
-                ablation.measured_baseline(found), policy=str(found.baseline)
+                tier_rows.measured_baseline(found), policy=str(found.baseline)
             ),
             gate=verdict.name,
             gate_mode=verdict.mode,
             compute_gate=compute_gate.pop("verdict"),
             compute_gate_evidence=ComputeGateEvidence(**compute_gate),
             operating_point=point,
-            comparisons=(ComparedWith("baseline", **vars(ablation.paired(comparison))),),
+            comparisons=(ComparedWith("baseline", **vars(tier_rows.paired(comparison))),),
             looks_at_test=of.looks,
             judge=of.judge,
         ),
@@ -331,7 +331,7 @@ def tier_summary(of: TierOutcome, gate_mode: GateMode) -> TierSummary:
     found, billed = of.found, of.billed
     q = found.problem
     points = {
-        point: ablation.operating_point(found, point, passed=of.gates.get(point))
+        point: tier_rows.operating_point(found, point, passed=of.gates.get(point))
         for point in found.points
     }
     return TierSummary(
@@ -340,12 +340,12 @@ def tier_summary(of: TierOutcome, gate_mode: GateMode) -> TierSummary:
         possibly_billed=UsageTotals.of(billed.possibly) if billed.possibly.calls else None,
         operating_point=found.chosen,
         gate=points[found.chosen].gate,
-        compute_gate=ablation.compute_gate(found.compute_gate),
+        compute_gate=tier_rows.compute_gate(found.compute_gate),
         items=ItemCounts(validation=found.study_table.n_items, test=found.held_out.table.n_items),
-        baseline=ablation.measured_baseline(found),
+        baseline=tier_rows.measured_baseline(found),
         operating_points=points,
-        ablation=ablation.ablation(found),
-        oracle_bound=ablation.oracle_bound_row(found),
+        ablation=tier_rows.ablation(found),
+        oracle_bound=tier_rows.oracle_bound_row(found),
         front=tuple(
             FrontPoint(
                 policy=str(j.policy),
@@ -364,7 +364,7 @@ def tier_summary(of: TierOutcome, gate_mode: GateMode) -> TierSummary:
         fitted_signals=tuple(fit.summary for fit in found.routers),
         techniques=tuple(techniques(found.prompt_table, q.variants.baseline, q.families)),
         prompt_sensitivity=tuple(sensitivities(found.prompt_table, q.families)),
-        escalation=ablation.escalation(found),
+        escalation=tier_rows.escalation(found),
         ranks=prompt_ranks(found),
         rounds=found.rounds,
         screened=tuple(

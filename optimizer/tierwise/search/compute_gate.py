@@ -29,7 +29,7 @@ from tierwise.search.selection import (
     cross_fitted,
 )
 from tierwise.search.space import Dimensions, most_samples, verifiers_of
-from tierwise.search.stages import UNDECIDED, Explored, GateDecision, bought
+from tierwise.search.stages import UNDECIDED, ComputeGateDecision, Explored, bought
 from tierwise.tasks.verifiers import LOGPROBS
 
 GATE_PART = 0.15
@@ -52,7 +52,7 @@ PAIRED_VARIANTS = 6
 """Variants, the best at one sample first, whose pairs are looked at voting together."""
 
 
-def pass_gate(explored: Explored) -> Explored:
+def pass_compute_gate(explored: Explored) -> Explored:
     """With the gate's decision; closed, the space is one sample, but for escalation.
 
     A tier that may escalate keeps its signals and buckets: what does not pay on this tier may pay
@@ -61,7 +61,7 @@ def pass_gate(explored: Explored) -> Explored:
     problem = explored.problem
     gate = _gate_decision(explored)
     if gate.open:
-        return replace(explored, gate=gate)
+        return replace(explored, compute_gate=gate)
     cheap, n_samples, trials = closed_space(problem.space), 1, problem.trials
     if problem.targets:
         space = problem.space
@@ -70,10 +70,10 @@ def pass_gate(explored: Explored) -> Explored:
     else:
         trials = min(trials, 3 * len(explored.variants))
     problem = replace(problem, space=cheap, trials=trials)
-    return replace(explored, problem=problem, n_samples=n_samples, gate=gate)
+    return replace(explored, problem=problem, n_samples=n_samples, compute_gate=gate)
 
 
-def _gate_decision(explored: Explored) -> GateDecision:
+def _gate_decision(explored: Explored) -> ComputeGateDecision:
     """The decision; a gate that would close is looked at again on the race's items first.
 
     One that closes wrongly costs the tier all that it could gain, and an open one needs these
@@ -82,7 +82,7 @@ def _gate_decision(explored: Explored) -> GateDecision:
     problem, plan, table = explored.problem, explored.plan, explored.table
     free, part = explored.samples.free or problem.tier.price.free, explored.left * GATE_PART
 
-    def decision(table: SampleTable) -> GateDecision:
+    def decision(table: SampleTable) -> ComputeGateDecision:
         return decide(
             table,
             problem.space,
@@ -118,7 +118,7 @@ def decide(
     logprobs: bool,
     permutations: Permutations,
     free: bool = False,
-) -> GateDecision:
+) -> ComputeGateDecision:
     """Whether the tier may spend, from ``table``, the first purchase.
 
     Args:
@@ -146,7 +146,7 @@ def decide(
     several = [c for c in supported if complexity(c.policy) > 0]
     samples = most
     if not one or not several or table.n_items < 2:
-        return GateDecision(True, False, table.n_items, samples)
+        return ComputeGateDecision(True, False, table.n_items, samples)
     tables = [CandidateTable.of(group) for group in (several, one)]
     best, single = (cross_fitted(group, aim) for group in tables)
     net = PairedItems(aim.gain(best, single), table.n_items).interval()
@@ -157,7 +157,7 @@ def decide(
         for group, of in zip((several, one), tables, strict=True)
     ]
     stays_open = free or not decided or net.high >= 0
-    return GateDecision(stays_open, decided, table.n_items, samples, net, *leaders)
+    return ComputeGateDecision(stays_open, decided, table.n_items, samples, net, *leaders)
 
 
 def single_searches(space: SearchSpace) -> list[StrategySpec]:

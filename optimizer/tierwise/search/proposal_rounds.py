@@ -329,7 +329,7 @@ class Rounds:
     ) -> tuple[ProposalRound, Explored | None]:
         """What came of a round, and its search; None: nothing that was proposed is worth one."""
         q, plan = explored.problem, explored.plan
-        if not explored.gate.open:
+        if not explored.compute_gate.open:
             return _made(round_, ended=CLOSED), None
         if not (plan.planned - self.samples.spent).fits(plan.least):
             return _made(round_, ended=NO_ROOM), None
@@ -398,7 +398,7 @@ class Rounds:
 
     def _judged(self, made: ProposalRound, before: Policy, again: Explored) -> ProposalRound:
         """Whether the round was worth it; equal policies need no samples."""
-        if not again.gate.open:
+        if not again.compute_gate.open:
             return replace(made, ended=CLOSED)
         after, q = best_of(again), again.problem
         made = replace(made, after=str(after))

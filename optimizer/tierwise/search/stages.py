@@ -75,7 +75,7 @@ class VariantAtOneSample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GateDecision:
+class ComputeGateDecision:
     """What the first purchase says.
 
     Attributes:
@@ -100,7 +100,7 @@ class GateDecision:
         return "open" if self.open else "closed"
 
 
-UNDECIDED = GateDecision(True, False, 0, 0)
+UNDECIDED = ComputeGateDecision(True, False, 0, 0)
 """Nothing was measured yet."""
 
 
@@ -131,7 +131,7 @@ class Explored:
     n_samples: int
     variants: tuple[Variant, ...]
     headroom: Headroom
-    gate: GateDecision = UNDECIDED
+    compute_gate: ComputeGateDecision = UNDECIDED
     fitted: tuple[SignalFit, ...] = ()
     study_rounds: tuple[StudyRound, ...] = ()
     end: SearchEnd = SearchEnd("search_complete", None, "")

@@ -11,7 +11,7 @@ from tierwise.difficulty import SignalFit
 from tierwise.evaluation import SampleTable
 from tierwise.schema import Policy, StrategySpec, Variant, uniform
 from tierwise.schema.result import Headroom, Proposal, ProposalRound, SearchEnd
-from tierwise.search.compute_gate import pass_gate
+from tierwise.search.compute_gate import pass_compute_gate
 from tierwise.search.held_out import HeldOutTest, select, test
 from tierwise.search.problem import (
     EscalationTarget,
@@ -25,8 +25,8 @@ from tierwise.search.samples import SampleLedger, measured_cost
 from tierwise.search.selection import Candidate, PointChoice, balanced_utility, out_of_reach
 from tierwise.search.signals import fit
 from tierwise.search.stages import (
+    ComputeGateDecision,
     Explored,
-    GateDecision,
     VariantAtOneSample,
     halve,
     race,
@@ -72,7 +72,7 @@ class TierResult:
     screened: Sequence[VariantAtOneSample]
     prompt_table: SampleTable
     study_table: SampleTable
-    compute_gate: GateDecision
+    compute_gate: ComputeGateDecision
     headroom: Headroom
     end: SearchEnd
     rounds: tuple[ProposalRound, ...] = ()
@@ -129,11 +129,11 @@ def explore(
     if samples.short == "seconds":  # what is left of the time is the test's
         fewer = int(explored.problem.trials * LATE_TRIALS)
         explored = replace(explored, problem=replace(explored.problem, trials=fewer))
-    explored = fit(pass_gate(explored))
+    explored = fit(pass_compute_gate(explored))
     listener(Started(problem.tier.name, "race"))
     explored = race(explored, listener, known)
-    if not explored.gate.decided:
-        explored = pass_gate(explored)
+    if not explored.compute_gate.decided:
+        explored = pass_compute_gate(explored)
     listener(Started(problem.tier.name, "study"))
     return study(explored, listener)
 
@@ -155,7 +155,7 @@ def concluded(explored: Sequence[Explored], listener: Listener) -> TierResult:
         screened=last.screened,
         prompt_table=last.screened_table,
         study_table=last.study.evaluator.table,
-        compute_gate=last.gate,
+        compute_gate=last.compute_gate,
         headroom=last.headroom,
         end=last.end,
         routers=last.fitted,

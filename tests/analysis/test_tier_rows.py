@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.evaluation.worlds import VARIANTS, random_table
-from tierwise.analysis.ablation import mode_shares, stuck_in
+from tierwise.analysis.tier_rows import mode_shares, stuck_in
 from tierwise.schema import Difficulty, Policy, Recipe, StrategySpec, Weight, uniform
 
 SINGLE, TWO = StrategySpec.of("single"), StrategySpec.of("self_consistency", samples=2)

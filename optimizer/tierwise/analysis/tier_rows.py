@@ -1,4 +1,8 @@
-"""What the items of a search say of its policies: ablation, points, escalation."""
+"""A tier's rows in ``summary.json`` and in its policy file, from what its search found.
+
+Scores with intervals, the operating points, the ablation and its oracle bound, the compute gate,
+escalation; those of signals and prompts are in the files of these names.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ from tierwise.schema.policy_file import ExpectedBucket
 from tierwise.search.held_out import Comparison, compare
 from tierwise.search.problem import escalated_share
 from tierwise.search.selection import PairedItems, PointChoice
-from tierwise.search.stages import GateDecision
+from tierwise.search.stages import ComputeGateDecision
 from tierwise.search.tier import TierResult
 from tierwise.stats.intervals import UNSUPPORTED, bootstrap_mean
 
@@ -244,7 +248,7 @@ def latency(policy: Policy, table: SampleTable) -> dict[str, float]:
     }
 
 
-def compute_gate(decision: GateDecision) -> ComputeGate:
+def compute_gate(decision: ComputeGateDecision) -> ComputeGate:
     """The compute gate's decision with what it was measured on."""
     return ComputeGate(
         verdict="open" if decision.open else "closed",
