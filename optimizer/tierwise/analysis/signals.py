@@ -48,7 +48,11 @@ def qualities(
     Of `among` only what half of the samples support takes part, with and without the oracle.
     """
     halves = [_half(evaluator, parity) for parity in (0, 1)]
-    usable = [r for r in among if all(_supported(h, r) for h in (*halves, evaluator))]
+    usable = [
+        recipe
+        for recipe in among
+        if all(of.evaluate(Policy((recipe,))).known for of in (*halves, evaluator))
+    ]
     usable = _contenders(evaluator, usable)
     oracle = bootstrap_mean(_oracle_gain(halves, usable))
     return [_quality(evaluator, usable, difficulty, variant, oracle) for difficulty in difficulties]
@@ -210,10 +214,6 @@ def _half(evaluator: Evaluator, parity: int) -> Evaluator:
         for variant, r in table.variants.items()
     }
     return Evaluator(replace(table, variants=variants), evaluator.permutations, exact=False)
-
-
-def _supported(evaluator: Evaluator, recipe: Recipe) -> bool:
-    return not np.isnan(evaluator.rows(Policy((recipe,))).score).any()
 
 
 def _probe_usd(table: SampleTable, probe: Probe | None) -> float:

@@ -193,8 +193,11 @@ def _rounds(
         due = end == seen
         if not due.any():
             continue
-        wanted = (following.after(seen).take(of[seen - 1]) for of in told)
-        n = functools.reduce(np.maximum, wanted) * as_uint8(due)
+        asked = following.after(seen)
+        n = asked.take(told[0][seen - 1])
+        for of in told[1:]:
+            np.maximum(n, asked.take(of[seen - 1]), out=n)
+        n *= as_uint8(due)
         end += n
         rounds += as_uint8(n > 0)
         costs.add(seen, n)
