@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import make_dataclass
+
 import pytest
 
 from tests.schema.folders import faults
@@ -9,6 +11,7 @@ from tierwise.errors import InputError
 from tierwise.runs import load_space
 from tierwise.schema import names_of
 from tierwise.schema.space import Range
+from tierwise.strategies import STRATEGIES
 
 SPACE = """temperature: [0.3, 0.8]
 modes: [direct, think]
@@ -41,6 +44,17 @@ def test_a_space_loads(tmp_path):
     assert space.probe_samples == Range(2, 4)
     assert space.search_rounds == Range(0, 6)
     assert space.constraints.max_rounds == 4
+
+
+@pytest.mark.parametrize("whole", [int, "int"], ids=["class", "postponed"])
+def test_a_strategy_of_ones_own_may_have_its_types_as_classes_or_as_text(
+    tmp_path, monkeypatch, whole
+):
+    own = make_dataclass("Own", [("votes", whole)], frozen=True)
+    monkeypatch.setattr(STRATEGIES, "classes", {**STRATEGIES.classes, "own": own})
+    path = tmp_path / "mine.yaml"
+    path.write_text(SPACE.replace("  single:", "  own: {votes: {low: 2, high: 5}}"))
+    assert load_space(path).strategies["own"] == {"votes": Range(2, 5)}
 
 
 @pytest.mark.parametrize(

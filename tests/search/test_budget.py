@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from tests.search.worlds import SPACE
 from tierwise.errors import BudgetError
 from tierwise.evaluation import ABSTAINED, Permutations, SampleTable, VariantTable, replay_item
 from tierwise.schema import Policy, Recipe, StrategySpec, Usage, UsageLimits, Variant, uniform
+from tierwise.schema.space import Range
 from tierwise.search.budget import HalvingPlan, Iteration, checked, stage_table
 from tierwise.search.problem import SearchSize
 from tierwise.search.samples import SampleCost, SampleCounts, new_answers, samples_needed
 from tierwise.search.space import most_samples
+from tierwise.strategies import STRATEGIES, Vote, register_strategy
 
 COST = SampleCost(usd=0.001, tokens=100.0)
 COUNTS = SampleCounts(10, 9)
@@ -142,8 +145,27 @@ def test_rounds_of_proposals_stand_between_study_and_test_and_share_the_money() 
     assert shared.calls == pytest.approx(alone.calls / 3, abs=2)
 
 
-def test_the_most_samples_of_a_space() -> None:
+def test_the_most_samples_of_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
     assert most_samples(SPACE) == 9
+    monkeypatch.setattr(STRATEGIES, "classes", dict(STRATEGIES.classes))
+
+    @register_strategy
+    @dataclass(frozen=True, slots=True)
+    class TwiceVotes(Vote):
+        """One whose parameters do not say how many samples they are."""
+
+        votes: int
+        kind: ClassVar[str] = "twice_votes"
+
+        @property
+        def max_samples(self) -> int:
+            return 2 * self.votes - 1
+
+        def more(self, lead: int, runner_up: int, seen: int) -> int:
+            return max(0, min(self.votes - lead, self.max_samples - seen))
+
+    for votes in (Range(2, 6), (2, 6)):
+        assert most_samples(replace(SPACE, strategies={"twice_votes": {"votes": votes}})) == 11
 
 
 @pytest.mark.parametrize("seed", range(25))

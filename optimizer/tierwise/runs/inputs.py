@@ -236,8 +236,10 @@ def _checked(
         faults.append(unknown_name("strategy", kind, STRATEGIES.classes, loc=at))
         return {}
     enumerated: Mapping[str, str] | None = getattr(STRATEGIES.classes[kind], "dimensions", None)
-    types = enumerated or {f.name: str(f.type) for f in fields(STRATEGIES.classes[kind])}
-    needed = [f.name for f in fields(STRATEGIES.classes[kind]) if f.default is MISSING]
+    own = fields(STRATEGIES.classes[kind])
+    # A type is its name or the class, by whether the strategy's file postpones annotations.
+    types = enumerated or {f.name: getattr(f.type, "__name__", str(f.type)) for f in own}
+    needed = [f.name for f in own if f.default is MISSING]
     found: dict[str, Dimension] = {}
     wrong: list[InputError] = []
     for name, dimension in given.items():

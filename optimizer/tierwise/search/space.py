@@ -37,6 +37,7 @@ from tierwise.strategies import (
     STRATEGIES,
     Cascade,
     Single,
+    at_ends,
     build,
     counts_equal_answers,
     one_answer_ends,
@@ -53,7 +54,7 @@ RANKED_BY = "verifier"
 """The parameter by which a strategy names what it ranks by."""
 
 SAMPLE_COUNTS = ("samples", "max_samples", "window")
-"""Parameters of strategies that count samples."""
+"""Parameters of strategies that count samples: what they may be is bounded by what there is."""
 
 _STEPS = 5
 """Levels of a range on the coarse grid."""
@@ -160,13 +161,13 @@ def most_samples(space: SearchSpace) -> int:
     """The most samples of an answer that a strategy of the space may ask for, or a probe."""
     probed = any(signal(kind).probes and turn_of(kind) == ANSWER for kind in space.signals)
     most = int(space.probe_samples.high) if probed and max(space.buckets) > 1 else 1
-    for dims in space.strategies.values():
-        for name in SAMPLE_COUNTS:
-            dimension = dims.get(name)
-            if isinstance(dimension, Range):
-                most = max(most, int(dimension.high))
-            elif dimension is not None:
-                most = max(most, *(int(v) for v in dimension if isinstance(v, int)))
+    for kind, dims in space.strategies.items():
+        counts = [dims[name] for name in SAMPLE_COUNTS if name in dims]
+        for dimension in counts:
+            values = dimension.ends if isinstance(dimension, Range) else dimension
+            most = max([most, *(int(v) for v in values if isinstance(v, int | float))])
+        if not counts:
+            most = max([most, *map(width_of, at_ends(kind, dims))])
     return most
 
 

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from tierwise.errors import InputError, unknown_name
 from tierwise.schema import Path, StrategySpec
-from tierwise.schema.space import Range, SearchSpace
+from tierwise.schema.space import Dimension, Range, SearchSpace
 
 
 class Sample(NamedTuple):
@@ -299,17 +299,22 @@ def width_of(strategy: Strategy) -> int:
     return width
 
 
+def at_ends(kind: str, dimensions: Mapping[str, Dimension]) -> Iterator[Strategy]:
+    """The strategies at the ends of what a space lets their parameters be."""
+    ends = (d.ends if isinstance(d, Range) else d for d in dimensions.values())
+    for values in itertools.product(*ends):
+        try:
+            yield build(StrategySpec.of(kind, dict(zip(dimensions, values, strict=True))))
+        except InputError:  # ends that contradict each other
+            continue
+
+
 def paths_in(space: SearchSpace) -> dict[Path, int]:
     """The paths beyond plain answers that strategies of the space may ask for, parents first, with
     the most samples of each."""
     found: dict[Path, int] = {}
-    for kind, dims in space.strategies.items():
-        ends = (d.ends if isinstance(d, Range) else d for d in dims.values())
-        for values in itertools.product(*ends):
-            try:
-                strategy = build(StrategySpec.of(kind, dict(zip(dims, values, strict=True))))
-            except InputError:  # corners that contradict each other
-                continue
+    for kind, dimensions in space.strategies.items():
+        for strategy in at_ends(kind, dimensions):
             for path in paths_of(strategy):
                 if path:
                     found[path] = max(found.get(path, 0), width_of(strategy))
