@@ -4,9 +4,9 @@
 
 An upstream answers every call after 50 ms; a client asks it directly; then a gateway whose samples
 take 50 ms in its own process, which is the gateway alone; then a gateway that reaches the upstream
-straight (``llm.openai_client``), and one that reaches it through LiteLLM. Each server is a process
-of its own; CPU is that of the gateway's process, without the client's and the upstream's. Last, the
-CPU of one call by itself, sent either way.
+straight (``OpenAIClient`` of ``llm.senders``), and one that reaches it through LiteLLM. Each server
+is a process of its own; CPU is that of the gateway's process, without the client's and the
+upstream's. Last, the CPU of one call by itself, sent either way.
 """
 
 from __future__ import annotations

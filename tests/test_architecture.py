@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 from collections import defaultdict
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "optimizer" / "tierwise"
@@ -40,6 +43,17 @@ def test_no_public_name_means_two_things() -> None:
         if len(files) > 1 and name not in PER_FILE
     }
     assert not twice, twice
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions and for type checkers count: they tie two files as any other."""
+    grimp = pytest.importorskip("grimp", reason="the extra [dev] is not installed")
+    graph = grimp.build_graph("tierwise", cache_dir=None)
+    imported = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    try:
+        graphlib.TopologicalSorter(imported).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 BANNED = {

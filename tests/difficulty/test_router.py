@@ -8,11 +8,10 @@ import sys
 
 import pytest
 
-from tierwise.difficulty.router import (
+from tierwise.difficulty.router import Router, probability
+from tierwise.difficulty.router_features import (
     ROUTER_FEATURES,
     TEXT_FEATURES,
-    Router,
-    probability,
     router_features,
     text_features,
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from tierwise.llm import Request, litellm
+from tierwise.llm import Request, senders
 from tierwise.llm.limits import Retry
 from tierwise.llm.provider import ProviderModel
 from tierwise.pool import Account, Need, Progress, SamplePool, fill
@@ -157,7 +157,7 @@ def _fill(
             raise Killed
 
     model = ProviderModel(tier, retry=Retry(sleep=_at_once))
-    with mock.patch.object(litellm, "_send", client), SamplePool.open(path) as pool:
+    with mock.patch.object(senders, "_send", client), SamplePool.open(path) as pool:
         try:
             fill(pool, model, tier, needs, Account("run", 0, cap), progress=progress)
         except Killed:

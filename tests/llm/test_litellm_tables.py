@@ -17,6 +17,7 @@ import pytest
 from tests.llm.test_litellm_samples import call, opened, tier
 from tests.loopback import Loopback
 from tierwise.errors import InputError, ProviderError
+from tierwise.llm.endpoint import endpoint_of
 from tierwise.llm.litellm import (
     litellm_library,
     litellm_price,
@@ -24,7 +25,7 @@ from tierwise.llm.litellm import (
     supported_params,
     taken_temperatures,
 )
-from tierwise.llm.models import endpoint_of, open_model, resolve_tier
+from tierwise.llm.models import open_model, resolve_tier
 from tierwise.llm.provider import ProviderModel
 from tierwise.schema import Price
 

@@ -26,7 +26,7 @@ from tierwise.errors import InputError, ProviderError
 from tierwise.evaluation import replay_item
 from tierwise.llm import Completion, Failure, base_seed, build_request
 from tierwise.llm.scripted import ScriptedModel, answering, failing
-from tierwise.pool import Account, Need, SamplePool, fill, load
+from tierwise.pool import Account, Need, SamplePool, TableOptions, fill, load
 from tierwise.schema import Difficulty, Limits, Policy, Probe, Recipe, StrategySpec, uniform
 from tierwise.serving import PolicyRuntime
 from tierwise.serving.runtime import ReopeningModel
@@ -301,8 +301,10 @@ async def test_a_pool_that_was_bought_says_what_the_runtime_does(number: int, tm
             items,
             requests,
             depth,
-            others={"large": LARGE},
-            turns={variant: TURNS[variant.prompt] for variant in policy.variants},
+            TableOptions(
+                others={"large": LARGE},
+                turns={variant: TURNS[variant.prompt] for variant in policy.variants},
+            ),
         )
     model = ScriptedModel(script)
     runtime = PolicyRuntime(policy_file(policy), {"small": model, "large": model}, seed=SEED)

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from tests.loopback import Loopback
 from tests.serving.worlds import voting
 from tierwise.llm import Request
-from tierwise.llm.litellm import LiteLLMSender, litellm_library
-from tierwise.llm.models import SEND, ProviderEndpoint
-from tierwise.llm.openai_client import BODY_SHAPES, OpenAIClient, speaks_openai
+from tierwise.llm.endpoint import ProviderEndpoint
+from tierwise.llm.litellm import litellm_library
+from tierwise.llm.models import SEND
+from tierwise.llm.senders import BODY_SHAPES, LiteLLMSender, OpenAIClient, speaks_openai
 from tierwise.schema import Message, Price, Tier
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.serving import PolicyRuntime

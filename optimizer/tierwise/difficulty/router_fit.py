@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tierwise.difficulty._base import SignalFit, TrainingSamples
-from tierwise.difficulty.router import INTERCEPT, ROUTER_FEATURES, Router, router_features
+from tierwise.difficulty.router_features import INTERCEPT, ROUTER_FEATURES, router_features
 from tierwise.schema import Difficulty, Probe, Weight
 from tierwise.schema.measured import ReliabilityPoint, SignalFitSummary, number
 from tierwise.stats.estimators import fit_logistic, log_loss, sigmoid
@@ -57,7 +57,7 @@ def fit_router(train: TrainingSamples, *, probed: bool) -> SignalFit | None:
     ``probed``: it sees the items' probes.
     """
     pays = np.asarray(train.pays, dtype=np.float64)
-    if len(pays) < Router.fewest_items or min(pays.sum(), (1 - pays).sum()) < FEWEST_OF_A_KIND:
+    if min(pays.sum(), (1 - pays).sum()) < FEWEST_OF_A_KIND:
         return None
     x = _visible(train, probed=probed)
     guessed = sigmoid(_cross_fitted(x, pays))

@@ -1,33 +1,24 @@
-"""LiteLLM: what its tables say of a model (provider, parameters, price), and sending through it.
+"""What LiteLLM's tables say of a model: provider, parameters, price; a tier is held against them.
 
-The only module of ``llm/`` that imports LiteLLM, inside a function.
+LiteLLM takes seconds to import, so that it is imported inside functions (``litellm_library``).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
-import json
 import logging
 import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from tierwise.errors import InputError, unknown_name
-from tierwise.llm.answers import LONGEST_ANSWER_BYTES, parse_body, too_long, too_many_values
-from tierwise.llm.base import CAPS, Request
-from tierwise.llm.faults import Fault, classify_answer, classify_error
-from tierwise.llm.models import ProviderEndpoint
+from tierwise.llm.base import CAPS
 from tierwise.schema import Price, PriceStep, Tier
 
 OURS = ("n", "seed", "temperature", "logprobs", "top_logprobs", "stream", "stream_options")
 """Parameters that tierwise sends itself; a mode that names one is refused."""
-ABANDONED_S = 2.0
 _LOGPROBS_KEPT = ("openai", "azure", "hosted_vllm")
 """Providers that give log-probabilities where LiteLLM's table says so; others are asked for them
 only where the job does, since for them the table promises more than some models keep."""
@@ -52,7 +43,6 @@ def litellm_library() -> Any:
             max_retries=0,
             **{"no-log": True},
         )
-    _watch_answers()
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.drop_params = False
@@ -352,223 +342,3 @@ def check_params(tier: Tier, params: Mapping[str, object], where: str) -> None:
         )
     if refusal is not None:
         raise InputError(f"{where}: {refusal}")
-
-
-class Sender(Protocol):
-    """One attempt at one call; retries, limits and bills are the model's."""
-
-    async def send(
-        self, request: Request, own: Mapping[str, object], timeout_s: float
-    ) -> Mapping[str, Any]:
-        """The answer's body, a chat completion in OpenAI's form.
-
-        ``own`` holds what tierwise adds to the request: n, seed, logprobs, stream.
-
-        Raises:
-            Fault: see ``faults``.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close the connections, on the loop that sent."""
-        ...
-
-
-class LiteLLMSender:
-    """Any provider: ``litellm.acompletion`` without its retries.
-
-    LiteLLM translates the request. An answer in OpenAI's form is read from its bytes, so that it is
-    worth the same as through ``OpenAIClient``; any other as LiteLLM translates it.
-    """
-
-    def __init__(self, endpoint: ProviderEndpoint) -> None:
-        self._where: dict[str, object] = {}
-        if endpoint.base:
-            self._where["api_base"] = endpoint.base
-        if endpoint.headers:
-            self._where["extra_headers"] = dict(endpoint.headers)
-        if endpoint.key:
-            self._where["api_key"] = endpoint.key
-
-    async def send(
-        self, request: Request, own: Mapping[str, object], timeout_s: float
-    ) -> Mapping[str, Any]:
-        """See ``Sender``."""
-        wire, fault = _Wire(), None
-        response: Any = None
-        watched = _WIRE.set(wire)
-        try:
-            async with asyncio.timeout(timeout_s):
-                response = await _send(
-                    model=request.model,
-                    messages=[m.body for m in request.messages],
-                    timeout=timeout_s,
-                    num_retries=0,
-                    max_retries=0,
-                    drop_params=False,
-                    **{"no-log": True},
-                    **own,
-                    **self._where,
-                    **request.params,
-                )
-                if hasattr(response, "__aiter__") and not wire.openai:
-                    chunks = [chunk async for chunk in response]
-                    response = litellm_library().stream_chunk_builder(chunks)
-        except Exception as error:  # noqa: BLE001 - the edge: whatever it was becomes a fault
-            fault = wire.fault or wire.refusal or classify_error(error)
-            answered = wire.status and wire.fault is None and wire.refusal is None
-            if answered and fault.kind in ("connection", "bad_request"):  # what it cannot read
-                fault = Fault("malformed", fault.message, billed=True)
-        finally:
-            _WIRE.reset(watched)
-        if fault is not None and (fault is wire.fault or not wire.openai):
-            raise fault  # outside of ``except``: no exception of LiteLLM hangs on as its context
-        if wire.openai:
-            return parse_body(wire.status, wire.headers, wire.content)
-        body: Mapping[str, Any] = response if isinstance(response, dict) else response.model_dump()
-        return body
-
-    async def close(self) -> None:
-        """LiteLLM's clients are closed with the last model of the process (``close_clients``)."""
-
-
-async def _send(**call: Any) -> Any:
-    """``litellm.acompletion(**call)``, which may be cancelled at any moment.
-
-    LiteLLM builds the call in a thread, and what is cancelled meanwhile leaves a coroutine behind
-    that nobody awaits: so a call that nobody waits for any more goes on for a moment.
-    """
-    sending = asyncio.ensure_future(litellm_library().acompletion(**call))
-    try:
-        return await asyncio.shield(sending)
-    except asyncio.CancelledError:
-        sending.add_done_callback(lambda done: done.cancelled() or done.exception())
-        asyncio.get_running_loop().call_later(ABANDONED_S, sending.cancel)
-        raise
-
-
-LONGEST_MESSAGE_BYTES = 20_000
-_STAND_IN = (
-    b'{"id":"","object":"chat.completion","created":0,"model":"","choices":[{"index":0,'
-    b'"finish_reason":"stop","message":{"role":"assistant","content":""}}],'
-    b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
-)
-
-
-@dataclass
-class _Wire:
-    """The last answer that came over HTTP for one call, as bytes."""
-
-    status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content: bytes = b""
-    fault: Fault | None = None
-    """What was wrong with its length."""
-
-    @property
-    def refusal(self) -> Fault | None:
-        """What it says where it says no."""
-        if not self.status or 200 <= self.status < 300:
-            return None
-        return classify_answer(self.status, self.headers, self.content.decode("utf-8", "replace"))
-
-    @property
-    def for_litellm(self) -> bytes:
-        """What LiteLLM is given of it.
-
-        Of what ``parse_body`` reads, a stand-in where it is long. LiteLLM puts what it cannot read
-        into a message and looks for secrets there, which takes minutes for megabytes.
-        """
-        if len(self.content) <= LONGEST_MESSAGE_BYTES:
-            return self.content
-        if not 200 <= self.status < 300:
-            return self.content[:LONGEST_MESSAGE_BYTES]
-        return _STAND_IN if self.openai and not self._events else self.content
-
-    @property
-    def _events(self) -> bool:
-        return (
-            "event-stream" in self.headers.get("content-type", "") or self.content[:5] == b"data:"
-        )
-
-    @functools.cached_property
-    def openai(self) -> bool:
-        """Whether it is an answer that ``parse_body`` reads: a completion, or an error in one."""
-        if not 200 <= self.status < 300:
-            return False
-        if self._events:
-            return b'"choices"' in self.content
-        try:
-            body = json.loads(self.content.decode("utf-8-sig", "replace"))
-        except (ValueError, RecursionError):
-            return True  # no provider's form at all, and ``parse_body`` says so
-        if not isinstance(body, dict):
-            return not (isinstance(body, list) and body and isinstance(body[0], dict))
-        return "choices" in body or "error" in body
-
-
-_WIRE: ContextVar[_Wire | None] = ContextVar("tierwise_wire", default=None)
-
-
-def _watch_answers() -> None:
-    """Let LiteLLM's HTTP clients hand over their answers as bytes, bounded, following no redirect.
-
-    Every provider's client is an ``httpx.AsyncClient``, made by LiteLLM with redirects on and no
-    bound. The change holds inside a call of ``LiteLLMSender`` alone (``_WIRE`` is set there).
-    """
-    import httpx
-
-    original = httpx.AsyncClient.send
-
-    @functools.wraps(original)
-    async def send(self: Any, request: Any, **options: Any) -> Any:
-        wire = _WIRE.get()
-        if wire is None:
-            return await original(self, request, **options)
-        wire.status, wire.fault = 0, None
-        wire.__dict__.pop("openai", None)
-        options |= {"stream": True, "follow_redirects": False}
-        response = await original(self, request, **options)
-        parts, size = [], 0
-        try:
-            async for part in response.aiter_bytes():
-                parts.append(part)
-                size += len(part)
-                if size > LONGEST_ANSWER_BYTES:
-                    wire.fault = too_long()
-                    raise httpx.RemoteProtocolError("the answer is too long", request=request)
-        finally:
-            await response.aclose()
-        wire.headers = {k.lower(): v for k, v in response.headers.items()}
-        wire.status, wire.content = response.status_code, b"".join(parts)
-        wire.fault = too_many_values(wire.content)
-        if wire.fault is not None:
-            raise httpx.RemoteProtocolError(wire.fault.message, request=request)
-        kept = [
-            (k, v)
-            for k, v in response.headers.multi_items()
-            if k.lower() not in ("content-encoding", "content-length", "transfer-encoding")
-        ]
-        whole = httpx.Response(
-            response.status_code, headers=kept, content=wire.for_litellm, request=response.request
-        )
-        whole.elapsed = response.elapsed
-        return whole
-
-    httpx.AsyncClient.send = send  # type: ignore[method-assign]  # see above
-
-
-async def close_clients() -> None:
-    """Close what LiteLLM opened on the loop that runs here, and end its logging queue."""
-    from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
-
-    with contextlib.suppress(TimeoutError):  # its log lines are lost, and no sample with them
-        await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), timeout=ABANDONED_S)
-    await GLOBAL_LOGGING_WORKER.stop()
-    cache = litellm_library().in_memory_llm_clients_cache
-    mine = cache.update_cache_key_with_event_loop("")  # what it ends this loop's keys with
-    for key in [k for k in cache.cache_dict if str(k).endswith(mine)]:
-        client = cache.cache_dict.pop(key)
-        closing = getattr(client, "close", None) or getattr(client, "aclose", None)
-        if closing is not None:
-            await closing()

@@ -2,30 +2,27 @@
 
 ``embedded/NAME`` runs in this process, ``recorded/MODEL`` answers from a file, and everything else
 is a LiteLLM model string (``openai/gpt-4o-mini``, ``anthropic/…``, ``hosted_vllm/…``).
-
-A tier's address is the job's ``api_base``, else what the environment gives for its provider, the
-way LiteLLM reads it (``OPENAI_BASE_URL``, ``HOSTED_VLLM_API_BASE`` …); ``TIERWISE_API_BASE_TIER``
-goes before both. Keys come from the environment alone, and a provider's own key is never sent to a
-job's ``api_base``.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from tierwise.errors import InputError, ProviderError
+from tierwise.errors import InputError
 from tierwise.llm.base import LanguageModel
-from tierwise.llm.faults import keep_secret
+from tierwise.llm.endpoint import endpoint_of
+from tierwise.llm.litellm import (
+    check_tier,
+    litellm_price,
+    litellm_tier,
+    provider_of,
+    taken_temperatures,
+)
 from tierwise.schema import Tier, TierSpec
-from tierwise.schema.job import HeaderName, VariableName
 from tierwise.schema.tier import STRUCTURED, RateLimits
 from tierwise.schema.yaml_io import Document, read_as
 
@@ -43,6 +40,13 @@ def kind_of(model: str) -> str:
             raise InputError(f"model {model!r} names no model: write {prefix}/NAME")
         return prefix
     return LITELLM
+
+
+def address_of(tier: Tier) -> str:
+    """``Request.address`` for the tier's requests: where the environment sends them, or ``""``."""
+    if kind_of(tier.model) != LITELLM:
+        return ""
+    return endpoint_of(tier).address
 
 
 def resolve_tier(name: str, model: str, **described: Any) -> Tier:
@@ -83,8 +87,6 @@ def tier_of_spec(name: str, spec: TierSpec) -> Tier:
         **sent,
     )
     if kind_of(spec.model) == LITELLM:
-        from tierwise.llm.litellm import check_tier
-
         check_tier(tier)
     else:
         for mode, parameters in tier.modes.items():
@@ -116,8 +118,6 @@ def _default_tier(name: str, spec: TierSpec) -> Tier:
                 )
             return recorded_tier(name, recording, price)
         case _:
-            from tierwise.llm.litellm import litellm_price, litellm_tier
-
             price = price or litellm_price(model, spec.modes or {})
             if price is None:
                 raise _without_price(name, model)
@@ -129,8 +129,6 @@ def temperatures_of(tier: Tier, mode: str, wanted: Sequence[float]) -> tuple[flo
     own."""
     if kind_of(tier.model) != LITELLM or tier.api_base:
         return tuple(wanted)
-    from tierwise.llm.litellm import provider_of, taken_temperatures
-
     try:
         provider_of(tier.model)
     except InputError:  # a model of the caller's own
@@ -140,7 +138,7 @@ def temperatures_of(tier: Tier, mode: str, wanted: Sequence[float]) -> tuple[flo
 
 SEND = "TIERWISE_SEND"
 """``litellm`` in this variable sends every call through LiteLLM, with its callbacks and its network
-settings; else calls to OpenAI-compatible servers go straight there (``openai_client``)."""
+settings; else calls to OpenAI-compatible servers go straight there (``senders``)."""
 
 
 def open_model(
@@ -201,125 +199,3 @@ def _without_price(name: str, model: str) -> InputError:
         f"  tiers:\n    {name}:\n      model: {model}\n"
         "      price: {prompt_usd_per_mtok: …, completion_usd_per_mtok: …}"
     )
-
-
-# --- where calls go, and with which keys --------------------------------------------------------
-
-
-def address_of(tier: Tier) -> str:
-    """``Request.address`` for the tier's requests: where the environment sends them, or ``""``."""
-    if kind_of(tier.model) != LITELLM:
-        return ""
-    return endpoint_of(tier).address
-
-
-class ProviderEndpoint(NamedTuple):
-    """Where a tier's calls go; None: LiteLLM knows.
-
-    ``key`` and the values of ``headers`` are secrets: they are shown nowhere.
-    """
-
-    base: str | None
-    key: str | None
-    headers: Mapping[str, str] = {}
-
-    @property
-    def address(self) -> str:
-        """``Request.address``: the base without any password."""
-        parts = urllib.parse.urlsplit(self.base or "")
-        host = parts.netloc.rpartition("@")[2]
-        return urllib.parse.urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-
-
-def endpoint_of(tier: Tier) -> ProviderEndpoint:
-    """Where the calls of ``tier`` go, and with which key.
-
-    Raises:
-        ProviderError: the environment lacks the variable that the job names for the key.
-    """
-    own = os.environ.get(_variable_of("API_BASE", tier.name)) or tier.api_base
-    key = os.environ.get(_variable_of("API_KEY", tier.name))
-    if key is None and tier.api_key_env:
-        key = os.environ.get(tier.api_key_env)
-        if not key:
-            raise ProviderError(
-                f"no key for tier {tier.name!r}: set {tier.api_key_env} in the environment"
-            )
-    if key:
-        keep_secret(key)
-    if own:
-        return ProviderEndpoint(own, key or "none")
-    from tierwise.llm.litellm import provider_of
-
-    provider = provider_of(tier.model)[0].upper()
-    base = os.environ.get(f"{provider}_BASE_URL") or os.environ.get(f"{provider}_API_BASE")
-    return ProviderEndpoint(base or None, key)
-
-
-def header_variables(tier: Tier) -> Mapping[str, str]:
-    """Headers of the tier's calls -> the variables that hold their values.
-
-    Those of the job, or where a policy is deployed ``TIERWISE_HEADERS_ENV_TIER``, which names both:
-    ``X-Team=TEAM_TOKEN, X-Region=REGION``.
-
-    Raises:
-        ProviderError: that variable says something else.
-    """
-    variable = _variable_of("HEADERS_ENV", tier.name)
-    said = os.environ.get(variable)
-    if said is None:
-        return tier.headers_env
-    pairs = [part.partition("=") for part in said.split(",") if part.strip()]
-    try:
-        found = TypeAdapter(Mapping[HeaderName, VariableName]).validate_python(
-            {name.strip(): value.strip() for name, _, value in pairs}
-        )
-    except ValidationError:
-        raise ProviderError(
-            f"{variable} must name headers and the variables that hold their values: "
-            "X-Team=TEAM_TOKEN, X-Region=REGION"
-        ) from None
-    return dict(found)
-
-
-def headers_of(tier: Tier) -> dict[str, str]:
-    """The headers that the tier adds to every call, from the environment; their values are secrets.
-
-    Raises:
-        ProviderError: a variable is not set, or holds what no header can.
-    """
-    headers = {}
-    for name, variable in header_variables(tier).items():
-        value = os.environ.get(variable, "").strip()
-        if not value:
-            raise ProviderError(
-                f"no value for header {name!r} of tier {tier.name!r}: set {variable} in the "
-                "environment"
-            )
-        if not (value.isascii() and value.isprintable()):
-            raise ProviderError(
-                f"{variable} cannot be sent as header {name!r}: it holds more than one line of "
-                "ASCII text"
-            )
-        keep_secret(value)
-        headers[name] = value
-    return headers
-
-
-def _variable_of(what: str, tier: str) -> str:
-    """The variable that sets a tier's ``API_BASE`` or ``API_KEY`` where a policy is deployed."""
-    return f"TIERWISE_{what}_" + re.sub(r"[^A-Z0-9]", "_", tier.upper())
-
-
-def check_key(tier: Tier) -> None:
-    """Raise ProviderError where the environment lacks the tier's key."""
-    if endpoint_of(tier).key is not None:
-        return
-    from tierwise.llm.litellm import litellm_library
-
-    found = litellm_library().validate_environment(tier.model)
-    missing = [str(name) for name in found["missing_keys"]]
-    if not found["keys_in_environment"] and missing and all(m.endswith("_KEY") for m in missing):
-        raise ProviderError(
-            f"no key for {tier.model}: set {' or '.join(missing)} in the environment"
-        )

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 from tierwise.errors import ProviderError
 from tierwise.llm.answers import AnswerReader
 from tierwise.llm.base import Call, Completion, Failure, Request, Result, cap_of
+from tierwise.llm.endpoint import check_key, endpoint_of, headers_of
 from tierwise.llm.faults import LIMITED, REFUSALS, Fault, classify_error
 from tierwise.llm.limits import (
     RateLimiter,
@@ -29,16 +30,8 @@ from tierwise.llm.limits import (
     prompt_tokens_estimate,
     supervising,
 )
-from tierwise.llm.litellm import (
-    LiteLLMSender,
-    Sender,
-    check_params,
-    check_tier,
-    close_clients,
-    supported_params,
-)
-from tierwise.llm.models import check_key, endpoint_of, headers_of
-from tierwise.llm.openai_client import OpenAIClient, speaks_openai
+from tierwise.llm.litellm import check_params, check_tier, supported_params
+from tierwise.llm.senders import LiteLLMSender, OpenAIClient, Sender, close_clients, speaks_openai
 from tierwise.schema import Tier
 
 T = TypeVar("T")
@@ -61,7 +54,7 @@ class ProviderModel:
     ``chunk`` does not follow the limits, since how samples share calls, and so the bill, must not
     either.
 
-    ``direct`` sends straight to the server where it speaks OpenAI's protocol (``openai_client``):
+    ``direct`` sends straight to the server where it speaks OpenAI's protocol (``OpenAIClient``):
     the same bodies, the same samples, a fraction of the CPU.
 
     Attributes:

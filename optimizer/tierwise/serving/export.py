@@ -14,7 +14,8 @@ import yaml
 from tierwise.episode import Round, episode, strategies_of
 from tierwise.errors import UnsupportedError
 from tierwise.llm import base_seed, build_request
-from tierwise.llm.models import header_variables, kind_of
+from tierwise.llm.endpoint import header_variables
+from tierwise.llm.models import kind_of
 from tierwise.schema import Tier, Variant
 from tierwise.schema.policy_file import PolicyFile
 from tierwise.strategies import Ask, Seen, Strategy
