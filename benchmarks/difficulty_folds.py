@@ -17,11 +17,10 @@ import numpy as np
 from tierwise.evaluation import Evaluation, Evaluator, Permutations, SampleTable
 from tierwise.schema import Policy, Recipe, StrategySpec
 from tierwise.search.allocation import allocate
-from tierwise.search.held_out import ADAPTIVE
 from tierwise.search.space import Dimensions, merge_buckets, policy_of, recipe_grid
 from tierwise.stats.comparisons import PairedBootstrap
 from tierwise.stats.intervals import Interval, bootstrap_ratio
-from tierwise.strategies import build
+from tierwise.strategies import asks_at_once, build
 
 PERMUTATIONS, NEAR, RESAMPLES = 8, 0.005, 4000
 BUCKETS = (1, 2, 3)
@@ -128,8 +127,8 @@ def families(on: Evaluator, world: World) -> dict[str, EvaluatedTrial]:
 
 def is_fixed(policy: Policy) -> bool:
     """Whether the number of samples does not hang on the samples."""
-    spec = policy.buckets[0].strategy
-    return spec.kind not in ADAPTIVE and not getattr(build(spec), "window", 0)
+    recipe = policy.buckets[0]
+    return asks_at_once(build(recipe.strategy), len(recipe.variants))
 
 
 def _judged(on: Evaluator, policies: Sequence[Policy | None]) -> EvaluatedTrial:

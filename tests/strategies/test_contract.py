@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from tierwise.errors import InputError
 from tierwise.schema import StrategySpec
-from tierwise.strategies import STRATEGIES, Sample, build, interleave, plurality
+from tierwise.strategies import (
+    STRATEGIES,
+    Sample,
+    Stage,
+    asks_at_once,
+    build,
+    interleave,
+    plurality,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +92,26 @@ def test_every_strategy_has_a_test_class_with_the_conformance_suite(kind):
     text = (Path(__file__).parent / f"test_{kind}.py").read_text()
     assert "(StrategyConformance)" in text
     assert f'StrategySpec.of("{kind}"' in text
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (StrategySpec.of("single"), True),
+        (StrategySpec.of("self_consistency", samples=5), True),
+        (StrategySpec.of("self_consistency", samples=5, window=2), False),
+        (StrategySpec.of("adaptive_consistency", threshold=0.9, max_samples=9, window=1), False),
+        (StrategySpec.of("early_stopping", window=2, max_samples=6), False),
+        (StrategySpec.of("best_of_n", samples=3, verifier="mean_logprob"), True),
+        (StrategySpec.of("best_of_n", samples=3, verifier="mean_logprob", stop_at=-0.1), False),
+        (
+            StrategySpec.of(
+                "cascade", stages=(Stage((0,), 1, 1.0, -0.1), Stage((0,), 3, 1.0)), weights=(1.0,)
+            ),
+            False,
+        ),
+    ],
+    ids=str,
+)
+def test_a_fixed_n_is_asked_for_at_once(spec, expected):
+    assert asks_at_once(build(spec)) is expected

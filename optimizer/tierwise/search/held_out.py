@@ -44,6 +44,7 @@ from tierwise.search.stages import Explored
 from tierwise.search.study import EvaluatedTrial, StudyRound
 from tierwise.stats.comparisons import PairedBootstrap, holm
 from tierwise.stats.intervals import Floats, Interval
+from tierwise.strategies import asks_at_once, build
 
 LEAST_SAMPLES = 4
 """Samples an item of a one-sample policy where they are free: several, to see past its noise."""
@@ -57,8 +58,6 @@ FIRST_TESTED = 16
 NO_ITEMS = np.array([], dtype=np.intp)
 
 POWER_80, TWO_SIDED_95 = NormalDist().inv_cdf(0.8), NormalDist().inv_cdf(0.975)
-
-ADAPTIVE = ("adaptive_consistency", "early_stopping")
 
 TRUST = (1.0, 0.75, 0.5, 0.25, 0.0)
 """How far an oracle may believe what half of an item's samples say of it."""
@@ -395,7 +394,7 @@ def ablation_steps(
         return recipe.variants == (best_variant,)
 
     def fixed(recipe: Recipe) -> bool:
-        return recipe.strategy.kind not in ADAPTIVE
+        return asks_at_once(build(recipe.strategy), len(recipe.variants))
 
     default = uniform(baseline, single)
     known.setdefault(default, _means(evaluator, default))

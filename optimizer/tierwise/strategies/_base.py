@@ -241,6 +241,12 @@ def uncatchable(lead: int, runner_up: int, left: int) -> bool:
     return lead - runner_up > left
 
 
+def asks_at_once(strategy: Strategy, n_variants: int = 1) -> bool:
+    """Whether all samples of an answer are asked for before one is seen: none ends it early."""
+    first = strategy.step(Seen((), n_variants))
+    return isinstance(first, Ask) and first.n >= width_of(strategy)
+
+
 def one_answer_ends(strategy: object) -> bool:
     """Whether a vote asks for one sample, and is over once that has an answer.
 
