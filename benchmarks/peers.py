@@ -190,6 +190,8 @@ def naive_optuna(purse: Purse, seed: int) -> Outcome:
         assert table is not None
         judged = Evaluator(table, STORED).evaluate(policy_of(variant, kind, n))
         study.tell(trial, balanced_utility(judged.mean_score, judged.mean_usd))
+    if not study.trials:
+        raise OutOfCallsError
     best = study.best_trial.params
     return Outcome(policy_of(variants[best["prompt"]], best["strategy"], best["n"]), purse.used)
 
