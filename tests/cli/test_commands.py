@@ -13,18 +13,22 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
+import click
 import pytest
 
 from tests.cli.running import Cli, install_small
 from tests.schema.folders import make_task
 from tests.search.scripted_job import make_job
 from tierwise.cli import COMMANDS, main
+from tierwise.cli.tune import command as tune_command
 from tierwise.pool import SamplePool
 from tierwise.pool.store import Book, Settlement
 from tierwise.runs.prepare import prepare
 from tierwise.schema import Usage, UsageLimits, default_job
 from tierwise.schema.files import names_of, shipped
+from tierwise.schema.job import LEVEL, OPERATING_POINTS, GateMode
 from tierwise.search import RunDir
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +42,15 @@ def test_help_lists_every_command(cli: Cli) -> None:
     for name in COMMANDS:
         assert f"  {name} " in got.out
         assert cli(name, "--help").code == 0
+
+
+def test_an_option_of_the_job_offers_what_the_job_takes() -> None:
+    offered = {
+        option.name: tuple(option.type.choices)
+        for option in tune_command.params
+        if isinstance(option.type, click.Choice)
+    }
+    assert offered == {"operating_point": (*OPERATING_POINTS, LEVEL), "gate": get_args(GateMode)}
 
 
 def test_version(cli: Cli) -> None:
