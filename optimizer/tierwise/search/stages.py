@@ -50,6 +50,10 @@ from tierwise.stats.intervals import UNSUPPORTED, Floats, Interval
 LEADING = 8
 """Policies of the race, the best first, whose variants and samples the study has in any case."""
 
+FREE_DEPTH = 4
+"""Times the depth of votes that free samples are looked at: the deepest vote then has several
+outcomes of an item, in place of one."""
+
 SAMPLER_SEED = 0
 """Of what the sampler proposes: the job's seed decides which samples there are, and the same
 samples give the same choice."""
@@ -375,6 +379,9 @@ def study(explored: Explored, listener: Listener) -> Explored:
     (wanted,) = explored.rounds
     used = [v for policy in explored.leading for v in policy.variants]
     explored = ahead(explored, wanted.variants, used)
+    if explored.samples.free and not explored.table.nodes:
+        most = min(map(explored.samples.most, explored.variants))
+        wanted = replace(wanted, samples=max(wanted.samples, min(most, FREE_DEPTH * depth)))
     if _gain_of_more(explored) >= EXPECTED_GAIN:
         explored = replace(explored, table=bought(explored, wanted, "study"))
     raced = [judged.proposal for judged in explored.study.judged.values()]
