@@ -50,7 +50,7 @@ def test_prompts_that_do_not_differ_need_no_more_budget() -> None:
     assert "would not help" in found.said
     far = headroom(screening(1, 0.15, 60))
     assert far.more_budget_helps
-    assert "more budget would help" in far.said
+    assert "further samples would help" in far.said
 
 
 def test_one_prompt_has_no_headroom_to_tell() -> None:

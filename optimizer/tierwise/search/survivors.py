@@ -528,9 +528,9 @@ def _said(spread: float | None, error: float | None, noise: float) -> str:
         return "There are too few prompts or items to say how far prompts differ."
     differ = f"Prompts here differ by about {100 * spread:.1f} ± {100 * error:.1f} points"
     if spread + 1.645 * error < WORTH_KNOWING:
-        return f"{differ}; more budget would not help to choose between them."
+        return f"{differ}; further samples would not help to choose between them."
     if spread < error:
-        return f"{differ}: not beyond noise so far; more budget would tell."
-    return f"{differ}, and each is known to {100 * noise:.1f}; more budget would " + (
+        return f"{differ}: not beyond noise so far; further samples would tell."
+    return f"{differ}, and each is known to {100 * noise:.1f}; further samples would " + (
         "help." if noise > WORTH_KNOWING / 2 else "help little."
     )
