@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -9,6 +10,11 @@ import pytest
 from hypothesis import settings
 
 from tests.loopback import Loopback
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts the suite in the background has its processes ignore Ctrl-C, which several
+    # tests press.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("no deadline", deadline=None)  # a machine may be busy
 settings.load_profile("no deadline")
