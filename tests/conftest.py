@@ -11,10 +11,11 @@ from hypothesis import settings
 
 from tests.loopback import Loopback
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell that starts the suite in the background has its processes ignore Ctrl-C, which several
-    # tests press.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that starts the suite in the background, or nohup, has its processes ignore these signals,
+# which several tests send.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 settings.register_profile("no deadline", deadline=None)  # a machine may be busy
 settings.load_profile("no deadline")
